@@ -1,0 +1,1 @@
+//! Argo CD tool: override, sync, wait and prove over REST.

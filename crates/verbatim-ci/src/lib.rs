@@ -1,0 +1,1 @@
+//! Which CI job is this: pure, from a map of environment variables.

@@ -1,0 +1,1 @@
+//! Credentials of registries and Argo CD, in types that cannot be printed.

@@ -1,0 +1,1 @@
+//! Image tool: build and push over the Docker Engine API.

@@ -1,0 +1,1 @@
+//! Names and documents of container images: digest, tag, repository, reference, platform, manifest, index.

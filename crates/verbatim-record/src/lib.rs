@@ -1,0 +1,1 @@
+//! Signed in-toto statements about a release: build, test, promotion.

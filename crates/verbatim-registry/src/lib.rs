@@ -1,0 +1,1 @@
+//! Registry client and tool: resolve, manifests, tags, referrers.

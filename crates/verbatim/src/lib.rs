@@ -1,0 +1,1 @@
+//! Carry one tested image digest from environment to environment.
