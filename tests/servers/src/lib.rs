@@ -1,1 +1,7 @@
-//! Servers for tests.
+//! Servers that tests and the demo talk to: a registry, a fault proxy, a simulated Argo CD, a node agent.
+//!
+//! Development only: nothing of the product may depend on this package. Every server listens on loopback, holds its
+//! whole state in itself, and ends when its handle is dropped.
+
+pub mod registry;
+mod served;

@@ -1,0 +1,127 @@
+//! How a program finds a running rig: the description that `cargo xtask rig up` writes and tests read.
+//!
+//! Data only. Starting and ending a rig is the task's work.
+
+use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+/// The variable that names the description of the rig a test shall use.
+pub const VARIABLE: &str = "VERBATIM_RIG";
+
+/// A running rig: a real Argo CD, a real Kubernetes API server, a git server, and (unless kwok stands in) a node whose
+/// pods are containers of a Docker Engine. Everything listens on 127.0.0.1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rig {
+    /// Raised when a field changes its meaning or goes away. 1.
+    pub schema_version: u32,
+    /// The name it was started under.
+    pub name: String,
+    /// How to talk to Argo CD.
+    pub argocd: Argocd,
+    /// How to talk to the Kubernetes API server.
+    pub kubernetes: Kubernetes,
+    /// The git server.
+    pub git: Git,
+    /// What runs the pods.
+    pub nodes: Nodes,
+    /// The folder with one log a process.
+    pub logs: PathBuf,
+    /// What to put into the environment of `verbatim`, of the real `argocd`, `kubectl` and `docker`.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Argo CD's API server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Argocd {
+    /// `http://127.0.0.1:PORT`; it has no TLS.
+    pub url: String,
+    /// `127.0.0.1:PORT`, as the real command line client wants it.
+    pub server: String,
+    /// Its version, such as `v3.6.1`.
+    pub version: String,
+    /// `admin`.
+    pub username: String,
+    /// The password of `admin`.
+    pub password: String,
+    /// API tokens.
+    pub tokens: Tokens,
+    /// The `argocd` binary of the same release.
+    pub cli: PathBuf,
+}
+
+/// API tokens of Argo CD, one an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// May do everything.
+    pub admin: String,
+    /// May get, update and sync applications: what a pipeline should have.
+    pub bot: String,
+    /// May only get applications.
+    pub reader: String,
+}
+
+/// The Kubernetes API server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kubernetes {
+    /// `https://127.0.0.1:PORT`, with a certificate of its own making.
+    pub url: String,
+    /// A kubeconfig with all rights; its namespace is Argo CD's.
+    pub kubeconfig: PathBuf,
+    /// The bearer token of that kubeconfig.
+    pub token: String,
+}
+
+/// The git server (smart HTTP, read and push, no credentials).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Git {
+    /// The repository with the fixtures; push to it to change what Argo CD renders.
+    pub url: String,
+    /// Every bare repository in this folder is served, by its name.
+    pub root: PathBuf,
+    /// The URL of [`Git::root`].
+    pub root_url: String,
+}
+
+/// What runs the pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Nodes {
+    /// A node agent: containers really run.
+    Agent {
+        /// The agent's control endpoint, see [`crate::node_agent::control`].
+        url: String,
+        /// The Docker Engine it uses.
+        docker_host: String,
+        /// The name of its Node.
+        node: String,
+    },
+    /// kwok: pods are said to be ready, nothing runs.
+    Kwok {
+        /// The number of Nodes.
+        nodes: u32,
+    },
+}
+
+impl Rig {
+    /// Reads the description of a running rig from `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not such a description.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("no rig is described in {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} does not describe a rig", path.display()))
+    }
+
+    /// The rig that [`VARIABLE`] names. For tests: they fail when there is none, and never pass without having looked.
+    ///
+    /// # Errors
+    /// The variable is not set, or what it names is not a rig.
+    #[expect(clippy::disallowed_methods, reason = "the one place where tests learn which rig to use")]
+    pub fn from_env() -> anyhow::Result<Self> {
+        let path = std::env::var(VARIABLE)
+            .with_context(|| format!("{VARIABLE} is not set: run this through `cargo xtask test`, or see docs/rig.md"))?;
+        Self::read(Path::new(&path))
+    }
+}
