@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod codegen;
+mod engine;
 mod pipeline;
 mod rig;
 mod testing;
