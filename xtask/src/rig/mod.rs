@@ -1,4 +1,6 @@
-//! `cargo xtask rig`.
+//! `cargo xtask rig`: a real Argo CD and a real Kubernetes API server on loopback, without containers.
+
+pub(crate) mod tools;
 
 use clap::Args as ClapArgs;
 
