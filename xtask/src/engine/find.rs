@@ -40,13 +40,17 @@ fn choose(host: Option<String>, context: Option<String>, folder: &Path) -> Vec<C
     let mut found = Vec::new();
     if let Some(host) = host {
         found.push(Candidate { host, origin: "DOCKER_HOST".to_owned() });
-    } else if let Some(name) = context.or_else(|| current_context(folder)).filter(|name| name != "default")
+    } else if let Some(name) =
+        context.or_else(|| current_context(folder)).filter(|name| name != "default")
         && let Some(host) = context_host(folder, &name)
     {
         found.push(Candidate { host, origin: format!("docker context {name}") });
     }
     if found.iter().all(|candidate| candidate.host != DEFAULT_SOCKET) {
-        found.push(Candidate { host: DEFAULT_SOCKET.to_owned(), origin: "default socket".to_owned() });
+        found.push(Candidate {
+            host: DEFAULT_SOCKET.to_owned(),
+            origin: "default socket".to_owned(),
+        });
     }
     found
 }
@@ -133,14 +137,17 @@ fn get(host: &str, path: &str) -> Result<String, String> {
         let stream = UnixStream::connect(socket).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
         ask(stream, path)?
-    } else if let Some(address) = host.strip_prefix("tcp://").or_else(|| host.strip_prefix("http://")) {
+    } else if let Some(address) =
+        host.strip_prefix("tcp://").or_else(|| host.strip_prefix("http://"))
+    {
         let address = address.trim_end_matches('/');
         let resolved = address.to_socket_addrs().map_err(|error| error.to_string())?;
         let loopback = resolved
             .into_iter()
             .find(|address| address.ip().is_loopback())
             .ok_or("it is on another machine, which cannot reach a registry on 127.0.0.1 here")?;
-        let stream = TcpStream::connect_timeout(&loopback, PATIENCE).map_err(|error| error.to_string())?;
+        let stream =
+            TcpStream::connect_timeout(&loopback, PATIENCE).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
         ask(stream, path)?
     } else {
@@ -198,8 +205,12 @@ mod tests {
             security_options: Some(options.iter().map(|&option| option.to_owned()).collect()),
         };
         assert_eq!(suitable(&info("6.1", &["name=seccomp,profile=default"]), "6.1"), Ok(()));
-        assert!(suitable(&info("6.10-linuxkit", &[]), "6.1").unwrap_err().contains("another machine"));
-        assert!(suitable(&info("6.1", &["name=rootless"]), "6.1").unwrap_err().contains("rootless"));
+        assert!(
+            suitable(&info("6.10-linuxkit", &[]), "6.1").unwrap_err().contains("another machine")
+        );
+        assert!(
+            suitable(&info("6.1", &["name=rootless"]), "6.1").unwrap_err().contains("rootless")
+        );
         assert!(suitable(&Info::default(), "6.1").is_err());
     }
 

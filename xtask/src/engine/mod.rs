@@ -97,9 +97,16 @@ pub(crate) fn ensure(state: &Path) -> Result<Engine> {
     for candidate in find::candidates() {
         match find::probe(&candidate.host) {
             Ok(version) => {
-                return Ok(Engine { docker_host: candidate.host, owned: false, version, state: state.to_owned() });
+                return Ok(Engine {
+                    docker_host: candidate.host,
+                    owned: false,
+                    version,
+                    state: state.to_owned(),
+                });
             }
-            Err(reason) => reasons.push(format!("{} ({}): {reason}", candidate.origin, candidate.host)),
+            Err(reason) => {
+                reasons.push(format!("{} ({}): {reason}", candidate.origin, candidate.host))
+            }
         }
     }
     match private::start(state) {
@@ -111,7 +118,9 @@ pub(crate) fn ensure(state: &Path) -> Result<Engine> {
             reasons.push(reason);
             Err(Unavailable { reasons }.into())
         }
-        Err(private::StartError::Broke(error)) => Err(error.context("failed to start a private Docker Engine")),
+        Err(private::StartError::Broke(error)) => {
+            Err(error.context("failed to start a private Docker Engine"))
+        }
     }
 }
 

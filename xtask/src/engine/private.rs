@@ -73,7 +73,12 @@ fn start_here(state: &Path) -> Result<String> {
         .context("failed to create a folder for sockets in /run")?
         .keep();
     let docker_host = format!("unix://{}", runtime.join("docker.sock").display());
-    let mut record = Record { docker_host: docker_host.clone(), runtime: runtime.clone(), dockerd: None, containerd: None };
+    let mut record = Record {
+        docker_host: docker_host.clone(),
+        runtime: runtime.clone(),
+        dockerd: None,
+        containerd: None,
+    };
     write(state, &record)?;
     let data = state.join("engine");
     fs::create_dir_all(&data).context("failed to create the data folder")?;
@@ -94,8 +99,10 @@ fn start_here(state: &Path) -> Result<String> {
     )
     .context("failed to write the configuration of containerd")?;
     let containerd_log = data.join("containerd.log");
-    let containerd =
-        process::start_detached(Command::new("containerd").arg("--config").arg(&config), &containerd_log)?;
+    let containerd = process::start_detached(
+        Command::new("containerd").arg("--config").arg(&config),
+        &containerd_log,
+    )?;
     record.containerd = Some(containerd.clone());
     write(state, &record)?;
     wait_until("containerd", &containerd, &containerd_log, || containerd_socket.exists())?;
@@ -138,7 +145,11 @@ fn wait_until(name: &str, process: &Identity, log: &Path, ready: impl Fn() -> bo
             bail!("{name} ended; the end of {}:\n{}", log.display(), process::tail(log, 15));
         }
         if Instant::now() > deadline {
-            bail!("{name} does not answer after {START:?}; the end of {}:\n{}", log.display(), process::tail(log, 15));
+            bail!(
+                "{name} does not answer after {START:?}; the end of {}:\n{}",
+                log.display(),
+                process::tail(log, 15)
+            );
         }
         thread::sleep(Duration::from_millis(50));
     }
@@ -155,7 +166,8 @@ pub(super) fn stop(state: &Path) -> Result<bool> {
     unmount_below(&[&record.runtime, &state.join("engine")])?;
     for folder in [record.runtime, state.join("engine")] {
         if folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("failed to remove {}", folder.display()))?;
+            fs::remove_dir_all(&folder)
+                .with_context(|| format!("failed to remove {}", folder.display()))?;
         }
     }
     fs::remove_file(state.join(RECORD)).context("failed to remove the record of the engine")?;
@@ -164,7 +176,8 @@ pub(super) fn stop(state: &Path) -> Result<bool> {
 
 /// An engine that was killed leaves its mounts behind, and a folder with a mount in it cannot be removed.
 fn unmount_below(folders: &[&Path]) -> Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mounts").context("failed to read the list of mounts")?;
+    let mounts =
+        fs::read_to_string("/proc/self/mounts").context("failed to read the list of mounts")?;
     // The later mounts may lie on the earlier ones.
     for line in mounts.lines().rev() {
         let Some(point) = line.split(' ').nth(1).map(unescape) else { continue };
@@ -187,7 +200,8 @@ fn unescape(field: &str) -> PathBuf {
 
 /// Makes sure of `dockerd`, `containerd` and `runc`; Debian's `docker.io` brings all three.
 fn install() -> Result<(), StartError> {
-    let missing: Vec<_> = ["dockerd", "containerd", "runc"].into_iter().filter(|name| !on_path(name)).collect();
+    let missing: Vec<_> =
+        ["dockerd", "containerd", "runc"].into_iter().filter(|name| !on_path(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -198,7 +212,9 @@ fn install() -> Result<(), StartError> {
         )));
     }
     eprintln!("Installing docker.io with apt, for {} …", missing.join(", "));
-    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", "docker.io"][..]] {
+    for arguments in
+        [&["update"][..], &["install", "--yes", "--no-install-recommends", "docker.io"][..]]
+    {
         let output = Command::new("apt-get")
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
@@ -217,7 +233,8 @@ fn install() -> Result<(), StartError> {
 }
 
 fn on_path(program: &str) -> bool {
-    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).is_file())
+    env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).is_file())
 }
 
 fn read(state: &Path) -> Option<Record> {
@@ -225,7 +242,8 @@ fn read(state: &Path) -> Option<Record> {
 }
 
 fn write(state: &Path, record: &Record) -> Result<()> {
-    let text = serde_json::to_vec_pretty(record).context("failed to write the record of the engine")?;
+    let text =
+        serde_json::to_vec_pretty(record).context("failed to write the record of the engine")?;
     fs::write(state.join(RECORD), text).context("failed to write the record of the engine")
 }
 

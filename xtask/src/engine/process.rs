@@ -45,7 +45,9 @@ impl Identity {
         if !self.is_running() {
             return Ok(false);
         }
-        for (signal, patience) in [(Signal::TERM, patience), (Signal::KILL, Duration::from_secs(10))] {
+        for (signal, patience) in
+            [(Signal::TERM, patience), (Signal::KILL, Duration::from_secs(10))]
+        {
             if pidfd_send_signal(&pidfd, signal).is_err() {
                 return Ok(true);
             }
@@ -82,7 +84,8 @@ pub(crate) fn start_detached(command: &mut Command, log: &Path) -> Result<Identi
         .stderr(file)
         .spawn()
         .with_context(|| format!("failed to start {program}"))?;
-    Identity::of(child.id()).with_context(|| format!("{program} ended at once, see {}", log.display()))
+    Identity::of(child.id())
+        .with_context(|| format!("{program} ended at once, see {}", log.display()))
 }
 
 /// The last lines of a log file, for a message about a process that did not come up.
