@@ -1,1 +1,27 @@
-//! The only crate that prints: results, progress, failures, exit statuses, log set-up.
+//! The only crate that prints.
+//!
+//! Everything that touches the terminal or the exit status of the process is here: results on stdout, talk on stderr,
+//! progress, failures with their causes and hints, signals, panics, log set-up. A command gets a [`Console`], returns
+//! an [`ExitStatus`] or a [`Failure`], and never prints by itself.
+//!
+//! Nothing that knows an image, a registry or an application may come in here.
+
+mod args;
+mod console;
+mod exit;
+mod failure;
+mod journal;
+mod log;
+mod progress;
+mod run;
+pub mod style;
+mod table;
+
+pub use crate::args::{ColorChoice, ConsoleArgs, Format};
+pub use crate::console::{Console, TidyGuard};
+pub use crate::exit::ExitStatus;
+pub use crate::failure::Failure;
+pub use crate::journal::{Step, StepState};
+pub use crate::progress::Progress;
+pub use crate::run::main;
+pub use crate::table::Table;

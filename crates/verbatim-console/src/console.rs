@@ -1,0 +1,286 @@
+//! The console that a command is given.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indicatif::MultiProgress;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Terminal;
+use crate::journal::Journal;
+use crate::{ConsoleArgs, ExitStatus, Failure, Format, Progress, StepState, style};
+
+/// The version of the JSON that commands print. It grows when a field is removed or changes its meaning.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Where a command prints. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Console(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    format: Format,
+    quiet: bool,
+    verbose: u8,
+    color_stdout: bool,
+    color_stderr: bool,
+    interactive: bool,
+    bars: MultiProgress,
+    journal: Mutex<Journal>,
+    interrupt: CancellationToken,
+    tidying: AtomicUsize,
+}
+
+/// While this lives, an interrupt does not end the command but waits for it, for a bounded time.
+#[derive(Debug)]
+pub struct TidyGuard(Arc<Inner>);
+
+impl Console {
+    pub(crate) fn new(args: &ConsoleArgs, terminal: &Terminal) -> Self {
+        Self(Arc::new(Inner {
+            format: args.format,
+            quiet: args.quiet,
+            verbose: args.verbose,
+            color_stdout: args.color.wants_color(terminal.stdout_is_terminal, terminal),
+            color_stderr: args.color.wants_color(terminal.stderr_is_terminal, terminal),
+            interactive: terminal.is_interactive() && !args.quiet,
+            bars: MultiProgress::new(),
+            journal: Mutex::new(Journal::default()),
+            interrupt: CancellationToken::new(),
+            tidying: AtomicUsize::new(0),
+        }))
+    }
+
+    /// A console that prints no talk and no colours, for tests of code that needs one.
+    pub fn silent() -> Self {
+        let args = ConsoleArgs {
+            format: Format::Human,
+            color: crate::ColorChoice::Never,
+            quiet: true,
+            verbose: 0,
+        };
+        Self::new(&args, &Terminal::default())
+    }
+
+    /// Whether results are printed as JSON.
+    pub fn is_json(&self) -> bool {
+        self.0.format == Format::Json
+    }
+
+    /// Whether somebody watches: lines can be redrawn.
+    pub fn is_interactive(&self) -> bool {
+        self.0.interactive
+    }
+
+    /// How often `--verbose` was given.
+    pub fn verbosity(&self) -> u8 {
+        self.0.verbose
+    }
+
+    /// Prints the result of the command on stdout, once: for people by `Display`, or as JSON with `schema_version`.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written. A reader that has gone away is no error.
+    pub fn result<T: Serialize + Display>(&self, outcome: &T) -> Result<(), Failure> {
+        match self.0.format {
+            Format::Human => self.data(outcome.to_string()),
+            Format::Json => self.json(outcome),
+        }
+    }
+
+    /// Prints a value as JSON with `schema_version`, whatever the format.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written.
+    pub fn json<T: Serialize>(&self, outcome: &T) -> Result<(), Failure> {
+        let text = with_schema_version(outcome)
+            .and_then(|value| serde_json::to_string_pretty(&value))
+            .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
+        self.bytes(format!("{text}\n").as_bytes())
+    }
+
+    /// Prints text on stdout, with a line end if it has none.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written.
+    pub fn data(&self, text: impl Display) -> Result<(), Failure> {
+        let mut text = text.to_string();
+        if !self.0.color_stdout {
+            text = anstream::adapter::strip_str(&text).to_string();
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        self.bytes(text.as_bytes())
+    }
+
+    /// Writes bytes to stdout as they are.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written. A reader that has gone away (`| head`) is no error.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::new(ExitStatus::Unknown, error).context("cannot write to stdout"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells something on stderr, unless `--quiet`.
+    pub fn status(&self, text: impl Display) {
+        if !self.0.quiet {
+            self.talk(&text.to_string());
+        }
+    }
+
+    /// Tells something on stderr if `--verbose`.
+    pub fn detail(&self, text: impl Display) {
+        if self.0.verbose > 0 {
+            self.talk(&style::dim(text));
+        }
+    }
+
+    /// Warns on stderr, also with `--quiet`.
+    pub fn warn(&self, text: impl Display) {
+        self.talk(&format!("{}: {text}", style::attention("warning")));
+    }
+
+    /// Begins something that takes longer than a moment.
+    pub fn progress(&self, label: impl Into<String>) -> Progress {
+        Progress::start(self, label.into(), None)
+    }
+
+    /// Begins something whose size is known, in bytes.
+    pub fn progress_of(&self, label: impl Into<String>, total: u64) -> Progress {
+        Progress::start(self, label.into(), Some(total))
+    }
+
+    /// Announces the steps that the command is going to take, so that an interrupt can name those not done.
+    pub fn plan_steps<S: Into<String>>(&self, names: impl IntoIterator<Item = S>) {
+        self.journal(|journal| journal.plan(names));
+    }
+
+    /// Notes how far a step came.
+    pub fn step(&self, name: &str, state: StepState) {
+        self.journal(|journal| journal.set(name, state));
+    }
+
+    /// The token that is cancelled by the first Ctrl-C or SIGTERM.
+    pub fn interrupt(&self) -> &CancellationToken {
+        &self.0.interrupt
+    }
+
+    /// Announces that the command has to tidy up when it is interrupted. Without a guard an interrupt drops the
+    /// command where it stands; with one the command has to watch [`Console::interrupt`] and end soon.
+    #[must_use]
+    pub fn tidy_guard(&self) -> TidyGuard {
+        self.0.tidying.fetch_add(1, Ordering::SeqCst);
+        TidyGuard(Arc::clone(&self.0))
+    }
+
+    pub(crate) fn is_tidying(&self) -> bool {
+        self.0.tidying.load(Ordering::SeqCst) > 0
+    }
+
+    pub(crate) fn bars(&self) -> &MultiProgress {
+        &self.0.bars
+    }
+
+    pub(crate) fn color_stderr(&self) -> bool {
+        self.0.color_stderr
+    }
+
+    /// Prints a failure: for people on stderr, and with `--format json` as a document on stdout as well.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        let causes = failure.causes();
+        let mut text = format!("{}: {failure}", style::bad("error"));
+        for cause in &causes {
+            text.push_str(&format!("\n  caused by: {cause}"));
+        }
+        let cut_short = matches!(
+            failure.status,
+            ExitStatus::Interrupted | ExitStatus::Unknown | ExitStatus::Unreachable
+        );
+        let steps = self.journal(|journal| journal.steps().to_vec());
+        if cut_short {
+            for step in &steps {
+                text.push_str(&format!("\n  {}: {}", step.state.words(), step.name));
+            }
+        }
+        for hint in &failure.hints {
+            text.push_str(&format!("\n{}: {hint}", style::strong("hint")));
+        }
+        self.talk(&text);
+        if self.is_json() {
+            let document = serde_json::json!({
+                "error": {
+                    "status": failure.status.code(),
+                    "kind": failure.status.name(),
+                    "message": failure.to_string(),
+                    "causes": causes,
+                    "hints": failure.hints,
+                    "steps": steps,
+                }
+            });
+            // The failure itself decides how the process ends.
+            let _ = self.json(&document);
+        }
+    }
+
+    fn talk(&self, text: &str) {
+        let text = if self.0.color_stderr {
+            text.to_owned()
+        } else {
+            anstream::adapter::strip_str(text).to_string()
+        };
+        // Redrawn lines make room; a stderr that is gone is no reason to fail.
+        self.0.bars.suspend(|| {
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        });
+    }
+
+    fn journal<T>(&self, change: impl FnOnce(&mut Journal) -> T) -> T {
+        // A panic while the journal was held cannot have left it half changed.
+        change(&mut self.0.journal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for TidyGuard {
+    fn drop(&mut self) {
+        self.0.tidying.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Puts `schema_version` into an object; anything else goes into `result` beside it.
+fn with_schema_version<T: Serialize>(outcome: &T) -> serde_json::Result<serde_json::Value> {
+    let value = match serde_json::to_value(outcome)? {
+        serde_json::Value::Object(mut fields) => {
+            fields.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
+            serde_json::Value::Object(fields)
+        }
+        other => serde_json::json!({ "schema_version": SCHEMA_VERSION, "result": other }),
+    };
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_always_tells_its_version() {
+        let object = with_schema_version(&serde_json::json!({"a": 1})).unwrap();
+        assert_eq!(object, serde_json::json!({"a": 1, "schema_version": 1}));
+        let list = with_schema_version(&["a"]).unwrap();
+        assert_eq!(list, serde_json::json!({"result": ["a"], "schema_version": 1}));
+    }
+}
