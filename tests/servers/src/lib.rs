@@ -3,5 +3,6 @@
 //! Development only: nothing of the product may depend on this package. Every server listens on loopback, holds its
 //! whole state in itself, and ends when its handle is dropped.
 
+pub mod fault_proxy;
 pub mod registry;
 mod served;
