@@ -1,0 +1,68 @@
+//! The token for an Argo CD server: from the environment, from our own store, or from the `argocd` command line.
+//!
+//! How a token is obtained from a name and a password is the business of the Argo CD client.
+
+mod cli_config;
+mod server_key;
+mod token_store;
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+pub use self::cli_config::{CliConfig, CliContext, CliServer};
+pub use self::server_key::ServerKey;
+pub use self::token_store::TokenStore;
+use crate::{Environment, Error};
+
+/// A token, and where it was found.
+#[derive(Clone, Debug)]
+pub struct FoundToken {
+    /// The token.
+    pub token: SecretString,
+    /// Where it was found.
+    pub origin: TokenOrigin,
+}
+
+/// Where a token was found; for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenOrigin {
+    /// The variable `ARGOCD_AUTH_TOKEN`.
+    Variable,
+    /// Our own store, at this path.
+    Store(PathBuf),
+    /// The file of the `argocd` command line, at this path.
+    Cli(PathBuf),
+}
+
+/// The token for `server`, from the first source that has one: `ARGOCD_AUTH_TOKEN`, unless `ARGOCD_SERVER` says that it
+/// is for another server; our own store; the file of the `argocd` command line.
+///
+/// # Errors
+///
+/// If a source exists but cannot be read.
+pub fn find_token(
+    environment: &Environment,
+    server: &ServerKey,
+) -> Result<Option<FoundToken>, Error> {
+    let meant = environment.argocd_server.as_deref().map(ServerKey::new);
+    if let Some(token) = &environment.argocd_auth_token
+        && meant.is_none_or(|meant| meant.is_same_host(server))
+    {
+        return Ok(Some(FoundToken { token: token.clone(), origin: TokenOrigin::Variable }));
+    }
+    if let Some(store) = TokenStore::from_environment(environment)
+        && let Some(token) = store.get(server)?
+    {
+        let origin = TokenOrigin::Store(store.path().to_owned());
+        return Ok(Some(FoundToken { token, origin }));
+    }
+    if let Some(path) = CliConfig::path(environment)
+        && let Some(config) = CliConfig::read(&path)?
+        && let Some(token) = config.token_for(server)
+    {
+        return Ok(Some(FoundToken { token: token.clone(), origin: TokenOrigin::Cli(path) }));
+    }
+    Ok(None)
+}

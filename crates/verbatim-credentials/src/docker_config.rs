@@ -1,0 +1,324 @@
+//! Docker's `config.json` and Podman's `auth.json`: one format, read and searched.
+//!
+//! Pure: text in, a list of places to look at out. Files are read, and helpers run, in `keychain.rs` and `helper.rs`.
+//!
+//! Format: <https://docs.docker.com/reference/cli/docker/#docker-cli-configuration-file-configjson-properties> and
+//! <https://github.com/containers/image/blob/v5.36.0/docs/containers-auth.json.5.md>, which adds keys with a path.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use crate::{Credential, ErrorKind};
+
+/// Under this key Docker stores the credential of its Hub, and asks helpers for it.
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// What Docker Hub is called in a reference.
+const DOCKER_HUB: &str = "docker.io";
+
+/// Some writers leave the padding away.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The parts of the file that are about credentials.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DockerConfig {
+    auths: BTreeMap<String, AuthEntry>,
+    #[serde(rename = "credHelpers")]
+    cred_helpers: BTreeMap<String, String>,
+    #[serde(rename = "credsStore")]
+    creds_store: Option<String>,
+}
+
+/// One entry of `auths`. Which of the fields is filled depends on the program that wrote it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct AuthEntry {
+    auth: Option<SecretString>,
+    username: Option<String>,
+    password: Option<SecretString>,
+    identitytoken: Option<SecretString>,
+    registrytoken: Option<SecretString>,
+}
+
+/// One place to look at, in order.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// An entry of the file itself.
+    Entry {
+        /// The key under which it stands.
+        key: String,
+        /// What stands there.
+        credential: Result<Credential, ErrorKind>,
+    },
+    /// A credential helper.
+    Helper {
+        /// The name, without `docker-credential-`.
+        name: String,
+        /// What the helper is asked for.
+        server: String,
+    },
+}
+
+impl DockerConfig {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, ErrorKind> {
+        if text.trim_ascii().is_empty() {
+            return Ok(Self::default());
+        }
+        Ok(serde_json::from_slice(text)?)
+    }
+
+    /// The `auths` alone, as `DOCKER_AUTH_CONFIG` is read.
+    pub(crate) fn auths_only(self) -> Self {
+        Self { auths: self.auths, ..Self::default() }
+    }
+
+    /// Where a credential for the repository `path` in `registry` may be: the helper of this registry, else the store
+    /// of all registries, then the entry with the longest matching key. `docker login` leaves an empty entry beside a
+    /// helper; an empty entry is no place.
+    pub(crate) fn places(&self, registry: &str, path: &str) -> Vec<Place> {
+        let wanted = format!("{}/{path}", canonical_host(registry));
+        let helper = longest_match(&self.cred_helpers, &wanted).map(|(_, name)| name);
+        let mut places = Vec::new();
+        if let Some(name) = helper.or(self.creds_store.as_ref()).filter(|name| !name.is_empty()) {
+            places.push(Place::Helper { name: name.clone(), server: helper_server(registry) });
+        }
+        let filled = self.auths.iter().filter(|(_, entry)| !entry.is_empty());
+        if let Some((key, entry)) = longest_match(filled, &wanted) {
+            places.push(Place::Entry { key: key.clone(), credential: entry.credential() });
+        }
+        places
+    }
+
+    /// The registries that the file names, as they are named in references.
+    pub(crate) fn registries(&self) -> BTreeSet<String> {
+        let host = |key: &String| {
+            let key = canonical_key(key);
+            key.split('/').next().unwrap_or_default().to_owned()
+        };
+        self.auths.keys().chain(self.cred_helpers.keys()).map(host).collect()
+    }
+}
+
+impl AuthEntry {
+    fn is_empty(&self) -> bool {
+        let secrets = [&self.auth, &self.password, &self.identitytoken, &self.registrytoken];
+        secrets.into_iter().all(|secret| filled(secret).is_none())
+    }
+
+    fn credential(&self) -> Result<Credential, ErrorKind> {
+        if let Some(token) = filled(&self.registrytoken) {
+            return Ok(Credential::RegistryToken(token.clone()));
+        }
+        if let Some(token) = filled(&self.identitytoken) {
+            return Ok(Credential::IdentityToken(token.clone()));
+        }
+        if let Some(auth) = filled(&self.auth) {
+            return decode_auth(auth);
+        }
+        let password = self.password.clone().unwrap_or_default();
+        Ok(Credential::Basic { username: self.username.clone().unwrap_or_default(), password })
+    }
+}
+
+fn filled(secret: &Option<SecretString>) -> Option<&SecretString> {
+    secret.as_ref().filter(|secret| !secret.expose_secret().is_empty())
+}
+
+fn decode_auth(auth: &SecretString) -> Result<Credential, ErrorKind> {
+    let bytes = BASE64.decode(auth.expose_secret().trim()).map_err(|_| ErrorKind::Auth)?;
+    let text = SecretString::from(String::from_utf8(bytes).map_err(|_| ErrorKind::Auth)?);
+    let (username, password) = text.expose_secret().split_once(':').ok_or(ErrorKind::Auth)?;
+    // Docker's own decoder takes trailing zeros off.
+    let password = password.trim_end_matches('\0').to_owned().into();
+    Ok(Credential::Basic { username: username.to_owned(), password })
+}
+
+/// The entry whose key is the longest prefix of `wanted` (`host/path`), at a boundary between components.
+fn longest_match<'a, V>(
+    entries: impl IntoIterator<Item = (&'a String, &'a V)>,
+    wanted: &str,
+) -> Option<(&'a String, &'a V)> {
+    let matching = |key: &str| {
+        wanted.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    entries
+        .into_iter()
+        .map(|(key, value)| (canonical_key(key), key, value))
+        .filter(|(canonical, _, _)| matching(canonical))
+        .max_by_key(|(canonical, _, _)| canonical.len())
+        .map(|(_, key, value)| (key, value))
+}
+
+/// The `host[:port][/path]` that a key means. Keys with a scheme are URLs of the API (`https://host/v1/`) and mean the
+/// whole host; only keys without one may carry a path.
+fn canonical_key(key: &str) -> String {
+    let (rest, is_url) = match key.strip_prefix("https://").or(key.strip_prefix("http://")) {
+        Some(rest) => (rest, true),
+        None => (key, false),
+    };
+    let rest = rest.trim_end_matches('/');
+    match rest.split_once('/') {
+        Some((host, path)) if !is_url && !matches!(path, "v1" | "v2") => {
+            format!("{}/{path}", canonical_host(host))
+        }
+        Some((host, _)) => canonical_host(host),
+        None => canonical_host(rest),
+    }
+}
+
+/// Host names are the same in any case, and Docker Hub has several.
+fn canonical_host(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    match host.as_str() {
+        "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => {
+            DOCKER_HUB.to_owned()
+        }
+        _ => host,
+    }
+}
+
+fn helper_server(registry: &str) -> String {
+    if canonical_host(registry) == DOCKER_HUB {
+        DOCKER_HUB_KEY.to_owned()
+    } else {
+        registry.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn show(places: Vec<Place>) -> Vec<String> {
+        let secret = |secret: &SecretString| secret.expose_secret().to_owned();
+        places
+            .into_iter()
+            .map(|place| match place {
+                Place::Helper { name, server } => format!("helper {name} {server}"),
+                Place::Entry { key, credential } => match credential {
+                    Ok(Credential::Basic { username, password }) => {
+                        format!("{key} basic {username} {}", secret(&password))
+                    }
+                    Ok(Credential::IdentityToken(token)) => {
+                        format!("{key} identity {}", secret(&token))
+                    }
+                    Ok(Credential::RegistryToken(token)) => {
+                        format!("{key} bearer {}", secret(&token))
+                    }
+                    Ok(Credential::Anonymous) => format!("{key} anonymous"),
+                    Err(error) => format!("{key} error {error}"),
+                },
+            })
+            .collect()
+    }
+
+    #[track_caller]
+    fn check(config: &str, registry: &str, path: &str, want: &[&str]) {
+        let config = DockerConfig::parse(config.as_bytes()).unwrap();
+        assert_eq!(show(config.places(registry, path)), want);
+    }
+
+    // `bot:pa:ss` and `bot:p`, once without padding.
+    const AUTH: &str = "Ym90OnBhOnNz";
+    const UNPADDED: &str = "Ym90OnA";
+
+    #[test]
+    fn every_spelling_of_docker_hub_is_found() {
+        let keys = [
+            "https://index.docker.io/v1/",
+            "https://index.docker.io/v1",
+            "https://index.docker.io/v2/",
+            "index.docker.io",
+            "docker.io",
+            "https://docker.io",
+            "registry-1.docker.io",
+            "https://registry.hub.docker.com/v2/",
+        ];
+        for key in keys {
+            let config = format!(r#"{{"auths":{{"{key}":{{"auth":"{AUTH}"}}}}}}"#);
+            check(&config, "docker.io", "library/nginx", &[&format!("{key} basic bot pa:ss")]);
+            check(&config, "quay.io", "a/b", &[]);
+        }
+    }
+
+    #[test]
+    fn every_kind_of_entry_is_read() {
+        let check = |entry: &str, want: &[&str]| {
+            let config = format!(r#"{{"auths":{{"h:5000":{entry}}},"HttpHeaders":{{}}}}"#);
+            check(&config, "h:5000", "a", want);
+        };
+        check("{}", &[]);
+        check(r#"{"auth":""}"#, &[]);
+        check(r#"{"auth":null,"email":"x"}"#, &[]);
+        check(&format!(r#"{{"auth":"{UNPADDED}"}}"#), &["h:5000 basic bot p"]);
+        check(&format!(r#"{{"auth":"{UNPADDED}="}}"#), &["h:5000 basic bot p"]);
+        check(r#"{"username":"u","password":"p"}"#, &["h:5000 basic u p"]);
+        check(r#"{"auth":"MDA6","identitytoken":"T"}"#, &["h:5000 identity T"]);
+        check(r#"{"registrytoken":"R"}"#, &["h:5000 bearer R"]);
+        let bad = "h:5000 error `auth` is not the base64 form of `name:password`";
+        check(r#"{"auth":"???"}"#, &[bad]);
+        check(r#"{"auth":"Ym90"}"#, &[bad]);
+    }
+
+    #[test]
+    fn the_longest_key_wins_at_a_boundary() {
+        let config = r#"{"auths":{
+            "quay.io":{"registrytoken":"host"},
+            "quay.io/team":{"registrytoken":"team"},
+            "quay.io/team/app":{"registrytoken":"app"},
+            "https://h/v1/":{"registrytoken":"url"}}}"#;
+        check(config, "quay.io", "other", &["quay.io bearer host"]);
+        check(config, "quay.io", "teams/app", &["quay.io bearer host"]);
+        check(config, "quay.io", "team/x", &["quay.io/team bearer team"]);
+        check(config, "quay.io", "team/app", &["quay.io/team/app bearer app"]);
+        check(config, "H", "x", &["https://h/v1/ bearer url"]);
+    }
+
+    #[test]
+    fn helpers_come_before_entries() {
+        let config = r#"{"credsStore":"pass","credHelpers":{"gcr.io":"gcloud"},
+            "auths":{"gcr.io":{},"h":{"registrytoken":"R"}}}"#;
+        check(config, "gcr.io", "x", &["helper gcloud gcr.io"]);
+        check(config, "h", "x", &["helper pass h", "h bearer R"]);
+        check(config, "docker.io", "x", &["helper pass https://index.docker.io/v1/"]);
+    }
+
+    #[test]
+    fn registries_are_named_as_in_references() {
+        let config = r#"{"credHelpers":{"gcr.io":"gcloud"},
+            "auths":{"https://index.docker.io/v1/":{},"quay.io/team":{}}}"#;
+        let config = DockerConfig::parse(config.as_bytes()).unwrap();
+        assert_eq!(Vec::from_iter(config.registries()), ["docker.io", "gcr.io", "quay.io"]);
+    }
+
+    #[test]
+    fn a_broken_file_is_told_by_its_place_and_not_by_its_secrets() {
+        let check = |text: &str, want: &str| {
+            let error = DockerConfig::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), want);
+            assert!(!format!("{error:?}").contains("s3cr3t"));
+        };
+        check("{\n  s3cr3t", "not JSON at line 2, column 3");
+        check(r#"{"auths":"s3cr3t"}"#, "unexpected value at line 1, column 17");
+        assert!(DockerConfig::parse(b" \n").unwrap().registries().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(key in "[a-z:/.]{0,30}", auth in ".{0,20}", host in ".{0,10}") {
+            let config = serde_json::json!({"auths": {key: {"auth": auth}}}).to_string();
+            let _ = DockerConfig::parse(config.as_bytes()).unwrap().places(&host, "x");
+        }
+    }
+}
