@@ -1,0 +1,183 @@
+//! The chain of custody of one release, as a person would tell it: built, tested, promoted, in the order of time.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_oci::Digest;
+
+use crate::predicate::{Promotion, Provenance, TestOutcome, TestResult};
+use crate::records::{Records, Rejected};
+use crate::verify::Verified;
+
+/// What happened to a release, as far as verified records tell. `Display` is the story, `Serialize` the same as data.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Custody {
+    /// The release.
+    pub release: Digest,
+    /// Oldest first.
+    pub steps: Vec<Step>,
+    /// Records that are there and do not count.
+    pub rejected: Vec<Rejected>,
+}
+
+/// One verified record, told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// When, as its signer says.
+    pub at: Option<Timestamp>,
+    /// What kind of thing happened.
+    pub kind: StepKind,
+    /// What happened, in a few words, without the subject.
+    pub text: String,
+    /// Name of the key.
+    pub signed_by: String,
+    /// Where it happened, if it was a CI run.
+    pub run_url: Option<String>,
+    /// Digest of the record.
+    pub record: Digest,
+}
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepKind {
+    /// It was built.
+    Built,
+    /// It was tested, and passed.
+    Tested,
+    /// It was tested, and failed.
+    Failed,
+    /// It was moved into an environment.
+    Promoted,
+}
+
+impl Custody {
+    /// The story of `release`, from the records that were found on it.
+    pub fn tell(release: Digest, records: &Records) -> Self {
+        let builds = records.builds.iter().map(build_step);
+        let tests = records.tests.iter().map(test_step);
+        let promotions = records.promotions.iter().map(promotion_step);
+        let mut steps: Vec<Step> = builds.chain(tests).chain(promotions).collect();
+        steps.sort_by_key(|step| (step.at, step.record));
+        Self { release, steps, rejected: records.rejected.clone() }
+    }
+}
+
+fn step<P>(record: &Verified<P>, kind: StepKind, text: String, run_url: Option<String>) -> Step {
+    Step {
+        at: record.recorded_at(),
+        kind,
+        text,
+        signed_by: record.signed_by().to_owned(),
+        run_url,
+        record: record.record(),
+    }
+}
+
+fn build_step(record: &Verified<Provenance>) -> Step {
+    let provenance = record.predicate();
+    let source = provenance.source().unwrap_or_default();
+    let mut text = match (&source.commit, &source.repository) {
+        (Some(commit), Some(repository)) => {
+            format!("from commit {} of {repository}", short(commit))
+        }
+        (Some(commit), None) => format!("from commit {}", short(commit)),
+        (None, _) => "from a source that is not recorded".to_owned(),
+    };
+    if source.dirty {
+        text.push_str(" with local changes");
+    }
+    text.push_str(&format!(" by {}", provenance.run_details.builder.id));
+    let url = provenance.run().and_then(|run| run.url);
+    step(record, StepKind::Built, text, url)
+}
+
+fn test_step(record: &Verified<TestResult>) -> Step {
+    let result = record.predicate();
+    let place =
+        record.environment().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let mut parts = vec![format!("in {place}")];
+    for (names, verdict) in [
+        (&result.passed_tests, "passed"),
+        (&result.warned_tests, "passed with warnings"),
+        (&result.failed_tests, "failed"),
+    ] {
+        if !names.is_empty() {
+            parts.push(format!("{} {verdict}", names.join(", ")));
+        }
+    }
+    let kind = match result.result {
+        TestOutcome::Failed => StepKind::Failed,
+        TestOutcome::Passed | TestOutcome::Warned => StepKind::Tested,
+    };
+    step(record, kind, parts.join("; "), result.url.clone())
+}
+
+fn promotion_step(record: &Verified<Promotion>) -> Step {
+    let promotion = record.predicate();
+    let count = promotion.applications.len();
+    let applications =
+        promotion.applications.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ");
+    let proof = if promotion.is_proven() { "proven on" } else { "NOT proven on" };
+    let noun = if count == 1 { "application" } else { "applications" };
+    let mut text = format!(
+        "to {} (number {}), {proof} {count} {noun}",
+        promotion.environment, promotion.chain.sequence
+    );
+    if count > 0 {
+        text.push_str(&format!(": {applications}"));
+    }
+    if let Some(before) =
+        promotion.release_before.filter(|before| *before != promotion.release.digest)
+    {
+        text.push_str(&format!("; before it ran {}", before.short()));
+    }
+    if let Some(actor) = &promotion.run.actor {
+        text.push_str(&format!("; started by {actor}"));
+    }
+    step(record, StepKind::Promoted, text, promotion.run.url.clone())
+}
+
+fn short(commit: &str) -> String {
+    commit.chars().take(12).collect()
+}
+
+impl fmt::Display for StepKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Built => "built",
+            Self::Tested => "tested",
+            Self::Failed => "failed",
+            Self::Promoted => "promoted",
+        })
+    }
+}
+
+impl fmt::Display for Custody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.release)?;
+        if self.steps.is_empty() {
+            writeln!(f, "  no record counts")?;
+        }
+        for step in &self.steps {
+            let at =
+                step.at.map_or_else(|| "at an unknown time".to_owned(), |at| format!("{at:.0}"));
+            writeln!(f, "  {at}  {:<8}  {}", step.kind, step.text)?;
+            writeln!(f, "      record {}, signed by {}", step.record, step.signed_by)?;
+            if let Some(url) = &step.run_url {
+                writeln!(f, "      {url}")?;
+            }
+        }
+        if !self.rejected.is_empty() {
+            writeln!(f, "  not counted:")?;
+        }
+        for rejected in &self.rejected {
+            let kind = rejected.predicate_type.as_deref().unwrap_or("unreadable");
+            writeln!(f, "      record {} ({kind}): {}", rejected.record, rejected.rejection)?;
+        }
+        Ok(())
+    }
+}

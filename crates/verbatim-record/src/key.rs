@@ -1,0 +1,216 @@
+//! ECDSA P-256 keys in PEM: reading, making, naming. Reads no files; where a PEM text came from is the caller's to tell.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use p256::SecretKey;
+use p256::ecdsa::signature::{Signer as _, Verifier as _};
+use p256::elliptic_curve::zeroize::Zeroizing;
+use p256::pkcs8::{
+    DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _,
+    LineEnding,
+};
+use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
+
+/// Why a text is not a usable key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is no PEM block.
+    #[error("no PEM block (`-----BEGIN … KEY-----`)")]
+    NotPem,
+    /// A key file of cosign. Its format (scrypt and secretbox) is cosign's own, and cosign does not write it out plainly.
+    #[error(
+        "a key file of cosign, encrypted in cosign's own format, which is not supported; \
+         make a plain key with `verbatim key generate`, or with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`, \
+         and give the same key to cosign with `cosign import-key-pair --key FILE`"
+    )]
+    CosignEncrypted,
+    /// An encrypted PKCS #8 key.
+    #[error("the private key is encrypted; decrypt it with `openssl pkcs8 -in FILE -out PLAIN`")]
+    Encrypted,
+    /// A private key was wanted and a public one found, or the other way round.
+    #[error("a {found} where a {wanted} is wanted")]
+    Wrong {
+        /// What the PEM block is.
+        found: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// A PEM block of another kind.
+    #[error("a PEM block `{0}`, which is not a key that can be used here")]
+    Label(String),
+    /// A key, but of another algorithm or curve, or damaged.
+    #[error("not an ECDSA key on the curve P-256, or damaged")]
+    NotP256,
+}
+
+/// A private key. Cannot be printed, and is wiped from memory when dropped.
+#[derive(Clone)]
+pub struct SigningKey {
+    secret: SecretKey,
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").field("id", &self.verifying_key().id()).finish_non_exhaustive()
+    }
+}
+
+impl SigningKey {
+    /// Makes a key from random bytes of the operating system: `SigningKey::generate(getrandom::fill)`.
+    ///
+    /// # Errors
+    /// Those of `fill`, which has to fill the whole slice.
+    pub fn generate<E>(mut fill: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
+        loop {
+            let mut bytes = Zeroizing::new([0_u8; 32]);
+            fill(bytes.as_mut_slice())?;
+            // Rejection sampling (FIPS 186-5, A.2.2): reducing a number that is too large would favour small keys.
+            if let Ok(secret) = SecretKey::from_slice(bytes.as_slice()) {
+                return Ok(Self { secret });
+            }
+        }
+    }
+
+    /// Reads a private key in PEM: PKCS #8 (`PRIVATE KEY`) or SEC 1 (`EC PRIVATE KEY`, also behind the `EC PARAMETERS`
+    /// that `openssl ecparam -genkey` writes).
+    ///
+    /// # Errors
+    /// No key, an encrypted one, or one of another algorithm; the message says what to do.
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        for label in labels(text) {
+            let (begin, end) =
+                (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+            let block = block(text, &begin, &end).ok_or(KeyError::NotPem)?;
+            let secret = match label {
+                "EC PARAMETERS" => continue,
+                "PRIVATE KEY" => SecretKey::from_pkcs8_pem(block).map_err(|_| KeyError::NotP256)?,
+                "EC PRIVATE KEY" if block.contains("ENCRYPTED") => return Err(KeyError::Encrypted),
+                "EC PRIVATE KEY" => {
+                    SecretKey::from_sec1_pem(block).map_err(|_| KeyError::NotP256)?
+                }
+                "ENCRYPTED PRIVATE KEY" => return Err(KeyError::Encrypted),
+                "ENCRYPTED SIGSTORE PRIVATE KEY" | "ENCRYPTED COSIGN PRIVATE KEY" => {
+                    return Err(KeyError::CosignEncrypted);
+                }
+                "PUBLIC KEY" => {
+                    return Err(KeyError::Wrong { found: "public key", wanted: "private key" });
+                }
+                other => return Err(KeyError::Label(other.to_owned())),
+            };
+            return Ok(Self { secret });
+        }
+        Err(KeyError::NotPem)
+    }
+
+    /// The key as PKCS #8 in PEM, unencrypted: for a file that only its owner may read, or a secret of the CI.
+    ///
+    /// # Errors
+    /// None are known; the encoder's signature has them.
+    pub fn to_pkcs8_pem(&self) -> Result<SecretString, KeyError> {
+        let pem = self.secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::NotP256)?;
+        Ok(SecretString::from(pem.as_str()))
+    }
+
+    /// The public half.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        VerifyingKey { key: self.secret.public_key().into() }
+    }
+
+    /// ECDSA over SHA-256 of `message`, DER. The nonce is derived from key and message (RFC 6979), so signing the same
+    /// bytes again gives the same signature, and a record that is attached again is the same record.
+    pub(crate) fn sign_der(&self, message: &[u8]) -> Vec<u8> {
+        let key = p256::ecdsa::SigningKey::from(&self.secret);
+        let signature: p256::ecdsa::DerSignature = key.sign(message);
+        signature.as_bytes().to_vec()
+    }
+}
+
+/// A public key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct VerifyingKey {
+    key: p256::ecdsa::VerifyingKey,
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({})", self.id())
+    }
+}
+
+impl VerifyingKey {
+    /// Reads a public key in PEM (`PUBLIC KEY`, the `cosign.pub` that cosign writes and `openssl pkey -pubout` too).
+    ///
+    /// # Errors
+    /// No key, a private one, or one of another algorithm.
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        let label = labels(text).next().ok_or(KeyError::NotPem)?;
+        match label {
+            "PUBLIC KEY" => {
+                let key = p256::PublicKey::from_public_key_pem(text.trim())
+                    .map_err(|_| KeyError::NotP256)?;
+                Ok(Self { key: key.into() })
+            }
+            private if private.ends_with("PRIVATE KEY") => {
+                Err(KeyError::Wrong { found: "private key", wanted: "public key" })
+            }
+            other => Err(KeyError::Label(other.to_owned())),
+        }
+    }
+
+    /// The key as SubjectPublicKeyInfo in PEM: what `cosign --key` and openssl read.
+    ///
+    /// # Errors
+    /// None are known; the encoder's signature has them.
+    pub fn to_pem(&self) -> Result<String, KeyError> {
+        p256::PublicKey::from(self.key)
+            .to_public_key_pem(LineEnding::LF)
+            .map_err(|_| KeyError::NotP256)
+    }
+
+    /// The name under which a bundle refers to this key (its `hint`): base64 of SHA-256 of the DER of the public key,
+    /// as cosign computes it.
+    pub fn id(&self) -> KeyId {
+        // Encoding a point that exists cannot fail; an empty encoding would merely be the id of no key.
+        let der = p256::PublicKey::from(self.key).to_public_key_der().map(|der| der.into_vec());
+        KeyId(BASE64.encode(Sha256::digest(der.unwrap_or_default())))
+    }
+
+    /// Whether `signature` (DER) is this key's, over `message`.
+    pub(crate) fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
+        p256::ecdsa::DerSignature::try_from(signature)
+            .is_ok_and(|signature| self.key.verify(message, &signature).is_ok())
+    }
+}
+
+/// See [`VerifyingKey::id`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// The text of the `hint`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The labels of the PEM blocks of `text`, in order.
+fn labels(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
+}
+
+/// One PEM block with its two boundary lines.
+fn block<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
+    let start = text.find(begin)?;
+    let stop = start + text[start..].find(end)? + end.len();
+    text.get(start..stop)
+}

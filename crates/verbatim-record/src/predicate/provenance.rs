@@ -1,0 +1,257 @@
+//! SLSA provenance v1: how a release was built. <https://slsa.dev/spec/v1.0/provenance>
+//!
+//! The types read what any builder writes; [`Build`] is what this project itself has to say.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use verbatim_oci::Digest;
+
+use super::{Predicate, Run};
+use crate::environment::EnvironmentId;
+use crate::json::null_is_default;
+use crate::ring::Role;
+use crate::statement::ResourceDescriptor;
+
+/// SLSA provenance v1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provenance {
+    /// The input.
+    pub build_definition: BuildDefinition,
+    /// This execution.
+    pub run_details: RunDetails,
+}
+
+/// The input of a build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildDefinition {
+    /// URI that tells how to read the parameters.
+    pub build_type: String,
+    /// What whoever started the build could choose.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub external_parameters: Map<String, Value>,
+    /// What the build platform chose.
+    #[serde(default, skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
+    pub internal_parameters: Map<String, Value>,
+    /// What was fetched, as far as known; at least the source commit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub resolved_dependencies: Vec<ResourceDescriptor>,
+}
+
+/// One execution of a build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunDetails {
+    /// Who built.
+    pub builder: Builder,
+    /// When, and under which name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<BuildMetadata>,
+    /// Side products.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub byproducts: Vec<ResourceDescriptor>,
+}
+
+/// The build platform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Builder {
+    /// URI of everything that has to be trusted for this record to be true.
+    pub id: String,
+    /// Component to version.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "null_is_default"
+    )]
+    pub version: BTreeMap<String, String>,
+}
+
+/// When a build ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildMetadata {
+    /// Name of this execution; opaque.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation_id: Option<String>,
+    /// Start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_on: Option<Timestamp>,
+    /// End.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_on: Option<Timestamp>,
+}
+
+/// The source of a build.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Source {
+    /// URL of the git repository, without credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// Full hash of the commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Git tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Whether files differed from the commit. Such a build has no source that anybody else could look at.
+    pub dirty: bool,
+}
+
+/// A build by `verbatim build`, as it goes into a [`Provenance`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Build {
+    /// What was built from.
+    pub source: Source,
+    /// The reference under which the image was pushed, with its tag.
+    pub image: String,
+    /// Folder of the build context, relative to the repository.
+    pub context: String,
+    /// Path of the Dockerfile, relative to the context.
+    pub dockerfile: String,
+    /// Stage of the Dockerfile.
+    pub target: Option<String>,
+    /// Platforms asked for; empty for the engine's own.
+    pub platforms: Vec<String>,
+    /// Names of the build arguments. Their values may be secret and are not recorded.
+    pub build_args: Vec<String>,
+    /// Which of the engine's builders ran: `classic` or `buildkit`.
+    pub builder: String,
+    /// URI of the platform that is trusted to have built; see [`Build::builder_id`] for one made from the CI's kind.
+    pub builder_id: String,
+    /// Component to version: `verbatim`, `engine`.
+    pub versions: BTreeMap<String, String>,
+    /// The CI run.
+    pub run: Run,
+    /// Start of the build.
+    pub started_at: Timestamp,
+    /// End of the push.
+    pub finished_at: Timestamp,
+}
+
+impl Build {
+    /// The `buildType` of these records: an image made from a Dockerfile by a Docker engine.
+    pub const TYPE: &'static str = "urn:verbatim:build:dockerfile:v1";
+
+    /// A builder id for a job of this kind of CI, for example `urn:verbatim:builder:github`.
+    pub fn builder_id(ci: &str) -> String {
+        format!("urn:verbatim:builder:{ci}")
+    }
+
+    /// The predicate.
+    pub fn provenance(&self) -> Provenance {
+        Provenance {
+            build_definition: BuildDefinition {
+                build_type: Self::TYPE.to_owned(),
+                external_parameters: self.external_parameters(),
+                internal_parameters: object(json!({ "builder": self.builder, "run": self.run })),
+                resolved_dependencies: self.source_dependency().into_iter().collect(),
+            },
+            run_details: RunDetails {
+                builder: Builder { id: self.builder_id.clone(), version: self.versions.clone() },
+                metadata: Some(BuildMetadata {
+                    invocation_id: self.run.url.clone(),
+                    started_on: Some(self.started_at),
+                    finished_on: Some(self.finished_at),
+                }),
+                byproducts: Vec::new(),
+            },
+        }
+    }
+
+    fn external_parameters(&self) -> Map<String, Value> {
+        let mut parameters = object(json!({
+            "source": self.source,
+            "image": self.image,
+            "context": self.context,
+            "dockerfile": self.dockerfile,
+        }));
+        if let Some(target) = &self.target {
+            parameters.insert("target".to_owned(), json!(target));
+        }
+        if !self.platforms.is_empty() {
+            parameters.insert("platforms".to_owned(), json!(self.platforms));
+        }
+        if !self.build_args.is_empty() {
+            parameters.insert("buildArgNames".to_owned(), json!(self.build_args));
+        }
+        parameters
+    }
+
+    /// A dirty tree is not the commit, so the commit is then no dependency that was resolved.
+    fn source_dependency(&self) -> Option<ResourceDescriptor> {
+        let (repository, commit) = (self.source.repository.as_ref()?, self.source.commit.as_ref()?);
+        (!self.source.dirty).then(|| ResourceDescriptor {
+            uri: Some(format!("git+{repository}@{commit}")),
+            digest: BTreeMap::from([("gitCommit".to_owned(), commit.clone())]),
+            ..ResourceDescriptor::default()
+        })
+    }
+}
+
+/// The object inside a `json!({…})`.
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+impl Provenance {
+    /// The source. For a build of another builder: the first git dependency, which counts as clean.
+    pub fn source(&self) -> Option<Source> {
+        if self.build_definition.build_type == Build::TYPE {
+            let source = self.build_definition.external_parameters.get("source")?;
+            return serde_json::from_value(source.clone()).ok();
+        }
+        self.build_definition.resolved_dependencies.iter().find_map(|dependency| {
+            let commit = dependency
+                .digest
+                .get("gitCommit")
+                .or_else(|| dependency.digest.get("sha1"))?
+                .clone();
+            let uri = dependency.uri.as_deref()?;
+            let repository = uri.strip_prefix("git+").unwrap_or(uri);
+            let repository = repository.split(['@', '#']).next().unwrap_or(repository);
+            Some(Source {
+                repository: Some(repository.to_owned()),
+                commit: Some(commit),
+                ..Source::default()
+            })
+        })
+    }
+
+    /// The CI run, if the builder was this project's own.
+    pub fn run(&self) -> Option<Run> {
+        let run = self.build_definition.internal_parameters.get("run")?;
+        serde_json::from_value(run.clone()).ok()
+    }
+}
+
+impl Predicate for Provenance {
+    const TYPE: &'static str = "https://slsa.dev/provenance/v1";
+    const ROLE: Role = Role::BUILDER;
+
+    fn recorded_at(&self) -> Option<Timestamp> {
+        self.run_details.metadata.as_ref()?.finished_on
+    }
+
+    fn environment(&self) -> Option<EnvironmentId> {
+        None
+    }
+
+    fn check(&self, _subjects: &[Digest]) -> Result<(), String> {
+        let ours = self.build_definition.build_type == Build::TYPE;
+        if ours && self.source().is_none() {
+            return Err("the source of the build is missing or malformed".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! in-toto test-result v0.1: which suites ran against a release in an environment, and how they ended.
+//! <https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md>
+//!
+//! The predicate type has no field for the environment or the time. Both are in its configuration: a descriptor of the
+//! environment artifact, whose annotations say when.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use verbatim_oci::Digest;
+
+use super::{Predicate, Run};
+use crate::environment::{EnvironmentArtifact, EnvironmentId};
+use crate::json::null_is_default;
+use crate::ring::Role;
+use crate::statement::ResourceDescriptor;
+
+const STARTED_ON: &str = "verbatim_startedOn";
+const FINISHED_ON: &str = "verbatim_finishedOn";
+const PROMOTION: &str = "verbatim_promotion";
+const RUN: &str = "verbatim_run";
+
+/// How a test run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TestOutcome {
+    /// Every test passed.
+    Passed,
+    /// Passed, with warnings.
+    Warned,
+    /// At least one test failed.
+    Failed,
+}
+
+/// in-toto test-result v0.1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TestResult {
+    /// The outcome as a whole.
+    pub result: TestOutcome,
+    /// What the tests ran with; here the environment.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub configuration: Vec<ResourceDescriptor>,
+    /// Where the run can be looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Names of suites that passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub passed_tests: Vec<String>,
+    /// Names of suites that passed with warnings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub warned_tests: Vec<String>,
+    /// Names of suites that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub failed_tests: Vec<String>,
+}
+
+/// How one suite ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SuiteOutcome {
+    /// Name of the suite.
+    pub suite: String,
+    /// How it ended.
+    pub outcome: TestOutcome,
+}
+
+/// A run of `verbatim test`, as it goes into a [`TestResult`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestRun {
+    /// Where the release ran that was tested.
+    pub environment: EnvironmentId,
+    /// Every suite that was started.
+    pub suites: Vec<SuiteOutcome>,
+    /// The promotion record that brought the release there, if known.
+    pub promotion: Option<Digest>,
+    /// The CI run.
+    pub run: Run,
+    /// Start of the first suite.
+    pub started_at: Timestamp,
+    /// End of the last suite.
+    pub finished_at: Timestamp,
+}
+
+impl TestRun {
+    /// The predicate. A run without suites has tested nothing and counts as failed.
+    pub fn result(&self) -> TestResult {
+        let named = |outcome| {
+            self.suites
+                .iter()
+                .filter(|suite| suite.outcome == outcome)
+                .map(|suite| suite.suite.clone())
+                .collect::<Vec<_>>()
+        };
+        let (passed_tests, warned_tests, failed_tests) =
+            (named(TestOutcome::Passed), named(TestOutcome::Warned), named(TestOutcome::Failed));
+        let result = if self.suites.is_empty() || !failed_tests.is_empty() {
+            TestOutcome::Failed
+        } else if !warned_tests.is_empty() {
+            TestOutcome::Warned
+        } else {
+            TestOutcome::Passed
+        };
+        TestResult {
+            result,
+            configuration: vec![self.environment_descriptor()],
+            url: self.run.url.clone(),
+            passed_tests,
+            warned_tests,
+            failed_tests,
+        }
+    }
+
+    fn environment_descriptor(&self) -> ResourceDescriptor {
+        let mut annotations = BTreeMap::from([
+            (STARTED_ON.to_owned(), json!(self.started_at)),
+            (FINISHED_ON.to_owned(), json!(self.finished_at)),
+            (RUN.to_owned(), json!(self.run)),
+        ]);
+        if let Some(promotion) = &self.promotion {
+            annotations.insert(PROMOTION.to_owned(), json!(promotion));
+        }
+        ResourceDescriptor { annotations, ..ResourceDescriptor::environment(&self.environment) }
+    }
+}
+
+impl TestResult {
+    /// How one suite ended here, or `None` if it did not run. A suite that is listed twice ended the worse way.
+    pub fn suite(&self, name: &str) -> Option<TestOutcome> {
+        let listed = |list: &[String]| list.iter().any(|suite| suite == name);
+        if listed(&self.failed_tests) {
+            Some(TestOutcome::Failed)
+        } else if listed(&self.warned_tests) {
+            Some(TestOutcome::Warned)
+        } else {
+            listed(&self.passed_tests).then_some(TestOutcome::Passed)
+        }
+    }
+
+    /// The promotion record that brought the tested release there.
+    pub fn promotion(&self) -> Option<Digest> {
+        self.environment_descriptor()?.annotation(PROMOTION)?.parse().ok()
+    }
+
+    /// The CI run.
+    pub fn run(&self) -> Option<Run> {
+        serde_json::from_value(self.environment_descriptor()?.annotations.get(RUN)?.clone()).ok()
+    }
+
+    /// The descriptor of the one environment in the configuration. Two would leave open where the tests ran.
+    fn environment_descriptor(&self) -> Option<&ResourceDescriptor> {
+        let mut found = self.configuration.iter().filter(|entry| environment_id(entry).is_some());
+        let first = found.next()?;
+        found.next().is_none().then_some(first)
+    }
+}
+
+/// The environment that a descriptor points to; the digest decides, the name only says which id to try.
+fn environment_id(entry: &ResourceDescriptor) -> Option<EnvironmentId> {
+    let id: EnvironmentId = entry.name.as_deref()?.parse().ok()?;
+    (entry.sha256()? == *EnvironmentArtifact::of(&id).digest()).then_some(id)
+}
+
+impl Predicate for TestResult {
+    const TYPE: &'static str = "https://in-toto.io/attestation/test-result/v0.1";
+    const ROLE: Role = Role::TESTER;
+
+    fn recorded_at(&self) -> Option<Timestamp> {
+        self.environment_descriptor()?.annotation(FINISHED_ON)?.parse().ok()
+    }
+
+    fn environment(&self) -> Option<EnvironmentId> {
+        self.environment_descriptor().and_then(environment_id)
+    }
+
+    fn check(&self, _subjects: &[Digest]) -> Result<(), String> {
+        let failed = !self.failed_tests.is_empty();
+        if failed && self.result != TestOutcome::Failed {
+            return Err("it lists failed tests and yet says that it passed".to_owned());
+        }
+        Ok(())
+    }
+}

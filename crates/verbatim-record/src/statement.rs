@@ -1,0 +1,141 @@
+//! in-toto Statement v1: who says what about which bytes. Knows nothing of signatures.
+//!
+//! <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use verbatim_oci::Digest;
+
+use crate::environment::{EnvironmentArtifact, EnvironmentId};
+use crate::json::null_is_default;
+use crate::predicate::{Predicate, Promotion, Provenance, TestResult};
+
+/// The `_type` of every statement.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+
+/// A statement with a predicate of one type. Fields that this version does not know are ignored when reading, as
+/// the in-toto parsing rules ask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Statement<P> {
+    /// Always [`STATEMENT_TYPE`].
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// What the statement is about; matched by digest, never by name.
+    pub subject: Vec<ResourceDescriptor>,
+    /// URI of the predicate's schema.
+    #[serde(rename = "predicateType")]
+    pub predicate_type: String,
+    /// What is said.
+    pub predicate: P,
+}
+
+/// in-toto ResourceDescriptor: a pointer to something, by name, URI or digest.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceDescriptor {
+    /// Name, for people and for telling descriptors apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Global identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// Algorithm (`sha256`, `gitCommit`, …) to lower-case hex.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "null_is_default"
+    )]
+    pub digest: BTreeMap<String, String>,
+    /// Where it can be had, if not at `uri`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download_location: Option<String>,
+    /// Media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// Anything else; our own keys begin with `verbatim_`, as the rules for extension fields advise.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "null_is_default"
+    )]
+    pub annotations: BTreeMap<String, serde_json::Value>,
+}
+
+impl ResourceDescriptor {
+    /// An artifact of a registry.
+    pub fn artifact(name: &str, digest: &Digest) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+            digest: BTreeMap::from([("sha256".to_owned(), digest.hex())]),
+            ..Self::default()
+        }
+    }
+
+    /// An environment, by its artifact.
+    pub fn environment(id: &EnvironmentId) -> Self {
+        Self {
+            uri: Some(id.uri()),
+            ..Self::artifact(&id.to_string(), EnvironmentArtifact::of(id).digest())
+        }
+    }
+
+    /// The SHA-256 digest, if there is a well-formed one.
+    pub fn sha256(&self) -> Option<Digest> {
+        format!("sha256:{}", self.digest.get("sha256")?).parse().ok()
+    }
+
+    /// The text of one annotation.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.get(key)?.as_str()
+    }
+}
+
+impl<P: Predicate> Statement<P> {
+    fn new(subject: Vec<ResourceDescriptor>, predicate: P) -> Self {
+        Self {
+            kind: STATEMENT_TYPE.to_owned(),
+            subject,
+            predicate_type: P::TYPE.to_owned(),
+            predicate,
+        }
+    }
+}
+
+impl<P> Statement<P> {
+    /// Whether one of the subjects has this digest.
+    pub fn is_about(&self, digest: &Digest) -> bool {
+        self.subject.iter().any(|subject| subject.sha256().as_ref() == Some(digest))
+    }
+
+    /// The SHA-256 digests of all subjects that have one, in order.
+    pub fn subjects(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.subject.iter().filter_map(ResourceDescriptor::sha256)
+    }
+}
+
+impl Statement<Provenance> {
+    /// "This release was built so." `name` is the repository, for people.
+    pub fn build(name: &str, release: &Digest, provenance: Provenance) -> Self {
+        Self::new(vec![ResourceDescriptor::artifact(name, release)], provenance)
+    }
+}
+
+impl Statement<TestResult> {
+    /// "These suites ran against this release in that environment." `name` is the repository, for people.
+    pub fn test(name: &str, release: &Digest, result: TestResult) -> Self {
+        Self::new(vec![ResourceDescriptor::artifact(name, release)], result)
+    }
+}
+
+impl Statement<Promotion> {
+    /// "This release was moved into that environment." Its two subjects, the release and the environment artifact,
+    /// come from the predicate, so that they cannot disagree with it.
+    pub fn promotion(promotion: Promotion) -> Self {
+        let subject = vec![
+            ResourceDescriptor::artifact(&promotion.release.repository, &promotion.release.digest),
+            ResourceDescriptor::environment(&promotion.environment),
+        ];
+        Self::new(subject, promotion)
+    }
+}
