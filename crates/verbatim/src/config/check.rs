@@ -1,0 +1,276 @@
+//! From the file as written to a configuration in which every name exists: what one part says about another
+//! is checked here, and every mistake is collected. Must not read files; environments are in `environments`,
+//! rules and keys in `policy`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
+
+use url::Url;
+use verbatim_oci::Repository;
+
+use super::environments;
+use super::file::{File, ImageFile, RegistryFile, ServerFile};
+use super::located::{Located, Place};
+use super::model::{Config, Image, Policy, RegistryOptions, Server};
+use super::problem::Problem;
+use super::template::Template;
+
+/// Variables of tags, build arguments and labels.
+pub const BUILD_VARIABLES: [&str; 4] = ["build", "commit", "short_commit", "branch"];
+
+/// The tag of an image, unless its file says otherwise.
+const DEFAULT_TAG: &str = "${build}.${commit}";
+
+/// Checks everything but the rules: those are checked before, and `problems` is what was found there.
+///
+/// # Errors
+/// Every mistake that was found, there and here.
+pub fn check(
+    path: &Path,
+    root: &Path,
+    file: File,
+    policy: Option<Policy>,
+    mut problems: Vec<Problem>,
+) -> Result<Config, Vec<Problem>> {
+    version(&file.version, &mut problems);
+    name("project", &file.project, &mut problems);
+    if file.images.is_empty() {
+        problems.push(Problem::new(file.project.place, "`images` names no image"));
+    }
+    let images: BTreeMap<String, Image> = file
+        .images
+        .iter()
+        .filter_map(|(name, written)| image(root, name, written, &mut problems))
+        .collect();
+    let servers: BTreeMap<String, Server> = file
+        .argocd
+        .iter()
+        .filter_map(|(name, written)| server(root, name, written, &mut problems))
+        .collect();
+    let registries = file
+        .registries
+        .iter()
+        .map(|(host, written)| registry(root, host, written, &mut problems))
+        .collect();
+    let records = file
+        .records
+        .as_ref()
+        .and_then(|text| parsed::<Repository>("repository", text, &mut problems));
+    let environments = environments::check(&file, &mut problems);
+    let (Some(policy), true) = (policy, problems.is_empty()) else { return Err(problems) };
+    Ok(Config {
+        file: path.to_owned(),
+        root: root.to_owned(),
+        project: file.project.value,
+        images,
+        servers,
+        registries,
+        records,
+        environments,
+        policy,
+    })
+}
+
+/// The one version of the format so far.
+pub fn version(version: &Located<u64>, problems: &mut Vec<Problem>) {
+    if version.value != 1 {
+        problems.push(
+            Problem::new(
+                version.place,
+                format!("version {} is not known to this verbatim", version.value),
+            )
+            .help("write `version: 1`"),
+        );
+    }
+}
+
+/// Names of projects and environments stand in ids, records and job names.
+pub fn name(what: &str, name: &Located<String>, problems: &mut Vec<Problem>) {
+    if let Err(error) = verbatim_record::EnvironmentId::new(&name.value, &name.value) {
+        problems.push(Problem::new(name.place, format!("bad name of {what}: {error}")));
+    }
+}
+
+/// A value of a type that parses itself.
+fn parsed<T: FromStr>(what: &str, text: &Located<String>, problems: &mut Vec<Problem>) -> Option<T>
+where
+    T::Err: std::fmt::Display,
+{
+    match text.value.parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            problems.push(Problem::new(text.place, format!("not a {what}: {error}")));
+            None
+        }
+    }
+}
+
+/// A template whose variables are all known.
+pub fn template(
+    text: &Located<String>,
+    known: &[&str],
+    problems: &mut Vec<Problem>,
+) -> Option<Template> {
+    let template = match text.value.parse::<Template>() {
+        Ok(template) => template,
+        Err(error) => {
+            problems.push(Problem::new(text.place, error.to_string()));
+            return None;
+        }
+    };
+    let unknown: Vec<&str> = template.variables().filter(|name| !known.contains(name)).collect();
+    for name in &unknown {
+        let problem = Problem::new(text.place, format!("unknown variable `${{{name}}}`"));
+        problems.push(problem.did_you_mean(name, known.iter().copied()));
+    }
+    unknown.is_empty().then_some(template)
+}
+
+fn image(
+    root: &Path,
+    name: &Located<String>,
+    written: &ImageFile,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, Image)> {
+    if name.value.is_empty()
+        || !name.value.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+    {
+        problems.push(Problem::new(
+            name.place,
+            "the name of an image is made of letters, digits, `-` and `_`",
+        ));
+    }
+    let repository = parsed::<Repository>("repository", &written.repository, problems);
+    let platform = written.platform.as_ref().and_then(|text| parsed("platform", text, problems));
+    let default = Located { value: DEFAULT_TAG.to_owned(), place: Place::default() };
+    let tag = template(written.tag.as_ref().unwrap_or(&default), &BUILD_VARIABLES, problems);
+    let mut templates =
+        |written: &BTreeMap<String, Located<String>>| -> BTreeMap<String, Template> {
+            let parsed = |(key, text): (&String, _)| {
+                template(text, &BUILD_VARIABLES, problems).map(|value| (key.clone(), value))
+            };
+            written.iter().filter_map(parsed).collect()
+        };
+    let args = templates(&written.args);
+    let labels = templates(&written.labels);
+    let context = written.context.as_ref().map_or(".", |context| context.value.as_str());
+    Some((
+        name.value.clone(),
+        Image {
+            name: name.value.clone(),
+            repository: repository?,
+            context: root.join(context),
+            dockerfile: written.dockerfile.clone(),
+            target: written.target.clone(),
+            platform,
+            args,
+            labels,
+            tag: tag?,
+        },
+    ))
+}
+
+fn server(
+    root: &Path,
+    name: &Located<String>,
+    written: &ServerFile,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, Server)> {
+    let url = server_url(written, problems);
+    let client_certificate = match (&written.client_cert, &written.client_key) {
+        (Some(certificate), Some(key)) => {
+            Some((root.join(&certificate.value), root.join(&key.value)))
+        }
+        (None, None) => None,
+        (Some(lonely), None) => {
+            problems.push(Problem::new(lonely.place, "`client_cert` needs `client_key` beside it"));
+            None
+        }
+        (None, Some(lonely)) => {
+            problems.push(Problem::new(lonely.place, "`client_key` needs `client_cert` beside it"));
+            None
+        }
+    };
+    let server = Server {
+        name: name.value.clone(),
+        url: url?,
+        token_variable: written.token_variable.as_ref().map(|variable| variable.value.clone()),
+        ca: written.ca.as_ref().map(|file| root.join(file)),
+        client_certificate,
+        headers: written.headers.clone(),
+        plain_http: written.plain_http,
+        insecure: written.insecure,
+    };
+    Some((name.value.clone(), server))
+}
+
+/// The address with the root path. A token must not travel in the clear, except on this machine.
+fn server_url(written: &ServerFile, problems: &mut Vec<Problem>) -> Option<Url> {
+    let place = written.url.place;
+    let mut url = match Url::parse(&written.url.value) {
+        Ok(url) if url.host_str().is_some() && matches!(url.scheme(), "http" | "https") => url,
+        Ok(_) => {
+            problems.push(Problem::new(place, "the address must begin with https:// or http://"));
+            return None;
+        }
+        Err(error) => {
+            problems.push(
+                Problem::new(place, format!("not an address: {error}"))
+                    .help("write https://argocd.example.com"),
+            );
+            return None;
+        }
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        problems.push(
+            Problem::new(place, "the address must not hold credentials")
+                .help("put the token into ARGOCD_AUTH_TOKEN, or run `verbatim argocd login`"),
+        );
+        return None;
+    }
+    if url.scheme() == "http" && !written.plain_http && !is_loopback(&url) {
+        problems.push(
+            Problem::new(place, "plain HTTP would send the token in the clear")
+                .help("use https://, or say `plain_http: true` beside `url`"),
+        );
+        return None;
+    }
+    if let Some(root_path) = &written.root_path {
+        url.set_path(root_path.trim_end_matches('/'));
+    }
+    Some(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+fn registry(
+    root: &Path,
+    host: &Located<String>,
+    written: &RegistryFile,
+    problems: &mut Vec<Problem>,
+) -> (String, RegistryOptions) {
+    // A host is right if a repository on it is; that is where it will be looked up.
+    match format!("{}/x", host.value).parse::<Repository>() {
+        Ok(repository)
+            if repository.registry() == host.value || repository.api_host() == host.value => {}
+        _ => {
+            problems.push(
+                Problem::new(host.place, "not the `host` or `host:port` of a registry")
+                    .help("leave out the https://"),
+            );
+        }
+    }
+    let options = RegistryOptions {
+        ca: written.ca.as_ref().map(|file| root.join(file)),
+        plain_http: written.plain_http,
+    };
+    (host.value.clone(), options)
+}

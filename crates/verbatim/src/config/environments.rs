@@ -1,0 +1,286 @@
+//! Checks the environments of a file: their applications, what is written into them, their tests. Must not
+//! look at rules, which may stand in another file.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use verbatim_record::EnvironmentId;
+
+use super::check::{name, template};
+use super::file::{AppFile, EnvironmentFile, File, SelectorFile, SetFile, TestFile};
+use super::located::{Located, Place};
+use super::model::{App, Apps, Environment, Selector, Set, SourceChoice, Suite};
+use super::problem::Problem;
+use super::shapes::{ListOr, NameOr};
+
+/// What of an image can stand in a value; `reference` is repository, tag and digest in one.
+const IMAGE_VARIABLES: [&str; 7] =
+    ["registry", "path", "name", "repository", "tag", "digest", "reference"];
+/// The ones that pin the content.
+const PINNING: [&str; 2] = ["digest", "reference"];
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
+/// Long enough for a crash at start to show, short enough for a pipeline.
+const DEFAULT_SETTLE: Duration = Duration::from_secs(10);
+
+/// Checks all environments; the result is complete only if no problem was added.
+pub fn check(file: &File, problems: &mut Vec<Problem>) -> Vec<Environment> {
+    if file.environments.is_empty() {
+        problems.push(Problem::new(file.project.place, "`environments` names no environment"));
+    }
+    let mut seen = BTreeSet::new();
+    for environment in &file.environments {
+        name("environment", &environment.name, problems);
+        if !seen.insert(environment.name.value.as_str()) {
+            let message = format!("the environment `{}` is given twice", environment.name.value);
+            problems.push(Problem::new(environment.name.place, message));
+        }
+    }
+    let scope = Scope::of(file);
+    let default = file.set.as_ref().map(|written| set(written, &scope, problems));
+    let mut checked = Vec::new();
+    for (index, written) in file.environments.iter().enumerate() {
+        checked.extend(environment(file, written, index == 0, &scope, default.as_ref(), problems));
+    }
+    checked
+}
+
+/// The names that values and applications may use.
+struct Scope {
+    images: Vec<String>,
+    variables: Vec<String>,
+    servers: Vec<String>,
+}
+
+impl Scope {
+    fn of(file: &File) -> Self {
+        let images: Vec<String> = file.images.keys().map(|name| name.value.clone()).collect();
+        let mut variables: Vec<String> = images
+            .iter()
+            .flat_map(|image| {
+                IMAGE_VARIABLES.iter().map(move |variable| format!("{image}.{variable}"))
+            })
+            .collect();
+        if images.len() == 1 {
+            variables.extend(IMAGE_VARIABLES.map(str::to_owned));
+        }
+        Self {
+            images,
+            variables,
+            servers: file.argocd.keys().map(|name| name.value.clone()).collect(),
+        }
+    }
+}
+
+fn environment(
+    file: &File,
+    written: &EnvironmentFile,
+    is_first: bool,
+    scope: &Scope,
+    default: Option<&Set>,
+    problems: &mut Vec<Problem>,
+) -> Option<Environment> {
+    let own = written.set.as_ref().map(|written| set(written, scope, problems));
+    let set = own.as_ref().or(default);
+    let apps = apps(&written.apps, set, scope, problems);
+    let tests = written
+        .tests
+        .iter()
+        .map(|(suite, written)| (suite.value.clone(), test(suite, &written.0, problems)))
+        .collect();
+    let settle = written
+        .settle
+        .map_or(if is_first { Duration::ZERO } else { DEFAULT_SETTLE }, |period| period.0);
+    Some(Environment {
+        id: EnvironmentId::new(&file.project.value, &written.name.value).ok()?,
+        apps,
+        url: written.url.as_ref().map(|url| url.value.clone()),
+        tests,
+        settle,
+        timeout: written.timeout.map_or(DEFAULT_TIMEOUT, |period| period.0),
+        is_first,
+    })
+}
+
+fn test(suite: &Located<String>, written: &TestFile, problems: &mut Vec<Problem>) -> Suite {
+    if written.run.trim().is_empty() {
+        problems
+            .push(Problem::new(suite.place, format!("the suite `{}` has no command", suite.value)));
+    }
+    Suite {
+        run: written.run.clone(),
+        timeout: written.timeout.map_or(DEFAULT_TIMEOUT, |period| period.0),
+        env: written.env.clone(),
+    }
+}
+
+fn apps(
+    written: &Located<ListOr<Located<NameOr<AppFile>>, SelectorFile>>,
+    set: Option<&Set>,
+    scope: &Scope,
+    problems: &mut Vec<Problem>,
+) -> Apps {
+    match &written.value {
+        ListOr::Map(selector) => Apps::Selected(select(selector, set, scope, problems)),
+        ListOr::List(list) => {
+            if list.is_empty() {
+                problems.push(Problem::new(
+                    written.place,
+                    "an environment needs at least one application",
+                ));
+            }
+            let mut seen = BTreeSet::new();
+            let mut apps = Vec::new();
+            for Located { value: NameOr(written), place } in list {
+                let app = app(written, *place, set, scope, problems);
+                if !seen.insert((app.server.clone(), app.namespace.clone(), app.name.clone())) {
+                    problems.push(Problem::new(
+                        *place,
+                        format!("the application `{}` is given twice", app.name),
+                    ));
+                }
+                apps.push(app);
+            }
+            Apps::Named(apps)
+        }
+    }
+}
+
+fn app(
+    written: &AppFile,
+    place: Place,
+    set: Option<&Set>,
+    scope: &Scope,
+    problems: &mut Vec<Problem>,
+) -> App {
+    if written.name.is_empty() || written.name.contains(['/', ' ']) {
+        problems.push(
+            Problem::new(place, format!("`{}` is not the name of an application", written.name))
+                .help("its namespace goes into `namespace`"),
+        );
+    }
+    let own = written.set.as_ref().map(|written| self::set(written, scope, problems));
+    App {
+        name: written.name.clone(),
+        server: server(written.server.as_ref(), place, scope, problems),
+        namespace: written.namespace.clone(),
+        project: written.project.clone(),
+        source: written.source.as_ref().and_then(|source| choice(source, problems)),
+        set: own.or_else(|| set.cloned()).unwrap_or_else(|| nothing_to_write(place, problems)),
+        url: written.url.as_ref().map(|url| url.value.clone()),
+    }
+}
+
+fn select(
+    written: &SelectorFile,
+    set: Option<&Set>,
+    scope: &Scope,
+    problems: &mut Vec<Problem>,
+) -> Selector {
+    let place = written.selector.place;
+    if written.selector.value.trim().is_empty() {
+        problems.push(Problem::new(place, "an empty selector would take every application"));
+    }
+    let template = App {
+        name: String::new(),
+        server: server(written.server.as_ref(), place, scope, problems),
+        namespace: written.namespace.clone(),
+        project: written.project.clone(),
+        source: None,
+        set: set.cloned().unwrap_or_else(|| nothing_to_write(place, problems)),
+        url: None,
+    };
+    Selector { labels: written.selector.value.clone(), template }
+}
+
+fn nothing_to_write(place: Place, problems: &mut Vec<Problem>) -> Set {
+    problems.push(
+        Problem::new(place, "nothing is written into this application")
+            .help("add `set` with Helm parameters or Kustomize images, at the top or here"),
+    );
+    Set::default()
+}
+
+/// The server an application lives on: the named one, or the only one.
+fn server(
+    written: Option<&Located<String>>,
+    place: Place,
+    scope: &Scope,
+    problems: &mut Vec<Problem>,
+) -> String {
+    match (written, scope.servers.as_slice()) {
+        (Some(name), servers) => {
+            if !servers.contains(&name.value) {
+                let problem =
+                    Problem::new(name.place, format!("unknown Argo CD server `{}`", name.value));
+                problems
+                    .push(problem.did_you_mean(&name.value, servers.iter().map(String::as_str)));
+            }
+            return name.value.clone();
+        }
+        (None, [only]) => return only.clone(),
+        (None, []) => problems.push(
+            Problem::new(place, "no Argo CD server is given")
+                .help("add `argocd: { main: { url: https://… } }`"),
+        ),
+        (None, several) => problems.push(
+            Problem::new(place, "which Argo CD server does this live on?")
+                .help(format!("add `server`, one of: {}", several.join(", "))),
+        ),
+    }
+    String::new()
+}
+
+fn choice(written: &Located<String>, problems: &mut Vec<Problem>) -> Option<SourceChoice> {
+    match written.value.parse::<usize>() {
+        Ok(0) => {
+            problems.push(Problem::new(written.place, "sources are counted from 1"));
+            None
+        }
+        Ok(position) => Some(SourceChoice::Position(position)),
+        Err(_) => Some(SourceChoice::Name(written.value.clone())),
+    }
+}
+
+/// Values for an application. Each image they mention must be pinned by its digest somewhere among them.
+fn set(written: &SetFile, scope: &Scope, problems: &mut Vec<Problem>) -> Set {
+    let known: Vec<&str> = scope.variables.iter().map(String::as_str).collect();
+    let mut mentioned = BTreeSet::new();
+    let mut pinned = BTreeSet::new();
+    let mut first = None;
+    let mut read = |values: &std::collections::BTreeMap<Located<String>, Located<String>>| {
+        let mut checked = std::collections::BTreeMap::new();
+        for (key, text) in values {
+            first.get_or_insert(key.place);
+            let Some(template) = template(text, &known, problems) else { continue };
+            for variable in template.variables() {
+                let (image, field) =
+                    variable.split_once('.').unwrap_or((&scope.images[0], variable));
+                mentioned.insert(image.to_owned());
+                if PINNING.contains(&field) {
+                    pinned.insert(image.to_owned());
+                }
+            }
+            checked.insert(key.value.clone(), template);
+        }
+        checked
+    };
+    let checked = Set { helm: read(&written.helm), kustomize: read(&written.kustomize) };
+    let Some(place) = first else { return checked };
+    let unpinned = mentioned.difference(&pinned).cloned().collect::<Vec<_>>();
+    if checked.helm.len() + checked.kustomize.len() < written.helm.len() + written.kustomize.len() {
+        // A value that could not be read may be the one that pins.
+    } else if mentioned.is_empty() {
+        let message = "no value mentions an image: only a digest is ever deployed";
+        problems.push(
+            Problem::new(place, message).help("use `${digest}` or `${reference}` in a value"),
+        );
+    } else if let Some(image) = unpinned.first() {
+        let message = format!("the image `{image}` is not pinned: only a digest is ever deployed");
+        problems.push(
+            Problem::new(place, message)
+                .help(format!("use `${{{image}.digest}}` in one of the values")),
+        );
+    }
+    checked
+}

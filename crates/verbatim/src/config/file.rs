@@ -1,0 +1,313 @@
+//! The shape of `verbatim.yaml` as it is written: what serde reads, and what the JSON Schema is made from.
+//! Must not check what one part says about another; that is `check`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::located::Located;
+use super::shapes::{FromName, ListOr, NameOr, Period};
+
+/// A project: its images, its environments, and the rules between them.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "verbatim.yaml")]
+pub struct File {
+    /// The version of this format: 1.
+    pub version: Located<u64>,
+    /// The name of the product. `project/environment` is the id of an environment in the records.
+    pub project: Located<String>,
+    /// What is built and promoted, by a short name that templates use.
+    pub images: BTreeMap<Located<String>, ImageFile>,
+    /// The Argo CD servers, by a short name.
+    #[serde(default)]
+    pub argocd: BTreeMap<Located<String>, ServerFile>,
+    /// How to reach a registry, by its `host` or `host:port`. Needed only for a CA or plain HTTP.
+    #[serde(default)]
+    pub registries: BTreeMap<Located<String>, RegistryFile>,
+    /// The repository that keeps the records. Default: the repository of the image.
+    pub records: Option<Located<String>>,
+    /// What is written into every application, unless its environment or itself says otherwise.
+    pub set: Option<SetFile>,
+    /// Where `gates`, `after` and `keys` come from, if not from this file.
+    pub policy: Option<PolicySourceFile>,
+    /// The stages, in their order.
+    pub environments: Vec<EnvironmentFile>,
+    /// Whose signatures count, and for what.
+    #[serde(default)]
+    pub keys: Vec<KeyFile>,
+}
+
+/// An image: where it is pushed, and how it is built.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageFile {
+    /// The repository, for example `docker.io/example/app`.
+    pub repository: Located<String>,
+    /// The folder that is sent to the Docker Engine. Default: the folder of this file.
+    pub context: Option<Located<String>>,
+    /// The Dockerfile, relative to the context. Default: `Dockerfile`.
+    pub dockerfile: Option<String>,
+    /// The stage of the Dockerfile to build.
+    pub target: Option<String>,
+    /// The platform to build for, for example `linux/amd64`. Default: the engine's own.
+    pub platform: Option<Located<String>>,
+    /// Build arguments. `${build}`, `${commit}`, `${short_commit}` and `${branch}` are replaced.
+    #[serde(default)]
+    pub args: BTreeMap<String, Located<String>>,
+    /// Labels beside the ones of OCI, which are filled in. The same variables are replaced.
+    #[serde(default)]
+    pub labels: BTreeMap<String, Located<String>>,
+    /// The tag, from `${build}`, `${commit}`, `${short_commit}` and `${branch}`. Default: `${build}.${commit}`.
+    pub tag: Option<Located<String>>,
+}
+
+/// An Argo CD server.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerFile {
+    /// Its address, for example `https://argocd.example.com`.
+    pub url: Located<String>,
+    /// The variable that holds its token. Default: `ARGOCD_AUTH_TOKEN`, else what `verbatim argocd login` stored.
+    pub token_variable: Option<Located<String>>,
+    /// The path below which it answers (`--rootpath` of the server).
+    pub root_path: Option<String>,
+    /// A file with the certificate authorities to trust, in PEM.
+    pub ca: Option<String>,
+    /// A file with the client certificate, in PEM.
+    pub client_cert: Option<Located<String>>,
+    /// A file with the key of the client certificate, in PEM.
+    pub client_key: Option<Located<String>>,
+    /// Headers that are sent with each request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Allows plain HTTP to another host than this one.
+    #[serde(default)]
+    pub plain_http: bool,
+    /// Does not check the certificate of the server. Anybody in between can then read the token.
+    #[serde(default)]
+    pub insecure: bool,
+}
+
+/// How to reach a registry.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryFile {
+    /// A file with the certificate authorities to trust, in PEM.
+    pub ca: Option<String>,
+    /// Allows plain HTTP to another host than this one.
+    #[serde(default)]
+    pub plain_http: bool,
+}
+
+/// What is written into an application. In the values `${app.registry}`, `${app.path}`, `${app.name}`,
+/// `${app.repository}`, `${app.tag}`, `${app.digest}` and `${app.reference}` are replaced, where `app` is the name
+/// of an image; it may be left out while there is only one.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct SetFile {
+    /// Helm parameters.
+    #[serde(default)]
+    pub helm: BTreeMap<Located<String>, Located<String>>,
+    /// Kustomize images: the name in the manifests, and the reference that replaces it.
+    #[serde(default)]
+    pub kustomize: BTreeMap<Located<String>, Located<String>>,
+}
+
+/// Rules from another file, so that who changes the code does not change the rules.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySourceFile {
+    /// A file, relative to this one.
+    pub file: Located<String>,
+}
+
+/// A stage: a set of applications, and what must hold before a release enters it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentFile {
+    /// Its name.
+    pub name: Located<String>,
+    /// The environments that must have proven the release before.
+    #[serde(default)]
+    pub after: Vec<Located<NameOr<AfterFile>>>,
+    /// Its applications, by name, as mappings, or all that carry some labels.
+    pub apps: Located<ListOr<Located<NameOr<AppFile>>, SelectorFile>>,
+    /// Where it can be reached; tests get it in `VERBATIM_URL`.
+    pub url: Option<Located<String>>,
+    /// What is written into its applications.
+    pub set: Option<SetFile>,
+    /// The conditions beside `after`.
+    #[serde(default)]
+    pub gates: GatesFile,
+    /// Commands that test it, by suite.
+    #[serde(default)]
+    pub tests: BTreeMap<Located<String>, NameOr<TestFile>>,
+    /// How long the proof must hold before it counts. Default: nothing in the first environment, 10s in others.
+    pub settle: Option<Period>,
+    /// How long one application may take. Default: 10m.
+    pub timeout: Option<Period>,
+}
+
+/// An environment that must come first.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct AfterFile {
+    /// Its name.
+    pub environment: String,
+    /// Whether the release must still run there. Default: `running`.
+    #[serde(default)]
+    pub ran: Ran,
+}
+
+/// How far an earlier promotion counts.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Ran {
+    /// It is the last one of that environment.
+    #[default]
+    Running,
+    /// It happened, whatever came after it.
+    Ever,
+}
+
+impl FromName for AfterFile {
+    const EXPECTED: &'static str = "the name of an environment, or a mapping with `environment`";
+
+    fn from_name(name: String) -> Self {
+        Self { environment: name, ran: Ran::default() }
+    }
+}
+
+/// An application.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct AppFile {
+    /// Its name.
+    pub name: String,
+    /// The server it lives on. Needed if there are several.
+    pub server: Option<Located<String>>,
+    /// Its namespace, where applications are allowed in any.
+    pub namespace: Option<String>,
+    /// Its project. With it, "not there" and "not allowed" can be told apart.
+    pub project: Option<String>,
+    /// Which of several sources is overridden: its name, or its position from 1.
+    pub source: Option<Located<String>>,
+    /// What is written into it.
+    pub set: Option<SetFile>,
+    /// Where it can be reached; tests get it in `VERBATIM_URLS`.
+    pub url: Option<Located<String>>,
+}
+
+impl FromName for AppFile {
+    const EXPECTED: &'static str = "the name of an application, or a mapping with `name`";
+
+    fn from_name(name: String) -> Self {
+        Self {
+            name,
+            server: None,
+            namespace: None,
+            project: None,
+            source: None,
+            set: None,
+            url: None,
+        }
+    }
+}
+
+/// All applications that carry some labels.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SelectorFile {
+    /// A label selector, for example `team=web,env=production`.
+    pub selector: Located<String>,
+    /// The server they live on. Needed if there are several.
+    pub server: Option<Located<String>>,
+    /// Their namespace, where applications are allowed in any.
+    pub namespace: Option<String>,
+    /// Their project.
+    pub project: Option<String>,
+}
+
+/// The keys of [`GatesFile`], for the message about a gate that is not among them.
+pub const GATES: [&str; 1] = ["tested"];
+
+/// Conditions on a release before it enters an environment.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GatesFile {
+    /// It passed these suites in an earlier environment.
+    pub tested: Option<TestedFile>,
+}
+
+/// Which tests must have passed.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestedFile {
+    /// The environment they ran in.
+    #[serde(rename = "in")]
+    pub environment: Located<String>,
+    /// The suites. Default: all of that environment.
+    #[serde(default)]
+    pub suites: Vec<Located<String>>,
+}
+
+/// A command that tests an environment.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestFile {
+    /// A line for `sh -c`, run in the folder of this file.
+    pub run: String,
+    /// How long it may take. Default: 10m.
+    pub timeout: Option<Period>,
+    /// Variables for it, beside the ones of `verbatim test`.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+impl FromName for TestFile {
+    const EXPECTED: &'static str = "a command line, or a mapping with `run`";
+
+    fn from_name(name: String) -> Self {
+        Self { run: name, timeout: None, env: BTreeMap::new() }
+    }
+}
+
+/// A public key and what its signatures count for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFile {
+    /// A name for messages.
+    pub name: Located<String>,
+    /// The file with the public key (P-256, PEM), relative to this one.
+    pub file: Located<String>,
+    /// What it may sign: `builder`, `tester`, `promoter`, or a role of your own for approvals.
+    pub roles: Vec<Located<String>>,
+}
+
+/// The rules alone, for a file of their own (`policy: { file: … }`).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFile {
+    /// The version of this format: 1.
+    pub version: Located<u64>,
+    /// The rules of each environment.
+    #[serde(default)]
+    pub environments: BTreeMap<Located<String>, RulesFile>,
+    /// Whose signatures count, and for what.
+    #[serde(default)]
+    pub keys: Vec<KeyFile>,
+}
+
+/// The rules of one environment.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RulesFile {
+    /// The environments that must have proven the release before.
+    #[serde(default)]
+    pub after: Vec<Located<NameOr<AfterFile>>>,
+    /// The conditions beside `after`.
+    #[serde(default)]
+    pub gates: GatesFile,
+}

@@ -1,0 +1,238 @@
+//! The configuration after it was checked: what the rest of the runner works with. Every name in it exists,
+//! every path is joined to the folder of the file. Must not read or check anything.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+use verbatim_oci::{Digest, Platform, Repository};
+use verbatim_record::{EnvironmentId, KeyRing};
+
+pub use super::file::Ran;
+use super::template::Template;
+
+/// A project.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// The folder of the file: where paths of the file begin, and where tests run.
+    pub root: PathBuf,
+    /// The name of the product.
+    pub project: String,
+    /// The images, by the name that templates use. At least one.
+    pub images: BTreeMap<String, Image>,
+    /// The Argo CD servers, by name.
+    pub servers: BTreeMap<String, Server>,
+    /// How to reach registries that need it told, by host.
+    pub registries: BTreeMap<String, RegistryOptions>,
+    /// The repository of the records, if not the image's own.
+    pub records: Option<Repository>,
+    /// The stages, each after the ones it names in `after`.
+    pub environments: Vec<Environment>,
+    /// The rules.
+    pub policy: Policy,
+}
+
+/// An image: where it is pushed, and how it is built.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The name that templates use.
+    pub name: String,
+    /// Where it is pushed.
+    pub repository: Repository,
+    /// The folder that is sent to the Docker Engine.
+    pub context: PathBuf,
+    /// The Dockerfile, relative to the context.
+    pub dockerfile: Option<String>,
+    /// The stage to build.
+    pub target: Option<String>,
+    /// The platform to build for.
+    pub platform: Option<Platform>,
+    /// Build arguments.
+    pub args: BTreeMap<String, Template>,
+    /// Labels beside the ones of OCI.
+    pub labels: BTreeMap<String, Template>,
+    /// The tag.
+    pub tag: Template,
+}
+
+/// An Argo CD server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Its name in the file.
+    pub name: String,
+    /// Its address, with the root path.
+    pub url: Url,
+    /// The variable that holds its token, if not the usual one.
+    pub token_variable: Option<String>,
+    /// Certificate authorities to trust.
+    pub ca: Option<PathBuf>,
+    /// Client certificate and its key.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// Headers for each request.
+    pub headers: BTreeMap<String, String>,
+    /// Whether plain HTTP to another host is allowed.
+    pub plain_http: bool,
+    /// Whether the certificate is not checked.
+    pub insecure: bool,
+}
+
+/// How to reach a registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegistryOptions {
+    /// Certificate authorities to trust.
+    pub ca: Option<PathBuf>,
+    /// Whether plain HTTP to another host is allowed.
+    pub plain_http: bool,
+}
+
+/// A stage.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// `project/name`.
+    pub id: EnvironmentId,
+    /// The applications.
+    pub apps: Apps,
+    /// Where it can be reached.
+    pub url: Option<String>,
+    /// What tests it, by suite.
+    pub tests: BTreeMap<String, Suite>,
+    /// How long the proof must hold before it counts.
+    pub settle: Duration,
+    /// How long one application may take.
+    pub timeout: Duration,
+    /// Whether no stage comes before it: a dirty build goes no further.
+    pub is_first: bool,
+}
+
+impl Environment {
+    /// Its name within the project.
+    pub fn name(&self) -> &str {
+        self.id.name()
+    }
+}
+
+/// The applications of an environment.
+#[derive(Clone, Debug)]
+pub enum Apps {
+    /// These.
+    Named(Vec<App>),
+    /// All that carry some labels; found when they are needed.
+    Selected(Selector),
+}
+
+/// Applications by their labels.
+#[derive(Clone, Debug)]
+pub struct Selector {
+    /// The label selector.
+    pub labels: String,
+    /// What each of them is given; its name is not used.
+    pub template: App,
+}
+
+/// An application and what is written into it.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Its name.
+    pub name: String,
+    /// The name of its server.
+    pub server: String,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its project.
+    pub project: Option<String>,
+    /// Which of several sources is overridden.
+    pub source: Option<SourceChoice>,
+    /// What is written.
+    pub set: Set,
+    /// Where it can be reached.
+    pub url: Option<String>,
+}
+
+/// One of several sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceChoice {
+    /// By its name.
+    Name(String),
+    /// By its position, from 1.
+    Position(usize),
+}
+
+/// What is written into an application.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Set {
+    /// Helm parameters.
+    pub helm: BTreeMap<String, Template>,
+    /// Kustomize images: name in the manifests, and the reference that replaces it.
+    pub kustomize: BTreeMap<String, Template>,
+}
+
+/// A command that tests an environment.
+#[derive(Clone, Debug)]
+pub struct Suite {
+    /// A line for `sh -c`.
+    pub run: String,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Variables for it.
+    pub env: BTreeMap<String, String>,
+}
+
+/// The rules: what must hold before a release enters an environment, and whose word counts.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The file they came from, if not `verbatim.yaml`.
+    pub file: Option<PathBuf>,
+    /// The rules of each environment, by its name; every environment has an entry.
+    pub rules: BTreeMap<String, Rules>,
+    /// Whose signatures count, and for what.
+    pub ring: KeyRing,
+    /// The hash of the rules and keys, independent of how they were written.
+    pub hash: Digest,
+}
+
+/// The rules of one environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The environments that come first.
+    pub after: Vec<After>,
+    /// Tests that must have passed.
+    pub tested: Option<Tested>,
+}
+
+/// An environment that comes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    /// Its name.
+    pub environment: String,
+    /// Whether the release must still run there.
+    pub ran: Ran,
+}
+
+/// Tests that must have passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tested {
+    /// The environment they ran in.
+    pub environment: String,
+    /// The suites; never empty.
+    pub suites: Vec<String>,
+}
+
+impl Config {
+    /// The environment of that name.
+    pub fn environment(&self, name: &str) -> Option<&Environment> {
+        self.environments.iter().find(|environment| environment.name() == name)
+    }
+
+    /// The names of all environments, in their order.
+    pub fn environment_names(&self) -> impl Iterator<Item = &str> {
+        self.environments.iter().map(Environment::name)
+    }
+
+    /// The rules of an environment; none if it has none.
+    pub fn rules(&self, environment: &str) -> Rules {
+        self.policy.rules.get(environment).cloned().unwrap_or_default()
+    }
+}

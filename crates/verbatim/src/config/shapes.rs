@@ -1,0 +1,140 @@
+//! Values that may be written in a short and in a long form, read by hand: serde's `untagged` would hide
+//! which key of the long form was wrong, and where. Must not hold meaning beyond the shape.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+
+/// A value that may be given by its name alone instead of by a mapping.
+pub trait FromName: Sized {
+    /// What is expected, for messages.
+    const EXPECTED: &'static str;
+    /// The value that the name alone stands for.
+    fn from_name(name: String) -> Self;
+}
+
+/// `name` or `{ name: …, … }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameOr<T>(pub T);
+
+impl<'de, T: FromName + Deserialize<'de>> Deserialize<'de> for NameOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Shape<T>(PhantomData<T>);
+        impl<'de, T: FromName + Deserialize<'de>> Visitor<'de> for Shape<T> {
+            type Value = NameOr<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(T::EXPECTED)
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(NameOr(T::from_name(name.to_owned())))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(NameOr)
+            }
+        }
+        deserializer.deserialize_any(Shape(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for NameOr<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}OrName", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let long = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [{ "type": "string" }, long] })
+    }
+}
+
+/// A list of `I`, or one mapping `M`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListOr<I, M> {
+    /// The list.
+    List(Vec<I>),
+    /// The mapping.
+    Map(M),
+}
+
+impl<'de, I: Deserialize<'de>, M: Deserialize<'de>> Deserialize<'de> for ListOr<I, M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Shape<I, M>(PhantomData<(I, M)>);
+        impl<'de, I: Deserialize<'de>, M: Deserialize<'de>> Visitor<'de> for Shape<I, M> {
+            type Value = ListOr<I, M>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list or a mapping")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(ListOr::List)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                M::deserialize(MapAccessDeserializer::new(map)).map(ListOr::Map)
+            }
+        }
+        deserializer.deserialize_any(Shape(PhantomData))
+    }
+}
+
+impl<I: JsonSchema, M: JsonSchema> JsonSchema for ListOr<I, M> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}sOr{}", I::schema_name(), M::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let item = generator.subschema_for::<I>();
+        let map = generator.subschema_for::<M>();
+        json_schema!({ "anyOf": [{ "type": "array", "items": item }, map] })
+    }
+}
+
+/// A length of time, written `30s`, `5m`, `1h30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period(pub Duration);
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Shape;
+        impl Visitor<'_> for Shape {
+            type Value = Period;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a length of time such as 30s, 5m or 1h30m")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Period, E> {
+                let parsed = text
+                    .parse::<SignedDuration>()
+                    .ok()
+                    .and_then(|signed| Duration::try_from(signed).ok());
+                parsed.map(Period).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Shape)
+    }
+}
+
+impl JsonSchema for Period {
+    fn schema_name() -> Cow<'static, str> {
+        "Period".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A length of time such as 30s, 5m or 1h30m",
+            "examples": ["30s", "5m", "1h30m"],
+        })
+    }
+}

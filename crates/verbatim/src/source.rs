@@ -1,0 +1,292 @@
+//! The state of the source: which commit, is it clean, where does it come from. The only place that runs `git`,
+//! because only git knows all of its own rules (worktrees, submodules, sparse and shallow checkouts).
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::process::Command;
+
+/// Status of a big repository on a cold disk takes seconds; a hanging file system must not hold a job for ever.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The state of a working tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceState {
+    /// The commit that is checked out: 40 or 64 hex digits.
+    pub commit: String,
+    /// What differs from the commit; empty for a clean tree. At most [`MAX_CHANGES`] are kept.
+    pub changes: Vec<String>,
+    /// The branch, if one is checked out.
+    pub branch: Option<String>,
+    /// Where it is fetched from, without credentials.
+    pub remote: Option<String>,
+    /// When the commit was made.
+    pub committed_at: Timestamp,
+}
+
+/// Enough changed files for a message.
+pub const MAX_CHANGES: usize = 5;
+
+impl SourceState {
+    /// Whether the tree is not what the commit says.
+    pub fn is_dirty(&self) -> bool {
+        !self.changes.is_empty()
+    }
+}
+
+/// Why the state is not known.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// There is no `git`.
+    #[error("cannot run git")]
+    NoGit(#[source] std::io::Error),
+    /// The folder belongs to no repository.
+    #[error("{} is not in a git repository", .0.display())]
+    NotARepository(PathBuf),
+    /// A repository without any commit.
+    #[error("the git repository has no commit yet")]
+    NoCommit,
+    /// git said no.
+    #[error("`git {command}` failed: {message}")]
+    Failed {
+        /// The command, without `git`.
+        command: String,
+        /// The last line it wrote.
+        message: String,
+    },
+    /// git did not end.
+    #[error("`git {command}` did not end within {} s", DEADLINE.as_secs())]
+    Deadline {
+        /// The command, without `git`.
+        command: String,
+    },
+}
+
+/// Asks git about the tree that holds `folder`.
+///
+/// # Errors
+/// No git, no repository, no commit, or git refuses (for example a tree of another owner).
+pub async fn state(folder: &Path) -> Result<SourceState, SourceError> {
+    let status = ["status", "--porcelain=v2", "--branch", "--untracked-files=normal"];
+    let output = git(folder, &status).await?;
+    let text = match output.status.success() {
+        true => String::from_utf8_lossy(&output.stdout).into_owned(),
+        // git's only way of saying so; 128 is its status for everything (builtin/rev-parse, setup.c).
+        false if last_line(&output).contains("not a git repository") => {
+            return Err(SourceError::NotARepository(folder.to_owned()));
+        }
+        false => return Err(failed(&status, &output)),
+    };
+    let Porcelain { commit, branch, changes } = porcelain(&text);
+    let commit = commit.ok_or(SourceError::NoCommit)?;
+    let (time, remote) = tokio::join!(
+        git(folder, &["show", "--no-patch", "--format=%ct", "HEAD"]),
+        git(folder, &["remote", "get-url", "origin"]),
+    );
+    let time = time?;
+    let seconds = String::from_utf8_lossy(&time.stdout).trim().parse().ok();
+    let committed_at = seconds
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .ok_or_else(|| failed(&["show", "--format=%ct", "HEAD"], &time))?;
+    let remote = remote.ok().filter(|output| output.status.success());
+    let remote =
+        remote.map(|output| without_credentials(String::from_utf8_lossy(&output.stdout).trim()));
+    Ok(SourceState { commit, changes, branch, remote, committed_at })
+}
+
+/// Whether `descendant` comes after `ancestor`; `None` if this clone does not know both.
+///
+/// # Errors
+/// No git, or it does not end.
+pub async fn descends(
+    folder: &Path,
+    ancestor: &str,
+    descendant: &str,
+) -> Result<Option<bool>, SourceError> {
+    let output = git(folder, &["merge-base", "--is-ancestor", ancestor, descendant]).await?;
+    Ok(match output.status.code() {
+        Some(0) => Some(true),
+        // In a shallow clone "no" may only mean that the way between the two was not fetched.
+        Some(1) => match git(folder, &["rev-parse", "--is-shallow-repository"]).await {
+            Ok(shallow) if shallow.stdout.starts_with(b"false") => Some(false),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+async fn git(folder: &Path, arguments: &[&str]) -> Result<Output, SourceError> {
+    let mut command = Command::new("git");
+    command
+        .arg("-C")
+        .arg(folder)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        // Only looking: the index must not be locked against the developer's own git.
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    match tokio::time::timeout(DEADLINE, command.output()).await {
+        Ok(output) => output.map_err(SourceError::NoGit),
+        Err(_) => Err(SourceError::Deadline { command: arguments.join(" ") }),
+    }
+}
+
+fn failed(arguments: &[&str], output: &Output) -> SourceError {
+    SourceError::Failed { command: arguments.join(" "), message: last_line(output) }
+}
+
+fn last_line(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let line = text.lines().rev().find(|line| !line.trim().is_empty());
+    line.unwrap_or("no message").trim().trim_start_matches("fatal: ").to_owned()
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Porcelain {
+    commit: Option<String>,
+    branch: Option<String>,
+    changes: Vec<String>,
+}
+
+/// Reads `git status --porcelain=v2 --branch`, <https://git-scm.com/docs/git-status#_porcelain_format_version_2>.
+fn porcelain(text: &str) -> Porcelain {
+    let mut state = Porcelain::default();
+    for line in text.lines() {
+        if let Some(header) = line.strip_prefix("# ") {
+            match header.split_once(' ') {
+                Some(("branch.oid", oid)) if oid != "(initial)" => {
+                    state.commit = Some(oid.to_owned())
+                }
+                Some(("branch.head", head)) if head != "(detached)" => {
+                    state.branch = Some(head.to_owned())
+                }
+                _ => {}
+            }
+        } else if state.changes.len() < MAX_CHANGES {
+            state.changes.extend(changed_path(line).map(str::to_owned));
+        }
+    }
+    state
+}
+
+/// The path of a line that tells of a change: it follows a number of fields that depends on the kind of line.
+fn changed_path(line: &str) -> Option<&str> {
+    let fields_before = match line.get(..2)? {
+        "? " => 1,
+        "1 " => 8,
+        "2 " => 9,
+        "u " => 10,
+        _ => return None,
+    };
+    let path = line.splitn(fields_before + 1, ' ').last()?;
+    // A renamed file has its old name after a tab.
+    Some(path.split('\t').next().unwrap_or(path))
+}
+
+/// The address as people may see it. Tokens are often written into the remote by a CI.
+fn without_credentials(remote: &str) -> String {
+    match url::Url::parse(remote) {
+        Ok(mut url) if url.has_host() => {
+            let is_login = matches!(url.scheme(), "ssh" | "git+ssh");
+            // Both fail only for addresses that cannot hold credentials.
+            let _ = url.set_password(None);
+            if !is_login {
+                let _ = url.set_username("");
+            }
+            url.to_string()
+        }
+        _ => remote.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_porcelain_is_read() {
+        let text = "# branch.oid 0123456789012345678901234567890123456789\n# branch.head main\n\
+                    # branch.upstream origin/main\n# branch.ab +0 -0\n\
+                    1 .M N... 100644 100644 100644 aaaa bbbb src/a file.rs\n\
+                    2 R. N... 100644 100644 100644 aaaa bbbb R100 new.rs\told.rs\n\
+                    u UU N... 100644 100644 100644 100644 a b c both.rs\n? notes.txt\n! ignored\n";
+        let state = porcelain(text);
+        assert_eq!(state.commit.as_deref(), Some("0123456789012345678901234567890123456789"));
+        assert_eq!(state.branch.as_deref(), Some("main"));
+        assert_eq!(state.changes, ["src/a file.rs", "new.rs", "both.rs", "notes.txt"]);
+        let empty = porcelain("# branch.oid (initial)\n# branch.head (detached)\n");
+        assert_eq!(empty, Porcelain::default());
+    }
+
+    #[test]
+    fn a_remote_is_shown_without_credentials() {
+        let cases = [
+            ("https://user:secret@git.example/a.git", "https://git.example/a.git"),
+            ("https://oauth2@git.example/a.git", "https://git.example/a.git"),
+            ("ssh://git@git.example/a.git", "ssh://git@git.example/a.git"),
+            ("git@git.example:a/b.git", "git@git.example:a/b.git"),
+            ("/srv/git/a.git", "/srv/git/a.git"),
+        ];
+        for (remote, want) in cases {
+            assert_eq!(without_credentials(remote), want);
+        }
+    }
+
+    /// A repository whose git does not see the developer's own configuration.
+    async fn run(folder: &Path, arguments: &[&str]) {
+        let status = Command::new("git")
+            .arg("-C")
+            .arg(folder)
+            .args([
+                "-c",
+                "user.name=t",
+                "-c",
+                "user.email=t@example.com",
+                "-c",
+                "init.defaultBranch=main",
+            ])
+            .args(arguments)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z")
+            .output()
+            .await
+            .unwrap();
+        assert!(
+            status.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&status.stderr)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_real_repository_tells_its_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        assert!(matches!(state(path).await, Err(SourceError::NotARepository(_))));
+        run(path, &["init", "--quiet"]).await;
+        assert!(matches!(state(path).await, Err(SourceError::NoCommit)));
+        std::fs::write(path.join("a"), "1").unwrap();
+        run(path, &["add", "a"]).await;
+        run(path, &["commit", "--quiet", "-m", "first"]).await;
+        run(path, &["remote", "add", "origin", "https://me:secret@git.example/a.git"]).await;
+        let clean = state(path).await.unwrap();
+        assert!(!clean.is_dirty());
+        assert_eq!(clean.branch.as_deref(), Some("main"));
+        assert_eq!(clean.remote.as_deref(), Some("https://git.example/a.git"));
+        assert_eq!(clean.committed_at.to_string(), "2026-01-02T03:04:05Z");
+        std::fs::write(path.join("b"), "1").unwrap();
+        assert_eq!(state(path).await.unwrap().changes, ["b"]);
+        run(path, &["add", "b"]).await;
+        run(path, &["commit", "--quiet", "-m", "second"]).await;
+        let second = state(path).await.unwrap();
+        assert_eq!(descends(path, &clean.commit, &second.commit).await.unwrap(), Some(true));
+        assert_eq!(descends(path, &second.commit, &clean.commit).await.unwrap(), Some(false));
+        assert_eq!(descends(path, &"0".repeat(40), &clean.commit).await.unwrap(), None);
+    }
+}
