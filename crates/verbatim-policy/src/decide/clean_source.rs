@@ -1,0 +1,49 @@
+//! `clean_source`: the release was built from a commit that others can look at.
+
+use verbatim_record::{Evidence, Provenance, Source, Verified};
+
+use super::Finding;
+use crate::decision::Reason;
+use crate::facts::Facts;
+
+pub(super) fn judge(facts: &Facts) -> Finding {
+    let records = match &facts.records {
+        Ok(records) => records,
+        Err(cause) => return Finding::unreadable("the records of the release", cause),
+    };
+    let sources: Vec<(&Verified<Provenance>, Source)> = records
+        .builds
+        .iter()
+        .filter(|build| build.statement().is_about(&facts.release))
+        .filter_map(|build| Some((build, build.predicate().source()?)))
+        .filter(|(_, source)| source.commit.is_some() || source.dirty)
+        .collect();
+    let told = sources.iter().map(evidence).collect();
+    if let Some((_, source)) = sources.iter().find(|(_, source)| source.dirty) {
+        let commit = source.commit.as_deref().unwrap_or("no commit");
+        return Finding::refuse(
+            Reason::DirtySource,
+            format!("it was built from a working tree with changes on top of {commit}"),
+            told,
+            "commit the changes and build again".to_owned(),
+        );
+    }
+    if sources.is_empty() {
+        return Finding::refuse(
+            Reason::NoBuildRecord,
+            "no build record that counts names its source commit".to_owned(),
+            told,
+            "build it with `verbatim build`, with a key that has the role `builder`".to_owned(),
+        );
+    }
+    Finding::pass(Reason::SourceIsCommit, "it was built from a commit".to_owned(), told)
+}
+
+fn evidence((build, source): &(&Verified<Provenance>, Source)) -> Evidence {
+    let commit = source.commit.as_deref().unwrap_or("unknown");
+    let changes = if source.dirty { " with changes" } else { "" };
+    Evidence {
+        record: Some(build.record()),
+        text: format!("built from commit {commit}{changes}, signed by {}", build.signed_by()),
+    }
+}

@@ -1,0 +1,126 @@
+//! `tested`: suites passed against this very release in an environment. Of several results the latest counts.
+
+use jiff::Timestamp;
+use verbatim_record::{EnvironmentId, Evidence, TestOutcome, TestResult, Verified};
+
+use super::{Finding, told};
+use crate::decision::Reason;
+use crate::facts::Facts;
+
+/// The latest result of one suite, or of a run as a whole.
+struct Latest<'a> {
+    record: &'a Verified<TestResult>,
+    at: Timestamp,
+    failed: bool,
+}
+
+pub(super) fn judge(environment: &EnvironmentId, suites: &[String], facts: &Facts) -> Finding {
+    let records = match &facts.records {
+        Ok(records) => records,
+        Err(cause) => return Finding::unreadable("the records of the release", cause),
+    };
+    // Bound to the release and to the environment: a result for anything else, however new, says nothing here.
+    let tests: Vec<_> = records
+        .tests
+        .iter()
+        .filter(|test| {
+            test.environment() == Some(environment) && test.statement().is_about(&facts.release)
+        })
+        .collect();
+    let test = format!("`verbatim test {} --release {}`", environment.name(), facts.release);
+
+    if suites.is_empty() {
+        let whole = |result: &TestResult| Some(result.result);
+        return match latest(&tests, whole) {
+            None => Finding::refuse(
+                Reason::NotTested { suites: Vec::new() },
+                format!("no test was recorded in {environment}"),
+                Vec::new(),
+                test,
+            ),
+            Some(run) if run.failed => failed(environment, &[("", run)], &[], test),
+            Some(run) => passed(environment, &[("", run)]),
+        };
+    }
+
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for suite in suites {
+        match latest(&tests, |result| result.suite(suite)) {
+            Some(run) => found.push((suite.as_str(), run)),
+            None => missing.push(suite.as_str()),
+        }
+    }
+    let (bad, good): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, run)| run.failed);
+    if !bad.is_empty() {
+        failed(environment, &bad, &missing, test)
+    } else if !missing.is_empty() {
+        Finding::refuse(
+            Reason::NotTested { suites: missing.iter().map(|suite| (*suite).to_owned()).collect() },
+            format!("{} did not run in {environment}", missing.join(", ")),
+            good.iter().map(|(suite, run)| evidence(suite, run)).collect(),
+            test,
+        )
+    } else {
+        passed(environment, &good)
+    }
+}
+
+/// The latest of the results that `outcome` finds. At the same instant the failure counts.
+fn latest<'a>(
+    tests: &[&'a Verified<TestResult>],
+    outcome: impl Fn(&TestResult) -> Option<TestOutcome>,
+) -> Option<Latest<'a>> {
+    tests
+        .iter()
+        .filter_map(|record| {
+            let failed = outcome(record.predicate())? == TestOutcome::Failed;
+            Some(Latest { record, at: record.recorded_at()?, failed })
+        })
+        .max_by_key(|run| (run.at, run.failed))
+}
+
+fn passed(environment: &EnvironmentId, runs: &[(&str, Latest<'_>)]) -> Finding {
+    let at = runs.iter().map(|(_, run)| run.at).max().unwrap_or(Timestamp::UNIX_EPOCH);
+    Finding::pass(
+        Reason::SuitesPassed { at },
+        format!("{} passed in {environment} at {}", names(runs), told(at)),
+        runs.iter().map(|(suite, run)| evidence(suite, run)).collect(),
+    )
+}
+
+fn failed(
+    environment: &EnvironmentId,
+    runs: &[(&str, Latest<'_>)],
+    missing: &[&str],
+    test: String,
+) -> Finding {
+    let at = runs.iter().map(|(_, run)| run.at).max().unwrap_or(Timestamp::UNIX_EPOCH);
+    let mut text = format!("{} failed in {environment} at {}", names(runs), told(at));
+    if !missing.is_empty() {
+        text.push_str(&format!("; {} did not run", missing.join(", ")));
+    }
+    let suites = runs.iter().map(|(suite, _)| *suite).filter(|suite| !suite.is_empty());
+    Finding::refuse(
+        Reason::TestsFailed { suites: suites.map(ToOwned::to_owned).collect(), at },
+        text,
+        runs.iter().map(|(suite, run)| evidence(suite, run)).collect(),
+        format!("{test}, once the cause is gone; a fixed build is another release"),
+    )
+}
+
+fn names(runs: &[(&str, Latest<'_>)]) -> String {
+    let names: Vec<_> =
+        runs.iter().map(|(suite, _)| *suite).filter(|suite| !suite.is_empty()).collect();
+    if names.is_empty() { "the latest test run".to_owned() } else { names.join(", ") }
+}
+
+fn evidence(suite: &str, run: &Latest<'_>) -> Evidence {
+    let verdict = if run.failed { "failed" } else { "passed" };
+    let subject = if suite.is_empty() { "test run" } else { suite };
+    let signer = run.record.signed_by();
+    Evidence {
+        record: Some(run.record.record()),
+        text: format!("{subject} {verdict} at {}, signed by {signer}", told(run.at)),
+    }
+}
