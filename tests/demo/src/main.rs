@@ -76,8 +76,9 @@ fn serve() -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     // With host networking each pod has an address of its own, and only that one is its to take.
     let address = format!("{}:{}", variable("POD_IP", "127.0.0.1"), variable("PORT", "8080"));
-    let listener = TcpListener::bind(&address)
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+    let listener = TcpListener::bind(&address).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })?;
     let about = Arc::new(About::from_env());
     eprintln!("demo: {} listens on {address}", about.commit);
     thread::spawn(move || {
@@ -99,12 +100,12 @@ fn answer(stream: &TcpStream, about: &About) -> io::Result<()> {
     // The headers are of no interest, but a client may not like a connection that is closed on unread bytes.
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let (status, kind, body) = respond(&request, about);
-    let mut stream = stream;
-    write!(
-        stream,
+    let answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
-    )
+    );
+    let mut stream = stream;
+    stream.write_all(answer.as_bytes())
 }
 
 /// The answer to a request line: status, content type, body.
@@ -138,8 +139,11 @@ mod tests {
 
     #[test]
     fn it_answers_what_was_asked() {
-        let about =
-            About { commit: "c0ffee".to_owned(), version: "1.2".to_owned(), environment: "dev".to_owned() };
+        let about = About {
+            commit: "c0ffee".to_owned(),
+            version: "1.2".to_owned(),
+            environment: "dev".to_owned(),
+        };
         for (request, status) in [
             ("GET / HTTP/1.1", "200 OK"),
             ("GET /healthz HTTP/1.1", "200 OK"),

@@ -1,12 +1,186 @@
-//! `cargo xtask ci`.
+//! `cargo xtask ci`: everything that a change must pass, in order, each step with its time.
+//!
+//! The same command on a laptop and in CI. Every service that a step needs is started here and ended here. What a
+//! step checks is the business of the tool that it calls; nothing is judged here.
 
+mod count;
+mod services;
+mod steps;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
 use clap::Args as ClapArgs;
+
+use crate::engine::children;
+
+use self::count::Count;
+use self::services::Services;
+use self::steps::{STEPS, Step};
 
 /// The arguments of this task.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Args {}
+#[command(
+    after_help = "Examples:\n  cargo xtask ci\n  cargo xtask ci --only fmt --only clippy\n  cargo xtask ci --skip e2e"
+)]
+pub(crate) struct Args {
+    /// Run only these steps
+    #[arg(long, value_name = "STEP", value_parser = step_names())]
+    only: Vec<String>,
+    /// Leave these steps out
+    #[arg(long, value_name = "STEP", value_parser = step_names())]
+    skip: Vec<String>,
+    /// Stop at the first step that fails
+    #[arg(long)]
+    fail_fast: bool,
+    /// Print the steps, and run none
+    #[arg(long)]
+    list: bool,
+}
+
+fn step_names() -> clap::builder::PossibleValuesParser {
+    STEPS.iter().map(|step| step.name).collect::<Vec<_>>().into()
+}
+
+/// How a step ended.
+#[derive(Debug)]
+enum Ended {
+    /// It passed; with the tests it ran, if it runs tests.
+    Passed(Count),
+    /// It failed; with the tests it ran, if it came that far, and the reason.
+    Failed(Count, String),
+}
+
+#[derive(Debug)]
+struct Report {
+    name: &'static str,
+    took: Duration,
+    ended: Ended,
+}
 
 /// Runs the task.
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: Args) -> Result<()> {
+    let chosen: Vec<&Step> =
+        STEPS.iter().filter(|step| chosen(step.name, &args.only, &args.skip)).collect();
+    if args.list {
+        for step in &chosen {
+            println!("{:<10} {}", step.name, step.what);
+        }
+        return Ok(());
+    }
+    children::catch_signals()?;
+    let start = Instant::now();
+    let mut services = Services::new()?;
+    let mut reports = Vec::new();
+    for step in chosen {
+        println!("\n── {} · {}", step.name, step.what);
+        let began = Instant::now();
+        let ended = (step.run)(&mut services)
+            .unwrap_or_else(|error| Ended::Failed(Count::default(), format!("{error:#}")));
+        let report = Report { name: step.name, took: began.elapsed(), ended };
+        println!("── {}", line(&report));
+        let failed = matches!(report.ended, Ended::Failed(..));
+        reports.push(report);
+        if children::interrupted() || (failed && args.fail_fast) {
+            break;
+        }
+    }
+    let began = Instant::now();
+    let stopped = services.stop();
+    if stopped.is_err() || began.elapsed() > Duration::from_secs(1) {
+        let ended = match &stopped {
+            Ok(()) => Ended::Passed(Count::default()),
+            Err(error) => Ended::Failed(Count::default(), format!("{error:#}")),
+        };
+        reports.push(Report { name: "services", took: began.elapsed(), ended });
+    }
+    children::stop_if_interrupted()?;
+    let (text, failed) = summary(&reports, start.elapsed());
+    println!("\n{text}");
+    if failed > 0 {
+        bail!("ci failed");
+    }
+    Ok(())
+}
+
+fn chosen(name: &str, only: &[String], skip: &[String]) -> bool {
+    (only.is_empty() || only.iter().any(|one| one == name)) && skip.iter().all(|one| one != name)
+}
+
+/// One line about a step that ended.
+fn line(report: &Report) -> String {
+    let (mark, about) = match &report.ended {
+        Ended::Passed(count) if count.total() > 0 => ("ok", format!("{} tests", count.total())),
+        Ended::Passed(_) => ("ok", String::new()),
+        Ended::Failed(_, reason) => ("FAILED", reason.clone()),
+    };
+    format!("{:<10} {mark:<8} {:>7.1} s  {about}", report.name, report.took.as_secs_f64())
+        .trim_end()
+        .to_owned()
+}
+
+/// The table at the end, and how much failed. A step that runs no tests counts as one.
+fn summary(reports: &[Report], took: Duration) -> (String, usize) {
+    let mut text = String::new();
+    let mut all = Count::default();
+    for report in reports {
+        text.push_str(&line(report));
+        text.push('\n');
+        match &report.ended {
+            Ended::Passed(count) => {
+                all.passed += count.passed.max(usize::from(count.total() == 0));
+            }
+            Ended::Failed(count, _) => {
+                all.passed += count.passed;
+                all.failed += count.failed.max(1);
+            }
+        }
+    }
+    text.push_str(&format!(
+        "{:.0} s in all\n{} passed, {} failed",
+        took.as_secs_f64(),
+        all.passed,
+        all.failed
+    ));
+    (text, all.failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_chosen_by_name() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        assert!(chosen("fmt", &[], &[]));
+        assert!(chosen("fmt", &names(&["fmt"]), &[]));
+        assert!(!chosen("deny", &names(&["fmt"]), &[]));
+        assert!(!chosen("fmt", &[], &names(&["fmt"])));
+        assert!(!chosen("fmt", &names(&["fmt"]), &names(&["fmt"])));
+    }
+
+    #[test]
+    fn the_last_line_counts_tests_and_steps_without_tests() {
+        let report = |name, ended| Report { name, took: Duration::from_millis(1250), ended };
+        let reports = [
+            report("fmt", Ended::Passed(Count::default())),
+            report("unit", Ended::Passed(Count { passed: 40, failed: 0 })),
+            report("doc", Ended::Failed(Count::default(), "exit status: 101".to_owned())),
+            report(
+                "e2e",
+                Ended::Failed(Count { passed: 3, failed: 2 }, "exit status: 101".to_owned()),
+            ),
+        ];
+        let (text, failed) = summary(&reports, Duration::from_secs(61));
+        assert_eq!(failed, 3);
+        assert_eq!(text.lines().last(), Some("44 passed, 3 failed"));
+        assert!(text.contains("unit       ok           1.2 s  40 tests\n"), "{text}");
+        assert!(text.contains("doc        FAILED       1.2 s  exit status: 101\n"), "{text}");
+    }
+
+    #[test]
+    fn step_names_are_unique() {
+        let names: std::collections::BTreeSet<_> = STEPS.iter().map(|step| step.name).collect();
+        assert_eq!(names.len(), STEPS.len());
+    }
 }

@@ -163,7 +163,9 @@ fn get(host: &str, path: &str) -> Result<String, String> {
 
 fn ask(mut stream: impl Read + Write, path: &str) -> Result<String, String> {
     let mut answer = Vec::new();
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n")
+    let request = format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
         .and_then(|()| stream.read_to_end(&mut answer))
         .map_err(|error| format!("no answer: {error}"))?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
@@ -220,8 +222,12 @@ mod tests {
         let host = format!("tcp://{}", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 256];
-            let _ = stream.read(&mut request).unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
             stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n<html>").unwrap();
         });
         assert!(probe(&host).unwrap_err().contains("does not answer as a Docker Engine"));

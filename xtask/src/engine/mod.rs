@@ -4,6 +4,7 @@
 //! live on 127.0.0.1. So an engine in a virtual machine or on another host is passed over, with the reason.
 //! Nothing here may touch an engine that it did not start, and nothing here knows what the engine is for.
 
+pub(crate) mod children;
 mod find;
 mod private;
 pub(crate) mod process;

@@ -72,6 +72,8 @@ struct Package {
     license: Option<String>,
     /// Empty for `publish = false`, absent for a package that may be published anywhere.
     publish: Option<Vec<String>>,
+    #[serde(default)]
+    manifest_path: std::path::PathBuf,
     dependencies: Vec<Dependency>,
 }
 
@@ -118,10 +120,13 @@ impl Metadata {
         serde_json::from_slice(&output.stdout).context("cargo metadata is not understood")
     }
 
-    /// The names of the packages of the workspace, sorted.
-    pub(super) fn names(&self) -> Vec<String> {
-        let names: BTreeSet<_> = self.members().map(|package| package.name.clone()).collect();
-        names.into_iter().collect()
+    /// The packages of the workspace: name, and folder from `root`.
+    pub(super) fn folders(&self, root: &Path) -> Vec<(String, String)> {
+        let folder = |package: &Package| {
+            let folder = package.manifest_path.parent().unwrap_or(root);
+            folder.strip_prefix(root).unwrap_or(folder).to_string_lossy().into_owned()
+        };
+        self.members().map(|package| (package.name.clone(), folder(package))).collect()
     }
 
     fn members(&self) -> impl Iterator<Item = &Package> {
@@ -148,7 +153,7 @@ impl Metadata {
 
 /// Checks the arrows, the purity of the dependency trees, and what every manifest must say.
 pub(super) fn check(metadata: &Metadata) -> Vec<Finding> {
-    let names: BTreeSet<String> = metadata.names().into_iter().collect();
+    let names: BTreeSet<&str> = metadata.members().map(|package| package.name.as_str()).collect();
     let mut findings = Vec::new();
     for package in metadata.members() {
         let mut report = |message: String| findings.push(Finding::new(&package.name, 0, message));
@@ -171,8 +176,10 @@ pub(super) fn check(metadata: &Metadata) -> Vec<Finding> {
             );
             continue;
         }
-        for dependency in
-            package.dependencies.iter().filter(|dependency| names.contains(&dependency.name))
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|dependency| names.contains(dependency.name.as_str()))
         {
             if let Some(message) = judge(&package.name, allowed, dependency) {
                 report(message);

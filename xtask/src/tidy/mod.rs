@@ -71,7 +71,11 @@ pub(crate) fn run(_args: Args) -> Result<()> {
         findings.extend(sources::check(&page.path, &page.text));
     }
     findings.extend(purity::check(&pages));
-    findings.extend(pages::check(&pages, &|path| root.join(path).exists(), &metadata.names()));
+    findings.extend(pages::check(
+        &pages,
+        &|path| root.join(path).exists(),
+        &metadata.folders(&root),
+    ));
     findings.sort();
     findings.dedup();
     for finding in &findings {

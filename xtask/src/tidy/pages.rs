@@ -9,11 +9,11 @@ const ARCHITECTURE: &str = "ARCHITECTURE.md";
 const EXPECTED: &[&str] =
     &["README.md", ARCHITECTURE, "STYLE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
-/// Checks every markdown file. `exists` tells whether a path from the root is there.
+/// Checks every markdown file. `exists` tells whether a path from the root is there; `packages` are names and folders.
 pub(super) fn check(
     pages: &[Page],
     exists: &dyn Fn(&str) -> bool,
-    packages: &[String],
+    packages: &[(String, String)],
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in EXPECTED {
@@ -29,12 +29,14 @@ pub(super) fn check(
         }
     }
     if let Some(page) = pages.iter().find(|page| page.path == ARCHITECTURE) {
-        for package in packages.iter().filter(|package| !mentions(&page.text, package)) {
-            findings.push(Finding::new(
-                ARCHITECTURE,
-                0,
-                format!("does not mention the package {package}"),
-            ));
+        for (package, folder) in packages {
+            if !mentions(&page.text, package) && !mentions(&page.text, folder) {
+                findings.push(Finding::new(
+                    ARCHITECTURE,
+                    0,
+                    format!("does not mention the package {package}"),
+                ));
+            }
         }
     }
     findings
@@ -161,8 +163,14 @@ mod tests {
 
     #[test]
     fn the_architecture_knows_every_package() {
-        let pages = [page(ARCHITECTURE, "verbatim-oci and `xtask`")];
-        let packages = ["verbatim", "verbatim-oci", "xtask"].map(str::to_owned);
+        let pages = [page(ARCHITECTURE, "verbatim-oci, `tests/servers` and `xtask`")];
+        let packages = [
+            ("verbatim", "crates/verbatim"),
+            ("verbatim-oci", "crates/verbatim-oci"),
+            ("test-servers", "tests/servers"),
+            ("xtask", "xtask"),
+        ]
+        .map(|(name, folder)| (name.to_owned(), folder.to_owned()));
         let found = check(&pages, &|_| true, &packages);
         let about: Vec<_> = found.iter().filter(|finding| finding.file == ARCHITECTURE).collect();
         assert_eq!(about.len(), 1, "{about:?}");

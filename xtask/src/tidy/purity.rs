@@ -7,7 +7,10 @@ use super::arrows::PURE;
 use super::{Finding, Page, sources};
 
 /// Modules of `std` that reach outside the process or read the clock.
-const EFFECTS: &[&str] = &["env", "fs", "io", "net", "os", "process", "thread"];
+const EFFECTS: &[&str] = &["env", "fs", "io", "os", "process", "thread"];
+
+/// The parts of `std::net` that touch the network; addresses are values.
+const SOCKETS: &[&str] = &["TcpStream", "TcpListener", "UdpSocket", "ToSocketAddrs"];
 
 /// Functions and types that read the clock, by the names under which they are called. `Duration` is a value.
 const CLOCKS: &[&str] =
@@ -34,6 +37,15 @@ fn check_source(path: &str, text: &str) -> Vec<Finding> {
                 path,
                 line_of(&code, offset),
                 format!("a pure crate uses std::{name}"),
+            ));
+        }
+    }
+    for socket in SOCKETS {
+        for (offset, _) in code.match_indices(socket) {
+            findings.push(Finding::new(
+                path,
+                line_of(&code, offset),
+                format!("a pure crate names {socket}"),
             ));
         }
     }
@@ -116,6 +128,8 @@ mod tests {
             &[(1, "a pure crate names SystemTime; the time is an argument")],
         );
         check_text("use std::time::Duration;", &[]);
+        check_text("use std::net::Ipv6Addr;", &[]);
+        check_text("use std::net::TcpStream;", &[(1, "a pure crate names TcpStream")]);
     }
 
     #[test]

@@ -1,0 +1,302 @@
+//! The steps of `cargo xtask ci`, as a table: the cheap ones first, so that a slip is told in the first minute.
+
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, io};
+
+use anyhow::{Context, Result, bail};
+
+use super::count::Count;
+use super::services::{Services, xtask};
+use super::{Ended, children};
+use crate::tidy::workspace_root;
+
+/// Builds in five minutes on two cores, so it is kept in a cache that clones share.
+const CARGO_DENY: &str = "0.20.2";
+
+/// One step.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) run: fn(&mut Services) -> Result<Ended>,
+}
+
+/// All steps in their order.
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "fmt", what: "the sources are formatted", run: fmt },
+    Step { name: "clippy", what: "no warnings", run: clippy },
+    Step {
+        name: "tidy",
+        what: "the rules that the compiler does not know",
+        run: |_| task(&["tidy"]),
+    },
+    Step {
+        name: "codegen",
+        what: "generated files are current",
+        run: |_| task(&["codegen", "--check"]),
+    },
+    Step { name: "doc", what: "the documentation builds without warnings", run: doc },
+    Step { name: "unit", what: "unit tests", run: unit },
+    Step { name: "client", what: "clients and commands against servers in the test", run: client },
+    Step { name: "doctest", what: "examples in the documentation", run: doctest },
+    Step {
+        name: "demo",
+        what: "the demo application builds, warns of nothing, passes its tests",
+        run: demo,
+    },
+    Step {
+        name: "e2e",
+        what: "the real binaries on a real engine, registry and Argo CD",
+        run: e2e,
+    },
+    Step {
+        name: "servers",
+        what: "one set of cases on the simulated and the real Argo CD",
+        run: servers,
+    },
+    Step {
+        name: "pipeline",
+        what: "one release through three environments, on the simulated Argo CD",
+        run: pipeline,
+    },
+    Step { name: "rig", what: "the same on the real one", run: pipeline_real },
+    Step {
+        name: "deny",
+        what: "licences, sources, bans, advisories of the dependencies",
+        run: deny,
+    },
+];
+
+fn fmt(_: &mut Services) -> Result<Ended> {
+    finish(cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy(_: &mut Services) -> Result<Ended> {
+    finish(cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn doc(_: &mut Services) -> Result<Ended> {
+    let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    finish(command)
+}
+
+fn unit(_: &mut Services) -> Result<Ended> {
+    finish(cargo(&[
+        "test",
+        "--workspace",
+        "--exclude",
+        "e2e",
+        "--locked",
+        "--lib",
+        "--bins",
+        "--no-fail-fast",
+    ]))
+}
+
+fn client(_: &mut Services) -> Result<Ended> {
+    finish(cargo(&[
+        "test",
+        "--workspace",
+        "--exclude",
+        "e2e",
+        "--locked",
+        "--test",
+        "*",
+        "--no-fail-fast",
+    ]))
+}
+
+fn doctest(_: &mut Services) -> Result<Ended> {
+    finish(cargo(&["test", "--workspace", "--locked", "--doc", "--no-fail-fast"]))
+}
+
+fn demo(_: &mut Services) -> Result<Ended> {
+    let manifest = workspace_root().join("tests/demo/Cargo.toml");
+    let with_manifest = |arguments: &[&str]| {
+        let mut command = cargo(arguments);
+        command.arg("--manifest-path").arg(&manifest);
+        command
+    };
+    for command in [with_manifest(&["fmt", "--check"]), {
+        let mut command = with_manifest(&["clippy", "--all-targets", "--locked", "--quiet"]);
+        command.args(["--", "-D", "warnings"]);
+        command
+    }] {
+        let ended = finish(command)?;
+        if !matches!(ended, Ended::Passed(_)) {
+            return Ok(ended);
+        }
+    }
+    finish(with_manifest(&["test", "--locked", "--quiet"]))
+}
+
+fn e2e(services: &mut Services) -> Result<Ended> {
+    let mut command = cargo(&["test", "--package", "e2e", "--locked", "--no-fail-fast"]);
+    with_services(&mut command, services)?;
+    finish(command)
+}
+
+fn servers(services: &mut Services) -> Result<Ended> {
+    let mut command = xtask(&["test", "servers"])?;
+    with_services(&mut command, services)?;
+    finish(command)
+}
+
+fn pipeline(services: &mut Services) -> Result<Ended> {
+    let mut command = xtask(&["pipeline"])?;
+    command.env("DOCKER_HOST", services.docker_host()?);
+    finish(command)
+}
+
+fn pipeline_real(services: &mut Services) -> Result<Ended> {
+    let mut command = xtask(&["pipeline", "--real"])?;
+    command.env("DOCKER_HOST", services.docker_host()?);
+    finish(command)
+}
+
+fn with_services(command: &mut Command, services: &mut Services) -> Result<()> {
+    // The tests run the binaries, and cargo builds those of other packages only when asked.
+    let built =
+        children::run(&mut cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"]))?;
+    if !built.success() {
+        bail!("the binaries do not build: {built}");
+    }
+    command.env("DOCKER_HOST", services.docker_host()?);
+    command.env(test_servers::rig::VARIABLE, services.rig()?);
+    Ok(())
+}
+
+fn task(arguments: &[&str]) -> Result<Ended> {
+    finish(xtask(arguments)?)
+}
+
+fn deny(_: &mut Services) -> Result<Ended> {
+    let program = cargo_deny()?;
+    let deny = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(arguments).current_dir(workspace_root());
+        command
+    };
+    let ended = finish(deny(&["--locked", "check", "bans", "licenses", "sources"]))?;
+    if !matches!(ended, Ended::Passed(_)) {
+        return Ok(ended);
+    }
+    // The database of advisories is a git repository elsewhere. Where it cannot be had, nothing can be said.
+    let fetched =
+        children::run(deny(&["fetch", "db"]).stdout(Stdio::null()).stderr(Stdio::null()))?;
+    if !fetched.success() {
+        println!("advisories: not checked, the database of advisories cannot be had here");
+        return Ok(ended);
+    }
+    finish(deny(&["--locked", "check", "--disable-fetch", "advisories"]))
+}
+
+/// cargo-deny of the pinned version: from PATH, from the cache, or built into the cache.
+fn cargo_deny() -> Result<PathBuf> {
+    let is_it = |program: &Path| {
+        let output = Command::new(program).arg("--version").output();
+        output.is_ok_and(|output| {
+            String::from_utf8_lossy(&output.stdout).trim().ends_with(CARGO_DENY)
+        })
+    };
+    let on_path = PathBuf::from("cargo-deny");
+    if is_it(&on_path) {
+        return Ok(on_path);
+    }
+    let root = cache().join(format!("cargo-deny-{CARGO_DENY}"));
+    let cached = root.join("bin/cargo-deny");
+    if is_it(&cached) {
+        return Ok(cached);
+    }
+    println!(
+        "Building cargo-deny {CARGO_DENY} into {} (about five minutes, once) …",
+        root.display()
+    );
+    let mut install =
+        cargo(&["install", "--locked", "--quiet", "--version", CARGO_DENY, "cargo-deny", "--root"]);
+    // Its own target folder, which cargo removes: ours would keep a hundred crates that nothing else uses.
+    install.arg(&root).env_remove("CARGO_TARGET_DIR");
+    let status = children::run(&mut install)?;
+    if !status.success() {
+        bail!("cargo-deny {CARGO_DENY} does not build: {status}");
+    }
+    Ok(cached)
+}
+
+/// Where programs are kept that clones share.
+fn cache() -> PathBuf {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME")
+        .or_else(|| Some(set("HOME")?.join(".cache")))
+        .unwrap_or_else(env::temp_dir);
+    base.join("verbatim")
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(workspace_root());
+    if io::stdout().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    command
+}
+
+/// Runs the last command of a step: its output is shown as it comes, and its tests are counted.
+fn finish(mut command: Command) -> Result<Ended> {
+    let mut count = Count::default();
+    let mut broken = None;
+    let status = children::run_with(command.stdout(Stdio::piped()), |child| {
+        let shown =
+            child.stdout.take().map(|pipe| show(pipe, &mut io::stdout().lock(), &mut count));
+        broken = shown.and_then(Result::err);
+    })?;
+    if let Some(error) = broken {
+        return Err(error).context("failed to read the output");
+    }
+    Ok(if status.success() {
+        Ended::Passed(count)
+    } else {
+        Ended::Failed(count, status.to_string())
+    })
+}
+
+fn show(pipe: impl io::Read, out: &mut impl Write, count: &mut Count) -> io::Result<()> {
+    let mut lines = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        out.write_all(&line)?;
+        count.add_line(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_counted_while_the_output_is_shown() {
+        let text = "test result: ok. 2 passed; 0 failed;
+more
+test result: FAILED. 4 passed; 1 failed;
+";
+        let (mut out, mut count) = (Vec::new(), Count::default());
+        show(text.as_bytes(), &mut out, &mut count).unwrap();
+        assert_eq!(out, text.as_bytes());
+        assert_eq!(count, Count { passed: 6, failed: 1 });
+        assert!(matches!(finish(Command::new("true")).unwrap(), Ended::Passed(_)));
+        assert!(matches!(finish(Command::new("false")).unwrap(), Ended::Failed(..)));
+    }
+}

@@ -1,0 +1,198 @@
+//! The environment variables that the tools read, as a page; and the check that the list is whole.
+//!
+//! The sources are searched for string literals that look like variables. One that the list does not know is an
+//! error, and so is one of the list that no source has.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::Generated;
+
+/// Who reads a variable, or why its name is in the sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// A source of this workspace names it.
+    Tools,
+    /// A library reads it; no source here has its name.
+    Library,
+    /// It is set for programs that a tool starts, or is no environment variable at all. Not on the page.
+    Nobody,
+}
+
+use Reader::{Library, Nobody, Tools};
+
+/// The groups of the page, and their variables in the order of the page.
+const GROUPS: &[(&str, &[(&str, Reader, &str)])] = &[
+    (
+        "verbatim",
+        &[
+            ("VERBATIM_FORMAT", Tools, "`human` or `json`; the same as `--format`"),
+            (
+                "VERBATIM_LOG",
+                Tools,
+                "what developers see on stderr, such as `verbatim_registry=debug`",
+            ),
+        ],
+    ),
+    (
+        "Registries",
+        &[
+            ("DOCKER_CONFIG", Tools, "folder of Docker's `config.json`; `~/.docker` when unset"),
+            (
+                "DOCKER_AUTH_CONFIG",
+                Tools,
+                "the content of a `config.json`, of which `auths` counts; **secret**",
+            ),
+            ("REGISTRY_AUTH_FILE", Tools, "a file of logins in the form that Podman writes"),
+            ("XDG_RUNTIME_DIR", Tools, "where Podman's file of logins lies, below `containers/`"),
+            ("XDG_CONFIG_HOME", Tools, "where configuration lies; `~/.config` when unset"),
+            ("HOME", Tools, "where `~` is"),
+        ],
+    ),
+    (
+        "Argo CD",
+        &[
+            ("ARGOCD_SERVER", Tools, "the server that `ARGOCD_AUTH_TOKEN` is for"),
+            ("ARGOCD_AUTH_TOKEN", Tools, "a token; **secret**"),
+            ("ARGOCD_CONFIG_DIR", Tools, "folder of the `argocd` command line's `config`"),
+        ],
+    ),
+    (
+        "Terminal and network",
+        &[
+            ("NO_COLOR", Tools, "no colours, when not empty (no-color.org)"),
+            ("CLICOLOR_FORCE", Tools, "colours even where no terminal is, unless `0`"),
+            ("CI", Tools, "lines are not redrawn, when set and not `false`"),
+            ("TERM", Tools, "`dumb` means neither colours nor redrawing"),
+            ("HTTPS_PROXY", Library, "the proxy for `https://`"),
+            ("HTTP_PROXY", Library, "the proxy for `http://`"),
+            ("NO_PROXY", Library, "hosts that are reached without a proxy"),
+        ],
+    ),
+    (
+        "",
+        &[
+            ("GIT_TERMINAL_PROMPT", Nobody, ""),
+            ("GIT_OPTIONAL_LOCKS", Nobody, ""),
+            ("GIT_CONFIG_NOSYSTEM", Nobody, ""),
+            ("GIT_CONFIG_GLOBAL", Nobody, ""),
+            ("LC_ALL", Nobody, ""),
+        ],
+    ),
+];
+
+/// The crate whose subject is environment variables: every CI has its own, and its page is their documentation.
+const CI: &str = "verbatim-ci";
+
+/// docs/environment.md, after comparing the list with the sources below `root`.
+pub(super) fn page(root: &Path) -> Result<Generated> {
+    let mut named = BTreeSet::new();
+    collect(&root.join("crates"), &mut named)?;
+    compare(&named)?;
+    let mut text = String::from(
+        "<!-- Made by `cargo xtask codegen` from the code; changes here are lost. -->\n\
+         # Environment variables\n\n\
+         Options on the command line win over variables; an empty variable counts as unset. What each CI tells in \
+         its own variables is read too: see `verbatim ci --help`.\n",
+    );
+    for (title, variables) in GROUPS.iter().filter(|(title, _)| !title.is_empty()) {
+        text.push_str(&format!("\n## {title}\n\n| variable | meaning |\n|---|---|\n"));
+        for (name, _, meaning) in *variables {
+            text.push_str(&format!("| `{name}` | {meaning} |\n"));
+        }
+    }
+    Ok(Generated::new("docs/environment.md", text))
+}
+
+/// Finds what the list and the sources do not agree on.
+fn compare(named: &BTreeSet<String>) -> Result<()> {
+    let rows = || GROUPS.iter().flat_map(|(_, variables)| variables.iter());
+    let known: BTreeSet<&str> = rows().map(|(name, ..)| *name).collect();
+    let mut wrong: Vec<String> = named
+        .iter()
+        .filter(|name| !known.contains(name.as_str()))
+        .map(|name| format!("{name} is in the sources and not in the list"))
+        .collect();
+    wrong.extend(
+        rows()
+            .filter(|(name, reader, _)| *reader != Library && !named.contains(*name))
+            .map(|(name, ..)| format!("{name} is in the list and not in the sources")),
+    );
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the list of environment variables in xtask/src/codegen/environment.rs is not current\n  {}",
+        wrong.join("\n  ")
+    )
+}
+
+/// The variables that the sources below `folder` name outside their tests.
+fn collect(folder: &Path, named: &mut BTreeSet<String>) -> Result<()> {
+    for entry in
+        fs::read_dir(folder).with_context(|| format!("failed to read {}", folder.display()))?
+    {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default();
+        if path.is_dir() {
+            if name != CI && name != "tests" && name != "examples" {
+                collect(&path, named)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs"
+        {
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("failed to read {}", path.display()))?;
+            named.extend(variables(&text).map(str::to_owned));
+        }
+    }
+    Ok(())
+}
+
+/// String literals that look like a variable: capitals, digits and underscores, or one of the short old names.
+fn variables(text: &str) -> impl Iterator<Item = &str> {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| line.split('"').skip(1).step_by(2))
+        .filter(|literal| {
+            let shape = |character: char| {
+                character.is_ascii_uppercase() || character.is_ascii_digit() || character == '_'
+            };
+            let short = ["HOME", "CI", "TERM", "PATH"].contains(literal);
+            short
+                || (literal.starts_with(|first: char| first.is_ascii_uppercase())
+                    && literal.contains('_')
+                    && literal.chars().all(shape))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_told_from_other_literals() {
+        let text = "a(\"DOCKER_HOST\");\n// \"IN_COMMENT\"\nb(\"HOME\", \"Not_A\", \"GET\", \"sha_256\");\n#[cfg(test)]\nmod tests { \"IN_TEST\" }";
+        assert_eq!(variables(text).collect::<Vec<_>>(), ["DOCKER_HOST", "HOME"]);
+    }
+
+    #[test]
+    fn both_sides_of_a_difference_are_told() {
+        let all: BTreeSet<String> = GROUPS
+            .iter()
+            .flat_map(|(_, variables)| variables.iter())
+            .filter(|(_, reader, _)| *reader != Library)
+            .map(|(name, ..)| (*name).to_owned())
+            .collect();
+        compare(&all).unwrap();
+        let mut other = all.clone();
+        other.remove("NO_COLOR");
+        other.insert("NEW_ONE".to_owned());
+        let message = compare(&other).unwrap_err().to_string();
+        assert!(message.contains("NEW_ONE is in the sources and not in the list"), "{message}");
+        assert!(message.contains("NO_COLOR is in the list and not in the sources"), "{message}");
+    }
+}
