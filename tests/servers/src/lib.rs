@@ -4,5 +4,7 @@
 //! whole state in itself, and ends when its handle is dropped.
 
 pub mod fault_proxy;
+pub mod node_agent;
 pub mod registry;
+pub mod rig;
 mod served;

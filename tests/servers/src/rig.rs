@@ -110,18 +110,26 @@ impl Rig {
     /// # Errors
     /// The file cannot be read, or is not such a description.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("no rig is described in {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} does not describe a rig", path.display()))
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("no rig is described in {}", path.display()))?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} does not describe a rig", path.display()))
     }
 
     /// The rig that [`VARIABLE`] names. For tests: they fail when there is none, and never pass without having looked.
     ///
     /// # Errors
     /// The variable is not set, or what it names is not a rig.
-    #[expect(clippy::disallowed_methods, reason = "the one place where tests learn which rig to use")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where tests learn which rig to use"
+    )]
     pub fn from_env() -> anyhow::Result<Self> {
-        let path = std::env::var(VARIABLE)
-            .with_context(|| format!("{VARIABLE} is not set: run this through `cargo xtask test`, or see docs/rig.md"))?;
+        let path = std::env::var(VARIABLE).with_context(|| {
+            format!(
+                "{VARIABLE} is not set: run this through `cargo xtask test`, or see docs/rig.md"
+            )
+        })?;
         Self::read(Path::new(&path))
     }
 }

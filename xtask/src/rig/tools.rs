@@ -92,11 +92,18 @@ impl Tool {
 
     fn module(self) -> Module {
         match self {
-            Self::Argocd | Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kwok => {
-                Module::Rig
-            }
+            Self::Argocd
+            | Self::KubeApiserver
+            | Self::KubeControllerManager
+            | Self::KubeScheduler
+            | Self::Kwok => Module::Rig,
             Self::Helm => Module::Helm,
-            Self::Kustomize | Self::Registry | Self::Crane | Self::Cosign | Self::Regctl | Self::Oras => Module::Peers,
+            Self::Kustomize
+            | Self::Registry
+            | Self::Crane
+            | Self::Cosign
+            | Self::Regctl
+            | Self::Oras => Module::Peers,
         }
     }
 
@@ -185,7 +192,8 @@ fn ensure_one(tool: Tool) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let _lock = lock(&dir.join(".lock"), || eprintln!("waiting for another build of {}", tool.name()))?;
+    let _lock =
+        lock(&dir.join(".lock"), || eprintln!("waiting for another build of {}", tool.name()))?;
     if path.is_file() {
         return Ok(path);
     }
@@ -200,8 +208,12 @@ fn build(tool: Tool, path: &Path) -> anyhow::Result<()> {
     // Built beside its final name, so that a killed build leaves nothing that looks finished.
     let unfinished = path.with_extension("unfinished");
     let mut command = go(tool.module());
-    command.args(["build", "-trimpath", "-ldflags", &tool.ldflags(), "-o"]).arg(&unfinished).arg(tool.package());
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status().context("cannot run go")?;
+    command
+        .args(["build", "-trimpath", "-ldflags", &tool.ldflags(), "-o"])
+        .arg(&unfinished)
+        .arg(tool.package());
+    let status =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).status().context("cannot run go")?;
     ensure!(
         status.success(),
         "go build of {} failed ({status}); its messages are above. To build it by hand: cd {} && {}go build {}",
@@ -231,7 +243,8 @@ pub(super) fn module_source(path: &str) -> anyhow::Result<PathBuf> {
         #[serde(rename = "Dir")]
         dir: PathBuf,
     }
-    let download: Download = serde_json::from_slice(&output.stdout).context("go mod download answered no JSON")?;
+    let download: Download =
+        serde_json::from_slice(&output.stdout).context("go mod download answered no JSON")?;
     Ok(download.dir)
 }
 
@@ -253,7 +266,9 @@ fn go(module: Module) -> Command {
 fn go_version() -> anyhow::Result<()> {
     let advice = "install Go 1.21 or later (Debian 13: apt-get install golang-go; else https://go.dev/doc/install); \
                   it fetches the pinned release by itself";
-    let Ok(output) = Command::new("go").args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").output() else {
+    let Ok(output) =
+        Command::new("go").args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").output()
+    else {
         bail!("go is not installed; {advice}");
     };
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -282,8 +297,14 @@ fn key(module: Module) -> anyhow::Result<String> {
         hash.update((bytes.len() as u64).to_be_bytes());
         hash.update(&bytes);
     }
-    for part in [GO_TOOLCHAIN, RECIPE, KUBERNETES_VERSION, ARGOCD_VERSION, std::env::consts::ARCH, std::env::consts::OS]
-    {
+    for part in [
+        GO_TOOLCHAIN,
+        RECIPE,
+        KUBERNETES_VERSION,
+        ARGOCD_VERSION,
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+    ] {
         hash.update(part);
         hash.update([0]);
     }
@@ -301,7 +322,8 @@ pub(super) fn xdg_dir(variable: &str, fallback: &str) -> anyhow::Result<PathBuf>
     let base = match set(variable) {
         Some(dir) => PathBuf::from(dir),
         None => {
-            let home: OsString = set("HOME").with_context(|| format!("neither {variable} nor HOME is set"))?;
+            let home: OsString =
+                set("HOME").with_context(|| format!("neither {variable} nor HOME is set"))?;
             PathBuf::from(home).join(fallback)
         }
     };
@@ -311,8 +333,11 @@ pub(super) fn xdg_dir(variable: &str, fallback: &str) -> anyhow::Result<PathBuf>
 /// Takes an exclusive lock on `path`; calls `waiting` once if another process holds it. Released on drop, and by the
 /// kernel when the process dies.
 pub(super) fn lock(path: &Path, waiting: impl FnOnce()) -> anyhow::Result<File> {
-    let file =
-        File::options().create(true).append(true).open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
     if file.try_lock().is_err() {
         waiting();
         file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
@@ -350,7 +375,12 @@ mod tests {
     fn every_tool_is_pinned_by_its_module() {
         for &tool in Tool::value_variants() {
             let module = std::fs::read_to_string(tool.module().dir().join("go.mod")).unwrap();
-            assert!(module.lines().any(|line| line.trim().trim_start_matches("tool ") == tool.package()), "{tool:?}");
+            assert!(
+                module
+                    .lines()
+                    .any(|line| line.trim().trim_start_matches("tool ") == tool.package()),
+                "{tool:?}"
+            );
         }
     }
 
