@@ -1,0 +1,170 @@
+//! What a CI says about the job that it runs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The job that this process is part of. Everything that its CI does not tell is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CiContext {
+    /// Which CI.
+    pub kind: CiKind,
+    /// The build number as the CI prints it: what people look for, and what goes into tags.
+    pub build: Option<String>,
+    /// The build number, if it is one. Two are comparable if [`Self::pipeline`] is the same; the higher is the newer.
+    pub number: Option<u64>,
+    /// What [`Self::build`] and [`Self::number`] count.
+    pub numbering: Numbering,
+    /// The sequence that the number belongs to: server, repository, and pipeline.
+    pub pipeline: Option<String>,
+    /// Id of the job within the run.
+    pub job: Option<String>,
+    /// Where a person can look at the run.
+    pub run_url: Option<String>,
+    /// The commit that is checked out, in full. For a pull request it may be a merge that no branch has; see
+    /// [`PullRequest::merged`].
+    pub commit: Option<String>,
+    /// The branch that is built. `None` for tags and for pull requests: the target of a pull request is not what is
+    /// built, even where the CI has it in its branch variable.
+    pub branch: Option<String>,
+    /// The git tag that is built.
+    pub tag: Option<String>,
+    /// The pull request (merge request, change) that is built.
+    pub pull_request: Option<PullRequest>,
+    /// URL of the repository, without credentials.
+    pub repository: Option<String>,
+    /// Who started the run, as the CI says; not authenticated by us.
+    pub actor: Option<String>,
+    /// Where this CI looks for results.
+    pub sinks: Vec<Sink>,
+}
+
+/// A CI.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum CiKind {
+    /// No CI that is known: a laptop, or a server of one's own. Commit and branch come from git.
+    #[default]
+    Git,
+    /// Travis CI.
+    Travis,
+    /// GitHub Actions, and what imitates it (Gitea, Forgejo).
+    GitHub,
+    /// GitLab CI/CD.
+    GitLab,
+    /// Jenkins.
+    Jenkins,
+    /// CircleCI.
+    CircleCi,
+    /// Buildkite.
+    Buildkite,
+    /// Azure Pipelines.
+    Azure,
+    /// Drone.
+    Drone,
+    /// Woodpecker.
+    Woodpecker,
+}
+
+/// What a build number counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Numbering {
+    /// Runs: every job of a run has the same number, so a later job finds what an earlier one built by it.
+    #[default]
+    Run,
+    /// Jobs: each job of a run has another number.
+    Job,
+}
+
+/// A pull request that is built.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PullRequest {
+    /// Its number.
+    pub number: Option<String>,
+    /// The branch that it wants to merge.
+    pub source_branch: Option<String>,
+    /// The branch that it wants to merge into.
+    pub target_branch: Option<String>,
+    /// The last commit of the source branch, if the CI tells.
+    pub head: Option<String>,
+    /// Whether [`CiContext::commit`] is a merge of source and target that the CI made for this run. Such a commit is
+    /// gone from the repository after a while: a poor thing to name in an image.
+    pub merged: bool,
+    /// Whether it comes from another repository, so that its author may be anybody. `None`: not told, so maybe.
+    pub fork: Option<bool>,
+}
+
+/// A place where a CI looks for results.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Sink {
+    /// Append [`github_outputs`](crate::github_outputs) to this file.
+    GithubOutput {
+        /// Path.
+        path: String,
+    },
+    /// Append Markdown to this file.
+    GithubSummary {
+        /// Path.
+        path: String,
+    },
+    /// Write [`dotenv`](crate::dotenv) to a file that the job declares as its report `dotenv`.
+    Dotenv,
+    /// Print [`azure_variables`](crate::azure_variables) to the log of the job.
+    AzureLog,
+    /// Append [`shell_exports`](crate::shell_exports) to this file, which later steps source.
+    ShellFile {
+        /// Path.
+        path: String,
+    },
+}
+
+impl CiKind {
+    /// The name, as in records and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Git => "git",
+            Self::Travis => "travis",
+            Self::GitHub => "github",
+            Self::GitLab => "gitlab",
+            Self::Jenkins => "jenkins",
+            Self::CircleCi => "circleci",
+            Self::Buildkite => "buildkite",
+            Self::Azure => "azure",
+            Self::Drone => "drone",
+            Self::Woodpecker => "woodpecker",
+        }
+    }
+}
+
+impl fmt::Display for CiKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl CiContext {
+    /// Whether this runs in a CI at all.
+    pub fn is_ci(&self) -> bool {
+        self.kind != CiKind::Git
+    }
+
+    /// Whether the code that is built may come from somebody outside: a pull request of another repository, or one of
+    /// which the CI does not say where it comes from.
+    pub fn may_be_foreign(&self) -> bool {
+        self.pull_request.as_ref().is_some_and(|change| change.fork != Some(false))
+    }
+
+    /// The commit to name in an image: for a pull request its own last commit rather than a merge made for the run.
+    pub fn revision(&self) -> Option<&str> {
+        let head = self
+            .pull_request
+            .as_ref()
+            .filter(|change| change.merged)
+            .and_then(|it| it.head.as_deref());
+        head.or(self.commit.as_deref())
+    }
+}
