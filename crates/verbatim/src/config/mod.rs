@@ -138,6 +138,13 @@ fn separate_policy(
     }
 }
 
+/// The JSON Schema of the file, for editors.
+pub fn schema() -> String {
+    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(File)).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
 fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })

@@ -1,0 +1,81 @@
+//! The command line: all commands, and which function runs each. Must not do what a command does.
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use verbatim_console::{Console, ConsoleArgs, ExitStatus, Failure};
+
+use crate::commands;
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim build                      build and push the image, sign how it was made
+  verbatim promote staging --dry-run  show what would be written, and what the gates say
+  verbatim promote staging            move the digest, and prove that it runs
+  verbatim test staging               run the tests of staging, sign the result
+  verbatim run --to staging           all of that, stage by stage
+  verbatim verify                     tell what happened to a release, and who signed it
+
+Exit statuses:
+  0 done and proven      1 the answer is no      2 command line or configuration
+  3 not reachable        4 outcome unknown       5 somebody else changed it
+  6 superseded           7 refused or not found  70 a defect in verbatim    130 interrupted";
+
+/// Carry one tested image digest from environment to environment
+///
+/// The image is built once. Its digest moves from one environment to the next by overriding parameters of Argo CD
+/// applications, and at every step it is proven that what runs is what was tested. Signed records of all this are kept
+/// in the registry, beside the image.
+#[derive(Debug, Parser)]
+#[command(name = "verbatim", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to print.
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+/// The commands, in the order of a release's life.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the file of a CI that runs the stages
+    Ci(commands::ci::CiArgs),
+    /// Make and show signing keys
+    Key(commands::key::KeyCommandArgs),
+    /// Print completions for a shell
+    Completions(commands::completions::CompletionsArgs),
+    /// Print the version
+    Version(commands::version::VersionArgs),
+    /// Print the JSON Schema of verbatim.yaml
+    #[command(hide = true)]
+    Schema,
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What the command fails with.
+    pub async fn run(self, console: Console) -> Result<ExitStatus, Failure> {
+        match self.command {
+            Command::Ci(args) => commands::ci::run(&args, &console),
+            Command::Key(args) => commands::key::run(args, &console),
+            Command::Completions(args) => commands::completions::run(&args, &console),
+            Command::Version(args) => commands::version::run(&args, &console),
+            Command::Schema => console.data(crate::config::schema()).map(|()| ExitStatus::Done),
+        }
+    }
+}
+
+/// The whole command line, for completions and documentation.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

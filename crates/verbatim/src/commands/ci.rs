@@ -1,0 +1,37 @@
+//! `verbatim ci`.
+
+use clap::Args;
+use verbatim_console::{Console, ExitStatus, Failure};
+
+use crate::pipeline_file::{Kind, render};
+use crate::settings::{Project, ProjectArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim ci travis > .travis.yml
+  verbatim ci github > .github/workflows/verbatim.yml
+  verbatim ci gitlab > .gitlab-ci.yml";
+
+/// Print the file of a CI that runs the stages
+///
+/// One job for each command: build, then promote and test for each environment. The release is handed on by the means
+/// of that CI: outputs of jobs on GitHub, a dotenv report on GitLab. Travis has none, so there later stages find it by
+/// the build record of the commit and build number. Print it once, then keep and change it like any other file.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CiArgs {
+    /// Which CI
+    pub kind: Kind,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No usable configuration.
+pub fn run(args: &CiArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project)?;
+    console.data(render(args.kind, &project.config))?;
+    Ok(ExitStatus::Done)
+}

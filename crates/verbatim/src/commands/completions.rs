@@ -1,0 +1,30 @@
+//! `verbatim completions`.
+
+use clap::Args;
+use clap_complete::Shell;
+use verbatim_console::{Console, ExitStatus, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim completions bash > ~/.local/share/bash-completion/completions/verbatim
+  verbatim completions zsh > ~/.zfunc/_verbatim
+  verbatim completions fish > ~/.config/fish/completions/verbatim.fish";
+
+/// Print completions for a shell
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CompletionsArgs {
+    /// Which shell
+    pub shell: Shell,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Stdout cannot be written.
+pub fn run(args: &CompletionsArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut crate::cli::command(), "verbatim", &mut text);
+    console.bytes(&text)?;
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,31 @@
+//! `verbatim version`.
+
+use std::fmt;
+
+use clap::Args;
+use serde::Serialize;
+use verbatim_console::{Console, ExitStatus, Failure};
+
+/// Print the version
+#[derive(Clone, Debug, Args)]
+pub struct VersionArgs {}
+
+#[derive(Serialize)]
+struct Version {
+    version: &'static str,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "verbatim {}", self.version)
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Stdout cannot be written.
+pub fn run(_: &VersionArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    console.result(&Version { version: env!("CARGO_PKG_VERSION") })?;
+    Ok(ExitStatus::Done)
+}

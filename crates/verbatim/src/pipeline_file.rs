@@ -1,0 +1,240 @@
+//! The file of a CI that runs the stages of a project: one job for each command, the release handed on by the means
+//! of that CI. Pure: text from a configuration.
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
+
+use crate::config::{Config, Environment};
+
+/// A CI whose file can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// `.travis.yml`
+    Travis,
+    /// `.github/workflows/verbatim.yml`
+    Github,
+    /// `.gitlab-ci.yml`
+    Gitlab,
+}
+
+/// One command of a pipeline.
+struct Stage<'a> {
+    /// A name for the job: `build`, `promote-dev`, `test-dev`.
+    job: String,
+    /// The command line.
+    command: String,
+    /// The environment that it acts on, if any.
+    environment: Option<&'a Environment>,
+    /// Whether it changes that environment: then two runs must not do it at once.
+    changes: bool,
+}
+
+fn stages(config: &Config) -> Vec<Stage<'_>> {
+    let build = Stage {
+        job: "build".to_owned(),
+        command: "verbatim build".to_owned(),
+        environment: None,
+        changes: false,
+    };
+    let of_environment = |environment: &'_ Environment| -> Vec<(String, String, bool)> {
+        let name = environment.name();
+        let promote = (format!("promote-{name}"), format!("verbatim promote {name}"), true);
+        let test = (format!("test-{name}"), format!("verbatim test {name}"), false);
+        match environment.tests.is_empty() {
+            true => vec![promote],
+            false => vec![promote, test],
+        }
+    };
+    let environments = config.environments.iter().flat_map(|environment| {
+        of_environment(environment).into_iter().map(move |(job, command, changes)| Stage {
+            job,
+            command,
+            environment: Some(environment),
+            changes,
+        })
+    });
+    std::iter::once(build).chain(environments).collect()
+}
+
+/// The text of the file.
+pub fn render(kind: Kind, config: &Config) -> String {
+    let stages = stages(config);
+    match kind {
+        Kind::Travis => travis(&stages),
+        Kind::Github => github(config, &stages),
+        Kind::Gitlab => gitlab(config, &stages),
+    }
+}
+
+/// What every file begins with: the secrets, which no generator can fill in.
+fn opening(kind: &str, file: &str, secrets: &str) -> String {
+    format!(
+        "# {file}, made by `verbatim ci {kind}`. Each job is one command; the image is built once, and only its digest\n\
+         # travels. The binary `verbatim` must be on the PATH of the jobs.\n\
+         # {secrets}\n\
+         #   VERBATIM_KEY        the private key that signs the records (verbatim key generate)\n\
+         #   DOCKER_AUTH_CONFIG  the login of the registry, in the form of Docker's config.json\n\
+         #   ARGOCD_AUTH_TOKEN   the token of Argo CD\n\n"
+    )
+}
+
+/// Travis runs all lines of a script even after one has failed, so each command is a stage of its own. Its jobs share
+/// no files: later stages find the release by the build record of this commit and build number.
+fn travis(stages: &[Stage<'_>]) -> String {
+    let mut text = opening(
+        "travis",
+        ".travis.yml",
+        "Secret variables to set in the settings of the repository:",
+    );
+    text.push_str("language: minimal\nos: linux\nservices: [docker]\n");
+    text.push_str("git:\n  depth: false # so that it can be told which of two commits is newer\n");
+    text.push_str("jobs:\n  include:\n");
+    for Stage { job, command, .. } in stages {
+        let _ = write!(text, "    - stage: {job}\n      script: {command}\n");
+    }
+    text
+}
+
+/// A job sees the outputs of the jobs that it needs directly, so each needs the build beside its predecessor.
+fn github(config: &Config, stages: &[Stage<'_>]) -> String {
+    let mut text = opening(
+        "github",
+        ".github/workflows/verbatim.yml",
+        "Secrets to set in the settings of the repository:",
+    );
+    let project = &config.project;
+    let _ = write!(
+        text,
+        "name: verbatim\non:\n  push:\n    branches: [main]\npermissions:\n  contents: read\n\
+         env:\n  VERBATIM_KEY: ${{{{ secrets.VERBATIM_KEY }}}}\n  DOCKER_AUTH_CONFIG: ${{{{ secrets.DOCKER_AUTH_CONFIG }}}}\n\
+         jobs:\n"
+    );
+    let mut before: Option<&str> = None;
+    for Stage { job, command, environment, changes } in stages {
+        let _ = write!(text, "  {job}:\n    runs-on: ubuntu-latest\n");
+        if let Some(before) = before {
+            let needs =
+                if before == "build" { "build".to_owned() } else { format!("build, {before}") };
+            let _ = writeln!(text, "    needs: [{needs}]");
+        }
+        if let Some(environment) = environment {
+            let name = environment.name();
+            let _ = writeln!(text, "    environment: {name}");
+            if *changes {
+                let _ = writeln!(
+                    text,
+                    "    concurrency: {{ group: {project}/{name}, cancel-in-progress: false }}"
+                );
+            }
+            let _ = write!(
+                text,
+                "    env:\n      VERBATIM_RELEASE: ${{{{ needs.build.outputs.release }}}}\n      \
+                 ARGOCD_AUTH_TOKEN: ${{{{ secrets.ARGOCD_AUTH_TOKEN }}}}\n"
+            );
+        } else {
+            text.push_str("    outputs:\n      release: ${{ steps.build.outputs.release }}\n");
+        }
+        text.push_str("    steps:\n      - uses: actions/checkout@v4\n");
+        text.push_str("        with: { fetch-depth: 0 } # so that it can be told which of two commits is newer\n");
+        let id = if environment.is_none() { "id: build\n        " } else { "" };
+        let _ = writeln!(text, "      - {id}run: {command}");
+        before = Some(job);
+    }
+    text
+}
+
+/// The dotenv report of a job becomes variables of all later stages.
+fn gitlab(config: &Config, stages: &[Stage<'_>]) -> String {
+    let mut text = opening(
+        "gitlab",
+        ".gitlab-ci.yml",
+        "Masked variables to set in the settings of the project:",
+    );
+    let project = &config.project;
+    text.push_str(
+        "variables:\n  GIT_DEPTH: 0 # so that it can be told which of two commits is newer\n",
+    );
+    text.push_str("stages:\n");
+    for Stage { job, .. } in stages {
+        let _ = writeln!(text, "  - {job}");
+    }
+    for Stage { job, command, environment, changes } in stages {
+        let _ = write!(text, "\n{job}:\n  stage: {job}\n");
+        if let Some(environment) = environment {
+            let name = environment.name();
+            if *changes {
+                let _ = writeln!(text, "  environment: {name}\n  resource_group: {project}/{name}");
+            }
+        }
+        let _ = writeln!(text, "  script:\n    - {command}");
+        if environment.is_none() {
+            text.push_str("  artifacts:\n    reports:\n      dotenv: .verbatim/release.env\n");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+
+    const FILE: &str = "
+version: 1
+project: example
+images: { app: { repository: registry.example/team/app } }
+argocd: { main: { url: https://argocd.example } }
+set: { helm: { image.tag: '${tag}@${digest}' } }
+environments:
+  - { name: dev, apps: [web-dev], tests: { smoke: ./smoke.sh } }
+  - { name: production, apps: [web] }
+";
+
+    fn example() -> Config {
+        config::parse(Path::new("verbatim.yaml"), FILE, &|_| {
+            Err(std::io::ErrorKind::NotFound.into())
+        })
+        .unwrap()
+    }
+
+    /// Every file is YAML, and runs every command once, in the order of the stages.
+    #[test]
+    fn files_are_yaml_and_run_every_command_in_order() {
+        for kind in Kind::value_variants() {
+            let text = render(*kind, &example());
+            let value: serde_json::Value =
+                serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+            assert!(value.is_object(), "{kind:?}");
+            let commands: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.starts_with('#'))
+                .filter_map(|line| Some(&line[line.find("verbatim ")?..]))
+                .collect();
+            let want = [
+                "verbatim build",
+                "verbatim promote dev",
+                "verbatim test dev",
+                "verbatim promote production",
+            ];
+            assert_eq!(commands, want, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn travis() {
+        insta::assert_snapshot!(render(Kind::Travis, &example()));
+    }
+
+    #[test]
+    fn github() {
+        insta::assert_snapshot!(render(Kind::Github, &example()));
+    }
+
+    #[test]
+    fn gitlab() {
+        insta::assert_snapshot!(render(Kind::Gitlab, &example()));
+    }
+}

@@ -1,0 +1,177 @@
+//! What is promoted, and how a release is named on the command line, in variables and in the file that one stage
+//! leaves for the next. Pure; which of these is used is decided in `discover`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use verbatim_oci::{Digest, Reference, Repository, Tag};
+use verbatim_record::{Run, Source};
+
+/// A release: one image, pinned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// The name of its image in the configuration.
+    pub image: String,
+    /// Where it is.
+    pub repository: Repository,
+    /// A tag that people know it by; never used to find it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// The hash of its top-level manifest.
+    pub digest: Digest,
+}
+
+/// Stands where a tag is wanted for people and none is known; still a valid one, since it becomes part of references.
+const NO_TAG: &str = "untagged";
+
+impl Release {
+    /// `repository[:tag]@digest`.
+    pub fn reference(&self) -> Reference {
+        Reference {
+            repository: self.repository.clone(),
+            tag: self.tag.clone(),
+            digest: Some(self.digest),
+        }
+    }
+
+    /// The value of a template variable such as `app.digest`, or `digest` for the only image.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let field = match name.split_once('.') {
+            Some((image, field)) if image == self.image => field,
+            Some(_) => return None,
+            None => name,
+        };
+        Some(match field {
+            "registry" => self.repository.registry().to_owned(),
+            "path" => self.repository.path().to_owned(),
+            "name" => self.repository.name().to_owned(),
+            "repository" => self.repository.to_string(),
+            "tag" => self.tag.as_ref().map_or(NO_TAG, Tag::as_str).to_owned(),
+            "digest" => self.digest.to_string(),
+            "reference" => self.reference().to_string(),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reference().fmt(f)
+    }
+}
+
+/// What the build stage leaves for later ones, in `.verbatim/release.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseFile {
+    /// The version of this file: 1.
+    pub schema_version: u32,
+    /// The project that it belongs to.
+    pub project: String,
+    /// The release.
+    pub release: Release,
+    /// What it was built from.
+    pub source: Source,
+    /// The CI run that built it.
+    #[serde(default)]
+    pub run: Run,
+    /// The digest of its build record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_record: Option<Digest>,
+    /// The last promotion record of each environment that this run promoted it to: `number@digest`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub promotions: BTreeMap<String, verbatim_record::Anchor>,
+}
+
+impl ReleaseFile {
+    /// The version that is written.
+    pub const VERSION: u32 = 1;
+}
+
+/// A release as a person writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// `sha256:…`, of the project's image.
+    Digest(Digest),
+    /// A tag or a digest in a repository.
+    Reference(Reference),
+}
+
+impl std::str::FromStr for Named {
+    type Err = verbatim_oci::ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(digest) => Ok(Self::Digest(digest)),
+            Err(_) => text.parse().map(Self::Reference),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(tag: Option<&str>) -> Release {
+        Release {
+            image: "app".to_owned(),
+            repository: "registry.example:5000/team/web".parse().unwrap(),
+            tag: tag.map(|tag| tag.parse().unwrap()),
+            digest: Digest::of(b"x"),
+        }
+    }
+
+    #[test]
+    fn variables_name_every_part() {
+        let digest = Digest::of(b"x").to_string();
+        let reference = format!("registry.example:5000/team/web:1.2@{digest}");
+        let cases = [
+            ("registry", Some("registry.example:5000")),
+            ("path", Some("team/web")),
+            ("name", Some("web")),
+            ("repository", Some("registry.example:5000/team/web")),
+            ("tag", Some("1.2")),
+            ("digest", Some(digest.as_str())),
+            ("reference", Some(reference.as_str())),
+            ("app.digest", Some(digest.as_str())),
+            ("other.digest", None),
+            ("size", None),
+        ];
+        for (name, want) in cases {
+            assert_eq!(release(Some("1.2")).variable(name).as_deref(), want, "{name}");
+        }
+        assert_eq!(release(None).variable("tag").as_deref(), Some("untagged"));
+    }
+
+    #[test]
+    fn a_release_is_named_by_digest_or_reference() {
+        let digest = Digest::of(b"x");
+        assert_eq!(digest.to_string().parse(), Ok(Named::Digest(digest)));
+        let reference: Reference = format!("r.example/a@{digest}").parse().unwrap();
+        assert_eq!(reference.to_string().parse(), Ok(Named::Reference(reference)));
+        assert!(
+            "sha256:short".parse::<Named>().is_ok_and(|named| matches!(named, Named::Reference(_)))
+        );
+        assert!("not a name".parse::<Named>().is_err());
+    }
+
+    #[test]
+    fn the_file_survives_writing_and_reading() {
+        let file = ReleaseFile {
+            schema_version: ReleaseFile::VERSION,
+            project: "example".to_owned(),
+            release: release(Some("1.2")),
+            source: Source { commit: Some("a".repeat(40)), ..Source::default() },
+            run: Run::default(),
+            build_record: Some(Digest::of(b"r")),
+            promotions: BTreeMap::from([(
+                "dev".to_owned(),
+                format!("1@{}", Digest::of(b"p")).parse().unwrap(),
+            )]),
+        };
+        let text = serde_json::to_string_pretty(&file).unwrap();
+        assert_eq!(serde_json::from_str::<ReleaseFile>(&text).unwrap(), file);
+    }
+}
