@@ -67,6 +67,18 @@ impl Identity {
     }
 }
 
+/// A process that ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct UntilDropped(pub(crate) Identity);
+
+impl Drop for UntilDropped {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.end(Duration::from_secs(10)) {
+            eprintln!("warning: {error:#}");
+        }
+    }
+}
+
 /// Starts `command` in a process group of its own, so that Ctrl-C does not reach it, with its output in `log`.
 ///
 /// It stays when the task ends; whoever starts it keeps the identity, to end it later.
