@@ -6,9 +6,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use verbatim_ci::{CiContext, OutputError, Sink};
 
 use crate::release::ReleaseFile;
-use crate::settings::Variables;
 
 const RELEASE_FILE: &str = "release.json";
 const DOTENV_FILE: &str = "release.env";
@@ -43,26 +43,55 @@ pub fn read(folder: &Path) -> Result<Option<ReleaseFile>, HandoffError> {
     }
 }
 
-/// Leaves the release for the next stage: in `folder`, and in the outputs of the CI job.
+/// Leaves the release for the next stage: in `folder`, and where the CI looks for results. Returns what its log has to
+/// show for that.
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write(folder: &Path, file: &ReleaseFile, variables: &Variables) -> Result<(), HandoffError> {
+pub fn write(folder: &Path, file: &ReleaseFile, ci: &CiContext) -> Result<Option<String>, HandoffError> {
     make_folder(folder)?;
     let mut text = serde_json::to_string_pretty(file).unwrap_or_default();
     text.push('\n');
     replace(&folder.join(RELEASE_FILE), &text)?;
-    // The dotenv report of GitLab; on any other system `. .verbatim/release.env` works too.
-    replace(&folder.join(DOTENV_FILE), &dotenv(file))?;
-    append(variables, "GITHUB_OUTPUT", &step_outputs(file))
+    let results = results(file);
+    let outputs = || results.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let variables: Vec<(String, &str)> =
+        outputs().map(|(name, value)| (format!("VERBATIM_{}", name.to_ascii_uppercase()), value)).collect();
+    let variables = || variables.iter().map(|(name, value)| (name.as_str(), *value));
+    // Always there, not only for GitLab: on any other system a later step can source it.
+    let dotenv_file = folder.join(DOTENV_FILE);
+    replace(&dotenv_file, &render(&dotenv_file, verbatim_ci::dotenv(variables()))?)?;
+    let mut log = None;
+    for sink in &ci.sinks {
+        match sink {
+            Sink::GithubOutput { path } => {
+                append(path, &render(Path::new(path), verbatim_ci::github_outputs(outputs()))?)?;
+            }
+            Sink::ShellFile { path } => {
+                append(path, &render(Path::new(path), verbatim_ci::shell_exports(variables()))?)?;
+            }
+            Sink::AzureLog => {
+                log = Some(render(Path::new("the log"), verbatim_ci::azure_variables(variables()))?);
+            }
+            _ => {}
+        }
+    }
+    Ok(log)
 }
 
 /// Adds a paragraph to the summary of the CI job, where there is one.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn summarise(markdown: &str, variables: &Variables) -> Result<(), HandoffError> {
-    append(variables, "GITHUB_STEP_SUMMARY", markdown)
+pub fn summarise(markdown: &str, ci: &CiContext) -> Result<(), HandoffError> {
+    ci.sinks.iter().try_for_each(|sink| match sink {
+        Sink::GithubSummary { path } => append(path, markdown),
+        _ => Ok(()),
+    })
+}
+
+fn render(path: &Path, text: Result<String, OutputError>) -> Result<String, HandoffError> {
+    text.map_err(|error| HandoffError { action: "fill", path: path.to_owned(), source: io::Error::other(error) })
 }
 
 /// Makes the folder, and has git ignore it: what verbatim writes must not make the tree dirty.
@@ -93,17 +122,14 @@ pub fn replace(path: &Path, text: &str) -> Result<(), HandoffError> {
     written.map_err(|source| HandoffError { action: "write", path: path.to_owned(), source })
 }
 
-fn append(variables: &Variables, variable: &str, text: &str) -> Result<(), HandoffError> {
-    let Some(path) = variables.get(variable).filter(|path| !path.is_empty()) else { return Ok(()) };
+fn append(path: &str, text: &str) -> Result<(), HandoffError> {
     let opened = OpenOptions::new().append(true).create(true).open(path);
-    opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| HandoffError {
-        action: "write",
-        path: PathBuf::from(path),
-        source,
-    })
+    opened
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|source| HandoffError { action: "write", path: PathBuf::from(path), source })
 }
 
-/// What later stages are told, by name. No value can hold a line end: all of them are parsed types.
+/// What later stages are told, by names that every CI takes.
 fn results(file: &ReleaseFile) -> Vec<(String, String)> {
     let mut results = vec![
         ("release".to_owned(), file.release.to_string()),
@@ -112,25 +138,10 @@ fn results(file: &ReleaseFile) -> Vec<(String, String)> {
     results.extend(file.release.tag.as_ref().map(|tag| ("tag".to_owned(), tag.to_string())));
     results.extend(file.build_record.map(|record| ("build_record".to_owned(), record.to_string())));
     for (environment, anchor) in &file.promotions {
+        let environment = environment.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
         results.push((format!("promotion_{environment}"), anchor.to_string()));
     }
     results
-}
-
-/// <https://docs.github.com/en/actions/reference/workflow-commands#setting-an-output-parameter>
-fn step_outputs(file: &ReleaseFile) -> String {
-    results(file).into_iter().map(|(name, value)| format!("{name}={value}\n")).collect()
-}
-
-/// <https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsdotenv>: no quotes, and names of letters,
-/// digits and underscores.
-fn dotenv(file: &ReleaseFile) -> String {
-    let name =
-        |name: String| name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-    results(file)
-        .into_iter()
-        .map(|(key, value)| format!("VERBATIM_{}={value}\n", name(key)))
-        .collect()
 }
 
 #[cfg(test)]
@@ -167,28 +178,35 @@ mod tests {
     fn the_next_stage_finds_what_was_left() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join(".verbatim");
-        let output = folder.path().join("output");
-        std::fs::write(&output, "earlier=1\n").unwrap();
-        let variables =
-            Variables::from([("GITHUB_OUTPUT".to_owned(), output.to_str().unwrap().to_owned())]);
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let text = |path: &str| std::fs::read_to_string(path).unwrap();
+        std::fs::write(path("output"), "earlier=1\n").unwrap();
+        let sinks = vec![
+            Sink::GithubOutput { path: path("output") },
+            Sink::GithubSummary { path: path("summary") },
+            Sink::ShellFile { path: path("shell") },
+            Sink::AzureLog,
+        ];
+        let ci = CiContext { sinks, ..CiContext::default() };
         assert_eq!(read(&state).unwrap(), None);
-        write(&state, &file(), &variables).unwrap();
+        let log = write(&state, &file(), &ci).unwrap().unwrap();
         assert_eq!(read(&state).unwrap(), Some(file()));
         let (x, p) = (Digest::of(b"x"), Digest::of(b"p"));
         assert_eq!(
-            std::fs::read_to_string(&output).unwrap(),
-            format!(
-                "earlier=1\nrelease=registry.example/app:7.abc@{x}\ndigest={x}\ntag=7.abc\npromotion_dev-1=3@{p}\n"
-            )
-        );
-        assert_eq!(
-            std::fs::read_to_string(state.join("release.env")).unwrap(),
+            text(&path(".verbatim/release.env")),
             format!(
                 "VERBATIM_RELEASE=registry.example/app:7.abc@{x}\nVERBATIM_DIGEST={x}\nVERBATIM_TAG=7.abc\n\
                  VERBATIM_PROMOTION_DEV_1=3@{p}\n"
             )
         );
-        assert_eq!(std::fs::read_to_string(state.join(".gitignore")).unwrap(), "*\n");
+        let output = text(&path("output"));
+        assert!(output.starts_with("earlier=1\nrelease<<"), "{output}");
+        assert!(output.contains(&format!("promotion_dev_1<<VERBATIM_EOF\n3@{p}\n")), "{output}");
+        assert!(text(&path("shell")).contains(&format!("export VERBATIM_DIGEST='{x}'\n")));
+        assert!(log.contains("variable=VERBATIM_DIGEST;isOutput=true"), "{log}");
+        summarise("# Built\n", &ci).unwrap();
+        assert_eq!(text(&path("summary")), "# Built\n");
+        assert_eq!(text(&path(".verbatim/.gitignore")), "*\n");
         assert_eq!(std::fs::read_dir(&state).unwrap().count(), 3, "nothing else is left");
     }
 

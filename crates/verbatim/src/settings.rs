@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use verbatim_ci::CiContext;
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_record::{Role, SigningKey};
+use verbatim_record::{Role, Run, SigningKey};
 
 use crate::config::{self, Config, ConfigError};
 
@@ -50,6 +51,8 @@ pub struct Project {
     pub config: Config,
     /// The environment variables.
     pub variables: Variables,
+    /// The CI job that this is part of.
+    pub ci: CiContext,
 }
 
 impl Project {
@@ -63,7 +66,22 @@ impl Project {
             None => config::find(&working_folder()?).map_err(config_failure)?,
         };
         let config = config::load(&shortened(&file)).map_err(config_failure)?;
-        Ok(Self { config, variables: variables() })
+        let variables = variables();
+        let ci = verbatim_ci::detect(&variables);
+        Ok(Self { config, variables, ci })
+    }
+
+    /// The CI run, as records name it. On a laptop there is only whoever sits there.
+    pub fn run(&self) -> Run {
+        let ci = &self.ci;
+        let user = || self.variables.get("USER").filter(|name| !name.is_empty()).cloned();
+        Run {
+            ci: ci.is_ci().then(|| ci.kind.name().to_owned()),
+            pipeline: ci.pipeline.clone(),
+            number: ci.number,
+            url: ci.run_url.clone(),
+            actor: ci.actor.clone().or_else(user),
+        }
     }
 
     /// The folder for what verbatim itself keeps; not for the repository.
