@@ -1,0 +1,379 @@
+//! Why a registry could not be asked, or what it refused: where on the outside, why inside.
+//!
+//! No type of the HTTP library is visible here, and no URL is kept with its query or its credentials.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+use url::Url;
+use verbatim_oci::{Digest, ManifestError, Platform};
+
+/// Something that was asked of a registry did not come about.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} ({url})")]
+pub struct Error {
+    action: String,
+    url: String,
+    #[source]
+    kind: Box<ErrorKind>,
+}
+
+impl Error {
+    pub(crate) fn new(action: impl Into<String>, url: &Url, kind: ErrorKind) -> Self {
+        Self::at(action, redacted(url), kind)
+    }
+
+    /// For a place that is no URL, or holds nothing to hide.
+    pub(crate) fn at(action: impl Into<String>, place: String, kind: ErrorKind) -> Self {
+        Self { action: action.into(), url: place, kind: Box::new(kind) }
+    }
+
+    /// Why.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// What was asked, without query and credentials.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether the same may succeed a little later.
+    pub fn is_retryable(&self) -> bool {
+        self.kind.is_retryable()
+    }
+
+    /// Whether the registry says that it does not have what was asked for.
+    pub fn is_not_found(&self) -> bool {
+        matches!(*self.kind, ErrorKind::NotFound(_))
+    }
+}
+
+/// Why something did not come about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// No connection, or one that broke before the answer.
+    #[error("no answer")]
+    Unreachable(#[source] Cause),
+    /// No answer in time.
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    Timeout(Duration),
+    /// The answer began and did not end.
+    #[error("the answer broke off")]
+    BrokenOff(#[source] Cause),
+    /// The server's certificate is not trusted, or TLS failed otherwise.
+    #[error("no secure connection")]
+    Tls(#[source] Cause),
+    /// TLS was wanted, and the server speaks plain HTTP.
+    #[error("the server does not speak TLS")]
+    NotTls,
+    /// A registry that is spoken to over TLS sends us to a plain HTTP address.
+    #[error("refused to go on in plain HTTP to {0}")]
+    PlainHttpRefused(String),
+    /// The registry names a token server that is not of its own site.
+    #[error("refused to show the credentials of the registry to {0}")]
+    RealmRefused(String),
+    /// The registry wants a kind of login that is not known here, or that the credential does not fit.
+    #[error("the registry asks for a login that is not supported: {0}")]
+    LoginUnsupported(String),
+    /// The credentials could not be had.
+    #[error(transparent)]
+    Credentials(verbatim_credentials::Error),
+    /// Not logged in, or the login is not accepted (401).
+    #[error("login needed or not accepted: {0}")]
+    Unauthorized(Refusal),
+    /// Logged in, and not allowed (403).
+    #[error("not allowed: {0}")]
+    Forbidden(Refusal),
+    /// Not there, or not shown to us (404).
+    #[error("not found: {0}")]
+    NotFound(Refusal),
+    /// Too many requests (429).
+    #[error("too many requests: {refusal}")]
+    RateLimited {
+        /// What the registry says.
+        refusal: Refusal,
+        /// How long it asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The registry failed (5xx, or 408).
+    #[error("the registry failed: {refusal}")]
+    ServerError {
+        /// What the registry says.
+        refusal: Refusal,
+        /// How long it asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Any other status that is no success.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The content has another digest than was said.
+    #[error("{claim} is {expected}, the content is {actual}")]
+    DigestMismatch {
+        /// Who said so.
+        claim: DigestClaim,
+        /// What was said.
+        expected: Digest,
+        /// The hash of the content.
+        actual: Digest,
+    },
+    /// The answer is not what the specification says.
+    #[error("unexpected answer: {0}")]
+    Malformed(String),
+    /// The bytes are not a manifest that is understood.
+    #[error("the manifest is not understood")]
+    Manifest(#[source] ManifestError),
+    /// More bytes than can be right.
+    #[error("more than {limit} bytes")]
+    TooLarge {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The index has no image for the platform.
+    #[error("no image for {wanted}, only for {}", list(.available))]
+    NoPlatform {
+        /// What was asked for.
+        wanted: Platform,
+        /// What there is.
+        available: Vec<Platform>,
+    },
+    /// The record is stored, and the listing of its subject does not show it.
+    #[error("{record} is stored, but the listing of its subject does not show it")]
+    NotListed {
+        /// The digest of the record's manifest.
+        record: Digest,
+    },
+    /// The manifest has no subject, so that it cannot be listed as a referrer.
+    #[error("{0} refers to no subject")]
+    NoSubject(Digest),
+    /// A local file could not be read, or a writer not written.
+    #[error(transparent)]
+    Io(std::io::Error),
+    /// The settings of the client are wrong.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// Who said what the digest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DigestClaim {
+    /// Whoever asked.
+    Asked,
+    /// The registry, in `Docker-Content-Digest`.
+    Header,
+}
+
+impl fmt::Display for DigestClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "the digest that was asked for",
+            Self::Header => "the digest in the registry's header",
+        })
+    }
+}
+
+/// The innermost reason that the network stack gives.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(pub(crate) String);
+
+/// How a registry refused: the status, and what its [error document][spec] says.
+///
+/// [spec]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// What the registry says; empty if it says nothing that is understood.
+    pub problems: Vec<Problem>,
+}
+
+/// One entry of a registry's error document.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Problem {
+    /// The code, `MANIFEST_UNKNOWN` for example.
+    #[serde(default)]
+    pub code: String,
+    /// The words of the registry.
+    #[serde(default)]
+    pub message: String,
+    /// Whatever it adds.
+    #[serde(default)]
+    pub detail: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    errors: Vec<Problem>,
+}
+
+impl Refusal {
+    /// Reads the body of an answer that is no success. Whatever is not an error document is left out: an HTML page of
+    /// a proxy tells nobody anything.
+    pub(crate) fn read(status: StatusCode, body: &[u8]) -> Self {
+        let problems = match serde_json::from_slice::<Envelope>(body) {
+            Ok(envelope) => envelope.errors,
+            Err(_) => Vec::new(),
+        };
+        Self { status: status.as_u16(), problems }
+    }
+
+    /// Whether the registry gives this code.
+    pub fn has_code(&self, code: &str) -> bool {
+        self.problems.iter().any(|problem| problem.code == code)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        let reason = StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
+        if let Some(reason) = reason {
+            write!(f, " {reason}")?;
+        }
+        for (n, problem) in self.problems.iter().enumerate() {
+            f.write_str(if n == 0 { ", " } else { "; " })?;
+            match (problem.code.is_empty(), problem.message.is_empty()) {
+                (false, false) => write!(f, "{}: {}", problem.code, one_line(&problem.message))?,
+                (false, true) => f.write_str(&problem.code)?,
+                (true, _) => f.write_str(&one_line(&problem.message))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ErrorKind {
+    /// What an answer means that is no success.
+    pub(crate) fn of_status(
+        status: StatusCode,
+        refusal: Refusal,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        match status.as_u16() {
+            401 => Self::Unauthorized(refusal),
+            403 => Self::Forbidden(refusal),
+            404 => Self::NotFound(refusal),
+            429 => Self::RateLimited { refusal, retry_after },
+            408 | 500..=599 => Self::ServerError { refusal, retry_after },
+            _ => Self::Refused(refusal),
+        }
+    }
+
+    /// Whether the same may succeed a little later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Timeout(_) | Self::BrokenOff(_) => true,
+            Self::RateLimited { .. } => true,
+            // 501 and 505 and their like are about what the server can do, not about now.
+            Self::ServerError { refusal, .. } => {
+                matches!(refusal.status, 408 | 500 | 502 | 503 | 504)
+            }
+            _ => false,
+        }
+    }
+
+    /// How long the registry asks us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::ServerError { retry_after, .. } => {
+                *retry_after
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The URL without user, password and query: upload sessions and signed downloads carry secrets there.
+pub(crate) fn redacted(url: &Url) -> String {
+    let mut url = url.clone();
+    // Fails for URLs that cannot have a user, which then have none to hide.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
+}
+
+fn one_line(text: &str) -> String {
+    let mut line = text.lines().next().unwrap_or_default().chars();
+    let mut short: String = line.by_ref().take(300).collect();
+    if line.next().is_some() {
+        short.push('…');
+    }
+    short
+}
+
+fn list(platforms: &[Platform]) -> String {
+    let names: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+    if names.is_empty() { "unnamed platforms".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_a_kind_and_few_are_repeated() {
+        for code in 100..=599 {
+            let status = StatusCode::from_u16(code).unwrap();
+            let refusal = Refusal { status: code, problems: vec![] };
+            let kind = ErrorKind::of_status(status, refusal, Some(Duration::from_secs(1)));
+            let name = match &kind {
+                ErrorKind::Unauthorized(_) => "unauthorized",
+                ErrorKind::Forbidden(_) => "forbidden",
+                ErrorKind::NotFound(_) => "not found",
+                ErrorKind::RateLimited { .. } => "limited",
+                ErrorKind::ServerError { .. } => "server",
+                ErrorKind::Refused(_) => "refused",
+                other => panic!("{code}: {other}"),
+            };
+            let want = match code {
+                401 => "unauthorized",
+                403 => "forbidden",
+                404 => "not found",
+                429 => "limited",
+                408 | 500.. => "server",
+                _ => "refused",
+            };
+            assert_eq!(name, want, "{code}");
+            let repeated = [408, 429, 500, 502, 503, 504].contains(&code);
+            assert_eq!(kind.is_retryable(), repeated, "{code}");
+            assert_eq!(kind.retry_after().is_some(), code == 408 || code == 429 || code >= 500);
+            assert!(kind.to_string().contains(&code.to_string()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_the_registry_are_kept() {
+        let check = |status: u16, body: &str, want: &str| {
+            let refusal = Refusal::read(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            assert_eq!(refusal.to_string(), want);
+        };
+        check(404, "", "404 Not Found");
+        check(404, "<html>no</html>", "404 Not Found");
+        check(404, "404 page not found\n", "404 Not Found");
+        check(
+            404,
+            r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"x":1}}]}"#,
+            "404 Not Found, MANIFEST_UNKNOWN: manifest unknown",
+        );
+        check(
+            403,
+            r#"{"errors":[{"code":"DENIED"},{"message":"two\nlines"}]}"#,
+            "403 Forbidden, DENIED; two",
+        );
+        check(599, r#"{"errors":[]}"#, "599");
+    }
+
+    #[test]
+    fn urls_are_kept_without_secrets() {
+        let url: Url = "https://user:s3cr3t@h/v2/a?sig=s3cr3t#s3cr3t".parse().unwrap();
+        let error = Error::new("read a blob", &url, ErrorKind::NotTls);
+        assert_eq!(error.to_string(), "cannot read a blob (https://h/v2/a)");
+    }
+}

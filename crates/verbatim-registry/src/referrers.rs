@@ -1,0 +1,155 @@
+//! What refers to a manifest: signatures, records, attestations.
+//!
+//! "There is none" is an answer; "it could not be found out" is an error. The two are never mixed up, since gates are
+//! decided by what is listed here.
+
+use verbatim_oci::{Descriptor, Digest, Manifest, Repository, media_type};
+
+use crate::link::{self, Next};
+use crate::manifests::{MANIFEST_LIMIT, content_type};
+use crate::transport::Call;
+use crate::{Client, Error, ErrorKind};
+
+/// How many pages of referrers are read: a registry that pages in circles must come to an end.
+const MOST_PAGES: usize = 1000;
+
+/// What refers to a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referrers {
+    /// The referrers, in the order of the registry, each once.
+    pub descriptors: Vec<Descriptor>,
+    /// Where they are listed.
+    pub source: ReferrersSource,
+}
+
+/// Where the referrers of a subject are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReferrersSource {
+    /// By the registry's [referrers API][spec].
+    ///
+    /// [spec]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
+    Api,
+    /// In the index under the tag `sha256-<hex>`, which clients keep where the registry has no such API.
+    FallbackTag,
+}
+
+impl Client {
+    /// Lists what refers to `subject`, of one artifact type or of all.
+    ///
+    /// # Errors
+    ///
+    /// If the list could not be had, or not in full. A subject without referrers, also one that does not exist, is an
+    /// empty list.
+    pub async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Referrers, Error> {
+        let listed = self.listed_by_api(repository, subject, artifact_type).await?;
+        let (descriptors, source) = match listed {
+            Some(descriptors) => (descriptors, ReferrersSource::Api),
+            None => {
+                let index = self.fallback_index(repository, subject).await?;
+                let descriptors = index.map(|index| index.entries).unwrap_or_default();
+                (descriptors, ReferrersSource::FallbackTag)
+            }
+        };
+        Ok(Referrers { descriptors: select(descriptors, artifact_type), source })
+    }
+
+    /// The list by the API; `None` if the registry has no such API. That is found out once for each repository.
+    pub(crate) async fn listed_by_api(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Vec<Descriptor>>, Error> {
+        if self.lacks_referrers_api(repository) {
+            return Ok(None);
+        }
+        let listed = self.ask_referrers_api(repository, subject, artifact_type).await?;
+        if listed.is_none() {
+            self.note_no_referrers_api(repository);
+        }
+        Ok(listed)
+    }
+
+    async fn ask_referrers_api(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Vec<Descriptor>>, Error> {
+        let mut url = self.url(repository, &format!("referrers/{subject}"))?;
+        if let Some(artifact_type) = artifact_type {
+            url.query_pairs_mut().append_pair("artifactType", artifact_type);
+        }
+        let action = format!("list the referrers of {subject} in {repository}");
+        let mut call = Call {
+            accept: &[media_type::OCI_INDEX],
+            // What registries without the API answer: 404 by the specification, 400 and 406 in the wild.
+            answers: &[400, 404, 406],
+            ..Call::get(action, repository, url, MANIFEST_LIMIT)
+        };
+        let mut descriptors = Vec::new();
+        for page in 0..MOST_PAGES {
+            let answer = self.transport().call(&call).await?;
+            let is_index = answer.status.is_success()
+                && content_type(&answer).as_deref() == Some(media_type::OCI_INDEX);
+            if !is_index && page == 0 {
+                return Ok(None);
+            }
+            let fail = |what: &str| call.error(ErrorKind::Malformed(what.to_owned()));
+            if !is_index {
+                return Err(fail("the list of referrers breaks off"));
+            }
+            match Manifest::parse(&answer.body, Some(media_type::OCI_INDEX)) {
+                Ok(Manifest::Index(index)) => descriptors.extend(index.manifests),
+                Ok(_) => return Err(fail("the list of referrers is no index")),
+                Err(error) => return Err(call.error(ErrorKind::Manifest(error))),
+            }
+            match link::next(&answer.headers, &call.url) {
+                Next::End => return Ok(Some(descriptors)),
+                Next::Page(url) => call.url = url,
+                Next::Elsewhere(_) => return Err(fail("the list of referrers goes on elsewhere")),
+            }
+        }
+        Err(call.error(ErrorKind::Malformed("a list of referrers without an end".to_owned())))
+    }
+}
+
+/// The entries of one artifact type, each once. Registries need not filter, and not all do.
+fn select(descriptors: Vec<Descriptor>, artifact_type: Option<&str>) -> Vec<Descriptor> {
+    let mut seen = std::collections::BTreeSet::new();
+    let wanted = |entry: &Descriptor| {
+        artifact_type.is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted))
+    };
+    descriptors.into_iter().filter(|entry| wanted(entry) && seen.insert(entry.digest)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_selected_once_by_type() {
+        let entry = |content: &str, artifact_type: Option<&str>| Descriptor {
+            artifact_type: artifact_type.map(str::to_owned),
+            ..Descriptor::of(media_type::OCI_MANIFEST, content.as_bytes())
+        };
+        let all = vec![
+            entry("a", Some("x")),
+            entry("b", Some("y")),
+            entry("c", None),
+            entry("a", Some("x")),
+        ];
+        let check = |artifact_type: Option<&str>, want: &[usize]| {
+            let want: Vec<_> = want.iter().map(|&at| all[at].clone()).collect();
+            assert_eq!(select(all.clone(), artifact_type), want, "{artifact_type:?}");
+        };
+        check(None, &[0, 1, 2]);
+        check(Some("x"), &[0]);
+        check(Some("z"), &[]);
+    }
+}
