@@ -1,1 +1,21 @@
-//! Image tool: build and push over the Docker Engine API.
+//! Build and push images over the Docker Engine's API.
+
+mod archive;
+mod build;
+mod context;
+mod credentials;
+mod dockerfile;
+pub mod endpoint;
+mod engine;
+mod error;
+mod event;
+pub mod ignore;
+pub mod labels;
+pub mod template;
+mod transcript;
+
+pub use crate::build::{BuildConfig, Built, build};
+pub use crate::endpoint::{Endpoint, EndpointConfig};
+pub use crate::engine::{Builder, Engine};
+pub use crate::error::{Cause, Error, ErrorKind};
+pub use crate::event::Event;

@@ -1,0 +1,318 @@
+//! Builds an image: sends the context, reads what the engine tells, ends with the image or the reason.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::auth::DockerCredentials;
+use bollard::models::BuildInfo;
+use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
+use futures_util::{Stream, StreamExt as _};
+use serde::Serialize;
+use tokio::task::JoinHandle;
+use tokio::time::{self, Instant, MissedTickBehavior};
+use verbatim_credentials::Keychain;
+use verbatim_oci::{Digest, Platform, Reference};
+
+use crate::archive::{self, ArchiveWriter, Counters};
+use crate::context::{Context, SendError};
+use crate::credentials::{self, KeyStyle};
+use crate::dockerfile::base_repositories;
+use crate::engine::{Builder, Engine};
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::labels::Origin;
+use crate::transcript::Transcript;
+
+/// How often it is told how much of the context was sent.
+const SENDING_INTERVAL: Duration = Duration::from_millis(200);
+/// How long the thread that reads the context may take to notice that nobody wants it any more.
+const ABANDON_TIME: Duration = Duration::from_secs(5);
+
+/// What to build, and how.
+#[derive(Clone, Debug)]
+pub struct BuildConfig {
+    /// The name that the image gets in the engine. A digest in it is not used.
+    pub image: Reference,
+    /// The directory that is sent.
+    pub context: PathBuf,
+    /// The Dockerfile, in the context or elsewhere; without it `Dockerfile` in the context.
+    pub dockerfile: Option<PathBuf>,
+    /// Values of the Dockerfile's `ARG`s.
+    pub build_args: BTreeMap<String, String>,
+    /// Labels, beside those of `origin`.
+    pub labels: BTreeMap<String, String>,
+    /// Where the source comes from.
+    pub origin: Origin,
+    /// The stage to build; without it the last.
+    pub target: Option<String>,
+    /// The platform to build for; without it the engine's own.
+    pub platform: Option<Platform>,
+    /// The network of the steps: `host`, `none`, or one of the engine's; without it the engine's default.
+    pub network: Option<String>,
+    /// Whether base images are pulled even if the engine has them.
+    pub pull: bool,
+    /// Whether every step is done anew.
+    pub no_cache: bool,
+    /// Images whose layers may be used as a cache.
+    pub cache_from: Vec<String>,
+    /// What builds; without it what the engine prefers.
+    pub builder: Option<Builder>,
+    /// How long it may take in all.
+    pub timeout: Duration,
+}
+
+/// An image that was built. It is in the engine, and nowhere else yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Built {
+    /// The name of the image in the engine.
+    pub image: Reference,
+    /// The engine's id of the image. What it is the hash of depends on the engine's store: never deploy by it.
+    pub id: Digest,
+    /// What built it.
+    pub builder: Builder,
+    /// The engine, as it calls itself.
+    pub engine: String,
+    /// The labels that were asked for.
+    pub labels: BTreeMap<String, String>,
+    /// How many files, directories and links were sent.
+    pub context_files: u64,
+    /// How many bytes were sent.
+    pub context_bytes: u64,
+}
+
+/// Builds an image. Every step and every line that a step prints is told to `on_event`.
+///
+/// Dropping the future ends the request, and with it the build in the engine.
+///
+/// # Errors
+///
+/// If the context cannot be read, the engine cannot be used, a step fails, or the time is up.
+pub async fn build(
+    engine: &Engine,
+    keychain: &Keychain,
+    config: &BuildConfig,
+    on_event: &mut (dyn FnMut(Event) + Send),
+) -> Result<Built, Error> {
+    let fail = |kind| Error::new(format!("build {}", config.image), kind);
+    let builder = config.builder.unwrap_or_else(|| engine.preferred_builder());
+    if builder == Builder::BuildKit && !engine.has_buildkit() {
+        return Err(fail(ErrorKind::NoBuildKit { version: engine.version().to_owned() }));
+    }
+    let work = build_with(engine, keychain, config, builder, on_event);
+    match time::timeout(config.timeout, work).await {
+        Ok(built) => built.map_err(fail),
+        Err(_) => Err(fail(ErrorKind::Deadline { after: config.timeout })),
+    }
+}
+
+async fn build_with(
+    engine: &Engine,
+    keychain: &Keychain,
+    config: &BuildConfig,
+    builder: Builder,
+    on_event: &mut (dyn FnMut(Event) + Send),
+) -> Result<Built, ErrorKind> {
+    let context = Context::open(&config.context, config.dockerfile.as_deref())?;
+    let context = match builder {
+        Builder::Classic => context,
+        Builder::BuildKit => context.for_buildkit(),
+    };
+    on_event(Event::Started { engine: engine.version().to_owned(), builder });
+    if builder == Builder::BuildKit && context.dockerfile_shows() {
+        on_event(Event::Warning(format!(
+            "BuildKit gets the Dockerfile with the context: `COPY .` copies it too, as `{}`",
+            context.dockerfile()
+        )));
+    }
+    let bases = base_repositories(context.dockerfile_text(), &config.build_args);
+    let style = match builder {
+        Builder::Classic => KeyStyle::Header,
+        Builder::BuildKit => KeyStyle::Session,
+    };
+    let credentials = credentials::for_repositories(keychain, &bases, style).await?;
+    let labels = config.origin.labels(&config.labels);
+    let options = options(config, &context, builder, &labels)?;
+
+    let (transcript, sent) = run(engine, context, options, credentials, on_event).await?;
+    let id = transcript.image().and_then(image_id).ok_or(ErrorKind::Incomplete("image"))?;
+    Ok(Built {
+        image: config.image.clone(),
+        id,
+        builder,
+        engine: engine.version().to_owned(),
+        labels,
+        context_files: sent.files(),
+        context_bytes: sent.bytes(),
+    })
+}
+
+fn options(
+    config: &BuildConfig,
+    context: &Context,
+    builder: Builder,
+    labels: &BTreeMap<String, String>,
+) -> Result<BuildImageOptions, ErrorKind> {
+    let map = |map: &BTreeMap<String, String>| -> Option<HashMap<String, String>> {
+        Some(map.clone().into_iter().collect()).filter(|map: &HashMap<_, _>| !map.is_empty())
+    };
+    let name = format!("{}:{}", config.image.repository, config.image.tag_or_latest());
+    let (version, session) = match builder {
+        Builder::Classic => (BuilderVersion::BuilderV1, None),
+        Builder::BuildKit => (BuilderVersion::BuilderBuildKit, Some(session_id()?)),
+    };
+    Ok(BuildImageOptions {
+        dockerfile: context.dockerfile().to_owned(),
+        t: Some(name),
+        nocache: config.no_cache,
+        cachefrom: Some(config.cache_from.clone()).filter(|images| !images.is_empty()),
+        pull: config.pull.then(|| "true".to_owned()),
+        rm: true,
+        forcerm: true,
+        buildargs: map(&config.build_args),
+        labels: map(labels),
+        networkmode: config.network.clone(),
+        platform: config.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
+        target: config.target.clone().unwrap_or_default(),
+        version,
+        session,
+        ..BuildImageOptions::default()
+    })
+}
+
+/// BuildKit finds the session of a build by a name that no other session has.
+fn session_id() -> Result<String, ErrorKind> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| ErrorKind::Failed { message: format!("no random bytes: {error}") })?;
+    Ok(hex::encode(bytes))
+}
+
+/// The thread that reads the context, and what became of it.
+struct Sender {
+    thread: JoinHandle<Result<Vec<PathBuf>, SendError>>,
+    is_done: bool,
+}
+
+impl Sender {
+    fn start(context: Context, mut writer: ArchiveWriter) -> Self {
+        let thread = tokio::task::spawn_blocking(move || match context.write(&mut writer) {
+            Ok(skipped) => writer.finish().map(|()| skipped).map_err(|_| SendError::Closed),
+            Err(error) => {
+                // The engine must not take the part for the whole.
+                writer.abort("the context could not be read");
+                Err(error)
+            }
+        });
+        Self { thread, is_done: false }
+    }
+
+    /// The files that could not be sent. A request that ended before all was sent is no error here: what the engine
+    /// says about it is.
+    async fn done(&mut self) -> Result<Option<Vec<PathBuf>>, ErrorKind> {
+        let sent = (&mut self.thread).await;
+        self.is_done = true;
+        match sent {
+            Ok(Ok(skipped)) => Ok(Some(skipped)),
+            Ok(Err(SendError::Context(kind))) => Err(kind),
+            Ok(Err(SendError::Closed)) => Ok(None),
+            Err(panic) => Err(ErrorKind::Failed { message: panic.to_string() }),
+        }
+    }
+}
+
+/// Sends the context and reads the answer, to its end.
+async fn run(
+    engine: &Engine,
+    context: Context,
+    options: BuildImageOptions,
+    credentials: HashMap<String, DockerCredentials>,
+    on_event: &mut (dyn FnMut(Event) + Send),
+) -> Result<(Transcript, Arc<Counters>), ErrorKind> {
+    let (writer, body, counters) = archive::archive();
+    let mut sender = Sender::start(context, writer);
+    let mut transcript = Transcript::default();
+    let ended = {
+        let body = bollard::body_try_stream(body);
+        let answer = pin!(engine.docker().build_image(options, Some(credentials), Some(body)));
+        read_answer(answer, &mut transcript, &counters, &mut sender, on_event).await
+    };
+    match ended {
+        Ok(()) => Ok((transcript, counters)),
+        Err(Ended::Context(kind)) => Err(kind),
+        Err(Ended::Engine(error)) => {
+            // If the context could not be read, then that is why the request failed.
+            if !sender.is_done
+                && let Ok(Err(kind)) = time::timeout(ABANDON_TIME, sender.done()).await
+            {
+                return Err(kind);
+            }
+            Err(failure(engine, error, &transcript))
+        }
+    }
+}
+
+/// Why the reading of an answer ended early.
+enum Ended {
+    Context(ErrorKind),
+    Engine(bollard::errors::Error),
+}
+
+async fn read_answer(
+    mut answer: Pin<&mut impl Stream<Item = Result<BuildInfo, bollard::errors::Error>>>,
+    transcript: &mut Transcript,
+    counters: &Counters,
+    sender: &mut Sender,
+    on_event: &mut (dyn FnMut(Event) + Send),
+) -> Result<(), Ended> {
+    let mut ticks = time::interval_at(Instant::now() + SENDING_INTERVAL, SENDING_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let is_sending = !sender.is_done;
+        tokio::select! {
+            biased;
+            sent = sender.done(), if is_sending => {
+                if let Some(skipped) = sent.map_err(Ended::Context)? {
+                    let (files, bytes) = (counters.files(), counters.bytes());
+                    on_event(Event::Sent { files, bytes });
+                    skipped.into_iter().map(Event::Skipped).for_each(&mut *on_event);
+                }
+            }
+            message = answer.next() => match message {
+                Some(Ok(message)) => {
+                    transcript.read(message).into_iter().for_each(&mut *on_event);
+                }
+                Some(Err(error)) => return Err(Ended::Engine(error)),
+                None => return Ok(()),
+            },
+            _ = ticks.tick(), if is_sending => {
+                on_event(Event::Sending { files: counters.files(), bytes: counters.bytes() });
+            }
+        }
+    }
+}
+
+fn failure(engine: &Engine, error: bollard::errors::Error, transcript: &Transcript) -> ErrorKind {
+    match error {
+        bollard::errors::Error::DockerStreamError { error } => transcript.failure(&error),
+        // The classic builder reads the Dockerfile before its answer begins.
+        bollard::errors::Error::DockerResponseServerError { status_code, message }
+            if matches!(status_code, 400 | 500) =>
+        {
+            match transcript.failure(&message) {
+                ErrorKind::Failed { message } | ErrorKind::Step { message, .. } => {
+                    ErrorKind::Engine { status: status_code, message }
+                }
+                other => other,
+            }
+        }
+        other => engine.error_kind(other),
+    }
+}
+
+/// Docker writes `sha256:` in front of an image's id, Podman does not always.
+fn image_id(text: &str) -> Option<Digest> {
+    text.parse().or_else(|_| format!("sha256:{text}").parse()).ok()
+}

@@ -1,0 +1,242 @@
+//! Why an image could not be built or pushed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use verbatim_oci::{Digest, Reference};
+
+use crate::ignore::IgnoreError;
+
+/// Something that was tried did not work.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action}")]
+pub struct Error {
+    pub(crate) action: String,
+    #[source]
+    pub(crate) kind: Box<ErrorKind>,
+}
+
+impl Error {
+    pub(crate) fn new(action: impl Into<String>, kind: ErrorKind) -> Self {
+        Self { action: action.into(), kind: Box::new(kind) }
+    }
+
+    /// What was tried, and on what.
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+
+    /// Why it did not work.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+}
+
+/// Why it did not work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The context is not there, or is no directory.
+    #[error("`{}` is not a directory that can be read", path.display())]
+    Context {
+        /// The directory that was named.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no Dockerfile.
+    #[error("there is no Dockerfile at `{}`", .0.display())]
+    NoDockerfile(PathBuf),
+    /// A file or directory of the context cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file was written to while it was sent.
+    #[error("`{}` changed while it was sent: it had {expected} bytes, then {}", path.display(), size_words(*expected, *found))]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Its size when it was opened.
+        expected: u64,
+        /// How much was found.
+        found: u64,
+    },
+    /// A pattern is malformed.
+    #[error("`{}` is malformed", path.display())]
+    Ignore {
+        /// The ignore file.
+        path: PathBuf,
+        /// Which line, and what is wrong.
+        #[source]
+        source: IgnoreError,
+    },
+    /// The address of the engine, or a Docker context, cannot be used.
+    #[error("{0}")]
+    Endpoint(String),
+    /// The engine does not answer.
+    #[error("the engine at {endpoint} does not answer")]
+    Unreachable {
+        /// Its address.
+        endpoint: String,
+        /// Why, as far as known.
+        #[source]
+        source: Cause,
+    },
+    /// The socket of the engine may not be used by this user.
+    #[error("no permission to use the engine at {endpoint}")]
+    Permission {
+        /// Its address.
+        endpoint: String,
+    },
+    /// What answers is not a Docker Engine, or breaks its API.
+    #[error("what answers at {endpoint} does not speak the API of a Docker Engine")]
+    Protocol {
+        /// Its address.
+        endpoint: String,
+        /// What is wrong.
+        #[source]
+        source: Cause,
+    },
+    /// BuildKit was asked for, and this engine has none.
+    #[error("the engine {version} has no BuildKit")]
+    NoBuildKit {
+        /// The engine's version.
+        version: String,
+    },
+    /// The engine refused the request.
+    #[error("the engine refused (status {status}): {message}")]
+    Engine {
+        /// The HTTP status.
+        status: u16,
+        /// Its words.
+        message: String,
+    },
+    /// A step of the build failed: a command ended with another status than 0, a file to copy is not there.
+    #[error("{}", step_words(step.as_deref(), message, output))]
+    Step {
+        /// The step as the engine names it.
+        step: Option<String>,
+        /// The engine's words.
+        message: String,
+        /// The last lines that the step printed.
+        output: Vec<String>,
+    },
+    /// The Dockerfile cannot be parsed.
+    #[error("the Dockerfile is malformed: {message}")]
+    Dockerfile {
+        /// The engine's words.
+        message: String,
+    },
+    /// The engine could not do its work: no space left, for example.
+    #[error("the engine failed: {message}")]
+    Failed {
+        /// Its words.
+        message: String,
+    },
+    /// A registry refused the engine.
+    #[error("the registry refused: {message}")]
+    RegistryRefused {
+        /// The engine's words.
+        message: String,
+    },
+    /// The engine could not reach a registry.
+    #[error("the engine cannot reach the registry: {message}")]
+    RegistryUnreachable {
+        /// The engine's words.
+        message: String,
+    },
+    /// The engine ended its answer without naming the image.
+    #[error("the engine's answer ended without the {0}")]
+    Incomplete(&'static str),
+    /// The image to push is not in the engine.
+    #[error("the engine has no image `{0}`")]
+    NoImage(Reference),
+    /// The tag names another image already.
+    #[error("the tag names another image already, {existing}")]
+    TagTaken {
+        /// What the tag points to.
+        existing: Digest,
+    },
+    /// What the registry holds under the tag is not what the engine says it pushed.
+    #[error("the engine pushed {pushed}, but the registry now holds {found} under the tag")]
+    Mismatch {
+        /// From the engine's status line.
+        pushed: Digest,
+        /// The hash of the manifest that was read back.
+        found: Digest,
+    },
+    /// The time is up.
+    #[error("not done after {}", duration_words(*.after))]
+    Deadline {
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// A credential cannot be read.
+    #[error("no credential could be had for {registry}")]
+    Credential {
+        /// The registry.
+        registry: String,
+        /// Why.
+        #[source]
+        source: verbatim_credentials::Error,
+    },
+    /// The registry did not answer as it should, when it was asked by this program.
+    #[error("the registry could not be read")]
+    Registry(#[source] verbatim_registry::Error),
+    /// The image configuration in the registry is not one.
+    #[error("the image's configuration is malformed")]
+    ImageConfig(#[source] Cause),
+}
+
+/// What lies below an error, in the words of the library that met it.
+#[derive(Debug)]
+pub struct Cause(Box<dyn std::error::Error + Send + Sync>);
+
+impl Cause {
+    pub(crate) fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+fn size_words(expected: u64, found: u64) -> String {
+    if found > expected { "more".to_owned() } else { found.to_string() }
+}
+
+fn step_words(step: Option<&str>, message: &str, output: &[String]) -> String {
+    let mut words = match step {
+        Some(step) => format!("the step `{step}` failed: {message}"),
+        None => format!("the build failed: {message}"),
+    };
+    for line in output {
+        words.push_str("\n    | ");
+        words.push_str(line);
+    }
+    words
+}
+
+/// A duration for people: `90 s`, `1.5 s`.
+pub(crate) fn duration_words(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{:.1} s", duration.as_secs_f64())
+    }
+}

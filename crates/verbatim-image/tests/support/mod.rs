@@ -1,0 +1,197 @@
+//! What the tests on a real engine share: the engine, a registry, a directory to build from, Docker's own client.
+
+#![allow(dead_code, reason = "every test file uses another part")]
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use verbatim_image::{BuildConfig, Endpoint, EndpointConfig, Engine, labels::Origin};
+
+/// The address of an engine that tests may fill, or nothing with the reason printed. With `VERBATIM_TEST_REQUIRE=1`
+/// a missing engine fails the test.
+pub(crate) fn docker_host() -> Option<String> {
+    setting(
+        "VERBATIM_TEST_DOCKER_HOST",
+        "an engine that tests may use, `unix:///…/docker.sock` for example",
+    )
+}
+
+/// The binary of the distribution registry, under the same rules.
+pub(crate) fn registry_binary() -> Option<PathBuf> {
+    setting("VERBATIM_TEST_REGISTRY", "the binary of the distribution registry").map(PathBuf::from)
+}
+
+fn setting(name: &str, what: &str) -> Option<String> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(value) = set(name) {
+        return Some(value.into_string().unwrap());
+    }
+    assert!(set("VERBATIM_TEST_REQUIRE").is_none(), "{name} has to be set: {what}");
+    eprintln!("skipped: {name} is not set ({what})");
+    None
+}
+
+pub(crate) async fn engine(host: &str) -> Engine {
+    let config = EndpointConfig { host: Some(host.to_owned()), ..EndpointConfig::default() };
+    Engine::connect(&Endpoint::find(&config).unwrap()).await.unwrap()
+}
+
+/// A directory to build from.
+pub(crate) struct Tree {
+    folder: tempfile::TempDir,
+}
+
+impl Tree {
+    /// A tree with these files. `x -> y` makes a link, a name that ends in `/` a directory.
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        let tree = Self { folder: tempfile::tempdir().unwrap() };
+        for (name, content) in files {
+            tree.add(name, content);
+        }
+        tree
+    }
+
+    pub(crate) fn add(&self, name: &str, content: &str) {
+        let root = self.path();
+        if let Some((link, target)) = name.split_once(" -> ") {
+            let link = root.join(link);
+            std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink(target, link).unwrap();
+        } else if let Some(directory) = name.strip_suffix('/') {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        } else {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+    }
+
+    pub(crate) fn mode(&self, name: &str, mode: u32) {
+        std::fs::set_permissions(self.path().join(name), std::fs::Permissions::from_mode(mode))
+            .unwrap();
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A name for an image that no other test of this run uses.
+pub(crate) fn unique(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("verbatim-test/{name}:{}-{number}", std::process::id())
+}
+
+pub(crate) fn config(image: &str, context: &Path) -> BuildConfig {
+    BuildConfig {
+        image: image.parse().unwrap(),
+        context: context.to_owned(),
+        dockerfile: None,
+        build_args: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        origin: Origin::default(),
+        target: None,
+        platform: None,
+        network: None,
+        pull: false,
+        no_cache: false,
+        cache_from: Vec::new(),
+        builder: None,
+        timeout: Duration::from_secs(120),
+    }
+}
+
+/// Docker's own client, with a configuration of its own. The words that it prints.
+pub(crate) fn docker(host: &str, arguments: &[&str]) -> Result<String, String> {
+    let home = tempfile::tempdir().unwrap();
+    let output = Command::new("docker")
+        .args(["--host", host])
+        .args(arguments)
+        .env("DOCKER_BUILDKIT", "0")
+        .env("DOCKER_CONFIG", home.path())
+        .env_remove("DOCKER_CONTEXT")
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// An image in the engine that is taken away at the end of a test.
+pub(crate) struct Image {
+    pub(crate) host: String,
+    pub(crate) name: String,
+}
+
+impl Image {
+    pub(crate) fn new(host: &str, name: &str) -> Self {
+        Self { host: host.to_owned(), name: name.to_owned() }
+    }
+
+    /// Every path below `/context` in the image, with type, mode, and content or target.
+    pub(crate) fn files(&self) -> BTreeMap<String, String> {
+        let container = docker(&self.host, &["create", &self.name, "none"]).unwrap();
+        let archive = tempfile::NamedTempFile::new().unwrap();
+        let path = archive.path().to_str().unwrap();
+        docker(&self.host, &["export", "-o", path, &container]).unwrap();
+        docker(&self.host, &["rm", &container]).unwrap();
+        let mut files = BTreeMap::new();
+        let mut archive = tar::Archive::new(std::fs::File::open(path).unwrap());
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            let Some(path) = path.strip_prefix("context/").filter(|path| !path.is_empty()) else {
+                continue;
+            };
+            let mode = entry.header().mode().unwrap();
+            let target = entry.link_name().unwrap().map(|target| target.display().to_string());
+            let mut content = String::new();
+            entry.read_to_string(&mut content).unwrap();
+            let kind = entry.header().entry_type();
+            let description = match kind {
+                tar::EntryType::Directory => "directory".to_owned(),
+                _ => format!("{kind:?} {mode:o} {}", target.unwrap_or(content)),
+            };
+            files.insert(path.trim_end_matches('/').to_owned(), description);
+        }
+        files
+    }
+
+    pub(crate) fn inspect(&self, format: &str) -> String {
+        docker(&self.host, &["image", "inspect", "--format", format, &self.name]).unwrap()
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = docker(&self.host, &["image", "rm", "--force", &self.name]);
+    }
+}
+
+/// Compiles a small program that needs nothing in an image but itself.
+pub(crate) fn static_program(source: &str, folder: &Path) {
+    let code = folder.join("program.rs");
+    std::fs::write(&code, source).unwrap();
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args([
+            "--edition=2024",
+            "-Ctarget-feature=+crt-static",
+            "-Copt-level=s",
+            "-Cstrip=symbols",
+            "--target",
+        ])
+        .arg(format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
+        .arg("-o")
+        .arg(folder.join("program"))
+        .arg(&code)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::remove_file(code).unwrap();
+}
