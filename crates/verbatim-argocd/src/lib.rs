@@ -14,10 +14,13 @@ pub mod model;
 pub mod outcome;
 pub mod patch;
 pub mod plan;
+pub mod prove;
 pub mod refusal;
+pub mod rendered;
 pub mod request;
 pub mod response;
 pub mod values;
+pub mod verdict;
 pub mod watch;
 
 pub use crate::client::{Client, Config, server_url};
