@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod engine;
+mod lease;
 mod pipeline;
 mod rig;
 mod testing;

@@ -5,10 +5,10 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, io};
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
@@ -16,6 +16,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::children;
+use crate::lease;
 
 /// The arguments of the small process.
 #[derive(Debug, ClapArgs)]
@@ -84,7 +85,7 @@ impl Program {
     pub(super) fn sample(&self, folder: &Path) -> Result<Sample> {
         let (result, log) = (folder.join("sample.json"), folder.join("output.log"));
         let out = File::create(&log).context("failed to create a log")?;
-        let mut command = Command::new(env::current_exe().context("this program has no path")?);
+        let mut command = Command::new(lease::this_program()?);
         command.args(["bench", "run"]).arg(&result).arg("--").arg(&self.path).args(&self.arguments);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);

@@ -5,8 +5,8 @@
 
 mod cases;
 mod compare;
-mod measure;
 mod deploy;
+mod measure;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -138,7 +138,7 @@ fn build() -> Result<PathBuf> {
 /// Where cargo puts what it builds.
 fn target_folder() -> Result<PathBuf> {
     // This program lies in TARGET/debug.
-    let program = std::env::current_exe().context("this program has no path")?;
+    let program = crate::lease::this_program()?;
     program
         .ancestors()
         .nth(2)

@@ -8,8 +8,9 @@ use std::{env, io};
 use anyhow::{Context, Result, bail};
 
 use super::count::Count;
-use super::services::{Services, xtask};
+use super::services::Services;
 use super::{Ended, children};
+use crate::lease::xtask;
 use crate::tidy::workspace_root;
 
 /// Builds in five minutes on two cores, so it is kept in a cache that clones share.
