@@ -10,10 +10,13 @@
 pub mod claim;
 pub mod client;
 pub mod error;
+pub mod event;
+pub mod foreign;
 pub mod model;
 pub mod outcome;
 pub mod patch;
 pub mod plan;
+pub mod preflight;
 pub mod prove;
 pub mod refusal;
 pub mod rendered;
