@@ -6,6 +6,7 @@ use std::time::Duration;
 use verbatim_oci::{Digest, Reference};
 
 use crate::ignore::IgnoreError;
+use crate::remote::TagState;
 
 /// Something that was tried did not work.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +171,20 @@ pub enum ErrorKind {
         pushed: Digest,
         /// The hash of the manifest that was read back.
         found: Digest,
+    },
+    /// The tag is gone right after the push.
+    #[error("the engine pushed {pushed}, but the registry holds nothing under the tag")]
+    Vanished {
+        /// From the engine's status line.
+        pushed: Digest,
+    },
+    /// The time is up, and the push may have come to any point.
+    #[error("not done after {}; {state}", duration_words(*.after))]
+    PushUnfinished {
+        /// How long it was waited for.
+        after: Duration,
+        /// What the tag names now.
+        state: TagState,
     },
     /// The time is up.
     #[error("not done after {}", duration_words(*.after))]

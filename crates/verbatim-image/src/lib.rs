@@ -11,6 +11,8 @@ mod error;
 mod event;
 pub mod ignore;
 pub mod labels;
+mod push;
+mod remote;
 pub mod template;
 mod transcript;
 
@@ -19,3 +21,5 @@ pub use crate::endpoint::{Endpoint, EndpointConfig};
 pub use crate::engine::{Builder, Engine};
 pub use crate::error::{Cause, Error, ErrorKind};
 pub use crate::event::Event;
+pub use crate::push::{PushConfig, push};
+pub use crate::remote::{Existing, How, Pushed, TagState, existing, tag_state};

@@ -1,0 +1,223 @@
+//! Pushes an image, and finds out under which digest it can be had from then on.
+//!
+//! The digest is never only what the engine says: the manifest is read back from the registry and hashed.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bollard::models::PushImageInfo;
+use bollard::query_parameters::PushImageOptions;
+use futures_util::StreamExt as _;
+use regex::Regex;
+use tokio::time;
+use verbatim_credentials::Keychain;
+use verbatim_oci::{Digest, Reference};
+use verbatim_registry::{Client, FetchedManifest};
+
+use crate::credentials;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::remote::{How, Pushed, by_tag, is_image, pushed, tag_state};
+use crate::transcript::{Class, classify};
+
+/// The waits before the looks at the tag after a push: some registries show a moment later what they took.
+const READ_BACKS: [Duration; 3] =
+    [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1)];
+/// The wait before a push is tried a second and last time.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+
+/// What to push, and whether it may take a tag from another image.
+#[derive(Clone, Debug)]
+pub struct PushConfig {
+    /// The image in the engine; also where it goes.
+    pub image: Reference,
+    /// Whether the tag may be moved if it names another image.
+    pub overwrite: bool,
+    /// How long it may take in all.
+    pub timeout: Duration,
+}
+
+/// Pushes an image and reads back what the registry holds then.
+///
+/// A tag that names another image already is left as it is, unless [`PushConfig::overwrite`]. An image that the
+/// registry holds already under the tag is not pushed again. If the connection breaks, the push is tried once more:
+/// it is idempotent, the manifest comes last.
+///
+/// Dropping the future ends the push in the engine; [`tag_state`] tells what became of the tag.
+///
+/// # Errors
+///
+/// [`ErrorKind::TagTaken`] and [`ErrorKind::Mismatch`] if somebody else uses the tag; otherwise what the engine or the
+/// registry did not do.
+pub async fn push(
+    engine: &Engine,
+    registry: &Client,
+    keychain: &Keychain,
+    config: &PushConfig,
+    on_event: &mut (dyn FnMut(Event) + Send),
+) -> Result<Pushed, Error> {
+    let image = by_tag(&config.image);
+    let fail = |kind| Error::new(format!("push {image}"), kind);
+    let work = push_with(engine, registry, keychain, &image, config.overwrite, on_event);
+    match time::timeout(config.timeout, work).await {
+        Ok(pushed) => pushed.map_err(fail),
+        Err(_) => {
+            let state = tag_state(registry, &image).await;
+            Err(fail(ErrorKind::PushUnfinished { after: config.timeout, state }))
+        }
+    }
+}
+
+async fn push_with(
+    engine: &Engine,
+    registry: &Client,
+    keychain: &Keychain,
+    image: &Reference,
+    overwrite: bool,
+    on_event: &mut (dyn FnMut(Event) + Send),
+) -> Result<Pushed, ErrorKind> {
+    let id = local_id(engine, image).await?;
+    let before = registry.find_manifest(image).await;
+    match before {
+        Ok(Some(found)) if is_image(&found, id)? => {
+            return pushed(registry, image, &found, How::AlreadyThere).await;
+        }
+        Ok(Some(found)) if !overwrite => {
+            return Err(ErrorKind::TagTaken { existing: found.digest });
+        }
+        // Who may overwrite need not be able to read before: some registries refuse to say what is not there yet.
+        Err(error) if !overwrite => return Err(ErrorKind::Registry(error)),
+        Ok(_) | Err(_) => {}
+    }
+    let digest = match send(engine, keychain, image, on_event).await {
+        Err(kind) if is_transport(&kind) => {
+            on_event(Event::Warning(format!("{kind}; trying once more")));
+            time::sleep(RETRY_WAIT).await;
+            send(engine, keychain, image, on_event).await?
+        }
+        other => other?,
+    };
+    let found = read_back(registry, image, digest).await?;
+    pushed(registry, image, &found, How::Pushed).await
+}
+
+/// The engine's id of the image.
+async fn local_id(engine: &Engine, image: &Reference) -> Result<Digest, ErrorKind> {
+    let inspected = match engine.docker().inspect_image(&image.to_string()).await {
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
+            return Err(ErrorKind::NoImage(image.clone()));
+        }
+        other => other.map_err(|error| engine.error_kind(error))?,
+    };
+    let id = inspected.id.unwrap_or_default();
+    id.parse()
+        .or_else(|_| format!("sha256:{id}").parse())
+        .map_err(|_| ErrorKind::Incomplete("id of the image"))
+}
+
+/// Lets the engine push, and gives the digest that it says it pushed.
+async fn send(
+    engine: &Engine,
+    keychain: &Keychain,
+    image: &Reference,
+    on_event: &mut (dyn FnMut(Event) + Send),
+) -> Result<Digest, ErrorKind> {
+    let credentials = credentials::for_repository(keychain, &image.repository).await?;
+    let options = PushImageOptions {
+        tag: Some(image.tag_or_latest().to_owned()),
+        ..PushImageOptions::default()
+    };
+    let name = image.repository.to_string();
+    let mut answer = engine.docker().push_image(&name, Some(options), credentials);
+    let mut digest = None;
+    while let Some(message) = answer.next().await {
+        let message = message.map_err(|error| failure(engine, error))?;
+        if let Some(status) = &message.status {
+            digest = pushed_digest(status, image.tag_or_latest()).or(digest);
+        }
+        on_event(layer(message));
+    }
+    digest.ok_or(ErrorKind::Incomplete("digest of what was pushed"))
+}
+
+fn failure(engine: &Engine, error: bollard::errors::Error) -> ErrorKind {
+    match error {
+        bollard::errors::Error::DockerStreamError { error: message } => {
+            match classify(&message, None) {
+                Class::Refused => ErrorKind::RegistryRefused { message },
+                Class::Unreachable => ErrorKind::RegistryUnreachable { message },
+                _ => ErrorKind::Failed { message },
+            }
+        }
+        other => engine.error_kind(other),
+    }
+}
+
+fn is_transport(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unreachable { .. } | ErrorKind::RegistryUnreachable { .. })
+}
+
+/// bollard does not hand out which layer a message is about.
+fn layer(message: PushImageInfo) -> Event {
+    let detail = message.progress_detail.unwrap_or_default();
+    let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+    Event::Layer {
+        id: String::new(),
+        status: message.status.unwrap_or_default(),
+        current: bytes(detail.current),
+        total: bytes(detail.total).filter(|&total| total > 0),
+    }
+}
+
+/// The digest in the line that an engine ends a push with, `1.2: digest: sha256:… size: 528`. Docker
+/// (`distribution/push_v2.go`) and Podman write it alike; there is no other place for it that bollard hands out.
+fn pushed_digest(status: &str, tag: &str) -> Option<Digest> {
+    static LINE: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"^(\S+): digest: (sha256:[0-9a-f]{64}) size: [0-9]+$").ok());
+    let line = LINE.as_ref()?.captures(status.trim())?;
+    (line.get(1)?.as_str() == tag).then_some(())?;
+    line.get(2)?.as_str().parse().ok()
+}
+
+/// Reads what the tag names now. Anything but what was pushed means that somebody else moved it.
+async fn read_back(
+    registry: &Client,
+    image: &Reference,
+    pushed: Digest,
+) -> Result<FetchedManifest, ErrorKind> {
+    let mut last = None;
+    for wait in READ_BACKS {
+        time::sleep(wait).await;
+        last = registry.find_manifest(image).await.map_err(ErrorKind::Registry)?;
+        if let Some(found) = last.take_if(|found| found.digest == pushed) {
+            return Ok(found);
+        }
+    }
+    Err(match last {
+        Some(found) => ErrorKind::Mismatch { pushed, found: found.digest },
+        None => ErrorKind::Vanished { pushed },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_a_push_has_the_digest() {
+        let hex = "a".repeat(64);
+        let cases = [
+            (format!("1.2: digest: sha256:{hex} size: 528"), Some(format!("sha256:{hex}"))),
+            (format!("1.2: digest: sha256:{hex} size: 528\n"), Some(format!("sha256:{hex}"))),
+            (format!("1.3: digest: sha256:{hex} size: 528"), None),
+            (format!("x 1.2: digest: sha256:{hex} size: 528"), None),
+            ("1.2: digest: sha256:abc size: 528".to_owned(), None),
+            ("Pushed".to_owned(), None),
+        ];
+        for (line, want) in cases {
+            let got = pushed_digest(&line, "1.2").map(|digest| digest.to_string());
+            assert_eq!(got, want, "{line}");
+        }
+    }
+}
