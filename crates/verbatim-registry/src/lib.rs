@@ -11,7 +11,7 @@
 mod attach;
 mod blobs;
 mod challenge;
-// pub mod cli;
+pub mod cli;
 mod client;
 mod config;
 mod endpoint;

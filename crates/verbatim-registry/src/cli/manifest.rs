@@ -1,0 +1,63 @@
+//! `manifest`: the document behind a reference.
+
+use clap::Args;
+use serde::Serialize;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::{Digest, Platform, Reference};
+
+use super::{RegistryArgs, failure};
+
+/// Print a manifest
+///
+/// Prints the bytes as they are stored, so that their SHA-256 is the digest. With `--format json` the document is part of
+/// a larger one, and no longer byte for byte.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  verbatim-registry manifest nginx:1.29 | jq .
+  verbatim-registry manifest --platform linux/arm64 nginx:1.29
+  verbatim-registry manifest example/app@sha256:… | sha256sum")]
+pub struct ManifestArgs {
+    /// Which manifest: host[:port]/path[:tag][@digest]
+    #[arg(value_name = "REFERENCE")]
+    pub reference: Reference,
+
+    /// Take the manifest for this platform out of an index
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
+    pub registry: RegistryArgs,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    reference: Reference,
+    digest: Digest,
+    media_type: String,
+    size: usize,
+    manifest: serde_json::Value,
+}
+
+pub(super) async fn run(args: ManifestArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let client = args.registry.client_here()?;
+    let resolved = match &args.platform {
+        Some(platform) => client.resolve_for(&args.reference, platform).await,
+        None => client.resolve(&args.reference).await,
+    };
+    let resolved = resolved.map_err(failure)?;
+    if !console.is_json() {
+        console.bytes(&resolved.manifest.bytes)?;
+        return Ok(ExitStatus::Done);
+    }
+    let manifest = serde_json::from_slice(&resolved.manifest.bytes)
+        .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
+    console.json(&Outcome {
+        digest: resolved.digest(),
+        media_type: resolved.manifest.media_type,
+        size: resolved.manifest.bytes.len(),
+        reference: resolved.reference,
+        manifest,
+    })?;
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,107 @@
+//! The command line of the tool, used by `verbatim-registry` and by `verbatim registry` alike.
+//!
+//! The only place of this crate that reads the environment and knows exit statuses.
+
+mod failure;
+mod manifest;
+mod referrers;
+mod resolve;
+mod tags;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_credentials::{Environment, Keychain};
+
+pub use self::failure::failure;
+pub use self::manifest::ManifestArgs;
+pub use self::referrers::{
+    ReferrersAttachArgs, ReferrersCommand, ReferrersGetArgs, ReferrersListArgs, ReferrersRelistArgs,
+};
+pub use self::resolve::ResolveArgs;
+pub use self::tags::TagsArgs;
+use crate::{Client, Config};
+
+/// How registries are reached
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Registry")]
+pub struct RegistryArgs {
+    /// Speak plain HTTP to this registry (host[:port]); registries on this machine need no such permission
+    #[arg(long, value_name = "HOST", env = "VERBATIM_PLAIN_HTTP", value_delimiter = ',')]
+    pub plain_http: Vec<String>,
+
+    /// Trust the certificates in this PEM file beside those of the system
+    #[arg(long, value_name = "FILE", env = "VERBATIM_REGISTRY_CA")]
+    pub registry_ca: Option<PathBuf>,
+
+    /// Speak TLS to registries on this machine too
+    #[arg(long)]
+    pub registry_tls_on_loopback: bool,
+
+    /// Show credentials to this token server even though it is not of the registry's own site
+    #[arg(long, value_name = "HOST", env = "VERBATIM_TRUST_REALM", value_delimiter = ',')]
+    pub trust_realm: Vec<String>,
+
+    /// Use no credentials, only what everybody may see
+    #[arg(long)]
+    pub registry_anonymous: bool,
+}
+
+impl RegistryArgs {
+    /// A client for these options, with the credentials that `environment` leads to.
+    ///
+    /// # Errors
+    ///
+    /// If the file of certificates cannot be read or is no PEM.
+    pub fn client(&self, environment: &Environment) -> Result<Client, Failure> {
+        let mut config = Config::new(concat!("verbatim/", env!("CARGO_PKG_VERSION")));
+        config.plain_http.extend(self.plain_http.iter().cloned());
+        config.trusted_realms.extend(self.trust_realm.iter().cloned());
+        config.tls_on_loopback = self.registry_tls_on_loopback;
+        if let Some(path) = &self.registry_ca {
+            config.extra_roots = std::fs::read(path).map_err(|error| {
+                Failure::usage(error).context(format!("cannot read {}", path.display()))
+            })?;
+        }
+        let keychain = match self.registry_anonymous {
+            true => Keychain::anonymous(),
+            false => Keychain::from_environment(environment),
+        };
+        Client::new(config, keychain).map_err(failure)
+    }
+
+    fn client_here(&self) -> Result<Client, Failure> {
+        let text = |text: std::ffi::OsString| text.into_string().ok();
+        let variables = std::env::vars_os().filter_map(|(n, v)| Some((text(n)?, text(v)?)));
+        self.client(&Environment::from_map(&variables.collect()))
+    }
+}
+
+/// Ask registries
+#[derive(Clone, Debug, Subcommand)]
+pub enum RegistryCommand {
+    /// Turn tags into digests
+    Resolve(ResolveArgs),
+    /// Print a manifest
+    Manifest(ManifestArgs),
+    /// List the tags of a repository
+    Tags(TagsArgs),
+    /// Work with what refers to an image: signatures, records, attestations
+    #[command(subcommand)]
+    Referrers(ReferrersCommand),
+}
+
+/// Runs a command of the tool.
+///
+/// # Errors
+///
+/// With the exit status that the pipeline should see.
+pub async fn run(command: RegistryCommand, console: &Console) -> Result<ExitStatus, Failure> {
+    match command {
+        RegistryCommand::Resolve(args) => resolve::run(args, console).await,
+        RegistryCommand::Manifest(args) => manifest::run(args, console).await,
+        RegistryCommand::Tags(args) => tags::run(args, console).await,
+        RegistryCommand::Referrers(command) => referrers::run(command, console).await,
+    }
+}

@@ -1,0 +1,86 @@
+//! `resolve`: tags into digests.
+
+use std::fmt;
+
+use clap::Args;
+use futures_util::future::try_join_all;
+use serde::Serialize;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::{Digest, Platform, Reference};
+
+use super::{RegistryArgs, failure};
+
+/// Turn tags into digests
+///
+/// Prints each reference with its digest, one a line, in the order they were given. The manifest is read and hashed: the
+/// digest is that of the content, not of a header. For a multi-platform image it is the digest of the index, which is
+/// what to deploy; `--platform` asks for one image of it.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  verbatim-registry resolve nginx:1.29
+  verbatim-registry resolve --digest-only ghcr.io/example/app:v1
+  docker run \"$(verbatim-registry resolve example/app:latest)\"")]
+pub struct ResolveArgs {
+    /// What to resolve: host[:port]/path[:tag][@digest]
+    #[arg(required = true, value_name = "REFERENCE")]
+    pub references: Vec<Reference>,
+
+    /// Take the image for this platform out of an index
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
+
+    /// Print the digest alone
+    #[arg(long)]
+    pub digest_only: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
+    pub registry: RegistryArgs,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    images: Vec<Image>,
+    #[serde(skip)]
+    digest_only: bool,
+}
+
+#[derive(Serialize)]
+struct Image {
+    reference: Reference,
+    digest: Digest,
+    media_type: String,
+    size: usize,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for image in &self.images {
+            match self.digest_only {
+                true => writeln!(f, "{}", image.digest)?,
+                false => writeln!(f, "{}", image.reference)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn run(args: ResolveArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let client = args.registry.client_here()?;
+    let resolve = async |reference: &Reference| {
+        let resolved = match &args.platform {
+            Some(platform) => client.resolve_for(reference, platform).await?,
+            None => client.resolve(reference).await?,
+        };
+        Ok(Image {
+            digest: resolved.digest(),
+            media_type: resolved.manifest.media_type,
+            size: resolved.manifest.bytes.len(),
+            reference: resolved.reference,
+        })
+    };
+    // The client bounds how many run at once.
+    let images = try_join_all(args.references.iter().map(resolve)).await.map_err(failure)?;
+    console.result(&Outcome { images, digest_only: args.digest_only })?;
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,53 @@
+//! `tags`: the tags of a repository.
+
+use std::fmt;
+
+use clap::Args;
+use serde::Serialize;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::{Repository, Tag};
+
+use super::{RegistryArgs, failure};
+use crate::DerivedTags;
+
+/// List the tags of a repository
+///
+/// Prints one tag a line, in the order of the registry. Tags that tools derive from a digest (`sha256-…`, `sha256-….sig`)
+/// hold referrers and signatures, not images, and are left out unless `--all`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  verbatim-registry tags ghcr.io/example/app
+  verbatim-registry tags --format json localhost:5000/app")]
+pub struct TagsArgs {
+    /// Which repository: host[:port]/path
+    #[arg(value_name = "REPOSITORY")]
+    pub repository: Repository,
+
+    /// List tags that are derived from digests too
+    #[arg(long)]
+    pub all: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
+    pub registry: RegistryArgs,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    repository: Repository,
+    tags: Vec<Tag>,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tags.iter().try_for_each(|tag| writeln!(f, "{tag}"))
+    }
+}
+
+pub(super) async fn run(args: TagsArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let client = args.registry.client_here()?;
+    let derived = if args.all { DerivedTags::Show } else { DerivedTags::Hide };
+    let tags = client.tags(&args.repository, derived).await.map_err(failure)?;
+    console.result(&Outcome { repository: args.repository, tags })?;
+    Ok(ExitStatus::Done)
+}

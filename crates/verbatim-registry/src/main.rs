@@ -1,0 +1,24 @@
+//! `verbatim-registry`: the command line of this crate as a program of its own.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use verbatim_console::ConsoleArgs;
+use verbatim_registry::cli::{self, RegistryCommand};
+
+/// Ask container registries: digests, manifests, tags, referrers
+#[derive(Parser)]
+#[command(version)]
+struct Tool {
+    #[command(subcommand)]
+    command: RegistryCommand,
+    #[command(flatten)]
+    console: ConsoleArgs,
+}
+
+fn main() -> ExitCode {
+    let tool = Tool::parse();
+    verbatim_console::main(&tool.console, async move |console| {
+        cli::run(tool.command, &console).await
+    })
+}
