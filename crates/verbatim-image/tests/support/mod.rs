@@ -195,3 +195,69 @@ pub(crate) fn static_program(source: &str, folder: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     std::fs::remove_file(code).unwrap();
 }
+
+/// A distribution registry of its own, on this machine.
+pub(crate) struct Registry {
+    process: std::process::Child,
+    /// `127.0.0.1:PORT`.
+    pub(crate) host: String,
+    _folder: tempfile::TempDir,
+}
+
+/// A password that the engine does not get if it is encoded in the wrong base64 alphabet, and its bcrypt hash.
+pub(crate) const PASSWORD: &str = "pa?s?w??~>";
+const PASSWORD_HASH: &str = "$2b$04$K7kQoWkC5/U130pkoebQPeu5Fweg6nISqj9dCDOoE54p0Gt1QHIP.";
+
+impl Registry {
+    pub(crate) async fn start(binary: &Path, wants_login: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let host = format!("127.0.0.1:{port}");
+        let users = folder.path().join("users");
+        std::fs::write(&users, format!("bot:{PASSWORD_HASH}\n")).unwrap();
+        let login = if wants_login {
+            format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", users.display())
+        } else {
+            String::new()
+        };
+        let config = format!(
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {host}\n{login}",
+            folder.path().join("data").display()
+        );
+        let config_file = folder.path().join("config.yml");
+        std::fs::write(&config_file, config).unwrap();
+        let process = Command::new(binary)
+            .arg("serve")
+            .arg(&config_file)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let registry = Self { process, host, _folder: folder };
+        let up = async {
+            while tokio::net::TcpStream::connect(&registry.host).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), up).await.unwrap();
+        registry
+    }
+
+    pub(crate) fn reference(&self, name: &str) -> String {
+        format!("{}/{name}", self.host)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) fn client(keychain: &verbatim_credentials::Keychain) -> verbatim_registry::Client {
+    let mut config = verbatim_registry::Config::new("verbatim-image-test");
+    config.use_proxies = false;
+    config.retry.attempts = 1;
+    verbatim_registry::Client::new(config, keychain.clone()).unwrap()
+}
