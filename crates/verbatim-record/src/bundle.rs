@@ -301,3 +301,79 @@ struct RawSignature {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keyid: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::EnvironmentArtifact;
+    use crate::testing::{environment, first, promoted, release};
+
+    #[test]
+    fn an_attachment_is_what_cosign_looks_for() {
+        let bundle = promoted("dev", "one", first(), 0);
+        let attachment = bundle.attachment();
+        assert_eq!(attachment.artifact_type, "application/vnd.dev.sigstore.bundle.v0.3+json");
+        assert_eq!(attachment.layer_media_type, attachment.artifact_type);
+        assert_eq!(attachment.layer, bundle.bytes());
+        let annotations: Vec<_> = attachment
+            .annotations
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(
+            annotations,
+            [
+                ("dev.sigstore.bundle.content", "dsse-envelope"),
+                ("dev.sigstore.bundle.predicateType", "urn:verbatim:promotion:v1"),
+                ("org.opencontainers.image.created", "2026-11-24T12:01:00Z"),
+            ]
+        );
+        let environment = *EnvironmentArtifact::of(&environment("dev")).digest();
+        assert_eq!(attachment.subjects, [release("one"), environment]);
+    }
+
+    #[test]
+    fn a_saved_record_is_attached_as_the_fresh_one() {
+        let bundle = promoted("dev", "one", first(), 0);
+        let saved = Bundle::read(bundle.bytes().to_vec()).unwrap();
+        assert_eq!(saved, bundle);
+        assert_eq!(saved.attachment(), bundle.attachment());
+        assert!(Bundle::read(b"{}".to_vec()).is_err());
+    }
+
+    /// The wire form, so that nobody changes it by accident: other tools read it.
+    #[test]
+    fn the_wire_form() {
+        let bundle = promoted("dev", "one", first(), 0);
+        let value: Value = serde_json::from_slice(bundle.bytes()).unwrap();
+        let mut fields: Vec<String> = Vec::new();
+        walk("", &value, &mut fields);
+        assert_eq!(
+            fields,
+            [
+                "/dsseEnvelope/payload",
+                "/dsseEnvelope/payloadType",
+                "/dsseEnvelope/signatures/0/sig",
+                "/mediaType",
+                "/verificationMaterial/publicKey/hint",
+            ]
+        );
+    }
+
+    fn walk(place: &str, value: &Value, fields: &mut Vec<String>) {
+        match value {
+            Value::Object(object) => {
+                object
+                    .iter()
+                    .for_each(|(key, value)| walk(&format!("{place}/{key}"), value, fields));
+            }
+            Value::Array(array) => {
+                array
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, value)| walk(&format!("{place}/{at}"), value, fields));
+            }
+            _ => fields.push(place.to_owned()),
+        }
+    }
+}

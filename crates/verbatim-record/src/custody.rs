@@ -8,6 +8,7 @@ use verbatim_oci::Digest;
 
 use crate::predicate::{Promotion, Provenance, TestOutcome, TestResult};
 use crate::records::{Records, Rejected};
+use crate::text::{escaped, plain};
 use crate::verify::Verified;
 
 /// What happened to a release, as far as verified records tell. `Display` is the story, `Serialize` the same as data.
@@ -165,19 +166,104 @@ impl fmt::Display for Custody {
         for step in &self.steps {
             let at =
                 step.at.map_or_else(|| "at an unknown time".to_owned(), |at| format!("{at:.0}"));
-            writeln!(f, "  {at}  {:<8}  {}", step.kind, step.text)?;
+            writeln!(f, "  {at}  {:<8}  {}", step.kind, escaped(&step.text))?;
             writeln!(f, "      record {}, signed by {}", step.record, step.signed_by)?;
             if let Some(url) = &step.run_url {
-                writeln!(f, "      {url}")?;
+                writeln!(f, "      {}", escaped(url))?;
             }
         }
         if !self.rejected.is_empty() {
             writeln!(f, "  not counted:")?;
         }
         for rejected in &self.rejected {
-            let kind = rejected.predicate_type.as_deref().unwrap_or("unreadable");
+            let kind = plain(rejected.predicate_type.as_deref().unwrap_or("unreadable"));
             writeln!(f, "      record {} ({kind}): {}", rejected.record, rejected.rejection)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::sign;
+    use crate::predicate::TestOutcome;
+    use crate::statement::Statement;
+    use crate::testing::{at, build, first, key, promoted, promotion, release, ring, test_run};
+
+    fn records() -> Records {
+        let digest = release("one");
+        let built = Statement::build("shop", &digest, build().provenance());
+        let tested = |outcome, minutes| {
+            let result = test_run("dev", outcome, minutes).result();
+            sign(&Statement::test("shop", &digest, result), &key(1)).unwrap()
+        };
+        let mut again = promotion("dev", "one", first(), 20);
+        again.release_before = Some(release("two"));
+        let bundles = [
+            tested(TestOutcome::Failed, 9),
+            sign(&built, &key(1)).unwrap(),
+            promoted("dev", "one", first(), 4),
+            tested(TestOutcome::Passed, 12),
+            sign(&Statement::promotion(again), &key(1)).unwrap(),
+            sign(&built, &key(3)).unwrap(),
+        ];
+        Records::of_release(bundles.iter().map(crate::Bundle::bytes), &ring(), digest, at(60))
+    }
+
+    #[test]
+    fn the_story_of_a_release() {
+        let custody = Custody::tell(release("one"), &records());
+        let digests: Vec<String> =
+            custody.steps.iter().map(|step| step.record.to_string()).collect();
+        let mut told = custody.to_string();
+        for (number, digest) in digests.iter().enumerate() {
+            told = told.replace(digest, &format!("#{number}"));
+        }
+        let told = told
+            .replace(&custody.rejected[0].record.to_string(), "#forged")
+            .replace(key(3).verifying_key().id().as_str(), "#stranger")
+            .replace(&release("one").to_string(), "#one")
+            .replace(&release("two").short(), "#two");
+        let url = "https://github.com/acme/shop/actions/runs/1";
+        let want = format!(
+            "\
+#one
+  2026-11-24T12:02:00Z  built     from commit ffac537e6cbb of https://github.com/acme/shop by urn:verbatim:builder:github
+      record #0, signed by ci
+      {url}
+  2026-11-24T12:05:00Z  promoted  to shop/dev (number 1), proven on 1 application: shop-dev; started by alice
+      record #1, signed by ci
+      {url}
+  2026-11-24T12:10:00Z  failed    in shop/dev; smoke failed
+      record #2, signed by ci
+      {url}
+  2026-11-24T12:13:00Z  tested    in shop/dev; smoke passed
+      record #3, signed by ci
+      {url}
+  2026-11-24T12:21:00Z  promoted  to shop/dev (number 1), proven on 1 application: shop-dev; before it ran #two; started by alice
+      record #4, signed by ci
+      {url}
+  not counted:
+      record #forged (https://slsa.dev/provenance/v1): it is signed by a key that is not configured (`#stranger`)
+"
+        );
+        assert_eq!(told, want);
+    }
+
+    #[test]
+    fn nothing_is_a_story_too() {
+        let custody = Custody::tell(release("one"), &Records::default());
+        assert_eq!(custody.to_string(), format!("{}\n  no record counts\n", release("one")));
+    }
+
+    #[test]
+    fn the_same_as_data() {
+        let value = serde_json::to_value(Custody::tell(release("one"), &records())).unwrap();
+        let step = &value["steps"][2];
+        assert_eq!(step["kind"], "failed");
+        assert_eq!(step["at"], "2026-11-24T12:10:00Z");
+        assert_eq!(step["signedBy"], "ci");
+        assert_eq!(value["rejected"][0]["rejection"]["kind"], "unknown-key");
     }
 }

@@ -162,3 +162,65 @@ impl EnvironmentArtifact {
         &self.digest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, accepted: bool) {
+        let id = text.parse::<EnvironmentId>();
+        assert_eq!(id.is_ok(), accepted, "{text:?}: {id:?}");
+        if let Ok(id) = id {
+            assert_eq!(id.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn ids() {
+        check("shop/production", true);
+        check("Shop-2.0/eu_west.1", true);
+        check(&format!("{}/{}", "a".repeat(63), "b".repeat(63)), true);
+        check(&format!("{}/b", "a".repeat(64)), false);
+        for text in [
+            "", "/", "shop", "shop/", "/dev", "a/b/c", "a//b", "a b/c", "a/é", "a/\"", "a/\\",
+            "a/\n", "-a/b", ".a/b",
+        ] {
+            check(text, false);
+        }
+    }
+
+    /// These bytes are the subject of every promotion ever signed. If this test fails, ledgers are lost: the code is
+    /// wrong, not the test.
+    #[test]
+    fn the_artifact_never_changes() {
+        let artifact = EnvironmentArtifact::of(&"shop/production".parse().unwrap());
+        assert_eq!(
+            std::str::from_utf8(artifact.bytes()).unwrap(),
+            concat!(
+                r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","#,
+                r#""artifactType":"application/vnd.verbatim.environment.v1","#,
+                r#""config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"#,
+                r#""layers":[{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}],"#,
+                r#""annotations":{"verbatim.environment":"shop/production"}}"#,
+            )
+        );
+        assert_eq!(
+            artifact.digest().to_string(),
+            "sha256:5b5ca4f83f587f74fcd56d4cef3651fa39c3832f7bf74a7b48abb45a5e04aa4b"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_artifact_is_json_and_names_its_environment(id in "[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}/[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}") {
+            let id: EnvironmentId = id.parse().unwrap();
+            let artifact = EnvironmentArtifact::of(&id);
+            let manifest: serde_json::Value = serde_json::from_slice(artifact.bytes()).unwrap();
+            prop_assert_eq!(&manifest["annotations"]["verbatim.environment"], &id.to_string());
+            prop_assert_eq!(*artifact.digest(), Digest::of(artifact.bytes()));
+        }
+    }
+}

@@ -214,3 +214,88 @@ fn block<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
     let stop = start + text[start..].find(end)? + end.len();
     text.get(start..stop)
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+    use crate::testing::key;
+
+    // Made with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`, `openssl ec` and
+    // `openssl pkey -pubout`: three spellings of one key.
+    const PKCS8: &str = include_str!("../tests/keys/pkcs8.pem");
+    const SEC1: &str = include_str!("../tests/keys/sec1.pem");
+    const PUBLIC: &str = include_str!("../tests/keys/public.pem");
+
+    #[test]
+    fn keys_of_openssl() {
+        let pkcs8 = SigningKey::from_pem(PKCS8).unwrap();
+        let sec1 = SigningKey::from_pem(SEC1).unwrap();
+        let public = VerifyingKey::from_pem(PUBLIC).unwrap();
+        assert_eq!(pkcs8.verifying_key(), public);
+        assert_eq!(sec1.verifying_key(), public);
+        assert_eq!(public.to_pem().unwrap(), PUBLIC);
+        // `openssl pkey -pubin -in public.pem -outform DER | openssl sha256 -binary | base64`
+        assert_eq!(public.id().as_str(), include_str!("../tests/keys/public.id").trim());
+    }
+
+    #[test]
+    fn a_generated_key_survives_its_file() {
+        let made = key(7);
+        let read = SigningKey::from_pem(made.to_pkcs8_pem().unwrap().expose_secret()).unwrap();
+        assert_eq!(read.verifying_key(), made.verifying_key());
+        let public = VerifyingKey::from_pem(&made.verifying_key().to_pem().unwrap()).unwrap();
+        assert!(public.accepts(b"message", &read.sign_der(b"message")));
+        assert!(!public.accepts(b"massage", &read.sign_der(b"message")));
+        assert_eq!(read.sign_der(b"message"), made.sign_der(b"message"), "the nonce is derived");
+    }
+
+    #[test]
+    fn numbers_outside_of_the_field_are_drawn_again() {
+        let mut draws = [[0xff_u8; 32], [0; 32], [5; 32]].into_iter();
+        let made = SigningKey::generate(|bytes| {
+            bytes.copy_from_slice(&draws.next().ok_or("empty")?);
+            Ok::<_, &str>(())
+        });
+        assert_eq!(made.unwrap().verifying_key(), key(5).verifying_key());
+        assert_eq!(draws.next(), None);
+        assert_eq!(SigningKey::generate(|_| Err::<(), _>("no entropy")).unwrap_err(), "no entropy");
+    }
+
+    #[test]
+    fn a_key_cannot_be_printed() {
+        let secret = key(7);
+        let printed = format!("{secret:?}");
+        assert_eq!(
+            printed,
+            format!("SigningKey {{ id: KeyId({:?}), .. }}", secret.verifying_key().id().as_str())
+        );
+    }
+
+    #[test]
+    fn what_is_no_private_key_says_what_it_is() {
+        let pem = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        for (text, want) in [
+            (String::new(), KeyError::NotPem),
+            ("not a key".to_owned(), KeyError::NotPem),
+            ("-----BEGIN PRIVATE KEY-----\nAAAA".to_owned(), KeyError::NotPem),
+            (pem("PRIVATE KEY"), KeyError::NotP256),
+            (pem("EC PRIVATE KEY"), KeyError::NotP256),
+            (pem("ENCRYPTED PRIVATE KEY"), KeyError::Encrypted),
+            (pem("ENCRYPTED SIGSTORE PRIVATE KEY"), KeyError::CosignEncrypted),
+            (pem("ENCRYPTED COSIGN PRIVATE KEY"), KeyError::CosignEncrypted),
+            (pem("RSA PRIVATE KEY"), KeyError::Label("RSA PRIVATE KEY".to_owned())),
+            (PUBLIC.to_owned(), KeyError::Wrong { found: "public key", wanted: "private key" }),
+            (include_str!("../tests/keys/ed25519.pem").to_owned(), KeyError::NotP256),
+        ] {
+            assert_eq!(SigningKey::from_pem(&text).unwrap_err(), want, "{text}");
+        }
+        assert_eq!(
+            VerifyingKey::from_pem(PKCS8).unwrap_err(),
+            KeyError::Wrong { found: "private key", wanted: "public key" }
+        );
+        assert_eq!(VerifyingKey::from_pem(&pem("PUBLIC KEY")).unwrap_err(), KeyError::NotP256);
+        assert!(KeyError::CosignEncrypted.to_string().contains("cosign import-key-pair --key"));
+    }
+}

@@ -18,6 +18,9 @@ mod predicate;
 mod records;
 mod ring;
 mod statement;
+#[cfg(test)]
+mod testing;
+mod text;
 mod verify;
 
 pub use bundle::{

@@ -98,3 +98,56 @@ impl Records {
 fn oldest_first<P>(records: &mut [Verified<P>]) {
     records.sort_by_key(|record| (record.recorded_at(), record.record()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::sign;
+    use crate::predicate::TestOutcome;
+    use crate::statement::Statement;
+    use crate::testing::{at, build, environment, first, key, promoted, release, ring, test_run};
+
+    fn signed_test(place: &str, outcome: TestOutcome, minutes: i64) -> Bundle {
+        let result = test_run(place, outcome, minutes).result();
+        sign(&Statement::test("shop", &release("one"), result), &key(1)).unwrap()
+    }
+
+    #[test]
+    fn everything_is_sorted_and_nothing_is_dropped() {
+        let late = signed_test("dev", TestOutcome::Failed, 9);
+        let early = signed_test("dev", TestOutcome::Passed, 3);
+        let built = sign(&Statement::build("shop", &release("one"), build().provenance()), &key(1))
+            .unwrap();
+        let forged =
+            sign(&Statement::build("shop", &release("one"), build().provenance()), &key(3))
+                .unwrap();
+        let elsewhere = promoted("dev", "two", first(), 0);
+        let promotion = promoted("dev", "one", first(), 5);
+        let bundles = [&late, &early, &built, &forged, &elsewhere, &promotion, &promotion]
+            .map(|it| it.bytes().to_vec());
+        let mut bundles = bundles.to_vec();
+        bundles.push(b"rubbish".to_vec());
+        let records = Records::of_release(&bundles, &ring(), release("one"), at(60));
+        let digests =
+            |list: &[Verified<TestResult>]| list.iter().map(Verified::record).collect::<Vec<_>>();
+        assert_eq!(digests(&records.tests), [early.digest(), late.digest()]);
+        assert_eq!(records.builds.len(), 1);
+        assert_eq!(records.promotions.len(), 1);
+        let rejected: Vec<_> =
+            records.rejected.iter().map(|it| (it.record, it.predicate_type.is_some())).collect();
+        assert_eq!(
+            rejected,
+            [(forged.digest(), true), (elsewhere.digest(), true), (Digest::of(b"rubbish"), false)]
+        );
+    }
+
+    #[test]
+    fn a_ledger_has_only_its_own_environment() {
+        let own = promoted("dev", "one", first(), 0);
+        let foreign = promoted("production", "one", first(), 0);
+        let bundles = [own.bytes(), foreign.bytes()];
+        let records = Records::of_environment(bundles, &ring(), &environment("dev"), at(60));
+        assert_eq!(records.promotions.len(), 1);
+        assert_eq!(records.rejected.len(), 1);
+    }
+}

@@ -107,3 +107,29 @@ impl KeyRing {
         self.keys.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::key;
+
+    #[test]
+    fn one_key_is_one_person() {
+        let trusted = |name: &str, number| TrustedKey {
+            name: name.to_owned(),
+            key: key(number).verifying_key(),
+            roles: BTreeSet::new(),
+        };
+        let ring = KeyRing::new([trusted("a", 1), trusted("b", 2)]).unwrap();
+        assert_eq!(ring.find(&key(2).verifying_key().id()).unwrap().name, "b");
+        assert!(ring.find(&key(3).verifying_key().id()).is_none());
+        assert_eq!(
+            KeyRing::new([trusted("a", 1), trusted("b", 1)]).unwrap_err(),
+            KeyRingError::Key("a".to_owned(), "b".to_owned())
+        );
+        assert_eq!(
+            KeyRing::new([trusted("a", 1), trusted("a", 2)]).unwrap_err(),
+            KeyRingError::Name("a".to_owned())
+        );
+    }
+}

@@ -11,14 +11,17 @@ use crate::environment::{EnvironmentArtifact, EnvironmentId};
 use crate::json::null_is_default;
 use crate::predicate::{Predicate, Promotion, Provenance, TestResult};
 
-/// The `_type` of every statement.
+/// The `_type` of every statement that is made here.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+
+/// The `_type` that cosign 3 gives its statements. The fields are the same; only v1 allows more of them in a subject.
+pub(crate) const STATEMENT_TYPE_0_1: &str = "https://in-toto.io/Statement/v0.1";
 
 /// A statement with a predicate of one type. Fields that this version does not know are ignored when reading, as
 /// the in-toto parsing rules ask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Statement<P> {
-    /// Always [`STATEMENT_TYPE`].
+    /// [`STATEMENT_TYPE`]; in statements made by cosign that of v0.1, which has the same fields.
     #[serde(rename = "_type")]
     pub kind: String,
     /// What the statement is about; matched by digest, never by name.

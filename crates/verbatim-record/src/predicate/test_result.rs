@@ -179,6 +179,10 @@ impl Predicate for TestResult {
         if failed && self.result != TestOutcome::Failed {
             return Err("it lists failed tests and yet says that it passed".to_owned());
         }
+        // Of several results the latest counts, so one without a time could be taken for anything.
+        if self.environment_descriptor().is_some() && self.recorded_at().is_none() {
+            return Err("it does not say when the tests ended".to_owned());
+        }
         Ok(())
     }
 }

@@ -1,0 +1,157 @@
+//! Fixtures of the unit tests: keys, statements, and a ledger to break.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use verbatim_oci::Digest;
+
+use crate::bundle::{Bundle, sign};
+use crate::environment::EnvironmentId;
+use crate::key::SigningKey;
+use crate::predicate::*;
+use crate::ring::{KeyRing, Role, TrustedKey};
+use crate::statement::Statement;
+use crate::verify::{Expected, Verified, verify};
+
+/// The same key for the same number.
+pub(crate) fn key(number: u8) -> SigningKey {
+    SigningKey::generate(|bytes| {
+        bytes.fill(number);
+        Ok::<_, std::convert::Infallible>(())
+    })
+    .unwrap()
+}
+
+/// `ci` (key 1) builds, tests and promotes; `lead` (key 2) has another role; key 3 is nobody's.
+pub(crate) fn ring() -> KeyRing {
+    let trusted = |name: &str, number, roles: &[Role]| TrustedKey {
+        name: name.to_owned(),
+        key: key(number).verifying_key(),
+        roles: roles.iter().cloned().collect(),
+    };
+    KeyRing::new([
+        trusted("ci", 1, &[Role::BUILDER, Role::TESTER, Role::PROMOTER]),
+        trusted("lead", 2, &[Role::new("release-manager")]),
+    ])
+    .unwrap()
+}
+
+/// Noon, and some minutes.
+pub(crate) fn at(minutes: i64) -> Timestamp {
+    let noon: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+    noon.checked_add(SignedDuration::from_mins(minutes)).unwrap()
+}
+
+pub(crate) fn release(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+pub(crate) fn environment(name: &str) -> EnvironmentId {
+    EnvironmentId::new("shop", name).unwrap()
+}
+
+pub(crate) fn run() -> Run {
+    Run {
+        ci: Some("github".to_owned()),
+        pipeline: Some("github.com/acme/shop/.github/workflows/ci.yml".to_owned()),
+        number: Some(42),
+        url: Some("https://github.com/acme/shop/actions/runs/1".to_owned()),
+        actor: Some("alice".to_owned()),
+    }
+}
+
+pub(crate) fn build() -> Build {
+    Build {
+        source: Source {
+            repository: Some("https://github.com/acme/shop".to_owned()),
+            commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
+            branch: Some("main".to_owned()),
+            tag: None,
+            dirty: false,
+        },
+        image: "registry.example.com/acme/shop:42.ffac537".to_owned(),
+        context: ".".to_owned(),
+        dockerfile: "Dockerfile".to_owned(),
+        target: None,
+        platforms: vec!["linux/amd64".to_owned()],
+        build_args: vec!["VERSION".to_owned()],
+        builder: "buildkit".to_owned(),
+        builder_id: Build::builder_id("github"),
+        versions: BTreeMap::from([("verbatim".to_owned(), "0.1.0".to_owned())]),
+        run: run(),
+        started_at: at(0),
+        finished_at: at(2),
+    }
+}
+
+pub(crate) fn test_run(place: &str, outcome: TestOutcome, minutes: i64) -> TestRun {
+    TestRun {
+        environment: environment(place),
+        suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome }],
+        promotion: None,
+        run: run(),
+        started_at: at(minutes),
+        finished_at: at(minutes + 1),
+    }
+}
+
+pub(crate) fn promotion(place: &str, what: &str, chain: ChainLink, minutes: i64) -> Promotion {
+    let proven =
+        || Readback { outcome: ReadbackOutcome::Proven, evidence: json!({ "seen": what }) };
+    Promotion {
+        environment: environment(place),
+        release: PromotedRelease {
+            digest: release(what),
+            repository: "registry.example.com/acme/shop".to_owned(),
+            tag: Some("42.ffac537".to_owned()),
+            commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
+        },
+        release_before: None,
+        applications: vec![Application {
+            name: format!("shop-{place}"),
+            namespace: None,
+            server: "https://argocd.example.com".to_owned(),
+            overrides: Vec::new(),
+            revisions: Vec::new(),
+            proof: Proof {
+                spec: proven(),
+                operation: proven(),
+                manifests: proven(),
+                running: proven(),
+                settled_seconds: 0,
+            },
+        }],
+        plan: Some(release("plan")),
+        policy: Some(release("policy")),
+        gates: Vec::new(),
+        run: run(),
+        started_at: at(minutes),
+        finished_at: at(minutes + 1),
+        chain,
+    }
+}
+
+pub(crate) fn first() -> ChainLink {
+    ChainLink { sequence: 1, previous: None, merged: Vec::new() }
+}
+
+/// A promotion signed by `ci`.
+pub(crate) fn promoted(place: &str, what: &str, chain: ChainLink, minutes: i64) -> Bundle {
+    sign(&Statement::promotion(promotion(place, what, chain, minutes)), &key(1)).unwrap()
+}
+
+pub(crate) fn expecting(subject: Digest) -> Expected {
+    Expected { subject, environment: None, now: at(60 * 24) }
+}
+
+/// A promotion that counts.
+pub(crate) fn counted(
+    place: &str,
+    what: &str,
+    chain: ChainLink,
+    minutes: i64,
+) -> Verified<Promotion> {
+    let bundle = promoted(place, what, chain, minutes);
+    verify(bundle.bytes(), &ring(), &expecting(release(what))).unwrap()
+}

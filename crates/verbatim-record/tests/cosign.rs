@@ -1,0 +1,276 @@
+//! The real cosign and this crate read each other's bundles. On files: no registry, no network.
+//!
+//! The program is named by `VERBATIM_TEST_COSIGN`. Without it the tests say that they did nothing, unless
+//! `VERBATIM_TEST_REQUIRE=1`, with which they fail.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test, and it says when it was skipped"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use tempfile::TempDir;
+use verbatim_oci::Digest;
+use verbatim_record::{
+    Application, Build, Bundle, ChainLink, EnvironmentId, Expected, KeyRing, Predicate,
+    PromotedRelease, Promotion, Proof, Provenance, Readback, ReadbackOutcome, Rejection, Role, Run,
+    SigningKey, Source, Statement, SuiteOutcome, TestOutcome, TestResult, TestRun, TrustedKey,
+    sign, verify,
+};
+
+const BLOB: &[u8] = b"the bytes that were built";
+
+/// The program, or why there is none.
+fn cosign() -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "the edge of a test: it names a program")]
+    let (program, required) =
+        (std::env::var("VERBATIM_TEST_COSIGN"), std::env::var("VERBATIM_TEST_REQUIRE"));
+    match program {
+        Ok(program) => Some(program.into()),
+        Err(_) => {
+            assert_ne!(required.as_deref(), Ok("1"), "VERBATIM_TEST_COSIGN is not set");
+            eprintln!("skipped: VERBATIM_TEST_COSIGN does not name a cosign");
+            None
+        }
+    }
+}
+
+struct Bench {
+    cosign: PathBuf,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Option<Self> {
+        let bench = Self { cosign: cosign()?, folder: tempfile::tempdir().unwrap() };
+        bench.write("blob", BLOB);
+        bench.write("key.pub", signer().verifying_key().to_pem().unwrap().as_bytes());
+        bench.write("other.pub", other().verifying_key().to_pem().unwrap().as_bytes());
+        Some(bench)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(&self.cosign)
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path())
+            .env("COSIGN_PASSWORD", "")
+            .output()
+            .unwrap()
+    }
+
+    fn accepts(&self, bundle: &[u8], key: &str, predicate_type: &str) -> Result<(), String> {
+        self.write("bundle.json", bundle);
+        let output = self.run(&[
+            "verify-blob-attestation",
+            "--bundle=bundle.json",
+            &format!("--key={key}"),
+            "--insecure-ignore-tlog=true",
+            &format!("--type={predicate_type}"),
+            "blob",
+        ]);
+        if output.status.success() { Ok(()) } else { Err(text(&output)) }
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn generated(byte: u8) -> SigningKey {
+    SigningKey::generate(|bytes| {
+        bytes.fill(byte);
+        Ok::<_, std::convert::Infallible>(())
+    })
+    .unwrap()
+}
+
+fn signer() -> SigningKey {
+    generated(11)
+}
+
+fn other() -> SigningKey {
+    generated(12)
+}
+
+fn now() -> Timestamp {
+    "2026-11-24T12:00:00Z".parse().unwrap()
+}
+
+fn staging() -> EnvironmentId {
+    "shop/staging".parse().unwrap()
+}
+
+fn provenance() -> Provenance {
+    Build {
+        source: Source {
+            repository: Some("https://git.example.com/acme/shop".to_owned()),
+            commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
+            ..Source::default()
+        },
+        image: "registry.example.com/acme/shop:42".to_owned(),
+        context: ".".to_owned(),
+        dockerfile: "Dockerfile".to_owned(),
+        target: None,
+        platforms: Vec::new(),
+        build_args: Vec::new(),
+        builder: "classic".to_owned(),
+        builder_id: Build::builder_id("git"),
+        versions: BTreeMap::new(),
+        run: Run::default(),
+        started_at: now(),
+        finished_at: now(),
+    }
+    .provenance()
+}
+
+fn test_result() -> TestResult {
+    TestRun {
+        environment: staging(),
+        suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome: TestOutcome::Passed }],
+        promotion: None,
+        run: Run::default(),
+        started_at: now(),
+        finished_at: now(),
+    }
+    .result()
+}
+
+fn promotion() -> Promotion {
+    let proven = || Readback {
+        outcome: ReadbackOutcome::Proven,
+        evidence: json!({ "imageID": "sha256:…" }),
+    };
+    Promotion {
+        environment: staging(),
+        release: PromotedRelease {
+            digest: Digest::of(BLOB),
+            repository: "registry.example.com/acme/shop".to_owned(),
+            tag: Some("42".to_owned()),
+            commit: None,
+        },
+        release_before: None,
+        applications: vec![Application {
+            name: "shop-staging".to_owned(),
+            namespace: None,
+            server: "https://argocd.example.com".to_owned(),
+            overrides: Vec::new(),
+            revisions: Vec::new(),
+            proof: Proof {
+                spec: proven(),
+                operation: proven(),
+                manifests: proven(),
+                running: proven(),
+                settled_seconds: 0,
+            },
+        }],
+        plan: None,
+        policy: None,
+        gates: Vec::new(),
+        run: Run::default(),
+        started_at: now(),
+        finished_at: now(),
+        chain: ChainLink { sequence: 1, previous: None, merged: Vec::new() },
+    }
+}
+
+#[test]
+fn cosign_accepts_every_kind_of_record() {
+    let Some(bench) = Bench::new() else { return };
+    let release = Digest::of(BLOB);
+    let key = signer();
+    let records = [
+        (Provenance::TYPE, sign(&Statement::build("shop", &release, provenance()), &key).unwrap()),
+        (TestResult::TYPE, sign(&Statement::test("shop", &release, test_result()), &key).unwrap()),
+        (Promotion::TYPE, sign(&Statement::promotion(promotion()), &key).unwrap()),
+    ];
+    for (predicate_type, record) in &records {
+        let accepts = |key, kind| bench.accepts(record.bytes(), key, kind);
+        assert_eq!(accepts("key.pub", predicate_type), Ok(()), "{predicate_type}");
+        assert!(accepts("other.pub", predicate_type).is_err(), "another key");
+        assert!(accepts("key.pub", "urn:example:something-else").is_err(), "another type");
+        let tampered = tampered(record);
+        assert!(bench.accepts(&tampered, "key.pub", predicate_type).is_err(), "a changed payload");
+    }
+    bench.write("blob", b"other bytes");
+    let (kind, record) = &records[2];
+    assert!(bench.accepts(record.bytes(), "key.pub", kind).is_err(), "another subject");
+}
+
+/// The bundle with the case of one letter of the payload's base64 changed.
+fn tampered(record: &Bundle) -> Vec<u8> {
+    let mut bytes = record.bytes().to_vec();
+    let payload = br#""payload":""#;
+    let start =
+        bytes.windows(payload.len()).position(|window| window == payload).unwrap() + payload.len();
+    let letter = bytes[start + 40..].iter().position(u8::is_ascii_alphabetic).unwrap() + start + 40;
+    bytes[letter] ^= 0x20;
+    bytes
+}
+
+#[test]
+fn what_cosign_signs_counts_here() {
+    let Some(bench) = Bench::new() else { return };
+    // The way that the message about encrypted keys of cosign names: one key for both.
+    bench.write("plain.pem", signer().to_pkcs8_pem().unwrap().expose_secret().as_bytes());
+    run_ok(
+        &bench,
+        &["import-key-pair", "--key=plain.pem", "--output-key-prefix=imported", "--yes"],
+    );
+    let encrypted = fs::read_to_string(bench.path("imported.key")).unwrap();
+    let error = SigningKey::from_pem(&encrypted).unwrap_err();
+    assert!(error.to_string().contains("cosign import-key-pair"), "{error}");
+
+    bench.write("predicate.json", &serde_json::to_vec(&test_result()).unwrap());
+    run_ok(
+        &bench,
+        &[
+            "attest-blob",
+            "--key=imported.key",
+            "--predicate=predicate.json",
+            &format!("--type={}", TestResult::TYPE),
+            "--bundle=made.json",
+            "--new-bundle-format=true",
+            "--use-signing-config=false",
+            "--tlog-upload=false",
+            "--yes",
+            "blob",
+        ],
+    );
+    let bundle = read(&bench.path("made.json"));
+    let ring = |roles: &[Role]| {
+        let key = signer().verifying_key();
+        let roles: BTreeSet<Role> = roles.iter().cloned().collect();
+        KeyRing::new([TrustedKey { name: "ci".to_owned(), key, roles }]).unwrap()
+    };
+    let expected = Expected { subject: Digest::of(BLOB), environment: Some(staging()), now: now() };
+    let got = verify::<TestResult>(&bundle, &ring(&[Role::TESTER]), &expected).unwrap();
+    assert_eq!(*got.predicate(), test_result());
+    let refused = verify::<TestResult>(&bundle, &ring(&[Role::PROMOTER]), &expected);
+    assert!(matches!(refused, Err(Rejection::Role { .. })), "{refused:?}");
+}
+
+fn run_ok(bench: &Bench, arguments: &[&str]) {
+    let output = bench.run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap()
+}
