@@ -3,6 +3,7 @@
 //! Development only: nothing of the product may depend on this package. Every server listens on loopback, holds its
 //! whole state in itself, and ends when its handle is dropped.
 
+pub mod argocd;
 pub mod fault_proxy;
 pub mod node_agent;
 pub mod registry;

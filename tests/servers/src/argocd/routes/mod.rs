@@ -1,0 +1,232 @@
+//! The HTTP side: which request is which call, and the rules that hold for all of them.
+
+mod applications;
+mod control;
+mod operations;
+mod others;
+mod stream;
+mod writes;
+
+use std::sync::{Arc, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, Method, StatusCode, header};
+use serde_json::Value;
+
+use super::error::{ApiError, ApiResult, plain};
+use super::{Seen, Server, gojson, kube};
+
+pub(super) type Shared = State<Arc<Server>>;
+
+/// The whole server.
+pub(super) fn router(server: Arc<Server>) -> Router {
+    let api = Router::new()
+        .route("/api/version", get(others::version))
+        .route("/api/v1/session", post(others::login).delete(others::logout))
+        .route("/api/v1/session/userinfo", get(others::userinfo))
+        .route("/api/v1/account/{name}/token", post(others::account_token))
+        .route("/api/v1/account/can-i/{*question}", get(others::can_i))
+        .route("/api/v1/projects", post(others::create_project))
+        .route(
+            "/api/v1/projects/{name}",
+            get(others::project).put(others::put_project).delete(others::delete_project),
+        )
+        .route("/api/v1/repositories", get(others::repositories).post(others::create_repository))
+        .route("/api/v1/repositories/{url}", get(others::repository))
+        .route("/api/v1/repositories/{url}/appdetails", post(others::details))
+        .route("/api/v1/applicationsets", get(others::list_sets).post(others::create_set))
+        .route("/api/v1/applicationsets/{name}", get(others::read_set).delete(others::delete_set))
+        .route("/api/v1/applications", get(applications::list).post(writes::create))
+        .route(
+            "/api/v1/applications/{name}",
+            get(applications::get).patch(writes::patch).put(writes::put).delete(writes::delete),
+        )
+        .route("/api/v1/applications/{name}/spec", axum::routing::put(writes::put_spec))
+        .route("/api/v1/applications/{name}/sync", post(operations::sync))
+        .route("/api/v1/applications/{name}/rollback", post(operations::rollback))
+        .route(
+            "/api/v1/applications/{name}/operation",
+            axum::routing::delete(operations::terminate),
+        )
+        .route("/api/v1/applications/{name}/syncwindows", get(operations::windows))
+        .route("/api/v1/applications/{name}/resource-tree", get(applications::tree))
+        .route("/api/v1/applications/{name}/managed-resources", get(applications::managed))
+        .route("/api/v1/applications/{name}/manifests", get(applications::manifests))
+        .route("/api/v1/applications/{name}/resource", get(applications::resource))
+        .route("/api/v1/stream/applications", get(stream::applications))
+        .route("/healthz", get(|| async { "ok" }))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(no_route)
+        .layer(middleware::from_fn(content_type))
+        .layer(middleware::from_fn_with_state(server.clone(), note))
+        .with_state(server.clone());
+    api.merge(control::router(server.clone())).merge(kube::router(server))
+}
+
+/// Every call but a GET needs `Content-Type: application/json`, exactly, before anything else is looked at.
+async fn content_type(request: Request, next: Next) -> Response {
+    let exempt = request.method() == Method::GET || !request.uri().path().starts_with("/api/");
+    let value = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if exempt || value.eq_ignore_ascii_case("application/json") {
+        return next.run(request).await;
+    }
+    plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Invalid content type")
+}
+
+/// Remembers the request; a stream is remembered when it is opened.
+async fn note(State(server): Shared, request: Request, next: Next) -> Response {
+    let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+    let seen = Seen { method: request.method().to_string(), target, status: 0 };
+    let index = {
+        let mut all = server.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(seen);
+        all.len() - 1
+    };
+    let response = next.run(request).await;
+    let mut all = server.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(seen) = all.get_mut(index) {
+        seen.status = response.status().as_u16();
+    }
+    drop(all);
+    response
+}
+
+async fn wrong_method(State(server): Shared, request: Request) -> Response {
+    server.note_unexpected(format!("{} {}", request.method(), request.uri()));
+    plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+}
+
+/// What the real server knows below `/api/v1/` and this one does not is "not implemented"; the rest is not found in both.
+async fn no_route(State(server): Shared, request: Request) -> Response {
+    server.note_unexpected(format!("{} {}", request.method(), request.uri()));
+    let known = [
+        "account",
+        "applications",
+        "applicationsets",
+        "certificates",
+        "clusters",
+        "gpgkeys",
+        "notifications",
+        "projects",
+        "repocreds",
+        "repositories",
+        "session",
+        "settings",
+        "stream",
+        "write-repocreds",
+        "write-repositories",
+    ];
+    let part =
+        request.uri().path().strip_prefix("/api/v1/").and_then(|rest| rest.split('/').next());
+    if part.is_some_and(|part| known.contains(&part)) {
+        return ApiError::new(
+            super::error::Code::Unimplemented,
+            "the simulated server does not know this call",
+        )
+        .into_response();
+    }
+    plain(StatusCode::NOT_FOUND, "Not Found")
+}
+
+/// A 200 with JSON as Go writes it.
+pub(super) fn ok(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], gojson::to_string(value)).into_response()
+}
+
+/// The JSON body; nothing at all is an empty object.
+pub(super) fn body(bytes: &Bytes) -> ApiResult<Value> {
+    if bytes.is_empty() {
+        return Ok(Value::Object(serde_json::Map::new()));
+    }
+    serde_json::from_slice(bytes).map_err(|error| ApiError::invalid(error.to_string()))
+}
+
+/// The query's pairs.
+#[derive(Debug, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn of(uri: &http::Uri) -> Self {
+        let url = format!("http://localhost/?{}", uri.query().unwrap_or_default());
+        Self(
+            reqwest::Url::parse(&url)
+                .map(|url| url.query_pairs().into_owned().collect())
+                .unwrap_or_default(),
+        )
+    }
+
+    pub(super) fn get<'q>(&'q self, name: &'q str) -> Option<&'q str> {
+        self.all(name).next()
+    }
+
+    pub(super) fn text<'q>(&'q self, name: &'q str) -> &'q str {
+        self.get(name).unwrap_or_default()
+    }
+
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        matches!(self.get(name), Some("true" | "1"))
+    }
+
+    pub(super) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `project`, or its older name `projects`.
+    pub(super) fn projects(&self) -> Vec<&str> {
+        self.all("project").chain(self.all("projects")).collect()
+    }
+}
+
+/// The way to an application that all calls share: who asks, and whether there is something to see.
+pub(super) struct Access<'a> {
+    pub(super) server: &'a Server,
+    pub(super) headers: &'a HeaderMap,
+    /// The right that the getter asks for.
+    pub(super) action: &'static str,
+    pub(super) name: &'a str,
+    pub(super) project: Option<&'a str>,
+    pub(super) namespace: &'a str,
+}
+
+impl Access<'_> {
+    /// `getAppEnforceRBAC`: the same answer for a missing and for a forbidden application, unless a project is named.
+    pub(super) fn app(&self) -> ApiResult<(Value, super::auth::Claims)> {
+        let claims = self.server.sessions.claims(self.headers)?;
+        let allowed = |project: &str| {
+            claims.may("applications", self.action, &format!("{project}/{}", self.name))
+        };
+        let project = self.project.filter(|project| !project.is_empty());
+        if project.is_some_and(|project| !allowed(project))
+            || !matches!(self.namespace, "" | super::store::NAMESPACE)
+        {
+            return Err(ApiError::denied());
+        }
+        let hidden = || {
+            if project.is_some() { ApiError::app_not_found(self.name) } else { ApiError::denied() }
+        };
+        let app = self.server.store.app(self.name).ok_or_else(hidden)?;
+        let real = super::objects::text(&app, "/spec/project").to_owned();
+        if !allowed(&real) {
+            return Err(hidden());
+        }
+        if project.is_some_and(|project| project != real) {
+            return Err(ApiError::app_not_found(self.name));
+        }
+        Ok((app, claims))
+    }
+}
+
+/// `PROJECT/NAME`, as rights name an application.
+pub(super) fn object_of(app: &Value) -> String {
+    use super::objects::text;
+    format!("{}/{}", text(app, "/spec/project"), text(app, "/metadata/name"))
+}

@@ -1,0 +1,231 @@
+//! Applications, projects and ApplicationSets, as the API server keeps them: versioned documents and a watch.
+//!
+//! It knows no rules of Argo CD beyond the shape of an Application's metadata.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, watch};
+
+use super::cluster::{now_text, uid};
+use super::objects::{number, set, text, unset};
+
+/// Argo CD's own namespace.
+pub(crate) const NAMESPACE: &str = "argocd";
+
+/// A change of an Application.
+#[derive(Debug, Clone)]
+pub(crate) struct AppEvent {
+    /// `ADDED`, `MODIFIED` or `DELETED`.
+    pub(crate) kind: &'static str,
+    pub(crate) app: Value,
+}
+
+/// The documents.
+#[derive(Debug)]
+pub(crate) struct Store {
+    state: Mutex<State>,
+    events: broadcast::Sender<AppEvent>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    version: u64,
+    apps: BTreeMap<String, Value>,
+    projects: BTreeMap<String, Value>,
+    sets: BTreeMap<String, Value>,
+    repositories: BTreeMap<String, Value>,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        let store = Self {
+            // A round number that no counter of a test starts with.
+            state: Mutex::new(State { version: 500, ..State::default() }),
+            events: broadcast::Sender::new(1000),
+            changed: watch::Sender::new(0),
+        };
+        let spec = json!({
+            "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }],
+            "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }],
+        });
+        store.put_project("default", &json!({ "metadata": { "name": "default" }, "spec": spec }));
+        store
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes at every change of an Application.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Every change of an Application from now on.
+    pub(crate) fn events(&self) -> broadcast::Receiver<AppEvent> {
+        self.events.subscribe()
+    }
+
+    pub(crate) fn app(&self, name: &str) -> Option<Value> {
+        self.lock().apps.get(name).cloned()
+    }
+
+    /// All Applications and the version that this list is of.
+    pub(crate) fn apps(&self) -> (Vec<Value>, u64) {
+        let state = self.lock();
+        (state.apps.values().cloned().collect(), state.version)
+    }
+
+    /// Adds an Application with fresh metadata. `None` if there is one of that name.
+    pub(crate) fn create(&self, mut app: Value) -> Option<Value> {
+        let name = text(&app, "/metadata/name").to_owned();
+        let mut state = self.lock();
+        if state.apps.contains_key(&name) {
+            return None;
+        }
+        state.version += 1;
+        set(&mut app, "/metadata/namespace", NAMESPACE);
+        set(&mut app, "/metadata/uid", uid());
+        set(&mut app, "/metadata/generation", 1);
+        set(&mut app, "/metadata/creationTimestamp", now_text());
+        set(&mut app, "/metadata/resourceVersion", state.version.to_string());
+        let empty = json!({ "repoURL": "" });
+        let status = json!({
+            "sync": { "status": "", "comparedTo": { "source": empty, "destination": {} } },
+            "health": {}, "summary": {}, "sourceHydrator": {},
+        });
+        set(&mut app, "/status", status);
+        tidy(&mut app);
+        state.apps.insert(name, app.clone());
+        self.tell(&state, "ADDED", app.clone());
+        Some(app)
+    }
+
+    /// Changes an Application under the lock. `None` if there is none of that name.
+    pub(crate) fn update<T>(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Value) -> T,
+    ) -> Option<(Value, T)> {
+        let mut state = self.lock();
+        let old = state.apps.get(name)?.clone();
+        let mut app = old.clone();
+        let result = change(&mut app);
+        tidy(&mut app);
+        if app != old {
+            state.version += 1;
+            set(&mut app, "/metadata/resourceVersion", state.version.to_string());
+            if ["spec", "status", "operation"].iter().any(|part| app.get(part) != old.get(part)) {
+                let generation = number(&old, "/metadata/generation").unwrap_or(0);
+                set(&mut app, "/metadata/generation", generation + 1);
+            }
+            state.apps.insert(name.to_owned(), app.clone());
+            self.tell(&state, "MODIFIED", app.clone());
+        }
+        Some((app, result))
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        let mut state = self.lock();
+        if let Some(mut app) = state.apps.remove(name) {
+            state.version += 1;
+            set(&mut app, "/metadata/resourceVersion", state.version.to_string());
+            self.tell(&state, "DELETED", app);
+        }
+    }
+
+    /// Tells the watchers, under the lock, so that they see changes in their order.
+    fn tell(&self, state: &State, kind: &'static str, app: Value) {
+        let _ = self.events.send(AppEvent { kind, app });
+        self.changed.send_replace(state.version);
+    }
+
+    pub(crate) fn project(&self, name: &str) -> Option<Value> {
+        self.lock().projects.get(name).cloned()
+    }
+
+    /// Puts a project in place, with fresh metadata if it is new.
+    pub(crate) fn put_project(&self, name: &str, project: &Value) -> Value {
+        let mut state = self.lock();
+        let old = state.projects.get(name).cloned();
+        let stored = Self::document(&mut state, old.as_ref(), project);
+        state.projects.insert(name.to_owned(), stored.clone());
+        self.changed.send_replace(state.version);
+        stored
+    }
+
+    pub(crate) fn remove_project(&self, name: &str) -> bool {
+        self.lock().projects.remove(name).is_some()
+    }
+
+    pub(crate) fn set(&self, name: &str) -> Option<Value> {
+        self.lock().sets.get(name).cloned()
+    }
+
+    pub(crate) fn put_set(&self, name: &str, document: &Value) -> Value {
+        let mut state = self.lock();
+        let old = state.sets.get(name).cloned();
+        let stored = Self::document(&mut state, old.as_ref(), document);
+        state.sets.insert(name.to_owned(), stored.clone());
+        stored
+    }
+
+    pub(crate) fn remove_set(&self, name: &str) -> bool {
+        self.lock().sets.remove(name).is_some()
+    }
+
+    pub(crate) fn repositories(&self) -> Vec<Value> {
+        self.lock().repositories.values().cloned().collect()
+    }
+
+    pub(crate) fn repository(&self, url: &str) -> Option<Value> {
+        self.lock().repositories.get(url).cloned()
+    }
+
+    pub(crate) fn put_repository(&self, url: &str, repository: &Value) {
+        self.lock().repositories.insert(url.to_owned(), repository.clone());
+    }
+
+    fn document(state: &mut State, old: Option<&Value>, new: &Value) -> Value {
+        state.version += 1;
+        let mut stored = new.clone();
+        let kept = |pointer: &str| old.and_then(|old| old.pointer(pointer)).cloned();
+        set(&mut stored, "/metadata/namespace", NAMESPACE);
+        set(&mut stored, "/metadata/uid", kept("/metadata/uid").unwrap_or_else(|| uid().into()));
+        let created = kept("/metadata/creationTimestamp").unwrap_or_else(|| now_text().into());
+        set(&mut stored, "/metadata/creationTimestamp", created);
+        let generation = old.and_then(|old| number(old, "/metadata/generation")).unwrap_or(0);
+        set(&mut stored, "/metadata/generation", generation + 1);
+        set(&mut stored, "/metadata/resourceVersion", state.version.to_string());
+        if stored.get("status").is_none() {
+            set(&mut stored, "/status", json!({}));
+        }
+        stored
+    }
+}
+
+/// Leaves out what Go leaves out.
+fn tidy(app: &mut Value) {
+    for part in [
+        "/metadata/annotations",
+        "/metadata/labels",
+        "/metadata/finalizers",
+        "/metadata/ownerReferences",
+    ] {
+        let is_empty = match app.pointer(part) {
+            Some(Value::Object(members)) => members.is_empty(),
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(Value::Null) => true,
+            _ => false,
+        };
+        if is_empty {
+            unset(app, part);
+        }
+    }
+    if app.get("operation").is_some_and(Value::is_null) {
+        unset(app, "/operation");
+    }
+}
