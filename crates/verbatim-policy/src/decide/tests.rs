@@ -1,1 +1,477 @@
-//! tests
+//! The table of cases of every gate. All records in it are really signed and verified: there is no other way to make one.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use verbatim_oci::Digest;
+use verbatim_record::{
+    Application, Build, Bundle, Chain, ChainLink, EnvironmentId, KeyRing, PromotedRelease,
+    Promotion, Proof, Readback, ReadbackOutcome, Records, Role, Run, SigningKey, Source, Statement,
+    SuiteOutcome, TestOutcome, TestRun, TrustedKey, sign,
+};
+
+use super::decide;
+use crate::decision::{Decision, Reason};
+use crate::facts::{Facts, Ledger, Live};
+use crate::gate::{Gate, Gates, Ran};
+
+fn key() -> SigningKey {
+    SigningKey::generate(|bytes| {
+        bytes.fill(1);
+        Ok::<_, std::convert::Infallible>(())
+    })
+    .unwrap()
+}
+
+fn ring() -> KeyRing {
+    let roles = [Role::BUILDER, Role::TESTER, Role::PROMOTER].into();
+    KeyRing::new([TrustedKey { name: "ci".to_owned(), key: key().verifying_key(), roles }]).unwrap()
+}
+
+fn at(minutes: i64) -> Timestamp {
+    let noon: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+    noon.checked_add(SignedDuration::from_mins(minutes)).unwrap()
+}
+
+fn id(name: &str) -> EnvironmentId {
+    EnvironmentId::new("shop", name).unwrap()
+}
+
+fn release(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+fn promotion(
+    place: &str,
+    what: &str,
+    minutes: i64,
+    proof: ReadbackOutcome,
+    chain: ChainLink,
+) -> Bundle {
+    let readback = |outcome| Readback { outcome, evidence: serde_json::Value::Null };
+    let proven = || readback(ReadbackOutcome::Proven);
+    let promotion = Promotion {
+        environment: id(place),
+        release: PromotedRelease {
+            digest: release(what),
+            repository: "registry.example.com/shop".to_owned(),
+            tag: None,
+            commit: None,
+        },
+        release_before: None,
+        applications: vec![Application {
+            name: format!("shop-{place}"),
+            namespace: None,
+            server: "https://argocd.example.com".to_owned(),
+            overrides: Vec::new(),
+            revisions: Vec::new(),
+            proof: Proof {
+                spec: proven(),
+                operation: proven(),
+                manifests: proven(),
+                running: readback(proof),
+                settled_seconds: 0,
+            },
+        }],
+        plan: None,
+        policy: None,
+        gates: Vec::new(),
+        run: Run::default(),
+        started_at: at(minutes),
+        finished_at: at(minutes),
+        chain,
+    };
+    sign(&Statement::promotion(promotion), &key()).unwrap()
+}
+
+/// The ledger of `place`: releases by name, at these minutes, each after the other. `!` in front of a name: its proof
+/// is not complete.
+fn promotions(place: &str, history: &[(&str, i64)]) -> Vec<Bundle> {
+    let mut bundles: Vec<Bundle> = Vec::new();
+    for (sequence, (what, minutes)) in (1..).zip(history) {
+        let previous = bundles.last().map(Bundle::digest);
+        let link = ChainLink { sequence, previous, merged: Vec::new() };
+        let (what, proof) = match what.strip_prefix('!') {
+            Some(what) => (what, ReadbackOutcome::Unproven),
+            None => (*what, ReadbackOutcome::Proven),
+        };
+        bundles.push(promotion(place, what, *minutes, proof, link));
+    }
+    bundles
+}
+
+fn chain_of(place: &str, bundles: &[Bundle]) -> Chain {
+    let records =
+        Records::of_environment(bundles.iter().map(Bundle::bytes), &ring(), &id(place), at(600));
+    assert_eq!(records.rejected, []);
+    Chain::verify(&id(place), records.promotions, &[])
+}
+
+fn ledger(place: &str, history: &[(&str, i64)]) -> Ledger {
+    Ledger::Known(chain_of(place, &promotions(place, history)))
+}
+
+/// A test run of release `one`: suites with `+` passed, with `~` warned, with `-` failed.
+fn tested(place: &str, suites: &[&str], minutes: i64) -> Bundle {
+    let suites = suites
+        .iter()
+        .map(|suite| {
+            let (verdict, name) = suite.split_at(1);
+            let outcome = match verdict {
+                "+" => TestOutcome::Passed,
+                "~" => TestOutcome::Warned,
+                _ => TestOutcome::Failed,
+            };
+            SuiteOutcome { suite: name.to_owned(), outcome }
+        })
+        .collect();
+    let run = TestRun {
+        environment: id(place),
+        suites,
+        promotion: None,
+        run: Run::default(),
+        started_at: at(minutes),
+        finished_at: at(minutes),
+    };
+    sign(&Statement::test("shop", &release("one"), run.result()), &key()).unwrap()
+}
+
+fn built(commit: Option<&str>, dirty: bool) -> Bundle {
+    let build = Build {
+        source: Source { commit: commit.map(ToOwned::to_owned), dirty, ..Source::default() },
+        image: "registry.example.com/shop:1".to_owned(),
+        context: ".".to_owned(),
+        dockerfile: "Dockerfile".to_owned(),
+        target: None,
+        platforms: Vec::new(),
+        build_args: Vec::new(),
+        builder: "classic".to_owned(),
+        builder_id: Build::builder_id("git"),
+        versions: BTreeMap::new(),
+        run: Run::default(),
+        started_at: at(0),
+        finished_at: at(0),
+    };
+    sign(&Statement::build("shop", &release("one"), build.provenance()), &key()).unwrap()
+}
+
+/// Facts about release `one` on its way to production.
+fn facts() -> Facts {
+    Facts {
+        release: release("one"),
+        environment: id("production"),
+        records: Ok(Records::default()),
+        ledgers: BTreeMap::new(),
+        live: BTreeMap::new(),
+        now: at(600),
+    }
+}
+
+fn with_records(bundles: &[Bundle]) -> Facts {
+    let bytes = bundles.iter().map(Bundle::bytes);
+    let records = Records::of_release(bytes, &ring(), release("one"), at(600));
+    assert_eq!(records.rejected, []);
+    Facts { records: Ok(records), ..facts() }
+}
+
+fn with_ledger(ledger: Ledger) -> Facts {
+    Facts { ledgers: BTreeMap::from([(id("staging"), ledger)]), ..facts() }
+}
+
+/// Asks one gate; checks what is true of every answer, and returns the reason.
+#[track_caller]
+fn ask(gate: Gate, facts: &Facts) -> (bool, Reason) {
+    let decision = decide(&Gates(vec![gate.clone()]), facts);
+    let [answer] = decision.answers.as_slice() else {
+        panic!("one gate, one answer: {decision:?}")
+    };
+    assert_eq!(answer.gate, gate);
+    assert_eq!(decision.allowed, answer.passed);
+    assert_eq!(answer.remedy.is_none(), answer.passed, "a refusal says what would make it pass");
+    assert!(!answer.text.is_empty());
+    (answer.passed, answer.reason.clone())
+}
+
+#[track_caller]
+fn passes(gate: Gate, facts: &Facts, want: Reason) {
+    assert_eq!(ask(gate, facts), (true, want));
+}
+
+#[track_caller]
+fn refuses(gate: Gate, facts: &Facts, want: Reason) {
+    assert_eq!(ask(gate, facts), (false, want));
+}
+
+fn after(ran: Ran) -> Gate {
+    Gate::After { environment: id("staging"), ran }
+}
+
+#[test]
+fn after_and_still_there() {
+    let gate = || after(Ran::Still);
+    let there = |history: &[(&str, i64)]| with_ledger(ledger("staging", history));
+    passes(gate(), &there(&[("one", 10)]), Reason::RunsThere { since: at(10) });
+    passes(gate(), &there(&[("zero", 5), ("one", 10)]), Reason::RunsThere { since: at(10) });
+    // Promoted again without another release in between: it has been there all the time.
+    passes(
+        gate(),
+        &there(&[("zero", 5), ("one", 10), ("one", 30)]),
+        Reason::RunsThere { since: at(10) },
+    );
+    // Gone and come back: it is there since it came back.
+    passes(
+        gate(),
+        &there(&[("one", 10), ("two", 20), ("one", 30)]),
+        Reason::RunsThere { since: at(30) },
+    );
+    refuses(gate(), &there(&[]), Reason::NeverThere);
+    refuses(gate(), &there(&[("zero", 5)]), Reason::NeverThere);
+    refuses(
+        gate(),
+        &there(&[("one", 10), ("two", 20)]),
+        Reason::Replaced { by: release("two"), at: at(20) },
+    );
+    refuses(gate(), &there(&[("!one", 10)]), Reason::NotProven);
+    refuses(gate(), &there(&[("one", 10), ("!one", 20)]), Reason::NotProven);
+}
+
+#[test]
+fn after_and_ever_there() {
+    let gate = || after(Ran::Ever);
+    let there = |history: &[(&str, i64)]| with_ledger(ledger("staging", history));
+    passes(gate(), &there(&[("one", 10)]), Reason::RanThere { at: at(10) });
+    passes(gate(), &there(&[("one", 10), ("two", 20)]), Reason::RanThere { at: at(10) });
+    passes(
+        gate(),
+        &there(&[("one", 10), ("!one", 20), ("two", 30)]),
+        Reason::RanThere { at: at(10) },
+    );
+    refuses(gate(), &there(&[("!one", 10)]), Reason::NotProven);
+    refuses(gate(), &there(&[("two", 20)]), Reason::NeverThere);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_relied_on_opens_nothing() {
+    for ran in [Ran::Still, Ran::Ever] {
+        let unreadable = |cause: &str| Reason::Unreadable { cause: cause.to_owned() };
+        refuses(after(ran), &facts(), unreadable("it was not fetched"));
+        let unknown = Ledger::Unknown("503 from the registry".to_owned());
+        refuses(after(ran), &with_ledger(unknown), unreadable("503 from the registry"));
+        // The ledger of another environment under the name of this one.
+        let other = ledger("dev", &[("one", 10)]);
+        refuses(after(ran), &with_ledger(other), unreadable("it is that of shop/dev"));
+        // A promotion that somebody took out.
+        let bundles = promotions("staging", &[("zero", 5), ("one", 10)]);
+        let (passed, reason) =
+            ask(after(ran), &with_ledger(Ledger::Known(chain_of("staging", &bundles[1..]))));
+        assert!(
+            !passed && matches!(reason, Reason::LedgerBroken { ref faults } if faults.len() == 1),
+            "{reason:?}"
+        );
+    }
+}
+
+#[test]
+fn what_was_seen_running_overrules_the_ledger() {
+    let seen = |live| Facts {
+        live: BTreeMap::from([(id("staging"), live)]),
+        ..with_ledger(ledger("staging", &[("one", 10)]))
+    };
+    let drifted = |seen: &str| Reason::Drifted { seen: seen.to_owned() };
+    passes(
+        after(Ran::Still),
+        &seen(Live::Running(release("one"))),
+        Reason::RunsThere { since: at(10) },
+    );
+    let other = release("two");
+    refuses(after(Ran::Still), &seen(Live::Running(other)), drifted(&other.to_string()));
+    refuses(
+        after(Ran::Still),
+        &seen(Live::Differs("two releases".to_owned())),
+        drifted("two releases"),
+    );
+    let cause = "403 from Argo CD".to_owned();
+    refuses(after(Ran::Still), &seen(Live::Unknown(cause.clone())), Reason::Unreadable { cause });
+    passes(after(Ran::Ever), &seen(Live::Running(other)), Reason::RanThere { at: at(10) });
+}
+
+fn suites(names: &[&str]) -> Gate {
+    Gate::Tested {
+        environment: id("staging"),
+        suites: names.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+#[test]
+fn tested_by_name() {
+    let missing = |names: &[&str]| Reason::NotTested {
+        suites: names.iter().map(|it| (*it).to_owned()).collect(),
+    };
+    let failed = |names: &[&str], minutes| Reason::TestsFailed {
+        suites: names.iter().map(|it| (*it).to_owned()).collect(),
+        at: at(minutes),
+    };
+    let smoke = || suites(&["smoke"]);
+    let both = || suites(&["smoke", "load"]);
+    let run = |suites: &[&str], minutes| tested("staging", suites, minutes);
+
+    passes(smoke(), &with_records(&[run(&["+smoke"], 10)]), Reason::SuitesPassed { at: at(10) });
+    passes(smoke(), &with_records(&[run(&["~smoke"], 10)]), Reason::SuitesPassed { at: at(10) });
+    passes(
+        smoke(),
+        &with_records(&[run(&["+smoke", "-load"], 10)]),
+        Reason::SuitesPassed { at: at(10) },
+    );
+    passes(
+        both(),
+        &with_records(&[run(&["+smoke"], 10), run(&["+load"], 20)]),
+        Reason::SuitesPassed { at: at(20) },
+    );
+    // The latest result counts, whichever way, and in whatever order the records arrive.
+    refuses(
+        smoke(),
+        &with_records(&[run(&["-smoke"], 20), run(&["+smoke"], 10)]),
+        failed(&["smoke"], 20),
+    );
+    passes(
+        smoke(),
+        &with_records(&[run(&["+smoke"], 20), run(&["-smoke"], 10)]),
+        Reason::SuitesPassed { at: at(20) },
+    );
+    // A later run of another suite changes nothing.
+    refuses(
+        smoke(),
+        &with_records(&[run(&["-smoke"], 10), run(&["+load"], 20)]),
+        failed(&["smoke"], 10),
+    );
+    // At the same instant the failure counts.
+    refuses(
+        smoke(),
+        &with_records(&[run(&["-smoke"], 10), run(&["+smoke", "+a"], 10)]),
+        failed(&["smoke"], 10),
+    );
+    refuses(smoke(), &with_records(&[]), missing(&["smoke"]));
+    refuses(both(), &with_records(&[run(&["+smoke"], 10)]), missing(&["load"]));
+    refuses(both(), &with_records(&[run(&["-smoke"], 10)]), failed(&["smoke"], 10));
+    // Somewhere else is nowhere.
+    refuses(smoke(), &with_records(&[tested("dev", &["+smoke"], 10)]), missing(&["smoke"]));
+}
+
+#[test]
+fn tested_at_all() {
+    let any = || suites(&[]);
+    let run = |suites: &[&str], minutes| tested("staging", suites, minutes);
+    let failed = |minutes| Reason::TestsFailed { suites: Vec::new(), at: at(minutes) };
+    passes(any(), &with_records(&[run(&["+smoke"], 10)]), Reason::SuitesPassed { at: at(10) });
+    refuses(any(), &with_records(&[run(&["+smoke", "-load"], 10)]), failed(10));
+    refuses(any(), &with_records(&[run(&["+smoke"], 10), run(&["-load"], 20)]), failed(20));
+    passes(
+        any(),
+        &with_records(&[run(&["-smoke"], 10), run(&["+load"], 20)]),
+        Reason::SuitesPassed { at: at(20) },
+    );
+    refuses(any(), &with_records(&[]), Reason::NotTested { suites: Vec::new() });
+    refuses(any(), &with_records(&[run(&[], 10)]), failed(10));
+}
+
+#[test]
+fn records_of_another_release_say_nothing() {
+    let mut facts = with_records(&[tested("staging", &["+smoke"], 10), built(Some("abc"), false)]);
+    facts.release = release("two");
+    refuses(suites(&["smoke"]), &facts, Reason::NotTested { suites: vec!["smoke".to_owned()] });
+    refuses(Gate::CleanSource, &facts, Reason::NoBuildRecord);
+}
+
+#[test]
+fn records_that_could_not_be_listed_are_not_none() {
+    let cause = "timeout".to_owned();
+    let facts = Facts { records: Err(cause.clone()), ..facts() };
+    for gate in [suites(&["smoke"]), suites(&[]), Gate::CleanSource] {
+        refuses(gate, &facts, Reason::Unreadable { cause: cause.clone() });
+    }
+}
+
+#[test]
+fn a_source_that_others_can_look_at() {
+    passes(Gate::CleanSource, &with_records(&[built(Some("abc"), false)]), Reason::SourceIsCommit);
+    refuses(Gate::CleanSource, &with_records(&[built(Some("abc"), true)]), Reason::DirtySource);
+    refuses(Gate::CleanSource, &with_records(&[built(None, true)]), Reason::DirtySource);
+    refuses(
+        Gate::CleanSource,
+        &with_records(&[built(Some("abc"), false), built(Some("abc"), true)]),
+        Reason::DirtySource,
+    );
+    refuses(Gate::CleanSource, &with_records(&[]), Reason::NoBuildRecord);
+    refuses(Gate::CleanSource, &with_records(&[built(None, false)]), Reason::NoBuildRecord);
+}
+
+fn refused() -> Decision {
+    let mut facts = with_records(&[tested("staging", &["+smoke"], 20), built(Some("abc"), false)]);
+    facts.ledgers.insert(id("staging"), ledger("staging", &[("one", 10), ("two", 30)]));
+    decide(&Gates(vec![after(Ran::Still), suites(&["smoke", "load"]), Gate::CleanSource]), &facts)
+}
+
+#[test]
+fn all_gates_are_asked_and_one_refusal_is_enough() {
+    let decision = refused();
+    assert!(!decision.allowed);
+    assert_eq!(
+        decision.answers.iter().map(|it| it.passed).collect::<Vec<_>>(),
+        [false, false, true]
+    );
+    assert_eq!(decision.refusals().count(), 2);
+    let results = decision.gate_results();
+    assert_eq!(
+        results.iter().map(|it| it.gate.as_str()).collect::<Vec<_>>(),
+        ["after", "tested", "clean_source"]
+    );
+    assert!(results.iter().all(|it| !it.evidence.is_empty()));
+}
+
+#[test]
+fn no_gates_no_refusal() {
+    let decision = decide(&Gates::default(), &facts());
+    assert!(decision.allowed);
+    assert_eq!(
+        decision.to_string(),
+        format!("{} may enter shop/production\n  no gates\n", release("one"))
+    );
+}
+
+#[test]
+fn a_refusal_for_people() {
+    let decision = refused();
+    let mut told = decision.to_string();
+    for record in decision.answers.iter().flat_map(|it| &it.evidence).filter_map(|it| it.record) {
+        told = told.replace(&record.to_string(), "#");
+    }
+    let (one, two) = (release("one"), release("two").short());
+    let want = format!(
+        "\
+{one} may not enter shop/production
+  refused  after         {two} replaced it in shop/staging at 2026-11-24T12:30:00Z
+             - promotion 2 of {two} to shop/staging at 2026-11-24T12:30:00Z, signed by ci (record #)
+             to pass: promote the release that runs in shop/staging, or bring this one back there: `verbatim promote staging --release {one}`
+  refused  tested        load did not run in shop/staging
+             - smoke passed at 2026-11-24T12:20:00Z, signed by ci (record #)
+             to pass: `verbatim test staging --release {one}`
+  pass     clean_source  it was built from a commit
+             - built from commit abc, signed by ci (record #)
+"
+    );
+    assert_eq!(told, want);
+}
+
+#[test]
+fn a_refusal_for_programs() {
+    let value = serde_json::to_value(refused()).unwrap();
+    assert_eq!(value["allowed"], false);
+    let answer = &value["answers"][0];
+    assert_eq!(answer["gate"], "after");
+    assert_eq!(answer["environment"], "shop/staging");
+    assert_eq!(answer["ran"], "still");
+    assert_eq!(answer["reason"]["kind"], "replaced");
+    assert_eq!(answer["reason"]["by"], release("two").to_string());
+    assert!(answer["remedy"].as_str().unwrap().contains("verbatim promote staging"));
+    assert_eq!(value["answers"][2]["remedy"], serde_json::Value::Null);
+}
