@@ -1,14 +1,14 @@
 //! One run of a program: how long it took and how much memory it had at most.
 //!
-//! A small process of ours starts the program, so that the kernel's count for "my children" is of this program alone
-//! and does not begin with the memory of a large parent. It knows nothing about what is measured.
+//! A process of ours starts the program and nothing else, so that the kernel's count for "my children" is of this
+//! program alone. It knows nothing about what is measured.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::children;
 use crate::lease;
 
-/// The arguments of the small process.
+/// The arguments of the process that measures.
 #[derive(Debug, ClapArgs)]
 pub(super) struct RunArgs {
     /// Where the result is written, as JSON
@@ -37,23 +37,54 @@ pub(super) struct Sample {
     pub(super) peak_kib: u64,
 }
 
-/// What the small process does: starts the program, waits for it, and writes down the sample.
+/// What the process that measures does: starts the program, waits for it, and writes down the sample.
 pub(super) fn run_here(args: &RunArgs) -> Result<()> {
     let [program, arguments @ ..] = &args.command[..] else { bail!("no program to run") };
+    let mut command = Command::new(program);
+    command.args(arguments);
     let start = Instant::now();
-    let status = Command::new(program).args(arguments).status();
+    let mut child =
+        command.spawn().with_context(|| format!("failed to start {}", program.display()))?;
+    let watch = watch(child.id());
+    let status = child.wait();
     let took = start.elapsed();
-    let status = status.with_context(|| format!("failed to start {}", program.display()))?;
+    let status = status.with_context(|| format!("failed to wait for {}", program.display()))?;
     if !status.success() {
         bail!("{} ended with {status}", program.display());
     }
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)
-        .context("failed to ask for the memory of the program")?;
-    let sample = Sample {
-        seconds: took.as_secs_f64(),
-        peak_kib: u64::try_from(usage.max_rss()).unwrap_or_default(),
-    };
+    let watched = watch.join().unwrap_or_default();
+    let (floor, counted) = (usage(UsageWho::RUSAGE_SELF)?, usage(UsageWho::RUSAGE_CHILDREN)?);
+    // The kernel's count for a child begins with the memory of the process that started it, until the program takes
+    // the child over. Below that, only what was seen from outside tells anything.
+    let peak_kib = if counted > floor { counted } else { watched };
+    let sample = Sample { seconds: took.as_secs_f64(), peak_kib };
     fs::write(&args.result, serde_json::to_vec(&sample)?).context("failed to write the sample")
+}
+
+/// The largest resident set so far, in KiB.
+fn usage(who: UsageWho) -> Result<u64> {
+    let usage = getrusage(who).context("failed to ask for the memory of a process")?;
+    Ok(u64::try_from(usage.max_rss()).unwrap_or_default())
+}
+
+/// Looks at the high-water mark of a process until it ends. What comes in its last fraction of a millisecond is missed.
+fn watch(pid: u32) -> thread::JoinHandle<u64> {
+    thread::spawn(move || {
+        let path = format!("/proc/{pid}/status");
+        let mut highest = 0;
+        // A zombie has a status and no memory.
+        while let Some(kib) = fs::read_to_string(&path).ok().as_deref().and_then(high_water) {
+            highest = kib;
+            thread::sleep(Duration::from_micros(200));
+        }
+        highest
+    })
+}
+
+/// `VmHWM` of `/proc/PID/status` (proc(5)), in KiB.
+fn high_water(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// A program that is measured, with what it needs around it.
@@ -151,3 +182,28 @@ pub(super) fn in_turn(
 
 /// The longest that a deployment may take before it counts as stuck.
 pub(super) const STUCK: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_high_water_mark_is_read() {
+        assert_eq!(high_water("Name:\tx\nVmHWM:\t    9048 kB\nVmRSS:\t 1 kB\n"), Some(9048));
+        assert_eq!(high_water("Name:\tx\nState:\tZ (zombie)\n"), None);
+    }
+
+    #[test]
+    fn a_run_has_a_time_and_a_peak() {
+        let folder = tempfile::tempdir().unwrap();
+        let result = folder.path().join("sample.json");
+        let args = |command: &[&str]| RunArgs {
+            result: result.clone(),
+            command: command.iter().map(Into::into).collect(),
+        };
+        run_here(&args(&["sleep", "0.05"])).unwrap();
+        let sample: Sample = serde_json::from_slice(&fs::read(&result).unwrap()).unwrap();
+        assert!(sample.seconds >= 0.05 && sample.peak_kib > 100, "{sample:?}");
+        assert!(run_here(&args(&["false"])).is_err());
+    }
+}

@@ -1,12 +1,176 @@
-//! `cargo xtask pipeline`.
+//! `cargo xtask pipeline`: a newcomer runs one command and sees a release travel, on services that really run.
+//!
+//! The story is in [`story`], its stage in [`world`], the application in [`project`]. Everything that is started ends
+//! with this task, on failure and on Ctrl-C too. Nothing of the product is here: it runs as a child process.
 
+mod door;
+mod narrate;
+mod project;
+mod story;
+mod tool;
+mod world;
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
+
+use crate::engine::{self, Guard, children};
+
+use self::narrate::Narrator;
+use self::project::{Fault, Project};
+use self::story::Story;
+use self::tool::Tool;
+use self::world::World;
 
 /// The arguments of this task.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Args {}
+#[command(after_help = "\
+Examples:
+  cargo xtask pipeline                               # on the simulated Argo CD, in under a minute
+  cargo xtask pipeline --real                        # on a real one; the first time it is built, in some seven minutes
+  cargo xtask pipeline --demo-fault wrong-answer     # a broken build, and where it is stopped
+  cargo xtask pipeline --keep                        # leaves everything running until Ctrl-C, to play with
+  cargo xtask pipeline --config verbatim.yaml --to dev   # your own project, on your own services")]
+pub(crate) struct Args {
+    /// Run on a real Argo CD with a real Kubernetes API server (see `cargo xtask rig`)
+    #[arg(long)]
+    real: bool,
+    /// Break the build on purpose, and see where the pipeline stops
+    #[arg(long, value_enum, value_name = "FAULT")]
+    demo_fault: Option<Fault>,
+    /// When the story is told, leave everything running until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// Run this binary, and not one that is built from this workspace
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Run the stages of this verbatim.yaml on the services it names, in place of the demo
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["real", "demo_fault", "keep"])]
+    config: Option<PathBuf>,
+    /// With --config: the last environment to promote to
+    #[arg(long, value_name = "ENVIRONMENT", requires = "config")]
+    to: Option<String>,
+}
 
 /// Runs the task.
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: Args) -> Result<()> {
+    children::catch_signals()?;
+    let narrator = Narrator::new();
+    let start = Instant::now();
+    if let Some(config) = &args.config {
+        return run_own(narrator, &binary(&args)?, config, args.to.as_deref());
+    }
+    // reqwest and the servers in this process may each bring a provider of TLS; the first one wins, and it is this.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
+    narrator.heading("verbatim: the image that was tested is the image that runs");
+    narrator.say(
+        "A small web application is built once and carried by its digest through dev, staging and production. \
+         The Docker Engine, the registry and the containers are real; all of it is on this machine, on 127.0.0.1, \
+         and ends with this demo.",
+    );
+    println!();
+    let binary = binary(&args)?;
+    let folder = tempfile::Builder::new()
+        .prefix("verbatim-demo-")
+        .tempdir()
+        .context("failed to create a folder")?;
+    let engine = engine::ensure(&folder.path().join("engine"))?.until_dropped();
+    about_engine(narrator, &engine);
+    let root = folder.path().join("demo");
+    let project = Project::create(&root)?;
+    let world = World::start(folder.path(), engine, args.real)?;
+    narrator.fact("registry", &world.registry());
+    narrator.fact("Argo CD", &world.about_argocd());
+
+    let tool = Tool::new(narrator, &binary, &root, variables(&world, &root));
+    project.configure(&world.addresses(), args.demo_fault)?;
+    tool.output(&["key", "generate", "keys/pipeline"])?;
+    // The private half would be a secret of the CI: it lies outside the repository.
+    std::fs::rename(root.join("keys/pipeline.pem"), world.folder().join("pipeline.pem"))
+        .context("failed to move the key")?;
+    let commit = project.commit("Add the demo")?;
+    world.install(&project)?;
+    narrator.fact("project", &format!("{} at {}", root.display(), &commit[..12]));
+
+    let story = Story { narrator, world: &world, project: &project, tool: &tool, commit };
+    story.tell(args.demo_fault)?;
+    world.nothing_unexpected()?;
+    if args.keep {
+        keep(narrator, &tool, &binary, &root);
+    }
+    narrator.heading("The end");
+    narrator.say("Everything that was started is ended now: containers, engine, registry, Argo CD, the folder.");
+    drop(world);
+    narrator.good(&format!("done in {:.0} s", start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+fn binary(args: &Args) -> Result<PathBuf> {
+    match &args.binary {
+        Some(file) => {
+            file.canonicalize().with_context(|| format!("there is no {}", file.display()))
+        }
+        None => tool::build(),
+    }
+}
+
+/// What a CI job would have as secrets and settings.
+fn variables(world: &World, root: &Path) -> Vec<(String, String)> {
+    let home = world.folder().to_string_lossy().into_owned();
+    let key = root.with_file_name("pipeline.pem").to_string_lossy().into_owned();
+    [
+        ("DOCKER_HOST", world.docker_host().to_owned()),
+        ("ARGOCD_AUTH_TOKEN", world.token()),
+        ("VERBATIM_KEY_FILE", key),
+        ("HOME", home),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
+
+fn about_engine(narrator: Narrator, engine: &Guard) {
+    let kind = if engine.owned { "a private one, for this demo alone" } else { "found running" };
+    narrator.fact("engine", &format!("Docker Engine {} ({kind})", engine.version));
+}
+
+/// Waits for Ctrl-C, and tells how to play meanwhile.
+fn keep(narrator: Narrator, tool: &Tool, binary: &Path, root: &Path) {
+    narrator.heading("Your turn");
+    narrator.say("Everything keeps running until Ctrl-C. In another terminal:");
+    println!("\n  cd {}", root.display());
+    for line in tool.exports() {
+        println!("  {line}");
+    }
+    println!("  alias verbatim={}", binary.display());
+    println!("  verbatim status");
+    while !children::interrupted() {
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The user's own project, on the services that its configuration names; nothing is started.
+fn run_own(narrator: Narrator, binary: &Path, config: &Path, to: Option<&str>) -> Result<()> {
+    let config =
+        config.canonicalize().with_context(|| format!("there is no {}", config.display()))?;
+    let root = config.parent().unwrap_or(Path::new("/")).to_owned();
+    let file = config.to_string_lossy().into_owned();
+    narrator.heading("Your own pipeline");
+    narrator.say(
+        "Nothing is started here: the stages run on the services that the configuration names.",
+    );
+    // Here the variables of this shell are the ones that count.
+    let tool = Tool::new(narrator, binary, &root, std::env::vars().collect());
+    let mut arguments = vec!["run", "--config", &file];
+    if let Some(to) = to {
+        arguments.extend(["--to", to]);
+    }
+    tool.run(&arguments, 0)?;
+    narrator.heading("What runs where");
+    tool.run(&["status", "--config", &file], 0)?;
+    narrator.heading("The chain of custody");
+    tool.run(&["verify", "--config", &file], 0)
 }

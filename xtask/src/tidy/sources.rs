@@ -48,7 +48,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
 /// The first line says what the file is for. Integration tests and build scripts are files like any other.
 fn check_opening(path: &str, text: &str) -> Option<Finding> {
     let first = text.lines().find(|line| !line.is_empty() && !line.starts_with("#!"))?;
-    let says = first.strip_prefix("//!").is_some_and(|rest| rest.trim().len() > 10);
+    let says = first.strip_prefix("//!").is_some_and(|rest| !rest.trim().is_empty());
     (!says).then(|| {
         Finding::new(
             path,

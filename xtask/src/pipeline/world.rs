@@ -1,0 +1,311 @@
+//! The services that the demo runs on, and where they are: engine, registry, Argo CD, a front door an environment.
+//!
+//! They are started here and end when this is dropped. What happens on them is the story's business.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::json;
+use test_servers::argocd::{self, SimulatedArgocd, Tools};
+use test_servers::registry::{self, Registry};
+use test_servers::rig::Nodes;
+use tokio::runtime::Runtime;
+
+use super::door::Door;
+use super::project::{Addresses, ENVIRONMENTS, Project, hermetic};
+use crate::engine::process::{self, UntilDropped};
+use crate::engine::{Guard, children};
+use crate::lease::{Lease, xtask};
+
+/// A node agent is up in a second; a machine that compiles at the same time needs longer.
+const AGENT_START: Duration = Duration::from_secs(30);
+
+/// Everything that runs. The order is that in which it ends: first what needs the others.
+pub(super) struct World {
+    doors: Vec<Door>,
+    argocd: Argocd,
+    registry: Registry,
+    engine: Guard,
+    runtime: Runtime,
+    folder: PathBuf,
+}
+
+enum Argocd {
+    Simulated { agent: Agent, server: Box<SimulatedArgocd>, helm: bool },
+    Real(Box<Lease>),
+}
+
+/// The node agent of the simulated Argo CD: a process of its own, as on the rig.
+struct Agent {
+    url: String,
+    _process: UntilDropped,
+}
+
+impl World {
+    /// Starts everything. `folder` is for the files of the services.
+    pub(super) fn start(folder: &Path, engine: Guard, real: bool) -> Result<World> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("failed to start a runtime")?;
+        let registry = runtime.block_on(Registry::start(registry::Config::default()))?;
+        let argocd = if real {
+            Argocd::Real(Box::new(Lease::new(folder, &engine.docker_host, false)?))
+        } else {
+            simulated(&runtime, folder, &engine.docker_host)?
+        };
+        let mut world = World {
+            doors: Vec::new(),
+            argocd,
+            registry,
+            engine,
+            runtime,
+            folder: folder.to_owned(),
+        };
+        let agent = world.agent_url()?;
+        for name in ENVIRONMENTS {
+            let where_to = format!("{agent}/services/default/demo-{name}");
+            let door = world.runtime.block_on(Door::open(where_to))?;
+            world.doors.push(door);
+        }
+        Ok(world)
+    }
+
+    pub(super) fn addresses(&self) -> Addresses {
+        Addresses {
+            registry: self.registry.host(),
+            argocd: self.argocd_url(),
+            environments: self.doors.iter().map(Door::url).collect(),
+        }
+    }
+
+    /// One line about Argo CD, for people.
+    pub(super) fn about_argocd(&self) -> String {
+        match &self.argocd {
+            Argocd::Simulated { helm, .. } => {
+                let chart = if *helm {
+                    "charts rendered by helm"
+                } else {
+                    "no helm here: charts by plain substitution"
+                };
+                format!("{} (simulated; {chart})", self.argocd_url())
+            }
+            Argocd::Real(lease) => {
+                format!("{} (Argo CD {})", lease.rig.argocd.url, lease.rig.argocd.version)
+            }
+        }
+    }
+
+    pub(super) fn docker_host(&self) -> &str {
+        &self.engine.docker_host
+    }
+
+    pub(super) fn registry(&self) -> String {
+        self.registry.host()
+    }
+
+    /// A token that may read, change and sync applications.
+    pub(super) fn token(&self) -> String {
+        match &self.argocd {
+            Argocd::Simulated { server, .. } => server.tokens().bot,
+            Argocd::Real(lease) => lease.rig.argocd.tokens.bot.clone(),
+        }
+    }
+
+    /// Shows Argo CD the repository, and makes one application an environment, as a platform team would have done
+    /// long before: with the chart's own image, which does not exist.
+    pub(super) fn install(&self, project: &Project) -> Result<()> {
+        self.publish(project)?;
+        for name in ENVIRONMENTS {
+            let application = application(name, &self.repository_url(project));
+            self.runtime
+                .block_on(self.create(&application))
+                .with_context(|| format!("failed to create demo-{name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the commits of the repository visible to Argo CD.
+    pub(super) fn publish(&self, project: &Project) -> Result<()> {
+        // The simulated server reads the repository where it lies.
+        let Argocd::Real(lease) = &self.argocd else { return Ok(()) };
+        let bare = lease.rig.git.root.join("demo.git");
+        if !bare.exists() {
+            let mut command = Command::new("git");
+            hermetic(&mut command);
+            let status = children::run(
+                command.args(["init", "--quiet", "--bare", "--initial-branch=main"]).arg(&bare),
+            )?;
+            if !status.success() {
+                bail!("git init failed: {status}");
+            }
+        }
+        project.git(&["push", "--quiet", &bare.to_string_lossy(), "main"])?;
+        Ok(())
+    }
+
+    fn repository_url(&self, project: &Project) -> String {
+        match &self.argocd {
+            Argocd::Simulated { .. } => format!("file://{}", project.root.display()),
+            Argocd::Real(lease) => {
+                format!("{}/demo.git", lease.rig.git.root_url.trim_end_matches('/'))
+            }
+        }
+    }
+
+    async fn create(&self, application: &serde_json::Value) -> Result<()> {
+        let token = match &self.argocd {
+            Argocd::Simulated { server, .. } => server.tokens().admin,
+            Argocd::Real(lease) => lease.rig.argocd.tokens.admin.clone(),
+        };
+        let client =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
+        let url = format!("{}/api/v1/applications", self.argocd_url());
+        let answer = client.post(url).bearer_auth(token).json(application).send().await?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("Argo CD answered {status}: {}", answer.text().await.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn argocd_url(&self) -> String {
+        match &self.argocd {
+            Argocd::Simulated { server, .. } => server.url(),
+            Argocd::Real(lease) => lease.rig.argocd.url.clone(),
+        }
+    }
+
+    fn agent_url(&self) -> Result<String> {
+        match &self.argocd {
+            Argocd::Simulated { agent, .. } => Ok(agent.url.clone()),
+            Argocd::Real(lease) => match &lease.rig.nodes {
+                Nodes::Agent { url, .. } => Ok(url.clone()),
+                Nodes::Kwok { .. } => bail!("this rig runs no containers"),
+            },
+        }
+    }
+
+    /// Fails when the simulated Argo CD was asked for something that it does not have: then the demo shows nothing.
+    pub(super) fn nothing_unexpected(&self) -> Result<()> {
+        if let Argocd::Simulated { server, .. } = &self.argocd {
+            let requests = server.unexpected();
+            ensure!(
+                requests.is_empty(),
+                "the simulated Argo CD has no route for: {}",
+                requests.join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    /// A folder for files of the story.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What an environment's application answers on `/`.
+    pub(super) fn ask(&self, environment: usize) -> Result<String> {
+        let door = self.doors.get(environment).context("no such environment")?;
+        self.runtime.block_on(async {
+            let client =
+                reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+            let answer = client.get(door.url()).send().await?.error_for_status()?;
+            Ok(answer.text().await?.trim().to_owned())
+        })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // The servers end with their handles, which belong to this runtime.
+        let _guard = self.runtime.enter();
+        self.doors.clear();
+    }
+}
+
+/// Starts a simulated Argo CD whose pods are containers.
+fn simulated(runtime: &Runtime, folder: &Path, docker_host: &str) -> Result<Argocd> {
+    let helm = on_path("helm");
+    let tools = Tools {
+        helm: helm.then(|| "helm".into()),
+        kustomize: on_path("kustomize").then(|| "kustomize".into()),
+        substitute: !helm,
+        ..Tools::default()
+    };
+    let config = argocd::Config {
+        tools,
+        pods: argocd::Pods::NodeAgent,
+        lenient: true,
+        ..argocd::Config::default()
+    };
+    let server = runtime
+        .block_on(SimulatedArgocd::start(config))
+        .context("failed to start the simulated Argo CD")?;
+    let agent = Agent::start(folder, &server.kubeconfig(), docker_host)?;
+    Ok(Argocd::Simulated { agent, server: Box::new(server), helm })
+}
+
+impl Agent {
+    fn start(folder: &Path, kubeconfig: &str, docker_host: &str) -> Result<Agent> {
+        #[derive(Deserialize)]
+        struct Endpoint {
+            url: String,
+        }
+        let (config, endpoint, log) =
+            (folder.join("kubeconfig"), folder.join("agent.json"), folder.join("agent.log"));
+        fs::write(&config, kubeconfig)
+            .context("failed to write the kubeconfig of the node agent")?;
+        let mut command =
+            xtask(&["rig", "node-agent", "--node", argocd::NODE, "--docker-host", docker_host])?;
+        command.arg("--kubeconfig").arg(&config).arg("--endpoint-file").arg(&endpoint);
+        command.args(["--back-off", "1s"]);
+        let identity = process::start_detached(&mut command, &log)?;
+        let process = UntilDropped(identity.clone());
+        let deadline = Instant::now() + AGENT_START;
+        loop {
+            // The file may be there and not be whole yet.
+            if let Some(found) = fs::read(&endpoint)
+                .ok()
+                .and_then(|text| serde_json::from_slice::<Endpoint>(&text).ok())
+            {
+                return Ok(Agent { url: found.url, _process: process });
+            }
+            children::stop_if_interrupted()?;
+            if !identity.is_running() || Instant::now() > deadline {
+                bail!("the node agent did not start:\n{}", process::tail(&log, 10));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// An application of the demo: the chart of the repository with the values of one environment.
+fn application(environment: &str, repository: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": { "name": format!("demo-{environment}"), "namespace": "argocd", "labels": { "demo": environment } },
+        "spec": {
+            "project": "default",
+            "source": {
+                "repoURL": repository,
+                "path": "chart",
+                "targetRevision": "main",
+                "helm": { "valueFiles": [format!("values-{environment}.yaml")] },
+            },
+            "destination": { "server": "https://kubernetes.default.svc", "namespace": "default" },
+        },
+    })
+}
+
+fn on_path(program: &str) -> bool {
+    env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).is_file())
+}
