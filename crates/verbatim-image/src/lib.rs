@@ -1,11 +1,19 @@
-//! Build and push images over the Docker Engine's API.
+//! Builds images on a Docker Engine and pushes them, and the tool `verbatim-image` on top of it.
+//!
+//! [`build`] sends a directory, streamed and the same on every machine, and reads the engine's answer to its end;
+//! [`push`] lets the engine push and reads back what the registry holds then, so that a digest is always the hash of
+//! bytes that were read. [`template`] and [`ignore`] are pure.
+//!
+//! Where an image goes next, who may deploy it, and what git knows of its source are not known here. Types of bollard,
+//! the engine's client library, stay inside.
 
 mod archive;
 mod build;
+pub mod cli;
 mod context;
 mod credentials;
 mod dockerfile;
-pub mod endpoint;
+mod endpoint;
 mod engine;
 mod error;
 mod event;
@@ -17,7 +25,7 @@ pub mod template;
 mod transcript;
 
 pub use crate::build::{BuildConfig, Built, build};
-pub use crate::endpoint::{Endpoint, EndpointConfig};
+pub use crate::endpoint::{DEFAULT_HOST, Endpoint, EndpointConfig};
 pub use crate::engine::{Builder, Engine};
 pub use crate::error::{Cause, Error, ErrorKind};
 pub use crate::event::Event;

@@ -100,6 +100,7 @@ pub async fn tag_state(registry: &Client, image: &Reference) -> TagState {
 
 /// What was found under the tag that a build is going to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one value for each build")]
 pub enum Existing {
     /// Nothing.
     Nothing,

@@ -1,5 +1,7 @@
 //! Builds on a real engine.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which lints do not take for tests")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! `.dockerignore` as Docker's own client understands it: the same tree is built by both, and the same files arrive.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which lints do not take for tests")]
+
 mod support;
 
 use std::collections::BTreeMap;

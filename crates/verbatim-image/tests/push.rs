@@ -1,5 +1,7 @@
 //! Pushes from a real engine to a real registry.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which lints do not take for tests")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,6 +1,11 @@
 //! What the tests on a real engine share: the engine, a registry, a directory to build from, Docker's own client.
 
 #![allow(dead_code, reason = "every test file uses another part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests, which lints do not take for tests"
+)]
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

@@ -1,0 +1,92 @@
+//! `push`: an image of the engine into its registry.
+
+use std::time::Duration;
+
+use clap::Args;
+use verbatim_console::{Console, ExitStatus, Failure, StepState};
+use verbatim_credentials::Keychain;
+use verbatim_oci::Reference;
+use verbatim_registry::Client;
+use verbatim_registry::cli::RegistryArgs;
+
+use super::report::{Report, ReportArgs};
+use super::{EngineArgs, Teller, failure, parse_duration, registry, variables};
+use crate::{Engine, PushConfig, Pushed, tag_state};
+
+const STEP: &str = "push the image";
+
+/// Push an image, and print the digest that the registry holds then
+///
+/// Prints the image's name with its digest, which is what to deploy. The digest is the hash of the manifest as it was
+/// read back from the registry, and it must be the one that the engine says it pushed.
+///
+/// A tag that names another image already is left alone: that is a conflict (exit status 5), unless `--overwrite`. If
+/// the registry has this very image under the tag, nothing is pushed, and that is success.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  verbatim-image push registry.example.com/shop/cart:17.4f2a91c
+  verbatim-image push --digest-file digest.txt example/app:latest --overwrite")]
+pub struct PushArgs {
+    /// The image: host[:port]/path[:tag]
+    #[arg(value_name = "IMAGE")]
+    pub image: Reference,
+
+    /// Move the tag even if it names another image
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// Give up after this long
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = parse_duration)]
+    pub timeout: Duration,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
+    pub report: ReportArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
+    pub engine: EngineArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
+    pub registry: RegistryArgs,
+}
+
+pub(super) async fn run(args: PushArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let variables = variables();
+    if args.image.digest.is_some() {
+        return Err(Failure::usage("an image is pushed by its tag; leave the digest away"));
+    }
+    let (client, keychain) = registry(&args.registry, &variables)?;
+    let engine = args.engine.engine(&variables).await?;
+    console.plan_steps([STEP]);
+    let config = PushConfig { image: args.image, overwrite: args.overwrite, timeout: args.timeout };
+    let pushed = push(&engine, &client, &keychain, &config, console).await?;
+    let report = Report { built: None, pushed: Some(pushed) };
+    console.result(&report)?;
+    args.report.write(&report)?;
+    Ok(ExitStatus::Done)
+}
+
+/// Pushes, and when it is interrupted says what became of the tag.
+pub(super) async fn push(
+    engine: &Engine,
+    client: &Client,
+    keychain: &Keychain,
+    config: &PushConfig,
+    console: &Console,
+) -> Result<Pushed, Failure> {
+    let _guard = console.tidy_guard();
+    console.step(STEP, StepState::UnderWay);
+    let mut teller = Teller::new(console, format!("pushing {}", config.image));
+    let mut tell = |event| teller.tell(event);
+    let pushed = tokio::select! {
+        pushed = crate::push(engine, client, keychain, config, &mut tell) => pushed.map_err(failure)?,
+        () = console.interrupt().cancelled() => {
+            let state = tag_state(client, &config.image).await;
+            return Err(Failure::interrupted().hint(format!("{}: {state}", config.image)));
+        }
+    };
+    console.step(STEP, StepState::Done);
+    Ok(pushed)
+}
