@@ -12,8 +12,11 @@ use super::{
 };
 use crate::engine;
 
-/// The control plane's processes are not asked to finish anything; the node agent stops its containers.
-const GRACE: Duration = Duration::from_secs(20);
+/// The node agent removes its containers in this time.
+const AGENT_GRACE: Duration = Duration::from_secs(20);
+
+/// Nothing of the control plane is kept, so nothing has to be finished; its API server would wait for open watches.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Ends a rig. Returns whether there was one.
 pub(super) async fn down(home: &Home) -> anyhow::Result<bool> {
@@ -44,7 +47,7 @@ pub(super) async fn end(home: &Home, state: &State) -> anyhow::Result<()> {
             // What watches others goes first: it would only complain that they are gone.
             let (agents, rest): (Vec<Process>, Vec<Process>) =
                 recorded.into_iter().partition(|process| process.name == "node-agent");
-            process::end(&agents, GRACE)?;
+            process::end(&agents, AGENT_GRACE)?;
             process::end(&rest, GRACE)?;
             // What was started but not written down, and children that outlived their parents.
             process::end(&process::marked(&id), GRACE)

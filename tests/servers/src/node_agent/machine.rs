@@ -454,9 +454,9 @@ impl Slot {
     }
 }
 
-/// Until when a failed start is reported as an error, before it becomes a back-off: a kubelet's next look.
+/// Until when a failed start is reported as an error, before it becomes a back-off: a kubelet does so at its next look.
 pub(crate) fn shown_until(at: Timestamp, retry_at: Timestamp) -> Timestamp {
-    at + (retry_at.duration_since(at) / 2).min(SignedDuration::from_secs(2))
+    at + (retry_at.duration_since(at) / 2).min(SignedDuration::from_millis(500))
 }
 
 fn earliest(a: Option<Timestamp>, b: Timestamp) -> Option<Timestamp> {

@@ -253,9 +253,8 @@ pub(crate) struct Condition {
     pub(crate) kind: String,
     pub(crate) status: String,
     pub(crate) last_transition_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    // Written as null when there is none: in a patch that takes the old one away.
     pub(crate) reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
 }
 

@@ -224,11 +224,13 @@ impl Worker {
         let metadata = self.pod.metadata.clone();
         let ready = self.machine.slots.iter().all(|slot| slot.is_init || slot.ready)
             && self.machine.initialized();
-        let containers = self.machine.slots.iter().filter_map(|slot| match &slot.phase {
-            Phase::Running { container_id, .. } => {
-                Some((slot.spec.name.clone(), container_id.clone()))
-            }
-            _ => slot.last.as_ref().map(|last| (slot.spec.name.clone(), last.container_id.clone())),
+        let containers = self.machine.slots.iter().filter_map(|slot| {
+            let id = match &slot.phase {
+                Phase::Running { container_id, .. } => container_id,
+                Phase::Exited { terminated, .. } => &terminated.container_id,
+                _ => &slot.last.as_ref()?.container_id,
+            };
+            Some((slot.spec.name.clone(), id.clone()))
         });
         self.shared.publish(super::services::Endpoint {
             uid: metadata.uid.clone(),
