@@ -157,7 +157,7 @@ impl Bundle {
             layer_media_type: BUNDLE_MEDIA_TYPE,
             layer: self.bytes.clone(),
             annotations,
-            subjects: self.subjects.clone(),
+            subjects: self.subjects.iter().rev().copied().collect(),
         }
     }
 }
@@ -173,7 +173,8 @@ pub struct Attachment {
     pub layer: Vec<u8>,
     /// Annotations of the manifest, and of its entry in a fallback index: by them clients choose what to fetch.
     pub annotations: BTreeMap<String, String>,
-    /// The manifests to attach it to: the release, and for promotions the environment artifact.
+    /// The manifests to attach it to, in this order: for promotions the environment artifact first. A job that is killed
+    /// in between has then extended the ledger, which decides, and not only the history of the release.
     pub subjects: Vec<Digest>,
 }
 
@@ -329,7 +330,7 @@ mod tests {
             ]
         );
         let environment = *EnvironmentArtifact::of(&environment("dev")).digest();
-        assert_eq!(attachment.subjects, [release("one"), environment]);
+        assert_eq!(attachment.subjects, [environment, release("one")], "the ledger first");
     }
 
     #[test]

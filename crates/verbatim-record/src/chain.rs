@@ -179,6 +179,16 @@ impl Chain {
         self.promotions.last()
     }
 
+    /// The records that should be there and are not: a listing may have left them out, so each is worth fetching by its
+    /// digest, which is that of its blob, before the chain is given up.
+    pub fn missing(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.faults.iter().filter_map(|fault| match fault {
+            ChainFault::Missing { record, .. } => Some(*record),
+            ChainFault::Cut { anchor } => Some(anchor.record),
+            _ => None,
+        })
+    }
+
     /// What to write where the registry's owner has no hand.
     pub fn anchor(&self) -> Option<Anchor> {
         self.head()
@@ -207,7 +217,7 @@ impl Chain {
         };
         Ok(ChainLink {
             // The sort puts the highest number last, so this is one more than every predecessor's.
-            sequence: last.predicate().chain.sequence + 1,
+            sequence: last.predicate().chain.sequence.saturating_add(1),
             previous: Some(last.record()),
             merged: heads.iter().map(|head| head.record()).collect(),
         })
@@ -407,8 +417,10 @@ mod tests {
             chain.next(),
             Err(vec![ChainFault::Missing { record: ledger[0].record(), sequence: 2 }])
         );
+        assert_eq!(chain.missing().collect::<Vec<_>>(), [ledger[0].record()]);
         let cut = verified(&ledger[..2], &[ledger[2].anchor()]);
         assert!(cut.next().is_err());
+        assert_eq!(cut.missing().collect::<Vec<_>>(), [ledger[2].record()]);
     }
 
     #[test]
