@@ -109,6 +109,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// Writes the demo with its built programs into `folder`: a context to build its image from. For other tasks.
+pub(crate) fn demo_context(folder: &Path) -> Result<()> {
+    Project::create(folder).map(drop)
+}
+
 fn binary(args: &Args) -> Result<PathBuf> {
     match &args.binary {
         Some(file) => {

@@ -21,6 +21,7 @@ use super::project::{Addresses, ENVIRONMENTS, Project, hermetic};
 use crate::engine::process::{self, UntilDropped};
 use crate::engine::{Guard, children};
 use crate::lease::{Lease, xtask};
+use crate::rig::tools::{self, Tool};
 
 /// A node agent is up in a second; a machine that compiles at the same time needs longer.
 const AGENT_START: Duration = Duration::from_secs(30);
@@ -232,9 +233,10 @@ impl Drop for World {
 
 /// Starts a simulated Argo CD whose pods are containers.
 fn simulated(runtime: &Runtime, folder: &Path, docker_host: &str) -> Result<Argocd> {
-    let helm = on_path("helm");
+    let program = helm();
+    let helm = program.is_some();
     let tools = Tools {
-        helm: helm.then(|| "helm".into()),
+        helm: program,
         kustomize: on_path("kustomize").then(|| "kustomize".into()),
         substitute: !helm,
         ..Tools::default()
@@ -303,6 +305,18 @@ fn application(environment: &str, repository: &str) -> serde_json::Value {
             "destination": { "server": "https://kubernetes.default.svc", "namespace": "default" },
         },
     })
+}
+
+/// The real helm: from PATH, or built by Go. Without it charts are filled in by plain substitution.
+fn helm() -> Option<PathBuf> {
+    if on_path("helm") {
+        return Some("helm".into());
+    }
+    if !on_path("go") {
+        return None;
+    }
+    let built = tools::tool(Tool::Helm);
+    built.inspect_err(|error| eprintln!("helm cannot be had: {error:#}")).ok()
 }
 
 fn on_path(program: &str) -> bool {
