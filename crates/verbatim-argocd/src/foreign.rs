@@ -90,7 +90,8 @@ mod tests {
     fn a_change_that_our_write_took_back_is_told() {
         let none = json!({});
         let before = app(&[("tag", "1"), ("replicas", "2")], none.clone());
-        let cases: [(Application, Application, &[(&str, &str)]); 5] = [
+        type Lost<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Application, Application, Lost<'_>); 5] = [
             // Nobody else wrote.
             (before.clone(), app(&[("tag", "2"), ("replicas", "2")], none.clone()), &[]),
             // Another parameter was changed, and is back.

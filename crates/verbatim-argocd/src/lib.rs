@@ -8,11 +8,16 @@
 //! nothing here promises that a write survives. What is promised is that a loss does not go untold.
 
 pub mod claim;
+pub mod cli;
 pub mod client;
+pub mod deploy;
 pub mod error;
 pub mod event;
+mod follow;
 pub mod foreign;
+mod gather;
 pub mod model;
+pub mod observe;
 pub mod outcome;
 pub mod patch;
 pub mod plan;
@@ -22,9 +27,12 @@ pub mod refusal;
 pub mod rendered;
 pub mod request;
 pub mod response;
+mod run;
 pub mod values;
 pub mod verdict;
+mod wait;
 pub mod watch;
+mod write;
 
 pub use crate::client::{Client, Config, server_url};
 pub use crate::error::{Error, ErrorKind};

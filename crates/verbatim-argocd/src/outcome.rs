@@ -171,6 +171,17 @@ pub enum Outcome {
     },
     /// Nothing was written, as asked.
     Planned,
+    /// The state that was asked for is there; nobody asked what runs.
+    Reached {
+        /// In words.
+        what: String,
+        /// Whether live state equals the sources.
+        sync: SyncCode,
+        /// The health.
+        health: HealthStatus,
+        /// The resolved revisions, one a source.
+        revisions: Vec<String>,
+    },
     /// It was not written, or taken back before it took effect.
     Refused {
         /// Why: all reasons that could be seen.
@@ -195,6 +206,8 @@ pub enum Outcome {
     },
     /// Argo CD is done, and what runs is not what was to run.
     NotProven {
+        /// Where it was seen.
+        at: Place,
         /// Every difference.
         problems: Vec<Problem>,
     },
@@ -227,10 +240,22 @@ pub enum Undo {
     },
 }
 
+/// Where a difference was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// In the manifests that Argo CD compares with.
+    Manifests,
+    /// In the cluster.
+    Cluster,
+}
+
 /// What a run that did not end leaves on the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Left {
+    /// Nothing was written.
+    Nothing,
     /// Perhaps the values: the answer to the write got lost.
     PerhapsValues,
     /// The values, not synced.

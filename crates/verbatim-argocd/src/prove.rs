@@ -206,6 +206,19 @@ fn unfinished(object: &Object, workload: &Value, revision: Option<u64>) -> Optio
             (status("updatedNumberScheduled"), status("desiredNumberScheduled"));
         return Some(format!("{updated} of {wanted} nodes are updated"));
     }
+    if object.kind == "Rollout" {
+        // argo-rollouts 1.8, pkg/apis/rollouts/v1alpha1/types.go: the new version is `currentPodHash`, the one that
+        // all traffic goes to when no step is left is `stableRS`.
+        let hash =
+            |field: &str| workload.pointer(&format!("/status/{field}")).and_then(Value::as_str);
+        let (updated, wanted) =
+            (status("updatedReplicas"), number(workload, "/spec/replicas").unwrap_or(1));
+        if updated < wanted || hash("currentPodHash") != hash("stableRS") {
+            return Some(format!(
+                "the rollout is not complete, {updated} of {wanted} replicas are updated"
+            ));
+        }
+    }
     if is("Deployment") {
         let current = workload
             .pointer("/metadata/annotations/deployment.kubernetes.io~1revision")
@@ -631,6 +644,22 @@ mod tests {
                 "StatefulSet",
                 "apps",
                 json!({ "spec": { "replicas": 1, "template": template }, "status": { "replicas": 1, "updatedReplicas": 1 } }),
+                Some(pod(&good())),
+                "proven by 1 pods: Deployed",
+            ),
+            (
+                "Rollout",
+                "argoproj.io",
+                json!({ "spec": { "replicas": 1, "template": template },
+                        "status": { "updatedReplicas": 1, "currentPodHash": "b", "stableRS": "a" } }),
+                Some(pod(&good())),
+                "pending: Rollout web: the rollout is not complete, 1 of 1 replicas are updated",
+            ),
+            (
+                "Rollout",
+                "argoproj.io",
+                json!({ "spec": { "replicas": 1, "template": template },
+                        "status": { "updatedReplicas": 1, "currentPodHash": "b", "stableRS": "b" } }),
                 Some(pod(&good())),
                 "proven by 1 pods: Deployed",
             ),

@@ -224,6 +224,7 @@ mod tests {
 
     #[test]
     fn every_container_of_the_repository_must_have_the_digest() {
+        let one = std::slice::from_ref::<WantedImage>;
         let digest = Digest::of(b"1");
         let other = Digest::of(b"2");
         let web = WantedImage::new(Some("docker.io/example/web".parse().unwrap()), digest);
@@ -232,21 +233,21 @@ mod tests {
         let full = format!("docker.io/example/web@{digest}");
         let old = format!("example/web:1@{other}");
         // The tag and the digest, or the digest alone; in Docker's short form, or in full.
-        check(&[deployment(&[&good])], &[web.clone()], 1, &[]);
-        check(&[deployment(&[&full])], &[web.clone()], 1, &[]);
+        check(&[deployment(&[&good])], one(&web), 1, &[]);
+        check(&[deployment(&[&full])], one(&web), 1, &[]);
         // A sidecar of another repository does not matter.
-        check(&[deployment(&[&good, "envoy:1"])], &[web.clone()], 1, &[]);
+        check(&[deployment(&[&good, "envoy:1"])], one(&web), 1, &[]);
         // One alias of the image was forgotten.
         check(
             &[deployment(&[&good, &old])],
-            &[web.clone()],
+            one(&web),
             1,
             &[&format!("Deployment web, container c1: the manifest has {old}")],
         );
         // A tag is not a digest.
         check(
             &[deployment(&["example/web:1"])],
-            &[web.clone()],
+            one(&web),
             0,
             &[
                 "Deployment web, container c0: the manifest has example/web:1",
@@ -256,16 +257,11 @@ mod tests {
             ],
         );
         // A registry mirror: another repository, the same digest.
-        check(
-            &[deployment(&[&format!("mirror.example.com/web@{digest}")])],
-            &[web.clone()],
-            1,
-            &[],
-        );
-        check(&[deployment(&[&good])], &[by_digest.clone()], 1, &[]);
+        check(&[deployment(&[&format!("mirror.example.com/web@{digest}")])], one(&web), 1, &[]);
+        check(&[deployment(&[&good])], one(&by_digest), 1, &[]);
         check(
             &["{}".into(), "null".into(), "no json".into()],
-            &[by_digest],
+            one(&by_digest),
             0,
             &[&format!("manifests: no container has {digest}; there is no image at all")],
         );

@@ -1,0 +1,233 @@
+//! `deploy` and `override`: write values; and prove what became of them.
+
+use std::time::Duration;
+
+use clap::Args;
+use verbatim_console::{Console, ExitStatus, Failure};
+
+use super::failure::{failure, status};
+use super::server::{AppArgs, ServerArgs};
+use super::show::{hints, listener, steps};
+use super::values::{ImageArgs, ValueArgs, duration};
+use crate::deploy;
+use crate::event::Step;
+use crate::outcome::{Deploy, Options, Report, Undo};
+
+/// Write a digest, sync, wait, and prove that it runs
+///
+/// Writes the values and a claim in one guarded patch, checks that the rendered manifests show the digest, syncs (or
+/// lets an automatic sync do it), waits for operation, comparison and health, and then asks the nodes, through Argo CD,
+/// which image every pod really runs. It ends with status 0 only if every container of the image's repository runs the
+/// digest.
+///
+/// Where it cannot work, it says so before it writes: an owner that would revert the values, a sync window, missing
+/// rights, a parameter that the chart does not have. If it fails before the sync, the previous values are put back.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  verbatim-argocd deploy shop --helm-set image.tag=1.4@sha256:… --image example/shop@sha256:…
+  verbatim-argocd deploy shop --kustomize-image example/shop:1.4@sha256:… --settle 30s
+  verbatim-argocd deploy shop --helm-set image.digest=sha256:… --dry-run
+
+Exit status: 0 proven; 1 refused, degraded or another image; 4 not over at the deadline; 5 somebody else wrote;
+7 the server refuses the token or the right.")]
+pub struct DeployArgs {
+    #[command(flatten)]
+    app: AppArgs,
+
+    #[command(flatten)]
+    server: ServerArgs,
+
+    #[command(flatten)]
+    values: ValueArgs,
+
+    #[command(flatten)]
+    images: ImageArgs,
+
+    #[command(flatten)]
+    how: HowArgs,
+
+    /// How long the proof must hold: seconds, or 90s, 10m
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
+    settle: Duration,
+
+    /// Give up when a pod with the image has been failing to start for so long
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    stuck_after: Duration,
+
+    /// Delete resources that are no longer in the sources
+    #[arg(long)]
+    prune: bool,
+
+    /// Accept that resources that are no longer in the sources stay
+    #[arg(long, conflicts_with = "prune")]
+    allow_unpruned: bool,
+}
+
+/// How it is written
+#[derive(Clone, Debug, Args)]
+struct HowArgs {
+    /// The name of the release, kept with the values
+    #[arg(long, value_name = "NAME", default_value = "unnamed")]
+    release: String,
+
+    /// Who deploys: the address of the CI run, for example
+    #[arg(long, value_name = "URL")]
+    run_url: Option<String>,
+
+    /// The most that all of it may take: seconds, or 90s, 10m
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "600")]
+    timeout: Duration,
+
+    /// Show what would be written, and every reason against it, and stop
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Continue over the claim of another run that is dead
+    #[arg(long)]
+    take_over: bool,
+
+    /// Write although an owner of the application may revert it
+    #[arg(long)]
+    trust_owner: bool,
+
+    /// Write parameters that the chart does not list
+    #[arg(long)]
+    allow_unknown_parameters: bool,
+}
+
+impl HowArgs {
+    fn options(&self) -> Options {
+        Options {
+            timeout: self.timeout,
+            dry_run: self.dry_run,
+            take_over: self.take_over,
+            trust_owner: self.trust_owner,
+            allow_unknown_parameters: self.allow_unknown_parameters,
+            ..Options::default()
+        }
+    }
+}
+
+/// Write values into an application, without a sync
+///
+/// What stood there before is kept in an annotation, and --undo puts it back. An application with automatic sync deploys
+/// the values at once. Values may be anything here; only `deploy` insists on a digest.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  verbatim-argocd override shop --helm-set image.tag=1.4@sha256:…
+  verbatim-argocd override shop --undo")]
+pub struct OverrideArgs {
+    #[command(flatten)]
+    app: AppArgs,
+
+    #[command(flatten)]
+    server: ServerArgs,
+
+    #[command(flatten)]
+    values: ValueArgs,
+
+    #[command(flatten)]
+    how: HowArgs,
+
+    /// Put back what stood there before the last write
+    #[arg(long, conflicts_with_all = ["helm_set", "kustomize_image", "dry_run"])]
+    undo: bool,
+}
+
+pub(super) async fn run(args: DeployArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let app = args.app.reference()?;
+    let values = args.values.values()?;
+    let images = args.images.images(Some(&values))?;
+    let client = args.server.client(console)?;
+    let request = Deploy {
+        app: app.clone(),
+        values,
+        images,
+        release: args.how.release.clone(),
+        by: args.how.run_url.clone(),
+        nonce: deploy::nonce().map_err(failure)?,
+        options: Options {
+            settle: args.settle,
+            stuck_after: args.stuck_after,
+            prune: args.prune,
+            allow_unpruned: args.allow_unpruned,
+            ..args.how.options()
+        },
+        expected: None,
+    };
+    let name = app.to_string();
+    if !request.options.dry_run {
+        steps(console, &Step::DEPLOY, &name);
+    }
+    let progress = console.progress(format!("deploying to {name}"));
+    let report = deploy::deploy(&client, &request, &listener(console, &progress, &name))
+        .await
+        .map_err(failure)?;
+    drop(progress);
+    conclude(console, &report)
+}
+
+pub(super) async fn run_override(
+    args: OverrideArgs,
+    console: &Console,
+) -> Result<ExitStatus, Failure> {
+    let app = args.app.reference()?;
+    let client = args.server.client(console)?;
+    if args.undo {
+        let (undo, claim) = deploy::undo_last(&client, &app).await.map_err(failure)?;
+        return match undo {
+            Undo::Done => {
+                console.status(format!("{app}: the previous values are back"));
+                console.result(&Undone {
+                    app: app.to_string(),
+                    release: claim.map(|claim| claim.release),
+                })?;
+                Ok(ExitStatus::Done)
+            }
+            Undo::NotNeeded => {
+                Err(Failure::new(ExitStatus::No, format!("{app} has no write to undo")))
+            }
+            Undo::Failed { why } => Err(Failure::new(ExitStatus::Conflict, why)
+                .context(format!("cannot put back the values of {app}"))),
+        };
+    }
+    let request = Deploy {
+        app: app.clone(),
+        values: args.values.values()?,
+        images: Vec::new(),
+        release: args.how.release.clone(),
+        by: args.how.run_url.clone(),
+        nonce: deploy::nonce().map_err(failure)?,
+        options: args.how.options(),
+        expected: None,
+    };
+    let name = app.to_string();
+    let progress = console.progress(format!("writing to {name}"));
+    let report = deploy::write(&client, &request, &listener(console, &progress, &name))
+        .await
+        .map_err(failure)?;
+    drop(progress);
+    conclude(console, &report)
+}
+
+#[derive(serde::Serialize)]
+struct Undone {
+    app: String,
+    release: Option<String>,
+}
+
+impl std::fmt::Display for Undone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} undone", self.app)?;
+        self.release.as_ref().map_or(Ok(()), |release| write!(f, " (release {release})"))
+    }
+}
+
+/// Prints a report and gives the exit status that it leads to.
+pub(super) fn conclude(console: &Console, report: &Report) -> Result<ExitStatus, Failure> {
+    console.result(report)?;
+    for hint in hints(report) {
+        console.status(format!("hint: {hint}"));
+    }
+    Ok(status(report))
+}

@@ -1,0 +1,167 @@
+//! What one run on one application knows: shared by writing, waiting and proving.
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::claim::Claim;
+use crate::client::Client;
+use crate::error::Error;
+use crate::event::{Event, Step, Told};
+use crate::follow::Follow;
+use crate::model::{Application, HealthStatus};
+use crate::outcome::{Options, Outcome, Report, WantedImage, Warning};
+use crate::plan::Plan;
+use crate::request::AppRef;
+use crate::verdict::{Expect, Wanted};
+
+/// Whoever wants to know what happens meanwhile.
+pub type Listener<'a> = &'a (dyn Fn(Event) + Sync);
+
+/// One run on one application.
+pub(crate) struct Run<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) app: AppRef,
+    pub(crate) release: &'a str,
+    pub(crate) by: Option<&'a str>,
+    pub(crate) nonce: &'a str,
+    pub(crate) images: &'a [WantedImage],
+    pub(crate) options: &'a Options,
+    pub(crate) follow: Follow,
+    pub(crate) deadline: Instant,
+    /// The state before anything was done.
+    pub(crate) before: Application,
+    pub(crate) plan: Option<Plan>,
+    /// The claim as it was written last.
+    pub(crate) claim: Option<Claim>,
+    /// The state right after our write.
+    pub(crate) written: Option<Application>,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) told: Told,
+    listener: Listener<'a>,
+    requests_before: u64,
+}
+
+/// What a run is about, beside the application.
+pub(crate) struct About<'a> {
+    pub(crate) release: &'a str,
+    pub(crate) by: Option<&'a str>,
+    pub(crate) nonce: &'a str,
+    pub(crate) images: &'a [WantedImage],
+    pub(crate) options: &'a Options,
+}
+
+impl<'a> Run<'a> {
+    /// Opens the watch and looks.
+    pub(crate) async fn start(
+        client: &'a Client,
+        app: &AppRef,
+        about: About<'a>,
+        listener: Listener<'a>,
+    ) -> Result<Self, Error> {
+        let requests_before = client.requests();
+        let deadline = Instant::now() + about.options.timeout;
+        listener(Event::Begin { step: Step::Observe });
+        let follow = Follow::start(client, app).await?;
+        let before = follow.app().clone();
+        let mut app = app.clone();
+        if app.project.is_none() && !before.spec.project.is_empty() {
+            app.project = Some(before.spec.project.clone());
+        }
+        let mut told = Told::default();
+        told.changes(&before);
+        let About { release, by, nonce, images, options } = about;
+        Ok(Self {
+            client,
+            app,
+            release,
+            by,
+            nonce,
+            images,
+            options,
+            follow,
+            deadline,
+            before,
+            plan: None,
+            claim: None,
+            written: None,
+            warnings: Vec::new(),
+            told,
+            listener,
+            requests_before,
+        })
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        (self.listener)(event);
+    }
+
+    pub(crate) fn begin(&self, step: Step) {
+        self.tell(Event::Begin { step });
+    }
+
+    pub(crate) fn done(&self, step: Step) {
+        self.tell(Event::Done { step });
+    }
+
+    pub(crate) fn warn(&mut self, warning: Warning) {
+        self.tell(Event::Warning { warning: warning.clone() });
+        self.warnings.push(warning);
+    }
+
+    /// Tells what changed in the newest state.
+    pub(crate) fn tell_changes(&mut self) {
+        for text in self.told.changes(self.follow.app()) {
+            (self.listener)(Event::Changed { text });
+        }
+    }
+
+    /// What must have happened, for the judge.
+    pub(crate) fn expect<'b>(&self, plan: Option<&'b Plan>, operation: Wanted<'b>) -> Expect<'b> {
+        Expect {
+            values: plan.map(|plan| (plan.source, plan.changes.as_slice())),
+            operation,
+            last_history: self.before.status.history.iter().map(|entry| entry.id).max(),
+            health_before: if operation == Wanted::State {
+                HealthStatus::Unknown
+            } else {
+                self.before.status.health.status
+            },
+            allow_unpruned: self.options.allow_unpruned,
+        }
+    }
+
+    /// Ends the run.
+    pub(crate) fn report(mut self, outcome: Outcome) -> Report {
+        self.tell_lost_changes();
+        Report {
+            app: self.app,
+            server: self.client.server().to_string(),
+            release: self.release.to_owned(),
+            plan: self.plan,
+            outcome,
+            warnings: self.warnings,
+            claim: self.claim,
+            requests: self.client.requests() - self.requests_before,
+        }
+    }
+
+    /// Changes of others that our write overlaid can be told once the watch has brought everything.
+    fn tell_lost_changes(&mut self) {
+        let Some(written) = self.written.take() else { return };
+        self.follow.drain();
+        let middle = self.follow.between(&self.before, &written);
+        let mut lost: Vec<Warning> = middle
+            .into_iter()
+            .flat_map(|middle| crate::foreign::lost(&self.before, middle, &written))
+            .collect();
+        lost.dedup();
+        for warning in lost {
+            self.warn(warning);
+        }
+    }
+}
+
+/// The time. The only place of this library that looks at a clock.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
