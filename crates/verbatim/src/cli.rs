@@ -35,13 +35,36 @@ pub struct Cli {
     pub console: ConsoleArgs,
 }
 
-/// The commands, in the order of a release's life.
+/// The commands, in the order of a release's life, then the tools.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print the file of a CI that runs the stages
-    Ci(commands::ci::CiArgs),
+    /// Build the image, push it, and sign how it was made
+    Build(commands::build::BuildArgs),
+    /// Move a release into an environment, and prove that it runs there
+    Promote(commands::promote::PromoteArgs),
+    /// Run the tests of an environment, and sign the result
+    Test(commands::test::TestArgs),
+    /// Build, promote and test through the environments in one go
+    Run(commands::run::RunArgs),
+    /// Show which release runs where
+    Status(commands::status::StatusArgs),
+    /// Tell what happened to a release, and who signed it
+    Verify(commands::verify::VerifyArgs),
+    /// Attach records that were kept in a file
+    Record(commands::record::RecordArgs),
     /// Make and show signing keys
     Key(commands::key::KeyCommandArgs),
+    /// Print the file of a CI that runs the stages
+    Ci(commands::ci::CiArgs),
+    /// Build and push images over the Docker Engine's API
+    #[command(subcommand)]
+    Image(verbatim_image::cli::ImageCommand),
+    /// Ask registries: digests, manifests, tags, referrers
+    #[command(subcommand)]
+    Registry(verbatim_registry::cli::RegistryCommand),
+    /// Write, sync and prove Argo CD applications
+    #[command(subcommand)]
+    Argocd(Box<verbatim_argocd::cli::ArgocdCommand>),
     /// Print completions for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Print the version
@@ -58,8 +81,18 @@ impl Cli {
     /// What the command fails with.
     pub async fn run(self, console: Console) -> Result<ExitStatus, Failure> {
         match self.command {
-            Command::Ci(args) => commands::ci::run(&args, &console),
+            Command::Build(args) => commands::build::run(args, &console).await,
+            Command::Promote(args) => commands::promote::run(args, &console).await,
+            Command::Test(args) => commands::test::run(args, &console).await,
+            Command::Run(args) => commands::run::run(args, &console).await,
+            Command::Status(args) => commands::status::run(args, &console).await,
+            Command::Verify(args) => commands::verify::run(args, &console).await,
+            Command::Record(args) => commands::record::run(args, &console).await,
             Command::Key(args) => commands::key::run(args, &console),
+            Command::Ci(args) => commands::ci::run(&args, &console),
+            Command::Image(command) => verbatim_image::cli::run(command, &console).await,
+            Command::Registry(command) => verbatim_registry::cli::run(command, &console).await,
+            Command::Argocd(command) => verbatim_argocd::cli::run(*command, &console).await,
             Command::Completions(args) => commands::completions::run(&args, &console),
             Command::Version(args) => commands::version::run(&args, &console),
             Command::Schema => console.data(crate::config::schema()).map(|()| ExitStatus::Done),

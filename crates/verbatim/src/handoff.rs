@@ -16,7 +16,7 @@ const DOTENV_FILE: &str = "release.env";
 /// A file of the handoff that cannot be used.
 #[derive(Debug, Error)]
 #[error("cannot {action} {}", .path.display())]
-pub struct HandoffError {
+pub(crate) struct HandoffError {
     action: &'static str,
     path: PathBuf,
     source: io::Error,
@@ -26,7 +26,7 @@ pub struct HandoffError {
 ///
 /// # Errors
 /// It is there and cannot be read, or is of another version.
-pub fn read(folder: &Path) -> Result<Option<ReleaseFile>, HandoffError> {
+pub(crate) fn read(folder: &Path) -> Result<Option<ReleaseFile>, HandoffError> {
     let path = folder.join(RELEASE_FILE);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -48,15 +48,20 @@ pub fn read(folder: &Path) -> Result<Option<ReleaseFile>, HandoffError> {
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write(folder: &Path, file: &ReleaseFile, ci: &CiContext) -> Result<Option<String>, HandoffError> {
+pub(crate) fn write(
+    folder: &Path,
+    file: &ReleaseFile,
+    ci: &CiContext,
+) -> Result<Option<String>, HandoffError> {
     make_folder(folder)?;
     let mut text = serde_json::to_string_pretty(file).unwrap_or_default();
     text.push('\n');
     replace(&folder.join(RELEASE_FILE), &text)?;
     let results = results(file);
     let outputs = || results.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let variables: Vec<(String, &str)> =
-        outputs().map(|(name, value)| (format!("VERBATIM_{}", name.to_ascii_uppercase()), value)).collect();
+    let variables: Vec<(String, &str)> = outputs()
+        .map(|(name, value)| (format!("VERBATIM_{}", name.to_ascii_uppercase()), value))
+        .collect();
     let variables = || variables.iter().map(|(name, value)| (name.as_str(), *value));
     // Always there, not only for GitLab: on any other system a later step can source it.
     let dotenv_file = folder.join(DOTENV_FILE);
@@ -71,7 +76,8 @@ pub fn write(folder: &Path, file: &ReleaseFile, ci: &CiContext) -> Result<Option
                 append(path, &render(Path::new(path), verbatim_ci::shell_exports(variables()))?)?;
             }
             Sink::AzureLog => {
-                log = Some(render(Path::new("the log"), verbatim_ci::azure_variables(variables()))?);
+                log =
+                    Some(render(Path::new("the log"), verbatim_ci::azure_variables(variables()))?);
             }
             _ => {}
         }
@@ -83,7 +89,7 @@ pub fn write(folder: &Path, file: &ReleaseFile, ci: &CiContext) -> Result<Option
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn summarise(markdown: &str, ci: &CiContext) -> Result<(), HandoffError> {
+pub(crate) fn summarise(markdown: &str, ci: &CiContext) -> Result<(), HandoffError> {
     ci.sinks.iter().try_for_each(|sink| match sink {
         Sink::GithubSummary { path } => append(path, markdown),
         _ => Ok(()),
@@ -91,14 +97,18 @@ pub fn summarise(markdown: &str, ci: &CiContext) -> Result<(), HandoffError> {
 }
 
 fn render(path: &Path, text: Result<String, OutputError>) -> Result<String, HandoffError> {
-    text.map_err(|error| HandoffError { action: "fill", path: path.to_owned(), source: io::Error::other(error) })
+    text.map_err(|error| HandoffError {
+        action: "fill",
+        path: path.to_owned(),
+        source: io::Error::other(error),
+    })
 }
 
 /// Makes the folder, and has git ignore it: what verbatim writes must not make the tree dirty.
 ///
 /// # Errors
 /// It cannot be made.
-pub fn make_folder(folder: &Path) -> Result<(), HandoffError> {
+pub(crate) fn make_folder(folder: &Path) -> Result<(), HandoffError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| HandoffError { action: "make", path, source }
@@ -115,7 +125,7 @@ pub fn make_folder(folder: &Path) -> Result<(), HandoffError> {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn replace(path: &Path, text: &str) -> Result<(), HandoffError> {
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), HandoffError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
@@ -124,9 +134,11 @@ pub fn replace(path: &Path, text: &str) -> Result<(), HandoffError> {
 
 fn append(path: &str, text: &str) -> Result<(), HandoffError> {
     let opened = OpenOptions::new().append(true).create(true).open(path);
-    opened
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|source| HandoffError { action: "write", path: PathBuf::from(path), source })
+    opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| HandoffError {
+        action: "write",
+        path: PathBuf::from(path),
+        source,
+    })
 }
 
 /// What later stages are told, by names that every CI takes.

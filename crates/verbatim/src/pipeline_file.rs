@@ -58,7 +58,7 @@ fn stages(config: &Config) -> Vec<Stage<'_>> {
 }
 
 /// The text of the file.
-pub fn render(kind: Kind, config: &Config) -> String {
+pub(crate) fn render(kind: Kind, config: &Config) -> String {
     let stages = stages(config);
     match kind {
         Kind::Travis => travis(&stages),

@@ -11,7 +11,7 @@ use verbatim_record::{Run, Source};
 /// A release: one image, pinned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Release {
+pub(crate) struct Release {
     /// The name of its image in the configuration.
     pub image: String,
     /// Where it is.
@@ -28,7 +28,7 @@ const NO_TAG: &str = "untagged";
 
 impl Release {
     /// `repository[:tag]@digest`.
-    pub fn reference(&self) -> Reference {
+    pub(crate) fn reference(&self) -> Reference {
         Reference {
             repository: self.repository.clone(),
             tag: self.tag.clone(),
@@ -37,7 +37,7 @@ impl Release {
     }
 
     /// The value of a template variable such as `app.digest`, or `digest` for the only image.
-    pub fn variable(&self, name: &str) -> Option<String> {
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
         let field = match name.split_once('.') {
             Some((image, field)) if image == self.image => field,
             Some(_) => return None,
@@ -65,7 +65,7 @@ impl fmt::Display for Release {
 /// What the build stage leaves for later ones, in `.verbatim/release.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ReleaseFile {
+pub(crate) struct ReleaseFile {
     /// The version of this file: 1.
     pub schema_version: u32,
     /// The project that it belongs to.
@@ -87,12 +87,12 @@ pub struct ReleaseFile {
 
 impl ReleaseFile {
     /// The version that is written.
-    pub const VERSION: u32 = 1;
+    pub(crate) const VERSION: u32 = 1;
 }
 
 /// A release as a person writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
+pub(crate) enum Named {
     /// `sha256:…`, of the project's image.
     Digest(Digest),
     /// A tag or a digest in a repository.

@@ -12,10 +12,10 @@ use verbatim_record::{Role, Run, SigningKey};
 use crate::config::{self, Config, ConfigError};
 
 /// The environment variables, by name. Values that are not UTF-8 are left out: none that is read here may be one.
-pub type Variables = BTreeMap<String, String>;
+pub(crate) type Variables = BTreeMap<String, String>;
 
 /// Reads the environment, once.
-pub fn variables() -> Variables {
+pub(crate) fn variables() -> Variables {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
@@ -24,7 +24,7 @@ pub fn variables() -> Variables {
 /// Which project.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Project")]
-pub struct ProjectArgs {
+pub(crate) struct ProjectArgs {
     /// The configuration [default: verbatim.yaml, here or in a folder above, as far as the git repository goes]
     #[arg(
         long,
@@ -38,7 +38,7 @@ pub struct ProjectArgs {
 
 /// The key that signs records.
 #[derive(Clone, Debug, Args)]
-pub struct KeyArgs {
+pub(crate) struct KeyArgs {
     /// The private key that signs the record, in PEM; or put the key itself into VERBATIM_KEY
     #[arg(long, value_name = "FILE", env = "VERBATIM_KEY_FILE", hide_env_values = true)]
     pub key: Option<PathBuf>,
@@ -46,7 +46,7 @@ pub struct KeyArgs {
 
 /// A project with everything around it.
 #[derive(Clone, Debug)]
-pub struct Project {
+pub(crate) struct Project {
     /// The configuration.
     pub config: Config,
     /// The environment variables.
@@ -60,7 +60,7 @@ impl Project {
     ///
     /// # Errors
     /// There is none, or it has mistakes: a failure of the user's, with the lines.
-    pub fn load(arguments: &ProjectArgs) -> Result<Self, Failure> {
+    pub(crate) fn load(arguments: &ProjectArgs) -> Result<Self, Failure> {
         let file = match &arguments.config {
             Some(file) => file.clone(),
             None => config::find(&working_folder()?).map_err(config_failure)?,
@@ -72,7 +72,7 @@ impl Project {
     }
 
     /// The CI run, as records name it. On a laptop there is only whoever sits there.
-    pub fn run(&self) -> Run {
+    pub(crate) fn run(&self) -> Run {
         let ci = &self.ci;
         let user = || self.variables.get("USER").filter(|name| !name.is_empty()).cloned();
         Run {
@@ -85,12 +85,12 @@ impl Project {
     }
 
     /// The folder for what verbatim itself keeps; not for the repository.
-    pub fn state_folder(&self) -> PathBuf {
+    pub(crate) fn state_folder(&self) -> PathBuf {
         self.config.root.join(".verbatim")
     }
 
     /// The folder that git is asked about. A configuration named without a folder lies in the working folder.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         match self.config.root.as_os_str().is_empty() {
             true => Path::new("."),
             false => &self.config.root,
@@ -101,7 +101,7 @@ impl Project {
     ///
     /// # Errors
     /// No key, a wrong one, or one that the policy does not trust that far. All before anything is written.
-    pub fn signing_key(
+    pub(crate) fn signing_key(
         &self,
         arguments: &KeyArgs,
         roles: &[Role],
@@ -136,7 +136,10 @@ impl Project {
 ///
 /// # Errors
 /// No key is given, or it is none.
-pub fn signing_key(arguments: &KeyArgs, variables: &Variables) -> Result<SigningKey, Failure> {
+pub(crate) fn signing_key(
+    arguments: &KeyArgs,
+    variables: &Variables,
+) -> Result<SigningKey, Failure> {
     let (pem, place) = match (
         &arguments.key,
         variables.get("VERBATIM_KEY").filter(|pem| !pem.trim().is_empty()),
@@ -162,7 +165,7 @@ pub fn signing_key(arguments: &KeyArgs, variables: &Variables) -> Result<Signing
 }
 
 /// The failure for a configuration that is not there or not right.
-pub fn config_failure(error: ConfigError) -> Failure {
+pub(crate) fn config_failure(error: ConfigError) -> Failure {
     match error {
         ConfigError::NotFound(_) => Failure::usage(error)
             .hint("name one with --config or VERBATIM_CONFIG, or write one: docs/configuration.md has an example"),

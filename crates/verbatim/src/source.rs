@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The state of a working tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceState {
+pub(crate) struct SourceState {
     /// The commit that is checked out: 40 or 64 hex digits.
     pub commit: String,
     /// What differs from the commit; empty for a clean tree. At most [`MAX_CHANGES`] are kept.
@@ -28,18 +28,18 @@ pub struct SourceState {
 }
 
 /// Enough changed files for a message.
-pub const MAX_CHANGES: usize = 5;
+pub(crate) const MAX_CHANGES: usize = 5;
 
 impl SourceState {
     /// Whether the tree is not what the commit says.
-    pub fn is_dirty(&self) -> bool {
+    pub(crate) fn is_dirty(&self) -> bool {
         !self.changes.is_empty()
     }
 }
 
 /// Why the state is not known.
 #[derive(Debug, Error)]
-pub enum SourceError {
+pub(crate) enum SourceError {
     /// There is no `git`.
     #[error("cannot run git")]
     NoGit(#[source] std::io::Error),
@@ -69,7 +69,7 @@ pub enum SourceError {
 ///
 /// # Errors
 /// No git, no repository, no commit, or git refuses (for example a tree of another owner).
-pub async fn state(folder: &Path) -> Result<SourceState, SourceError> {
+pub(crate) async fn state(folder: &Path) -> Result<SourceState, SourceError> {
     let status = ["status", "--porcelain=v2", "--branch", "--untracked-files=normal"];
     let output = git(folder, &status).await?;
     let text = match output.status.success() {
@@ -101,7 +101,7 @@ pub async fn state(folder: &Path) -> Result<SourceState, SourceError> {
 ///
 /// # Errors
 /// No git, or it does not end.
-pub async fn descends(
+pub(crate) async fn descends(
     folder: &Path,
     ancestor: &str,
     descendant: &str,

@@ -30,7 +30,7 @@ pub struct CiArgs {
 ///
 /// # Errors
 /// No usable configuration.
-pub fn run(args: &CiArgs, console: &Console) -> Result<ExitStatus, Failure> {
+pub(crate) fn run(args: &CiArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = Project::load(&args.project)?;
     console.data(render(args.kind, &project.config))?;
     Ok(ExitStatus::Done)

@@ -22,7 +22,7 @@ pub struct CompletionsArgs {
 ///
 /// # Errors
 /// Stdout cannot be written.
-pub fn run(args: &CompletionsArgs, console: &Console) -> Result<ExitStatus, Failure> {
+pub(crate) fn run(args: &CompletionsArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut crate::cli::command(), "verbatim", &mut text);
     console.bytes(&text)?;

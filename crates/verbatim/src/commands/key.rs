@@ -88,7 +88,7 @@ impl fmt::Display for Public {
 ///
 /// # Errors
 /// Files that are there already or cannot be written; no key.
-pub fn run(args: KeyCommandArgs, console: &Console) -> Result<ExitStatus, Failure> {
+pub(crate) fn run(args: KeyCommandArgs, console: &Console) -> Result<ExitStatus, Failure> {
     match args.command {
         KeyCommand::Generate(args) => console.result(&generate(&args.name)?)?,
         KeyCommand::Public(args) => {

@@ -25,7 +25,7 @@ impl fmt::Display for Version {
 ///
 /// # Errors
 /// Stdout cannot be written.
-pub fn run(_: &VersionArgs, console: &Console) -> Result<ExitStatus, Failure> {
+pub(crate) fn run(_: &VersionArgs, console: &Console) -> Result<ExitStatus, Failure> {
     console.result(&Version { version: env!("CARGO_PKG_VERSION") })?;
     Ok(ExitStatus::Done)
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use url::Url;
+use verbatim_image::template::Template;
 use verbatim_oci::Repository;
 
 use super::environments;
@@ -14,7 +15,6 @@ use super::file::{File, ImageFile, RegistryFile, ServerFile};
 use super::located::{Located, Place};
 use super::model::{Config, Image, Policy, RegistryOptions, Server};
 use super::problem::Problem;
-use super::template::Template;
 
 /// Variables of tags, build arguments and labels.
 pub const BUILD_VARIABLES: [&str; 4] = ["build", "commit", "short_commit", "branch"];
@@ -26,7 +26,7 @@ const DEFAULT_TAG: &str = "${build}.${commit}";
 ///
 /// # Errors
 /// Every mistake that was found, there and here.
-pub fn check(
+pub(super) fn check(
     path: &Path,
     root: &Path,
     file: File,
@@ -73,7 +73,7 @@ pub fn check(
 }
 
 /// The one version of the format so far.
-pub fn version(version: &Located<u64>, problems: &mut Vec<Problem>) {
+pub(super) fn version(version: &Located<u64>, problems: &mut Vec<Problem>) {
     if version.value != 1 {
         problems.push(
             Problem::new(
@@ -86,7 +86,7 @@ pub fn version(version: &Located<u64>, problems: &mut Vec<Problem>) {
 }
 
 /// Names of projects and environments stand in ids, records and job names.
-pub fn name(what: &str, name: &Located<String>, problems: &mut Vec<Problem>) {
+pub(super) fn name(what: &str, name: &Located<String>, problems: &mut Vec<Problem>) {
     if let Err(error) = verbatim_record::EnvironmentId::new(&name.value, &name.value) {
         problems.push(Problem::new(name.place, format!("bad name of {what}: {error}")));
     }
@@ -107,7 +107,7 @@ where
 }
 
 /// A template whose variables are all known.
-pub fn template(
+pub(super) fn template(
     text: &Located<String>,
     known: &[&str],
     problems: &mut Vec<Problem>,
@@ -115,7 +115,7 @@ pub fn template(
     let template = match text.value.parse::<Template>() {
         Ok(template) => template,
         Err(error) => {
-            problems.push(Problem::new(text.place, error.to_string()));
+            problems.push(Problem::new(text.place, error.kind.to_string()));
             return None;
         }
     };

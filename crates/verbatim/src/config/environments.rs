@@ -24,7 +24,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 const DEFAULT_SETTLE: Duration = Duration::from_secs(10);
 
 /// Checks all environments; the result is complete only if no problem was added.
-pub fn check(file: &File, problems: &mut Vec<Problem>) -> Vec<Environment> {
+pub(super) fn check(file: &File, problems: &mut Vec<Problem>) -> Vec<Environment> {
     if file.environments.is_empty() {
         problems.push(Problem::new(file.project.place, "`environments` names no environment"));
     }

@@ -231,7 +231,7 @@ pub struct SelectorFile {
 }
 
 /// The keys of [`GatesFile`], for the message about a gate that is not among them.
-pub const GATES: [&str; 1] = ["tested"];
+pub(super) const GATES: [&str; 1] = ["tested"];
 
 /// Conditions on a release before it enters an environment.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

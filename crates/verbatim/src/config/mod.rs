@@ -9,7 +9,6 @@ mod model;
 mod policy;
 mod problem;
 mod shapes;
-mod template;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +26,7 @@ pub use model::{
 };
 pub use policy::{BUILDER, PROMOTER, TESTER};
 pub use problem::{Invalid, Problem};
-pub use template::{Template, TemplateError};
+pub use verbatim_image::template::Template;
 
 /// The names a configuration file is looked for by, in this order.
 pub const FILE_NAMES: [&str; 2] = ["verbatim.yaml", "verbatim.yml"];

@@ -10,7 +10,7 @@ use verbatim_oci::{Digest, Platform, Repository};
 use verbatim_record::{EnvironmentId, KeyRing};
 
 pub use super::file::Ran;
-use super::template::Template;
+use verbatim_image::template::Template;
 
 /// A project.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ pub struct Environment {
     pub settle: Duration,
     /// How long one application may take.
     pub timeout: Duration,
-    /// Whether no stage comes before it: a dirty build goes no further.
+    /// Whether it is the first of the file. If no other comes before it either, a dirty build may go there.
     pub is_first: bool,
 }
 

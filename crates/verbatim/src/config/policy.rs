@@ -21,7 +21,7 @@ pub const TESTER: &str = "tester";
 pub const PROMOTER: &str = "promoter";
 
 /// The rules as written, with the file whose places they carry.
-pub struct Written<'a> {
+pub(super) struct Written<'a> {
     /// The file, if not `verbatim.yaml`.
     pub file: Option<PathBuf>,
     /// The folder that key files are relative to.
@@ -34,7 +34,7 @@ pub struct Written<'a> {
 
 impl<'a> Written<'a> {
     /// The rules that stand in `verbatim.yaml` itself.
-    pub fn inline(root: &'a Path, file: &File) -> Self {
+    pub(super) fn inline(root: &'a Path, file: &File) -> Self {
         let rules = |environment: &super::file::EnvironmentFile| {
             let rules =
                 RulesFile { after: environment.after.clone(), gates: environment.gates.clone() };
@@ -49,7 +49,7 @@ impl<'a> Written<'a> {
     }
 
     /// The rules of a file of their own.
-    pub fn separate(path: &Path, root: &'a Path, file: PolicyFile) -> Self {
+    pub(super) fn separate(path: &Path, root: &'a Path, file: PolicyFile) -> Self {
         Self {
             file: Some(path.to_owned()),
             root,
@@ -67,7 +67,7 @@ struct Key {
 }
 
 /// Rules in `verbatim.yaml` beside `policy:` would be ignored, so they are mistakes.
-pub fn refuse_inline(file: &File, problems: &mut Vec<Problem>) {
+pub(super) fn refuse_inline(file: &File, problems: &mut Vec<Problem>) {
     let mut refuse = |place: Place, what: &str| {
         problems.push(
             Problem::new(place, format!("{what} stands in the file that `policy` names, not here"))
@@ -88,7 +88,7 @@ pub fn refuse_inline(file: &File, problems: &mut Vec<Problem>) {
 ///
 /// # Errors
 /// Every mistake that was found.
-pub fn check(
+pub(super) fn check(
     file: &File,
     written: &Written<'_>,
     read: &dyn Fn(&Path) -> std::io::Result<String>,

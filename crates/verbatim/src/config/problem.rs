@@ -105,7 +105,7 @@ fn snippet(f: &mut fmt::Formatter<'_>, file: &Path, text: &str, problem: &Proble
 }
 
 /// Turns the parser's error into ours, so that every mistake reads alike.
-pub fn from_yaml(error: &YamlError) -> Problem {
+pub(super) fn from_yaml(error: &YamlError) -> Problem {
     let error = error.without_snippet();
     let place = error.location().map(Place::from).unwrap_or_default();
     let at = |length: usize| Place { length: u64::try_from(length).unwrap_or(1), ..place };

@@ -74,13 +74,13 @@ fn a_right_file_is_read() {
     let Apps::Named(apps) = &staging.apps else { panic!("named") };
     assert_eq!(apps[0].server, "main");
     assert_eq!(apps[1].source, Some(SourceChoice::Position(2)));
-    assert_eq!(apps[1].set.helm["image.tag"].to_string(), "${app.tag}@${app.digest}");
+    assert_eq!(apps[1].set.helm["image.tag"].as_str(), "${app.tag}@${app.digest}");
     assert_eq!(staging.tests["load"].timeout.as_secs(), 3600);
     assert_eq!(config.environment("dev").unwrap().settle.as_secs(), 0);
     assert_eq!(config.rules("staging").after[0].ran, Ran::Running);
     assert_eq!(config.rules("production").after[0].ran, Ran::Ever);
     assert_eq!(config.rules("production").tested.unwrap().suites, ["smoke"]);
-    assert_eq!(config.images["app"].tag.to_string(), "${build}.${commit}");
+    assert_eq!(config.images["app"].tag.as_str(), "${build}.${commit}");
 }
 
 /// The hash says what the rules are, not how they were written.

@@ -1,0 +1,56 @@
+//! `verbatim test`.
+
+use clap::Args;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_record::Role;
+
+use super::{ReleaseArgs, environment, find, registry};
+use crate::settings::{KeyArgs, Project, ProjectArgs};
+use crate::testing;
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim test staging                    all suites of staging
+  verbatim test staging --suite smoke      one of them
+
+The commands run in the folder of the configuration, with what they print on stderr and these variables:
+  VERBATIM_RELEASE VERBATIM_REPOSITORY VERBATIM_TAG VERBATIM_DIGEST VERBATIM_COMMIT   what is tested
+  VERBATIM_PROJECT VERBATIM_ENVIRONMENT VERBATIM_URL                                  where it runs
+  VERBATIM_URLS                             the addresses of its applications, as a JSON object";
+
+/// Run the tests of an environment, and sign the result
+///
+/// The release must be the one that was promoted there last. Its result, passed or failed, is signed and attached to it;
+/// the gate `tested` of a later environment looks at the latest one. Ends with 1 if a suite failed.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct TestArgs {
+    /// The environment, by its name in the configuration
+    #[arg(value_name = "ENV")]
+    environment: String,
+    /// Run only this suite; may be repeated
+    #[arg(long, value_name = "NAME")]
+    suite: Vec<String>,
+    #[command(flatten)]
+    release: ReleaseArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Nothing to run, another release there, or a record that could not be attached.
+pub(crate) async fn run(args: TestArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project)?;
+    let environment = environment(&project, &args.environment)?;
+    let key = project.signing_key(&args.key, &[Role::TESTER], console)?;
+    let registry = registry(&project)?;
+    let found = find(&project, &registry, &args.release, console).await?;
+    let tested =
+        testing::test(&project, &registry, environment, &found, &args.suite, &key, console).await?;
+    console.result(&tested)?;
+    Ok(if tested.passed { ExitStatus::Done } else { ExitStatus::No })
+}

@@ -1,0 +1,127 @@
+//! `verbatim verify`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_record::{Custody, EnvironmentId, Rejection};
+
+use super::{ReleaseArgs, find, registry};
+use crate::failures;
+use crate::release::Named;
+use crate::settings::{Project, ProjectArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim verify                                             the release of an earlier stage
+  verbatim verify registry.example.com/shop:42.3f0c9a         what is under a tag now
+  verbatim verify sha256:3f0c… --format json
+
+The same records, checked by cosign:
+  cosign verify-attestation --key ci.pub --insecure-ignore-tlog=true --type slsaprovenance1 REPOSITORY@sha256:…";
+
+/// Tell what happened to a release: who built, tested and promoted it, as far as signatures tell
+///
+/// Only records signed by a key of the configuration, with the role for it, count. Others are listed with the reason why
+/// they do not. Ends with 1 if no record counts, if one was tampered with, or if the ledger of an environment that the
+/// release was promoted to cannot be relied on.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct VerifyArgs {
+    /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: as for `verbatim promote`]
+    #[arg(value_name = "REF")]
+    reference: Option<Named>,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Verified {
+    verified: bool,
+    #[serde(flatten)]
+    custody: Custody,
+    ledgers: Vec<LedgerState>,
+}
+
+/// The ledger of an environment that the release was promoted to.
+#[derive(Debug, Serialize)]
+struct LedgerState {
+    environment: EnvironmentId,
+    promotions: usize,
+    faults: Vec<String>,
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.custody.fmt(f)?;
+        for LedgerState { environment, promotions, faults } in &self.ledgers {
+            match faults.as_slice() {
+                [] => writeln!(
+                    f,
+                    "  the ledger of {environment} is whole: {promotions} promotions, each naming the one before"
+                )?,
+                faults => writeln!(
+                    f,
+                    "  the ledger of {environment} cannot be relied on: {}",
+                    faults.join("; ")
+                )?,
+            }
+        }
+        f.write_str(if self.verified { "verified" } else { "NOT verified" })
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No release is meant, or its records could not be listed.
+pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project)?;
+    let registry = registry(&project)?;
+    let named = args.reference.or_else(|| project.variables.get("VERBATIM_RELEASE")?.parse().ok());
+    let found = find(&project, &registry, &ReleaseArgs { release: named }, console).await?;
+    let (ring, now) = (&project.config.policy.ring, Timestamp::now());
+    let digest = found.release.digest;
+    let records = registry.store.of_release(ring, digest, now).await.map_err(failures::registry)?;
+    let places: BTreeSet<EnvironmentId> = records
+        .promotions
+        .iter()
+        .map(|promotion| promotion.predicate().environment.clone())
+        .collect();
+    let mut ledgers = Vec::new();
+    for environment in places {
+        let ledger = registry
+            .store
+            .of_environment(ring, &environment, &[], now)
+            .await
+            .map_err(failures::registry)?;
+        ledgers.push(LedgerState {
+            promotions: ledger.promotions().len(),
+            faults: ledger.faults().iter().map(ToString::to_string).collect(),
+            environment,
+        });
+    }
+    let custody = Custody::tell(digest, &records);
+    let tampered = custody.rejected.iter().any(|rejected| is_suspicious(&rejected.rejection));
+    let broken = ledgers.iter().any(|ledger| !ledger.faults.is_empty());
+    let verified = !custody.steps.is_empty() && !tampered && !broken;
+    console.result(&Verified { verified, custody, ledgers })?;
+    Ok(if verified { ExitStatus::Done } else { ExitStatus::No })
+}
+
+/// Whether a record that does not count is more than somebody else's: other tools and other keys may attach what they
+/// like, but a record of one of our keys that does not hold was changed, copied or made with a wrong clock.
+fn is_suspicious(rejection: &Rejection) -> bool {
+    !matches!(
+        rejection,
+        Rejection::UnknownKey { .. }
+            | Rejection::Certificate
+            | Rejection::Foreign(_)
+            | Rejection::MediaType(_)
+            | Rejection::PayloadType(_)
+            | Rejection::NotABundle(_)
+    )
+}

@@ -1,0 +1,99 @@
+//! From what an Argo CD deployment saw to what a promotion record says. Pure conversion between the two crates, which do
+//! not know each other.
+
+use serde_json::json;
+use verbatim_argocd::outcome;
+use verbatim_argocd::plan::Plan;
+use verbatim_argocd::values::shown;
+use verbatim_record::{Application, Override, Proof, Readback, ReadbackOutcome, Revision};
+
+/// The application of a promotion record, from a plan that was executed and the proof that it runs. `sources` are the
+/// repositories and folders or charts of the application, in their order.
+pub(crate) fn application(
+    server: &str,
+    plan: &Plan,
+    sources: &[Revision],
+    proof: &outcome::Proof,
+) -> Application {
+    Application {
+        name: plan.app.name.clone(),
+        namespace: plan.app.namespace.clone(),
+        server: server.to_owned(),
+        overrides: plan.changes.iter().map(override_of).collect(),
+        revisions: revisions(sources, &proof.revisions),
+        proof: readbacks(plan, proof),
+    }
+}
+
+fn override_of(change: &verbatim_argocd::values::Change) -> Override {
+    let key = change.key.to_string();
+    let (kind, name) = key.split_once(':').unwrap_or(("", &key));
+    Override {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        before: change.old.as_ref().map(|old| shown(Some(old))),
+        after: shown(Some(&change.new)),
+    }
+}
+
+/// The resolved revision of each source. A revision without a known source is still worth keeping.
+fn revisions(sources: &[Revision], resolved: &[String]) -> Vec<Revision> {
+    resolved
+        .iter()
+        .enumerate()
+        .map(|(index, revision)| Revision {
+            revision: revision.clone(),
+            ..sources.get(index).cloned().unwrap_or_else(|| Revision {
+                repository: String::new(),
+                path: None,
+                revision: String::new(),
+            })
+        })
+        .collect()
+}
+
+fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
+    let proven = |is_proven: bool| {
+        if is_proven { ReadbackOutcome::Proven } else { ReadbackOutcome::Unproven }
+    };
+    let values: Vec<_> = plan
+        .changes
+        .iter()
+        .map(|change| json!({ "key": change.key, "value": shown(Some(&change.new)) }))
+        .collect();
+    Proof {
+        spec: Readback {
+            outcome: ReadbackOutcome::Proven,
+            evidence: json!({ "resourceVersion": proof.resource_version, "values": values }),
+        },
+        operation: Readback {
+            outcome: proven(proof.operation.is_some()),
+            evidence: json!({ "operation": proof.operation, "revisions": proof.revisions }),
+        },
+        manifests: Readback {
+            outcome: proven(!proof.rendered.is_empty()),
+            evidence: json!({ "images": proof.rendered, "sync": proof.sync }),
+        },
+        running: Readback {
+            outcome: running(&proof.workloads),
+            evidence: json!({
+                "workloads": proof.workloads,
+                "health": proof.health,
+                "at": proof.at,
+            }),
+        },
+        settled_seconds: proof.settled_seconds,
+    }
+}
+
+/// As good as the weakest that can be told: pods where any workload has some, templates where none runs.
+fn running(workloads: &[outcome::WorkloadEvidence]) -> ReadbackOutcome {
+    let has_pods = |workload: &outcome::WorkloadEvidence| {
+        matches!(workload.level, outcome::Level::Pods { .. })
+    };
+    match workloads {
+        [] => ReadbackOutcome::Unproven,
+        workloads if workloads.iter().any(has_pods) => ReadbackOutcome::Proven,
+        _ => ReadbackOutcome::Template,
+    }
+}
