@@ -302,8 +302,10 @@ fn failure(engine: &Engine, error: bollard::errors::Error, transcript: &Transcri
             if matches!(status_code, 400 | 500) =>
         {
             match transcript.failure(&message) {
-                ErrorKind::Failed { message } | ErrorKind::Step { message, .. } => {
-                    ErrorKind::Engine { status: status_code, message }
+                ErrorKind::Failed { .. } | ErrorKind::Step { .. } => {
+                    let answer =
+                        bollard::errors::Error::DockerResponseServerError { status_code, message };
+                    engine.error_kind(answer)
                 }
                 other => other,
             }

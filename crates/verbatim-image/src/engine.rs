@@ -111,7 +111,7 @@ impl Engine {
         use bollard::errors::Error as E;
         match error {
             E::DockerResponseServerError { status_code, message } => {
-                ErrorKind::Engine { status: status_code, message }
+                ErrorKind::Engine { status: status_code, message: readable(&message) }
             }
             E::DockerStreamError { error } => ErrorKind::Failed { message: error },
             E::JsonDataError { .. } | E::JsonSerdeError { .. } => ErrorKind::Protocol {
@@ -170,6 +170,24 @@ fn with_url_safe_credentials(mut request: bollard::BollardRequest) -> bollard::B
     request
 }
 
+/// The body of an engine's answer that is no success.
+#[derive(serde::Deserialize)]
+struct EngineError {
+    message: String,
+}
+
+/// The words of a refusal. Something between us and the engine may have refused with a page for browsers.
+fn readable(message: &str) -> String {
+    let message = message.trim();
+    if message.starts_with('<') {
+        return "no words but an HTML page, which no engine sends".to_owned();
+    }
+    match message.char_indices().nth(2000) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message.to_owned(),
+    }
+}
+
 /// Asks `/_ping`, whose headers say what bollard does not hand out: the builder that the engine prefers.
 async fn greet(endpoint: &Endpoint) -> Result<Greeting, ErrorKind> {
     let (client, base) = greeting_client(endpoint)?;
@@ -182,8 +200,13 @@ async fn greet(endpoint: &Endpoint) -> Result<Greeting, ErrorKind> {
     let headers = response.headers().clone();
     if !status.is_success() {
         let body = response.text().await.unwrap_or_default();
-        let message = body.trim().chars().take(500).collect();
-        return Err(ErrorKind::Engine { status: status.as_u16(), message });
+        return Err(match serde_json::from_str::<EngineError>(&body) {
+            Ok(error) => ErrorKind::Engine { status: status.as_u16(), message: error.message },
+            Err(_) => ErrorKind::Protocol {
+                endpoint: endpoint.to_string(),
+                source: Cause::new(format!("it answers /_ping with status {}", status.as_u16())),
+            },
+        });
     }
     read_greeting(&headers).ok_or_else(|| ErrorKind::Protocol {
         endpoint: endpoint.to_string(),

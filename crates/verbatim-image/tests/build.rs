@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use support::{Image, Tree, config, docker, docker_host, engine, static_program, unique};
+use support::{
+    Image, Tree, config, docker_host, ended, endless, engine, is_running, static_program, unique,
+};
 use verbatim_credentials::Keychain;
 use verbatim_image::{BuildConfig, Builder, Built, Engine, Error, ErrorKind, Event, build};
 
@@ -201,29 +203,22 @@ async fn a_context_that_cannot_be_sent_is_told_before_or_instead_of_the_engine()
 async fn the_end_of_the_time_ends_the_build_in_the_engine() {
     let Some(host) = docker_host() else { return };
     let engine = engine(&host).await;
-    let tree = Tree::new(&[("Dockerfile", "FROM scratch\nCOPY program /\nRUN [\"/program\"]\n")]);
-    static_program(
-        "fn main() { println!(\"sleeping\"); loop { std::thread::park() } }",
-        tree.path(),
-    );
     let name = unique("endless");
+    let tree = endless(&name);
     let _image = Image::new(&host, &name);
     let mut config = config(&name, tree.path());
     config.builder = Some(Builder::Classic);
     config.network = Some("none".to_owned());
-    config.labels.insert("verbatim.test".to_owned(), name.clone());
     config.timeout = Duration::from_secs(10);
-    let (built, events) = run(&engine, &config).await;
+    let mut was_running = false;
+    let mut watch = |event| {
+        if event == Event::Output("sleeping".to_owned()) {
+            was_running = is_running(&host, &name);
+        }
+    };
+    let built = build(&engine, &Keychain::anonymous(), &config, &mut watch).await;
     let error = built.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Deadline { .. }), "{error:?}");
-    assert!(events.contains(&Event::Output("sleeping".to_owned())), "{events:?}");
-    // The engine ends the container of the step, after the request is gone.
-    let running =
-        || docker(&host, &["ps", "-q", "--filter", &format!("label=verbatim.test={name}")]);
-    let gone = tokio::time::timeout(Duration::from_secs(30), async {
-        while !running().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-    gone.await.unwrap();
+    assert!(was_running);
+    ended(&host, &name).await;
 }

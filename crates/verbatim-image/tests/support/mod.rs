@@ -127,6 +127,32 @@ pub(crate) fn docker(host: &str, arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
+/// A tree whose build prints `sleeping` and then never ends; the running step can be told by `marker`.
+pub(crate) fn endless(marker: &str) -> Tree {
+    let dockerfile = format!("FROM scratch\nCOPY program /\nRUN [\"/program\", \"{marker}\"]\n");
+    let tree = Tree::new(&[("Dockerfile", &dockerfile)]);
+    static_program(
+        "fn main() { println!(\"sleeping\"); loop { std::thread::park() } }",
+        tree.path(),
+    );
+    tree
+}
+
+/// Whether the step with this marker runs in the engine.
+pub(crate) fn is_running(host: &str, marker: &str) -> bool {
+    docker(host, &["ps", "--no-trunc", "--format", "{{.Command}}"]).unwrap().contains(marker)
+}
+
+/// Returns when the engine has ended the step with this marker.
+pub(crate) async fn ended(host: &str, marker: &str) {
+    let gone = async {
+        while is_running(host, marker) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+}
+
 /// An image in the engine that is taken away at the end of a test.
 pub(crate) struct Image {
     pub(crate) host: String,
