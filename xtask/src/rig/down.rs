@@ -37,7 +37,8 @@ pub(super) fn runs(state: &State) -> bool {
     state.ready && state.boot_id == process::boot_id() && state.processes.iter().all(Process::runs)
 }
 
-/// Ends the processes of a rig, its containers, its private engine if it has one, and removes its files but the logs.
+/// Ends the processes of a rig, its containers, its private engine if it has one, and removes its files; the logs of
+/// a rig that did not come up stay.
 /// The caller holds the lock.
 pub(super) async fn end(home: &Home, state: &State) -> anyhow::Result<()> {
     if state.boot_id == process::boot_id() {
@@ -66,5 +67,5 @@ pub(super) async fn end(home: &Home, state: &State) -> anyhow::Result<()> {
     spawn_blocking(move || engine::stop(&dir))
         .await?
         .context("the private Docker Engine did not end")?;
-    home.wipe()
+    home.wipe(!state.ready)
 }

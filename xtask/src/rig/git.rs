@@ -23,9 +23,9 @@ use tokio_util::io::{ReaderStream, StreamReader};
 use super::tools;
 
 /// The repository with the fixtures.
-pub(super) const REPOSITORY: &str = "demo.git";
+pub(super) const REPOSITORY: &str = "fixtures.git";
 
-/// Makes the repositories as they are at the start: `demo.git` with the fixtures in one commit on `main`, whose hash
+/// Makes the repositories as they are at the start: `fixtures.git` with the fixtures in one commit on `main`, whose hash
 /// is the same in every rig. Whatever was there goes away.
 pub(super) fn fill(root: &Path, scratch: &Path) -> anyhow::Result<()> {
     let fixtures = tools::workspace_root().join("tests/rig/fixtures");

@@ -253,22 +253,13 @@ fn run_tools(args: ToolsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The description of a running rig. For other tasks too.
-pub(crate) fn running(name: &str) -> anyhow::Result<Rig> {
+/// The description of a running rig.
+fn running(name: &str) -> anyhow::Result<Rig> {
     let home = Home::open(name)?;
     match home.state()? {
         Some(state) if down::runs(&state) => Rig::read(&home.description()),
         _ => bail!("rig `{name}` does not run; start it with: cargo xtask rig up --name {name}"),
     }
-}
-
-/// Starts a rig with the default options, or finds it running. For other tasks; blocks, and prints progress on stderr.
-#[expect(dead_code, reason = "the seam for tasks that need a rig")]
-pub(crate) fn ensure_up(name: &str) -> anyhow::Result<Rig> {
-    let home = Home::open(name)?;
-    let options = Options { default_limits: false, kwok_nodes: None, docker_host: None };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(up::up(&home, options))?.rig)
 }
 
 fn print(

@@ -76,9 +76,8 @@ fn install(missing: &[Need]) -> anyhow::Result<()> {
     let mut arguments = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
     arguments.extend(&packages);
     // The lists of a fresh machine are empty or old: fetch them once.
-    if !apt(&arguments)? && !(apt(&["update", "--quiet"])? && apt(&arguments)?) {
-        bail!("{command} failed; its messages are above");
-    }
+    let installed = apt(&arguments)? || (apt(&["update", "--quiet"])? && apt(&arguments)?);
+    ensure!(installed, "{command} failed; its messages are above");
     Ok(())
 }
 

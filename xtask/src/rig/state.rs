@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -107,10 +107,18 @@ impl Home {
 
     /// Only one command at a time works on a rig.
     pub(super) fn lock(&self) -> anyhow::Result<File> {
-        self.make_dir("")?;
-        tools::lock(&self.path("lock"), || {
-            eprintln!("waiting for another command on rig `{}`", self.name)
-        })
+        loop {
+            self.make_dir("")?;
+            let path = self.path("lock");
+            let file = tools::lock(&path, || {
+                eprintln!("waiting for another command on rig `{}`", self.name)
+            })?;
+            // The command that was waited for may have removed the folder: then this lock keeps nobody out.
+            let inode = file.metadata()?.ino();
+            if fs::metadata(&path).is_ok_and(|metadata| metadata.ino() == inode) {
+                return Ok(file);
+            }
+        }
     }
 
     /// The state, if a rig was started and not ended.
@@ -146,20 +154,25 @@ impl Home {
         write().with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Removes what an ended rig leaves: everything but its logs and its lock.
-    pub(super) fn wipe(&self) -> anyhow::Result<()> {
+    /// Removes what an ended rig leaves: everything, or (for one that did not come up) everything but the logs. The
+    /// caller holds the lock.
+    pub(super) fn wipe(&self, keep_logs: bool) -> anyhow::Result<()> {
         for entry in fs::read_dir(&self.dir)
             .with_context(|| format!("cannot read {}", self.dir.display()))?
         {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             // The state file goes last: without it nothing knows that there is something to remove.
-            if matches!(name, "lock" | "logs" | "state.json") {
+            if matches!(name, "lock" | "state.json") || (name == "logs" && keep_logs) {
                 continue;
             }
             remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
-        remove(&self.path("state.json")).context("cannot remove the state file")
+        remove(&self.path("state.json")).context("cannot remove the state file")?;
+        if !keep_logs {
+            remove(&self.dir).with_context(|| format!("cannot remove {}", self.dir.display()))?;
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::Read as _,
+    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Instant,
@@ -212,8 +212,20 @@ fn build(tool: Tool, path: &Path) -> anyhow::Result<()> {
         .args(["build", "-trimpath", "-ldflags", &tool.ldflags(), "-o"])
         .arg(&unfinished)
         .arg(tool.package());
-    let status =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).status().context("cannot run go")?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run go")?;
+    for line in child.stderr.take().into_iter().flat_map(|pipe| BufReader::new(pipe).lines()) {
+        let line = line.context("cannot read the messages of go")?;
+        // Some hundred lines for the first build on a machine.
+        if !line.starts_with("go: downloading ") {
+            eprintln!("{line}");
+        }
+    }
+    let status = child.wait().context("cannot wait for go")?;
     ensure!(
         status.success(),
         "go build of {} failed ({status}); its messages are above. To build it by hand: cd {} && {}go build {}",

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     net::TcpListener,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
@@ -152,7 +152,7 @@ impl Starter<'_> {
             ports: made.ports,
             options: &options,
             redis_password: &made.redis_password,
-            xtask: env::current_exe().context("this program does not know where it is")?,
+            xtask: crate::lease::this_program()?,
             path: packages::SYSTEM_PATH,
         };
         let nodes = self.nodes(&parts).await?;

@@ -462,3 +462,7 @@ pub(crate) fn shown_until(at: Timestamp, retry_at: Timestamp) -> Timestamp {
 fn earliest(a: Option<Timestamp>, b: Timestamp) -> Option<Timestamp> {
     Some(a.map_or(b, |a| a.min(b)))
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -152,7 +152,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .await
         .context("cannot register the Node")?;
     if let Some(path) = &args.endpoint_file {
-        std::fs::write(path, json!({ "url": url }).to_string())
+        // Renamed into place: who waits for the file never reads a part of it.
+        let unfinished = path.with_extension("unfinished");
+        std::fs::write(&unfinished, json!({ "url": url }).to_string())
+            .and_then(|()| std::fs::rename(&unfinished, path))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     tracing::info!("Node {} is registered; control endpoint {url}", args.node);
