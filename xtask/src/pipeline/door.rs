@@ -4,6 +4,7 @@
 //! cluster. It only forwards bytes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,8 +12,37 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use super::processes::Processes;
+
 /// Asking where a service is takes a millisecond, and connecting to it another.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A service behind a door, and who knows where it is.
+#[derive(Debug)]
+pub(super) enum Service {
+    /// A node agent answers its address, as text, at this URL.
+    Container(reqwest::Client, String),
+    /// An ordinary process runs in the place of this application's container.
+    Process(Arc<Processes>, String),
+}
+
+impl Service {
+    /// The service with this name in the namespace `default`, which a node agent at `agent` runs.
+    pub(super) fn container(agent: &str, name: &str) -> Result<Service> {
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        Ok(Service::Container(client, format!("{agent}/services/default/{name}")))
+    }
+
+    async fn address(&self) -> Result<SocketAddr> {
+        match self {
+            Service::Container(client, url) => {
+                let answer = client.get(url).send().await?.error_for_status()?.text().await?;
+                answer.trim().parse().context("the node agent answers no address")
+            }
+            Service::Process(processes, app) => processes.address(app).await,
+        }
+    }
+}
 
 /// A front door. Dropping it closes it.
 #[derive(Debug)]
@@ -22,16 +52,16 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Opens a door on a free port of 127.0.0.1. `where_to` is a URL that answers with the address of the service as
-    /// text, as the node agent does; while it does not, connections are closed at once.
-    pub(super) async fn open(where_to: String) -> Result<Door> {
+    /// Opens a door on a free port of 127.0.0.1. While nobody knows where the service is, connections are closed at
+    /// once.
+    pub(super) async fn open(service: Service) -> Result<Door> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port is free")?;
         let address = listener.local_addr()?;
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let service = Arc::new(service);
         let accept = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 // A visitor that finds nobody in sees a closed connection; there is nobody here to tell.
-                tokio::spawn(forward(stream, client.clone(), where_to.clone()));
+                tokio::spawn(forward(stream, service.clone()));
             }
         });
         Ok(Door { address, accept })
@@ -49,9 +79,9 @@ impl Drop for Door {
     }
 }
 
-async fn forward(mut visitor: TcpStream, client: reqwest::Client, where_to: String) -> Result<()> {
-    let address = client.get(&where_to).send().await?.error_for_status()?.text().await?;
-    let mut service = tokio::time::timeout(PATIENCE, TcpStream::connect(address.trim())).await??;
+async fn forward(mut visitor: TcpStream, service: Arc<Service>) -> Result<()> {
+    let address = service.address().await?;
+    let mut service = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await??;
     copy_bidirectional(&mut visitor, &mut service).await?;
     Ok(())
 }
@@ -68,8 +98,8 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = service.local_addr().unwrap().to_string();
-        let told =
-            axum::Router::new().route("/app", axum::routing::get(move || async move { address }));
+        let told = axum::Router::new()
+            .route("/services/default/app", axum::routing::get(move || async move { address }));
         let directory = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", directory.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(directory, told).await });
@@ -78,15 +108,15 @@ mod tests {
                 stream.write_all(b"hello").await.unwrap();
             }
         });
-        let read = async |path: &str| {
-            let door = Door::open(format!("{base}{path}")).await.unwrap();
+        let read = async |name: &str| {
+            let door = Door::open(Service::container(&base, name).unwrap()).await.unwrap();
             let mut stream = TcpStream::connect(door.address).await.unwrap();
             let mut text = String::new();
             // A door to nowhere closes the connection, with or without a reset.
             let _ = stream.read_to_string(&mut text).await;
             text
         };
-        assert_eq!(read("/app").await, "hello");
-        assert_eq!(read("/other").await, "");
+        assert_eq!(read("app").await, "hello");
+        assert_eq!(read("other").await, "");
     }
 }

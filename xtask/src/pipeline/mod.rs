@@ -3,8 +3,10 @@
 //! The story is in [`story`], its stage in [`world`], the application in [`project`]. Everything that is started ends
 //! with this task, on failure and on Ctrl-C too. Nothing of the product is here: it runs as a child process.
 
+mod assemble;
 mod door;
 mod narrate;
+mod processes;
 mod project;
 mod story;
 mod tool;
@@ -41,6 +43,9 @@ pub(crate) struct Args {
     /// Break the build on purpose, and see where the pipeline stops
     #[arg(long, value_enum, value_name = "FAULT")]
     demo_fault: Option<Fault>,
+    /// Do as if no Docker Engine could be had
+    #[arg(long, conflicts_with = "real")]
+    no_engine: bool,
     /// When the story is told, leave everything running until Ctrl-C
     #[arg(long)]
     keep: bool,
@@ -48,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     /// Run the stages of this verbatim.yaml on the services it names, in place of the demo
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["real", "demo_fault", "keep"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["real", "demo_fault", "no_engine", "keep"])]
     config: Option<PathBuf>,
     /// With --config: the last environment to promote to
     #[arg(long, value_name = "ENVIRONMENT", requires = "config")]
@@ -78,8 +83,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         .prefix("verbatim-demo-")
         .tempdir()
         .context("failed to create a folder")?;
-    let engine = engine::ensure(&folder.path().join("engine"))?.until_dropped();
-    about_engine(narrator, &engine);
+    let state = folder.path().join("engine");
+    let engine = engine(narrator, (!args.no_engine).then_some(state.as_path()))?;
     let root = folder.path().join("demo");
     let project = Project::create(&root)?;
     let world = World::start(folder.path(), engine, args.real)?;
@@ -127,19 +132,38 @@ fn binary(args: &Args) -> Result<PathBuf> {
 fn variables(world: &World, root: &Path) -> Vec<(String, String)> {
     let home = world.folder().to_string_lossy().into_owned();
     let key = root.with_file_name("pipeline.pem").to_string_lossy().into_owned();
-    [
-        ("DOCKER_HOST", world.docker_host().to_owned()),
-        ("ARGOCD_AUTH_TOKEN", world.token()),
-        ("VERBATIM_KEY_FILE", key),
-        ("HOME", home),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .to_vec()
+    let engine = world.docker_host().map(|host| ("DOCKER_HOST", host.to_owned()));
+    let others = [("ARGOCD_AUTH_TOKEN", world.token()), ("VERBATIM_KEY_FILE", key), ("HOME", home)];
+    engine.into_iter().chain(others).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn about_engine(narrator: Narrator, engine: &Guard) {
-    let kind = if engine.owned { "a private one, for this demo alone" } else { "found running" };
-    narrator.fact("engine", &format!("Docker Engine {} ({kind})", engine.version));
+/// An engine, or None with an explanation where none can be had.
+fn engine(narrator: Narrator, state: Option<&Path>) -> Result<Option<Guard>> {
+    let found = match state {
+        Some(state) => engine::ensure(state),
+        None => {
+            Err(engine::Unavailable { reasons: vec!["--no-engine was given".to_owned()] }.into())
+        }
+    };
+    match found {
+        Ok(engine) => {
+            let kind =
+                if engine.owned { "a private one, for this demo alone" } else { "found running" };
+            narrator.fact("engine", &format!("Docker Engine {} ({kind})", engine.version));
+            Ok(Some(engine.until_dropped()))
+        }
+        Err(error) => {
+            let unavailable = error.downcast::<engine::Unavailable>()?;
+            println!("{unavailable}\n");
+            narrator.say(
+                "So the image is assembled without an engine and pushed as it is, and each pod is an ordinary process: \
+                 its program is pulled by the digest in the pod and run. What this does not show: a build by an engine \
+                 with its signed record, containers, and what a kubelet reports of them.",
+            );
+            println!();
+            Ok(None)
+        }
+    }
 }
 
 /// Waits for Ctrl-C, and tells how to play meanwhile.

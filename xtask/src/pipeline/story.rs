@@ -45,7 +45,7 @@ impl Story<'_> {
              very digest, the tests of the environment ask the application itself, and a signed record of both goes \
              into the registry.",
         );
-        self.tool.run(&["run"], 0)?;
+        self.run_to(&self.commit, None, None, 0)?;
         println!();
         for (index, name) in ENVIRONMENTS.iter().enumerate() {
             let answer =
@@ -68,8 +68,8 @@ impl Story<'_> {
             .context("failed to change the project")?;
         let commit = self.project.commit("Change something in a hurry")?;
         self.world.publish(self.project)?;
-        self.tool.run(&["run", "--to", "dev"], 0)?;
-        self.tool.run(&["promote", "production"], NO)?;
+        self.run_to(&commit, Some(ENVIRONMENTS[0]), None, 0)?;
+        self.promote_to_production(&commit)?;
         narrator.good("refused, with the reasons");
         let dev = self.world.ask(0).context("dev does not answer")?;
         self.is_answer(&dev, &commit, ENVIRONMENTS[0])?;
@@ -113,7 +113,7 @@ impl Story<'_> {
             ),
         };
         narrator.say(text);
-        self.tool.run(&["run"], NO)?;
+        self.run_to(&self.commit, None, Some(fault), NO)?;
         narrator.good(good);
         for (index, name) in ENVIRONMENTS.iter().enumerate().skip(1) {
             if let Ok(answer) = self.world.ask(index) {
@@ -122,6 +122,37 @@ impl Story<'_> {
         }
         narrator.good("nothing reached staging or production");
         Ok(())
+    }
+
+    /// `verbatim run`. Without an engine it is given an image that was assembled before.
+    fn run_to(
+        &self,
+        commit: &str,
+        to: Option<&str>,
+        fault: Option<Fault>,
+        want: i32,
+    ) -> Result<()> {
+        let mut arguments = vec!["run"];
+        if let Some(to) = to {
+            arguments.extend(["--to", to]);
+        }
+        let image;
+        if self.world.docker_host().is_none() {
+            image = self.world.assemble(self.project, commit, fault)?;
+            arguments.extend(["--release", &image]);
+        }
+        self.tool.run(&arguments, want)
+    }
+
+    /// The release that the last run has left in its outputs, or the image that was assembled for this commit.
+    fn promote_to_production(&self, commit: &str) -> Result<()> {
+        let mut arguments = vec!["promote", ENVIRONMENTS[2]];
+        let image;
+        if self.world.docker_host().is_none() {
+            image = self.world.assemble(self.project, commit, None)?;
+            arguments.extend(["--release", &image]);
+        }
+        self.tool.run(&arguments, NO)
     }
 
     /// The answer is this commit's, in this environment.

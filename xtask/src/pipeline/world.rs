@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -15,9 +16,12 @@ use test_servers::argocd::{self, SimulatedArgocd, Tools};
 use test_servers::registry::{self, Registry};
 use test_servers::rig::Nodes;
 use tokio::runtime::Runtime;
+use verbatim_oci::Reference;
 
-use super::door::Door;
-use super::project::{Addresses, ENVIRONMENTS, Project, hermetic};
+use super::assemble;
+use super::door::{Door, Service};
+use super::processes::Processes;
+use super::project::{Addresses, ENVIRONMENTS, Fault, Project, hermetic};
 use crate::engine::process::{self, UntilDropped};
 use crate::engine::{Guard, children};
 use crate::lease::{Lease, xtask};
@@ -31,14 +35,21 @@ pub(super) struct World {
     doors: Vec<Door>,
     argocd: Argocd,
     registry: Registry,
-    engine: Guard,
+    /// None where none can be had: then pods are ordinary processes.
+    engine: Option<Guard>,
     runtime: Runtime,
     folder: PathBuf,
 }
 
 enum Argocd {
-    Simulated { agent: Agent, server: Box<SimulatedArgocd>, helm: bool },
+    Simulated { pods: Pods, server: Arc<SimulatedArgocd>, helm: bool },
     Real(Box<Lease>),
+}
+
+/// What runs the pods of the simulated Argo CD.
+enum Pods {
+    Containers(Agent),
+    Processes(Arc<Processes>),
 }
 
 /// The node agent of the simulated Argo CD: a process of its own, as on the rig.
@@ -48,18 +59,24 @@ struct Agent {
 }
 
 impl World {
-    /// Starts everything. `folder` is for the files of the services.
-    pub(super) fn start(folder: &Path, engine: Guard, real: bool) -> Result<World> {
+    /// Starts everything else. `folder` is for the files of the services. The real Argo CD needs an engine.
+    pub(super) fn start(folder: &Path, engine: Option<Guard>, real: bool) -> Result<World> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .context("failed to start a runtime")?;
         let registry = runtime.block_on(Registry::start(registry::Config::default()))?;
-        let argocd = if real {
-            Argocd::Real(Box::new(Lease::new(folder, &engine.docker_host, false)?))
-        } else {
-            simulated(&runtime, folder, &engine.docker_host)?
+        let argocd = match (&engine, real) {
+            (Some(engine), true) => {
+                Argocd::Real(Box::new(Lease::new(folder, &engine.docker_host, false)?))
+            }
+            (None, true) => bail!("--real needs a Docker Engine: its pods are containers"),
+            (engine, false) => simulated(
+                &runtime,
+                folder,
+                engine.as_ref().map(|engine| engine.docker_host.as_str()),
+            )?,
         };
         let mut world = World {
             doors: Vec::new(),
@@ -69,10 +86,9 @@ impl World {
             runtime,
             folder: folder.to_owned(),
         };
-        let agent = world.agent_url()?;
         for name in ENVIRONMENTS {
-            let where_to = format!("{agent}/services/default/demo-{name}");
-            let door = world.runtime.block_on(Door::open(where_to))?;
+            let service = world.service(&format!("demo-{name}"))?;
+            let door = world.runtime.block_on(Door::open(service))?;
             world.doors.push(door);
         }
         Ok(world)
@@ -103,8 +119,9 @@ impl World {
         }
     }
 
-    pub(super) fn docker_host(&self) -> &str {
-        &self.engine.docker_host
+    /// The engine's address, if there is one.
+    pub(super) fn docker_host(&self) -> Option<&str> {
+        self.engine.as_ref().map(|engine| engine.docker_host.as_str())
     }
 
     pub(super) fn registry(&self) -> String {
@@ -183,14 +200,37 @@ impl World {
         }
     }
 
-    fn agent_url(&self) -> Result<String> {
+    fn service(&self, app: &str) -> Result<Service> {
         match &self.argocd {
-            Argocd::Simulated { agent, .. } => Ok(agent.url.clone()),
+            Argocd::Simulated { pods: Pods::Containers(agent), .. } => {
+                Service::container(&agent.url, app)
+            }
+            Argocd::Simulated { pods: Pods::Processes(processes), .. } => {
+                Ok(Service::Process(processes.clone(), app.to_owned()))
+            }
             Argocd::Real(lease) => match &lease.rig.nodes {
-                Nodes::Agent { url, .. } => Ok(url.clone()),
+                Nodes::Agent { url, .. } => Service::container(url, app),
                 Nodes::Kwok { .. } => bail!("this rig runs no containers"),
             },
         }
+    }
+
+    /// Makes the image of a commit without an engine, and pushes it. Returns its reference with its digest.
+    pub(super) fn assemble(
+        &self,
+        project: &Project,
+        commit: &str,
+        fault: Option<Fault>,
+    ) -> Result<String> {
+        let tag = format!("assembled.{}", &commit[..12]);
+        let image: Reference = format!("{}/demo/app:{tag}", self.registry.host()).parse()?;
+        let variables =
+            [("COMMIT", commit), ("VERSION", "1.4.0"), ("FAULT", fault.map_or("", Fault::name))];
+        let pinned = self.runtime.block_on(async {
+            let program = project.root.join("bin/demo");
+            assemble::push(&assemble::client()?, &program, &image, commit, &variables).await
+        })?;
+        Ok(pinned.to_string())
     }
 
     /// Fails when the simulated Argo CD was asked for something that it does not have: then the demo shows nothing.
@@ -231,8 +271,8 @@ impl Drop for World {
     }
 }
 
-/// Starts a simulated Argo CD whose pods are containers.
-fn simulated(runtime: &Runtime, folder: &Path, docker_host: &str) -> Result<Argocd> {
+/// Starts a simulated Argo CD whose pods are containers of an engine, or ordinary processes.
+fn simulated(runtime: &Runtime, folder: &Path, docker_host: Option<&str>) -> Result<Argocd> {
     let program = helm();
     let helm = program.is_some();
     let tools = Tools {
@@ -241,17 +281,29 @@ fn simulated(runtime: &Runtime, folder: &Path, docker_host: &str) -> Result<Argo
         substitute: !helm,
         ..Tools::default()
     };
-    let config = argocd::Config {
-        tools,
-        pods: argocd::Pods::NodeAgent,
-        lenient: true,
-        ..argocd::Config::default()
+    let pods = match docker_host {
+        Some(_) => argocd::Pods::NodeAgent,
+        None => argocd::Pods::Fake { ready_after: Duration::from_millis(30) },
     };
+    let config = argocd::Config { tools, pods, lenient: true, ..argocd::Config::default() };
     let server = runtime
         .block_on(SimulatedArgocd::start(config))
         .context("failed to start the simulated Argo CD")?;
-    let agent = Agent::start(folder, &server.kubeconfig(), docker_host)?;
-    Ok(Argocd::Simulated { agent, server: Box::new(server), helm })
+    let server = Arc::new(server);
+    let pods = match docker_host {
+        Some(docker_host) => {
+            Pods::Containers(Agent::start(folder, &server.kubeconfig(), docker_host)?)
+        }
+        None => {
+            let programs = folder.join("programs");
+            Pods::Processes(Arc::new(Processes::new(
+                server.clone(),
+                assemble::client()?,
+                &programs,
+            )))
+        }
+    };
+    Ok(Argocd::Simulated { pods, server, helm })
 }
 
 impl Agent {
