@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use verbatim_oci::{Descriptor, Digest, Manifest, Reference, Repository, Tag, media_type};
+use verbatim_oci::{Descriptor, Digest, Reference, Repository, Tag, media_type};
 
 use crate::manifests::PutAs;
+use crate::referrers::{ReferrersIndex, read_index};
 use crate::{Client, Error, ErrorKind, retry};
 
 /// How long an entry is fought for. Writers that never let the tag rest for a moment are more than a pipeline has.
@@ -44,18 +45,10 @@ impl Client {
     ) -> Result<Option<FallbackIndex>, Error> {
         let reference = Reference::by_tag(repository.clone(), fallback_tag(subject, repository)?);
         let Some(manifest) = self.find_manifest(&reference).await? else { return Ok(None) };
-        match manifest.parse()? {
-            Manifest::Index(index) => {
-                let document = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
-                let (digest, entries) = (manifest.digest, index.manifests);
-                Ok(Some(FallbackIndex { digest, entries, document }))
-            }
-            _ => {
-                let what = "the tag for referrers holds no index".to_owned();
-                let action = format!("read {reference}");
-                Err(Error::at(action, reference.to_string(), ErrorKind::Malformed(what)))
-            }
-        }
+        let ReferrersIndex { entries, document } = read_index(&manifest.bytes).map_err(|kind| {
+            Error::at(format!("read {reference}"), manifest.place().to_owned(), kind)
+        })?;
+        Ok(Some(FallbackIndex { digest: manifest.digest, entries, document }))
     }
 
     /// Puts `entry` into the index of `subject` and sees to it that it stays there.
@@ -151,6 +144,8 @@ fn index_bytes(mut document: Map<String, Value>, entry: &Descriptor) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use verbatim_oci::Manifest;
+
     use super::*;
 
     fn entry(content: &str) -> Descriptor {

@@ -43,6 +43,11 @@ impl FetchedManifest {
         })
     }
 
+    /// Where it was read.
+    pub(crate) fn place(&self) -> &str {
+        &self.url
+    }
+
     /// What points to this manifest.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! "There is none" is an answer; "it could not be found out" is an error. The two are never mixed up, since gates are
 //! decided by what is listed here.
 
+use serde_json::{Map, Value};
 use verbatim_oci::{Descriptor, Digest, Manifest, Repository, media_type};
 
 use crate::link::{self, Next};
@@ -104,11 +105,8 @@ impl Client {
             if !is_index {
                 return Err(fail("the list of referrers breaks off"));
             }
-            match Manifest::parse(&answer.body, Some(media_type::OCI_INDEX)) {
-                Ok(Manifest::Index(index)) => descriptors.extend(index.manifests),
-                Ok(_) => return Err(fail("the list of referrers is no index")),
-                Err(error) => return Err(call.error(ErrorKind::Manifest(error))),
-            }
+            let listed = read_index(&answer.body).map_err(|kind| call.error(kind))?;
+            descriptors.extend(listed.entries);
             match link::next(&answer.headers, &call.url) {
                 Next::End => return Ok(Some(descriptors)),
                 Next::Page(url) => call.url = url,
@@ -117,6 +115,31 @@ impl Client {
         }
         Err(call.error(ErrorKind::Malformed("a list of referrers without an end".to_owned())))
     }
+}
+
+/// An index of referrers.
+#[derive(Debug)]
+pub(crate) struct ReferrersIndex {
+    pub(crate) entries: Vec<Descriptor>,
+    /// The whole document, with what is not known here.
+    pub(crate) document: Map<String, Value>,
+}
+
+/// Reads an index of referrers. One that has no list is no empty list: it is something else, and what it hides is not
+/// known. (`null` is how Go writes an empty list.)
+pub(crate) fn read_index(bytes: &[u8]) -> Result<ReferrersIndex, ErrorKind> {
+    let malformed = |what: &str| ErrorKind::Malformed(format!("the list of referrers {what}"));
+    let manifest = Manifest::parse(bytes, Some(media_type::OCI_INDEX));
+    let document = serde_json::from_slice(bytes).map_err(|_| malformed("is no JSON object"))?;
+    let document: Map<String, Value> = document;
+    let entries = match (document.get("manifests"), manifest) {
+        (None, _) => return Err(malformed("has no `manifests`")),
+        (Some(Value::Null), _) => Vec::new(),
+        (_, Ok(Manifest::Index(index))) => index.manifests,
+        (_, Ok(_)) => return Err(malformed("is no index")),
+        (_, Err(error)) => return Err(ErrorKind::Manifest(error)),
+    };
+    Ok(ReferrersIndex { entries, document })
 }
 
 /// The entries of one artifact type, each once. Registries need not filter, and not all do.

@@ -248,11 +248,13 @@ fn classify(error: &reqwest::Error, timeouts: &Timeouts) -> ErrorKind {
     ErrorKind::Unreachable(cause(error))
 }
 
-/// An error of TLS hides in an error of IO, whose `source` steps over it.
+/// An error of TLS hides in an error of IO, or in several of them, whose `source` steps over it.
 fn tls_failure(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
-    let hidden = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    let hidden = hidden.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let tls = hidden.or_else(|| error.downcast_ref::<rustls::Error>())?;
+    let mut error = error;
+    while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
+        error = inner;
+    }
+    let tls = error.downcast_ref::<rustls::Error>()?;
     Some(match tls {
         rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             ErrorKind::NotTls

@@ -1,0 +1,138 @@
+//! TLS: whose certificate is trusted, and what is said if it is not.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use verbatim_credentials::Keychain;
+use verbatim_oci::Digest;
+use verbatim_registry::{Client, Config, ErrorKind};
+
+use crate::scripted::{Scripted, reply};
+use crate::setup::{config, tagged};
+
+const MANIFEST: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
+
+/// A server with a certificate of its own; ends with this value.
+struct Secure {
+    host: String,
+    certificate: Vec<u8>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Secure {
+    async fn start() -> Self {
+        Self::answering(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.oci.image.index.v1+json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{MANIFEST}",
+            MANIFEST.len()
+        ))
+        .await
+    }
+
+    async fn redirecting(target: &str) -> Self {
+        Self::answering(format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: {target}\r\n\
+             content-length: 0\r\nconnection: close\r\n\r\n"
+        ))
+        .await
+    }
+
+    async fn answering(answer: String) -> Self {
+        let made =
+            rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::from(key))
+            .expect("a key that fits");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let host = listener.local_addr().expect("an address").to_string();
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that does not trust us ends the handshake.
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        Self { host, certificate: made.cert.pem().into_bytes(), task }
+    }
+}
+
+fn client(config: Config) -> Client {
+    Client::new(config, Keychain::anonymous()).expect("a client")
+}
+
+#[tokio::test]
+async fn a_certificate_is_trusted_if_it_is_named() {
+    let server = Secure::start().await;
+    let reference = tagged(&server.host, "v1");
+    let config = Config { tls_on_loopback: true, ..config() };
+    let error = client(config.clone()).resolve(&reference).await.expect_err("not trusted");
+    let ErrorKind::Tls(cause) = error.kind() else { panic!("{:?}", error.kind()) };
+    assert!(cause.to_string().contains("certificate"), "{cause}");
+    assert!(!error.is_retryable());
+    let trusting = Config { extra_roots: server.certificate.clone(), ..config };
+    let resolved = client(trusting).resolve(&reference).await.expect("a digest");
+    assert_eq!(resolved.digest(), Digest::of(MANIFEST.as_bytes()));
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_named_as_such() {
+    // As Go's server answers what it takes for a broken request.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let host = listener.local_addr().expect("an address").to_string();
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ =
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await;
+            let _ = stream.read(&mut [0; 4096]).await;
+        }
+    });
+    let config = Config { tls_on_loopback: true, ..config() };
+    let error = client(config).resolve(&tagged(&host, "v1")).await.expect_err("no TLS");
+    server.abort();
+    assert!(matches!(error.kind(), ErrorKind::NotTls), "{:?}", error.kind());
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn nobody_is_led_from_tls_to_plain_http() {
+    let plain = Scripted::start(|_| reply(200, &[], MANIFEST)).await;
+    let made = Secure::redirecting(&format!("http://{}/x", plain.host)).await;
+    let config =
+        Config { tls_on_loopback: true, extra_roots: made.certificate.clone(), ..config() };
+    let error = client(config).resolve(&tagged(&made.host, "v1")).await.expect_err("refused");
+    assert!(
+        matches!(error.kind(), ErrorKind::PlainHttpRefused(url) if *url == format!("http://{}/x", plain.host)),
+        "{:?}",
+        error.kind()
+    );
+    assert!(plain.lines().is_empty());
+}
+
+#[test]
+fn additional_certificates_have_to_be_pem() {
+    let config = Config {
+        extra_roots: b"-----BEGIN CERTIFICATE-----\n???\n-----END CERTIFICATE-----\n".to_vec(),
+        ..config()
+    };
+    let error = Client::new(config, Keychain::anonymous()).expect_err("no PEM");
+    assert!(matches!(error.kind(), ErrorKind::Config(_)));
+}

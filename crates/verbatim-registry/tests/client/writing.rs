@@ -1,0 +1,186 @@
+//! Writing blobs and manifests.
+
+use verbatim_oci::{Descriptor, Digest, media_type};
+use verbatim_registry::{ErrorKind, Mount, PutAs, Upload};
+
+use crate::scripted::{Scripted, reply};
+use crate::setup::{client, push_image, registry, repository, tagged};
+
+const MANIFEST: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
+
+#[tokio::test]
+async fn a_blob_is_sent_once() {
+    let registry = registry().await;
+    let repository = repository(&registry.host());
+    let first = client();
+    let sent = first.push_blob(&repository, "content".into()).await.expect("a blob");
+    assert_eq!(sent, (Digest::of(b"content"), Upload::Sent));
+    // Looked for, begun, sent.
+    assert_eq!(first.requests(), 3);
+    first.push_blob(&repository, "content".into()).await.expect("a blob");
+    assert_eq!(first.requests(), 3, "what was sent is remembered");
+    let second = client();
+    let (_, upload) = second.push_blob(&repository, "content".into()).await.expect("a blob");
+    assert_eq!((upload, second.requests()), (Upload::Existed, 1));
+    assert!(client().has_blob(&repository, &Digest::of(b"content")).await.expect("an answer"));
+    assert!(!client().has_blob(&repository, &Digest::of(b"other")).await.expect("an answer"));
+}
+
+#[tokio::test]
+async fn a_file_is_sent_as_it_is() {
+    let registry = registry().await;
+    let repository = repository(&registry.host());
+    let content: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("layer");
+    std::fs::write(&path, &content).expect("a file");
+    let blob = Descriptor::of(media_type::OCI_LAYER_GZIP, &content);
+    let client = client();
+    let upload = client.push_blob_file(&repository, &blob, &path).await.expect("a blob");
+    assert_eq!(upload, Upload::Sent);
+    let mut read = Vec::new();
+    client.blob_to(&repository, &blob, &mut read).await.expect("the blob");
+    assert!(read == content);
+    let wrong = Descriptor { digest: Digest::of(b"other"), ..blob.clone() };
+    assert!(client.push_blob_file(&repository, &wrong, &path).await.is_err());
+    let gone = Descriptor { digest: Digest::of(b"gone"), ..blob };
+    let error = client.push_blob_file(&repository, &gone, &folder.path().join("gone")).await;
+    assert!(matches!(error.expect_err("no file").kind(), ErrorKind::Io(_)));
+}
+
+/// What registries answer to the begin of an upload.
+#[tokio::test]
+async fn an_upload_goes_on_where_the_registry_says() {
+    let digest = Digest::of(b"content");
+    let check = async |location: &'static str, want: Result<&str, &str>| {
+        let server = Scripted::start(move |arrived| {
+            let path = arrived.line.split(' ').nth(1).expect("a path");
+            match arrived.line.split(' ').next() {
+                Some("HEAD") => reply(404, &[], ""),
+                Some("POST") if location.is_empty() => reply(202, &[], ""),
+                Some("POST") => {
+                    assert_eq!(arrived.headers["content-length"], "0");
+                    let host = arrived.headers["host"].to_str().expect("a host");
+                    reply(202, &[("location", &location.replace("HOST", host))], "")
+                }
+                Some("PUT") => {
+                    assert_eq!(arrived.body, "content");
+                    assert!(path.contains("digest="), "{path}");
+                    reply(201, &[], "")
+                }
+                _ => panic!("unexpected: {}", arrived.line),
+            }
+        })
+        .await;
+        let pushed = client().push_blob(&repository(&server.host), "content".into()).await;
+        match want {
+            Ok(line) => {
+                pushed.expect("a blob");
+                assert_eq!(server.lines().last().map(String::as_str), Some(line));
+            }
+            Err(text) => assert_eq!(pushed.expect_err("refused").kind().to_string(), text),
+        }
+    };
+    let put = |path: &str| format!("PUT {path}digest={digest}");
+    check("/v2/a/blobs/uploads/1", Ok(&put("/v2/a/blobs/uploads/1?"))).await;
+    check("/upload?state=a%2Fb%3D&x", Ok(&put("/upload?state=a%2Fb%3D&x&"))).await;
+    check("http://HOST/elsewhere/1?", Ok(&put("/elsewhere/1?&"))).await;
+    check("", Err("unexpected answer: an upload without a `Location`")).await;
+    check(
+        "http://10.0.0.1/x?_state=secret",
+        Err("refused to go on in plain HTTP to http://10.0.0.1/x"),
+    )
+    .await;
+    check("ftp://h/x", Err("unexpected answer: an address of the scheme `ftp`")).await;
+}
+
+#[tokio::test]
+async fn a_blob_is_taken_over_or_that_is_refused() {
+    let other = "example/other";
+    let digest = Digest::of(b"content");
+    let check = async |status: u16, want: Mount, requests: &[&str]| {
+        let server = Scripted::start(move |arrived| {
+            match arrived.line.split(' ').next() {
+                Some("POST") => {
+                    reply(status, &[("location", "/v2/example/app/blobs/uploads/1")], "")
+                }
+                // Tidying up may fail.
+                _ => reply(405, &[], ""),
+            }
+        })
+        .await;
+        let from = format!("{}/{other}", server.host).parse().expect("a repository");
+        let mounted = client().mount(&repository(&server.host), &digest, &from).await;
+        assert_eq!(mounted.expect("an answer"), want);
+        assert_eq!(server.lines(), requests);
+    };
+    let post = format!("POST /v2/example/app/blobs/uploads/?mount={digest}&from={other}");
+    check(201, Mount::Mounted, &[&post]).await;
+    check(202, Mount::Refused, &[&post, "DELETE /v2/example/app/blobs/uploads/1"]).await;
+    let from = "elsewhere.example.com/x".parse().expect("a repository");
+    let client = client();
+    let mounted = client.mount(&repository("127.0.0.1:1"), &digest, &from).await;
+    assert_eq!((mounted.expect("an answer"), client.requests()), (Mount::Refused, 0));
+}
+
+#[tokio::test]
+async fn a_manifest_is_written_byte_for_byte() {
+    let registry = registry().await;
+    let client = client();
+    let reference = tagged(&registry.host(), "v1");
+    let digest = push_image(&client, &reference, "one").await;
+    let fetched = client.manifest(&reference).await.expect("the manifest");
+    let name = PutAs::Tag("v2".parse().expect("a tag"));
+    let put = client
+        .put_manifest(&reference.repository, &name, &fetched.media_type, fetched.bytes.clone())
+        .await
+        .expect("a manifest");
+    assert_eq!((put.digest, put.subject), (digest, None));
+    let again = client.resolve(&tagged(&registry.host(), "v2")).await.expect("a digest");
+    assert_eq!((again.digest(), again.manifest.bytes), (digest, fetched.bytes));
+}
+
+/// What registries answer to a manifest: with the digest, without it, with another one, without a Location.
+#[tokio::test]
+async fn the_digest_of_what_was_written_is_checked() {
+    let truth = Digest::of(MANIFEST.as_bytes());
+    let check = async |header: Option<Digest>, stored: &'static str, name: PutAs, want: &str| {
+        let server = Scripted::start(move |arrived| match (&arrived.line, header) {
+            (line, _) if line.starts_with("GET") => {
+                reply(200, &[("content-type", media_type::OCI_INDEX)], stored)
+            }
+            (_, Some(digest)) => reply(201, &[("docker-content-digest", &digest.to_string())], ""),
+            (_, None) => reply(201, &[], ""),
+        })
+        .await;
+        let repository = repository(&server.host);
+        let put =
+            client().put_manifest(&repository, &name, media_type::OCI_INDEX, MANIFEST.into()).await;
+        let got = match put {
+            Ok(put) => format!("{} after {}", put.digest, server.lines().len()),
+            Err(error) => error.kind().to_string(),
+        };
+        assert_eq!(got, want);
+    };
+    let tag = || PutAs::Tag("v1".parse().expect("a tag"));
+    let other = Digest::of(b"other");
+    check(Some(truth), "", tag(), &format!("{truth} after 1")).await;
+    check(None, MANIFEST, tag(), &format!("{truth} after 2")).await;
+    check(None, "", PutAs::Digest, &format!("{truth} after 1")).await;
+    let changed = r#"{"schemaVersion":2,"manifests":[] }"#;
+    let stored = Digest::of(changed.as_bytes());
+    check(
+        None,
+        changed,
+        tag(),
+        &format!("the digest that was asked for is {truth}, the content is {stored}"),
+    )
+    .await;
+    check(
+        Some(other),
+        "",
+        PutAs::Digest,
+        &format!("the digest in the registry's header is {other}, the content is {truth}"),
+    )
+    .await;
+}
