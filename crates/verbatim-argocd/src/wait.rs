@@ -31,6 +31,9 @@ fn patience(place: Place) -> Duration {
     }
 }
 
+/// Pause between two looks for pods that fail to start.
+const TREE_PAUSE: Duration = Duration::from_secs(2);
+
 /// Pauses between two looks at what runs: short at first, for what is only a cache behind.
 const FIRST_LOOK: Duration = Duration::from_millis(150);
 const LONGEST_LOOK: Duration = Duration::from_secs(3);
@@ -59,6 +62,8 @@ struct Wait {
     ready_since: Option<Instant>,
     refresh_at: Instant,
     differs_since: Option<Instant>,
+    /// When to look at the tree next, and at what runs.
+    tree_at: Instant,
     look_at: Instant,
     look_pause: Duration,
     settled_until: Option<Instant>,
@@ -78,6 +83,7 @@ impl Wait {
             ready_since: None,
             refresh_at: now,
             differs_since: None,
+            tree_at: now,
             look_at: now,
             look_pause: FIRST_LOOK,
             settled_until: None,
@@ -177,19 +183,22 @@ impl Run<'_> {
             Verdict::Waiting(waiting) => {
                 self.waiting(wait, waiting);
                 wait.settled_until = None;
+                // A new state of health is worth a look at once.
+                wait.look_at = Instant::now();
+                wait.look_pause = FIRST_LOOK;
                 if !matches!(waiting, Waiting::Health(..)) {
                     return Ok(Act::Wait(None));
                 }
-                if Instant::now() >= wait.look_at {
+                if Instant::now() >= wait.tree_at {
                     self.look_at_tree(wait).await;
-                    wait.look_later();
+                    wait.tree_at = Instant::now() + TREE_PAUSE;
                 }
                 match self.stuck(wait) {
                     Some(pods) => Ok(Act::End(Outcome::Degraded {
                         why: Failure::Stuck { pods },
                         unhealthy: std::mem::take(&mut wait.unhealthy),
                     })),
-                    None => Ok(Act::Wait(Some(wait.look_at))),
+                    None => Ok(Act::Wait(Some(wait.tree_at))),
                 }
             }
             Verdict::Done => match goal {

@@ -5,7 +5,9 @@ use std::fmt;
 use verbatim_console::{Console, Progress, StepState, style};
 
 use crate::event::{Event, Step};
-use crate::outcome::{Failure, Left, Level, Match, Outcome, Proof, Report, Undo, Unhealthy};
+use crate::outcome::{
+    Failure, Left, Level, Match, Outcome, Proof, Report, Undo, Unhealthy, Warning,
+};
 use crate::values::shown;
 
 /// Announces the steps of a command, so that an interrupt can name those not done.
@@ -36,6 +38,10 @@ pub fn listener<'a>(
         }
         Event::Changed { text } => progress.line(format!("{app}: {text}")),
         Event::Waiting { text } => progress.message(text),
+        // A pipeline's token may seldom ask everything, and the checks afterwards are the ones that count.
+        Event::Warning { warning: warning @ Warning::NotChecked { .. } } => {
+            console.detail(format!("{app}: {warning}"))
+        }
         Event::Warning { warning } => console.warn(format!("{app}: {warning}")),
     }
 }
