@@ -17,7 +17,7 @@ use crate::outcome::{
 };
 use crate::prove::Judgement;
 use crate::run::{Run, now};
-use crate::verdict::{Expect, Memory, Verdict, Waiting, judge, only_health_is_missing};
+use crate::verdict::{Expect, Memory, Verdict, Waiting, Wanted, judge, only_health_is_missing};
 
 /// Pause between two refreshes, if the first did not bring what is waited for.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
@@ -321,7 +321,9 @@ impl Run<'_> {
         let operation = wait.memory.operation().cloned();
         if let Some(operation) =
             operation.as_ref().filter(|operation| operation.known_by != KnownBy::Nonce)
-            && expect.operation != crate::verdict::Wanted::State
+            && expect.operation != Wanted::State
+            // That an automatic sync deploys an application that has one is no news.
+            && !(operation.initiated_by.automated && self.follow.app().spec.is_automated())
         {
             self.warn(Warning::Adopted { by: operation.initiated_by.clone() });
         }
