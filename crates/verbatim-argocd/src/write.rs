@@ -32,7 +32,8 @@ pub(crate) enum Written {
 impl Run<'_> {
     /// The claim that goes with a plan.
     pub(crate) fn new_claim(&self, plan: &Plan, state: State) -> Claim {
-        let at = now();
+        // Whole seconds are easier to read, and as exact as everything else that Argo CD stores.
+        let at = now().round(jiff::Unit::Second).unwrap_or_else(|_| now());
         let timeout =
             SignedDuration::try_from(self.options.timeout).unwrap_or(SignedDuration::from_hours(1));
         let settle = SignedDuration::try_from(self.options.settle).unwrap_or(SignedDuration::ZERO);
