@@ -1,17 +1,20 @@
 //! An image made without an engine: one layer, a configuration, a manifest, pushed straight to the registry.
 //!
-//! For machines where no Docker Engine can be had. What `docker build` would make of the same Dockerfile has the same
-//! content and another digest; nothing here reads a Dockerfile.
+//! For machines where no Docker Engine can be had. It is signed as what it is, an image that this program put together,
+//! and `verbatim build` then finds the image of this commit and need not build it. Nothing here reads a Dockerfile.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Descriptor, Reference, media_type};
-use verbatim_registry::{Client, Config, PutAs};
+use verbatim_record::{Build, Bundle, Run, SigningKey, Source, Statement};
+use verbatim_registry::{Attachment, Client, Config, Layer, PutAs};
 
 /// Where the program lies in the image.
 pub(super) const PROGRAM: &str = "demo";
@@ -25,25 +28,27 @@ pub(super) fn client() -> Result<Client> {
         .context("failed to make a registry client")
 }
 
-/// Puts `program` into an image with these variables and pushes it under the tag of `image`. Returns the reference
-/// with its digest.
+/// Puts `program` into an image with these variables, pushes it under the tag of `image`, and attaches a build record
+/// that is signed with the key.
 pub(super) async fn push(
     client: &Client,
     program: &Path,
     image: &Reference,
     commit: &str,
     variables: &[(&str, &str)],
-) -> Result<Reference> {
+    key: &SigningKey,
+) -> Result<()> {
+    let started_at = Timestamp::now();
     let layer = layer(program)?;
     let config = config(&layer, commit, variables)?;
-    let descriptor = |kind: &str, content: &Bytes| Descriptor::of(kind, content);
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": media_type::OCI_MANIFEST,
-        "config": descriptor(media_type::OCI_CONFIG, &config),
-        "layers": [descriptor(LAYER, &layer)],
+        "config": Descriptor::of(media_type::OCI_CONFIG, &config),
+        "layers": [Descriptor::of(LAYER, &layer)],
     });
     let manifest = Bytes::from(serde_json::to_vec(&manifest)?);
+    let descriptor = Descriptor::of(media_type::OCI_MANIFEST, &manifest);
     for blob in [layer, config] {
         client
             .push_blob(&image.repository, blob)
@@ -51,11 +56,59 @@ pub(super) async fn push(
             .context("failed to push a part of the image")?;
     }
     let tag = image.tag.clone().context("the image has no tag")?;
-    let put = client
+    client
         .put_manifest(&image.repository, &PutAs::Tag(tag), media_type::OCI_MANIFEST, manifest)
         .await
         .context("failed to push the image")?;
-    Ok(image.pinned(put.digest))
+    let record = record(image, &descriptor, commit, variables, started_at, key)?.attachment();
+    let attachment = Attachment {
+        subject: descriptor,
+        artifact_type: record.artifact_type.to_owned(),
+        layers: vec![Layer {
+            media_type: record.layer_media_type.to_owned(),
+            bytes: record.layer.into(),
+            annotations: BTreeMap::new(),
+        }],
+        annotations: record.annotations,
+    };
+    client
+        .attach(&image.repository, &attachment)
+        .await
+        .context("failed to attach the build record")?;
+    Ok(())
+}
+
+/// Who made the image, from what.
+fn record(
+    image: &Reference,
+    descriptor: &Descriptor,
+    commit: &str,
+    variables: &[(&str, &str)],
+    started_at: Timestamp,
+    key: &SigningKey,
+) -> Result<Bundle> {
+    let build = Build {
+        source: Source {
+            commit: Some(commit.to_owned()),
+            branch: Some("main".to_owned()),
+            ..Source::default()
+        },
+        image: image.to_string(),
+        context: ".".to_owned(),
+        dockerfile: "Dockerfile".to_owned(),
+        target: None,
+        platforms: Vec::new(),
+        build_args: variables.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        builder: "none".to_owned(),
+        builder_id: Build::builder_id("xtask"),
+        versions: BTreeMap::from([("engine".to_owned(), "none".to_owned())]),
+        run: Run::default(),
+        started_at,
+        finished_at: Timestamp::now(),
+    };
+    let statement =
+        Statement::build(&image.repository.to_string(), &descriptor.digest, build.provenance());
+    verbatim_record::sign(&statement, key).context("failed to sign the build record")
 }
 
 /// An archive of the one file, the same bytes each time.

@@ -25,7 +25,7 @@ use self::narrate::Narrator;
 use self::project::{Fault, Project};
 use self::story::Story;
 use self::tool::Tool;
-use self::world::World;
+use self::world::{KEY, World};
 
 /// The arguments of this task.
 #[derive(Debug, ClapArgs)]
@@ -74,8 +74,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     narrator.heading("verbatim: the image that was tested is the image that runs");
     narrator.say(
         "A small web application is built once and carried by its digest through dev, staging and production. \
-         The Docker Engine, the registry and the containers are real; all of it is on this machine, on 127.0.0.1, \
-         and ends with this demo.",
+         Everything runs on this machine, on 127.0.0.1, and ends with this demo.",
     );
     println!();
     let binary = binary(&args)?;
@@ -91,11 +90,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
     narrator.fact("registry", &world.registry());
     narrator.fact("Argo CD", &world.about_argocd());
 
-    let tool = Tool::new(narrator, &binary, &root, variables(&world, &root));
+    let tool = Tool::new(narrator, &binary, &root, variables(&world));
     project.configure(&world.addresses(), args.demo_fault)?;
-    tool.output(&["key", "generate", "keys/pipeline"])?;
+    tool.output(&["key", "generate", "--quiet", "keys/pipeline"])?;
     // The private half would be a secret of the CI: it lies outside the repository.
-    std::fs::rename(root.join("keys/pipeline.pem"), world.folder().join("pipeline.pem"))
+    std::fs::rename(root.join("keys/pipeline.pem"), world.folder().join(KEY))
         .context("failed to move the key")?;
     let commit = project.commit("Add the demo")?;
     world.install(&project)?;
@@ -108,7 +107,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         keep(narrator, &tool, &binary, &root);
     }
     narrator.heading("The end");
-    narrator.say("Everything that was started is ended now: containers, engine, registry, Argo CD, the folder.");
+    narrator.say("Everything that was started is ended now, and the folder is gone.");
     drop(world);
     narrator.good(&format!("done in {:.0} s", start.elapsed().as_secs_f64()));
     Ok(())
@@ -129,9 +128,9 @@ fn binary(args: &Args) -> Result<PathBuf> {
 }
 
 /// What a CI job would have as secrets and settings.
-fn variables(world: &World, root: &Path) -> Vec<(String, String)> {
+fn variables(world: &World) -> Vec<(String, String)> {
     let home = world.folder().to_string_lossy().into_owned();
-    let key = root.with_file_name("pipeline.pem").to_string_lossy().into_owned();
+    let key = world.folder().join(KEY).to_string_lossy().into_owned();
     let engine = world.docker_host().map(|host| ("DOCKER_HOST", host.to_owned()));
     let others = [("ARGOCD_AUTH_TOKEN", world.token()), ("VERBATIM_KEY_FILE", key), ("HOME", home)];
     engine.into_iter().chain(others).map(|(name, value)| (name.to_owned(), value)).collect()
@@ -157,8 +156,8 @@ fn engine(narrator: Narrator, state: Option<&Path>) -> Result<Option<Guard>> {
             println!("{unavailable}\n");
             narrator.say(
                 "So the image is assembled without an engine and pushed as it is, and each pod is an ordinary process: \
-                 its program is pulled by the digest in the pod and run. What this does not show: a build by an engine \
-                 with its signed record, containers, and what a kubelet reports of them.",
+                 its program is pulled by the digest in the pod and run. What this does not show: a build by an engine, \
+                 containers, and what a kubelet reports of them.",
             );
             println!();
             Ok(None)

@@ -69,7 +69,7 @@ impl Story<'_> {
         let commit = self.project.commit("Change something in a hurry")?;
         self.world.publish(self.project)?;
         self.run_to(&commit, Some(ENVIRONMENTS[0]), None, 0)?;
-        self.promote_to_production(&commit)?;
+        self.tool.run(&["promote", ENVIRONMENTS[2]], NO)?;
         narrator.good("refused, with the reasons");
         let dev = self.world.ask(0).context("dev does not answer")?;
         self.is_answer(&dev, &commit, ENVIRONMENTS[0])?;
@@ -124,7 +124,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// `verbatim run`. Without an engine it is given an image that was assembled before.
+    /// `verbatim run`. Without an engine the image is there before.
     fn run_to(
         &self,
         commit: &str,
@@ -132,27 +132,11 @@ impl Story<'_> {
         fault: Option<Fault>,
         want: i32,
     ) -> Result<()> {
-        let mut arguments = vec!["run"];
-        if let Some(to) = to {
-            arguments.extend(["--to", to]);
-        }
-        let image;
         if self.world.docker_host().is_none() {
-            image = self.world.assemble(self.project, commit, fault)?;
-            arguments.extend(["--release", &image]);
+            self.world.assemble(self.project, commit, fault)?;
         }
-        self.tool.run(&arguments, want)
-    }
-
-    /// The release that the last run has left in its outputs, or the image that was assembled for this commit.
-    fn promote_to_production(&self, commit: &str) -> Result<()> {
-        let mut arguments = vec!["promote", ENVIRONMENTS[2]];
-        let image;
-        if self.world.docker_host().is_none() {
-            image = self.world.assemble(self.project, commit, None)?;
-            arguments.extend(["--release", &image]);
-        }
-        self.tool.run(&arguments, NO)
+        let to: Vec<&str> = to.into_iter().flat_map(|to| ["--to", to]).collect();
+        self.tool.run(&[&["run"], to.as_slice()].concat(), want)
     }
 
     /// The answer is this commit's, in this environment.
@@ -173,7 +157,7 @@ impl Story<'_> {
     /// What `verbatim status` says about production, by its digest.
     fn release_of_production(&self) -> Result<String> {
         let status: serde_json::Value =
-            serde_json::from_str(&self.tool.output(&["status", "--format", "json"])?)
+            serde_json::from_str(&self.tool.output(&["status", "--quiet", "--format", "json"])?)
                 .context("the status is not JSON")?;
         find_release(&status, ENVIRONMENTS[2])
             .context("the status does not tell what production runs")

@@ -12,11 +12,12 @@ use std::{env, thread};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::json;
-use test_servers::argocd::{self, SimulatedArgocd, Tools};
+use test_servers::argocd::{self, Account, Right, SimulatedArgocd, Tools};
 use test_servers::registry::{self, Registry};
 use test_servers::rig::Nodes;
 use tokio::runtime::Runtime;
 use verbatim_oci::Reference;
+use verbatim_record::SigningKey;
 
 use super::assemble;
 use super::door::{Door, Service};
@@ -26,6 +27,9 @@ use crate::engine::process::{self, UntilDropped};
 use crate::engine::{Guard, children};
 use crate::lease::{Lease, xtask};
 use crate::rig::tools::{self, Tool};
+
+/// The file of the private key, in the folder of the services: outside the repository.
+pub(super) const KEY: &str = "pipeline.pem";
 
 /// A node agent is up in a second; a machine that compiles at the same time needs longer.
 const AGENT_START: Duration = Duration::from_secs(30);
@@ -215,22 +219,24 @@ impl World {
         }
     }
 
-    /// Makes the image of a commit without an engine, and pushes it. Returns its reference with its digest.
+    /// Makes the image of a commit without an engine and pushes it, with a build record, under the tag that
+    /// `verbatim build` would give it.
     pub(super) fn assemble(
         &self,
         project: &Project,
         commit: &str,
         fault: Option<Fault>,
-    ) -> Result<String> {
-        let tag = format!("assembled.{}", &commit[..12]);
+    ) -> Result<()> {
+        let tag = format!("local.{}", &commit[..12]);
         let image: Reference = format!("{}/demo/app:{tag}", self.registry.host()).parse()?;
         let variables =
             [("COMMIT", commit), ("VERSION", "1.4.0"), ("FAULT", fault.map_or("", Fault::name))];
-        let pinned = self.runtime.block_on(async {
+        let pem = fs::read_to_string(self.folder.join(KEY)).context("failed to read the key")?;
+        let key = SigningKey::from_pem(&pem).context("failed to read the key")?;
+        self.runtime.block_on(async {
             let program = project.root.join("bin/demo");
-            assemble::push(&assemble::client()?, &program, &image, commit, &variables).await
-        })?;
-        Ok(pinned.to_string())
+            assemble::push(&assemble::client()?, &program, &image, commit, &variables, &key).await
+        })
     }
 
     /// Fails when the simulated Argo CD was asked for something that it does not have: then the demo shows nothing.
@@ -285,7 +291,15 @@ fn simulated(runtime: &Runtime, folder: &Path, docker_host: Option<&str>) -> Res
         Some(_) => argocd::Pods::NodeAgent,
         None => argocd::Pods::Fake { ready_after: Duration::from_millis(30) },
     };
-    let config = argocd::Config { tools, pods, lenient: true, ..argocd::Config::default() };
+    let password = argocd::Config::default().password;
+    let config = argocd::Config {
+        accounts: Some(accounts(&password)),
+        password,
+        tools,
+        pods,
+        lenient: true,
+        ..argocd::Config::default()
+    };
     let server = runtime
         .block_on(SimulatedArgocd::start(config))
         .context("failed to start the simulated Argo CD")?;
@@ -304,6 +318,16 @@ fn simulated(runtime: &Runtime, folder: &Path, docker_host: Option<&str>) -> Res
         }
     };
     Ok(Argocd::Simulated { pods, server, helm })
+}
+
+/// The accounts of the rig, but that the pipeline's may read the repository too: so that a parameter that the chart
+/// does not have is told before anything is written.
+fn accounts(password: &str) -> Vec<Account> {
+    let mut accounts = Account::usual(password);
+    for account in accounts.iter_mut().filter(|account| account.name == "bot") {
+        account.rights.push(Right::new("repositories", "get", "*"));
+    }
+    accounts
 }
 
 impl Agent {
