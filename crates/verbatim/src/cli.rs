@@ -27,34 +27,24 @@ Exit statuses:
 #[derive(Debug, Parser)]
 #[command(name = "verbatim", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    command: Command,
     /// How to print.
     #[command(flatten)]
     pub console: ConsoleArgs,
 }
 
-/// The commands, in the order of a release's life, then the tools.
+// A comment on a variant would hide the one on its arguments, which is the help.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Build the image, push it, and sign how it was made
+enum Command {
     Build(commands::build::BuildArgs),
-    /// Move a release into an environment, and prove that it runs there
     Promote(commands::promote::PromoteArgs),
-    /// Run the tests of an environment, and sign the result
     Test(commands::test::TestArgs),
-    /// Build, promote and test through the environments in one go
     Run(commands::run::RunArgs),
-    /// Show which release runs where
     Status(commands::status::StatusArgs),
-    /// Tell what happened to a release, and who signed it
     Verify(commands::verify::VerifyArgs),
-    /// Attach records that were kept in a file
     Record(commands::record::RecordArgs),
-    /// Make and show signing keys
     Key(commands::key::KeyCommandArgs),
-    /// Print the file of a CI that runs the stages
     Ci(commands::ci::CiArgs),
     /// Build and push images over the Docker Engine's API
     #[command(subcommand)]
@@ -65,9 +55,7 @@ pub enum Command {
     /// Write, sync and prove Argo CD applications
     #[command(subcommand)]
     Argocd(Box<verbatim_argocd::cli::ArgocdCommand>),
-    /// Print completions for a shell
     Completions(commands::completions::CompletionsArgs),
-    /// Print the version
     Version(commands::version::VersionArgs),
     /// Print the JSON Schema of verbatim.yaml
     #[command(hide = true)]

@@ -9,7 +9,7 @@ use crate::config::{Config, Environment};
 
 /// A CI whose file can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `.travis.yml`
     Travis,
     /// `.github/workflows/verbatim.yml`

@@ -107,7 +107,11 @@ pub(crate) async fn test(
     })
 }
 
-fn choose<'a>(
+/// The suites of an environment that are meant; all of them if none is chosen.
+///
+/// # Errors
+/// There is none, or not of that name.
+pub(crate) fn choose<'a>(
     environment: &'a Environment,
     chosen: &[String],
 ) -> Result<Vec<(&'a String, &'a Suite)>, Failure> {

@@ -13,8 +13,9 @@ Examples:
   verbatim build                     as the first stage of a pipeline
   verbatim build --format json       the release as a document on stdout
 
-The next stage finds the release in .verbatim/release.json, in the outputs of the job (GitHub: `release`; GitLab: the
-dotenv report .verbatim/release.env), or by the build record of this commit and CI run.";
+The next stage finds the release in .verbatim/release.json, in the outputs of the job (on GitHub
+`release`, on GitLab the dotenv report .verbatim/release.env), or by the build record of this
+commit and CI run.";
 
 /// Build the image, push it, and sign how it was made
 ///
@@ -25,7 +26,7 @@ dotenv report .verbatim/release.env), or by the build record of this commit and 
 /// no second image. A build of uncommitted changes can be promoted to the first environment only.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct BuildArgs {
+pub(crate) struct BuildArgs {
     /// Build even if the image of this commit is there, and move its tag
     #[arg(long)]
     overwrite: bool,

@@ -19,7 +19,7 @@ Examples:
 /// the build record of the commit and build number. Print it once, then keep and change it like any other file.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct CiArgs {
+pub(crate) struct CiArgs {
     /// Which CI
     pub kind: Kind,
     #[command(flatten)]

@@ -13,7 +13,7 @@ Examples:
 /// Print completions for a shell
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct CompletionsArgs {
+pub(crate) struct CompletionsArgs {
     /// Which shell
     pub shell: Shell,
 }

@@ -27,7 +27,7 @@ The private half goes into a secret of the CI:
 
 /// Make and show signing keys
 #[derive(Debug, Args)]
-pub struct KeyCommandArgs {
+pub(crate) struct KeyCommandArgs {
     #[command(subcommand)]
     command: KeyCommand,
 }

@@ -11,11 +11,14 @@ use crate::settings::{KeyArgs, Project, ProjectArgs};
 const EXAMPLES: &str = "\
 Examples:
   verbatim promote staging                   the release that an earlier stage left
-  verbatim promote staging --dry-run         what would be written, and what the gates say; writes nothing
+  verbatim promote staging --dry-run         what would be written, what the gates say
   verbatim promote production --release registry.example.com/shop@sha256:3f0c…
 
-Ends with 0 only if the release runs there, proven and recorded. 1: a gate refused, or what runs is not what was to run.
-4: not known yet; look, then run again. 5: somebody else changed the application. 6: a newer release runs there.";
+Ends with 0 only if the release runs there, proven and recorded.
+  1  a gate refused, or what runs is not what was to run
+  4  not known yet: look, then run again
+  5  somebody else changed the application
+  6  a newer release runs there";
 
 /// Move a release into an environment, and prove that it runs there
 ///
@@ -25,7 +28,7 @@ Ends with 0 only if the release runs there, proven and recorded. 1: a gate refus
 /// the promotion is signed and attached to the release and to the environment.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct PromoteArgs {
+pub(crate) struct PromoteArgs {
     /// The environment, by its name in the configuration
     #[arg(value_name = "ENV")]
     environment: String,

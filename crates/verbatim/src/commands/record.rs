@@ -20,7 +20,7 @@ Examples:
 
 /// Attach records that were kept in a file
 #[derive(Debug, Args)]
-pub struct RecordArgs {
+pub(crate) struct RecordArgs {
     #[command(subcommand)]
     command: RecordCommand,
 }

@@ -11,6 +11,7 @@ use super::{ReleaseArgs, environment, find, registry};
 use crate::building;
 use crate::config::Config;
 use crate::promotion::{Promoted, Request, promote};
+use crate::release::Named;
 use crate::settings::{KeyArgs, Project, ProjectArgs};
 use crate::testing::{self, Tested};
 
@@ -18,7 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   verbatim run                       through all environments
   verbatim run --to staging          no further than staging
-  verbatim run --release registry.example.com/shop@sha256:3f0c…      nothing is built";
+  verbatim run --release sha256:3f0c…     nothing is built";
 
 /// Build, promote and test through the environments in one go
 ///
@@ -26,12 +27,13 @@ Examples:
 /// CI the single commands are better: each stage can then be seen, repeated and given its own secrets.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// The last environment
     #[arg(long, value_name = "ENV")]
     to: Option<String>,
-    #[command(flatten)]
-    release: ReleaseArgs,
+    /// Build nothing, and promote this release: `repository@sha256:…`, `repository:tag` or `sha256:…`
+    #[arg(long, value_name = "REF", env = "VERBATIM_RELEASE", hide_env_values = true)]
+    release: Option<Named>,
     #[command(flatten)]
     key: KeyArgs,
     #[command(flatten)]
@@ -79,10 +81,10 @@ pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, 
         project.signing_key(&args.key, &[Role::BUILDER, Role::PROMOTER, Role::TESTER], console)?;
     let registry = registry(&project)?;
     let mut ran = Ran::default();
-    let mut release = args.release;
+    let mut release = ReleaseArgs { release: args.release };
     if release.release.is_none() {
         let built = building::build(&project, &registry, &key, false, console).await?;
-        release.release = Some(crate::release::Named::Reference(built.release.clone()));
+        release.release = Some(Named::Reference(built.release.clone()));
         ran.build = Some(built);
     }
     let mut status = ExitStatus::Done;

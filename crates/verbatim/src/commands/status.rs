@@ -30,7 +30,7 @@ Examples:
 /// Needs no key. For each environment: the last promotion of its ledger, and whether the applications still hold it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// End with 1 if an environment differs from its ledger
     #[arg(long)]
     check: bool,

@@ -13,10 +13,10 @@ Examples:
   verbatim test staging                    all suites of staging
   verbatim test staging --suite smoke      one of them
 
-The commands run in the folder of the configuration, with what they print on stderr and these variables:
-  VERBATIM_RELEASE VERBATIM_REPOSITORY VERBATIM_TAG VERBATIM_DIGEST VERBATIM_COMMIT   what is tested
-  VERBATIM_PROJECT VERBATIM_ENVIRONMENT VERBATIM_URL                                  where it runs
-  VERBATIM_URLS                             the addresses of its applications, as a JSON object";
+The commands run in the folder of the configuration. What they print goes to stderr. They get:
+  VERBATIM_RELEASE, VERBATIM_REPOSITORY, VERBATIM_TAG, VERBATIM_DIGEST, VERBATIM_COMMIT
+  VERBATIM_PROJECT, VERBATIM_ENVIRONMENT, VERBATIM_URL
+  VERBATIM_URLS                            the addresses of its applications, as a JSON object";
 
 /// Run the tests of an environment, and sign the result
 ///
@@ -24,7 +24,7 @@ The commands run in the folder of the configuration, with what they print on std
 /// the gate `tested` of a later environment looks at the latest one. Ends with 1 if a suite failed.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct TestArgs {
+pub(crate) struct TestArgs {
     /// The environment, by its name in the configuration
     #[arg(value_name = "ENV")]
     environment: String,
@@ -46,6 +46,7 @@ pub struct TestArgs {
 pub(crate) async fn run(args: TestArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = Project::load(&args.project)?;
     let environment = environment(&project, &args.environment)?;
+    testing::choose(environment, &args.suite)?;
     let key = project.signing_key(&args.key, &[Role::TESTER], console)?;
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;

@@ -30,7 +30,7 @@ The same records, checked by cosign:
 /// release was promoted to cannot be relied on.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: as for `verbatim promote`]
     #[arg(value_name = "REF")]
     reference: Option<Named>,

@@ -8,7 +8,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 
 /// Print the version
 #[derive(Clone, Debug, Args)]
-pub struct VersionArgs {}
+pub(crate) struct VersionArgs {}
 
 #[derive(Serialize)]
 struct Version {
