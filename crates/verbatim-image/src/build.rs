@@ -297,19 +297,14 @@ async fn read_answer(
 fn failure(engine: &Engine, error: bollard::errors::Error, transcript: &Transcript) -> ErrorKind {
     match error {
         bollard::errors::Error::DockerStreamError { error } => transcript.failure(&error),
-        // The classic builder reads the Dockerfile before its answer begins.
-        bollard::errors::Error::DockerResponseServerError { status_code, message }
-            if matches!(status_code, 400 | 500) =>
-        {
-            match transcript.failure(&message) {
-                ErrorKind::Failed { .. } | ErrorKind::Step { .. } => {
-                    let answer =
-                        bollard::errors::Error::DockerResponseServerError { status_code, message };
-                    engine.error_kind(answer)
-                }
-                other => other,
-            }
-        }
+        // The classic builder takes the context and reads the Dockerfile before its answer begins.
+        bollard::errors::Error::DockerResponseServerError {
+            status_code: 400 | 500,
+            ref message,
+        } => match transcript.failure(message) {
+            ErrorKind::Failed { .. } | ErrorKind::Step { .. } => engine.error_kind(error),
+            other => other,
+        },
         other => engine.error_kind(other),
     }
 }

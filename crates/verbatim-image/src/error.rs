@@ -110,8 +110,8 @@ pub enum ErrorKind {
         /// The engine's version.
         version: String,
     },
-    /// The engine refused the request.
-    #[error("the engine refused (status {status}): {message}")]
+    /// The engine refused the request, or failed at it.
+    #[error("the engine {} (status {status}): {message}", if *status < 500 { "refused" } else { "failed" })]
     Engine {
         /// The HTTP status.
         status: u16,

@@ -5,11 +5,14 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::{
-    Image, Tree, config, docker_host, ended, endless, engine, is_running, static_program, unique,
+    Image, Tree, config, docker_host, ended, endless, engine, started, static_program, unique,
 };
 use verbatim_credentials::Keychain;
 use verbatim_image::{BuildConfig, Builder, Built, Engine, Error, ErrorKind, Event, build};
@@ -184,9 +187,7 @@ async fn a_context_that_cannot_be_sent_is_told_before_or_instead_of_the_engine()
     wrong.context = tree.path().to_owned();
     wrong.dockerfile = Some(tree.path().join("Nofile"));
     check(&wrong, "there is no Dockerfile at").await;
-    // A file that shrinks below its size while it is read: the kernel says 4096, reading gives less.
     let tree = Tree::new(&[("Dockerfile", "FROM scratch\nCOPY . /\n")]);
-    std::os::unix::fs::symlink("/sys/kernel", tree.path().join("link")).unwrap();
     let _socket = UnixListener::bind(tree.path().join("socket")).unwrap();
     let fine = config(&unique("context"), tree.path());
     let _image = Image::new(&host, &fine.image.to_string());
@@ -210,15 +211,40 @@ async fn the_end_of_the_time_ends_the_build_in_the_engine() {
     config.builder = Some(Builder::Classic);
     config.network = Some("none".to_owned());
     config.timeout = Duration::from_secs(10);
-    let mut was_running = false;
-    let mut watch = |event| {
-        if event == Event::Output("sleeping".to_owned()) {
-            was_running = is_running(&host, &name);
-        }
-    };
-    let built = build(&engine, &Keychain::anonymous(), &config, &mut watch).await;
+    let keychain = Keychain::anonymous();
+    let mut ignore = |_| {};
+    let (built, ()) =
+        tokio::join!(build(&engine, &keychain, &config, &mut ignore), started(&host, &name));
     let error = built.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Deadline { .. }), "{error:?}");
-    assert!(was_running);
     ended(&host, &name).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_grows_while_it_is_sent_is_no_success() {
+    let Some(host) = docker_host() else { return };
+    let engine = engine(&host).await;
+    let tree = Tree::new(&[("Dockerfile", "FROM scratch\nCOPY . /\n"), ("log", "")]);
+    // Large enough that it is written to many times between its first and its last byte.
+    let mut log = std::fs::OpenOptions::new().append(true).open(tree.path().join("log")).unwrap();
+    log.set_len(256 << 20).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                log.write_all(b"x").unwrap();
+            }
+        }
+    });
+    let name = unique("growing");
+    let _image = Image::new(&host, &name);
+    let built = run(&engine, &config(&name, tree.path())).await.0;
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    let error = built.unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::Changed { path, .. } if path.ends_with("log")),
+        "{error:?}"
+    );
 }

@@ -6,10 +6,10 @@ mod support;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use support::{
-    Image, Registry, Tree, docker_host, ended, endless, is_running, registry_binary, unique,
+    Image, Registry, Tree, docker_host, ended, endless, registry_binary, started, unique,
 };
 
 struct Ended {
@@ -25,6 +25,16 @@ fn tool(host: &str, arguments: &[&str]) -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn run(host: &str, arguments: &[&str]) -> Ended {
@@ -138,17 +148,29 @@ async fn an_interrupt_ends_the_build_in_the_engine() {
         let name = unique("interrupted");
         let _image = Image::new(&host, &name);
         let tree = endless(&name);
-        let mut child = tool(
-            &host,
-            &["build", text(tree.path()), "-t", &name, "--network", "none", "--builder", "classic"],
-        )
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        let mut running = Running(
+            tool(
+                &host,
+                &[
+                    "build",
+                    text(tree.path()),
+                    "-t",
+                    &name,
+                    "--network",
+                    "none",
+                    "--builder",
+                    "classic",
+                ],
+            )
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+        );
+        let child = &mut running.0;
         let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         assert!(stderr.any(|line| line.unwrap().contains("sleeping")));
-        assert!(is_running(&host, &name));
+        started(&host, &name).await;
         assert!(
             Command::new("kill")
                 .args([signal, &child.id().to_string()])

@@ -180,3 +180,22 @@ async fn what_is_not_there_is_told() {
     assert!(matches!(error.kind(), ErrorKind::RegistryUnreachable { .. }), "{error:?}");
     assert_eq!(warnings, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_cut_short_says_what_the_tag_names() {
+    let Some(bench) = Bench::new(false).await else { return };
+    let name = bench.name("short");
+    let _image = bench.build(&name, "one", Builder::Classic).await;
+    let config = PushConfig {
+        image: name.parse().unwrap(),
+        overwrite: false,
+        timeout: Duration::from_millis(1),
+    };
+    let client = client(&bench.keychain);
+    let error = push(&bench.engine, &client, &bench.keychain, &config, &mut |_| {}).await;
+    let error = error.unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::PushUnfinished { state: TagState::Absent, .. }),
+        "{error:?}"
+    );
+}

@@ -101,7 +101,9 @@ fn hint(kind: &ErrorKind) -> Option<String> {
             "`--timeout` gives it more time"
         }
         ErrorKind::NoImage(_) => "`docker image ls` lists what the engine has",
-        ErrorKind::Failed { message } if message.contains("no space left on device") => {
+        ErrorKind::Failed { message } | ErrorKind::Engine { message, .. }
+            if message.contains("no space left on device") =>
+        {
             "`docker system df` shows what fills the engine's disk, `docker system prune` makes room"
         }
         _ => return None,

@@ -139,18 +139,27 @@ pub(crate) fn endless(marker: &str) -> Tree {
 }
 
 /// Whether the step with this marker runs in the engine.
-pub(crate) fn is_running(host: &str, marker: &str) -> bool {
+fn is_running(host: &str, marker: &str) -> bool {
     docker(host, &["ps", "--no-trunc", "--format", "{{.Command}}"]).unwrap().contains(marker)
+}
+
+/// Returns when the engine runs the step with this marker. A step can print before the engine lists it.
+pub(crate) async fn started(host: &str, marker: &str) {
+    becomes(host, marker, true).await;
 }
 
 /// Returns when the engine has ended the step with this marker.
 pub(crate) async fn ended(host: &str, marker: &str) {
-    let gone = async {
-        while is_running(host, marker) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    becomes(host, marker, false).await;
+}
+
+async fn becomes(host: &str, marker: &str, want: bool) {
+    let look = async {
+        while is_running(host, marker) != want {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), look).await.unwrap();
 }
 
 /// An image in the engine that is taken away at the end of a test.
