@@ -4,6 +4,7 @@
 //! whole state in itself, and ends when its handle is dropped.
 
 pub mod argocd;
+pub mod cases;
 pub mod fault_proxy;
 pub mod node_agent;
 pub mod registry;

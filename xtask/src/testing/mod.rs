@@ -1,12 +1,25 @@
-//! `cargo xtask test`.
+//! `cargo xtask test SUITE`: suites that need services. One file a suite; `cargo test` runs all the others.
 
-use clap::Args as ClapArgs;
+mod servers;
+
+use clap::{Args as ClapArgs, Subcommand};
 
 /// The arguments of this task.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Debug, Subcommand)]
+enum Suite {
+    /// Run the shared cases against the simulated and the real Argo CD
+    Servers(servers::Args),
+}
 
 /// Runs the task.
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    match args.suite {
+        Suite::Servers(args) => servers::run(args),
+    }
 }

@@ -168,29 +168,37 @@ pub(super) async fn run(server: Arc<Server>) {
     let mut changes = server.store.changes();
     loop {
         let (apps, _) = server.store.apps();
-        let changed: Vec<(Value, Value)> = apps
-            .into_iter()
-            .filter_map(|app| Some((app.clone(), reverted(&server, &app)?)))
-            .collect();
-        if !changed.is_empty() {
-            pause(server.pace().revert_ms).await;
-            for (app, _) in changed {
-                server.store.update(text(&app, "/metadata/name"), |app| {
-                    if let Some(wanted) = reverted(&server, app) {
-                        *app = wanted;
-                    }
-                });
+        let owned = apps.iter().filter_map(|app| owned(&server, app));
+        let changed: Vec<Owned> =
+            owned.filter(|owned| owned.wish(&owned.app) != owned.app).collect();
+        if changed.is_empty() {
+            if changes.changed().await.is_err() {
+                return;
             }
             continue;
         }
-        if changes.changed().await.is_err() {
-            return;
+        pause(server.pace().revert_ms).await;
+        for owned in changed {
+            server.store.update(text(&owned.app, "/metadata/name"), |app| *app = owned.wish(app));
         }
     }
 }
 
-/// The application as its owner wants it, if that differs.
-fn reverted(server: &Server, app: &Value) -> Option<Value> {
+/// An application with the set that owns it.
+struct Owned {
+    app: Value,
+    document: Value,
+    generated: Value,
+}
+
+impl Owned {
+    /// The application as its owner wants it.
+    fn wish(&self, live: &Value) -> Value {
+        wanted(&self.document, &self.generated, live)
+    }
+}
+
+fn owned(server: &Server, app: &Value) -> Option<Owned> {
     let owner = items(app, "/metadata/ownerReferences")
         .iter()
         .find(|owner| text(owner, "/kind") == "ApplicationSet")?;
@@ -198,8 +206,7 @@ fn reverted(server: &Server, app: &Value) -> Option<Value> {
     let name = text(app, "/metadata/name");
     let generated =
         generate(&document).ok()?.into_iter().find(|one| text(one, "/metadata/name") == name)?;
-    let wanted = wanted(&document, &generated, app);
-    (wanted != *app).then_some(wanted)
+    Some(Owned { app: app.clone(), document, generated })
 }
 
 #[cfg(test)]

@@ -107,7 +107,9 @@ async fn carry_out(server: &Server, app: &Value, sync: &Value, sources: &[Value]
     let rendered = match server.render_all(app, sources, &revisions).await {
         Ok(rendered) => rendered,
         Err(error) => {
-            return Outcome::error(format!("ComparisonError: Failed to load target state: {error}"));
+            return Outcome::error(format!(
+                "ComparisonError: Failed to load target state: {error}"
+            ));
         }
     };
     let namespace = text(app, "/spec/destination/namespace");

@@ -1,0 +1,199 @@
+//! The watch of applications: its frames, its first event, its silence.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use super::context::{As, Context, same};
+use super::{Outcome, cases};
+
+cases! {
+    "watch: server-sent events begin with ADDED" => events,
+    "watch: a change is MODIFIED" => modified,
+    "watch: a deletion is DELETED" => deleted,
+    "watch: lines of JSON for any other Accept" => lines,
+    "watch: fields" => fields,
+    "watch: a missing application is silence, without a head" => missing,
+    "watch: a version of the future is silence, without a head" => future,
+    "watch: the version of a patch gives that state or a newer one" => version_of_patch,
+    "watch: needs a token" => no_token,
+}
+
+type Case = anyhow::Result<Outcome>;
+
+/// How long silence is listened to.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long an event may take.
+const EVENT: Duration = Duration::from_secs(30);
+
+/// A stream that is read frame by frame.
+struct Reader {
+    answer: Response,
+    read: String,
+}
+
+impl Reader {
+    async fn open(cx: &Context, query: &str, accept: &str) -> anyhow::Result<Self> {
+        let request =
+            cx.request(As::Admin, &Method::GET, &format!("/api/v1/stream/applications?{query}"));
+        let sending = request.header("accept", accept).send();
+        let answer = tokio::time::timeout(EVENT, sending).await.context("no head came")??;
+        ensure!(answer.status() == 200, "the stream was answered with {}", answer.status());
+        Ok(Self { answer, read: String::new() })
+    }
+
+    /// What comes before `end`, which is taken away.
+    async fn until(&mut self, end: &str) -> anyhow::Result<String> {
+        loop {
+            if let Some(at) = self.read.find(end) {
+                let frame = self.read[..at].to_owned();
+                self.read.drain(..at + end.len());
+                return Ok(frame);
+            }
+            let chunk = tokio::time::timeout(EVENT, self.answer.chunk())
+                .await
+                .context("no event came")??;
+            self.read.push_str(&String::from_utf8(chunk.context("the stream ended")?.to_vec())?);
+        }
+    }
+
+    /// The next server-sent event.
+    async fn event(&mut self) -> anyhow::Result<Value> {
+        let frame = self.until(" \n\n\n").await?;
+        let data = frame
+            .trim_start_matches(":\n")
+            .strip_prefix("data: ")
+            .with_context(|| format!("not an event: {frame}"))?;
+        Ok(serde_json::from_str(data)?)
+    }
+}
+
+const SSE: &str = "text/event-stream";
+
+/// An application that nobody writes to any more.
+async fn quiet(cx: &Context) -> anyhow::Result<String> {
+    let app = cx.app("settings").await?;
+    cx.synced(&app).await?;
+    Ok(app)
+}
+
+async fn events(cx: &Context) -> Case {
+    let app = quiet(cx).await?;
+    let mut reader = Reader::open(cx, &format!("name={app}&project=default"), SSE).await?;
+    same("the content type", &reader.answer.headers()["content-type"].to_str()?, &SSE)?;
+    let event = reader.event().await?;
+    same("the type", &event["result"]["type"], &"ADDED")?;
+    let got = &event["result"]["application"];
+    same("the name", &got["metadata"]["name"], &app.as_str())?;
+    same("the sync status", &got["status"]["sync"]["status"], &"Synced")?;
+    Ok(Outcome::Passed)
+}
+
+fn annotate(value: &str) -> Value {
+    json!([{ "op": "add", "path": "/metadata/annotations", "value": { "a": value } }])
+}
+
+async fn modified(cx: &Context) -> Case {
+    let app = quiet(cx).await?;
+    let mut reader = Reader::open(cx, &format!("name={app}"), SSE).await?;
+    reader.event().await?;
+    // The server lists, then subscribes: a change in between would be lost, so there are several.
+    for value in 0..20 {
+        cx.patch(&app, &annotate(&value.to_string())).await?.ok()?;
+        let event = tokio::time::timeout(Duration::from_millis(500), reader.event()).await;
+        if let Ok(event) = event {
+            let event = event?;
+            same("the type", &event["result"]["type"], &"MODIFIED")?;
+            return Ok(Outcome::Passed);
+        }
+    }
+    anyhow::bail!("no change was told")
+}
+
+async fn deleted(cx: &Context) -> Case {
+    let app = quiet(cx).await?;
+    let mut reader = Reader::open(cx, &format!("name={app}"), SSE).await?;
+    reader.event().await?;
+    // Past the gap between the list and the subscription.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    cx.delete(&format!("/api/v1/applications/{app}")).await?.ok()?;
+    loop {
+        let event = reader.event().await?;
+        if event["result"]["type"] == "DELETED" {
+            return Ok(Outcome::Passed);
+        }
+        same("the type", &event["result"]["type"], &"MODIFIED")?;
+    }
+}
+
+async fn lines(cx: &Context) -> Case {
+    let app = quiet(cx).await?;
+    for accept in ["*/*", "text/event-stream, */*", "application/json"] {
+        let mut reader = Reader::open(cx, &format!("name={app}"), accept).await?;
+        same(
+            "the content type",
+            &reader.answer.headers()["content-type"].to_str()?,
+            &"application/json",
+        )?;
+        let event: Value = serde_json::from_str(&reader.until("\n").await?)?;
+        same("the type", &event["result"]["type"], &"ADDED")?;
+    }
+    Ok(Outcome::Passed)
+}
+
+async fn fields(cx: &Context) -> Case {
+    let app = quiet(cx).await?;
+    let query = format!(
+        "name={app}&fields=result.type,result.application.metadata.name,result.application.status.sync.status"
+    );
+    let event = Reader::open(cx, &query, SSE).await?.event().await?;
+    let want = json!({ "result": { "type": "ADDED", "application": { "metadata": { "name": app }, "status": { "sync": { "status": "Synced" } } } } });
+    same("the event", &event, &want)?;
+    Ok(Outcome::Passed)
+}
+
+/// Not even a status line comes.
+async fn silent(cx: &Context, query: &str) -> Case {
+    let request =
+        cx.request(As::Admin, &Method::GET, &format!("/api/v1/stream/applications?{query}"));
+    let sending = request.header("accept", SSE).send();
+    if let Ok(answer) = tokio::time::timeout(SILENCE, sending).await {
+        anyhow::bail!("an answer came: {}", answer?.status());
+    }
+    Ok(Outcome::Passed)
+}
+
+async fn missing(cx: &Context) -> Case {
+    silent(cx, "name=none-such").await
+}
+
+async fn future(cx: &Context) -> Case {
+    let app = quiet(cx).await?;
+    silent(cx, &format!("name={app}&resourceVersion=900000000")).await
+}
+
+async fn version_of_patch(cx: &Context) -> Case {
+    let app = quiet(cx).await?;
+    let patched = cx.patch(&app, &annotate("new")).await?.ok()?;
+    let version = patched["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+    let event = Reader::open(cx, &format!("name={app}&resourceVersion={version}"), SSE)
+        .await?
+        .event()
+        .await?;
+    same(
+        "the annotation",
+        &event["result"]["application"]["metadata"]["annotations"]["a"],
+        &"new",
+    )?;
+    Ok(Outcome::Passed)
+}
+
+async fn no_token(cx: &Context) -> Case {
+    let answer = cx.get_as(As::Nobody, "/api/v1/stream/applications?name=x").await?;
+    ensure!(answer.status == 401, "{answer:?}");
+    let message = answer.json["error"]["message"].as_str().or(answer.json["message"].as_str());
+    same("the message", &message, &Some("no session information"))?;
+    Ok(Outcome::Passed)
+}
