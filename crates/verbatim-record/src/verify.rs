@@ -277,6 +277,7 @@ mod tests {
     use crate::bundle::{BUNDLE_MEDIA_TYPE, Bundle, sign};
     use crate::environment::EnvironmentArtifact;
     use crate::predicate::{ChainLink, Promotion, Provenance, TestOutcome, TestResult};
+    use crate::statement::ResourceDescriptor;
     use crate::testing::{
         at, build, environment, expecting, first, key, promoted, promotion, release, ring, test_run,
     };
@@ -529,6 +530,22 @@ mod tests {
         );
         check(&bundle_with(&|it| it.failed_tests.push("load".to_owned())), Err("contradiction"));
         check(&bundle_with(&|it| it.configuration[0].annotations.clear()), Err("contradiction"));
+    }
+
+    #[test]
+    fn a_subject_that_cannot_be_compared_is_refused() {
+        let mut statement = Statement::build("shop", &release("one"), build().provenance());
+        let check = |statement: &Statement<Provenance>| {
+            let bundle = bundle_of(&serde_json::to_vec(statement).unwrap(), 1);
+            verify::<Provenance>(&bundle, &ring(), &expecting(release("one")))
+                .map_err(|it| kind(&it))
+                .err()
+        };
+        assert_eq!(check(&statement), None);
+        statement
+            .subject
+            .push(ResourceDescriptor { name: Some("other".to_owned()), ..Default::default() });
+        assert_eq!(check(&statement), Some("contradiction".to_owned()));
     }
 
     #[test]
