@@ -321,3 +321,99 @@ fn archive_name(relative: &Path) -> Option<String> {
         .collect();
     names.map(|names| names.join("/")).filter(|name| !name.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::time::{Duration, SystemTime};
+
+    use futures_util::StreamExt as _;
+
+    use super::*;
+    use crate::archive::archive;
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, file.as_bytes()).unwrap();
+        }
+        folder
+    }
+
+    async fn sent(context: Context) -> Vec<u8> {
+        let (mut writer, stream, _) = archive();
+        let thread = tokio::task::spawn_blocking(move || {
+            context.write(&mut writer).unwrap();
+            writer.finish().unwrap();
+        });
+        let chunks: Vec<_> = stream.map(|chunk| chunk.unwrap().to_vec()).collect().await;
+        thread.await.unwrap();
+        chunks.concat()
+    }
+
+    fn names(archive: &[u8]) -> Vec<String> {
+        let mut archive = tar::Archive::new(archive);
+        let path = |entry: io::Result<tar::Entry<'_, _>>| {
+            entry.unwrap().path().unwrap().display().to_string()
+        };
+        archive.entries().unwrap().map(path).collect()
+    }
+
+    #[tokio::test]
+    async fn the_same_tree_gives_the_same_bytes() {
+        let files = ["Dockerfile", "b", "a/z", "a/b/c", "a.txt", "ä"];
+        let mut reversed = files;
+        reversed.reverse();
+        let (one, two) = (tree(&files), tree(&reversed));
+        let past = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        File::open(two.path().join("b")).unwrap().set_modified(past).unwrap();
+        let one = sent(Context::open(one.path(), None).unwrap()).await;
+        let two = sent(Context::open(two.path(), None).unwrap()).await;
+        assert!(one == two);
+        assert_eq!(
+            names(&one),
+            ["Dockerfile", "a", "a/b", "a/b/c", "a/z", "a.txt", "b", "ä"],
+            "each directory in the order of its names' bytes"
+        );
+    }
+
+    #[tokio::test]
+    async fn directories_are_sent_if_something_in_them_is() {
+        let folder = tree(&["Dockerfile", "x/y/keep", "x/y/drop", "x/z/drop", "w/drop"]);
+        fs::write(folder.path().join(IGNORE_FILE), "*\n!**/keep\n").unwrap();
+        let context = || Context::open(folder.path(), None).unwrap();
+        let want = [".dockerignore", "Dockerfile", "x", "x/y", "x/y/keep"];
+        assert_eq!(names(&sent(context()).await), want);
+        // BuildKit takes nothing away, so it is not given the ignore file.
+        assert_eq!(names(&sent(context().for_buildkit()).await), want[1..]);
+        assert!(context().dockerfile_shows());
+    }
+
+    #[tokio::test]
+    async fn a_dockerfile_in_an_ignored_directory_is_sent() {
+        let folder = tree(&["docker/Dockerfile", "docker/other", "file"]);
+        fs::write(folder.path().join(IGNORE_FILE), "docker\n").unwrap();
+        let dockerfile = folder.path().join("docker/Dockerfile");
+        let context = Context::open(folder.path(), Some(&dockerfile)).unwrap();
+        assert_eq!(context.dockerfile(), "docker/Dockerfile");
+        let want = [".dockerignore", "docker", "docker/Dockerfile", "file"];
+        assert_eq!(names(&sent(context).await), want);
+    }
+
+    #[tokio::test]
+    async fn a_dockerfile_from_elsewhere_is_added_and_hidden() {
+        let (folder, elsewhere) = (tree(&["file", ".dockerignore"]), tree(&["My.Dockerfile"]));
+        let dockerfile = elsewhere.path().join("My.Dockerfile");
+        let context = Context::open(folder.path(), Some(&dockerfile)).unwrap();
+        let name = context.dockerfile().to_owned();
+        let archive = sent(context).await;
+        assert_eq!(names(&archive), [name.as_str(), ".dockerignore", "file"]);
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let mut ignore = String::new();
+        let mut entries = archive.entries().unwrap();
+        entries.nth(1).unwrap().unwrap().read_to_string(&mut ignore).unwrap();
+        assert_eq!(ignore, format!(".dockerignore\n{name}\n"));
+    }
+}

@@ -34,7 +34,7 @@ pub struct BuildArgs {
     #[arg(value_name = "DIRECTORY", default_value = ".")]
     pub context: PathBuf,
 
-    /// The name of the image: host[:port]/path[:tag]
+    /// The name of the image, as registry.example.com/shop/cart:17 or example/app
     #[arg(long, short, value_name = "IMAGE")]
     pub tag: Reference,
 

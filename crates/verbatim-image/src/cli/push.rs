@@ -27,7 +27,7 @@ const STEP: &str = "push the image";
   verbatim-image push registry.example.com/shop/cart:17.4f2a91c
   verbatim-image push --digest-file digest.txt example/app:latest --overwrite")]
 pub struct PushArgs {
-    /// The image: host[:port]/path[:tag]
+    /// The image, as registry.example.com/shop/cart:17 or example/app
     #[arg(value_name = "IMAGE")]
     pub image: Reference,
 
