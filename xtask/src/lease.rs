@@ -35,16 +35,29 @@ impl Drop for Name {
     }
 }
 
+/// What becomes of the pods of a rig.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pods<'a> {
+    /// They are containers of the engine with this address.
+    Containers(&'a str),
+    /// They are said to be ready at once, and nothing runs.
+    Said,
+}
+
 impl Lease {
-    /// Starts a rig whose pods run in the engine at `docker_host`; its description goes into `folder`.
+    /// Starts a rig; its description goes into `folder`.
     ///
     /// With `default_limits` Argo CD keeps its own limit of requests to Kubernetes, as a measurement needs.
-    pub(crate) fn new(folder: &Path, docker_host: &str, default_limits: bool) -> Result<Lease> {
+    pub(crate) fn new(folder: &Path, pods: Pods<'_>, default_limits: bool) -> Result<Lease> {
         let me = Identity::of(std::process::id())?;
         let mut name = Name(Some(format!("task-{}-{}", me.pid, me.start)));
         let path = folder.join("rig.json");
         let file = File::create(&path).context("failed to create the description of the rig")?;
-        let mut command = xtask(&["rig", "up", "--format", "json", "--docker-host", docker_host])?;
+        let mut command = xtask(&["rig", "up", "--format", "json"])?;
+        match pods {
+            Pods::Containers(docker_host) => command.args(["--docker-host", docker_host]),
+            Pods::Said => command.args(["--kwok", "1"]),
+        };
         command.args(["--name", name.0.as_deref().unwrap_or_default()]).stdout(file);
         if default_limits {
             command.arg("--default-limits");

@@ -1,7 +1,8 @@
-//! The comparison of deployments on a real Argo CD: how long each goes on after Argo CD itself is done.
+//! The comparison of deployments on a real Argo CD: what a client needs beyond what Argo CD itself needs.
 //!
-//! An observer of its own follows the application. Argo CD is done when its status shows the digest in the finished
-//! operation and in a comparison after it, synced and healthy; what a client needs beyond that is the client's.
+//! An observer of its own follows the application. Argo CD works from the moment when the operation is there until its
+//! status shows the digest in the finished operation and in a comparison after it, synced and healthy. The rest of a
+//! client's time is the client's: before, and after.
 
 use std::fs;
 use std::path::Path;
@@ -19,26 +20,38 @@ use super::cases::{Bench, Registry};
 use super::compare::{Figures, Limit, row};
 use super::measure::{Program, STUCK, Sample};
 use crate::engine::children;
-use crate::lease::Lease;
+use crate::lease::{Lease, Pods};
 use crate::pipeline;
 
 const APP: &str = "bench";
 
-/// Runs the comparison.
+/// Runs the comparison, twice: with pods that are ready at once, and with containers.
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
+    // Nothing here speaks TLS, but an HTTP client cannot be made without somebody to do it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let docker_host = bench.docker_host()?;
-    let lease = Lease::new(bench.folder(), &docker_host, true)?;
     let registry = Registry::start(&bench.folder().join("deploy-registry"))?;
     let images = images(bench, &registry, &docker_host)?;
+    compare(bench, Pods::Said, &registry, &images, "pods ready at once")?;
+    compare(bench, Pods::Containers(&docker_host), &registry, &images, "containers")
+}
+
+fn compare(
+    bench: &mut Bench,
+    pods: Pods<'_>,
+    registry: &Registry,
+    images: &[String; 2],
+    about: &str,
+) -> Result<()> {
+    let lease = Lease::new(bench.folder(), pods, true)?;
     let runtime = Runtime::new().context("failed to start a runtime")?;
-    let scene =
-        Scene { lease: &lease, registry: &registry, binary: bench.binary(), runtime: &runtime };
+    let scene = Scene { lease: &lease, registry, binary: bench.binary(), runtime: &runtime };
     scene.create_application()?;
     let observer = scene.observe();
 
-    let rounds = bench.rounds(7);
-    eprintln!("deploy: {rounds} rounds …");
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+    let rounds = bench.rounds(11);
+    eprintln!("deploy ({about}): {rounds} rounds …");
+    let (mut ours, mut peer) = (Times::default(), Times::default());
     // The first deployment of each client fills caches and does not count. Each deploys the image that the other did
     // not, so every one is a real change.
     for round in 0..=rounds {
@@ -46,25 +59,67 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         if round % 2 == 1 {
             pair.reverse();
         }
-        for (is_ours, digest) in pair.into_iter().zip(&images) {
+        for (is_ours, digest) in pair.into_iter().zip(images) {
             let mut command = if is_ours { scene.ours(digest) } else { scene.peer(digest) };
-            let beyond = scene.beyond(&mut command, digest, &observer)?;
+            let times = scene.deploy(&mut command, digest, &observer)?;
             if round > 0 {
-                let samples = if is_ours { &mut ours } else { &mut peer };
-                samples.push(Sample { seconds: beyond.as_secs_f64(), peak_kib: 0 });
+                let series = if is_ours { &mut ours } else { &mut peer };
+                series.add(times);
             }
         }
     }
     let cli = Program::new::<&str>(&lease.rig.argocd.cli, []);
     bench.note("argocd", cli.version(&["version", "--client", "--short"])?);
     bench.note("Argo CD", lease.rig.argocd.version.clone());
+    let figures = |which: fn(&Times) -> &Vec<Sample>| {
+        let ours = Figures::of("`argocd deploy --settle 0`", which(&ours));
+        (ours, Some(Figures::of("`argocd app set`, `sync`, `wait`", which(&peer))))
+    };
+    let (of_ours, of_peer) = figures(|times| &times.whole);
+    bench.add(row(&format!("deploy, {about}: whole"), of_ours, of_peer, &[]));
+    let (of_ours, of_peer) = figures(|times| &times.own);
     bench.add(row(
-        "deploy: time after Argo CD is done",
-        Figures::of("`argocd deploy --settle 0`", &ours),
-        Some(Figures::of("`argocd app set`, `sync`, `wait`", &peer)),
-        &[Limit::Milliseconds(300.0), Limit::TimeRatio(0.5)],
+        &format!("deploy, {about}: without Argo CD's own time"),
+        of_ours,
+        of_peer,
+        &[Limit::TimeRatio(0.5)],
+    ));
+    let (of_ours, of_peer) = figures(|times| &times.after);
+    bench.add(row(
+        &format!("deploy, {about}: after Argo CD is done"),
+        of_ours,
+        of_peer,
+        &[Limit::Milliseconds(300.0)],
     ));
     Ok(())
+}
+
+/// The times of one client, one entry a deployment.
+#[derive(Debug, Default)]
+struct Times {
+    /// From the start of the client to its end.
+    whole: Vec<Sample>,
+    /// The same without the time in which Argo CD worked.
+    own: Vec<Sample>,
+    /// From when Argo CD was done to the client's end.
+    after: Vec<Sample>,
+}
+
+/// One deployment.
+#[derive(Debug, Clone, Copy)]
+struct Deployed {
+    whole: Duration,
+    own: Duration,
+    after: Duration,
+}
+
+impl Times {
+    fn add(&mut self, deployed: Deployed) {
+        let sample = |time: Duration| Sample { seconds: time.as_secs_f64(), peak_kib: 0 };
+        self.whole.push(sample(deployed.whole));
+        self.own.push(sample(deployed.own));
+        self.after.push(sample(deployed.after));
+    }
 }
 
 /// Two images that differ in what they say, by digest.
@@ -92,7 +147,7 @@ fn images(bench: &Bench, registry: &Registry, docker_host: &str) -> Result<[Stri
 
 /// The digest of the pushed image in what `image build --push --format json` tells.
 fn find_digest(told: &Value) -> Option<String> {
-    told.get("digest")?.as_str().map(str::to_owned)
+    told.pointer("/pushed/digest")?.as_str().map(str::to_owned)
 }
 
 /// Everybody in the comparison.
@@ -184,8 +239,8 @@ impl Scene<'_> {
         command
     }
 
-    /// How long the client goes on after Argo CD is done.
-    fn beyond(&self, command: &mut Command, digest: &str, observer: &Observer) -> Result<Duration> {
+    /// Runs a client to its end, and splits its time.
+    fn deploy(&self, command: &mut Command, digest: &str, observer: &Observer) -> Result<Deployed> {
         let name = command.get_program().to_string_lossy().into_owned();
         let start = Instant::now();
         observer.forget();
@@ -203,8 +258,12 @@ impl Scene<'_> {
         }
         // The observer may see the last change a moment later than the client did.
         loop {
-            if let Some(done) = done_at(&observer.seen(), digest, end) {
-                return Ok(end.saturating_duration_since(done));
+            let seen = observer.seen();
+            if let (Some(began), Some(done)) = (began_at(&seen), done_at(&seen, digest, end)) {
+                let whole = end.saturating_duration_since(start);
+                let worked = done.min(end).saturating_duration_since(began);
+                let after = end.saturating_duration_since(done);
+                return Ok(Deployed { whole, own: whole.saturating_sub(worked), after });
             }
             ensure!(start.elapsed() < STUCK, "Argo CD never showed {digest} as deployed");
             std::thread::sleep(Duration::from_millis(5));
@@ -260,6 +319,21 @@ async fn follow(url: String, token: String, seen: Arc<Mutex<Vec<(Instant, Value)
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// When Argo CD was first seen to have an operation to do that the first state seen did not know.
+fn began_at(seen: &[(Instant, Value)]) -> Option<Instant> {
+    let operation = |application: &Value| {
+        application
+            .pointer("/status/operationState/startedAt")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let known = seen.first().and_then(|(_, application)| operation(application));
+    let is_new = |application: &Value| {
+        application["operation"].is_object() || operation(application) != known
+    };
+    seen.iter().skip(1).find(|(_, application)| is_new(application)).map(|(at, _)| *at)
 }
 
 /// When Argo CD was done with `digest`: the begin of the last unbroken time of being done before the client ended. If
@@ -321,6 +395,22 @@ mod tests {
         assert!(!is_done(&application("sha256:a", "Progressing", after), "sha256:a"));
         assert!(!is_done(&application("sha256:a", "Healthy", "2026-11-24T10:00:04Z"), "sha256:a"));
         assert!(!is_done(&Value::Null, "sha256:a"));
+    }
+
+    #[test]
+    fn an_operation_begins_when_it_is_first_seen() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let state =
+            |started: &str| json!({ "status": { "operationState": { "startedAt": started } } });
+        let mut asked = state("1");
+        asked["operation"] = json!({ "sync": {} });
+        let seen =
+            [(at(0), state("1")), (at(10), state("1")), (at(20), asked), (at(30), state("2"))];
+        assert_eq!(began_at(&seen), Some(at(20)));
+        assert_eq!(began_at(&seen[..2]), None);
+        assert_eq!(began_at(&[(at(0), Value::Null), (at(5), state("1"))]), Some(at(5)));
+        assert_eq!(began_at(&[]), None);
     }
 
     #[test]

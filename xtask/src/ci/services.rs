@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::engine::{self, Engine};
-use crate::lease::Lease;
+use crate::lease::{Lease, Pods};
 
 /// Engine and rig of this run. Their state lies in a folder of its own, so that runs do not meet.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Services {
             return Ok(rig.path.clone());
         }
         let docker_host = self.docker_host()?;
-        let rig = Lease::new(self.state.path(), &docker_host, false)?;
+        let rig = Lease::new(self.state.path(), Pods::Containers(&docker_host), false)?;
         Ok(self.rig.insert(rig).path.clone())
     }
 

@@ -25,7 +25,7 @@ use super::processes::Processes;
 use super::project::{Addresses, ENVIRONMENTS, Fault, Project, hermetic};
 use crate::engine::process::{self, UntilDropped};
 use crate::engine::{Guard, children};
-use crate::lease::{Lease, xtask};
+use crate::lease::{self, Lease, xtask};
 use crate::rig::tools::{self, Tool};
 
 /// The file of the private key, in the folder of the services: outside the repository.
@@ -72,9 +72,11 @@ impl World {
             .context("failed to start a runtime")?;
         let registry = runtime.block_on(Registry::start(registry::Config::default()))?;
         let argocd = match (&engine, real) {
-            (Some(engine), true) => {
-                Argocd::Real(Box::new(Lease::new(folder, &engine.docker_host, false)?))
-            }
+            (Some(engine), true) => Argocd::Real(Box::new(Lease::new(
+                folder,
+                lease::Pods::Containers(&engine.docker_host),
+                false,
+            )?)),
             (None, true) => bail!("--real needs a Docker Engine: its pods are containers"),
             (engine, false) => simulated(
                 &runtime,

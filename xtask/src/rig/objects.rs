@@ -55,7 +55,7 @@ pub(super) async fn configure(kube: &Kube, argocd: &Path) -> anyhow::Result<()> 
     }))
     .await?;
     // As merge patches, so that they add to what was applied.
-    let accounts = json!({ "data": { "accounts.bot": "apiKey", "accounts.reader": "apiKey", "accounts.admin": "apiKey, login" } });
+    let accounts = json!({ "data": { "accounts.bot": "apiKey", "accounts.reader": "apiKey", "accounts.admin": "apiKey" } });
     kube.merge(&config_map("argocd-cm"), &accounts).await?;
     let rights = json!({ "data": { "policy.csv": POLICY } });
     kube.merge(&config_map("argocd-rbac-cm"), &rights).await

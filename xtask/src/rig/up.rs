@@ -243,6 +243,7 @@ impl Starter<'_> {
                 root_url,
             },
             nodes,
+            program: parts.xtask.clone(),
             logs: self.home.path("logs"),
             env: BTreeMap::new(),
         };
