@@ -189,6 +189,10 @@ impl Store {
         self.lock().repositories.insert(url.to_owned(), repository.clone());
     }
 
+    pub(crate) fn remove_repository(&self, url: &str) {
+        self.lock().repositories.remove(url);
+    }
+
     fn document(state: &mut State, old: Option<&Value>, new: &Value) -> Value {
         state.version += 1;
         let mut stored = new.clone();

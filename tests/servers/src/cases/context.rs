@@ -403,23 +403,36 @@ impl Context {
     /// Deletes what the case made, newest first.
     pub(super) async fn clean(&self) -> anyhow::Result<()> {
         let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));
+        // A project can be deleted only when its applications are gone.
+        let wait = made.iter().any(|path| path.contains("/projects/"));
         for path in made.into_iter().rev() {
-            if path.contains("/applications/") {
+            let app = path.strip_prefix("/api/v1/applications/").and_then(|rest| rest.strip_suffix("?cascade=true"));
+            if let Some(app) = app {
                 // An operation that runs would keep the application alive.
-                let operation = path.replace("?cascade=true", "/operation");
-                self.delete(&operation).await?;
+                self.delete(&format!("/api/v1/applications/{app}/operation")).await?;
             }
             let answer = self.delete(&path).await?;
             // What the case itself has deleted is forbidden or missing by now.
-            ensure!(
-                matches!(answer.status, 200 | 403 | 404),
-                "{} answered {} {}",
-                answer.asked,
-                answer.status,
-                answer.text
-            );
+            let gone = matches!(answer.status, 200 | 403 | 404);
+            ensure!(gone, "{} answered {} {}", answer.asked, answer.status, answer.text);
+            if let Some(app) = app.filter(|_| wait) {
+                self.gone(app).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Waits until an application is not there any more.
+    pub(super) async fn gone(&self, name: &str) -> anyhow::Result<()> {
+        for _ in 0..300 {
+            let answer = self.get(&format!("/api/v1/applications/{name}")).await?;
+            if answer.status == 403 {
+                return Ok(());
+            }
+            ensure!(answer.json["metadata"]["deletionTimestamp"].is_string(), "{name} is not being deleted: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("{name} is still there")
     }
 }
 

@@ -19,7 +19,9 @@ cases! {
     "the reader may not sync" => reader_sync,
     "the reader may not terminate" => reader_terminate,
     "the reader may not roll back" => reader_rollback,
-    "the answer of appdetails for the bot" => bot_appdetails,
+    "appdetails: the chart's parameters, for the application's own sources only" => appdetails,
+    "appdetails: the bot may not ask" => bot_appdetails,
+    "a repository that is missing is forbidden" => repository,
 }
 
 type Case = anyhow::Result<Outcome>;
@@ -135,19 +137,51 @@ async fn reader_rollback(cx: &Context) -> Case {
     Ok(Outcome::Passed)
 }
 
-async fn bot_appdetails(cx: &Context) -> Case {
+/// The URL as one part of a path.
+fn encoded(url: &str) -> String {
+    url.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+async fn appdetails(cx: &Context) -> Case {
     let app = cx.app_with_tag("1.0.0").await?;
     let url = cx.repository();
-    let encoded: String = url.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let source = json!({ "repoURL": url, "path": "chart", "targetRevision": "main", "helm": { "parameters": [parameter("image.tag", "2")] } });
-    let body = json!({ "source": source, "appName": app, "appProject": "default" });
-    let path = format!("/api/v1/repositories/{encoded}/appdetails");
-    let answer = cx.call(As::Bot, Method::POST, &path, &body).await?;
-    denied(&answer, &format!("repositories, get, {url}"), "bot")?;
-    let details = cx.post(&path, &body).await?.ok()?;
+    let own = json!({ "repoURL": url, "path": "chart", "targetRevision": "main", "helm": { "parameters": [parameter("image.tag", "1.0.0")] } });
+    let body = |source: &Value| json!({ "source": source, "appName": app, "appProject": "default" });
+    let path = format!("/api/v1/repositories/{}/appdetails", encoded(&url));
+    let details = cx.post(&path, &body(&own)).await?.ok()?;
     same("the type", &details["type"], &"Helm")?;
     let known = details["helm"]["parameters"].as_array().cloned().unwrap_or_default();
     let tag = known.iter().find(|one| one["name"] == "image.tag");
     same("the chart's own tag", &tag.map(|tag| tag["value"].clone()), &Some(json!("1.0.0")))?;
+    // The same application with parameters that it does not have, nor ever had.
+    let mut other = own.clone();
+    other["helm"]["parameters"][0]["value"] = "2.0.0".into();
+    cx.post(&path, &body(&other)).await?.refused(403, 7, "permission denied")?;
+    Ok(Outcome::Passed)
+}
+
+async fn bot_appdetails(cx: &Context) -> Case {
+    let app = cx.app("chart").await?;
+    let url = cx.repository();
+    let source = json!({ "repoURL": url, "path": "chart", "targetRevision": "main" });
+    let body = json!({ "source": source, "appName": app, "appProject": "default" });
+    let path = format!("/api/v1/repositories/{}/appdetails", encoded(&url));
+    let answer = cx.call(As::Bot, Method::POST, &path, &body).await?;
+    denied(&answer, &format!("repositories, get, {url}"), "bot")?;
+    Ok(Outcome::Passed)
+}
+
+async fn repository(cx: &Context) -> Case {
+    let url = cx.repository();
+    let path = format!("/api/v1/repositories/{}", encoded(&url));
+    // A missing one, for those who may see all: as forbidden as for those who may not.
+    for who in [As::Admin, As::Bot] {
+        cx.get_as(who, &path).await?.refused(403, 7, "permission denied")?;
+    }
+    cx.remove_at_end(path.clone());
+    let body = json!({ "repo": url, "type": "git" });
+    same("the answer", &cx.post("/api/v1/repositories?upsert=true", &body).await?.ok()?["repo"], &url.as_str())?;
+    same("the repository", &cx.get(&path).await?.ok()?["repo"], &url.as_str())?;
+    cx.get_as(As::Bot, &path).await?.refused(403, 7, "permission denied")?;
     Ok(Outcome::Passed)
 }

@@ -29,6 +29,7 @@ cases! {
     "an ApplicationSet that ignores parameters keeps them" => set_ignores,
     "an ApplicationSet that preserves annotations keeps them" => set_preserves,
     "a project is replaced only by who has seen it" => project_versions,
+    "a project in use is not deleted" => project_in_use,
 }
 
 type Case = anyhow::Result<Outcome>;
@@ -381,5 +382,19 @@ async fn project_versions(cx: &Context) -> Case {
         3,
         "metadata.resourceVersion: Invalid value: 0: must be specified for an update",
     )?;
+    Ok(Outcome::Passed)
+}
+
+async fn project_in_use(cx: &Context) -> Case {
+    let project = cx.name();
+    let spec = json!({ "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }] });
+    cx.remove_at_end(format!("/api/v1/projects/{project}"));
+    cx.post("/api/v1/projects", &json!({ "project": { "metadata": { "name": project }, "spec": spec } })).await?.ok()?;
+    let name = cx.name();
+    let mut document = cx.document(&name, "settings");
+    document["spec"]["project"] = project.clone().into();
+    cx.create(document).await?;
+    let answer = cx.delete(&format!("/api/v1/projects/{project}")).await?;
+    answer.refused(400, 3, "project is referenced by 1 applications")?;
     Ok(Outcome::Passed)
 }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Access, Query, Shared, body, ok};
 use crate::argocd::error::{ApiError, ApiResult, Code};
-use crate::argocd::objects::{set, text};
-use crate::argocd::{Server, applicationset, schema};
+use crate::argocd::objects::{items, set, text};
+use crate::argocd::{Server, applicationset, controller, schema};
 
 /// Turns a call's result into its answer.
 fn answer(result: ApiResult<Value>) -> Response {
@@ -191,6 +191,11 @@ pub(super) async fn delete_project(
 ) -> Response {
     answer(server.sessions.claims(&headers).and_then(|claims| {
         claims.enforce("projects", "delete", &name)?;
+        let (apps, _) = server.store.apps();
+        let users = apps.iter().filter(|app| text(app, "/spec/project") == name).count();
+        if users > 0 {
+            return Err(ApiError::invalid(format!("project is referenced by {users} applications")));
+        }
         if server.store.remove_project(&name) { Ok(json!({})) } else { Err(project_missing(&name)) }
     }))
 }
@@ -203,17 +208,27 @@ pub(super) async fn repositories(State(server): Shared, headers: HeaderMap) -> R
     }))
 }
 
-pub(super) async fn repository(
+/// The right to `action` on a repository; in these words for a missing one, too.
+fn repository_access(server: &Server, headers: &HeaderMap, action: &str, url: &str) -> ApiResult<Value> {
+    let claims = server.sessions.claims(headers)?;
+    if !claims.may("repositories", action, url) {
+        return Err(ApiError::denied());
+    }
+    server.store.repository(url).ok_or_else(ApiError::denied)
+}
+
+pub(super) async fn repository(State(server): Shared, Path(url): Path<String>, headers: HeaderMap) -> Response {
+    answer(repository_access(&server, &headers, "get", &url))
+}
+
+pub(super) async fn delete_repository(
     State(server): Shared,
     Path(url): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    answer(server.sessions.claims(&headers).and_then(|claims| {
-        claims.enforce("repositories", "get", &url)?;
-        server
-            .store
-            .repository(&url)
-            .ok_or_else(|| ApiError::new(Code::NotFound, format!("repo '{url}' not found")))
+    answer(repository_access(&server, &headers, "delete", &url).map(|_| {
+        server.store.remove_repository(&url);
+        json!({})
     }))
 }
 
@@ -261,24 +276,27 @@ pub(super) async fn details(
     answer(details_of(&server, &url, &headers, &bytes).await)
 }
 
-async fn details_of(
-    server: &Server,
-    url: &str,
-    headers: &HeaderMap,
-    bytes: &Bytes,
-) -> ApiResult<Value> {
+async fn details_of(server: &Server, url: &str, headers: &HeaderMap, bytes: &Bytes) -> ApiResult<Value> {
     let claims = server.sessions.claims(headers)?;
     let body = body(bytes)?;
     claims.enforce("repositories", "get", url)?;
     let (app, project) = (text(&body, "/appName"), text(&body, "/appProject"));
-    if !app.is_empty() && server.store.app(app).is_some() {
-        Access { server, headers, action: "get", name: app, project: Some(project), namespace: "" }
-            .app()?;
-    }
-    let mut source =
-        schema::source(body.get("source").unwrap_or(&Value::Null)).map_err(ApiError::invalid)?;
+    let mut source = schema::source(body.get("source").unwrap_or(&Value::Null)).map_err(ApiError::invalid)?;
     set(&mut source, "/repoURL", url);
+    if !app.is_empty() && server.store.app(app).is_some() {
+        let access = Access { server, headers, action: "get", name: app, project: Some(project), namespace: "" };
+        let (app, _) = access.app()?;
+        // An application's repositories are open for its own sources only, now and in its history.
+        if !own_sources(&app).contains(&source) {
+            return Err(ApiError::denied());
+        }
+    }
     server.repo.details(&source).await.map_err(ApiError::unknown)
+}
+
+fn own_sources(app: &Value) -> Vec<Value> {
+    let history = items(app, "/status/history").iter().flat_map(|entry| controller::sources_of(entry).0);
+    controller::sources(app).0.into_iter().chain(history).collect()
 }
 
 pub(super) async fn list_sets(State(server): Shared, headers: HeaderMap) -> Response {
