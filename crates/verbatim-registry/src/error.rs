@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::Deserialize;
+use oci_distribution::errors::{OciEnvelope, OciError};
 use url::Url;
 use verbatim_oci::{Digest, ManifestError, Platform};
 
@@ -193,30 +193,32 @@ pub struct Refusal {
 }
 
 /// One entry of a registry's error document.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The code, `MANIFEST_UNKNOWN` for example.
-    #[serde(default)]
+    /// The code, `MANIFEST_UNKNOWN` for example. Registries have codes of their own beside those of the specification.
     pub code: String,
-    /// The words of the registry.
-    #[serde(default)]
+    /// The words of the registry; empty if it has none.
     pub message: String,
     /// Whatever it adds.
-    #[serde(default)]
     pub detail: serde_json::Value,
 }
 
-#[derive(Deserialize)]
-struct Envelope {
-    errors: Vec<Problem>,
+impl From<OciError> for Problem {
+    fn from(error: OciError) -> Self {
+        let code = match serde_json::to_value(&error.code) {
+            Ok(serde_json::Value::String(code)) => code,
+            _ => String::new(),
+        };
+        Self { code, message: error.message, detail: error.detail }
+    }
 }
 
 impl Refusal {
     /// Reads the body of an answer that is no success. Whatever is not an error document is left out: an HTML page of
     /// a proxy tells nobody anything.
     pub(crate) fn read(status: StatusCode, body: &[u8]) -> Self {
-        let problems = match serde_json::from_slice::<Envelope>(body) {
-            Ok(envelope) => envelope.errors,
+        let problems = match serde_json::from_slice::<OciEnvelope>(body) {
+            Ok(envelope) => envelope.errors.into_iter().map(Problem::from).collect(),
             Err(_) => Vec::new(),
         };
         Self { status: status.as_u16(), problems }
@@ -237,10 +239,9 @@ impl fmt::Display for Refusal {
         }
         for (n, problem) in self.problems.iter().enumerate() {
             f.write_str(if n == 0 { ", " } else { "; " })?;
-            match (problem.code.is_empty(), problem.message.is_empty()) {
-                (false, false) => write!(f, "{}: {}", problem.code, one_line(&problem.message))?,
-                (false, true) => f.write_str(&problem.code)?,
-                (true, _) => f.write_str(&one_line(&problem.message))?,
+            f.write_str(&problem.code)?;
+            if !problem.message.is_empty() {
+                write!(f, ": {}", one_line(&problem.message))?;
             }
         }
         Ok(())
@@ -364,8 +365,8 @@ mod tests {
         );
         check(
             403,
-            r#"{"errors":[{"code":"DENIED"},{"message":"two\nlines"}]}"#,
-            "403 Forbidden, DENIED; two",
+            r#"{"errors":[{"code":"DENIED"},{"code":"OUR_OWN","message":"two\nlines"}]}"#,
+            "403 Forbidden, DENIED; OUR_OWN: two",
         );
         check(599, r#"{"errors":[]}"#, "599");
     }

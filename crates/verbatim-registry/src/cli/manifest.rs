@@ -17,7 +17,7 @@ use super::{RegistryArgs, failure};
   verbatim-registry manifest --platform linux/arm64 nginx:1.29
   verbatim-registry manifest example/app@sha256:… | sha256sum")]
 pub struct ManifestArgs {
-    /// Which manifest: host[:port]/path[:tag][@digest]
+    /// Which manifest: `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 

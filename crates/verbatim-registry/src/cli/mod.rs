@@ -27,7 +27,7 @@ use crate::{Client, Config};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Registry")]
 pub struct RegistryArgs {
-    /// Speak plain HTTP to this registry (host[:port]); registries on this machine need no such permission
+    /// Speak plain HTTP to this registry (`host[:port]`); registries on this machine need no such permission
     #[arg(long, value_name = "HOST", env = "VERBATIM_PLAIN_HTTP", value_delimiter = ',')]
     pub plain_http: Vec<String>,
 

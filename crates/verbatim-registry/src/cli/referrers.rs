@@ -37,7 +37,7 @@ pub enum ReferrersCommand {
   verbatim-registry referrers list example/app:v1
   verbatim-registry referrers list --type application/vnd.dev.sigstore.bundle.v0.3+json example/app@sha256:…")]
 pub struct ReferrersListArgs {
-    /// Of which image: host[:port]/path[:tag][@digest]
+    /// Of which image: `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
@@ -58,7 +58,7 @@ pub struct ReferrersListArgs {
   verbatim-registry referrers get example/app@sha256:… | jq .
   verbatim-registry referrers get --layer 1 --output sbom.json example/app@sha256:…")]
 pub struct ReferrersGetArgs {
-    /// Which referrer: host[:port]/path@digest, with the digest that `referrers list` shows
+    /// Which referrer: `host[:port]/path@digest`, with the digest that `referrers list` shows
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
@@ -84,7 +84,7 @@ pub struct ReferrersGetArgs {
   verbatim-registry referrers attach --type application/spdx+json example/app:v1 sbom.json
   verbatim-registry referrers attach --type application/vnd.example --media-type text/plain example/app@sha256:… notes.txt")]
 pub struct ReferrersAttachArgs {
-    /// To which image: host[:port]/path[:tag][@digest]
+    /// To which image: `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
@@ -117,7 +117,7 @@ pub struct ReferrersAttachArgs {
 #[command(after_help = "Example:
   verbatim-registry referrers relist example/app@sha256:…")]
 pub struct ReferrersRelistArgs {
-    /// Which referrer: host[:port]/path@digest
+    /// Which referrer: `host[:port]/path@digest`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 

@@ -21,7 +21,7 @@ use super::{RegistryArgs, failure};
   verbatim-registry resolve --digest-only ghcr.io/example/app:v1
   docker run \"$(verbatim-registry resolve example/app:latest)\"")]
 pub struct ResolveArgs {
-    /// What to resolve: host[:port]/path[:tag][@digest]
+    /// What to resolve: `host[:port]/path[:tag][@digest]`
     #[arg(required = true, value_name = "REFERENCE")]
     pub references: Vec<Reference>,
 

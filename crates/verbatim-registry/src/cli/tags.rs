@@ -19,7 +19,7 @@ use crate::DerivedTags;
   verbatim-registry tags ghcr.io/example/app
   verbatim-registry tags --format json localhost:5000/app")]
 pub struct TagsArgs {
-    /// Which repository: host[:port]/path
+    /// Which repository: `host[:port]/path`
     #[arg(value_name = "REPOSITORY")]
     pub repository: Repository,
 

@@ -113,6 +113,7 @@ pub(crate) struct Distribution {
 
 impl Distribution {
     /// Starts it, if `VERBATIM_TEST_REGISTRY` says where its program is.
+    #[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
     pub(crate) async fn start() -> Option<Self> {
         #[expect(
             clippy::disallowed_methods,
