@@ -26,6 +26,8 @@ pub struct Rig {
     pub git: Git,
     /// What runs the pods.
     pub nodes: Nodes,
+    /// The program that started it: `PROGRAM rig tools NAME…` prints the paths of the pinned tools, such as `crane`.
+    pub program: PathBuf,
     /// The folder with one log a process.
     pub logs: PathBuf,
     /// What to put into the environment of `verbatim`, of the real `argocd`, `kubectl` and `docker`.

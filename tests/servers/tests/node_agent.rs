@@ -50,13 +50,14 @@ impl World {
             .build()?;
         let dir = tempfile::tempdir()?;
         let namespace = format!("{name}-{}", std::process::id());
+        let crane = crane(&rig)?;
         let world = Self {
             rig,
             agent: url,
             http,
             namespace: namespace.clone(),
             registry: Registry::start(Config::default()).await?,
-            crane: tokio::task::spawn_blocking(crane).await??,
+            crane,
             dir,
         };
         world.post("/api/v1/namespaces", json!({ "metadata": { "name": namespace } })).await?;
@@ -215,8 +216,8 @@ fn text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("a path that is not UTF-8")
 }
 
-fn crane() -> anyhow::Result<PathBuf> {
-    run(Command::new(env!("CARGO")).args(["xtask", "rig", "tools", "crane"])).map(PathBuf::from)
+fn crane(rig: &Rig) -> anyhow::Result<PathBuf> {
+    run(Command::new(&rig.program).args(["rig", "tools", "crane"])).map(PathBuf::from)
 }
 
 fn platform() -> String {

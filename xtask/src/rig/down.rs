@@ -21,7 +21,11 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Ends a rig. Returns whether there was one.
 pub(super) async fn down(home: &Home) -> anyhow::Result<bool> {
     let _lock = home.lock()?;
-    let Some(state) = home.state()? else { return Ok(false) };
+    let Some(state) = home.state()? else {
+        // The logs of one that did not come up.
+        home.wipe(false)?;
+        return Ok(false);
+    };
     end(home, &state).await?;
     Ok(true)
 }

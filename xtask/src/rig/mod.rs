@@ -18,9 +18,14 @@ pub(crate) mod tools;
 mod up;
 mod wait;
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use serde::Serialize;
 use test_servers::{
@@ -267,11 +272,15 @@ fn print(
     human: &impl fmt::Display,
     data: &impl Serialize,
 ) -> anyhow::Result<()> {
-    match format.format {
-        Format::Human => print!("{human}"),
-        Format::Json => println!("{}", serde_json::to_string_pretty(data)?),
+    let text = match format.format {
+        Format::Human => human.to_string(),
+        Format::Json => serde_json::to_string_pretty(data)? + "\n",
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // The reader, such as `head`, has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write the result"),
     }
-    Ok(())
 }
 
 /// A running rig, for people.

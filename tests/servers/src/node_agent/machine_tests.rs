@@ -66,7 +66,8 @@ fn summary(machine: &Machine, now: Timestamp) -> String {
         format!("{word}#{}", status["restartCount"])
     };
     let lists = [&report["initContainerStatuses"], &report["containerStatuses"]];
-    let states: Vec<String> = lists.iter().flat_map(|list| list.as_array().unwrap()).map(state).collect();
+    let states: Vec<String> =
+        lists.iter().flat_map(|list| list.as_array().unwrap()).map(state).collect();
     let ready = if condition("Ready") { "Ready" } else { "NotReady" };
     format!("{} {ready}: {}", report["phase"].as_str().unwrap(), states.join(" "))
 }
@@ -197,20 +198,65 @@ fn init_containers_run_in_order_and_before_the_others() {
     check(
         spec.clone(),
         vec![
-            (0.0, Look, "start 0", "Pending NotReady: ContainerCreating#0 ContainerCreating#0 PodInitializing#0"),
-            (1.0, Happens(0, started("x")), "", "Pending NotReady: running#0 ContainerCreating#0 PodInitializing#0"),
-            (2.0, Happens(0, ended("x", 0)), "start 1", "Pending NotReady: Completed(0)#0 ContainerCreating#0 PodInitializing#0"),
-            (3.0, Happens(1, started("y")), "", "Pending NotReady: Completed(0)#0 running#0 PodInitializing#0"),
-            (4.0, Happens(1, ended("y", 0)), "start 2", "Pending NotReady: Completed(0)#0 Completed(0)#0 ContainerCreating#0"),
-            (5.0, Happens(2, started("z")), "", "Running Ready: Completed(0)#0 Completed(0)#0 ready#0"),
+            (
+                0.0,
+                Look,
+                "start 0",
+                "Pending NotReady: ContainerCreating#0 ContainerCreating#0 PodInitializing#0",
+            ),
+            (
+                1.0,
+                Happens(0, started("x")),
+                "",
+                "Pending NotReady: running#0 ContainerCreating#0 PodInitializing#0",
+            ),
+            (
+                2.0,
+                Happens(0, ended("x", 0)),
+                "start 1",
+                "Pending NotReady: Completed(0)#0 ContainerCreating#0 PodInitializing#0",
+            ),
+            (
+                3.0,
+                Happens(1, started("y")),
+                "",
+                "Pending NotReady: Completed(0)#0 running#0 PodInitializing#0",
+            ),
+            (
+                4.0,
+                Happens(1, ended("y", 0)),
+                "start 2",
+                "Pending NotReady: Completed(0)#0 Completed(0)#0 ContainerCreating#0",
+            ),
+            (
+                5.0,
+                Happens(2, started("z")),
+                "",
+                "Running Ready: Completed(0)#0 Completed(0)#0 ready#0",
+            ),
         ],
     );
     check(
         spec,
         vec![
-            (0.0, Look, "start 0", "Pending NotReady: ContainerCreating#0 ContainerCreating#0 PodInitializing#0"),
-            (1.0, Happens(0, started("x")), "", "Pending NotReady: running#0 ContainerCreating#0 PodInitializing#0"),
-            (2.0, Happens(0, ended("x", 1)), "", "Failed NotReady: Error(1)#0 ContainerCreating#0 PodInitializing#0"),
+            (
+                0.0,
+                Look,
+                "start 0",
+                "Pending NotReady: ContainerCreating#0 ContainerCreating#0 PodInitializing#0",
+            ),
+            (
+                1.0,
+                Happens(0, started("x")),
+                "",
+                "Pending NotReady: running#0 ContainerCreating#0 PodInitializing#0",
+            ),
+            (
+                2.0,
+                Happens(0, ended("x", 1)),
+                "",
+                "Failed NotReady: Error(1)#0 ContainerCreating#0 PodInitializing#0",
+            ),
         ],
     );
 }
@@ -225,7 +271,12 @@ fn a_sidecar_lets_the_next_start_and_keeps_running() {
         spec,
         vec![
             (0.0, Look, "start 0", "Pending NotReady: ContainerCreating#0 PodInitializing#0"),
-            (1.0, Happens(0, started("x")), "start 1", "Pending NotReady: ready#0 ContainerCreating#0"),
+            (
+                1.0,
+                Happens(0, started("x")),
+                "start 1",
+                "Pending NotReady: ready#0 ContainerCreating#0",
+            ),
             (2.0, Happens(1, started("y")), "", "Running Ready: ready#0 ready#0"),
             (3.0, Delete(1), "stop 0 1s, stop 1 1s", "Running Ready: ready#0 ready#0"),
         ],
@@ -243,7 +294,12 @@ fn probes_count_to_their_thresholds() {
             (0.0, Look, "start 0", "Pending NotReady: ContainerCreating#0"),
             (1.0, Happens(0, started("x")), "", "Running NotReady: running#0"),
             // An answer about an earlier container says nothing.
-            (2.0, Happens(0, probed("w", ProbeKind::Readiness, true)), "", "Running NotReady: running#0"),
+            (
+                2.0,
+                Happens(0, probed("w", ProbeKind::Readiness, true)),
+                "",
+                "Running NotReady: running#0",
+            ),
             (3.0, ready(true), "", "Running Ready: ready#0"),
             (4.0, ready(false), "", "Running Ready: ready#0"),
             (5.0, ready(false), "", "Running NotReady: running#0"),
@@ -299,6 +355,7 @@ fn restarts_are_carried_over_from_an_earlier_agent() {
 #[test]
 fn back_off_doubles_up_to_its_limit() {
     let back_off = BackOff { first: Duration::from_secs(10), max: Duration::from_secs(300) };
-    let seconds: Vec<u64> = [1, 2, 3, 4, 5, 6, 7, 40, u32::MAX].map(|it| back_off.delay(it).as_secs()).to_vec();
+    let seconds: Vec<u64> =
+        [1, 2, 3, 4, 5, 6, 7, 40, u32::MAX].map(|it| back_off.delay(it).as_secs()).to_vec();
     assert_eq!(seconds, [10, 20, 40, 80, 160, 300, 300, 300, 300]);
 }
