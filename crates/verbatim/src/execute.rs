@@ -87,6 +87,7 @@ pub(crate) fn options(environment: &Environment, take_over: bool) -> Options {
     Options {
         timeout: environment.timeout,
         settle: environment.settle,
+        stuck_after: environment.stuck_after,
         take_over,
         // The claim is closed with the digest of the record, when there is one.
         close_claim: false,

@@ -20,6 +20,8 @@ const IMAGE_VARIABLES: [&str; 7] =
 const PINNING: [&str; 2] = ["digest", "reference"];
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
+/// A pod may crash once or twice while what it needs comes up.
+const DEFAULT_STUCK_AFTER: Duration = Duration::from_mins(1);
 /// Long enough for a crash at start to show, short enough for a pipeline.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(10);
 
@@ -98,6 +100,7 @@ fn environment(
         tests,
         settle,
         timeout: written.timeout.map_or(DEFAULT_TIMEOUT, |period| period.0),
+        stuck_after: written.stuck_after.map_or(DEFAULT_STUCK_AFTER, |period| period.0),
         is_first,
     })
 }

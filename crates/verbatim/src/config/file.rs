@@ -148,6 +148,8 @@ pub struct EnvironmentFile {
     pub settle: Option<Period>,
     /// How long one application may take. Default: 10m.
     pub timeout: Option<Period>,
+    /// How long a pod with the new image may keep failing to start. Default: 1m.
+    pub stuck_after: Option<Period>,
 }
 
 /// An environment that must come first.

@@ -103,6 +103,8 @@ pub struct Environment {
     pub settle: Duration,
     /// How long one application may take.
     pub timeout: Duration,
+    /// How long a pod with the new image may keep failing to start.
+    pub stuck_after: Duration,
     /// Whether it is the first of the file. If no other comes before it either, a dirty build may go there.
     pub is_first: bool,
 }
