@@ -29,12 +29,48 @@ const GROUPS: &[(&str, &[(&str, Reader, &str)])] = &[
     (
         "verbatim",
         &[
+            ("VERBATIM_CONFIG", Tools, "the configuration file; the same as `--config`"),
+            ("VERBATIM_RELEASE", Tools, "the release of this stage; the same as `--release`"),
+            ("VERBATIM_KEY", Tools, "the private key that signs records, in PEM; **secret**"),
+            ("VERBATIM_KEY_FILE", Tools, "a file with that key; the same as `--key`"),
             ("VERBATIM_FORMAT", Tools, "`human` or `json`; the same as `--format`"),
             (
                 "VERBATIM_LOG",
                 Tools,
                 "what developers see on stderr, such as `verbatim_registry=debug`",
             ),
+            (
+                "SOURCE_DATE_EPOCH",
+                Tools,
+                "the time of creation in an image, in seconds (reproducible-builds.org)",
+            ),
+        ],
+    ),
+    (
+        "Variables that `verbatim test` sets for the commands of an environment",
+        &[
+            ("VERBATIM_RELEASE", Tools, "the release, `repository:tag@digest`"),
+            ("VERBATIM_REPOSITORY", Tools, "its repository"),
+            ("VERBATIM_TAG", Tools, "its tag, if it has one"),
+            ("VERBATIM_DIGEST", Tools, "its digest"),
+            ("VERBATIM_COMMIT", Tools, "the commit it was built from, if known"),
+            ("VERBATIM_PROJECT", Tools, "the project"),
+            ("VERBATIM_ENVIRONMENT", Tools, "the environment"),
+            (
+                "VERBATIM_URL",
+                Tools,
+                "where the environment is reached, if the configuration says so",
+            ),
+            ("VERBATIM_URLS", Tools, "where its applications are reached, as a JSON object"),
+        ],
+    ),
+    (
+        "Docker Engine",
+        &[
+            ("DOCKER_HOST", Tools, "the engine, such as `unix:///var/run/docker.sock`"),
+            ("DOCKER_CONTEXT", Tools, "the name of a docker context; `DOCKER_HOST` wins"),
+            ("DOCKER_TLS_VERIFY", Tools, "speak TLS to a `tcp://` engine, when not empty"),
+            ("DOCKER_CERT_PATH", Tools, "folder of `ca.pem`, `cert.pem` and `key.pem` for it"),
         ],
     ),
     (
@@ -47,9 +83,25 @@ const GROUPS: &[(&str, &[(&str, Reader, &str)])] = &[
                 "the content of a `config.json`, of which `auths` counts; **secret**",
             ),
             ("REGISTRY_AUTH_FILE", Tools, "a file of logins in the form that Podman writes"),
+            (
+                "VERBATIM_PLAIN_HTTP",
+                Tools,
+                "registries that are spoken to in plain HTTP, with commas between them",
+            ),
+            (
+                "VERBATIM_REGISTRY_CA",
+                Tools,
+                "a file with certificates to trust beside those of the system",
+            ),
+            (
+                "VERBATIM_TRUST_REALM",
+                Tools,
+                "token servers of another site that are shown credentials",
+            ),
             ("XDG_RUNTIME_DIR", Tools, "where Podman's file of logins lies, below `containers/`"),
             ("XDG_CONFIG_HOME", Tools, "where configuration lies; `~/.config` when unset"),
             ("HOME", Tools, "where `~` is"),
+            ("PATH", Tools, "where `git` and credential helpers are found"),
         ],
     ),
     (
@@ -77,9 +129,8 @@ const GROUPS: &[(&str, &[(&str, Reader, &str)])] = &[
         &[
             ("GIT_TERMINAL_PROMPT", Nobody, ""),
             ("GIT_OPTIONAL_LOCKS", Nobody, ""),
-            ("GIT_CONFIG_NOSYSTEM", Nobody, ""),
-            ("GIT_CONFIG_GLOBAL", Nobody, ""),
             ("LC_ALL", Nobody, ""),
+            ("CARGO_PKG_VERSION", Nobody, ""),
         ],
     ),
 ];

@@ -14,7 +14,7 @@ const WIDTH: usize = 100;
 
 /// One page for the tool, its commands one after the other, and one page for each group of commands in it.
 pub(super) fn pages(command: Command) -> Vec<Generated> {
-    let mut command = command.term_width(WIDTH);
+    let mut command = without_values(command.term_width(WIDTH));
     command.build();
     let name = command.get_name().to_owned();
     let mut pages = Vec::new();
@@ -33,6 +33,11 @@ pub(super) fn pages(command: Command) -> Vec<Generated> {
     }
     pages.insert(0, Generated::new(format!("{FOLDER}/{name}.md"), text));
     pages
+}
+
+/// Without the values that the variables of this shell have: a page is the same wherever it is made.
+fn without_values(command: Command) -> Command {
+    command.mut_args(|argument| argument.hide_env_values(true)).mut_subcommands(without_values)
 }
 
 fn opening(command: &mut Command, name: &str) -> String {
@@ -74,7 +79,11 @@ mod tests {
     fn groups_have_pages_of_their_own_and_hidden_commands_none() {
         let tool = Command::new("tool")
             .about("Does it")
-            .subcommand(Command::new("plain").about("Plainly").arg(Arg::new("name").help("Whose")))
+            .subcommand(
+                Command::new("plain")
+                    .about("Plainly")
+                    .arg(Arg::new("name").help("Whose").env("PATH")),
+            )
             .subcommand(Command::new("secret").hide(true))
             .subcommand(
                 Command::new("group")
@@ -90,6 +99,7 @@ mod tests {
             pages[0].text
         );
         assert!(pages[0].text.contains("[tool group](tool-group.md)"));
+        assert!(pages[0].text.contains("[env: PATH]"), "{}", pages[0].text);
         assert!(!pages[0].text.contains("secret"));
         assert!(
             pages[1].text.contains("## tool group one\n\n```text\nFirst\n"),

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Generated, environment, statuses};
+use super::{Generated, environment, help, statuses};
 
 /// Every file that is made from the code.
 pub(super) fn files(root: &Path) -> Result<Vec<Generated>> {
-    Ok(vec![statuses::page(), environment::page(root)?])
+    let schema = Generated::new("verbatim.schema.json", verbatim::config::schema());
+    let mut files = vec![statuses::page(), environment::page(root)?, schema];
+    files.extend(help::pages(verbatim::cli::command()));
+    Ok(files)
 }
