@@ -61,8 +61,8 @@ pub struct Index {
     /// The kind of artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// The manifests, one per platform, or the referrers.
-    #[serde(default)]
+    /// The manifests, one per platform, or the referrers. Never left out: a document without it is no index, and taking
+    /// it for an empty one would turn "wrong document" into "nothing there".
     pub manifests: Vec<Descriptor>,
     /// What this document refers to, if it is a referrer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +85,9 @@ pub enum ManifestError {
     /// The type is none of those that are known.
     #[error("media type `{0}` is neither a manifest nor an index")]
     MediaType(String),
+    /// The document has the fields of a manifest and those of an index: two readers would see two things (CVE-2021-41190).
+    #[error("the document has the fields of a manifest and those of an index")]
+    Ambiguous,
     /// The document names another type than the answer that carried it.
     #[error("the document says that it is `{document}`, the answer that it is `{answer}`")]
     Contradiction {
@@ -101,6 +104,8 @@ struct Head {
     schema_version: u32,
     media_type: Option<String>,
     manifests: Option<serde::de::IgnoredAny>,
+    config: Option<serde::de::IgnoredAny>,
+    layers: Option<serde::de::IgnoredAny>,
 }
 
 impl Manifest {
@@ -115,6 +120,9 @@ impl Manifest {
         let head: Head = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
         if head.schema_version != 2 {
             return Err(ManifestError::SchemaVersion(head.schema_version));
+        }
+        if head.manifests.is_some() && (head.config.is_some() || head.layers.is_some()) {
+            return Err(ManifestError::Ambiguous);
         }
         let answer = content_type
             .map(|text| text.split(';').next().unwrap_or_default().trim())
@@ -217,6 +225,12 @@ mod tests {
                 None,
                 "media type `text/x` is neither a manifest nor an index",
             ),
+            (
+                r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#,
+                None,
+                "the document has the fields of a manifest and those of an index",
+            ),
+            (r#"{"schemaVersion":2}"#, Some(media_type::OCI_INDEX), "not the JSON of a manifest"),
             ("<html>", None, "not the JSON of a manifest"),
             ("{}", None, "not the JSON of a manifest"),
         ];
