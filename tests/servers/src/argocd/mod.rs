@@ -103,6 +103,8 @@ pub struct Pace {
     pub write_ms: u64,
     /// From a change of the spec to the comparison that sees it: so long the status is stale.
     pub compare_ms: u64,
+    /// From a change in the cluster to the status that shows it.
+    pub live_ms: u64,
     /// From a POST sync until the controller takes the operation.
     pub pickup_ms: u64,
     /// The least time that an operation takes.
@@ -118,6 +120,7 @@ impl Default for Pace {
         Self {
             write_ms: 20,
             compare_ms: 20,
+            live_ms: 20,
             pickup_ms: 10,
             operation_ms: 80,
             settle_ms: 40,

@@ -406,7 +406,9 @@ impl Context {
         // A project can be deleted only when its applications are gone.
         let wait = made.iter().any(|path| path.contains("/projects/"));
         for path in made.into_iter().rev() {
-            let app = path.strip_prefix("/api/v1/applications/").and_then(|rest| rest.strip_suffix("?cascade=true"));
+            let app = path
+                .strip_prefix("/api/v1/applications/")
+                .and_then(|rest| rest.strip_suffix("?cascade=true"));
             if let Some(app) = app {
                 // An operation that runs would keep the application alive.
                 self.delete(&format!("/api/v1/applications/{app}/operation")).await?;
@@ -429,7 +431,10 @@ impl Context {
             if answer.status == 403 {
                 return Ok(());
             }
-            ensure!(answer.json["metadata"]["deletionTimestamp"].is_string(), "{name} is not being deleted: {answer:?}");
+            ensure!(
+                answer.json["metadata"]["deletionTimestamp"].is_string(),
+                "{name} is not being deleted: {answer:?}"
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         bail!("{name} is still there")

@@ -20,6 +20,7 @@ cases! {
     "sync: of many at once one wins" => one_winner,
     "sync: while one runs" => while_running,
     "sync: a patch while one runs" => patch_while_running,
+    "sync: a retry says finished while it runs" => retry,
     "terminate" => terminate,
     "terminate when nothing runs" => terminate_idle,
     "status is stale after a patch" => stale,
@@ -263,6 +264,34 @@ async fn patch_while_running(cx: &Context) -> Case {
         .await?
         .ok()?;
     same("the operation", &patched["operation"]["info"][0]["value"], &"first")?;
+    Ok(Outcome::Passed)
+}
+
+async fn retry(cx: &Context) -> Case {
+    let app = cx.app_with_tag("1.0.0").await?;
+    let bad = json!([{ "op": "add", "path": "/spec/source/helm/parameters/-", "value": parameter("replicas", "abc") }]);
+    cx.patch(&app, &bad).await?.ok()?;
+    let back_off = json!({ "duration": "1s", "factor": 1, "maxDuration": "2s" });
+    let body = json!({ "retryStrategy": { "limit": 1, "backoff": back_off } });
+    cx.post(&format!("/api/v1/applications/{app}/sync"), &body).await?.ok()?;
+    let waits = cx
+        .until(&app, "the first attempt to fail", |app| {
+            app["status"]["operationState"]["retryCount"] == 1
+        })
+        .await?;
+    let state = &waits["status"]["operationState"];
+    same("the phase", &state["phase"], &"Running")?;
+    ensure!(waits.get("operation").is_some(), "the slot is free");
+    let message = state["message"].as_str().unwrap_or_default();
+    ensure!(message.contains("etrying"), "{message}");
+    if message.contains(". Retrying attempt #1 at ") {
+        ensure!(state["finishedAt"].is_string(), "{state}");
+    }
+    let after = cx.until(&app, "the last attempt", is_over).await?;
+    let state = &after["status"]["operationState"];
+    same("the phase", &state["phase"], &"Failed")?;
+    let message = state["message"].as_str().unwrap_or_default();
+    ensure!(message.ends_with(" (retried 1 times)."), "{message}");
     Ok(Outcome::Passed)
 }
 

@@ -146,7 +146,8 @@ async fn appdetails(cx: &Context) -> Case {
     let app = cx.app_with_tag("1.0.0").await?;
     let url = cx.repository();
     let own = json!({ "repoURL": url, "path": "chart", "targetRevision": "main", "helm": { "parameters": [parameter("image.tag", "1.0.0")] } });
-    let body = |source: &Value| json!({ "source": source, "appName": app, "appProject": "default" });
+    let body =
+        |source: &Value| json!({ "source": source, "appName": app, "appProject": "default" });
     let path = format!("/api/v1/repositories/{}/appdetails", encoded(&url));
     let details = cx.post(&path, &body(&own)).await?.ok()?;
     same("the type", &details["type"], &"Helm")?;
@@ -180,7 +181,11 @@ async fn repository(cx: &Context) -> Case {
     }
     cx.remove_at_end(path.clone());
     let body = json!({ "repo": url, "type": "git" });
-    same("the answer", &cx.post("/api/v1/repositories?upsert=true", &body).await?.ok()?["repo"], &url.as_str())?;
+    same(
+        "the answer",
+        &cx.post("/api/v1/repositories?upsert=true", &body).await?.ok()?["repo"],
+        &url.as_str(),
+    )?;
     same("the repository", &cx.get(&path).await?.ok()?["repo"], &url.as_str())?;
     cx.get_as(As::Bot, &path).await?.refused(403, 7, "permission denied")?;
     Ok(Outcome::Passed)

@@ -18,6 +18,7 @@ cases! {
     "watch: a missing application is silence, without a head" => missing,
     "watch: a version of the future is silence, without a head" => future,
     "watch: the version of a patch gives that state or a newer one" => version_of_patch,
+    "watch: a silent stream of events sends a comment" => keep_alive,
     "watch: needs a token" => no_token,
 }
 
@@ -187,6 +188,17 @@ async fn version_of_patch(cx: &Context) -> Case {
         &event["result"]["application"]["metadata"]["annotations"]["a"],
         &"new",
     )?;
+    Ok(Outcome::Passed)
+}
+
+async fn keep_alive(cx: &Context) -> Case {
+    let app = quiet(cx).await?;
+    let mut reader = Reader::open(cx, &format!("name={app}"), SSE).await?;
+    let mut read = reader.until(" \n\n\n").await?;
+    // 15 s after the head; the controller may have looked at the application meanwhile.
+    while !read.starts_with(":\n") {
+        read = reader.until("\n").await? + "\n";
+    }
     Ok(Outcome::Passed)
 }
 

@@ -122,7 +122,7 @@ fn set_parameter(at: usize, value: usize) -> Value {
 }
 
 fn parameter_is(app: &Value, at: usize, value: usize) -> bool {
-    app["spec"]["source"]["helm"]["parameters"][at]["value"] == value.to_string()
+    app["spec"]["source"]["helm"]["parameters"][at]["value"].as_str() == Some(&value.to_string())
 }
 
 async fn lost_patch(cx: &Context) -> Case {
@@ -148,7 +148,10 @@ async fn lost_with_tests(cx: &Context) -> Case {
 async fn lost_annotation(cx: &Context) -> Case {
     let annotate = |round: usize| json!([{ "op": "replace", "path": "/metadata/annotations/w", "value": round.to_string() }]);
     let kept = |app: &Value, round: usize| {
-        (parameter_is(app, 0, round), app["metadata"]["annotations"]["w"] == round.to_string())
+        (
+            parameter_is(app, 0, round),
+            app["metadata"]["annotations"]["w"].as_str() == Some(&round.to_string()),
+        )
     };
     lost(cx, |round| json!([set_parameter(0, round)]), annotate, kept).await
 }
@@ -387,9 +390,15 @@ async fn project_versions(cx: &Context) -> Case {
 
 async fn project_in_use(cx: &Context) -> Case {
     let project = cx.name();
-    let spec = json!({ "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }] });
+    let spec =
+        json!({ "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }] });
     cx.remove_at_end(format!("/api/v1/projects/{project}"));
-    cx.post("/api/v1/projects", &json!({ "project": { "metadata": { "name": project }, "spec": spec } })).await?.ok()?;
+    cx.post(
+        "/api/v1/projects",
+        &json!({ "project": { "metadata": { "name": project }, "spec": spec } }),
+    )
+    .await?
+    .ok()?;
     let name = cx.name();
     let mut document = cx.document(&name, "settings");
     document["spec"]["project"] = project.clone().into();

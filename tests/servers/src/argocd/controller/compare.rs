@@ -30,7 +30,10 @@ pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
         auto_sync(&server, &name).await;
         tokio::select! {
             changed = apps.changed() => if changed.is_err() { break },
-            changed = objects.changed() => if changed.is_err() { break },
+            changed = objects.changed() => {
+                if changed.is_err() { break }
+                pause(server.pace().live_ms).await;
+            }
             changed = moved.changed() => if changed.is_err() { break },
         }
     }

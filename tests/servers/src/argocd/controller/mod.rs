@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 mod operate;
+mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

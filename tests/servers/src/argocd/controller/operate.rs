@@ -1,14 +1,17 @@
-//! Operating: takes an operation out of the slot, applies manifests in their phases, and writes the outcome.
+//! Operating: takes an operation out of the slot, has it carried out, tries again where it says so, and writes the
+//! outcome. What carrying out means is in [`super::tasks`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{extend, keyed, now, revision_members, source_members, sources, sources_of};
-use crate::argocd::health::{Status, health};
-use crate::argocd::objects::{Key, group_version, hook, images, items, number, set, text, unset};
+use super::tasks::{carry_out, delete_hooks, hook_results};
+use super::{extend, now, revision_members, source_members, sources, sources_of};
+use crate::argocd::objects::{items, number, set, text, unset};
 use crate::argocd::repo::Rendered;
-use crate::argocd::{Server, pause, tree};
+use crate::argocd::{Server, pause, windows};
 
 /// Carries out the operations of one application, until it is gone.
 pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
@@ -25,364 +28,169 @@ pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
     }
 }
 
-/// How an operation ended.
-struct Outcome {
-    phase: &'static str,
-    message: String,
+/// An operation that was taken up.
+pub(super) struct Run {
+    operation: Value,
+    pub(super) sync: Value,
+    pub(super) sources: Vec<Value>,
+    is_multi: bool,
+    began: String,
+}
+
+/// How an attempt ended.
+pub(super) struct Outcome {
+    pub(super) phase: &'static str,
+    pub(super) message: String,
     /// One entry a task.
-    results: Vec<Value>,
-    rendered: Vec<Rendered>,
+    pub(super) results: Vec<Value>,
+    pub(super) rendered: Vec<Rendered>,
 }
 
 impl Outcome {
-    fn error(message: String) -> Self {
+    pub(super) fn error(message: String) -> Self {
         Self { phase: "Error", message, results: Vec::new(), rendered: Vec::new() }
     }
 
-    fn terminated(results: Vec<Value>, rendered: Vec<Rendered>) -> Self {
-        Self { phase: "Failed", message: "Operation terminated".to_owned(), results, rendered }
+    fn terminated(results: Vec<Value>) -> Self {
+        Self {
+            phase: "Failed",
+            message: "Operation terminated".to_owned(),
+            results,
+            rendered: Vec::new(),
+        }
     }
 }
 
 async fn operate(server: &Server, name: &str) {
     let Some(app) = server.store.app(name) else { return };
     let operation = app["operation"].clone();
-    let began = now();
-    server.store.update(name, |app| {
-        set(
-            app,
-            "/status/operationState",
-            json!({ "operation": operation, "phase": "Running", "startedAt": began }),
-        );
-    });
     let sync = operation.get("sync").cloned().unwrap_or_default();
-    let (chosen, is_multi) = match sources_of(&sync) {
+    let (sources, is_multi) = match sources_of(&sync) {
         (own, _) if own.is_empty() => sources(&app),
         own => own,
     };
+    let run = Run { operation, sync, sources, is_multi, began: now() };
+    server.store.update(name, |app| {
+        let state =
+            json!({ "operation": run.operation, "phase": "Running", "startedAt": run.began });
+        set(app, "/status/operationState", state);
+    });
     let outcome = tokio::select! {
-        outcome = carry_out(server, &app, &sync, &chosen) => outcome,
+        outcome = attempts(server, &app, &run) => outcome,
         () = terminating(server, name) => {
             // The pods of a hook that waits go away with it.
             delete_hooks(server, name);
-            Outcome::terminated(hook_results(server, &app, &sync, &chosen).await, Vec::new())
+            Outcome::terminated(hook_results(server, &app, &run).await)
         }
     };
-    let finished = now();
-    server.store.update(name, |app| {
-        finish(app, &operation, &chosen, is_multi, &outcome, &began, &finished)
-    });
+    server.store.update(name, |app| finish(app, &run, &outcome));
     pause(server.pace().settle_ms).await;
     server.controller.compare_again(name);
+}
+
+/// Carries the operation out, and again after a while as often as its `retry` allows.
+async fn attempts(server: &Server, app: &Value, run: &Run) -> Outcome {
+    let name = text(app, "/metadata/name");
+    let limit = number(&run.operation, "/retry/limit").unwrap_or(0);
+    let mut retried = 0;
+    loop {
+        let mut outcome = carry_out(server, app, run).await;
+        if outcome.phase == "Succeeded" {
+            return outcome;
+        }
+        // A negative limit is none.
+        if limit >= 0 && retried >= limit {
+            if retried > 0 {
+                outcome.message.push_str(&format!(" (retried {retried} times)."));
+            }
+            return outcome;
+        }
+        let wait = back_off(&run.operation, retried);
+        retried += 1;
+        server.store.update(name, |app| {
+            // Finished, it says, and is not: the phase is Running still.
+            let at = Timestamp::now() + wait;
+            let at = at.strftime("%Y-%m-%dT%H:%M:%SZ");
+            outcome.message.push_str(&format!(". Retrying attempt #{retried} at {at}."));
+            outcome.phase = "Running";
+            write_state(app, run, &outcome, &now());
+            set(app, "/status/operationState/retryCount", retried);
+        });
+        tokio::time::sleep(Duration::try_from(wait).unwrap_or_default()).await;
+        server.store.update(name, |app| {
+            set(
+                app,
+                "/status/operationState/message",
+                format!("Retrying operation. Attempt #{retried}"),
+            );
+            unset(app, "/status/operationState/finishedAt");
+            unset(app, "/status/operationState/syncResult");
+        });
+    }
+}
+
+/// `backoff.duration`, multiplied by its factor at each retry; 5 s, doubled, at most 3 minutes by default.
+fn back_off(operation: &Value, retried: i64) -> SignedDuration {
+    let of = |name: &str| windows::duration(text(operation, &format!("/retry/backoff/{name}")));
+    let first = of("duration").unwrap_or(SignedDuration::from_secs(5));
+    let longest = of("maxDuration").unwrap_or(SignedDuration::from_mins(3));
+    let factor = number(operation, "/retry/backoff/factor").unwrap_or(2).max(1);
+    let factor = i32::try_from(factor.saturating_pow(u32::try_from(retried).unwrap_or(u32::MAX)))
+        .unwrap_or(i32::MAX);
+    first.checked_mul(factor).unwrap_or(longest).min(longest)
 }
 
 /// Resolves when somebody terminates the running operation.
 async fn terminating(server: &Server, name: &str) {
     let mut changes = server.store.changes();
     loop {
-        let phase =
-            server.store.app(name).map(|app| text(&app, "/status/operationState/phase").to_owned());
+        let app = server.store.app(name);
+        let phase = app.as_ref().map(|app| text(app, "/status/operationState/phase"));
         if phase.is_none_or(|phase| phase == "Terminating") || changes.changed().await.is_err() {
             return;
         }
     }
 }
 
-/// Resolves when nobody holds the operations of this application.
-async fn not_held(server: &Server, name: &str) {
-    let mut moved = server.controller.moved.subscribe();
-    while server.controller.lock().held.contains(name) {
-        if moved.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn carry_out(server: &Server, app: &Value, sync: &Value, sources: &[Value]) -> Outcome {
-    let name = text(app, "/metadata/name");
-    let revisions: Vec<String> = match items(sync, "/revisions") {
-        [] => vec![text(sync, "/revision").to_owned()],
-        many => many.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect(),
-    };
-    let rendered = match server.render_all(app, sources, &revisions).await {
-        Ok(rendered) => rendered,
-        Err(error) => {
-            return Outcome::error(format!(
-                "ComparisonError: Failed to load target state: {error}"
-            ));
-        }
-    };
-    let namespace = text(app, "/spec/destination/namespace");
-    let wanted = items(sync, "/resources");
-    let tasks: Vec<(Key, Value)> = rendered
-        .iter()
-        .flat_map(|one| &one.manifests)
-        .map(|manifest| keyed(manifest, namespace))
-        .filter(|(key, _)| wanted.is_empty() || wanted.iter().any(|one| selects(one, key)))
-        .collect();
-    let is_dry = sync.get("dryRun") == Some(&true.into());
-    let mut results = Vec::new();
-    let failed = if is_dry { None } else { phases(server, name, &tasks, sync, &mut results).await };
-    pause(server.pace().operation_ms).await;
-    not_held(server, name).await;
-    match failed {
-        Some(reason) => Outcome {
-            phase: "Failed",
-            message: format!(
-                "one or more synchronization tasks completed unsuccessfully, reason: {reason}"
-            ),
-            results,
-            rendered,
-        },
-        None => Outcome {
-            phase: "Succeeded",
-            message: (if is_dry {
-                "successfully synced (dry run)"
-            } else {
-                "successfully synced (all tasks run)"
-            })
-            .to_owned(),
-            results,
-            rendered,
-        },
-    }
-}
-
-fn selects(wanted: &Value, key: &Key) -> bool {
-    text(wanted, "/kind") == key.kind
-        && text(wanted, "/name") == key.name
-        && text(wanted, "/group") == key.group
-}
-
-/// Applies all tasks, phase by phase and wave by wave. The first failure ends it and is returned.
-async fn phases(
-    server: &Server,
-    app: &str,
-    tasks: &[(Key, Value)],
-    sync: &Value,
-    results: &mut Vec<Value>,
-) -> Option<String> {
-    let partial = !items(sync, "/resources").is_empty();
-    for phase in ["PreSync", "Sync", "PostSync"] {
-        let of_phase = |manifest: &Value| match hook(manifest) {
-            Some(hook) => !partial && hook == phase,
-            None => phase == "Sync",
-        };
-        let mut waves: Vec<i64> = tasks
-            .iter()
-            .filter(|(_, manifest)| of_phase(manifest))
-            .map(|(_, manifest)| wave(manifest))
-            .collect();
-        waves.sort_unstable();
-        waves.dedup();
-        let last = waves.last().copied();
-        let more_phases =
-            tasks.iter().any(|(_, manifest)| phase == "Sync" && hook(manifest) == Some("PostSync"));
-        for number in waves {
-            let batch: Vec<&(Key, Value)> = tasks
-                .iter()
-                .filter(|(_, manifest)| of_phase(manifest) && wave(manifest) == number)
-                .collect();
-            for (key, manifest) in &batch {
-                if let Err(reason) = apply(server, key, manifest, phase, results) {
-                    return Some(reason);
-                }
-            }
-            // The last wave of plain resources is not waited for.
-            let wait = Some(number) != last || phase != "Sync" || more_phases;
-            if wait && let Err(reason) = completed(server, app, &batch, phase).await {
-                return Some(reason);
-            }
-        }
-    }
-    prune(server, app, tasks, sync, results);
-    None
-}
-
-fn wave(manifest: &Value) -> i64 {
-    text(manifest, "/metadata/annotations/argocd.argoproj.io~1sync-wave").parse().unwrap_or(0)
-}
-
-fn result_entry(
-    key: &Key,
-    manifest: &Value,
-    status: &str,
-    message: &str,
-    phase: &str,
-    hook_phase: &str,
-) -> Value {
-    let (group, version) = group_version(manifest);
-    let mut entry = json!({
-        "group": group, "version": version, "kind": key.kind, "namespace": key.namespace, "name": key.name,
-        "status": status, "message": message, "hookPhase": hook_phase, "syncPhase": phase,
-    });
-    if let Some(hook) = hook(manifest) {
-        set(&mut entry, "/hookType", hook);
-    }
-    let images = images(manifest);
-    if !images.is_empty() {
-        set(&mut entry, "/images", images);
-    }
-    entry
-}
-
-fn apply(
-    server: &Server,
-    key: &Key,
-    manifest: &Value,
-    phase: &str,
-    results: &mut Vec<Value>,
-) -> Result<(), String> {
-    if hook(manifest).is_some() {
-        // `BeforeHookCreation` is the default delete policy.
-        server.cluster.delete(key);
-    }
-    match server.cluster.apply(key, manifest) {
-        Ok(applied) => {
-            let kind = key.kind.to_lowercase();
-            let kind = if key.group.is_empty() { kind } else { format!("{kind}.{}", key.group) };
-            let message = format!("{kind}/{} {}", key.name, applied.word());
-            results.push(result_entry(key, manifest, "Synced", &message, phase, "Running"));
-            Ok(())
-        }
-        Err(reason) => {
-            results.push(result_entry(key, manifest, "SyncFailed", &reason, phase, "Failed"));
-            Err(reason)
-        }
-    }
-}
-
-/// Waits until every object of a batch is healthy, or one is degraded.
-async fn completed(
-    server: &Server,
-    app: &str,
-    batch: &[&(Key, Value)],
-    phase: &str,
-) -> Result<(), String> {
-    let mut changes = server.cluster.changes();
-    loop {
-        let mut waits_for = None;
-        for (key, manifest) in batch {
-            let live = server.cluster.get(key);
-            let status = live.as_ref().and_then(health);
-            match status.as_ref().map(|health| health.status) {
-                Some(Status::Degraded) if hook(manifest).is_some() => {
-                    return Err(status.map(|health| health.message).unwrap_or_default());
-                }
-                Some(Status::Progressing | Status::Degraded) => waits_for = Some(key),
-                _ => {}
-            }
-        }
-        let Some(key) = waits_for else { return Ok(()) };
-        let what = if phase == "Sync" { "healthy state of" } else { "completion of hook" };
-        let group = if key.group.is_empty() { String::new() } else { format!("{}/", key.group) };
-        let message = format!("waiting for {what} {group}{}/{}", key.kind, key.name);
-        server.store.update(app, |app| {
-            if text(app, "/status/operationState/phase") == "Running" {
-                set(app, "/status/operationState/message", message);
-            }
-        });
-        if changes.changed().await.is_err() {
-            return Ok(());
-        }
-    }
-}
-
-/// Deletes what is live and not wanted any more, or says that it would have to be.
-fn prune(
-    server: &Server,
-    app: &str,
-    tasks: &[(Key, Value)],
-    sync: &Value,
-    results: &mut Vec<Value>,
-) {
-    if !items(sync, "/resources").is_empty() {
-        return;
-    }
-    let objects = server.cluster.objects();
-    let extra = tree::managed(app, &objects)
-        .into_iter()
-        .filter(|(key, _)| !tasks.iter().any(|(one, _)| one == key));
-    for (key, object) in extra.filter(|(_, object)| hook(object).is_none()) {
-        if sync.get("prune") == Some(&true.into()) {
-            server.cluster.delete(key);
-            results.push(result_entry(key, object, "Pruned", "pruned", "Sync", "Succeeded"));
-        } else {
-            results.push(result_entry(
-                key,
-                object,
-                "PruneSkipped",
-                "ignored (requires pruning)",
-                "Sync",
-                "Succeeded",
-            ));
-        }
-    }
-}
-
-fn delete_hooks(server: &Server, app: &str) {
-    let objects = server.cluster.objects();
-    for (key, _) in
-        tree::managed(app, &objects).into_iter().filter(|(_, object)| hook(object).is_some())
-    {
-        server.cluster.delete(key);
-    }
-}
-
-/// The entries of the hooks of an operation that was terminated.
-async fn hook_results(server: &Server, app: &Value, sync: &Value, sources: &[Value]) -> Vec<Value> {
-    let revision = text(sync, "/revision").to_owned();
-    let Ok(rendered) = server.render_all(app, sources, &[revision]).await else {
-        return Vec::new();
-    };
-    let namespace = text(app, "/spec/destination/namespace");
-    let manifests = rendered
-        .iter()
-        .flat_map(|one| &one.manifests)
-        .filter(|manifest| hook(manifest) == Some("PreSync"));
-    manifests
-        .map(|manifest| {
-            let (key, manifest) = keyed(manifest, namespace);
-            result_entry(&key, &manifest, "Synced", "Terminated", "PreSync", "Failed")
-        })
-        .collect()
-}
-
-/// Writes the end of an operation: history first, then the state, and the slot is free.
-fn finish(
-    app: &mut Value,
-    operation: &Value,
-    sources: &[Value],
-    is_multi: bool,
-    outcome: &Outcome,
-    began: &str,
-    finished: &str,
-) {
-    let sync = operation.get("sync").cloned().unwrap_or_default();
+/// Writes the operation's state with the results so far; how often it was tried stays.
+fn write_state(app: &mut Value, run: &Run, outcome: &Outcome, finished: &str) -> Vec<String> {
     let mut revisions: Vec<String> =
         outcome.rendered.iter().map(|one| one.revision.clone()).collect();
     if revisions.is_empty() {
-        revisions = vec![text(&sync, "/revision").to_owned()];
+        revisions = vec![text(&run.sync, "/revision").to_owned()];
     }
     let mut result = json!({ "revision": "" });
-    extend(&mut result, source_members(sources, is_multi));
-    extend(&mut result, revision_members(&revisions, is_multi));
+    extend(&mut result, source_members(&run.sources, run.is_multi));
+    extend(&mut result, revision_members(&revisions, run.is_multi));
     if !outcome.results.is_empty() {
         set(&mut result, "/resources", outcome.results.clone());
     }
-    let is_partial = !items(&sync, "/resources").is_empty();
-    let is_dry = sync.get("dryRun") == Some(&true.into());
+    let mut state = json!({
+        "operation": run.operation, "phase": outcome.phase, "message": outcome.message, "syncResult": result,
+        "startedAt": run.began, "finishedAt": finished,
+    });
+    if let Some(retried) = number(app, "/status/operationState/retryCount") {
+        set(&mut state, "/retryCount", retried);
+    }
+    set(app, "/status/operationState", state);
+    revisions
+}
+
+/// Writes the end of an operation: history first, then the state, and the slot is free.
+fn finish(app: &mut Value, run: &Run, outcome: &Outcome) {
+    let finished = now();
+    let revisions = write_state(app, run, outcome, &finished);
+    let is_partial = !items(&run.sync, "/resources").is_empty();
+    let is_dry = run.sync.get("dryRun") == Some(&true.into());
     if outcome.phase == "Succeeded" && !is_partial && !is_dry {
-        let mut entry = json!({ "deployedAt": finished, "deployStartedAt": began, "id": next_id(app), "initiatedBy": operation["initiatedBy"] });
-        extend(&mut entry, source_members(sources, is_multi));
-        extend(&mut entry, revision_members(&revisions, is_multi));
+        let mut entry = json!({
+            "deployedAt": finished, "deployStartedAt": run.began, "id": next_id(app),
+            "initiatedBy": run.operation["initiatedBy"],
+        });
+        extend(&mut entry, source_members(&run.sources, run.is_multi));
+        extend(&mut entry, revision_members(&revisions, run.is_multi));
         remember(app, entry);
     }
-    let state = json!({
-        "operation": operation, "phase": outcome.phase, "message": outcome.message, "syncResult": result,
-        "startedAt": began, "finishedAt": finished,
-    });
-    set(app, "/status/operationState", state);
     unset(app, "/operation");
 }
 

@@ -147,9 +147,8 @@ pub(super) fn expand(text: &str, environment: &BTreeMap<String, String>) -> Stri
                 .unwrap_or(rest.len());
             rest.split_at(end)
         };
-        if name.is_empty() {
-            out.push('$');
-        } else if name == "$" {
+        // `$$`, and a `$` that no name follows.
+        if name.is_empty() || name == "$" {
             out.push('$');
         } else {
             out.push_str(environment.get(name).map_or("", String::as_str));

@@ -37,7 +37,10 @@ pub(super) fn router(server: Arc<Server>) -> Router {
             get(others::project).put(others::put_project).delete(others::delete_project),
         )
         .route("/api/v1/repositories", get(others::repositories).post(others::create_repository))
-        .route("/api/v1/repositories/{url}", get(others::repository).delete(others::delete_repository))
+        .route(
+            "/api/v1/repositories/{url}",
+            get(others::repository).delete(others::delete_repository),
+        )
         .route("/api/v1/repositories/{url}/appdetails", post(others::details))
         .route("/api/v1/applicationsets", get(others::list_sets).post(others::create_set))
         .route("/api/v1/applicationsets/{name}", get(others::read_set).delete(others::delete_set))

@@ -162,8 +162,9 @@ fn roll_back(server: &Server, name: &str, headers: &HeaderMap, bytes: &Bytes) ->
     };
     let mut sync = json!({ "syncStrategy": { "apply": {} } });
     for part in ["revision", "revisions", "source", "sources"] {
-        let value =
-            entry.get(part).filter(|value| text(value, "/repoURL") != "" || !value.is_object());
+        let value = entry
+            .get(part)
+            .filter(|value| !text(value, "/repoURL").is_empty() || !value.is_object());
         if let Some(value) = value {
             set(&mut sync, &format!("/{part}"), value.clone());
         }

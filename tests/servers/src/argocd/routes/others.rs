@@ -194,7 +194,9 @@ pub(super) async fn delete_project(
         let (apps, _) = server.store.apps();
         let users = apps.iter().filter(|app| text(app, "/spec/project") == name).count();
         if users > 0 {
-            return Err(ApiError::invalid(format!("project is referenced by {users} applications")));
+            return Err(ApiError::invalid(format!(
+                "project is referenced by {users} applications"
+            )));
         }
         if server.store.remove_project(&name) { Ok(json!({})) } else { Err(project_missing(&name)) }
     }))
@@ -209,7 +211,12 @@ pub(super) async fn repositories(State(server): Shared, headers: HeaderMap) -> R
 }
 
 /// The right to `action` on a repository; in these words for a missing one, too.
-fn repository_access(server: &Server, headers: &HeaderMap, action: &str, url: &str) -> ApiResult<Value> {
+fn repository_access(
+    server: &Server,
+    headers: &HeaderMap,
+    action: &str,
+    url: &str,
+) -> ApiResult<Value> {
     let claims = server.sessions.claims(headers)?;
     if !claims.may("repositories", action, url) {
         return Err(ApiError::denied());
@@ -217,7 +224,11 @@ fn repository_access(server: &Server, headers: &HeaderMap, action: &str, url: &s
     server.store.repository(url).ok_or_else(ApiError::denied)
 }
 
-pub(super) async fn repository(State(server): Shared, Path(url): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn repository(
+    State(server): Shared,
+    Path(url): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     answer(repository_access(&server, &headers, "get", &url))
 }
 
@@ -276,15 +287,28 @@ pub(super) async fn details(
     answer(details_of(&server, &url, &headers, &bytes).await)
 }
 
-async fn details_of(server: &Server, url: &str, headers: &HeaderMap, bytes: &Bytes) -> ApiResult<Value> {
+async fn details_of(
+    server: &Server,
+    url: &str,
+    headers: &HeaderMap,
+    bytes: &Bytes,
+) -> ApiResult<Value> {
     let claims = server.sessions.claims(headers)?;
     let body = body(bytes)?;
     claims.enforce("repositories", "get", url)?;
     let (app, project) = (text(&body, "/appName"), text(&body, "/appProject"));
-    let mut source = schema::source(body.get("source").unwrap_or(&Value::Null)).map_err(ApiError::invalid)?;
+    let mut source =
+        schema::source(body.get("source").unwrap_or(&Value::Null)).map_err(ApiError::invalid)?;
     set(&mut source, "/repoURL", url);
     if !app.is_empty() && server.store.app(app).is_some() {
-        let access = Access { server, headers, action: "get", name: app, project: Some(project), namespace: "" };
+        let access = Access {
+            server,
+            headers,
+            action: "get",
+            name: app,
+            project: Some(project),
+            namespace: "",
+        };
         let (app, _) = access.app()?;
         // An application's repositories are open for its own sources only, now and in its history.
         if !own_sources(&app).contains(&source) {
@@ -295,7 +319,8 @@ async fn details_of(server: &Server, url: &str, headers: &HeaderMap, bytes: &Byt
 }
 
 fn own_sources(app: &Value) -> Vec<Value> {
-    let history = items(app, "/status/history").iter().flat_map(|entry| controller::sources_of(entry).0);
+    let history =
+        items(app, "/status/history").iter().flat_map(|entry| controller::sources_of(entry).0);
     controller::sources(app).0.into_iter().chain(history).collect()
 }
 
@@ -369,7 +394,7 @@ pub(super) async fn delete_set(
         )?;
         server.store.remove_set(&name);
         for app in applicationset::generate(&document).unwrap_or_default() {
-            server.store.update(text(&app, "/metadata/name"), |app| set_deleted(app));
+            server.store.update(text(&app, "/metadata/name"), set_deleted);
         }
         Ok(json!({}))
     }))
