@@ -165,6 +165,10 @@ impl Store {
         self.lock().sets.get(name).cloned()
     }
 
+    pub(crate) fn sets(&self) -> Vec<Value> {
+        self.lock().sets.values().cloned().collect()
+    }
+
     pub(crate) fn put_set(&self, name: &str, document: &Value) -> Value {
         let mut state = self.lock();
         let old = state.sets.get(name).cloned();

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use clap::Parser;
 use test_servers::fault_proxy::{FaultProxy, Rule, Upstream};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Forward HTTP/1.1 to a service and break chosen requests
 ///
-/// Prints one JSON line with the address, and after Ctrl-C one line with every request that passed.
+/// Prints one JSON line with the address, and after Ctrl-C or SIGTERM one line with every request that passed.
 #[derive(Debug, Parser)]
 struct Cli {
     /// Where to forward to: http://HOST:PORT, tcp://HOST:PORT or unix:///PATH
@@ -35,7 +36,11 @@ async fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", serde_json::json!({ "url": proxy.url() }))?;
     out.flush()?;
-    tokio::signal::ctrl_c().await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
     writeln!(out, "{}", serde_json::to_string(&proxy.seen())?)?;
     Ok(())
 }

@@ -9,8 +9,9 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 use test_servers::argocd::{Config, Pods, SimulatedArgocd, Tools};
+use tokio::signal::unix::{SignalKind, signal};
 
-/// Serve a simulated Argo CD until Ctrl-C
+/// Serve a simulated Argo CD until Ctrl-C or SIGTERM
 ///
 /// Prints one JSON line with its URL, the password of `admin` and API tokens. What it renders it renders with the real
 /// git, helm and kustomize.
@@ -84,6 +85,10 @@ async fn main() -> anyhow::Result<()> {
     let line = json!({ "url": server.url(), "username": "admin", "password": cli.password, "tokens": server.tokens() });
     writeln!(out, "{line}")?;
     out.flush()?;
-    tokio::signal::ctrl_c().await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
     Ok(())
 }

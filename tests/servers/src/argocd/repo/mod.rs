@@ -87,6 +87,29 @@ impl RepoServer {
         &self.tools
     }
 
+    /// What helm and kustomize say of themselves, or why they do not.
+    pub(crate) async fn versions(&self) -> (String, String) {
+        let version = async |program: &Option<PathBuf>, arguments: &[&str]| {
+            let Some(program) = program else { return None };
+            let mut command = tokio::process::Command::new(program);
+            command.args(arguments);
+            // The real server puts the error into the member, too.
+            let said = run(command, &arguments.join(" ")).await.unwrap_or_else(|error| error);
+            Some(said.trim().to_owned())
+        };
+        let without_helm = if self.tools.substitute {
+            "none: values are substituted in templates"
+        } else {
+            "none"
+        };
+        let helm = version(&self.tools.helm, &["version", "--short"]).await;
+        let kustomize = version(&self.tools.kustomize, &["version"]).await;
+        (
+            helm.unwrap_or_else(|| without_helm.to_owned()),
+            kustomize.unwrap_or_else(|| "none".to_owned()),
+        )
+    }
+
     pub(crate) fn repositories(&self) -> &Repositories {
         &self.repositories
     }

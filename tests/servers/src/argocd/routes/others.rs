@@ -20,13 +20,11 @@ fn answer(result: ApiResult<Value>) -> Response {
 }
 
 pub(super) async fn version(State(server): Shared, headers: HeaderMap) -> Response {
-    let substituted = server.repo.tools().helm.is_none() && server.repo.tools().substitute;
     let mut version = json!({ "Version": "v3.6.1+simulated" });
     if server.sessions.claims(&headers).is_ok() {
-        let helm =
-            if substituted { "none: values are substituted in templates" } else { "as installed" };
+        let (helm, kustomize) = server.repo.versions().await;
         set(&mut version, "/HelmVersion", helm);
-        set(&mut version, "/KustomizeVersion", "as installed");
+        set(&mut version, "/KustomizeVersion", kustomize);
     }
     ok(&version)
 }
@@ -325,9 +323,19 @@ fn own_sources(app: &Value) -> Vec<Value> {
 }
 
 pub(super) async fn list_sets(State(server): Shared, headers: HeaderMap) -> Response {
-    // Listing is for people; clients of this project read single sets.
-    answer(
-        server.sessions.claims(&headers).map(|_| json!({ "metadata": {}, "items": Value::Null })),
+    answer(server.sessions.claims(&headers).map(|claims| {
+        let visible = |document: &Value| claims.may("applicationsets", "get", &set_object(document));
+        let items: Vec<Value> = server.store.sets().into_iter().filter(visible).collect();
+        json!({ "metadata": {}, "items": if items.is_empty() { Value::Null } else { items.into() } })
+    }))
+}
+
+/// `PROJECT/NAME`, as rights name a set.
+fn set_object(document: &Value) -> String {
+    format!(
+        "{}/{}",
+        text(document, "/spec/template/spec/project"),
+        text(document, "/metadata/name")
     )
 }
 
