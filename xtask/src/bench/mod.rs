@@ -93,7 +93,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     for case in cases {
         bench.run(*case)?;
     }
-    let (versions, rows) = bench.finish()?;
+    let (versions, rows) = bench.finish();
     let megabytes =
         fs::metadata(&binary).context("failed to look at the binary")?.len() as f64 / 1e6;
     let size = args.binary.is_none().then_some(Size { megabytes, limit: BINARY_LIMIT });

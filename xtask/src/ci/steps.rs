@@ -11,6 +11,7 @@ use super::count::Count;
 use super::services::Services;
 use super::{Ended, children};
 use crate::lease::xtask;
+use crate::rig::tools::{self, Tool};
 use crate::tidy::workspace_root;
 
 /// Builds in five minutes on two cores, so it is kept in a cache that clones share.
@@ -61,7 +62,17 @@ pub(super) const STEPS: &[Step] = &[
         what: "one release through three environments, on the simulated Argo CD",
         run: pipeline,
     },
-    Step { name: "rig", what: "the same on the real one", run: pipeline_real },
+    Step {
+        name: "stopped",
+        what: "a build that answers wrongly stops in dev",
+        run: faulty_pipeline,
+    },
+    Step {
+        name: "engineless",
+        what: "the same release where no engine can be had",
+        run: pipeline_without_engine,
+    },
+    Step { name: "real", what: "the same release on a real Argo CD", run: pipeline_real },
     Step {
         name: "deny",
         what: "licences, sources, bans, advisories of the dependencies",
@@ -105,8 +116,8 @@ fn unit(_: &mut Services) -> Result<Ended> {
     ]))
 }
 
-fn client(_: &mut Services) -> Result<Ended> {
-    finish(cargo(&[
+fn client(services: &mut Services) -> Result<Ended> {
+    let mut command = cargo(&[
         "test",
         "--workspace",
         "--exclude",
@@ -115,7 +126,9 @@ fn client(_: &mut Services) -> Result<Ended> {
         "--test",
         "*",
         "--no-fail-fast",
-    ]))
+    ]);
+    with_engine_and_tools(&mut command, services)?;
+    finish(command)
 }
 
 fn doctest(_: &mut Services) -> Result<Ended> {
@@ -155,25 +168,47 @@ fn servers(services: &mut Services) -> Result<Ended> {
 }
 
 fn pipeline(services: &mut Services) -> Result<Ended> {
-    let mut command = xtask(&["pipeline"])?;
-    command.env("DOCKER_HOST", services.docker_host()?);
-    finish(command)
+    told(&["pipeline"], services)
+}
+
+fn faulty_pipeline(services: &mut Services) -> Result<Ended> {
+    told(&["pipeline", "--demo-fault", "wrong-answer"], services)
+}
+
+fn pipeline_without_engine(services: &mut Services) -> Result<Ended> {
+    told(&["pipeline", "--no-engine"], services)
 }
 
 fn pipeline_real(services: &mut Services) -> Result<Ended> {
-    let mut command = xtask(&["pipeline", "--real"])?;
+    told(&["pipeline", "--real"], services)
+}
+
+/// A task that starts what it needs by itself, but for the engine of this run.
+fn told(arguments: &[&str], services: &mut Services) -> Result<Ended> {
+    let mut command = xtask(arguments)?;
     command.env("DOCKER_HOST", services.docker_host()?);
     finish(command)
 }
 
+/// Names the engine and the programs for tests that use real ones, and forbids them to do without.
+fn with_engine_and_tools(command: &mut Command, services: &mut Services) -> Result<()> {
+    let docker_host = services.docker_host()?;
+    command.env("DOCKER_HOST", &docker_host).env("VERBATIM_TEST_DOCKER_HOST", docker_host);
+    command.env("VERBATIM_TEST_REGISTRY", tools::tool(Tool::Registry)?);
+    command.env("VERBATIM_TEST_COSIGN", tools::tool(Tool::Cosign)?);
+    command.env("VERBATIM_TEST_REQUIRE", "1");
+    Ok(())
+}
+
+/// The same, and the rig, for tests that run the binaries.
 fn with_services(command: &mut Command, services: &mut Services) -> Result<()> {
-    // The tests run the binaries, and cargo builds those of other packages only when asked.
+    // Cargo builds the binaries of other packages only when asked.
     let built =
         children::run(&mut cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"]))?;
     if !built.success() {
         bail!("the binaries do not build: {built}");
     }
-    command.env("DOCKER_HOST", services.docker_host()?);
+    with_engine_and_tools(command, services)?;
     command.env(test_servers::rig::VARIABLE, services.rig()?);
     Ok(())
 }

@@ -24,8 +24,11 @@ enum Reader {
 
 use Reader::{Library, Nobody, Tools};
 
+/// Its name, who reads it, what it means.
+type Variable = (&'static str, Reader, &'static str);
+
 /// The groups of the page, and their variables in the order of the page.
-const GROUPS: &[(&str, &[(&str, Reader, &str)])] = &[
+const GROUPS: &[(&str, &[Variable])] = &[
     (
         "verbatim",
         &[
