@@ -127,7 +127,7 @@ fn client(services: &mut Services) -> Result<Ended> {
         "*",
         "--no-fail-fast",
     ]);
-    with_engine_and_tools(&mut command, services)?;
+    with_services(&mut command, services)?;
     finish(command)
 }
 
@@ -156,12 +156,14 @@ fn demo(_: &mut Services) -> Result<Ended> {
 }
 
 fn e2e(services: &mut Services) -> Result<Ended> {
+    build_binaries()?;
     let mut command = cargo(&["test", "--package", "e2e", "--locked", "--no-fail-fast"]);
     with_services(&mut command, services)?;
     finish(command)
 }
 
 fn servers(services: &mut Services) -> Result<Ended> {
+    build_binaries()?;
     let mut command = xtask(&["test", "servers"])?;
     with_services(&mut command, services)?;
     finish(command)
@@ -190,26 +192,24 @@ fn told(arguments: &[&str], services: &mut Services) -> Result<Ended> {
     finish(command)
 }
 
-/// Names the engine and the programs for tests that use real ones, and forbids them to do without.
-fn with_engine_and_tools(command: &mut Command, services: &mut Services) -> Result<()> {
+/// Names the services and the programs for tests that use real ones, and forbids them to do without.
+fn with_services(command: &mut Command, services: &mut Services) -> Result<()> {
     let docker_host = services.docker_host()?;
     command.env("DOCKER_HOST", &docker_host).env("VERBATIM_TEST_DOCKER_HOST", docker_host);
     command.env("VERBATIM_TEST_REGISTRY", tools::tool(Tool::Registry)?);
     command.env("VERBATIM_TEST_COSIGN", tools::tool(Tool::Cosign)?);
     command.env("VERBATIM_TEST_REQUIRE", "1");
+    command.env(test_servers::rig::VARIABLE, services.rig()?);
     Ok(())
 }
 
-/// The same, and the rig, for tests that run the binaries.
-fn with_services(command: &mut Command, services: &mut Services) -> Result<()> {
-    // Cargo builds the binaries of other packages only when asked.
+/// Builds what tests run: cargo builds the binaries of other packages only when asked.
+fn build_binaries() -> Result<()> {
     let built =
         children::run(&mut cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"]))?;
     if !built.success() {
         bail!("the binaries do not build: {built}");
     }
-    with_engine_and_tools(command, services)?;
-    command.env(test_servers::rig::VARIABLE, services.rig()?);
     Ok(())
 }
 
