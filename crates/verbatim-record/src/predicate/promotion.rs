@@ -239,3 +239,42 @@ impl Predicate for Promotion {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{first, promotion};
+
+    /// The four readbacks, by their wire names.
+    #[track_caller]
+    fn check(outcomes: [&str; 4], want: bool) {
+        let [spec, operation, manifests, running] = outcomes.map(|outcome| {
+            serde_json::from_value(serde_json::json!({ "outcome": outcome })).unwrap()
+        });
+        let proof = Proof { spec, operation, manifests, running, settled_seconds: 0 };
+        assert_eq!(proof.holds(), want, "{outcomes:?}");
+        let mut promotion = promotion("dev", "one", first(), 0);
+        promotion.applications.push(Application { proof, ..promotion.applications[0].clone() });
+        assert_eq!(promotion.is_proven(), want, "one weak application is enough");
+    }
+
+    #[test]
+    fn a_proof_is_as_strong_as_its_weakest_part() {
+        check(["proven", "proven", "proven", "proven"], true);
+        check(["proven", "proven", "proven", "template"], true);
+        check(["proven", "proven", "template", "proven"], false);
+        check(["template", "proven", "proven", "proven"], false);
+        check(["proven", "template", "proven", "proven"], false);
+        check(["proven", "proven", "proven", "unproven"], false);
+        check(["proven", "proven", "proven", "invented-later"], false);
+        check(["proven", "unproven", "proven", "proven"], false);
+    }
+
+    #[test]
+    fn without_applications_nothing_is_proven() {
+        let mut promotion = promotion("dev", "one", first(), 0);
+        assert!(promotion.is_proven());
+        promotion.applications.clear();
+        assert!(!promotion.is_proven());
+    }
+}
