@@ -4,12 +4,14 @@
 //! Real services are named by variables. A test whose service is not named says so and does nothing, unless
 //! `VERBATIM_TEST_REQUIRE=1`, with which it fails.
 
+mod demo;
 mod image;
 mod project;
 mod run;
 mod service;
 mod world;
 
+pub use demo::context;
 pub use image::{Built, attach, client, push};
 pub use project::{Project, key};
 pub use run::{Run, Started, Tool};

@@ -82,12 +82,8 @@ async fn a_registry_that_lies_about_a_digest_is_not_believed() -> Result<()> {
 async fn an_argo_cd_that_refuses_changes_nothing() -> Result<()> {
     let world = World::start().await?;
     let release = world.release("Something new").await?;
-    let cases = [
-        (Fault::Status(401), 7),
-        (Fault::Status(403), 7),
-        (Fault::Html, 7),
-        (Fault::Unreachable, 3),
-    ];
+    let cases =
+        [(Fault::Status(401), 7), (Fault::Status(403), 7), (Fault::Html, 7), (Fault::Reset, 3)];
     for (fault, code) in cases {
         world.argocd_proxy.inject(Rule::new(fault.clone()).always());
         let run = world.verbatim(&["promote", "dev", "--release", &release]).await?;
