@@ -212,7 +212,12 @@ impl Shared {
     /// Notes a request and says which rule, if any, applies to it.
     fn arrive(&self, method: &Method, target: &str) -> (usize, Option<Rule>) {
         let mut state = self.state();
-        let rule = rule::first_match(&mut state.rules, method, target);
+        let rule = if state.gone {
+            // A connection that a client keeps open is as dead as one that it tries to open.
+            Some(Rule::new(Fault::Unreachable))
+        } else {
+            rule::first_match(&mut state.rules, method, target)
+        };
         let fault = rule.as_ref().map(|rule| rule.fault.clone());
         state.gone |= fault == Some(Fault::Unreachable);
         let seen = Seen {

@@ -141,6 +141,28 @@ async fn unreachable_from_the_nth_request_on() {
 }
 
 #[tokio::test]
+async fn unreachable_on_a_connection_that_was_kept_open_too() {
+    let service = service().await;
+    let proxy = proxy(&service).await;
+    proxy.inject(Rule::new(Fault::Unreachable).path("/last"));
+    let mut kept = TcpStream::connect(proxy.address()).await.unwrap();
+    let mut ask = async |path: &str| {
+        let request = format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        kept.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        kept.read(&mut answer).await.unwrap_or(0)
+    };
+    assert!(ask("/first").await > 0);
+    let _ = get_path(&proxy, "/last").await;
+    assert_eq!(ask("/first").await, 0);
+    assert_eq!(service.hits.load(Ordering::SeqCst), 1);
+}
+
+async fn get_path(proxy: &FaultProxy, path: &str) -> reqwest::Result<Response> {
+    client().get(format!("{}{path}", proxy.url())).send().await
+}
+
+#[tokio::test]
 async fn cut_answers() {
     let service = service().await;
     for fault in [Fault::Truncate, Fault::TruncateReset] {
