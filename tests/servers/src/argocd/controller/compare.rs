@@ -1,9 +1,11 @@
 //! Comparing: target state against live state, health, conditions, auto-sync, deletion.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::{Compared, extend, now, revision_members, source_members, sources};
 use crate::argocd::health::{Status, health, of_application};
@@ -13,10 +15,14 @@ use crate::argocd::{Server, pause, tree, windows};
 const REFRESH: &str = "/metadata/annotations/argocd.argoproj.io~1refresh";
 
 /// Keeps the status of one application, until it is gone.
+///
+/// A change of the spec, a refresh and the end of an operation lead to a full comparison; a change in the cluster only
+/// to a cheap look, and a little later. Nothing else moves the status: so long it is stale.
 pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
     let mut apps = server.store.changes();
     let mut objects = server.cluster.changes();
     let mut moved = server.controller.moved.subscribe();
+    let mut look_at: Option<Instant> = None;
     while let Some(app) = server.same_app(&name, &uid) {
         if !text(&app, "/metadata/deletionTimestamp").is_empty() {
             delete(&server, &app, &name);
@@ -25,19 +31,29 @@ pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
         if needs_full(&server, &app, &name) {
             pause(server.pace().compare_ms).await;
             compare(&server, &name).await;
+        } else if look_at.is_some_and(|at| at <= Instant::now()) {
+            look_at = None;
+            write_status(&server, &name);
         }
-        write_status(&server, &name);
         auto_sync(&server, &name).await;
         tokio::select! {
             changed = apps.changed() => if changed.is_err() { break },
             changed = objects.changed() => {
                 if changed.is_err() { break }
-                pause(server.pace().live_ms).await;
+                look_at.get_or_insert(Instant::now() + Duration::from_millis(server.pace().live_ms));
             }
             changed = moved.changed() => if changed.is_err() { break },
+            () = sleep_until_some(look_at) => {}
         }
     }
     server.controller.forget(&name);
+}
+
+async fn sleep_until_some(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn needs_full(server: &Server, app: &Value, name: &str) -> bool {
