@@ -370,6 +370,24 @@ impl Context<'_> {
     }
 }
 
+impl Promoted {
+    /// What to do next, where Argo CD or an application stood in the way.
+    pub(crate) fn hints(&self) -> Vec<String> {
+        let reports =
+            self.applications.iter().filter_map(|application| application.report.as_ref());
+        let mut hints: Vec<String> = reports
+            .filter_map(|report| match &report.outcome {
+                Outcome::Refused { reasons, .. } => Some(reasons),
+                _ => None,
+            })
+            .flatten()
+            .filter_map(verbatim_argocd::Refusal::advice)
+            .collect();
+        hints.dedup();
+        hints
+    }
+}
+
 fn outcome(app: String, result: Result<Report, verbatim_argocd::Error>) -> AppOutcome {
     match result {
         Ok(report) => AppOutcome {

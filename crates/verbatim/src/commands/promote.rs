@@ -71,5 +71,8 @@ pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStat
     };
     let promoted = promote(&project, &registry, &request, console).await?;
     console.result(&promoted)?;
+    for hint in promoted.hints() {
+        console.status(format!("hint: {hint}"));
+    }
     Ok(promoted.status)
 }

@@ -61,7 +61,7 @@ impl fmt::Display for Verified {
             match faults.as_slice() {
                 [] => writeln!(
                     f,
-                    "  the ledger of {environment} is whole: {promotions} promotions, each naming the one before"
+                    "  the ledger of {environment} is whole, {promotions} long: each entry names the one before"
                 )?,
                 faults => writeln!(
                     f,

@@ -111,6 +111,7 @@ pub(super) fn check(
         }
     }
     cycles(&written.rules, &rules, &mut problems);
+    keyless(written, &mut problems);
     let keys = keys(written, read, &mut problems);
     let ring = ring(written, &keys, &mut problems);
     if !problems.is_empty() {
@@ -178,6 +179,20 @@ fn tested(
         written.suites.iter().map(|suite| suite.value.clone()).collect()
     };
     Some(Tested { environment: written.environment.value.clone(), suites })
+}
+
+/// Without a key no record counts, so nothing that waits for one could ever be entered.
+fn keyless(written: &Written<'_>, problems: &mut Vec<Problem>) {
+    let waits = |rules: &RulesFile| !rules.after.is_empty() || rules.gates.tested.is_some();
+    let waiting = written.rules.iter().find(|(_, rules)| waits(rules));
+    if let (true, Some((name, _))) = (written.keys.is_empty(), waiting) {
+        let message =
+            format!("`{}` waits for records, and no key is trusted to sign them", name.value);
+        problems.push(
+            Problem::new(name.place, message)
+                .help("add `keys`; `verbatim key generate` makes a pair"),
+        );
+    }
 }
 
 /// A release could enter none of the environments of a cycle.

@@ -46,10 +46,10 @@ fn files(path: &Path) -> io::Result<String> {
             Ok("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n".to_owned())
         }
         Some("rules.yaml") => {
-            Ok("version: 1\nenvironments: { staging: { after: [dev] } }\n".to_owned())
+            Ok("version: 1\nenvironments: { staging: { after: [dev] } }\nkeys: [{ name: ci, file: ci.pub, roles: [promoter] }]\n".to_owned())
         }
         Some("bad-rules.yaml") => {
-            Ok("version: 1\nenvironments: { stagin: { after: [dev] } }\n".to_owned())
+            Ok("version: 1\nenvironments: { stagin: { after: [dev] } }\nkeys: [{ name: ci, file: ci.pub, roles: [promoter] }]\n".to_owned())
         }
         _ => Err(io::ErrorKind::NotFound.into()),
     }
@@ -174,6 +174,10 @@ fn mistakes_are_shown_where_they_are() {
         (
             "a key under two names",
             format!("{RIGHT}  - {{ name: other, file: ci.pub, roles: [tester] }}\n"),
+        ),
+        (
+            "gates without keys",
+            with("keys:\n  - { name: ci, file: ci.pub, roles: [builder, tester, promoter] }\n", ""),
         ),
         ("a private key", with("file: ci.pub", "file: private.pem")),
         ("a policy that is not there", format!("{RIGHT}policy: {{ file: nowhere.yaml }}\n")),
