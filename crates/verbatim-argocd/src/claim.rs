@@ -119,8 +119,12 @@ pub enum Standing {
 }
 
 /// Judges the claim on an application for a run of `release` that wants `changes`.
+///
+/// `stands` tells whether the values that the claim speaks of are still there. Both were written in one patch, so a
+/// claim without its values is one that somebody has overridden.
 pub fn standing(
     on_app: &OnApp,
+    stands: bool,
     release: &str,
     changes: &[Change],
     now: Timestamp,
@@ -132,7 +136,7 @@ pub fn standing(
         OnApp::Foreign(_) => return Standing::Unreadable,
         OnApp::Known(claim) => claim,
     };
-    if claim.state != State::Open {
+    if claim.state != State::Open || !stands {
         return Standing::Free;
     }
     let same = claim.release == release
@@ -216,10 +220,26 @@ mod tests {
             (foreign, "r2", "3", late, true, Standing::Free),
         ];
         for (on_app, release, value, now, take_over, want) in cases {
-            let got =
-                standing(&on_app, release, &[tag(None, value)], now.parse().unwrap(), take_over);
+            let got = standing(
+                &on_app,
+                true,
+                release,
+                &[tag(None, value)],
+                now.parse().unwrap(),
+                take_over,
+            );
             assert_eq!(got, want, "{on_app:?} {release} {value} {now} {take_over}");
         }
+    }
+
+    #[test]
+    fn a_claim_without_its_values_holds_nobody() {
+        let now = "2026-11-24T10:05:00Z".parse().unwrap();
+        let changes = [tag(None, "3")];
+        assert_eq!(
+            standing(&claim(State::Open), false, "r2", &changes, now, false),
+            Standing::Free
+        );
     }
 
     #[test]

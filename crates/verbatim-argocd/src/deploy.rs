@@ -1,13 +1,12 @@
 //! Deploys: observe, write, read back, render, sync, wait, prove, close. The order of the steps, and what each failure
 //! means for what was done before it.
 
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, sleep};
 
 use crate::claim::{self, Claim, Standing, State};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Step};
-use crate::follow::Next;
 use crate::gather::facts;
 use crate::outcome::{
     Deploy, Left, Options, Outcome, Place, Problem, Report, Undo, WantedImage, Warning,
@@ -21,14 +20,11 @@ use crate::request::{AppRef, Sync};
 pub use crate::run::Listener;
 use crate::run::{About, Run, now};
 use crate::values::deviations;
-use crate::verdict::{Memory, Verdict, Wanted, deploys_our_values, judge, only_health_is_missing};
+use crate::verdict::{Memory, Verdict, Wanted, judge, only_health_is_missing};
 use crate::wait::Goal;
 use crate::write::{Written, undo};
 
-/// How long an automatic sync is given to begin by itself before we ask for one.
-const AUTOMATIC: Duration = Duration::from_secs(2);
-
-/// How often a sync is asked for when the answer gets lost.
+/// How often the claim's end is written when others write, too.
 const ATTEMPTS: u32 = 3;
 
 /// A new nonce: 128 random bits in hexadecimal.
@@ -229,7 +225,12 @@ impl Run<'_> {
         {
             return Ok(outcome);
         }
-        if let Some(outcome) = self.write_checked(deploy, &plan, State::Open).await? {
+        let outcome = self.write_and_prove(deploy, &plan).await?;
+        Ok(self.conclude(outcome).await)
+    }
+
+    async fn write_and_prove(&mut self, deploy: &Deploy, plan: &Plan) -> Result<Outcome, Error> {
+        if let Some(outcome) = self.write_checked(deploy, plan, State::Open).await? {
             return Ok(outcome);
         }
         let request = Sync {
@@ -238,12 +239,11 @@ impl Run<'_> {
             prune: deploy.options.prune,
             revision: None,
         };
-        if let Some(outcome) = self.begin_operation(&plan, &request).await? {
+        if let Some(outcome) = self.begin_operation(plan, &request).await? {
             return Ok(outcome);
         }
-        let expect = self.expect(Some(&plan), Wanted::Sync { nonce: &deploy.nonce });
-        let outcome = self.wait(&expect, Goal::Proof, Memory::default()).await;
-        Ok(self.conclude(outcome).await)
+        let expect = self.expect(Some(plan), Wanted::Sync { nonce: &deploy.nonce });
+        Ok(self.wait(&expect, Goal::Proof, Memory::default()).await)
     }
 
     fn infos(&self, deploy: &Deploy) -> Vec<(String, String)> {
@@ -282,8 +282,11 @@ impl Run<'_> {
     /// Whether another run is at work.
     fn claim_refusal(&mut self, plan: &Plan) -> Option<Refusal> {
         let on_app = claim::read(&self.before);
-        let standing =
-            claim::standing(&on_app, self.release, &plan.changes, now(), self.options.take_over);
+        let stands = on_app.known().is_some_and(|claim| {
+            deviations(self.before.spec.sources().get(claim.source), &claim.changes).is_empty()
+        });
+        let (release, take_over) = (self.release, self.options.take_over);
+        let standing = claim::standing(&on_app, stands, release, &plan.changes, now(), take_over);
         let claim = on_app.known();
         match (standing, claim) {
             (Standing::Free, _) => None,
@@ -339,11 +342,7 @@ impl Run<'_> {
                 return Ok(Some(Outcome::Refused { reasons, undo: Undo::NotNeeded }));
             }
             Written::Overwritten(deviations) => {
-                let by = claim::read(self.follow.app())
-                    .known()
-                    .filter(|claim| claim.nonce != self.nonce)
-                    .cloned();
-                return Ok(Some(Outcome::Superseded { deviations, by: by.map(Box::new) }));
+                return Ok(Some(self.superseded_by(deviations)));
             }
             Written::Unknown(error) => {
                 return Ok(Some(Outcome::Unknown {
@@ -363,7 +362,7 @@ impl Run<'_> {
     }
 
     /// The manifests must show the digest: that is where a file in git that wins over the application is seen.
-    async fn check_rendered(&mut self) -> Result<Option<Outcome>, Error> {
+    pub(crate) async fn check_rendered(&mut self) -> Result<Option<Outcome>, Error> {
         self.begin(Step::Render);
         match self.client.manifests(&self.app).await {
             Ok(manifests) => {
@@ -385,6 +384,12 @@ impl Run<'_> {
     }
 
     async fn not_rendered(&mut self, problems: Vec<Problem>) -> Outcome {
+        // Other values than ours may have been rendered: somebody wrote in between.
+        if self.follow.read().await.is_ok()
+            && let Some(superseded) = self.superseded()
+        {
+            return superseded;
+        }
         let problems = problems
             .into_iter()
             .map(|problem| format!("{}: {}", problem.place, problem.what))
@@ -393,8 +398,16 @@ impl Run<'_> {
         Outcome::Refused { reasons: vec![Refusal::NotRendered { problems }], undo }
     }
 
+    /// The outcome if our values do not stand any more.
+    fn superseded(&self) -> Option<Outcome> {
+        let plan = self.plan.as_ref()?;
+        let app = self.follow.app();
+        let deviations = deviations(app.spec.sources().get(plan.source), &plan.changes);
+        (!deviations.is_empty()).then(|| self.superseded_by(deviations))
+    }
+
     /// Ends a run that failed between its write and its sync: the previous values go back.
-    async fn give_back(&mut self, error: Error) -> Result<Option<Outcome>, Error> {
+    pub(crate) async fn give_back(&mut self, error: Error) -> Result<Option<Outcome>, Error> {
         match self.undo().await {
             Undo::Done | Undo::NotNeeded => Err(error),
             Undo::Failed { why } => Ok(Some(Outcome::Unknown {
@@ -406,181 +419,23 @@ impl Run<'_> {
         }
     }
 
-    /// Lets an automatic sync begin, or starts one. `Some` ends the run.
-    async fn begin_operation(
-        &mut self,
-        plan: &Plan,
-        request: &Sync,
-    ) -> Result<Option<Outcome>, Error> {
-        if self.follow.app().spec.is_automated() && !plan.is_noop() {
-            self.begin(Step::Sync);
-            let expect = self.expect(Some(plan), Wanted::Sync { nonce: self.nonce });
-            let until = (Instant::now() + AUTOMATIC).min(self.deadline);
-            let mut memory = Memory::default();
-            loop {
-                memory.note(&expect, self.follow.app());
-                if deploys_our_values(&expect, self.follow.app()) || memory.operation().is_some() {
-                    self.done(Step::Sync);
-                    return self.check_rendered().await;
-                }
-                match self.follow.next(until).await {
-                    Ok(Next::Changed) => self.tell_changes(),
-                    // Whatever it is, asking for a sync will tell.
-                    Ok(Next::Time | Next::Deleted) | Err(_) => break,
-                }
-            }
-            // It did not begin: perhaps the values change nothing in the manifests.
-            if let Some(outcome) = self.check_rendered().await? {
-                return Ok(Some(outcome));
-            }
-        }
-        self.start_sync(Some(plan), request).await
-    }
-
-    /// Starts a sync, waiting for the operation slot. `Some` ends the run; `None` means that an operation with our
-    /// values is under way, or over.
-    async fn start_sync(
-        &mut self,
-        plan: Option<&Plan>,
-        request: &Sync,
-    ) -> Result<Option<Outcome>, Error> {
-        self.begin(Step::Sync);
-        let mut attempt = 1;
-        loop {
-            let error = match self.client.sync(&self.app, request).await {
-                Ok(app) => {
-                    let used = app.operation.as_ref().and_then(|operation| operation.sources());
-                    let lost = match (plan, used) {
-                        (Some(plan), Some(sources)) => {
-                            deviations(sources.get(plan.source), &plan.changes)
-                        }
-                        _ => Vec::new(),
-                    };
-                    self.follow.accept_write(app);
-                    if !lost.is_empty() {
-                        let by = claim::read(self.follow.app())
-                            .known()
-                            .filter(|c| c.nonce != self.nonce)
-                            .cloned();
-                        return Ok(Some(Outcome::Superseded {
-                            deviations: lost,
-                            by: by.map(Box::new),
-                        }));
-                    }
-                    self.done(Step::Sync);
-                    return Ok(None);
-                }
-                Err(error) => error,
-            };
-            let uncertain = !error.kind.nothing_happened();
-            match &error.kind {
-                ErrorKind::AnotherOperation => match self.free_slot(plan).await? {
-                    Slot::Free => continue,
-                    Slot::Adopted => return Ok(None),
-                    Slot::Deadline => {
-                        return Ok(Some(Outcome::Unknown {
-                            missing: "another operation holds the application".into(),
-                            error: None,
-                            unhealthy: Vec::new(),
-                            left: Left::Values,
-                        }));
-                    }
-                },
-                kind if kind.is_transient() || uncertain => {
-                    // Perhaps it was started; then the operation carries our nonce.
-                    if self.follow.read().await.is_ok() && self.carries_nonce() {
-                        return Ok(None);
-                    }
-                    if attempt < ATTEMPTS && Instant::now() < self.deadline {
-                        attempt += 1;
-                        sleep(Duration::from_millis(300)).await;
-                        continue;
-                    }
-                    return self.give_back(error).await;
-                }
-                ErrorKind::SyncWindow | ErrorKind::PermissionDenied(_) if plan.is_some() => {
-                    let reason = match error.kind {
-                        ErrorKind::SyncWindow => Refusal::SyncWindow { windows: Vec::new() },
-                        _ => Refusal::MayNot { action: "sync".into() },
-                    };
-                    let undo = self.undo().await;
-                    return Ok(Some(Outcome::Refused { reasons: vec![reason], undo }));
-                }
-                _ => return self.give_back(error).await,
-            }
-        }
-    }
-
-    fn carries_nonce(&self) -> bool {
-        let app = self.follow.app();
-        let state = app.status.operation_state.as_ref().map(|state| &state.operation);
-        app.operation
-            .iter()
-            .chain(state)
-            .any(|operation| operation.has_info(crate::request::NONCE, self.nonce))
-    }
-
-    /// Waits until the operation slot is free, or until the operation in it turns out to deploy our values.
-    async fn free_slot(&mut self, plan: Option<&Plan>) -> Result<Slot, Error> {
-        self.follow.read().await?;
-        loop {
-            self.tell_changes();
-            let expect = self.expect(plan, Wanted::Sync { nonce: self.nonce });
-            let mut memory = Memory::default();
-            memory.note(&expect, self.follow.app());
-            if deploys_our_values(&expect, self.follow.app())
-                || (plan.is_some() && memory.operation().is_some())
-            {
-                return Ok(Slot::Adopted);
-            }
-            let app = self.follow.app();
-            let runs = app.status.operation_state.as_ref().is_some_and(|state| {
-                matches!(
-                    state.phase,
-                    crate::model::Phase::Running | crate::model::Phase::Terminating
-                )
-            });
-            if app.operation.is_none() && !runs {
-                return Ok(Slot::Free);
-            }
-            self.tell(Event::Waiting { text: "another operation holds the application".into() });
-            match self.follow.next(self.deadline).await? {
-                Next::Changed => {}
-                Next::Time => return Ok(Slot::Deadline),
-                // The next attempt will say that it is gone.
-                Next::Deleted => return Ok(Slot::Free),
-            }
-        }
-    }
-
     /// Closes the claim as the outcome wants it, and takes back what had no effect.
     async fn conclude(&mut self, outcome: Outcome) -> Outcome {
-        match outcome {
-            Outcome::Proven { proof } => {
-                self.close(State::Done).await;
-                Outcome::Proven { proof }
-            }
+        let outcome = match outcome {
             // An automatic sync deployed it before the manifests could be looked at.
             Outcome::NotProven { at: Place::Manifests, problems }
                 if self.follow.app().spec.is_automated() =>
             {
                 self.not_rendered(problems).await
             }
-            Outcome::Superseded { .. } => outcome,
-            other => {
-                self.close(State::Failed).await;
-                other
-            }
+            other => other,
+        };
+        match &outcome {
+            Outcome::Proven { .. } => self.close(State::Done).await,
+            Outcome::Unknown { left: Left::PerhapsValues, .. } => {}
+            // An open claim would keep others away until its deadline.
+            _ => self.close(State::Failed).await,
         }
+        outcome
     }
-}
-
-/// What became of the operation slot.
-enum Slot {
-    /// Nobody is in it.
-    Free,
-    /// The operation in it deploys our values.
-    Adopted,
-    /// The time is over.
-    Deadline,
 }

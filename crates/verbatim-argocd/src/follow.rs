@@ -134,6 +134,10 @@ impl Follow {
     /// Those that do not pass by waiting: a token that is no longer good, rights that were taken.
     pub(crate) async fn next(&mut self, until: Instant) -> Result<Next, Error> {
         loop {
+            // First, so that an application that changes all the time cannot keep the time from being over.
+            if Instant::now() >= until {
+                return Ok(Next::Time);
+            }
             let read_at = self.next_read.min(until);
             tokio::select! {
                 biased;
@@ -153,10 +157,7 @@ impl Follow {
                     }
                 },
                 () = sleep_until(read_at) => {
-                    if Instant::now() >= until {
-                        return Ok(Next::Time);
-                    }
-                    if let Some(next) = self.read_on(until).await? {
+                    if read_at < until && let Some(next) = self.read_on(until).await? {
                         return Ok(next);
                     }
                 }

@@ -18,6 +18,7 @@ pub mod foreign;
 mod gather;
 pub mod model;
 pub mod observe;
+mod operation;
 pub mod outcome;
 pub mod patch;
 pub mod plan;

@@ -104,6 +104,8 @@ pub struct Options {
     pub settle: Duration,
     /// How long a pod with the wanted image may be failing to start before the deployment is given up.
     pub stuck_after: Duration,
+    /// How long what a node reports may differ before it counts: caches lag behind.
+    pub patience: Duration,
     /// Delete resources that are no longer in the sources.
     pub prune: bool,
     /// Resources that would have to be deleted do not matter.
@@ -126,6 +128,7 @@ impl Default for Options {
             timeout: Duration::from_secs(600),
             settle: Duration::ZERO,
             stuck_after: Duration::from_secs(60),
+            patience: Duration::from_secs(10),
             prune: false,
             allow_unpruned: false,
             take_over: false,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::claim::Claim;
+use crate::claim::{self, Claim};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Step, Told};
@@ -12,6 +12,7 @@ use crate::model::{Application, HealthStatus};
 use crate::outcome::{Options, Outcome, Report, WantedImage, Warning};
 use crate::plan::Plan;
 use crate::request::AppRef;
+use crate::values::Deviation;
 use crate::verdict::{Expect, Wanted};
 
 /// Whoever wants to know what happens meanwhile.
@@ -128,6 +129,13 @@ impl<'a> Run<'a> {
             },
             allow_unpruned: self.options.allow_unpruned,
         }
+    }
+
+    /// The outcome for values that are not ours any more, with whoever left a claim there.
+    pub(crate) fn superseded_by(&self, deviations: Vec<Deviation>) -> Outcome {
+        let on_app = claim::read(self.follow.app());
+        let by = on_app.known().filter(|claim| claim.nonce != self.nonce).cloned();
+        Outcome::Superseded { deviations, by: by.map(Box::new) }
     }
 
     /// Ends the run.

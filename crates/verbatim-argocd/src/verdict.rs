@@ -214,8 +214,9 @@ fn lost_values(expect: &Expect<'_>, sources: Sources<'_>) -> Vec<Deviation> {
 
 /// Whether an operation is the one that deploys our values, and how that is known.
 fn whose(expect: &Expect<'_>, operation: &Operation, used: Option<Sources<'_>>) -> Option<KnownBy> {
-    let Wanted::Sync { nonce } = expect.operation else { return None };
-    if operation.has_info(NONCE, nonce) {
+    if let Wanted::Sync { nonce } = expect.operation
+        && operation.has_info(NONCE, nonce)
+    {
         return Some(KnownBy::Nonce);
     }
     let (at, changes) = expect.values?;
@@ -261,7 +262,9 @@ fn success(expect: &Expect<'_>, app: &Application) -> Option<(OperationEvidence,
     }
     let (at, changes) = expect.values.filter(|(_, changes)| !changes.is_empty())?;
     let entry = app.status.history.iter().rev().find(|entry| {
-        expect.last_history.is_none_or(|last| entry.id > last)
+        // What was deployed before counts if nothing had to be.
+        (expect.operation == Wanted::State
+            || expect.last_history.is_none_or(|last| entry.id > last))
             && deviations(entry.sources().get(at), changes).is_empty()
     })?;
     let evidence = OperationEvidence {
@@ -299,7 +302,7 @@ fn judge_operation(expect: &Expect<'_>, memory: &Memory, app: &Application) -> O
             let ours = expect.operation == Wanted::State || known_by.is_some();
             return Some(Verdict::Waiting(running(state, ours)));
         }
-        Phase::Failed | Phase::Error if known_by.is_some() => {
+        Phase::Failed | Phase::Error if known_by.is_some() && expect.operation != Wanted::State => {
             return Some(Verdict::Failed(Failure::Operation {
                 phase: state.phase,
                 message: state.message.clone(),
@@ -537,6 +540,39 @@ mod tests {
         memory.note(&expect, &app);
         let got = judge(&expect, &memory, &app, Duration::from_secs(case.since_ready));
         assert_eq!(name(&got), case.want, "{}", case.what);
+    }
+
+    /// What proves values that were there already.
+    #[track_caller]
+    fn check_found(changes: &[(&str, Value)], digest: &str, want: Option<KnownBy>) {
+        let app: Application = serde_json::from_value(set(done(), changes)).unwrap();
+        let changes = [Change {
+            key: Key::Helm("image.tag".into()),
+            old: Some(element(digest)),
+            new: element(digest),
+        }];
+        let expect = Expect {
+            values: Some((SourceAt::Single, &changes)),
+            operation: Wanted::State,
+            last_history: Some(5),
+            health_before: HealthStatus::Unknown,
+            allow_unpruned: false,
+        };
+        let mut memory = Memory::default();
+        memory.note(&expect, &app);
+        assert_eq!(memory.operation().map(|operation| operation.known_by), want);
+        let verdict = judge(&expect, &memory, &app, Duration::ZERO);
+        assert!(!matches!(verdict, Verdict::Failed(Failure::Operation { .. })), "{verdict:?}");
+    }
+
+    #[test]
+    fn what_was_deployed_before_proves_what_need_not_be_deployed() {
+        const PHASE: &str = "/status/operationState/phase";
+        check_found(&[], "2", Some(KnownBy::Values));
+        check_found(&[("/status/operationState", Value::Null)], "2", Some(KnownBy::History));
+        // A later operation that failed does not undo what an earlier one deployed.
+        check_found(&[(PHASE, json!("Failed"))], "2", Some(KnownBy::History));
+        check_found(&[], "3", None);
     }
 
     fn remembered(known_by: KnownBy) -> Memory {

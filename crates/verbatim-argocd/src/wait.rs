@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::claim;
 use crate::error::Error;
 use crate::event::{Event, Step, unhealthy};
 use crate::follow::Next;
@@ -22,14 +21,8 @@ use crate::verdict::{Expect, Memory, Verdict, Waiting, Wanted, judge, only_healt
 /// Pause between two refreshes, if the first did not bring what is waited for.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a difference may be due to caches before it counts. The manifests are those of the comparison that was
-/// judged already; pods and tree come by other ways.
-fn patience(place: Place) -> Duration {
-    match place {
-        Place::Manifests => Duration::from_millis(500),
-        Place::Cluster => Duration::from_secs(10),
-    }
-}
+/// How long the manifests may differ before it counts. They are those of the comparison that was judged already.
+const MANIFESTS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Pause between two looks for pods that fail to start.
 const TREE_PAUSE: Duration = Duration::from_secs(2);
@@ -146,16 +139,7 @@ impl Run<'_> {
         wait: &mut Wait,
     ) -> Result<Act, Error> {
         match verdict {
-            Verdict::Superseded(deviations) => {
-                let by = claim::read(self.follow.app())
-                    .known()
-                    .filter(|claim| claim.nonce != self.nonce)
-                    .cloned();
-                Ok(Act::End(Outcome::Superseded {
-                    deviations: deviations.clone(),
-                    by: by.map(Box::new),
-                }))
-            }
+            Verdict::Superseded(deviations) => Ok(Act::End(self.superseded_by(deviations.clone()))),
             Verdict::Failed(why) => {
                 self.look_at_tree(wait).await;
                 let unhealthy = std::mem::take(&mut wait.unhealthy);
@@ -264,7 +248,11 @@ impl Run<'_> {
             }
             Look::Differs(place, problems) => {
                 let since = *wait.differs_since.get_or_insert(at);
-                if since.elapsed() >= patience(place) || Instant::now() >= self.deadline {
+                let patience = match place {
+                    Place::Manifests => MANIFESTS_PATIENCE,
+                    Place::Cluster => self.options.patience,
+                };
+                if since.elapsed() >= patience || Instant::now() >= self.deadline {
                     return Ok(Act::End(Outcome::NotProven { at: place, problems }));
                 }
                 self.missing(wait, problems.first());

@@ -77,11 +77,10 @@ impl Run<'_> {
             let conflict =
                 matches!(error.kind, ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts);
             let again = conflict || !certain || error.kind.is_transient();
-            if !again {
-                return Err(error);
+            if again {
+                sleep(Duration::from_millis(200) * attempt).await;
             }
-            sleep(Duration::from_millis(200) * attempt).await;
-            // A write whose answer was lost may have been done all the same.
+            // A write whose answer was lost, or replaced by a proxy, may have been done all the same.
             state = match self.client.get(&self.app).await {
                 Ok(app) => app,
                 Err(_) if certain => return Err(error),
@@ -92,6 +91,9 @@ impl Run<'_> {
             };
             if claim::read(&state).known().is_some_and(|found| found.nonce == claim.nonce) {
                 return Ok(self.wrote(state, planned, claim));
+            }
+            if !again {
+                return Err(error);
             }
             match plan(&self.app, &state, values) {
                 Ok(now) => {
@@ -135,12 +137,17 @@ impl Run<'_> {
 
     /// Writes the end of the run into the claim, if it is still there.
     pub(crate) async fn close(&mut self, state: State) {
-        let Some(claim) = self.claim.clone() else { return };
+        let Some(claim) = self.claim.clone().filter(|claim| claim.state == State::Open) else {
+            return;
+        };
         let ours = |app: &Application| {
             claim::read(app).known().is_some_and(|found| found.nonce == claim.nonce)
         };
         if !ours(self.follow.app()) {
-            self.warn(Warning::ClaimLost);
+            // If the values are lost, too, that has been said.
+            if state == State::Done {
+                self.warn(Warning::ClaimLost);
+            }
             self.claim = None;
             return;
         }

@@ -1,0 +1,204 @@
+//! Every request of a deployment meets every fault. Whatever is said about the end must be true of the server.
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use http::Method;
+use serde_json::json;
+use test_servers::fault_proxy::{Fault, FaultProxy, Rule, Upstream};
+use verbatim_argocd::claim::State;
+use verbatim_argocd::client::Retry;
+use verbatim_argocd::deploy::deploy;
+use verbatim_argocd::observe::observe;
+use verbatim_argocd::outcome::{Left, Undo};
+use verbatim_argocd::{AppRef, Client, ErrorKind, Outcome};
+
+use support::{Rig, value, wanted};
+
+/// The requests of a deployment, by method and a part of the path.
+const REQUESTS: [(&str, &str); 10] = [
+    ("GET", "/stream/"),
+    ("GET", "/api/v1/applications/"),
+    ("GET", "/can-i/"),
+    ("GET", "/syncwindows"),
+    ("PATCH", "/applications/"),
+    ("GET", "/manifests"),
+    ("POST", "/sync"),
+    ("GET", "refresh="),
+    ("GET", "/managed-resources"),
+    ("GET", "/resource?"),
+];
+
+fn faults() -> Vec<Fault> {
+    vec![
+        Fault::Close,
+        Fault::Reset,
+        Fault::Delay(300),
+        Fault::Status(401),
+        Fault::Status(403),
+        Fault::Status(404),
+        Fault::TooManyRequests { retry_after: 1 },
+        Fault::Status(500),
+        Fault::Status(502),
+        Fault::Status(503),
+        Fault::Html,
+        Fault::Truncate,
+        Fault::TruncateReset,
+        Fault::Stall,
+        Fault::StallBody,
+    ]
+}
+
+/// What was found after a deployment under a fault.
+struct End {
+    place: String,
+    outcome: Result<Outcome, verbatim_argocd::Error>,
+    value: Option<String>,
+    claim: Option<State>,
+    proxied: usize,
+}
+
+async fn deploy_under(rig: &Rig, name: String, rule: Rule, place: String) -> End {
+    let app = rig.app(&name, false, json!([{ "name": "image.tag", "value": "old" }])).await;
+    let proxy = FaultProxy::start(Upstream::parse(&rig.server.url()).unwrap()).await.unwrap();
+    proxy.inject(rule);
+    let mut config = rig.config(&proxy.url(), rig.server.tokens().bot);
+    config.timeouts.read = Duration::from_secs(2);
+    config.timeouts.write = Duration::from_secs(2);
+    config.timeouts.refresh = Duration::from_secs(2);
+    let client = Client::new(config).unwrap();
+    let outcome = deploy(&client, &wanted(&app, "1"), &|_| {}).await.map(|report| report.outcome);
+    let (value, claim) = state(rig, &app).await;
+    End { place, outcome, value, claim, proxied: proxy.faults_injected() }
+}
+
+async fn state(rig: &Rig, app: &AppRef) -> (Option<String>, Option<State>) {
+    let state = observe(&rig.client(), app).await.unwrap();
+    let tag = state.sources[0].parameters.iter().find(|parameter| parameter.name == "image.tag");
+    (tag.map(|parameter| parameter.value.clone()), state.claim.map(|claim| claim.state))
+}
+
+/// What must hold however it ends: what is said to be written is, and what is said not to be is not.
+fn check(end: &End, may_fail: bool) {
+    let End { place, outcome, value: found, claim, .. } = end;
+    let (ours, old) = (Some(value("1")), Some("old".to_owned()));
+    match outcome {
+        Ok(Outcome::Proven { .. }) => assert_eq!(*found, ours, "{place}"),
+        Ok(Outcome::Refused { undo: Undo::NotNeeded | Undo::Done, .. }) => {
+            assert_eq!(*found, old, "{place}: {outcome:?}");
+            assert_ne!(*claim, Some(State::Open), "{place}");
+        }
+        Ok(Outcome::Unknown { left, .. }) => match left {
+            Left::Nothing => assert_eq!(*found, old, "{place}: {outcome:?}"),
+            Left::PerhapsValues => {}
+            Left::Values | Left::ValuesAndOperation => {
+                assert_eq!(*found, ours, "{place}: {outcome:?}")
+            }
+        },
+        Ok(other) => panic!("{place}: {other:?}"),
+        Err(error) => {
+            assert_eq!(*found, old, "{place}: {error}: {}", error.kind);
+            assert_ne!(*claim, Some(State::Open), "{place}: {error}: {}", error.kind);
+        }
+    }
+    if !may_fail {
+        assert!(matches!(outcome, Ok(Outcome::Proven { .. })), "{place}: {outcome:?}");
+    }
+}
+
+/// Faults that pass by themselves must not fail a deployment, wherever they strike once.
+fn passes(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Close
+            | Fault::Reset
+            | Fault::Delay(_)
+            | Fault::TooManyRequests { .. }
+            | Fault::Status(502 | 503)
+            | Fault::Truncate
+            | Fault::TruncateReset
+            | Fault::Stall
+            | Fault::StallBody
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_at_any_request_is_survived_or_told_truly() {
+    for (method, path) in REQUESTS {
+        // A server of its own for every row: the simulated controller slows down with the number of applications.
+        let rig = Rig::start().await;
+        let mut cells = Vec::new();
+        for (index, fault) in faults().into_iter().enumerate() {
+            for delivered in [false, true] {
+                // Only a write that took effect before its answer was lost is another case.
+                if delivered && method == "GET" {
+                    continue;
+                }
+                let rule =
+                    Rule::new(fault.clone()).method(&method.parse::<Method>().unwrap()).path(path);
+                let rule = if delivered { rule.delivered() } else { rule };
+                let place = format!("{method} {path} {fault:?} delivered={delivered}");
+                cells.push((format!("f{index}-{delivered}"), rule, place, passes(&fault)));
+            }
+        }
+        let count = cells.len();
+        let mut ends = stream::iter(cells)
+            .map(|(name, rule, place, passes)| {
+                let rig = &rig;
+                async move { (deploy_under(rig, name, rule, place).await, passes) }
+            })
+            .buffer_unordered(4);
+        let mut seen = 0;
+        while let Some((end, passes)) = ends.next().await {
+            check(&end, !passes);
+            assert_eq!(end.proxied, 1, "{}: no request met the fault", end.place);
+            seen += 1;
+        }
+        assert_eq!(seen, count);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_for_good_is_told_truly() {
+    let rig = Rig::start().await;
+    for (r, (method, path)) in REQUESTS.iter().enumerate().skip(1) {
+        let app = rig
+            .app(&format!("gone{r}"), false, json!([{ "name": "image.tag", "value": "old" }]))
+            .await;
+        let proxy = FaultProxy::start(Upstream::parse(&rig.server.url()).unwrap()).await.unwrap();
+        proxy.inject(
+            Rule::new(Fault::Unreachable).method(&method.parse::<Method>().unwrap()).path(path),
+        );
+        let mut config = rig.config(&proxy.url(), rig.server.tokens().bot);
+        config.retry = Retry { attempts: 2, ..config.retry };
+        let client = Client::new(config).unwrap();
+        let mut request = wanted(&app, "1");
+        request.options.timeout = Duration::from_secs(4);
+        let outcome = deploy(&client, &request, &|_| {}).await.map(|report| report.outcome);
+        let (found, _) = state(&rig, &app).await;
+        let place = format!("{method} {path}");
+        match outcome {
+            Err(error) => {
+                assert!(
+                    matches!(error.kind, ErrorKind::Unreachable(_)),
+                    "{place}: {:?}",
+                    error.kind
+                );
+                assert_eq!(found.as_deref(), Some("old"), "{place}");
+            }
+            // Connections that stood already go on to work.
+            Ok(Outcome::Proven { .. }) => assert_eq!(found, Some(value("1")), "{place}"),
+            Ok(Outcome::Unknown { left: Left::PerhapsValues, .. }) => {}
+            Ok(Outcome::Unknown { left, missing, .. }) => {
+                assert!(
+                    matches!(left, Left::Values | Left::ValuesAndOperation),
+                    "{place}: {left:?} {missing}"
+                );
+                assert_eq!(found, Some(value("1")), "{place}");
+            }
+            Ok(other) => panic!("{place}: {other:?}"),
+        }
+    }
+}

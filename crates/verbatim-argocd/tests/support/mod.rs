@@ -1,0 +1,205 @@
+//! A simulated Argo CD with a git repository, and clients for it.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use test_servers::argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
+use verbatim_argocd::client::{Client, Config, Retry, Timeouts, server_url};
+use verbatim_argocd::deploy::nonce;
+use verbatim_argocd::{AppRef, Deploy, Options, Override, WantedImage};
+use verbatim_oci::Digest;
+
+pub(crate) const REPOSITORY: &str = "127.0.0.1:5000/example/web";
+
+const DEPLOYMENT: &str = r#"apiVersion: apps/v1
+kind: Deployment
+metadata: {name: "{{ .Release.Name }}"}
+spec:
+  replicas: {{ .Values.replicas }}
+  progressDeadlineSeconds: {{ .Values.progressDeadlineSeconds }}
+  selector: {matchLabels: {app: "{{ .Release.Name }}"}}
+  template:
+    metadata: {labels: {app: "{{ .Release.Name }}"}}
+    spec:
+      containers:
+        - {name: web, image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"}
+"#;
+
+const VALUES: &str = "replicas: 2
+progressDeadlineSeconds: 600
+image: {repository: 127.0.0.1:5000/example/web, tag: latest}
+";
+
+/// A server and its git repository. Ends when it is dropped.
+pub(crate) struct Rig {
+    pub(crate) server: SimulatedArgocd,
+    git: tempfile::TempDir,
+}
+
+impl Rig {
+    pub(crate) async fn start() -> Self {
+        // For the administrator's own requests.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let git = tempfile::tempdir().unwrap();
+        let chart = git.path().join("chart/templates");
+        std::fs::create_dir_all(&chart).unwrap();
+        std::fs::write(chart.join("deployment.yaml"), DEPLOYMENT).unwrap();
+        let chart = git.path().join("chart");
+        std::fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: web\nversion: 0.1.0\n")
+            .unwrap();
+        std::fs::write(chart.join("values.yaml"), VALUES).unwrap();
+        std::fs::write(
+            chart.join(".argocd-source-shadow.yaml"),
+            "helm: {parameters: [{name: image.tag, value: shadowed}]}\n",
+        )
+        .unwrap();
+        for arguments in [
+            &["init", "-q", "-b", "main"][..],
+            &["add", "-A"],
+            &["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "chart"],
+        ] {
+            run_git(git.path(), arguments);
+        }
+        let tools = Tools { helm: None, kustomize: None, substitute: true, ..Tools::default() };
+        let server = SimulatedArgocd::start(ServerConfig { tools, ..ServerConfig::default() })
+            .await
+            .unwrap();
+        Self { server, git }
+    }
+
+    pub(crate) fn config(&self, url: &str, token: String) -> Config {
+        let mut config = Config::new(server_url(url, false, None).unwrap());
+        config.token = Some(token.into());
+        config.timeouts = Timeouts {
+            connect: Duration::from_secs(2),
+            read: Duration::from_secs(5),
+            write: Duration::from_secs(10),
+            refresh: Duration::from_secs(5),
+        };
+        config.retry = Retry { first_pause: Duration::from_millis(20), ..Retry::default() };
+        config
+    }
+
+    /// A client with the token of a pipeline: it may get, update and sync.
+    pub(crate) fn client(&self) -> Client {
+        self.client_at(&self.server.url())
+    }
+
+    pub(crate) fn client_at(&self, url: &str) -> Client {
+        Client::new(self.config(url, self.server.tokens().bot)).unwrap()
+    }
+
+    /// Makes an application of the chart, with parameters on it, and deploys it.
+    pub(crate) async fn app(&self, name: &str, automated: bool, parameters: Value) -> AppRef {
+        let mut policy = json!({ "syncOptions": ["CreateNamespace=true"] });
+        if automated {
+            policy["automated"] = json!({});
+        }
+        self.post(
+            "/api/v1/applications",
+            json!({
+                "metadata": { "name": name },
+                "spec": {
+                    "project": "default",
+                    "source": {
+                        "repoURL": format!("file://{}", self.git.path().display()),
+                        "path": "chart", "targetRevision": "main", "helm": { "parameters": parameters },
+                    },
+                    "destination": { "server": "https://kubernetes.default.svc", "namespace": name },
+                    "syncPolicy": policy,
+                },
+            }),
+        )
+        .await;
+        let app: AppRef = name.parse().unwrap();
+        let sync = verbatim_argocd::request::Sync { nonce: nonce().unwrap(), ..Default::default() };
+        let report = verbatim_argocd::deploy::sync(&self.client(), &app, &sync, &quick(), &|_| {})
+            .await
+            .unwrap();
+        assert_eq!(verbatim_argocd::cli::status(&report).code(), 0, "{report:?}");
+        app
+    }
+
+    /// Sends something as the administrator.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = http
+            .post(format!("{}{path}", self.server.url()))
+            .header("Content-Type", "application/json")
+            .bearer_auth(self.server.tokens().admin)
+            .body(body.to_string());
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// The Helm parameters that an application has now.
+    pub(crate) async fn parameters(&self, app: &AppRef) -> Vec<(String, String)> {
+        let state = verbatim_argocd::observe::observe(&self.client(), app).await.unwrap();
+        let parameters = state.sources.into_iter().flat_map(|source| source.parameters);
+        parameters.map(|parameter| (parameter.name, parameter.value)).collect()
+    }
+
+    /// Requests that changed something.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        let seen = self.server.seen().into_iter();
+        seen.filter(|seen| seen.method != "GET")
+            .map(|seen| format!("{} {}", seen.method, seen.target))
+            .collect()
+    }
+}
+
+fn run_git(folder: &Path, arguments: &[&str]) {
+    let status = Command::new("git")
+        .current_dir(folder)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("HOME", folder)
+        .args(arguments)
+        .status()
+        .unwrap();
+    assert!(status.success(), "git {arguments:?}");
+}
+
+pub(crate) fn quick() -> Options {
+    Options {
+        timeout: Duration::from_secs(20),
+        patience: Duration::from_millis(500),
+        ..Options::default()
+    }
+}
+
+pub(crate) fn digest(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+pub(crate) fn image(digest: Digest) -> WantedImage {
+    WantedImage::new(Some(REPOSITORY.parse().unwrap()), digest)
+}
+
+/// A deployment of `TAG@DIGEST` into `image.tag`.
+pub(crate) fn wanted(app: &AppRef, release: &str) -> Deploy {
+    let digest = digest(release);
+    Deploy {
+        app: app.clone(),
+        values: Override {
+            helm: [("image.tag".to_owned(), format!("{release}@{digest}"))].into(),
+            ..Override::default()
+        },
+        images: vec![image(digest)],
+        release: release.to_owned(),
+        by: Some("https://ci.example.com/1".into()),
+        nonce: nonce().unwrap(),
+        options: quick(),
+        expected: None,
+    }
+}
+
+/// The value that [`wanted`] writes.
+pub(crate) fn value(release: &str) -> String {
+    format!("{release}@{}", digest(release))
+}
