@@ -15,6 +15,9 @@ use crate::config::Server;
 use crate::failures;
 use crate::settings::Project;
 
+/// A write makes Argo CD render the manifests before it answers.
+const SLOWER_WRITES: u32 = 4;
+
 const USER_AGENT: &str = concat!("verbatim/", env!("CARGO_PKG_VERSION"));
 
 /// The logins of registries.
@@ -38,6 +41,10 @@ pub(crate) fn registry(project: &Project) -> Result<verbatim_registry::Client, F
     {
         config.extra_roots.extend(read(file)?);
         config.extra_roots.push(b'\n');
+    }
+    if let Some(limit) = project.config.request_timeout {
+        config.timeouts.request = limit;
+        config.timeouts.idle = limit;
     }
     verbatim_registry::Client::new(config, keychain(project)).map_err(failures::registry)
 }
@@ -72,6 +79,11 @@ pub(crate) fn argocd(
         .map(|(name, value)| (name.clone(), SecretString::from(value.as_str())))
         .collect();
     config.insecure = server.insecure;
+    if let Some(limit) = project.config.request_timeout {
+        config.timeouts.read = limit;
+        config.timeouts.write = limit * SLOWER_WRITES;
+        config.timeouts.refresh = limit;
+    }
     verbatim_argocd::Client::new(config).map_err(failures::argocd)
 }
 

@@ -57,6 +57,9 @@ pub(super) fn check(
         .records
         .as_ref()
         .and_then(|text| parsed::<Repository>("repository", text, &mut problems));
+    if let Some(limit) = file.request_timeout.as_ref().filter(|limit| limit.value.0.is_zero()) {
+        problems.push(Problem::new(limit.place, "without any time no request is answered"));
+    }
     let environments = environments::check(&file, &mut problems);
     let (Some(policy), true) = (policy, problems.is_empty()) else { return Err(problems) };
     Ok(Config {
@@ -66,6 +69,7 @@ pub(super) fn check(
         images,
         servers,
         registries,
+        request_timeout: file.request_timeout.map(|limit| limit.value.0),
         records,
         environments,
         policy,

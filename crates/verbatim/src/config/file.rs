@@ -26,6 +26,9 @@ pub struct File {
     /// How to reach a registry, by its `host` or `host:port`. Needed only for a CA or plain HTTP.
     #[serde(default)]
     pub registries: BTreeMap<Located<String>, RegistryFile>,
+    /// How long a registry or Argo CD may take to answer one request. Default: 30s. A write to Argo CD, which renders the
+    /// manifests first, may take four times as long.
+    pub request_timeout: Option<Located<Period>>,
     /// The repository that keeps the records. Default: the repository of the image.
     pub records: Option<Located<String>>,
     /// What is written into every application, unless its environment or itself says otherwise.

@@ -27,6 +27,8 @@ pub struct Config {
     pub servers: BTreeMap<String, Server>,
     /// How to reach registries that need it told, by host.
     pub registries: BTreeMap<String, RegistryOptions>,
+    /// How long one answer of a registry or of Argo CD may take, if not as long as usual.
+    pub request_timeout: Option<Duration>,
     /// The repository of the records, if not the image's own.
     pub records: Option<Repository>,
     /// The stages, each after the ones it names in `after`.
