@@ -49,7 +49,8 @@ fn the_version() {
 /// What is wrong with the command line or the configuration is told on stderr, and ends with 2.
 #[test]
 fn what_is_wrong_is_told() {
-    let cases: [(&str, &[&str], fn(&Folder)); 13] = [
+    type Prepare = fn(&Folder);
+    let cases: [(&str, &[&str], Prepare); 13] = [
         ("no configuration", &["status"], |_| {}),
         ("a mistake in the configuration", &["status"], |folder| {
             folder.configure(|text| text.replace("after: [dev]", "after: [dve]"));

@@ -1,5 +1,7 @@
 //! Runs the real binary in a folder of its own, with an environment that holds what the test gives and nothing else.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which lints do not take for tests")]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
