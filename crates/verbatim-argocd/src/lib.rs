@@ -1,7 +1,7 @@
 //! Argo CD tool: override, sync, wait and prove over REST.
 //!
 //! [`deploy`](deploy::deploy) writes a digest into an application, syncs it and proves that it runs. Everything it
-//! decides is decided by pure functions over what the server answered: [`plan`], [`patch`], [`claim`], [`verdict`],
+//! decides is decided by pure functions over what the server answered: [`mod@plan`], [`patch`], [`claim`], [`verdict`],
 //! [`prove`]; [`request`] and [`response`] know the API, [`client`] and [`watch`] are the only ones that use the network.
 //!
 //! The server has no optimistic locking on applications: of two overlapping writes both succeed and one is lost. So
