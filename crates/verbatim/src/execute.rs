@@ -48,6 +48,9 @@ pub(crate) struct AppOutcome {
     /// Why there is no report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What to do about that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
     /// What it means for the exit status.
     #[serde(skip)]
     pub status: ExitStatus,

@@ -339,10 +339,12 @@ impl Context<'_> {
         .await;
         let anchor =
             Anchor { sequence: statement.predicate.chain.sequence, record: record.digest() };
+        if attached.is_ok() {
+            self.console.step(&format!("attach the record of {environment}"), StepState::Done);
+        }
         let known = if attached.is_ok() { Some(anchor) } else { entry.previous };
         execute::close(self.servers, ended, known, self.console).await;
         attached?;
-        self.console.step(&format!("attach the record of {environment}"), StepState::Done);
         Ok(anchor)
     }
 
@@ -373,16 +375,15 @@ impl Context<'_> {
 impl Promoted {
     /// What to do next, where Argo CD or an application stood in the way.
     pub(crate) fn hints(&self) -> Vec<String> {
-        let reports =
-            self.applications.iter().filter_map(|application| application.report.as_ref());
-        let mut hints: Vec<String> = reports
-            .filter_map(|report| match &report.outcome {
-                Outcome::Refused { reasons, .. } => Some(reasons),
-                _ => None,
-            })
-            .flatten()
-            .filter_map(verbatim_argocd::Refusal::advice)
-            .collect();
+        let of_app = |app: &AppOutcome| {
+            app.report
+                .iter()
+                .flat_map(verbatim_argocd::cli::hints)
+                .chain(app.hints.clone())
+                .collect()
+        };
+        let mut hints: Vec<String> =
+            self.applications.iter().flat_map::<Vec<String>, _>(of_app).collect();
         hints.dedup();
         hints
     }
@@ -395,14 +396,18 @@ fn outcome(app: String, result: Result<Report, verbatim_argocd::Error>) -> AppOu
             status: verbatim_argocd::cli::status(&report),
             report: Some(report),
             error: None,
+            hints: Vec::new(),
         },
         Err(error) => {
-            let text = format!("{error}: {}", error.kind);
+            let failure = failures::argocd(error);
+            let causes = failure.causes();
+            let text = std::iter::once(failure.to_string()).chain(causes).collect::<Vec<_>>();
             AppOutcome {
                 app,
-                status: failures::argocd(error).status,
+                status: failure.status,
                 report: None,
-                error: Some(text),
+                error: Some(text.join(": ")),
+                hints: failure.hints,
             }
         }
     }

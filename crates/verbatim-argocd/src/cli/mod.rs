@@ -19,7 +19,7 @@ pub use self::failure::{failure, status};
 pub use self::get::GetArgs;
 pub use self::login::LoginArgs;
 pub use self::server::{AppArgs, ServerArgs};
-pub use self::show::{listener, steps};
+pub use self::show::{hints, listener, steps};
 pub use self::values::{ImageArgs, ValueArgs};
 pub use self::wait::{ProveArgs, SyncArgs, WaitArgs};
 

@@ -47,7 +47,7 @@ pub fn listener<'a>(
 }
 
 /// What to do next, after an outcome that is not the wanted one.
-pub(super) fn hints(report: &Report) -> Vec<String> {
+pub fn hints(report: &Report) -> Vec<String> {
     match &report.outcome {
         Outcome::Refused { reasons, .. } => {
             reasons.iter().filter_map(|reason| reason.advice()).collect()
