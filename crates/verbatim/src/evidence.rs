@@ -62,6 +62,7 @@ fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
         .map(|change| json!({ "key": change.key, "value": shown(Some(&change.new)) }))
         .collect();
     Proof {
+        // There is no proof of a deployment without its spec read back: then the outcome is another one.
         spec: Readback {
             outcome: ReadbackOutcome::Proven,
             evidence: json!({ "resourceVersion": proof.resource_version, "values": values }),

@@ -124,9 +124,12 @@ impl Store {
             _ => None,
         };
         match layer {
-            Some(layer) => self.client.blob(&self.repository, &layer, MAX_BUNDLE_SIZE as u64).await,
-            // Nothing that could be verified: it is listed as a record that does not count.
-            None => Ok(Bytes::new()),
+            Some(layer) if layer.size <= MAX_BUNDLE_SIZE as u64 => {
+                self.client.blob(&self.repository, &layer, MAX_BUNDLE_SIZE as u64).await
+            }
+            // Nothing that could be verified: it is listed as a record that does not count. It is no error, or whoever may
+            // push could stop every promotion with one large referrer.
+            _ => Ok(Bytes::new()),
         }
     }
 }
