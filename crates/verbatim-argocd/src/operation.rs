@@ -75,6 +75,7 @@ impl Run<'_> {
                         _ => Vec::new(),
                     };
                     self.follow.accept_write(app);
+                    self.started = true;
                     if !lost.is_empty() {
                         return Ok(Some(self.superseded_by(lost)));
                     }

@@ -265,6 +265,8 @@ pub enum Left {
     Values,
     /// The values, and an operation that was started.
     ValuesAndOperation,
+    /// An operation that was started.
+    Operation,
 }
 
 /// Why an application is not as wanted.

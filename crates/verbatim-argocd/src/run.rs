@@ -36,6 +36,8 @@ pub(crate) struct Run<'a> {
     pub(crate) claim: Option<Claim>,
     /// The state right after our write.
     pub(crate) written: Option<Application>,
+    /// A sync was asked for, and the server has taken it.
+    pub(crate) started: bool,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) told: Told,
     listener: Listener<'a>,
@@ -85,6 +87,7 @@ impl<'a> Run<'a> {
             plan: None,
             claim: None,
             written: None,
+            started: false,
             warnings: Vec::new(),
             told,
             listener,

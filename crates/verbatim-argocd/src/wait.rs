@@ -408,7 +408,11 @@ impl Run<'_> {
             missing: wait.missing.clone(),
             error: error.map(|error| format!("{error}: {}", error.kind)),
             unhealthy: wait.unhealthy.clone(),
-            left: if self.written.is_some() { Left::ValuesAndOperation } else { Left::Nothing },
+            left: match (self.written.is_some(), self.started) {
+                (true, _) => Left::ValuesAndOperation,
+                (false, true) => Left::Operation,
+                (false, false) => Left::Nothing,
+            },
         }
     }
 }

@@ -192,6 +192,7 @@ impl fmt::Display for Left {
             Self::Nothing => "nothing was written",
             Self::PerhapsValues => "the values may have been written",
             Self::Values => "the values stand, and no sync was started",
+            Self::Operation => "the sync was started",
             Self::ValuesAndOperation => "the values stand, and the sync was started",
         })
     }

@@ -1,5 +1,6 @@
 //! A simulated Argo CD with a git repository, and clients for it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which lints do not take for tests")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::path::Path;

@@ -1,0 +1,260 @@
+//! The client against a scripted server: what is sent, what is repeated, and what an answer is taken for.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which lints do not take for tests")]
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::{HeaderMap, Response, Version};
+use secrecy::SecretString;
+use serde_json::json;
+use verbatim_argocd::client::{Client, Config, Retry, Timeouts, server_url};
+use verbatim_argocd::request::{Refresh, Sync};
+use verbatim_argocd::watch::{Seen, Watch};
+use verbatim_argocd::{AppRef, ErrorKind};
+
+/// One scripted answer: status, media type, more headers, body.
+#[derive(Clone, Default)]
+struct Answer {
+    status: u16,
+    content_type: &'static str,
+    headers: Vec<(&'static str, &'static str)>,
+    body: String,
+}
+
+fn json_answer(status: u16, body: serde_json::Value) -> Answer {
+    Answer { status, content_type: "application/json", body: body.to_string(), ..Answer::default() }
+}
+
+fn html(status: u16) -> Answer {
+    Answer { status, content_type: "text/html", body: "<html>".into(), ..Answer::default() }
+}
+
+fn app_answer() -> Answer {
+    json_answer(200, json!({ "metadata": { "name": "shop", "resourceVersion": "7" } }))
+}
+
+/// What reached the server.
+#[derive(Clone, Debug)]
+struct Got {
+    line: String,
+    headers: HeaderMap,
+    version: Version,
+}
+
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    got: Arc<Mutex<Vec<Got>>>,
+}
+
+async fn answer(State(script): State<Script>, request: HttpRequest) -> Response<Body> {
+    script.got.lock().unwrap().push(Got {
+        line: format!("{} {}", request.method(), request.uri()),
+        headers: request.headers().clone(),
+        version: request.version(),
+    });
+    let answer = script.answers.lock().unwrap().pop_front();
+    let Some(answer) = answer else { return std::future::pending().await };
+    let mut response =
+        Response::builder().status(answer.status).header("Content-Type", answer.content_type);
+    for (name, value) in answer.headers {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(answer.body)).unwrap()
+}
+
+async fn serve(answers: Vec<Answer>) -> (Client, Script) {
+    let script = Script { answers: Arc::new(Mutex::new(answers.into())), ..Script::default() };
+    let listener =
+        tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(answer).with_state(script.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let mut config = Config::new(server_url(&url, false, Some("root")).unwrap());
+    config.token = Some("a-token".into());
+    config.headers = vec![("X-Proxy".into(), SecretString::from("secret"))];
+    config.retry = Retry {
+        attempts: 3,
+        budget: Duration::from_secs(5),
+        first_pause: Duration::from_millis(5),
+    };
+    config.timeouts = Timeouts {
+        connect: Duration::from_secs(1),
+        read: Duration::from_millis(300),
+        write: Duration::from_millis(300),
+        refresh: Duration::from_millis(300),
+    };
+    (Client::new(config).unwrap(), script)
+}
+
+fn lines(script: &Script) -> Vec<String> {
+    script.got.lock().unwrap().iter().map(|got| got.line.clone()).collect()
+}
+
+fn shop() -> AppRef {
+    AppRef::new("shop")
+}
+
+#[tokio::test]
+async fn requests_are_as_the_server_wants_them() {
+    let (client, script) =
+        serve(vec![app_answer(), app_answer(), json_answer(200, json!({}))]).await;
+    client.get(&shop()).await.unwrap();
+    client.patch(&shop(), "[]".into()).await.unwrap();
+    client.terminate(&shop()).await.unwrap();
+    assert_eq!(
+        lines(&script),
+        [
+            "GET /root/api/v1/applications/shop",
+            "PATCH /root/api/v1/applications/shop",
+            "DELETE /root/api/v1/applications/shop/operation",
+        ]
+    );
+    for (index, got) in script.got.lock().unwrap().iter().enumerate() {
+        let header = |name: &str| got.headers.get(name).map(|value| value.to_str().unwrap());
+        // Over HTTP/2 everything would be taken for gRPC.
+        assert_eq!(got.version, Version::HTTP_11);
+        assert_eq!(header("Authorization"), Some("Bearer a-token"));
+        assert_eq!(header("X-Proxy"), Some("secret"));
+        // Exactly this on everything but a GET, also without a body: else 415.
+        assert_eq!(header("Content-Type"), (index > 0).then_some("application/json"));
+    }
+    assert_eq!(client.requests(), 3);
+    // Neither token nor header is in what is printed.
+    assert!(
+        !format!("{client:?}").contains("secret") && !format!("{client:?}").contains("a-token")
+    );
+}
+
+#[tokio::test]
+async fn reads_are_repeated_within_their_budget_and_writes_never() {
+    let bad = |status| html(status);
+    let limited = Answer {
+        status: 429,
+        headers: vec![("Retry-After", "0")],
+        content_type: "text/plain",
+        ..Answer::default()
+    };
+    // Reads: (answers, requests that are sent, whether it works in the end).
+    let truncated = Answer { body: r#"{"metadata":{"#.into(), ..app_answer() };
+    let reads = [
+        (vec![bad(503), bad(502), app_answer()], 3, true),
+        (vec![limited.clone(), app_answer()], 2, true),
+        (vec![truncated, app_answer()], 2, true),
+        (vec![bad(504), bad(504), bad(504), app_answer()], 3, false),
+        // Not transient: once.
+        (vec![html(200), app_answer()], 1, false),
+        (vec![bad(500), app_answer()], 1, false),
+        (vec![json_answer(401, json!({ "code": 16, "message": "x" })), app_answer()], 1, false),
+        (vec![json_answer(403, json!({ "code": 7, "message": "x" })), app_answer()], 1, false),
+        (vec![json_answer(200, json!({ "metadata": 1 })), app_answer()], 1, false),
+    ];
+    for (answers, want, works) in reads {
+        let (client, script) = serve(answers).await;
+        let got = client.get(&shop()).await;
+        assert_eq!((got.is_ok(), lines(&script).len()), (works, want), "{got:?}");
+    }
+    let writes = [bad(503), limited, html(200)];
+    for answer in writes {
+        let (client, script) = serve(vec![answer.clone(), app_answer()]).await;
+        assert!(client.sync(&shop(), &Sync::default()).await.is_err());
+        assert_eq!(lines(&script).len(), 1);
+        let (client, script) = serve(vec![answer.clone(), app_answer()]).await;
+        assert!(client.patch(&shop(), "[]".into()).await.is_err());
+        assert_eq!(lines(&script).len(), 1);
+        // A wrong password must never be tried twice: five of them lock the account.
+        let (client, script) = serve(vec![answer, app_answer()]).await;
+        assert!(client.login("admin", &"x".into()).await.is_err());
+        assert_eq!(lines(&script).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_deadline() {
+    let (client, _) = serve(vec![]).await;
+    let error = client.refresh(&shop(), Refresh::Normal).await.unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Timeout(_)), "{:?}", error.kind);
+    let error = client.patch(&shop(), "[]".into()).await.unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Timeout(_)), "{:?}", error.kind);
+    assert!(!error.kind.nothing_happened());
+}
+
+#[tokio::test]
+async fn nobody_listening_is_told_without_the_layers() {
+    // Bound and dropped again: the port is free.
+    let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut config = Config::new(server_url(&format!("http://{address}"), false, None).unwrap());
+    config.retry = Retry {
+        attempts: 2,
+        budget: Duration::from_secs(1),
+        first_pause: Duration::from_millis(5),
+    };
+    let client = Client::new(config).unwrap();
+    let error = client.get(&shop()).await.unwrap_err();
+    let ErrorKind::Unreachable(transport) = &error.kind else { panic!("{:?}", error.kind) };
+    assert!(transport.to_string().starts_with("Connection refused"), "{transport}");
+    assert!(error.kind.nothing_happened());
+    assert_eq!(error.to_string(), "failed to read application shop");
+    assert_eq!(client.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let away = Answer {
+        status: 307,
+        headers: vec![("Location", "https://elsewhere.example.com/")],
+        ..Answer::default()
+    };
+    let (client, script) = serve(vec![away]).await;
+    let error = client.get(&shop()).await.unwrap_err();
+    assert!(
+        matches!(&error.kind, ErrorKind::Redirected(to) if to.contains("elsewhere")),
+        "{:?}",
+        error.kind
+    );
+    assert_eq!(lines(&script).len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_good_is_noticed_though_the_answer_is_200() {
+    let (client, _) = serve(vec![json_answer(200, json!({}))]).await;
+    let error = client.who_am_i().await.unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Unauthenticated(_)), "{:?}", error.kind);
+}
+
+#[tokio::test]
+async fn a_watch_comes_back_and_says_that_it_was_away() {
+    let stream = |version: &str| Answer {
+        status: 200,
+        content_type: "text/event-stream",
+        body: format!(
+            "data: {{\"result\":{{\"type\":\"MODIFIED\",\"application\":{{\"metadata\":{{\"resourceVersion\":\"{version}\"}}}}}}}} \n\n\n"
+        ),
+        ..Answer::default()
+    };
+    let forbidden = json_answer(403, json!({ "code": 7, "message": "permission denied" }));
+    let (client, script) = serve(vec![stream("1"), html(502), stream("2"), forbidden]).await;
+    let mut watch = Watch::start(&client, &shop());
+    let mut told = Vec::new();
+    loop {
+        match tokio::time::timeout(Duration::from_secs(30), watch.next()).await.unwrap() {
+            Seen::Changed(app) => told.push(app.metadata.resource_version),
+            Seen::Interrupted => told.push("interrupted".into()),
+            Seen::Deleted => told.push("deleted".into()),
+            Seen::Lost(error) => {
+                assert!(matches!(error.kind, ErrorKind::PermissionDenied(_)), "{:?}", error.kind);
+                break;
+            }
+        }
+    }
+    assert_eq!(told, ["1", "interrupted", "interrupted", "2", "interrupted"]);
+    let accept = script.got.lock().unwrap()[0].headers["Accept"].clone();
+    // Exactly this: with anything beside it, the server answers in another framing.
+    assert_eq!(accept, "text/event-stream");
+}
