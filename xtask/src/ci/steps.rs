@@ -99,7 +99,8 @@ fn clippy(_: &mut Services) -> Result<Ended> {
 
 fn doc(_: &mut Services) -> Result<Ended> {
     let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
-    command.env("RUSTDOCFLAGS", "-D warnings");
+    // Modules tell who reads the source where their private parts are.
+    command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     finish(command)
 }
 
