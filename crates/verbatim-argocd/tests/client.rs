@@ -111,9 +111,9 @@ async fn requests_are_as_the_server_wants_them() {
     assert_eq!(
         lines(&script),
         [
-            "GET /root/api/v1/applications/shop",
-            "PATCH /root/api/v1/applications/shop",
-            "DELETE /root/api/v1/applications/shop/operation",
+            "GET /argo/api/v1/applications/shop",
+            "PATCH /argo/api/v1/applications/shop",
+            "DELETE /argo/api/v1/applications/shop/operation",
         ]
     );
     for (index, got) in script.got.lock().unwrap().iter().enumerate() {
