@@ -76,7 +76,7 @@ async fn serve(answers: Vec<Answer>) -> (Client, Script) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback(answer).with_state(script.clone());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let mut config = Config::new(server_url(&url, false, Some("root")).unwrap());
+    let mut config = Config::new(server_url(&url, false, Some("argo")).unwrap());
     config.token = Some("a-token".into());
     config.headers = vec![("X-Proxy".into(), SecretString::from("secret"))];
     config.retry = Retry {
