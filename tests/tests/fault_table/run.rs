@@ -1,0 +1,162 @@
+//! Runs one cell and says what is wrong with it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use e2e::Run;
+use rustix::process::{Signal, kill_process};
+use tokio::time::timeout;
+use verbatim_credentials::ExposeSecret as _;
+
+use crate::cell::{Cell, Command, Request, Service, Trouble, shape};
+use crate::expect::allowed;
+use crate::stage::{Remote, Stage, done};
+
+/// How long a signal waits for the request that it is for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What became of a cell.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) cell: Cell,
+    /// The exit status; `None` if the request was never made.
+    pub(crate) code: Option<i32>,
+    /// What is wrong, each with the output.
+    pub(crate) faults: Vec<String>,
+}
+
+/// Runs a cell on a world of its own.
+pub(crate) async fn run(cell: Cell, engine: Option<&str>) -> Ended {
+    let ended = tried(cell.clone(), engine).await;
+    ended.unwrap_or_else(|error| Ended { cell, code: None, faults: vec![format!("{error:#}")] })
+}
+
+async fn tried(cell: Cell, engine: Option<&str>) -> Result<Ended> {
+    let mut stage = Stage::set(cell.command, engine).await?;
+    let before = stage.remote().await?;
+    let proxy = stage.proxy(cell.service)?;
+    let known = proxy.requests();
+    proxy.inject(cell.rule());
+    let run = broken(&stage, &cell, known).await?;
+    let hit = stage.seen(cell.service, known)?.into_iter().find(|seen| seen.fault.is_some());
+    let Some(hit) = hit else {
+        return Ok(Ended { cell, code: None, faults: Vec::new() });
+    };
+    // Requests that run side by side change places; the one that was hit counts.
+    let shape = shape(&hit.method, &hit.target);
+    let cell = Cell { request: Request { shape, ..cell.request.clone() }, ..cell };
+    let mut faults = judged(&stage, &cell, &run, &before).await?;
+    stage.heal(cell.service).await?;
+    let again = stage.run().await?;
+    if again.code != 0 {
+        faults.push(format!("the same run without the fault fails: {again}"));
+    } else if let Err(missing) = done(&stage, cell.command).await? {
+        faults.push(format!("the same run without the fault ends with 0, yet {missing}: {again}"));
+    } else if cell.command == Command::Promote && stage.remote().await?.claim["state"] != "done" {
+        faults.push(format!("the same run without the fault leaves an open claim: {again}"));
+    }
+    if !faults.is_empty() {
+        faults.push(format!("the run with the fault: {run}"));
+    }
+    Ok(Ended { cell, code: Some(run.code), faults })
+}
+
+async fn broken(stage: &Stage, cell: &Cell, known: usize) -> Result<Run> {
+    if !cell.trouble.is_signal() {
+        return stage.run().await;
+    }
+    let proxy = stage.proxy(cell.service)?;
+    let child = stage.tool.start(&stage.arguments())?;
+    let reached = timeout(PATIENCE, proxy.arrived(known + cell.request.index + 1));
+    let pid = child.pid().context("it has ended at once")?;
+    let mut ended = std::pin::pin!(child.end());
+    tokio::select! {
+        reached = reached => reached.context("neither the request nor the end came")?,
+        run = &mut ended => return run,
+    }
+    let signal = match cell.trouble {
+        Trouble::Interrupt => Signal::INT,
+        _ => Signal::TERM,
+    };
+    // It may have ended in this moment.
+    let _ = kill_process(pid, signal);
+    ended.await
+}
+
+async fn judged(stage: &Stage, cell: &Cell, run: &Run, before: &Remote) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    let allowed = allowed(cell);
+    if !allowed.contains(&run.code) {
+        faults.push(format!("exit {} is not among {allowed:?}", run.code));
+    }
+    let output = format!("{}{}", run.stdout, run.stderr);
+    for word in ["panicked", "RUST_BACKTRACE", "defect in verbatim", "stack backtrace"] {
+        if output.contains(word) {
+            faults.push(format!("`{word}` is in the output"));
+        }
+    }
+    let key = stage.world.key.to_pkcs8_pem()?;
+    let secrets = key.expose_secret().lines().filter(|line| !line.starts_with("---"));
+    let token = stage.world.argocd.tokens().bot;
+    if secrets.chain([token.as_str()]).any(|secret| output.contains(secret)) {
+        faults.push("a secret is in the output".to_owned());
+    }
+    if run.code == 0 {
+        if let Err(missing) = done(stage, cell.command).await? {
+            faults.push(format!("exit 0, yet {missing}"));
+        }
+        return Ok(faults);
+    }
+    if !cell.trouble.is_signal() && run.code != 1 && !tells(stage, cell, run)? {
+        faults.push(
+            "the message does not name the service, or no cause and nothing to do".to_owned(),
+        );
+    }
+    let after = stage.remote().await?;
+    faults.extend(unnamed(before, &after, &output));
+    Ok(faults)
+}
+
+/// Whether the message names what failed, and why or what to do.
+fn tells(stage: &Stage, cell: &Cell, run: &Run) -> Result<bool> {
+    let output = format!("{}{}", run.stdout, run.stderr);
+    let address = stage.proxy(cell.service)?.address().to_string();
+    let word = match cell.service {
+        Service::Engine => "engine",
+        Service::Registry => "registry",
+        Service::ArgoCd => "shop-dev",
+    };
+    let named = output.contains(&address) || output.contains(word);
+    let reasons = ["caused by:", "hint:", "refused", "not proven", "unknown", "failed to"];
+    Ok(named && reasons.iter().any(|reason| output.contains(reason)))
+}
+
+/// What has changed in the services and is not told.
+fn unnamed(before: &Remote, after: &Remote, output: &str) -> Vec<String> {
+    let mut unnamed = Vec::new();
+    let says = |words: &[&str]| words.iter().any(|word| output.contains(word));
+    if before.parameters != after.parameters
+        && !(output.contains("shop-dev")
+            && says(&[
+                "the values stand",
+                "may have been written",
+                "may have taken effect",
+                "is done",
+                "done: ",
+            ]))
+    {
+        unnamed.push(format!("the values of the application are {:?}", after.parameters));
+    }
+    if before.operations != after.operations && !output.contains("shop-dev") {
+        unnamed.push("an operation took place".to_owned());
+    }
+    if before.tags != after.tags && !says(&["push", "may have taken effect"]) {
+        unnamed.push(format!("the tags are {:?}", after.tags));
+    }
+    if (&before.records, before.ledger) != (&after.records, after.ledger)
+        && !says(&["record", "may have taken effect"])
+    {
+        unnamed.push(format!("the records are {:?}", after.records));
+    }
+    unnamed
+}
