@@ -91,7 +91,19 @@ fn expect(line: &str, status: ExitStatus, want: i32) -> Result<()> {
 /// Builds the binary.
 pub(super) fn build() -> Result<PathBuf> {
     let mut command = Command::new("cargo");
-    command.args(["build", "--locked", "--quiet", "--package", "verbatim", "--bin", "verbatim"]);
+    // Named together with this program, so that both are built with the same features of the crates they share, and
+    // nothing is compiled twice.
+    command.args([
+        "build",
+        "--locked",
+        "--quiet",
+        "--package",
+        "verbatim",
+        "--package",
+        "xtask",
+        "--bin",
+        "verbatim",
+    ]);
     let status = children::run(command.current_dir(workspace_root()))?;
     if !status.success() {
         bail!("verbatim does not build: {status}");
