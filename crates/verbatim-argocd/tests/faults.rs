@@ -68,7 +68,7 @@ async fn deploy_under(rig: &Rig, name: String, rule: Rule, place: String) -> End
     proxy.inject(rule);
     let mut config = rig.config(&proxy.url(), rig.server.tokens().bot);
     config.timeouts.read = Duration::from_secs(2);
-    config.timeouts.write = Duration::from_secs(2);
+    config.timeouts.write = Duration::from_secs(3);
     config.timeouts.refresh = Duration::from_secs(2);
     let client = Client::new(config).unwrap();
     let outcome = deploy(&client, &wanted(&app, "1"), &|_| {}).await.map(|report| report.outcome);
