@@ -168,7 +168,8 @@ fn run_git(folder: &Path, arguments: &[&str]) {
 
 pub(crate) fn quick() -> Options {
     Options {
-        timeout: Duration::from_secs(20),
+        // Long enough for a machine that is busy with other tests.
+        timeout: Duration::from_secs(90),
         patience: Duration::from_millis(500),
         ..Options::default()
     }
