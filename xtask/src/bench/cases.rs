@@ -24,12 +24,13 @@ const CONTEXT_BYTES: u64 = 1 << 30;
 
 /// Everything that the comparisons share.
 pub(super) struct Bench {
+    /// Dropped first: its files lie in the folder.
+    engine: Option<Guard>,
     binary: PathBuf,
     rounds: Option<u16>,
     folder: tempfile::TempDir,
     versions: Vec<(String, String)>,
     rows: Vec<Row>,
-    engine: Option<Guard>,
 }
 
 impl Bench {
