@@ -32,8 +32,8 @@ pub enum ErrorKind {
     /// The server sends us elsewhere. Redirects are not followed, so that the token stays with the server it is for.
     #[error("the server redirects to {0}")]
     Redirected(String),
-    /// 401: no token, or one that is expired or was never valid here.
-    #[error("the server does not accept the token: {0}")]
+    /// 401: a wrong password; no token, or one that is expired or was never valid here.
+    #[error("the server does not accept the credentials: {0}")]
     Unauthenticated(String),
     /// 403. Argo CD says this for an application that does not exist, too, unless its project is named.
     #[error("the server denies it: {0}")]
