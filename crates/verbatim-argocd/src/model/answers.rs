@@ -1,0 +1,254 @@
+//! The answers beside the application itself: trees, manifests, windows, rights, streams.
+
+use serde::Deserialize;
+
+use super::{Application, Health, Info, or_default};
+
+/// `GET …/resource-tree`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Tree {
+    /// Managed resources and everything they made.
+    #[serde(deserialize_with = "or_default")]
+    pub nodes: Vec<Node>,
+}
+
+/// One object of the tree.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Node {
+    /// The API group.
+    pub group: String,
+    /// The API version.
+    pub version: String,
+    /// The kind.
+    pub kind: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The identity.
+    pub uid: String,
+    /// Who made it.
+    #[serde(deserialize_with = "or_default")]
+    pub parent_refs: Vec<ParentRef>,
+    /// Pairs for people, some of them useful.
+    #[serde(deserialize_with = "or_default")]
+    pub info: Vec<Info>,
+    /// Images of a pod's spec.
+    #[serde(deserialize_with = "or_default")]
+    pub images: Vec<String>,
+    /// The health, if the kind has one.
+    pub health: Option<Health>,
+}
+
+impl Node {
+    /// The revision number of a ReplicaSet or Rollout ("Rev:4").
+    pub fn revision(&self) -> Option<u64> {
+        let info = self.info.iter().find(|info| info.name == "Revision")?;
+        info.value.strip_prefix("Rev:")?.parse().ok()
+    }
+}
+
+/// The maker of an object.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ParentRef {
+    /// The API group.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The identity.
+    pub uid: String,
+}
+
+/// `GET …/managed-resources`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ManagedResources {
+    /// One a resource.
+    #[serde(deserialize_with = "or_default")]
+    pub items: Vec<ManagedResource>,
+}
+
+/// A managed resource with its manifests of the last comparison.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ManagedResource {
+    /// The manifest as rendered; empty or `null` if it is not in the sources.
+    pub target_state: String,
+}
+
+/// `GET …/manifests`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Manifests {
+    /// JSON documents.
+    #[serde(deserialize_with = "or_default")]
+    pub manifests: Vec<String>,
+}
+
+/// `GET …/resource`: a live read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct LiveResource {
+    /// The object as JSON.
+    pub manifest: String,
+}
+
+/// A list of applications.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ApplicationList {
+    /// `null` when there is none.
+    #[serde(deserialize_with = "or_default")]
+    pub items: Vec<Application>,
+}
+
+/// `GET …/syncwindows`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SyncWindows {
+    /// Whether a sync by hand is allowed now.
+    pub can_sync: bool,
+    /// The windows in force now.
+    #[serde(deserialize_with = "or_default")]
+    pub active_windows: Vec<SyncWindow>,
+}
+
+/// A sync window.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SyncWindow {
+    /// `allow` or `deny`.
+    pub kind: String,
+    /// Cron.
+    pub schedule: String,
+    /// How long.
+    pub duration: String,
+}
+
+/// `GET /api/v1/account/can-i/…`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct CanI {
+    /// `yes` or `no`.
+    pub value: String,
+}
+
+/// `GET /api/v1/session/userinfo`: 200 without a token, too.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct UserInfo {
+    /// Whether the token is good.
+    pub logged_in: bool,
+    /// Whose it is.
+    pub username: String,
+    /// Who issued it.
+    pub iss: String,
+}
+
+/// `GET /api/version`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Version {
+    /// Of the server.
+    pub version: String,
+}
+
+/// The answer to a login.
+#[derive(Deserialize)]
+pub(crate) struct Session {
+    /// A JWT.
+    pub(crate) token: String,
+}
+
+/// `POST /api/v1/repositories/{repo}/appdetails`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AppDetails {
+    /// `Helm`, `Kustomize`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// For Helm.
+    pub helm: Option<HelmDetails>,
+}
+
+/// What a chart offers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct HelmDetails {
+    /// The defaults of its values file, flattened.
+    #[serde(deserialize_with = "or_default")]
+    pub parameters: Vec<Info>,
+}
+
+/// The part of an ApplicationSet that tells whether it reverts an override.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ApplicationSet {
+    /// What it wants.
+    pub spec: ApplicationSetSpec,
+}
+
+/// `spec` of an ApplicationSet.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ApplicationSetSpec {
+    /// From 2.9: what it leaves alone.
+    #[serde(deserialize_with = "or_default")]
+    pub ignore_application_differences: Vec<IgnoreDifferences>,
+    /// How it writes.
+    pub sync_policy: ApplicationSetSyncPolicy,
+}
+
+/// What an ApplicationSet leaves alone.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct IgnoreDifferences {
+    /// Only for this application; empty for all.
+    pub name: String,
+    /// JSON pointers.
+    #[serde(deserialize_with = "or_default")]
+    pub json_pointers: Vec<String>,
+    /// jq paths.
+    #[serde(deserialize_with = "or_default")]
+    pub jq_path_expressions: Vec<String>,
+}
+
+/// How an ApplicationSet writes its applications.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ApplicationSetSyncPolicy {
+    /// `create-only`, `create-update`, `create-delete` or `sync`.
+    pub applications_sync: String,
+}
+
+/// One line of a watch.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WatchLine {
+    pub(crate) result: Option<WatchResult>,
+    pub(crate) error: Option<WatchError>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WatchResult {
+    /// `ADDED`, `MODIFIED` or `DELETED`.
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) application: Application,
+}
+
+/// Why a stream ends.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WatchError {
+    pub(crate) message: String,
+}
