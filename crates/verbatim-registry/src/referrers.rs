@@ -47,30 +47,47 @@ impl Client {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Referrers, Error> {
-        let listed = self.listed_by_api(repository, subject, artifact_type).await?;
-        let (descriptors, source) = match listed {
-            Some(descriptors) => (descriptors, ReferrersSource::Api),
-            None => {
+        let (descriptors, source) = match self.ask_api(repository, subject, artifact_type).await? {
+            Listed::ByApi(descriptors) => (descriptors, ReferrersSource::Api),
+            Listed::NoApi => {
                 let index = self.fallback_index(repository, subject).await?;
                 let descriptors = index.map(|index| index.entries).unwrap_or_default();
                 (descriptors, ReferrersSource::FallbackTag)
             }
+            // An old registry may answer so, and so does a proxy that wants a login. Only what is there can tell which.
+            Listed::SomethingElse(error) => match self.fallback_index(repository, subject).await? {
+                Some(index) => (index.entries, ReferrersSource::FallbackTag),
+                None => return Err(error),
+            },
         };
         Ok(Referrers { descriptors: select(descriptors, artifact_type), source })
     }
 
-    /// The list by the API; `None` if the registry has no such API. That is found out once for each repository.
+    /// The list by the API; `None` if the registry has no such API, or answers something else.
     pub(crate) async fn listed_by_api(
         &self,
         repository: &Repository,
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Option<Vec<Descriptor>>, Error> {
+        match self.ask_api(repository, subject, artifact_type).await? {
+            Listed::ByApi(descriptors) => Ok(Some(descriptors)),
+            Listed::NoApi | Listed::SomethingElse(_) => Ok(None),
+        }
+    }
+
+    /// Asks the API. That there is none is found out once for each repository.
+    async fn ask_api(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Listed, Error> {
         if self.lacks_referrers_api(repository) {
-            return Ok(None);
+            return Ok(Listed::NoApi);
         }
         let listed = self.ask_referrers_api(repository, subject, artifact_type).await?;
-        if listed.is_none() {
+        if matches!(listed, Listed::NoApi) {
             self.note_no_referrers_api(repository);
         }
         Ok(listed)
@@ -81,7 +98,7 @@ impl Client {
         repository: &Repository,
         subject: &Digest,
         artifact_type: Option<&str>,
-    ) -> Result<Option<Vec<Descriptor>>, Error> {
+    ) -> Result<Listed, Error> {
         let mut url = self.url(repository, &format!("referrers/{subject}"))?;
         if let Some(artifact_type) = artifact_type {
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
@@ -98,23 +115,36 @@ impl Client {
             let answer = self.transport().call(&call).await?;
             let is_index = answer.status.is_success()
                 && content_type(&answer).as_deref() == Some(media_type::OCI_INDEX);
-            if !is_index && page == 0 {
-                return Ok(None);
-            }
             let fail = |what: &str| call.error(ErrorKind::Malformed(what.to_owned()));
+            if !is_index && page == 0 {
+                return Ok(match answer.status.is_success() {
+                    true => Listed::SomethingElse(fail("it is no list of referrers")),
+                    false => Listed::NoApi,
+                });
+            }
             if !is_index {
                 return Err(fail("the list of referrers breaks off"));
             }
             let listed = read_index(&answer.body).map_err(|kind| call.error(kind))?;
             descriptors.extend(listed.entries);
             match link::next(&answer.headers, &call.url) {
-                Next::End => return Ok(Some(descriptors)),
+                Next::End => return Ok(Listed::ByApi(descriptors)),
                 Next::Page(url) => call.url = url,
                 Next::Elsewhere(_) => return Err(fail("the list of referrers goes on elsewhere")),
             }
         }
         Err(call.error(ErrorKind::Malformed("a list of referrers without an end".to_owned())))
     }
+}
+
+/// What the API answered.
+enum Listed {
+    /// The list.
+    ByApi(Vec<Descriptor>),
+    /// There is no such API.
+    NoApi,
+    /// Success, and no list. Taken for "none" it would hide every record.
+    SomethingElse(Error),
 }
 
 /// An index of referrers.

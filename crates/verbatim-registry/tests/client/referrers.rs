@@ -87,7 +87,9 @@ async fn none_and_unknown_are_told_apart() {
         check((status, json, "{}".into()), (200, one()), "1 by FallbackTag").await;
     }
     check((200, "text/html", "<html>".into()), (200, one()), "1 by FallbackTag").await;
-    check((200, json, one()), none(), "0 by FallbackTag").await;
+    // Success, and no list: a proxy, or an old registry. Without anything under the tag it is not known which.
+    check((200, "text/html", "<html>".into()), none(), "unknown").await;
+    check((200, json, one()), none(), "unknown").await;
     // It could not be found out.
     for status in [401, 403, 429, 500, 503] {
         check((status, json, "{}".into()), none(), "unknown").await;
