@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
 use verbatim_credentials::Keychain;
-use verbatim_oci::{Descriptor, Digest, Reference, media_type};
+use verbatim_oci::{Descriptor, Digest, Manifest, Reference, media_type};
 use verbatim_record::{Build, Bundle, Run, SigningKey, Source, Statement, sign};
 use verbatim_registry::{Attachment, Client, Config, Layer, PutAs};
 
@@ -28,8 +28,15 @@ pub struct Built {
 /// # Errors
 /// None that are known.
 pub fn client() -> Result<Client> {
-    Client::new(Config::new("verbatim-tests"), Keychain::anonymous())
-        .context("cannot make a client")
+    client_with(Keychain::anonymous())
+}
+
+/// A client for registries of tests that ask for a login.
+///
+/// # Errors
+/// None that are known.
+pub fn client_with(keychain: Keychain) -> Result<Client> {
+    Client::new(Config::new("verbatim-tests"), keychain).context("cannot make a client")
 }
 
 /// Pushes an image whose content is its commit, under the tag of `image`, and attaches its build record.
@@ -37,9 +44,37 @@ pub fn client() -> Result<Client> {
 /// # Errors
 /// The registry refuses.
 pub async fn push(image: &Reference, built: &Built, key: &SigningKey) -> Result<Digest> {
-    let client = client()?;
+    push_with(&client()?, image, built, key).await
+}
+
+/// As [`push`], through a client that may have a login.
+///
+/// # Errors
+/// The registry refuses.
+pub async fn push_with(
+    client: &Client,
+    image: &Reference,
+    built: &Built,
+    key: &SigningKey,
+) -> Result<Digest> {
+    let descriptor = push_image(client, image, built).await?;
+    let record = record(image, &descriptor, built, key)?;
+    attach_as_others(client, image, descriptor.clone(), &record).await?;
+    Ok(descriptor.digest)
+}
+
+/// Pushes an image whose content is its commit, under the tag of `image`, as a builder does that signs nothing.
+///
+/// # Errors
+/// The registry refuses.
+pub async fn push_unrecorded(image: &Reference, built: &Built) -> Result<Descriptor> {
+    push_image(&client()?, image, built).await
+}
+
+async fn push_image(client: &Client, image: &Reference, built: &Built) -> Result<Descriptor> {
     let repository = &image.repository;
-    let layer = Bytes::from(format!("{} {}", built.commit, built.dirty));
+    let repository_name = image.repository.name();
+    let layer = Bytes::from(format!("{repository_name} {} {}", built.commit, built.dirty));
     let config = Bytes::from(serde_json::to_vec(&json!({
         "architecture": "amd64",
         "os": "linux",
@@ -61,9 +96,7 @@ pub async fn push(image: &Reference, built: &Built, key: &SigningKey) -> Result<
         .put_manifest(repository, &PutAs::Tag(tag), media_type::OCI_MANIFEST, manifest)
         .await
         .context("cannot push the image")?;
-    let record = record(image, &descriptor, built, key)?;
-    attach(image, descriptor.clone(), &record).await?;
-    Ok(descriptor.digest)
+    Ok(descriptor)
 }
 
 /// Attaches a record to a manifest, as anybody may who may push.
@@ -71,8 +104,39 @@ pub async fn push(image: &Reference, built: &Built, key: &SigningKey) -> Result<
 /// # Errors
 /// The registry refuses.
 pub async fn attach(image: &Reference, subject: Descriptor, record: &Bundle) -> Result<()> {
+    let attachment = attachment(subject, record);
+    client()?.attach(&image.repository, &attachment).await.context("cannot attach the record")?;
+    Ok(())
+}
+
+/// Attaches a record as other clients do, cosign among them: its content lies in a blob alone.
+async fn attach_as_others(
+    client: &Client,
+    image: &Reference,
+    subject: Descriptor,
+    record: &Bundle,
+) -> Result<()> {
+    let repository = &image.repository;
+    let attachment = attachment(subject, record);
+    let Manifest::Image(mut manifest) = Manifest::parse(&attachment.manifest_bytes(), None)? else {
+        bail!("a record is no index");
+    };
+    manifest.layers.iter_mut().for_each(|layer| layer.data = None);
+    for layer in [Bytes::from_static(b"{}"), attachment.layers[0].bytes.clone()] {
+        client.push_blob(repository, layer).await.context("cannot push a blob")?;
+    }
+    let bytes = Bytes::from(serde_json::to_vec(&manifest)?);
+    let put = client
+        .put_manifest(repository, &PutAs::Digest, media_type::OCI_MANIFEST, bytes)
+        .await
+        .context("cannot attach the record")?;
+    client.relist(repository, &put.digest).await.context("the record is not listed")?;
+    Ok(())
+}
+
+fn attachment(subject: Descriptor, record: &Bundle) -> Attachment {
     let stored = record.attachment();
-    let attachment = Attachment {
+    Attachment {
         subject,
         artifact_type: stored.artifact_type.to_owned(),
         layers: vec![Layer {
@@ -81,9 +145,7 @@ pub async fn attach(image: &Reference, subject: Descriptor, record: &Bundle) -> 
             annotations: BTreeMap::new(),
         }],
         annotations: stored.annotations,
-    };
-    client()?.attach(&image.repository, &attachment).await.context("cannot attach the record")?;
-    Ok(())
+    }
 }
 
 fn record(

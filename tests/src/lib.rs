@@ -4,18 +4,24 @@
 //! Real services are named by variables. A test whose service is not named says so and does nothing, unless
 //! `VERBATIM_TEST_REQUIRE=1`, with which it fails.
 
+pub mod charts;
 mod demo;
 mod image;
+mod people;
 mod project;
 mod run;
 mod service;
+pub mod sshd;
 mod world;
 
+pub use charts::Charts;
 pub use demo::context;
-pub use image::{Built, attach, client, push};
-pub use project::{Project, key};
+pub use image::{Built, attach, client, client_with, push, push_unrecorded, push_with};
+pub use people::{by, refusals, with_gates};
+pub use project::{Project, copy, key};
 pub use run::{Run, Started, Tool};
-pub use service::{cosign, docker_host, rig};
+pub use service::{cosign, distribution, docker_host, rig};
+pub use sshd::Sshd;
 pub use world::{ENVIRONMENTS, World};
 
 /// Decodes base64, as records have it.

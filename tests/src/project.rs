@@ -21,6 +21,28 @@ impl Project {
     pub async fn create(root: &Path) -> Result<Self> {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/chart");
         copy(&chart, &root.join("chart"))?;
+        Self::begin(root).await
+    }
+
+    /// Makes a repository of a copy of a folder.
+    ///
+    /// # Errors
+    /// As [`Project::create`].
+    pub async fn copy(from: &Path, root: &Path) -> Result<Self> {
+        copy(from, root)?;
+        Self::begin(root).await
+    }
+
+    /// Makes an empty repository.
+    ///
+    /// # Errors
+    /// As [`Project::create`].
+    pub async fn empty(root: &Path) -> Result<Self> {
+        std::fs::create_dir_all(root)?;
+        Self::begin(root).await
+    }
+
+    async fn begin(root: &Path) -> Result<Self> {
         let project = Self { root: root.to_owned() };
         project.git(&["init", "--quiet", "--initial-branch=main"]).await?;
         Ok(project)
@@ -78,7 +100,11 @@ pub fn key(seed: u8) -> Result<SigningKey> {
     })?)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies a folder with everything in it.
+///
+/// # Errors
+/// Something cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in
         std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?

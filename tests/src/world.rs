@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_servers::argocd::{Config, Pods, SimulatedArgocd, Tools};
 use test_servers::fault_proxy::{FaultProxy, Upstream};
-use test_servers::registry::{self, Registry};
-use verbatim_credentials::ExposeSecret as _;
+use test_servers::registry::{self, Account, Registry};
+use verbatim_credentials::{Environment, ExposeSecret as _, Keychain};
 use verbatim_oci::Reference;
 use verbatim_record::SigningKey;
 
@@ -38,6 +38,10 @@ pub struct World {
     pub tool: Tool,
     /// The key that the configuration trusts for everything.
     pub key: SigningKey,
+    /// The logins of the registry, with and without the proxy, if it asks for one.
+    pub keychain: Keychain,
+    /// Made once: reading the certificates of the system takes longer than a request.
+    http: reqwest::Client,
     folder: TempDir,
 }
 
@@ -58,6 +62,7 @@ impl World {
         // The client of `api` wants one; another test of this process may have chosen it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir()?;
+        let account = config.auth.account().cloned();
         let registry = Registry::start(config).await?;
         let registry_proxy = FaultProxy::start(Upstream::Tcp(registry.host())).await?;
         // No helm is needed: what a chart can do is not the subject here.
@@ -70,11 +75,27 @@ impl World {
         let project = Project::create(&root).await?;
         let key = key(7)?;
         let pem = key.to_pkcs8_pem()?;
-        let tool = Tool::new(&root, folder.path())?
+        let mut tool = Tool::new(&root, folder.path())?
             .with("VERBATIM_KEY", pem.expose_secret())
             .with("ARGOCD_AUTH_TOKEN", &argocd.tokens().bot);
-        let world =
-            Self { registry_proxy, argocd_proxy, registry, argocd, project, tool, key, folder };
+        let mut keychain = Keychain::anonymous();
+        if let Some(account) = account {
+            let hosts = [registry.host(), registry_proxy.address().to_string()];
+            tool = tool.with("DOCKER_AUTH_CONFIG", &logins(&account, &hosts));
+            keychain = Keychain::from_environment(&Environment::from_map(&tool.variables));
+        }
+        let world = Self {
+            registry_proxy,
+            argocd_proxy,
+            registry,
+            argocd,
+            project,
+            tool,
+            key,
+            keychain,
+            http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?,
+            folder,
+        };
         world.project.write("ci.pub", &world.key.verifying_key().to_pem()?)?;
         world.project.write("verbatim.yaml", &world.configuration())?;
         world.project.commit("Begin").await?;
@@ -104,7 +125,7 @@ environments:
   - name: dev
     apps: [shop-dev]
     stuck_after: 1s
-    tests: {{ smoke: 'test ! -e ../fail && test \"$VERBATIM_ENVIRONMENT\" = dev' }}
+    tests: {{ smoke: 'test ! -e ../fail && test \"$VERBATIM_ENVIRONMENT\" = dev && test ${{#VERBATIM_COMMIT}} = 40' }}
   - name: staging
     after: [dev]
     apps: [shop-staging]
@@ -139,7 +160,8 @@ keys:
         let address = self.registry_proxy.address();
         let image: Reference =
             format!("{address}/shop/app:local.{}", &built.commit[..12]).parse()?;
-        let digest = image::push(&image, &built, &self.key).await?;
+        let client = image::client_with(self.keychain.clone())?;
+        let digest = image::push_with(&client, &image, &built, &self.key).await?;
         Ok(image.pinned(digest).to_string())
     }
 
@@ -195,10 +217,8 @@ keys:
         path: &str,
         body: Option<Value>,
     ) -> Result<Value> {
-        let client =
-            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         let url = format!("{}/api/v1/applications{path}", self.argocd.url());
-        let mut request = client.request(method, url).bearer_auth(self.argocd.tokens().admin);
+        let mut request = self.http.request(method, url).bearer_auth(self.argocd.tokens().admin);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -240,4 +260,13 @@ keys:
         self.argocd.forget_seen();
         Ok(())
     }
+}
+
+/// A docker configuration with the same login for some registries.
+fn logins(account: &Account, hosts: &[String]) -> String {
+    use base64::Engine as _;
+    let login = format!("{}:{}", account.username, account.password);
+    let login = base64::engine::general_purpose::STANDARD.encode(login);
+    let entries = hosts.iter().map(|host| (host.clone(), json!({ "auth": login })));
+    json!({ "auths": entries.collect::<serde_json::Map<_, _>>() }).to_string()
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use e2e::World;
 use http::Method;
+use serde_json::json;
 use test_servers::fault_proxy::{Fault, Rule};
 
 /// The promotion is proven, and its record cannot be stored: the deployment stands, the record is kept, and the command
@@ -96,6 +97,32 @@ async fn an_argo_cd_that_refuses_changes_nothing() -> Result<()> {
     Ok(())
 }
 
+/// An environment that cannot be looked at is told with the same exit status as a promotion to it, and hides no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_environment_that_cannot_be_read_hides_no_other() -> Result<()> {
+    let world = World::start().await?;
+    let release = world.release("Something new").await?;
+    let _ = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(0);
+    for (fault, code, kind) in
+        [(Fault::Status(502), 3, "unreachable"), (Fault::Status(403), 7, "refused")]
+    {
+        let rule = Rule::new(fault).path("/api/v1/applications/shop-staging");
+        world.argocd_proxy.inject(rule.always());
+        let status = world.verbatim(&["status", "--format", "json"]).await?.ends(code).json()?;
+        let states: Vec<_> = [0, 1, 2].map(|at| status["environments"][at]["state"].clone()).into();
+        assert_eq!(states, ["running", "unknown", "empty"], "{status}");
+        let error = &status["environments"][1]["error"];
+        assert_eq!((&error["kind"], &error["status"]), (&json!(kind), &json!(code)), "{status}");
+        let status = world.verbatim(&["status"]).await?.ends(code);
+        let address = world.argocd_proxy.url();
+        let told = format!("unknown: failed to read shop-staging of Argo CD {address}");
+        assert!(status.stdout.contains(&told), "{status}");
+        assert!(status.stderr.contains("warning: staging: "), "{status}");
+        world.argocd_proxy.heal();
+    }
+    Ok(())
+}
+
 /// A job that is cancelled while Argo CD works says what it did; the next run finds the claim and finishes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_is_finished_by_the_next() -> Result<()> {
@@ -120,7 +147,28 @@ async fn a_cancelled_job_is_finished_by_the_next() -> Result<()> {
         .context("no sync was started")?;
     job.terminate()?;
     let run = job.end().await?.ends(130);
-    assert!(run.stderr.contains("under way, may have taken effect: deploy to shop-dev"), "{run}");
+    let told: Vec<&str> =
+        run.stderr.lines().skip_while(|line| *line != "error: interrupted").collect();
+    assert_eq!(
+        told,
+        [
+            "error: interrupted",
+            "  under way, may have taken effect: deploy to shop-dev",
+            "    done: read the application",
+            "    done: write the values",
+            "    done: check the manifests",
+            "    done: start the sync",
+            "    under way, may have taken effect: wait for Argo CD",
+            "  not done: attach the record of shop/dev",
+            "hint: run the same command again",
+        ],
+        "{run}"
+    );
+    let status = world.verbatim(&["status", "--check"]).await?.ends(1);
+    assert!(status.stdout.contains("unfinished: a promotion of local."), "{status}");
+    let hint = format!("this finishes it: verbatim promote dev --release {release}");
+    assert!(status.stderr.contains(&hint), "{status}");
+    assert!(!status.stderr.contains("verbatim restore dev"), "nothing to go back to: {status}");
     world.argocd.hold_operations("shop-dev", false);
     let run = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(0);
     assert!(run.stdout.contains("runs in shop/dev, promotion 1@"), "{run}");

@@ -135,9 +135,9 @@ async fn the_real_argocd_sees_what_was_written() -> Result<()> {
 
 async fn look(world: &OnRig) -> Result<()> {
     let built = world.tool.run(&["build", "--format", "json"]).await?.ends(0).json()?;
-    let digest = built["digest"].as_str().context("no digest")?.to_owned();
+    let digest = built["release"]["digest"].as_str().context("no digest")?.to_owned();
     let again = world.tool.run(&["build", "--format", "json"]).await?.ends(0).json()?;
-    assert_eq!((&again["how"], &again["digest"]), (&json!("reused"), &built["digest"]));
+    assert_eq!((&again["how"], &again["release"]), (&json!("reused"), &built["release"]));
 
     let promoted = world.tool.run(&["promote", "dev", "--format", "json"]).await?.ends(0).json()?;
     assert_eq!(promoted["proven"], true);
@@ -154,7 +154,35 @@ async fn look(world: &OnRig) -> Result<()> {
     assert_eq!(diff.stdout.trim(), "", "{diff}");
     let history = world.argocd(&["app", "history", app, "-o", "id"]).await?.ends(0);
     assert_eq!(history.stdout.split_whitespace().count(), 1, "one sync: {history}");
+    logs(world).await?;
     let custody = world.tool.run(&["verify"]).await?.ends(0);
     assert!(custody.stdout.contains("proven on 1 application"), "{custody}");
+    Ok(())
+}
+
+/// What the container wrote, by the real argocd and by ours: the demo tells at its start what it is.
+async fn logs(world: &OnRig) -> Result<()> {
+    let app = world.name.as_str();
+    let server = ["--server", world.rig.argocd.url.as_str()];
+    let admin = world.tool.clone().with("ARGOCD_AUTH_TOKEN", &world.rig.argocd.tokens.admin);
+    for (flags, lines) in [
+        (&[][..], 1),
+        (&["--tail", "1"], 1),
+        // Zero is no limit to Argo CD.
+        (&["--tail", "0"], 1),
+        (&["--since-seconds", "3600"], 1),
+        (&["--filter", "LISTENS"], 1),
+        (&["--filter", "LISTENS", "-m"], 0),
+        (&["--filter", "nothing like it"], 0),
+        (&["--kind", "Deployment", "--group", "apps"], 1),
+        (&["--kind", "Service"], 0),
+    ] {
+        let theirs = world.argocd(&[&["app", "logs", app], flags].concat()).await?;
+        let ours = admin.run(&[&["argocd", "logs", app], flags, &server].concat()).await?;
+        assert_eq!((theirs.code, ours.code), (0, 0), "{flags:?}\n{theirs}\n{ours}");
+        assert_eq!(theirs.stdout, ours.stdout, "{flags:?}\n{theirs}\n{ours}");
+        assert_eq!(ours.stdout.lines().count(), lines, "{flags:?}: {ours}");
+        assert!(lines == 0 || ours.stdout.contains(" listens on "), "{flags:?}: {ours}");
+    }
     Ok(())
 }

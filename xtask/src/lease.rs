@@ -6,6 +6,7 @@ use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 use test_servers::rig::Rig;
@@ -49,8 +50,7 @@ impl Lease {
     ///
     /// With `default_limits` Argo CD keeps its own limit of requests to Kubernetes, as a measurement needs.
     pub(crate) fn new(folder: &Path, pods: Pods<'_>, default_limits: bool) -> Result<Lease> {
-        let me = Identity::of(std::process::id())?;
-        let mut name = Name(Some(format!("task-{}-{}", me.pid, me.start)));
+        let mut name = Name(Some(new_name()?));
         let path = folder.join("rig.json");
         let file = File::create(&path).context("failed to create the description of the rig")?;
         let mut command = xtask(&["rig", "up", "--format", "json"])?;
@@ -70,6 +70,14 @@ impl Lease {
         let rig = Rig::read(&path)?;
         Ok(Lease { name: name.0.take().unwrap_or_default(), path, rig })
     }
+}
+
+/// A name that no other rig has: neither one of another task, nor another one of this task.
+fn new_name() -> Result<String> {
+    static LEASES: AtomicUsize = AtomicUsize::new(0);
+    let me = Identity::of(std::process::id())?;
+    let number = LEASES.fetch_add(1, Ordering::Relaxed);
+    Ok(format!("task-{}-{}-{number}", me.pid, me.start))
 }
 
 impl Drop for Lease {
@@ -105,4 +113,14 @@ pub(crate) fn this_program() -> Result<PathBuf> {
     let path = env::current_exe().context("this program has no path")?;
     let text = path.to_string_lossy();
     Ok(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_rigs_of_one_task_have_two_names() {
+        assert_ne!(new_name().unwrap(), new_name().unwrap());
+    }
 }

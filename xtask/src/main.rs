@@ -3,6 +3,7 @@
 //! One folder a task. A task may know every crate and every tool; nothing in the product may know a task.
 
 mod bench;
+mod cargo;
 mod ci;
 mod codegen;
 mod engine;

@@ -1,17 +1,19 @@
 //! Deploys: observe, write, read back, render, sync, wait, prove, close. The order of the steps, and what each failure
 //! means for what was done before it.
 
-use tokio::time::{Duration, sleep};
+use tokio::time::Duration;
 
+use crate::annotation;
 use crate::claim::{self, Claim, Standing, State};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Step};
-use crate::gather::facts;
+use crate::follow::First;
+use crate::gather::{Next, facts};
+use crate::model::Application;
 use crate::outcome::{
-    Deploy, Left, Options, Outcome, Place, Problem, Report, Undo, WantedImage, Warning,
+    Deploy, Left, OnPause, Options, Outcome, Place, Problem, Report, Undo, WantedImage, Warning,
 };
-use crate::patch;
 use crate::plan::{Plan, plan};
 use crate::preflight;
 use crate::refusal::Refusal;
@@ -23,9 +25,6 @@ use crate::values::deviations;
 use crate::verdict::{Memory, Verdict, Wanted, judge, only_health_is_missing};
 use crate::wait::Goal;
 use crate::write::{Written, undo};
-
-/// How often the claim's end is written when others write, too.
-const ATTEMPTS: u32 = 3;
 
 /// A new nonce: 128 random bits in hexadecimal.
 ///
@@ -70,20 +69,22 @@ pub async fn write(
     deploy: &Deploy,
     listener: Listener<'_>,
 ) -> Result<Report, Error> {
-    let mut run = Run::start(client, &deploy.app, about(deploy), listener).await?;
-    let outcome = match run.prepare(deploy).await {
-        Err(outcome) => outcome,
-        Ok(plan) => match run.write_checked(deploy, &plan, State::Written).await? {
-            Some(outcome) => outcome,
-            None => Outcome::Reached {
-                what: "the values are written".into(),
-                sync: run.follow.app().status.sync.status,
-                health: run.follow.app().status.health.status,
-                revisions: run.follow.app().status.sync.revisions(),
-            },
-        },
-    };
+    // Nothing but the answer tells how old a cache is, so what is only planned is read.
+    let first = if deploy.options.dry_run { First::AsItIs } else { First::Watched };
+    let mut run = Run::start_with(client, &deploy.app, about(deploy), listener, first).await?;
+    let mut outcome = run.write_only(deploy).await?;
+    if first == First::Watched && is_outdated(&outcome) {
+        // Nothing was written. Perhaps only the cache was behind.
+        run.look_again().await?;
+        outcome = run.write_only(deploy).await?;
+    }
     Ok(run.report(outcome))
+}
+
+/// Whether all that was wrong is that something else stands there than was seen.
+fn is_outdated(outcome: &Outcome) -> bool {
+    let is_old = |reason: &Refusal| matches!(reason, Refusal::PlanOutdated { .. });
+    matches!(outcome, Outcome::Refused { reasons, .. } if reasons.iter().all(is_old))
 }
 
 /// Puts back what stood there before the last write that left a claim on the application.
@@ -117,54 +118,8 @@ pub async fn close(
     record: Option<String>,
 ) -> Result<Claim, Error> {
     let closed = Claim { record, ..claim.in_state(State::Done) };
-    let mut attempt = 1;
-    loop {
-        let state = client.get(app).await?;
-        if claim::read(&state).known().is_none_or(|found| found.nonce != claim.nonce) {
-            return Err(Error {
-                action: format!("close the claim on application {app}"),
-                server: client.server().to_string(),
-                kind: ErrorKind::TestFailed("the claim is not ours any more".into()),
-            });
-        }
-        match client.patch(app, patch::close(&state, &closed)).await {
-            Ok(_) => return Ok(closed),
-            Err(error) => {
-                let again =
-                    matches!(error.kind, ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts)
-                        || error.kind.is_transient();
-                if !again || attempt >= ATTEMPTS {
-                    return Err(error);
-                }
-                attempt += 1;
-                sleep(Duration::from_millis(200)).await;
-            }
-        }
-    }
-}
-
-/// Syncs an application as it is, and waits for the operation, or also for the health.
-///
-/// # Errors
-///
-/// If the sync cannot be started.
-pub async fn sync(
-    client: &Client,
-    app: &AppRef,
-    request: &Sync,
-    options: &Options,
-    listener: Listener<'_>,
-) -> Result<Report, Error> {
-    let about = About { release: "", by: None, nonce: &request.nonce, images: &[], options };
-    let mut run = Run::start(client, app, about, listener).await?;
-    let outcome = match run.start_sync(None, request).await? {
-        Some(outcome) => outcome,
-        None => {
-            let expect = run.expect(None, Wanted::Sync { nonce: &request.nonce });
-            run.wait(&expect, Goal::Done, Memory::default()).await
-        }
-    };
-    Ok(run.report(outcome))
+    annotation::close(client, app, &closed).await?;
+    Ok(closed)
 }
 
 /// Waits until no operation runs and the application is synced and healthy.
@@ -216,7 +171,7 @@ fn about(deploy: &Deploy) -> About<'_> {
 
 impl Run<'_> {
     async fn deploy(&mut self, deploy: &Deploy) -> Result<Outcome, Error> {
-        let plan = match self.prepare(deploy).await {
+        let plan = match self.prepare(deploy, Next::Sync).await {
             Ok(plan) => plan,
             Err(outcome) => return Ok(outcome),
         };
@@ -229,6 +184,25 @@ impl Run<'_> {
         Ok(self.conclude(outcome).await)
     }
 
+    async fn write_only(&mut self, deploy: &Deploy) -> Result<Outcome, Error> {
+        let next = Next::Nothing { dry_run: deploy.options.dry_run };
+        let plan = match self.prepare(deploy, next).await {
+            Ok(plan) => plan,
+            Err(outcome) => return Ok(outcome),
+        };
+        if let Some(outcome) = self.write_checked(deploy, &plan, State::Written).await? {
+            return Ok(outcome);
+        }
+        let status = &self.follow.app().status;
+        Ok(Outcome::Reached {
+            what: "the values are written".into(),
+            sync: status.sync.status,
+            health: status.health.status,
+            revisions: status.sync.revisions(),
+            resources: Vec::new(),
+        })
+    }
+
     async fn write_and_prove(&mut self, deploy: &Deploy, plan: &Plan) -> Result<Outcome, Error> {
         if let Some(outcome) = self.write_checked(deploy, plan, State::Open).await? {
             return Ok(outcome);
@@ -237,7 +211,7 @@ impl Run<'_> {
             nonce: deploy.nonce.clone(),
             infos: self.infos(deploy),
             prune: deploy.options.prune,
-            revision: None,
+            ..Sync::default()
         };
         if let Some(outcome) = self.begin_operation(plan, &request).await? {
             return Ok(outcome);
@@ -253,7 +227,14 @@ impl Run<'_> {
     }
 
     /// Plans, and refuses what can be seen beforehand. An `Err` ends the run.
-    async fn prepare(&mut self, deploy: &Deploy) -> Result<Plan, Outcome> {
+    async fn prepare(&mut self, deploy: &Deploy, next: Next) -> Result<Plan, Outcome> {
+        // What kind a source is, only a comparison finds out. An application that was just made may have had none.
+        if !self.before.status.is_compared() {
+            match self.follow.refresh().await {
+                Ok(()) => self.before = self.follow.app().clone(),
+                Err(error) => tracing::debug!(%error, "the kinds of the sources stay unknown"),
+            }
+        }
         let refused = |reasons| Outcome::Refused { reasons, undo: Undo::NotNeeded };
         let plan = plan(&self.app, &self.before, &deploy.values).map_err(refused)?;
         self.plan = Some(plan.clone());
@@ -265,8 +246,9 @@ impl Run<'_> {
                 reasons.push(Refusal::PlanOutdated { differences });
             }
         }
-        reasons.extend(self.claim_refusal(&plan));
-        let facts = facts(self.client, &self.before, &plan).await;
+        let before = self.before.clone();
+        reasons.extend(self.claim_refusal(&before, &plan));
+        let facts = facts(self.client, &self.before, &plan, next).await;
         let (more, warnings) = preflight::judge(&plan, &facts, self.options);
         reasons.extend(more);
         for warning in warnings {
@@ -279,11 +261,11 @@ impl Run<'_> {
         if self.options.dry_run { Err(Outcome::Planned) } else { Ok(plan) }
     }
 
-    /// Whether another run is at work.
-    fn claim_refusal(&mut self, plan: &Plan) -> Option<Refusal> {
-        let on_app = claim::read(&self.before);
+    /// Whether another run is at work on the application as it stands there.
+    pub(crate) fn claim_refusal(&mut self, app: &Application, plan: &Plan) -> Option<Refusal> {
+        let on_app = claim::read(app);
         let stands = on_app.known().is_some_and(|claim| {
-            deviations(self.before.spec.sources().get(claim.source), &claim.changes).is_empty()
+            deviations(app.spec.sources().get(claim.source), &claim.changes).is_empty()
         });
         let (release, take_over) = (self.release, self.options.take_over);
         let standing = claim::standing(&on_app, stands, release, &plan.changes, now(), take_over);
@@ -334,11 +316,11 @@ impl Run<'_> {
         state: State,
     ) -> Result<Option<Outcome>, Error> {
         self.begin(Step::Write);
-        let claim = self.new_claim(plan, state);
+        let claim = self.new_claim(&self.before, plan, state);
         match self.write(plan, &deploy.values, claim).await? {
             Written::Yes => {}
-            Written::Outdated(differences) => {
-                let reasons = vec![Refusal::PlanOutdated { differences }];
+            Written::Refused(refusal) => {
+                let reasons = vec![refusal];
                 return Ok(Some(Outcome::Refused { reasons, undo: Undo::NotNeeded }));
             }
             Written::Overwritten(deviations) => {
@@ -354,6 +336,10 @@ impl Run<'_> {
             }
         }
         self.done(Step::Write);
+        // Without a wanted image the manifests tell nothing but that they render, and the write has told that.
+        if self.images.is_empty() {
+            return Ok(None);
+        }
         // An automatic sync does not wait for us to look, so there is no hurry to look first.
         if self.follow.app().spec.is_automated() && state == State::Open {
             return Ok(None);
@@ -431,7 +417,9 @@ impl Run<'_> {
             other => other,
         };
         match &outcome {
-            Outcome::Proven { .. } => self.close(State::Done).await,
+            Outcome::Proven { .. } | Outcome::Paused { on_pause: OnPause::Accept, .. } => {
+                self.close(State::Done).await;
+            }
             Outcome::Unknown { left: Left::PerhapsValues, .. } => {}
             // An open claim would keep others away until its deadline.
             _ => self.close(State::Failed).await,

@@ -26,6 +26,9 @@ pub enum ErrorKind {
     /// TLS was refused by us: the certificate does not prove that this is the server.
     #[error("the server's certificate is not trusted")]
     Certificate(#[source] Transport),
+    /// TLS was refused by the server, or by a proxy before it: it wants a client certificate, or another one.
+    #[error("the server does not accept the client certificate, or misses one")]
+    ClientCertificate(#[source] Transport),
     /// No complete answer in time.
     #[error("no complete answer within {}", seconds(.0))]
     Timeout(Duration),

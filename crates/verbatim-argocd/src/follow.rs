@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
@@ -19,6 +19,13 @@ const BLIND: Duration = Duration::from_secs(3);
 /// States of before our write that are kept, to find the changes of others that it overlaid.
 const KEPT: usize = 50;
 
+/// How long the watch may take to show the application at all. Of one that is missing or forbidden it shows nothing, and
+/// only reading it tells why.
+const FIRST: Duration = Duration::from_millis(500);
+
+/// How long the watch may take to bring what our own write made.
+const CATCH_UP: Duration = Duration::from_millis(250);
+
 /// What came.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -28,6 +35,18 @@ pub(crate) enum Next {
     Time,
     /// The application is gone.
     Deleted,
+}
+
+/// How an application is read first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    /// As the controller has left it.
+    AsItIs,
+    /// After a comparison that begins now.
+    Compared,
+    /// As the watch shows it, which costs no request of its own. The server's cache may be behind, so this is only for
+    /// what finds out when it was: a write whose tests look at what is stored.
+    Watched,
 }
 
 /// An application that is followed.
@@ -48,10 +67,21 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    /// Opens the watch and reads the application.
-    pub(crate) async fn start(client: &Client, app: &AppRef) -> Result<Self, Error> {
-        let watch = Watch::start(client, app);
-        let newest = client.get(app).await?;
+    /// Opens the watch and reads the application, as it is or after a new comparison.
+    pub(crate) async fn start(client: &Client, app: &AppRef, first: First) -> Result<Self, Error> {
+        let mut watch = Watch::start(client, app);
+        let newest = match first {
+            First::AsItIs => client.get(app).await?,
+            First::Watched => match watch.first(FIRST).await {
+                Some(app) => app,
+                None => client.get(app).await?,
+            },
+            First::Compared => match client.refresh(app, Refresh::Normal).await {
+                // Nobody compares now: it is taken as it is.
+                Err(error) if error.kind.is_transient() => client.get(app).await?,
+                other => other?,
+            },
+        };
         Ok(Self {
             client: client.clone(),
             app: app.clone(),
@@ -108,6 +138,22 @@ impl Follow {
         while let Some(seen) = self.watch.try_next() {
             if let Seen::Changed(app) = seen {
                 self.accept(*app);
+            }
+        }
+    }
+
+    /// Waits until the watch has brought our last write, and so everything before it. A watch that is slow or lost is
+    /// not waited for longer.
+    pub(crate) async fn catch_up(&mut self) {
+        let until = Instant::now() + CATCH_UP;
+        while self.watching
+            && let Ok(seen) = timeout_at(until, self.watch.next()).await
+        {
+            let Seen::Changed(app) = seen else { return };
+            let is_ours = version(&app).is_none_or(|version| version >= self.floor);
+            self.accept(*app);
+            if is_ours {
+                return;
             }
         }
     }
@@ -178,7 +224,8 @@ impl Follow {
                 ErrorKind::NotFound(_) => Ok(Some(Next::Deleted)),
                 ErrorKind::Unauthenticated(_)
                 | ErrorKind::PermissionDenied(_)
-                | ErrorKind::Certificate(_) => Err(error),
+                | ErrorKind::Certificate(_)
+                | ErrorKind::ClientCertificate(_) => Err(error),
                 _ => {
                     self.next_read = Instant::now() + BLIND;
                     self.trouble = Some(error);

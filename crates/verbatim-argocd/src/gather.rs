@@ -62,17 +62,35 @@ async fn read(client: &Client, app: &AppRef, object: &ObjectRef) -> Result<Live,
     }
 }
 
+/// What a write is followed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A sync, which is better known to be possible before anything is written.
+    Sync,
+    /// Nothing. Whether the token may write, the write itself tells, and does nothing if not; unless there is none.
+    Nothing {
+        /// There is no write.
+        dry_run: bool,
+    },
+}
+
 /// Asks everything that can be known before a write, all at once.
-pub(crate) async fn facts(client: &Client, app: &Application, plan: &Plan) -> Facts {
+pub(crate) async fn facts(client: &Client, app: &Application, plan: &Plan, next: Next) -> Facts {
     let reference = &plan.app;
+    let syncs = next == Next::Sync;
+    let writes_only = next == Next::Nothing { dry_run: false };
     let (may_update, may_sync, windows, parameters, owner) = tokio::join!(
-        may(client, reference, "update"),
-        may(client, reference, "sync"),
-        async { checked(client.sync_windows(reference).await) },
+        if_asked(!writes_only, may(client, reference, "update")),
+        if_asked(syncs, may(client, reference, "sync")),
+        if_asked(syncs, async { checked(client.sync_windows(reference).await) }),
         parameters(client, app, plan),
         owner(client, app, plan),
     );
     Facts { may_update, may_sync, windows, parameters, owner }
+}
+
+async fn if_asked<T>(asked: bool, question: impl Future<Output = Checked<T>>) -> Checked<T> {
+    if asked { question.await } else { Checked::NotAsked }
 }
 
 fn checked<T>(answer: Result<T, Error>) -> Checked<T> {
@@ -92,10 +110,9 @@ async fn may(client: &Client, app: &AppRef, action: &str) -> Checked<bool> {
 
 /// The chart's parameters, if a new one is to be written.
 async fn parameters(client: &Client, app: &Application, plan: &Plan) -> Checked<Vec<String>> {
-    let adds = plan
-        .changes
-        .iter()
-        .any(|change| change.old.is_none() && matches!(change.key, Key::Helm(_)));
+    let adds = plan.changes.iter().any(|change| {
+        change.old.is_none() && !change.new.is_null() && matches!(change.key, Key::Helm(_))
+    });
     let Some(source) = app.spec.sources().get(plan.source).filter(|_| adds) else {
         return Checked::NotAsked;
     };

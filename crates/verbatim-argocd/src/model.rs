@@ -4,6 +4,9 @@
 //! cannot get lost.
 
 mod answers;
+mod operation;
+mod service;
+mod source;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 pub use self::answers::*;
+pub use self::operation::*;
+pub use self::service::*;
+pub use self::source::*;
 
 /// An application as `GET /api/v1/applications/{name}` gives it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -48,6 +54,8 @@ pub struct Metadata {
     /// Who owns the object.
     #[serde(deserialize_with = "or_default")]
     pub owner_references: Vec<OwnerReference>,
+    /// When the object was made; a new one if it was deleted and made again.
+    pub creation_timestamp: Option<Timestamp>,
     /// Set when deletion has been asked for.
     pub deletion_timestamp: Option<Timestamp>,
 }
@@ -100,7 +108,7 @@ impl Spec {
 }
 
 /// The cluster and namespace of an application's resources.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Destination {
     /// The namespace.
@@ -134,137 +142,6 @@ pub struct Automated {
     pub enabled: Option<bool>,
 }
 
-/// One source, kept as the JSON that the server sent, so that two of them compare as the server would.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(transparent)]
-pub struct Source(pub Value);
-
-impl Source {
-    fn text(&self, field: &str) -> &str {
-        self.0.get(field).and_then(Value::as_str).unwrap_or_default()
-    }
-
-    /// The git, Helm or OCI repository.
-    pub fn repo_url(&self) -> &str {
-        self.text("repoURL")
-    }
-
-    /// The folder, for git.
-    pub fn path(&self) -> &str {
-        self.text("path")
-    }
-
-    /// The chart, for a Helm repository.
-    pub fn chart(&self) -> &str {
-        self.text("chart")
-    }
-
-    /// The name of the source, from 2.14.
-    pub fn name(&self) -> &str {
-        self.text("name")
-    }
-
-    /// Set on a source that only lends its files to others.
-    pub fn reference(&self) -> &str {
-        self.text("ref")
-    }
-
-    /// The wanted revision.
-    pub fn target_revision(&self) -> &str {
-        self.text("targetRevision")
-    }
-
-    /// The Helm parameters, as stored.
-    pub fn helm_parameters(&self) -> &[Value] {
-        self.list("/helm/parameters")
-    }
-
-    /// The Kustomize images, as stored.
-    pub fn kustomize_images(&self) -> &[Value] {
-        self.list("/kustomize/images")
-    }
-
-    /// Whether a field or block is there at all.
-    pub fn has(&self, pointer: &str) -> bool {
-        self.0.pointer(pointer).is_some_and(|value| !value.is_null())
-    }
-
-    fn list(&self, pointer: &str) -> &[Value] {
-        self.0.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// A name for people: repository and folder or chart.
-    pub fn describe(&self) -> String {
-        let inside = if self.chart().is_empty() { self.path() } else { self.chart() };
-        match (self.name(), inside) {
-            ("", "") => self.repo_url().to_owned(),
-            ("", inside) => format!("{} {inside}", self.repo_url()),
-            (name, inside) => format!("{name} ({} {inside})", self.repo_url()),
-        }
-    }
-}
-
-/// Where a source stands in its application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceAt {
-    /// `spec.source`.
-    Single,
-    /// `spec.sources[n]`, counted from 0.
-    Index(usize),
-}
-
-impl SourceAt {
-    /// The JSON pointer of the source.
-    pub fn pointer(self) -> String {
-        match self {
-            Self::Single => "/spec/source".to_owned(),
-            Self::Index(index) => format!("/spec/sources/{index}"),
-        }
-    }
-}
-
-/// A view of `source` and `sources`, which Argo CD has side by side in five places: a multi-source application fills
-/// the second and leaves an empty shell in the first.
-#[derive(Clone, Copy, Debug)]
-pub struct Sources<'a> {
-    single: Option<&'a Source>,
-    many: &'a [Source],
-}
-
-impl<'a> Sources<'a> {
-    fn new(single: &'a Option<Source>, many: &'a [Source]) -> Self {
-        let filled = single.as_ref().filter(|source| !source.repo_url().is_empty());
-        Self { single: if many.is_empty() { filled } else { None }, many }
-    }
-
-    /// The sources with their places.
-    pub fn iter(self) -> impl Iterator<Item = (SourceAt, &'a Source)> {
-        let single = self.single.map(|source| (SourceAt::Single, source));
-        let many =
-            self.many.iter().enumerate().map(|(index, source)| (SourceAt::Index(index), source));
-        single.into_iter().chain(many)
-    }
-
-    /// The source at a place.
-    pub fn get(self, at: SourceAt) -> Option<&'a Source> {
-        match at {
-            SourceAt::Single => self.single,
-            SourceAt::Index(index) => self.many.get(index),
-        }
-    }
-
-    /// Whether there is no source at all.
-    pub fn is_empty(self) -> bool {
-        self.single.is_none() && self.many.is_empty()
-    }
-
-    /// Whether both name the same sources with the same parameters.
-    pub fn same_as(self, other: Sources<'_>) -> bool {
-        self.single == other.single && self.many == other.many
-    }
-}
-
 /// What the controller saw.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -296,6 +173,11 @@ pub struct Status {
 }
 
 impl Status {
+    /// Whether Argo CD has looked at the sources at all, and so knows what they are.
+    pub fn is_compared(&self) -> bool {
+        !self.source_type.is_empty() || !self.source_types.is_empty()
+    }
+
     /// `Helm`, `Kustomize`, `Directory` or `Plugin`; empty before the first comparison.
     pub fn source_type(&self, at: SourceAt) -> &str {
         match at {
@@ -363,6 +245,9 @@ pub struct Health {
     /// Why, if the server says so.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// Since when it has been so. Only of applications, and not in every version.
+    #[serde(rename = "lastTransitionTime", skip_serializing)]
+    pub since: Option<Timestamp>,
 }
 
 /// Health, from best to worst.
@@ -432,157 +317,6 @@ impl Condition {
     pub fn is_error(&self) -> bool {
         self.kind.ends_with("Error")
     }
-}
-
-/// An operation that was asked for.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Operation {
-    /// The sync.
-    pub sync: Option<SyncOperation>,
-    /// Who asked.
-    pub initiated_by: InitiatedBy,
-    /// Free pairs of the one who asked.
-    #[serde(deserialize_with = "or_default")]
-    pub info: Vec<Info>,
-}
-
-impl Operation {
-    /// Whether the pair is in `info`.
-    pub fn has_info(&self, name: &str, value: &str) -> bool {
-        self.info.iter().any(|info| info.name == name && info.value == value)
-    }
-
-    /// The snapshot of the sources: from 2.11 with several sources, from 3.2 with one.
-    pub fn sources(&self) -> Option<Sources<'_>> {
-        let sources = self.sync.as_ref()?.sources();
-        (!sources.is_empty()).then_some(sources)
-    }
-}
-
-/// A sync that was asked for.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct SyncOperation {
-    source: Option<Source>,
-    #[serde(deserialize_with = "or_default")]
-    sources: Vec<Source>,
-    /// Nothing is applied.
-    pub dry_run: bool,
-    /// Not empty: only these resources are synced, and no history is written.
-    #[serde(deserialize_with = "or_default")]
-    pub resources: Vec<Value>,
-}
-
-impl SyncOperation {
-    /// The sources.
-    pub fn sources(&self) -> Sources<'_> {
-        Sources::new(&self.source, &self.sources)
-    }
-}
-
-/// Who asked for an operation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct InitiatedBy {
-    /// The subject of the token.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub username: String,
-    /// The controller itself.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub automated: bool,
-}
-
-/// A pair on an operation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Info {
-    /// The name.
-    pub name: String,
-    /// The value.
-    pub value: String,
-}
-
-/// The operation that runs or ran last.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct OperationState {
-    /// What was asked.
-    pub operation: Operation,
-    /// How far it is.
-    pub phase: Phase,
-    /// In words.
-    pub message: String,
-    /// Whole seconds.
-    pub started_at: Option<Timestamp>,
-    /// Set between two attempts, too: alone it does not mean the end.
-    pub finished_at: Option<Timestamp>,
-    /// Attempts after the first.
-    pub retry_count: i64,
-    /// What was applied.
-    pub sync_result: Option<SyncResult>,
-}
-
-/// The phase of an operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Phase {
-    /// It runs, or waits for its next attempt.
-    Running,
-    /// It is being stopped.
-    Terminating,
-    /// It worked.
-    Succeeded,
-    /// It did not.
-    Failed,
-    /// It could not be tried.
-    Error,
-    /// Not known.
-    #[default]
-    #[serde(other)]
-    Unknown,
-}
-
-/// What an operation applied.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct SyncResult {
-    /// One a resource.
-    #[serde(deserialize_with = "or_default")]
-    pub resources: Vec<ResourceResult>,
-    source: Option<Source>,
-    #[serde(deserialize_with = "or_default")]
-    sources: Vec<Source>,
-    revision: String,
-    #[serde(deserialize_with = "or_default")]
-    revisions: Vec<String>,
-}
-
-impl SyncResult {
-    /// The sources that were really used.
-    pub fn sources(&self) -> Sources<'_> {
-        Sources::new(&self.source, &self.sources)
-    }
-
-    /// The revisions that were really used.
-    pub fn revisions(&self) -> Vec<String> {
-        revisions(&self.revision, &self.revisions)
-    }
-}
-
-/// What an operation did to one resource.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ResourceResult {
-    /// The kind.
-    pub kind: String,
-    /// The namespace.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-    /// `Synced`, `SyncFailed`, `Pruned` or `PruneSkipped`.
-    pub status: String,
-    /// In words.
-    pub message: String,
 }
 
 /// A managed resource.

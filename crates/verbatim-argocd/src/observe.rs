@@ -6,11 +6,11 @@ use crate::claim::{self, Claim, OnApp};
 use crate::client::Client;
 use crate::error::Error;
 use crate::gather::evidence;
-use crate::model::{Application, Health, Phase, SourceAt, SyncCode};
+use crate::model::{Application, Health, Phase, Resource, Source, SourceAt, SyncCode};
 use crate::outcome::{Problem, RenderedImage, WantedImage, WorkloadEvidence};
 use crate::prove::Judgement;
 use crate::request::AppRef;
-use crate::values::shown;
+use crate::values::{Field, Found, Key, find, shown};
 
 /// Which applications.
 #[derive(Clone, Debug, Default)]
@@ -67,9 +67,49 @@ pub struct SourceState {
     pub parameters: Vec<Parameter>,
     /// Kustomize images.
     pub images: Vec<String>,
+    /// The other overrides that can be written: values, replicas, parameters of plugins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Parameter>,
 }
 
-/// A Helm parameter.
+/// A managed resource as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ResourceState {
+    /// The API group, empty for core.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// Whether it equals the sources.
+    pub sync: SyncCode,
+    /// The health, if the kind has one.
+    pub health: Option<Health>,
+    /// It runs during a sync.
+    pub hook: bool,
+    /// It is not in the sources any more.
+    pub requires_pruning: bool,
+}
+
+impl ResourceState {
+    /// Of the application's own list.
+    pub fn of(resource: &Resource) -> Self {
+        Self {
+            group: resource.group.clone(),
+            kind: resource.kind.clone(),
+            namespace: resource.namespace.clone(),
+            name: resource.name.clone(),
+            sync: resource.status,
+            health: resource.health.clone(),
+            hook: resource.hook,
+            requires_pruning: resource.requires_pruning,
+        }
+    }
+}
+
+/// A Helm parameter, or another override by its key.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Parameter {
     /// The name.
@@ -99,6 +139,7 @@ impl LiveState {
                 })
                 .collect(),
             images: source.kustomize_images().iter().map(|image| shown(Some(image))).collect(),
+            settings: settings(source),
         });
         let claim = match claim::read(app) {
             OnApp::Known(claim) => Some(*claim),
@@ -123,6 +164,32 @@ impl LiveState {
             urls: app.status.summary.external_urls.clone(),
         }
     }
+}
+
+/// The overrides beside Helm parameters and Kustomize images, by their keys.
+fn settings(source: &Source) -> Vec<Parameter> {
+    type Make = fn(String) -> Key;
+    let lists: [(&str, Make); 4] = [
+        ("/helm/fileParameters", Key::HelmFile),
+        ("/kustomize/replicas", Key::KustomizeReplica),
+        ("/plugin/env", Key::PluginEnv),
+        ("/plugin/parameters", Key::PluginParameter),
+    ];
+    let listed = lists.iter().flat_map(|(list, key)| {
+        source.list(list).iter().map(|element| {
+            let name = element.get("name").and_then(|name| name.as_str()).unwrap_or_default();
+            (key(name.to_owned()), element)
+        })
+    });
+    let fields = Field::ALL.iter().copied().filter(|field| *field != Field::TargetRevision);
+    let alone = fields.filter_map(|field| match find(source, &Key::Field(field)) {
+        Found::At(_, value) => Some((Key::Field(field), value)),
+        _ => None,
+    });
+    listed
+        .chain(alone)
+        .map(|(key, value)| Parameter { name: key.to_string(), value: shown(Some(value)) })
+        .collect()
 }
 
 /// Reads one application, live.
@@ -192,7 +259,9 @@ pub async fn look(client: &Client, app: &AppRef, images: &[WantedImage]) -> Resu
         match judgement {
             Judgement::Proven(workload) => running.proven.push(workload),
             Judgement::Differs(problems) => running.differs.extend(problems),
-            Judgement::Pending(problem) => running.pending.push(problem),
+            Judgement::Paused { missing: problem, .. } | Judgement::Pending(problem) => {
+                running.pending.push(problem);
+            }
         }
     }
     Ok(running)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::{Digest, Repository};
 
 use crate::claim::Claim;
-use crate::model::{Condition, Health, HealthStatus, InitiatedBy, Phase, SyncCode};
+use crate::model::{Condition, Health, HealthStatus, InitiatedBy, Phase, ResourceResult, SyncCode};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::request::AppRef;
@@ -118,6 +118,8 @@ pub struct Options {
     pub allow_unknown_parameters: bool,
     /// Stop after the plan.
     pub dry_run: bool,
+    /// What a rollout that somebody has paused means.
+    pub on_pause: OnPause,
     /// Whether the claim is closed at the end, or later by [`crate::deploy::close`] with the record's digest.
     pub close_claim: bool,
 }
@@ -135,9 +137,23 @@ impl Default for Options {
             trust_owner: false,
             allow_unknown_parameters: false,
             dry_run: false,
+            on_pause: OnPause::Wait,
             close_claim: true,
         }
     }
+}
+
+/// What to do when the rollout of a workload is paused, by a step of a canary or by a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnPause {
+    /// Wait until it goes on, to the deadline.
+    #[default]
+    Wait,
+    /// Be content with the pods that run the new version so far.
+    Accept,
+    /// Give up.
+    Fail,
 }
 
 /// How a deployment ended, and what was done on the way.
@@ -184,6 +200,9 @@ pub enum Outcome {
         health: HealthStatus,
         /// The resolved revisions, one a source.
         revisions: Vec<String>,
+        /// What an operation did, or would do, to each resource; where that is all that was waited for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        resources: Vec<ResourceResult>,
     },
     /// It was not written, or taken back before it took effect.
     Refused {
@@ -213,6 +232,15 @@ pub enum Outcome {
         at: Place,
         /// Every difference.
         problems: Vec<Problem>,
+    },
+    /// A rollout is paused. What it has rolled out so far runs the wanted images; the rest runs what ran before.
+    Paused {
+        /// What is missing.
+        missing: Problem,
+        /// What is proven, the paused workloads by their new pods alone.
+        workloads: Vec<WorkloadEvidence>,
+        /// What that was to mean: `wait` if it was still paused at the deadline.
+        on_pause: OnPause,
     },
     /// It was not over at the deadline, or the server could not be asked any more.
     Unknown {

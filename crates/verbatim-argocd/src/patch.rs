@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::claim::{ANNOTATION, Claim, State};
 use crate::model::{Application, Source};
 use crate::plan::Plan;
-use crate::values::{Change, Found, find, list, same_element};
+use crate::values::{Found, Key, find, list, same_element};
 
 /// Why no patch can be built: the application is not as planned any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,27 +21,45 @@ pub fn write(app: &Application, plan: &Plan, claim: &Claim) -> Result<String, Mo
     let source = source_of(app, plan)?;
     let at = plan.source.pointer();
     guard_source(&mut ops, &at, source);
-    for change in plan.changes.iter().filter(|change| !change.is_noop()) {
-        if let Found::At(index, element) = find(source, &change.key) {
-            let path = format!("{at}{}/{index}", change.key.list());
-            ops.push(test(&path, element));
-            ops.push(json!({ "op": "replace", "path": path, "value": change.new }));
-        }
-    }
-    for prefix in ["/helm/parameters", "/kustomize/images"] {
-        let missing: Vec<&Change> = plan
-            .changes
-            .iter()
-            .filter(|change| {
-                change.key.list() == prefix && find(source, &change.key) == Found::Absent
-            })
-            .collect();
-        if let Some(first) = missing.first() {
-            add(&mut ops, &at, source, prefix, list(source, &first.key), &missing);
-        }
-    }
+    let wanted: Vec<(&Key, &Value)> = plan
+        .changes
+        .iter()
+        .filter(|change| !change.is_noop())
+        .map(|change| (&change.key, &change.new))
+        .collect();
+    put(&mut ops, &at, source, &wanted);
     annotate(&mut ops, app, claim);
     Ok(go_json(&Value::Array(order(ops))))
+}
+
+/// Makes the values what they shall be; `null` is absent. What is there is replaced or removed, each guarded by a test;
+/// then what is missing is added.
+fn put(ops: &mut Vec<Value>, at: &str, source: &Source, wanted: &[(&Key, &Value)]) {
+    let mut removals: Vec<(&str, usize, String)> = Vec::new();
+    let mut missing: Vec<(&Key, &Value)> = Vec::new();
+    for (key, value) in wanted {
+        match find(source, key) {
+            Found::At(index, element) => {
+                let list = key.list();
+                let path = match key.is_listed() {
+                    true => format!("{at}{list}/{index}"),
+                    false => format!("{at}{list}"),
+                };
+                ops.push(test(&path, element));
+                if value.is_null() {
+                    removals.push((list, index, path));
+                } else {
+                    ops.push(json!({ "op": "replace", "path": path, "value": value }));
+                }
+            }
+            _ if value.is_null() => {}
+            _ => missing.push((key, value)),
+        }
+    }
+    // From the end, so that the remaining indexes stay right.
+    removals.sort_by(|a, b| b.cmp(a));
+    ops.extend(removals.into_iter().map(|(_, _, path)| json!({ "op": "remove", "path": path })));
+    add(ops, at, source, &missing);
 }
 
 /// All tests go first: they are about the state before the patch, and an earlier change would shift what they see.
@@ -66,29 +84,63 @@ fn guard_source(ops: &mut Vec<Value>, at: &str, source: &Source) {
     }
 }
 
-/// Appends elements to a list, making it and its block first where they are absent. Nobody else may have added one
-/// with the same name meanwhile: the whole list is tested.
-fn add(
-    ops: &mut Vec<Value>,
-    at: &str,
-    source: &Source,
-    prefix: &str,
-    list: &[Value],
-    missing: &[&Change],
-) {
-    let elements: Vec<&Value> = missing.iter().map(|change| &change.new).collect();
-    let (block, field) = prefix[1..].split_once('/').unwrap_or_default();
-    let (block_path, list_path) = (format!("{at}/{block}"), format!("{at}{prefix}"));
-    if !source.has(&format!("/{block}")) {
-        ops.push(absent(&block_path));
-        ops.push(json!({ "op": "add", "path": block_path, "value": { field: elements } }));
-    } else if !source.has(prefix) {
-        ops.push(absent(&list_path));
-        ops.push(json!({ "op": "add", "path": list_path, "value": elements }));
-    } else {
-        ops.push(test(&list_path, &Value::Array(list.to_vec())));
-        for element in elements {
-            ops.push(json!({ "op": "add", "path": format!("{list_path}/-"), "value": element }));
+/// Adds values, making their lists and blocks first where they are absent. Nobody else may have added one with the same
+/// name meanwhile: the whole list is tested.
+fn add(ops: &mut Vec<Value>, at: &str, source: &Source, missing: &[(&Key, &Value)]) {
+    // By block and place, in the order in which the values are written.
+    let mut blocks: Vec<(&str, Vec<Place<'_>>)> = Vec::new();
+    for (key, value) in missing {
+        let (block, field) = key.list()[1..].split_once('/').unwrap_or(("", &key.list()[1..]));
+        let index = match blocks.iter().position(|(name, _)| *name == block) {
+            Some(index) => index,
+            None => {
+                blocks.push((block, Vec::new()));
+                blocks.len() - 1
+            }
+        };
+        let places = &mut blocks[index].1;
+        match places.iter_mut().find(|place| place.field == field) {
+            Some(place) => place.values.push(value),
+            None => places.push(Place { key, field, values: vec![value] }),
+        }
+    }
+    for (block, places) in blocks {
+        if !block.is_empty() && !source.has(&format!("/{block}")) {
+            let path = format!("{at}/{block}");
+            let made: serde_json::Map<String, Value> =
+                places.iter().map(|place| (place.field.to_owned(), place.made())).collect();
+            ops.push(absent(&path));
+            ops.push(json!({ "op": "add", "path": path, "value": made }));
+            continue;
+        }
+        for place in places {
+            let path = format!("{at}{}", place.key.list());
+            if place.key.is_listed() && source.has(place.key.list()) {
+                ops.push(test(&path, &Value::Array(list(source, place.key).to_vec())));
+                for element in &place.values {
+                    ops.push(json!({ "op": "add", "path": format!("{path}/-"), "value": element }));
+                }
+            } else {
+                ops.push(absent(&path));
+                ops.push(json!({ "op": "add", "path": path, "value": place.made() }));
+            }
+        }
+    }
+}
+
+/// A list that elements are added to, or a value that stands alone.
+struct Place<'a> {
+    key: &'a Key,
+    field: &'a str,
+    values: Vec<&'a Value>,
+}
+
+impl Place<'_> {
+    /// What it is where there was nothing.
+    fn made(&self) -> Value {
+        match (self.key.is_listed(), self.values.as_slice()) {
+            (false, [value, ..]) => (*value).clone(),
+            (_, values) => values.iter().map(|value| (*value).clone()).collect(),
         }
     }
 }
@@ -103,35 +155,18 @@ pub fn undo(app: &Application, claim: &Claim) -> Result<String, Moved> {
     let at = claim.source.pointer();
     let mut ops = Vec::new();
     guard_source(&mut ops, &at, source);
-    let mut removals = Vec::new();
+    let mut wanted: Vec<(&Key, &Value)> = Vec::new();
     for change in &claim.changes {
-        let prefix = change.key.list();
         match find(source, &change.key) {
-            Found::At(index, element) if same_element(element, &change.new) => {
-                let path = format!("{at}{prefix}/{index}");
-                ops.push(test(&path, element));
-                match &change.old {
-                    Some(old) => ops.push(json!({ "op": "replace", "path": path, "value": old })),
-                    None => removals.push((prefix, index)),
-                }
-            }
+            Found::At(_, element) if same_element(element, &change.new) => {}
+            Found::Absent if change.new.is_null() => {}
             _ => return Err(Moved(format!("{} is not the one that was written", change.key))),
         }
+        wanted.push((&change.key, change.old.as_ref().unwrap_or(&Value::Null)));
     }
-    // From the end, so that the remaining indexes stay right.
-    removals.sort_by(|a, b| b.cmp(a));
-    for (prefix, index) in removals {
-        ops.push(json!({ "op": "remove", "path": format!("{at}{prefix}/{index}") }));
-    }
+    put(&mut ops, &at, source, &wanted);
     annotate(&mut ops, app, &claim.in_state(State::Undone));
     Ok(go_json(&Value::Array(order(ops))))
-}
-
-/// Replaces the claim, where it still is the one that we know.
-pub fn close(app: &Application, claim: &Claim) -> String {
-    let mut ops = Vec::new();
-    annotate(&mut ops, app, claim);
-    go_json(&Value::Array(order(ops)))
 }
 
 fn annotate(ops: &mut Vec<Value>, app: &Application, claim: &Claim) {
@@ -160,7 +195,7 @@ fn absent(path: &str) -> Value {
 
 /// JSON as Go's encoder writes it. The server compares scalars byte by byte with its own encoding, in which these five
 /// characters are escaped (`encoding/json`, `HTMLEscape`). They can only occur inside strings.
-fn go_json(value: &Value) -> String {
+pub(crate) fn go_json(value: &Value) -> String {
     let mut out = String::new();
     for c in value.to_string().chars() {
         match c {
@@ -178,7 +213,7 @@ mod tests {
     use super::*;
     use crate::plan::plan;
     use crate::request::AppRef;
-    use crate::values::Override;
+    use crate::values::{Field, Override};
 
     fn app(source: Value, annotations: Value) -> Application {
         let mut source = source;
@@ -383,6 +418,81 @@ mod tests {
         assert_eq!(
             undo(&changed, &claim),
             Err(Moved("helm:b is not the one that was written".into()))
+        );
+    }
+
+    #[test]
+    fn values_are_taken_away_and_put_back_where_they_were_taken_from() {
+        let source = json!({
+            "targetRevision": "main",
+            "helm": { "values": "a: 1", "parameters": [{ "name": "a" }, { "name": "b" }, { "name": "c" }] },
+        });
+        let unset = Override {
+            others: [(Key::Field(Field::TargetRevision), json!("v2"))].into(),
+            unset: [
+                Key::Helm("a".into()),
+                Key::Helm("c".into()),
+                Key::Helm("never there".into()),
+                Key::Field(Field::HelmValues),
+                Key::Field(Field::HelmValuesObject),
+            ]
+            .into(),
+            ..Override::default()
+        };
+        let before = app(source, json!({ "x": "1" }));
+        let plan = plan(&AppRef::new("a"), &before, &unset).unwrap();
+        let claim = claim(&plan);
+        let changes = |patch: &str| -> Vec<String> {
+            let all = ops(patch);
+            all.into_iter().filter(|op| !op.starts_with("test") && !op.contains("claim")).collect()
+        };
+        assert_eq!(
+            changes(&write(&before, &plan, &claim).unwrap()),
+            [
+                "replace /spec/source/targetRevision \"v2\"",
+                "remove /spec/source/helm/values null",
+                "remove /spec/source/helm/parameters/2 null",
+                "remove /spec/source/helm/parameters/0 null",
+            ]
+        );
+        let after = app(
+            json!({ "targetRevision": "v2", "helm": { "parameters": [{ "name": "b" }] } }),
+            json!({ ANNOTATION: claim.to_text() }),
+        );
+        assert_eq!(
+            changes(&undo(&after, &claim).unwrap()),
+            [
+                "replace /spec/source/targetRevision \"main\"",
+                "add /spec/source/helm/parameters/- {\"name\":\"a\"}",
+                "add /spec/source/helm/parameters/- {\"name\":\"c\"}",
+                "add /spec/source/helm/values \"a: 1\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn everything_of_a_block_that_is_not_there_is_made_at_once() {
+        let wanted = Override {
+            helm: [("t".to_owned(), "2".to_owned())].into(),
+            others: [
+                (Key::HelmFile("cert".into()), json!({ "name": "cert", "path": "cert.pem" })),
+                (Key::Field(Field::HelmValues), json!("a: 1")),
+            ]
+            .into(),
+            ..Override::default()
+        };
+        let made = format!(
+            r#"add /spec/source/helm {{"fileParameters":[{{"name":"cert","path":"cert.pem"}}],"parameters":[{T}],"values":"a: 1"}}"#
+        );
+        check(
+            &app(json!({}), json!({ "x": "1" })),
+            &wanted,
+            &[
+                "test /spec/source/helm null",
+                "test /metadata/annotations/verbatim.dev~1claim null",
+                &made,
+                "add /metadata/annotations/verbatim.dev~1claim (claim)",
+            ],
         );
     }
 }

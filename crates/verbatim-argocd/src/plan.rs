@@ -1,11 +1,14 @@
 //! Plans the write to one application: which source, which values, from what to what. Pure.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::model::{Application, Source, SourceAt};
 use crate::refusal::Refusal;
 use crate::request::AppRef;
-use crate::values::{Change, Found, Key, Override, SourceChoice, find, same_element, shown};
+use crate::values::{Change, Field, Found, Key, Override, SourceChoice, find, same_element, shown};
 
 /// What would be written to one application, with the state that it was planned from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,10 +84,13 @@ pub fn plan(
     for (key, new) in wanted.wanted() {
         match find(source, &key) {
             Found::Repeated => refusals.push(Refusal::Repeated { key: key.to_string() }),
+            // What is not there need not be taken away.
+            Found::Absent if new.is_null() => {}
             Found::Absent => changes.push(Change { key, old: None, new }),
             Found::At(_, old) => changes.push(Change { key, old: Some(old.clone()), new }),
         }
     }
+    changes.extend(fewer_files(source, &wanted.without_files));
     changes.sort_by(|a, b| a.key.cmp(&b.key));
     if !refusals.is_empty() {
         return Err(refusals);
@@ -94,6 +100,20 @@ pub fn plan(
         reference.project = Some(app.spec.project.clone());
     }
     Ok(Plan { app: reference, source: at, source_name: source.describe(), changes })
+}
+
+/// The list of files with values without some of them; no change if it has none of them.
+fn fewer_files(source: &Source, without: &BTreeSet<String>) -> Option<Change> {
+    let key = Key::Field(Field::HelmValueFiles);
+    let Found::At(_, old) = find(source, &key) else { return None };
+    let files = old.as_array()?;
+    let left: Vec<Value> = files
+        .iter()
+        .filter(|file| !file.as_str().is_some_and(|file| without.contains(file)))
+        .cloned()
+        .collect();
+    let new = if left.is_empty() { Value::Null } else { Value::Array(left.clone()) };
+    (left.len() < files.len()).then(|| Change { key, old: Some(old.clone()), new })
 }
 
 fn choose<'a>(app: &'a Application, wanted: &Override) -> Result<(SourceAt, &'a Source), Refusal> {
@@ -152,13 +172,16 @@ fn misfit(kind: &str, source: &Source, wanted: &Override) -> Option<Refusal> {
     let kind = match kind {
         "" if !source.chart().is_empty() || source.has("/helm") => "Helm",
         "" if source.has("/kustomize") => "Kustomize",
+        "" if source.has("/plugin") => "Plugin",
         other => other,
     };
-    let advice = match (kind, wanted.helm.is_empty(), wanted.kustomize.is_empty()) {
-        ("", ..) | ("Helm", _, true) | ("Kustomize", true, _) => return None,
-        ("Helm", ..) => "use --helm-set for a Helm chart",
-        ("Kustomize", ..) => "use --kustomize-image for a Kustomize folder",
-        ("Plugin", ..) => "a plugin's parameters are its own: let it read the digest from git",
+    if kind.is_empty() || wanted.kinds().iter().all(|wanted| wanted.name() == kind) {
+        return None;
+    }
+    let advice = match kind {
+        "Helm" => "use --helm-set for a Helm chart",
+        "Kustomize" => "use --kustomize-image for a Kustomize folder",
+        "Plugin" => "use --plugin-env or --plugin-parameter for a plugin",
         _ => "plain manifests have no parameters: put a kustomization.yaml next to them",
     };
     Some(Refusal::UnsupportedSource { kind: kind.to_owned(), advice: advice.to_owned() })
@@ -168,7 +191,7 @@ fn misfit(kind: &str, source: &Source, wanted: &Override) -> Option<Refusal> {
 pub(crate) fn unknown_parameters(plan: &Plan, known: &[String]) -> Vec<Refusal> {
     plan.changes
         .iter()
-        .filter(|change| change.old.is_none())
+        .filter(|change| change.old.is_none() && !change.new.is_null())
         .filter_map(|change| match &change.key {
             Key::Helm(name) if !known.iter().any(|known| covers(known, name)) => {
                 Some(Refusal::MissingParameter {
@@ -219,7 +242,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -234,7 +257,7 @@ mod tests {
         Override {
             source,
             helm: [("image.tag".to_owned(), "2".to_owned())].into(),
-            kustomize: vec![],
+            ..Override::default()
         }
     }
 
@@ -249,6 +272,37 @@ mod tests {
             serde_json::to_value(&refusals[0]).unwrap()["reason"].as_str().unwrap().to_owned()
         });
         assert_eq!(got, want.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn the_other_files_with_values_keep_their_order() {
+        let spec = |files: Value| {
+            json!({ "source": {
+                "repoURL": "r", "path": "c", "helm": { "valueFiles": files },
+            }})
+        };
+        let cases = [
+            (json!(["a", "b", "c"]), &["b"][..], Some(json!(["a", "c"]))),
+            (json!(["a", "b"]), &["b", "a"], Some(Value::Null)),
+            (json!(["a", "b"]), &["c"], None),
+            (json!(null), &["a"], None),
+        ];
+        for (files, without, want) in cases {
+            let without = without.iter().map(|file| (*file).to_owned()).collect();
+            let wanted = Override { without_files: without, ..Override::default() };
+            assert!(!wanted.is_empty());
+            let app = app(spec(files.clone()), json!({ "sourceType": "Helm" }));
+            let plan = plan(&AppRef::new("a"), &app, &wanted).unwrap();
+            let new = plan.changes.first().map(|change| change.new.clone());
+            assert_eq!(new, want, "{files}");
+            assert_eq!(plan.changes.len(), usize::from(want.is_some()));
+        }
+        let kustomize = app(
+            json!({ "source": { "repoURL": "r", "path": "k" } }),
+            json!({ "sourceType": "Kustomize" }),
+        );
+        let wanted = Override { without_files: ["a".to_owned()].into(), ..Override::default() };
+        check(&kustomize, &wanted, Err("unsupported-source"));
     }
 
     #[test]

@@ -28,6 +28,28 @@ struct Envelope {
     message: String,
 }
 
+/// The error envelope of a stream, which is also what a stream ends with.
+#[derive(Debug, Deserialize)]
+struct StreamEnvelope {
+    error: StreamFailure,
+}
+
+#[derive(Debug, Deserialize)]
+struct StreamFailure {
+    grpc_code: i64,
+    #[serde(default)]
+    message: String,
+}
+
+/// The error of an answer, however it is wrapped.
+fn envelope(body: &[u8]) -> Option<(i64, String)> {
+    if let Ok(Envelope { code: Some(code), message }) = serde_json::from_slice(body) {
+        return Some((code, message));
+    }
+    let StreamEnvelope { error } = serde_json::from_slice(body).ok()?;
+    Some((error.grpc_code, error.message))
+}
+
 /// gRPC status codes that Argo CD uses.
 /// <https://github.com/grpc/grpc/blob/v1.74.0/doc/statuscodes.md>
 mod code {
@@ -75,8 +97,8 @@ pub fn classify(head: Head<'_>, body: &[u8]) -> Option<ErrorKind> {
     if (200..300).contains(&head.status) {
         return (!is_json).then(|| not_argocd(head));
     }
-    let envelope = is_json.then(|| serde_json::from_slice::<Envelope>(body).ok()).flatten();
-    let Some(Envelope { code: Some(code), message }) = envelope else {
+    let envelope = if is_json { envelope(body) } else { None };
+    let Some((code, message)) = envelope else {
         return Some(by_status(head));
     };
     if let Some(kind) = by_text(code, &message) {
@@ -226,6 +248,13 @@ mod tests {
             (401, json, envelope(16, "Invalid username or password"), "Unauthenticated"),
             (403, json, envelope(7, "permission denied"), "PermissionDenied"),
             (403, json, envelope(7, "cannot sync: blocked by sync window"), "SyncWindow"),
+            (
+                403,
+                json,
+                r#"{"error":{"grpc_code":7,"http_code":403,"message":"permission denied","http_status":"Forbidden"}}"#
+                    .into(),
+                "PermissionDenied",
+            ),
             (404, json, envelope(5, "applications.argoproj.io \"x\" not found"), "NotFound"),
             (
                 500,

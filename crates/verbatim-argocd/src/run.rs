@@ -7,7 +7,7 @@ use crate::claim::{self, Claim};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Step, Told};
-use crate::follow::Follow;
+use crate::follow::{First, Follow};
 use crate::model::{Application, HealthStatus};
 use crate::outcome::{Options, Outcome, Report, WantedImage, Warning};
 use crate::plan::Plan;
@@ -34,8 +34,8 @@ pub(crate) struct Run<'a> {
     pub(crate) plan: Option<Plan>,
     /// The claim as it was written last.
     pub(crate) claim: Option<Claim>,
-    /// The state right after our write.
-    pub(crate) written: Option<Application>,
+    /// The states right before and after each of our writes.
+    pub(crate) writes: Vec<(Application, Application)>,
     /// A sync was asked for, and the server has taken it.
     pub(crate) started: bool,
     pub(crate) warnings: Vec<Warning>,
@@ -61,10 +61,21 @@ impl<'a> Run<'a> {
         about: About<'a>,
         listener: Listener<'a>,
     ) -> Result<Self, Error> {
+        Self::start_with(client, app, about, listener, First::AsItIs).await
+    }
+
+    /// The same, with another first look.
+    pub(crate) async fn start_with(
+        client: &'a Client,
+        app: &AppRef,
+        about: About<'a>,
+        listener: Listener<'a>,
+        first: First,
+    ) -> Result<Self, Error> {
         let requests_before = client.requests();
         let deadline = Instant::now() + about.options.timeout;
         listener(Event::Begin { step: Step::Observe });
-        let follow = Follow::start(client, app).await?;
+        let follow = Follow::start(client, app, first).await?;
         let before = follow.app().clone();
         let mut app = app.clone();
         if app.project.is_none() && !before.spec.project.is_empty() {
@@ -86,13 +97,20 @@ impl<'a> Run<'a> {
             before,
             plan: None,
             claim: None,
-            written: None,
+            writes: Vec::new(),
             started: false,
             warnings: Vec::new(),
             told,
             listener,
             requests_before,
         })
+    }
+
+    /// Reads the application, and begins anew with it as what was there before.
+    pub(crate) async fn look_again(&mut self) -> Result<(), Error> {
+        self.follow.read().await?;
+        self.before = self.follow.app().clone();
+        Ok(())
     }
 
     pub(crate) fn tell(&self, event: Event) {
@@ -156,15 +174,15 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Changes of others that our write overlaid can be told once the watch has brought everything.
+    /// Changes of others that our writes overlaid can be told once the watch has brought everything.
     fn tell_lost_changes(&mut self) {
-        let Some(written) = self.written.take() else { return };
         self.follow.drain();
-        let middle = self.follow.between(&self.before, &written);
-        let mut lost: Vec<Warning> = middle
-            .into_iter()
-            .flat_map(|middle| crate::foreign::lost(&self.before, middle, &written))
-            .collect();
+        let mut lost = Vec::new();
+        for (before, after) in &self.writes {
+            for middle in self.follow.between(before, after) {
+                lost.extend(crate::foreign::lost(before, middle, after));
+            }
+        }
         lost.dedup();
         for warning in lost {
             self.warn(warning);

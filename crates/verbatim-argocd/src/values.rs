@@ -1,6 +1,6 @@
 //! What an override consists of: Helm parameters and Kustomize images, wanted and stored. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use verbatim_oci::Digest;
 
-use crate::model::Source;
+pub use crate::key::{Field, Key, SourceKind};
+use crate::model::{Source, SourceAt};
 
 /// What to write into one source of an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,13 @@ pub struct Override {
     pub helm: BTreeMap<String, String>,
     /// Kustomize images.
     pub kustomize: Vec<KustomizeImage>,
+    /// Everything else that can be written, as Argo CD stores it.
+    pub others: BTreeMap<Key, Value>,
+    /// What shall not be there.
+    pub unset: BTreeSet<Key>,
+    /// Files with values for Helm that shall not be among those of the application. Their list is one value, since its
+    /// order counts.
+    pub without_files: BTreeSet<String>,
 }
 
 impl Override {
@@ -31,28 +39,42 @@ impl Override {
             .kustomize
             .iter()
             .map(|image| (Key::Kustomize(image.name().to_owned()), json!(image.text)));
-        helm.chain(kustomize)
+        let others = self.others.iter().map(|(key, value)| (key.clone(), value.clone()));
+        let unset = self.unset.iter().map(|key| (key.clone(), Value::Null));
+        helm.chain(kustomize).chain(others).chain(unset)
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.wanted().next().is_none() && self.without_files.is_empty()
+    }
+
+    /// The kinds of source that its values are for.
+    pub fn kinds(&self) -> BTreeSet<SourceKind> {
+        let files = (!self.without_files.is_empty()).then_some(SourceKind::Helm);
+        self.wanted().filter_map(|(key, _)| key.kind()).chain(files).collect()
     }
 
     /// Every digest that is written out in a value.
     pub fn digests(&self) -> Vec<Digest> {
-        let mut found = Vec::new();
-        for text in self
-            .helm
-            .values()
-            .map(String::as_str)
-            .chain(self.kustomize.iter().map(|i| i.text.as_str()))
-        {
-            for (at, _) in text.match_indices("sha256:") {
-                if let Some(Ok(digest)) = text.get(at..at + 71).map(str::parse)
-                    && !found.contains(&digest)
-                {
-                    found.push(digest);
-                }
+        let helm = self.helm.values().map(String::as_str);
+        digests(helm.chain(self.kustomize.iter().map(|image| image.text.as_str())))
+    }
+}
+
+/// Every digest that is written out in one of some texts, each once.
+pub fn digests<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Digest> {
+    let mut found = Vec::new();
+    for text in texts {
+        for (at, _) in text.match_indices("sha256:") {
+            if let Some(Ok(digest)) = text.get(at..at + 71).map(str::parse)
+                && !found.contains(&digest)
+            {
+                found.push(digest);
             }
         }
-        found
     }
+    found
 }
 
 /// A stored Helm parameter; Argo CD leaves an empty value out.
@@ -75,6 +97,15 @@ pub enum SourceChoice {
     Position(usize),
     /// By name.
     Name(String),
+}
+
+impl From<SourceAt> for SourceChoice {
+    fn from(at: SourceAt) -> Self {
+        match at {
+            SourceAt::Single => Self::Auto,
+            SourceAt::Index(index) => Self::Position(index + 1),
+        }
+    }
 }
 
 /// A Kustomize image: `[OLD=]NEW[:TAG][@DIGEST]`.
@@ -122,61 +153,6 @@ impl fmt::Display for KustomizeImage {
     }
 }
 
-/// The name of one value of an override. Printed as `helm:image.tag` or `kustomize:example/web`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
-    /// A Helm parameter by its name.
-    Helm(String),
-    /// A Kustomize image by the name that it replaces.
-    Kustomize(String),
-}
-
-impl Key {
-    /// The list that holds it, in a source.
-    pub(crate) fn list(&self) -> &'static str {
-        match self {
-            Self::Helm(_) => "/helm/parameters",
-            Self::Kustomize(_) => "/kustomize/images",
-        }
-    }
-
-    fn is_of(&self, element: &Value) -> bool {
-        match self {
-            Self::Helm(name) => element.get("name").and_then(Value::as_str) == Some(name),
-            Self::Kustomize(name) => element
-                .as_str()
-                .and_then(|text| text.parse::<KustomizeImage>().ok())
-                .is_some_and(|image| image.name() == name),
-        }
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Helm(name) => f.pad(&format!("helm:{name}")),
-            Self::Kustomize(name) => f.pad(&format!("kustomize:{name}")),
-        }
-    }
-}
-
-impl Serialize for Key {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.split_once(':') {
-            Some(("helm", name)) => Ok(Self::Helm(name.to_owned())),
-            Some(("kustomize", name)) => Ok(Self::Kustomize(name.to_owned())),
-            _ => Err(serde::de::Error::custom("want helm:NAME or kustomize:NAME")),
-        }
-    }
-}
-
 /// One value of an override: what stood there, and what shall.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -185,41 +161,52 @@ pub struct Change {
     pub key: Key,
     /// The stored element before, exactly as the server had it. `None`: absent.
     pub old: Option<Value>,
-    /// The element to store.
+    /// The element to store; `null`: it shall be absent, as in a merge patch.
     pub new: Value,
 }
 
 impl Change {
     /// Whether nothing changes.
     pub fn is_noop(&self) -> bool {
-        self.old.as_ref().is_some_and(|old| same_element(old, &self.new))
+        match &self.old {
+            Some(old) => same_element(old, &self.new),
+            None => self.new.is_null(),
+        }
     }
 }
 
 /// The text of a stored element, for people.
 pub fn shown(element: Option<&Value>) -> String {
     match element {
-        None => "(absent)".to_owned(),
-        Some(Value::String(image)) => image.clone(),
-        Some(parameter) => {
-            parameter.get("value").and_then(Value::as_str).unwrap_or_default().to_owned()
+        None | Some(Value::Null) => "(absent)".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Object(parameter)) if parameter.contains_key("name") => {
+            // A parameter without any of these has the empty value, which Argo CD leaves out.
+            let fields = ["value", "path", "count", "string", "array", "map"];
+            match fields.iter().find_map(|field| parameter.get(*field)) {
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+                None => String::new(),
+            }
         }
+        Some(other) => other.to_string(),
     }
 }
 
 /// Whether two stored elements mean the same: Argo CD leaves out an empty value and `forceString: false`.
 pub fn same_element(a: &Value, b: &Value) -> bool {
     let meaning = |element: &Value| {
-        (
-            element.get("name").cloned(),
-            element.get("value").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            element.get("forceString").and_then(Value::as_bool).unwrap_or(false),
-        )
+        let mut element = element.clone();
+        if let Some(fields) = element.as_object_mut() {
+            fields.retain(|name, value| match name.as_str() {
+                "value" => *value != json!(""),
+                "forceString" => *value != json!(false),
+                _ => true,
+            });
+        }
+        element
     };
-    match (a, b) {
-        (Value::Object(_), Value::Object(_)) => meaning(a) == meaning(b),
-        _ => a == b,
-    }
+    meaning(a) == meaning(b)
 }
 
 /// Where a key stands in a source.
@@ -233,16 +220,19 @@ pub enum Found<'a> {
     Repeated,
 }
 
-/// The key's elements in its list.
+/// The key's elements in its list; none for a value that stands alone.
 pub(crate) fn list<'a>(source: &'a Source, key: &Key) -> &'a [Value] {
-    match key {
-        Key::Helm(_) => source.helm_parameters(),
-        Key::Kustomize(_) => source.kustomize_images(),
-    }
+    if key.is_listed() { source.list(key.list()) } else { &[] }
 }
 
-/// Finds a key in a source.
+/// Finds a key in a source. A value that stands alone is found at index 0.
 pub fn find<'a>(source: &'a Source, key: &Key) -> Found<'a> {
+    if !key.is_listed() {
+        return match source.0.pointer(key.list()) {
+            None | Some(Value::Null) => Found::Absent,
+            Some(value) => Found::At(0, value),
+        };
+    }
     let mut found = list(source, key).iter().enumerate().filter(|(_, element)| key.is_of(element));
     match (found.next(), found.next()) {
         (None, _) => Found::Absent,
@@ -281,6 +271,7 @@ pub fn deviations(source: Option<&Source>, changes: &[Change]) -> Vec<Deviation>
             match source.map_or(Found::Absent, |source| find(source, &change.key)) {
                 Found::At(_, element) if same_element(element, &change.new) => None,
                 Found::At(_, element) => Some(deviation(change, shown(Some(element)))),
+                Found::Absent if change.new.is_null() => None,
                 Found::Absent => Some(deviation(change, shown(None))),
                 Found::Repeated => Some(deviation(change, "there more than once".to_owned())),
             }
@@ -333,6 +324,9 @@ mod tests {
             (json!("x:1"), json!("x:1"), true),
             (json!("x:1"), json!("x:2"), false),
             (json!("x:1"), json!({"name":"x"}), false),
+            (json!({"name":"web","count":2}), json!({"name":"web","count":3}), false),
+            (json!({"name":"a","path":"p"}), json!({"name":"a","path":"p"}), true),
+            (json!({"name":"a","array":["1"]}), json!({"name":"a","array":["2"]}), false),
         ];
         for (a, b, want) in cases {
             assert_eq!(same_element(&a, &b), want, "{a} {b}");

@@ -11,8 +11,8 @@ use crate::follow::Next;
 use crate::gather::evidence;
 use crate::model::HealthStatus;
 use crate::outcome::{
-    Failure, KnownBy, Left, Outcome, Place, Problem, Proof, RenderedImage, Unhealthy, Warning,
-    WorkloadEvidence,
+    Failure, KnownBy, Left, OnPause, Outcome, Place, Problem, Proof, RenderedImage, Unhealthy,
+    Warning, WorkloadEvidence,
 };
 use crate::prove::Judgement;
 use crate::run::{Run, now};
@@ -44,6 +44,7 @@ pub(crate) enum Goal {
 enum Look {
     Proven(Vec<WorkloadEvidence>, Vec<RenderedImage>),
     Differs(Place, Vec<Problem>),
+    Paused(Problem, Vec<WorkloadEvidence>),
     Pending(Problem),
 }
 
@@ -64,6 +65,8 @@ struct Wait {
     /// Pods that fail to start, since when.
     stuck: BTreeMap<String, Instant>,
     unhealthy: Vec<Unhealthy>,
+    /// What is missing of a paused rollout, and what runs of it.
+    paused: Option<(Problem, Vec<WorkloadEvidence>)>,
     missing: String,
 }
 
@@ -83,6 +86,7 @@ impl Wait {
             settled: false,
             stuck: BTreeMap::new(),
             unhealthy: Vec::new(),
+            paused: None,
             missing: String::new(),
         }
     }
@@ -232,6 +236,7 @@ impl Run<'_> {
             }
             Err(error) => return Err(error),
         };
+        wait.paused = None;
         match look {
             Look::Proven(workloads, rendered) => {
                 if !self.options.settle.is_zero() && !wait.settled {
@@ -256,6 +261,17 @@ impl Run<'_> {
                     return Ok(Act::End(Outcome::NotProven { at: place, problems }));
                 }
                 self.missing(wait, problems.first());
+                wait.look_later();
+                Ok(Act::Wait(Some(wait.look_at)))
+            }
+            Look::Paused(missing, workloads) => {
+                wait.differs_since = None;
+                let on_pause = self.options.on_pause;
+                if on_pause != OnPause::Wait {
+                    return Ok(Act::End(Outcome::Paused { missing, workloads, on_pause }));
+                }
+                self.missing(wait, Some(&missing));
+                wait.paused = Some((missing, workloads));
                 wait.look_later();
                 Ok(Act::Wait(Some(wait.look_at)))
             }
@@ -284,18 +300,24 @@ impl Run<'_> {
         if !evidence.shown.problems.is_empty() {
             return Ok(Look::Differs(Place::Manifests, evidence.shown.problems));
         }
-        let (mut proven, mut differs, mut pending) = (Vec::new(), Vec::new(), None);
+        let (mut proven, mut differs) = (Vec::new(), Vec::new());
+        let (mut pending, mut paused) = (None, None);
         for judgement in evidence.judgements {
             match judgement {
                 Judgement::Proven(workload) => proven.push(workload),
+                Judgement::Paused { part, missing } => {
+                    proven.push(part);
+                    paused = paused.or(Some(missing));
+                }
                 Judgement::Differs(problems) => differs.extend(problems),
                 Judgement::Pending(problem) => pending = pending.or(Some(problem)),
             }
         }
-        Ok(match (differs.is_empty(), pending) {
-            (false, _) => Look::Differs(Place::Cluster, differs),
-            (true, Some(problem)) => Look::Pending(problem),
-            (true, None) => Look::Proven(proven, evidence.shown.images),
+        Ok(match (differs.is_empty(), pending, paused) {
+            (false, ..) => Look::Differs(Place::Cluster, differs),
+            (true, Some(problem), _) => Look::Pending(problem),
+            (true, None, Some(missing)) => Look::Paused(missing, proven),
+            (true, None, None) => Look::Proven(proven, evidence.shown.images),
         })
     }
 
@@ -343,6 +365,7 @@ impl Run<'_> {
             sync: status.sync.status,
             health: status.health.status,
             revisions: status.sync.revisions(),
+            resources: Vec::new(),
         }
     }
 
@@ -392,6 +415,9 @@ impl Run<'_> {
     }
 
     fn at_deadline(&mut self, verdict: &Verdict, wait: &Wait) -> Outcome {
+        if let Some((missing, workloads)) = wait.paused.clone() {
+            return Outcome::Paused { missing, workloads, on_pause: OnPause::Wait };
+        }
         if let Verdict::Waiting(Waiting::Health(HealthStatus::Degraded, _)) = verdict {
             let health = self.follow.app().status.health.clone();
             return Outcome::Degraded {
@@ -408,7 +434,7 @@ impl Run<'_> {
             missing: wait.missing.clone(),
             error: error.map(|error| format!("{error}: {}", error.kind)),
             unhealthy: wait.unhealthy.clone(),
-            left: match (self.written.is_some(), self.started) {
+            left: match (!self.writes.is_empty(), self.started) {
                 (true, _) => Left::ValuesAndOperation,
                 (false, true) => Left::Operation,
                 (false, false) => Left::Nothing,

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Client, EventStream};
+use crate::client::{Client, Stream};
 use crate::error::Error;
 use crate::model::{Application, WatchLine};
 use crate::request::{self, AppRef};
@@ -63,6 +63,15 @@ impl Watch {
         }
     }
 
+    /// The application as the stream shows it first: as the server's cache has it. `None` if that does not come in time.
+    pub async fn first(&mut self, wait: Duration) -> Option<Application> {
+        let first = timeout(wait, self.next()).await.ok()?;
+        match first {
+            Seen::Changed(app) => Some(*app),
+            Seen::Deleted | Seen::Interrupted | Seen::Lost(_) => None,
+        }
+    }
+
     /// The next event if one has arrived already.
     pub fn try_next(&mut self) -> Option<Seen> {
         self.events.try_recv().ok()
@@ -105,7 +114,7 @@ async fn run(client: Client, app: AppRef, events: mpsc::Sender<Seen>) {
 
 /// Reads a stream to its end. An error means that nobody listens any more.
 async fn follow(
-    mut stream: EventStream,
+    mut stream: Stream,
     events: &mpsc::Sender<Seen>,
 ) -> Result<(), mpsc::error::SendError<Seen>> {
     let mut decoder = Decoder::default();
@@ -178,6 +187,18 @@ impl Decoder {
             Ok(done)
         }
     }
+}
+
+/// The applications of a whole stream.
+#[cfg(test)]
+pub(crate) fn events(stream: &str) -> Vec<Application> {
+    let events = Decoder::default().feed(stream.as_bytes()).unwrap_or_default();
+    let seen = events.iter().filter_map(|event| read(event).ok()?);
+    seen.filter_map(|seen| match seen {
+        Seen::Changed(app) => Some(*app),
+        _ => None,
+    })
+    .collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use tokio::time::{Duration, sleep};
 
+use crate::annotation::{Written as Annotated, close};
 use crate::claim::{self, Claim, State};
 use crate::error::{Error, ErrorKind};
 use crate::event::Step;
@@ -21,8 +22,8 @@ const ATTEMPTS: u32 = 4;
 pub(crate) enum Written {
     /// The values and the claim are stored, as far as the answer tells.
     Yes,
-    /// The values that the plan depends on are not the planned ones any more.
-    Outdated(Vec<String>),
+    /// What is stored now must not be written over: the plan depends on other values, or another run is at work.
+    Refused(Refusal),
     /// Another writer's values are stored.
     Overwritten(Vec<Deviation>),
     /// The answer got lost, and so did the means to find out.
@@ -30,8 +31,8 @@ pub(crate) enum Written {
 }
 
 impl Run<'_> {
-    /// The claim that goes with a plan.
-    pub(crate) fn new_claim(&self, plan: &Plan, state: State) -> Claim {
+    /// The claim that goes with a plan, on the application as it stands `before`.
+    pub(crate) fn new_claim(&self, before: &Application, plan: &Plan, state: State) -> Claim {
         // Whole seconds are easier to read, and as exact as everything else that Argo CD stores.
         let at = now().round(jiff::Unit::Second).unwrap_or_else(|_| now());
         let timeout =
@@ -46,7 +47,7 @@ impl Run<'_> {
             at,
             deadline: at.saturating_add(timeout + settle).unwrap_or(at),
             source: plan.source,
-            changes: claim::with_previous(plan.changes.clone(), &claim::read(&self.before)),
+            changes: claim::with_previous(plan.changes.clone(), &claim::read(before)),
             record: None,
         }
     }
@@ -60,14 +61,15 @@ impl Run<'_> {
         &mut self,
         planned: &Plan,
         values: &Override,
-        claim: Claim,
+        mut claim: Claim,
     ) -> Result<Written, Error> {
+        let outdated = |differences| Ok(Written::Refused(Refusal::PlanOutdated { differences }));
         let mut state = self.follow.app().clone();
         let mut attempt = 1;
         loop {
             let patch = match patch::write(&state, planned, &claim) {
                 Ok(patch) => patch,
-                Err(moved) => return Ok(Written::Outdated(vec![moved.to_string()])),
+                Err(moved) => return outdated(vec![moved.to_string()]),
             };
             let error = match self.client.patch(&self.app, patch).await {
                 Ok(app) => return Ok(self.wrote(app, planned, claim)),
@@ -99,12 +101,17 @@ impl Run<'_> {
                 Ok(now) => {
                     let differences = now.differences(planned);
                     if !differences.is_empty() {
-                        return Ok(Written::Outdated(differences));
+                        return outdated(differences);
                     }
                 }
-                Err(reasons) => {
-                    return Ok(Written::Outdated(reasons.iter().map(Refusal::to_string).collect()));
+                Err(reasons) => return outdated(reasons.iter().map(Refusal::to_string).collect()),
+            }
+            if claim::read(&state) != claim::read(&self.before) {
+                // Somebody else's run has begun or ended since the look.
+                if let Some(refusal) = self.claim_refusal(&state, planned) {
+                    return Ok(Written::Refused(refusal));
                 }
+                claim = self.new_claim(&state, planned, claim.state);
             }
             if attempt >= ATTEMPTS {
                 return Err(error);
@@ -117,7 +124,7 @@ impl Run<'_> {
     /// another writer's state before it answered.
     fn wrote(&mut self, app: Application, plan: &Plan, claim: Claim) -> Written {
         let lost = deviations(app.spec.sources().get(plan.source), &plan.changes);
-        self.written = Some(app.clone());
+        self.writes.push((self.before.clone(), app.clone()));
         self.follow.accept_write(app);
         self.claim = Some(claim);
         if lost.is_empty() { Written::Yes } else { Written::Overwritten(lost) }
@@ -156,25 +163,18 @@ impl Run<'_> {
         }
         self.begin(Step::Close);
         let closed = claim.in_state(state);
-        for attempt in 1..=ATTEMPTS {
-            match self.client.patch(&self.app, patch::close(self.follow.app(), &closed)).await {
-                Ok(app) => {
-                    self.follow.accept_write(app);
-                    self.claim = Some(closed);
-                    self.done(Step::Close);
-                    return;
+        match close(self.client, &self.app, &closed).await {
+            Ok(written) => {
+                if let Some(Annotated { before, after }) = written {
+                    self.follow.accept(before.clone());
+                    self.follow.accept_write(after.clone());
+                    self.follow.catch_up().await;
+                    self.writes.push((before, after));
                 }
-                // The annotations came or went as a whole since the last look; or others write all the time.
-                Err(Error {
-                    kind: ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts, ..
-                }) if attempt < ATTEMPTS
-                    && self.follow.read().await.is_ok()
-                    && ours(self.follow.app()) => {}
-                Err(error) => {
-                    self.warn(Warning::ClaimOpen { why: error.kind.to_string() });
-                    return;
-                }
+                self.claim = Some(closed);
+                self.done(Step::Close);
             }
+            Err(error) => self.warn(Warning::ClaimOpen { why: error.kind.to_string() }),
         }
     }
 }

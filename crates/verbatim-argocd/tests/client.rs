@@ -101,18 +101,39 @@ fn shop() -> AppRef {
     AppRef::new("shop")
 }
 
+/// A login's token has less than five minutes left, and the server sends the next one along.
+#[tokio::test]
+async fn a_renewed_token_is_used_from_then_on() {
+    let renewing = Answer {
+        headers: vec![("Set-Cookie", "argocd.token=new.token.x; path=/; SameSite=lax; httpOnly")],
+        ..app_answer()
+    };
+    let logout = Answer { headers: vec![("Set-Cookie", "argocd.token=; path=/")], ..app_answer() };
+    let (client, script) = serve(vec![renewing, logout, app_answer()]).await;
+    for _ in 0..3 {
+        client.get(&shop()).await.unwrap();
+    }
+    let got = script.got.lock().unwrap();
+    let sent: Vec<_> =
+        got.iter().map(|got| got.headers["authorization"].to_str().unwrap().to_owned()).collect();
+    assert_eq!(sent, ["Bearer a-token", "Bearer new.token.x", "Bearer new.token.x"]);
+}
+
 #[tokio::test]
 async fn requests_are_as_the_server_wants_them() {
     let (client, script) =
-        serve(vec![app_answer(), app_answer(), json_answer(200, json!({}))]).await;
+        serve(vec![app_answer(), app_answer(), app_answer(), json_answer(200, json!({}))]).await;
     client.get(&shop()).await.unwrap();
     client.patch(&shop(), "[]".into()).await.unwrap();
+    let app = AppRef { project: Some("web".into()), ..shop() };
+    client.replace(&app, json!({ "metadata": {} })).await.unwrap();
     client.terminate(&shop()).await.unwrap();
     assert_eq!(
         lines(&script),
         [
             "GET /argo/api/v1/applications/shop",
             "PATCH /argo/api/v1/applications/shop",
+            "PUT /argo/api/v1/applications/shop?project=web&validate=false",
             "DELETE /argo/api/v1/applications/shop/operation",
         ]
     );
@@ -125,7 +146,7 @@ async fn requests_are_as_the_server_wants_them() {
         // Exactly this on everything but a GET, also without a body: else 415.
         assert_eq!(header("Content-Type"), (index > 0).then_some("application/json"));
     }
-    assert_eq!(client.requests(), 3);
+    assert_eq!(client.requests(), 4);
     // Neither token nor header is in what is printed.
     assert!(
         !format!("{client:?}").contains("secret") && !format!("{client:?}").contains("a-token")

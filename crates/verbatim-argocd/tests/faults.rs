@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use http::Method;
 use serde_json::json;
+use test_servers::argocd::Pace;
 use test_servers::fault_proxy::{Fault, FaultProxy, Rule, Upstream};
 use verbatim_argocd::claim::State;
 use verbatim_argocd::client::Retry;
@@ -20,7 +21,7 @@ use verbatim_argocd::{AppRef, Client, ErrorKind, Outcome};
 use support::{Rig, value, wanted};
 
 /// The requests of a deployment, by method and a part of the path.
-const REQUESTS: [(&str, &str); 10] = [
+const REQUESTS: [(&str, &str); 11] = [
     ("GET", "/stream/"),
     ("GET", "/api/v1/applications/"),
     ("GET", "/can-i/"),
@@ -31,6 +32,7 @@ const REQUESTS: [(&str, &str); 10] = [
     ("GET", "refresh="),
     ("GET", "/managed-resources"),
     ("GET", "/resource?"),
+    ("PUT", "/applications/"),
 ];
 
 fn faults() -> Vec<Fault> {
@@ -136,6 +138,8 @@ async fn a_fault_at_any_request_is_survived_or_told_truly() {
 async fn row(method: &str, path: &str) {
     // A server of its own: the simulated controller slows down with the number of applications.
     let rig = Rig::start().await;
+    // Late enough that every deployment has to ask for the comparison after its operation, on a busy machine, too.
+    rig.server.set_pace(Pace { settle_ms: 3000, ..Pace::default() });
     let mut cells = Vec::new();
     for (index, fault) in faults().into_iter().enumerate() {
         for delivered in [false, true] {

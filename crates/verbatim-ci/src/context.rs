@@ -158,7 +158,7 @@ impl CiContext {
         self.pull_request.as_ref().is_some_and(|change| change.fork != Some(false))
     }
 
-    /// The commit to name in an image: for a pull request its own last commit rather than a merge made for the run.
+    /// The commit that a clone knows later: for a pull request its own last commit rather than a merge made for the run.
     pub fn revision(&self) -> Option<&str> {
         let head = self
             .pull_request

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct ConsoleArgs {
-    /// Print results for people or as JSON
+    /// Print results for people, as JSON, or as Markdown for a comment or a job summary
     #[arg(long, value_enum, global = true, env = "VERBATIM_FORMAT", hide_env = true, default_value_t = Format::Human, value_name = "FORMAT")]
     pub format: Format,
 
@@ -30,6 +30,8 @@ pub enum Format {
     Human,
     /// One JSON document, with `schema_version`.
     Json,
+    /// Markdown: what a command has to say as such, else its text in a block of code.
+    Markdown,
 }
 
 /// When colours are used.

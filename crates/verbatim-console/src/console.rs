@@ -10,7 +10,8 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Terminal;
-use crate::journal::Journal;
+use crate::failure::FailureReport;
+use crate::journal::{Journal, Step};
 use crate::{ConsoleArgs, ExitStatus, Failure, Format, Progress, StepState, style};
 
 /// The version of the JSON that commands print. It grows when a field is removed or changes its meaning.
@@ -70,6 +71,11 @@ impl Console {
         self.0.format == Format::Json
     }
 
+    /// Whether results are printed as Markdown.
+    pub fn is_markdown(&self) -> bool {
+        self.0.format == Format::Markdown
+    }
+
     /// Whether somebody watches: lines can be redrawn.
     pub fn is_interactive(&self) -> bool {
         self.0.interactive
@@ -89,6 +95,7 @@ impl Console {
         match self.0.format {
             Format::Human => self.data(outcome.to_string()),
             Format::Json => self.json(outcome),
+            Format::Markdown => self.bytes(fenced(&outcome.to_string()).as_bytes()),
         }
     }
 
@@ -174,6 +181,11 @@ impl Console {
         self.journal(|journal| journal.set(name, state));
     }
 
+    /// Notes how far a part of a step came.
+    pub fn step_within(&self, step: &str, name: &str, state: StepState) {
+        self.journal(|journal| journal.set_within(step, name, state));
+    }
+
     /// The token that is cancelled by the first Ctrl-C or SIGTERM.
     pub fn interrupt(&self) -> &CancellationToken {
         &self.0.interrupt
@@ -201,9 +213,9 @@ impl Console {
 
     /// Prints a failure: for people on stderr, and with `--format json` as a document on stdout as well.
     pub(crate) fn failure(&self, failure: &Failure) {
-        let causes = failure.causes();
+        let report = failure.report();
         let mut text = format!("{}: {failure}", style::bad("error"));
-        for cause in &causes {
+        for cause in &report.causes {
             text.push_str(&format!("\n  caused by: {cause}"));
         }
         let cut_short = matches!(
@@ -213,7 +225,8 @@ impl Console {
         let steps = self.journal(|journal| journal.steps().to_vec());
         if cut_short {
             for step in &steps {
-                text.push_str(&format!("\n  {}: {}", step.state.words(), step.name));
+                let indent = if step.within.is_some() { "    " } else { "  " };
+                text.push_str(&format!("\n{indent}{}: {}", step.state.words(), step.name));
             }
         }
         for hint in &failure.hints {
@@ -221,16 +234,7 @@ impl Console {
         }
         self.talk(&text);
         if self.is_json() {
-            let document = serde_json::json!({
-                "error": {
-                    "status": failure.status.code(),
-                    "kind": failure.status.name(),
-                    "message": failure.to_string(),
-                    "causes": causes,
-                    "hints": failure.hints,
-                    "steps": steps,
-                }
-            });
+            let document = serde_json::json!({ "error": CutShort { report, steps } });
             // The failure itself decides how the process ends.
             let _ = self.json(&document);
         }
@@ -254,10 +258,26 @@ impl Console {
     }
 }
 
+/// The failure of a command, and how far its steps came.
+#[derive(Serialize)]
+struct CutShort {
+    #[serde(flatten)]
+    report: FailureReport,
+    steps: Vec<Step>,
+}
+
 impl Drop for TidyGuard {
     fn drop(&mut self) {
         self.0.tidying.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Text as a block of code of Markdown, whatever it contains.
+fn fenced(text: &str) -> String {
+    let text = anstream::adapter::strip_str(text).to_string();
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n", text.trim_end())
 }
 
 /// Puts `schema_version` into an object; anything else goes into `result` beside it.
@@ -275,6 +295,13 @@ fn with_schema_version<T: Serialize>(outcome: &T) -> serde_json::Result<serde_js
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_of_code_is_longer_than_what_it_holds() {
+        assert_eq!(fenced("a\n"), "```text\na\n```\n");
+        assert_eq!(fenced("a ```` b"), "`````text\na ```` b\n`````\n");
+        assert_eq!(fenced("\u{1b}[1ma\u{1b}[0m"), "```text\na\n```\n");
+    }
 
     #[test]
     fn json_always_tells_its_version() {

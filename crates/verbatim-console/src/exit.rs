@@ -43,6 +43,24 @@ impl ExitStatus {
         Self::Interrupted,
     ];
 
+    /// The status of several things done by one command: the one that asks for most attention. First what is wrong with
+    /// the command itself, then what may be half done, then what others did, then refusals, then an honest no.
+    pub fn of_all(all: impl IntoIterator<Item = Self>) -> Self {
+        const BY_URGENCY: [ExitStatus; 9] = [
+            ExitStatus::Defect,
+            ExitStatus::Interrupted,
+            ExitStatus::Usage,
+            ExitStatus::Unknown,
+            ExitStatus::Conflict,
+            ExitStatus::Superseded,
+            ExitStatus::Refused,
+            ExitStatus::Unreachable,
+            ExitStatus::No,
+        ];
+        let all: Vec<Self> = all.into_iter().collect();
+        BY_URGENCY.into_iter().find(|status| all.contains(status)).unwrap_or(Self::Done)
+    }
+
     /// The number that the process ends with.
     pub fn code(self) -> u8 {
         match self {
@@ -127,5 +145,25 @@ mod tests {
         let names: std::collections::BTreeSet<_> =
             ExitStatus::ALL.iter().map(|status| status.name()).collect();
         assert_eq!(names.len(), codes.len());
+    }
+
+    #[test]
+    fn the_most_urgent_status_is_the_one_of_all() {
+        use ExitStatus::{Conflict, Done, No, Refused, Unknown, Unreachable, Usage};
+        for (all, want) in [
+            (vec![], Done),
+            (vec![Done, Done], Done),
+            (vec![Done, No], No),
+            (vec![No, Unknown, Conflict], Unknown),
+            (vec![Conflict, No], Conflict),
+            (vec![Unreachable, Refused], Refused),
+            (vec![Unknown, Usage], Usage),
+        ] {
+            assert_eq!(ExitStatus::of_all(all.clone()), want, "{all:?}");
+        }
+        // None is left out: each alone is the status of all.
+        for status in ExitStatus::ALL {
+            assert_eq!(ExitStatus::of_all([status]), status);
+        }
     }
 }

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::ExitStatus;
 
 /// Why a command did not do what it was asked. Made at the edge, from a library's error.
@@ -16,7 +18,33 @@ pub struct Failure {
     pub hints: Vec<String>,
 }
 
+/// What a failure says to programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailureReport {
+    /// The exit status that it leads to, as its code.
+    pub status: u8,
+    /// The same as a word.
+    pub kind: &'static str,
+    /// What went wrong, where.
+    pub message: String,
+    /// Why, outermost first.
+    pub causes: Vec<String>,
+    /// What to do next.
+    pub hints: Vec<String>,
+}
+
 impl Failure {
+    /// What it says to programs: for the document of a command that fails, or as a part of a result.
+    pub fn report(&self) -> FailureReport {
+        FailureReport {
+            status: self.status.code(),
+            kind: self.status.name(),
+            message: self.to_string(),
+            causes: self.causes(),
+            hints: self.hints.clone(),
+        }
+    }
+
     /// A failure from an error or a message.
     pub fn new(status: ExitStatus, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { status, error: error.into(), hints: Vec::new() }
@@ -27,9 +55,10 @@ impl Failure {
         Self::new(ExitStatus::Usage, error)
     }
 
-    /// The failure of a command that was interrupted.
+    /// The failure of a command that was interrupted. Every command may be run again after that: it finds what it has
+    /// begun, and goes on from there.
     pub fn interrupted() -> Self {
-        Self::new(ExitStatus::Interrupted, "interrupted")
+        Self::new(ExitStatus::Interrupted, "interrupted").hint("run the same command again")
     }
 
     /// Adds a hint.
@@ -44,6 +73,12 @@ impl Failure {
     pub fn context(mut self, message: impl Into<String>) -> Self {
         self.error = Box::new(Context { message: message.into(), source: self.error });
         self
+    }
+
+    /// The error with its causes, on one line.
+    pub fn whole(&self) -> String {
+        let texts: Vec<String> = std::iter::once(self.to_string()).chain(self.causes()).collect();
+        texts.join(": ")
     }
 
     /// The texts of the causes, outermost first, without those that add nothing for a reader: a text that its
@@ -118,6 +153,7 @@ mod tests {
         ];
         for (texts, want) in cases {
             assert_eq!(chain(texts).causes(), want, "{texts:?}");
+            assert_eq!(chain(texts).whole(), [&texts[..1], want].concat().join(": "));
         }
     }
 }

@@ -9,6 +9,9 @@ pub struct Step {
     pub name: String,
     /// How far it came.
     pub state: StepState,
+    /// The step that it is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
 }
 
 /// How far a step came.
@@ -39,16 +42,35 @@ pub(crate) struct Journal(Vec<Step>);
 
 impl Journal {
     pub(crate) fn plan<S: Into<String>>(&mut self, names: impl IntoIterator<Item = S>) {
-        self.0.extend(
-            names.into_iter().map(|name| Step { name: name.into(), state: StepState::NotDone }),
-        );
+        self.0.extend(names.into_iter().map(|name| Step {
+            name: name.into(),
+            state: StepState::NotDone,
+            within: None,
+        }));
     }
 
     /// Sets the state of the step with this name; adds the step if it was not planned.
     pub(crate) fn set(&mut self, name: &str, state: StepState) {
-        match self.0.iter_mut().find(|step| step.name == name) {
+        let place = self.0.len();
+        self.set_at(place, name, None, state);
+    }
+
+    /// Sets the state of a part of a step. Which parts a step has shows as they begin, so they are told behind it.
+    pub(crate) fn set_within(&mut self, step: &str, name: &str, state: StepState) {
+        let last =
+            self.0.iter().rposition(|it| it.name == step || it.within.as_deref() == Some(step));
+        let place = last.map_or(self.0.len(), |last| last + 1);
+        self.set_at(place, name, Some(step), state);
+    }
+
+    fn set_at(&mut self, place: usize, name: &str, within: Option<&str>, state: StepState) {
+        let is_it = |step: &&mut Step| step.name == name && step.within.as_deref() == within;
+        match self.0.iter_mut().find(is_it) {
             Some(step) => step.state = state,
-            None => self.0.push(Step { name: name.to_owned(), state }),
+            None => {
+                let within = within.map(ToOwned::to_owned);
+                self.0.insert(place, Step { name: name.to_owned(), state, within });
+            }
         }
     }
 
@@ -74,5 +96,20 @@ mod tests {
             states,
             [("write", StepState::Done), ("sync", StepState::NotDone), ("undo", StepState::Done)]
         );
+    }
+
+    #[test]
+    fn parts_are_told_behind_their_step() {
+        let mut journal = Journal::default();
+        journal.plan(["deploy a", "deploy b", "record"]);
+        for (step, name) in [("b", "read"), ("a", "read"), ("b", "write"), ("a", "write")] {
+            journal.set_within(&format!("deploy {step}"), name, StepState::UnderWay);
+        }
+        journal.set_within("deploy a", "read", StepState::Done);
+        let told: Vec<_> = journal.steps().iter().map(|step| step.name.as_str()).collect();
+        assert_eq!(told, ["deploy a", "read", "write", "deploy b", "read", "write", "record"]);
+        let done: Vec<_> =
+            journal.steps().iter().filter(|it| it.state == StepState::Done).collect();
+        assert_eq!((done.len(), done[0].within.as_deref()), (1, Some("deploy a")));
     }
 }

@@ -20,7 +20,7 @@ mod table;
 pub use crate::args::{ColorChoice, ConsoleArgs, Format};
 pub use crate::console::{Console, TidyGuard};
 pub use crate::exit::ExitStatus;
-pub use crate::failure::Failure;
+pub use crate::failure::{Failure, FailureReport};
 pub use crate::journal::{Step, StepState};
 pub use crate::progress::Progress;
 pub use crate::run::main;

@@ -9,10 +9,15 @@ pub struct Table(comfy_table::Table);
 impl Table {
     /// A table with these headings.
     pub fn new<const N: usize>(headings: [&str; N]) -> Self {
+        Self::wide(headings)
+    }
+
+    /// A table with as many headings as are given.
+    pub fn wide<'a>(headings: impl IntoIterator<Item = &'a str>) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING);
         table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
-        table.set_header(headings);
+        table.set_header(headings.into_iter().collect::<Vec<_>>());
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
@@ -21,7 +26,12 @@ impl Table {
 
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) -> &mut Self {
-        self.0.add_row(cells);
+        self.wide_row(cells)
+    }
+
+    /// Adds a row with as many cells as are given.
+    pub fn wide_row(&mut self, cells: impl IntoIterator<Item = String>) -> &mut Self {
+        self.0.add_row(cells.into_iter().collect::<Vec<_>>());
         self
     }
 

@@ -20,16 +20,21 @@ use crate::archive::{self, ArchiveWriter, Counters};
 use crate::context::{Context, SendError};
 use crate::credentials::{self, KeyStyle};
 use crate::dockerfile::base_repositories;
-use crate::engine::{Builder, Engine};
+use crate::engine::{Builder, Engine, read_id};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::labels::Origin;
+use crate::silence::Silence;
 use crate::transcript::Transcript;
 
 /// How often it is told how much of the context was sent.
 const SENDING_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the thread that reads the context may take to notice that nobody wants it any more.
 const ABANDON_TIME: Duration = Duration::from_secs(5);
+
+/// How long an engine may be silent while it builds or pushes, unless told otherwise. The classic builder says nothing
+/// while a step works without printing, so this is long.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// What to build, and how.
 #[derive(Clone, Debug)]
@@ -62,6 +67,8 @@ pub struct BuildConfig {
     pub builder: Option<Builder>,
     /// How long it may take in all.
     pub timeout: Duration,
+    /// How long the engine may neither say anything nor take any more of the context.
+    pub idle_timeout: Duration,
 }
 
 /// An image that was built. It is in the engine, and nowhere else yet.
@@ -89,7 +96,7 @@ pub struct Built {
 ///
 /// # Errors
 ///
-/// If the context cannot be read, the engine cannot be used, a step fails, or the time is up.
+/// If the context cannot be read, the engine cannot be used, a step fails, the engine is silent for too long, or the time is up.
 pub async fn build(
     engine: &Engine,
     keychain: &Keychain,
@@ -136,8 +143,9 @@ async fn build_with(
     let labels = config.origin.labels(&config.labels);
     let options = options(config, &context, builder, &labels)?;
 
-    let (transcript, sent) = run(engine, context, options, credentials, on_event).await?;
-    let id = transcript.image().and_then(image_id).ok_or(ErrorKind::Incomplete("image"))?;
+    let silence = Silence::new(config.idle_timeout);
+    let (transcript, sent) = run(engine, context, options, credentials, silence, on_event).await?;
+    let id = transcript.image().and_then(read_id).ok_or(ErrorKind::Incomplete("image"))?;
     Ok(Built {
         image: config.image.clone(),
         id,
@@ -229,6 +237,7 @@ async fn run(
     context: Context,
     options: BuildImageOptions,
     credentials: HashMap<String, DockerCredentials>,
+    mut silence: Silence,
     on_event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(Transcript, Arc<Counters>), ErrorKind> {
     let (writer, body, counters) = archive::archive();
@@ -237,11 +246,11 @@ async fn run(
     let ended = {
         let body = bollard::body_try_stream(body);
         let answer = pin!(engine.docker().build_image(options, Some(credentials), Some(body)));
-        read_answer(answer, &mut transcript, &counters, &mut sender, on_event).await
+        read_answer(answer, &mut transcript, &counters, &mut sender, &mut silence, on_event).await
     };
     match ended {
         Ok(()) => Ok((transcript, counters)),
-        Err(Ended::Context(kind)) => Err(kind),
+        Err(Ended::Here(kind)) => Err(kind),
         Err(Ended::Engine(error)) => {
             // If the context could not be read, then that is why the request failed.
             if !sender.is_done
@@ -256,7 +265,8 @@ async fn run(
 
 /// Why the reading of an answer ended early.
 enum Ended {
-    Context(ErrorKind),
+    /// For a reason on this side: the context cannot be read, or it was waited for long enough.
+    Here(ErrorKind),
     Engine(bollard::errors::Error),
 }
 
@@ -265,6 +275,7 @@ async fn read_answer(
     transcript: &mut Transcript,
     counters: &Counters,
     sender: &mut Sender,
+    silence: &mut Silence,
     on_event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(), Ended> {
     let mut ticks = time::interval_at(Instant::now() + SENDING_INTERVAL, SENDING_INTERVAL);
@@ -274,7 +285,8 @@ async fn read_answer(
         tokio::select! {
             biased;
             sent = sender.done(), if is_sending => {
-                if let Some(skipped) = sent.map_err(Ended::Context)? {
+                silence.broken();
+                if let Some(skipped) = sent.map_err(Ended::Here)? {
                     let (files, bytes) = (counters.files(), counters.bytes());
                     on_event(Event::Sent { files, bytes });
                     skipped.into_iter().map(Event::Skipped).for_each(&mut *on_event);
@@ -282,12 +294,18 @@ async fn read_answer(
             }
             message = answer.next() => match message {
                 Some(Ok(message)) => {
+                    silence.broken();
                     transcript.read(message).into_iter().for_each(&mut *on_event);
                 }
                 Some(Err(error)) => return Err(Ended::Engine(error)),
                 None => return Ok(()),
             },
+            () = silence.too_long() => {
+                let step = transcript.last_step().map(str::to_owned);
+                return Err(Ended::Here(ErrorKind::Silent { after: silence.limit(), step }));
+            }
             _ = ticks.tick(), if is_sending => {
+                silence.sent(counters.bytes());
                 on_event(Event::Sending { files: counters.files(), bytes: counters.bytes() });
             }
         }
@@ -307,9 +325,4 @@ fn failure(engine: &Engine, error: bollard::errors::Error, transcript: &Transcri
         },
         other => engine.error_kind(other),
     }
-}
-
-/// Docker writes `sha256:` in front of an image's id, Podman does not always.
-fn image_id(text: &str) -> Option<Digest> {
-    text.parse().or_else(|_| format!("sha256:{text}").parse()).ok()
 }

@@ -1,22 +1,22 @@
 //! A connection to a Docker Engine. bollard's types stay behind it.
 
-use std::error::Error as StdError;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::ClientVersion;
 use reqwest::header::{HeaderMap, HeaderValue};
-use serde::Serialize;
-use tokio::time::timeout;
+use serde::{Deserialize, Serialize};
+use verbatim_oci::{Digest, Reference};
 
+use crate::ask::{Asker, install_crypto_provider, readable, unreachable_kind};
 use crate::endpoint::{Address, CertificateFiles, Endpoint};
 use crate::error::{Cause, Error, ErrorKind};
 
-/// How long the engine may take to say that it is there.
-const GREETING_TIME: Duration = Duration::from_secs(20);
-/// bollard bounds the time until an answer begins; the deadlines of this crate are shorter than this.
+/// How long an engine may take to answer a short question, unless told otherwise.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// bollard bounds the time until an answer begins; the deadlines of this crate, which it is given for its builds and
+/// pushes alone, are shorter than this.
 const UNBOUNDED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What builds images in an engine.
@@ -42,8 +42,16 @@ impl fmt::Display for Builder {
 #[derive(Clone)]
 pub struct Engine {
     docker: bollard::Docker,
+    asker: Asker,
     endpoint: Arc<Endpoint>,
     greeting: Arc<Greeting>,
+}
+
+/// The part of an image's description that is asked for here.
+#[derive(Deserialize)]
+struct Inspected {
+    #[serde(rename = "Id")]
+    id: String,
 }
 
 /// What an engine says of itself when it is asked whether it is there.
@@ -68,13 +76,16 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Connects, and asks the engine whether it is there.
+    /// Connects, and asks the engine whether it is there. It may take `request_timeout` for each answer to a question of
+    /// this kind, and is asked a few times.
     ///
     /// # Errors
     ///
-    /// If it does not answer within 20 s, may not be used, or is no engine.
-    pub async fn connect(endpoint: &Endpoint) -> Result<Self, Error> {
-        connect(endpoint).await.map_err(|kind| Error::new("use the Docker Engine", kind))
+    /// If it does not answer, may not be used, or is no engine.
+    pub async fn connect(endpoint: &Endpoint, request_timeout: Duration) -> Result<Self, Error> {
+        connect(endpoint, request_timeout)
+            .await
+            .map_err(|kind| Error::new("use the Docker Engine", kind))
     }
 
     /// Where it is.
@@ -102,6 +113,21 @@ impl Engine {
             || (is_docker && self.greeting.os == "linux" && api.is_some_and(|api| api >= (1, 39)))
     }
 
+    /// Its id of an image.
+    pub(crate) async fn image_id(&self, image: &Reference) -> Result<Digest, ErrorKind> {
+        let reply = self.asker.get(&format!("/images/{image}/json")).await?;
+        let status = reply.status.as_u16();
+        if status == 404 && reply.refusal().is_some() {
+            return Err(ErrorKind::NoImage(image.clone()));
+        }
+        if !reply.status.is_success() {
+            let words = || format!("it answers the question for an image with status {status}");
+            return Err(reply.refusal().unwrap_or_else(|| self.asker.protocol(words())));
+        }
+        let Inspected { id } = reply.read().map_err(|error| self.asker.protocol(error))?;
+        read_id(&id).ok_or(ErrorKind::Incomplete("id of the image"))
+    }
+
     pub(crate) fn docker(&self) -> &bollard::Docker {
         &self.docker
     }
@@ -123,17 +149,14 @@ impl Engine {
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> Result<Engine, ErrorKind> {
-    let greeting = timeout(GREETING_TIME, greet(endpoint)).await.unwrap_or_else(|_| {
-        Err(ErrorKind::Unreachable {
-            endpoint: endpoint.to_string(),
-            source: Cause::new(format!("no answer within {} s", GREETING_TIME.as_secs())),
-        })
-    })?;
+async fn connect(endpoint: &Endpoint, request_timeout: Duration) -> Result<Engine, ErrorKind> {
+    let endpoint = Arc::new(endpoint.clone());
+    let asker = Asker::new(Arc::clone(&endpoint), request_timeout)?;
+    let greeting = Arc::new(greet(&asker).await?);
     let docker = client(&endpoint.address)
-        .map_err(|error| unreachable_kind(endpoint, error))?
+        .map_err(|error| unreachable_kind(&endpoint, error))?
         .with_request_modifier(with_url_safe_credentials);
-    Ok(Engine { docker, endpoint: Arc::new(endpoint.clone()), greeting: Arc::new(greeting) })
+    Ok(Engine { docker, asker, endpoint, greeting })
 }
 
 fn client(address: &Address) -> Result<bollard::Docker, bollard::errors::Error> {
@@ -170,48 +193,20 @@ fn with_url_safe_credentials(mut request: bollard::BollardRequest) -> bollard::B
     request
 }
 
-/// The body of an engine's answer that is no success.
-#[derive(serde::Deserialize)]
-struct EngineError {
-    message: String,
-}
-
-/// The words of a refusal. Something between us and the engine may have refused with a page for browsers.
-fn readable(message: &str) -> String {
-    let message = message.trim();
-    if message.starts_with('<') {
-        return "no words but an HTML page, which no engine sends".to_owned();
-    }
-    match message.char_indices().nth(2000) {
-        Some((end, _)) => format!("{}…", &message[..end]),
-        None => message.to_owned(),
-    }
-}
-
 /// Asks `/_ping`, whose headers say what bollard does not hand out: the builder that the engine prefers.
-async fn greet(endpoint: &Endpoint) -> Result<Greeting, ErrorKind> {
-    let (client, base) = greeting_client(endpoint)?;
-    let response = client
-        .get(format!("{base}/_ping"))
-        .send()
-        .await
-        .map_err(|error| unreachable_kind(endpoint, error.without_url()))?;
-    let status = response.status();
-    let headers = response.headers().clone();
-    if !status.is_success() {
-        let body = response.text().await.unwrap_or_default();
-        return Err(match serde_json::from_str::<EngineError>(&body) {
-            Ok(error) => ErrorKind::Engine { status: status.as_u16(), message: error.message },
-            Err(_) => ErrorKind::Protocol {
-                endpoint: endpoint.to_string(),
-                source: Cause::new(format!("it answers /_ping with status {}", status.as_u16())),
-            },
-        });
+async fn greet(asker: &Asker) -> Result<Greeting, ErrorKind> {
+    let reply = asker.get("/_ping").await?;
+    if !reply.status.is_success() {
+        let words = || format!("it answers /_ping with status {}", reply.status.as_u16());
+        return Err(reply.refusal().unwrap_or_else(|| asker.protocol(words())));
     }
-    read_greeting(&headers).ok_or_else(|| ErrorKind::Protocol {
-        endpoint: endpoint.to_string(),
-        source: Cause::new("its answer to /_ping names no API version"),
-    })
+    read_greeting(&reply.headers)
+        .ok_or_else(|| asker.protocol("its answer to /_ping names no API version"))
+}
+
+/// Docker writes `sha256:` in front of an image's id, Podman does not always.
+pub(crate) fn read_id(text: &str) -> Option<Digest> {
+    text.parse().or_else(|_| format!("sha256:{text}").parse()).ok()
 }
 
 fn read_greeting(headers: &HeaderMap) -> Option<Greeting> {
@@ -226,80 +221,6 @@ fn read_greeting(headers: &HeaderMap) -> Option<Greeting> {
             _ => Builder::Classic,
         },
     })
-}
-
-fn greeting_client(endpoint: &Endpoint) -> Result<(reqwest::Client, String), ErrorKind> {
-    install_crypto_provider();
-    let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
-    let (builder, base) = match &endpoint.address {
-        Address::Unix(path) => (builder.unix_socket(path.as_path()), "http://docker".to_owned()),
-        Address::Http(authority) => (builder, format!("http://{authority}")),
-        Address::Https(authority, files) => {
-            let read = |path: &std::path::Path| {
-                std::fs::read(path)
-                    .map_err(|source| ErrorKind::Read { path: path.to_owned(), source })
-            };
-            let mut identity = read(&files.cert)?;
-            identity.push(b'\n');
-            identity.extend(read(&files.key)?);
-            let malformed = |error: reqwest::Error| {
-                ErrorKind::Endpoint(format!(
-                    "the certificates beside `{}` cannot be used: {error}",
-                    files.key.display()
-                ))
-            };
-            let identity = reqwest::Identity::from_pem(&identity).map_err(malformed)?;
-            let roots =
-                reqwest::Certificate::from_pem_bundle(&read(&files.ca)?).map_err(malformed)?;
-            let builder = builder.identity(identity).tls_certs_merge(roots);
-            (builder, format!("https://{authority}"))
-        }
-    };
-    let client = builder.build().map_err(|error| unreachable_kind(endpoint, error))?;
-    Ok((client, base))
-}
-
-/// The one provider of this workspace. Somebody else in the process may have been first; that is as good.
-fn install_crypto_provider() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-}
-
-fn unreachable_kind(
-    endpoint: &Endpoint,
-    error: impl StdError + Send + Sync + 'static,
-) -> ErrorKind {
-    match io_kind(&error) {
-        Some(io::ErrorKind::PermissionDenied) => {
-            ErrorKind::Permission { endpoint: endpoint.to_string() }
-        }
-        _ => ErrorKind::Unreachable {
-            endpoint: endpoint.to_string(),
-            source: Cause::new(innermost(&error)),
-        },
-    }
-}
-
-/// What the operating system said, somewhere below `error`.
-fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
-    let mut current = Some(error);
-    while let Some(error) = current {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        current = error.source();
-    }
-    None
-}
-
-/// The words of the cause of causes: the layers of an HTTP client above it say nothing more.
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 #[cfg(test)]

@@ -186,6 +186,22 @@ pub enum ErrorKind {
         /// What the tag names now.
         state: TagState,
     },
+    /// The engine was silent for too long, and the push may have come to any point.
+    #[error("the engine said nothing for {}; {state}", duration_words(*.after))]
+    PushSilent {
+        /// How long it was silent.
+        after: Duration,
+        /// What the tag names now.
+        state: TagState,
+    },
+    /// The engine was silent for too long.
+    #[error("the engine said nothing for {}{}", duration_words(*.after), last_step_words(step.as_deref()))]
+    Silent {
+        /// How long it was silent.
+        after: Duration,
+        /// The last step that it spoke of.
+        step: Option<String>,
+    },
     /// The time is up.
     #[error("not done after {}", duration_words(*.after))]
     Deadline {
@@ -247,9 +263,16 @@ fn step_words(step: Option<&str>, message: &str, output: &[String]) -> String {
     words
 }
 
-/// A duration for people: `90 s`, `1.5 s`.
+fn last_step_words(step: Option<&str>) -> String {
+    step.map(|step| format!("; the last step that it began is `{step}`")).unwrap_or_default()
+}
+
+/// A duration for people: `15 min`, `90 s`, `1.5 s`.
 pub(crate) fn duration_words(duration: Duration) -> String {
-    if duration.subsec_millis() == 0 {
+    let seconds = duration.as_secs();
+    if duration.subsec_millis() == 0 && seconds >= 120 && seconds.is_multiple_of(60) {
+        format!("{} min", seconds / 60)
+    } else if duration.subsec_millis() == 0 {
         format!("{} s", duration.as_secs())
     } else {
         format!("{:.1} s", duration.as_secs_f64())

@@ -8,6 +8,7 @@
 //! the engine's client library, stay inside.
 
 mod archive;
+mod ask;
 mod build;
 pub mod cli;
 mod context;
@@ -21,12 +22,13 @@ pub mod ignore;
 pub mod labels;
 mod push;
 mod remote;
+mod silence;
 pub mod template;
 mod transcript;
 
-pub use crate::build::{BuildConfig, Built, build};
+pub use crate::build::{BuildConfig, Built, IDLE_TIMEOUT, build};
 pub use crate::endpoint::{DEFAULT_HOST, Endpoint, EndpointConfig};
-pub use crate::engine::{Builder, Engine};
+pub use crate::engine::{Builder, Engine, REQUEST_TIMEOUT};
 pub use crate::error::{Cause, Error, ErrorKind};
 pub use crate::event::Event;
 pub use crate::push::{PushConfig, push};

@@ -36,6 +36,8 @@ pub struct PushConfig {
     pub overwrite: bool,
     /// How long it may take in all.
     pub timeout: Duration,
+    /// How long the engine may say nothing.
+    pub idle_timeout: Duration,
 }
 
 /// Pushes an image and reads back what the registry holds then.
@@ -59,8 +61,12 @@ pub async fn push(
 ) -> Result<Pushed, Error> {
     let image = by_tag(&config.image);
     let fail = |kind| Error::new(format!("push {image}"), kind);
-    let work = push_with(engine, registry, keychain, &image, config.overwrite, on_event);
+    let work = push_with(engine, registry, keychain, &image, config, on_event);
     match time::timeout(config.timeout, work).await {
+        Ok(Err(ErrorKind::Silent { after, .. })) => {
+            let state = tag_state(registry, &image).await;
+            Err(fail(ErrorKind::PushSilent { after, state }))
+        }
         Ok(pushed) => pushed.map_err(fail),
         Err(_) => {
             let state = tag_state(registry, &image).await;
@@ -74,10 +80,11 @@ async fn push_with(
     registry: &Client,
     keychain: &Keychain,
     image: &Reference,
-    overwrite: bool,
+    config: &PushConfig,
     on_event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Pushed, ErrorKind> {
-    let id = local_id(engine, image).await?;
+    let &PushConfig { overwrite, idle_timeout, .. } = config;
+    let id = engine.image_id(image).await?;
     let before = registry.find_manifest(image).await;
     match before {
         Ok(Some(found)) if is_image(&found, id)? => {
@@ -90,11 +97,11 @@ async fn push_with(
         Err(error) if !overwrite => return Err(ErrorKind::Registry(error)),
         Ok(_) | Err(_) => {}
     }
-    let digest = match send(engine, keychain, image, on_event).await {
+    let digest = match send(engine, keychain, image, idle_timeout, on_event).await {
         Err(kind) if is_transport(&kind) => {
             on_event(Event::Warning(format!("{kind}; trying once more")));
             time::sleep(RETRY_WAIT).await;
-            send(engine, keychain, image, on_event).await?
+            send(engine, keychain, image, idle_timeout, on_event).await?
         }
         other => other?,
     };
@@ -102,25 +109,12 @@ async fn push_with(
     pushed(registry, image, &found, How::Pushed).await
 }
 
-/// The engine's id of the image.
-async fn local_id(engine: &Engine, image: &Reference) -> Result<Digest, ErrorKind> {
-    let inspected = match engine.docker().inspect_image(&image.to_string()).await {
-        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
-            return Err(ErrorKind::NoImage(image.clone()));
-        }
-        other => other.map_err(|error| engine.error_kind(error))?,
-    };
-    let id = inspected.id.unwrap_or_default();
-    id.parse()
-        .or_else(|_| format!("sha256:{id}").parse())
-        .map_err(|_| ErrorKind::Incomplete("id of the image"))
-}
-
 /// Lets the engine push, and gives the digest that it says it pushed.
 async fn send(
     engine: &Engine,
     keychain: &Keychain,
     image: &Reference,
+    idle_timeout: Duration,
     on_event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Digest, ErrorKind> {
     let credentials = credentials::for_repository(keychain, &image.repository).await?;
@@ -131,7 +125,8 @@ async fn send(
     let name = image.repository.to_string();
     let mut answer = engine.docker().push_image(&name, Some(options), credentials);
     let mut digest = None;
-    while let Some(message) = answer.next().await {
+    let silent = |_| ErrorKind::Silent { after: idle_timeout, step: None };
+    while let Some(message) = time::timeout(idle_timeout, answer.next()).await.map_err(silent)? {
         let message = message.map_err(|error| failure(engine, error))?;
         if let Some(status) = &message.status {
             digest = pushed_digest(status, image.tag_or_latest()).or(digest);

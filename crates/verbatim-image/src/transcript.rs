@@ -24,6 +24,8 @@ pub(crate) struct Transcript {
     vertices: BTreeMap<String, Step>,
     /// The BuildKit step that failed first.
     failed: Option<String>,
+    /// The name of the step that began last.
+    last: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -79,8 +81,23 @@ impl Transcript {
         self.image.as_deref()
     }
 
+    /// The step that began last.
+    pub(crate) fn last_step(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
+
     /// Reads one message.
     pub(crate) fn read(&mut self, message: BuildInfo) -> Vec<Event> {
+        let events = self.events(message);
+        let step = |event: &Event| match event {
+            Event::Step(name) => Some(name.clone()),
+            _ => None,
+        };
+        self.last = events.iter().rev().find_map(step).or(self.last.take());
+        events
+    }
+
+    fn events(&mut self, message: BuildInfo) -> Vec<Event> {
         let mut events = Vec::new();
         match message.aux {
             Some(BuildInfoAux::Default(ImageId { id: Some(id) })) => self.image = Some(id),
@@ -343,6 +360,7 @@ mod tests {
             ]
         );
         assert_eq!(transcript.image(), Some("sha256:1"));
+        assert_eq!(transcript.last_step(), Some("[2/2] RUN make"));
     }
 
     #[test]

@@ -16,6 +16,9 @@ use verbatim_image::{
 };
 use verbatim_oci::Reference;
 
+/// Longer than any push of these tests takes.
+const LIMIT: Duration = Duration::from_secs(60);
+
 struct Bench {
     engine: Engine,
     registry: Registry,
@@ -43,7 +46,7 @@ impl Bench {
 
     async fn push(&self, name: &str, overwrite: bool) -> Result<Pushed, Error> {
         let image = name.parse().unwrap();
-        let config = PushConfig { image, overwrite, timeout: Duration::from_secs(60) };
+        let config = PushConfig { image, overwrite, timeout: LIMIT, idle_timeout: LIMIT };
         let client = client(&self.keychain);
         push(&self.engine, &client, &self.keychain, &config, &mut |_| {}).await
     }
@@ -171,7 +174,8 @@ async fn what_is_not_there_is_told() {
     let config = PushConfig {
         image: name.parse().unwrap(),
         overwrite: true,
-        timeout: Duration::from_secs(60),
+        timeout: LIMIT,
+        idle_timeout: LIMIT,
     };
     let client = client(&bench.keychain);
     let mut count = |event| warnings += usize::from(matches!(event, Event::Warning(_)));
@@ -190,6 +194,7 @@ async fn a_push_that_is_cut_short_says_what_the_tag_names() {
         image: name.parse().unwrap(),
         overwrite: false,
         timeout: Duration::from_millis(1),
+        idle_timeout: LIMIT,
     };
     let client = client(&bench.keychain);
     let error = push(&bench.engine, &client, &bench.keychain, &config, &mut |_| {}).await;

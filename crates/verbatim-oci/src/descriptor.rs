@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Platform};
@@ -29,6 +31,12 @@ pub struct Descriptor {
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// The content itself, in base64, where whoever wrote the descriptor has [embedded][spec] it. Only said:
+    /// [`Descriptor::embedded`] checks it.
+    ///
+    /// [spec]: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#embedded-content
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 impl Descriptor {
@@ -41,6 +49,62 @@ impl Descriptor {
             platform: None,
             artifact_type: None,
             annotations: BTreeMap::new(),
+            data: None,
         }
+    }
+
+    /// The descriptor of `content`, with the content in it.
+    pub fn embedding(media_type: &str, content: &[u8]) -> Self {
+        Self { data: Some(BASE64.encode(content)), ..Self::of(media_type, content) }
+    }
+
+    /// The content, if it is embedded and is what size and digest say. Content that is not is none: the digest names
+    /// what is meant, and that can still be fetched.
+    pub fn embedded(&self) -> Option<Vec<u8>> {
+        let data = self.data.as_ref()?;
+        // Not decoded to find out that it is too long.
+        if (data.len() / 4) as u64 > self.size / 3 + 1 {
+            return None;
+        }
+        let content = BASE64.decode(data).ok()?;
+        let is_right = content.len() as u64 == self.size && Digest::of(&content) == self.digest;
+        is_right.then_some(content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn embedded_content_is_what_the_digest_says_or_nothing() {
+        let embedding = |content: &[u8]| Descriptor::embedding("text/plain", content);
+        let with = |data: Option<&str>| Descriptor {
+            data: data.map(str::to_owned),
+            ..Descriptor::of("text/plain", b"hello")
+        };
+        for content in [&b""[..], b"h", b"he", b"hel", b"hell"] {
+            assert_eq!(embedding(content).embedded().as_deref(), Some(content));
+        }
+        let cases = [
+            (with(Some("aGVsbG8=")), Some(&b"hello"[..])),
+            (with(None), None),
+            // Another content, of the same length and of others; no base64; another alphabet.
+            (with(Some("aGVsbGE=")), None),
+            (with(Some("aGVsbA==")), None),
+            (with(Some("aGVsbG8gd29ybGQ=")), None),
+            (with(Some("")), None),
+            (with(Some("hello")), None),
+            (with(Some("aGVsbG8")), None),
+            (Descriptor { size: 4, ..with(Some("aGVsbG8=")) }, None),
+            (Descriptor { digest: Digest::of(b"x"), ..with(Some("aGVsbG8=")) }, None),
+        ];
+        for (descriptor, want) in cases {
+            assert_eq!(descriptor.embedded().as_deref(), want, "{descriptor:?}");
+        }
+        let text = serde_json::to_string(&embedding(b"hello")).unwrap();
+        assert!(text.ends_with(r#""data":"aGVsbG8="}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Descriptor>(&text).unwrap(), embedding(b"hello"));
+        assert!(!serde_json::to_string(&with(None)).unwrap().contains("data"));
     }
 }

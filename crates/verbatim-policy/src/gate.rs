@@ -1,18 +1,49 @@
 //! Gates as data. What they mean is in `decide`.
 
-use serde::Serialize;
-use verbatim_record::EnvironmentId;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::SignedDuration;
+use serde::{Serialize, Serializer};
+use verbatim_record::{
+    Approval, EnvironmentId, Predicate as _, Promotion, Provenance, Role, TestResult, Veto,
+};
+
+use crate::condition::Condition;
+use crate::windows::ZonedWindow;
 
 /// The gates before an environment, in the order in which they are told.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Gates(pub Vec<Gate>);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gates {
+    /// The gates.
+    pub list: Vec<Gate>,
+    /// The kinds that a rollback is not asked; see [`GateKind::usually_skipped`].
+    pub skipped_by_rollbacks: BTreeSet<GateKind>,
+}
+
+impl Gates {
+    /// These gates, with what rollbacks usually skip.
+    pub fn new(list: Vec<Gate>) -> Self {
+        Self { list, skipped_by_rollbacks: GateKind::usually_skipped() }
+    }
+}
+
+impl Serialize for Gates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.list.serialize(serializer)
+    }
+}
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "gate", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Gate {
+    /// Nobody locked the environment.
+    Locked,
+    /// Nobody vetoed the release.
+    Vetoed,
     /// The release was promoted to another environment first, with proof.
     After {
         /// Where.
@@ -26,9 +57,52 @@ pub enum Gate {
         environment: EnvironmentId,
         /// Names of the suites. Empty: whatever was run last must have passed as a whole.
         suites: Vec<String>,
+        /// How old the results may be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_age: Option<SignedDuration>,
     },
     /// The release was built from a commit, not from a working tree with changes.
     CleanSource,
+    /// A build record tells of a trusted builder, source and branch.
+    Signed(Signed),
+    /// Charts and manifests are the ones that the release was proven with in an environment.
+    SameManifests {
+        /// Where.
+        environment: EnvironmentId,
+    },
+    /// The release has been healthy in an environment for some time.
+    Soak {
+        /// Where.
+        environment: EnvironmentId,
+        /// How long.
+        period: SignedDuration,
+    },
+    /// Enough people approved.
+    Approvals(Approvals),
+    /// It is a time at which releases may enter.
+    Windows {
+        /// The windows.
+        windows: Vec<ZonedWindow>,
+    },
+    /// A statement of some type was made about the release, and says the right thing.
+    Attested(Attested),
+    /// The release is not older than the one that runs.
+    Order {
+        /// Whether a release that cannot be compared may enter.
+        unrelated: bool,
+    },
+    /// The release was built not long ago.
+    Freshness {
+        /// How long.
+        max_age: SignedDuration,
+    },
+    /// A condition of the team's own.
+    When {
+        /// What it is called.
+        name: String,
+        /// What has to hold.
+        condition: Condition,
+    },
 }
 
 /// How much of the past counts for [`Gate::After`].
@@ -42,23 +116,266 @@ pub enum Ran {
     Ever,
 }
 
-impl Gate {
-    /// The name, as in configuration and records.
-    pub fn name(&self) -> &'static str {
+/// Which builds are trusted. A `*` in a pattern stands for any text; an empty list, for anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Signed {
+    /// Ids of builders.
+    pub builders: Vec<String>,
+    /// Repositories of the source.
+    pub sources: Vec<String>,
+    /// Branches.
+    pub branches: Vec<String>,
+}
+
+/// Which approvals are enough.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Approvals {
+    /// How many, each with a key of its own.
+    pub count: u32,
+    /// The role that their keys have.
+    pub role: Role,
+    /// Whether whoever built or promotes the release may not be among them.
+    pub not_author: bool,
+    /// How old they may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<SignedDuration>,
+}
+
+/// Which statement is wanted about a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attested {
+    /// Its predicate type.
+    pub predicate_type: String,
+    /// The role that its key has.
+    pub role: Role,
+    /// What has to hold for it; it uses `predicate` and `now`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// How the latest of several is known; `None`: it is not, and the condition has to hold for all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest: Option<Latest>,
+}
+
+/// The time that a predicate holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Latest {
+    /// The names of the fields, from the outside in.
+    pub field: Vec<String>,
+    /// How old it may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<SignedDuration>,
+}
+
+/// What kind of gate one is: its name in configuration and records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is the kind of the gate of that name")]
+pub enum GateKind {
+    Locked,
+    Vetoed,
+    After,
+    Tested,
+    CleanSource,
+    Signed,
+    SameManifests,
+    Soak,
+    Approvals,
+    Windows,
+    Attested,
+    Order,
+    Freshness,
+    When,
+}
+
+impl GateKind {
+    /// All kinds, in the order in which they are told.
+    pub const ALL: [Self; 14] = [
+        Self::Locked,
+        Self::Vetoed,
+        Self::After,
+        Self::Tested,
+        Self::CleanSource,
+        Self::Signed,
+        Self::SameManifests,
+        Self::Soak,
+        Self::Approvals,
+        Self::Windows,
+        Self::Attested,
+        Self::Order,
+        Self::Freshness,
+        Self::When,
+    ];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::After { .. } => "after",
-            Self::Tested { .. } => "tested",
+            Self::Locked => "locked",
+            Self::Vetoed => "vetoed",
+            Self::After => "after",
+            Self::Tested => "tested",
             Self::CleanSource => "clean_source",
+            Self::Signed => "signed",
+            Self::SameManifests => "same_manifests",
+            Self::Soak => "soak",
+            Self::Approvals => "approvals",
+            Self::Windows => "windows",
+            Self::Attested => "attested",
+            Self::Order => "order",
+            Self::Freshness => "freshness",
+            Self::When => "when",
+        }
+    }
+
+    /// What a rollback is not asked unless the policy says otherwise: it brings back what was let in before, and it cannot
+    /// wait. The age of tests is not asked either, while the tests themselves are.
+    pub fn usually_skipped() -> BTreeSet<Self> {
+        [Self::Windows, Self::Soak, Self::Order, Self::Approvals, Self::Freshness].into()
+    }
+
+    /// Whether a policy may let rollbacks skip it. What was vetoed or not built by anybody who is trusted does not come
+    /// back, and a lock locks.
+    pub fn may_be_skipped(self) -> bool {
+        !matches!(self, Self::Locked | Self::Vetoed | Self::Signed)
+    }
+}
+
+impl fmt::Display for GateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for GateKind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(())
+    }
+}
+
+impl Gate {
+    /// Its kind.
+    pub fn kind(&self) -> GateKind {
+        match self {
+            Self::Locked => GateKind::Locked,
+            Self::Vetoed => GateKind::Vetoed,
+            Self::After { .. } => GateKind::After,
+            Self::Tested { .. } => GateKind::Tested,
+            Self::CleanSource => GateKind::CleanSource,
+            Self::Signed(_) => GateKind::Signed,
+            Self::SameManifests { .. } => GateKind::SameManifests,
+            Self::Soak { .. } => GateKind::Soak,
+            Self::Approvals(_) => GateKind::Approvals,
+            Self::Windows { .. } => GateKind::Windows,
+            Self::Attested(_) => GateKind::Attested,
+            Self::Order { .. } => GateKind::Order,
+            Self::Freshness { .. } => GateKind::Freshness,
+            Self::When { .. } => GateKind::When,
+        }
+    }
+
+    /// The name, as in records and for `--override-gate`: that of its kind, and for conditions `when:NAME`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::When { name, .. } => format!("when:{name}"),
+            other => other.kind().name().to_owned(),
+        }
+    }
+
+    /// Whether a name means it: its own, or that of its kind.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name() == name || self.kind().name() == name
+    }
+
+    /// The environment that it looks at, beside the one that the release wants to enter.
+    fn looks_at(&self) -> Option<&EnvironmentId> {
+        match self {
+            Self::After { environment, .. }
+            | Self::SameManifests { environment }
+            | Self::Soak { environment, .. } => Some(environment),
+            _ => None,
         }
     }
 }
 
 impl Gates {
-    /// The environments whose ledger [`decide`](crate::decide()) looks at: what the runner has to fetch.
+    /// The environments whose ledger and live state [`decide`](crate::decide()) looks at: what the runner has to fetch.
+    /// Conditions may look at those of all environments that another gate names.
     pub fn ledgers(&self) -> impl Iterator<Item = &EnvironmentId> {
-        self.0.iter().filter_map(|gate| match gate {
-            Gate::After { environment, .. } => Some(environment),
-            Gate::Tested { .. } | Gate::CleanSource => None,
+        let mut told = BTreeSet::new();
+        self.list.iter().filter_map(Gate::looks_at).filter(move |id| told.insert(*id))
+    }
+
+    /// The predicate types that are wanted beside the ones of this project.
+    pub fn attested_types(&self) -> BTreeSet<String> {
+        let wanted = |gate: &Gate| match gate {
+            Gate::Attested(attested) => Some(attested.predicate_type.clone()),
+            _ => None,
+        };
+        self.list.iter().filter_map(wanted).collect()
+    }
+
+    /// The predicate types of the records of a release that the gates look at. Whatever else is attached to it is not
+    /// needed, however much that is.
+    pub fn record_types(&self) -> BTreeSet<String> {
+        let own = |gate: &Gate| match gate {
+            Gate::Vetoed => Some(Veto::TYPE),
+            Gate::Tested { .. } => Some(TestResult::TYPE),
+            Gate::Approvals(_) => Some(Approval::TYPE),
+            _ => None,
+        };
+        let mut types = self.attested_types();
+        types.extend(self.list.iter().filter_map(own).map(ToOwned::to_owned));
+        types.insert(Provenance::TYPE.to_owned());
+        if self.uses("records") {
+            // A condition on the records sees all that count.
+            let all = [TestResult::TYPE, Promotion::TYPE, Approval::TYPE, Veto::TYPE];
+            types.extend(all.map(ToOwned::to_owned));
+        }
+        types
+    }
+
+    /// Whether there is a gate of this kind.
+    pub fn has(&self, kind: GateKind) -> bool {
+        self.list.iter().any(|gate| gate.kind() == kind)
+    }
+
+    /// Whether a condition looks at this variable.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.list.iter().any(|gate| match gate {
+            Gate::When { condition, .. } => condition.variables().contains(variable),
+            _ => false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_records_that_matter_are_asked_for() {
+        let own = |condition: &str| Gate::When {
+            name: "own".to_owned(),
+            condition: Condition::parse(condition, crate::WHEN_VARIABLES).unwrap(),
+        };
+        let attested = Gate::Attested(Attested {
+            predicate_type: "urn:example:report".to_owned(),
+            role: Role::TESTER,
+            condition: None,
+            latest: None,
+        });
+        let all = [Provenance::TYPE, TestResult::TYPE, Promotion::TYPE, Approval::TYPE, Veto::TYPE];
+        let cases: [(Gate, &[&str]); 5] = [
+            (Gate::CleanSource, &[Provenance::TYPE]),
+            (Gate::Vetoed, &[Provenance::TYPE, Veto::TYPE]),
+            (attested, &[Provenance::TYPE, "urn:example:report"]),
+            (own("release.branch == 'main'"), &[Provenance::TYPE]),
+            (own("size(records.tests) > 0"), &all),
+        ];
+        for (gate, want) in cases {
+            let got = Gates::new(vec![gate.clone()]).record_types();
+            let want: BTreeSet<String> = want.iter().map(|it| (*it).to_owned()).collect();
+            assert_eq!(got, want, "{gate:?}");
+        }
     }
 }

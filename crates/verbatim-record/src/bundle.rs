@@ -22,6 +22,9 @@ use crate::verify::Rejection;
 /// Media type of a bundle, and artifact type of the manifest that carries it.
 pub const BUNDLE_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
+/// Annotation of a stored record that says its predicate type, so that clients can choose what to fetch; cosign's.
+pub const PREDICATE_TYPE_ANNOTATION: &str = "dev.sigstore.bundle.predicateType";
+
 /// Largest bundle that is read, in bytes. Ours have a few kilobytes.
 pub const MAX_BUNDLE_SIZE: usize = 4 * 1024 * 1024;
 
@@ -45,8 +48,8 @@ pub enum SignError {
     /// The signature that an external signer returned is not one of this key over these bytes.
     #[error("the signature does not belong to the key")]
     ForeignSignature,
-    /// The statement cannot be written as JSON.
-    #[error("the statement cannot be written as JSON")]
+    /// The statement cannot be written or read as JSON.
+    #[error("the statement is not JSON of its kind")]
     Json(#[source] serde_json::Error),
 }
 
@@ -55,15 +58,14 @@ pub enum SignError {
 /// # Errors
 /// A statement that contradicts itself, so that `verify` would refuse it.
 pub fn sign<P: Predicate>(statement: &Statement<P>, key: &SigningKey) -> Result<Bundle, SignError> {
-    let payload = Payload::of(statement)?;
-    let signature = key.sign_der(&payload.to_be_signed());
-    payload.signed(&key.verifying_key(), &signature)
+    Payload::of(statement)?.signed_by(key)
 }
 
 /// A statement as bytes that somebody else signs: a key management service, a hardware token.
 #[derive(Debug, Clone)]
 pub struct Payload {
     bytes: Vec<u8>,
+    predicate_type: String,
 }
 
 impl Payload {
@@ -75,7 +77,35 @@ impl Payload {
         let subjects: Vec<Digest> = statement.subjects().collect();
         statement.predicate.check(&subjects).map_err(SignError::Contradiction)?;
         let bytes = serde_json::to_vec(statement).map_err(SignError::Json)?;
-        Ok(Self { bytes })
+        Ok(Self { bytes, predicate_type: P::TYPE.to_owned() })
+    }
+
+    /// Reads the bytes of a statement that was kept unsigned.
+    ///
+    /// # Errors
+    /// They are no statement.
+    pub fn read(bytes: Vec<u8>) -> Result<Self, SignError> {
+        let Claims { predicate_type, .. } = Claims::read(&bytes).map_err(SignError::Json)?;
+        Ok(Self { bytes, predicate_type })
+    }
+
+    /// The statement, as it is signed.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The predicate type.
+    pub fn predicate_type(&self) -> &str {
+        &self.predicate_type
+    }
+
+    /// The bundle with a signature by this key.
+    ///
+    /// # Errors
+    /// None that are known: what can be wrong with a statement was found before.
+    pub fn signed_by(self, key: &SigningKey) -> Result<Bundle, SignError> {
+        let signature = key.sign_der(&self.to_be_signed());
+        self.signed(&key.verifying_key(), &signature)
     }
 
     /// What the signature has to cover, with ECDSA over SHA-256.
@@ -146,7 +176,7 @@ impl Bundle {
     pub fn attachment(&self) -> Attachment {
         let mut annotations = BTreeMap::from([
             ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
-            ("dev.sigstore.bundle.predicateType".to_owned(), self.predicate_type.clone()),
+            (PREDICATE_TYPE_ANNOTATION.to_owned(), self.predicate_type.clone()),
         ]);
         // The time of the record and not that of the upload: a second attempt then makes the same manifest.
         if let Some(created) = self.created {
@@ -215,8 +245,9 @@ impl Envelope {
         if bytes.len() > MAX_BUNDLE_SIZE {
             return Err(Rejection::TooLarge(bytes.len()));
         }
-        let raw: RawBundle =
-            json::parse_as(bytes).map_err(|error| Rejection::NotABundle(error.to_string()))?;
+        // A field that is there twice is an error of every struct below; what is kept as a value is not looked into.
+        let raw: RawBundle = serde_json::from_slice(bytes)
+            .map_err(|error| Rejection::NotABundle(error.to_string()))?;
         if raw.media_type != BUNDLE_MEDIA_TYPE {
             return Err(Rejection::MediaType(raw.media_type));
         }

@@ -179,6 +179,17 @@ impl Chain {
         self.promotions.last()
     }
 
+    /// The promotion with which the release at the end came, proven. When it is promoted again, without another one in
+    /// between, it is there still.
+    pub fn began(&self) -> Option<&Verified<Promotion>> {
+        let release = self.head()?.predicate().release.digest;
+        let there = self.promotions.iter().rev();
+        there
+            .take_while(|it| it.predicate().release.digest == release)
+            .filter(|it| it.predicate().is_proven())
+            .last()
+    }
+
     /// The records that should be there and are not: a listing may have left them out, so each is worth fetching by its
     /// digest, which is that of its blob, before the chain is given up.
     pub fn missing(&self) -> impl Iterator<Item = Digest> + '_ {
@@ -341,6 +352,23 @@ mod tests {
         assert_eq!(chain.promotions(), ledger);
         assert_eq!(chain.head(), Some(&ledger[3]));
         assert_eq!(chain.next(), Ok(after(&ledger[3])));
+    }
+
+    /// A letter is a release.
+    #[test]
+    fn a_release_is_there_since_it_came() {
+        for (releases, want) in
+            [("", None), ("a", Some(1)), ("ab", Some(2)), ("abbb", Some(2)), ("bab", Some(3))]
+        {
+            let mut ledger: Vec<Verified<Promotion>> = Vec::new();
+            for (name, minutes) in releases.chars().zip(0..) {
+                let link = ledger.last().map_or_else(first, after);
+                ledger.push(counted("dev", &name.to_string(), link, minutes));
+            }
+            let chain = verified(&ledger, &[]);
+            let began = chain.began().map(|began| began.predicate().chain.sequence);
+            assert_eq!(began, want, "{releases}");
+        }
     }
 
     #[test]

@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_oci::Digest;
 
-use crate::predicate::{Promotion, Provenance, TestOutcome, TestResult};
+use crate::predicate::{Approval, Promotion, Provenance, Run, TestOutcome, TestResult, Veto};
 use crate::records::{Records, Rejected};
 use crate::text::{escaped, plain};
 use crate::verify::Verified;
 
 /// What happened to a release, as far as verified records tell. `Display` is the story, `Serialize` the same as data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Custody {
-    /// The release.
+    /// The release. Whoever prints the story as data knows more of it than its digest.
+    #[serde(skip)]
     pub release: Digest,
     /// Oldest first.
     pub steps: Vec<Step>,
@@ -25,7 +25,6 @@ pub struct Custody {
 
 /// One verified record, told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Step {
     /// When, as its signer says.
     pub at: Option<Timestamp>,
@@ -53,6 +52,12 @@ pub enum StepKind {
     Failed,
     /// It was moved into an environment.
     Promoted,
+    /// Somebody wanted it to enter an environment.
+    Approved,
+    /// It was kept out of an environment, or of all.
+    Vetoed,
+    /// A veto was lifted.
+    Lifted,
 }
 
 impl Custody {
@@ -61,7 +66,10 @@ impl Custody {
         let builds = records.builds.iter().map(build_step);
         let tests = records.tests.iter().map(test_step);
         let promotions = records.promotions.iter().map(promotion_step);
-        let mut steps: Vec<Step> = builds.chain(tests).chain(promotions).collect();
+        let approvals = records.approvals.iter().map(approval_step);
+        let vetoes = records.vetoes.iter().map(veto_step);
+        let mut steps: Vec<Step> =
+            builds.chain(tests).chain(promotions).chain(approvals).chain(vetoes).collect();
         steps.sort_by_key(|step| (step.at, step.record));
         Self { release, steps, rejected: records.rejected.clone() }
     }
@@ -139,7 +147,50 @@ fn promotion_step(record: &Verified<Promotion>) -> Step {
     if let Some(actor) = &promotion.run.actor {
         text.push_str(&format!("; started by {actor}"));
     }
+    if !promotion.kind.is_promotion() {
+        text.push_str(&format!("; a {}", promotion.kind.name()));
+    }
+    if let Some(reason) = &promotion.reason {
+        text.push_str(&format!(": {reason}"));
+    }
     step(record, StepKind::Promoted, text, promotion.run.url.clone())
+}
+
+fn approval_step(record: &Verified<Approval>) -> Step {
+    let approval = record.predicate();
+    let mut text = format!("for {}", approval.environment);
+    if let Some(until) = approval.until {
+        text.push_str(&format!(" until {until:.0}"));
+    }
+    because(&mut text, &approval.reason, &approval.run);
+    step(record, StepKind::Approved, text, approval.run.url.clone())
+}
+
+fn veto_step(record: &Verified<Veto>) -> Step {
+    let veto = record.predicate();
+    let place = veto
+        .environment
+        .as_ref()
+        .map_or_else(|| "every environment".to_owned(), ToString::to_string);
+    let mut text = format!("for {place}");
+    if let Some(until) = veto.until {
+        text.push_str(&format!(" until {until:.0}"));
+    }
+    for lifted in &veto.lifts {
+        text.push_str(&format!("; the veto {}", lifted.short()));
+    }
+    because(&mut text, &veto.reason, &veto.run);
+    let kind = if veto.lifts.is_empty() { StepKind::Vetoed } else { StepKind::Lifted };
+    step(record, kind, text, veto.run.url.clone())
+}
+
+fn because(text: &mut String, reason: &str, run: &Run) {
+    if !reason.is_empty() {
+        text.push_str(&format!(": {reason}"));
+    }
+    if let Some(actor) = &run.actor {
+        text.push_str(&format!("; by {actor}"));
+    }
 }
 
 fn short(commit: &str) -> String {
@@ -153,6 +204,9 @@ impl fmt::Display for StepKind {
             Self::Tested => "tested",
             Self::Failed => "failed",
             Self::Promoted => "promoted",
+            Self::Approved => "approved",
+            Self::Vetoed => "vetoed",
+            Self::Lifted => "lifted",
         })
     }
 }
@@ -189,7 +243,9 @@ mod tests {
     use crate::bundle::sign;
     use crate::predicate::TestOutcome;
     use crate::statement::Statement;
-    use crate::testing::{at, build, first, key, promoted, promotion, release, ring, test_run};
+    use crate::testing::{
+        at, build, environment, first, key, promoted, promotion, release, ring, test_run,
+    };
 
     fn records() -> Records {
         let digest = release("one");
@@ -207,8 +263,33 @@ mod tests {
             tested(TestOutcome::Passed, 12),
             sign(&Statement::promotion(again), &key(1)).unwrap(),
             sign(&built, &key(3)).unwrap(),
+            sign(&Statement::approval("shop", &digest, approval()), &key(2)).unwrap(),
+            sign(&Statement::veto("shop", &digest, veto(&[])), &key(2)).unwrap(),
+            sign(&Statement::veto("shop", &digest, veto(&[release("veto")])), &key(2)).unwrap(),
         ];
         Records::of_release(bundles.iter().map(crate::Bundle::bytes), &ring(), digest, at(60))
+    }
+
+    fn approval() -> Approval {
+        Approval {
+            environment: environment("production"),
+            reason: "looks good".to_owned(),
+            at: at(30),
+            until: Some(at(60)),
+            plan: None,
+            run: Run { actor: Some("bob".to_owned()), ..Run::default() },
+        }
+    }
+
+    fn veto(lifts: &[Digest]) -> Veto {
+        Veto {
+            environment: None,
+            lifts: lifts.to_vec(),
+            reason: "it leaks".to_owned(),
+            at: at(40 + i64::try_from(lifts.len()).unwrap()),
+            until: None,
+            run: Run::default(),
+        }
     }
 
     #[test]
@@ -224,7 +305,8 @@ mod tests {
             .replace(&custody.rejected[0].record.to_string(), "#forged")
             .replace(key(3).verifying_key().id().as_str(), "#stranger")
             .replace(&release("one").to_string(), "#one")
-            .replace(&release("two").short(), "#two");
+            .replace(&release("two").short(), "#two")
+            .replace(&release("veto").short(), "#veto");
         let url = "https://github.com/acme/shop/actions/runs/1";
         let want = format!(
             "\
@@ -244,6 +326,12 @@ mod tests {
   2026-11-24T12:21:00Z  promoted  to shop/dev (number 1), proven on 1 application: shop-dev; before it ran #two; started by alice
       record #4, signed by ci
       {url}
+  2026-11-24T12:30:00Z  approved  for shop/production until 2026-11-24T13:00:00Z: looks good; by bob
+      record #5, signed by lead
+  2026-11-24T12:40:00Z  vetoed    for every environment: it leaks
+      record #6, signed by lead
+  2026-11-24T12:41:00Z  lifted    for every environment; the veto #veto: it leaks
+      record #7, signed by lead
   not counted:
       record #forged (https://slsa.dev/provenance/v1): it is signed by a key that is not configured (`#stranger`)
 "
@@ -263,7 +351,7 @@ mod tests {
         let step = &value["steps"][2];
         assert_eq!(step["kind"], "failed");
         assert_eq!(step["at"], "2026-11-24T12:10:00Z");
-        assert_eq!(step["signedBy"], "ci");
+        assert_eq!(step["signed_by"], "ci");
         assert_eq!(value["rejected"][0]["rejection"]["kind"], "unknown-key");
     }
 }

@@ -5,8 +5,45 @@ use std::fmt;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
 };
-use serde::{Deserialize, de::Error as _};
+use serde::{Deserialize, Serialize, Serializer, de::Error as _};
 use serde_json::{Map, Number, Value};
+
+/// JSON that is kept as text, since nobody here looks into it: as a tree it would need several times the memory, and a
+/// ledger may have thousands of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonText(Box<str>);
+
+impl JsonText {
+    /// What it says.
+    pub fn value(&self) -> Value {
+        // It was made from a value, so it is one.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<Value> for JsonText {
+    fn from(value: Value) -> Self {
+        Self(value.to_string().into())
+    }
+}
+
+impl Default for JsonText {
+    fn default() -> Self {
+        Self::from(Value::Null)
+    }
+}
+
+impl Serialize for JsonText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::from)
+    }
+}
 
 /// Parses one JSON document. An object that has a key twice is an error: of two readers of one signature, one would
 /// see the first value and the other the last.

@@ -9,7 +9,7 @@ use verbatim_oci::Digest;
 
 use crate::environment::{EnvironmentArtifact, EnvironmentId};
 use crate::json::null_is_default;
-use crate::predicate::{Predicate, Promotion, Provenance, TestResult};
+use crate::predicate::{Approval, Lock, Predicate, Promotion, Provenance, TestResult, Veto};
 
 /// The `_type` of every statement that is made here.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -140,5 +140,45 @@ impl Statement<Promotion> {
             ResourceDescriptor::environment(&promotion.environment),
         ];
         Self::new(subject, promotion)
+    }
+}
+
+impl Statement<serde_json::Value> {
+    /// Anything about a release. `name` is the repository, for people.
+    pub fn any(name: &str, release: &Digest, kind: &str, predicate: serde_json::Value) -> Self {
+        Self {
+            kind: STATEMENT_TYPE.to_owned(),
+            subject: vec![ResourceDescriptor::artifact(name, release)],
+            predicate_type: kind.to_owned(),
+            predicate,
+        }
+    }
+}
+
+impl Statement<Approval> {
+    /// "This release may enter that environment." `name` is the repository, for people.
+    pub fn approval(name: &str, release: &Digest, approval: Approval) -> Self {
+        let subject = vec![
+            ResourceDescriptor::artifact(name, release),
+            ResourceDescriptor::environment(&approval.environment),
+        ];
+        Self::new(subject, approval)
+    }
+}
+
+impl Statement<Veto> {
+    /// "This release must not enter that environment", or any; or the lifting of such vetoes. `name` is the repository,
+    /// for people.
+    pub fn veto(name: &str, release: &Digest, veto: Veto) -> Self {
+        let mut subject = vec![ResourceDescriptor::artifact(name, release)];
+        subject.extend(veto.environment.as_ref().map(ResourceDescriptor::environment));
+        Self::new(subject, veto)
+    }
+}
+
+impl Statement<Lock> {
+    /// "No release may enter this environment", or the lifting of such locks. Its subject is the environment alone.
+    pub fn lock(lock: Lock) -> Self {
+        Self::new(vec![ResourceDescriptor::environment(&lock.environment)], lock)
     }
 }

@@ -1,12 +1,15 @@
 //! Fixtures of the unit tests: keys, statements, and a ledger to break.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use verbatim_oci::Digest;
 
-use crate::bundle::{Bundle, sign};
+use crate::bundle::{BUNDLE_MEDIA_TYPE, Bundle, sign};
+use crate::dsse::{PAYLOAD_TYPE, pae};
 use crate::environment::EnvironmentId;
 use crate::key::SigningKey;
 use crate::predicate::*;
@@ -23,16 +26,20 @@ pub(crate) fn key(number: u8) -> SigningKey {
     .unwrap()
 }
 
-/// `ci` (key 1) builds, tests and promotes; `lead` (key 2) has another role; key 3 is nobody's.
+/// `ci` (key 1) builds, tests and promotes; `lead` (key 2) has a role of the team's own; key 3 is nobody's; `builds`
+/// (key 4) does not promote; `on-call` (key 5) may go past gates.
 pub(crate) fn ring() -> KeyRing {
     let trusted = |name: &str, number, roles: &[Role]| TrustedKey {
         name: name.to_owned(),
         key: key(number).verifying_key(),
         roles: roles.iter().cloned().collect(),
+        actors: BTreeSet::new(),
     };
     KeyRing::new([
         trusted("ci", 1, &[Role::BUILDER, Role::TESTER, Role::PROMOTER]),
         trusted("lead", 2, &[Role::new("release-manager")]),
+        trusted("builds", 4, &[Role::BUILDER, Role::TESTER]),
+        trusted("on-call", 5, &[Role::PROMOTER, Role::BREAK_GLASS]),
     ])
     .unwrap()
 }
@@ -66,9 +73,11 @@ pub(crate) fn build() -> Build {
         source: Source {
             repository: Some("https://github.com/acme/shop".to_owned()),
             commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
+            head: None,
             branch: Some("main".to_owned()),
             tag: None,
             dirty: false,
+            foreign: false,
         },
         image: "registry.example.com/acme/shop:42.ffac537".to_owned(),
         context: ".".to_owned(),
@@ -98,14 +107,17 @@ pub(crate) fn test_run(place: &str, outcome: TestOutcome, minutes: i64) -> TestR
 
 pub(crate) fn promotion(place: &str, what: &str, chain: ChainLink, minutes: i64) -> Promotion {
     let proven =
-        || Readback { outcome: ReadbackOutcome::Proven, evidence: json!({ "seen": what }) };
+        || Readback { outcome: ReadbackOutcome::Proven, evidence: json!({ "seen": what }).into() };
     Promotion {
+        kind: Default::default(),
+        reason: None,
         environment: environment(place),
         release: PromotedRelease {
             digest: release(what),
             repository: "registry.example.com/acme/shop".to_owned(),
             tag: Some("42.ffac537".to_owned()),
             commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
+            images: Default::default(),
         },
         release_before: None,
         applications: vec![Application {
@@ -124,6 +136,7 @@ pub(crate) fn promotion(place: &str, what: &str, chain: ChainLink, minutes: i64)
         }],
         plan: Some(release("plan")),
         policy: Some(release("policy")),
+        policy_origin: None,
         gates: Vec::new(),
         run: run(),
         started_at: at(minutes),
@@ -154,4 +167,20 @@ pub(crate) fn counted(
 ) -> Verified<Promotion> {
     let bundle = promoted(place, what, chain, minutes);
     verify(bundle.bytes(), &ring(), &expecting(release(what))).unwrap()
+}
+
+/// A bundle around any payload, signed properly, for statements that our own code refuses to sign.
+pub(crate) fn bundle_of(payload: &[u8], number: u8) -> Vec<u8> {
+    let key = key(number);
+    let signature = key.sign_der(&pae(PAYLOAD_TYPE, payload));
+    let bundle = json!({
+        "mediaType": BUNDLE_MEDIA_TYPE,
+        "verificationMaterial": { "publicKey": { "hint": key.verifying_key().id().as_str() } },
+        "dsseEnvelope": {
+            "payload": BASE64.encode(payload),
+            "payloadType": PAYLOAD_TYPE,
+            "signatures": [{ "sig": BASE64.encode(signature) }],
+        },
+    });
+    serde_json::to_vec(&bundle).unwrap()
 }

@@ -1,5 +1,7 @@
 //! Whether a record is to be believed. Fails closed: everything that is not known to be right is a [`Rejection`].
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use verbatim_oci::Digest;
@@ -7,10 +9,10 @@ use verbatim_oci::Digest;
 use crate::bundle::Envelope;
 use crate::dsse::{PAYLOAD_TYPE, pae};
 use crate::environment::EnvironmentId;
-use crate::json;
+use crate::json::{self, JsonText};
 use crate::key::KeyId;
 use crate::predicate::Predicate;
-use crate::ring::{KeyRing, Role};
+use crate::ring::{KeyRing, Power, Role, Signer};
 use crate::statement::{STATEMENT_TYPE, STATEMENT_TYPE_0_1, Statement};
 use crate::text::plain;
 
@@ -36,12 +38,21 @@ pub struct Verified<P> {
     record: Digest,
     #[serde(skip)]
     statement_digest: Digest,
-    signed_by: String,
-    key_id: KeyId,
+    #[serde(flatten, serialize_with = "signed_by")]
+    signer: Arc<Signer>,
     recorded_at: Option<Timestamp>,
     #[serde(skip)]
     environment: Option<EnvironmentId>,
     statement: Statement<P>,
+}
+
+/// The part of a signer that is told.
+fn signed_by<S: serde::Serializer>(signer: &Signer, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct as _;
+    let mut told = serializer.serialize_struct("Signer", 2)?;
+    told.serialize_field("signedBy", &signer.name)?;
+    told.serialize_field("keyId", &signer.key_id)?;
+    told.end()
 }
 
 impl<P> Verified<P> {
@@ -57,12 +68,17 @@ impl<P> Verified<P> {
 
     /// Name of the key.
     pub fn signed_by(&self) -> &str {
-        &self.signed_by
+        &self.signer.name
     }
 
     /// The key.
     pub fn key_id(&self) -> &KeyId {
-        &self.key_id
+        &self.signer.key_id
+    }
+
+    /// Whose key it is, and what that may.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// When, as the signer says.
@@ -142,12 +158,12 @@ pub enum Rejection {
     #[error("its predicate is malformed: {}", plain(.0))]
     Predicate(String),
     /// The key may not make such statements.
-    #[error("key `{key}` does not have the role `{role}`")]
+    #[error("key `{key}` does not have {}", needed(.roles))]
     Role {
         /// Name of the key.
         key: String,
-        /// The role that the predicate needs.
-        role: Role,
+        /// The roles of which one is needed.
+        roles: Vec<Role>,
     },
     /// It is about something else: a record that was copied to where it does not belong.
     #[error("it is not about {wanted}")]
@@ -176,6 +192,17 @@ pub enum Rejection {
     },
 }
 
+fn needed(roles: &[Role]) -> String {
+    match roles {
+        [] => "a role for it; no role has".to_owned(),
+        [role] => format!("the role `{role}`"),
+        many => {
+            let names: Vec<_> = many.iter().map(|role| format!("`{role}`")).collect();
+            format!("one of the roles {}", names.join(", "))
+        }
+    }
+}
+
 /// Verifies one stored bundle: exactly one signature, by a configured key, over exactly these bytes; a statement of the
 /// type `P` by a key with the role for it, about the expected subject and environment, and not from the future.
 ///
@@ -186,23 +213,24 @@ pub fn verify<P: Predicate>(
     ring: &KeyRing,
     expected: &Expected,
 ) -> Result<Verified<P>, Rejection> {
-    let signed = check_signature(bundle, ring)?;
-    // From here on the bytes are those of a trusted key. What they say is read by one parser only, once.
-    let value = json::parse(&signed.payload)
-        .map_err(|error| Rejection::NotAStatement(error.to_string()))?;
-    let outer: Statement<serde_json::Value> = serde_json::from_value(value)
-        .map_err(|error| Rejection::NotAStatement(error.to_string()))?;
-    if ![STATEMENT_TYPE, STATEMENT_TYPE_0_1].contains(&outer.kind.as_str()) {
-        return Err(Rejection::StatementType(outer.kind));
-    }
+    complete(Opened::open(Digest::of(bundle), &Envelope::open(bundle)?, ring)?, ring, expected)
+}
+
+/// The rest of [`verify`], after the signature was checked.
+pub(crate) fn complete<P: Predicate>(
+    opened: Opened,
+    ring: &KeyRing,
+    expected: &Expected,
+) -> Result<Verified<P>, Rejection> {
+    let Opened { record, statement_digest, signer, statement: outer } = opened;
     if outer.predicate_type != P::TYPE {
         return Err(Rejection::PredicateType {
             found: outer.predicate_type,
             wanted: P::TYPE.to_owned(),
         });
     }
-    if !signed.key.roles.contains(&P::ROLE) {
-        return Err(Rejection::Role { key: signed.key.name.clone(), role: P::ROLE });
+    if let Some(power) = P::POWER {
+        check_power(ring, &signer, power)?;
     }
     let predicate: P = serde_json::from_value(outer.predicate)
         .map_err(|error| Rejection::Predicate(error.to_string()))?;
@@ -212,53 +240,127 @@ pub fn verify<P: Predicate>(
         predicate_type: outer.predicate_type,
         predicate,
     };
-    check_expected(&statement, expected)?;
+    if let Some(power) = statement.predicate.further_power() {
+        check_power(ring, &signer, power)?;
+    }
+    let subjects = check_subject(&statement, &expected.subject)?;
+    check_predicate(&statement.predicate, &subjects, expected)?;
+    let (recorded_at, environment) =
+        (statement.predicate.recorded_at(), statement.predicate.environment());
+    Ok(Verified { record, statement_digest, signer, recorded_at, environment, statement })
+}
+
+/// Verifies one stored bundle with a statement of any type, of which nothing but its subject is known here: one
+/// signature, by a configured key, about the expected subject. Which role the key needs, and what the predicate has to
+/// say, is for the caller to judge. It has no time that could be compared.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_any(
+    bundle: &[u8],
+    ring: &KeyRing,
+    subject: &Digest,
+) -> Result<Verified<JsonText>, Rejection> {
+    complete_any(Opened::open(Digest::of(bundle), &Envelope::open(bundle)?, ring)?, subject)
+}
+
+/// The rest of [`verify_any`], after the signature was checked.
+pub(crate) fn complete_any(
+    opened: Opened,
+    subject: &Digest,
+) -> Result<Verified<JsonText>, Rejection> {
+    let Opened { record, statement_digest, signer, statement } = opened;
+    check_subject(&statement, subject)?;
+    let Statement { kind, subject, predicate_type, predicate } = statement;
     Ok(Verified {
-        record: Digest::of(bundle),
-        statement_digest: Digest::of(&signed.payload),
-        signed_by: signed.key.name.clone(),
-        key_id: signed.key.key.id(),
-        recorded_at: statement.predicate.recorded_at(),
-        environment: statement.predicate.environment(),
-        statement,
+        record,
+        statement_digest,
+        signer,
+        recorded_at: None,
+        environment: None,
+        statement: Statement { kind, subject, predicate_type, predicate: predicate.into() },
     })
 }
 
-struct Signed<'a> {
-    payload: Vec<u8>,
-    key: &'a crate::ring::TrustedKey,
+/// The statement in a bundle, after its signature was checked.
+pub(crate) struct Opened {
+    record: Digest,
+    statement_digest: Digest,
+    signer: Arc<Signer>,
+    statement: Statement<serde_json::Value>,
 }
 
-fn check_signature<'a>(bundle: &[u8], ring: &'a KeyRing) -> Result<Signed<'a>, Rejection> {
-    let envelope = Envelope::open(bundle)?;
-    let Some(key) = ring.find_hint(&envelope.hint) else {
-        return Err(Rejection::UnknownKey { hint: envelope.hint });
-    };
-    if !key.key.accepts(&pae(PAYLOAD_TYPE, &envelope.payload), &envelope.signature) {
-        return Err(Rejection::BadSignature { key: key.name.clone() });
+impl Opened {
+    /// Checks the signature. From here on the bytes are those of a trusted key; what they say is read by one parser only,
+    /// once.
+    pub(crate) fn open(
+        record: Digest,
+        envelope: &Envelope,
+        ring: &KeyRing,
+    ) -> Result<Self, Rejection> {
+        let signer = check_signature(envelope, ring)?;
+        let statement = read_statement(&envelope.payload)?;
+        if ![STATEMENT_TYPE, STATEMENT_TYPE_0_1].contains(&statement.kind.as_str()) {
+            return Err(Rejection::StatementType(statement.kind));
+        }
+        let statement_digest = Digest::of(&envelope.payload);
+        Ok(Self { record, statement_digest, signer, statement })
     }
-    Ok(Signed { payload: envelope.payload, key })
+
+    /// What kind of statement it is.
+    pub(crate) fn predicate_type(&self) -> &str {
+        &self.statement.predicate_type
+    }
 }
 
-fn check_expected<P: Predicate>(
-    statement: &Statement<P>,
-    expected: &Expected,
-) -> Result<(), Rejection> {
-    if !statement.is_about(&expected.subject) {
-        return Err(Rejection::Subject { wanted: expected.subject });
+/// Reads a payload, whoever signed it.
+pub(crate) fn read_statement(payload: &[u8]) -> Result<Statement<serde_json::Value>, Rejection> {
+    json::parse_as(payload).map_err(|error| Rejection::NotAStatement(error.to_string()))
+}
+
+fn check_power(ring: &KeyRing, signer: &Signer, power: Power) -> Result<(), Rejection> {
+    if ring.has_power(&signer.roles, power) {
+        return Ok(());
+    }
+    let roles = ring.roles(power).cloned().collect();
+    Err(Rejection::Role { key: signer.name.clone(), roles })
+}
+
+fn check_signature(envelope: &Envelope, ring: &KeyRing) -> Result<Arc<Signer>, Rejection> {
+    let Some(entry) = ring.find_hint(&envelope.hint) else {
+        return Err(Rejection::UnknownKey { hint: envelope.hint.clone() });
+    };
+    if !entry.key.key.accepts(&pae(PAYLOAD_TYPE, &envelope.payload), &envelope.signature) {
+        return Err(Rejection::BadSignature { key: entry.key.name.clone() });
+    }
+    Ok(Arc::clone(&entry.signer))
+}
+
+/// All subjects, if the expected one is among them and every one of them can be compared.
+fn check_subject<P>(statement: &Statement<P>, wanted: &Digest) -> Result<Vec<Digest>, Rejection> {
+    if !statement.is_about(wanted) {
+        return Err(Rejection::Subject { wanted: *wanted });
     }
     let subjects: Vec<Digest> = statement.subjects().collect();
     if subjects.len() != statement.subject.len() {
         return Err(Rejection::Contradiction("a subject has no sha256 digest".to_owned()));
     }
-    statement.predicate.check(&subjects).map_err(Rejection::Contradiction)?;
+    Ok(subjects)
+}
+
+fn check_predicate<P: Predicate>(
+    predicate: &P,
+    subjects: &[Digest],
+    expected: &Expected,
+) -> Result<(), Rejection> {
+    predicate.check(subjects).map_err(Rejection::Contradiction)?;
     if let Some(wanted) = &expected.environment {
-        let found = statement.predicate.environment();
+        let found = predicate.environment();
         if found.as_ref() != Some(wanted) {
             return Err(Rejection::Environment { found, wanted: wanted.clone() });
         }
     }
-    match statement.predicate.recorded_at() {
+    match predicate.recorded_at() {
         Some(at) if at.duration_since(expected.now) > MAX_CLOCK_SKEW => {
             Err(Rejection::Future { at, now: expected.now })
         }

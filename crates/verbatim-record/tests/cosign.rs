@@ -15,15 +15,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tempfile::TempDir;
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Application, Build, Bundle, ChainLink, EnvironmentId, Expected, KeyRing, Predicate,
-    PromotedRelease, Promotion, Proof, Provenance, Readback, ReadbackOutcome, Rejection, Role, Run,
-    SigningKey, Source, Statement, SuiteOutcome, TestOutcome, TestResult, TestRun, TrustedKey,
-    sign, verify,
+    Application, Approval, Build, Bundle, ChainLink, EnvironmentArtifact, EnvironmentId, Expected,
+    KeyRing, Lock, Predicate, PromotedRelease, Promotion, Proof, Provenance, Readback,
+    ReadbackOutcome, Rejection, Role, Run, SigningKey, Source, Statement, SuiteOutcome,
+    TestOutcome, TestResult, TestRun, TrustedKey, Veto, sign, verify,
 };
 
 const BLOB: &[u8] = b"the bytes that were built";
@@ -152,18 +152,54 @@ fn test_result() -> TestResult {
     .result()
 }
 
+fn approval() -> Approval {
+    Approval {
+        environment: staging(),
+        reason: "looks good".to_owned(),
+        at: now(),
+        until: None,
+        plan: None,
+        run: Run::default(),
+    }
+}
+
+fn veto() -> Veto {
+    Veto {
+        environment: Some(staging()),
+        lifts: Vec::new(),
+        reason: "it leaks".to_owned(),
+        at: now(),
+        until: None,
+        run: Run::default(),
+    }
+}
+
+fn lock() -> Lock {
+    Lock {
+        environment: staging(),
+        lifts: Vec::new(),
+        reason: "audit".to_owned(),
+        at: now(),
+        until: None,
+        run: Run::default(),
+    }
+}
+
 fn promotion() -> Promotion {
     let proven = || Readback {
         outcome: ReadbackOutcome::Proven,
-        evidence: json!({ "imageID": "sha256:…" }),
+        evidence: json!({ "imageID": "sha256:…" }).into(),
     };
     Promotion {
+        kind: Default::default(),
+        reason: None,
         environment: staging(),
         release: PromotedRelease {
             digest: Digest::of(BLOB),
             repository: "registry.example.com/acme/shop".to_owned(),
             tag: Some("42".to_owned()),
             commit: None,
+            images: Default::default(),
         },
         release_before: None,
         applications: vec![Application {
@@ -182,6 +218,7 @@ fn promotion() -> Promotion {
         }],
         plan: None,
         policy: None,
+        policy_origin: None,
         gates: Vec::new(),
         run: Run::default(),
         started_at: now(),
@@ -199,8 +236,15 @@ fn cosign_accepts_every_kind_of_record() {
         (Provenance::TYPE, sign(&Statement::build("shop", &release, provenance()), &key).unwrap()),
         (TestResult::TYPE, sign(&Statement::test("shop", &release, test_result()), &key).unwrap()),
         (Promotion::TYPE, sign(&Statement::promotion(promotion()), &key).unwrap()),
+        (Approval::TYPE, sign(&Statement::approval("shop", &release, approval()), &key).unwrap()),
+        (Veto::TYPE, sign(&Statement::veto("shop", &release, veto()), &key).unwrap()),
+        (Lock::TYPE, sign(&Statement::lock(lock()), &key).unwrap()),
     ];
     for (predicate_type, record) in &records {
+        // The subject of a lock is the environment.
+        let artifact = EnvironmentArtifact::of(&staging());
+        let subject = if *predicate_type == Lock::TYPE { artifact.bytes() } else { BLOB };
+        bench.write("blob", subject);
         let accepts = |key, kind| bench.accepts(record.bytes(), key, kind);
         assert_eq!(accepts("key.pub", predicate_type), Ok(()), "{predicate_type}");
         assert!(accepts("other.pub", predicate_type).is_err(), "another key");
@@ -224,46 +268,63 @@ fn tampered(record: &Bundle) -> Vec<u8> {
     bytes
 }
 
+/// An approval that was written by hand: what docs/records.md shows.
+const BY_HAND: &str =
+    r#"{ "environment": "shop/staging", "reason": "looks good", "at": "2026-11-24T12:00:00Z" }"#;
+
 #[test]
 fn what_cosign_signs_counts_here() {
     let Some(bench) = Bench::new() else { return };
-    // The way that the message about encrypted keys of cosign names: one key for both.
+    // One key for both, and cosign's file of it.
     bench.write("plain.pem", signer().to_pkcs8_pem().unwrap().expose_secret().as_bytes());
     run_ok(
         &bench,
         &["import-key-pair", "--key=plain.pem", "--output-key-prefix=imported", "--yes"],
     );
     let encrypted = fs::read_to_string(bench.path("imported.key")).unwrap();
-    let error = SigningKey::from_pem(&encrypted).unwrap_err();
-    assert!(error.to_string().contains("cosign import-key-pair"), "{error}");
+    let opened = SigningKey::from_pem_with(&encrypted, Some(&SecretString::from(""))).unwrap();
+    assert_eq!(opened.verifying_key(), signer().verifying_key());
 
-    bench.write("predicate.json", &serde_json::to_vec(&test_result()).unwrap());
-    run_ok(
-        &bench,
-        &[
-            "attest-blob",
-            "--key=imported.key",
-            "--predicate=predicate.json",
-            &format!("--type={}", TestResult::TYPE),
-            "--bundle=made.json",
-            "--new-bundle-format=true",
-            "--use-signing-config=false",
-            "--tlog-upload=false",
-            "--yes",
-            "blob",
-        ],
-    );
-    let bundle = read(&bench.path("made.json"));
+    let attest = |predicate: &[u8], kind: &str| {
+        bench.write("predicate.json", predicate);
+        let kind = format!("--type={kind}");
+        run_ok(
+            &bench,
+            &[
+                "attest-blob",
+                "--key=imported.key",
+                "--predicate=predicate.json",
+                &kind,
+                "--bundle=made.json",
+                "--new-bundle-format=true",
+                "--use-signing-config=false",
+                "--tlog-upload=false",
+                "--yes",
+                "blob",
+            ],
+        );
+        read(&bench.path("made.json"))
+    };
+    let bundle = attest(&serde_json::to_vec(&test_result()).unwrap(), TestResult::TYPE);
     let ring = |roles: &[Role]| {
         let key = signer().verifying_key();
         let roles: BTreeSet<Role> = roles.iter().cloned().collect();
-        KeyRing::new([TrustedKey { name: "ci".to_owned(), key, roles }]).unwrap()
+        KeyRing::new([TrustedKey { name: "ci".to_owned(), key, roles, actors: BTreeSet::new() }])
+            .unwrap()
     };
     let expected = Expected { subject: Digest::of(BLOB), environment: Some(staging()), now: now() };
     let got = verify::<TestResult>(&bundle, &ring(&[Role::TESTER]), &expected).unwrap();
     assert_eq!(*got.predicate(), test_result());
     let refused = verify::<TestResult>(&bundle, &ring(&[Role::PROMOTER]), &expected);
     assert!(matches!(refused, Err(Rejection::Role { .. })), "{refused:?}");
+
+    let bundle = attest(BY_HAND.as_bytes(), Approval::TYPE);
+    let lead = ring(&[Role::new("release-manager")]);
+    let got = verify::<Approval>(&bundle, &lead, &expected).unwrap();
+    assert_eq!(*got.predicate(), approval());
+    let elsewhere = Expected { environment: Some("shop/production".parse().unwrap()), ..expected };
+    let refused = verify::<Approval>(&bundle, &lead, &elsewhere);
+    assert!(matches!(refused, Err(Rejection::Environment { .. })), "{refused:?}");
 }
 
 fn run_ok(bench: &Bench, arguments: &[&str]) {

@@ -5,7 +5,7 @@
 //!
 //! [spec]: https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md#guidelines-for-artifact-usage
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use verbatim_oci::{
@@ -17,6 +17,12 @@ use crate::{Client, Error, ErrorKind, ReferrersSource, retry};
 
 /// The configuration of an artifact that has none.
 const EMPTY: &[u8] = b"{}";
+
+/// Content up to this size, of all layers of a document, is [embedded] in its manifest as well: whoever has the manifest
+/// has it all, without a second request. The specification asks registries to take manifests of 4 MiB.
+///
+/// [embedded]: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#embedded-content
+const EMBEDDED_LIMIT: usize = 32 * 1024;
 
 /// How often a registry with a referrers API is looked at until it lists a new referrer.
 const MOST_LOOKS: u32 = 6;
@@ -48,23 +54,35 @@ pub struct Layer {
 /// A document that is attached: stored, and listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
-    /// What points to its manifest, as it is listed.
+    /// What points to its manifest.
     pub descriptor: Descriptor,
     /// Where it is listed.
     pub source: ReferrersSource,
 }
 
+impl Attached {
+    fn at(entry: Descriptor, source: ReferrersSource) -> Self {
+        Self { descriptor: Descriptor { data: None, ..entry }, source }
+    }
+}
+
 impl Attachment {
     /// The bytes of the manifest. The same attachment always has the same bytes, and so the same digest.
     pub fn manifest_bytes(&self) -> Bytes {
+        let size: usize = self.layers.iter().map(|layer| layer.bytes.len()).sum();
+        let describe = match size <= EMBEDDED_LIMIT {
+            true => Descriptor::embedding,
+            false => Descriptor::of,
+        };
         let layers = self.layers.iter().map(|layer| Descriptor {
             annotations: layer.annotations.clone(),
-            ..Descriptor::of(&layer.media_type, &layer.bytes)
+            ..describe(&layer.media_type, &layer.bytes)
         });
         let subject = Descriptor {
             platform: None,
             artifact_type: None,
             annotations: BTreeMap::new(),
+            data: None,
             ..self.subject.clone()
         };
         let manifest = ImageManifest {
@@ -109,10 +127,12 @@ impl Client {
         let entry = Descriptor {
             artifact_type: Some(attachment.artifact_type.clone()),
             annotations: attachment.annotations.clone(),
-            ..Descriptor::of(media_type::OCI_MANIFEST, &bytes)
+            ..Descriptor::embedding(media_type::OCI_MANIFEST, &bytes)
         };
         self.put_manifest(repository, &PutAs::Digest, media_type::OCI_MANIFEST, bytes).await?;
-        self.see_listed(repository, &attachment.subject.digest, entry).await
+        let subject = &attachment.subject.digest;
+        let source = self.see_listed(repository, subject, std::slice::from_ref(&entry)).await?;
+        Ok(Attached::at(entry, source))
     }
 
     /// Lists a document again that is stored but that the listing of its subject misses: reads it by its digest, and
@@ -130,55 +150,64 @@ impl Client {
         let fetched = self.manifest(&reference).await?;
         let manifest = fetched.parse()?;
         let media_type = manifest.media_type().to_owned();
-        let (artifact_type, subject, annotations) = match manifest {
-            Manifest::Image(image) => {
-                // By the specification, the type of the configuration stands in for a missing artifact type.
-                let kind = image.artifact_type.unwrap_or(image.config.media_type);
-                (Some(kind), image.subject, image.annotations)
-            }
-            Manifest::Index(index) => (index.artifact_type, index.subject, index.annotations),
-            _ => (None, None, BTreeMap::new()),
-        };
-        let Some(subject) = subject else {
+        let Some((subject, entry)) = entry(manifest, &fetched.bytes) else {
             let place = reference.to_string();
             return Err(Error::at("list it as a referrer", place, ErrorKind::NoSubject(*document)));
         };
-        let entry = Descriptor {
-            artifact_type,
-            annotations,
-            ..Descriptor::of(&media_type, &fetched.bytes)
-        };
         // A registry with a referrers API lists what is written; written once more, it is looked at once more.
         self.put_manifest(repository, &PutAs::Digest, &media_type, fetched.bytes).await?;
-        self.see_listed(repository, &subject.digest, entry).await
+        let entries = std::slice::from_ref(&entry);
+        let source = self.see_listed(repository, &subject.digest, entries).await?;
+        Ok(Attached::at(entry, source))
     }
 
-    /// Reads the listing until it shows `entry`; where clients keep the listing, writes it.
-    async fn see_listed(
+    /// Reads the listing until it shows all of `entries`; where clients keep the listing, writes it.
+    pub(crate) async fn see_listed(
         &self,
         repository: &Repository,
         subject: &Digest,
-        entry: Descriptor,
-    ) -> Result<Attached, Error> {
+        entries: &[Descriptor],
+    ) -> Result<ReferrersSource, Error> {
+        let mut missing = Digest::of(b"");
         let policy = self.config().retry;
         for look in 1..=MOST_LOOKS {
             // Not asked for by type: a registry that filters wrongly would hide it.
             let Some(listed) = self.listed_by_api(repository, subject, None).await? else {
-                self.list_in_fallback(repository, subject, &entry).await?;
-                return Ok(Attached { descriptor: entry, source: ReferrersSource::FallbackTag });
+                self.list_in_fallback(repository, subject, entries).await?;
+                return Ok(ReferrersSource::FallbackTag);
             };
-            if listed.iter().any(|have| have.digest == entry.digest) {
-                return Ok(Attached { descriptor: entry, source: ReferrersSource::Api });
+            let have: BTreeSet<Digest> = listed.iter().map(|have| have.digest).collect();
+            match entries.iter().find(|entry| !have.contains(&entry.digest)) {
+                None => return Ok(ReferrersSource::Api),
+                Some(entry) => missing = entry.digest,
             }
             if look < MOST_LOOKS {
                 let wait = policy.first_wait * 2_u32.pow(look - 1);
                 tokio::time::sleep(wait.mul_f64(0.5 + retry::chance() / 2.0)).await;
             }
         }
-        let kind = ErrorKind::NotListed { record: entry.digest };
+        let kind = ErrorKind::NotListed { record: missing };
         let place = format!("{repository}@{subject}");
-        Err(Error::at(format!("list {} as a referrer", entry.digest), place, kind))
+        Err(Error::at(format!("list {missing} as a referrer"), place, kind))
     }
+}
+
+/// The subject of a document, and the entry under which it is listed there: with the document in it, for listings that
+/// have room for that.
+pub(crate) fn entry(manifest: Manifest, bytes: &[u8]) -> Option<(Descriptor, Descriptor)> {
+    let media_type = manifest.media_type().to_owned();
+    let (artifact_type, subject, annotations) = match manifest {
+        Manifest::Image(image) => {
+            // By the specification, the type of the configuration stands in for a missing artifact type.
+            let kind = image.artifact_type.unwrap_or(image.config.media_type);
+            (Some(kind), image.subject, image.annotations)
+        }
+        Manifest::Index(index) => (index.artifact_type, index.subject, index.annotations),
+        _ => (None, None, BTreeMap::new()),
+    };
+    let entry =
+        Descriptor { artifact_type, annotations, ..Descriptor::embedding(&media_type, bytes) };
+    Some((subject?, entry))
 }
 
 #[cfg(test)]
@@ -190,7 +219,7 @@ mod tests {
         let attachment = Attachment {
             subject: Descriptor {
                 annotations: BTreeMap::from([("dropped".into(), "x".into())]),
-                ..Descriptor::of(media_type::OCI_INDEX, b"subject")
+                ..Descriptor::embedding(media_type::OCI_INDEX, b"subject")
             },
             artifact_type: "application/vnd.example+json".into(),
             layers: vec![Layer {
@@ -215,6 +244,7 @@ mod tests {
                 "digest": Digest::of(b"hi"),
                 "size": 2,
                 "annotations": {"a": "b"},
+                "data": "aGk=",
             }],
             "subject": {
                 "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -225,5 +255,31 @@ mod tests {
         });
         assert_eq!(json, want);
         assert_eq!(attachment.digest(), Digest::of(&attachment.manifest_bytes()));
+    }
+
+    #[test]
+    fn only_small_content_is_embedded() {
+        let embeds = |sizes: &[usize]| {
+            let layer = |&size: &usize| Layer {
+                media_type: "text/plain".into(),
+                bytes: vec![b'x'; size].into(),
+                annotations: BTreeMap::new(),
+            };
+            let attachment = Attachment {
+                subject: Descriptor::of(media_type::OCI_INDEX, b"subject"),
+                artifact_type: "application/vnd.example+json".into(),
+                layers: sizes.iter().map(layer).collect(),
+                annotations: BTreeMap::new(),
+            };
+            let bytes = attachment.manifest_bytes();
+            let Ok(Manifest::Image(manifest)) = Manifest::parse(&bytes, None) else {
+                panic!("not a manifest")
+            };
+            manifest.layers.iter().all(|layer| layer.embedded().is_some())
+        };
+        assert!(embeds(&[EMBEDDED_LIMIT]));
+        assert!(embeds(&[EMBEDDED_LIMIT - 1, 1]));
+        assert!(!embeds(&[EMBEDDED_LIMIT + 1]));
+        assert!(!embeds(&[EMBEDDED_LIMIT, 1]));
     }
 }

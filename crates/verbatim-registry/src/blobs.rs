@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use http::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -39,7 +40,8 @@ pub enum Mount {
 }
 
 impl Client {
-    /// Reads a blob into memory and verifies it. Takes no more than the descriptor says, nor more than `limit` bytes.
+    /// Reads a blob into memory and verifies it. Takes no more than the descriptor says, nor more than `limit` bytes. If
+    /// the descriptor carries the content, nothing is asked.
     ///
     /// # Errors
     ///
@@ -54,6 +56,9 @@ impl Client {
         let call = self.blob_call("read", repository, &blob.digest, blob.size)?;
         if blob.size > limit {
             return Err(call.error(ErrorKind::TooLarge { limit }));
+        }
+        if let Some(content) = blob.embedded() {
+            return Ok(content.into());
         }
         let answer = self.transport().call(&call).await?;
         check(&call, DigestClaim::Asked, blob.digest, Digest::of(&answer.body))?;
@@ -97,7 +102,7 @@ impl Client {
         self.has_blob_for(repository, digest, Need::pull(repository)).await
     }
 
-    async fn has_blob_for(
+    pub(crate) async fn has_blob_for(
         &self,
         repository: &Repository,
         digest: &Digest,
@@ -159,14 +164,26 @@ impl Client {
         if self.has_blob_for(repository, &digest, Need::push(repository)).await? {
             return Ok(Upload::Existed);
         }
+        self.send(repository, digest, || ready(Ok(body.clone())).boxed()).await?;
+        Ok(Upload::Sent)
+    }
+
+    /// Sends a blob, again if that may help. `body` gives its content for each attempt.
+    pub(crate) async fn send<'a>(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        body: impl Fn() -> BoxFuture<'a, Result<Body, Error>>,
+    ) -> Result<(), Error> {
         let (began, policy) = (Instant::now(), &self.config().retry);
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let error = match self.upload(repository, digest, body.clone()).await {
+            let sent = async { self.upload(repository, digest, body().await?).await };
+            let error = match sent.await {
                 Ok(()) => {
                     self.note_stored(repository, digest);
-                    return Ok(Upload::Sent);
+                    return Ok(());
                 }
                 Err(error) => error,
             };
@@ -226,15 +243,14 @@ impl Client {
             self.note_stored(repository, *digest);
             return Ok(Mount::Mounted);
         }
-        // The registry has begun an upload instead. It is of no use, and tidying up may fail without harm.
+        // The registry has begun an upload instead. It is of no use.
         if let Ok(url) = self.session(&call, &answer) {
-            let cancel = Call { method: Method::DELETE, url, body: Body::None, ..call };
-            let _ = self.transport().call(&cancel).await;
+            self.give_up(call, url).await;
         }
         Ok(Mount::Refused)
     }
 
-    fn blob_call<'a>(
+    pub(crate) fn blob_call<'a>(
         &self,
         verb: &str,
         repository: &'a Repository,
@@ -245,7 +261,11 @@ impl Client {
         Ok(Call::get(format!("{verb} {digest} in {repository}"), repository, url, limit))
     }
 
-    fn upload_call<'a>(&self, repository: &'a Repository, query: &str) -> Result<Call<'a>, Error> {
+    pub(crate) fn upload_call<'a>(
+        &self,
+        repository: &'a Repository,
+        query: &str,
+    ) -> Result<Call<'a>, Error> {
         let url = self.url(repository, &format!("blobs/uploads/{query}"))?;
         Ok(Call {
             method: Method::POST,
@@ -256,8 +276,16 @@ impl Client {
         })
     }
 
+    /// Ends an upload that nothing is sent to. That may fail without harm: registries forget those that nobody goes on with.
+    pub(crate) async fn give_up(&self, begun: Call<'_>, url: Url) {
+        let cancel = Call { method: Method::DELETE, url, body: Body::None, ..begun };
+        if let Err(error) = self.transport().call(&cancel).await {
+            tracing::debug!(%error, "an upload stays begun");
+        }
+    }
+
     /// Where the upload that an answer opens goes on.
-    fn session(&self, call: &Call<'_>, answer: &Answer) -> Result<Url, Error> {
+    pub(crate) fn session(&self, call: &Call<'_>, answer: &Answer) -> Result<Url, Error> {
         let location = answer.header("location").and_then(|text| call.url.join(text).ok());
         let Some(url) = location else {
             let what = "an upload without a `Location`".to_owned();

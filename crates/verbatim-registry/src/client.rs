@@ -23,6 +23,9 @@ struct Inner {
     stored: Mutex<BTreeSet<(Repository, Digest)>>,
     /// Held from reading a fallback tag to writing it, so that attaches of this process do not undo each other.
     fallback: tokio::sync::Mutex<()>,
+    /// How many blobs may be on their way from one registry to another. Each is two requests at once, maybe to one
+    /// registry: more than half of what it is sent would wait for each other.
+    copies: tokio::sync::Semaphore,
 }
 
 impl Client {
@@ -32,6 +35,7 @@ impl Client {
     ///
     /// If the additional certificates are no PEM.
     pub fn new(config: Config, keychain: Keychain) -> Result<Self, Error> {
+        let copies = tokio::sync::Semaphore::new((config.concurrency / 2).max(1));
         let transport = Transport::new(config, keychain)
             .map_err(|kind| Error::at("set up the client", "settings".to_owned(), kind))?;
         Ok(Self(Arc::new(Inner {
@@ -39,6 +43,7 @@ impl Client {
             without_referrers_api: Mutex::default(),
             stored: Mutex::default(),
             fallback: tokio::sync::Mutex::default(),
+            copies,
         })))
     }
 
@@ -62,6 +67,10 @@ impl Client {
 
     pub(crate) fn fallback_lock(&self) -> &tokio::sync::Mutex<()> {
         &self.0.fallback
+    }
+
+    pub(crate) fn copies(&self) -> &tokio::sync::Semaphore {
+        &self.0.copies
     }
 
     pub(crate) fn lacks_referrers_api(&self, repository: &Repository) -> bool {

@@ -23,7 +23,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How often, and for how long, a failed request is repeated.
     pub retry: RetryPolicy,
-    /// How many requests run at the same time against one registry.
+    /// How many requests run at the same time against one registry; at least two, since a blob that is copied within a
+    /// registry is read and written at once.
     pub concurrency: usize,
     /// The shortest time for which the fallback tag of a subject must stay as it is before an entry in it counts as
     /// written. See [`Client::attach`](crate::Client::attach).
@@ -49,7 +50,7 @@ pub struct RetryPolicy {
     pub attempts: u32,
     /// The wait before the second attempt; doubled before each further one.
     pub first_wait: Duration,
-    /// The longest wait that is taken over from a `Retry-After`. A registry that asks for more is not waited for.
+    /// The longest wait that is taken over from a `Retry-After`. A service that asks for more is not waited for.
     pub longest_wait: Duration,
     /// How long all attempts and waits of one call may take together; a wait that would end later is not begun.
     pub budget: Duration,

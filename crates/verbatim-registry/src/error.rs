@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use oci_distribution::errors::{OciEnvelope, OciError};
 use url::Url;
-use verbatim_oci::{Digest, ManifestError, Platform};
+use verbatim_oci::{Digest, ManifestError, Platform, Tag};
 
 /// Something that was asked of a registry did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +145,30 @@ pub enum ErrorKind {
     NotListed {
         /// The digest of the record's manifest.
         record: Digest,
+    },
+    /// The registry does not let the tag be changed in which clients list referrers.
+    #[error(
+        "the registry does not let the tag `{tag}` be changed, in which referrers are listed: {refusal}"
+    )]
+    ImmutableTag {
+        /// The fallback tag.
+        tag: Tag,
+        /// What the registry says.
+        refusal: Refusal,
+    },
+    /// The index in which clients list referrers is as large as manifests may be.
+    #[error(
+        "so much refers to this subject that its list has more than {limit} bytes, the most that registries take"
+    )]
+    ListingFull {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// A tag that was to be set names something else.
+    #[error("the tag is there already and names {found}")]
+    TagTaken {
+        /// What it names.
+        found: Digest,
     },
     /// The manifest has no subject, so that it cannot be listed as a referrer.
     #[error("{0} refers to no subject")]

@@ -43,6 +43,15 @@ impl FetchedManifest {
         })
     }
 
+    /// The type of the document: what it says itself, or what the registry says.
+    ///
+    /// # Errors
+    ///
+    /// As [`FetchedManifest::parse`].
+    pub(crate) fn own_media_type(&self) -> Result<String, Error> {
+        Ok(self.parse()?.media_type().to_owned())
+    }
+
     /// Where it was read.
     pub(crate) fn place(&self) -> &str {
         &self.url
@@ -152,6 +161,29 @@ impl Client {
         fetched(&call, reference.digest, &answer)
     }
 
+    /// Reads the manifest that a descriptor points to; without asking, if the descriptor carries it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::resolve`].
+    pub async fn described(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<FetchedManifest, Error> {
+        let reference = Reference::by_digest(repository.clone(), descriptor.digest);
+        let Some(content) = descriptor.embedded() else { return self.manifest(&reference).await };
+        let call = self.manifest_call(format!("read {reference}"), &reference)?;
+        let fetched = FetchedManifest {
+            digest: descriptor.digest,
+            media_type: descriptor.media_type.clone(),
+            bytes: content.into(),
+            url: crate::error::redacted(&call.url),
+        };
+        fetched.parse()?;
+        Ok(fetched)
+    }
+
     /// Reads a manifest that may not be there: `None` if the registry answers 404.
     ///
     /// # Errors
@@ -161,8 +193,16 @@ impl Client {
         &self,
         reference: &Reference,
     ) -> Result<Option<FetchedManifest>, Error> {
+        self.find_manifest_within(reference, MANIFEST_LIMIT).await
+    }
+
+    pub(crate) async fn find_manifest_within(
+        &self,
+        reference: &Reference,
+        limit: u64,
+    ) -> Result<Option<FetchedManifest>, Error> {
         let call = self.manifest_call(format!("read {reference}"), reference)?;
-        let call = Call { answers: &[404], ..call };
+        let call = Call { answers: &[404], limit, ..call };
         let answer = self.transport().call(&call).await?;
         if answer.status == 404 {
             return Ok(None);

@@ -3,13 +3,19 @@
 //! "There is none" is an answer; "it could not be found out" is an error. The two are never mixed up, since gates are
 //! decided by what is listed here.
 
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use verbatim_oci::{Descriptor, Digest, Manifest, Repository, media_type};
 
 use crate::link::{self, Next};
-use crate::manifests::{MANIFEST_LIMIT, content_type};
+use crate::manifests::content_type;
 use crate::transport::Call;
 use crate::{Client, Error, ErrorKind};
+
+/// The most bytes of one page of referrers, and of the index under a fallback tag: some registries send ten thousand
+/// entries in one page.
+pub(crate) const LISTING_LIMIT: u64 = 32 * 1024 * 1024;
 
 /// How many pages of referrers are read: a registry that pages in circles must come to an end.
 const MOST_PAGES: usize = 1000;
@@ -108,7 +114,7 @@ impl Client {
             accept: &[media_type::OCI_INDEX],
             // What registries without the API answer: 404 by the specification, 400 and 406 in the wild.
             answers: &[400, 404, 406],
-            ..Call::get(action, repository, url, MANIFEST_LIMIT)
+            ..Call::get(action, repository, url, LISTING_LIMIT)
         };
         let mut descriptors = Vec::new();
         for page in 0..MOST_PAGES {
@@ -125,8 +131,8 @@ impl Client {
             if !is_index {
                 return Err(fail("the list of referrers breaks off"));
             }
-            let listed = read_index(&answer.body).map_err(|kind| call.error(kind))?;
-            descriptors.extend(listed.entries);
+            let entries = read_entries(&answer.body).map_err(|kind| call.error(kind))?;
+            descriptors.extend(entries);
             match link::next(&answer.headers, &call.url) {
                 Next::End => return Ok(Listed::ByApi(descriptors)),
                 Next::Page(url) => call.url = url,
@@ -155,21 +161,41 @@ pub(crate) struct ReferrersIndex {
     pub(crate) document: Map<String, Value>,
 }
 
-/// Reads an index of referrers. One that has no list is no empty list: it is something else, and what it hides is not
-/// known. (`null` is how Go writes an empty list.)
+/// Reads an index of referrers, with all that it says.
 pub(crate) fn read_index(bytes: &[u8]) -> Result<ReferrersIndex, ErrorKind> {
-    let malformed = |what: &str| ErrorKind::Malformed(format!("the list of referrers {what}"));
-    let manifest = Manifest::parse(bytes, Some(media_type::OCI_INDEX));
+    let entries = read_entries(bytes)?;
     let document = serde_json::from_slice(bytes).map_err(|_| malformed("is no JSON object"))?;
-    let document: Map<String, Value> = document;
-    let entries = match (document.get("manifests"), manifest) {
-        (None, _) => return Err(malformed("has no `manifests`")),
-        (Some(Value::Null), _) => Vec::new(),
-        (_, Ok(Manifest::Index(index))) => index.manifests,
-        (_, Ok(_)) => return Err(malformed("is no index")),
-        (_, Err(error)) => return Err(ErrorKind::Manifest(error)),
-    };
     Ok(ReferrersIndex { entries, document })
+}
+
+/// Reads the entries of an index of referrers. One that has no list is no empty list: it is something else, and what it hides
+/// is not known. (`null` is how Go writes an empty list.) There may be ten thousand, so nothing else is kept.
+fn read_entries(bytes: &[u8]) -> Result<Vec<Descriptor>, ErrorKind> {
+    let list: List = serde_json::from_slice(bytes).map_err(|_| malformed("is no JSON object"))?;
+    match (list.manifests, Manifest::parse(bytes, Some(media_type::OCI_INDEX))) {
+        (None, _) => Err(malformed("has no `manifests`")),
+        (Some(None), _) => Ok(Vec::new()),
+        (_, Ok(Manifest::Index(index))) => Ok(index.manifests),
+        (_, Ok(_)) => Err(malformed("is no index")),
+        (_, Err(error)) => Err(ErrorKind::Manifest(error)),
+    }
+}
+
+fn malformed(what: &str) -> ErrorKind {
+    ErrorKind::Malformed(format!("the list of referrers {what}"))
+}
+
+/// Whether there is a list: `None` if there is nothing of that name, `Some(None)` for `null`.
+#[derive(Deserialize)]
+struct List {
+    #[serde(default, deserialize_with = "given")]
+    manifests: Option<Option<IgnoredAny>>,
+}
+
+fn given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<IgnoredAny>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// The entries of one artifact type, each once. Registries need not filter, and not all do.
@@ -184,6 +210,25 @@ fn select(descriptors: Vec<Descriptor>, artifact_type: Option<&str>) -> Vec<Desc
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_list_is_not_an_empty_list() {
+        for (text, want) in [
+            (r#"{"schemaVersion":2,"manifests":[]}"#, Ok(0)),
+            (r#"{"schemaVersion":2,"manifests":null}"#, Ok(0)),
+            (r#"{"schemaVersion":2}"#, Err("has no `manifests`")),
+            (r#"{"schemaVersion":2,"manifests":{}}"#, Err("")),
+            (r#"{"schemaVersion":2,"manifests":[{}]}"#, Err("")),
+            ("[]", Err("has no `manifests`")),
+            ("<html>", Err("is no JSON object")),
+        ] {
+            match (read_entries(text.as_bytes()), want) {
+                (Ok(entries), Ok(count)) => assert_eq!(entries.len(), count, "{text}"),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (got, _) => panic!("{text}: {got:?}"),
+            }
+        }
+    }
 
     #[test]
     fn entries_are_selected_once_by_type() {

@@ -1,4 +1,6 @@
 //! Whether, and when, a failed call is made again. Pure: time spent and chance are arguments.
+//!
+//! What is worth another attempt is for the caller to say; the Docker Engine is asked again by the same rules.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -9,8 +11,32 @@ use jiff::fmt::rfc2822::DateTimeParser;
 
 use crate::{ErrorKind, RetryPolicy};
 
-/// How long to wait before the next attempt, after `attempts` of them took `spent`; `None` to give up. `chance` is in
-/// 0..=1 and spreads the waits of many clients that failed at the same moment.
+impl RetryPolicy {
+    /// How long to wait before the next attempt, after `attempts` of them took `spent`; `None` to give up. `asked` is what
+    /// a `Retry-After` asks for. `chance` is in 0..=1 and spreads the waits of many clients that failed at the same moment.
+    pub fn wait_before_next(
+        &self,
+        attempts: u32,
+        spent: Duration,
+        asked: Option<Duration>,
+        chance: f64,
+    ) -> Option<Duration> {
+        if attempts >= self.attempts {
+            return None;
+        }
+        let doublings = attempts.saturating_sub(1).min(16);
+        let own = self.first_wait.saturating_mul(1 << doublings).mul_f64(0.5 + chance / 2.0);
+        let wait = match asked {
+            // The service knows better, but it does not get to keep us for an hour.
+            Some(asked) if asked > self.longest_wait => return None,
+            Some(asked) => asked.max(own),
+            None => own.min(self.longest_wait),
+        };
+        (spent + wait <= self.budget).then_some(wait)
+    }
+}
+
+/// As [`RetryPolicy::wait_before_next`], for a failure of this kind.
 pub(crate) fn wait_before_next(
     policy: &RetryPolicy,
     attempts: u32,
@@ -18,23 +44,15 @@ pub(crate) fn wait_before_next(
     kind: &ErrorKind,
     chance: f64,
 ) -> Option<Duration> {
-    if !kind.is_retryable() || attempts >= policy.attempts {
+    if !kind.is_retryable() {
         return None;
     }
-    let doublings = attempts.saturating_sub(1).min(16);
-    let own = policy.first_wait.saturating_mul(1 << doublings).mul_f64(0.5 + chance / 2.0);
-    let wait = match kind.retry_after() {
-        // The registry knows better, but it does not get to keep us for an hour.
-        Some(asked) if asked > policy.longest_wait => return None,
-        Some(asked) => asked.max(own),
-        None => own.min(policy.longest_wait),
-    };
-    (spent + wait <= policy.budget).then_some(wait)
+    policy.wait_before_next(attempts, spent, kind.retry_after(), chance)
 }
 
 /// What `Retry-After` asks for: seconds, or a date, which is counted from the `Date` of the same answer. Our own clock
 /// may be wrong, and is not asked.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -46,7 +64,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// A number in 0..1 that differs between processes and between calls; nothing secret depends on it.
-pub(crate) fn chance() -> f64 {
+pub fn chance() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 11;
     bits as f64 / (1_u64 << 53) as f64
 }

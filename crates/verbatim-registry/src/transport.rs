@@ -265,7 +265,7 @@ impl Transport {
         // A panic while the map was held cannot have left it half changed.
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
-            let permits = Arc::new(Semaphore::new(self.config.concurrency.max(1)));
+            let permits = Arc::new(Semaphore::new(self.config.concurrency.max(2)));
             Arc::new(Host { permits, login: tokio::sync::Mutex::default() })
         };
         Arc::clone(hosts.entry(key).or_insert_with(new))

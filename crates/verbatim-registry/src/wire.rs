@@ -3,12 +3,15 @@
 //! It knows nothing of registries, and shows no secret to anybody it was not given for.
 
 use std::error::Error as _;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::redirect;
@@ -36,6 +39,35 @@ pub(crate) enum Body {
     Bytes { content_type: String, bytes: Bytes },
     /// A file, read while it is sent.
     File { path: PathBuf, size: u64 },
+    /// What comes from somewhere else while it is sent; once.
+    Stream { pieces: Pieces, size: u64 },
+}
+
+/// A stream that can be taken once: what was sent from it cannot be sent again.
+#[derive(Clone)]
+pub(crate) struct Pieces(Arc<Mutex<Option<PieceStream>>>);
+
+type PieceStream = BoxStream<'static, Result<Bytes, ErrorKind>>;
+
+impl Pieces {
+    pub(crate) fn new(
+        stream: impl futures_util::Stream<Item = Result<Bytes, ErrorKind>> + Send + 'static,
+    ) -> Self {
+        Self(Arc::new(Mutex::new(Some(stream.boxed()))))
+    }
+
+    fn take(&self) -> Result<PieceStream, ErrorKind> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.ok_or_else(|| {
+            ErrorKind::BrokenOff(Cause("it has to be read from its source again".to_owned()))
+        })
+    }
+}
+
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pieces").finish_non_exhaustive()
+    }
 }
 
 /// A request with all that it carries.
@@ -108,6 +140,13 @@ impl Wire {
                     .header(CONTENT_TYPE, "application/octet-stream")
                     .header(CONTENT_LENGTH, size)
                     .body(file_body(&path).await?);
+            }
+            Body::Stream { pieces, size } => {
+                allowed += time_for(size);
+                request = request
+                    .header(CONTENT_TYPE, "application/octet-stream")
+                    .header(CONTENT_LENGTH, size)
+                    .body(reqwest::Body::wrap_stream(pieces.take()?));
             }
         }
         self.requests.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,27 +11,26 @@ use verbatim_image::labels::Origin;
 use verbatim_image::template::{Template, TemplateError};
 use verbatim_image::{BuildConfig, Existing, How, PushConfig, Pushed};
 use verbatim_oci::{Descriptor, Digest, Reference};
-use verbatim_record::{Build, Records, SigningKey, Source, Statement};
+use verbatim_record::{Build, Provenance, Records, ReleaseImage, Source, Statement};
 
+use crate::compose::{Part, compose};
 use crate::config::Image;
-use crate::discover::{build_variable, only_image, tag};
+use crate::discover::{build_variable, tag};
 use crate::promotion::Registry;
+use crate::recording::What;
 use crate::release::{Release, ReleaseFile};
 use crate::settings::Project;
+use crate::signer::RecordSigner;
 use crate::source::{self, SourceState};
+use crate::store::Wanted;
 use crate::{clients, failures, gather, handoff, recording};
-
-/// A build may compile a whole product; a push may send gigabytes.
-const BUILD_TIMEOUT: Duration = Duration::from_secs(3600);
-const PUSH_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// What was built, or found to be built already.
 #[derive(Debug, Serialize)]
 pub(crate) struct Outcome {
-    /// The release, as later stages name it.
-    pub release: Reference,
-    /// Its digest.
-    pub digest: Digest,
+    /// The release.
+    #[serde(serialize_with = "crate::result::release")]
+    pub release: Release,
     /// How it came into the registry.
     pub how: How,
     /// What it was built from.
@@ -49,14 +47,22 @@ impl fmt::Display for Outcome {
             How::Reused => "not built again: the registry has it, with its build record",
         };
         writeln!(f, "{}", self.release)?;
+        for (name, image) in &self.release.images {
+            writeln!(f, "  {name}  {}", image.reference())?;
+        }
         writeln!(f, "  {how}")?;
         let commit = self.source.commit.as_deref().unwrap_or("unknown");
-        let dirty = if self.source.dirty {
-            " with local changes: it goes no further than the first environment"
-        } else {
-            ""
+        let limit = match (self.source.dirty, self.source.foreign) {
+            (true, _) => " with local changes: it goes no further than the first environment",
+            (false, true) => {
+                " of a pull request that may be anybody's: it goes no further than the first environment"
+            }
+            (false, false) => "",
         };
-        writeln!(f, "  from commit {commit}{dirty}")?;
+        writeln!(f, "  from commit {commit}{limit}")?;
+        if let Some(head) = &self.source.head {
+            writeln!(f, "  which merges {head}")?;
+        }
         write!(f, "  record {}", self.record)
     }
 }
@@ -69,11 +75,10 @@ impl fmt::Display for Outcome {
 pub(crate) async fn build(
     project: &Project,
     registry: &Registry,
-    key: &SigningKey,
+    key: &RecordSigner,
     anew: bool,
     console: &Console,
 ) -> Result<Outcome, Failure> {
-    let image = only_image(project)?;
     let state = source::state(project.folder()).await.map_err(source_failure)?;
     if state.is_dirty() {
         console.warn(format!(
@@ -81,32 +86,63 @@ pub(crate) async fn build(
             state.changes.join(", ")
         ));
     }
-    let reference = Reference::by_tag(image.repository.clone(), tag(image, &project.ci, &state)?);
-    console.plan_steps(["build the image", "push it", "attach its build record"]);
+    if project.ci.may_be_foreign() {
+        console.warn(
+            "this pull request may come from another repository: this build goes no further than the first environment",
+        );
+    }
+    console.plan_steps(project.config.images.values().flat_map(|image| {
+        ["build the image", "push it", "attach its build record"]
+            .map(|step| step_of(project, image, step))
+    }));
+    let source = source_of(project, &state);
+    let (mut parts, mut how) = (Vec::new(), Vec::new());
+    for image in project.config.images.values() {
+        let tag = tag(image, &project.ci, &state)?;
+        let reference = Reference::by_tag(image.repository.clone(), tag);
+        let found = if anew || state.is_dirty() {
+            None
+        } else {
+            recorded(project, registry, &reference, &state).await?
+        };
+        let (pushed, record) = match found {
+            Some(found) => found,
+            None => fresh(project, image, registry, &reference, &state, key, anew, console).await?,
+        };
+        how.push(pushed.how);
+        let Pushed { repository, tag, digest, .. } = pushed;
+        let image_of = ReleaseImage { repository, tag: Some(tag), digest };
+        parts.push(Part { name: image.name.clone(), image: image_of, record });
+    }
+    let (release, record) = compose(project, registry, key, parts, &source, console).await?;
+    let outcome =
+        Outcome { release: release.clone(), how: most(&how), source: source.clone(), record };
+    hand_on(project, &release_file(project, release, source, record), console)?;
+    Ok(outcome)
+}
 
-    let found = if anew || state.is_dirty() {
-        None
-    } else {
-        recorded(project, registry, &reference, &state).await?
-    };
-    let (pushed, source, record) = match found {
-        Some((pushed, record)) => (pushed, source_of(&state), record),
-        None => fresh(project, image, registry, &reference, &state, key, anew, console).await?,
-    };
-    let release = Release {
-        image: image.name.clone(),
-        repository: pushed.repository.clone(),
-        tag: Some(pushed.tag.clone()),
-        digest: pushed.digest,
-    };
-    let outcome = Outcome {
-        release: release.reference(),
-        digest: release.digest,
-        how: pushed.how,
-        source: source.clone(),
-        record,
-    };
-    let file = ReleaseFile {
+/// A step, with the name of its image if there are several.
+fn step_of(project: &Project, image: &Image, step: &str) -> String {
+    match project.config.images.len() {
+        1 => step.to_owned(),
+        _ => format!("{}: {step}", image.name),
+    }
+}
+
+/// What was done for any image was done.
+fn most(how: &[How]) -> How {
+    let by_work = [How::Pushed, How::AlreadyThere, How::Reused];
+    by_work.into_iter().find(|one| how.contains(one)).unwrap_or(How::Reused)
+}
+
+/// What the next stage is told of a release that was just made.
+pub(crate) fn release_file(
+    project: &Project,
+    release: Release,
+    source: Source,
+    record: Digest,
+) -> ReleaseFile {
+    ReleaseFile {
         schema_version: ReleaseFile::VERSION,
         project: project.config.project.clone(),
         release,
@@ -114,9 +150,7 @@ pub(crate) async fn build(
         run: project.run(),
         build_record: Some(record),
         promotions: BTreeMap::new(),
-    };
-    hand_on(project, &file, console)?;
-    Ok(outcome)
+    }
 }
 
 /// Leaves the release for the next stage, and tells the CI.
@@ -149,7 +183,7 @@ async fn recorded(
     let Existing::SameRevision(pushed) = existing else { return Ok(None) };
     let ring = &project.config.policy.ring;
     let records = store
-        .of_release(ring, pushed.digest, Timestamp::now())
+        .of_release(ring, pushed.digest, &Wanted::only::<Provenance>(), Timestamp::now())
         .await
         .map_err(failures::registry)?;
     let is_of_commit = gather::source(&records)
@@ -172,21 +206,22 @@ async fn fresh(
     Registry { client, store }: &Registry,
     reference: &Reference,
     state: &SourceState,
-    key: &SigningKey,
+    key: &RecordSigner,
     anew: bool,
     console: &Console,
-) -> Result<(Pushed, Source, Digest), Failure> {
+) -> Result<(Pushed, Digest), Failure> {
     let engine = clients::engine(project).await?;
-    let keychain = clients::keychain(project);
+    let keychain = clients::keychain(&project.variables);
     let config = build_config(project, image, reference, state).map_err(Failure::usage)?;
     let started_at = Timestamp::now();
-    console.step("build the image", verbatim_console::StepState::UnderWay);
+    console
+        .step(&step_of(project, image, "build the image"), verbatim_console::StepState::UnderWay);
     let mut teller = verbatim_image::cli::Teller::new(console, format!("building {reference}"));
     let built = verbatim_image::build(&engine, &keychain, &config, &mut |event| teller.tell(event))
         .await
         .map_err(failures::image)?;
     drop(teller);
-    console.step("build the image", verbatim_console::StepState::Done);
+    console.step(&step_of(project, image, "build the image"), verbatim_console::StepState::Done);
 
     // A tag of a dirty tree or of an image that nobody has recorded is nobody's: it may move.
     let unrecorded = matches!(
@@ -194,19 +229,23 @@ async fn fresh(
         Ok(Existing::SameRevision(_))
     );
     let overwrite = anew || state.is_dirty() || unrecorded;
-    let push = PushConfig { image: reference.clone(), overwrite, timeout: PUSH_TIMEOUT };
-    console.step("push it", verbatim_console::StepState::UnderWay);
+    let push = PushConfig {
+        image: reference.clone(),
+        overwrite,
+        timeout: image.push_timeout,
+        idle_timeout: image.idle_timeout,
+    };
+    console.step(&step_of(project, image, "push it"), verbatim_console::StepState::UnderWay);
     let mut teller = verbatim_image::cli::Teller::new(console, format!("pushing {reference}"));
     let pushed =
         verbatim_image::push(&engine, client, &keychain, &push, &mut |event| teller.tell(event))
             .await
             .map_err(failures::image)?;
     drop(teller);
-    console.step("push it", verbatim_console::StepState::Done);
+    console.step(&step_of(project, image, "push it"), verbatim_console::StepState::Done);
 
-    let source = source_of(state);
     let build = Build {
-        source: source.clone(),
+        source: source_of(project, state),
         image: reference.to_string(),
         context: relative(project, image),
         dockerfile: image.dockerfile.clone().unwrap_or_else(|| "Dockerfile".to_owned()),
@@ -225,15 +264,19 @@ async fn fresh(
     };
     let statement =
         Statement::build(&pushed.repository.to_string(), &pushed.digest, build.provenance());
-    let record = recording::signed(&statement, key)?;
+    let what = What::Done("the build");
+    let record = recording::signed(project, &statement, key, what).await?;
     let descriptor = Descriptor {
         digest: pushed.digest,
         size: pushed.size,
         ..Descriptor::of(&pushed.media_type, b"")
     };
-    recording::attach(project, store, &record, &descriptor, None, "the build", console).await?;
-    console.step("attach its build record", verbatim_console::StepState::Done);
-    Ok((pushed, source, record.digest()))
+    recording::attach(project, store, &record, &descriptor, None, what, console).await?;
+    console.step(
+        &step_of(project, image, "attach its build record"),
+        verbatim_console::StepState::Done,
+    );
+    Ok((pushed, record.digest()))
 }
 
 fn build_config(
@@ -270,17 +313,24 @@ fn build_config(
         no_cache: false,
         cache_from: Vec::new(),
         builder: None,
-        timeout: BUILD_TIMEOUT,
+        timeout: image.build_timeout,
+        idle_timeout: image.idle_timeout,
     })
 }
 
-fn source_of(state: &SourceState) -> Source {
+fn source_of(project: &Project, state: &SourceState) -> Source {
+    let ci = &project.ci;
+    // The variables of the CI speak of the commit that it checked out; a job may have moved on to another one.
+    let is_checked_out = ci.commit.as_ref() == Some(&state.commit);
+    let head = ci.revision().filter(|head| is_checked_out && *head != state.commit);
     Source {
         repository: state.remote.clone(),
         commit: Some(state.commit.clone()),
+        head: head.map(str::to_owned),
         branch: state.branch.clone(),
         tag: None,
         dirty: state.is_dirty(),
+        foreign: ci.may_be_foreign(),
     }
 }
 

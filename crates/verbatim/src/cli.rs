@@ -4,6 +4,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use verbatim_console::{Console, ConsoleArgs, ExitStatus, Failure};
 
 use crate::commands;
+pub use crate::commands::policy::{PolicyCommand, run as policy};
+use crate::deferred::Deferred;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,6 +14,8 @@ Examples:
   verbatim promote staging            move the digest, and prove that it runs
   verbatim test staging               run the tests of staging, sign the result
   verbatim run --to staging           all of that, stage by stage
+  verbatim rollback production        put the last good release back, keep the bad one out
+  verbatim restore production         put back what was promoted, after somebody changed it
   verbatim verify                     tell what happened to a release, and who signed it
 
 Exit statuses:
@@ -38,23 +42,38 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Build(commands::build::BuildArgs),
+    Adopt(commands::adopt::AdoptArgs),
+    Plan(commands::plan::PlanArgs),
     Promote(commands::promote::PromoteArgs),
+    Apply(commands::apply::ApplyArgs),
+    Rollback(commands::rollback::RollbackArgs),
+    Restore(commands::restore::RestoreArgs),
     Test(commands::test::TestArgs),
     Run(commands::run::RunArgs),
+    Approve(commands::approve::ApproveArgs),
+    Veto(commands::veto::VetoArgs),
+    Unveto(commands::veto::UnvetoArgs),
+    Lock(commands::lock::LockArgs),
+    Unlock(commands::lock::UnlockArgs),
     Status(commands::status::StatusArgs),
+    History(commands::history::HistoryArgs),
     Verify(commands::verify::VerifyArgs),
     Record(commands::record::RecordArgs),
     Key(commands::key::KeyCommandArgs),
+    Doctor(commands::doctor::DoctorArgs),
     Ci(commands::ci::CiArgs),
     /// Build and push images over the Docker Engine's API
     #[command(subcommand)]
-    Image(verbatim_image::cli::ImageCommand),
+    Image(Deferred<verbatim_image::cli::ImageCommand>),
     /// Ask registries: digests, manifests, tags, referrers
     #[command(subcommand)]
-    Registry(verbatim_registry::cli::RegistryCommand),
+    Registry(Deferred<verbatim_registry::cli::RegistryCommand>),
     /// Write, sync and prove Argo CD applications
     #[command(subcommand)]
-    Argocd(Box<verbatim_argocd::cli::ArgocdCommand>),
+    Argocd(Deferred<verbatim_argocd::cli::ArgocdCommand>),
+    /// Check, explain, test and push the rules of a project
+    #[command(subcommand)]
+    Policy(Deferred<PolicyCommand>),
     Completions(commands::completions::CompletionsArgs),
     Version(commands::version::VersionArgs),
     /// Print the JSON Schema of verbatim.yaml
@@ -69,18 +88,31 @@ impl Cli {
     /// What the command fails with.
     pub async fn run(self, console: Console) -> Result<ExitStatus, Failure> {
         match self.command {
+            Command::Adopt(args) => commands::adopt::run(args, &console).await,
             Command::Build(args) => commands::build::run(args, &console).await,
+            Command::Plan(args) => commands::plan::run(args, &console).await,
+            Command::Apply(args) => commands::apply::run(args, &console).await,
             Command::Promote(args) => commands::promote::run(args, &console).await,
+            Command::Rollback(args) => commands::rollback::run(args, &console).await,
+            Command::Restore(args) => commands::restore::run(args, &console).await,
             Command::Test(args) => commands::test::run(args, &console).await,
             Command::Run(args) => commands::run::run(args, &console).await,
+            Command::Approve(args) => commands::approve::run(args, &console).await,
+            Command::Veto(args) => commands::veto::veto(args, &console).await,
+            Command::Unveto(args) => commands::veto::unveto(args, &console).await,
+            Command::Lock(args) => commands::lock::lock(args, &console).await,
+            Command::Unlock(args) => commands::lock::unlock(args, &console).await,
             Command::Status(args) => commands::status::run(args, &console).await,
+            Command::History(args) => commands::history::run(args, &console).await,
             Command::Verify(args) => commands::verify::run(args, &console).await,
             Command::Record(args) => commands::record::run(args, &console).await,
             Command::Key(args) => commands::key::run(args, &console),
-            Command::Ci(args) => commands::ci::run(&args, &console),
-            Command::Image(command) => verbatim_image::cli::run(command, &console).await,
-            Command::Registry(command) => verbatim_registry::cli::run(command, &console).await,
-            Command::Argocd(command) => verbatim_argocd::cli::run(*command, &console).await,
+            Command::Doctor(args) => commands::doctor::run(args, &console).await,
+            Command::Ci(args) => commands::ci::run(&args, &console).await,
+            Command::Image(command) => verbatim_image::cli::run(*command.0, &console).await,
+            Command::Registry(command) => verbatim_registry::cli::run(*command.0, &console).await,
+            Command::Argocd(command) => verbatim_argocd::cli::run(*command.0, &console).await,
+            Command::Policy(command) => policy(*command.0, &console).await,
             Command::Completions(args) => commands::completions::run(&args, &console),
             Command::Version(args) => commands::version::run(&args, &console),
             Command::Schema => console.data(crate::config::schema()).map(|()| ExitStatus::Done),

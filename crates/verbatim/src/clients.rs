@@ -9,11 +9,11 @@ use verbatim_credentials::{
     Environment as CredentialEnvironment, ExposeSecret as _, Keychain, SecretString,
 };
 use verbatim_image::cli::EngineArgs;
-use verbatim_image::{Endpoint, Engine};
+use verbatim_image::{Endpoint, Engine, REQUEST_TIMEOUT};
 
-use crate::config::Server;
+use crate::config::{Config, Server};
 use crate::failures;
-use crate::settings::Project;
+use crate::settings::{Project, Variables};
 
 /// A write makes Argo CD render the manifests before it answers.
 const SLOWER_WRITES: u32 = 4;
@@ -21,8 +21,8 @@ const SLOWER_WRITES: u32 = 4;
 const USER_AGENT: &str = concat!("verbatim/", env!("CARGO_PKG_VERSION"));
 
 /// The logins of registries.
-pub(crate) fn keychain(project: &Project) -> Keychain {
-    Keychain::from_environment(&CredentialEnvironment::from_map(&project.variables))
+pub(crate) fn keychain(variables: &Variables) -> Keychain {
+    Keychain::from_environment(&CredentialEnvironment::from_map(variables))
 }
 
 /// A client of all registries of the project.
@@ -30,8 +30,19 @@ pub(crate) fn keychain(project: &Project) -> Keychain {
 /// # Errors
 /// A file with certificates cannot be used.
 pub(crate) fn registry(project: &Project) -> Result<verbatim_registry::Client, Failure> {
+    registry_of(&project.config, &project.variables)
+}
+
+/// The same, for a configuration whose rules are not there yet.
+///
+/// # Errors
+/// As [`registry`].
+pub(crate) fn registry_of(
+    of: &Config,
+    variables: &Variables,
+) -> Result<verbatim_registry::Client, Failure> {
     let mut config = verbatim_registry::Config::new(USER_AGENT);
-    let options = &project.config.registries;
+    let options = &of.registries;
     config.plain_http = options
         .iter()
         .filter(|(_, options)| options.plain_http)
@@ -42,11 +53,11 @@ pub(crate) fn registry(project: &Project) -> Result<verbatim_registry::Client, F
         config.extra_roots.extend(read(file)?);
         config.extra_roots.push(b'\n');
     }
-    if let Some(limit) = project.config.request_timeout {
+    if let Some(limit) = of.request_timeout {
         config.timeouts.request = limit;
         config.timeouts.idle = limit;
     }
-    verbatim_registry::Client::new(config, keychain(project)).map_err(failures::registry)
+    verbatim_registry::Client::new(config, keychain(variables)).map_err(failures::registry)
 }
 
 /// A client of one Argo CD server. Its token comes from the variable that the configuration names, else from where
@@ -102,13 +113,24 @@ fn token(project: &Project, server: &Server) -> Result<SecretString, Failure> {
         .map_err(|error| Failure::usage(error).context("cannot look for the token of Argo CD"))?;
     match found {
         Some(found) if !found.token.expose_secret().trim().is_empty() => Ok(found.token),
+        _ if is_for_another(project) => Err(Failure::usage(format!(
+            "no token for Argo CD `{}` at {}: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, which is another one",
+            server.name, server.url
+        ))
+        .hint("remove ARGOCD_SERVER, or name another variable as `token_variable` of this server")),
         _ => Err(Failure::usage(format!(
             "no token for Argo CD `{}` at {}",
             server.name, server.url
         ))
         .hint("put one into ARGOCD_AUTH_TOKEN, or name another variable as its `token_variable`")
-        .hint(format!("or log in once: verbatim argocd login {}", server.url))),
+        .hint(format!("or log in once: verbatim argocd login --server {}", server.url))),
     }
+}
+
+/// Whether there is a token that was not used, since it is said for which server it is.
+fn is_for_another(project: &Project) -> bool {
+    let has = |name| project.variables.get(name).is_some_and(|value| !value.trim().is_empty());
+    has("ARGOCD_AUTH_TOKEN") && has("ARGOCD_SERVER")
 }
 
 /// A connection to the Docker Engine that the environment names.
@@ -118,7 +140,8 @@ fn token(project: &Project, server: &Server) -> Result<SecretString, Failure> {
 pub(crate) async fn engine(project: &Project) -> Result<Engine, Failure> {
     let config = EngineArgs::default().endpoint_config(&project.variables);
     let endpoint = Endpoint::find(&config).map_err(failures::image)?;
-    Engine::connect(&endpoint).await.map_err(failures::image)
+    let limit = project.config.request_timeout.unwrap_or(REQUEST_TIMEOUT);
+    Engine::connect(&endpoint, limit).await.map_err(failures::image)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {

@@ -1,18 +1,22 @@
 //! Which release a command means: the one that is named, else the one that an earlier stage left, else the one that was
 //! built from this commit in this CI run. Never "the latest".
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use verbatim_ci::{CiContext, Numbering};
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_oci::{Reference, Tag};
+use verbatim_oci::{Reference, Repository, Tag};
+use verbatim_record::PromotedRelease;
+use verbatim_record::Provenance;
 use verbatim_registry::{Client, Resolved};
 
 use crate::config::Image;
 use crate::release::{Named, Release, ReleaseFile};
 use crate::settings::Project;
 use crate::source::{self, SourceState};
-use crate::store::Store;
-use crate::{failures, handoff};
+use crate::store::{Store, Wanted};
+use crate::{compose, failures, handoff};
 
 /// A release that was found, with the manifest that was read and hashed.
 #[derive(Clone, Debug)]
@@ -28,14 +32,36 @@ pub(crate) struct Found {
 /// The one image of the project.
 ///
 /// # Errors
-/// There are several: what they would be together is not known to this version.
+/// There are several, and what is to be done cannot be done for several.
 pub(crate) fn only_image(project: &Project) -> Result<&Image, Failure> {
     let mut images = project.config.images.values();
     match (images.next(), images.next()) {
         (Some(image), None) => Ok(image),
-        _ => Err(Failure::usage("the configuration has several images; this version promotes one")
-            .hint("give each image a configuration of its own, and name it with --config")),
+        _ => Err(Failure::usage("this works only for a configuration with one image")),
     }
+}
+
+/// The repository in which releases are found: that of the image; of several images, the one that their artifacts are in.
+///
+/// # Errors
+/// None for a configuration that was checked.
+pub(crate) fn home(project: &Project) -> Result<&Repository, Failure> {
+    let config = &project.config;
+    let first = config.images.values().next().map(|image| &image.repository);
+    let home = if config.images.len() > 1 { config.records.as_ref().or(first) } else { first };
+    home.ok_or_else(|| Failure::usage("the configuration has no image"))
+}
+
+/// A release that was promoted, as one of this configuration; `None` if it has other images by now.
+pub(crate) fn recorded(project: &Project, promoted: &PromotedRelease) -> Option<Release> {
+    let repository = promoted.repository.parse().ok()?;
+    let tag = promoted.tag.as_deref().and_then(|tag| tag.parse().ok());
+    let image = match promoted.images.is_empty() {
+        true => only_image(project).ok()?.name.clone(),
+        false => project.config.project.clone(),
+    };
+    let images = promoted.images.clone();
+    Some(Release { image, repository, tag, digest: promoted.digest, images })
 }
 
 /// Finds the release and reads its manifest.
@@ -50,7 +76,6 @@ pub(crate) async fn release(
     now: Timestamp,
     console: &Console,
 ) -> Result<Found, Failure> {
-    let image = only_image(project)?;
     let folder = project.state_folder();
     let handed_on = handoff::read(&folder).map_err(|error| {
         Failure::usage(error)
@@ -58,7 +83,7 @@ pub(crate) async fn release(
     })?;
     let handed_on = handed_on.filter(|file| file.project == project.config.project);
     if let Some(named) = named {
-        return by_name(image, client, named, handed_on).await;
+        return by_name(project, client, named, handed_on).await;
     }
     let state = source::state(project.folder()).await;
     if let Some(file) = handed_on {
@@ -76,37 +101,33 @@ pub(crate) async fn release(
                 let reference =
                     Reference { digest: Some(file.release.digest), ..file.release.reference() };
                 let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
-                return Ok(Found {
-                    release: file.release.clone(),
-                    resolved,
-                    handed_on: Some(file),
-                });
+                let release = pinned(project, client, reference.tag, &resolved).await?;
+                return Ok(Found { release, resolved, handed_on: Some(file) });
             }
         }
     }
     let state = state.map_err(|error| {
         no_release().hint(format!("nor can it be found by the commit: {error}"))
     })?;
-    by_build_record(project, image, client, store, &state, now).await
+    by_build_record(project, client, store, &state, now).await
 }
 
 async fn by_name(
-    image: &Image,
+    project: &Project,
     client: &Client,
     named: &Named,
     handed_on: Option<ReleaseFile>,
 ) -> Result<Found, Failure> {
+    let home = home(project)?;
     let reference = match named {
-        Named::Digest(digest) => Reference::by_digest(image.repository.clone(), *digest),
-        Named::Reference(reference) if reference.repository == image.repository => {
-            reference.clone()
-        }
+        Named::Digest(digest) => Reference::by_digest(home.clone(), *digest),
+        Named::Reference(reference) if reference.repository == *home => reference.clone(),
         Named::Reference(reference) => {
-            return Err(Failure::usage(format!(
-                "{reference} is not of the image `{}`",
-                image.name
-            ))
-            .hint(format!("its repository is {}", image.repository)));
+            let failure = match only_image(project) {
+                Ok(image) => format!("{reference} is not of the image `{}`", image.name),
+                Err(_) => format!("{reference} is no release of {}", project.config.project),
+            };
+            return Err(Failure::usage(failure).hint(format!("its repository is {home}")));
         }
     };
     // A tag is turned into a digest here, once, and never again.
@@ -115,27 +136,52 @@ async fn by_name(
     let handed_on = handed_on.filter(|file| file.release.digest == digest);
     let tag =
         reference.tag.or_else(|| handed_on.as_ref().and_then(|file| file.release.tag.clone()));
-    let release =
-        Release { image: image.name.clone(), repository: image.repository.clone(), tag, digest };
+    let release = pinned(project, client, tag, &resolved).await?;
     Ok(Found { release, resolved, handed_on })
+}
+
+/// The release that a manifest is: an image, or the artifact that names several.
+///
+/// # Errors
+/// It is no such artifact, or names other images than the configuration.
+async fn pinned(
+    project: &Project,
+    client: &Client,
+    tag: Option<Tag>,
+    resolved: &Resolved,
+) -> Result<Release, Failure> {
+    let repository = resolved.reference.repository.clone();
+    let (image, images) = match only_image(project) {
+        Ok(image) => (image.name.clone(), BTreeMap::new()),
+        Err(_) => {
+            let document = compose::read(client, resolved).await?;
+            compose::check(project, &document).map_err(|why| {
+                Failure::usage(format!(
+                    "{} is no release of this project: {why}",
+                    resolved.reference
+                ))
+            })?;
+            (project.config.project.clone(), document.images)
+        }
+    };
+    Ok(Release { image, repository, tag, digest: resolved.digest(), images })
 }
 
 /// The image under the tag that the build of this commit in this run has pushed; its build record must say so, because
 /// anybody who may push can move a tag.
 async fn by_build_record(
     project: &Project,
-    image: &Image,
     client: &Client,
     store: &Store,
     state: &SourceState,
     now: Timestamp,
 ) -> Result<Found, Failure> {
-    if project.ci.numbering == Numbering::Job && uses_build(image) {
+    if project.ci.numbering == Numbering::Job && project.config.images.values().any(uses_build) {
         return Err(no_release()
             .hint(format!("on {} every job has another build number, so the tag of the build job is not known here", project.ci.kind)));
     }
-    let tag = tag(image, &project.ci, state)?;
-    let reference = Reference::by_tag(image.repository.clone(), tag.clone());
+    let tag = release_tag(project, state)?;
+    let reference = Reference::by_tag(home(project)?.clone(), tag.clone());
     if client.head(&reference).await.map_err(failures::registry)?.is_none() {
         return Err(
             no_release().hint(format!("there is no {reference} either: was this commit built?"))
@@ -144,7 +190,7 @@ async fn by_build_record(
     let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
     let digest = resolved.digest();
     let records = store
-        .of_release(&project.config.policy.ring, digest, now)
+        .of_release(&project.config.policy.ring, digest, &Wanted::only::<Provenance>(), now)
         .await
         .map_err(failures::registry)?;
     let built_from_this = records.builds.iter().any(|record| {
@@ -161,12 +207,7 @@ async fn by_build_record(
         )
         .hint("name the release with --release if it is the right one"));
     }
-    let release = Release {
-        image: image.name.clone(),
-        repository: image.repository.clone(),
-        tag: Some(tag),
-        digest,
-    };
+    let release = pinned(project, client, Some(tag), &resolved).await?;
     Ok(Found { release, resolved, handed_on: None })
 }
 
@@ -177,6 +218,21 @@ fn no_release() -> Failure {
 
 fn uses_build(image: &Image) -> bool {
     image.tag.variables().any(|name| name == "build")
+}
+
+/// The tag of a release built from this state in this CI run: that of the image, or, of several images, one that is made
+/// from the first one's.
+///
+/// # Errors
+/// As [`tag`].
+pub(crate) fn release_tag(project: &Project, state: &SourceState) -> Result<Tag, Failure> {
+    let mut images = project.config.images.values();
+    let first = images.next().ok_or_else(|| Failure::usage("the configuration has no image"))?;
+    let first_tag = tag(first, &project.ci, state)?;
+    match images.next() {
+        None => Ok(first_tag),
+        Some(_) => compose::tag(&first_tag),
+    }
 }
 
 /// The tag of an image built from this state in this CI run. Outside of a CI the build is called `local`, and changes

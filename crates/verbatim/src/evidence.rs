@@ -25,6 +25,31 @@ pub(crate) fn application(
     }
 }
 
+/// The application of a promotion record whose values were written, and of which nothing else is proven. How it ended is
+/// the evidence.
+pub(crate) fn unproven(
+    server: &str,
+    plan: &Plan,
+    outcome: &verbatim_argocd::Outcome,
+) -> Application {
+    let readback =
+        || Readback { outcome: ReadbackOutcome::Unproven, evidence: json!(outcome).into() };
+    Application {
+        name: plan.app.name.clone(),
+        namespace: plan.app.namespace.clone(),
+        server: server.to_owned(),
+        overrides: plan.changes.iter().map(override_of).collect(),
+        revisions: Vec::new(),
+        proof: Proof {
+            spec: readback(),
+            operation: readback(),
+            manifests: readback(),
+            running: readback(),
+            settled_seconds: 0,
+        },
+    }
+}
+
 fn override_of(change: &verbatim_argocd::values::Change) -> Override {
     let key = change.key.to_string();
     let (kind, name) = key.split_once(':').unwrap_or(("", &key));
@@ -65,15 +90,15 @@ fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
         // There is no proof of a deployment without its spec read back: then the outcome is another one.
         spec: Readback {
             outcome: ReadbackOutcome::Proven,
-            evidence: json!({ "resourceVersion": proof.resource_version, "values": values }),
+            evidence: json!({ "resourceVersion": proof.resource_version, "values": values }).into(),
         },
         operation: Readback {
             outcome: proven(proof.operation.is_some()),
-            evidence: json!({ "operation": proof.operation, "revisions": proof.revisions }),
+            evidence: json!({ "operation": proof.operation, "revisions": proof.revisions }).into(),
         },
         manifests: Readback {
             outcome: proven(!proof.rendered.is_empty()),
-            evidence: json!({ "images": proof.rendered, "sync": proof.sync }),
+            evidence: json!({ "images": proof.rendered, "sync": proof.sync }).into(),
         },
         running: Readback {
             outcome: running(&proof.workloads),
@@ -81,7 +106,8 @@ fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
                 "workloads": proof.workloads,
                 "health": proof.health,
                 "at": proof.at,
-            }),
+            })
+            .into(),
         },
         settled_seconds: proof.settled_seconds,
     }

@@ -3,11 +3,15 @@
 
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
-use verbatim_argocd::cli::listener;
+use serde_json::Value;
+use verbatim_argocd::cli::listener_within;
 use verbatim_argocd::deploy::{self, nonce};
 use verbatim_argocd::event::Event;
-use verbatim_argocd::{Deploy, Error, Options, Outcome, Plan, Report, WantedImage};
+use verbatim_argocd::request;
+use verbatim_argocd::values::{digests, shown};
+use verbatim_argocd::{Deploy, Error, Options, Outcome, Plan, Prediction, Report, WantedImage};
 use verbatim_console::{Console, ExitStatus, Failure, StepState};
+use verbatim_oci::Digest;
 use verbatim_record::{Anchor, Revision};
 
 use crate::config::Environment;
@@ -26,6 +30,8 @@ pub(crate) struct Job {
     pub target: Target,
     /// Its sources, for the record.
     pub sources: Vec<Revision>,
+    /// What Argo CD compares them with.
+    pub revisions: Vec<String>,
 }
 
 /// What became of one application.
@@ -56,13 +62,20 @@ pub(crate) struct AppOutcome {
     pub status: ExitStatus,
 }
 
+impl AppOutcome {
+    /// Whether it agrees to what is planned, and nothing was written.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| matches!(report.outcome, Outcome::Planned))
+    }
+}
+
 /// What all applications of a promotion have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Order<'a> {
     /// The release.
     pub release: &'a Release,
     /// What must run.
-    pub image: &'a WantedImage,
+    pub images: &'a [WantedImage],
     /// Who promotes: the URL of the run, or a name.
     pub by: Option<String>,
     /// How it is done.
@@ -80,7 +93,11 @@ pub(crate) fn jobs(seen: Vec<Seen>, release: &Release) -> Result<Vec<Job>, Failu
             let target = target(&app, release).map_err(|error| {
                 Failure::usage(error).context(format!("cannot make the values of {}", app.name))
             })?;
-            Ok(Job { target, sources: look::sources(&application) })
+            Ok(Job {
+                target,
+                sources: look::sources(&application),
+                revisions: application.status.sync.revisions(),
+            })
         })
         .collect()
 }
@@ -114,15 +131,52 @@ pub(crate) async fn check(
         let order = &order;
         async move {
             let deploy = deployment(&job.target, order, None)?;
-            let report = run(servers, &job.target, &deploy, false, console)
+            let report = run(servers, &job.target, &deploy, None, console)
                 .await?
                 .map_err(failures::argocd)?;
             let plan = report.plan.clone();
             let plan = plan.unwrap_or_else(|| empty_plan(&job.target));
-            Ok((PlannedApp { server: job.target.server.clone(), plan }, report))
+            let server = job.target.server.clone();
+            Ok((PlannedApp { server, revisions: job.revisions.clone(), plan }, report))
         }
     });
     checks.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
+}
+
+/// The requests to Argo CD that would change something.
+pub(crate) fn writes(plans: &[PlannedApp]) -> Vec<String> {
+    let mut writes = Vec::new();
+    for PlannedApp { plan, .. } in plans.iter().filter(|app| !app.plan.is_noop()) {
+        let sync = request::Sync::default();
+        for (request, what) in [
+            (request::patch(&plan.app, String::new()), "the values and the claim"),
+            (request::sync(&plan.app, &sync), "the sync, unless Argo CD begins one by itself"),
+            (request::replace(&plan.app, Value::Null), "the claim is closed with the record"),
+        ] {
+            let method = request.method.name();
+            writes.push(format!("{method} {}: {what}", request.target()));
+        }
+    }
+    writes
+}
+
+/// What the manifests of each application would become.
+///
+/// # Errors
+/// One of them could not be rendered as it is.
+pub(crate) async fn predict(
+    servers: &Servers,
+    plans: &[PlannedApp],
+    images: &[WantedImage],
+) -> Result<Vec<Prediction>, Failure> {
+    let predictions = stream::iter(plans).map(|PlannedApp { server, plan, .. }| async move {
+        let rendered = servers.get(server)?.manifests(&plan.app).await.map_err(failures::argocd)?;
+        let manifests = rendered.manifests.iter().map(String::as_str);
+        let new: Vec<String> = plan.changes.iter().map(|change| shown(Some(&change.new))).collect();
+        let images = concerned(images, &digests(new.iter().map(String::as_str)));
+        Ok(verbatim_argocd::predict(&plan.app, manifests, &plan.changes, &images))
+    });
+    predictions.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
 }
 
 /// A plan for an application for which none could be made; its report says why.
@@ -147,10 +201,10 @@ pub(crate) async fn execute(
     console: &Console,
 ) -> Result<Vec<Ended>, Failure> {
     let runs = stream::iter(jobs.into_iter().zip(plans)).map(|(job, planned)| async move {
-        let step = format!("deploy to {}", job.target.app);
+        let step = step(&job.target);
         console.step(&step, StepState::UnderWay);
         let deploy = deployment(&job.target, order, Some(planned.plan.clone()))?;
-        let result = run(servers, &job.target, &deploy, true, console).await?;
+        let result = run(servers, &job.target, &deploy, Some(&step), console).await?;
         if matches!(&result, Ok(Report { outcome: Outcome::Proven { .. }, .. })) {
             console.step(&step, StepState::Done);
         }
@@ -167,7 +221,7 @@ fn deployment(
     Ok(Deploy {
         app: target.app.clone(),
         values: target.values.clone(),
-        images: vec![order.image.clone()],
+        images: concerned(order.images, &target.values.digests()),
         release: order.release.to_string(),
         by: order.by.clone(),
         nonce: nonce().map_err(failures::argocd)?,
@@ -176,18 +230,32 @@ fn deployment(
     })
 }
 
+/// The images of a release that an application is given; all of them if its values name none.
+fn concerned(images: &[WantedImage], named: &[Digest]) -> Vec<WantedImage> {
+    let concerned: Vec<WantedImage> =
+        images.iter().filter(|image| named.contains(&image.digest)).cloned().collect();
+    if concerned.is_empty() { images.to_vec() } else { concerned }
+}
+
+/// What is done with an application, for who has to be told how far it came.
+pub(crate) fn step(target: &Target) -> String {
+    format!("deploy to {}", target.app)
+}
+
+/// Deploys to one application, and tells how if it is a `step` of the command.
 async fn run(
     servers: &Servers,
     target: &Target,
     deploy: &Deploy,
-    is_told: bool,
+    step: Option<&str>,
     console: &Console,
 ) -> Result<Result<Report, Error>, Failure> {
     let client = servers.get(&target.server)?;
     let app = &target.app;
-    let progress = is_told.then(|| console.progress(format!("deploying to {app}")));
+    let progress = step.map(|step| (step, console.progress(format!("deploying to {app}"))));
     let name = app.to_string();
-    let tell = progress.as_ref().map(|progress| listener(console, progress, &name));
+    let tell =
+        progress.as_ref().map(|(step, progress)| listener_within(console, progress, &name, step));
     let told = |event: Event| {
         if let Some(tell) = &tell {
             tell(event);
@@ -213,40 +281,6 @@ pub(crate) async fn close(
                 "{}: the claim could not be closed: {error}: {}",
                 job.target.app, error.kind
             ));
-        }
-    }
-}
-
-/// The exit status for several applications: the one that asks for most attention.
-pub(crate) fn status(outcomes: impl IntoIterator<Item = ExitStatus>) -> ExitStatus {
-    const BY_URGENCY: [ExitStatus; 8] = [
-        ExitStatus::Defect,
-        ExitStatus::Interrupted,
-        ExitStatus::Unknown,
-        ExitStatus::Conflict,
-        ExitStatus::Superseded,
-        ExitStatus::Refused,
-        ExitStatus::Unreachable,
-        ExitStatus::No,
-    ];
-    let all: Vec<ExitStatus> = outcomes.into_iter().collect();
-    BY_URGENCY.into_iter().find(|status| all.contains(status)).unwrap_or(ExitStatus::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_most_urgent_status_is_the_one_of_all() {
-        use ExitStatus::{Conflict, Done, No, Unknown};
-        for (all, want) in [
-            (vec![], Done),
-            (vec![Done, Done], Done),
-            (vec![Done, No], No),
-            (vec![No, Unknown, Conflict], Unknown),
-        ] {
-            assert_eq!(status(all.clone()), want, "{all:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The rules of the configuration as gates of the policy. Pure.
 
 use verbatim_policy::{Gate, Gates, Ran};
-use verbatim_record::{EnvironmentId, EnvironmentIdError};
+use verbatim_record::EnvironmentIdError;
 
 use crate::config::{self, Environment, Rules};
 
@@ -11,24 +11,19 @@ use crate::config::{self, Environment, Rules};
 /// # Errors
 /// None for names that were checked with the configuration.
 pub(crate) fn gates(environment: &Environment, rules: &Rules) -> Result<Gates, EnvironmentIdError> {
-    let sibling =
-        |name: &str| -> Result<EnvironmentId, EnvironmentIdError> { environment.id.sibling(name) };
-    let mut gates = Vec::new();
+    let mut gates = vec![Gate::Locked, Gate::Vetoed];
     for after in &rules.after {
         let ran = match after.ran {
             config::Ran::Running => Ran::Still,
             config::Ran::Ever => Ran::Ever,
         };
-        gates.push(Gate::After { environment: sibling(&after.environment)?, ran });
+        let environment = environment.id.sibling(&after.environment)?;
+        gates.push(Gate::After { environment, ran });
     }
-    if let Some(tested) = &rules.tested {
-        gates.push(Gate::Tested {
-            environment: sibling(&tested.environment)?,
-            suites: tested.suites.clone(),
-        });
-    }
+    gates.extend(rules.gates.iter().cloned());
     if !environment.is_first || !rules.after.is_empty() {
         gates.push(Gate::CleanSource);
     }
-    Ok(Gates(gates))
+    gates.sort_by_key(Gate::kind);
+    Ok(Gates { list: gates, skipped_by_rollbacks: rules.skipped_by_rollbacks.clone() })
 }

@@ -7,16 +7,19 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use verbatim_console::Failure;
 use verbatim_oci::{Reference, Tag};
-use verbatim_policy::{Facts, Gates, Ledger as LedgerFact, Live};
-use verbatim_record::{Chain, EnvironmentId, Records, Source};
+use verbatim_policy::{Author, Bans, Facts, GateKind, Gates, Ledger as LedgerFact, Live};
+use verbatim_record::{Chain, EnvironmentId, Lock, Promotion, Records, Source, Veto};
+use verbatim_registry::Client;
 
 use crate::config::Environment;
-use crate::failures;
+use crate::discover::Found;
 use crate::look::{self, Seen, Servers};
 use crate::newer::Origin;
+use crate::promotion::Registry;
 use crate::release::Release;
 use crate::settings::Project;
-use crate::store::Store;
+use crate::store::{Ledger, Store, Wanted};
+use crate::{failures, identity, precedence};
 
 /// What is known when a promotion is decided.
 #[derive(Debug)]
@@ -35,18 +38,15 @@ pub(crate) struct Gathered {
 /// What cannot be done without: the applications and the ledger of the environment itself.
 pub(crate) async fn gather(
     project: &Project,
-    store: &Store,
+    registry: &Registry,
     servers: &Servers,
     environment: &Environment,
     gates: &Gates,
-    release: &Release,
+    found: &Found,
     now: Timestamp,
 ) -> Result<Gathered, Failure> {
-    let ring = &project.config.policy.ring;
-    let records = async {
-        let records = store.of_release(ring, release.digest, now).await;
-        records.map_err(|error| format!("{error}: {}", error.kind()))
-    };
+    let (release, store) = (&found.release, &registry.store);
+    let records = records(project, store, gates, release, now);
     let earlier = async {
         let earlier = gates.ledgers().filter_map(|id| project.config.environment(id.name()));
         join_all(
@@ -54,24 +54,73 @@ pub(crate) async fn gather(
         )
         .await
     };
-    let own = ledger_with_anchors(project, store, servers, environment, now);
-    let (records, earlier, own) = tokio::join!(records, earlier, own);
-    let (seen, ledger) = own?;
-    let mut ledgers = BTreeMap::new();
-    let mut live = BTreeMap::new();
-    for (id, ledger, seen) in earlier {
-        ledgers.insert(id.clone(), ledger);
-        live.insert(id, seen);
-    }
-    let facts = Facts {
+    let own = async {
+        let wanted = Wanted::only::<Promotion>().and::<Lock>().and::<Veto>();
+        let look = async {
+            match gates.has(GateKind::SameManifests) {
+                true => look::refreshed(environment, servers).await,
+                false => look::at(environment, servers).await,
+            }
+        };
+        ledger_of(project, store, environment, look, &wanted, now).await
+    };
+    let labels = labels(&registry.client, gates, found);
+    let (records, earlier, own, labels) = tokio::join!(records, earlier, own, labels);
+    let (seen, Ledger { chain, records: own_records, .. }) = own?;
+    let order =
+        precedence::order(project, store, &chain, records.as_ref().ok(), release, now).await;
+    let mut facts = Facts {
         release: release.digest,
         environment: environment.id.clone(),
+        is_rollback: false,
         records,
-        ledgers,
-        live,
+        bans: Ok(Bans { locks: own_records.locks, vetoes: own_records.vetoes }),
+        ledgers: BTreeMap::new(),
+        live: BTreeMap::from([(environment.id.clone(), look::live(&seen, release))]),
+        healthy_since: BTreeMap::new(),
+        manifests: look::manifests(&seen),
+        order,
+        author: Author { key: None, actor: project.run().actor },
+        plan: None,
+        labels,
+        applications: look::described(&seen),
+        run: project.run(),
         now,
     };
-    Ok(Gathered { facts, seen, ledger })
+    for Other { id, ledger, live, healthy_since } in earlier {
+        facts.ledgers.insert(id.clone(), ledger);
+        facts.healthy_since.extend(healthy_since.map(|since| (id.clone(), since)));
+        facts.live.insert(id, live);
+    }
+    Ok(Gathered { facts, seen, ledger: chain })
+}
+
+/// The records of the release that the gates look at.
+async fn records(
+    project: &Project,
+    store: &Store,
+    gates: &Gates,
+    release: &Release,
+    now: Timestamp,
+) -> Result<Records, String> {
+    let wanted = Wanted::Types(gates.record_types());
+    let ring = &project.config.policy.ring;
+    let types = gates.attested_types();
+    let records = store.with_attestations(ring, release.digest, &wanted, &types, now).await;
+    records.map_err(|error| format!("{error}: {}", error.kind()))
+}
+
+/// The labels of the images, if a condition may look at them: those of the first platform, if there are several.
+async fn labels(
+    client: &Client,
+    gates: &Gates,
+    found: &Found,
+) -> Result<BTreeMap<String, BTreeMap<String, String>>, String> {
+    if !gates.uses("release") {
+        return Ok(BTreeMap::new());
+    }
+    let labels = identity::labels(client, &found.release, &found.resolved).await;
+    labels.map_err(|error| format!("{error}: {}", error.kind()))
 }
 
 /// The applications of an environment and its ledger, checked against what is written on the applications and what an
@@ -86,17 +135,54 @@ pub(crate) async fn ledger_with_anchors(
     environment: &Environment,
     now: Timestamp,
 ) -> Result<(Vec<Seen>, Chain), Failure> {
-    let seen = look::at(environment, servers).await?;
+    let wanted = Wanted::only::<Promotion>();
+    let (seen, ledger) = ledger_with(project, store, servers, environment, &wanted, now).await?;
+    Ok((seen, ledger.chain))
+}
+
+/// The same, with other records of the environment.
+///
+/// # Errors
+/// As [`ledger_with_anchors`].
+pub(crate) async fn ledger_with(
+    project: &Project,
+    store: &Store,
+    servers: &Servers,
+    environment: &Environment,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<(Vec<Seen>, Ledger), Failure> {
+    let look = look::at(environment, servers);
+    ledger_of(project, store, environment, look, wanted, now).await
+}
+
+/// The ledger of an environment and its applications, which `look` reads: Argo CD and the registry are asked at the same
+/// time.
+async fn ledger_of(
+    project: &Project,
+    store: &Store,
+    environment: &Environment,
+    look: impl Future<Output = Result<Vec<Seen>, Failure>>,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<(Vec<Seen>, Ledger), Failure> {
+    let ring = &project.config.policy.ring;
+    let (seen, listed) = tokio::join!(look, store.listed(ring, &environment.id, wanted, now));
+    let seen = seen?;
     let mut anchors = look::anchors(&seen);
     let left = crate::handoff::read(&project.state_folder()).ok().flatten();
     let left = left.filter(|file| file.project == project.config.project);
     anchors.extend(left.and_then(|file| file.promotions.get(environment.name()).copied()));
-    let ring = &project.config.policy.ring;
-    let ledger = store
-        .of_environment(ring, &environment.id, &anchors, now)
-        .await
-        .map_err(failures::registry)?;
-    Ok((seen, ledger))
+    let ledger = store.ledger(listed.map_err(failures::registry)?, &anchors).await;
+    Ok((seen, ledger.map_err(failures::registry)?))
+}
+
+/// What is known of another environment.
+struct Other {
+    id: EnvironmentId,
+    ledger: LedgerFact,
+    live: Live,
+    healthy_since: Option<Timestamp>,
 }
 
 /// An environment that the release has to come from: its failure is no failure of ours, but a reason to refuse.
@@ -107,17 +193,27 @@ async fn other(
     environment: &Environment,
     release: &Release,
     now: Timestamp,
-) -> (EnvironmentId, LedgerFact, Live) {
+) -> Other {
     let id = environment.id.clone();
     match ledger_with_anchors(project, store, servers, environment, now).await {
-        Ok((seen, ledger)) => (id, LedgerFact::Known(ledger), look::live(&seen, release)),
+        Ok((seen, ledger)) => {
+            let live = look::live(&seen, &as_promoted(&ledger, release));
+            let healthy_since = look::healthy_since(&seen);
+            Other { id, ledger: LedgerFact::Known(ledger), live, healthy_since }
+        }
         Err(failure) => {
-            let causes = failure.causes();
-            let why =
-                std::iter::once(failure.to_string()).chain(causes).collect::<Vec<_>>().join(": ");
-            (id, LedgerFact::Unknown(why.clone()), Live::Unknown(why))
+            let why = failure.whole();
+            let (ledger, live) = (LedgerFact::Unknown(why.clone()), Live::Unknown(why));
+            Other { id, ledger, live, healthy_since: None }
         }
     }
+}
+
+/// A release under the tag that it was promoted with: that one stands in the applications.
+fn as_promoted(ledger: &Chain, release: &Release) -> Release {
+    let promoted = running(ledger).filter(|promoted| promoted.digest == release.digest);
+    let tag = promoted.and_then(|promoted| promoted.tag.as_ref()?.parse().ok());
+    Release { tag: tag.or_else(|| release.tag.clone()), ..release.clone() }
 }
 
 /// What the newest build record that counts says of the source.
@@ -129,7 +225,7 @@ pub(crate) fn source(records: &Records) -> Option<Source> {
 pub(crate) fn origin(records: &Records) -> Origin {
     let build = records.builds.last().map(verbatim_record::Verified::predicate);
     Origin {
-        commit: build.and_then(|build| build.source()?.commit),
+        commit: build.and_then(|build| Some(build.source()?.lasting_commit()?.to_owned())),
         run: build.and_then(|build| build.run()).unwrap_or_default(),
     }
 }

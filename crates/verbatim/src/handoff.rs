@@ -149,11 +149,17 @@ fn results(file: &ReleaseFile) -> Vec<(String, String)> {
     ];
     results.extend(file.release.tag.as_ref().map(|tag| ("tag".to_owned(), tag.to_string())));
     results.extend(file.build_record.map(|record| ("build_record".to_owned(), record.to_string())));
+    for (name, image) in &file.release.images {
+        results.push((format!("image_{}", identifier(name)), image.reference().to_string()));
+    }
     for (environment, anchor) in &file.promotions {
-        let environment = environment.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        results.push((format!("promotion_{environment}"), anchor.to_string()));
+        results.push((format!("promotion_{}", identifier(environment)), anchor.to_string()));
     }
     results
+}
+
+fn identifier(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
 }
 
 #[cfg(test)]
@@ -175,6 +181,7 @@ mod tests {
                 repository: "registry.example/app".parse().unwrap(),
                 tag: Some("7.abc".parse().unwrap()),
                 digest: Digest::of(b"x"),
+                images: Default::default(),
             },
             source: Source::default(),
             run: Run::default(),

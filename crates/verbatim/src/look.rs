@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use verbatim_argocd::model::{Application, HealthStatus, SyncCode};
+use verbatim_argocd::request::Refresh;
 use verbatim_argocd::{AppRef, Client, claim};
 use verbatim_console::Failure;
 use verbatim_policy::Live;
@@ -33,20 +36,45 @@ impl Servers {
         environments: impl IntoIterator<Item = &'a Environment>,
     ) -> Result<Self, Failure> {
         let mut servers = Self::default();
-        for environment in environments {
-            let names: Vec<&str> = match &environment.apps {
-                Apps::Named(apps) => apps.iter().map(|app| app.server.as_str()).collect(),
-                Apps::Selected(selector) => vec![selector.template.server.as_str()],
-            };
-            for name in names {
-                if let (false, Some(server)) =
-                    (servers.0.contains_key(name), project.config.servers.get(name))
-                {
-                    servers.0.insert(name.to_owned(), clients::argocd(project, server)?);
-                }
-            }
+        for name in environments.into_iter().flat_map(Environment::servers) {
+            servers.add(project, name)?;
         }
         Ok(servers)
+    }
+
+    /// The same, without those that have no token or files that cannot be used: who looks at several environments tells
+    /// what is known of the others.
+    pub(crate) fn usable<'a>(
+        project: &Project,
+        environments: impl IntoIterator<Item = &'a Environment>,
+    ) -> Self {
+        let mut servers = Self::default();
+        for name in environments.into_iter().flat_map(Environment::servers) {
+            // Why it cannot be used is told by `check`, of each environment that needs it.
+            let _ = servers.add(project, name);
+        }
+        servers
+    }
+
+    fn add(&mut self, project: &Project, name: &str) -> Result<(), Failure> {
+        if let (false, Some(server)) = (self.0.contains_key(name), project.config.servers.get(name))
+        {
+            self.0.insert(name.to_owned(), clients::argocd(project, server)?);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there are clients of the servers that an environment needs.
+    ///
+    /// # Errors
+    /// As [`Servers::of`].
+    pub(crate) fn check(
+        &self,
+        project: &Project,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
+        let is_there = environment.servers().into_iter().all(|name| self.0.contains_key(name));
+        if is_there { Ok(()) } else { Self::of(project, [environment]).map(drop) }
     }
 
     /// The client of the server of that name.
@@ -74,11 +102,7 @@ pub(crate) struct Seen {
 pub(crate) async fn at(environment: &Environment, servers: &Servers) -> Result<Vec<Seen>, Failure> {
     match &environment.apps {
         Apps::Named(apps) => {
-            let reads = stream::iter(apps).map(|app| async move {
-                let application = servers.get(&app.server)?.get(&reference(app)).await;
-                Ok(Seen { app: app.clone(), application })
-            });
-            reads.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
+            read(apps.iter().cloned(), servers, async |client, app| client.get(app).await).await
         }
         Apps::Selected(selector) => {
             let template = &selector.template;
@@ -113,6 +137,38 @@ pub(crate) async fn at(environment: &Environment, servers: &Servers) -> Result<V
             Ok(seen)
         }
     }
+}
+
+/// The same, after Argo CD has compared all applications again, so that the revisions it names are those of now.
+///
+/// # Errors
+/// As [`at`].
+pub(crate) async fn refreshed(
+    environment: &Environment,
+    servers: &Servers,
+) -> Result<Vec<Seen>, Failure> {
+    let apps: Vec<App> = match &environment.apps {
+        Apps::Named(apps) => apps.clone(),
+        Apps::Selected(_) => {
+            at(environment, servers).await?.into_iter().map(|seen| seen.app).collect()
+        }
+    };
+    let refresh = async |client: &Client, app: &AppRef| client.refresh(app, Refresh::Normal).await;
+    read(apps, servers, refresh).await
+}
+
+/// Reads applications, some at a time, and keeps their order.
+async fn read(
+    apps: impl IntoIterator<Item = App>,
+    servers: &Servers,
+    one: impl AsyncFn(&Client, &AppRef) -> Result<Application, verbatim_argocd::Error>,
+) -> Result<Vec<Seen>, Failure> {
+    let one = &one;
+    let reads = stream::iter(apps).map(|app| async move {
+        let application = one(servers.get(&app.server)?, &reference(&app)).await;
+        Ok(Seen { app, application })
+    });
+    reads.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
 }
 
 /// An application by the names of the configuration.
@@ -171,6 +227,62 @@ pub(crate) fn live(seen: &[Seen], release: &Release) -> Live {
     }
 }
 
+/// Since when all applications have been as healthy as they are, if the server tells of each.
+pub(crate) fn healthy_since(seen: &[Seen]) -> Option<Timestamp> {
+    let since = seen.iter().map(|seen| seen.application.as_ref().ok()?.status.health.since);
+    since.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// What the applications would be rendered from now: their sources, with the revisions of the last comparison.
+///
+/// # Errors
+/// An application that could not be read, in words.
+pub(crate) fn manifests(seen: &[Seen]) -> Result<Vec<Revision>, String> {
+    let mut all: Vec<Revision> = Vec::new();
+    for Seen { app, application } in seen {
+        let application = application
+            .as_ref()
+            .map_err(|error| format!("{}: {error}: {}", app.name, error.kind))?;
+        let resolved = application.status.sync.revisions();
+        for (index, source) in sources(application).into_iter().enumerate() {
+            let revision = resolved.get(index).cloned().unwrap_or_default();
+            let source = Revision { revision, ..source };
+            if !all.contains(&source) {
+                all.push(source);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The applications as conditions see them.
+pub(crate) fn described(seen: &[Seen]) -> Value {
+    let described = seen.iter().map(|Seen { app, application }| match application {
+        Ok(application) => json!({
+            "name": app.name,
+            "labels": application.metadata.labels,
+            "project": application.spec.project,
+            "health": application.status.health.status,
+            "sync": application.status.sync.status,
+            "revisions": application.status.sync.revisions(),
+        }),
+        // Without its fields, so that a condition on them comes to no answer.
+        Err(_) => json!({ "name": app.name }),
+    });
+    Value::Array(described.collect())
+}
+
+/// Whether every application holds the values of a release, whatever its state.
+pub(crate) fn holds(seen: &[Seen], release: &Release) -> bool {
+    seen.iter().all(|Seen { app, application }| {
+        let (Ok(application), Ok(target)) = (application, target(app, release)) else {
+            return false;
+        };
+        verbatim_argocd::plan(&target.app, application, &target.values)
+            .is_ok_and(|plan| plan.is_noop())
+    })
+}
+
 /// How an application differs from one that runs a release; `None` if it does not, as far as can be seen.
 pub(crate) fn difference(
     app: &App,
@@ -214,6 +326,7 @@ mod tests {
             repository: "r.example/app".parse().unwrap(),
             tag: None,
             digest: Digest::of(b"x"),
+            images: Default::default(),
         }
     }
 

@@ -4,11 +4,13 @@
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 use crate::config::{Config, Environment};
 
 /// A CI whose file can be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     /// `.travis.yml`
     Travis,
@@ -58,35 +60,45 @@ fn stages(config: &Config) -> Vec<Stage<'_>> {
 }
 
 /// The text of the file.
-pub(crate) fn render(kind: Kind, config: &Config) -> String {
+pub(crate) fn render(kind: Kind, config: &Config, branch: Option<&str>) -> String {
     let stages = stages(config);
     match kind {
-        Kind::Travis => travis(&stages),
-        Kind::Github => github(config, &stages),
-        Kind::Gitlab => gitlab(config, &stages),
+        Kind::Travis => travis(&stages, branch.unwrap_or(USUAL)),
+        Kind::Github => github(config, &stages, branch.unwrap_or(USUAL)),
+        Kind::Gitlab => gitlab(config, &stages, branch),
     }
 }
 
+/// The branch whose commits are released, where the CI cannot be asked which one is the default.
+const USUAL: &str = "main";
+
 /// What every file begins with: the secrets, which no generator can fill in.
-fn opening(kind: &str, file: &str, secrets: &str) -> String {
+fn opening(kind: &str, file: &str, secrets: &str, key: &str) -> String {
     format!(
         "# {file}, made by `verbatim ci {kind}`. Each job is one command; the image is built once, and only its digest\n\
-         # travels. The binary `verbatim` must be on the PATH of the jobs.\n\
+         # travels. The binary `verbatim` must be on the PATH of the jobs: in their image, or\n\
+         # fetched by a step of yours before the command.\n\
          # {secrets}\n\
-         #   VERBATIM_KEY        the private key that signs the records (verbatim key generate)\n\
+         #   {key}the private key that signs the records (verbatim key generate)\n\
          #   DOCKER_AUTH_CONFIG  the login of the registry, in the form of Docker's config.json\n\
          #   ARGOCD_AUTH_TOKEN   the token of Argo CD\n\n"
     )
 }
 
+/// The key, where a variable can hold it.
+const KEY: &str = "VERBATIM_KEY        ";
+
 /// Travis runs all lines of a script even after one has failed, so each command is a stage of its own. Its jobs share
 /// no files: later stages find the release by the build record of this commit and build number.
-fn travis(stages: &[Stage<'_>]) -> String {
+fn travis(stages: &[Stage<'_>], branch: &str) -> String {
     let mut text = opening(
         "travis",
         ".travis.yml",
         "Secret variables to set in the settings of the repository:",
+        KEY,
     );
+    // https://docs.travis-ci.com/user/conditional-builds-stages-jobs/: no pull request, and no other branch.
+    let _ = writeln!(text, "if: branch = {branch} AND type IN (push, api)");
     text.push_str("language: minimal\nos: linux\nservices: [docker]\n");
     text.push_str("git:\n  depth: false # so that it can be told which of two commits is newer\n");
     text.push_str("jobs:\n  include:\n");
@@ -97,16 +109,17 @@ fn travis(stages: &[Stage<'_>]) -> String {
 }
 
 /// A job sees the outputs of the jobs that it needs directly, so each needs the build beside its predecessor.
-fn github(config: &Config, stages: &[Stage<'_>]) -> String {
+fn github(config: &Config, stages: &[Stage<'_>], branch: &str) -> String {
     let mut text = opening(
         "github",
         ".github/workflows/verbatim.yml",
         "Secrets to set in the settings of the repository:",
+        KEY,
     );
     let project = &config.project;
     let _ = write!(
         text,
-        "name: verbatim\non:\n  push:\n    branches: [main]\npermissions:\n  contents: read\n\
+        "name: verbatim\non:\n  push:\n    branches: [{branch}]\npermissions:\n  contents: read\n\
          env:\n  VERBATIM_KEY: ${{{{ secrets.VERBATIM_KEY }}}}\n  DOCKER_AUTH_CONFIG: ${{{{ secrets.DOCKER_AUTH_CONFIG }}}}\n\
          jobs:\n"
     );
@@ -145,13 +158,20 @@ fn github(config: &Config, stages: &[Stage<'_>]) -> String {
 }
 
 /// The dotenv report of a job becomes variables of all later stages.
-fn gitlab(config: &Config, stages: &[Stage<'_>]) -> String {
+fn gitlab(config: &Config, stages: &[Stage<'_>], branch: Option<&str>) -> String {
     let mut text = opening(
         "gitlab",
         ".gitlab-ci.yml",
-        "Masked variables to set in the settings of the project:",
+        "Variables to set in the settings of the project: protected, and the token masked:",
+        // A value of several lines cannot be masked there; a file is not printed.
+        "VERBATIM_KEY_FILE   of type File: ",
     );
     let project = &config.project;
+    let branch = match branch {
+        Some(name) => format!("\"{name}\""),
+        None => "$CI_DEFAULT_BRANCH".to_owned(),
+    };
+    let _ = writeln!(text, "workflow:\n  rules:\n    - if: $CI_COMMIT_BRANCH == {branch}");
     text.push_str(
         "variables:\n  GIT_DEPTH: 0 # so that it can be told which of two commits is newer\n",
     );
@@ -163,9 +183,11 @@ fn gitlab(config: &Config, stages: &[Stage<'_>]) -> String {
         let _ = write!(text, "\n{job}:\n  stage: {job}\n");
         if let Some(environment) = environment {
             let name = environment.name();
-            if *changes {
-                let _ = writeln!(text, "  environment: {name}\n  resource_group: {project}/{name}");
-            }
+            let _ = match changes {
+                true => writeln!(text, "  environment: {name}\n  resource_group: {project}/{name}"),
+                // Its variables, without a deployment.
+                false => writeln!(text, "  environment: {{ name: {name}, action: verify }}"),
+            };
         }
         let _ = writeln!(text, "  script:\n    - {command}");
         if environment.is_none() {
@@ -204,7 +226,7 @@ environments:
     #[test]
     fn files_are_yaml_and_run_every_command_in_order() {
         for kind in Kind::value_variants() {
-            let text = render(*kind, &example());
+            let text = render(*kind, &example(), None);
             let value: serde_json::Value =
                 serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
             assert!(value.is_object(), "{kind:?}");
@@ -223,18 +245,36 @@ environments:
         }
     }
 
+    /// A pull request, or a branch of somebody's, must not reach production.
+    #[test]
+    fn only_one_branch_is_released() {
+        let of = |kind, branch| render(kind, &example(), branch);
+        let cases = [
+            (Kind::Travis, None, "if: branch = main AND type IN (push, api)"),
+            (Kind::Travis, Some("trunk"), "if: branch = trunk AND"),
+            (Kind::Github, None, "branches: [main]"),
+            (Kind::Github, Some("trunk"), "branches: [trunk]"),
+            (Kind::Gitlab, None, "- if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"),
+            (Kind::Gitlab, Some("trunk"), "- if: $CI_COMMIT_BRANCH == \"trunk\""),
+        ];
+        for (kind, branch, want) in cases {
+            let text = of(kind, branch);
+            assert!(text.contains(want), "{kind:?} {branch:?}:\n{text}");
+        }
+    }
+
     #[test]
     fn travis() {
-        insta::assert_snapshot!(render(Kind::Travis, &example()));
+        insta::assert_snapshot!(render(Kind::Travis, &example(), None));
     }
 
     #[test]
     fn github() {
-        insta::assert_snapshot!(render(Kind::Github, &example()));
+        insta::assert_snapshot!(render(Kind::Github, &example(), None));
     }
 
     #[test]
     fn gitlab() {
-        insta::assert_snapshot!(render(Kind::Gitlab, &example()));
+        insta::assert_snapshot!(render(Kind::Gitlab, &example(), None));
     }
 }

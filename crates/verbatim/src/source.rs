@@ -1,5 +1,6 @@
-//! The state of the source: which commit, is it clean, where does it come from. The only place that runs `git`,
-//! because only git knows all of its own rules (worktrees, submodules, sparse and shallow checkouts).
+//! The state of the source: which commit, is it clean, where does it come from. The only place that runs `git` in the
+//! repository of the product, because only git knows all of its own rules (worktrees, submodules, sparse and shallow
+//! checkouts).
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};

@@ -1,30 +1,94 @@
 //! The records of a project in its registry: listed and verified, attached and read back. What they mean is known to
 //! `verbatim-record`, how a registry is spoken to to `verbatim-registry`; this converts between the two.
+//!
+//! A registry may lose an entry of a listing: of two jobs that write a fallback tag at the same moment one undoes the
+//! other. A record that is known by its digest, from an anchor or a successor, is therefore fetched by it, and the next
+//! job that adds to the ledger lists it again. Only what cannot be fetched either is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use verbatim_oci::{Descriptor, Digest, Manifest, Reference, Repository};
+use verbatim_oci::{Descriptor, Digest, Manifest, Repository};
 use verbatim_record::{
     Anchor, BUNDLE_MEDIA_TYPE, Bundle, Chain, EMPTY_BLOB, EnvironmentArtifact, EnvironmentId,
-    KeyRing, MAX_BUNDLE_SIZE, Records,
+    Gathering, Judge, Judged, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Predicate,
+    Promotion, Records,
 };
 use verbatim_registry::{Attachment, Client, Error, Layer, PutAs};
 
 /// How many records are fetched at the same time.
 const CONCURRENCY: usize = 8;
 
+/// Which records are fetched, by their predicate types. A listing says the type of each; a record of which it does not is
+/// fetched in any case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All that are there, foreign ones too.
+    All,
+    /// Those of these types.
+    Types(BTreeSet<String>),
+}
+
+impl Wanted {
+    /// Records of one type.
+    pub(crate) fn only<P: Predicate>() -> Self {
+        Self::Types(BTreeSet::from([P::TYPE.to_owned()]))
+    }
+
+    /// Records of one more type.
+    #[must_use]
+    pub(crate) fn and<P: Predicate>(mut self) -> Self {
+        if let Self::Types(types) = &mut self {
+            types.insert(P::TYPE.to_owned());
+        }
+        self
+    }
+
+    /// Whether the record behind an entry of a listing has to be fetched.
+    fn admits(&self, entry: &Descriptor) -> bool {
+        match (self, entry.annotations.get(PREDICATE_TYPE_ANNOTATION)) {
+            (Self::All, _) | (_, None) => true,
+            (Self::Types(types), Some(claimed)) => types.contains(claimed),
+        }
+    }
+}
+
+/// The ledger of an environment.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// Its promotions, and whether they can be relied on.
+    pub chain: Chain,
+    /// The other records that were wanted.
+    pub records: Records,
+    /// Promotions that the listing does not have and that were fetched by their digest.
+    pub unlisted: BTreeSet<Digest>,
+}
+
+/// What the listing of an environment has: verified records that are not a ledger yet.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    ring: KeyRing,
+    environment: EnvironmentId,
+    records: Records,
+    now: Timestamp,
+}
+
 /// Where the records of a project are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     client: Client,
     repository: Repository,
+    /// Records that are stored and not listed, by the environment whose ledger lacks them.
+    unlisted: Arc<Mutex<BTreeMap<EnvironmentId, BTreeMap<Digest, Bundle>>>>,
 }
 
 impl Store {
     /// The records in this repository.
     pub(crate) fn new(client: Client, repository: Repository) -> Self {
-        Self { client, repository }
+        Self { client, repository, unlisted: Arc::default() }
     }
 
     /// The verified records of a release.
@@ -35,12 +99,30 @@ impl Store {
         &self,
         ring: &KeyRing,
         release: Digest,
+        wanted: &Wanted,
         now: Timestamp,
     ) -> Result<Records, Error> {
-        Ok(Records::of_release(self.bundles(&release).await?, ring, release, now))
+        self.with_attestations(ring, release, wanted, &BTreeSet::new(), now).await
     }
 
-    /// The ledger of an environment: its verified promotions, and whether they can be relied on. `anchors` is what is known of its end from elsewhere.
+    /// The same, with statements of other types that are trusted as far as their key goes.
+    ///
+    /// # Errors
+    /// As [`Store::of_release`].
+    pub(crate) async fn with_attestations(
+        &self,
+        ring: &KeyRing,
+        release: Digest,
+        wanted: &Wanted,
+        types: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<Records, Error> {
+        let judge = Judge::of_release(ring.clone(), release, now, types.clone());
+        self.records(&release, wanted, judge).await
+    }
+
+    /// The ledger of an environment: its verified promotions, whether they can be relied on, and what else is wanted.
+    /// `anchors` is what is known of its end from elsewhere.
     ///
     /// # Errors
     /// As [`Store::of_release`].
@@ -48,50 +130,129 @@ impl Store {
         &self,
         ring: &KeyRing,
         environment: &EnvironmentId,
+        wanted: &Wanted,
         anchors: &[Anchor],
         now: Timestamp,
-    ) -> Result<Chain, Error> {
+    ) -> Result<Ledger, Error> {
+        let listed = self.listed(ring, environment, wanted, now).await?;
+        self.ledger(listed, anchors).await
+    }
+
+    /// The first half of [`Store::of_environment`]: the records that are listed. For those who find out meanwhile what is
+    /// known of the end of the ledger. An anchor that is newer than the listing is no harm: its record is fetched by its
+    /// digest.
+    ///
+    /// # Errors
+    /// As [`Store::of_release`].
+    pub(crate) async fn listed(
+        &self,
+        ring: &KeyRing,
+        environment: &EnvironmentId,
+        wanted: &Wanted,
+        now: Timestamp,
+    ) -> Result<Listed, Error> {
         let artifact = EnvironmentArtifact::of(environment);
-        let bundles = self.bundles(artifact.digest()).await?;
-        let records = Records::of_environment(bundles, ring, environment, now);
-        Ok(Chain::verify(environment, records.promotions, anchors))
+        let wanted = wanted.clone().and::<Promotion>();
+        let judge = Judge::of_environment(ring.clone(), environment, now);
+        let records = self.records(artifact.digest(), &wanted, judge).await?;
+        Ok(Listed { ring: ring.clone(), environment: environment.clone(), records, now })
+    }
+
+    /// The second half: the promotions that are listed as a chain, with those that only anchors and successors know.
+    ///
+    /// # Errors
+    /// As [`Store::of_release`].
+    pub(crate) async fn ledger(&self, listed: Listed, anchors: &[Anchor]) -> Result<Ledger, Error> {
+        let Listed { ring, environment, mut records, now } = listed;
+        let mut promotions = std::mem::take(&mut records.promotions);
+        let chain = Chain::verify(&environment, promotions.iter().cloned(), anchors);
+        let mut missing: BTreeSet<Digest> = chain.missing().collect();
+        if missing.is_empty() {
+            return Ok(Ledger { chain, records, unlisted: BTreeSet::new() });
+        }
+        let mut known: BTreeSet<Digest> = promotions.iter().map(|one| one.record()).collect();
+        let mut unlisted = BTreeMap::new();
+        while !missing.is_empty() {
+            let fetched = self.fetch(&missing).await?;
+            known.append(&mut missing);
+            let found = Records::of_environment(&fetched, &ring, &environment, now).promotions;
+            for promotion in &found {
+                missing.extend(promotion.predicate().chain.parents());
+            }
+            missing.retain(|record| !known.contains(record));
+            let counts: BTreeSet<Digest> = found.iter().map(|one| one.record()).collect();
+            let bundles = fetched.into_iter().filter_map(|it| Bundle::read(it.to_vec()).ok());
+            unlisted
+                .extend(bundles.map(|it| (it.digest(), it)).filter(|it| counts.contains(&it.0)));
+            promotions.extend(found);
+        }
+        let chain = Chain::verify(&environment, promotions, anchors);
+        let digests = unlisted.keys().copied().collect();
+        self.note_unlisted(&environment, unlisted);
+        Ok(Ledger { chain, records, unlisted: digests })
     }
 
     /// Attaches a record to everything that it is about, and sees it listed. `release` points to the release; the
     /// artifact of an environment is pushed if it is not there. Attaching the same record again changes nothing.
+    ///
+    /// What was found missing from the listing of that environment is listed again on this occasion.
     ///
     /// # Errors
     /// The registry refused, failed, or does not list what it stored.
     pub(crate) async fn attach(
         &self,
         record: &Bundle,
-        release: &Descriptor,
+        release: Option<&Descriptor>,
         environment: Option<&EnvironmentId>,
     ) -> Result<(), Error> {
-        let stored = record.attachment();
-        let layer = Layer {
-            media_type: stored.layer_media_type.to_owned(),
-            bytes: stored.layer.into(),
-            annotations: Default::default(),
-        };
-        let mut subjects = Vec::new();
-        for digest in &stored.subjects {
-            if *digest == release.digest {
-                subjects.push(release.clone());
+        for digest in &record.attachment().subjects {
+            if let Some(release) = release.filter(|release| *digest == release.digest) {
+                self.attach_to(record, release.clone()).await?;
             } else if let Some(environment) = environment {
-                subjects.push(self.push_environment(environment).await?);
+                let artifact = self.push_environment(environment).await?;
+                self.attach_to(record, artifact.clone()).await?;
+                self.list_again(environment, &artifact).await;
             }
         }
-        for subject in subjects {
-            let attachment = Attachment {
-                subject,
-                artifact_type: stored.artifact_type.to_owned(),
-                layers: vec![layer.clone()],
-                annotations: stored.annotations.clone(),
-            };
-            self.client.attach(&self.repository, &attachment).await?;
-        }
         Ok(())
+    }
+
+    async fn attach_to(&self, record: &Bundle, subject: Descriptor) -> Result<(), Error> {
+        let stored = record.attachment();
+        let attachment = Attachment {
+            subject,
+            artifact_type: stored.artifact_type.to_owned(),
+            layers: vec![Layer {
+                media_type: stored.layer_media_type.to_owned(),
+                bytes: stored.layer.into(),
+                annotations: BTreeMap::new(),
+            }],
+            annotations: stored.annotations,
+        };
+        self.client.attach(&self.repository, &attachment).await.map(drop)
+    }
+
+    /// Lists again what the listing of an environment has lost. The record that was to be attached is attached; that an
+    /// older one is still not listed is found out, and tried again, by the next job.
+    async fn list_again(&self, environment: &EnvironmentId, artifact: &Descriptor) {
+        let lost = {
+            let unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+            unlisted.get(environment).cloned().unwrap_or_default()
+        };
+        for (digest, record) in lost {
+            match self.attach_to(&record, artifact.clone()).await {
+                Ok(()) => {
+                    let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+                    unlisted.entry(environment.clone()).or_default().remove(&digest);
+                }
+                Err(error) => tracing::warn!(%digest, %error, "cannot list a record again"),
+            }
+        }
+    }
+
+    fn note_unlisted(&self, environment: &EnvironmentId, records: BTreeMap<Digest, Bundle>) {
+        let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+        unlisted.entry(environment.clone()).or_default().extend(records);
     }
 
     /// Pushes the artifact that stands for an environment. It is the same for everyone, so nothing is overwritten.
@@ -106,20 +267,35 @@ impl Store {
         Ok(descriptor)
     }
 
-    /// The bundles that are attached to a manifest, unverified.
-    async fn bundles(&self, subject: &Digest) -> Result<Vec<Bytes>, Error> {
+    /// The records that are attached to a manifest. While some are fetched others are verified, on other processors, and
+    /// the bytes of none are kept: there may be thousands.
+    async fn records(
+        &self,
+        subject: &Digest,
+        wanted: &Wanted,
+        judge: Judge,
+    ) -> Result<Records, Error> {
         let listed =
             self.client.referrers(&self.repository, subject, Some(BUNDLE_MEDIA_TYPE)).await?;
-        stream::iter(listed.descriptors)
-            .map(|descriptor| self.bundle(descriptor.digest))
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await
+        let judge = Arc::new(judge);
+        let entries = listed.descriptors.into_iter().filter(|entry| wanted.admits(entry));
+        // In the order of the listing, so that two runs tell the same.
+        let mut judged = stream::iter(entries)
+            .map(|entry| {
+                let judge = Arc::clone(&judge);
+                async move { Ok::<_, Error>(judged(judge, self.bundle(&entry).await?).await) }
+            })
+            .buffered(CONCURRENCY);
+        let mut gathering = Gathering::default();
+        while let Some(one) = judged.try_next().await? {
+            gathering.add(one);
+        }
+        Ok(gathering.finish())
     }
 
-    async fn bundle(&self, manifest: Digest) -> Result<Bytes, Error> {
-        let reference = Reference::by_digest(self.repository.clone(), manifest);
-        let layer = match self.client.manifest(&reference).await?.parse()? {
+    /// The record behind an entry of a listing. Ours are embedded in their manifest, and that often in the listing.
+    async fn bundle(&self, entry: &Descriptor) -> Result<Bytes, Error> {
+        let layer = match self.client.described(&self.repository, entry).await?.parse()? {
             Manifest::Image(image) => image.layers.into_iter().next(),
             _ => None,
         };
@@ -131,5 +307,66 @@ impl Store {
             // push could stop every promotion with one large referrer.
             _ => Ok(Bytes::new()),
         }
+    }
+
+    /// The records of these digests, as far as the registry has them. A record's digest is that of its blob.
+    async fn fetch(&self, records: &BTreeSet<Digest>) -> Result<Vec<Bytes>, Error> {
+        let fetched: Vec<Option<Bytes>> = stream::iter(records.iter().copied())
+            .map(|digest| async move {
+                // Its size is not known; this much is read and no more.
+                let size = MAX_BUNDLE_SIZE as u64;
+                let blob = Descriptor { digest, size, ..Descriptor::of(BUNDLE_MEDIA_TYPE, b"") };
+                match self.client.blob(&self.repository, &blob, size).await {
+                    Ok(bytes) => Ok(Some(bytes)),
+                    Err(error) if error.is_not_found() => Ok(None),
+                    Err(error) => Err(error),
+                }
+            })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        Ok(fetched.into_iter().flatten().collect())
+    }
+}
+
+/// Judges a record on another thread.
+async fn judged(judge: Arc<Judge>, bundle: Bytes) -> Judged {
+    let work = {
+        let (judge, bundle) = (Arc::clone(&judge), bundle.clone());
+        tokio::task::spawn_blocking(move || judge.judge(&bundle))
+    };
+    // Whatever keeps a thread from it does not keep this one.
+    work.await.unwrap_or_else(|_| judge.judge(&bundle))
+}
+
+#[cfg(test)]
+mod tests {
+    use verbatim_record::{Provenance, TestResult};
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_said_to_be_something_else_is_left_out() {
+        let entry = |claimed: Option<&str>| Descriptor {
+            annotations: claimed
+                .map(|claimed| (PREDICATE_TYPE_ANNOTATION.to_owned(), claimed.to_owned()))
+                .into_iter()
+                .collect(),
+            ..Descriptor::of(BUNDLE_MEDIA_TYPE, b"")
+        };
+        let builds = Wanted::only::<Provenance>();
+        let both = builds.clone().and::<TestResult>();
+        for (wanted, claimed, want) in [
+            (&Wanted::All, Some("urn:example:other"), true),
+            (&Wanted::All, None, true),
+            (&builds, Some(Provenance::TYPE), true),
+            (&builds, Some(TestResult::TYPE), false),
+            (&builds, None, true),
+            (&both, Some(TestResult::TYPE), true),
+            (&both, Some(Promotion::TYPE), false),
+        ] {
+            assert_eq!(wanted.admits(&entry(claimed)), want, "{wanted:?} {claimed:?}");
+        }
+        assert_eq!(Wanted::All.and::<Provenance>(), Wanted::All);
     }
 }

@@ -1,17 +1,13 @@
 //! Runs the commands that test an environment, one after the other, and tells how each ended. Knows nothing of records.
 
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use verbatim_console::Console;
 
+use crate::child::{end, told};
 use crate::config::Suite;
-
-/// How long a command that is told to end may take to do so.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// How a suite ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +36,8 @@ pub(crate) async fn run(
         // The key is for records; tests have no business with it.
         .env_remove("VERBATIM_KEY")
         .env_remove("VERBATIM_KEY_FILE")
+        .env_remove("VERBATIM_SIGNER")
+        .env_remove("COSIGN_PASSWORD")
         .stdin(Stdio::null())
         .stdout(std::io::stderr())
         .stderr(std::io::stderr())
@@ -67,30 +65,10 @@ pub(crate) async fn run(
     }
 }
 
-fn told(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("its command ended with status {code}"),
-        (None, Some(signal)) => format!("its command was ended by signal {signal}"),
-        (None, None) => "its command ended without a status".to_owned(),
-    }
-}
-
-/// Asks the command and all that it has started to end, then makes them.
-async fn end(child: &mut Child) {
-    use rustix::process::{Pid, Signal, kill_process_group};
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    let Some(group) = group else { return };
-    // A group that is gone is what was wanted.
-    let _ = kill_process_group(group, Signal::TERM);
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        let _ = kill_process_group(group, Signal::KILL);
-        let _ = child.wait().await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use super::*;
 

@@ -10,13 +10,18 @@ use serde_json::json;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    PromotedRelease, SigningKey, Statement, SuiteOutcome, TestOutcome, TestRun, Verified,
+    EnvironmentId, PromotedRelease, Promotion, Statement, SuiteOutcome, TestOutcome, TestResult,
+    TestRun, Verified,
 };
 
 use crate::config::{Apps, Environment, Suite};
 use crate::discover::Found;
 use crate::promotion::Registry;
+use crate::recording::What;
+use crate::release::Release;
 use crate::settings::Project;
+use crate::signer::RecordSigner;
+use crate::store::Wanted;
 use crate::suites::{self, Ended};
 use crate::{failures, recording};
 
@@ -25,12 +30,16 @@ use crate::{failures, recording};
 pub(crate) struct Tested {
     /// The environment.
     pub environment: String,
-    /// The digest of the release.
-    pub release: Digest,
+    /// The release.
+    #[serde(serialize_with = "crate::result::release")]
+    pub release: Release,
     /// Whether all suites passed.
     pub passed: bool,
     /// How each ended; absent if it passed.
     pub suites: BTreeMap<String, Option<String>>,
+    /// Whether that was found, and not run now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub earlier: bool,
     /// The digest of the record.
     pub record: Digest,
 }
@@ -38,7 +47,7 @@ pub(crate) struct Tested {
 impl fmt::Display for Tested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.passed { "passed" } else { "failed" };
-        writeln!(f, "{} {verdict} in {}", self.release, self.environment)?;
+        writeln!(f, "{} {verdict} in {}", self.release.digest, self.environment)?;
         for (suite, why) in &self.suites {
             match why {
                 None => writeln!(f, "  passed  {suite}")?,
@@ -59,7 +68,7 @@ pub(crate) async fn test(
     environment: &Environment,
     found: &Found,
     chosen: &[String],
-    key: &SigningKey,
+    key: &RecordSigner,
     console: &Console,
 ) -> Result<Tested, Failure> {
     let suites = choose(environment, chosen)?;
@@ -94,17 +103,70 @@ pub(crate) async fn test(
     };
     let release = &found.release;
     let statement = Statement::test(&release.repository.to_string(), &release.digest, run.result());
-    let record = recording::signed(&statement, key)?;
     let descriptor = found.resolved.manifest.descriptor().map_err(failures::registry)?;
     let what = format!("the test of {}", environment.id);
-    recording::attach(project, &registry.store, &record, &descriptor, None, &what, console).await?;
+    let what = What::Done(&what);
+    let record = recording::signed(project, &statement, key, what).await?;
+    recording::attach(project, &registry.store, &record, &descriptor, None, what, console).await?;
     Ok(Tested {
         environment: environment.id.to_string(),
-        release: release.digest,
+        release: release.clone(),
         passed: told.values().all(Option::is_none),
         suites: told,
+        earlier: false,
         record: record.digest(),
     })
+}
+
+/// The result of all suites of an environment, if the release passed them since it came there.
+///
+/// # Errors
+/// The records could not be read.
+pub(crate) async fn earlier(
+    project: &Project,
+    registry: &Registry,
+    environment: &Environment,
+    found: &Found,
+) -> Result<Option<Tested>, Failure> {
+    let (ring, now) = (&project.config.policy.ring, Timestamp::now());
+    let wanted = Wanted::only::<Promotion>();
+    let (store, digest) = (&registry.store, found.release.digest);
+    let ledger = store.of_environment(ring, &environment.id, &wanted, &[], now);
+    let wanted = Wanted::only::<TestResult>();
+    let records = store.of_release(ring, digest, &wanted, now);
+    let (ledger, records) = tokio::try_join!(ledger, records).map_err(failures::registry)?;
+    let Some(came) = ledger.chain.began() else { return Ok(None) };
+    let suites: Vec<&str> = environment.tests.keys().map(String::as_str).collect();
+    let passed =
+        passed_since(&records.tests, &environment.id, &suites, came.predicate().finished_at);
+    Ok(passed.map(|record| Tested {
+        environment: environment.id.to_string(),
+        release: found.release.clone(),
+        passed: true,
+        suites: environment.tests.keys().map(|name| (name.clone(), None)).collect(),
+        earlier: true,
+        record,
+    }))
+}
+
+/// The latest record by which each of some suites passed, none of them before some time. Of several results of a suite
+/// the latest counts.
+fn passed_since(
+    tests: &[Verified<TestResult>],
+    environment: &EnvironmentId,
+    suites: &[&str],
+    since: Timestamp,
+) -> Option<Digest> {
+    let there: Vec<_> = tests.iter().filter(|it| it.environment() == Some(environment)).collect();
+    let latest = suites.iter().map(|suite| {
+        let results = there.iter().filter_map(|record| {
+            let is_failed = record.predicate().suite(suite)? == TestOutcome::Failed;
+            Some((record.recorded_at()?, is_failed, record.record()))
+        });
+        results.max().filter(|(at, is_failed, _)| !is_failed && *at >= since)
+    });
+    let latest: Option<Vec<_>> = latest.collect();
+    latest?.into_iter().max().map(|(_, _, record)| record)
 }
 
 /// The suites of an environment that are meant; all of them if none is chosen.
@@ -139,9 +201,10 @@ async fn promotion_there(
     let ring = &project.config.policy.ring;
     let ledger = registry
         .store
-        .of_environment(ring, &environment.id, &[], Timestamp::now())
+        .of_environment(ring, &environment.id, &Wanted::only::<Promotion>(), &[], Timestamp::now())
         .await
-        .map_err(failures::registry)?;
+        .map_err(failures::registry)?
+        .chain;
     if let Some(fault) = ledger.faults().first() {
         return Err(Failure::new(
             ExitStatus::No,
@@ -183,6 +246,11 @@ fn variables(
     let urls: BTreeMap<&str, &str> =
         apps.iter().filter_map(|app| Some((app.name.as_str(), app.url.as_deref()?))).collect();
     let url = environment.url.as_deref().or_else(|| urls.values().next().copied());
+    let images: BTreeMap<String, String> = release
+        .images()
+        .into_iter()
+        .map(|(name, image)| (name, image.reference().to_string()))
+        .collect();
     let mut variables = vec![
         ("VERBATIM_RELEASE".to_owned(), release.to_string()),
         ("VERBATIM_REPOSITORY".to_owned(), release.repository.to_string()),
@@ -190,6 +258,7 @@ fn variables(
         ("VERBATIM_PROJECT".to_owned(), environment.id.project().to_owned()),
         ("VERBATIM_ENVIRONMENT".to_owned(), environment.name().to_owned()),
         ("VERBATIM_URLS".to_owned(), json!(urls).to_string()),
+        ("VERBATIM_IMAGES".to_owned(), json!(images).to_string()),
     ];
     let known = [("VERBATIM_TAG", &promoted.tag), ("VERBATIM_COMMIT", &promoted.commit)];
     variables.extend(

@@ -12,7 +12,22 @@ fn help() {
     let commands = [
         "",
         "build",
+        "adopt",
         "promote",
+        "plan",
+        "apply",
+        "rollback",
+        "restore",
+        "history",
+        "approve",
+        "veto",
+        "unveto",
+        "lock",
+        "unlock",
+        "policy",
+        "policy check",
+        "policy explain",
+        "policy test",
         "test",
         "run",
         "status",
@@ -22,6 +37,7 @@ fn help() {
         "key",
         "key generate",
         "key public",
+        "doctor",
         "ci",
         "completions",
         "version",
@@ -150,6 +166,28 @@ fn keys_are_made_once_and_kept_private() {
 }
 
 #[test]
+fn a_private_key_that_git_would_take_is_told() {
+    let folder = Folder::new();
+    let git = |arguments: &[&str]| {
+        let status = std::process::Command::new("git")
+            .args(arguments)
+            .current_dir(folder.path(""))
+            .status()
+            .unwrap();
+        assert!(status.success(), "{arguments:?}");
+    };
+    assert!(!folder.run(&["key", "generate", "one"]).stderr.contains("git"));
+    git(&["init", "--quiet"]);
+    let made = folder.run(&["key", "generate", "keys/ci"]);
+    assert!(made.stderr.contains("git does not ignore keys/ci.pem"), "{made}");
+    let entry = "  - { name: ci, file: keys/ci.pub, roles: [builder, tester, promoter] }";
+    assert!(made.stdout.contains(entry), "{made}");
+    std::fs::write(folder.path(".gitignore"), "*.pem\n").unwrap();
+    let made = folder.run(&["key", "generate", "keys/other"]);
+    assert_eq!(made.stderr, "", "{made}");
+}
+
+#[test]
 fn the_configuration_is_found_from_below() {
     let folder = Folder::new();
     folder.project();
@@ -193,4 +231,31 @@ fn a_record_that_is_none_is_not_attached() {
     let run = folder.run(&["record", "attach", "verbatim.yaml"]);
     assert_eq!(run.code, 2, "{run}");
     assert!(run.stderr.contains("verbatim.yaml holds no record"), "{run}");
+}
+
+#[test]
+fn a_role_that_is_spelt_wrongly_is_told() {
+    let folder = Folder::new();
+    folder.configure(|text| text.replace("roles: [builder,", "roles: [bilder,"));
+    let run = folder.run(&["policy", "check"]);
+    assert_eq!(run.code, 0, "{run}");
+    for want in [
+        "no key has the role `builder`",
+        "the role `bilder` of the key `ci`; did you mean `builder`?",
+    ] {
+        assert!(run.stdout.contains(want), "{run}");
+    }
+    let right = Folder::new();
+    right.project();
+    let run = right.run(&["policy", "check"]);
+    assert!(!run.stdout.contains("did you mean") && !run.stdout.contains("`builder`"), "{run}");
+}
+
+#[test]
+fn a_token_for_another_server_is_not_called_missing() {
+    let mut folder = Folder::new();
+    folder.project();
+    folder.set("ARGOCD_SERVER", "another.example.com");
+    let run = folder.run(&["status"]);
+    assert!(run.stderr.contains("is for ARGOCD_SERVER, which is another one"), "{run}");
 }

@@ -62,6 +62,11 @@ fn main() -> ExitCode {
         eprintln!("demo: this build was made to crash at start");
         return ExitCode::FAILURE;
     }
+    // What a Job can do with this image: something that ends.
+    if env::args().any(|argument| argument == "--version") {
+        println!("demo {}", variable("VERSION", "unknown"));
+        return ExitCode::SUCCESS;
+    }
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -20,6 +20,8 @@ pub struct Rig {
     pub name: String,
     /// How to talk to Argo CD.
     pub argocd: Argocd,
+    /// The identity provider of an imagined CI, whose jobs Argo CD's Dex lets in.
+    pub identity: Identity,
     /// How to talk to the Kubernetes API server.
     pub kubernetes: Kubernetes,
     /// The git server.
@@ -51,6 +53,17 @@ pub struct Argocd {
     pub tokens: Tokens,
     /// The `argocd` binary of the same release.
     pub cli: PathBuf,
+    /// The file with the host keys of git servers that it knows. In a cluster a kubelet fills it from the ConfigMap
+    /// `argocd-ssh-known-hosts-cm`; here whoever changes the one changes the other.
+    pub known_hosts: PathBuf,
+}
+
+/// An identity provider with the issuers `github` and `gitlab`, see [`crate::identity`]. Dex's connectors for them are
+/// `github-actions` and `gitlab-ci`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
 }
 
 /// API tokens of Argo CD, one an account.

@@ -19,11 +19,16 @@ impl Served {
     pub(crate) async fn start(listen: SocketAddr, app: axum::Router) -> std::io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
+        Ok(Self::on(listener, address, app))
+    }
+
+    /// Serves `app` on a listener that is bound to `address`: for one that has to know its address before.
+    pub(crate) fn on(listener: TcpListener, address: SocketAddr, app: axum::Router) -> Self {
         let task = tokio::spawn(async move {
             // `axum::serve` never returns without a graceful shutdown; accept errors are retried inside.
             let _ = axum::serve(listener, app).await;
         });
-        Ok(Self { address, task })
+        Self { address, task }
     }
 
     /// Where the server listens.

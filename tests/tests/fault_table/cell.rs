@@ -1,41 +1,13 @@
-//! The cells of the table: which command, which service, what goes wrong, and at which request. Pure.
+//! The cells of the table: which scene, which service, what goes wrong, and at which request. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use http::Method;
 use test_servers::fault_proxy::{Fault, Rule, Seen};
 
-/// What is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Command {
-    /// `verbatim build`.
-    Build,
-    /// `verbatim promote dev`.
-    Promote,
-    /// `verbatim test dev`.
-    Test,
-}
-
-impl Command {
-    /// The services that it talks to.
-    pub(crate) fn services(self) -> [Service; 2] {
-        match self {
-            Self::Build => [Service::Engine, Service::Registry],
-            Self::Promote | Self::Test => [Service::Registry, Service::ArgoCd],
-        }
-    }
-}
-
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Build => "build",
-            Self::Promote => "promote",
-            Self::Test => "test",
-        })
-    }
-}
+use crate::scene::{Command, Scene};
+use crate::shape::{Names, is_read, shape};
 
 /// Who misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,11 +83,6 @@ impl Trouble {
         !matches!(self, Self::LyingHeader | Self::LyingBody) || service == Service::Registry
     }
 
-    /// Whether it ends a push at once. Whatever else goes wrong, an engine waits out for minutes.
-    fn ends_a_push(self) -> bool {
-        matches!(self, Self::Status(401 | 403 | 404) | Self::Html) || self.is_signal()
-    }
-
     /// Whether the code that meets it is the same as for another one.
     fn is_like_another(self) -> bool {
         matches!(self, Self::Status(502) | Self::TooMany | Self::Interrupt)
@@ -164,10 +131,12 @@ impl fmt::Display for Trouble {
 /// A request of a run without faults.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Request {
-    /// Its place among the requests to its service.
-    pub(crate) index: usize,
     /// Method and path, without what differs from run to run.
     pub(crate) shape: String,
+    /// Its place among the requests of this shape: requests to a service run side by side, and change places.
+    pub(crate) nth: usize,
+    /// Whether it is the first one.
+    pub(crate) first: bool,
     /// Whether something was written to the service before, or is by this request.
     pub(crate) acting: bool,
     /// Whether it is the last one.
@@ -176,15 +145,11 @@ pub(crate) struct Request {
     pub(crate) by_engine: bool,
 }
 
-fn is_read(shape: &str) -> bool {
-    shape.starts_with("GET ") || shape.starts_with("HEAD ")
-}
-
 /// A cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
-    /// What is run.
-    pub(crate) command: Command,
+    /// What is run, and where.
+    pub(crate) scene: Scene,
     /// Who misbehaves.
     pub(crate) service: Service,
     /// How.
@@ -196,46 +161,42 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// The rule for the proxy before the service.
-    pub(crate) fn rule(&self) -> Rule {
-        let rule = Rule::new(self.trouble.fault()).nth(self.request.index);
-        if self.for_good { rule.always() } else { rule }
+    /// The rule for the proxy before the service, and whether it is only for requests of the cell's shape.
+    pub(crate) fn rule(&self) -> (Rule, bool) {
+        let rule = Rule::new(self.trouble.fault());
+        if self.for_good { (rule.always(), false) } else { (rule.nth(self.request.nth), true) }
     }
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { command, service, trouble, request, for_good } = self;
-        let times = if *for_good { " and on" } else { "" };
-        write!(
-            f,
-            "{command}, {service}: {trouble} at request {}{times} ({})",
-            request.index, request.shape
-        )
+        let Self { scene, service, trouble, request, for_good } = self;
+        let Request { shape, nth, .. } = request;
+        let times = if *for_good { " and every later request" } else { "" };
+        write!(f, "{scene}, {service}: {trouble} at {shape} ({nth}){times}")
     }
 }
 
-/// The cells of one command and one service, from the requests of a run without faults: each fault at each request that
+/// The cells of one scene and one service, from the requests of a run without faults: each fault at each request that
 /// stands for a kind, and at the first one also for good. Faults that take the same way as another one, and those of a
 /// test, whose requests a promotion makes, too, are tried at the first request, the first write and the last request.
-pub(crate) fn cells(command: Command, service: Service, requests: &[Request]) -> Vec<Cell> {
+pub(crate) fn cells(scene: Scene, service: Service, requests: &[Request]) -> Vec<Cell> {
     let first_write = requests.iter().position(|request| request.acting);
     let mut cells = Vec::new();
     for trouble in Trouble::ALL.into_iter().filter(|trouble| trouble.concerns(service)) {
         for (place, request) in requests.iter().enumerate() {
-            let is_landmark = place == 0 || Some(place) == first_write || request.last;
-            let everywhere = command != Command::Test && !trouble.is_like_another();
-            if !(everywhere || is_landmark) || (request.by_engine && !trouble.ends_a_push()) {
+            let is_landmark = request.first || Some(place) == first_write || request.last;
+            let everywhere = scene.command != Command::Test && !trouble.is_like_another();
+            if !(everywhere || is_landmark) || !scene.disturbs(request) {
                 continue;
             }
-            // A build is given an hour, and a push half of one: a silent engine may be at work.
-            if trouble == Trouble::Slow && service == Service::Engine && place > 0 {
+            // An engine goes on to wait for this answer when nobody wants the push any more, and lets the next push of the
+            // same layer wait with it (seen with 20.10).
+            if request.by_engine && trouble == Trouble::Slow && request.shape.starts_with("HEAD ") {
                 continue;
             }
-            let cell =
-                Cell { command, service, trouble, request: request.clone(), for_good: false };
-            let lasts =
-                request.index == 0 && trouble != Trouble::Unreachable && !trouble.is_signal();
+            let cell = Cell { scene, service, trouble, request: request.clone(), for_good: false };
+            let lasts = request.first && trouble != Trouble::Unreachable && !trouble.is_signal();
             cells.extend(lasts.then(|| Cell { for_good: true, ..cell.clone() }));
             cells.push(cell);
         }
@@ -244,13 +205,13 @@ pub(crate) fn cells(command: Command, service: Service, requests: &[Request]) ->
 }
 
 /// The requests that stand for all: the first of each method and kind of path, and the last one.
-pub(crate) fn picked(seen: &[Seen]) -> Vec<Request> {
-    let mut known = BTreeSet::new();
+pub(crate) fn picked(seen: &[Seen], names: &Names) -> Vec<Request> {
+    let mut known = BTreeMap::<String, usize>::new();
     let mut acting = false;
     let mut by_engine = false;
     let mut picked = Vec::new();
     for (index, one) in seen.iter().enumerate() {
-        let shape = shape(&one.method, &one.target);
+        let shape = shape(&one.method, &one.target, names);
         // An engine begins a push with a greeting, and ends it with the manifest; nobody else greets.
         by_engine |= shape == "GET /v2/";
         by_engine &= !picked.last().is_some_and(|one: &Request| {
@@ -258,85 +219,20 @@ pub(crate) fn picked(seen: &[Seen]) -> Vec<Request> {
         });
         // Whether a blob is there is asked before it is pushed.
         acting |= !is_read(&shape) || shape.starts_with("HEAD ");
-        let last = index + 1 == seen.len();
-        if known.insert(shape.clone()) || last {
-            picked.push(Request { index, shape, acting, last, by_engine });
+        let (first, last) = (index == 0, index + 1 == seen.len());
+        let count = known.entry(shape.clone()).or_default();
+        let nth = *count;
+        *count += 1;
+        if nth == 0 || last {
+            picked.push(Request { shape, nth, first, acting, last, by_engine });
         }
     }
     picked
 }
 
-/// Method and path with names for what differs from run to run.
-pub(crate) fn shape(method: &Method, target: &str) -> String {
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in path.split('/').skip(1) {
-        let name = match (segments.last().copied(), segment) {
-            // The version of the engine's API.
-            (None, version) if is_version(version) => continue,
-            (_, digest) if digest.starts_with("sha256:") => "DIGEST",
-            (_, tag) if tag.starts_with("sha256-") => "FALLBACK",
-            (Some("manifests"), _) => "TAG",
-            (Some("images"), _) => "IMAGE",
-            (Some("uploads"), id) if !id.is_empty() => "ID",
-            (_, name) => name,
-        };
-        // The name of an image has segments of its own.
-        if segments.last() == Some(&"IMAGE") && !["json", "push"].contains(&name) {
-            continue;
-        }
-        segments.push(name);
-    }
-    let refresh = if query.contains("refresh=") { "?refresh" } else { "" };
-    format!("{method} /{}{refresh}", segments.join("/"))
-}
-
-fn is_version(segment: &str) -> bool {
-    segment.strip_prefix("v1.").is_some_and(|minor| minor.parse::<u32>().is_ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shapes_leave_out_what_differs() {
-        let digest = format!("sha256:{}", "0".repeat(64));
-        for (method, target, want) in [
-            (
-                Method::GET,
-                format!("/v2/shop/app/manifests/{digest}"),
-                "GET /v2/shop/app/manifests/DIGEST",
-            ),
-            (
-                Method::GET,
-                "/v2/shop/app/manifests/local.1".into(),
-                "GET /v2/shop/app/manifests/TAG",
-            ),
-            (
-                Method::PUT,
-                format!("/v2/shop/app/blobs/uploads/1-2?digest={digest}"),
-                "PUT /v2/shop/app/blobs/uploads/ID",
-            ),
-            (
-                Method::POST,
-                "/v2/shop/app/blobs/uploads/".into(),
-                "POST /v2/shop/app/blobs/uploads/",
-            ),
-            (
-                Method::POST,
-                "/v1.41/images/127.0.0.1:5000/shop/app/push?tag=1".into(),
-                "POST /images/IMAGE/push",
-            ),
-            (
-                Method::GET,
-                "/api/v1/applications/shop-dev?refresh=normal".into(),
-                "GET /api/v1/applications/shop-dev?refresh",
-            ),
-        ] {
-            assert_eq!(shape(&method, &target), want);
-        }
-    }
 
     #[test]
     fn each_kind_and_the_last_are_picked() {
@@ -347,18 +243,19 @@ mod tests {
             fault: None,
             delivered: true,
         };
-        let picked = picked(&[
+        let requests = [
             seen(Method::GET, "/a"),
             seen(Method::GET, "/a?x=1"),
             seen(Method::PATCH, "/a"),
             seen(Method::GET, "/b"),
             seen(Method::GET, "/a"),
-        ]);
+        ];
+        let picked = picked(&requests, &Names::default());
         let picked: Vec<_> =
-            picked.iter().map(|one| (one.index, one.shape.as_str(), one.acting)).collect();
+            picked.iter().map(|one| (one.shape.as_str(), one.nth, one.acting)).collect();
         assert_eq!(
             picked,
-            [(0, "GET /a", false), (2, "PATCH /a", true), (3, "GET /b", true), (4, "GET /a", true)]
+            [("GET /a", 0, false), ("PATCH /a", 0, true), ("GET /b", 0, true), ("GET /a", 2, true)]
         );
     }
 }

@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::cell::{Command, Trouble};
+use crate::cell::Trouble;
 use crate::run::Ended;
+use crate::scene::Scene;
 
 /// One table a service, in Markdown.
-pub(crate) fn tables(command: Command, ended: &[Ended]) -> String {
+pub(crate) fn tables(scene: Scene, ended: &[Ended]) -> String {
     let mut text = String::new();
-    for service in command.services() {
+    for &service in scene.services() {
         let ended: Vec<_> = ended.iter().filter(|one| one.cell.service == service).collect();
         if ended.is_empty() {
             continue;
         }
         let troubles: Vec<_> =
             Trouble::ALL.into_iter().filter(|trouble| trouble.concerns(service)).collect();
-        let _ = write!(text, "### `verbatim {command}`: {service}\n\n| request |");
+        let _ = write!(text, "### {scene}: {service}\n\n| request |");
         for trouble in &troubles {
             let _ = write!(text, " {trouble} |");
         }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use e2e::Run;
 use rustix::process::{Signal, kill_process};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use verbatim_credentials::ExposeSecret as _;
 
-use crate::cell::{Cell, Command, Request, Service, Trouble, shape};
+use crate::cell::{Cell, Service, Trouble};
 use crate::expect::allowed;
-use crate::stage::{Remote, Stage, done};
+use crate::scene::Command;
+use crate::shape::shape;
+use crate::stage::{HASTY, Remote, Stage, done};
 
 /// How long a signal waits for the request that it is for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,51 +25,81 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     /// What is wrong, each with the output.
     pub(crate) faults: Vec<String>,
+    /// How long it took, with everything that it needs.
+    pub(crate) took: Duration,
 }
 
-/// Runs a cell on a world of its own.
-pub(crate) async fn run(cell: Cell, engine: Option<&str>) -> Ended {
-    let ended = tried(cell.clone(), engine).await;
-    ended.unwrap_or_else(|error| Ended { cell, code: None, faults: vec![format!("{error:#}")] })
+/// Runs a cell, in the world that an earlier one has left in order, or in a new one; and leaves it to the next one, if it
+/// is in order.
+pub(crate) async fn run(cell: Cell, kept: &mut Option<Stage>, engine: Option<&str>) -> Ended {
+    let began = Instant::now();
+    let (code, faults) = match tried(&cell, kept, engine).await {
+        Ok(tried) => tried,
+        Err(error) => (None, vec![format!("{error:#}")]),
+    };
+    Ended { cell, code, faults, took: began.elapsed() }
 }
 
-async fn tried(cell: Cell, engine: Option<&str>) -> Result<Ended> {
-    let mut stage = Stage::set(cell.command, engine).await?;
+/// The exit status, if the fault was met, and what is wrong.
+async fn tried(
+    cell: &Cell,
+    kept: &mut Option<Stage>,
+    engine: Option<&str>,
+) -> Result<(Option<i32>, Vec<String>)> {
+    let mut stage = match kept.take().filter(Stage::is_fresh) {
+        Some(mut stage) => {
+            stage.next().await?;
+            stage
+        }
+        None => Stage::set(cell.scene, engine).await?,
+    };
     let before = stage.remote().await?;
     let proxy = stage.proxy(cell.service)?;
-    let known = proxy.requests();
-    proxy.inject(cell.rule());
-    let run = broken(&stage, &cell, known).await?;
-    let hit = stage.seen(cell.service, known)?.into_iter().find(|seen| seen.fault.is_some());
-    let Some(hit) = hit else {
-        return Ok(Ended { cell, code: None, faults: Vec::new() });
-    };
-    // Requests that run side by side change places; the one that was hit counts.
-    let shape = shape(&hit.method, &hit.target);
-    let cell = Cell { request: Request { shape, ..cell.request.clone() }, ..cell };
-    let mut faults = judged(&stage, &cell, &run, &before).await?;
+    let known = proxy.faults_injected();
+    let (rule, only_its_shape) = cell.rule();
+    if only_its_shape {
+        let (names, wanted) = (stage.names().await?, cell.request.shape.clone());
+        proxy.inject_where(rule, move |method, target| shape(method, target, &names) == wanted);
+    } else {
+        proxy.inject(rule);
+    }
+    let run = broken(&stage, cell, known).await?;
+    if stage.proxy(cell.service)?.faults_injected() == known {
+        return Ok((None, Vec::new()));
+    }
+    let mut faults = judged(&stage, cell, &run, &before).await?;
     stage.heal(cell.service).await?;
     let again = stage.run().await?;
     if again.code != 0 {
         faults.push(format!("the same run without the fault fails: {again}"));
-    } else if let Err(missing) = done(&stage, cell.command).await? {
+    } else if let Err(missing) = done(&stage).await? {
         faults.push(format!("the same run without the fault ends with 0, yet {missing}: {again}"));
-    } else if cell.command == Command::Promote && stage.remote().await?.claim["state"] != "done" {
+    } else if is_promotion(cell) && stage.remote().await?.claim["state"] != "done" {
         faults.push(format!("the same run without the fault leaves an open claim: {again}"));
     }
-    if !faults.is_empty() {
+    if faults.is_empty() {
+        *kept = Some(stage);
+    } else {
         faults.push(format!("the run with the fault: {run}"));
     }
-    Ok(Ended { cell, code: Some(run.code), faults })
+    Ok((Some(run.code), faults))
+}
+
+fn is_promotion(cell: &Cell) -> bool {
+    matches!(cell.scene.command, Command::Promote | Command::PromoteGated)
 }
 
 async fn broken(stage: &Stage, cell: &Cell, known: usize) -> Result<Run> {
+    if cell.trouble == Trouble::Slow {
+        let hasty = stage.tool.clone().with("VERBATIM_CONFIG", HASTY);
+        return hasty.run(&stage.arguments()).await;
+    }
     if !cell.trouble.is_signal() {
         return stage.run().await;
     }
     let proxy = stage.proxy(cell.service)?;
     let child = stage.tool.start(&stage.arguments())?;
-    let reached = timeout(PATIENCE, proxy.arrived(known + cell.request.index + 1));
+    let reached = timeout(PATIENCE, proxy.faulted(known + 1));
     let pid = child.pid().context("it has ended at once")?;
     let mut ended = std::pin::pin!(child.end());
     tokio::select! {
@@ -98,11 +130,13 @@ async fn judged(stage: &Stage, cell: &Cell, run: &Run, before: &Remote) -> Resul
     let key = stage.world.key.to_pkcs8_pem()?;
     let secrets = key.expose_secret().lines().filter(|line| !line.starts_with("---"));
     let token = stage.world.argocd.tokens().bot;
-    if secrets.chain([token.as_str()]).any(|secret| output.contains(secret)) {
+    let password = stage.scene.registry().auth.account().map(|account| account.password.clone());
+    let others = [Some(token), password].into_iter().flatten();
+    if secrets.map(str::to_owned).chain(others).any(|secret| output.contains(&secret)) {
         faults.push("a secret is in the output".to_owned());
     }
     if run.code == 0 {
-        if let Err(missing) = done(stage, cell.command).await? {
+        if let Err(missing) = done(stage).await? {
             faults.push(format!("exit 0, yet {missing}"));
         }
         return Ok(faults);
@@ -113,7 +147,7 @@ async fn judged(stage: &Stage, cell: &Cell, run: &Run, before: &Remote) -> Resul
         );
     }
     let after = stage.remote().await?;
-    faults.extend(unnamed(before, &after, &output));
+    faults.extend(unnamed(before, &after, &stage.app(), &output));
     Ok(faults)
 }
 
@@ -124,7 +158,7 @@ fn tells(stage: &Stage, cell: &Cell, run: &Run) -> Result<bool> {
     let word = match cell.service {
         Service::Engine => "engine",
         Service::Registry => "registry",
-        Service::ArgoCd => "shop-dev",
+        Service::ArgoCd => "shop-",
     };
     let named = output.contains(&address) || output.contains(word);
     let reasons = ["caused by:", "hint:", "refused", "not proven", "unknown", "failed to"];
@@ -132,11 +166,11 @@ fn tells(stage: &Stage, cell: &Cell, run: &Run) -> Result<bool> {
 }
 
 /// What has changed in the services and is not told.
-fn unnamed(before: &Remote, after: &Remote, output: &str) -> Vec<String> {
+fn unnamed(before: &Remote, after: &Remote, app: &str, output: &str) -> Vec<String> {
     let mut unnamed = Vec::new();
     let says = |words: &[&str]| words.iter().any(|word| output.contains(word));
     if before.parameters != after.parameters
-        && !(output.contains("shop-dev")
+        && !(output.contains(app)
             && says(&[
                 "the values stand",
                 "may have been written",
@@ -147,7 +181,7 @@ fn unnamed(before: &Remote, after: &Remote, output: &str) -> Vec<String> {
     {
         unnamed.push(format!("the values of the application are {:?}", after.parameters));
     }
-    if before.operations != after.operations && !output.contains("shop-dev") {
+    if before.operations != after.operations && !output.contains(app) {
         unnamed.push("an operation took place".to_owned());
     }
     if before.tags != after.tags && !says(&["push", "may have taken effect"]) {

@@ -50,6 +50,8 @@ impl Bench {
             Case::Resolve => self.resolve(),
             Case::Build => self.build(),
             Case::Deploy => super::deploy::run(self),
+            Case::Argocd => super::argocd::run(self),
+            Case::Policy => super::policy::run(self),
         }
     }
 
@@ -74,7 +76,8 @@ impl Bench {
     fn resolve(&mut self) -> Result<()> {
         let crane = self.crane()?;
         let registry = Registry::start(&self.folder.path().join("registry"))?;
-        let image = registry.push_something(&crane, self.folder.path())?;
+        let image = format!("{}/bench/app:1", registry.host);
+        push_something(&crane, self.folder.path(), &image)?;
         let ours = Program::new(&self.binary, ["registry", "resolve", &image]);
         let peer = Program::new(&crane, ["digest", &image]);
         self.compare(
@@ -117,7 +120,7 @@ impl Bench {
         )
     }
 
-    fn compare(
+    pub(super) fn compare(
         &mut self,
         name: &str,
         rounds: u16,
@@ -127,7 +130,11 @@ impl Bench {
     ) -> Result<()> {
         let rounds = usize::from(self.rounds.unwrap_or(rounds));
         eprintln!("{name}: {rounds} rounds …");
-        let (of_ours, of_peer) = in_turn(&ours, &peer, rounds, self.folder.path(), || Ok(()))?;
+        let (of_ours, of_peer) = in_turn(
+            |is_ours| if is_ours { ours.clone() } else { peer.clone() },
+            rounds,
+            self.folder.path(),
+        )?;
         let (ours, peer) = (Figures::of(our_name, &of_ours), Figures::of(peer_name, &of_peer));
         self.add(row(name, ours, Some(peer), limits));
         Ok(())
@@ -163,7 +170,7 @@ impl Bench {
         }
     }
 
-    fn crane(&mut self) -> Result<PathBuf> {
+    pub(super) fn crane(&mut self) -> Result<PathBuf> {
         let crane = tools::tool(Tool::Crane)?;
         let version = Program::new::<&str>(&crane, []).version(&["version"])?;
         self.note("crane", version);
@@ -201,22 +208,21 @@ impl Registry {
         }
         Ok(Registry { host, _process: process })
     }
+}
 
-    /// Pushes a small image and returns its reference by tag.
-    fn push_something(&self, crane: &Path, folder: &Path) -> Result<String> {
-        let layer = folder.join("layer.tar");
-        // Two blocks of zeros: the shortest archive there is.
-        fs::write(&layer, [0; 1024]).context("failed to write a layer")?;
-        let image = format!("{}/bench/app:1", self.host);
-        let mut command = Command::new(crane);
-        command.args(["append", "--new_tag", &image, "--new_layer"]).arg(&layer);
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        let status = children::run(&mut command)?;
-        if !status.success() {
-            bail!("no image could be pushed to {}: {status}", self.host);
-        }
-        Ok(image)
+/// Pushes a small image under this reference. Two pushes of it are the same image.
+pub(super) fn push_something(crane: &Path, folder: &Path, image: &str) -> Result<()> {
+    let layer = folder.join("layer.tar");
+    // Two blocks of zeros: the shortest archive there is.
+    fs::write(&layer, [0; 1024]).context("failed to write a layer")?;
+    let mut command = Command::new(crane);
+    command.args(["append", "--new_tag", image, "--new_layer"]).arg(&layer);
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let status = children::run(&mut command)?;
+    if !status.success() {
+        bail!("{image} could not be pushed: {status}");
     }
+    Ok(())
 }
 
 fn free_port() -> Result<u16> {

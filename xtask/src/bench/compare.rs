@@ -12,6 +12,8 @@ const MIB: f64 = 1024.0;
 pub(super) enum Limit {
     /// Our shortest time divided by the peer's.
     TimeRatio(f64),
+    /// Our largest resident set divided by the peer's.
+    MemoryRatio(f64),
     /// Our largest resident set, in MiB.
     PeakMib(f64),
     /// Our median, in milliseconds.
@@ -26,6 +28,8 @@ pub(super) struct Row {
     pub(super) peer: Option<Figures>,
     /// Ratios of ours to the peer's: of the shortest times, and of the medians.
     pub(super) ratio: Option<(f64, f64)>,
+    /// The requests of one run, ours and the peer's, where they are counted.
+    pub(super) requests: Option<(usize, usize)>,
     pub(super) limits: Vec<Limit>,
     /// Which limits are not kept, in words.
     pub(super) broken: Vec<String>,
@@ -73,18 +77,36 @@ fn median(sorted: &[f64]) -> f64 {
 /// the shortest, and the medians stand beside it. Times in themselves are judged by the median.
 pub(super) fn row(name: &str, ours: Figures, peer: Option<Figures>, limits: &[Limit]) -> Row {
     let ratio = peer.as_ref().map(|peer| (ours.min / peer.min, ours.median / peer.median));
-    let broken = limits.iter().filter_map(|limit| broken(*limit, &ours, ratio)).collect();
-    Row { name: name.to_owned(), ours, peer, ratio, limits: limits.to_vec(), broken }
+    let broken = limits.iter().filter_map(|limit| broken(*limit, &ours, peer.as_ref())).collect();
+    let (name, limits) = (name.to_owned(), limits.to_vec());
+    Row { name, ours, peer, ratio, requests: None, limits, broken }
 }
 
-fn broken(limit: Limit, ours: &Figures, ratio: Option<(f64, f64)>) -> Option<String> {
+impl Row {
+    /// Adds the requests of one run, ours and the peer's, and judges them: ours may not be more.
+    pub(super) fn requests(mut self, (ours, peer): (usize, usize)) -> Row {
+        self.requests = Some((ours, peer));
+        if ours > peer {
+            self.broken.push(format!("sends {ours} requests, may send {peer}"));
+        }
+        self
+    }
+}
+
+fn broken(limit: Limit, ours: &Figures, peer: Option<&Figures>) -> Option<String> {
     // `!(a <= b)` and not `a > b`: what is not a number keeps no limit.
     let keeps = |value: f64, limit: f64| value <= limit;
+    let ratio = |of: fn(&Figures) -> f64| peer.map_or(f64::NAN, |peer| of(ours) / of(peer));
     match limit {
         Limit::TimeRatio(most) => {
-            let value = ratio.map_or(f64::NAN, |(min, _)| min);
+            let value = ratio(|figures| figures.min);
             (!keeps(value, most))
                 .then(|| format!("takes {value:.2} times as long, may take {most:.2}"))
+        }
+        Limit::MemoryRatio(most) => {
+            let value = ratio(|figures| figures.peak_mib);
+            (!keeps(value, most))
+                .then(|| format!("needs {value:.2} times as much memory, may need {most:.2}"))
         }
         Limit::PeakMib(most) => {
             let value = ours.peak_mib;
@@ -133,9 +155,21 @@ mod tests {
         check(peer(0.1), Limit::TimeRatio(1.0), 1);
         check(peer(0.1), Limit::TimeRatio(2.0), 0);
         check(None, Limit::TimeRatio(1.0), 1);
+        check(peer(0.2), Limit::MemoryRatio(33.0), 0);
+        check(peer(0.2), Limit::MemoryRatio(32.9), 1);
+        check(None, Limit::MemoryRatio(33.0), 1);
         check(None, Limit::PeakMib(32.0), 1);
         check(None, Limit::PeakMib(33.0), 0);
         check(None, Limit::Milliseconds(300.0), 0);
         check(None, Limit::Milliseconds(299.0), 1);
+    }
+
+    #[test]
+    fn ours_may_not_send_more_requests() {
+        let figures = || Figures::of("x", &samples(&[0.2], 1024));
+        for (requests, want) in [((1, 2), 0), ((2, 2), 0), ((3, 2), 1)] {
+            let row = row("x", figures(), Some(figures()), &[]).requests(requests);
+            assert_eq!(row.broken.len(), want, "{requests:?}");
+        }
     }
 }

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use super::application;
 use super::cases::{Bench, Registry};
 use super::compare::{Figures, Limit, row};
 use super::measure::{Program, STUCK, Sample};
@@ -27,8 +28,6 @@ const APP: &str = "bench";
 
 /// Runs the comparison, twice: with pods that are ready at once, and with containers.
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
-    // Nothing here speaks TLS, but an HTTP client cannot be made without somebody to do it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let docker_host = bench.docker_host()?;
     let registry = Registry::start(&bench.folder().join("deploy-registry"))?;
     let images = images(bench, &registry, &docker_host)?;
@@ -46,7 +45,8 @@ fn compare(
     let lease = Lease::new(bench.folder(), pods, true)?;
     let runtime = Runtime::new().context("failed to start a runtime")?;
     let scene = Scene { lease: &lease, registry, binary: bench.binary(), runtime: &runtime };
-    scene.create_application()?;
+    let repository = format!("{}/bench/web", registry.host);
+    application::create(&runtime, &lease.rig, APP, &repository)?;
     let observer = scene.observe();
 
     let rounds = bench.rounds(11);
@@ -159,45 +159,6 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// An application with the fixture's chart, which nobody has synced yet.
-    fn create_application(&self) -> Result<()> {
-        let rig = &self.lease.rig;
-        let application = json!({
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Application",
-            "metadata": { "name": APP, "namespace": "argocd" },
-            "spec": {
-                "project": "default",
-                "source": {
-                    "repoURL": rig.git.url,
-                    "path": "chart",
-                    "targetRevision": "HEAD",
-                    "helm": { "parameters": [
-                        { "name": "image.repository", "value": format!("{}/bench/web", self.registry.host), "forceString": true },
-                        { "name": "image.tag", "value": "", "forceString": true },
-                    ] },
-                },
-                "destination": { "server": "https://kubernetes.default.svc", "namespace": "default" },
-            },
-        });
-        self.runtime.block_on(async {
-            let client =
-                reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
-            let url = format!("{}/api/v1/applications", rig.argocd.url);
-            let answer = client
-                .post(url)
-                .bearer_auth(&rig.argocd.tokens.admin)
-                .json(&application)
-                .send()
-                .await?;
-            let status = answer.status();
-            if !status.is_success() {
-                bail!("Argo CD answered {status}: {}", answer.text().await.unwrap_or_default());
-            }
-            Ok(())
-        })
-    }
-
     fn observe(&self) -> Observer {
         let rig = &self.lease.rig;
         let url = format!("{}/api/v1/stream/applications?name={APP}", rig.argocd.url);
@@ -372,6 +333,8 @@ fn is_done(application: &Value, digest: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn application(digest: &str, health: &str, reconciled: &str) -> Value {

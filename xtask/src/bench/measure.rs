@@ -153,31 +153,32 @@ fn missing(path: &Path, error: &io::Error) -> anyhow::Error {
 }
 
 /// Runs two programs in turn, so that both meet the same moods of the machine: each round runs both, and the
-/// order changes from round to round. `between` comes before every run.
+/// order changes from round to round. `program` makes what is run next, of ours or of the peer.
 pub(super) fn in_turn(
-    ours: &Program,
-    peer: &Program,
+    mut program: impl FnMut(bool) -> Program,
     rounds: usize,
     folder: &Path,
-    mut between: impl FnMut() -> Result<()>,
 ) -> Result<(Vec<Sample>, Vec<Sample>)> {
     let (mut of_ours, mut of_peer) = (Vec::new(), Vec::new());
     // The first run of each fills the caches of the machine and does not count.
-    for program in [ours, peer] {
-        between()?;
-        program.sample(folder)?;
+    for is_ours in [true, false] {
+        program(is_ours).sample(folder)?;
     }
     for round in 0..rounds {
-        let mut pair = [(ours, &mut of_ours), (peer, &mut of_peer)];
-        if round % 2 == 1 {
-            pair.reverse();
-        }
-        for (program, samples) in pair {
-            between()?;
-            samples.push(program.sample(folder)?);
+        let first = round % 2 == 0;
+        for is_ours in [first, !first] {
+            let sample = program(is_ours).sample(folder)?;
+            if is_ours { of_ours.push(sample) } else { of_peer.push(sample) }
         }
     }
     Ok((of_ours, of_peer))
+}
+
+/// Runs a program without a peer.
+pub(super) fn alone(program: &Program, rounds: usize, folder: &Path) -> Result<Vec<Sample>> {
+    // The first run fills the caches of the machine and does not count.
+    program.sample(folder)?;
+    (0..rounds).map(|_| program.sample(folder)).collect()
 }
 
 /// The longest that a deployment may take before it counts as stuck.

@@ -3,19 +3,23 @@
 //! What is compared: [`cases`]; how one run is measured: [`measure`]; what the figures say: [`compare`]. Only ratios
 //! of one and the same run of the task mean anything; nothing is compared with figures of another day.
 
+mod application;
+mod argocd;
 mod cases;
 mod compare;
 mod deploy;
 mod measure;
+mod policy;
+mod policy_scene;
 mod report;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
+use crate::cargo::cargo;
 use crate::engine::children;
 use crate::tidy::workspace_root;
 
@@ -29,7 +33,7 @@ const BINARY_LIMIT: f64 = 25.0;
 #[derive(Debug, ClapArgs)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench startup resolve --rounds 100\n  cargo xtask bench --write"
+    after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench startup resolve --rounds 100\n  cargo xtask bench policy\n  cargo xtask bench --write"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -74,6 +78,10 @@ pub(super) enum Case {
     Build,
     /// `verbatim argocd deploy` and `argocd app set`, `sync`, `wait` on the rig
     Deploy,
+    /// Single commands of `verbatim argocd` and of `argocd`, on the rig
+    Argocd,
+    /// Decisions over many records, and `cosign verify-attestation`
+    Policy,
 }
 
 /// Runs the task.
@@ -117,7 +125,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 /// A release build of the binary that is shipped.
 fn build() -> Result<PathBuf> {
     eprintln!("Building verbatim for release …");
-    let mut command = Command::new("cargo");
+    let mut command = cargo();
     command.args([
         "build",
         "--release",

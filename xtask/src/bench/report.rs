@@ -45,7 +45,7 @@ impl Report {
     /// The table, in markdown.
     pub(super) fn table(&self) -> String {
         let mut text = String::from(
-            "| what | ours | peer | ratio: shortest (median) | peak memory: ours, peer | |\n|---|---|---|---|---|---|\n",
+            "| what | ours | peer | ratio: shortest (median) | peak memory: ours, peer | requests: ours, peer | |\n|---|---|---|---|---|---|---|\n",
         );
         for row in &self.rows {
             text.push_str(&line(row));
@@ -93,12 +93,17 @@ fn line(row: &Row) -> String {
         Some(peer) if peer.peak_mib > 0.0 => format!("{}, {}", mib(&row.ours), mib(peer)),
         _ => mib(&row.ours),
     };
+    let requests = row.requests.map_or_else(String::new, |(ours, peer)| format!("{ours}, {peer}"));
     let verdict = match (row.limits.is_empty(), row.broken.is_empty()) {
         (true, _) => String::new(),
         (false, true) => "ok".to_owned(),
         (false, false) => format!("**{}**", row.broken.join("; ")),
     };
-    format!("| {} | {} | {peer} | {ratio} | {memory} | {verdict} |\n", row.name, time(&row.ours))
+    format!(
+        "| {} | {} | {peer} | {ratio} | {memory} | {requests} | {verdict} |\n",
+        row.name,
+        time(&row.ours)
+    )
 }
 
 /// Three digits are all that a measurement of this kind knows.
@@ -125,8 +130,9 @@ mod tests {
             row("start", ours.clone(), Some(figures("`peer`", 0.008)), &[Limit::TimeRatio(1.0)]);
         assert_eq!(
             line(&good),
-            "| start | `ours` 4.0 ms (4.0 ms) | `peer` 8.0 ms (8.0 ms) | 0.50 (0.50) | 8.0 MiB, 8.0 MiB | ok |\n"
+            "| start | `ours` 4.0 ms (4.0 ms) | `peer` 8.0 ms (8.0 ms) | 0.50 (0.50) | 8.0 MiB, 8.0 MiB |  | ok |\n"
         );
+        assert!(line(&good.requests((1, 3))).contains("| 1, 3 | ok |"));
         let bad = row("start", ours, Some(figures("`peer`", 0.002)), &[Limit::TimeRatio(1.0)]);
         assert!(
             line(&bad).contains("**takes 2.00 times as long, may take 1.00**"),

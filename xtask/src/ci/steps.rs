@@ -10,7 +10,9 @@ use anyhow::{Context, Result, bail};
 use super::count::Count;
 use super::services::Services;
 use super::{Ended, children};
-use crate::lease::xtask;
+use crate::cargo;
+use crate::lease::{Lease, Pods, xtask};
+use crate::rig::packages;
 use crate::rig::tools::{self, Tool};
 use crate::tidy::workspace_root;
 
@@ -51,6 +53,16 @@ pub(super) const STEPS: &[Step] = &[
         name: "e2e",
         what: "the real binaries on a real engine, registry and Argo CD",
         run: e2e,
+    },
+    Step {
+        name: "faults",
+        what: "every fault of every service, at every request of build, promote and test",
+        run: faults,
+    },
+    Step {
+        name: "twins",
+        what: "every Argo CD command and that of the real argocd, on applications alike",
+        run: twins,
     },
     Step {
         name: "servers",
@@ -163,6 +175,27 @@ fn e2e(services: &mut Services) -> Result<Ended> {
     finish(command)
 }
 
+fn faults(services: &mut Services) -> Result<Ended> {
+    let mut command =
+        cargo(&["test", "--package", "e2e", "--locked", "--test", "fault_table", "--no-fail-fast"]);
+    with_engine(&mut command, services)?;
+    // Every table at once: what bounds the load is how many cells run at a time, over all tables.
+    command.args(["--", "--test-threads", "16"]);
+    finish(command)
+}
+
+/// On a rig of its own: what is compared is the objects, and containers would only take time.
+fn twins(_: &mut Services) -> Result<Ended> {
+    build_binaries()?;
+    packages::ensure_sshd()?;
+    let folder = tempfile::tempdir().context("failed to create a folder")?;
+    let lease = Lease::new(folder.path(), Pods::Said, false)?;
+    let mut command =
+        cargo(&["test", "--package", "e2e", "--locked", "--test", "twin", "--no-fail-fast"]);
+    command.env(test_servers::rig::VARIABLE, &lease.path).env("VERBATIM_TEST_REQUIRE", "1");
+    finish(command)
+}
+
 fn servers(services: &mut Services) -> Result<Ended> {
     build_binaries()?;
     let mut command = xtask(&["test", "servers"])?;
@@ -195,12 +228,18 @@ fn told(arguments: &[&str], services: &mut Services) -> Result<Ended> {
 
 /// Names the services and the programs for tests that use real ones, and forbids them to do without.
 fn with_services(command: &mut Command, services: &mut Services) -> Result<()> {
-    let docker_host = services.docker_host()?;
-    command.env("DOCKER_HOST", &docker_host).env("VERBATIM_TEST_DOCKER_HOST", docker_host);
+    with_engine(command, services)?;
     command.env("VERBATIM_TEST_REGISTRY", tools::tool(Tool::Registry)?);
     command.env("VERBATIM_TEST_COSIGN", tools::tool(Tool::Cosign)?);
-    command.env("VERBATIM_TEST_REQUIRE", "1");
     command.env(test_servers::rig::VARIABLE, services.rig()?);
+    Ok(())
+}
+
+/// Names the engine, for tests that need nothing else.
+fn with_engine(command: &mut Command, services: &mut Services) -> Result<()> {
+    let docker_host = services.docker_host()?;
+    command.env("DOCKER_HOST", &docker_host).env("VERBATIM_TEST_DOCKER_HOST", docker_host);
+    command.env("VERBATIM_TEST_REQUIRE", "1");
     Ok(())
 }
 
@@ -281,7 +320,7 @@ fn cache() -> PathBuf {
 }
 
 fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = cargo::cargo();
     command.args(arguments).current_dir(workspace_root());
     if io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");

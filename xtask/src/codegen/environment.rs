@@ -36,11 +36,32 @@ const GROUPS: &[(&str, &[Variable])] = &[
             ("VERBATIM_RELEASE", Tools, "the release of this stage; the same as `--release`"),
             ("VERBATIM_KEY", Tools, "the private key that signs records, in PEM; **secret**"),
             ("VERBATIM_KEY_FILE", Tools, "a file with that key; the same as `--key`"),
+            (
+                "COSIGN_PASSWORD",
+                Tools,
+                "the password of a key file that cosign encrypted; **secret**",
+            ),
+            (
+                "VERBATIM_SIGNER",
+                Tools,
+                "a command that signs in the place of a key; the same as `--signer`",
+            ),
             ("VERBATIM_FORMAT", Tools, "`human` or `json`; the same as `--format`"),
             (
                 "VERBATIM_LOG",
                 Tools,
                 "what developers see on stderr, such as `verbatim_registry=debug`",
+            ),
+            (
+                "GIT_SSH_COMMAND",
+                Tools,
+                "how git runs SSH for a policy in a git repository; left alone, SSH asks nobody anything",
+            ),
+            ("GIT_SSH", Tools, "the same, as a program"),
+            (
+                "GITHUB_EVENT_PATH",
+                Tools,
+                "on GitHub the file that tells a pull request's last commit and whether it comes from a fork",
             ),
             (
                 "SOURCE_DATE_EPOCH",
@@ -65,6 +86,14 @@ const GROUPS: &[(&str, &[Variable])] = &[
                 "where the environment is reached, if the configuration says so",
             ),
             ("VERBATIM_URLS", Tools, "where its applications are reached, as a JSON object"),
+            ("VERBATIM_IMAGES", Tools, "its images by name, as a JSON object"),
+        ],
+    ),
+    (
+        "Variables that `--signer` sets for its command",
+        &[
+            ("VERBATIM_SHA256", Tools, "SHA-256 of the bytes to sign, in hexadecimal"),
+            ("VERBATIM_SHA256_BASE64", Tools, "the same in base64"),
         ],
     ),
     (
@@ -112,7 +141,23 @@ const GROUPS: &[(&str, &[Variable])] = &[
         &[
             ("ARGOCD_SERVER", Tools, "the server that `ARGOCD_AUTH_TOKEN` is for"),
             ("ARGOCD_AUTH_TOKEN", Tools, "a token; **secret**"),
+            (
+                "ARGOCD_OPTS",
+                Tools,
+                "options for all commands, as the `argocd` command line reads them",
+            ),
             ("ARGOCD_CONFIG_DIR", Tools, "folder of the `argocd` command line's `config`"),
+            (
+                "GITLAB_OIDC_TOKEN",
+                Tools,
+                "the identity of a GitLab job, for `argocd login --ci-identity`; **secret**",
+            ),
+            (
+                "ACTIONS_ID_TOKEN_REQUEST_URL",
+                Tools,
+                "where a GitHub job asks for its identity, for the same",
+            ),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", Tools, "with what it asks; **secret**"),
         ],
     ),
     (
@@ -131,9 +176,21 @@ const GROUPS: &[(&str, &[Variable])] = &[
         "",
         &[
             ("GIT_TERMINAL_PROMPT", Nobody, ""),
+            ("GIT_ALLOW_PROTOCOL", Nobody, ""),
+            ("GIT_DIR", Nobody, ""),
+            ("GIT_WORK_TREE", Nobody, ""),
+            ("GIT_INDEX_FILE", Nobody, ""),
+            ("GIT_OBJECT_DIRECTORY", Nobody, ""),
+            ("GIT_ALTERNATE_OBJECT_DIRECTORIES", Nobody, ""),
+            ("GIT_COMMON_DIR", Nobody, ""),
+            ("GIT_NAMESPACE", Nobody, ""),
+            ("GIT_SHALLOW_FILE", Nobody, ""),
             ("GIT_OPTIONAL_LOCKS", Nobody, ""),
             ("LC_ALL", Nobody, ""),
             ("CARGO_PKG_VERSION", Nobody, ""),
+            ("MANIFEST_BLOB_UNKNOWN", Nobody, ""),
+            ("MANIFEST_INVALID", Nobody, ""),
+            ("SIZE_INVALID", Nobody, ""),
         ],
     ),
 ];

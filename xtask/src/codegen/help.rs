@@ -14,8 +14,10 @@ const WIDTH: usize = 100;
 
 /// One page for the tool, its commands one after the other, and one page for each group of commands in it.
 pub(super) fn pages(command: Command) -> Vec<Generated> {
-    let mut command = without_values(command.term_width(WIDTH));
+    let mut command = command.term_width(WIDTH);
+    // Commands that are described only when they are asked for become known by this.
     command.build();
+    let mut command = without_values(command);
     let name = command.get_name().to_owned();
     let mut pages = Vec::new();
     let mut text = opening(&mut command, &name);

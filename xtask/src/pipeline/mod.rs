@@ -25,14 +25,14 @@ use self::narrate::Narrator;
 use self::project::{Fault, Project};
 use self::story::Story;
 use self::tool::Tool;
-use self::world::{KEY, World};
+use self::world::{APPROVER_KEY, KEY, World};
 
 /// The arguments of this task.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   cargo xtask pipeline                               # on the simulated Argo CD, in under a minute
-  cargo xtask pipeline --real                        # on a real one; the first time it is built, in some seven minutes
+  cargo xtask pipeline --real                        # on a real one; the first time it is built, in some eight minutes
   cargo xtask pipeline --demo-fault wrong-answer     # a broken build, and where it is stopped
   cargo xtask pipeline --keep                        # leaves everything running until Ctrl-C, to play with
   cargo xtask pipeline --config verbatim.yaml --to dev   # your own project, on your own services")]
@@ -92,10 +92,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
     let tool = Tool::new(narrator, &binary, &root, variables(&world));
     project.configure(&world.addresses(), args.demo_fault)?;
-    tool.output(&["key", "generate", "--quiet", "keys/pipeline"])?;
-    // The private half would be a secret of the CI: it lies outside the repository.
-    std::fs::rename(root.join("keys/pipeline.pem"), world.folder().join(KEY))
-        .context("failed to move the key")?;
+    make_keys(&tool, world.folder(), &root.join("keys"))?;
     let commit = project.commit("Add the demo")?;
     world.install(&project)?;
     narrator.fact("project", &format!("{} at {}", root.display(), &commit[..12]));
@@ -104,7 +101,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     story.tell(args.demo_fault)?;
     world.nothing_unexpected()?;
     if args.keep {
-        keep(narrator, &tool, &binary, &root);
+        keep(narrator, &tool, &binary, &root, &world.addresses().argocd);
     }
     narrator.heading("The end");
     narrator.say("Everything that was started is ended now, and the folder is gone.");
@@ -116,6 +113,20 @@ pub(crate) fn run(args: Args) -> Result<()> {
 /// Writes the demo with its built programs into `folder`: a context to build its image from. For other tasks.
 pub(crate) fn demo_context(folder: &Path) -> Result<()> {
     Project::create(folder).map(drop)
+}
+
+/// Makes the keys in a folder outside the repository: the private half would be a secret of the CI, or of a person. The
+/// public half goes into the repository.
+fn make_keys(tool: &Tool, outside: &Path, keys: &Path) -> Result<()> {
+    std::fs::create_dir_all(keys).context("failed to make the folder of the keys")?;
+    for file in [KEY, APPROVER_KEY] {
+        let key = outside.join(file.trim_end_matches(".pem"));
+        tool.output(&["key", "generate", "--quiet", &key.to_string_lossy()])?;
+        let public = key.with_extension("pub");
+        let name = public.file_name().context("a key without a name")?;
+        std::fs::rename(&public, keys.join(name)).context("failed to move the key")?;
+    }
+    Ok(())
 }
 
 fn binary(args: &Args) -> Result<PathBuf> {
@@ -166,13 +177,18 @@ fn engine(narrator: Narrator, state: Option<&Path>) -> Result<Option<Guard>> {
 }
 
 /// Waits for Ctrl-C, and tells how to play meanwhile.
-fn keep(narrator: Narrator, tool: &Tool, binary: &Path, root: &Path) {
+fn keep(narrator: Narrator, tool: &Tool, binary: &Path, root: &Path, argocd: &str) {
     narrator.heading("Your turn");
-    narrator.say("Everything keeps running until Ctrl-C. In another terminal:");
+    narrator.say(
+        "Everything keeps running until Ctrl-C. In another terminal, which is best closed afterwards: HOME becomes the \
+         folder of the demo, so that none of your own logins is used.",
+    );
     println!("\n  cd {}", root.display());
     for line in tool.exports() {
         println!("  {line}");
     }
+    // For `verbatim argocd`; the commands that move a release read it from their configuration.
+    println!("  export ARGOCD_SERVER={argocd}");
     println!("  alias verbatim={}", binary.display());
     println!("  verbatim status");
     while !children::interrupted() {

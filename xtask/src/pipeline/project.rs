@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cargo::cargo;
 use crate::engine::children;
 use crate::tidy::workspace_root;
 
@@ -149,7 +150,7 @@ fn build(demo: &Path, to: &Path) -> Result<()> {
     let target = host()?;
     // Below the workspace's own target folder, so that the next run finds it done.
     let folder = workspace_root().join("target/demo");
-    let mut command = Command::new("cargo");
+    let mut command = cargo();
     command
         .args(["build", "--release", "--locked", "--quiet", "--target", &target, "--manifest-path"])
         .arg(demo.join("Cargo.toml"))

@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::narrate::Narrator;
+use crate::cargo::cargo;
 use crate::engine::children;
 use crate::lease;
 use crate::tidy::workspace_root;
@@ -35,10 +36,11 @@ impl Tool {
 
     /// Shows and runs a command, and compares its exit status with the one that the story needs.
     pub(super) fn run(&self, arguments: &[&str], want: i32) -> Result<()> {
-        self.narrator.command(&format!("verbatim {}", arguments.join(" ")));
+        let line = line(arguments);
+        self.narrator.command(&line);
         let status = children::run(&mut self.command(arguments))?;
         children::stop_if_interrupted()?;
-        expect(&format!("verbatim {}", arguments.join(" ")), status, want)
+        expect(&line, status, want)
     }
 
     /// Runs a command without showing it, and returns what it prints on stdout.
@@ -56,8 +58,27 @@ impl Tool {
         if let Some(error) = broken {
             return Err(error).context("failed to read what verbatim prints");
         }
-        expect(&format!("verbatim {}", arguments.join(" ")), status, 0)?;
+        expect(&line(arguments), status, 0)?;
         Ok(text)
+    }
+
+    /// Runs a command without showing it, and returns what it reports as JSON.
+    pub(super) fn report(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let text = self.output(&[arguments, &["--quiet", "--format", "json"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("`{}`: no JSON", line(arguments)))
+    }
+
+    /// Runs a command without showing anything of it: whether it says yes. An exit status that is neither yes nor no
+    /// is an error.
+    pub(super) fn holds(&self, arguments: &[&str]) -> Result<bool> {
+        let mut command = self.command(arguments);
+        let status = children::run(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
+        children::stop_if_interrupted()?;
+        match status.code() {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            _ => bail!("`{}` ended with {status}", line(arguments)),
+        }
     }
 
     /// The variables, as lines for a shell.
@@ -81,6 +102,15 @@ impl Tool {
     }
 }
 
+/// The command as somebody would type it.
+fn line(arguments: &[&str]) -> String {
+    let quoted = arguments.iter().map(|argument| match argument.contains(' ') {
+        true => format!(" '{argument}'"),
+        false => format!(" {argument}"),
+    });
+    format!("verbatim{}", quoted.collect::<String>())
+}
+
 fn expect(line: &str, status: ExitStatus, want: i32) -> Result<()> {
     if status.code() != Some(want) {
         bail!("`{line}` ended with {status}, and should have ended with exit status {want}");
@@ -90,7 +120,8 @@ fn expect(line: &str, status: ExitStatus, want: i32) -> Result<()> {
 
 /// Builds the binary.
 pub(super) fn build() -> Result<PathBuf> {
-    let mut command = Command::new("cargo");
+    eprintln!("Building verbatim (minutes at first) …");
+    let mut command = cargo();
     // Named together with this program, so that both are built with the same features of the crates they share, and
     // nothing is compiled twice.
     command.args([

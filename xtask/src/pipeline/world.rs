@@ -31,6 +31,9 @@ use crate::rig::tools::{self, Tool};
 /// The file of the private key, in the folder of the services: outside the repository.
 pub(super) const KEY: &str = "pipeline.pem";
 
+/// The private key of whoever approves; no CI job has it.
+pub(super) const APPROVER_KEY: &str = "release-manager.pem";
+
 /// A node agent is up in a second; a machine that compiles at the same time needs longer.
 const AGENT_START: Duration = Duration::from_secs(30);
 
@@ -149,7 +152,7 @@ impl World {
         for name in ENVIRONMENTS {
             let application = application(name, &self.repository_url(project));
             self.runtime
-                .block_on(self.create(&application))
+                .block_on(self.api(reqwest::Method::POST, "", &application))
                 .with_context(|| format!("failed to create demo-{name}"))?;
         }
         Ok(())
@@ -183,15 +186,28 @@ impl World {
         }
     }
 
-    async fn create(&self, application: &serde_json::Value) -> Result<()> {
+    /// Deletes the override of an environment's application, as somebody might who does not know what it is for.
+    pub(super) fn delete_override(&self, environment: &str) -> Result<()> {
+        let name = format!("demo-{environment}");
+        let patch = json!([{ "op": "remove", "path": "/spec/source/helm/parameters" }]).to_string();
+        let body = json!({ "name": name, "patch": patch, "patchType": "json" });
+        self.runtime.block_on(self.api(reqwest::Method::PATCH, &format!("/{name}"), &body))
+    }
+
+    async fn api(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<()> {
         let token = match &self.argocd {
             Argocd::Simulated { server, .. } => server.tokens().admin,
             Argocd::Real(lease) => lease.rig.argocd.tokens.admin.clone(),
         };
         let client =
             reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
-        let url = format!("{}/api/v1/applications", self.argocd_url());
-        let answer = client.post(url).bearer_auth(token).json(application).send().await?;
+        let url = format!("{}/api/v1/applications{path}", self.argocd_url());
+        let answer = client.request(method, url).bearer_auth(token).json(body).send().await?;
         let status = answer.status();
         if !status.is_success() {
             bail!("Argo CD answered {status}: {}", answer.text().await.unwrap_or_default());

@@ -44,6 +44,12 @@ impl Argocd {
         matches!(self.http.get(format!("{}/healthz", self.url)).send().await, Ok(answer) if answer.status().is_success())
     }
 
+    /// Whether Dex answers behind it.
+    pub(super) async fn lets_jobs_in(&self) -> bool {
+        let url = format!("{}/api/dex/.well-known/openid-configuration", self.url);
+        matches!(self.http.get(url).send().await, Ok(answer) if answer.status().is_success())
+    }
+
     async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> anyhow::Result<Value> {
         let mut request = self.http.post(format!("{}{path}", self.url)).json(body);
         if let Some(token) = token {

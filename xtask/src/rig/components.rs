@@ -8,6 +8,12 @@ use super::{
     tools::{Tool, Tools},
 };
 
+/// The namespaces beside Argo CD's own that may hold applications, if a project allows it.
+const NAMESPACES: &str = "apps-*";
+
+/// The file that Dex reads.
+const DEX_CONFIGURATION: &str = "dex.yaml";
+
 /// The ports of a rig, all on 127.0.0.1.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
@@ -17,6 +23,9 @@ pub(super) struct Ports {
     pub(super) repo_metrics: u16,
     pub(super) controller_metrics: u16,
     pub(super) applicationset: [u16; 3],
+    /// Of Dex: for clients, for metrics, and for its own administration.
+    pub(super) dex: [u16; 3],
+    pub(super) identity: u16,
     pub(super) redis: u16,
     pub(super) etcd: u16,
     pub(super) etcd_peer: u16,
@@ -26,7 +35,7 @@ pub(super) struct Ports {
 
 impl Ports {
     /// How many are needed.
-    pub(super) const COUNT: usize = 13;
+    pub(super) const COUNT: usize = 17;
 
     pub(super) fn from_free(free: [u16; Self::COUNT]) -> Self {
         let [
@@ -38,6 +47,10 @@ impl Ports {
             s0,
             s1,
             s2,
+            d0,
+            d1,
+            d2,
+            identity,
             redis,
             etcd,
             peer,
@@ -51,6 +64,8 @@ impl Ports {
             repo_metrics,
             controller_metrics,
             applicationset: [s0, s1, s2],
+            dex: [d0, d1, d2],
+            identity,
             redis,
             etcd,
             etcd_peer: peer,
@@ -148,6 +163,12 @@ impl Parts<'_> {
         )
     }
 
+    /// The identity provider of an imagined CI.
+    pub(super) fn identity(&self) -> Launch {
+        let listen = format!("127.0.0.1:{}", self.ports.identity);
+        self.launch("identity", &self.xtask, args(&["rig", "identity", "--listen", &listen]))
+    }
+
     pub(super) fn kube_apiserver(&self) -> anyhow::Result<Launch> {
         let list = vec![
             format!("--etcd-servers=http://127.0.0.1:{}", self.ports.etcd),
@@ -162,6 +183,8 @@ impl Parts<'_> {
             format!("--service-account-signing-key-file={}", self.file("service-account.key")),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
+            // For logs. The name of the node is no name of this machine.
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
             // Debian's etcd 3.4 lacks RequestWatchProgress: clients that stream their lists would loop.
             "--feature-gates=WatchList=false".to_owned(),
             // There is no controller that makes service accounts, and none that takes the not-ready taint away.
@@ -260,9 +283,10 @@ impl Parts<'_> {
         // `https://kubernetes.default.svc` then means the cluster of the kubeconfig.
         set("ARGOCD_FAKE_IN_CLUSTER", "true".to_owned());
         set("ARGOCD_TLS_DATA_PATH", self.file("empty"));
-        set("ARGOCD_SSH_DATA_PATH", self.file("empty"));
+        set("ARGOCD_SSH_DATA_PATH", self.file("ssh"));
         set("ARGOCD_GPG_DATA_PATH", self.file("empty"));
-        set("ARGOCD_PLUGINSOCKFILEPATH", self.file("empty"));
+        set("ARGOCD_PLUGINSOCKFILEPATH", self.file("plugins"));
+        set("ARGOCD_APPLICATION_NAMESPACES", NAMESPACES.to_owned());
         set("ARGOCD_GPG_ENABLED", "false".to_owned());
         set("ARGOCD_ASK_PASS_SOCK", self.file("tmp/ask-pass.sock"));
         set("GIT_CONFIG_NOSYSTEM", "1".to_owned());
@@ -297,6 +321,12 @@ impl Parts<'_> {
         self.argocd("argocd-repo-server", list)
     }
 
+    /// A plugin, as a side container of the repo server would run it: it listens on a socket in the folder of plugins.
+    pub(super) fn plugin(&self) -> anyhow::Result<Launch> {
+        let list = vec![format!("--config-dir-path={}", self.file("plugin"))];
+        self.argocd("argocd-cmp-server", list)
+    }
+
     pub(super) fn application_controller(&self) -> anyhow::Result<Launch> {
         let mut list = self.redis_and_repo_server();
         list.push(format!("--metrics-port={}", self.ports.controller_metrics));
@@ -311,11 +341,30 @@ impl Parts<'_> {
             format!("--port={}", self.ports.argocd),
             "--metrics-address=127.0.0.1".to_owned(),
             format!("--metrics-port={}", self.ports.argocd_metrics),
-            // Nothing listens there: there is no single sign-on.
-            "--dex-server=http://127.0.0.1:1".to_owned(),
+            format!("--dex-server=http://127.0.0.1:{}", self.ports.dex[0]),
+            "--dex-server-plaintext".to_owned(),
             format!("--staticassets={}", self.file("empty")),
         ]);
         self.argocd("argocd-server", list)
+    }
+
+    /// Argo CD's program that writes Dex's configuration from its own, and ends. The other one that it has for Dex starts it,
+    /// too, but with fixed ports on all addresses, and a file that all rigs of a machine would share.
+    pub(super) fn dex_configuration(&self) -> anyhow::Result<Launch> {
+        let out = self.file(DEX_CONFIGURATION);
+        self.argocd("argocd-dex", args(&["gendexcfg", "--disable-tls", "--out", &out]))
+    }
+
+    pub(super) fn dex(&self) -> anyhow::Result<Launch> {
+        let [web, metrics, administration] = self.ports.dex;
+        let list = vec![
+            "serve".to_owned(),
+            self.file(DEX_CONFIGURATION),
+            format!("--web-http-addr=127.0.0.1:{web}"),
+            format!("--telemetry-addr=127.0.0.1:{metrics}"),
+            format!("--grpc-addr=127.0.0.1:{administration}"),
+        ];
+        Ok(self.launch("dex", self.tools.path(Tool::Dex)?, list))
     }
 
     pub(super) fn applicationset_controller(&self) -> anyhow::Result<Launch> {

@@ -9,9 +9,10 @@ mod down;
 mod git;
 mod kube;
 mod objects;
-mod packages;
+pub(crate) mod packages;
 mod process;
 mod reset;
+mod sso;
 mod state;
 mod status;
 pub(crate) mod tools;
@@ -29,6 +30,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use serde::Serialize;
 use test_servers::{
+    identity::IdentityProvider,
     node_agent,
     rig::{Nodes, Rig},
 };
@@ -56,7 +58,7 @@ pub(crate) struct Args {
 enum Command {
     /// Start a rig, or find it running, and print how to reach it
     ///
-    /// The first start on a machine builds the programs (about seven minutes on two cores); later ones take some ten
+    /// The first start on a machine builds the programs (about eight minutes on two cores); later ones take some ten
     /// seconds. etcd, redis and git come from Debian packages.
     Up(UpArgs),
     /// End everything that `up` started, containers included
@@ -76,6 +78,8 @@ enum Command {
     Tools(ToolsArgs),
     #[command(hide = true)]
     ServeGit(ServeGitArgs),
+    #[command(hide = true)]
+    Identity(IdentityArgs),
     #[command(hide = true)]
     NodeAgent(node_agent::Args),
 }
@@ -171,6 +175,12 @@ struct ServeGitArgs {
     root: PathBuf,
 }
 
+#[derive(Debug, ClapArgs)]
+struct IdentityArgs {
+    #[arg(long)]
+    listen: SocketAddr,
+}
+
 /// Runs the task.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -183,6 +193,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             Command::Env(args) => run_env(args),
             Command::Tools(args) => run_tools(args),
             Command::ServeGit(args) => git::serve(args.root, args.listen).await,
+            Command::Identity(args) => {
+                let _provider = IdentityProvider::start(args.listen).await?;
+                // It serves until this process is ended.
+                std::future::pending().await
+            }
             Command::NodeAgent(args) => node_agent::run(args).await,
         }
     })
@@ -259,7 +274,7 @@ fn run_tools(args: ToolsArgs) -> anyhow::Result<()> {
 }
 
 /// The description of a running rig.
-fn running(name: &str) -> anyhow::Result<Rig> {
+pub(crate) fn running(name: &str) -> anyhow::Result<Rig> {
     let home = Home::open(name)?;
     match home.state()? {
         Some(state) if down::runs(&state) => Rig::read(&home.description()),
@@ -293,6 +308,7 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "  user      {}", rig.argocd.username)?;
         writeln!(f, "  password  {}", rig.argocd.password)?;
         writeln!(f, "  client    {}", rig.argocd.cli.display())?;
+        writeln!(f, "  jobs of    {} (a CI, made up)", rig.identity.url)?;
         writeln!(f, "Kubernetes  {}", rig.kubernetes.url)?;
         writeln!(f, "  config    {}", rig.kubernetes.kubeconfig.display())?;
         writeln!(f, "git         {} (read and push)", rig.git.url)?;

@@ -4,9 +4,12 @@ use std::{fs, path::Path};
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::kube::Kube;
+use super::{
+    kube::Kube,
+    sso::{self, SingleSignOn},
+};
 
 /// Argo CD's own namespace.
 pub(super) const NAMESPACE: &str = "argocd";
@@ -15,6 +18,7 @@ pub(super) const NAMESPACE: &str = "argocd";
 pub(super) async fn apply(
     kube: &Kube,
     argocd: &Path,
+    sso: &SingleSignOn,
     password_hash: &str,
     now: &str,
 ) -> anyhow::Result<()> {
@@ -32,15 +36,20 @@ pub(super) async fn apply(
             object("v1", "Namespace", NAMESPACE, json!({})).to_string(),
         )
         .await?;
-        configure(kube, argocd).await?;
+        configure(kube, argocd, sso).await?;
         secret(kube, password_hash, now).await
     };
     tokio::try_join!(try_join_all(definitions), configuration)?;
     Ok(())
 }
 
-/// Applies Argo CD's configuration: the files it ships, and on top of them the accounts of the rig.
-pub(super) async fn configure(kube: &Kube, argocd: &Path) -> anyhow::Result<()> {
+/// Applies Argo CD's configuration: the files it ships, and on top of them the accounts of the rig, and who is let
+/// in without one.
+pub(super) async fn configure(
+    kube: &Kube,
+    argocd: &Path,
+    sso: &SingleSignOn,
+) -> anyhow::Result<()> {
     let files = [
         "argocd-cm.yaml",
         "argocd-cmd-params-cm.yaml",
@@ -55,10 +64,36 @@ pub(super) async fn configure(kube: &Kube, argocd: &Path) -> anyhow::Result<()> 
     }))
     .await?;
     // As merge patches, so that they add to what was applied.
-    let accounts = json!({ "data": { "accounts.bot": "apiKey", "accounts.reader": "apiKey", "accounts.admin": "apiKey" } });
-    kube.merge(&config_map("argocd-cm"), &accounts).await?;
-    let rights = json!({ "data": { "policy.csv": POLICY } });
+    kube.merge(&config_map("argocd-cm"), &json!({ "data": settings(sso) })).await?;
+    let rights = json!({ "data": { "policy.csv": format!("{POLICY}{}", sso::POLICY) } });
     kube.merge(&config_map("argocd-rbac-cm"), &rights).await
+}
+
+/// What the rig sets in `argocd-cm`.
+fn settings(sso: &SingleSignOn) -> Map<String, Value> {
+    let mut settings = sso.settings();
+    for account in ["admin", "bot", "reader"] {
+        settings.insert(format!("accounts.{account}"), "apiKey".into());
+    }
+    settings
+}
+
+/// Takes away what was set besides in `argocd-cm`. What the rig sets stays there all the time: Argo CD's server starts anew
+/// when its single sign-on changes.
+pub(super) async fn forget_settings(kube: &Kube, sso: &SingleSignOn) -> anyhow::Result<()> {
+    let path = config_map("argocd-cm");
+    let (own, map) = (settings(sso), kube.get(&path).await?.unwrap_or_default());
+    let names = map["data"].as_object().into_iter().flat_map(Map::keys);
+    let foreign = names.filter(|name| !own.contains_key(*name));
+    let nothing: Map<_, _> = foreign.map(|name| (name.clone(), Value::Null)).collect();
+    kube.merge(&path, &json!({ "data": nothing })).await
+}
+
+/// The host keys that Argo CD knows, as its repository server finds them in a file.
+pub(super) async fn known_hosts(kube: &Kube) -> anyhow::Result<String> {
+    let map = kube.get(&config_map("argocd-ssh-known-hosts-cm")).await?.unwrap_or_default();
+    let text = map["data"]["ssh_known_hosts"].as_str();
+    text.map(str::to_owned).context("Argo CD ships no known hosts")
 }
 
 /// What a pipeline's account needs, and one that can only look.
@@ -66,6 +101,7 @@ const POLICY: &str = "\
 p, role:pipeline, applications, get, */*, allow
 p, role:pipeline, applications, update, */*, allow
 p, role:pipeline, applications, sync, */*, allow
+p, role:pipeline, repositories, get, *, allow
 p, role:reader, applications, get, */*, allow
 g, bot, role:pipeline
 g, reader, role:reader

@@ -5,12 +5,12 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::process::{Identity, start_detached, tail};
@@ -35,11 +35,31 @@ pub(super) struct Launch {
     pub(super) env: BTreeMap<String, String>,
 }
 
+impl Launch {
+    fn command(&self, dir: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).env_clear().envs(&self.env).current_dir(dir);
+        command
+    }
+}
+
+/// Runs a process to its end, which has to be a good one.
+pub(super) fn run(launch: &Launch, dir: &Path) -> anyhow::Result<()> {
+    let output = launch.command(dir).stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot run {}", launch.name))?;
+    ensure!(
+        output.status.success(),
+        "{} failed ({}): {}",
+        launch.name,
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}
+
 /// Starts a process that stays when this command ends.
 pub(super) fn start(launch: &Launch, log: &Path, dir: &Path) -> anyhow::Result<Process> {
-    let mut command = Command::new(&launch.program);
-    command.args(&launch.args).env_clear().envs(&launch.env).current_dir(dir);
-    let identity = start_detached(&mut command, log)?;
+    let identity = start_detached(&mut launch.command(dir), log)?;
     Ok(Process { name: launch.name.to_owned(), identity })
 }
 

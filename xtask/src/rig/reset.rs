@@ -9,7 +9,14 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{git, kube::Kube, objects, state::Home, tools, wait};
+use super::{
+    git,
+    kube::Kube,
+    objects,
+    sso::SingleSignOn,
+    state::{Home, KNOWN_HOSTS},
+    tools, wait,
+};
 
 /// Namespaces that belong to the cluster itself.
 const KEPT: [&str; 5] =
@@ -34,12 +41,13 @@ pub(super) async fn reset(home: &Home) -> anyhow::Result<()> {
     let kube = Kube::new(&rig.kubernetes.url, &rig.kubernetes.token)?;
     remove_applications(&kube).await?;
     remove_workloads(&kube).await?;
-    // Argo CD's configuration as its release ships it, plus the rig's accounts.
+    // Argo CD's configuration as its release ships it, plus the rig's own.
     let source =
         spawn_blocking(|| tools::module_source("github.com/argoproj/argo-cd/v3")).await??;
+    let sso = SingleSignOn { argocd: rig.argocd.url, identity: rig.identity.url };
     let text = |name: &str| objects::config_map(name);
+    objects::forget_settings(&kube, &sso).await?;
     for name in [
-        "argocd-cm",
         "argocd-rbac-cm",
         "argocd-cmd-params-cm",
         "argocd-tls-certs-cm",
@@ -48,7 +56,8 @@ pub(super) async fn reset(home: &Home) -> anyhow::Result<()> {
         // Not deleted: Argo CD's parts would see a moment without configuration.
         kube.merge(&text(name), &json!({ "data": null })).await?;
     }
-    objects::configure(&kube, &source).await?;
+    objects::configure(&kube, &source, &sso).await?;
+    home.write(KNOWN_HOSTS, objects::known_hosts(&kube).await?.as_bytes())?;
     let (root, scratch) = (home.path("git"), home.path("tmp"));
     spawn_blocking(move || git::fill(&root, &scratch)).await??;
     flush_redis(home).await?;

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{process::Process, tools};
 
+/// Where Argo CD finds the host keys of git servers. In a cluster a kubelet fills this file from a ConfigMap.
+pub(super) const KNOWN_HOSTS: &str = "ssh/ssh_known_hosts";
+
 /// A rig's folder: `$XDG_STATE_HOME/verbatim-rig/NAME`.
 #[derive(Debug, Clone)]
 pub(super) struct Home {

@@ -1,5 +1,5 @@
-//! The programs that are built from the pinned Go modules under `tests/rig`: Argo CD, the Kubernetes control plane,
-//! helm, and the peers (registry, crane, cosign, …). Built on demand into a cache that all clones share.
+//! The programs that are built from the pinned Go modules under `tests/rig`: Argo CD with its Dex, the Kubernetes control
+//! plane, helm, and the peers (registry, crane, cosign, …). Built on demand into a cache that all clones share.
 //!
 //! Nothing here starts a service. What is not written in Go comes from [`super::packages`].
 
@@ -30,6 +30,8 @@ const ARGOCD_VERSION: &str = "3.6.1";
 pub(crate) enum Tool {
     /// `argocd`: the command line client, and by its name every server part of Argo CD.
     Argocd,
+    /// What identities from elsewhere come into Argo CD through.
+    Dex,
     KubeApiserver,
     KubeControllerManager,
     KubeScheduler,
@@ -48,6 +50,7 @@ pub(crate) enum Tool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Module {
     Rig,
+    Dex,
     Helm,
     Peers,
 }
@@ -56,6 +59,7 @@ impl Module {
     fn name(self) -> &'static str {
         match self {
             Self::Rig => "rig",
+            Self::Dex => "dex",
             Self::Helm => "helm",
             Self::Peers => "peers",
         }
@@ -65,8 +69,18 @@ impl Module {
         let rig = workspace_root().join("tests/rig");
         match self {
             Self::Rig => rig,
+            Self::Dex => rig.join("dex"),
             Self::Helm => rig.join("helm"),
             Self::Peers => rig.join("peers"),
+        }
+    }
+
+    /// What go is told about C. Dex names its SQLite storage whether it is used or not, and that is C; nothing of it runs
+    /// here, so no time is spent on making it fast.
+    fn c(self) -> [(&'static str, &'static str); 2] {
+        match self {
+            Self::Dex => [("CGO_ENABLED", "1"), ("CGO_CFLAGS", "-O0")],
+            Self::Rig | Self::Helm | Self::Peers => [("CGO_ENABLED", "0"), ("CGO_CFLAGS", "")],
         }
     }
 }
@@ -76,6 +90,7 @@ impl Tool {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Argocd => "argocd",
+            Self::Dex => "dex",
             Self::KubeApiserver => "kube-apiserver",
             Self::KubeControllerManager => "kube-controller-manager",
             Self::KubeScheduler => "kube-scheduler",
@@ -97,6 +112,7 @@ impl Tool {
             | Self::KubeControllerManager
             | Self::KubeScheduler
             | Self::Kwok => Module::Rig,
+            Self::Dex => Module::Dex,
             Self::Helm => Module::Helm,
             Self::Kustomize
             | Self::Registry
@@ -110,6 +126,7 @@ impl Tool {
     fn package(self) -> &'static str {
         match self {
             Self::Argocd => "github.com/argoproj/argo-cd/v3/cmd",
+            Self::Dex => "github.com/dexidp/dex/cmd/dex",
             Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
             Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
@@ -169,7 +186,7 @@ impl Tools {
 
 /// Builds what is missing of `tools`, prints one line a build on stderr, and returns where they are.
 ///
-/// Blocks: about seven minutes for the whole rig on two cores with nothing cached, milliseconds after that. Another
+/// Blocks: about eight minutes for the whole rig on two cores with nothing cached, milliseconds after that. Another
 /// process that builds the same module is waited for.
 pub(crate) fn ensure_built(tools: &[Tool]) -> anyhow::Result<Tools> {
     let mut paths = Vec::new();
@@ -228,10 +245,11 @@ fn build(tool: Tool, path: &Path) -> anyhow::Result<()> {
     let status = child.wait().context("cannot wait for go")?;
     ensure!(
         status.success(),
-        "go build of {} failed ({status}); its messages are above. To build it by hand: cd {} && {}go build {}",
+        "go build of {} failed ({status}); its messages are above. To build it by hand: cd {} && \
+         GOTOOLCHAIN={GO_TOOLCHAIN} {} go build {}",
         tool.name(),
         tool.module().dir().display(),
-        "GOTOOLCHAIN=".to_owned() + GO_TOOLCHAIN + " CGO_ENABLED=0 ",
+        tool.module().c().map(|(name, value)| format!("{name}={value}")).join(" "),
         tool.package()
     );
     fs::rename(&unfinished, path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -268,7 +286,7 @@ fn go(module: Module) -> Command {
         // What is pinned is what is built, whatever the caller's own Go work looks like.
         .env("GOFLAGS", "-mod=readonly -buildvcs=false")
         .env("GOWORK", "off")
-        .env("CGO_ENABLED", "0")
+        .envs(module.c())
         .env_remove("GOOS")
         .env_remove("GOARCH");
     command

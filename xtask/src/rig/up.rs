@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use p256::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 use serde_json::json;
-use test_servers::rig::{Argocd as ArgocdInfo, Git, Kubernetes, Nodes, Rig};
+use test_servers::rig::{Argocd as ArgocdInfo, Git, Identity, Kubernetes, Nodes, Rig};
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -22,7 +22,8 @@ use super::{
     kube::Kube,
     objects, packages,
     process::{self, Launch, Process},
-    state::{Home, Options, State},
+    sso::SingleSignOn,
+    state::{Home, KNOWN_HOSTS, Options, State},
     tools::{self, Tool},
     wait,
 };
@@ -63,6 +64,7 @@ pub(super) async fn up(home: &Home, options: Options) -> anyhow::Result<Up> {
         Tool::KubeControllerManager,
         Tool::KubeScheduler,
         Tool::Argocd,
+        Tool::Dex,
         Tool::Helm,
         Tool::Kustomize,
     ];
@@ -159,6 +161,7 @@ impl Starter<'_> {
         let etcd = self.start(&parts.etcd(programs.etcd))?;
         self.start(&parts.redis(programs.redis))?;
         let git_server = self.start(&parts.git())?;
+        let identity = self.start(&parts.identity())?;
         let apiserver = self.start(&parts.kube_apiserver()?)?;
         let hash = {
             let (argocd, password, home) = (
@@ -177,8 +180,14 @@ impl Starter<'_> {
         let controllers =
             [self.start(&parts.kube_controller_manager()?)?, self.start(&parts.kube_scheduler()?)?];
         let repo_server = self.start(&parts.repo_server()?)?;
+        let plugin = self.start(&parts.plugin()?)?;
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        objects::apply(&kube, argocd_source, &hash, &now).await?;
+        let sso = SingleSignOn {
+            argocd: format!("http://127.0.0.1:{}", made.ports.argocd),
+            identity: format!("http://127.0.0.1:{}", made.ports.identity),
+        };
+        objects::apply(&kube, argocd_source, &sso, &hash, &now).await?;
+        self.home.write(KNOWN_HOSTS, objects::known_hosts(&kube).await?.as_bytes())?;
         self.say("Argo CD's definitions and configuration are applied");
 
         let server = self.start(&parts.server()?)?;
@@ -193,14 +202,14 @@ impl Starter<'_> {
                 self.start(&parts.kwok()?)?
             }
         };
-        let url = format!("http://127.0.0.1:{}", made.ports.argocd);
-        let argocd = Argocd::new(&url)?;
+        let argocd = Argocd::new(&sso.argocd)?;
         let repo_health = Argocd::new(&format!("http://127.0.0.1:{}", made.ports.repo_metrics))?;
         let all = [
             &git_server,
             &controllers[0],
             &controllers[1],
             &repo_server,
+            &plugin,
             &server,
             &controller,
             &sets,
@@ -210,6 +219,9 @@ impl Starter<'_> {
             .await?;
         self.say("Argo CD answers");
         let tokens = argocd.tokens(&made.password).await?;
+        let dex = self.start_dex(&parts).await?;
+        self.until(&[&identity, &dex], || async { argocd.lets_jobs_in().await }).await?;
+        self.say("Dex answers behind it");
         self.until(&all, || async { node_is_ready(&kube).await }).await?;
         self.say("a Node is ready");
 
@@ -225,13 +237,15 @@ impl Starter<'_> {
             name: self.home.name.clone(),
             argocd: ArgocdInfo {
                 server: format!("127.0.0.1:{}", made.ports.argocd),
-                url,
+                url: sso.argocd,
                 version: argocd.version().await?,
                 username: "admin".to_owned(),
                 password: made.password,
                 tokens,
                 cli: tools.path(Tool::Argocd)?.to_owned(),
+                known_hosts: self.home.path(KNOWN_HOSTS),
             },
+            identity: Identity { url: sso.identity },
             kubernetes: Kubernetes {
                 url: kube_url,
                 kubeconfig: self.home.path("kubeconfig"),
@@ -252,6 +266,13 @@ impl Starter<'_> {
         self.state.ready = true;
         self.home.write_state(&self.state)?;
         Ok(rig)
+    }
+
+    /// Its configuration has a secret that Argo CD's server makes up at its first start, so it comes after that.
+    async fn start_dex(&mut self, parts: &Parts<'_>) -> anyhow::Result<Process> {
+        let (launch, dir) = (parts.dex_configuration()?, self.home.path("tmp"));
+        spawn_blocking(move || process::run(&launch, &dir)).await??;
+        self.start(&parts.dex()?)
     }
 
     /// Decides what runs the pods; with the agent, an engine is found or started first.
@@ -323,7 +344,8 @@ fn prepare(
     tools: &tools::Tools,
     argocd_source: &Path,
 ) -> anyhow::Result<()> {
-    for dir in ["logs", "tmp", "home", "empty", "bin", "certs", "etcd"] {
+    for dir in ["logs", "tmp", "home", "empty", "bin", "certs", "etcd", "plugin", "plugins", "ssh"]
+    {
         home.make_dir(dir)?;
     }
     for entry in fs::read_dir(home.path("logs"))? {
@@ -361,10 +383,14 @@ fn prepare(
         }}],
     });
     home.write("kubeconfig", &serde_json::to_vec_pretty(&kubeconfig)?)?;
+    home.write("plugin/plugin.yaml", PLUGIN.as_bytes())?;
     home.write("kwok.yaml", KWOK_STAGES.as_bytes())
 }
 
 const KWOK_STAGES: &str = include_str!("../../../tests/rig/kwok.yaml");
+
+/// The plugin `rig`, for applications that name it.
+const PLUGIN: &str = include_str!("../../../tests/rig/plugin.yaml");
 
 fn signing_key() -> anyhow::Result<p256::SecretKey> {
     loop {
@@ -452,7 +478,7 @@ mod tests {
 
     #[test]
     fn free_ports_are_distinct_and_free() {
-        let ports: [u16; 13] = free_ports().unwrap();
+        let ports: [u16; Ports::COUNT] = free_ports().unwrap();
         let distinct: std::collections::BTreeSet<u16> = ports.into_iter().collect();
         assert_eq!(distinct.len(), ports.len());
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask test SUITE`: suites that need services. One file a suite; `cargo test` runs all the others.
 
+mod attach;
 mod servers;
 
 use clap::{Args as ClapArgs, Subcommand};
@@ -13,6 +14,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Suite {
+    /// Let many processes attach to one image at the same moment
+    Attach(attach::Args),
     /// Run the shared cases against the simulated and the real Argo CD
     Servers(servers::Args),
 }
@@ -20,6 +23,7 @@ enum Suite {
 /// Runs the task.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.suite {
+        Suite::Attach(args) => attach::run(&args),
         Suite::Servers(args) => servers::run(args),
     }
 }

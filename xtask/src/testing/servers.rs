@@ -13,7 +13,6 @@ use test_servers::argocd::{Config, SimulatedArgocd, Tools};
 use test_servers::cases::{self, Cell, Target};
 use test_servers::rig::{Nodes, Rig, VARIABLE};
 
-use crate::lease;
 use crate::rig::tools::{Tool, tool};
 
 /// The arguments of this suite.
@@ -86,17 +85,11 @@ fn rig(name: &str) -> anyhow::Result<Rig> {
     if let Some(path) = env::var_os(VARIABLE) {
         return Rig::read(Path::new(&path));
     }
-    // `rig up` on a running rig prints its description, but would start one that does not run: ask first.
-    let status = lease::xtask(&["rig", "status", "--name", name])?
-        .output()
-        .context("cannot ask for the rig")?;
-    if !status.status.success() {
-        bail!(
+    crate::rig::running(name).with_context(|| {
+        format!(
             "the real Argo CD is not there: start it with `cargo xtask rig up --name {name}`, or use `--only simulated`"
-        );
-    }
-    let output = lease::xtask(&["rig", "up", "--name", name, "--format", "json"])?.output()?;
-    serde_json::from_slice(&output.stdout).context("`cargo xtask rig up` did not describe the rig")
+        )
+    })
 }
 
 fn real(rig: &Rig) -> Target {

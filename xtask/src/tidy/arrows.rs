@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::Finding;
+use crate::cargo::cargo;
 
 /// The arrows of the workspace: a package and all that it may name in its manifest.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
@@ -109,7 +109,7 @@ struct EdgeKind {
 impl Metadata {
     /// Asks cargo.
     pub(super) fn read(root: &Path) -> Result<Metadata> {
-        let output = Command::new("cargo")
+        let output = cargo()
             .args(["metadata", "--format-version=1"])
             .current_dir(root)
             .output()

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use verbatim_console::{Console, ExitStatus, Failure};
 
-use super::failure::{failure, status};
+use super::apps::{AppsArgs, Columns};
+use super::failure::failure;
+use super::report::{conclude, conclude_each};
 use super::server::{AppArgs, ServerArgs};
-use super::show::{hints, listener, steps};
-use super::values::{ImageArgs, ValueArgs, duration};
+use super::settings::{NameArgs, SettingArgs};
+use super::show::{listener, steps};
+use super::values::{ImageArgs, SourceArgs, ValueArgs, duration};
 use crate::deploy;
 use crate::event::Step;
-use crate::outcome::{Deploy, Options, Report, Undo};
+use crate::outcome::{Deploy, OnPause, Options, Undo};
+use crate::request::AppRef;
+use crate::values::Override;
 
 /// Write a digest, sync, wait, and prove that it runs
 ///
@@ -54,6 +59,13 @@ pub struct DeployArgs {
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
     stuck_after: Duration,
 
+    /// What a rollout that is paused means, a canary between its steps for example
+    ///
+    /// `wait` waits until it goes on, and ends with status 4 if it does not in time. `accept` is content when every pod of
+    /// the new version runs the digest, and ends with 0. `fail` ends with 1.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    on_pause: PauseArg,
+
     /// Delete resources that are no longer in the sources
     #[arg(long)]
     prune: bool,
@@ -61,6 +73,28 @@ pub struct DeployArgs {
     /// Accept that resources that are no longer in the sources stay
     #[arg(long, conflicts_with = "prune")]
     allow_unpruned: bool,
+}
+
+/// What a paused rollout means
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum PauseArg {
+    /// Wait until it goes on
+    #[default]
+    Wait,
+    /// Be content with the pods of the new version
+    Accept,
+    /// Give up
+    Fail,
+}
+
+impl From<PauseArg> for OnPause {
+    fn from(pause: PauseArg) -> Self {
+        match pause {
+            PauseArg::Wait => Self::Wait,
+            PauseArg::Accept => Self::Accept,
+            PauseArg::Fail => Self::Fail,
+        }
+    }
 }
 
 /// How it is written
@@ -108,17 +142,23 @@ impl HowArgs {
     }
 }
 
-/// Write values into an application, without a sync
+/// Write values into applications, without a sync
 ///
 /// What stood there before is kept in an annotation, and --undo puts it back. An application with automatic sync deploys
 /// the values at once. Values may be anything here; only `deploy` insists on a digest.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd override shop --helm-set image.tag=1.4@sha256:…
-  verbatim-argocd override shop --undo")]
+  verbatim-argocd override shop --values-literal-file values-staging.yaml --revision v1.4
+  verbatim-argocd override shop --kustomize-replica web=3 --nameprefix blue-
+  verbatim-argocd override -l team=web --helm-set featureFlag=on
+  verbatim-argocd override shop --undo
+
+As `argocd app set`, but for two things: --helm-set stores a text always (there --helm-set-string does), and
+--values-literal-file stores the text as it is (there it becomes an object, and `1.10` becomes 1.1).")]
 pub struct OverrideArgs {
     #[command(flatten)]
-    app: AppArgs,
+    apps: AppsArgs,
 
     #[command(flatten)]
     server: ServerArgs,
@@ -127,11 +167,41 @@ pub struct OverrideArgs {
     values: ValueArgs,
 
     #[command(flatten)]
+    settings: SettingArgs,
+
+    #[command(flatten)]
     how: HowArgs,
 
     /// Put back what stood there before the last write
     #[arg(long, conflicts_with_all = ["helm_set", "kustomize_image", "dry_run"])]
     undo: bool,
+}
+
+/// Take values away from applications, without a sync
+///
+/// Guarded, claimed and undone as a write is: `override --undo` puts the values back.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  verbatim-argocd unset shop --parameter image.tag
+  verbatim-argocd unset shop --kustomize-image example/shop --nameprefix
+  verbatim-argocd unset shop --values-literal
+
+As `argocd app unset`, but for --all-values: there --values takes single files away.")]
+pub struct UnsetArgs {
+    #[command(flatten)]
+    apps: AppsArgs,
+
+    #[command(flatten)]
+    server: ServerArgs,
+
+    #[command(flatten)]
+    names: NameArgs,
+
+    #[command(flatten)]
+    source: SourceArgs,
+
+    #[command(flatten)]
+    how: HowArgs,
 }
 
 pub(super) async fn run(args: DeployArgs, console: &Console) -> Result<ExitStatus, Failure> {
@@ -151,6 +221,7 @@ pub(super) async fn run(args: DeployArgs, console: &Console) -> Result<ExitStatu
             stuck_after: args.stuck_after,
             prune: args.prune,
             allow_unpruned: args.allow_unpruned,
+            on_pause: args.on_pause.into(),
             ..args.how.options()
         },
         expected: None,
@@ -171,43 +242,79 @@ pub(super) async fn run_override(
     args: OverrideArgs,
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
-    let app = args.app.reference()?;
-    let client = args.server.client(console)?;
     if args.undo {
-        let (undo, claim) = deploy::undo_last(&client, &app).await.map_err(failure)?;
-        return match undo {
-            Undo::Done => {
-                console.status(format!("{app}: the previous values are back"));
-                console.result(&Undone {
-                    app: app.to_string(),
-                    release: claim.map(|claim| claim.release),
-                })?;
-                Ok(ExitStatus::Done)
-            }
-            Undo::NotNeeded => {
-                Err(Failure::new(ExitStatus::No, format!("{app} has no write to undo")))
-            }
-            Undo::Failed { why } => Err(Failure::new(ExitStatus::Conflict, why)
-                .context(format!("cannot put back the values of {app}"))),
-        };
+        return run_undo(&args, console).await;
     }
-    let request = Deploy {
-        app: app.clone(),
-        values: args.values.values()?,
-        images: Vec::new(),
-        release: args.how.release.clone(),
-        by: args.how.run_url.clone(),
-        nonce: deploy::nonce().map_err(failure)?,
-        options: args.how.options(),
-        expected: None,
+    let mut values = args.values.some_values()?;
+    args.settings.add_to(&mut values)?;
+    if values.is_empty() {
+        return Err(Failure::usage("there is nothing to write")
+            .hint("use --helm-set, --kustomize-image, --values-literal-file, …"));
+    }
+    write_each(&args.apps, &args.server, &values, &args.how, console).await
+}
+
+pub(super) async fn run_unset(args: UnsetArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let values = args.names.some(args.source.choice())?;
+    write_each(&args.apps, &args.server, &values, &args.how, console).await
+}
+
+/// Writes the same values into each application.
+async fn write_each(
+    apps: &AppsArgs,
+    server: &ServerArgs,
+    values: &Override,
+    how: &HowArgs,
+    console: &Console,
+) -> Result<ExitStatus, Failure> {
+    let client = server.client(console)?;
+    let write = |app: AppRef| {
+        let client = &client;
+        async move {
+            let name = app.to_string();
+            let request = Deploy {
+                app,
+                values: values.clone(),
+                images: Vec::new(),
+                release: how.release.clone(),
+                by: how.run_url.clone(),
+                nonce: deploy::nonce().map_err(failure)?,
+                options: how.options(),
+                expected: None,
+            };
+            let progress = console.progress(format!("writing to {name}"));
+            let listener = listener(console, &progress, &name);
+            deploy::write(client, &request, &listener).await.map_err(failure)
+        }
     };
-    let name = app.to_string();
-    let progress = console.progress(format!("writing to {name}"));
-    let report = deploy::write(&client, &request, &listener(console, &progress, &name))
-        .await
-        .map_err(failure)?;
-    drop(progress);
-    conclude(console, &report)
+    conclude_each(apps, &client, console, write).await
+}
+
+async fn run_undo(args: &OverrideArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let client = args.server.client(console)?;
+    let undo = |app: AppRef| {
+        let client = &client;
+        async move {
+            let (undo, claim) = deploy::undo_last(client, &app).await.map_err(failure)?;
+            match undo {
+                Undo::Done => {
+                    console.status(format!("{app}: the previous values are back"));
+                    let release = claim.map(|claim| claim.release);
+                    Ok(Undone { app: app.to_string(), release })
+                }
+                Undo::NotNeeded => {
+                    Err(Failure::new(ExitStatus::No, format!("{app} has no write to undo")))
+                }
+                Undo::Failed { why } => Err(Failure::new(ExitStatus::Conflict, why)
+                    .context(format!("cannot put back the values of {app}"))),
+            }
+        }
+    };
+    let columns = Columns {
+        headings: ["RELEASE", "OUTCOME"],
+        rows: |undone: &Undone| vec![[undone.release.clone().unwrap_or_default(), "undone".into()]],
+    };
+    args.apps.show(&client, console, &columns, |_| ExitStatus::Done, undo).await
 }
 
 #[derive(serde::Serialize)]
@@ -221,13 +328,4 @@ impl std::fmt::Display for Undone {
         write!(f, "{} undone", self.app)?;
         self.release.as_ref().map_or(Ok(()), |release| write!(f, " (release {release})"))
     }
-}
-
-/// Prints a report and gives the exit status that it leads to.
-pub(super) fn conclude(console: &Console, report: &Report) -> Result<ExitStatus, Failure> {
-    console.result(report)?;
-    for hint in hints(report) {
-        console.status(format!("hint: {hint}"));
-    }
-    Ok(status(report))
 }

@@ -3,7 +3,7 @@
 use verbatim_console::{ExitStatus, Failure};
 
 use crate::error::{Error, ErrorKind};
-use crate::outcome::{Outcome, Report};
+use crate::outcome::{OnPause, Outcome, Report};
 use crate::refusal::Refusal;
 
 /// The failure that an error of this library leads to.
@@ -17,6 +17,7 @@ pub fn failure(error: Error) -> Failure {
         | ErrorKind::Malformed { .. }
         | ErrorKind::RepoUnreachable(_) => ExitStatus::Unreachable,
         ErrorKind::Certificate(_)
+        | ErrorKind::ClientCertificate(_)
         | ErrorKind::Unauthenticated(_)
         | ErrorKind::PermissionDenied(_)
         | ErrorKind::NotFound(_)
@@ -41,13 +42,16 @@ fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
     Some(match kind {
         ErrorKind::Unreachable(_) => format!("is {server} the right address, and does it answer?"),
         ErrorKind::Certificate(_) => "give the certificate of its authority with --ca FILE".into(),
+        ErrorKind::ClientCertificate(_) => {
+            "give the one that it wants with --client-crt FILE and --client-crt-key FILE".into()
+        }
         ErrorKind::Timeout(_) => format!("{server} may be overloaded, or its controller may not run"),
         ErrorKind::Redirected(to) if to.starts_with("https:") => "use https:// in the server's address".into(),
         ErrorKind::Redirected(_) => "name the address that it redirects to, or log in at the proxy with --header".into(),
         ErrorKind::Unauthenticated(_) => "log in again with `verbatim argocd login`, or set ARGOCD_AUTH_TOKEN".into(),
         ErrorKind::PermissionDenied(_) => {
-            "Argo CD says this of an application that does not exist, too; name its project with --project to tell \
-             them apart. The token needs get, update and sync on it"
+            "Argo CD says this of an application that does not exist, too; name its project (--project, in verbatim.yaml \
+             `project` of the application) to tell them apart. To deploy, a token needs get, update and sync on it"
                 .into()
         }
         ErrorKind::NotFound(_) => "look at the names of application, namespace and project".into(),
@@ -75,6 +79,11 @@ pub fn status(report: &Report) -> ExitStatus {
         Outcome::Refused { reasons, .. } => refused(reasons),
         Outcome::Superseded { .. } => ExitStatus::Conflict,
         Outcome::Degraded { .. } | Outcome::NotProven { .. } => ExitStatus::No,
+        Outcome::Paused { on_pause, .. } => match on_pause {
+            OnPause::Accept => ExitStatus::Done,
+            OnPause::Fail => ExitStatus::No,
+            OnPause::Wait => ExitStatus::Unknown,
+        },
         Outcome::Unknown { .. } => ExitStatus::Unknown,
     }
 }

@@ -9,7 +9,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::argocd::{TokenStore, find_token};
 
 use super::failure::failure;
-use super::server::{Reach, ServerArgs};
+use super::server::{Reach, ServerArgs, variable};
 use crate::client::{Client, Config};
 
 /// Obtain a token, or check one, and keep it
@@ -24,7 +24,11 @@ use crate::client::{Client, Config};
 #[command(after_help = "Examples:
   verbatim-argocd login --server argocd.example.com --username admin
   echo \"$PASSWORD\" | verbatim-argocd login --server argocd.example.com --username ci --password-stdin
-  ARGOCD_AUTH_TOKEN=… verbatim-argocd login --server argocd.example.com   # checks the token")]
+  ARGOCD_AUTH_TOKEN=… verbatim-argocd login --server argocd.example.com   # checks the token
+  verbatim-argocd login --server argocd.example.com --ci-identity github-actions
+
+--ci-identity needs no stored secret: the token that GitHub Actions (`permissions: {id-token: write}`) or GitLab
+(`id_tokens: {GITLAB_OIDC_TOKEN: …}`) gives the job is exchanged through Dex, as Argo CD's documentation tells.")]
 pub struct LoginArgs {
     #[command(flatten)]
     server: ServerArgs,
@@ -40,6 +44,23 @@ pub struct LoginArgs {
     /// Read a token from the standard input, check it and keep it
     #[arg(long, conflicts_with_all = ["username", "auth_token"])]
     token_stdin: bool,
+
+    /// Exchange the identity token of this CI job through this connector of Argo CD's Dex
+    #[arg(long, value_name = "CONNECTOR", conflicts_with_all = ["username", "token_stdin", "auth_token"])]
+    ci_identity: Option<String>,
+
+    /// The variable that holds the identity token; without it that of GitLab, or GitHub is asked
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "ci_identity",
+        default_value = "GITLAB_OIDC_TOKEN"
+    )]
+    identity_variable: String,
+
+    /// The audience to ask GitHub for; GitLab's is in its `id_tokens`
+    #[arg(long, value_name = "URL", requires = "ci_identity")]
+    audience: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -59,14 +80,19 @@ impl std::fmt::Display for LoggedIn {
 
 pub(super) async fn run(args: LoginArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let Reach { config, key, environment } = args.server.reach(console)?;
-    let (token, keep) = match &args.username {
-        Some(username) => {
+    let (token, keep) = match (&args.username, &args.ci_identity) {
+        (_, Some(connector)) => {
+            let subject = identity(&args).await?;
+            let client = Client::new(config.clone()).map_err(failure)?;
+            (client.exchange(connector, &subject).await.map_err(no_exchange)?, true)
+        }
+        (Some(username), None) => {
             let password = password(username, args.password_stdin)?;
             let client = Client::new(config.clone()).map_err(failure)?;
             (client.login(username, &password).await.map_err(wrong_password)?, true)
         }
-        None if args.token_stdin => (line_of_stdin("the token")?, true),
-        None => match args.server.auth_token {
+        (None, None) if args.token_stdin => (line_of_stdin("the token")?, true),
+        (None, None) => match args.server.auth_token {
             Some(token) => (token, true),
             None => match find_token(&environment, &key).map_err(Failure::usage)? {
                 Some(found) => (found.token, false),
@@ -81,7 +107,7 @@ pub(super) async fn run(args: LoginArgs, console: &Console) -> Result<ExitStatus
     };
     let client = Client::new(Config { token: Some(token.clone()), ..config }).map_err(failure)?;
     let user = client.who_am_i().await.map_err(failure)?;
-    let version = client.version().await.map_err(failure)?;
+    let version = client.version().await.map_err(failure)?.version;
     let mut kept_in = None;
     if keep {
         let store = TokenStore::from_environment(&environment)
@@ -96,6 +122,51 @@ pub(super) async fn run(args: LoginArgs, console: &Console) -> Result<ExitStatus
         kept_in,
     })?;
     Ok(ExitStatus::Done)
+}
+
+/// What lets a job of GitHub Actions ask who it is.
+const RIGHT_ON_GITHUB: &str = "on GitHub, the job needs `permissions: {id-token: write}`";
+
+/// The identity token of this job.
+async fn identity(args: &LoginArgs) -> Result<SecretString, Failure> {
+    if let Some(token) = variable(&args.identity_variable) {
+        return Ok(token.into());
+    }
+    let (Some(url), Some(token)) =
+        (variable("ACTIONS_ID_TOKEN_REQUEST_URL"), variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN"))
+    else {
+        return Err(Failure::usage("this job has no identity token")
+            .hint(RIGHT_ON_GITHUB)
+            .hint(format!("on GitLab: `id_tokens` with the name {}", args.identity_variable)));
+    };
+    let url = url.parse().map_err(|error| {
+        Failure::usage(error).context("ACTIONS_ID_TOKEN_REQUEST_URL is not an address")
+    })?;
+    let github = Client::new(Config { token: Some(token.into()), ..Config::new(url) });
+    let github = github.map_err(failure)?;
+    github.github_identity(args.audience.as_deref()).await.map_err(|error| {
+        let failure = failure(error);
+        match failure.status {
+            ExitStatus::Refused => Failure { hints: vec![RIGHT_ON_GITHUB.into()], ..failure },
+            _ => failure,
+        }
+    })
+}
+
+fn no_exchange(error: crate::Error) -> Failure {
+    let failure = failure(error);
+    match failure.status {
+        ExitStatus::Refused => Failure {
+            hints: vec![
+                "look whether `dex.config` in argocd-cm has this connector, whether its issuer is the one of this CI, and whether \
+                 its `allowedGroups` have one of this job"
+                    .into(),
+                "why it is refused, Dex tells its own log only".into(),
+            ],
+            ..failure
+        },
+        _ => failure,
+    }
 }
 
 fn wrong_password(error: crate::Error) -> Failure {
@@ -122,7 +193,7 @@ fn password(username: &str, from_stdin: bool) -> Result<SecretString, Failure> {
     ask(username).map_err(|error| Failure::usage(error).context("cannot read the password"))
 }
 
-fn line_of_stdin(what: &str) -> Result<SecretString, Failure> {
+pub(super) fn line_of_stdin(what: &str) -> Result<SecretString, Failure> {
     let mut text = String::new();
     // A password has no line end; more than a few kilobytes are no password.
     let read = std::io::stdin().lock().take(65_536).read_to_string(&mut text);

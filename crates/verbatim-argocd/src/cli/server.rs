@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use clap::Args;
+use clap::{Args, Parser};
 use secrecy::{ExposeSecret, SecretString};
 use verbatim_console::{Console, Failure};
 use verbatim_credentials::Environment;
 use verbatim_credentials::argocd::{CliConfig, CliServer, ServerKey, find_token};
 
+use super::apps::named;
 use super::failure::failure;
 use crate::client::{Client, Config, is_loopback, server_url};
 use crate::request::AppRef;
@@ -53,6 +54,34 @@ pub struct ServerArgs {
     /// Send this header with every request, for a proxy before the server
     #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = header)]
     pub header: Vec<(String, SecretString)>,
+
+    /// These options for all commands, as the argocd command line reads them from the same variable
+    #[arg(
+        long,
+        value_name = "OPTIONS",
+        env = "ARGOCD_OPTS",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
+    argocd_opts: Option<String>,
+}
+
+/// What `ARGOCD_OPTS` may hold: our own options, and those of the argocd command line that mean nothing here.
+#[derive(Debug, Parser)]
+#[command(name = "ARGOCD_OPTS", disable_help_flag = true, disable_version_flag = true)]
+struct Opts {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[arg(long, num_args = 0..=1, require_equals = true)]
+    grpc_web: Option<Option<bool>>,
+    #[arg(long)]
+    http_retry_max: Option<u32>,
+    #[arg(long)]
+    loglevel: Option<String>,
+    #[arg(long)]
+    logformat: Option<String>,
+    #[arg(long, num_args = 0..=1, require_equals = true)]
+    prompts_enabled: Option<Option<bool>>,
 }
 
 /// Which application
@@ -78,13 +107,7 @@ impl AppArgs {
     ///
     /// If two namespaces are named.
     pub fn reference(&self) -> Result<AppRef, Failure> {
-        let namespace = match (&self.app.namespace, &self.app_namespace) {
-            (Some(a), Some(b)) if a != b => {
-                return Err(Failure::usage(format!("two namespaces are named: {a} and {b}")));
-            }
-            (a, b) => a.as_ref().or(b.as_ref()).cloned(),
-        };
-        Ok(AppRef { name: self.app.name.clone(), namespace, project: self.project.clone() })
+        named(&self.app, self.app_namespace.as_deref(), self.project.clone())
     }
 }
 
@@ -99,10 +122,17 @@ fn header(text: &str) -> Result<(String, SecretString), String> {
 
 /// The variables of the process.
 pub(super) fn environment() -> Environment {
+    Environment::from_map(&variables())
+}
+
+/// One of them; an empty one counts as unset.
+pub(super) fn variable(name: &str) -> Option<String> {
+    variables().remove(name).filter(|value| !value.is_empty())
+}
+
+fn variables() -> BTreeMap<String, String> {
     let text = |text: std::ffi::OsString| text.into_string().ok();
-    let variables: BTreeMap<_, _> =
-        std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
-    Environment::from_map(&variables)
+    std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
 /// A server that is known how to reach, still without a token.
@@ -119,24 +149,67 @@ impl ServerArgs {
     ///
     /// If no server or no token is known, or a file cannot be read.
     pub fn client(&self, console: &Console) -> Result<Client, Failure> {
-        let Reach { mut config, key, environment } = self.reach(console)?;
-        config.token = match &self.auth_token {
-            Some(token) => Some(token.clone()),
+        let client = self.client_without_token(console)?;
+        if !client.has_token() {
+            return Err(Failure::new(
+                verbatim_console::ExitStatus::Refused,
+                format!("there is no token for {}", client.server()),
+            )
+            .hint("set ARGOCD_AUTH_TOKEN, or run `verbatim argocd login`"));
+        }
+        Ok(client)
+    }
+
+    /// A client with a token if one can be found.
+    ///
+    /// # Errors
+    ///
+    /// If no server is known, or a file cannot be read.
+    pub(super) fn client_without_token(&self, console: &Console) -> Result<Client, Failure> {
+        let options = self.with_opts()?;
+        let Reach { mut config, key, environment } = options.reach_without_opts(console)?;
+        config.token = match options.auth_token {
+            Some(token) => Some(token),
             None => {
                 find_token(&environment, &key).map_err(Failure::usage)?.map(|found| found.token)
             }
         };
-        if config.token.is_none() {
-            return Err(Failure::new(
-                verbatim_console::ExitStatus::Refused,
-                format!("there is no token for {}", config.url),
-            )
-            .hint("set ARGOCD_AUTH_TOKEN, or run `verbatim argocd login`"));
-        }
         Client::new(config).map_err(failure)
     }
 
+    /// These options, and where they say nothing, those of `ARGOCD_OPTS`.
+    fn with_opts(&self) -> Result<Self, Failure> {
+        let Some(text) = self.argocd_opts.as_deref().filter(|text| !text.trim().is_empty()) else {
+            return Ok(self.clone());
+        };
+        let words = words(text).map_err(Failure::usage)?;
+        let opts = Opts::try_parse_from(std::iter::once("ARGOCD_OPTS".to_owned()).chain(words))
+            // Its own text quotes the options, and a token may be among them.
+            .map_err(|error| {
+                Failure::usage(format!("ARGOCD_OPTS cannot be used: {}", error.kind()))
+                    .hint("it may hold the options of the group `Argo CD` in --help")
+            })?
+            .server;
+        let own = self.clone();
+        Ok(Self {
+            server: own.server.or(opts.server),
+            auth_token: own.auth_token.or(opts.auth_token),
+            ca: own.ca.or(opts.ca),
+            client_crt: own.client_crt.or(opts.client_crt),
+            client_crt_key: own.client_crt_key.or(opts.client_crt_key),
+            insecure: own.insecure || opts.insecure,
+            plaintext: own.plaintext || opts.plaintext,
+            root_path: own.root_path.or(opts.root_path),
+            header: if own.header.is_empty() { opts.header } else { own.header },
+            argocd_opts: None,
+        })
+    }
+
     pub(super) fn reach(&self, console: &Console) -> Result<Reach, Failure> {
+        self.with_opts()?.reach_without_opts(console)
+    }
+
+    fn reach_without_opts(&self, console: &Console) -> Result<Reach, Failure> {
         let environment = environment();
         let cli = match CliConfig::path(&environment) {
             Some(path) => CliConfig::read(&path).map_err(Failure::usage)?,
@@ -189,6 +262,30 @@ impl ServerArgs {
     }
 }
 
+/// Splits a text into words as a shell does, with single and double quotes.
+fn words(text: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote: Option<char> = None;
+    for c in text.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => word.get_or_insert_default().push(c),
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            None => word.get_or_insert_default().push(c),
+        }
+    }
+    if quote.is_some() {
+        return Err("ARGOCD_OPTS has a quote that does not end".into());
+    }
+    words.extend(word);
+    Ok(words)
+}
+
 fn current_server(cli: &CliConfig) -> Option<&CliServer> {
     let context = cli.contexts.iter().find(|context| context.name == cli.current_context)?;
     cli.servers.iter().find(|server| server.server == context.server)
@@ -222,4 +319,35 @@ fn pem(certificate: Vec<u8>, key: Vec<u8>) -> Result<SecretString, Failure> {
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path)
         .map_err(|error| Failure::usage(error).context(format!("cannot read {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_the_argocd_command_line_are_taken() {
+        let with = |own: ServerArgs, opts: &str| {
+            ServerArgs { argocd_opts: Some(opts.to_owned()), ..own }.with_opts()
+        };
+        let none = ServerArgs::default;
+        let taken = with(
+            none(),
+            "--plaintext --grpc-web --server argocd.example.com --header 'X-Proxy: a b' --grpc-web-root-path \"/argo\"",
+        )
+        .unwrap();
+        assert!(taken.plaintext && !taken.insecure);
+        assert_eq!(taken.server.as_deref(), Some("argocd.example.com"));
+        assert_eq!(taken.root_path.as_deref(), Some("/argo"));
+        assert_eq!(taken.header[0].1.expose_secret(), "a b");
+        let own = ServerArgs { server: Some("other.example.com".into()), ..none() };
+        let taken = with(own, "--server argocd.example.com --insecure").unwrap();
+        assert_eq!(taken.server.as_deref(), Some("other.example.com"));
+        assert!(taken.insecure);
+        for bad in ["--no-such-option", "--server 'a"] {
+            assert!(with(none(), bad).is_err(), "{bad}");
+        }
+        let secret = with(none(), "--auth-token s3cr3t --no-such-option s3cr3t").unwrap_err();
+        assert!(!secret.to_string().contains("s3cr3t"), "{secret}");
+    }
 }

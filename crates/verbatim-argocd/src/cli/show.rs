@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use verbatim_console::{Console, Progress, StepState, style};
+use verbatim_console::{Console, Progress, StepState, Table, style};
 
 use crate::event::{Event, Step};
+use crate::observe::ResourceState;
 use crate::outcome::{
-    Failure, Left, Level, Match, Outcome, Proof, Report, Undo, Unhealthy, Warning,
+    Failure, Left, Level, Match, OnPause, Outcome, Proof, Report, Undo, Unhealthy, Warning,
+    WorkloadEvidence,
 };
 use crate::values::shown;
 
@@ -21,18 +23,44 @@ pub fn listener<'a>(
     progress: &'a Progress,
     app: &'a str,
 ) -> impl Fn(Event) + Sync + 'a {
-    move |event| match event {
-        Event::Begin { step } => {
-            console.step(&format!("{app}: {step}"), StepState::UnderWay);
-            progress.message(step.to_string());
+    move |event| {
+        if let Some((step, state)) = reached(&event) {
+            console.step(&format!("{app}: {step}"), state);
         }
-        Event::Done { step } => {
-            console.step(&format!("{app}: {step}"), StepState::Done);
-            console.detail(format!("{app}: {step}: done"));
+        show(console, progress, app, event);
+    }
+}
+
+/// The same for a command whose step `within` it is to deploy to the application.
+pub fn listener_within<'a>(
+    console: &'a Console,
+    progress: &'a Progress,
+    app: &'a str,
+    within: &'a str,
+) -> impl Fn(Event) + Sync + 'a {
+    move |event| {
+        if let Some((step, state)) = reached(&event) {
+            console.step_within(within, &step.to_string(), state);
         }
+        show(console, progress, app, event);
+    }
+}
+
+fn reached(event: &Event) -> Option<(Step, StepState)> {
+    match event {
+        Event::Begin { step } => Some((*step, StepState::UnderWay)),
+        Event::Done { step } => Some((*step, StepState::Done)),
+        _ => None,
+    }
+}
+
+fn show(console: &Console, progress: &Progress, app: &str, event: Event) {
+    match event {
+        Event::Begin { step } => progress.message(step.to_string()),
+        Event::Done { step } => console.detail(format!("{app}: {step}: done")),
         Event::Planned { plan } => {
             for change in plan.changes.iter().filter(|change| !change.is_noop()) {
-                let (old, new) = (shown(change.old.as_ref()), shown(Some(&change.new)));
+                let (old, new) = (line(change.old.as_ref()), line(Some(&change.new)));
                 progress.line(format!("{app}: {}: {old} → {new}", change.key));
             }
         }
@@ -44,6 +72,67 @@ pub fn listener<'a>(
         }
         Event::Warning { warning } => console.warn(format!("{app}: {warning}")),
     }
+}
+
+/// A value on one line.
+pub(super) fn line(element: Option<&serde_json::Value>) -> String {
+    let text = shown(element);
+    match text.lines().count() {
+        0 | 1 => text.trim_end().to_owned(),
+        lines => format!("({lines} lines)"),
+    }
+}
+
+/// The outcome of a report in one or two words, and the reason for people.
+pub(super) fn outcome_cells(report: &Report) -> [String; 2] {
+    let joined = |reasons: Vec<String>| reasons.join("; ");
+    let (word, why) = match &report.outcome {
+        Outcome::Proven { .. } => (style::good("proven"), String::new()),
+        Outcome::Planned => ("planned".to_owned(), String::new()),
+        Outcome::Reached { what, .. } => (style::good(what), String::new()),
+        Outcome::Refused { reasons, .. } => {
+            (style::bad("refused"), joined(reasons.iter().map(ToString::to_string).collect()))
+        }
+        Outcome::Superseded { deviations, .. } => {
+            (style::bad("superseded"), joined(deviations.iter().map(ToString::to_string).collect()))
+        }
+        Outcome::Degraded { why, .. } => (style::bad("degraded"), why.to_string()),
+        Outcome::NotProven { problems, .. } => (
+            style::bad("not proven"),
+            joined(problems.iter().map(|one| format!("{}: {}", one.place, one.what)).collect()),
+        ),
+        Outcome::Paused { missing, .. } => {
+            (style::attention("paused"), format!("{}: {}", missing.place, missing.what))
+        }
+        Outcome::Unknown { missing, error, .. } => {
+            let error = error.iter().map(|error| format!(" ({error})")).collect::<String>();
+            (style::attention("unknown"), format!("{missing}{error}"))
+        }
+    };
+    [word, why.replace('\n', " ")]
+}
+
+/// The managed resources as a table.
+pub(super) fn resource_table(resources: &[ResourceState]) -> String {
+    let mut table = Table::new(["GROUP", "KIND", "NAMESPACE", "NAME", "SYNC", "HEALTH", "NOTE"]);
+    for resource in resources {
+        let health = resource.health.as_ref();
+        let note = match (resource.hook, resource.requires_pruning) {
+            (true, _) => "hook".to_owned(),
+            (_, true) => "not in the sources any more".to_owned(),
+            _ => health.map(|health| health.message.clone()).unwrap_or_default(),
+        };
+        table.row([
+            resource.group.clone(),
+            resource.kind.clone(),
+            resource.namespace.clone(),
+            resource.name.clone(),
+            format!("{:?}", resource.sync),
+            health.map(|health| format!("{:?}", health.status)).unwrap_or_default(),
+            note,
+        ]);
+    }
+    table.to_string()
 }
 
 /// What to do next, after an outcome that is not the wanted one.
@@ -58,6 +147,14 @@ pub fn hints(report: &Report) -> Vec<String> {
                 report.app
             )]
         }
+        Outcome::Paused { on_pause: OnPause::Accept, .. } => Vec::new(),
+        Outcome::Paused { .. } => vec![
+            format!(
+                "let it go on, for example with `verbatim argocd actions run {} resume --kind Rollout`, and run this again",
+                report.app
+            ),
+            "`--on-pause accept` is content with the part that runs".into(),
+        ],
         Outcome::Unknown { left, .. } => match left {
             Left::Nothing => Vec::new(),
             _ => vec![
@@ -81,10 +178,14 @@ impl fmt::Display for Report {
                 writeln!(f, "{app} planned, nothing was written")?;
                 self.changes(f)
             }
-            Outcome::Reached { what, sync, health, revisions } => {
+            Outcome::Reached { what, sync, health, revisions, resources } => {
                 writeln!(f, "{app} {} ({sync:?}, {health:?})", style::good(what))?;
                 self.changes(f)?;
-                revisions.iter().try_for_each(|revision| writeln!(f, "  revision {revision}"))
+                revisions.iter().try_for_each(|revision| writeln!(f, "  revision {revision}"))?;
+                resources.iter().try_for_each(|resource| {
+                    let (kind, name) = (&resource.kind, &resource.name);
+                    writeln!(f, "  {kind} {name} {} {}", resource.status, resource.message)
+                })
             }
             Outcome::Refused { reasons, undo } => {
                 writeln!(f, "{app} {}", style::bad("refused"))?;
@@ -118,6 +219,11 @@ impl fmt::Display for Report {
                     .iter()
                     .try_for_each(|problem| writeln!(f, "  {}: {}", problem.place, problem.what))
             }
+            Outcome::Paused { missing, workloads, .. } => {
+                writeln!(f, "{app} {}", style::attention("paused"))?;
+                writeln!(f, "  {}: {}", missing.place, missing.what)?;
+                workloads.iter().try_for_each(|workload| writeln!(f, "  {workload}"))
+            }
             Outcome::Unknown { missing, error, unhealthy, left } => {
                 writeln!(f, "{app} {}", style::attention("unknown"))?;
                 writeln!(f, "  missing: {missing}")?;
@@ -134,12 +240,15 @@ impl fmt::Display for Report {
 impl Report {
     fn changes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(plan) = &self.plan else { return Ok(()) };
-        for change in &plan.changes {
-            let new = shown(Some(&change.new));
+        // What was not there and shall not be there is nothing to tell.
+        for change in
+            plan.changes.iter().filter(|change| change.old.is_some() || !change.new.is_null())
+        {
+            let new = line(Some(&change.new));
             if change.is_noop() {
                 writeln!(f, "  {} {new}", change.key)?;
             } else {
-                writeln!(f, "  {} {} → {new}", change.key, shown(change.old.as_ref()))?;
+                writeln!(f, "  {} {} → {new}", change.key, line(change.old.as_ref()))?;
             }
         }
         Ok(())
@@ -157,22 +266,24 @@ impl fmt::Display for Proof {
         for image in &self.images {
             writeln!(f, "  image {image}")?;
         }
-        for workload in &self.workloads {
-            match &workload.level {
-                Level::Template { why } => {
-                    writeln!(f, "  {} by its template: {why}", workload.workload)?
-                }
-                Level::Pods { pods } => {
-                    let mut kinds: Vec<_> =
-                        workload.containers.iter().map(|c| c.matched.to_string()).collect();
-                    kinds.sort();
-                    kinds.dedup();
-                    let pods = if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
-                    writeln!(f, "  {} by {pods}, {}", workload.workload, kinds.join(" and "))?;
-                }
+        self.workloads.iter().try_for_each(|workload| writeln!(f, "  {workload}"))?;
+        self.revisions.iter().try_for_each(|revision| writeln!(f, "  revision {revision}"))
+    }
+}
+
+impl fmt::Display for WorkloadEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.level {
+            Level::Template { why } => write!(f, "{} by its template: {why}", self.workload),
+            Level::Pods { pods } => {
+                let mut kinds: Vec<_> =
+                    self.containers.iter().map(|c| c.matched.to_string()).collect();
+                kinds.sort();
+                kinds.dedup();
+                let pods = if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
+                write!(f, "{} by {pods}, {}", self.workload, kinds.join(" and "))
             }
         }
-        self.revisions.iter().try_for_each(|revision| writeln!(f, "  revision {revision}"))
     }
 }
 

@@ -21,13 +21,31 @@ pub struct ValueArgs {
     #[arg(long, value_name = "[OLD=]NEW[:TAG][@DIGEST]")]
     pub kustomize_image: Vec<KustomizeImage>,
 
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Which of several sources
+#[derive(Clone, Debug, Default, Args)]
+pub struct SourceArgs {
     /// Write into the source at this position, counted from 1
     #[arg(long, value_name = "N", conflicts_with = "source_name")]
-    pub source_position: Option<usize>,
+    source_position: Option<usize>,
 
     /// Write into the source with this name
     #[arg(long, value_name = "NAME")]
-    pub source_name: Option<String>,
+    source_name: Option<String>,
+}
+
+impl SourceArgs {
+    /// The source that is meant.
+    pub(super) fn choice(&self) -> SourceChoice {
+        match (&self.source_name, self.source_position) {
+            (Some(name), _) => SourceChoice::Name(name.clone()),
+            (None, Some(position)) => SourceChoice::Position(position),
+            (None, None) => SourceChoice::Auto,
+        }
+    }
 }
 
 impl ValueArgs {
@@ -37,18 +55,24 @@ impl ValueArgs {
     ///
     /// If there is nothing to write, or one parameter is given twice.
     pub fn values(&self) -> Result<Override, Failure> {
-        if self.helm_set.is_empty() && self.kustomize_image.is_empty() {
+        let values = self.some_values()?;
+        if values.is_empty() {
             return Err(Failure::usage("there is nothing to write")
                 .hint("use --helm-set or --kustomize-image"));
         }
+        Ok(values)
+    }
+
+    /// The override that is meant, which may be about nothing but a source.
+    ///
+    /// # Errors
+    ///
+    /// If one parameter is given twice.
+    pub(super) fn some_values(&self) -> Result<Override, Failure> {
         let mut values = Override {
-            source: match (&self.source_name, self.source_position) {
-                (Some(name), _) => SourceChoice::Name(name.clone()),
-                (None, Some(position)) => SourceChoice::Position(position),
-                (None, None) => SourceChoice::Auto,
-            },
-            helm: Default::default(),
+            source: self.source.choice(),
             kustomize: self.kustomize_image.clone(),
+            ..Override::default()
         };
         for (name, value) in &self.helm_set {
             if values.helm.insert(name.clone(), value.clone()).is_some() {
@@ -110,7 +134,7 @@ impl ImageArgs {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("want NAME=VALUE".into()),

@@ -1,6 +1,6 @@
 //! The answers beside the application itself: trees, manifests, windows, rights, streams.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Application, Health, Info, or_default};
 
@@ -11,6 +11,9 @@ pub struct Tree {
     /// Managed resources and everything they made.
     #[serde(deserialize_with = "or_default")]
     pub nodes: Vec<Node>,
+    /// Objects in the application's namespace that nobody manages, if its project watches for them.
+    #[serde(rename = "orphanedNodes", deserialize_with = "or_default")]
+    pub orphaned: Vec<Node>,
 }
 
 /// One object of the tree.
@@ -29,6 +32,8 @@ pub struct Node {
     pub name: String,
     /// The identity.
     pub uid: String,
+    /// When it was made.
+    pub created_at: Option<jiff::Timestamp>,
     /// Who made it.
     #[serde(deserialize_with = "or_default")]
     pub parent_refs: Vec<ParentRef>,
@@ -75,12 +80,29 @@ pub struct ManagedResources {
     pub items: Vec<ManagedResource>,
 }
 
-/// A managed resource with its manifests of the last comparison.
+/// A managed resource with its manifests of the last comparison. The texts are JSON; `null` or nothing where there is
+/// no such object. The server masks the data of secrets.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ManagedResource {
-    /// The manifest as rendered; empty or `null` if it is not in the sources.
+    /// The API group.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// It belongs to a sync and not to the application's state.
+    pub hook: bool,
+    /// The manifest as rendered.
     pub target_state: String,
+    /// The live object.
+    pub live_state: String,
+    /// The live object without the fields whose differences are ignored.
+    pub normalized_live_state: String,
+    /// What the live object would become.
+    pub predicted_live_state: String,
 }
 
 /// `GET …/manifests`.
@@ -100,13 +122,23 @@ pub struct LiveResource {
     pub manifest: String,
 }
 
-/// A list of applications.
+/// `GET …/resource/actions`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct ApplicationList {
-    /// `null` when there is none.
+pub struct Actions {
+    /// What can be done to the object.
     #[serde(deserialize_with = "or_default")]
-    pub items: Vec<Application>,
+    pub actions: Vec<Action>,
+}
+
+/// Something that Argo CD can do to an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Action {
+    /// Its name.
+    pub name: String,
+    /// The object's state does not allow it now.
+    pub disabled: bool,
 }
 
 /// `GET …/syncwindows`.
@@ -150,14 +182,27 @@ pub struct UserInfo {
     pub username: String,
     /// Who issued it.
     pub iss: String,
+    /// The groups that rights may be given to.
+    #[serde(deserialize_with = "or_default")]
+    pub groups: Vec<String>,
 }
 
-/// `GET /api/version`.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// `GET /api/version`. Without a token only the version itself is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Version {
     /// Of the server.
     pub version: String,
+    /// When it was built.
+    pub build_date: String,
+    /// From which commit.
+    pub git_commit: String,
+    /// Of the Helm that renders.
+    pub helm_version: String,
+    /// Of the Kustomize that renders.
+    pub kustomize_version: String,
+    /// Of Jsonnet.
+    pub jsonnet_version: String,
 }
 
 /// The answer to a login.

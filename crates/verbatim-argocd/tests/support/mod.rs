@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use test_servers::argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
 use verbatim_argocd::client::{Client, Config, Retry, Timeouts, server_url};
 use verbatim_argocd::deploy::nonce;
+use verbatim_argocd::operate::{Until, sync as sync_app};
 use verbatim_argocd::{AppRef, Deploy, Options, Override, WantedImage};
 use verbatim_oci::Digest;
 
@@ -118,9 +119,8 @@ impl Rig {
         .await;
         let app: AppRef = name.parse().unwrap();
         let sync = verbatim_argocd::request::Sync { nonce: nonce().unwrap(), ..Default::default() };
-        let report = verbatim_argocd::deploy::sync(&self.client(), &app, &sync, &quick(), &|_| {})
-            .await
-            .unwrap();
+        let report =
+            sync_app(&self.client(), &app, &sync, Until::Healthy, &quick(), &|_| {}).await.unwrap();
         assert_eq!(verbatim_argocd::cli::status(&report).code(), 0, "{report:?}");
         app
     }
@@ -144,6 +144,11 @@ impl Rig {
         let state = verbatim_argocd::observe::observe(&self.client(), app).await.unwrap();
         let parameters = state.sources.into_iter().flat_map(|source| source.parameters);
         parameters.map(|parameter| (parameter.name, parameter.value)).collect()
+    }
+
+    /// What an application is said to be.
+    pub(crate) async fn spec(&self, app: &str) -> Value {
+        self.client().object(&app.parse().unwrap()).await.unwrap()["spec"].clone()
     }
 
     /// Requests that changed something.

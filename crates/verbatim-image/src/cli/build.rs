@@ -82,6 +82,10 @@ pub struct BuildArgs {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     pub timeout: Duration,
 
+    /// Give up when the engine has said nothing for this long
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
+    pub idle_timeout: Duration,
+
     /// Push the image
     #[arg(long)]
     pub push: bool,
@@ -177,6 +181,7 @@ impl BuildArgs {
                 BuilderChoice::BuildKit => Some(Builder::BuildKit),
             },
             timeout: self.timeout,
+            idle_timeout: self.idle_timeout,
         })
     }
 }
@@ -210,7 +215,12 @@ pub(super) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus
     }
     let pushed = if args.push {
         let timeout = args.timeout.saturating_sub(started.elapsed()).max(Duration::from_secs(1));
-        let config = PushConfig { image: args.tag.clone(), overwrite: args.overwrite, timeout };
+        let config = PushConfig {
+            image: args.tag.clone(),
+            overwrite: args.overwrite,
+            timeout,
+            idle_timeout: args.idle_timeout,
+        };
         Some(push::push(&engine, &client, &keychain, &config, console).await?)
     } else {
         None

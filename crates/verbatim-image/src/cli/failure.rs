@@ -51,6 +51,8 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::ImageConfig(_) => ExitStatus::Unreachable,
         ErrorKind::Incomplete(_)
         | ErrorKind::Deadline { .. }
+        | ErrorKind::Silent { .. }
+        | ErrorKind::PushSilent { .. }
         | ErrorKind::PushUnfinished { .. } => ExitStatus::Unknown,
         ErrorKind::Changed { .. }
         | ErrorKind::TagTaken { .. }
@@ -62,6 +64,8 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         ErrorKind::Engine { status, .. } => match status {
             400 => ExitStatus::Usage,
             409 => ExitStatus::Conflict,
+            // It does not say no, it says later.
+            429 => ExitStatus::Unreachable,
             401..=499 => ExitStatus::Refused,
             _ => ExitStatus::Unreachable,
         },
@@ -79,13 +83,15 @@ fn status(kind: &ErrorKind) -> ExitStatus {
 fn hint(kind: &ErrorKind) -> Option<String> {
     let hint = match kind {
         ErrorKind::Unreachable { .. } => {
-            "is the daemon running (`systemctl status docker`)? DOCKER_HOST or `--host` names another engine"
+            "is the daemon running (`systemctl status docker`)? DOCKER_HOST names another engine"
         }
         ErrorKind::Permission { .. } => {
             "members of the socket's group may use it (`sudo usermod -aG docker $USER`, then log in again)"
         }
-        ErrorKind::Protocol { .. } => "DOCKER_HOST or `--host` names another engine",
-        ErrorKind::NoDockerfile(_) => "`--dockerfile FILE` names another one",
+        ErrorKind::Protocol { .. } => "DOCKER_HOST names another engine",
+        ErrorKind::NoDockerfile(_) => {
+            "`--dockerfile FILE` names another one, in verbatim.yaml `dockerfile` of the image"
+        }
         ErrorKind::NoBuildKit { .. } => "`--builder classic` builds without it",
         ErrorKind::Changed { .. } => {
             "something writes into the context: let it end first, or list the file in .dockerignore"
@@ -97,8 +103,14 @@ fn hint(kind: &ErrorKind) -> Option<String> {
         ErrorKind::RegistryRefused { .. } => {
             "check the name, then log in with `docker login REGISTRY` or set DOCKER_AUTH_CONFIG"
         }
+        ErrorKind::RegistryUnreachable { .. } => {
+            "it is the engine that has to reach the registry: try `docker pull` where it runs; run again if the registry was only busy"
+        }
         ErrorKind::Deadline { .. } | ErrorKind::PushUnfinished { .. } => {
-            "`--timeout` gives it more time"
+            "`--timeout` gives it more time (in verbatim.yaml `build_timeout` and `push_timeout` of the image)"
+        }
+        ErrorKind::Silent { .. } | ErrorKind::PushSilent { .. } => {
+            "look whether the engine still works (`docker info`); `--idle-timeout` (in verbatim.yaml `idle_timeout` of the image) allows a longer silence"
         }
         ErrorKind::NoImage(_) => "`docker image ls` lists what the engine has",
         ErrorKind::Failed { message } | ErrorKind::Engine { message, .. }
@@ -106,9 +118,30 @@ fn hint(kind: &ErrorKind) -> Option<String> {
         {
             "`docker system df` shows what fills the engine's disk, `docker system prune` makes room"
         }
+        ErrorKind::Engine { status, .. } => refusal_hint(*status),
+        ErrorKind::Failed { .. } | ErrorKind::Incomplete(_) => ENGINE_LOG,
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+const ENGINE_LOG: &str =
+    "the engine's log says more (`journalctl --unit docker`); run again when it is well";
+
+/// What to do about a request that was not taken.
+fn refusal_hint(status: u16) -> &'static str {
+    match status {
+        400 => "change what the message names: an option, a build argument, or the Dockerfile",
+        401 | 403 => {
+            "something in front of the engine wants another login: check DOCKER_HOST and DOCKER_CERT_PATH, or ask who runs it"
+        }
+        409 => "something else uses it in the engine at this moment: run again",
+        429 => "the engine, or a proxy in front of it, is asked too often: wait, then run again",
+        404 | 405 | 501 => {
+            "DOCKER_HOST may name something else than an engine, or an old one: `docker version` shows what answers"
+        }
+        _ => ENGINE_LOG,
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +177,8 @@ mod tests {
                 },
                 4,
             ),
+            (ErrorKind::Silent { after: Duration::from_secs(1), step: None }, 4),
+            (ErrorKind::PushSilent { after: Duration::from_secs(1), state: TagState::Absent }, 4),
             (ErrorKind::Incomplete("image"), 4),
             (ErrorKind::TagTaken { existing: digest }, 5),
             (ErrorKind::Mismatch { pushed: digest, found: digest }, 5),
@@ -152,10 +187,19 @@ mod tests {
             (ErrorKind::Permission { endpoint: endpoint() }, 7),
             (ErrorKind::RegistryRefused { message: message() }, 7),
             (ErrorKind::Engine { status: 403, message: message() }, 7),
+            (ErrorKind::Engine { status: 404, message: message() }, 7),
+            (ErrorKind::Engine { status: 409, message: message() }, 5),
+            (ErrorKind::Engine { status: 429, message: message() }, 3),
         ];
         for (kind, code) in cases {
             let text = format!("{kind:?}");
-            assert_eq!(failure(Error::new("do it", kind)).status.code(), code, "{text}");
+            let is_told = matches!(
+                kind,
+                ErrorKind::Step { .. } | ErrorKind::Context { .. } | ErrorKind::Dockerfile { .. }
+            );
+            let failure = failure(Error::new("do it", kind));
+            assert_eq!(failure.status.code(), code, "{text}");
+            assert!(is_told || !failure.hints.is_empty(), "{text} says nothing to do");
         }
     }
 }

@@ -22,7 +22,7 @@ pub use self::build::{BuildArgs, BuilderChoice};
 pub use self::failure::failure;
 pub use self::push::PushArgs;
 pub use self::teller::Teller;
-use crate::{Endpoint, EndpointConfig, Engine};
+use crate::{Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT};
 
 /// Which Docker Engine is used
 #[derive(Clone, Debug, Default, Args)]
@@ -58,7 +58,7 @@ impl EngineArgs {
 
     async fn engine(&self, variables: &BTreeMap<String, String>) -> Result<Engine, Failure> {
         let endpoint = Endpoint::find(&self.endpoint_config(variables)).map_err(failure)?;
-        Engine::connect(&endpoint).await.map_err(failure)
+        Engine::connect(&endpoint, REQUEST_TIMEOUT).await.map_err(failure)
     }
 }
 

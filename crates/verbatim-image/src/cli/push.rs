@@ -39,6 +39,10 @@ pub struct PushArgs {
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = parse_duration)]
     pub timeout: Duration,
 
+    /// Give up when the engine has said nothing for this long
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
+    pub idle_timeout: Duration,
+
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub report: ReportArgs,
@@ -60,7 +64,12 @@ pub(super) async fn run(args: PushArgs, console: &Console) -> Result<ExitStatus,
     let (client, keychain) = registry(&args.registry, &variables)?;
     let engine = args.engine.engine(&variables).await?;
     console.plan_steps([STEP]);
-    let config = PushConfig { image: args.image, overwrite: args.overwrite, timeout: args.timeout };
+    let config = PushConfig {
+        image: args.image,
+        overwrite: args.overwrite,
+        timeout: args.timeout,
+        idle_timeout: args.idle_timeout,
+    };
     let pushed = push(&engine, &client, &keychain, &config, console).await?;
     let report = Report { built: None, pushed: Some(pushed) };
     console.result(&report)?;

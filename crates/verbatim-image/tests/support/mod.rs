@@ -15,7 +15,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use verbatim_image::{BuildConfig, Endpoint, EndpointConfig, Engine, labels::Origin};
+use verbatim_image::{
+    BuildConfig, Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT, labels::Origin,
+};
 
 /// The address of an engine that tests may fill, or nothing with the reason printed. With `VERBATIM_TEST_REQUIRE=1`
 /// a missing engine fails the test.
@@ -43,7 +45,7 @@ fn setting(name: &str, what: &str) -> Option<String> {
 
 pub(crate) async fn engine(host: &str) -> Engine {
     let config = EndpointConfig { host: Some(host.to_owned()), ..EndpointConfig::default() };
-    Engine::connect(&Endpoint::find(&config).unwrap()).await.unwrap()
+    Engine::connect(&Endpoint::find(&config).unwrap(), REQUEST_TIMEOUT).await.unwrap()
 }
 
 /// A directory to build from.
@@ -109,6 +111,7 @@ pub(crate) fn config(image: &str, context: &Path) -> BuildConfig {
         cache_from: Vec::new(),
         builder: None,
         timeout: Duration::from_secs(120),
+        idle_timeout: Duration::from_secs(120),
     }
 }
 

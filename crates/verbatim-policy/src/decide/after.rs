@@ -1,28 +1,20 @@
 //! `after`: the release was proven in another environment, and still runs there.
 
-use jiff::Timestamp;
-use verbatim_oci::Digest;
-use verbatim_record::{Chain, ChainFault, EnvironmentId, Evidence, Promotion, Verified};
+use verbatim_record::{Chain, EnvironmentId, Promotion, Verified};
 
+use super::ledgers::{broken, evidence, ledger, live, promote, since};
 use super::{Finding, told};
 use crate::decision::Reason;
-use crate::facts::{Facts, Ledger, Live};
+use crate::facts::Facts;
 use crate::gate::Ran;
 
 pub(super) fn judge(environment: &EnvironmentId, ran: Ran, facts: &Facts) -> Finding {
-    let what = format!("the ledger of {environment}");
-    let chain = match facts.ledgers.get(environment) {
-        Some(Ledger::Known(chain)) if chain.environment() == environment => chain,
-        Some(Ledger::Known(chain)) => {
-            let cause = format!("it is that of {}", chain.environment());
-            return Finding::unreadable(&what, &cause);
-        }
-        Some(Ledger::Unknown(cause)) => return Finding::unreadable(&what, cause),
-        None => return Finding::unreadable(&what, "it was not fetched"),
+    let chain = match ledger(environment, facts) {
+        Ok(chain) => chain,
+        Err(finding) => return *finding,
     };
-    if !chain.is_intact() {
-        return broken(chain);
-    }
+    // A rollback goes back to what ran there once; by now something else does.
+    let ran = if facts.is_rollback { Ran::Ever } else { ran };
     let there: Vec<_> = chain
         .promotions()
         .iter()
@@ -45,7 +37,6 @@ pub(super) fn judge(environment: &EnvironmentId, ran: Ran, facts: &Facts) -> Fin
 }
 
 fn still(environment: &EnvironmentId, chain: &Chain, facts: &Facts) -> Finding {
-    let promote = promote(environment, facts);
     let Some(head) = chain.head() else {
         // Not reached: the chain is intact and has a promotion. If it ever were, the answer is no.
         return broken(chain);
@@ -57,59 +48,24 @@ fn still(environment: &EnvironmentId, chain: &Chain, facts: &Facts) -> Finding {
             format!("{} replaced it in {environment} at {}", now_there.short(), told(at)),
             vec![evidence(head)],
             format!(
-                "promote the release that runs in {environment}, or bring this one back there: {promote}"
+                "promote the release that runs in {environment}, or bring this one back there: {}",
+                promote(environment, facts)
             ),
         );
     }
     if !head.predicate().is_proven() {
         return not_proven(environment, head, facts);
     }
-    match facts.live.get(environment) {
-        None => {}
-        Some(Live::Running(digest)) if *digest == facts.release => {}
-        Some(Live::Running(digest)) => {
-            return drifted(environment, head, digest.to_string(), &promote);
-        }
-        Some(Live::Differs(seen)) => return drifted(environment, head, seen.clone(), &promote),
-        Some(Live::Unknown(cause)) => {
-            return Finding::unreadable(&format!("the live state of {environment}"), cause);
-        }
+    if facts.live.contains_key(environment)
+        && let Err(finding) = live(environment, head, facts)
+    {
+        return *finding;
     }
     let since = since(chain, facts.release).unwrap_or(at);
     Finding::pass(
         Reason::RunsThere { since },
         format!("proven in {environment}, where it has been since {}", told(since)),
         vec![evidence(head)],
-    )
-}
-
-/// When the release came, if it was promoted again without another one in between.
-fn since(chain: &Chain, release: Digest) -> Option<Timestamp> {
-    chain
-        .promotions()
-        .iter()
-        .rev()
-        .map(Verified::predicate)
-        .take_while(|it| it.release.digest == release)
-        .filter(|it| it.is_proven())
-        .last()
-        .map(|first| first.finished_at)
-}
-
-fn broken(chain: &Chain) -> Finding {
-    let environment = chain.environment();
-    let faults: Vec<String> = chain.faults().iter().map(ToString::to_string).collect();
-    let only_forks = chain.faults().iter().all(|fault| matches!(fault, ChainFault::Fork { .. }));
-    let remedy = if only_forks {
-        format!("promote to {} once more: its record joins the branches", environment.name())
-    } else {
-        "find out who removed or hid records, and put them back".to_owned()
-    };
-    Finding::refuse(
-        Reason::LedgerBroken { faults: faults.clone() },
-        format!("the ledger of {environment} cannot be relied on"),
-        faults.into_iter().map(|text| Evidence { record: None, text }).collect(),
-        remedy,
     )
 }
 
@@ -130,37 +86,4 @@ fn not_proven(environment: &EnvironmentId, record: &Verified<Promotion>, facts: 
         vec![evidence(record)],
         promote(environment, facts),
     )
-}
-
-fn drifted(
-    environment: &EnvironmentId,
-    head: &Verified<Promotion>,
-    seen: String,
-    promote: &str,
-) -> Finding {
-    Finding::refuse(
-        Reason::Drifted { seen: seen.clone() },
-        format!("the ledger of {environment} names it, but something else was seen there: {seen}"),
-        vec![evidence(head)],
-        format!("put it back: {promote}"),
-    )
-}
-
-fn promote(environment: &EnvironmentId, facts: &Facts) -> String {
-    format!("`verbatim promote {} --release {}`", environment.name(), facts.release)
-}
-
-fn evidence(record: &Verified<Promotion>) -> Evidence {
-    let promotion = record.predicate();
-    Evidence {
-        record: Some(record.record()),
-        text: format!(
-            "promotion {} of {} to {} at {}, signed by {}",
-            promotion.chain.sequence,
-            promotion.release.digest.short(),
-            promotion.environment,
-            told(promotion.finished_at),
-            record.signed_by(),
-        ),
-    }
 }

@@ -1,4 +1,4 @@
-//! `clean_source`: the release was built from a commit that others can look at.
+//! `clean_source`: the release was built from a commit that others can look at, and that somebody of the project let in.
 
 use verbatim_record::{Evidence, Provenance, Source, Verified};
 
@@ -28,6 +28,15 @@ pub(super) fn judge(facts: &Facts) -> Finding {
             "commit the changes and build again".to_owned(),
         );
     }
+    if let Some((_, source)) = sources.iter().find(|(_, source)| source.foreign) {
+        let commit = source.lasting_commit().unwrap_or("no commit");
+        return Finding::refuse(
+            Reason::ForeignSource,
+            format!("it was built from a pull request that may be anybody's, {commit}"),
+            told,
+            "merge the pull request and promote what is built then".to_owned(),
+        );
+    }
     if sources.is_empty() {
         return Finding::refuse(
             Reason::NoBuildRecord,
@@ -41,7 +50,11 @@ pub(super) fn judge(facts: &Facts) -> Finding {
 
 fn evidence((build, source): &(&Verified<Provenance>, Source)) -> Evidence {
     let commit = source.commit.as_deref().unwrap_or("unknown");
-    let changes = if source.dirty { " with changes" } else { "" };
+    let changes = match (source.dirty, source.foreign) {
+        (true, _) => " with changes",
+        (false, true) => " of a pull request that may be anybody's",
+        (false, false) => "",
+    };
     Evidence {
         record: Some(build.record()),
         text: format!("built from commit {commit}{changes}, signed by {}", build.signed_by()),

@@ -1,8 +1,17 @@
 //! The decision: every gate is asked, all answers are kept. One module a gate.
 
 mod after;
+mod approvals;
+mod attested;
+mod bans;
 mod clean_source;
+mod ledgers;
+mod same_manifests;
+mod signed;
+mod soak;
 mod tested;
+mod time;
+mod when;
 
 #[cfg(test)]
 mod tests;
@@ -14,9 +23,12 @@ use crate::decision::{Answer, Decision, Reason};
 use crate::facts::Facts;
 use crate::gate::{Gate, Gates};
 
+pub use self::attested::ATTESTED_VARIABLES;
+pub use self::when::WHEN_VARIABLES;
+
 /// Asks every gate. The release may enter if none refuses; no gates, no refusal.
 pub fn decide(gates: &Gates, facts: &Facts) -> Decision {
-    let answers: Vec<Answer> = gates.0.iter().map(|gate| answer(gate, facts)).collect();
+    let answers: Vec<Answer> = gates.list.iter().map(|gate| answer(gate, gates, facts)).collect();
     Decision {
         release: facts.release,
         environment: facts.environment.clone(),
@@ -25,12 +37,11 @@ pub fn decide(gates: &Gates, facts: &Facts) -> Decision {
     }
 }
 
-fn answer(gate: &Gate, facts: &Facts) -> Answer {
-    let finding = match gate {
-        Gate::After { environment, ran } => after::judge(environment, *ran, facts),
-        Gate::Tested { environment, suites } => tested::judge(environment, suites, facts),
-        Gate::CleanSource => clean_source::judge(facts),
-    };
+fn answer(gate: &Gate, gates: &Gates, facts: &Facts) -> Answer {
+    let is_skipped = facts.is_rollback
+        && gate.kind().may_be_skipped()
+        && gates.skipped_by_rollbacks.contains(&gate.kind());
+    let finding = if is_skipped { Finding::skipped() } else { judge(gate, facts) };
     Answer {
         gate: gate.clone(),
         passed: finding.remedy.is_none(),
@@ -38,6 +49,28 @@ fn answer(gate: &Gate, facts: &Facts) -> Answer {
         text: finding.text,
         evidence: finding.evidence,
         remedy: finding.remedy,
+        overridden: None,
+    }
+}
+
+fn judge(gate: &Gate, facts: &Facts) -> Finding {
+    match gate {
+        Gate::Locked => bans::locked(facts),
+        Gate::Vetoed => bans::vetoed(facts),
+        Gate::After { environment, ran } => after::judge(environment, *ran, facts),
+        Gate::Tested { environment, suites, max_age } => {
+            tested::judge(environment, suites, *max_age, facts)
+        }
+        Gate::CleanSource => clean_source::judge(facts),
+        Gate::Signed(wanted) => signed::judge(wanted, facts),
+        Gate::SameManifests { environment } => same_manifests::judge(environment, facts),
+        Gate::Soak { environment, period } => soak::judge(environment, *period, facts),
+        Gate::Approvals(wanted) => approvals::judge(wanted, facts),
+        Gate::Windows { windows } => time::windows(windows, facts),
+        Gate::Attested(wanted) => attested::judge(wanted, facts),
+        Gate::Order { unrelated } => time::order(*unrelated, facts),
+        Gate::Freshness { max_age } => time::freshness(*max_age, facts),
+        Gate::When { condition, .. } => when::judge(condition, facts),
     }
 }
 
@@ -57,6 +90,11 @@ impl Finding {
 
     fn refuse(reason: Reason, text: String, evidence: Vec<Evidence>, remedy: String) -> Self {
         Self { reason, text, evidence, remedy: Some(remedy) }
+    }
+
+    fn skipped() -> Self {
+        let text = "a rollback is not asked this".to_owned();
+        Self::pass(Reason::SkippedByRollback, text, Vec::new())
     }
 
     fn unreadable(what: &str, cause: &str) -> Self {

@@ -1,6 +1,6 @@
 //! `tested`: suites passed against this very release in an environment. Of several results the latest counts.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use verbatim_record::{EnvironmentId, Evidence, TestOutcome, TestResult, Verified};
 
 use super::{Finding, told};
@@ -14,10 +14,36 @@ struct Latest<'a> {
     failed: bool,
 }
 
-pub(super) fn judge(environment: &EnvironmentId, suites: &[String], facts: &Facts) -> Finding {
+pub(super) fn judge(
+    environment: &EnvironmentId,
+    suites: &[String],
+    max_age: Option<SignedDuration>,
+    facts: &Facts,
+) -> Finding {
+    let (finding, oldest) = passed_ever(environment, suites, facts);
+    // A rollback brings back what was tested when it came; that this is long ago is no news.
+    let max_age = max_age.filter(|_| !facts.is_rollback);
+    let (Some(oldest), Some(max_age)) = (oldest, max_age) else { return finding };
+    if facts.now.duration_since(oldest) <= max_age {
+        return finding;
+    }
+    Finding::refuse(
+        Reason::TestsTooOld { at: oldest },
+        format!("{}, and not all of it within {max_age:#}", finding.text),
+        finding.evidence,
+        format!("`verbatim test {} --release {}`", environment.name(), facts.release),
+    )
+}
+
+/// Whether they passed at all, and when the first of them did.
+fn passed_ever(
+    environment: &EnvironmentId,
+    suites: &[String],
+    facts: &Facts,
+) -> (Finding, Option<Timestamp>) {
     let records = match &facts.records {
         Ok(records) => records,
-        Err(cause) => return Finding::unreadable("the records of the release", cause),
+        Err(cause) => return (Finding::unreadable("the records of the release", cause), None),
     };
     // Bound to the release and to the environment: a result for anything else, however new, says nothing here.
     let tests: Vec<_> = records
@@ -32,13 +58,12 @@ pub(super) fn judge(environment: &EnvironmentId, suites: &[String], facts: &Fact
     if suites.is_empty() {
         let whole = |result: &TestResult| Some(result.result);
         return match latest(&tests, whole) {
-            None => Finding::refuse(
-                Reason::NotTested { suites: Vec::new() },
-                format!("no test was recorded in {environment}"),
-                Vec::new(),
-                test,
-            ),
-            Some(run) if run.failed => failed(environment, &[("", run)], &[], test),
+            None => {
+                let text = format!("no test was recorded in {environment}");
+                let reason = Reason::NotTested { suites: Vec::new() };
+                (Finding::refuse(reason, text, Vec::new(), test), None)
+            }
+            Some(run) if run.failed => (failed(environment, &[("", run)], &[], test), None),
             Some(run) => passed(environment, &[("", run)]),
         };
     }
@@ -53,14 +78,15 @@ pub(super) fn judge(environment: &EnvironmentId, suites: &[String], facts: &Fact
     }
     let (bad, good): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, run)| run.failed);
     if !bad.is_empty() {
-        failed(environment, &bad, &missing, test)
+        (failed(environment, &bad, &missing, test), None)
     } else if !missing.is_empty() {
-        Finding::refuse(
+        let refusal = Finding::refuse(
             Reason::NotTested { suites: missing.iter().map(|suite| (*suite).to_owned()).collect() },
             format!("{} did not run in {environment}", missing.join(", ")),
             good.iter().map(|(suite, run)| evidence(suite, run)).collect(),
             test,
-        )
+        );
+        (refusal, None)
     } else {
         passed(environment, &good)
     }
@@ -80,13 +106,17 @@ fn latest<'a>(
         .max_by_key(|run| (run.at, run.failed))
 }
 
-fn passed(environment: &EnvironmentId, runs: &[(&str, Latest<'_>)]) -> Finding {
+fn passed(
+    environment: &EnvironmentId,
+    runs: &[(&str, Latest<'_>)],
+) -> (Finding, Option<Timestamp>) {
     let at = runs.iter().map(|(_, run)| run.at).max().unwrap_or(Timestamp::UNIX_EPOCH);
-    Finding::pass(
+    let finding = Finding::pass(
         Reason::SuitesPassed { at },
         format!("{} passed in {environment} at {}", names(runs), told(at)),
         runs.iter().map(|(suite, run)| evidence(suite, run)).collect(),
-    )
+    );
+    (finding, runs.iter().map(|(_, run)| run.at).min())
 }
 
 fn failed(

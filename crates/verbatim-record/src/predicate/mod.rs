@@ -1,33 +1,47 @@
 //! What statements say: one module a predicate type.
 
+mod approval;
+mod lock;
+mod origin;
 mod promotion;
 mod provenance;
 mod test_result;
+mod veto;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+pub use approval::Approval;
+pub use lock::Lock;
+pub use origin::{Adopted, Composed, SourceClaim};
 pub use promotion::{
-    Application, ChainLink, Evidence, GateResult, Override, PromotedRelease, Promotion, Proof,
-    Readback, ReadbackOutcome, Revision,
+    Application, ChainLink, Evidence, GateResult, Override, PolicyOrigin, PromotedRelease,
+    Promotion, PromotionKind, Proof, Readback, ReadbackOutcome, Revision,
 };
 pub use provenance::{
     Build, BuildDefinition, BuildMetadata, Builder, Provenance, RunDetails, Source,
 };
 pub use test_result::{SuiteOutcome, TestOutcome, TestResult, TestRun};
+pub use veto::Veto;
 
 use crate::environment::EnvironmentId;
-use crate::ring::Role;
+use crate::ring::Power;
 
 /// A predicate type that this crate signs and verifies.
 pub trait Predicate: Serialize + DeserializeOwned {
     /// The `predicateType` URI.
     const TYPE: &'static str;
 
-    /// The role that a key needs for its statements of this type to count.
-    const ROLE: Role;
+    /// The power that a key needs for its statements of this type to count; `None`: every trusted key may make them, and
+    /// whoever looks at one asks for its roles.
+    const POWER: Option<Power>;
+
+    /// What a key needs beyond [`Self::POWER`], because of what this statement says.
+    fn further_power(&self) -> Option<Power> {
+        None
+    }
 
     /// When what is stated was finished, as the signer says.
     fn recorded_at(&self) -> Option<Timestamp>;
@@ -40,6 +54,33 @@ pub trait Predicate: Serialize + DeserializeOwned {
     /// # Errors
     /// What does not agree.
     fn check(&self, subjects: &[Digest]) -> Result<(), String>;
+}
+
+/// A predicate that keeps something out until it is over or lifted. A lifting is a ban's own predicate type, and names
+/// the records that it ends.
+pub trait Ban: Predicate {
+    /// The records that this lifts; empty: it is a ban itself.
+    fn lifts(&self) -> &[Digest];
+
+    /// When it ends by itself.
+    fn until(&self) -> Option<Timestamp>;
+
+    /// Why.
+    fn reason(&self) -> &str;
+
+    /// What both kinds of bans have to agree with.
+    ///
+    /// # Errors
+    /// What does not agree.
+    fn check_ban(&self) -> Result<(), String> {
+        if !self.lifts().is_empty() && self.until().is_some() {
+            return Err("it lifts bans until some time, which means nothing".to_owned());
+        }
+        if self.reason().trim().is_empty() {
+            return Err("it gives no reason".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// The CI run in which something was done. All parts are optional: on a laptop there is none of them but the actor.

@@ -1,18 +1,28 @@
 //! `urn:verbatim:promotion:v1`: a release was moved into an environment, under which conditions, with which proof.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use verbatim_oci::Digest;
 
 use super::{Predicate, Run};
 use crate::environment::{EnvironmentArtifact, EnvironmentId};
-use crate::ring::Role;
+use crate::json::JsonText;
+use crate::release::ReleaseImage;
+use crate::ring::Power;
 
 /// One promotion. Written only after the proof.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Promotion {
+    /// What kind of move it was.
+    #[serde(default, skip_serializing_if = "PromotionKind::is_promotion")]
+    pub kind: PromotionKind,
+    /// Why, in the words of whoever did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Where to.
     pub environment: EnvironmentId,
     /// What.
@@ -28,6 +38,9 @@ pub struct Promotion {
     /// SHA-256 of the policy (gates and keys) that was in force.
     #[serde(default)]
     pub policy: Option<Digest>,
+    /// Where the policy was taken from, if not from the repository of the product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_origin: Option<PolicyOrigin>,
     /// What the gates answered.
     #[serde(default)]
     pub gates: Vec<GateResult>,
@@ -40,6 +53,61 @@ pub struct Promotion {
     pub finished_at: Timestamp,
     /// The place in the ledger of the environment.
     pub chain: ChainLink,
+}
+
+/// What a policy was taken from: a resource as in-toto describes one.
+///
+/// <https://github.com/in-toto/attestation/blob/main/spec/v1/resource_descriptor.md>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyOrigin {
+    /// How it was named.
+    pub uri: String,
+    /// What that name stood for: a `gitCommit`, or the `sha256` of a manifest.
+    pub digest: BTreeMap<String, String>,
+}
+
+impl fmt::Display for PolicyOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.uri)?;
+        self.digest.iter().try_for_each(|(kind, value)| write!(f, ", {kind} {value}"))
+    }
+}
+
+/// Why a release entered an environment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PromotionKind {
+    /// It is the next one.
+    #[default]
+    Promotion,
+    /// It ran there before, and the one after it was bad.
+    Rollback,
+    /// It is the recorded one, and something else was found there.
+    Restore,
+    /// It ran there before by Argo CD's word; registry, records and gates were not asked.
+    BreakGlass,
+    /// Something that a later version may invent.
+    #[serde(other)]
+    Other,
+}
+
+impl PromotionKind {
+    /// Whether it is an ordinary promotion.
+    pub fn is_promotion(&self) -> bool {
+        *self == Self::Promotion
+    }
+
+    /// A word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Promotion => "promotion",
+            Self::Rollback => "rollback",
+            Self::Restore => "restore",
+            Self::BreakGlass => "break-glass",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// The release of a promotion. Only the digest identifies it; the rest is for people.
@@ -56,6 +124,16 @@ pub struct PromotedRelease {
     /// Source commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The images, if they are several; then the digest is that of the artifact that names them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, ReleaseImage>,
+}
+
+impl PromotedRelease {
+    /// Whether this digest is that of the release, or of one of its images.
+    pub fn includes(&self, digest: &Digest) -> bool {
+        self.digest == *digest || self.images.values().any(|image| image.digest == *digest)
+    }
 }
 
 /// One Argo CD application within a promotion.
@@ -129,7 +207,7 @@ pub struct Readback {
     pub outcome: ReadbackOutcome,
     /// What was seen, in the words of whoever looked.
     #[serde(default)]
-    pub evidence: Value,
+    pub evidence: JsonText,
 }
 
 /// What a readback showed.
@@ -175,6 +253,9 @@ pub struct GateResult {
     /// What that rests on.
     #[serde(default)]
     pub evidence: Vec<Evidence>,
+    /// Why it was promoted although the gate refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<String>,
 }
 
 /// Something that a decision rests on.
@@ -217,7 +298,7 @@ impl Promotion {
 
 impl Predicate for Promotion {
     const TYPE: &'static str = "urn:verbatim:promotion:v1";
-    const ROLE: Role = Role::PROMOTER;
+    const POWER: Option<Power> = Some(Power::Promote);
 
     fn recorded_at(&self) -> Option<Timestamp> {
         Some(self.finished_at)
@@ -225,6 +306,11 @@ impl Predicate for Promotion {
 
     fn environment(&self) -> Option<EnvironmentId> {
         Some(self.environment.clone())
+    }
+
+    fn further_power(&self) -> Option<Power> {
+        let overridden = self.gates.iter().any(|gate| gate.overridden.is_some());
+        overridden.then_some(Power::OverrideGate)
     }
 
     fn check(&self, subjects: &[Digest]) -> Result<(), String> {

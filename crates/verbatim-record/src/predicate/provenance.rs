@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use verbatim_oci::Digest;
 
+use super::origin::{Adopted, Composed, source_dependency};
 use super::{Predicate, Run};
 use crate::environment::EnvironmentId;
 use crate::json::null_is_default;
-use crate::ring::Role;
+use crate::ring::Power;
 use crate::statement::ResourceDescriptor;
 
 /// SLSA provenance v1.
@@ -95,6 +96,10 @@ pub struct Source {
     /// Full hash of the commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// For a pull request whose commit is a merge that a CI made for one run: the last commit of its branch. The merge
+    /// is gone from the repository after a while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
     /// Branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
@@ -103,6 +108,17 @@ pub struct Source {
     pub tag: Option<String>,
     /// Whether files differed from the commit. Such a build has no source that anybody else could look at.
     pub dirty: bool,
+    /// Whether it is a pull request of another repository, or one of which the CI does not say where it comes from: its
+    /// author may be anybody.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
+}
+
+impl Source {
+    /// The commit that a clone of the repository knows.
+    pub fn lasting_commit(&self) -> Option<&str> {
+        self.head.as_deref().or(self.commit.as_deref())
+    }
 }
 
 /// A build by `verbatim build`, as it goes into a [`Provenance`].
@@ -152,7 +168,7 @@ impl Build {
                 build_type: Self::TYPE.to_owned(),
                 external_parameters: self.external_parameters(),
                 internal_parameters: object(json!({ "builder": self.builder, "run": self.run })),
-                resolved_dependencies: self.source_dependency().into_iter().collect(),
+                resolved_dependencies: source_dependency(&self.source).into_iter().collect(),
             },
             run_details: RunDetails {
                 builder: Builder { id: self.builder_id.clone(), version: self.versions.clone() },
@@ -184,20 +200,10 @@ impl Build {
         }
         parameters
     }
-
-    /// A dirty tree is not the commit, so the commit is then no dependency that was resolved.
-    fn source_dependency(&self) -> Option<ResourceDescriptor> {
-        let (repository, commit) = (self.source.repository.as_ref()?, self.source.commit.as_ref()?);
-        (!self.source.dirty).then(|| ResourceDescriptor {
-            uri: Some(format!("git+{repository}@{commit}")),
-            digest: BTreeMap::from([("gitCommit".to_owned(), commit.clone())]),
-            ..ResourceDescriptor::default()
-        })
-    }
 }
 
 /// The object inside a `json!({…})`.
-fn object(value: Value) -> Map<String, Value> {
+pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -207,7 +213,7 @@ fn object(value: Value) -> Map<String, Value> {
 impl Provenance {
     /// The source. For a build of another builder: the first git dependency, which counts as clean.
     pub fn source(&self) -> Option<Source> {
-        if self.build_definition.build_type == Build::TYPE {
+        if self.is_ours() {
             let source = self.build_definition.external_parameters.get("source")?;
             return serde_json::from_value(source.clone()).ok();
         }
@@ -228,6 +234,12 @@ impl Provenance {
         })
     }
 
+    /// Whether this project has written it.
+    fn is_ours(&self) -> bool {
+        let ours = [Build::TYPE, Adopted::TYPE, Composed::TYPE];
+        ours.contains(&self.build_definition.build_type.as_str())
+    }
+
     /// The CI run, if the builder was this project's own.
     pub fn run(&self) -> Option<Run> {
         let run = self.build_definition.internal_parameters.get("run")?;
@@ -237,7 +249,7 @@ impl Provenance {
 
 impl Predicate for Provenance {
     const TYPE: &'static str = "https://slsa.dev/provenance/v1";
-    const ROLE: Role = Role::BUILDER;
+    const POWER: Option<Power> = Some(Power::Build);
 
     fn recorded_at(&self) -> Option<Timestamp> {
         self.run_details.metadata.as_ref()?.finished_on
@@ -248,8 +260,7 @@ impl Predicate for Provenance {
     }
 
     fn check(&self, _subjects: &[Digest]) -> Result<(), String> {
-        let ours = self.build_definition.build_type == Build::TYPE;
-        if ours && self.source().is_none() {
+        if self.is_ours() && self.source().is_none() {
             return Err("the source of the build is missing or malformed".to_owned());
         }
         Ok(())

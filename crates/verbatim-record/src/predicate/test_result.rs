@@ -14,7 +14,7 @@ use verbatim_oci::Digest;
 use super::{Predicate, Run};
 use crate::environment::{EnvironmentArtifact, EnvironmentId};
 use crate::json::null_is_default;
-use crate::ring::Role;
+use crate::ring::Power;
 use crate::statement::ResourceDescriptor;
 
 const STARTED_ON: &str = "verbatim_startedOn";
@@ -164,7 +164,7 @@ fn environment_id(entry: &ResourceDescriptor) -> Option<EnvironmentId> {
 
 impl Predicate for TestResult {
     const TYPE: &'static str = "https://in-toto.io/attestation/test-result/v0.1";
-    const ROLE: Role = Role::TESTER;
+    const POWER: Option<Power> = Some(Power::Test);
 
     fn recorded_at(&self) -> Option<Timestamp> {
         self.environment_descriptor()?.annotation(FINISHED_ON)?.parse().ok()

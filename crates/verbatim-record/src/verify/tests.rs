@@ -6,29 +6,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::bundle::{BUNDLE_MEDIA_TYPE, Bundle, sign};
+use crate::bundle::{Bundle, sign};
 use crate::environment::EnvironmentArtifact;
-use crate::predicate::{ChainLink, Promotion, Provenance, TestOutcome, TestResult};
+use crate::predicate::{
+    Approval, ChainLink, Lock, Promotion, Provenance, Run, TestOutcome, TestResult, Veto,
+};
 use crate::statement::ResourceDescriptor;
 use crate::testing::{
-    at, build, environment, expecting, first, key, promoted, promotion, release, ring, test_run,
+    at, build, bundle_of, environment, expecting, first, key, promoted, promotion, release, ring,
+    run, test_run,
 };
-
-/// A bundle around any payload, signed properly, for statements that our own code refuses to sign.
-fn bundle_of(payload: &[u8], number: u8) -> Vec<u8> {
-    let key = key(number);
-    let signature = key.sign_der(&pae(PAYLOAD_TYPE, payload));
-    let bundle = json!({
-        "mediaType": BUNDLE_MEDIA_TYPE,
-        "verificationMaterial": { "publicKey": { "hint": key.verifying_key().id().as_str() } },
-        "dsseEnvelope": {
-            "payload": BASE64.encode(payload),
-            "payloadType": PAYLOAD_TYPE,
-            "signatures": [{ "sig": BASE64.encode(signature) }],
-        },
-    });
-    serde_json::to_vec(&bundle).unwrap()
-}
 
 fn value_of(bundle: &Bundle) -> Value {
     serde_json::from_slice(bundle.bytes()).unwrap()
@@ -270,6 +257,147 @@ fn an_external_signer_makes_the_same_bundle() {
     let made = payload.clone().signed(&key(1).verifying_key(), &signature).unwrap();
     assert_eq!(made, sign(&statement, &key(1)).unwrap());
     assert!(payload.signed(&key(2).verifying_key(), &signature).is_err());
+}
+
+/// What became of a statement of any type, made by a key, found on a subject.
+#[track_caller]
+fn check_statement<P: Predicate>(
+    statement: &Statement<P>,
+    number: u8,
+    found_on: Digest,
+    environment: Option<&str>,
+    want: &str,
+) {
+    let environment = environment.map(crate::testing::environment);
+    let expected = Expected { environment, ..expecting(found_on) };
+    let bundle = bundle_of(&serde_json::to_vec(statement).unwrap(), number);
+    let got = verify::<P>(&bundle, &ring(), &expected);
+    let got = got.map_or_else(|rejection| kind(&rejection), |_| "counts".to_owned());
+    assert_eq!(got, want);
+}
+
+fn artifact(name: &str) -> Digest {
+    *EnvironmentArtifact::of(&environment(name)).digest()
+}
+
+#[test]
+fn an_approval_is_bound_to_its_release_and_its_environment() {
+    let (one, two) = (release("one"), release("two"));
+    let approval = || Approval {
+        environment: environment("dev"),
+        reason: String::new(),
+        at: at(0),
+        until: None,
+        plan: None,
+        run: Run::default(),
+    };
+    let statement = || Statement::approval("shop", &one, approval());
+    // Any trusted key may; which role is asked for is the gate's business.
+    check_statement(&statement(), 1, one, Some("dev"), "counts");
+    check_statement(&statement(), 2, one, Some("dev"), "counts");
+    check_statement(&statement(), 3, one, Some("dev"), "unknown-key");
+    check_statement(&statement(), 2, artifact("dev"), Some("dev"), "counts");
+    // Replayed for another release, or another environment.
+    check_statement(&statement(), 2, two, Some("dev"), "subject");
+    check_statement(&statement(), 2, one, Some("production"), "environment");
+    let with = |change: &dyn Fn(&mut Statement<Approval>)| {
+        let mut changed = statement();
+        change(&mut changed);
+        changed
+    };
+    // As `cosign attest` makes it: v0.1, and the release alone.
+    let by_cosign = with(&|it| {
+        it.kind = STATEMENT_TYPE_0_1.to_owned();
+        it.subject.truncate(1);
+    });
+    check_statement(&by_cosign, 2, one, Some("dev"), "counts");
+    let elsewhere = ResourceDescriptor::environment(&environment("production"));
+    let turned = with(&|it| it.subject.reverse());
+    let other = with(&|it| it.subject[1] = elsewhere.clone());
+    let no_release = with(&|it| drop(it.subject.remove(0)));
+    let several = with(&|it| it.subject.push(ResourceDescriptor::artifact("shop", &two)));
+    for statement in [&turned, &other, &several] {
+        check_statement(statement, 2, one, Some("dev"), "contradiction");
+    }
+    check_statement(&no_release, 2, artifact("dev"), Some("dev"), "contradiction");
+    let tomorrow = with(&|it| it.predicate.at = at(60 * 24 + 6));
+    check_statement(&tomorrow, 2, one, Some("dev"), "future");
+}
+
+#[test]
+fn a_veto_is_bound_to_its_release() {
+    let one = release("one");
+    let statement = |place: Option<&str>| {
+        let veto = Veto {
+            environment: place.map(environment),
+            lifts: Vec::new(),
+            reason: "it leaks".to_owned(),
+            at: at(0),
+            until: None,
+            run: run(),
+        };
+        Statement::veto("shop", &one, veto)
+    };
+    for place in [Some("dev"), None] {
+        check_statement(&statement(place), 1, one, None, "counts");
+        check_statement(&statement(place), 2, one, None, "counts");
+        // A key that may only build and test.
+        check_statement(&statement(place), 4, one, None, "role");
+        check_statement(&statement(place), 2, release("two"), None, "subject");
+        let mut silent = statement(place);
+        silent.predicate.reason = " ".to_owned();
+        check_statement(&silent, 2, one, None, "contradiction");
+        let mut lifting = statement(place);
+        lifting.predicate.lifts.push(release("a record"));
+        check_statement(&lifting, 2, one, None, "counts");
+        lifting.predicate.until = Some(at(9));
+        check_statement(&lifting, 2, one, None, "contradiction");
+    }
+    check_statement(&statement(Some("dev")), 2, artifact("dev"), Some("dev"), "counts");
+    check_statement(&statement(Some("dev")), 2, one, Some("production"), "environment");
+    let mut everywhere = statement(None);
+    everywhere.subject.push(ResourceDescriptor::environment(&environment("dev")));
+    check_statement(&everywhere, 2, one, None, "contradiction");
+}
+
+#[test]
+fn a_lock_is_bound_to_its_environment() {
+    let statement = || {
+        Statement::lock(Lock {
+            environment: environment("dev"),
+            lifts: Vec::new(),
+            reason: "audit".to_owned(),
+            at: at(0),
+            until: Some(at(9)),
+            run: run(),
+        })
+    };
+    check_statement(&statement(), 1, artifact("dev"), Some("dev"), "counts");
+    check_statement(&statement(), 4, artifact("dev"), Some("dev"), "role");
+    check_statement(&statement(), 1, artifact("production"), Some("production"), "subject");
+    let mut moved = statement();
+    moved.predicate.environment = environment("production");
+    check_statement(&moved, 1, artifact("dev"), Some("production"), "contradiction");
+}
+
+/// Going past a gate is for those who may, and a record of it by anybody else does not count.
+#[test]
+fn an_overridden_gate_needs_a_key_for_it() {
+    let statement = |overridden: Option<&str>| {
+        let mut promotion = promotion("dev", "one", first(), 0);
+        promotion.gates = vec![crate::predicate::GateResult {
+            gate: "windows".to_owned(),
+            passed: false,
+            reason: "closed".to_owned(),
+            evidence: Vec::new(),
+            overridden: overridden.map(ToOwned::to_owned),
+        }];
+        Statement::promotion(promotion)
+    };
+    let subject = release("one");
+    check_statement(&statement(None), 1, subject, None, "counts");
+    check_statement(&statement(Some("the shop is down")), 1, subject, None, "role");
+    check_statement(&statement(Some("the shop is down")), 5, subject, None, "counts");
 }
 
 /// Every byte of a bundle, changed in one bit.

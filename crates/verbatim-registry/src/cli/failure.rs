@@ -35,6 +35,8 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::Refused(_)
         | ErrorKind::TooLarge { .. }
         | ErrorKind::NoPlatform { .. }
+        | ErrorKind::ImmutableTag { .. }
+        | ErrorKind::ListingFull { .. }
         | ErrorKind::NoSubject(_) => ExitStatus::Refused,
         ErrorKind::PlainHttpRefused(_)
         | ErrorKind::RealmRefused(_)
@@ -46,7 +48,7 @@ fn status(kind: &ErrorKind) -> ExitStatus {
             }
             _ => ExitStatus::Usage,
         },
-        ErrorKind::DigestMismatch { .. } => ExitStatus::No,
+        ErrorKind::DigestMismatch { .. } | ErrorKind::TagTaken { .. } => ExitStatus::No,
         ErrorKind::NotListed { .. } => ExitStatus::Unknown,
     }
 }
@@ -61,6 +63,18 @@ fn hint(error: &Error) -> Option<String> {
         None => "HOST".to_owned(),
     };
     Some(match error.kind() {
+        ErrorKind::Unreachable(_) | ErrorKind::Timeout(_) => {
+            format!(
+                "is {} the right registry, and is it up? HTTPS_PROXY and NO_PROXY are used",
+                host()
+            )
+        }
+        ErrorKind::BrokenOff(_) | ErrorKind::ServerError { .. } => {
+            "look whether the registry is well, then run again".to_owned()
+        }
+        ErrorKind::Malformed(_) => {
+            format!("does {} speak the API of a registry, or does a proxy answer?", host())
+        }
         ErrorKind::Unauthorized(_) => {
             format!("log in with `docker login {}`, or set DOCKER_AUTH_CONFIG", login_name(&host()))
         }
@@ -74,14 +88,31 @@ fn hint(error: &Error) -> Option<String> {
         ErrorKind::RateLimited { retry_after: Some(wait), .. } => {
             format!("the registry asks to wait {} s", wait.as_secs())
         }
-        ErrorKind::Tls(_) => "`--registry-ca FILE` trusts further certificates".to_owned(),
-        ErrorKind::NotTls => format!("`--plain-http {}` allows plain HTTP", host()),
+        ErrorKind::Tls(_) => {
+            format!(
+                "`--registry-ca FILE`, or `registries: {{ \"{}\": {{ ca: FILE }} }}` in verbatim.yaml, trusts further certificates",
+                host()
+            )
+        }
+        ErrorKind::NotTls => {
+            format!(
+                "`--plain-http {0}`, or `registries: {{ \"{0}\": {{ plain_http: true }} }}` in verbatim.yaml, allows plain HTTP",
+                host()
+            )
+        }
         ErrorKind::RealmRefused(realm) => {
             format!("`--trust-realm {realm}` allows it, if that is the registry's token server")
         }
         ErrorKind::NotListed { record } => {
             format!("complete it with `verbatim-registry referrers relist REPOSITORY@{record}`")
         }
+        ErrorKind::ImmutableTag { .. } => {
+            "exempt tags that begin with `sha256-` from the rule of the registry; or keep records in a repository without such a rule (`records:` in verbatim.yaml)".to_owned()
+        }
+        ErrorKind::ListingFull { .. } => {
+            "a registry with the referrers API has no such limit; or begin a new repository for records (`records:` in verbatim.yaml)".to_owned()
+        }
+        ErrorKind::TagTaken { .. } => "copy to another tag, or move this one with `--overwrite`".to_owned(),
         ErrorKind::DigestMismatch { .. } => {
             "do not use this content: the registry, or something before it, changes it".to_owned()
         }
@@ -113,8 +144,12 @@ mod tests {
         };
         let digest = verbatim_oci::Digest::of(b"");
         let cases = [
-            (ErrorKind::Unreachable(Cause("x".into())), 3, ""),
-            (answered(500), 3, ""),
+            (
+                ErrorKind::Unreachable(Cause("x".into())),
+                3,
+                "is h:5000 the right registry, and is it up? HTTPS_PROXY and NO_PROXY are used",
+            ),
+            (answered(500), 3, "look whether the registry is well, then run again"),
             (answered(429), 3, "the registry asks to wait 99 s"),
             (answered(401), 7, "log in with `docker login h:5000`, or set DOCKER_AUTH_CONFIG"),
             (answered(403), 7, "the login for h:5000 may not do this"),
@@ -124,11 +159,15 @@ mod tests {
                 "registries also answer so to those who may not look: check the name, then the login",
             ),
             (answered(405), 7, ""),
-            (ErrorKind::NotTls, 7, "`--plain-http h:5000` allows plain HTTP"),
+            (
+                ErrorKind::NotTls,
+                7,
+                "`--plain-http h:5000`, or `registries: { \"h:5000\": { plain_http: true } }` in verbatim.yaml, allows plain HTTP",
+            ),
             (
                 ErrorKind::Tls(Cause("x".into())),
                 7,
-                "`--registry-ca FILE` trusts further certificates",
+                "`--registry-ca FILE`, or `registries: { \"h:5000\": { ca: FILE } }` in verbatim.yaml, trusts further certificates",
             ),
             (
                 ErrorKind::RealmRefused("e.io".into()),
@@ -142,6 +181,11 @@ mod tests {
                 &format!(
                     "complete it with `verbatim-registry referrers relist REPOSITORY@{digest}`"
                 ),
+            ),
+            (
+                ErrorKind::TagTaken { found: digest },
+                1,
+                "copy to another tag, or move this one with `--overwrite`",
             ),
             (
                 ErrorKind::DigestMismatch {

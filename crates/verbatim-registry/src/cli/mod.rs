@@ -2,6 +2,7 @@
 //!
 //! The only place of this crate that reads the environment and knows exit statuses.
 
+mod copy;
 mod failure;
 mod manifest;
 mod referrers;
@@ -14,6 +15,7 @@ use clap::{Args, Subcommand};
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::{Environment, Keychain};
 
+pub use self::copy::CopyArgs;
 pub use self::failure::failure;
 pub use self::manifest::ManifestArgs;
 pub use self::referrers::{
@@ -87,6 +89,8 @@ pub enum RegistryCommand {
     Manifest(ManifestArgs),
     /// List the tags of a repository
     Tags(TagsArgs),
+    /// Copy an image to another repository, with its signatures and records
+    Copy(CopyArgs),
     /// Work with what refers to an image: signatures, records, attestations
     #[command(subcommand)]
     Referrers(ReferrersCommand),
@@ -102,6 +106,7 @@ pub async fn run(command: RegistryCommand, console: &Console) -> Result<ExitStat
         RegistryCommand::Resolve(args) => resolve::run(args, console).await,
         RegistryCommand::Manifest(args) => manifest::run(args, console).await,
         RegistryCommand::Tags(args) => tags::run(args, console).await,
+        RegistryCommand::Copy(args) => copy::run(args, console).await,
         RegistryCommand::Referrers(command) => referrers::run(command, console).await,
     }
 }

@@ -185,7 +185,7 @@ async fn list(args: ReferrersListArgs, console: &Console) -> Result<ExitStatus, 
     console.result(&Listed {
         subject: args.reference.pinned(digest),
         source: source_name(listed.source),
-        referrers: listed.descriptors,
+        referrers: listed.descriptors.into_iter().map(without_content).collect(),
     })?;
     Ok(ExitStatus::Done)
 }
@@ -232,7 +232,7 @@ async fn get(args: ReferrersGetArgs, console: &Console) -> Result<ExitStatus, Fa
     console.result(&Got {
         reference: resolved.reference,
         artifact_type: image.artifact_type,
-        layer: layer.clone(),
+        layer: without_content(layer.clone()),
         output,
     })?;
     Ok(ExitStatus::Done)
@@ -297,6 +297,11 @@ async fn relist(args: ReferrersRelistArgs, console: &Console) -> Result<ExitStat
         source: source_name(listed.source),
     })?;
     Ok(ExitStatus::Done)
+}
+
+/// A descriptor for people: content that it may carry is not what was asked for.
+fn without_content(descriptor: Descriptor) -> Descriptor {
+    Descriptor { data: None, ..descriptor }
 }
 
 fn source_name(source: ReferrersSource) -> &'static str {

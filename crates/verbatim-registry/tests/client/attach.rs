@@ -8,7 +8,7 @@ use verbatim_registry::{
 };
 
 use crate::scripted::{Scripted, reply};
-use crate::setup::{Distribution, client, old_registry, push_image, registry, repository, tagged};
+use crate::setup::{client, distribution, old_registry, push_image, registry, repository, tagged};
 
 const KIND: &str = "application/vnd.example.record+json";
 
@@ -76,8 +76,8 @@ async fn attached_where_there_is_none() {
 
 #[tokio::test]
 async fn attached_in_the_reference_implementation() {
-    let Some(registry) = Distribution::start().await else { return };
-    attach_and_read(&registry.host, ReferrersSource::FallbackTag).await;
+    let Some(registry) = distribution().await else { return };
+    attach_and_read(registry.host(), ReferrersSource::FallbackTag).await;
 }
 
 /// Requests are what a pipeline pays with.
@@ -121,8 +121,8 @@ async fn many_attach_at_once_through_one_tag() {
 
 #[tokio::test]
 async fn many_attach_at_once_in_the_reference_implementation() {
-    let Some(registry) = Distribution::start().await else { return };
-    attach_at_once(&registry.host, 12).await;
+    let Some(registry) = distribution().await else { return };
+    attach_at_once(registry.host(), 12).await;
 }
 
 #[tokio::test]
@@ -170,4 +170,58 @@ async fn a_registry_that_does_not_list_is_found_out() {
     let one = attachment(Descriptor::of(media_type::OCI_MANIFEST, b"s"), "one");
     let error = client().attach(&repository(&server.host), &one).await.expect_err("not listed");
     assert!(matches!(error.kind(), ErrorKind::NotListed { record } if *record == one.digest()));
+}
+
+/// A registry whose tags cannot be changed stores the second document and cannot list it.
+#[tokio::test]
+async fn immutable_tags_are_recognised() {
+    use test_servers::registry::{Config, Registry};
+    for (referrers_api, is_refused) in [(false, true), (true, false)] {
+        let config = Config { referrers_api, immutable_tags: true, ..Config::default() };
+        let registry = Registry::start(config).await.expect("a registry");
+        let client = client();
+        let reference = tagged(&registry.host(), "v1");
+        let repository = &reference.repository;
+        let subject = subject(&client, &reference).await;
+        client.attach(repository, &attachment(subject.clone(), "one")).await.expect("attached");
+        let two = attachment(subject.clone(), "two");
+        match client.attach(repository, &two).await {
+            Ok(_) => assert!(!is_refused),
+            Err(error) => {
+                assert!(is_refused, "{error}");
+                let ErrorKind::ImmutableTag { tag, refusal } = error.kind() else {
+                    panic!("{error}: {}", error.kind())
+                };
+                assert_eq!(tag.to_string(), format!("sha256-{}", subject.digest.hex()));
+                assert!(refusal.has_code("PRECONDITION"), "{refusal}");
+                let failure = verbatim_registry::cli::failure(error);
+                assert!(failure.hints[0].contains("exempt tags that begin with `sha256-`"));
+                let stored = Reference::by_digest(repository.clone(), two.digest());
+                assert!(client.head(&stored).await.expect("an answer").is_some());
+            }
+        }
+    }
+}
+
+/// A fallback tag with so much in it that the next entry would make it larger than a manifest may be.
+#[tokio::test]
+async fn a_full_listing_is_told_and_not_written() {
+    let full = crate::referrers::records(12_000);
+    assert!(full.len() > 4 << 20, "{}", full.len());
+    let server = Scripted::start(move |arrived| {
+        match (arrived.line.split(' ').next(), arrived.line.contains("sha256-")) {
+            (Some("HEAD"), _) => reply(200, &[], ""),
+            (Some("PUT"), false) => reply(201, &[], ""),
+            (Some("GET"), true) => {
+                reply(200, &[("content-type", media_type::OCI_INDEX)], full.clone())
+            }
+            _ => reply(404, &[], ""),
+        }
+    })
+    .await;
+    let subject = Descriptor::of(media_type::OCI_MANIFEST, b"subject");
+    let one = attachment(subject, "one");
+    let error = client().attach(&repository(&server.host), &one).await.expect_err("it is full");
+    assert!(matches!(error.kind(), ErrorKind::ListingFull { .. }), "{}", error.kind());
+    assert!(!server.lines().iter().any(|line| line.starts_with("PUT") && line.contains("sha256-")));
 }

@@ -2,6 +2,7 @@
 //! it is at hand, and scripted ones for what no good registry does.
 
 mod attach;
+mod copy;
 mod faults;
 mod login;
 mod reading;

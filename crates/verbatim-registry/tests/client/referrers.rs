@@ -117,3 +117,35 @@ async fn a_list_that_breaks_off_is_no_list() {
     let error = listed.expect_err("half a list");
     assert_eq!(error.kind().to_string(), "unexpected answer: the list of referrers breaks off");
 }
+
+/// An index of many records, as a registry without pages sends it.
+pub(crate) fn records(count: usize) -> String {
+    let entry = |number: usize| Descriptor {
+        artifact_type: Some("application/vnd.dev.sigstore.bundle.v0.3+json".to_owned()),
+        annotations: [
+            ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
+            ("dev.sigstore.bundle.predicateType".to_owned(), "urn:example:record:v1".to_owned()),
+            ("org.opencontainers.image.created".to_owned(), "2026-11-24T12:00:00Z".to_owned()),
+        ]
+        .into(),
+        ..Descriptor::of(media_type::OCI_MANIFEST, number.to_string().as_bytes())
+    };
+    index(&(0..count).map(entry).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn ten_thousand_referrers_in_one_page_are_all_read() {
+    let all = records(10_000);
+    for has_api in [true, false] {
+        let all = all.clone();
+        let server =
+            Scripted::start(move |arrived| match arrived.line.contains("/referrers/") == has_api {
+                true => reply(200, &[INDEX], all.clone()),
+                false => reply(404, &[], ""),
+            })
+            .await;
+        let subject = Digest::of(b"subject");
+        let listed = client().referrers(&repository(&server.host), &subject, None).await;
+        assert_eq!(listed.expect("a list").descriptors.len(), 10_000);
+    }
+}

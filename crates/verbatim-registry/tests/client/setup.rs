@@ -1,10 +1,9 @@
 //! Clients, images and registries for the tests.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
-use test_servers::registry::{Config as RegistryConfig, Registry};
+use test_servers::registry::{Config as RegistryConfig, Distribution, Registry};
 use verbatim_credentials::{Credential, Keychain};
 use verbatim_oci::{
     Descriptor, Digest, ImageManifest, Index, Platform, Reference, Repository, media_type,
@@ -104,66 +103,15 @@ async fn put(client: &Client, reference: &Reference, media_type: &str, bytes: Ve
     put.expect("a manifest").digest
 }
 
-/// The reference implementation of a registry, which has no referrers API; ends with this value.
-pub(crate) struct Distribution {
-    pub(crate) host: String,
-    process: std::process::Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Distribution {
-    /// Starts it, if `VERBATIM_TEST_REGISTRY` says where its program is.
-    #[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
-    pub(crate) async fn start() -> Option<Self> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "where the program is, only the caller knows"
-        )]
-        let Ok(program) = std::env::var("VERBATIM_TEST_REGISTRY") else {
-            eprintln!(
-                "skipped: VERBATIM_TEST_REGISTRY does not name the program `registry` of distribution"
-            );
-            return None;
-        };
-        let folder = tempfile::tempdir().expect("a folder");
-        // Freed again at once; nobody else in this test run asks the system for this port.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr();
-        let host = port.expect("an address").to_string();
-        let settings = serde_json::json!({
-            "version": 0.1,
-            "log": {"level": "error", "accesslog": {"disabled": true}},
-            "storage": {"filesystem": {"rootdirectory": folder.path()}},
-            "http": {"addr": host},
-        });
-        let file = folder.path().join("config.yml");
-        std::fs::write(&file, settings.to_string()).expect("a file");
-        let process = std::process::Command::new(program)
-            // Version 3 looks for a collector of traces otherwise.
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .arg("serve")
-            .arg(file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the registry starts");
-        let started = Self { host, process, _folder: folder };
-        started.until_it_answers().await;
-        Some(started)
-    }
-
-    async fn until_it_answers(&self) {
-        let mut config = config();
-        config.retry.attempts = 200;
-        config.retry.first_wait = Duration::from_millis(20);
-        config.retry.longest_wait = Duration::from_millis(50);
-        let client = Client::new(config, Keychain::anonymous()).expect("a client");
-        client.head(&tagged(&self.host, "x")).await.expect("the registry answers");
-    }
-}
-
-impl Drop for Distribution {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// The reference implementation of a registry, if `VERBATIM_TEST_REGISTRY` says where its program is.
+#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
+pub(crate) async fn distribution() -> Option<Distribution> {
+    #[expect(clippy::disallowed_methods, reason = "where the program is, only the caller knows")]
+    let Ok(program) = std::env::var("VERBATIM_TEST_REGISTRY") else {
+        eprintln!(
+            "skipped: VERBATIM_TEST_REGISTRY does not name the program `registry` of distribution"
+        );
+        return None;
+    };
+    Some(Distribution::start(program.as_ref()).await.expect("the registry starts"))
 }

@@ -41,8 +41,8 @@ pub(crate) struct BuildArgs {
 /// # Errors
 /// What git, the engine or the registry did not do.
 pub(crate) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project)?;
-    let key = project.signing_key(&args.key, &[Role::BUILDER], console)?;
+    let project = Project::load(&args.project).await?;
+    let key = project.signer(&args.key, &[Role::BUILDER], console).await?;
     let outcome =
         building::build(&project, &registry(&project)?, &key, args.overwrite, console).await?;
     console.result(&outcome)?;

@@ -1,6 +1,9 @@
 //! `verbatim ci`.
 
+use std::fmt;
+
 use clap::Args;
+use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 
 use crate::pipeline_file::{Kind, render};
@@ -22,16 +25,33 @@ Examples:
 pub(crate) struct CiArgs {
     /// Which CI
     pub kind: Kind,
+    /// The branch whose commits are released [default: main; on GitLab the default branch of the project]
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
     #[command(flatten)]
     project: ProjectArgs,
+}
+
+/// The file.
+#[derive(Serialize)]
+struct PipelineFile {
+    ci: Kind,
+    text: String,
+}
+
+impl fmt::Display for PipelineFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// No usable configuration.
-pub(crate) fn run(args: &CiArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project)?;
-    console.data(render(args.kind, &project.config))?;
+pub(crate) async fn run(args: &CiArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project).await?;
+    let text = render(args.kind, &project.config, args.branch.as_deref());
+    console.result(&PipelineFile { ci: args.kind, text })?;
     Ok(ExitStatus::Done)
 }

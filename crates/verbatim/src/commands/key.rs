@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -12,7 +13,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::ExposeSecret as _;
 use verbatim_record::{KeyId, SigningKey};
 
-use crate::settings::{KeyArgs, signing_key, variables};
+use crate::settings::{KeyFileArgs, signing_key, variables};
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:
@@ -54,7 +55,7 @@ struct GenerateArgs {
 #[derive(Debug, Args)]
 struct PublicArgs {
     #[command(flatten)]
-    key: KeyArgs,
+    key: KeyFileArgs,
 }
 
 #[derive(Serialize)]
@@ -62,14 +63,31 @@ struct Generated {
     private_key: PathBuf,
     public_key: PathBuf,
     id: KeyId,
+    /// The entry of `keys` for it.
+    entry: String,
 }
 
 impl fmt::Display for Generated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "private key  {}  (secret: never commit it)", self.private_key.display())?;
         writeln!(f, "public key   {}", self.public_key.display())?;
-        write!(f, "id           {}", self.id)
+        writeln!(f, "id           {}", self.id)?;
+        write!(
+            f,
+            "\nfor verbatim.yaml, with the roles that it is to have:\nkeys:\n  - {}",
+            self.entry
+        )
     }
+}
+
+/// The entry of `keys` for a public key. Its file is named as seen from the working folder, where a configuration usually
+/// is.
+fn entry(public_key: &Path) -> String {
+    let name = public_key.file_stem().unwrap_or_default().to_string_lossy();
+    format!(
+        "{{ name: {name}, file: {}, roles: [builder, tester, promoter] }}",
+        public_key.display()
+    )
 }
 
 #[derive(Serialize)]
@@ -90,7 +108,15 @@ impl fmt::Display for Public {
 /// Files that are there already or cannot be written; no key.
 pub(crate) fn run(args: KeyCommandArgs, console: &Console) -> Result<ExitStatus, Failure> {
     match args.command {
-        KeyCommand::Generate(args) => console.result(&generate(&args.name)?)?,
+        KeyCommand::Generate(args) => {
+            let generated = generate(&args.name)?;
+            console.result(&generated)?;
+            if git_would_take(&generated.private_key) {
+                let file = generated.private_key.display();
+                console.warn(format!("git does not ignore {file}: `git add .` would take it"));
+                console.status(format!("hint: keep it elsewhere, or: echo '{file}' >> .gitignore"));
+            }
+        }
         KeyCommand::Public(args) => {
             console.result(&public(&signing_key(&args.key, &variables())?)?)?
         }
@@ -117,7 +143,24 @@ fn generate(name: &Path) -> Result<Generated, Failure> {
         let _ = std::fs::remove_file(&public_key);
         return Err(failure);
     }
-    Ok(Generated { private_key, public_key, id: public.id })
+    let entry = entry(&public_key);
+    Ok(Generated { private_key, public_key, id: public.id, entry })
+}
+
+/// Whether a file lies in a work tree of git that does not ignore it. Where git does not say, nothing is claimed.
+fn git_would_take(file: &Path) -> bool {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Some(name) = file.file_name() else { return false };
+    let status = Command::new("git")
+        .args(["check-ignore", "--quiet", "--"])
+        .arg(name)
+        .current_dir(folder.unwrap_or(Path::new(".")))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    // 0 is ignored, 128 no work tree.
+    status.is_ok_and(|status| status.code() == Some(1))
 }
 
 fn public(key: &SigningKey) -> Result<Public, Failure> {

@@ -1,26 +1,41 @@
 //! One file for each command: its arguments, whose doc comment is its help, and one function that runs it. Here is only
 //! what several of them begin with.
 
+pub(crate) mod adopt;
+pub(crate) mod apply;
+pub(crate) mod approve;
 pub(crate) mod build;
 pub(crate) mod ci;
 pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod history;
 pub(crate) mod key;
+pub(crate) mod lock;
+pub(crate) mod plan;
+pub(crate) mod policy;
+pub(crate) mod policy_push;
 pub(crate) mod promote;
 pub(crate) mod record;
+pub(crate) mod restore;
+pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod test;
 pub(crate) mod verify;
 pub(crate) mod version;
+pub(crate) mod veto;
+
+use std::path::Path;
 
 use clap::Args;
 use jiff::Timestamp;
-use verbatim_console::{Console, Failure};
+use verbatim_console::{Console, ExitStatus, Failure};
 
 use crate::clients;
 use crate::config::Environment;
-use crate::discover::{self, Found, only_image};
-use crate::promotion::Registry;
+use crate::discover::{self, Found};
+use crate::execute::AppOutcome;
+use crate::promotion::{Promoted, Registry, SavedPlan};
 use crate::release::Named;
 use crate::settings::Project;
 use crate::store::Store;
@@ -48,7 +63,7 @@ fn registry(project: &Project) -> Result<Registry, Failure> {
     let client = clients::registry(project)?;
     let repository = match &project.config.records {
         Some(repository) => repository.clone(),
-        None => only_image(project)?.repository.clone(),
+        None => discover::home(project)?.clone(),
     };
     Ok(Registry { store: Store::new(client.clone(), repository), client })
 }
@@ -70,4 +85,27 @@ async fn find(
         console,
     )
     .await
+}
+
+/// Prints how a move of a release ended, and what to do next.
+fn told(promoted: &Promoted, console: &Console) -> Result<ExitStatus, Failure> {
+    console.result(promoted)?;
+    for hint in promoted.hints() {
+        console.status(format!("hint: {hint}"));
+    }
+    Ok(promoted.status)
+}
+
+/// Saves a plan that could be made and that every application agrees to.
+fn keep_plan(promoted: &Promoted, file: Option<&Path>, console: &Console) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    let is_agreed = promoted.applications.iter().all(AppOutcome::is_planned);
+    match promoted.plan.clone().filter(|_| is_agreed) {
+        Some(plan) => {
+            SavedPlan::new(plan, Timestamp::now()).write(file)?;
+            console.status(format!("the plan is in {}", file.display()));
+        }
+        None => console.warn(format!("there is no plan to write into {}", file.display())),
+    }
+    Ok(())
 }

@@ -1,17 +1,20 @@
 //! `verbatim promote`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
-use super::{ReleaseArgs, environment, find, registry};
-use crate::promotion::{Request, promote};
+use super::{ReleaseArgs, environment, find, keep_plan, registry, told};
+use crate::promotion::{OverrideArgs, Request, Site, preview, promote};
 use crate::settings::{KeyArgs, Project, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:
   verbatim promote staging                   the release that an earlier stage left
   verbatim promote staging --dry-run         what would be written, what the gates say
+  verbatim promote production --override-gate windows --reason 'the shop is down'
   verbatim promote production --release registry.example.com/shop@sha256:3f0c…
 
 Ends with 0 only if the release runs there, proven and recorded.
@@ -37,12 +40,17 @@ pub(crate) struct PromoteArgs {
     /// Show what would be written and what the gates say; write nothing
     #[arg(long)]
     dry_run: bool,
+    /// As --dry-run, and save the plan in this file, for `verbatim apply`
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Promote even if a newer release runs there
     #[arg(long)]
     backwards: bool,
     /// Take over from a run that has claimed the applications and is still within its time
     #[arg(long)]
     take_over: bool,
+    #[command(flatten)]
+    overrides: OverrideArgs,
     #[command(flatten)]
     key: KeyArgs,
     #[command(flatten)]
@@ -54,25 +62,34 @@ pub(crate) struct PromoteArgs {
 /// # Errors
 /// What stopped it before anything was written, or kept its record from being attached.
 pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project)?;
+    let project = Project::load(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
-    let key = match args.dry_run {
+    let looks_only = args.dry_run || args.out.is_some();
+    let key = match looks_only {
         true => None,
-        false => Some(project.signing_key(&args.key, &[Role::PROMOTER], console)?),
+        false => Some(project.signer(&args.key, &[Role::PROMOTER], console).await?),
     };
+    let overrides = args.overrides.overrides()?;
+    if let Some(key) = &key {
+        overrides.check(&project, key)?;
+    }
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
+    let site = Site::of(&project, &registry, environment, console)?;
     let request = Request {
-        environment,
         found: &found,
-        key: key.as_ref(),
         backwards: args.backwards,
+        again: true,
         take_over: args.take_over,
+        overrides: &overrides,
     };
-    let promoted = promote(&project, &registry, &request, console).await?;
-    console.result(&promoted)?;
-    for hint in promoted.hints() {
-        console.status(format!("hint: {hint}"));
-    }
-    Ok(promoted.status)
+    let Some(key) = key else {
+        let mut promoted = preview(&site, &request).await?;
+        keep_plan(&promoted, args.out.as_deref(), console)?;
+        if promoted.status == ExitStatus::Done && !promoted.decision.allowed {
+            promoted.status = ExitStatus::No;
+        }
+        return told(&promoted, console);
+    };
+    told(&promote(&site, &request, &key).await?, console)
 }

@@ -4,15 +4,21 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Descriptor, Digest, Reference};
-use verbatim_record::{Bundle, EnvironmentArtifact, EnvironmentId};
+use verbatim_record::{
+    Bundle, Chain, EnvironmentArtifact, EnvironmentId, Lock, Payload, Power, Predicate,
+    PromotedRelease, Promotion, PromotionKind, Provenance, Role, Statement, TestResult, Veto,
+};
 
-use super::registry;
+use super::{environment, registry};
+use crate::look::Servers;
 use crate::promotion::Registry;
-use crate::settings::{Project, ProjectArgs};
-use crate::{discover, failures};
+use crate::settings::{KeyArgs, Project, ProjectArgs};
+use crate::signer::RecordSigner;
+use crate::{discover, failures, gather, word};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,14 +39,18 @@ enum RecordCommand {
 /// Attach a record that was kept in a file
 ///
 /// When a promotion is proven and its record cannot be attached, the promotion stands: it ends with status 4, and the
-/// signed record is kept below .verbatim/unattached. This command attaches it to everything that it is about. Attaching
-/// a record twice changes nothing.
+/// signed record is kept below .verbatim/unattached; or, if it could not be signed either, the statement below
+/// .verbatim/unsigned. So does every command that makes a record: build, adopt, test, rollback, restore, approve, veto, lock.
+/// A lock, veto or approval that is kept counts for nothing yet. This command signs a statement, a promotion at the end that
+/// its ledger has by now, and attaches the record to everything that it is about. Attaching a record twice changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct AttachArgs {
     /// The file
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    key: KeyArgs,
     #[command(flatten)]
     project: ProjectArgs,
 }
@@ -64,47 +74,193 @@ impl fmt::Display for Attached {
 /// The file holds no record, it is not about this project, or the registry does not take it.
 pub(crate) async fn run(args: RecordArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let RecordCommand::Attach(args) = args.command;
-    let project = Project::load(&args.project)?;
+    let project = Project::load(&args.project).await?;
     let bytes = std::fs::read(&args.file).map_err(|error| {
         Failure::usage(error).context(format!("cannot read {}", args.file.display()))
     })?;
-    let record = Bundle::read(bytes).map_err(|error| {
-        Failure::usage(error).context(format!("{} holds no record", args.file.display()))
-    })?;
-    let Registry { client, store } = registry(&project)?;
-    let image = discover::only_image(&project)?;
-
+    let registry = registry(&project)?;
+    let record = record(&project, &registry, &args, bytes, console).await?;
     let subjects = record.attachment().subjects;
-    let environment = project
-        .config
-        .environments
-        .iter()
-        .map(|environment| &environment.id)
-        .find(|id| is_among(id, &subjects));
-    let release = subjects.iter().find(|digest| {
-        environment.is_none_or(|id| EnvironmentArtifact::of(id).digest() != *digest)
-    });
-    let Some(release) = release else {
-        return Err(Failure::usage("the record names no release"));
+    let About { release, place } = about(&project, &record)?;
+    let release = match release {
+        Some(digest) => Some(descriptor(&project, &registry, digest).await?),
+        None => None,
     };
-    let reference = Reference::by_digest(image.repository.clone(), *release);
-    let descriptor: Descriptor = client
-        .manifest(&reference)
-        .await
-        .and_then(|manifest| manifest.descriptor())
-        .map_err(failures::registry)?;
-    if subjects.len() != usize::from(environment.is_some()) + 1 {
-        return Err(Failure::usage(
-            "the record is about an environment that this configuration does not have",
-        ));
-    }
-    store.attach(&record, &descriptor, environment).await.map_err(failures::registry)?;
+    registry.store.attach(&record, release.as_ref(), place).await.map_err(failures::registry)?;
     console.result(&Attached {
         record: record.digest(),
         predicate_type: record.predicate_type().to_owned(),
         subjects,
     })?;
     Ok(ExitStatus::Done)
+}
+
+/// What a record is about, as far as this project knows it.
+struct About<'a> {
+    /// A release; a lock is about none.
+    release: Option<Digest>,
+    /// An environment; a build is about none.
+    place: Option<&'a EnvironmentId>,
+}
+
+/// Tells releases and environments among the subjects of a record apart: an environment is known by its name, and whatever
+/// has none here is a release.
+fn about<'a>(project: &'a Project, record: &Bundle) -> Result<About<'a>, Failure> {
+    let subjects = record.attachment().subjects;
+    let mut environments = project.config.environments.iter().map(|it| &it.id);
+    let place = environments.find(|id| is_among(id, &subjects));
+    let artifact = place.map(|id| *EnvironmentArtifact::of(id).digest());
+    let mut others = subjects.iter().filter(|digest| Some(**digest) != artifact);
+    let (release, another) = (others.next().copied(), others.next());
+    // A lock is about an environment alone, so a digest that is none of ours is one that is not of this project.
+    let is_lock = record.predicate_type() == Lock::TYPE;
+    if another.is_some() || (is_lock && release.is_some()) {
+        return Err(Failure::usage(
+            "the record is about an environment that this configuration does not have",
+        ));
+    }
+    match (release, place) {
+        (None, None) => Err(Failure::usage("the record is about nothing")),
+        _ => Ok(About { release, place }),
+    }
+}
+
+/// The release in the registry.
+async fn descriptor(
+    project: &Project,
+    registry: &Registry,
+    digest: Digest,
+) -> Result<Descriptor, Failure> {
+    let reference = Reference::by_digest(discover::home(project)?.clone(), digest);
+    let manifest = registry.client.manifest(&reference).await.map_err(failures::registry)?;
+    manifest.descriptor().map_err(failures::registry)
+}
+
+/// The record in a file, or the one that a statement in a file becomes when it is signed.
+async fn record(
+    project: &Project,
+    registry: &Registry,
+    args: &AttachArgs,
+    bytes: Vec<u8>,
+    console: &Console,
+) -> Result<Bundle, Failure> {
+    let file = args.file.display();
+    let rejection = match Bundle::read(bytes.clone()) {
+        Ok(record) => return Ok(record),
+        Err(rejection) => rejection,
+    };
+    let Ok(payload) = Payload::read(bytes) else {
+        return Err(Failure::usage(rejection).context(format!("{file} holds no record")));
+    };
+    let role = match payload.predicate_type() {
+        Provenance::TYPE => Some(Role::BUILDER),
+        TestResult::TYPE => Some(Role::TESTER),
+        Promotion::TYPE => Some(Role::PROMOTER),
+        _ => None,
+    };
+    let roles: Vec<Role> = role.into_iter().collect();
+    let signer = project.signer(&args.key, &roles, console).await?;
+    let payload = match payload.predicate_type() {
+        Promotion::TYPE => appended(project, registry, &payload, &signer).await?,
+        Lock::TYPE => {
+            may_lock(project, registry, &payload, &signer).await?;
+            payload
+        }
+        Veto::TYPE => {
+            may_veto(project, registry, &payload, &signer).await?;
+            payload
+        }
+        _ => payload,
+    };
+    signer.sign_payload(payload).await.map_err(|error| {
+        Failure::new(ExitStatus::Refused, error).context(format!("cannot sign {file}"))
+    })
+}
+
+fn statement<P: Predicate>(payload: &Payload) -> Result<Statement<P>, Failure> {
+    serde_json::from_slice(payload.bytes()).map_err(Failure::usage)
+}
+
+/// Checks that a lock, or its lifting, would count with this key.
+async fn may_lock(
+    project: &Project,
+    registry: &Registry,
+    payload: &Payload,
+    signer: &RecordSigner,
+) -> Result<(), Failure> {
+    project.may(signer, Power::Lock, "locks")?;
+    let lock = statement::<Lock>(payload)?.predicate;
+    if lock.lifts.is_empty() {
+        return Ok(());
+    }
+    let place = environment(project, lock.environment.name())?;
+    let locks = word::locks(project, registry, place, Timestamp::now()).await?;
+    let lifted: Vec<_> = locks.iter().filter(|it| lock.lifts.contains(&it.record())).collect();
+    word::may_lift(project, &lifted, signer, &format!("lock of {}", lock.environment))
+}
+
+/// Checks that a veto, or its lifting, would count with this key.
+async fn may_veto(
+    project: &Project,
+    registry: &Registry,
+    payload: &Payload,
+    signer: &RecordSigner,
+) -> Result<(), Failure> {
+    project.may(signer, Power::Veto, "vetoes")?;
+    let statement = statement::<Veto>(payload)?;
+    let (release, veto) = (statement.subjects().next(), &statement.predicate);
+    let (Some(release), false) = (release, veto.lifts.is_empty()) else { return Ok(()) };
+    let place = veto.environment.as_ref();
+    let vetoes = word::vetoes(project, registry, release, place, Timestamp::now()).await?;
+    let lifted: Vec<_> = vetoes.iter().filter(|it| veto.lifts.contains(&it.record())).collect();
+    word::may_lift(project, &lifted, signer, &format!("veto against {release}"))
+}
+
+/// A promotion that was kept without a signature, as the next one of the ledger: others may have followed meanwhile.
+async fn appended(
+    project: &Project,
+    registry: &Registry,
+    payload: &Payload,
+    signer: &RecordSigner,
+) -> Result<Payload, Failure> {
+    let mut statement = statement::<Promotion>(payload)?;
+    let promotion = &mut statement.predicate;
+    if let Some(power) = promotion.further_power() {
+        project.may(signer, power, "overrides")?;
+    }
+    let id = promotion.environment.clone();
+    let place = environment(project, id.name())?;
+    let servers = Servers::of(project, [place])?;
+    let now = Timestamp::now();
+    let (_, ledger) =
+        gather::ledger_with_anchors(project, &registry.store, &servers, place, now).await?;
+    promotion.chain = ledger.next().map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let why = format!("the ledger of {id} cannot be relied on: {}", faults.join("; "));
+        Failure::new(ExitStatus::No, why)
+    })?;
+    // Without the registry the digest of a release of several images was only computed.
+    let known = known_by_its_images(&ledger, &promotion.release);
+    if let (PromotionKind::BreakGlass, Some(known)) = (promotion.kind, known) {
+        promotion.release = known.clone();
+    }
+    promotion.release_before = gather::running(&ledger).map(|release| release.digest);
+    Payload::of(&Statement::promotion(statement.predicate)).map_err(Failure::usage)
+}
+
+/// The release of several images that was promoted last with these.
+fn known_by_its_images<'a>(
+    ledger: &'a Chain,
+    release: &PromotedRelease,
+) -> Option<&'a PromotedRelease> {
+    let has_images = |known: &&PromotedRelease| {
+        release
+            .images
+            .iter()
+            .all(|(name, image)| known.images.get(name).is_some_and(|it| it.digest == image.digest))
+    };
+    let promoted = ledger.promotions().iter().rev().map(|it| &it.predicate().release);
+    promoted.filter(|_| !release.images.is_empty()).find(has_images)
 }
 
 fn is_among(environment: &EnvironmentId, subjects: &[Digest]) -> bool {

@@ -10,9 +10,11 @@ use verbatim_record::Role;
 use super::{ReleaseArgs, environment, find, registry};
 use crate::building;
 use crate::config::Config;
-use crate::promotion::{Promoted, Request, promote};
+use crate::gates::gates;
+use crate::promotion::{OverrideArgs, Overrides, Promoted, Registry, Request, Site, promote};
 use crate::release::Named;
 use crate::settings::{KeyArgs, Project, ProjectArgs};
+use crate::signer::RecordSigner;
 use crate::testing::{self, Tested};
 
 const EXAMPLES: &str = "\
@@ -25,6 +27,11 @@ Examples:
 ///
 /// Does what the single commands do, in the order of the stages, and stops at the first closed gate or failed test. In a
 /// CI the single commands are better: each stage can then be seen, repeated and given its own secrets.
+///
+/// Where the release runs already, proven and tested, nothing is promoted or tested a second time: that it runs is proven
+/// once more, and the run goes on.
+///
+/// A gate that is overridden is so before every environment that has it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArgs {
@@ -34,6 +41,11 @@ pub(crate) struct RunArgs {
     /// Build nothing, and promote this release: `repository@sha256:…`, `repository:tag` or `sha256:…`
     #[arg(long, value_name = "REF", env = "VERBATIM_RELEASE", hide_env_values = true)]
     release: Option<Named>,
+    /// Promote and test also where the release runs already, proven and tested
+    #[arg(long)]
+    again: bool,
+    #[command(flatten)]
+    overrides: OverrideArgs,
     #[command(flatten)]
     key: KeyArgs,
     #[command(flatten)]
@@ -52,21 +64,46 @@ struct Ran {
 #[serde(tag = "stage", rename_all = "lowercase")]
 enum Stage {
     Promote(Box<Promoted>),
-    Test(Tested),
+    Test(Box<Tested>),
 }
 
+/// Short, because all of it was told as it happened; a stage that stopped the run is told in full.
 impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(build) = &self.build {
-            writeln!(f, "{build}\n")?;
+            writeln!(f, "{build}")?;
         }
-        for stage in &self.stages {
-            match stage {
-                Stage::Promote(promoted) => writeln!(f, "{promoted}")?,
-                Stage::Test(tested) => writeln!(f, "{tested}\n")?,
+        self.stages.iter().try_for_each(|stage| writeln!(f, "{stage}"))
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Promote(promoted) if promoted.status == ExitStatus::Done => {
+                let environment = &promoted.environment;
+                match &promoted.record {
+                    Some(anchor) => {
+                        write!(f, "{environment}: runs there, proven; promotion {anchor}")
+                    }
+                    None => write!(
+                        f,
+                        "{environment}: runs there already, proven once more; not promoted again"
+                    ),
+                }
             }
+            Self::Promote(promoted) => promoted.fmt(f),
+            Self::Test(tested) if tested.passed => {
+                let suites: Vec<_> = tested.suites.keys().map(String::as_str).collect();
+                let (environment, suites) = (&tested.environment, suites.join(", "));
+                let how = match tested.earlier {
+                    true => format!("{suites} passed there before; not tested again"),
+                    false => format!("tested, {suites} passed"),
+                };
+                write!(f, "{environment}: {how}; record {}", tested.record)
+            }
+            Self::Test(tested) => tested.fmt(f),
         }
-        Ok(())
     }
 }
 
@@ -75,57 +112,105 @@ impl fmt::Display for Ran {
 /// # Errors
 /// What any of the commands fails with.
 pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project)?;
+    let project = Project::load(&args.project).await?;
     let last = args.to.as_deref().map(|name| environment(&project, name)).transpose()?;
     let key =
-        project.signing_key(&args.key, &[Role::BUILDER, Role::PROMOTER, Role::TESTER], console)?;
+        project.signer(&args.key, &[Role::BUILDER, Role::PROMOTER, Role::TESTER], console).await?;
+    let overrides = args.overrides.overrides()?;
+    overrides.check(&project, &key)?;
+    let way = way(&project.config, last.map(|last| last.name()));
+    let overridden = overridden(&project, &way, &overrides)?;
     let registry = registry(&project)?;
     let mut ran = Ran::default();
     let mut release = ReleaseArgs { release: args.release };
     if release.release.is_none() {
         let built = building::build(&project, &registry, &key, false, console).await?;
-        release.release = Some(Named::Reference(built.release.clone()));
+        release.release = Some(Named::Reference(built.release.reference()));
         ran.build = Some(built);
     }
+    let walk =
+        Walk { project: &project, registry: &registry, key: &key, again: args.again, console };
     let mut status = ExitStatus::Done;
-    for name in way(&project.config, last.map(|last| last.name())) {
-        let environment = environment(&project, name)?;
-        // Found anew for each stage, so that it knows what the one before it has left.
-        let found = find(&project, &registry, &release, console).await?;
-        let request = Request {
-            environment,
-            found: &found,
-            key: Some(&key),
-            backwards: false,
-            take_over: false,
-        };
-        let promoted = match promote(&project, &registry, &request, console).await {
-            Ok(promoted) => promoted,
+    for (name, overrides) in &overridden {
+        status = match walk.stage(name, overrides, &release, &mut ran).await {
+            Ok(status) => status,
             Err(failure) => return told_so_far(&ran, failure, console),
         };
-        status = promoted.status;
-        ran.stages.push(Stage::Promote(Box::new(promoted)));
         if status != ExitStatus::Done {
-            break;
-        }
-        if environment.tests.is_empty() {
-            continue;
-        }
-        let tested =
-            match testing::test(&project, &registry, environment, &found, &[], &key, console).await
-            {
-                Ok(tested) => tested,
-                Err(failure) => return told_so_far(&ran, failure, console),
-            };
-        let passed = tested.passed;
-        ran.stages.push(Stage::Test(tested));
-        if !passed {
-            status = ExitStatus::No;
             break;
         }
     }
     console.result(&ran)?;
     Ok(status)
+}
+
+/// What every stage of a run is done with.
+struct Walk<'a> {
+    project: &'a Project,
+    registry: &'a Registry,
+    key: &'a RecordSigner,
+    again: bool,
+    console: &'a Console,
+}
+
+impl Walk<'_> {
+    /// Promotes to an environment, and tests it. What came of it is added to `ran`.
+    async fn stage(
+        &self,
+        name: &str,
+        overrides: &Overrides,
+        release: &ReleaseArgs,
+        ran: &mut Ran,
+    ) -> Result<ExitStatus, Failure> {
+        let Self { project, registry, key, again, console } = *self;
+        let environment = environment(project, name)?;
+        // Found anew for each stage, so that it knows what the one before it has left.
+        let found = find(project, registry, release, console).await?;
+        let site = Site::of(project, registry, environment, console)?;
+        let request =
+            Request { found: &found, backwards: false, again, take_over: false, overrides };
+        let promoted = promote(&site, &request, key).await?;
+        let (status, is_news) = (promoted.status, promoted.record.is_some());
+        ran.stages.push(Stage::Promote(Box::new(promoted)));
+        if status != ExitStatus::Done || environment.tests.is_empty() {
+            return Ok(status);
+        }
+        let earlier = match is_news || again {
+            true => None,
+            false => testing::earlier(project, registry, environment, &found).await?,
+        };
+        let tested = match earlier {
+            Some(earlier) => earlier,
+            None => {
+                testing::test(project, registry, environment, &found, &[], key, console).await?
+            }
+        };
+        let status = if tested.passed { ExitStatus::Done } else { ExitStatus::No };
+        ran.stages.push(Stage::Test(Box::new(tested)));
+        Ok(status)
+    }
+}
+
+/// What is overridden before each environment of the way: the gates that it has.
+///
+/// # Errors
+/// One of them is before none of the environments; nothing was done yet.
+fn overridden<'a>(
+    project: &Project,
+    way: &[&'a str],
+    overrides: &Overrides,
+) -> Result<Vec<(&'a str, Overrides)>, Failure> {
+    let gates = way.iter().map(|name| {
+        let rules = project.config.rules(name);
+        gates(environment(project, name)?, &rules).map_err(Failure::usage)
+    });
+    let gates = gates.collect::<Result<Vec<_>, _>>()?;
+    if let Some(unknown) = overrides.unknown_to(&gates) {
+        let way = way.join(", ");
+        return Err(Failure::usage(format!("there is no gate `{unknown}` before any of {way}"))
+            .hint("the gates of each: verbatim policy check"));
+    }
+    Ok(way.iter().zip(&gates).map(|(name, gates)| (*name, overrides.before(gates))).collect())
 }
 
 /// The stages that were done are part of the answer, also when a later one fails. With JSON, the failure is the one

@@ -16,7 +16,8 @@ Examples:
 The commands run in the folder of the configuration. What they print goes to stderr. They get:
   VERBATIM_RELEASE, VERBATIM_REPOSITORY, VERBATIM_TAG, VERBATIM_DIGEST, VERBATIM_COMMIT
   VERBATIM_PROJECT, VERBATIM_ENVIRONMENT, VERBATIM_URL
-  VERBATIM_URLS                            the addresses of its applications, as a JSON object";
+  VERBATIM_URLS                            the addresses of its applications, as a JSON object
+  VERBATIM_IMAGES                          its images by name, as a JSON object";
 
 /// Run the tests of an environment, and sign the result
 ///
@@ -44,10 +45,10 @@ pub(crate) struct TestArgs {
 /// # Errors
 /// Nothing to run, another release there, or a record that could not be attached.
 pub(crate) async fn run(args: TestArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project)?;
+    let project = Project::load(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
     testing::choose(environment, &args.suite)?;
-    let key = project.signing_key(&args.key, &[Role::TESTER], console)?;
+    let key = project.signer(&args.key, &[Role::TESTER], console).await?;
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
     let tested =

@@ -7,12 +7,14 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_record::{Custody, EnvironmentId, Rejection};
+use verbatim_oci::Digest;
+use verbatim_record::{Anchor, Custody, EnvironmentId, Promotion, Rejection};
 
 use super::{ReleaseArgs, find, registry};
 use crate::failures;
-use crate::release::Named;
+use crate::release::{Named, Release};
 use crate::settings::{Project, ProjectArgs};
+use crate::store::Wanted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +42,8 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, Serialize)]
 struct Verified {
+    #[serde(serialize_with = "crate::result::release")]
+    release: Release,
     verified: bool,
     #[serde(flatten)]
     custody: Custody,
@@ -51,13 +55,16 @@ struct Verified {
 struct LedgerState {
     environment: EnvironmentId,
     promotions: usize,
+    /// Promotions that the listing does not show, found by their digest.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    unlisted: BTreeSet<Digest>,
     faults: Vec<String>,
 }
 
 impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.custody.fmt(f)?;
-        for LedgerState { environment, promotions, faults } in &self.ledgers {
+        for LedgerState { environment, promotions, unlisted, faults } in &self.ledgers {
             match faults.as_slice() {
                 [] => writeln!(
                     f,
@@ -69,6 +76,12 @@ impl fmt::Display for Verified {
                     faults.join("; ")
                 )?,
             }
+            for record in unlisted {
+                writeln!(
+                    f,
+                    "      record {record} is not listed there and was fetched by its digest; the next promotion lists it again"
+                )?;
+            }
         }
         f.write_str(if self.verified { "verified" } else { "NOT verified" })
     }
@@ -79,13 +92,17 @@ impl fmt::Display for Verified {
 /// # Errors
 /// No release is meant, or its records could not be listed.
 pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project)?;
+    let project = Project::load(&args.project).await?;
     let registry = registry(&project)?;
     let named = args.reference.or_else(|| project.variables.get("VERBATIM_RELEASE")?.parse().ok());
     let found = find(&project, &registry, &ReleaseArgs { release: named }, console).await?;
     let (ring, now) = (&project.config.policy.ring, Timestamp::now());
     let digest = found.release.digest;
-    let records = registry.store.of_release(ring, digest, now).await.map_err(failures::registry)?;
+    let records = registry
+        .store
+        .of_release(ring, digest, &Wanted::All, now)
+        .await
+        .map_err(failures::registry)?;
     let places: BTreeSet<EnvironmentId> = records
         .promotions
         .iter()
@@ -93,14 +110,22 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
         .collect();
     let mut ledgers = Vec::new();
     for environment in places {
+        // What is known of the ledger from elsewhere: the history of the release, and what an earlier stage left.
+        let handed_on =
+            found.handed_on.iter().filter_map(|file| file.promotions.get(environment.name()));
+        let of_release = records.promotions.iter();
+        let of_release = of_release.filter(|it| it.predicate().environment == environment);
+        let anchors: Vec<Anchor> =
+            of_release.map(|it| it.anchor()).chain(handed_on.copied()).collect();
         let ledger = registry
             .store
-            .of_environment(ring, &environment, &[], now)
+            .of_environment(ring, &environment, &Wanted::only::<Promotion>(), &anchors, now)
             .await
             .map_err(failures::registry)?;
         ledgers.push(LedgerState {
-            promotions: ledger.promotions().len(),
-            faults: ledger.faults().iter().map(ToString::to_string).collect(),
+            promotions: ledger.chain.promotions().len(),
+            unlisted: ledger.unlisted,
+            faults: ledger.chain.faults().iter().map(ToString::to_string).collect(),
             environment,
         });
     }
@@ -108,7 +133,7 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
     let tampered = custody.rejected.iter().any(|rejected| is_suspicious(&rejected.rejection));
     let broken = ledgers.iter().any(|ledger| !ledger.faults.is_empty());
     let verified = !custody.steps.is_empty() && !tampered && !broken;
-    console.result(&Verified { verified, custody, ledgers })?;
+    console.result(&Verified { release: found.release, verified, custody, ledgers })?;
     Ok(if verified { ExitStatus::Done } else { ExitStatus::No })
 }
 

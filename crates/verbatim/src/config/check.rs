@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use url::Url;
 use verbatim_image::template::Template;
@@ -15,6 +16,7 @@ use super::file::{File, ImageFile, RegistryFile, ServerFile};
 use super::located::{Located, Place};
 use super::model::{Config, Image, Policy, RegistryOptions, Server};
 use super::problem::Problem;
+use super::shapes::Period;
 
 /// Variables of tags, build arguments and labels.
 pub const BUILD_VARIABLES: [&str; 4] = ["build", "commit", "short_commit", "branch"];
@@ -22,14 +24,19 @@ pub const BUILD_VARIABLES: [&str; 4] = ["build", "commit", "short_commit", "bran
 /// The tag of an image, unless its file says otherwise.
 const DEFAULT_TAG: &str = "${build}.${commit}";
 
-/// Checks everything but the rules: those are checked before, and `problems` is what was found there.
+/// A build may compile a whole product; a push may send gigabytes.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(3600);
+const PUSH_TIMEOUT: Duration = Duration::from_secs(1800);
+
+/// Checks everything but the rules: those are checked before, and `problems` is what was found there. `None` for rules that
+/// are not here.
 ///
 /// # Errors
 /// Every mistake that was found, there and here.
 pub(super) fn check(
     path: &Path,
     root: &Path,
-    file: File,
+    file: &File,
     policy: Option<Policy>,
     mut problems: Vec<Problem>,
 ) -> Result<Config, Vec<Problem>> {
@@ -57,22 +64,22 @@ pub(super) fn check(
         .records
         .as_ref()
         .and_then(|text| parsed::<Repository>("repository", text, &mut problems));
-    if let Some(limit) = file.request_timeout.as_ref().filter(|limit| limit.value.0.is_zero()) {
-        problems.push(Problem::new(limit.place, "without any time no request is answered"));
+    let request_timeout = limit(file.request_timeout.as_ref(), &mut problems);
+    let environments = environments::check(file, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
     }
-    let environments = environments::check(&file, &mut problems);
-    let (Some(policy), true) = (policy, problems.is_empty()) else { return Err(problems) };
     Ok(Config {
         file: path.to_owned(),
         root: root.to_owned(),
-        project: file.project.value,
+        project: file.project.value.clone(),
         images,
         servers,
         registries,
-        request_timeout: file.request_timeout.map(|limit| limit.value.0),
+        request_timeout,
         records,
         environments,
-        policy,
+        policy: policy.unwrap_or_else(Policy::unknown),
     })
 }
 
@@ -131,6 +138,15 @@ pub(super) fn template(
     unknown.is_empty().then_some(template)
 }
 
+/// A limit that leaves some time.
+fn limit(written: Option<&Located<Period>>, problems: &mut Vec<Problem>) -> Option<Duration> {
+    let written = written?;
+    if written.value.0.is_zero() {
+        problems.push(Problem::new(written.place, "without any time nothing is ever done"));
+    }
+    Some(written.value.0)
+}
+
 fn image(
     root: &Path,
     name: &Located<String>,
@@ -158,6 +174,12 @@ fn image(
         };
     let args = templates(&written.args);
     let labels = templates(&written.labels);
+    let mut limit_or = |written: &Option<Located<Period>>, default: Duration| {
+        limit(written.as_ref(), problems).unwrap_or(default)
+    };
+    let build_timeout = limit_or(&written.build_timeout, BUILD_TIMEOUT);
+    let push_timeout = limit_or(&written.push_timeout, PUSH_TIMEOUT);
+    let idle_timeout = limit_or(&written.idle_timeout, verbatim_image::IDLE_TIMEOUT);
     let context = written.context.as_ref().map_or(".", |context| context.value.as_str());
     Some((
         name.value.clone(),
@@ -171,6 +193,9 @@ fn image(
             args,
             labels,
             tag: tag?,
+            build_timeout,
+            push_timeout,
+            idle_timeout,
         },
     ))
 }
@@ -246,7 +271,7 @@ fn server_url(written: &ServerFile, problems: &mut Vec<Problem>) -> Option<Url> 
     Some(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::gates_file::GatesFile;
 use super::located::Located;
 use super::shapes::{FromName, ListOr, NameOr, Period};
 
@@ -26,20 +27,23 @@ pub struct File {
     /// How to reach a registry, by its `host` or `host:port`. Needed only for a CA or plain HTTP.
     #[serde(default)]
     pub registries: BTreeMap<Located<String>, RegistryFile>,
-    /// How long a registry or Argo CD may take to answer one request. Default: 30s. A write to Argo CD, which renders the
-    /// manifests first, may take four times as long.
+    /// How long a registry, Argo CD or the Docker Engine may take to answer one request. Default: 30s, of the engine 20s. A
+    /// write to Argo CD, which renders the manifests first, may take four times as long, and so may git with the policy.
     pub request_timeout: Option<Located<Period>>,
     /// The repository that keeps the records. Default: the repository of the image.
     pub records: Option<Located<String>>,
     /// What is written into every application, unless its environment or itself says otherwise.
     pub set: Option<SetFile>,
     /// Where `gates`, `after` and `keys` come from, if not from this file.
-    pub policy: Option<PolicySourceFile>,
+    pub policy: Option<Located<PolicySourceFile>>,
     /// The stages, in their order.
     pub environments: Vec<EnvironmentFile>,
     /// Whose signatures count, and for what.
     #[serde(default)]
     pub keys: Vec<KeyFile>,
+    /// Which roles may do what is not bound to one role.
+    #[serde(default)]
+    pub powers: PowersFile,
 }
 
 /// An image: where it is pushed, and how it is built.
@@ -64,6 +68,13 @@ pub struct ImageFile {
     pub labels: BTreeMap<String, Located<String>>,
     /// The tag, from `${build}`, `${commit}`, `${short_commit}` and `${branch}`. Default: `${build}.${commit}`.
     pub tag: Option<Located<String>>,
+    /// How long a build may take. Default: 1h.
+    pub build_timeout: Option<Located<Period>>,
+    /// How long a push may take. Default: 30m.
+    pub push_timeout: Option<Located<Period>>,
+    /// How long the Docker Engine may say nothing while it builds or pushes; the builder of old is silent while a step
+    /// prints nothing. Default: 15m.
+    pub idle_timeout: Option<Located<Period>>,
 }
 
 /// An Argo CD server.
@@ -118,12 +129,22 @@ pub struct SetFile {
     pub kustomize: BTreeMap<Located<String>, Located<String>>,
 }
 
-/// Rules from another file, so that who changes the code does not change the rules.
+/// Rules from elsewhere, so that who changes the code does not change the rules: `file`, or `git` with `ref` and `path`, or
+/// `oci`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicySourceFile {
     /// A file, relative to this one.
-    pub file: Located<String>,
+    pub file: Option<Located<String>>,
+    /// A git repository, for example `https://git.example.com/policies.git`. What git asks for a login is asked.
+    pub git: Option<Located<String>>,
+    /// A branch or a tag of the git repository, or a full commit.
+    #[serde(rename = "ref")]
+    pub reference: Option<Located<String>>,
+    /// The file in the git repository, from its root.
+    pub path: Option<Located<String>>,
+    /// An artifact in a registry by its digest, `repository@sha256:…`; `verbatim policy push` makes one.
+    pub oci: Option<Located<String>>,
 }
 
 /// A stage: a set of applications, and what must hold before a release enters it.
@@ -180,8 +201,8 @@ pub enum Ran {
 impl FromName for AfterFile {
     const EXPECTED: &'static str = "the name of an environment, or a mapping with `environment`";
 
-    fn from_name(name: String) -> Self {
-        Self { environment: name, ran: Ran::default() }
+    fn try_from_name(name: String) -> Option<Self> {
+        Some(Self { environment: name, ran: Ran::default() })
     }
 }
 
@@ -208,8 +229,8 @@ pub struct AppFile {
 impl FromName for AppFile {
     const EXPECTED: &'static str = "the name of an application, or a mapping with `name`";
 
-    fn from_name(name: String) -> Self {
-        Self {
+    fn try_from_name(name: String) -> Option<Self> {
+        Some(Self {
             name,
             server: None,
             namespace: None,
@@ -217,7 +238,7 @@ impl FromName for AppFile {
             source: None,
             set: None,
             url: None,
-        }
+        })
     }
 }
 
@@ -233,29 +254,6 @@ pub struct SelectorFile {
     pub namespace: Option<String>,
     /// Their project.
     pub project: Option<String>,
-}
-
-/// The keys of [`GatesFile`], for the message about a gate that is not among them.
-pub(super) const GATES: [&str; 1] = ["tested"];
-
-/// Conditions on a release before it enters an environment.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GatesFile {
-    /// It passed these suites in an earlier environment.
-    pub tested: Option<TestedFile>,
-}
-
-/// Which tests must have passed.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TestedFile {
-    /// The environment they ran in.
-    #[serde(rename = "in")]
-    pub environment: Located<String>,
-    /// The suites. Default: all of that environment.
-    #[serde(default)]
-    pub suites: Vec<Located<String>>,
 }
 
 /// A command that tests an environment.
@@ -274,8 +272,8 @@ pub struct TestFile {
 impl FromName for TestFile {
     const EXPECTED: &'static str = "a command line, or a mapping with `run`";
 
-    fn from_name(name: String) -> Self {
-        Self { run: name, timeout: None, env: BTreeMap::new() }
+    fn try_from_name(name: String) -> Option<Self> {
+        Some(Self { run: name, timeout: None, env: BTreeMap::new() })
     }
 }
 
@@ -286,12 +284,31 @@ pub struct KeyFile {
     /// A name for messages.
     pub name: Located<String>,
     /// The file with the public key (P-256, PEM), relative to this one.
-    pub file: Located<String>,
+    pub file: Option<Located<String>>,
+    /// The public key itself, in place of `file`.
+    pub pem: Option<Located<String>>,
     /// What it may sign: `builder`, `tester`, `promoter`, or a role of your own for approvals.
     pub roles: Vec<Located<String>>,
+    /// The names under which its owner starts CI runs, for `not_author`.
+    #[serde(default)]
+    pub actors: Vec<String>,
 }
 
-/// The rules alone, for a file of their own (`policy: { file: … }`).
+/// Which roles may do what is not bound to one role.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PowersFile {
+    /// Keep a release out of environments. Default: `promoter` and all roles of your own.
+    pub veto: Option<Vec<Located<String>>>,
+    /// Keep every release out of an environment. Default: `promoter` and all roles of your own.
+    pub lock: Option<Vec<Located<String>>>,
+    /// Lift the vetoes and locks of others. Default: all roles of your own.
+    pub lift: Option<Vec<Located<String>>>,
+    /// Promote past a gate that refuses, with `--override-gate`. Default: `break-glass`.
+    pub override_gate: Option<Vec<Located<String>>>,
+}
+
+/// The rules alone, for a file of their own (`policy: …`).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFile {
@@ -303,6 +320,9 @@ pub struct PolicyFile {
     /// Whose signatures count, and for what.
     #[serde(default)]
     pub keys: Vec<KeyFile>,
+    /// Which roles may do what is not bound to one role.
+    #[serde(default)]
+    pub powers: PowersFile,
 }
 
 /// The rules of one environment.

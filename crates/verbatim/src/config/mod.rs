@@ -2,13 +2,17 @@
 //! names in it. Must not know the command line, the environment variables or any service.
 
 mod check;
+mod contained;
 mod environments;
 mod file;
+mod gates_file;
 mod located;
 mod model;
 mod policy;
 mod problem;
+mod rules;
 mod shapes;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -16,16 +20,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thiserror::Error;
+use verbatim_record::PolicyOrigin;
 
 pub use check::BUILD_VARIABLES;
+pub use contained::self_contained;
 pub use file::{File, PolicyFile};
 pub use model::{
     After, App, Apps, Config, Environment, Image, Policy, Ran, RegistryOptions, Rules, Selector,
-    Server, Set, SourceChoice, Suite, Tested,
+    Server, Set, SourceChoice, Suite,
 };
 pub use policy::{BUILDER, PROMOTER, TESTER};
+pub(crate) use problem::nearest;
 pub use problem::{Invalid, Problem};
+pub use shapes::{Period, PeriodError};
+pub use source::{GitSource, OciSource, PolicySource};
 pub use verbatim_image::template::Template;
 
 /// The names a configuration file is looked for by, in this order.
@@ -69,72 +79,198 @@ pub fn find(start: &Path) -> Result<PathBuf, ConfigError> {
     Err(ConfigError::NotFound(start.to_owned()))
 }
 
-/// Reads a configuration, and the policy and key files that it names.
-///
-/// # Errors
-/// A file that cannot be read, or everything that is wrong with it.
-pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = read(path)?;
-    parse(path, &text, &|path| std::fs::read_to_string(path))
+/// A configuration whose rules may stand elsewhere.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Without rules, if they stand elsewhere.
+    config: Config,
+    text: String,
+    file: File,
+    source: Option<PolicySource>,
 }
 
-/// Reads a configuration from its text; `read` gives the text of the other files it names.
+/// Rules from elsewhere, as they were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundPolicy {
+    /// What it is called in messages.
+    pub place: PathBuf,
+    /// What it was taken from, if that can be named for everybody.
+    pub origin: Option<PolicyOrigin>,
+    /// The folder that its key files are relative to.
+    pub root: PathBuf,
+    /// What it says.
+    pub text: String,
+}
+
+impl Draft {
+    /// Reads a configuration, and the key files that it names itself.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(path, &read(path)?, &|path| std::fs::read_to_string(path))
+    }
+
+    /// Reads a configuration from its text; `read` gives the text of the key files it names.
+    ///
+    /// # Errors
+    /// As [`Draft::load`].
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        read: &dyn Fn(&Path) -> io::Result<String>,
+    ) -> Result<Self, ConfigError> {
+        let invalid = |problems| Invalid::new(path, text, problems);
+        let root = path.parent().unwrap_or(Path::new(""));
+        let file: File = yaml(text).map_err(|problem| invalid(vec![problem]))?;
+        let mut problems = Vec::new();
+        let (mut policy, mut source) = (None, None);
+        match &file.policy {
+            None => {
+                let written = policy::Written::inline(root, &file);
+                match policy::check(&file, &written, read) {
+                    Ok(checked) => policy = Some(checked),
+                    Err(found) => problems.extend(found),
+                }
+            }
+            Some(written) => {
+                policy::refuse_inline(&file, &mut problems);
+                source = source::check(root, written, &mut problems);
+            }
+        }
+        let config = check::check(path, root, &file, policy, problems).map_err(invalid)?;
+        Ok(Self { config, text: text.to_owned(), file, source })
+    }
+
+    /// Where the rules are, if not here.
+    pub fn source(&self) -> Option<&PolicySource> {
+        self.source.as_ref()
+    }
+
+    /// The configuration; without rules if they stand elsewhere.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The configuration, without the rules that stand elsewhere.
+    pub fn into_config(self) -> Config {
+        self.config
+    }
+
+    /// The configuration with the rules that were found elsewhere; their mistakes are shown there. `read` gives the text of
+    /// the key files that they name.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the rules.
+    pub fn with_policy(
+        mut self,
+        found: &FoundPolicy,
+        read: &dyn Fn(&Path) -> io::Result<String>,
+    ) -> Result<Config, ConfigError> {
+        self.config.policy = separate_policy(&self.file, found, read)?;
+        Ok(self.config)
+    }
+
+    /// The mistake that nothing can be read where the rules should be.
+    pub fn no_policy(&self, error: &io::Error) -> ConfigError {
+        let written = self.file.policy.as_ref();
+        let named = written.and_then(|written| written.value.file.as_ref());
+        let place = named.map(|file| file.place).unwrap_or_default();
+        let problem = Problem::new(place, format!("cannot read the policy: {error}"));
+        Invalid::new(&self.config.file, &self.text, vec![problem]).into()
+    }
+}
+
+/// Reads a configuration from its text, and its rules from it or from another file; `read` gives the text of the other
+/// files it names.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`Draft::load`], and rules that stand in no file.
 pub fn parse(
     path: &Path,
     text: &str,
     read: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Config, ConfigError> {
-    let root = path.parent().unwrap_or(Path::new(""));
-    let file: File = yaml(text).map_err(|problem| Invalid::new(path, text, vec![problem]))?;
-    let mut problems = Vec::new();
-    let policy = match &file.policy {
-        None => {
-            let written = policy::Written::inline(root, &file);
-            policy::check(&file, &written, read).map_err(|found| problems.extend(found)).ok()
-        }
-        Some(source) => {
-            policy::refuse_inline(&file, &mut problems);
-            let policy_path = root.join(&source.file.value);
-            match read(&policy_path) {
-                Ok(policy_text) => Some(separate_policy(&file, &policy_path, &policy_text, read)?),
-                Err(error) => {
-                    problems.push(Problem::new(
-                        source.file.place,
-                        format!("cannot read the policy: {error}"),
-                    ));
-                    None
-                }
-            }
-        }
-    };
-    check::check(path, root, file, policy, problems)
-        .map_err(|problems| Invalid::new(path, text, problems).into())
+    let draft = Draft::parse(path, text, read)?;
+    match draft.source().cloned() {
+        None => Ok(draft.into_config()),
+        Some(PolicySource::File(file)) => match read(&file) {
+            Ok(text) => draft.with_policy(&FoundPolicy::file(&file, text), read),
+            Err(error) => Err(draft.no_policy(&error)),
+        },
+        Some(_) => Err(draft.no_policy(&io::ErrorKind::Unsupported.into())),
+    }
 }
 
-/// The rules of a file of their own; their mistakes are shown in that file.
+impl FoundPolicy {
+    /// Rules in a file of this machine.
+    pub fn file(path: &Path, text: String) -> Self {
+        let root = path.parent().unwrap_or(Path::new("")).to_owned();
+        Self { place: path.to_owned(), origin: None, root, text }
+    }
+
+    /// The key files that it names, joined to its folder. Of rules that cannot be read there are none; what is wrong with
+    /// them is told by [`Draft::with_policy`].
+    pub fn key_files(&self) -> Vec<PathBuf> {
+        let Ok(PolicyFile { keys, .. }) = yaml::<PolicyFile>(&self.text) else { return Vec::new() };
+        let files = keys.into_iter().filter_map(|key| key.file);
+        files.map(|file| self.root.join(file.value)).collect()
+    }
+}
+
+/// The rules of a document of their own; their mistakes are shown there.
 fn separate_policy(
     file: &File,
-    path: &Path,
-    text: &str,
+    found: &FoundPolicy,
     read: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Policy, Invalid> {
-    let invalid = |problems| Invalid::new(path, text, problems);
-    let written: PolicyFile = yaml(text).map_err(|problem| invalid(vec![problem]))?;
+    let invalid = |problems| Invalid::new(&found.place, &found.text, problems);
+    let written: PolicyFile = yaml(&found.text).map_err(|problem| invalid(vec![problem]))?;
     let mut problems = Vec::new();
     check::version(&written.version, &mut problems);
-    let root = path.parent().unwrap_or(Path::new(""));
-    let checked = policy::check(file, &policy::Written::separate(path, root, written), read);
-    match checked {
+    let written = policy::Written::separate(found.origin.clone(), &found.root, written);
+    match policy::check(file, &written, read) {
         Ok(policy) if problems.is_empty() => Ok(policy),
         Ok(_) => Err(invalid(problems)),
-        Err(found) => {
-            problems.extend(found);
+        Err(more) => {
+            problems.extend(more);
             Err(invalid(problems))
         }
     }
+}
+
+/// Reads another document of the user's, whose mistakes are shown in the same way.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn document<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Invalid> {
+    yaml(text).map_err(|problem| Invalid::new(path, text, vec![problem]))
+}
+
+/// Reads a configuration without its rules, wherever they stand and whatever is wrong with them.
+///
+/// # Errors
+/// The file cannot be read, or something else than the rules is wrong with it. The places are not those of the file.
+pub fn load_without_rules(path: &Path) -> Result<Config, ConfigError> {
+    without_rules(path, &read(path)?)
+}
+
+fn without_rules(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let invalid = |problem| Invalid::new(path, text, vec![problem]);
+    let mut written: Value = yaml(text).map_err(invalid)?;
+    for part in ["policy", "keys", "powers"] {
+        written.as_object_mut().and_then(|file| file.remove(part));
+    }
+    let environments = written.get_mut("environments").and_then(Value::as_array_mut);
+    for environment in environments.into_iter().flatten().filter_map(Value::as_object_mut) {
+        environment.retain(|part, _| !["after", "gates"].contains(&part.as_str()));
+    }
+    // JSON is YAML, so the same reader takes what is left.
+    let rest = written.to_string();
+    let file: File = yaml(&rest).map_err(|problem| Invalid::new(path, &rest, vec![problem]))?;
+    let root = path.parent().unwrap_or(Path::new(""));
+    check::check(path, root, &file, None, Vec::new())
+        .map_err(|problems| Invalid::new(path, &rest, problems).into())
 }
 
 /// The JSON Schema of the file, for editors.

@@ -1,13 +1,14 @@
 //! The configuration after it was checked: what the rest of the runner works with. Every name in it exists,
 //! every path is joined to the folder of the file. Must not read or check anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 use verbatim_oci::{Digest, Platform, Repository};
-use verbatim_record::{EnvironmentId, KeyRing};
+use verbatim_policy::{Gate, GateKind};
+use verbatim_record::{EnvironmentId, KeyRing, PolicyOrigin};
 
 pub use super::file::Ran;
 use verbatim_image::template::Template;
@@ -27,7 +28,7 @@ pub struct Config {
     pub servers: BTreeMap<String, Server>,
     /// How to reach registries that need it told, by host.
     pub registries: BTreeMap<String, RegistryOptions>,
-    /// How long one answer of a registry or of Argo CD may take, if not as long as usual.
+    /// How long one answer of a registry, of Argo CD or of the Docker Engine may take, if not as long as usual.
     pub request_timeout: Option<Duration>,
     /// The repository of the records, if not the image's own.
     pub records: Option<Repository>,
@@ -58,6 +59,12 @@ pub struct Image {
     pub labels: BTreeMap<String, Template>,
     /// The tag.
     pub tag: Template,
+    /// How long its build may take.
+    pub build_timeout: Duration,
+    /// How long its push may take.
+    pub push_timeout: Duration,
+    /// How long the Docker Engine may say nothing meanwhile.
+    pub idle_timeout: Duration,
 }
 
 /// An Argo CD server.
@@ -115,6 +122,14 @@ impl Environment {
     /// Its name within the project.
     pub fn name(&self) -> &str {
         self.id.name()
+    }
+
+    /// The names of the Argo CD servers that its applications are on.
+    pub fn servers(&self) -> BTreeSet<&str> {
+        match &self.apps {
+            Apps::Named(apps) => apps.iter().map(|app| app.server.as_str()).collect(),
+            Apps::Selected(selector) => BTreeSet::from([selector.template.server.as_str()]),
+        }
     }
 }
 
@@ -187,14 +202,27 @@ pub struct Suite {
 /// The rules: what must hold before a release enters an environment, and whose word counts.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The file they came from, if not `verbatim.yaml`.
-    pub file: Option<PathBuf>,
+    /// What they were taken from, if that can be named for everybody: a commit, or an artifact.
+    pub origin: Option<PolicyOrigin>,
     /// The rules of each environment, by its name; every environment has an entry.
     pub rules: BTreeMap<String, Rules>,
     /// Whose signatures count, and for what.
     pub ring: KeyRing,
-    /// The hash of the rules and keys, independent of how they were written.
-    pub hash: Digest,
+    /// The hash of the rules and keys, independent of how they were written; `None` if they could not be had. Then there
+    /// are no rules, no signature counts, and nothing but breaking the glass may be done.
+    pub hash: Option<Digest>,
+}
+
+impl Policy {
+    /// Rules that could not be had.
+    pub fn unknown() -> Self {
+        Self { origin: None, rules: BTreeMap::new(), ring: KeyRing::default(), hash: None }
+    }
+
+    /// Whether it is known what the rules are.
+    pub fn is_known(&self) -> bool {
+        self.hash.is_some()
+    }
 }
 
 /// The rules of one environment.
@@ -202,8 +230,10 @@ pub struct Policy {
 pub struct Rules {
     /// The environments that come first.
     pub after: Vec<After>,
-    /// Tests that must have passed.
-    pub tested: Option<Tested>,
+    /// The other conditions, in the order in which they are told.
+    pub gates: Vec<Gate>,
+    /// What rollbacks are not asked.
+    pub skipped_by_rollbacks: BTreeSet<GateKind>,
 }
 
 /// An environment that comes first.
@@ -213,15 +243,6 @@ pub struct After {
     pub environment: String,
     /// Whether the release must still run there.
     pub ran: Ran,
-}
-
-/// Tests that must have passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tested {
-    /// The environment they ran in.
-    pub environment: String,
-    /// The suites; never empty.
-    pub suites: Vec<String>,
 }
 
 impl Config {

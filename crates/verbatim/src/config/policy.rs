@@ -2,16 +2,21 @@
 //! they speak of, and hashed. Must not decide anything; that is `verbatim-policy`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 use verbatim_oci::Digest;
-use verbatim_record::{KeyRing, KeyRingError, Role, TrustedKey, VerifyingKey};
+use verbatim_record::{
+    KeyRing, KeyRingError, PolicyOrigin, Power, Powers, Role, TrustedKey, VerifyingKey,
+    usual_powers,
+};
 
-use super::file::{File, GatesFile, KeyFile, PolicyFile, Ran, RulesFile};
+use super::file::{File, KeyFile, PolicyFile, PowersFile, Ran, RulesFile};
+use super::gates_file::GatesFile;
 use super::located::{Located, Place};
-use super::model::{After, Policy, Rules, Tested};
+use super::model::{Policy, Rules};
 use super::problem::Problem;
+use super::rules::{self, Scope};
 
 /// The roles that verbatim's own records need. Others may be given for approvals.
 pub const BUILDER: &str = "builder";
@@ -22,14 +27,16 @@ pub const PROMOTER: &str = "promoter";
 
 /// The rules as written, with the file whose places they carry.
 pub(super) struct Written<'a> {
-    /// The file, if not `verbatim.yaml`.
-    pub file: Option<PathBuf>,
+    /// What it was taken from, if that can be named for everybody.
+    pub origin: Option<PolicyOrigin>,
     /// The folder that key files are relative to.
     pub root: &'a Path,
     /// The rules of each environment, with the place of its name.
     pub rules: Vec<(Located<String>, RulesFile)>,
     /// The keys.
     pub keys: Vec<KeyFile>,
+    /// What their roles may do.
+    pub powers: PowersFile,
 }
 
 impl<'a> Written<'a> {
@@ -41,20 +48,22 @@ impl<'a> Written<'a> {
             (environment.name.clone(), rules)
         };
         Self {
-            file: None,
+            origin: None,
             root,
             rules: file.environments.iter().map(rules).collect(),
             keys: file.keys.clone(),
+            powers: file.powers.clone(),
         }
     }
 
     /// The rules of a file of their own.
-    pub(super) fn separate(path: &Path, root: &'a Path, file: PolicyFile) -> Self {
+    pub(super) fn separate(origin: Option<PolicyOrigin>, root: &'a Path, file: PolicyFile) -> Self {
         Self {
-            file: Some(path.to_owned()),
+            origin,
             root,
             rules: file.environments.into_iter().collect(),
             keys: file.keys,
+            powers: file.powers,
         }
     }
 }
@@ -64,24 +73,74 @@ struct Key {
     name: String,
     public: VerifyingKey,
     roles: Vec<String>,
+    actors: BTreeSet<String>,
 }
 
 /// Rules in `verbatim.yaml` beside `policy:` would be ignored, so they are mistakes.
 pub(super) fn refuse_inline(file: &File, problems: &mut Vec<Problem>) {
     let mut refuse = |place: Place, what: &str| {
         problems.push(
-            Problem::new(place, format!("{what} stands in the file that `policy` names, not here"))
+            Problem::new(place, format!("{what} stands where `policy` says, not here"))
                 .help("move it there, or leave out `policy`"),
         );
     };
     for environment in &file.environments {
-        if !environment.after.is_empty() || environment.gates.tested.is_some() {
+        if !environment.after.is_empty() || has_gates(&environment.gates) {
             refuse(environment.name.place, "what must hold before an environment");
         }
     }
     for key in &file.keys {
         refuse(key.name.place, "a key");
     }
+    let PowersFile { veto, lock, lift, override_gate } = &file.powers;
+    for roles in [veto, lock, lift, override_gate].into_iter().flatten() {
+        refuse(roles.first().map(|role| role.place).unwrap_or_default(), "what a role may do");
+    }
+}
+
+fn has_gates(gates: &GatesFile) -> bool {
+    let GatesFile {
+        tested,
+        signed,
+        same_manifests,
+        soak,
+        approvals,
+        windows,
+        attested,
+        order,
+        freshness,
+        when,
+        on_rollback,
+    } = gates;
+    let given = [
+        tested.is_some(),
+        signed.is_some(),
+        same_manifests.is_some(),
+        soak.is_some(),
+        approvals.is_some(),
+        windows.is_some(),
+        attested.is_some(),
+        order.is_some(),
+        freshness.is_some(),
+        !when.is_empty(),
+        !on_rollback.ask.is_empty(),
+        !on_rollback.skip.is_empty(),
+    ];
+    given.contains(&true)
+}
+
+/// Whether one of these gates opens only with a record that counts.
+fn waits_for_records(gates: &GatesFile) -> bool {
+    [
+        gates.tested.is_some(),
+        gates.signed.is_some(),
+        gates.same_manifests.is_some(),
+        gates.soak.is_some(),
+        gates.approvals.is_some(),
+        gates.attested.is_some(),
+        gates.freshness.is_some(),
+    ]
+    .contains(&true)
 }
 
 /// Checks rules against the environments and suites of the project. `read` gives the text of a key file.
@@ -102,11 +161,14 @@ pub(super) fn check(
             (environment.name.value.as_str(), suites)
         })
         .collect();
+    let scope = Scope { project: &file.project.value, suites, keys: &written.keys };
+    let unspoken = rules::rules("", &RulesFile::default(), &scope, &mut problems);
     let mut rules: BTreeMap<String, Rules> =
-        suites.keys().map(|name| ((*name).to_owned(), Rules::default())).collect();
+        scope.suites.keys().map(|name| ((*name).to_owned(), unspoken.clone())).collect();
     for (name, written) in &written.rules {
-        if known(name, &suites, &mut problems) {
-            let checked = environment_rules(&name.value, written, &suites, &mut problems);
+        // The project's name may be wrong, too; that is told elsewhere.
+        if scope.environment(name, &mut problems).is_some() {
+            let checked = rules::rules(&name.value, written, &scope, &mut problems);
             rules.insert(name.value.clone(), checked);
         }
     }
@@ -117,73 +179,13 @@ pub(super) fn check(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let hash = hash(&rules, &keys);
-    Ok(Policy { file: written.file.clone(), rules, ring, hash })
-}
-
-fn known(
-    name: &Located<String>,
-    suites: &BTreeMap<&str, Vec<&str>>,
-    problems: &mut Vec<Problem>,
-) -> bool {
-    let is_known = suites.contains_key(name.value.as_str());
-    if !is_known {
-        let problem = Problem::new(name.place, format!("unknown environment `{}`", name.value));
-        problems.push(problem.did_you_mean(&name.value, suites.keys().copied()));
-    }
-    is_known
-}
-
-fn environment_rules(
-    name: &str,
-    written: &RulesFile,
-    suites: &BTreeMap<&str, Vec<&str>>,
-    problems: &mut Vec<Problem>,
-) -> Rules {
-    let mut after = Vec::new();
-    for Located { value, place } in &written.after {
-        let earlier = Located { value: value.0.environment.clone(), place: *place };
-        if earlier.value == name {
-            problems.push(Problem::new(*place, format!("`{name}` cannot come after itself")));
-        } else if known(&earlier, suites, problems) {
-            after.push(After { environment: earlier.value, ran: value.0.ran });
-        }
-    }
-    Rules { after, tested: tested(&written.gates, suites, problems) }
-}
-
-fn tested(
-    gates: &GatesFile,
-    suites: &BTreeMap<&str, Vec<&str>>,
-    problems: &mut Vec<Problem>,
-) -> Option<Tested> {
-    let written = gates.tested.as_ref()?;
-    if !known(&written.environment, suites, problems) {
-        return None;
-    }
-    let there = &suites[written.environment.value.as_str()];
-    for suite in written.suites.iter().filter(|suite| !there.contains(&suite.value.as_str())) {
-        let message = format!("`{}` has no suite `{}`", written.environment.value, suite.value);
-        problems.push(
-            Problem::new(suite.place, message).did_you_mean(&suite.value, there.iter().copied()),
-        );
-    }
-    if there.is_empty() && written.suites.is_empty() {
-        let message =
-            format!("`{}` has no tests, so nothing could ever pass", written.environment.value);
-        problems.push(Problem::new(written.environment.place, message).help("add `tests` to it"));
-    }
-    let suites = if written.suites.is_empty() {
-        there.iter().map(|suite| (*suite).to_owned()).collect()
-    } else {
-        written.suites.iter().map(|suite| suite.value.clone()).collect()
-    };
-    Some(Tested { environment: written.environment.value.clone(), suites })
+    let hash = hash(&rules, &keys, ring.powers());
+    Ok(Policy { origin: written.origin.clone(), rules, ring, hash: Some(hash) })
 }
 
 /// Without a key no record counts, so nothing that waits for one could ever be entered.
 fn keyless(written: &Written<'_>, problems: &mut Vec<Problem>) {
-    let waits = |rules: &RulesFile| !rules.after.is_empty() || rules.gates.tested.is_some();
+    let waits = |rules: &RulesFile| !rules.after.is_empty() || waits_for_records(&rules.gates);
     let waiting = written.rules.iter().find(|(_, rules)| waits(rules));
     if let (true, Some((name, _))) = (written.keys.is_empty(), waiting) {
         let message =
@@ -253,30 +255,61 @@ fn keys(
                 Problem::new(key.name.place, "a key without roles counts for nothing").help(help),
             );
         }
-        let path = written.root.join(&key.file.value);
-        match read(&path).map_err(|error| error.to_string()).and_then(|pem| public_key(&pem)) {
+        match public_key(key, written.root, read) {
             Ok(public) => keys.push(Key {
                 name: key.name.value.clone(),
                 public,
                 roles: key.roles.iter().map(|role| role.value.clone()).collect(),
+                actors: key.actors.iter().cloned().collect(),
             }),
-            Err(error) => problems.push(
-                Problem::new(key.file.place, format!("not a usable public key: {error}"))
-                    .help("`verbatim key generate` makes a pair"),
-            ),
+            Err(problem) => problems.push(problem),
         }
     }
     keys
 }
 
+/// The key that is written down, or that lies in the file that is named.
+pub(super) fn public_key(
+    key: &KeyFile,
+    root: &Path,
+    read: &dyn Fn(&Path) -> std::io::Result<String>,
+) -> Result<VerifyingKey, Problem> {
+    let (pem, place) = match (&key.file, &key.pem) {
+        (Some(file), None) => {
+            let text = read(&root.join(&file.value)).map_err(|error| error.to_string());
+            (text, file.place)
+        }
+        (None, Some(pem)) => (Ok(pem.value.clone()), pem.place),
+        (None, None) => {
+            let message = "a key has a `file`, or stands here as `pem`";
+            return Err(Problem::new(key.name.place, message));
+        }
+        (Some(file), Some(_)) => {
+            let message = "a key has a `file` or a `pem`, not both";
+            return Err(Problem::new(file.place, message));
+        }
+    };
+    let parsed =
+        pem.and_then(|pem| VerifyingKey::from_pem(&pem).map_err(|error| error.to_string()));
+    parsed.map_err(|error| {
+        Problem::new(place, format!("not a usable public key: {error}"))
+            .help("`verbatim key generate` makes a pair")
+    })
+}
+
 /// One key under two names could count as two people.
 fn ring(written: &Written<'_>, keys: &[Key], problems: &mut Vec<Problem>) -> KeyRing {
-    let trusted = keys.iter().map(|key| TrustedKey {
-        name: key.name.clone(),
-        key: key.public,
-        roles: key.roles.iter().map(Role::new).collect(),
-    });
-    KeyRing::new(trusted).unwrap_or_else(|error| {
+    let trusted: Vec<TrustedKey> = keys
+        .iter()
+        .map(|key| TrustedKey {
+            name: key.name.clone(),
+            key: key.public,
+            roles: key.roles.iter().map(Role::new).collect(),
+            actors: key.actors.clone(),
+        })
+        .collect();
+    let powers = powers(&written.powers, &trusted, problems);
+    KeyRing::with_powers(trusted, powers).unwrap_or_else(|error| {
         let at = match &error {
             KeyRingError::Name(name) | KeyRingError::Key(_, name) => name,
         };
@@ -287,29 +320,54 @@ fn ring(written: &Written<'_>, keys: &[Key], problems: &mut Vec<Problem>) -> Key
     })
 }
 
-fn public_key(pem: &str) -> Result<VerifyingKey, String> {
-    VerifyingKey::from_pem(pem).map_err(|error| error.to_string())
+/// What roles may do: as usual, but for what is written.
+fn powers(written: &PowersFile, keys: &[TrustedKey], problems: &mut Vec<Problem>) -> Powers {
+    let mut powers = usual_powers(keys.iter().flat_map(|key| &key.roles));
+    for (power, roles) in [
+        (Power::Veto, &written.veto),
+        (Power::Lock, &written.lock),
+        (Power::Lift, &written.lift),
+        (Power::OverrideGate, &written.override_gate),
+    ] {
+        let Some(roles) = roles else { continue };
+        for role in roles {
+            let has = |key: &TrustedKey| key.roles.iter().any(|it| it.as_str() == role.value);
+            if !keys.iter().any(has) {
+                let known: BTreeSet<&str> =
+                    keys.iter().flat_map(|key| &key.roles).map(Role::as_str).collect();
+                let problem =
+                    Problem::new(role.place, format!("no key has the role `{}`", role.value));
+                problems.push(problem.did_you_mean(&role.value, known));
+            }
+        }
+        powers.insert(power, roles.iter().map(|role| Role::new(role.value.clone())).collect());
+    }
+    powers
 }
 
 /// The hash of what the rules say, whatever file, order of keys or comments they were written with.
-fn hash(rules: &BTreeMap<String, Rules>, keys: &[Key]) -> Digest {
+fn hash(rules: &BTreeMap<String, Rules>, keys: &[Key], powers: &Powers) -> Digest {
     let environments: BTreeMap<&str, _> = rules
         .iter()
         .map(|(name, rules)| {
             let after = rules.after.iter().map(|after| {
                 json!({ "environment": after.environment, "ran": match after.ran { Ran::Running => "running", Ran::Ever => "ever" } })
             });
-            let tested =
-                rules.tested.as_ref().map(|tested| json!({ "in": tested.environment, "suites": tested.suites }));
-            (name.as_str(), json!({ "after": after.collect::<Vec<_>>(), "tested": tested }))
+            let skipped = rules.skipped_by_rollbacks.iter().map(|kind| kind.name());
+            let rules = json!({
+                "after": after.collect::<Vec<_>>(),
+                "gates": rules.gates,
+                "skippedByRollbacks": skipped.collect::<Vec<_>>(),
+            });
+            (name.as_str(), rules)
         })
         .collect();
     let mut keys: Vec<_> = keys
         .iter()
-        .map(|key| json!({ "name": key.name, "id": key.public.id().as_str(), "roles": key.roles }))
+        .map(|key| json!({ "name": key.name, "id": key.public.id().as_str(), "roles": key.roles, "actors": key.actors }))
         .collect();
     keys.sort_by_key(ToString::to_string);
-    Digest::of(
-        json!({ "version": 1, "environments": environments, "keys": keys }).to_string().as_bytes(),
-    )
+    let policy =
+        json!({ "version": 2, "environments": environments, "keys": keys, "powers": powers });
+    Digest::of(policy.to_string().as_bytes())
 }

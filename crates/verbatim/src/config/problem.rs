@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::Error as YamlError;
 
-use super::file::GATES;
+use super::gates_file::GATES;
 use super::located::Place;
 
 /// One mistake.
@@ -37,10 +37,25 @@ impl Problem {
     #[must_use]
     pub fn did_you_mean<'a>(self, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
-        match nearest(wrong, &known) {
-            Some(name) => self.help(format!("did you mean `{name}`?")),
-            None if known.is_empty() => self,
-            None => self.help(format!("known here: {}", known.join(", "))),
+        match self.nearest(wrong, known.iter().copied()) {
+            Ok(problem) => problem,
+            Err(problem) if known.is_empty() => problem,
+            Err(problem) => problem.help(format!("known here: {}", known.join(", "))),
+        }
+    }
+
+    /// Adds the nearest of many known names.
+    ///
+    /// # Errors
+    /// The problem as it was, if none is near.
+    pub fn nearest<'a>(
+        self,
+        wrong: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Self> {
+        match nearest(wrong, &known.into_iter().collect::<Vec<_>>()) {
+            Some(name) => Ok(self.help(format!("did you mean `{name}`?"))),
+            None => Err(self),
         }
     }
 }
@@ -104,6 +119,10 @@ fn snippet(f: &mut fmt::Formatter<'_>, file: &Path, text: &str, problem: &Proble
     Ok(())
 }
 
+/// Keys that only the file as a whole has to have. The parser tells of a missing key where it gave the mapping up, which for
+/// the whole file is far from anything.
+const TOP_LEVEL: [&str; 4] = ["version", "project", "images", "environments"];
+
 /// Turns the parser's error into ours, so that every mistake reads alike.
 pub(super) fn from_yaml(error: &YamlError) -> Problem {
     let error = error.without_snippet();
@@ -122,6 +141,10 @@ pub(super) fn from_yaml(error: &YamlError) -> Problem {
         YamlError::SerdeUnknownVariant { variant, expected, .. } => {
             Problem::new(at(variant.chars().count()), format!("unknown value `{variant}`"))
                 .did_you_mean(variant, expected.iter().copied())
+        }
+        YamlError::SerdeMissingField { field, .. } if TOP_LEVEL.contains(field) => {
+            let begin = Place { line: 1, column: 1, length: 1 };
+            Problem::new(begin, format!("the key `{field}` is missing at the top level"))
         }
         YamlError::SerdeMissingField { field, .. } => {
             Problem::new(at(1), format!("the key `{field}` is missing in this mapping"))
@@ -151,7 +174,7 @@ fn plain(message: &str) -> String {
 }
 
 /// The known name that was probably meant: at most a third of its letters differ.
-fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
     let distance =
         |name: &str| strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase());
     let best = known.iter().copied().min_by_key(|name| distance(name))?;

@@ -4,9 +4,10 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
@@ -15,8 +16,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpect
 pub trait FromName: Sized {
     /// What is expected, for messages.
     const EXPECTED: &'static str;
-    /// The value that the name alone stands for.
-    fn from_name(name: String) -> Self;
+    /// The value that the name alone stands for; `None` if it stands for nothing.
+    fn try_from_name(name: String) -> Option<Self>;
 }
 
 /// `name` or `{ name: …, … }`.
@@ -34,7 +35,8 @@ impl<'de, T: FromName + Deserialize<'de>> Deserialize<'de> for NameOr<T> {
             }
 
             fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(NameOr(T::from_name(name.to_owned())))
+                let value = T::try_from_name(name.to_owned());
+                value.map(NameOr).ok_or_else(|| E::invalid_value(Unexpected::Str(name), &self))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
@@ -53,6 +55,43 @@ impl<T: JsonSchema> JsonSchema for NameOr<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let long = generator.subschema_for::<T>();
         json_schema!({ "anyOf": [{ "type": "string" }, long] })
+    }
+}
+
+/// One `T`, or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Many<T>(pub Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Shape<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Shape<T> {
+            type Value = Many<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping or a list of mappings")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Many)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|one| Many(vec![one]))
+            }
+        }
+        deserializer.deserialize_any(Shape(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Many<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}OrMany", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
 }
 
@@ -99,9 +138,28 @@ impl<I: JsonSchema, M: JsonSchema> JsonSchema for ListOr<I, M> {
     }
 }
 
-/// A length of time, written `30s`, `5m`, `1h30m`.
+/// A length of time, written `30s`, `5m`, `1h30m`, `14d`. A day is 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period(pub Duration);
+
+/// Why a text is not a length of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a length of time such as 30s, 5m, 1h30m or 14d")]
+pub struct PeriodError;
+
+impl FromStr for Period {
+    type Err = PeriodError;
+
+    fn from_str(text: &str) -> Result<Self, PeriodError> {
+        let days_are_hours = SpanRelativeTo::days_are_24_hours();
+        text.parse::<Span>()
+            .and_then(|span| span.to_duration(days_are_hours))
+            .ok()
+            .and_then(|signed| Duration::try_from(signed).ok())
+            .map(Self)
+            .ok_or(PeriodError)
+    }
+}
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -114,11 +172,7 @@ impl<'de> Deserialize<'de> for Period {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Period, E> {
-                let parsed = text
-                    .parse::<SignedDuration>()
-                    .ok()
-                    .and_then(|signed| Duration::try_from(signed).ok());
-                parsed.map(Period).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+                text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_any(Shape)

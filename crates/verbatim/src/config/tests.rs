@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+use verbatim_policy::{Gate, GateKind};
+
 use super::*;
 
 /// A key pair of no value, made for these tests.
-const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+pub(super) const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
 6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==
 -----END PUBLIC KEY-----
@@ -39,7 +41,7 @@ keys:
   - { name: ci, file: ci.pub, roles: [builder, tester, promoter] }
 ";
 
-fn files(path: &Path) -> io::Result<String> {
+pub(super) fn files(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("ci.pub") => Ok(PUBLIC_KEY.to_owned()),
         Some("private.pem") => {
@@ -66,6 +68,72 @@ fn with(old: &str, new: &str) -> String {
     RIGHT.replace(old, new)
 }
 
+/// The right file, whose rules stand elsewhere.
+fn ruleless(policy: &str) -> String {
+    let (stages, _) = RIGHT.split_once("keys:").unwrap();
+    let is_rule = |line: &&str| !line.starts_with("    after:") && !line.starts_with("    gates:");
+    let stages: Vec<&str> = stages.lines().filter(is_rule).collect();
+    format!("{}\npolicy: {policy}\n", stages.join("\n"))
+}
+
+/// The right file with other gates before production.
+fn gates(gates: &str) -> String {
+    with("{ tested: { in: staging, suites: [smoke] } }", &format!("{{ {gates} }}"))
+}
+
+/// The example of the documentation is one that works, and has what it tells of.
+#[test]
+fn the_example_of_the_documentation_is_right() {
+    let document = include_str!("../../../../docs/configuration.md");
+    let (_, example) = document.split_once("## A whole example\n\n```yaml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    // Each file holds a key of its own.
+    let public = |path: &Path| {
+        let number = u8::try_from(path.as_os_str().len()).unwrap();
+        let key = verbatim_record::SigningKey::generate(|bytes| {
+            bytes.fill(number);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        Ok(key.unwrap().verifying_key().to_pem().unwrap())
+    };
+    let config = parse(Path::new("verbatim.yaml"), example, &public).unwrap();
+    let names: Vec<&str> = config.environment_names().collect();
+    assert_eq!(names, ["dev", "staging", "production"]);
+    let gates: Vec<GateKind> =
+        config.rules("production").gates.iter().map(|gate| gate.kind()).collect();
+    assert_eq!(gates.len(), 5, "{gates:?}");
+}
+
+#[test]
+fn every_gate_is_read() {
+    let text = gates(
+        "tested: [{ in: staging, max_age: 7d }, { in: staging, suites: [load] }], \
+         signed: { builders: ['urn:verbatim:builder:*'], branches: [main, 'release/*'] }, \
+         same_manifests: staging, soak: { in: staging, for: 1h30m }, \
+         approvals: { role: lead, count: 1, not_author: true, max_age: 24h }, \
+         windows: [{ allow: 'Mon-Thu 09:00-16:00', timezone: Europe/Kyiv }, { deny: '12-20..01-06' }], \
+         attested: { type: 'https://example.com/v1', when: 'predicate.critical == 0', time: scan.finishedOn, max_age: 1d }, \
+         order: newer, freshness: 14d, \
+         when: { b: 'release.branch == \"main\"', a: 'now.getDayOfWeek() != 5' }, \
+         on_rollback: { ask: [windows], skip: [same_manifests] }",
+    );
+    let text = text.replace(
+        "[builder, tester, promoter] }",
+        "[builder, tester, promoter, lead], actors: [ci-bot] }",
+    );
+    let config = read(&text).unwrap_or_else(|error| panic!("{error}"));
+    let rules = config.rules("production");
+    insta::assert_json_snapshot!(rules.gates);
+    let skipped: Vec<_> = rules.skipped_by_rollbacks.iter().map(|kind| kind.name()).collect();
+    assert_eq!(skipped, ["same_manifests", "soak", "approvals", "order", "freshness"]);
+    let before = crate::gates::gates(config.environment("production").unwrap(), &rules).unwrap();
+    assert!(before.list.is_sorted_by_key(verbatim_policy::Gate::kind));
+    assert!(before.has(GateKind::Locked) && before.has(GateKind::Vetoed));
+    assert!(config.rules("dev").gates.is_empty());
+    let key = config.policy.ring.iter().next().unwrap();
+    assert_eq!(key.actors.iter().collect::<Vec<_>>(), ["ci-bot"]);
+}
+
 #[test]
 fn a_right_file_is_read() {
     let config = read(RIGHT).unwrap();
@@ -79,7 +147,14 @@ fn a_right_file_is_read() {
     assert_eq!(config.environment("dev").unwrap().settle.as_secs(), 0);
     assert_eq!(config.rules("staging").after[0].ran, Ran::Running);
     assert_eq!(config.rules("production").after[0].ran, Ran::Ever);
-    assert_eq!(config.rules("production").tested.unwrap().suites, ["smoke"]);
+    let gates = config.rules("production").gates;
+    let [Gate::Tested { environment, suites, max_age: None }] = gates.as_slice() else {
+        panic!("{gates:?}")
+    };
+    assert_eq!(
+        (environment.name(), suites.as_slice()),
+        ("staging", ["smoke".to_owned()].as_slice())
+    );
     assert_eq!(config.images["app"].tag.as_str(), "${build}.${commit}");
 }
 
@@ -98,6 +173,16 @@ fn the_policy_hash_follows_the_rules_alone() {
     assert_ne!(right, hash(&with("after: [dev]", "after: [{ environment: dev, ran: ever }]")));
     assert_ne!(right, hash(&with("suites: [smoke]", "suites: [smoke, load]")));
     assert_ne!(right, hash(&with(", promoter]", "]")));
+    for other in [
+        "tested: { in: staging, suites: [smoke], max_age: 7d }",
+        "windows: [{ allow: Mon }], tested: { in: staging, suites: [smoke] }",
+        "on_rollback: { ask: [windows] }, tested: { in: staging, suites: [smoke] }",
+    ] {
+        assert_ne!(right, hash(&gates(other)), "{other}");
+    }
+    assert_ne!(right, hash(&with("promoter] }", "promoter], actors: [bot] }")));
+    assert_ne!(right, hash(&format!("{RIGHT}powers: {{ lift: [promoter] }}\n")));
+    assert_eq!(right, hash(&format!("{RIGHT}powers: {{ veto: [promoter] }}\n")), "as usual");
 }
 
 #[test]
@@ -109,8 +194,44 @@ fn rules_may_stand_in_a_file_of_their_own() {
     text = &own;
     let config = read(text).unwrap();
     assert_eq!(config.rules("staging").after[0].environment, "dev");
-    assert_eq!(config.policy.file.as_deref(), Some(Path::new("rules.yaml")));
+    assert_eq!(config.policy.origin, None);
+    assert!(config.policy.is_known());
     assert_eq!(config.file, Path::new("verbatim.yaml"));
+}
+
+#[test]
+fn a_key_may_stand_in_the_file_itself() {
+    let pem = PUBLIC_KEY.trim_end().replace('\n', "\\n");
+    let config = read(&with("file: ci.pub", &format!("pem: \"{pem}\""))).unwrap();
+    assert_eq!(config.policy.hash, read(RIGHT).unwrap().policy.hash);
+}
+
+#[test]
+fn rules_elsewhere_are_named() {
+    let named = |policy: &str| {
+        let draft = Draft::parse(Path::new("a/verbatim.yaml"), &ruleless(policy), &files);
+        let draft = draft.unwrap_or_else(|error| panic!("{error}"));
+        assert!(!draft.config().policy.is_known());
+        let source = draft.source().cloned();
+        match source.unwrap() {
+            PolicySource::File(file) => file.display().to_string(),
+            PolicySource::Git(git) => git.to_string(),
+            PolicySource::Oci(oci) => oci.to_string(),
+        }
+    };
+    let digest = verbatim_oci::Digest::of(b"rules");
+    let oci = format!("registry.example/rules@{digest}");
+    for (policy, want) in [
+        ("{ file: rules.yaml }".to_owned(), "a/rules.yaml"),
+        (
+            "{ git: 'git@git.example:r.git', ref: v1, path: shop/rules.yaml }".to_owned(),
+            "git@git.example:r.git@v1:shop/rules.yaml",
+        ),
+        (format!("{{ oci: '{oci}' }}"), &oci),
+        (format!("{{ oci: 'registry.example/rules:1@{digest}' }}"), &oci),
+    ] {
+        assert_eq!(named(&policy), want);
+    }
 }
 
 #[test]
@@ -122,12 +243,44 @@ fn mistakes_are_shown_where_they_are() {
             with("project: example", "project: example\nenviroments: []"),
         ),
         ("an unknown key of a long form", with("project: team", "projekt: team")),
-        ("an unknown gate", with("tested: {", "soak: { in: staging, for: 30m }, tested: {")),
+        ("an unknown gate", with("tested: {", "soaked: { in: staging, for: 30m }, tested: {")),
         ("a wrong type", with("    after: [dev]", "    after: dev")),
         ("a number for a name", with("[web-dev]", "[42]")),
         ("a list for a mapping", with("{ smoke: ./smoke.sh,", "{ smoke: [a],")),
         ("a key twice", with("project: example", "project: example\nproject: other")),
         ("a missing key", with("project: example\n", "")),
+        ("an impossible time of a window", gates("windows: [{ allow: 'Mon-Thu 25:00-26:00' }]")),
+        ("an impossible day of a window", gates("windows: [{ deny: '2026-02-30' }]")),
+        ("a window without length", gates("windows: [{ allow: '09:00-09:00' }]")),
+        ("a window that is both", gates("windows: [{ allow: Mon, deny: Tue }]")),
+        ("a window that is neither", gates("windows: [{ timezone: UTC }]")),
+        ("an unknown time zone", gates("windows: [{ allow: Mon, timezone: Europe/Kiew }]")),
+        ("another unknown time zone", gates("windows: [{ allow: Mon, timezone: Here }]")),
+        ("a condition that does not compile", gates("when: { own: 'release.branch = main' }")),
+        ("a condition on an unknown name", gates("when: { own: 'relase.branch == \"main\"' }")),
+        ("a condition with an unknown function", gates("when: { own: 'now.matches(\"a\")' }")),
+        (
+            "a condition on a statement",
+            gates("attested: { type: 'https://example.com/v1', when: 'release.digest != \"\"' }"),
+        ),
+        (
+            "an age without a time",
+            gates("attested: { type: 'https://example.com/v1', max_age: 1h }"),
+        ),
+        ("a field that is none", gates("attested: { type: 'https://example.com/v1', time: a..b }")),
+        ("an unknown role", gates("approvals: { role: promotor }")),
+        ("more approvals than keys", gates("approvals: { role: promoter, count: 2 }")),
+        ("no approvals", gates("approvals: { role: promoter, count: 0 }")),
+        ("an unknown key of a gate in a list", gates("approvals: [{ rolle: promoter }]")),
+        ("a gate on an unknown environment", gates("soak: { in: stagin, for: 30m }")),
+        ("the same manifests as nowhere", gates("same_manifests: development")),
+        ("no time to soak", gates("soak: { in: staging, for: 0s }")),
+        ("an unknown order", gates("order: older")),
+        ("an unknown gate for rollbacks", gates("on_rollback: { ask: [window] }")),
+        ("a rollback that skips a veto", gates("on_rollback: { skip: [vetoed] }")),
+        ("asked and skipped", gates("on_rollback: { ask: [soak], skip: [soak] }")),
+        ("an unknown role with a power", format!("{RIGHT}powers: {{ veto: [ops] }}\n")),
+        ("an unknown power", format!("{RIGHT}powers: {{ vetos: [promoter] }}\n")),
         ("another version", with("version: 1", "version: 2")),
         ("not YAML", with("  app:", "  app: [")),
         ("an unknown environment in `after`", with("after: [dev]", "after: [development, dve]")),
@@ -180,21 +333,41 @@ fn mistakes_are_shown_where_they_are() {
             with("keys:\n  - { name: ci, file: ci.pub, roles: [builder, tester, promoter] }\n", ""),
         ),
         ("a private key", with("file: ci.pub", "file: private.pem")),
-        ("a policy that is not there", format!("{RIGHT}policy: {{ file: nowhere.yaml }}\n")),
-        ("rules beside a policy", format!("{RIGHT}policy: {{ file: rules.yaml }}\n")),
+        ("a policy that is not there", ruleless("{ file: nowhere.yaml }")),
+        ("a policy that is nowhere", ruleless("{}")),
+        ("a policy in two places", ruleless("{ file: rules.yaml, oci: 'registry.example/rules' }")),
+        ("a policy by a tag", ruleless("{ oci: 'registry.example/rules:1' }")),
+        ("a policy in no registry", ruleless("{ oci: 'Rules@sha256:12' }")),
+        ("a git repository alone", ruleless("{ git: 'https://git.example/rules.git' }")),
+        ("a file without a repository", ruleless("{ file: rules.yaml, path: rules.yaml }")),
         (
-            "a mistake in the policy",
-            format!(
-                "{}policy: {{ file: bad-rules.yaml }}\n",
-                RIGHT
-                    .split_once("keys:")
-                    .unwrap()
-                    .0
-                    .replace("    after: [dev]\n", "")
-                    .replace("    after: [{ environment: staging, ran: ever }]\n", "")
-                    .replace("    gates: { tested: { in: staging, suites: [smoke] } }\n", "")
-            ),
+            "a git repository over plain HTTP",
+            ruleless("{ git: 'http://git.example/rules.git', ref: main, path: rules.yaml }"),
         ),
+        (
+            "a git repository behind a command",
+            ruleless("{ git: 'ext::sh -c id', ref: main, path: rules.yaml }"),
+        ),
+        (
+            "a git repository with credentials",
+            ruleless("{ git: 'https://me:secret@git.example/r.git', ref: main, path: rules.yaml }"),
+        ),
+        (
+            "a short commit",
+            ruleless("{ git: 'https://git.example/r.git', ref: 4f2a4f2, path: rules.yaml }"),
+        ),
+        (
+            "names that are none",
+            ruleless("{ git: 'https://git.example/r.git', ref: 'a:b', path: ../rules.yaml }"),
+        ),
+        (
+            "rules beside a policy",
+            format!("{RIGHT}powers: {{ veto: [promoter] }}\npolicy: {{ file: rules.yaml }}\n"),
+        ),
+        ("a key without a file", with("file: ci.pub, ", "")),
+        ("a key in two places", with("file: ci.pub", "file: ci.pub, pem: x")),
+        ("a key that is none", with("file: ci.pub", "pem: x")),
+        ("a mistake in the policy", ruleless("{ file: bad-rules.yaml }")),
     ];
     let mut shown = String::new();
     for (name, text) in cases {

@@ -57,6 +57,11 @@ impl Folder {
         Self { root, variables, within: String::new() }
     }
 
+    /// Sets a variable for every run.
+    pub(crate) fn set(&mut self, variable: &str, value: &str) {
+        self.variables.insert(variable.to_owned(), value.to_owned());
+    }
+
     /// A path in it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)

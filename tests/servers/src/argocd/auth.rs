@@ -58,7 +58,7 @@ pub(crate) fn glob(pattern: &str, text: &str) -> bool {
 }
 
 impl Account {
-    /// The three accounts of the rig: `admin`, `bot` (get, update, sync) and `reader` (get).
+    /// The three accounts of the rig: `admin`, `bot` (get, update, sync; get of repositories) and `reader` (get).
     pub fn usual(admin_password: &str) -> Vec<Self> {
         let applications = |actions: &[&str]| {
             actions.iter().map(|action| Right::new("applications", action, "*/*")).collect()
@@ -72,7 +72,11 @@ impl Account {
             Self {
                 name: "bot".into(),
                 password: None,
-                rights: applications(&["get", "update", "sync"]),
+                rights: [
+                    applications(&["get", "update", "sync"]),
+                    vec![Right::new("repositories", "get", "*")],
+                ]
+                .concat(),
             },
             Self { name: "reader".into(), password: None, rights: applications(&["get"]) },
         ]

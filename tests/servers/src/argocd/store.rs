@@ -147,6 +147,11 @@ impl Store {
         self.lock().projects.get(name).cloned()
     }
 
+    /// All projects.
+    pub(crate) fn projects(&self) -> Vec<Value> {
+        self.lock().projects.values().cloned().collect()
+    }
+
     /// Puts a project in place, with fresh metadata if it is new.
     pub(crate) fn put_project(&self, name: &str, project: &Value) -> Value {
         let mut state = self.lock();

@@ -18,9 +18,9 @@ async fn an_unknown_request_is_remembered() {
         client().get(format!("{}{path}", server.url())).send().await.unwrap().status()
     };
     assert_eq!(status("/api/v1/nope").await, StatusCode::NOT_FOUND);
-    assert_eq!(status("/api/v1/clusters").await, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(status("/api/v1/gpgkeys").await, StatusCode::NOT_IMPLEMENTED);
     assert_eq!(status("/api/version").await, StatusCode::OK);
-    assert_eq!(server.unexpected(), ["GET /api/v1/nope", "GET /api/v1/clusters"]);
+    assert_eq!(server.unexpected(), ["GET /api/v1/nope", "GET /api/v1/gpgkeys"]);
     let seen: Vec<u16> = server.seen().iter().map(|one| one.status).collect();
     assert_eq!(seen, [404, 501, 200]);
 }

@@ -5,6 +5,8 @@
 //! of them cannot be tried, it is skipped with the reason.
 
 mod context;
+mod looking;
+mod objects;
 mod operations;
 mod patching;
 mod reading;
@@ -80,6 +82,8 @@ pub fn all() -> Vec<Case> {
     [
         session::CASES,
         reading::CASES,
+        looking::CASES,
+        objects::CASES,
         rights::CASES,
         patching::CASES,
         writing::CASES,

@@ -1,4 +1,4 @@
-//! What the accounts `bot` (get, update, sync) and `reader` (get) may do, and in which words they are refused.
+//! What the accounts `bot` (get, update, sync; get of repositories) and `reader` (get) may do, and in which words they are refused.
 
 use anyhow::ensure;
 use reqwest::Method;
@@ -12,7 +12,7 @@ cases! {
     "the bot may not create" => bot_create,
     "the bot may not delete" => bot_delete,
     "the bot may not read the project" => bot_project,
-    "the bot sees no repositories" => bot_repositories,
+    "the reader sees no repositories" => reader_repositories,
     "the reader may get and refresh" => reader_may,
     "the reader may not patch" => reader_patch,
     "the reader may not put a spec" => reader_put_spec,
@@ -20,7 +20,7 @@ cases! {
     "the reader may not terminate" => reader_terminate,
     "the reader may not roll back" => reader_rollback,
     "appdetails: the chart's parameters, for the application's own sources only" => appdetails,
-    "appdetails: the bot may not ask" => bot_appdetails,
+    "appdetails: the bot may ask, the reader may not" => bot_appdetails,
     "a repository that is missing is forbidden" => repository,
 }
 
@@ -68,8 +68,8 @@ async fn bot_project(cx: &Context) -> Case {
     Ok(Outcome::Passed)
 }
 
-async fn bot_repositories(cx: &Context) -> Case {
-    let list = cx.get_as(As::Bot, "/api/v1/repositories").await?.ok()?;
+async fn reader_repositories(cx: &Context) -> Case {
+    let list = cx.get_as(As::Reader, "/api/v1/repositories").await?.ok()?;
     ensure!(list["items"].is_null(), "{list}");
     Ok(Outcome::Passed)
 }
@@ -167,8 +167,10 @@ async fn bot_appdetails(cx: &Context) -> Case {
     let source = json!({ "repoURL": url, "path": "chart", "targetRevision": "main" });
     let body = json!({ "source": source, "appName": app, "appProject": "default" });
     let path = format!("/api/v1/repositories/{}/appdetails", encoded(&url));
-    let answer = cx.call(As::Bot, Method::POST, &path, &body).await?;
-    denied(&answer, &format!("repositories, get, {url}"), "bot")?;
+    let details = cx.call(As::Bot, Method::POST, &path, &body).await?.ok()?;
+    same("the type", &details["type"], &"Helm")?;
+    let answer = cx.call(As::Reader, Method::POST, &path, &body).await?;
+    denied(&answer, &format!("repositories, get, {url}"), "reader")?;
     Ok(Outcome::Passed)
 }
 
@@ -176,7 +178,7 @@ async fn repository(cx: &Context) -> Case {
     let url = cx.repository();
     let path = format!("/api/v1/repositories/{}", encoded(&url));
     // A missing one, for those who may see all: as forbidden as for those who may not.
-    for who in [As::Admin, As::Bot] {
+    for who in [As::Admin, As::Reader] {
         cx.get_as(who, &path).await?.refused(403, 7, "permission denied")?;
     }
     cx.remove_at_end(path.clone());
@@ -187,6 +189,7 @@ async fn repository(cx: &Context) -> Case {
         &url.as_str(),
     )?;
     same("the repository", &cx.get(&path).await?.ok()?["repo"], &url.as_str())?;
-    cx.get_as(As::Bot, &path).await?.refused(403, 7, "permission denied")?;
+    same("as the bot sees it", &cx.get_as(As::Bot, &path).await?.ok()?["repo"], &url.as_str())?;
+    cx.get_as(As::Reader, &path).await?.refused(403, 7, "permission denied")?;
     Ok(Outcome::Passed)
 }

@@ -24,6 +24,7 @@ cases! {
     "a repository that does not answer is refused" => repository_down,
     "without validation a broken spec is accepted" => broken_spec,
     "an application that does not render cannot be patched or synced" => broken_application,
+    "an application that does not render can be replaced without validation" => broken_replaced,
     "a value of a wrong kind fails only the operation" => wrong_kind,
     "an ApplicationSet takes an override back" => set_reverts,
     "an ApplicationSet that ignores parameters keeps them" => set_ignores,
@@ -271,6 +272,28 @@ async fn broken_application(cx: &Context) -> Case {
         2,
         "nope: app path does not exist",
     )?;
+    Ok(Outcome::Passed)
+}
+
+/// What a PUT takes: labels and annotations as they are in the body, and neither status nor version of it.
+async fn broken_replaced(cx: &Context) -> Case {
+    let app = broken(cx).await?;
+    let path = format!("/api/v1/applications/{app}");
+    let mut object = cx.get(&path).await?.ok()?;
+    object["metadata"]["annotations"] = json!({ "a": "b" });
+    object["metadata"]["resourceVersion"] = "1".into();
+    object["status"] = json!({ "sync": { "status": "Synced" } });
+    cx.call(As::Bot, Method::PUT, &path, &object).await?.refused_containing(
+        400,
+        3,
+        "nope: app path does not exist",
+    )?;
+    let path = format!("{path}?project=default&validate=false");
+    let stored = cx.call(As::Bot, Method::PUT, &path, &object).await?.ok()?;
+    same("the annotations", &stored["metadata"]["annotations"], &json!({ "a": "b" }))?;
+    same("the source", &stored["spec"]["source"]["path"], &"nope")?;
+    ensure!(stored["status"]["sync"]["status"] != "Synced", "the status of the body was taken");
+    ensure!(stored["metadata"]["resourceVersion"] != "1", "the version of the body was taken");
     Ok(Outcome::Passed)
 }
 

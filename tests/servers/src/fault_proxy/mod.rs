@@ -145,7 +145,16 @@ impl FaultProxy {
     /// Adds a rule. Rules are tried in the order they were added; each counts for itself the requests that fit it,
     /// from the moment it was added.
     pub fn inject(&self, rule: Rule) {
-        self.shared.state().rules.push(rule::Counted::new(rule));
+        self.shared.state().rules.push(rule::Counted::new(rule, None));
+    }
+
+    /// Adds a rule for the requests, among those that fit it, that `chosen` says yes to.
+    pub fn inject_where(
+        &self,
+        rule: Rule,
+        chosen: impl Fn(&Method, &str) -> bool + Send + 'static,
+    ) {
+        self.shared.state().rules.push(rule::Counted::new(rule, Some(Box::new(chosen))));
     }
 
     /// Takes every rule away. Requests that are being stalled stay stalled.
@@ -174,6 +183,12 @@ impl FaultProxy {
         let mut arrived = self.shared.arrived.subscribe();
         // The sender lives as long as `self`, so the wait cannot fail.
         let _ = arrived.wait_for(|so_far| *so_far >= count).await;
+    }
+
+    /// Waits until `count` requests have met a fault in all. The caller bounds the wait.
+    pub async fn faulted(&self, count: usize) {
+        let mut arrived = self.shared.arrived.subscribe();
+        let _ = arrived.wait_for(|_| self.faults_injected() >= count).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which request meets which fault. Pure: counting and matching, no network.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::Method;
@@ -147,23 +148,40 @@ impl Rule {
     }
 }
 
+/// Says whether a request, by its method, path and query, is one of those that a rule is for.
+pub(super) type Chosen = Box<dyn Fn(&Method, &str) -> bool + Send>;
+
 /// A rule and how many requests have fitted it.
-#[derive(Debug)]
 pub(super) struct Counted {
     rule: Rule,
+    chosen: Option<Chosen>,
     fitted: usize,
 }
 
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted")
+            .field("rule", &self.rule)
+            .field("fitted", &self.fitted)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Counted {
-    pub(super) fn new(rule: Rule) -> Self {
-        Self { rule, fitted: 0 }
+    pub(super) fn new(rule: Rule, chosen: Option<Chosen>) -> Self {
+        Self { rule, chosen, fitted: 0 }
+    }
+
+    fn fits(&self, method: &Method, target: &str) -> bool {
+        self.rule.fits(method, target)
+            && self.chosen.as_ref().is_none_or(|chosen| chosen(method, target))
     }
 }
 
 /// Counts the request in every rule that it fits, and gives the first one that is due.
 pub(super) fn first_match(rules: &mut [Counted], method: &Method, target: &str) -> Option<Rule> {
     let mut due = None;
-    for counted in rules.iter_mut().filter(|counted| counted.rule.fits(method, target)) {
+    for counted in rules.iter_mut().filter(|counted| counted.fits(method, target)) {
         let index = counted.fitted;
         counted.fitted += 1;
         let first = counted.rule.index;
@@ -194,7 +212,8 @@ mod tests {
     /// Which of the requests meet a fault.
     #[track_caller]
     fn check(rules: &[Rule], requests: &[(Method, &str)], want: &[Option<&Fault>]) {
-        let mut rules: Vec<Counted> = rules.iter().cloned().map(Counted::new).collect();
+        let mut rules: Vec<Counted> =
+            rules.iter().cloned().map(|rule| Counted::new(rule, None)).collect();
         let got: Vec<_> = requests
             .iter()
             .map(|(method, target)| first_match(&mut rules, method, target))
@@ -235,6 +254,14 @@ mod tests {
             &[Some(&html), Some(&reset), None, None],
         );
         check(&[rule(&html), rule(&reset)], &requests, &[Some(&html), None, None, None]);
+    }
+
+    #[test]
+    fn a_rule_can_be_for_chosen_requests() {
+        let rule = Rule::new(Fault::Reset).nth(1);
+        let mut rules = [Counted::new(rule, Some(Box::new(|_, target| target.ends_with("/a"))))];
+        let mut hit = |target| first_match(&mut rules, &Method::GET, target).is_some();
+        assert_eq!(["/a", "/a/b", "/x/a", "/a"].map(&mut hit), [false, false, true, false]);
     }
 
     #[test]

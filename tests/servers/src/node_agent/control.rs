@@ -60,11 +60,7 @@ async fn logs(
     State(shared): State<Arc<Shared>>,
     Path((namespace, pod, container)): Path<(String, String, String)>,
 ) -> Response {
-    let id = {
-        let endpoints = shared.endpoints.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let found = endpoints.values().find(|it| it.namespace == namespace && it.name == pod);
-        found.and_then(|it| it.containers.get(&container).cloned())
-    };
+    let id = shared.container(&namespace, &pod, &container);
     let Some(id) = id else {
         return (StatusCode::NOT_FOUND, "no such container has started\n").into_response();
     };

@@ -1,7 +1,7 @@
 //! Containers in a Docker Engine: pull, start, wait, stop, remove. Knows nothing of Kubernetes but the labels that
 //! tell whose container it is.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
 use anyhow::Context as _;
 use bollard::{
@@ -14,7 +14,9 @@ use bollard::{
         StartContainerOptions, StopContainerOptionsBuilder, WaitContainerOptions,
     },
 };
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use tokio::sync::mpsc;
 
 use super::{image_id::split_reference, machine::FailedReason, model::PullPolicy};
 
@@ -51,6 +53,19 @@ pub(crate) struct Local {
     pub(crate) id_is_manifest: bool,
     pub(crate) os: String,
     pub(crate) architecture: String,
+}
+
+/// Which part of what a container has written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Go on until the container ends.
+    pub(crate) follow: bool,
+    /// Each line begins with its time.
+    pub(crate) timestamps: bool,
+    /// Only so many lines from the end.
+    pub(crate) tail: Option<u64>,
+    /// Only from this second on.
+    pub(crate) since: Option<i64>,
 }
 
 /// How a container ended.
@@ -232,14 +247,46 @@ impl Engine {
 
     /// What a container has written, both streams.
     pub(crate) async fn logs(&self, id: &str) -> anyhow::Result<Vec<u8>> {
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).build();
-        let chunks: Vec<_> = self
-            .docker
-            .logs(id, Some(options))
-            .try_collect()
-            .await
-            .context("cannot read the log")?;
-        Ok(chunks.into_iter().flat_map(|chunk| chunk.into_bytes()).collect())
+        let mut written = self.written(id, &Written::default());
+        let mut all = Vec::new();
+        while let Some(chunk) = written.recv().await {
+            all.extend_from_slice(&chunk.context("cannot read the log")?);
+        }
+        Ok(all)
+    }
+
+    /// The same as it comes, and only a part of it.
+    pub(crate) fn written(&self, id: &str, what: &Written) -> mpsc::Receiver<io::Result<Bytes>> {
+        let tail = what.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .follow(what.follow)
+            .timestamps(what.timestamps)
+            .tail(&tail)
+            .since(what.since.and_then(|since| i32::try_from(since).ok()).unwrap_or_default())
+            .build();
+        let (sender, receiver) = mpsc::channel(16);
+        let (docker, id) = (self.docker.clone(), id.to_owned());
+        tokio::spawn(async move {
+            let mut chunks = std::pin::pin!(docker.logs(&id, Some(options)));
+            loop {
+                let chunk = tokio::select! {
+                    chunk = chunks.try_next() => chunk,
+                    // Nobody reads on.
+                    () = sender.closed() => return,
+                };
+                let chunk = match chunk {
+                    Ok(None) => return,
+                    Ok(Some(chunk)) => Ok(chunk.into_bytes()),
+                    Err(error) => Err(io::Error::other(message_of(&error))),
+                };
+                if sender.send(chunk).await.is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
     }
 
     /// Runs a command in a container. Whether it exited with 0.

@@ -7,7 +7,7 @@
 //! A container must listen on its pod's address (variable `POD_IP`), not on all addresses: pods share one network, and
 //! two of them on one port would collide otherwise.
 //!
-//! What it does not do: volumes, resource limits, security contexts, registry credentials, `kubectl logs|exec`.
+//! What it does not do: volumes, resource limits, security contexts, registry credentials, `kubectl exec`.
 //! The rules are in [`machine`], [`status`], [`image_id`] and [`environment`], which are pure; [`worker`] carries out.
 
 pub mod control;
@@ -15,6 +15,7 @@ mod engine;
 mod environment;
 pub mod image_id;
 mod kube;
+mod kubelet;
 mod machine;
 mod model;
 mod node;
@@ -34,6 +35,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use self::{
@@ -108,6 +110,13 @@ impl Shared {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
+    /// The id of a container that runs, or ran last.
+    fn container(&self, namespace: &str, pod: &str, container: &str) -> Option<String> {
+        let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = endpoints.values().find(|it| it.namespace == namespace && it.name == pod);
+        found.and_then(|it| it.containers.get(container).cloned())
+    }
+
     /// Notes that `owner` runs `digest`, and returns the digest it ran before.
     fn older(&self, owner: &str, repository: &str, digest: &str) -> Option<String> {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,6 +142,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     let (listener, addresses) = node::claim().await?;
     let url = format!("http://{}", listener.local_addr()?);
+    let for_logs = TcpListener::bind((addresses.host(), 0)).await?;
+    let log_port = for_logs.local_addr()?.port();
     let shared = Arc::new(Shared {
         kube: kube.clone(),
         engine: engine.clone(),
@@ -148,7 +159,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         forwarded: watch::Sender::new(Vec::new()),
         history: Mutex::default(),
     });
-    node::register(&kube, &args.node, &shared.addresses)
+    node::register(&kube, &args.node, &shared.addresses, log_port)
         .await
         .context("cannot register the Node")?;
     if let Some(path) = &args.endpoint_file {
@@ -162,6 +173,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let server = axum::serve(listener, control::router(shared.clone()));
     tokio::select! {
         ended = server.into_future() => ended.context("the control endpoint ended")?,
+        ended = kubelet::serve(for_logs, shared.clone()) => ended?,
         () = pods(shared.clone(), args.node.clone()) => {}
         () = services::run(shared.clone()) => {}
         () = asked_to_end() => {}

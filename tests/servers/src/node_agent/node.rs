@@ -98,8 +98,13 @@ pub(crate) async fn claim() -> anyhow::Result<(TcpListener, Addresses)> {
     }
 }
 
-/// Registers the Node and calls it ready.
-pub(crate) async fn register(kube: &Kube, name: &str, addresses: &Addresses) -> anyhow::Result<()> {
+/// Registers the Node and calls it ready. The API server asks for logs at `port`.
+pub(crate) async fn register(
+    kube: &Kube,
+    name: &str,
+    addresses: &Addresses,
+    port: u16,
+) -> anyhow::Result<()> {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -132,6 +137,7 @@ pub(crate) async fn register(kube: &Kube, name: &str, addresses: &Addresses) -> 
             { "type": "InternalIP", "address": addresses.host().to_string() },
             { "type": "Hostname", "address": name },
         ],
+        "daemonEndpoints": { "kubeletEndpoint": { "Port": port } },
         "conditions": [
             condition("Ready", "True", "NodeAgentReady"),
             condition("MemoryPressure", "False", "NodeAgentHasMemory"),

@@ -27,6 +27,10 @@ pub(super) fn protect(app: Router, auth: &Auth) -> Router {
     match auth {
         Auth::Anonymous => app,
         Auth::Basic(account) => app.layer(middleware::from_fn_with_state(account.clone(), basic)),
+        Auth::PerRepository(accounts) => {
+            let accounts = Arc::new(accounts.clone());
+            app.layer(middleware::from_fn_with_state(accounts, per_repository))
+        }
         Auth::Bearer(bearer) => {
             let issuer = Arc::new(Issuer { bearer: bearer.clone(), tokens: Mutex::default() });
             app.layer(middleware::from_fn_with_state(issuer.clone(), token_needed)).merge(
@@ -40,6 +44,22 @@ pub(super) fn protect(app: Router, auth: &Auth) -> Router {
 
 async fn basic(State(account): State<Account>, request: Request, next: Next) -> Response {
     if basic_matches(request.headers(), &account) == Some(true) {
+        return next.run(request).await;
+    }
+    unauthorized(r#"Basic realm="test registry""#.to_owned())
+}
+
+async fn per_repository(
+    State(accounts): State<Arc<BTreeMap<String, Account>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is = |account: &Account| basic_matches(request.headers(), account) == Some(true);
+    let allowed = match needed(request.method(), request.uri().path()) {
+        Some((repository, _)) => accounts.get(&repository).is_some_and(is),
+        None => accounts.values().any(is),
+    };
+    if allowed {
         return next.run(request).await;
     }
     unauthorized(r#"Basic realm="test registry""#.to_owned())

@@ -4,20 +4,24 @@
 //! Storage and the distribution protocol are ferro's; nothing here touches manifests or blobs.
 
 mod auth;
+mod distribution;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use ferro_blob_store::{FsBlobStore, InMemoryBlobStore, SharedBlobStore};
 use ferro_oci_server::{AppState, InMemoryRegistryMeta};
 use http::{Method, StatusCode, header};
+use serde_json::json;
 
+pub use self::distribution::Distribution;
 use crate::served::{Served, any_loopback_port};
 
 /// How the registry answers a client.
@@ -30,6 +34,9 @@ pub struct Config {
     /// Whether `GET /v2/NAME/referrers/DIGEST` exists. Without it the registry answers 404 there and sends no
     /// `OCI-Subject` header, so a client has to fall back to the tag `sha256-HEX`.
     pub referrers_api: bool,
+    /// Whether a tag that is there may be set again. A registry with immutable tags refuses with 412 and the code
+    /// `PRECONDITION`, as Harbor does.
+    pub immutable_tags: bool,
     /// Where blobs and manifests are kept. `None` keeps them in memory.
     pub storage: Option<PathBuf>,
 }
@@ -40,6 +47,7 @@ impl Default for Config {
             listen: any_loopback_port(),
             auth: Auth::Anonymous,
             referrers_api: true,
+            immutable_tags: false,
             storage: None,
         }
     }
@@ -52,9 +60,22 @@ pub enum Auth {
     Anonymous,
     /// HTTP Basic on every request.
     Basic(Account),
+    /// HTTP Basic with another account for each repository; no others are there.
+    PerRepository(BTreeMap<String, Account>),
     /// A Bearer token from `/token` on the same address, for the scopes that the client names
     /// (the token protocol of the distribution project: GET with Basic, POST for OAuth2).
     Bearer(Bearer),
+}
+
+impl Auth {
+    /// The one account that may do everything, if there are accounts.
+    pub fn account(&self) -> Option<&Account> {
+        match self {
+            Self::Anonymous | Self::PerRepository(_) => None,
+            Self::Basic(account) => Some(account),
+            Self::Bearer(bearer) => Some(&bearer.account),
+        }
+    }
 }
 
 /// A user of the registry.
@@ -154,6 +175,10 @@ fn app(config: &Config, log: Log) -> anyhow::Result<Router> {
     if !config.referrers_api {
         app = app.layer(middleware::from_fn(without_referrers_api));
     }
+    if config.immutable_tags {
+        let tags = Tags::default();
+        app = app.layer(middleware::from_fn_with_state(tags, with_immutable_tags));
+    }
     app = auth::protect(app, &config.auth);
     Ok(app.layer(middleware::from_fn_with_state(log, note)))
 }
@@ -171,6 +196,36 @@ async fn without_referrers_api(request: Request, next: Next) -> Response {
     }
     let mut response = next.run(request).await;
     response.headers_mut().remove("oci-subject");
+    response
+}
+
+/// The paths of tags that were written.
+#[derive(Debug, Clone, Default)]
+struct Tags(Arc<Mutex<BTreeSet<String>>>);
+
+impl Tags {
+    fn has(&self, path: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
+    }
+}
+
+async fn with_immutable_tags(State(tags): State<Tags>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let names_a_tag = path
+        .split_once("/manifests/")
+        .is_some_and(|(_, name)| !name.contains(':') && *request.method() == Method::PUT);
+    if !names_a_tag {
+        return next.run(request).await;
+    }
+    if tags.has(&path) {
+        let message = "Failed to process request due to an immutable tag rule";
+        let body = json!({ "errors": [{ "code": "PRECONDITION", "message": message }] });
+        return (StatusCode::PRECONDITION_FAILED, Json(body)).into_response();
+    }
+    let response = next.run(request).await;
+    if response.status().is_success() {
+        tags.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
+    }
     response
 }
 

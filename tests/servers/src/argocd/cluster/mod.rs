@@ -187,6 +187,15 @@ impl Cluster {
         })
     }
 
+    /// Puts an object in the place of one. `None` without such an object.
+    pub(crate) fn replace(&self, key: &Key, object: Value) -> Option<Value> {
+        self.change(|state| {
+            state.objects.get(key)?;
+            state.store(key, object);
+            state.objects.get(key).cloned()
+        })
+    }
+
     /// Lets time pass: Deployments that missed their deadline are told so.
     pub(crate) fn tick(&self) {
         self.change(|_| ());

@@ -6,8 +6,8 @@ use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
 use super::{Access, Query, Shared, object_of, ok};
-use crate::argocd::error::{ApiError, ApiResult, Code};
-use crate::argocd::objects::{Key, set, text, unset};
+use crate::argocd::error::{ApiError, ApiResult};
+use crate::argocd::objects::{set, text, unset};
 use crate::argocd::{Server, controller, gojson, tree};
 
 /// The application that a GET names in its path and query.
@@ -278,36 +278,6 @@ fn bare(error: String) -> ApiError {
         .split_once("rpc error: code = Unknown desc = ")
         .map_or(error.as_str(), |(_, own)| own);
     ApiError::unknown(own)
-}
-
-pub(super) async fn resource(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = Query::of(&uri);
-    if let Err(error) = read(&server, &headers, &name, &query) {
-        return error.into_response();
-    }
-    let key = Key::new(
-        query.text("group"),
-        query.text("kind"),
-        query.text("namespace"),
-        query.text("resourceName"),
-    );
-    let objects = server.cluster.objects();
-    let found = tree::family(&name, &objects).into_iter().find(|(one, _)| *one == key);
-    match found {
-        Some((_, object)) => ok(&json!({ "manifest": gojson::to_string(object) })),
-        None => {
-            let words = format!(
-                "{} {} {} not found as part of application {name}",
-                key.kind, key.group, key.name
-            );
-            ApiError::new(Code::InvalidArgument, words).into_response()
-        }
-    }
 }
 
 /// The health that a watch and a GET show is in the stored document already.

@@ -2,6 +2,8 @@
 
 mod applications;
 mod control;
+mod looking;
+mod objects;
 mod operations;
 mod others;
 mod stream;
@@ -31,7 +33,9 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .route("/api/v1/session/userinfo", get(others::userinfo))
         .route("/api/v1/account/{name}/token", post(others::account_token))
         .route("/api/v1/account/can-i/{*question}", get(others::can_i))
-        .route("/api/v1/projects", post(others::create_project))
+        .route("/api/v1/settings", get(looking::settings))
+        .route("/api/v1/clusters", get(looking::clusters))
+        .route("/api/v1/projects", get(looking::projects).post(others::create_project))
         .route(
             "/api/v1/projects/{name}",
             get(others::project).put(others::put_project).delete(others::delete_project),
@@ -56,11 +60,21 @@ pub(super) fn router(server: Arc<Server>) -> Router {
             "/api/v1/applications/{name}/operation",
             axum::routing::delete(operations::terminate),
         )
+        .route("/api/v1/applications/{name}/events", get(looking::events))
+        .route("/api/v1/applications/{name}/logs", get(looking::logs))
         .route("/api/v1/applications/{name}/syncwindows", get(operations::windows))
         .route("/api/v1/applications/{name}/resource-tree", get(applications::tree))
         .route("/api/v1/applications/{name}/managed-resources", get(applications::managed))
         .route("/api/v1/applications/{name}/manifests", get(applications::manifests))
-        .route("/api/v1/applications/{name}/resource", get(applications::resource))
+        .route(
+            "/api/v1/applications/{name}/resource",
+            get(objects::read).post(objects::patch).delete(objects::delete),
+        )
+        .route(
+            "/api/v1/applications/{name}/resource/actions",
+            get(objects::actions).post(objects::run_before_v2),
+        )
+        .route("/api/v1/applications/{name}/resource/actions/v2", post(objects::run))
         .route("/api/v1/stream/applications", get(stream::applications))
         .route("/healthz", get(|| async { "ok" }))
         .method_not_allowed_fallback(wrong_method)
@@ -167,6 +181,16 @@ impl Query {
         )
     }
 
+    /// The texts of a body that says what other calls have in their query.
+    pub(super) fn of_members(body: &Value) -> Self {
+        let members = body.as_object().into_iter().flatten();
+        Self(
+            members
+                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                .collect(),
+        )
+    }
+
     pub(super) fn get<'q>(&'q self, name: &'q str) -> Option<&'q str> {
         self.all(name).next()
     }
@@ -194,7 +218,7 @@ pub(super) struct Access<'a> {
     pub(super) server: &'a Server,
     pub(super) headers: &'a HeaderMap,
     /// The right that the getter asks for.
-    pub(super) action: &'static str,
+    pub(super) action: &'a str,
     pub(super) name: &'a str,
     pub(super) project: Option<&'a str>,
     pub(super) namespace: &'a str,

@@ -1,206 +1,9 @@
-//! The table of cases of every gate. All records in it are really signed and verified: there is no other way to make one.
+//! `after`, `tested`, `clean_source`, and how a decision is told.
 
-use std::collections::BTreeMap;
-
-use jiff::{SignedDuration, Timestamp};
-use verbatim_oci::Digest;
-use verbatim_record::{
-    Application, Build, Bundle, Chain, ChainLink, EnvironmentId, KeyRing, PromotedRelease,
-    Promotion, Proof, Readback, ReadbackOutcome, Records, Role, Run, SigningKey, Source, Statement,
-    SuiteOutcome, TestOutcome, TestRun, TrustedKey, sign,
-};
-
-use super::decide;
-use crate::decision::{Decision, Reason};
-use crate::facts::{Facts, Ledger, Live};
-use crate::gate::{Gate, Gates, Ran};
-
-fn key() -> SigningKey {
-    SigningKey::generate(|bytes| {
-        bytes.fill(1);
-        Ok::<_, std::convert::Infallible>(())
-    })
-    .unwrap()
-}
-
-fn ring() -> KeyRing {
-    let roles = [Role::BUILDER, Role::TESTER, Role::PROMOTER].into();
-    KeyRing::new([TrustedKey { name: "ci".to_owned(), key: key().verifying_key(), roles }]).unwrap()
-}
-
-fn at(minutes: i64) -> Timestamp {
-    let noon: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
-    noon.checked_add(SignedDuration::from_mins(minutes)).unwrap()
-}
-
-fn id(name: &str) -> EnvironmentId {
-    EnvironmentId::new("shop", name).unwrap()
-}
-
-fn release(name: &str) -> Digest {
-    Digest::of(name.as_bytes())
-}
-
-fn promotion(
-    place: &str,
-    what: &str,
-    minutes: i64,
-    proof: ReadbackOutcome,
-    chain: ChainLink,
-) -> Bundle {
-    let readback = |outcome| Readback { outcome, evidence: serde_json::Value::Null };
-    let proven = || readback(ReadbackOutcome::Proven);
-    let promotion = Promotion {
-        environment: id(place),
-        release: PromotedRelease {
-            digest: release(what),
-            repository: "registry.example.com/shop".to_owned(),
-            tag: None,
-            commit: None,
-        },
-        release_before: None,
-        applications: vec![Application {
-            name: format!("shop-{place}"),
-            namespace: None,
-            server: "https://argocd.example.com".to_owned(),
-            overrides: Vec::new(),
-            revisions: Vec::new(),
-            proof: Proof {
-                spec: proven(),
-                operation: proven(),
-                manifests: proven(),
-                running: readback(proof),
-                settled_seconds: 0,
-            },
-        }],
-        plan: None,
-        policy: None,
-        gates: Vec::new(),
-        run: Run::default(),
-        started_at: at(minutes),
-        finished_at: at(minutes),
-        chain,
-    };
-    sign(&Statement::promotion(promotion), &key()).unwrap()
-}
-
-/// The ledger of `place`: releases by name, at these minutes, each after the other. `!` in front of a name: its proof
-/// is not complete.
-fn promotions(place: &str, history: &[(&str, i64)]) -> Vec<Bundle> {
-    let mut bundles: Vec<Bundle> = Vec::new();
-    for (sequence, (what, minutes)) in (1..).zip(history) {
-        let previous = bundles.last().map(Bundle::digest);
-        let link = ChainLink { sequence, previous, merged: Vec::new() };
-        let (what, proof) = match what.strip_prefix('!') {
-            Some(what) => (what, ReadbackOutcome::Unproven),
-            None => (*what, ReadbackOutcome::Proven),
-        };
-        bundles.push(promotion(place, what, *minutes, proof, link));
-    }
-    bundles
-}
-
-fn chain_of(place: &str, bundles: &[Bundle]) -> Chain {
-    let records =
-        Records::of_environment(bundles.iter().map(Bundle::bytes), &ring(), &id(place), at(600));
-    assert_eq!(records.rejected, []);
-    Chain::verify(&id(place), records.promotions, &[])
-}
-
-fn ledger(place: &str, history: &[(&str, i64)]) -> Ledger {
-    Ledger::Known(chain_of(place, &promotions(place, history)))
-}
-
-/// A test run of release `one`: suites with `+` passed, with `~` warned, with `-` failed.
-fn tested(place: &str, suites: &[&str], minutes: i64) -> Bundle {
-    let suites = suites
-        .iter()
-        .map(|suite| {
-            let (verdict, name) = suite.split_at(1);
-            let outcome = match verdict {
-                "+" => TestOutcome::Passed,
-                "~" => TestOutcome::Warned,
-                _ => TestOutcome::Failed,
-            };
-            SuiteOutcome { suite: name.to_owned(), outcome }
-        })
-        .collect();
-    let run = TestRun {
-        environment: id(place),
-        suites,
-        promotion: None,
-        run: Run::default(),
-        started_at: at(minutes),
-        finished_at: at(minutes),
-    };
-    sign(&Statement::test("shop", &release("one"), run.result()), &key()).unwrap()
-}
-
-fn built(commit: Option<&str>, dirty: bool) -> Bundle {
-    let build = Build {
-        source: Source { commit: commit.map(ToOwned::to_owned), dirty, ..Source::default() },
-        image: "registry.example.com/shop:1".to_owned(),
-        context: ".".to_owned(),
-        dockerfile: "Dockerfile".to_owned(),
-        target: None,
-        platforms: Vec::new(),
-        build_args: Vec::new(),
-        builder: "classic".to_owned(),
-        builder_id: Build::builder_id("git"),
-        versions: BTreeMap::new(),
-        run: Run::default(),
-        started_at: at(0),
-        finished_at: at(0),
-    };
-    sign(&Statement::build("shop", &release("one"), build.provenance()), &key()).unwrap()
-}
-
-/// Facts about release `one` on its way to production.
-fn facts() -> Facts {
-    Facts {
-        release: release("one"),
-        environment: id("production"),
-        records: Ok(Records::default()),
-        ledgers: BTreeMap::new(),
-        live: BTreeMap::new(),
-        now: at(600),
-    }
-}
-
-fn with_records(bundles: &[Bundle]) -> Facts {
-    let bytes = bundles.iter().map(Bundle::bytes);
-    let records = Records::of_release(bytes, &ring(), release("one"), at(600));
-    assert_eq!(records.rejected, []);
-    Facts { records: Ok(records), ..facts() }
-}
-
-fn with_ledger(ledger: Ledger) -> Facts {
-    Facts { ledgers: BTreeMap::from([(id("staging"), ledger)]), ..facts() }
-}
-
-/// Asks one gate; checks what is true of every answer, and returns the reason.
-#[track_caller]
-fn ask(gate: Gate, facts: &Facts) -> (bool, Reason) {
-    let decision = decide(&Gates(vec![gate.clone()]), facts);
-    let [answer] = decision.answers.as_slice() else {
-        panic!("one gate, one answer: {decision:?}")
-    };
-    assert_eq!(answer.gate, gate);
-    assert_eq!(decision.allowed, answer.passed);
-    assert_eq!(answer.remedy.is_none(), answer.passed, "a refusal says what would make it pass");
-    assert!(!answer.text.is_empty());
-    (answer.passed, answer.reason.clone())
-}
-
-#[track_caller]
-fn passes(gate: Gate, facts: &Facts, want: Reason) {
-    assert_eq!(ask(gate, facts), (true, want));
-}
-
-#[track_caller]
-fn refuses(gate: Gate, facts: &Facts, want: Reason) {
-    assert_eq!(ask(gate, facts), (false, want));
-}
+use super::*;
+use crate::decision::Decision;
+use crate::facts::Live;
+use crate::gate::Ran;
 
 fn after(ran: Ran) -> Gate {
     Gate::After { environment: id("staging"), ran }
@@ -299,6 +102,7 @@ fn suites(names: &[&str]) -> Gate {
     Gate::Tested {
         environment: id("staging"),
         suites: names.iter().map(|name| (*name).to_owned()).collect(),
+        max_age: None,
     }
 }
 
@@ -402,12 +206,17 @@ fn a_source_that_others_can_look_at() {
     );
     refuses(Gate::CleanSource, &with_records(&[]), Reason::NoBuildRecord);
     refuses(Gate::CleanSource, &with_records(&[built(None, false)]), Reason::NoBuildRecord);
+    let foreign = Source { commit: Some("abc".to_owned()), foreign: true, ..Source::default() };
+    refuses(Gate::CleanSource, &with_records(&[built_from(foreign)]), Reason::ForeignSource);
 }
 
 fn refused() -> Decision {
     let mut facts = with_records(&[tested("staging", &["+smoke"], 20), built(Some("abc"), false)]);
     facts.ledgers.insert(id("staging"), ledger("staging", &[("one", 10), ("two", 30)]));
-    decide(&Gates(vec![after(Ran::Still), suites(&["smoke", "load"]), Gate::CleanSource]), &facts)
+    decide(
+        &Gates::new(vec![after(Ran::Still), suites(&["smoke", "load"]), Gate::CleanSource]),
+        &facts,
+    )
 }
 
 #[test]
@@ -473,4 +282,52 @@ fn a_refusal_for_programs() {
     assert_eq!(answer["reason"]["by"], release("two").to_string());
     assert!(answer["remedy"].as_str().unwrap().contains("verbatim promote staging"));
     assert_eq!(value["answers"][2]["remedy"], serde_json::Value::Null);
+}
+
+#[test]
+fn tests_grow_old() {
+    let hours = |hours| Gate::Tested {
+        environment: id("staging"),
+        suites: vec!["smoke".to_owned(), "load".to_owned()],
+        max_age: Some(SignedDuration::from_hours(hours)),
+    };
+    let facts =
+        with_records(&[tested("staging", &["+load"], 20), tested("staging", &["+smoke"], 300)]);
+    // It is minute 600: the older of the two is nine hours and forty minutes ago.
+    passes(hours(10), &facts, Reason::SuitesPassed { at: at(300) });
+    refuses(hours(9), &facts, Reason::TestsTooOld { at: at(20) });
+    passes(hours(9), &Facts { is_rollback: true, ..facts }, Reason::SuitesPassed { at: at(300) });
+    let missing = Facts { is_rollback: true, ..with_records(&[]) };
+    let suites = vec!["smoke".to_owned(), "load".to_owned()];
+    refuses(hours(9), &missing, Reason::NotTested { suites });
+}
+
+#[test]
+fn a_rollback_needs_to_have_been_there_once() {
+    let history = ledger("staging", &[("one", 10), ("two", 20)]);
+    let back = Facts { is_rollback: true, ..with_ledger(history) };
+    passes(after(Ran::Still), &back, Reason::RanThere { at: at(10) });
+    let never = Facts { is_rollback: true, ..with_ledger(ledger("staging", &[("two", 20)])) };
+    refuses(after(Ran::Still), &never, Reason::NeverThere);
+}
+
+#[test]
+fn a_gate_is_overridden_by_name_and_only_if_it_refuses() {
+    let mut decision = refused();
+    let unknown = decision.override_gate("windows", "no").unwrap_err().to_string();
+    assert_eq!(
+        unknown,
+        "there is no gate `windows` before shop/production; its gates are after, tested, clean_source"
+    );
+    decision.override_gate("after", "the shop is down").unwrap();
+    assert!(!decision.allowed && decision.is_overridden());
+    decision.override_gate("clean_source", "it passes anyway").unwrap();
+    decision.override_gate("tested", "the shop is down").unwrap();
+    assert!(decision.allowed);
+    assert_eq!(decision.refusals().count(), 0);
+    let results = decision.gate_results();
+    let overridden: Vec<_> = results.iter().map(|it| it.overridden.as_deref()).collect();
+    assert_eq!(overridden, [Some("the shop is down"), Some("the shop is down"), None]);
+    assert_eq!(results.iter().map(|it| it.passed).collect::<Vec<_>>(), [false, false, true]);
+    assert!(decision.to_string().contains("overridden: the shop is down"));
 }

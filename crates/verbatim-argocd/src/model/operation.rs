@@ -1,0 +1,160 @@
+//! Operations: what was asked for, how far it is, what it applied.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Source, Sources, or_default, revisions};
+
+/// An operation that was asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Operation {
+    /// The sync.
+    pub sync: Option<SyncOperation>,
+    /// Who asked.
+    pub initiated_by: InitiatedBy,
+    /// Free pairs of the one who asked.
+    #[serde(deserialize_with = "or_default")]
+    pub info: Vec<Info>,
+}
+
+impl Operation {
+    /// Whether the pair is in `info`.
+    pub fn has_info(&self, name: &str, value: &str) -> bool {
+        self.info.iter().any(|info| info.name == name && info.value == value)
+    }
+
+    /// The snapshot of the sources: from 2.11 with several sources, from 3.2 with one.
+    pub fn sources(&self) -> Option<Sources<'_>> {
+        let sources = self.sync.as_ref()?.sources();
+        (!sources.is_empty()).then_some(sources)
+    }
+}
+
+/// A sync that was asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SyncOperation {
+    source: Option<Source>,
+    #[serde(deserialize_with = "or_default")]
+    sources: Vec<Source>,
+    /// Nothing is applied.
+    pub dry_run: bool,
+    /// Not empty: only these resources are synced, and no history is written.
+    #[serde(deserialize_with = "or_default")]
+    pub resources: Vec<Value>,
+}
+
+impl SyncOperation {
+    /// The sources.
+    pub fn sources(&self) -> Sources<'_> {
+        Sources::new(&self.source, &self.sources)
+    }
+}
+
+/// Who asked for an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InitiatedBy {
+    /// The subject of the token.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub username: String,
+    /// The controller itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub automated: bool,
+}
+
+/// A pair on an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Info {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
+/// The operation that runs or ran last.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct OperationState {
+    /// What was asked.
+    pub operation: Operation,
+    /// How far it is.
+    pub phase: Phase,
+    /// In words.
+    pub message: String,
+    /// Whole seconds.
+    pub started_at: Option<Timestamp>,
+    /// Set between two attempts, too: alone it does not mean the end.
+    pub finished_at: Option<Timestamp>,
+    /// Attempts after the first.
+    pub retry_count: i64,
+    /// What was applied.
+    pub sync_result: Option<SyncResult>,
+}
+
+/// The phase of an operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// It runs, or waits for its next attempt.
+    Running,
+    /// It is being stopped.
+    Terminating,
+    /// It worked.
+    Succeeded,
+    /// It did not.
+    Failed,
+    /// It could not be tried.
+    Error,
+    /// Not known.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// What an operation applied.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SyncResult {
+    /// One a resource.
+    #[serde(deserialize_with = "or_default")]
+    pub resources: Vec<ResourceResult>,
+    source: Option<Source>,
+    #[serde(deserialize_with = "or_default")]
+    sources: Vec<Source>,
+    revision: String,
+    #[serde(deserialize_with = "or_default")]
+    revisions: Vec<String>,
+}
+
+impl SyncResult {
+    /// The sources that were really used.
+    pub fn sources(&self) -> Sources<'_> {
+        Sources::new(&self.source, &self.sources)
+    }
+
+    /// The revisions that were really used.
+    pub fn revisions(&self) -> Vec<String> {
+        revisions(&self.revision, &self.revisions)
+    }
+}
+
+/// What an operation did to one resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ResourceResult {
+    /// The API group.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// `Synced`, `SyncFailed`, `Pruned` or `PruneSkipped`.
+    pub status: String,
+    /// In words.
+    pub message: String,
+}

@@ -1,0 +1,67 @@
+//! Tells an engine that works from one that is lost: how long nothing was heard of it. Must not know what was heard.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// How long nothing has happened.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    limit: Duration,
+    since: Instant,
+    sent: u64,
+}
+
+impl Silence {
+    /// Begins to listen.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { limit, since: Instant::now(), sent: 0 }
+    }
+
+    /// How long it may last.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Something was heard.
+    pub(crate) fn broken(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// So many bytes were sent so far; more than before means that somebody takes them.
+    pub(crate) fn sent(&mut self, bytes: u64) {
+        if bytes != self.sent {
+            self.sent = bytes;
+            self.broken();
+        }
+    }
+
+    /// Ends when it has lasted for too long.
+    pub(crate) async fn too_long(&self) {
+        sleep_until(self.since + self.limit).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_is_heard_or_taken_breaks_it() {
+        let limit = Duration::from_secs(10);
+        let began = Instant::now();
+        let mut silence = Silence::new(limit);
+        silence.too_long().await;
+        assert_eq!(began.elapsed(), limit);
+
+        silence.broken();
+        silence.too_long().await;
+        assert_eq!(began.elapsed(), 2 * limit);
+
+        silence.sent(1);
+        tokio::time::advance(limit / 2).await;
+        silence.sent(1);
+        silence.too_long().await;
+        assert_eq!(began.elapsed(), 3 * limit);
+    }
+}

@@ -1,0 +1,119 @@
+//! What several gates ask of the ledger and the live state of another environment.
+
+use jiff::Timestamp;
+use verbatim_oci::Digest;
+use verbatim_record::{
+    Chain, ChainFault, EnvironmentId, Evidence, Promotion, Verified, in_force, vetoes_against,
+};
+
+use super::{Finding, told};
+use crate::decision::Reason;
+use crate::facts::{Facts, Ledger, Live};
+
+/// The ledger of an environment, if it can be relied on.
+pub(super) fn ledger<'a>(
+    environment: &EnvironmentId,
+    facts: &'a Facts,
+) -> Result<&'a Chain, Box<Finding>> {
+    let what = format!("the ledger of {environment}");
+    let chain = match facts.ledgers.get(environment) {
+        Some(Ledger::Known(chain)) if chain.environment() == environment => chain,
+        Some(Ledger::Known(chain)) => {
+            let cause = format!("it is that of {}", chain.environment());
+            return Err(Finding::unreadable(&what, &cause).into());
+        }
+        Some(Ledger::Unknown(cause)) => return Err(Finding::unreadable(&what, cause).into()),
+        None => return Err(Finding::unreadable(&what, "it was not fetched").into()),
+    };
+    if chain.is_intact() { Ok(chain) } else { Err(broken(chain).into()) }
+}
+
+/// That the release was seen running there, as its ledger says.
+pub(super) fn live(
+    environment: &EnvironmentId,
+    head: &Verified<Promotion>,
+    facts: &Facts,
+) -> Result<(), Box<Finding>> {
+    let unreadable =
+        |cause: &str| Finding::unreadable(&format!("the live state of {environment}"), cause);
+    let promote = promote(environment, facts);
+    match facts.live.get(environment) {
+        Some(Live::Running(digest)) if *digest == facts.release => Ok(()),
+        Some(Live::Running(digest)) => {
+            Err(drifted(environment, head, digest.to_string(), &promote).into())
+        }
+        Some(Live::Differs(seen)) => Err(drifted(environment, head, seen.clone(), &promote).into()),
+        Some(Live::Unknown(cause)) => Err(unreadable(cause).into()),
+        None => Err(unreadable("it was not looked at").into()),
+    }
+}
+
+/// When the release came, if it is what the ledger has there.
+pub(super) fn since(chain: &Chain, release: Digest) -> Option<Timestamp> {
+    let came = chain.began()?.predicate();
+    (came.release.digest == release).then_some(came.finished_at)
+}
+
+pub(super) fn broken(chain: &Chain) -> Finding {
+    let environment = chain.environment();
+    let faults: Vec<String> = chain.faults().iter().map(ToString::to_string).collect();
+    let only_forks = chain.faults().iter().all(|fault| matches!(fault, ChainFault::Fork { .. }));
+    let remedy = if only_forks {
+        format!("promote to {} once more: its record joins the branches", environment.name())
+    } else {
+        "find out who removed or hid records, and put them back".to_owned()
+    };
+    Finding::refuse(
+        Reason::LedgerBroken { faults: faults.clone() },
+        format!("the ledger of {environment} cannot be relied on"),
+        faults.into_iter().map(|text| Evidence { record: None, text }).collect(),
+        remedy,
+    )
+}
+
+fn drifted(
+    environment: &EnvironmentId,
+    head: &Verified<Promotion>,
+    seen: String,
+    promote: &str,
+) -> Finding {
+    Finding::refuse(
+        Reason::Drifted { seen: seen.clone() },
+        format!("the ledger of {environment} names it, but something else was seen there: {seen}"),
+        vec![evidence(head)],
+        format!("put it back: {promote}"),
+    )
+}
+
+/// How the release gets to another environment. One that somebody vetoed does not, whatever is typed.
+pub(super) fn promote(environment: &EnvironmentId, facts: &Facts) -> String {
+    for place in [environment, &facts.environment] {
+        if is_vetoed(place, facts) {
+            return format!("a better release: this one is vetoed for {place}");
+        }
+    }
+    format!("`verbatim promote {} --release {}`", environment.name(), facts.release)
+}
+
+/// Whether a veto against the release is known that keeps it out of an environment.
+fn is_vetoed(environment: &EnvironmentId, facts: &Facts) -> bool {
+    let of_release = facts.records.as_ref().map(|records| records.vetoes.as_slice());
+    let of_environment = facts.bans.as_ref().map(|bans| bans.vetoes.as_slice());
+    let lists = [of_release.unwrap_or_default(), of_environment.unwrap_or_default()];
+    !in_force(&vetoes_against(&facts.release, environment, lists), facts.now).is_empty()
+}
+
+pub(super) fn evidence(record: &Verified<Promotion>) -> Evidence {
+    let promotion = record.predicate();
+    Evidence {
+        record: Some(record.record()),
+        text: format!(
+            "promotion {} of {} to {} at {}, signed by {}",
+            promotion.chain.sequence,
+            promotion.release.digest.short(),
+            promotion.environment,
+            told(promotion.finished_at),
+            record.signed_by(),
+        ),
+    }
+}

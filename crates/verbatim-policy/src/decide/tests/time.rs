@@ -1,0 +1,108 @@
+//! `windows`, `soak`, `order`.
+
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::facts::Live;
+use crate::windows::{WindowKind, ZonedWindow};
+
+fn windows(allow: &str, zone: &str) -> Gate {
+    let window = ZonedWindow {
+        kind: WindowKind::Allow,
+        window: allow.parse().unwrap(),
+        zone_name: zone.to_owned(),
+        zone: TimeZone::get(zone).unwrap(),
+    };
+    Gate::Windows { windows: vec![window] }
+}
+
+#[test]
+fn a_window_says_when_it_opens() {
+    // It is ten at night in London on a Tuesday, midnight in Kyiv.
+    passes(windows("Tue 21:00-23:00", "UTC"), &facts(), Reason::WindowOpen);
+    passes(windows("Wed 00:00-01:00", "Europe/Kyiv"), &facts(), Reason::WindowOpen);
+    let opens = Some("2026-11-25T07:00:00Z".parse().unwrap());
+    let office = windows("Mon-Thu 09:00-16:00", "Europe/Kyiv");
+    refuses(office.clone(), &facts(), Reason::WindowClosed { opens });
+    let decision = decide(&Gates::new(vec![office.clone()]), &facts());
+    assert_eq!(
+        decision.answers[0].remedy.as_deref(),
+        Some("wait until 2026-11-25T07:00:00Z (Wed 2026-11-25 09:00 in Europe/Kyiv)")
+    );
+    refuses(windows("2020-01-01", "UTC"), &facts(), Reason::WindowClosed { opens: None });
+    let back = Facts { is_rollback: true, ..facts() };
+    passes(office.clone(), &back, Reason::SkippedByRollback);
+    // Unless the policy says otherwise.
+    let mut gates = Gates::new(vec![office]);
+    gates.skipped_by_rollbacks.clear();
+    assert!(!decide(&gates, &back).allowed);
+}
+
+/// Nobody gets in, ever; only somebody who may break the glass.
+#[test]
+fn a_policy_that_locks_everybody_out_can_be_overridden() {
+    let mut decision = decide(&Gates::new(vec![windows("2020-01-01", "UTC")]), &facts());
+    assert!(!decision.allowed);
+    assert!(decision.answers[0].remedy.as_ref().unwrap().contains("override the gate"));
+    decision.override_gate("windows", "the policy was wrong").unwrap();
+    assert!(decision.allowed);
+    assert_eq!(decision.gate_results()[0].overridden.as_deref(), Some("the policy was wrong"));
+}
+
+#[test]
+fn a_release_soaks() {
+    let soak = |minutes| Gate::Soak {
+        environment: id("staging"),
+        period: SignedDuration::from_mins(minutes),
+    };
+    let there = |live: Live, healthy: Option<i64>| Facts {
+        live: BTreeMap::from([(id("staging"), live)]),
+        healthy_since: healthy.map(|minutes| (id("staging"), at(minutes))).into_iter().collect(),
+        ..with_ledger(ledger("staging", &[("zero", 5), ("one", 100), ("one", 400)]))
+    };
+    let running = || Live::Running(release("one"));
+    passes(soak(500), &there(running(), None), Reason::Soaked { since: at(100) });
+    refuses(soak(501), &there(running(), None), Reason::Soaking { since: at(100), until: at(601) });
+    // It was ill in between, or healthy before it came.
+    passes(soak(50), &there(running(), Some(550)), Reason::Soaked { since: at(550) });
+    refuses(
+        soak(51),
+        &there(running(), Some(550)),
+        Reason::Soaking { since: at(550), until: at(601) },
+    );
+    passes(soak(500), &there(running(), Some(50)), Reason::Soaked { since: at(100) });
+    // Something else is there, or nobody knows.
+    let drifted = |seen: &str| Reason::Drifted { seen: seen.to_owned() };
+    let degraded = Live::Differs("web is Degraded".to_owned());
+    refuses(soak(1), &there(degraded, None), drifted("web is Degraded"));
+    let unreadable = |cause: &str| Reason::Unreadable { cause: cause.to_owned() };
+    refuses(soak(1), &there(Live::Unknown("403".to_owned()), None), unreadable("403"));
+    let unseen = Facts { live: BTreeMap::new(), ..there(running(), None) };
+    refuses(soak(1), &unseen, unreadable("it was not looked at"));
+    refuses(soak(1), &facts(), unreadable("it was not fetched"));
+    let with = |history: &[(&str, i64)]| Facts {
+        live: BTreeMap::from([(id("staging"), running())]),
+        ..with_ledger(ledger("staging", history))
+    };
+    let replaced = Reason::Replaced { by: release("two"), at: at(20) };
+    refuses(soak(1), &with(&[("one", 10), ("two", 20)]), replaced);
+    refuses(soak(1), &with(&[]), Reason::NeverThere);
+    refuses(soak(1), &with(&[("!one", 10)]), Reason::NeverThere);
+    // A clock that is behind that of the promotion.
+    refuses(soak(1), &with(&[("one", 603)]), Reason::Soaking { since: at(603), until: at(604) });
+}
+
+#[test]
+fn nothing_goes_backwards() {
+    let two = release("two");
+    let gate = |unrelated| Gate::Order { unrelated };
+    let stands = |order| Facts { order, ..facts() };
+    for order in [Order::First, Order::Same, Order::Newer] {
+        passes(gate(false), &stands(order), Reason::NotOlder);
+    }
+    refuses(gate(true), &stands(Order::Older(two)), Reason::Older { than: two });
+    refuses(gate(false), &stands(Order::Unrelated(two)), Reason::NotComparable { with: two });
+    passes(gate(true), &stands(Order::Unrelated(two)), Reason::NotOlder);
+    let back = Facts { is_rollback: true, ..stands(Order::Older(two)) };
+    passes(gate(false), &back, Reason::SkippedByRollback);
+}

@@ -1,0 +1,115 @@
+//! `windows`, `freshness` and `order`: whether it is the right time for this release.
+
+use jiff::{SignedDuration, Timestamp};
+use verbatim_record::{Evidence, Verified};
+
+use super::{Finding, told};
+use crate::decision::Reason;
+use crate::facts::{Facts, Order};
+use crate::windows::{WindowKind, ZonedWindow, is_open, next_opening};
+
+pub(super) fn windows(windows: &[ZonedWindow], facts: &Facts) -> Finding {
+    let now = facts.now;
+    let evidence = |text: String| Evidence { record: None, text };
+    if is_open(windows, now) {
+        let open = windows.iter().filter(|it| it.kind == WindowKind::Allow && it.is_open(now));
+        let told: Vec<_> = open.map(|window| evidence(window.to_string())).collect();
+        return Finding::pass(Reason::WindowOpen, "releases may enter now".to_owned(), told);
+    }
+    let denied = windows.iter().filter(|it| it.kind == WindowKind::Deny && it.is_open(now));
+    let mut told_windows: Vec<_> = denied.map(|window| evidence(window.to_string())).collect();
+    let text = match told_windows.is_empty() {
+        false => "releases are kept out now",
+        true => "no window is open now",
+    };
+    if told_windows.is_empty() {
+        told_windows = windows
+            .iter()
+            .filter(|window| window.kind == WindowKind::Allow)
+            .map(|window| evidence(window.to_string()))
+            .collect();
+    }
+    let opens = next_opening(windows, now);
+    let remedy = match opens {
+        Some(opens) => format!("wait until {}{}", told(opens), local(windows, opens)),
+        None => {
+            "no window opens within 400 days: change the policy, or override the gate".to_owned()
+        }
+    };
+    Finding::refuse(Reason::WindowClosed { opens }, text.to_owned(), told_windows, remedy)
+}
+
+/// A moment on the clocks of the windows, where they are not those of UTC.
+fn local(windows: &[ZonedWindow], moment: Timestamp) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    for window in windows {
+        let local = window.zone.to_datetime(moment);
+        let text = format!("{} in {}", local.strftime("%a %Y-%m-%d %H:%M"), window.zone_name);
+        if window.zone_name != "UTC" && !shown.contains(&text) {
+            shown.push(text);
+        }
+    }
+    if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
+}
+
+pub(super) fn freshness(max_age: SignedDuration, facts: &Facts) -> Finding {
+    let records = match &facts.records {
+        Ok(records) => records,
+        Err(cause) => return Finding::unreadable("the records of the release", cause),
+    };
+    let latest = records
+        .builds
+        .iter()
+        .filter(|build| build.statement().is_about(&facts.release))
+        .filter_map(|build| Some((build.recorded_at()?, build)))
+        .max_by_key(|(built, _)| *built);
+    let Some((built, record)) = latest else {
+        return Finding::refuse(
+            Reason::NoBuildRecord,
+            "no build record that counts tells when it was built".to_owned(),
+            Vec::new(),
+            "build it with `verbatim build`, with a key that has the role `builder`".to_owned(),
+        );
+    };
+    let evidence = vec![Evidence {
+        record: Some(Verified::record(record)),
+        text: format!("built at {}, signed by {}", told(built), record.signed_by()),
+    }];
+    if facts.now.duration_since(built) <= max_age {
+        let text = format!("it was built at {}", told(built));
+        return Finding::pass(Reason::Fresh { built }, text, evidence);
+    }
+    Finding::refuse(
+        Reason::Stale { built },
+        format!("it was built at {}, which is longer ago than {max_age:#}", told(built)),
+        evidence,
+        "build again, and promote that".to_owned(),
+    )
+}
+
+pub(super) fn order(unrelated: bool, facts: &Facts) -> Finding {
+    let environment = &facts.environment;
+    let pass = |text: &str| Finding::pass(Reason::NotOlder, text.to_owned(), Vec::new());
+    match facts.order {
+        Order::First => pass("nothing was promoted there yet"),
+        Order::Same => pass("it is the release that runs there, or of the same commit"),
+        Order::Newer => pass("it is newer than the release that runs there"),
+        Order::Unrelated(_) if unrelated => pass("it cannot be compared with what runs there"),
+        Order::Older(than) => Finding::refuse(
+            Reason::Older { than },
+            format!("it is older than {}, which runs in {environment}", than.short()),
+            Vec::new(),
+            format!("promote a newer one; to go back: `verbatim rollback {}`", environment.name()),
+        ),
+        Order::Unrelated(with) => Finding::refuse(
+            Reason::NotComparable { with },
+            format!(
+                "whether it is older than {}, which runs in {environment}, is not known",
+                with.short()
+            ),
+            Vec::new(),
+            "run where git has the history of both commits, or build both in one pipeline"
+                .to_owned(),
+        ),
+    }
+}

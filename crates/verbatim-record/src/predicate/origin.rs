@@ -1,0 +1,183 @@
+//! Build records about what `verbatim build` did not build itself: images of another builder, and releases that are made
+//! of several images. Both are SLSA provenance, as all build records.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::provenance::object;
+use super::{Build, BuildDefinition, BuildMetadata, Builder, Provenance, Run, RunDetails, Source};
+use crate::release::ReleaseImage;
+use crate::statement::ResourceDescriptor;
+
+/// An image that another builder made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adopted {
+    /// What it was built from, as far as known.
+    pub source: Source,
+    /// The reference under which it was found.
+    pub image: String,
+    /// What the source is known from.
+    pub known_from: Vec<SourceClaim>,
+    /// The CI run that took it over.
+    pub run: Run,
+    /// When.
+    pub at: Timestamp,
+    /// Component to version.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// Something that says what an image was built from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceClaim {
+    /// What says so: `buildkit-provenance`, `label`, `work-tree`.
+    pub by: String,
+    /// Whether it is signed by somebody who is trusted.
+    pub signed: bool,
+    /// The commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// Who built, in the words of whoever says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builder: Option<String>,
+}
+
+impl Adopted {
+    /// The `buildType` of these records.
+    pub const TYPE: &'static str = "urn:verbatim:build:adopted:v1";
+
+    /// The predicate.
+    pub fn provenance(&self) -> Provenance {
+        provenance(
+            Self::TYPE,
+            json!({ "source": self.source, "image": self.image }),
+            json!({ "run": self.run, "knownFrom": self.known_from }),
+            source_dependency(&self.source).into_iter().collect(),
+            &self.run,
+            &self.versions,
+            self.at,
+        )
+    }
+}
+
+/// A release of several images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Composed {
+    /// What all of them were built from.
+    pub source: Source,
+    /// The images, by name.
+    pub images: BTreeMap<String, ReleaseImage>,
+    /// The CI run.
+    pub run: Run,
+    /// When.
+    pub at: Timestamp,
+    /// Component to version.
+    pub versions: BTreeMap<String, String>,
+}
+
+impl Composed {
+    /// The `buildType` of these records.
+    pub const TYPE: &'static str = "urn:verbatim:build:release:v1";
+
+    /// The predicate.
+    pub fn provenance(&self) -> Provenance {
+        let images = self.images.iter().map(|(name, image)| ResourceDescriptor {
+            uri: Some(image.reference().to_string()),
+            ..ResourceDescriptor::artifact(name, &image.digest)
+        });
+        let dependencies = images.chain(source_dependency(&self.source)).collect();
+        provenance(
+            Self::TYPE,
+            json!({ "source": self.source, "images": self.images }),
+            json!({ "run": self.run }),
+            dependencies,
+            &self.run,
+            &self.versions,
+            self.at,
+        )
+    }
+}
+
+fn provenance(
+    kind: &str,
+    external: Value,
+    internal: Value,
+    resolved_dependencies: Vec<ResourceDescriptor>,
+    run: &Run,
+    versions: &BTreeMap<String, String>,
+    at: Timestamp,
+) -> Provenance {
+    Provenance {
+        build_definition: BuildDefinition {
+            build_type: kind.to_owned(),
+            external_parameters: object(external),
+            internal_parameters: object(internal),
+            resolved_dependencies,
+        },
+        run_details: RunDetails {
+            // Whoever signs this vouches for it, whoever has built.
+            builder: Builder {
+                id: Build::builder_id(run.ci.as_deref().unwrap_or("local")),
+                version: versions.clone(),
+            },
+            metadata: Some(BuildMetadata {
+                invocation_id: run.url.clone(),
+                started_on: Some(at),
+                finished_on: Some(at),
+            }),
+            byproducts: Vec::new(),
+        },
+    }
+}
+
+/// A dirty tree is not the commit, so the commit is then no dependency that was resolved.
+pub(super) fn source_dependency(source: &Source) -> Option<ResourceDescriptor> {
+    let (repository, commit) = (source.repository.as_ref()?, source.commit.as_ref()?);
+    (!source.dirty).then(|| ResourceDescriptor {
+        uri: Some(format!("git+{repository}@{commit}")),
+        digest: BTreeMap::from([("gitCommit".to_owned(), commit.clone())]),
+        ..ResourceDescriptor::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::predicate::Predicate as _;
+    use crate::testing::{at, build, run};
+
+    #[test]
+    fn source_and_run_can_be_read_from_them() {
+        let source = Source { dirty: true, ..build().source };
+        let adopted = Adopted {
+            source: source.clone(),
+            image: "registry.example/shop@sha256:0".to_owned(),
+            known_from: Vec::new(),
+            run: run(),
+            at: at(0),
+            versions: BTreeMap::new(),
+        };
+        let composed = Composed {
+            source: source.clone(),
+            images: BTreeMap::new(),
+            run: run(),
+            at: at(0),
+            versions: BTreeMap::new(),
+        };
+        for provenance in [adopted.provenance(), composed.provenance()] {
+            assert_eq!(provenance.source(), Some(source.clone()), "also that it was dirty");
+            assert_eq!(provenance.run(), Some(run()));
+            assert_eq!(provenance.recorded_at(), Some(at(0)));
+            assert_eq!(provenance.check(&[]), Ok(()));
+            let mut without = provenance;
+            without.build_definition.external_parameters.remove("source");
+            assert!(without.check(&[]).is_err());
+        }
+    }
+}

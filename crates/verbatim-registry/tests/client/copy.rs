@@ -1,0 +1,187 @@
+//! Copying: between registries of both kinds, within one, and from one that lies.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use test_servers::registry::Registry;
+use verbatim_oci::{Descriptor, Digest, Reference, Repository, media_type};
+use verbatim_registry::{
+    Attachment, Client, Copied, CopyOptions, Error, ErrorKind, Layer, ReferrersSource,
+};
+
+use crate::scripted::{Scripted, reply};
+use crate::setup::{client, distribution, old_registry, push_image, push_index, registry, tagged};
+
+const ALL: CopyOptions = CopyOptions { referrers: true, overwrite: false };
+
+async fn copy(
+    client: &Client,
+    from: &Reference,
+    to: &Reference,
+    options: CopyOptions,
+) -> Result<Copied, Error> {
+    let image = client.manifest(from).await?;
+    client.copy(&from.repository, &image, &to.repository, to.tag.as_ref(), options).await
+}
+
+async fn attach(client: &Client, repository: &Repository, to: Digest, content: &str) -> Digest {
+    let subject = client.manifest(&Reference::by_digest(repository.clone(), to)).await;
+    let attachment = Attachment {
+        subject: subject.expect("a subject").descriptor().expect("a manifest"),
+        artifact_type: "application/vnd.example".to_owned(),
+        layers: vec![Layer {
+            media_type: "text/plain".to_owned(),
+            bytes: Bytes::from(content.to_owned()),
+            annotations: Default::default(),
+        }],
+        annotations: [("example.kind".to_owned(), content.to_owned())].into(),
+    };
+    client.attach(repository, &attachment).await.expect("attached").descriptor.digest
+}
+
+async fn listed(client: &Client, repository: &Repository, subject: &Digest) -> BTreeSet<Digest> {
+    let listed = client.referrers(repository, subject, None).await.expect("a list").descriptors;
+    let kinds: Vec<_> = listed.iter().filter_map(|it| it.annotations.get("example.kind")).collect();
+    assert_eq!(kinds.len(), listed.len(), "annotations come along");
+    listed.into_iter().map(|it| it.digest).collect()
+}
+
+/// An index of two images; two documents refer to it, one to one of its images, and one to one of the documents.
+struct Family {
+    index: Digest,
+    listings: Vec<(Digest, BTreeSet<Digest>)>,
+}
+
+async fn family(client: &Client, reference: &Reference) -> Family {
+    let index = push_index(client, reference, &["linux/amd64", "linux/arm64"]).await;
+    let host = reference.repository.registry();
+    let image = client.resolve(&tagged(host, "image-linux-arm64")).await.expect("it").digest();
+    let repository = &reference.repository;
+    let signature = attach(client, repository, index, "signature").await;
+    let bill = attach(client, repository, index, "bill of materials").await;
+    let scan = attach(client, repository, image, "scan").await;
+    let of_bill = attach(client, repository, bill, "signature of the bill").await;
+    let listings = vec![
+        (index, BTreeSet::from([signature, bill])),
+        (image, BTreeSet::from([scan])),
+        (bill, BTreeSet::from([of_bill])),
+        (scan, BTreeSet::new()),
+    ];
+    Family { index, listings }
+}
+
+async fn between(source: &str, target: &str, listed_by: ReferrersSource) {
+    let reference = tagged(source, "v1");
+    let family = family(&client(), &reference).await;
+    let to: Reference = format!("{target}/mirror/app:v1").parse().expect("a reference");
+    // Somebody else's client each time: nothing is known from before.
+    let copied = copy(&client(), &reference, &to, ALL).await.expect("a copy");
+    assert_eq!((copied.manifests, copied.referrers), (3 + 4, 4), "{source} to {target}");
+
+    let reader = client();
+    assert_eq!(reader.resolve(&to).await.expect("the tag").digest(), family.index);
+    for (subject, want) in &family.listings {
+        assert_eq!(listed(&reader, &to.repository, subject).await, *want, "{source} to {target}");
+        for referrer in want {
+            let reference = Reference::by_digest(to.repository.clone(), *referrer);
+            let manifest = reader.manifest(&reference).await.expect("a referrer").parse();
+            let verbatim_oci::Manifest::Image(image) = manifest.expect("a manifest") else {
+                panic!("not an image")
+            };
+            reader.blob(&to.repository, &image.layers[0], 1000).await.expect("its content");
+        }
+    }
+    let by = reader.referrers(&to.repository, &family.index, None).await.expect("a list").source;
+    assert_eq!(by, listed_by);
+    let again = copy(&client(), &reference, &to, ALL).await.expect("the same copy");
+    assert_eq!((again.sent, again.mounted, again.referrers), (0, 0, 4));
+}
+
+#[tokio::test]
+async fn an_image_is_copied_with_all_that_refers_to_it() {
+    let (new, old) = (registry().await, old_registry().await);
+    between(&new.host(), &registry().await.host(), ReferrersSource::Api).await;
+    between(&old.host(), &registry().await.host(), ReferrersSource::Api).await;
+    between(&registry().await.host(), &old_registry().await.host(), ReferrersSource::FallbackTag)
+        .await;
+}
+
+#[tokio::test]
+async fn within_a_registry_content_is_taken_over() {
+    let Some(registry) = distribution().await else { return };
+    let reference = tagged(registry.host(), "v1");
+    family(&client(), &reference).await;
+    let to: Reference = format!("{}/elsewhere:v1", registry.host()).parse().expect("a reference");
+    let copied = copy(&client(), &reference, &to, ALL).await.expect("a copy");
+    assert_eq!((copied.sent, copied.referrers), (0, 4));
+    assert!(copied.mounted > 4, "{copied:?}");
+}
+
+#[tokio::test]
+async fn only_the_image_if_that_is_asked_for() {
+    let (source, target) = (registry().await, registry().await);
+    let reference = tagged(&source.host(), "v1");
+    let family = family(&client(), &reference).await;
+    let to = tagged(&target.host(), "v1");
+    let options = CopyOptions { referrers: false, overwrite: false };
+    let copied = copy(&client(), &reference, &to, options).await.expect("a copy");
+    assert_eq!((copied.manifests, copied.referrers), (3, 0));
+    assert!(listed(&client(), &to.repository, &family.index).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_tag_is_moved_only_if_that_is_asked_for() {
+    let (source, target) = (registry().await, registry().await);
+    let (from, to) = (tagged(&source.host(), "v1"), tagged(&target.host(), "v1"));
+    let wanted = push_image(&client(), &from, "one").await;
+    let there = push_image(&client(), &to, "two").await;
+    target.forget_seen();
+    let refused = copy(&client(), &from, &to, ALL).await.expect_err("the tag is taken");
+    assert!(matches!(refused.kind(), ErrorKind::TagTaken { found } if *found == there));
+    assert!(writes(&target).is_empty(), "{:?}", writes(&target));
+    let options = CopyOptions { overwrite: true, ..ALL };
+    copy(&client(), &from, &to, options).await.expect("a copy");
+    assert_eq!(client().resolve(&to).await.expect("the tag").digest(), wanted);
+}
+
+fn writes(registry: &Registry) -> Vec<String> {
+    let seen =
+        registry.seen().into_iter().filter(|it| !["GET", "HEAD"].contains(&it.method.as_str()));
+    seen.map(|it| format!("{} {}", it.method, it.target)).collect()
+}
+
+/// A source that sends other bytes of the right length. The target must not get them, nor the manifest.
+#[tokio::test]
+async fn wrong_content_is_not_passed_on() {
+    let layer = Bytes::from(vec![b'a'; 300_000]);
+    let config = Bytes::from_static(b"{}");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": Descriptor::of(media_type::OCI_CONFIG, &config),
+        "layers": [Descriptor::of(media_type::OCI_LAYER_GZIP, &layer)],
+    })
+    .to_string();
+    for (content, is_right) in [(b'b', false), (b'a', true)] {
+        let (manifest, layer_digest) = (manifest.clone(), Digest::of(&layer));
+        let source = Scripted::start(move |arrived| match arrived.line.as_str() {
+            line if line.contains("/manifests/sha256-") => reply(404, &[], ""),
+            line if line.contains("/manifests/") => {
+                reply(200, &[("content-type", media_type::OCI_MANIFEST)], manifest.clone())
+            }
+            line if line.contains(&layer_digest.to_string()) => {
+                reply(200, &[], vec![content; 300_000])
+            }
+            line if line.contains("/blobs/") => reply(200, &[], "{}"),
+            _ => reply(404, &[], ""),
+        })
+        .await;
+        let target = registry().await;
+        let to = tagged(&target.host(), "v1");
+        let copied = copy(&client(), &tagged(&source.host, "v1"), &to, ALL).await;
+        assert_eq!(copied.is_ok(), is_right, "{copied:?}");
+        assert_eq!(client().head(&to).await.expect("an answer").is_some(), is_right);
+        let stored = client().has_blob(&to.repository, &layer_digest).await.expect("an answer");
+        assert_eq!(stored, is_right);
+    }
+}

@@ -1,0 +1,188 @@
+//! `verbatim adopt`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use serde::Deserialize;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::{Digest, Reference};
+use verbatim_record::Role;
+
+use super::registry;
+use crate::adopting;
+use crate::settings::{KeyArgs, Project, ProjectArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim adopt registry.example.com/shop:42@sha256:3f0c…
+  docker buildx build --push --metadata-file build.json … && verbatim adopt --metadata-file build.json
+  verbatim adopt app=registry.example.com/app@sha256:… web=registry.example.com/web@sha256:…
+
+What it was built from is taken from, in this order: a provenance that a trusted key has signed (`cosign attest --type
+slsaprovenance1`), the provenance that BuildKit puts into the image, its label org.opencontainers.image.revision, and at last
+the commit that is checked out here. Those that the image has must agree.";
+
+/// Take over an image that another builder has made
+///
+/// Finds out what the image was built from and signs that as its build record, so that it can be promoted like one of
+/// `verbatim build`. Provenance that a trusted key has signed is verified; what BuildKit puts into an image is signed by
+/// nobody, and the record says so. The release is left for later stages as `verbatim build` leaves it.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct AdoptArgs {
+    /// The image, by its digest: `[NAME=]repository[:tag]@sha256:…`; of several images all of them
+    #[arg(value_name = "IMAGE", required_unless_present = "metadata_file")]
+    images: Vec<Named<Reference>>,
+    /// What `docker buildx build --metadata-file` has written: `[NAME=]FILE`; may be repeated
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Vec<Named<PathBuf>>,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// A value, and which image of the configuration it is of.
+#[derive(Clone, Debug)]
+struct Named<T> {
+    name: Option<String>,
+    value: T,
+}
+
+impl<T: FromStr> FromStr for Named<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        match text.split_once('=') {
+            Some((name, value)) => Ok(Self { name: Some(name.to_owned()), value: value.parse()? }),
+            None => Ok(Self { name: None, value: text.parse()? }),
+        }
+    }
+}
+
+/// What of a metadata file of buildx is needed.
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    #[serde(rename = "containerimage.digest")]
+    digest: Digest,
+    #[serde(rename = "image.name")]
+    name: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// An image of another project, one that is not there, or one of which nobody knows what it was built from.
+pub(crate) async fn run(args: AdoptArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project).await?;
+    let mut images = BTreeMap::new();
+    for image in args.images {
+        add(&project, &mut images, image)?;
+    }
+    for Named { name, value: file } in args.metadata_file {
+        let value = from_metadata(&project, name.as_deref(), &file)?;
+        add(&project, &mut images, Named { name, value })?;
+    }
+    if let Some(missing) = project.config.images.keys().find(|name| !images.contains_key(*name)) {
+        return Err(Failure::usage(format!("the image `{missing}` is not named"))
+            .hint("a release has all images of the configuration"));
+    }
+    let signer = project.signer(&args.key, &[Role::BUILDER], console).await?;
+    let outcome = adopting::adopt(&project, &registry(&project)?, &signer, images, console).await?;
+    console.result(&outcome)?;
+    Ok(ExitStatus::Done)
+}
+
+/// Notes an image under its name in the configuration.
+fn add(
+    project: &Project,
+    images: &mut BTreeMap<String, Reference>,
+    Named { name, value: reference }: Named<Reference>,
+) -> Result<(), Failure> {
+    if reference.digest.is_none() {
+        return Err(Failure::usage(format!("{reference} has no digest")).hint(
+            "a tag may name another image tomorrow: `verbatim registry resolve` tells its digest",
+        ));
+    }
+    let configured = &project.config.images;
+    let is_of = |image: &&crate::config::Image| image.repository == reference.repository;
+    let found = match &name {
+        Some(name) => configured.get(name).filter(is_of),
+        None => configured.values().find(is_of),
+    };
+    let Some(image) = found else {
+        let all = configured.values().map(|it| format!("{}={}", it.name, it.repository));
+        return Err(Failure::usage(format!("{reference} is not an image of the configuration"))
+            .hint(format!("its images: {}", all.collect::<Vec<_>>().join(", "))));
+    };
+    match images.insert(image.name.clone(), reference) {
+        None => Ok(()),
+        Some(_) => Err(Failure::usage(format!("the image `{}` is named twice", image.name))),
+    }
+}
+
+/// The image that a metadata file is about. If it has several names, the one of our repository.
+fn from_metadata(project: &Project, name: Option<&str>, file: &Path) -> Result<Reference, Failure> {
+    let text = std::fs::read(file).map_err(|error| {
+        Failure::usage(error).context(format!("cannot read {}", file.display()))
+    })?;
+    let wrong = |why: String| {
+        Failure::usage(why).context(format!("{} is no metadata file of buildx", file.display()))
+    };
+    let metadata: Metadata =
+        serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+    let names = metadata.name.unwrap_or_default();
+    let references = names.split(',').filter_map(|name| name.trim().parse::<Reference>().ok());
+    let images = &project.config.images;
+    let mut ours = references.filter(|reference| {
+        images
+            .values()
+            .filter(|image| name.is_none_or(|name| name == image.name))
+            .any(|image| image.repository == reference.repository)
+    });
+    match (ours.next(), images.len()) {
+        (Some(reference), _) => Ok(reference.pinned(metadata.digest)),
+        // An image that was exported without a name still has its digest.
+        (None, 1) if names.is_empty() => {
+            let home = crate::discover::home(project)?;
+            Ok(Reference::by_digest(home.clone(), metadata.digest))
+        }
+        (None, _) => {
+            Err(wrong(format!("none of its names (`{names}`) is an image of the configuration")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_may_have_names() {
+        let digest = Digest::of(b"x");
+        let named: Named<Reference> = format!("app=r.example/app@{digest}").parse().unwrap();
+        assert_eq!(named.name.as_deref(), Some("app"));
+        assert_eq!(named.value.digest, Some(digest));
+        let plain: Named<Reference> = format!("r.example/app@{digest}").parse().unwrap();
+        assert_eq!(plain.name, None);
+        assert!("app=".parse::<Named<Reference>>().is_err());
+    }
+
+    #[test]
+    fn a_metadata_file_of_buildx_is_read() {
+        let digest = Digest::of(b"x");
+        let text = serde_json::json!({
+            "buildx.build.ref": "builder/builder0/abc",
+            "containerimage.config.digest": Digest::of(b"config"),
+            "containerimage.descriptor": { "mediaType": "application/vnd.oci.image.index.v1+json", "digest": digest, "size": 856 },
+            "containerimage.digest": digest,
+            "image.name": "docker.io/example/shop:1,r.example/app:1",
+        });
+        let metadata: Metadata = serde_json::from_value(text).unwrap();
+        assert_eq!(metadata.digest, digest);
+        assert_eq!(metadata.name.as_deref(), Some("docker.io/example/shop:1,r.example/app:1"));
+        assert!(serde_json::from_str::<Metadata>(r#"{"image.name":"x"}"#).is_err());
+    }
+}

@@ -1,0 +1,196 @@
+//! `verbatim approve`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::Digest;
+use verbatim_policy::Gate;
+use verbatim_record::{Approval, EnvironmentId, Role, Statement};
+
+use super::{ReleaseArgs, environment, find, registry};
+use crate::config::Environment;
+use crate::failures;
+use crate::promotion::SavedPlan;
+use crate::release::Release;
+use crate::settings::{KeyArgs, Project, ProjectArgs};
+use crate::signer::RecordSigner;
+use crate::word::{self, UntilArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim approve production --release registry.example.com/shop@sha256:3f0c…
+  verbatim approve production --release sha256:3f0c… --reason 'demo went well' --for 24h
+  verbatim approve production --release sha256:3f0c… --plan plan.json";
+
+/// Say that a release may enter an environment
+///
+/// Signs an approval and attaches it to the release and to the environment. It counts for this release and this
+/// environment alone, if the key has the role that the gate `approvals` asks for; one key counts once, however often it
+/// signs. An approval of a plan counts only when exactly that plan is applied. One that no gate asks for is refused.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ApproveArgs {
+    /// The environment, by its name in the configuration
+    #[arg(value_name = "ENV")]
+    environment: String,
+    #[command(flatten)]
+    release: ReleaseArgs,
+    /// Why; part of the record
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// Approve this saved plan only: its file, or its hash
+    #[arg(long, value_name = "FILE|HASH")]
+    plan: Option<String>,
+    #[command(flatten)]
+    until: UntilArgs,
+    /// Sign it also if no gate asks for it: the rules may be about to change
+    #[arg(long)]
+    anyway: bool,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+#[derive(Serialize)]
+struct Approved {
+    environment: String,
+    #[serde(serialize_with = "crate::result::release")]
+    release: Release,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Digest>,
+    record: Digest,
+}
+
+impl fmt::Display for Approved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} approved for {}", self.release, self.environment)?;
+        if let Some(until) = self.until {
+            write!(f, " until {until:.0}")?;
+        }
+        if let Some(plan) = self.plan {
+            write!(f, ", plan {plan}")?;
+        }
+        write!(f, "\n  record {}", self.record)
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No key, no such release, or a record that could not be attached.
+pub(crate) async fn run(args: ApproveArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project).await?;
+    let environment = environment(&project, &args.environment)?;
+    let now = Timestamp::now();
+    let until = args.until.end(now)?;
+    let key = project.signer(&args.key, &[], console).await?;
+    if !args.anyway {
+        is_asked(&project, environment, &key)?;
+    }
+    let plan = args.plan.as_deref().map(Planned::parse).transpose()?;
+    let registry = registry(&project)?;
+    let found = find(&project, &registry, &args.release, console).await?;
+    let release = &found.release;
+    let plan = plan.map(|plan| plan.hash(&environment.id, &release.digest)).transpose()?;
+    let approval = Approval {
+        environment: environment.id.clone(),
+        reason: args.reason,
+        at: now,
+        until,
+        plan,
+        run: project.run(),
+    };
+    let statement = Statement::approval(&release.repository.to_string(), &release.digest, approval);
+    let descriptor = found.resolved.manifest.descriptor().map_err(failures::registry)?;
+    let subjects = (Some(&descriptor), Some(&environment.id));
+    let what = format!("the approval for {}", environment.id);
+    let record = word::say(&project, &registry, &statement, &key, subjects, &what, console).await?;
+    console.result(&Approved {
+        environment: environment.id.to_string(),
+        release: release.clone(),
+        until,
+        plan,
+        record,
+    })?;
+    Ok(ExitStatus::Done)
+}
+
+/// Checks that some gate asks for an approval by this key. Whether it does is not known without a policy or keys, and
+/// `signer` has told that.
+///
+/// # Errors
+/// None does: the approval would be there, and count for nothing.
+fn is_asked(
+    project: &Project,
+    environment: &Environment,
+    key: &RecordSigner,
+) -> Result<(), Failure> {
+    let policy = &project.config.policy;
+    let rules = project.config.rules(environment.name());
+    let asked: Vec<&Role> = rules
+        .gates
+        .iter()
+        .filter_map(|gate| match gate {
+            Gate::Approvals(wanted) => Some(&wanted.role),
+            _ => None,
+        })
+        .collect();
+    let is_moot = !policy.is_known() || policy.ring.is_empty();
+    if is_moot || asked.iter().any(|role| project.has_role(key, role)) {
+        return Ok(());
+    }
+    let failure = Failure::usage(format!(
+        "no gate before {} asks for an approval by the signing key: it would not count",
+        environment.id
+    ));
+    let roles: Vec<String> = asked.iter().map(|role| format!("`{role}`")).collect();
+    let failure = match roles.is_empty() {
+        true => failure.hint("a gate `approvals` asks for one, in `gates` of the environment"),
+        false => failure.hint(format!("they ask for the role {}", roles.join(", "))),
+    };
+    Err(failure.hint("to sign it all the same: --anyway"))
+}
+
+/// The plan that is approved.
+enum Planned {
+    /// By its hash; nothing else is known of it.
+    Hash(Digest),
+    /// By its file.
+    File { file: PathBuf, saved: Box<SavedPlan> },
+}
+
+impl Planned {
+    fn parse(plan: &str) -> Result<Self, Failure> {
+        match plan.parse() {
+            Ok(hash) => Ok(Self::Hash(hash)),
+            Err(_) => {
+                let file = PathBuf::from(plan);
+                Ok(Self::File { saved: Box::new(SavedPlan::read(&file)?), file })
+            }
+        }
+    }
+
+    /// Its hash. An approval for another environment or release than the plan's would never count.
+    fn hash(self, environment: &EnvironmentId, release: &Digest) -> Result<Digest, Failure> {
+        let (file, plan) = match self {
+            Self::Hash(hash) => return Ok(hash),
+            Self::File { file, saved } => (file, saved.plan),
+        };
+        if plan.environment != *environment || plan.release.digest != *release {
+            return Err(Failure::usage(format!(
+                "{} is a plan of {} to {}, not of {release} to {environment}",
+                file.display(),
+                plan.release.digest,
+                plan.environment
+            )));
+        }
+        Ok(plan.hash())
+    }
+}

@@ -1,0 +1,187 @@
+//! `verbatim history`.
+
+use std::fmt;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_console::{Console, ExitStatus, Failure, Table};
+use verbatim_oci::Digest;
+use verbatim_record::{
+    EnvironmentId, PolicyOrigin, Promotion, PromotionKind, Run, Verified, Veto, in_force,
+};
+
+use super::{environment, registry};
+use crate::failures;
+use crate::look::{self, Servers};
+use crate::result::ReleaseResult;
+use crate::settings::{Project, ProjectArgs};
+use crate::store::{Ledger, Wanted};
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim history production
+  verbatim history production --limit 5 --format json";
+
+/// Show what was promoted to an environment, when, by whom, and how it ended
+///
+/// From the ledger: only signed records that count. Newest first. Ends with 1 if the ledger cannot be relied on.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct HistoryArgs {
+    /// The environment, by its name in the configuration
+    #[arg(value_name = "ENV")]
+    environment: String,
+    /// Show the last so many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct History {
+    environment: EnvironmentId,
+    /// How many there are in all.
+    total: usize,
+    promotions: Vec<Entry>,
+    /// What is wrong with the ledger.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    faults: Vec<String>,
+}
+
+/// One promotion.
+#[derive(Debug, Serialize)]
+struct Entry {
+    number: u64,
+    kind: PromotionKind,
+    release: ReleaseResult,
+    /// The release before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Digest>,
+    started_at: Timestamp,
+    finished_at: Timestamp,
+    duration_seconds: i64,
+    /// Whether its proof is complete.
+    proven: bool,
+    /// Why the release must not enter any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vetoed: Option<String>,
+    /// Gates that refused and were overridden.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    overridden: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    applications: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Digest>,
+    /// The hash of the policy that was in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Digest>,
+    /// What that policy was taken from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_origin: Option<PolicyOrigin>,
+    run: Run,
+    signed_by: String,
+    record: Digest,
+}
+
+impl Entry {
+    fn of(record: &Verified<Promotion>, vetoes: &[&Verified<Veto>]) -> Self {
+        let promotion = record.predicate();
+        let digest = &promotion.release.digest;
+        let veto = vetoes.iter().find(|veto| veto.statement().is_about(digest));
+        let overridden = promotion.gates.iter().filter(|gate| gate.overridden.is_some());
+        Self {
+            number: promotion.chain.sequence,
+            kind: promotion.kind,
+            release: (&promotion.release).into(),
+            before: promotion.release_before,
+            started_at: promotion.started_at,
+            finished_at: promotion.finished_at,
+            duration_seconds: promotion.finished_at.duration_since(promotion.started_at).as_secs(),
+            proven: promotion.is_proven(),
+            vetoed: veto.map(|veto| veto.predicate().reason.clone()),
+            overridden: overridden.map(|gate| gate.gate.clone()).collect(),
+            reason: promotion.reason.clone(),
+            applications: promotion.applications.iter().map(|app| app.name.clone()).collect(),
+            plan: promotion.plan,
+            policy: promotion.policy,
+            policy_origin: promotion.policy_origin.clone(),
+            run: promotion.run.clone(),
+            signed_by: record.signed_by().to_owned(),
+            record: record.record(),
+        }
+    }
+
+    /// How it ended, and what is to be known of it.
+    fn result(&self) -> String {
+        let mut parts = vec![if self.proven { "proven" } else { "NOT proven" }.to_owned()];
+        parts.extend(self.overridden.iter().map(|gate| format!("over the gate {gate}")));
+        parts.extend(self.vetoed.iter().map(|_| "vetoed since".to_owned()));
+        parts.extend(self.reason.clone());
+        parts.join("; ")
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in &self.faults {
+            writeln!(f, "the ledger cannot be relied on: {fault}")?;
+        }
+        if self.promotions.is_empty() {
+            return writeln!(f, "nothing was promoted to {} yet", self.environment);
+        }
+        let mut table = Table::new(["", "WHEN", "TOOK", "KIND", "TAG", "DIGEST", "BY", "RESULT"]);
+        for entry in &self.promotions {
+            let by = entry.run.actor.clone().unwrap_or_else(|| entry.signed_by.clone());
+            table.row([
+                entry.number.to_string(),
+                format!("{:.0}", entry.finished_at),
+                format!("{} s", entry.duration_seconds),
+                entry.kind.name().to_owned(),
+                entry.release.tag.clone().unwrap_or_else(|| "-".to_owned()),
+                entry.release.digest.short(),
+                by,
+                entry.result(),
+            ]);
+        }
+        table.fmt(f)?;
+        match self.total - self.promotions.len() {
+            0 => Ok(()),
+            more => writeln!(f, "{more} earlier ones: --limit {}", self.total),
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The applications or the ledger could not be read.
+pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project).await?;
+    let environment = environment(&project, &args.environment)?;
+    let registry = registry(&project)?;
+    let servers = Servers::of(&project, [environment])?;
+    let progress = console.progress(format!("reading the ledger of {}", environment.id));
+    let now = Timestamp::now();
+    // What stands on the applications tells when the end of the ledger was cut off.
+    let anchors = look::anchors(&look::at(environment, &servers).await?);
+    let (id, ring) = (&environment.id, &project.config.policy.ring);
+    let Ledger { chain, records, .. } = registry
+        .store
+        .of_environment(ring, id, &Wanted::only::<Veto>(), &anchors, now)
+        .await
+        .map_err(failures::registry)?;
+    drop(progress);
+    let vetoes = in_force(&records.vetoes, now);
+    let newest = chain.promotions().iter().rev();
+    let history = History {
+        environment: id.clone(),
+        total: chain.promotions().len(),
+        promotions: newest.take(args.limit).map(|record| Entry::of(record, &vetoes)).collect(),
+        faults: chain.faults().iter().map(ToString::to_string).collect(),
+    };
+    console.result(&history)?;
+    Ok(if history.faults.is_empty() { ExitStatus::Done } else { ExitStatus::No })
+}

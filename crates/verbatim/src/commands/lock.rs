@@ -1,0 +1,188 @@
+//! `verbatim lock` and `verbatim unlock`.
+
+use std::fmt;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::Digest;
+use verbatim_record::{Lock, Power, Statement};
+
+use super::{environment, registry};
+use crate::config::Environment;
+use crate::promotion::Registry;
+use crate::settings::{KeyArgs, Project, ProjectArgs};
+use crate::signer::RecordSigner;
+use crate::word::{self, UntilArgs};
+
+const LOCK_EXAMPLES: &str = "\
+Examples:
+  verbatim lock production --reason 'audit' --for 2h
+  verbatim lock production --reason 'holidays' --until 2027-01-07T06:00:00Z";
+
+const UNLOCK_EXAMPLES: &str = "\
+Examples:
+  verbatim unlock production --reason 'the audit is over'";
+
+/// Which environment.
+#[derive(Debug, Args)]
+struct WhichArgs {
+    /// The environment, by its name in the configuration
+    #[arg(value_name = "ENV")]
+    environment: String,
+    /// Why; part of the record
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Leave the applications alone: do not show the lock in an annotation on them
+    #[arg(long)]
+    no_annotation: bool,
+}
+
+/// Keep every release out of an environment
+///
+/// Signs a lock and attaches it to the environment. It is asked for before every promotion, without being configured, and
+/// rollbacks do not pass it either. It is also shown on the applications, in the annotation verbatim.dev/lock; nothing is
+/// decided by that.
+#[derive(Debug, Args)]
+#[command(after_help = LOCK_EXAMPLES)]
+pub(crate) struct LockArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    #[command(flatten)]
+    until: UntilArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Lift the locks of an environment
+///
+/// Lifts all that are in force. Whoever made a lock may take it back; those of others are lifted by keys with a role that
+/// may.
+#[derive(Debug, Args)]
+#[command(after_help = UNLOCK_EXAMPLES)]
+pub(crate) struct UnlockArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+#[derive(Serialize)]
+struct Locked {
+    environment: String,
+    locked: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lifted: Vec<Digest>,
+    record: Digest,
+}
+
+impl fmt::Display for Locked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.locked { "locked" } else { "not locked any more" };
+        write!(f, "{} is {verb}", self.environment)?;
+        if let Some(until) = self.until {
+            write!(f, " until {until:.0}")?;
+        }
+        write!(f, "\n  record {}", self.record)
+    }
+}
+
+/// Runs `verbatim lock`.
+///
+/// # Errors
+/// No key that may, or a record that could not be attached.
+pub(crate) async fn lock(args: LockArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let until = args.until.end(Timestamp::now())?;
+    let (project, key) = prepare(&args.project, &args.key, console).await?;
+    let environment = environment(&project, &args.which.environment)?;
+    let registry = registry(&project)?;
+    let said = Said { environment, reason: &args.which.reason, lifts: Vec::new(), until };
+    let record = said.say(&project, &registry, &key, console).await?;
+    if !args.which.no_annotation {
+        let mut text = args.which.reason.clone();
+        if let Some(until) = until {
+            text.push_str(&format!(" (until {until:.0})"));
+        }
+        word::show_lock(&project, environment, Some(&text), console).await;
+    }
+    let environment = environment.id.to_string();
+    console.result(&Locked { environment, locked: true, until, lifted: Vec::new(), record })?;
+    Ok(ExitStatus::Done)
+}
+
+/// Runs `verbatim unlock`.
+///
+/// # Errors
+/// As [`lock`]; and there is none in force, or one that only others may lift.
+pub(crate) async fn unlock(args: UnlockArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let (project, key) = prepare(&args.project, &args.key, console).await?;
+    let environment = environment(&project, &args.which.environment)?;
+    let registry = registry(&project)?;
+    let now = Timestamp::now();
+    let locks = word::locks(&project, &registry, environment, now).await?;
+    let what = format!("lock of {}", environment.id);
+    let lifts: Vec<Digest> = word::to_lift(&project, &locks, &key, &what, now)?
+        .iter()
+        .map(|lock| lock.record())
+        .collect();
+    let reason = &args.which.reason;
+    let said = Said { environment, reason, lifts: lifts.clone(), until: None };
+    let record = said.say(&project, &registry, &key, console).await?;
+    if !args.which.no_annotation {
+        word::show_lock(&project, environment, None, console).await;
+    }
+    let environment = environment.id.to_string();
+    console.result(&Locked { environment, locked: false, until: None, lifted: lifts, record })?;
+    Ok(ExitStatus::Done)
+}
+
+async fn prepare(
+    project: &ProjectArgs,
+    key: &KeyArgs,
+    console: &Console,
+) -> Result<(Project, RecordSigner), Failure> {
+    let project = Project::load(project).await?;
+    let key = project.signer(key, &[], console).await?;
+    project.may(&key, Power::Lock, "locks")?;
+    Ok((project, key))
+}
+
+struct Said<'a> {
+    environment: &'a Environment,
+    reason: &'a str,
+    lifts: Vec<Digest>,
+    until: Option<Timestamp>,
+}
+
+impl Said<'_> {
+    async fn say(
+        self,
+        project: &Project,
+        registry: &Registry,
+        key: &RecordSigner,
+        console: &Console,
+    ) -> Result<Digest, Failure> {
+        let id = &self.environment.id;
+        let what = match self.lifts.is_empty() {
+            true => format!("the lock of {id}"),
+            false => format!("the end of the lock of {id}"),
+        };
+        let lock = Lock {
+            environment: id.clone(),
+            lifts: self.lifts,
+            reason: self.reason.to_owned(),
+            at: Timestamp::now(),
+            until: self.until,
+            run: project.run(),
+        };
+        let statement = Statement::lock(lock);
+        word::say(project, registry, &statement, key, (None, Some(id)), &what, console).await
+    }
+}

@@ -1,0 +1,418 @@
+//! `verbatim policy`: looks at the rules of a project, and tests them. Changes nothing.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_console::{Console, ExitStatus, Failure, Table};
+use verbatim_oci::Digest;
+use verbatim_policy::{Decision, Gate, Gates, decide, next_opening};
+use verbatim_record::{KeyRing, PolicyOrigin, Power, Role};
+
+use super::policy_push::{self, PushArgs};
+use super::{ReleaseArgs, environment, find, registry};
+use crate::config::{self, nearest};
+use crate::gates::gates;
+use crate::policy_cases::{self, Case, Cases, Wanted};
+use crate::promotion::Site;
+use crate::result::ReleaseResult;
+use crate::settings::{Project, ProjectArgs};
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  verbatim policy check                  is the policy right, and what does it ask where
+  verbatim policy check --format json";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  verbatim policy explain production                           what is asked before production
+  verbatim policy explain production --release sha256:3f0c…    and what the answers are, now";
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  verbatim policy test cases.yaml
+
+A file of cases; docs/gates.md has all facts:
+  version: 1
+  cases:
+    - name: nobody promotes at night
+      environment: production
+      now: 2026-11-24T23:00:00Z
+      build: { by: ci, at: 2026-11-24T10:00:00Z, branch: main }
+      want: refused
+      refused_by: [windows]";
+
+/// Check, explain, test and push the rules of a project
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check the policy, and show what it asks before each environment
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Explain the gates before an environment, and their answers for a release
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
+    /// Test the policy with cases of your own: facts, and the decision that is wanted
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArgs),
+    #[expect(
+        missing_docs,
+        reason = "a comment here would hide the one on its arguments, which is the help"
+    )]
+    Push(PushArgs),
+}
+
+/// Which project.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Which environment, and which release.
+#[derive(Debug, Args)]
+#[command(mut_arg("release", |release| release.help(
+    "The release to answer for: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: none, only what is asked]"
+)))]
+pub struct ExplainArgs {
+    /// The environment, by its name in the configuration
+    #[arg(value_name = "ENV")]
+    environment: String,
+    #[command(flatten)]
+    release: ReleaseArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Which cases.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// The file of cases
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The configuration is wrong, or a service did not answer.
+pub async fn run(command: PolicyCommand, console: &Console) -> Result<ExitStatus, Failure> {
+    match command {
+        PolicyCommand::Check(args) => check(&args, console).await,
+        PolicyCommand::Explain(args) => explain(args, console).await,
+        PolicyCommand::Test(args) => test(&args, console).await,
+        PolicyCommand::Push(args) => policy_push::run(args, console).await,
+    }
+}
+
+#[derive(Serialize)]
+struct Checked {
+    policy: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<PolicyOrigin>,
+    environments: Vec<Asked>,
+    warnings: Vec<String>,
+}
+
+/// What is asked before an environment.
+#[derive(Serialize)]
+struct Asked {
+    environment: String,
+    gates: Gates,
+    skipped_by_rollbacks: Vec<&'static str>,
+}
+
+impl Asked {
+    fn of(project: &Project, environment: &config::Environment) -> Result<Self, Failure> {
+        let rules = project.config.rules(environment.name());
+        let gates = gates(environment, &rules).map_err(Failure::usage)?;
+        let skipped_by_rollbacks = gates
+            .skipped_by_rollbacks
+            .iter()
+            .filter(|kind| gates.has(**kind))
+            .map(|kind| kind.name())
+            .collect();
+        Ok(Self { environment: environment.id.to_string(), gates, skipped_by_rollbacks })
+    }
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(["ENVIRONMENT", "GATES", "SKIPPED BY ROLLBACKS"]);
+        for asked in &self.environments {
+            let gates: Vec<String> = asked.gates.list.iter().map(Gate::name).collect();
+            let skipped = asked.skipped_by_rollbacks.join(", ");
+            table.row([asked.environment.clone(), gates.join(", "), skipped]);
+        }
+        writeln!(f, "{table}")?;
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        if let Some(origin) = &self.origin {
+            writeln!(f, "from {origin}")?;
+        }
+        match &self.policy {
+            Some(policy) => write!(f, "policy {policy}"),
+            None => write!(f, "no policy"),
+        }
+    }
+}
+
+async fn check(args: &CheckArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project).await?;
+    let environments = &project.config.environments;
+    let environments = environments
+        .iter()
+        .map(|environment| Asked::of(&project, environment))
+        .collect::<Result<Vec<_>, _>>()?;
+    let warnings = warnings(&project, &environments, Timestamp::now());
+    let config::Policy { hash: policy, origin, .. } = project.config.policy;
+    console.result(&Checked { policy, origin, environments, warnings })?;
+    Ok(ExitStatus::Done)
+}
+
+/// What is right and still probably not meant.
+fn warnings(project: &Project, environments: &[Asked], now: Timestamp) -> Vec<String> {
+    let ring = &project.config.policy.ring;
+    let mut warnings = Vec::new();
+    let can = |power: Power| ring.iter().any(|key| ring.has_power(&key.roles, power));
+    for (power, role, what) in [
+        (Power::Build, Role::BUILDER, "no build counts, so nothing can be promoted"),
+        (Power::Promote, Role::PROMOTER, "nothing can be promoted"),
+    ] {
+        if !can(power) {
+            warnings.push(format!("no key has the role `{role}`: {what}"));
+        }
+    }
+    warnings.extend(mistyped(ring, environments));
+    if !can(Power::OverrideGate) {
+        warnings.push(format!(
+            "no key may override a gate: if the policy locks everybody out, it has to be changed; `{}` is the role",
+            Role::BREAK_GLASS
+        ));
+    }
+    if !can(Power::Lift) {
+        warnings.push(
+            "only whoever made a veto or a lock can lift it: no key has a role of your own"
+                .to_owned(),
+        );
+    }
+    for asked in environments {
+        for gate in &asked.gates.list {
+            let Gate::Windows { windows } = gate else { continue };
+            let is_open = verbatim_policy::is_open(windows, now);
+            if !is_open && next_opening(windows, now).is_none() {
+                warnings.push(format!("no window of {} opens within 400 days", asked.environment));
+            }
+        }
+    }
+    warnings
+}
+
+/// Roles that look like slips of the pen: nothing asks for them, and something asks for one that is spelt alike. Any other
+/// role of a team's own is theirs to give, also if only `powers` or people know it.
+fn mistyped(ring: &KeyRing, environments: &[Asked]) -> Vec<String> {
+    let gates = environments.iter().flat_map(|asked| &asked.gates.list);
+    let of_gates = gates.filter_map(|gate| match gate {
+        Gate::Approvals(wanted) => Some(&wanted.role),
+        Gate::Attested(wanted) => Some(&wanted.role),
+        _ => None,
+    });
+    let usual = [Role::BUILDER, Role::TESTER, Role::PROMOTER, Role::BREAK_GLASS];
+    let asked: Vec<&str> = usual.iter().chain(of_gates).map(Role::as_str).collect();
+    let mut warnings = Vec::new();
+    for key in ring.iter() {
+        for role in key.roles.iter().map(Role::as_str).filter(|role| !asked.contains(role)) {
+            if let Some(meant) = nearest(role, &asked) {
+                let name = &key.name;
+                warnings.push(format!(
+                    "nothing asks for the role `{role}` of the key `{name}`; did you mean `{meant}`?"
+                ));
+            }
+        }
+    }
+    warnings
+}
+
+#[derive(Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    asked: Asked,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<ReleaseResult>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<Decision>,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(decision) = &self.decision {
+            return write!(f, "{decision}");
+        }
+        writeln!(f, "before {}:", self.asked.environment)?;
+        for gate in &self.asked.gates.list {
+            writeln!(f, "  {:<14}  {}", gate.name(), told(gate, Timestamp::now()))?;
+        }
+        match self.asked.skipped_by_rollbacks.as_slice() {
+            [] => write!(f, "a rollback is asked all of them"),
+            skipped => write!(f, "a rollback is not asked: {}", skipped.join(", ")),
+        }
+    }
+}
+
+/// What a gate asks, in words.
+fn told(gate: &Gate, now: Timestamp) -> String {
+    let or_any =
+        |list: &[String]| if list.is_empty() { "any".to_owned() } else { list.join(" or ") };
+    match gate {
+        Gate::Locked => "nobody locked the environment".to_owned(),
+        Gate::Vetoed => "nobody vetoed the release".to_owned(),
+        Gate::After { environment, ran } => match ran {
+            verbatim_policy::Ran::Still => format!("proven in {environment}, and runs there"),
+            verbatim_policy::Ran::Ever => format!("proven in {environment} once"),
+        },
+        Gate::Tested { environment, suites, max_age } => {
+            let age = max_age.map(|age| format!(", within {age:#}")).unwrap_or_default();
+            format!("{} passed in {environment}{age}", or_any(suites))
+        }
+        Gate::CleanSource => "built from a commit".to_owned(),
+        Gate::Signed(signed) => format!(
+            "built by {}, from {}, branch {}",
+            or_any(&signed.builders),
+            or_any(&signed.sources),
+            or_any(&signed.branches)
+        ),
+        Gate::SameManifests { environment } => {
+            format!("charts and manifests are those that it was proven with in {environment}")
+        }
+        Gate::Soak { environment, period } => format!("healthy in {environment} for {period:#}"),
+        Gate::Approvals(wanted) => {
+            let author = if wanted.not_author { ", nobody who built or promotes it" } else { "" };
+            let age = wanted.max_age.map(|age| format!(", within {age:#}")).unwrap_or_default();
+            format!("{} approvals by `{}`{author}{age}", wanted.count, wanted.role)
+        }
+        Gate::Windows { windows } => {
+            let list = windows.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            match (verbatim_policy::is_open(windows, now), next_opening(windows, now)) {
+                (true, _) => format!("{list}; open now"),
+                (false, Some(opens)) => format!("{list}; opens at {opens:.0}"),
+                (false, None) => format!("{list}; does not open within 400 days"),
+            }
+        }
+        Gate::Attested(wanted) => {
+            let says = wanted.condition.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+            format!("`{}` attested {}{says}", wanted.role, wanted.predicate_type)
+        }
+        Gate::Order { .. } => "not older than what runs".to_owned(),
+        Gate::Freshness { max_age } => format!("built within {max_age:#}"),
+        Gate::When { condition, .. } => condition.to_string(),
+        other => other.name(),
+    }
+}
+
+async fn explain(args: ExplainArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project).await?;
+    let environment = environment(&project, &args.environment)?;
+    let asked = Asked::of(&project, environment)?;
+    if args.release.release.is_none() {
+        console.result(&Explained { asked, release: None, decision: None })?;
+        return Ok(ExitStatus::Done);
+    }
+    let registry = registry(&project)?;
+    let found = find(&project, &registry, &args.release, console).await?;
+    let site = Site::of(&project, &registry, environment, console)?;
+    let situation = site.gather(&found).await?;
+    let decision = decide(&asked.gates, &situation.facts);
+    let status = if decision.allowed { ExitStatus::Done } else { ExitStatus::No };
+    let release = Some(ReleaseResult::from(&situation.release));
+    console.result(&Explained { asked, release, decision: Some(decision) })?;
+    Ok(status)
+}
+
+#[derive(Serialize)]
+struct Tested {
+    passed: usize,
+    failed: usize,
+    cases: Vec<TestedCase>,
+}
+
+#[derive(Serialize)]
+struct TestedCase {
+    name: String,
+    passed: bool,
+    /// What is wrong, if something is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<Decision>,
+}
+
+impl fmt::Display for Tested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for case in &self.cases {
+            let verdict = if case.passed { "pass" } else { "FAIL" };
+            writeln!(f, "{verdict}  {}", case.name)?;
+            if let Some(why) = &case.why {
+                writeln!(f, "      {why}")?;
+                for line in case.decision.iter().flat_map(|it| {
+                    it.to_string().lines().map(ToOwned::to_owned).collect::<Vec<_>>()
+                }) {
+                    writeln!(f, "      {line}")?;
+                }
+            }
+        }
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+async fn test(args: &TestArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project).await?;
+    let file = args.file.display();
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|error| Failure::usage(error).context(format!("cannot read {file}")))?;
+    let cases: Cases = config::document(&args.file, &text).map_err(Failure::usage)?;
+    if cases.version != 1 {
+        return Err(Failure::usage(format!("{file}: version {} is not known", cases.version)));
+    }
+    if cases.cases.is_empty() {
+        return Err(Failure::usage(format!("{file} has no cases")));
+    }
+    let cases: Vec<TestedCase> = cases.cases.iter().map(|case| tested(&project, case)).collect();
+    let passed = cases.iter().filter(|case| case.passed).count();
+    let failed = cases.len() - passed;
+    console.result(&Tested { passed, failed, cases })?;
+    Ok(if failed == 0 { ExitStatus::Done } else { ExitStatus::No })
+}
+
+fn tested(project: &Project, case: &Case) -> TestedCase {
+    let name = case.name.clone();
+    let decision = match policy_cases::ask(&project.config, case) {
+        Ok(decision) => decision,
+        Err(error) => {
+            return TestedCase {
+                name,
+                passed: false,
+                why: Some(error.to_string()),
+                decision: None,
+            };
+        }
+    };
+    let got = if decision.allowed { Wanted::Allowed } else { Wanted::Refused };
+    let refused_by: BTreeSet<String> = decision.refusals().map(|it| it.gate.name()).collect();
+    let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
+    let why = match &case.refused_by {
+        _ if got != case.want => Some(match got {
+            Wanted::Allowed => "it is allowed, wanted is that it is refused".to_owned(),
+            Wanted::Refused => "it is refused, wanted is that it is allowed".to_owned(),
+        }),
+        Some(wanted) if *wanted != refused_by => {
+            Some(format!("it is refused by {}, wanted is {}", list(&refused_by), list(wanted)))
+        }
+        _ => None,
+    };
+    TestedCase { name, passed: why.is_none(), why, decision: Some(decision) }
+}

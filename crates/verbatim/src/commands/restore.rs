@@ -1,0 +1,94 @@
+//! `verbatim restore`.
+
+use clap::Args;
+use jiff::Timestamp;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_record::Role;
+
+use super::{ReleaseArgs, environment, find, registry, told};
+use crate::gather;
+use crate::look::Servers;
+use crate::promotion::{GateArgs, Restore, Site, restore};
+use crate::release::Named;
+use crate::settings::{KeyArgs, Project, ProjectArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim status --check || verbatim restore production
+  verbatim restore production --dry-run          what would be written";
+
+/// Put back what the ledger says was promoted last, and prove it
+///
+/// For an override that was deleted or changed by hand, reverted by a parent, or lost with an application that was made
+/// again. If nothing differs, nothing is written; it is proven all the same. What was changed is recorded as a restore.
+///
+/// Only the image goes back. The chart stays at the revision that the application is at now; if that is another one than
+/// the ledger has, both are told.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct RestoreArgs {
+    /// The environment, by its name in the configuration
+    #[arg(value_name = "ENV")]
+    environment: String,
+    /// Why; part of the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Show what would be written; write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Take over from a run that has claimed the applications and is still within its time
+    #[arg(long)]
+    take_over: bool,
+    #[command(flatten)]
+    gates: GateArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Nothing was ever promoted there, the ledger cannot be relied on, or what stops a promotion.
+pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let project = Project::load(&args.project).await?;
+    let environment = environment(&project, &args.environment)?;
+    let key = match args.dry_run {
+        true => None,
+        false => Some(project.signer(&args.key, &[Role::PROMOTER], console).await?),
+    };
+    let overrides = args.gates.for_reason(args.reason.as_deref())?;
+    if let Some(key) = &key {
+        overrides.check(&project, key)?;
+    }
+    let registry = registry(&project)?;
+    let servers = Servers::of(&project, [environment])?;
+    let (_, ledger) = gather::ledger_with_anchors(
+        &project,
+        &registry.store,
+        &servers,
+        environment,
+        Timestamp::now(),
+    )
+    .await?;
+    if let Some(fault) = ledger.faults().first() {
+        let id = &environment.id;
+        let why = format!("the ledger of {id} cannot be relied on: {fault}");
+        return Err(Failure::new(ExitStatus::No, why));
+    }
+    let Some(release) = gather::running(&ledger) else {
+        let why = format!("nothing was promoted to {} yet", environment.id);
+        return Err(Failure::new(ExitStatus::No, why)
+            .hint(format!("promote first: verbatim promote {}", environment.name())));
+    };
+    let named = ReleaseArgs { release: Some(Named::Digest(release.digest)) };
+    let mut found = find(&project, &registry, &named, console).await?;
+    // The tag that it was promoted under is part of the values that are put back.
+    let tag = release.tag.as_ref().and_then(|tag| tag.parse().ok());
+    found.release.tag = tag.or(found.release.tag);
+    let site = Site::of(&project, &registry, environment, console)?;
+    let RestoreArgs { reason, take_over, .. } = args;
+    let request = Restore { release, found: &found, reason, take_over, overrides };
+    told(&restore(&site, &request, key.as_ref()).await?, console)
+}

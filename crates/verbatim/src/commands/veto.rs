@@ -1,0 +1,203 @@
+//! `verbatim veto` and `verbatim unveto`.
+
+use std::fmt;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::Digest;
+use verbatim_record::{EnvironmentId, Power, Statement, Veto};
+
+use super::{ReleaseArgs, environment, find, registry};
+use crate::discover::Found;
+use crate::failures;
+use crate::promotion::Registry;
+use crate::release::{Named, Release};
+use crate::settings::{KeyArgs, Project, ProjectArgs};
+use crate::signer::RecordSigner;
+use crate::word::{self, UntilArgs};
+
+const VETO_EXAMPLES: &str = "\
+Examples:
+  verbatim veto sha256:3f0c… --reason 'leaks memory'                    nowhere any more
+  verbatim veto sha256:3f0c… --environment production --reason 'wait for legal' --for 3d";
+
+const UNVETO_EXAMPLES: &str = "\
+Examples:
+  verbatim unveto sha256:3f0c… --reason 'it was the database'
+  verbatim unveto sha256:3f0c… --environment production --reason 'legal agreed'";
+
+/// Which release, and where.
+#[derive(Debug, Args)]
+struct WhereArgs {
+    /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…`
+    #[arg(value_name = "REF")]
+    release: Named,
+    /// The environment, by its name in the configuration [default: all environments]
+    #[arg(long, value_name = "ENV")]
+    environment: Option<String>,
+    /// Why; part of the record
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Keep a release out of an environment, or of all
+///
+/// What runs already is left alone: `verbatim rollback` replaces it, and makes a veto by itself. A veto is asked for before
+/// every promotion, without being configured, and rollbacks do not pass it either.
+#[derive(Debug, Args)]
+#[command(after_help = VETO_EXAMPLES)]
+pub(crate) struct VetoArgs {
+    #[command(flatten)]
+    place: WhereArgs,
+    #[command(flatten)]
+    until: UntilArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Lift the vetoes against a release
+///
+/// Lifts those for the environment that is named, or those for all environments if none is. Whoever made a veto may take it
+/// back; those of others are lifted by keys with a role that may.
+#[derive(Debug, Args)]
+#[command(after_help = UNVETO_EXAMPLES)]
+pub(crate) struct UnvetoArgs {
+    #[command(flatten)]
+    place: WhereArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+#[derive(Serialize)]
+struct Vetoed {
+    #[serde(serialize_with = "crate::result::release")]
+    release: Release,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<EnvironmentId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lifted: Vec<Digest>,
+    record: Digest,
+}
+
+impl fmt::Display for Vetoed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self
+            .environment
+            .as_ref()
+            .map_or_else(|| "every environment".to_owned(), ToString::to_string);
+        match self.lifted.len() {
+            0 => write!(f, "{} is kept out of {place}", self.release)?,
+            count => write!(f, "{}: {count} lifted for {place}", self.release)?,
+        }
+        if let Some(until) = self.until {
+            write!(f, " until {until:.0}")?;
+        }
+        write!(f, "\n  record {}", self.record)
+    }
+}
+
+/// Runs `verbatim veto`.
+///
+/// # Errors
+/// No key that may, no such release, or a record that could not be attached.
+pub(crate) async fn veto(args: VetoArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let until = args.until.end(Timestamp::now())?;
+    let said = Said { lifts: Vec::new(), reason: args.place.reason.clone(), until };
+    let (project, key, environment) =
+        prepare(&args.place, &args.key, &args.project, console).await?;
+    let registry = registry(&project)?;
+    let found = find(&project, &registry, &named(&args.place), console).await?;
+    said.say(&project, &registry, &found, environment, &key, console).await
+}
+
+/// Runs `verbatim unveto`.
+///
+/// # Errors
+/// As [`veto`]; and there is none in force, or one that only others may lift.
+pub(crate) async fn unveto(args: UnvetoArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let (project, key, environment) =
+        prepare(&args.place, &args.key, &args.project, console).await?;
+    let registry = registry(&project)?;
+    let found = find(&project, &registry, &named(&args.place), console).await?;
+    let now = Timestamp::now();
+    let digest = found.release.digest;
+    let vetoes = word::vetoes(&project, &registry, digest, environment.as_ref(), now).await?;
+    let what = format!("veto against {}", found.release);
+    let lifted = word::to_lift(&project, &vetoes, &key, &what, now)?;
+    let lifts = lifted.iter().map(|veto| veto.record()).collect();
+    let said = Said { lifts, reason: args.place.reason.clone(), until: None };
+    said.say(&project, &registry, &found, environment, &key, console).await
+}
+
+fn named(place: &WhereArgs) -> ReleaseArgs {
+    ReleaseArgs { release: Some(place.release.clone()) }
+}
+
+async fn prepare(
+    place: &WhereArgs,
+    key: &KeyArgs,
+    project: &ProjectArgs,
+    console: &Console,
+) -> Result<(Project, RecordSigner, Option<EnvironmentId>), Failure> {
+    let project = Project::load(project).await?;
+    let environment = match &place.environment {
+        Some(name) => Some(environment(&project, name)?.id.clone()),
+        None => None,
+    };
+    let key = project.signer(key, &[], console).await?;
+    project.may(&key, Power::Veto, "vetoes")?;
+    Ok((project, key, environment))
+}
+
+struct Said {
+    lifts: Vec<Digest>,
+    reason: String,
+    until: Option<Timestamp>,
+}
+
+impl Said {
+    async fn say(
+        self,
+        project: &Project,
+        registry: &Registry,
+        found: &Found,
+        environment: Option<EnvironmentId>,
+        key: &RecordSigner,
+        console: &Console,
+    ) -> Result<ExitStatus, Failure> {
+        let release = &found.release;
+        let veto = Veto {
+            environment: environment.clone(),
+            lifts: self.lifts.clone(),
+            reason: self.reason,
+            at: Timestamp::now(),
+            until: self.until,
+            run: project.run(),
+        };
+        let statement = Statement::veto(&release.repository.to_string(), &release.digest, veto);
+        let descriptor = found.resolved.manifest.descriptor().map_err(failures::registry)?;
+        let subjects = (Some(&descriptor), environment.as_ref());
+        let what = match self.lifts.is_empty() {
+            true => format!("the veto against {}", release.digest),
+            false => format!("the end of the veto against {}", release.digest),
+        };
+        let record =
+            word::say(project, registry, &statement, key, subjects, &what, console).await?;
+        console.result(&Vetoed {
+            release: release.clone(),
+            environment,
+            until: self.until,
+            lifted: self.lifts,
+            record,
+        })?;
+        Ok(ExitStatus::Done)
+    }
+}

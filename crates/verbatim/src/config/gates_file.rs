@@ -1,0 +1,182 @@
+//! The shape of `gates:` as it is written: what serde reads, and what the JSON Schema is made from. Must not check what one
+//! part says about another; that is `rules`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::located::Located;
+use super::shapes::{FromName, Many, NameOr, Period};
+
+/// The keys of [`GatesFile`], for the message about a gate that is not among them.
+pub(super) const GATES: [&str; 11] = [
+    "tested",
+    "signed",
+    "same_manifests",
+    "soak",
+    "approvals",
+    "windows",
+    "attested",
+    "order",
+    "freshness",
+    "when",
+    "on_rollback",
+];
+
+/// Conditions on a release before it enters an environment. That nobody locked the environment or vetoed the release is
+/// asked always.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GatesFile {
+    /// It passed these suites in an earlier environment.
+    pub tested: Option<Many<TestedFile>>,
+    /// A build record tells of a trusted builder, source and branch.
+    pub signed: Option<SignedFile>,
+    /// The name of an environment in which it was proven with the charts and manifests that are used here.
+    pub same_manifests: Option<Located<String>>,
+    /// It has been healthy in an environment for some time.
+    pub soak: Option<Many<SoakFile>>,
+    /// Enough people approved.
+    pub approvals: Option<Many<ApprovalsFile>>,
+    /// The times at which releases may enter, or may not.
+    pub windows: Option<Vec<WindowFile>>,
+    /// Somebody made a statement about it, such as a report on vulnerabilities.
+    pub attested: Option<Many<AttestedFile>>,
+    /// It is not older than the release that runs here.
+    pub order: Option<NameOr<OrderFile>>,
+    /// The longest time since it was built.
+    pub freshness: Option<Located<Period>>,
+    /// Conditions of your own in the Common Expression Language (CEL), each with a name.
+    #[serde(default)]
+    pub when: BTreeMap<Located<String>, Located<String>>,
+    /// What a rollback is asked.
+    #[serde(default)]
+    pub on_rollback: OnRollbackFile,
+}
+
+/// Which tests must have passed.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestedFile {
+    /// The environment they ran in.
+    #[serde(rename = "in")]
+    pub environment: Located<String>,
+    /// The suites. Default: all of that environment.
+    #[serde(default)]
+    pub suites: Vec<Located<String>>,
+    /// How old the results may be. Default: any age.
+    pub max_age: Option<Located<Period>>,
+}
+
+/// Which builds are trusted. In each text a `*` stands for anything.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignedFile {
+    /// Ids of builders, for example `urn:verbatim:builder:github`. Default: any whose key has the role `builder`.
+    #[serde(default)]
+    pub builders: Vec<Located<String>>,
+    /// Repositories of the source, for example `https://github.com/acme/*`. Default: any.
+    #[serde(default)]
+    pub sources: Vec<Located<String>>,
+    /// Branches. Default: any.
+    #[serde(default)]
+    pub branches: Vec<Located<String>>,
+}
+
+/// How long a release must have been healthy somewhere.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SoakFile {
+    /// The environment.
+    #[serde(rename = "in")]
+    pub environment: Located<String>,
+    /// How long.
+    #[serde(rename = "for")]
+    pub period: Located<Period>,
+}
+
+/// Which approvals are enough.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalsFile {
+    /// How many keys must have approved. Default: 1.
+    pub count: Option<Located<u32>>,
+    /// The role that their keys have.
+    pub role: Located<String>,
+    /// Whether whoever built or promotes the release does not count.
+    #[serde(default)]
+    pub not_author: bool,
+    /// How old they may be. Default: any age.
+    pub max_age: Option<Located<Period>>,
+}
+
+/// A window of time: `allow` or `deny`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WindowFile {
+    /// Releases may enter while it is open: dates, days and times, for example `Mon-Thu 09:00-16:00`.
+    pub allow: Option<Located<String>>,
+    /// Releases may not enter while it is open: for example `12-20..01-06`.
+    pub deny: Option<Located<String>>,
+    /// The IANA name of the time zone. Default: UTC.
+    pub timezone: Option<Located<String>>,
+}
+
+/// A statement about the release that somebody made, for example with `cosign attest`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AttestedFile {
+    /// Its predicate type.
+    #[serde(rename = "type")]
+    pub predicate_type: Located<String>,
+    /// The role that its key has. Default: `tester`.
+    pub role: Option<Located<String>>,
+    /// What has to hold for `predicate`, in the Common Expression Language (CEL).
+    pub when: Option<Located<String>>,
+    /// Where the predicate has its time, for example `metadata.scanFinishedOn`: then only the latest statement counts.
+    /// Default: `when` has to hold for all of them.
+    pub time: Option<Located<String>>,
+    /// How old the latest may be. Needs `time`.
+    pub max_age: Option<Located<Period>>,
+}
+
+/// How a release has to stand to the one that runs.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderFile {
+    /// What is done with a release that cannot be compared. Default: `refuse`.
+    #[serde(default)]
+    pub unrelated: Unrelated,
+}
+
+/// What is done with a release that cannot be compared with the one that runs.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Unrelated {
+    /// It is let in.
+    Allow,
+    /// It is kept out.
+    #[default]
+    Refuse,
+}
+
+impl FromName for OrderFile {
+    const EXPECTED: &'static str = "`newer`, or a mapping with `unrelated`";
+
+    fn try_from_name(name: String) -> Option<Self> {
+        (name == "newer").then(|| Self { unrelated: Unrelated::default() })
+    }
+}
+
+/// What a rollback is asked, beside what it usually is.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnRollbackFile {
+    /// Gates that it is asked although rollbacks usually are not: `windows`, `soak`, `order`, `approvals`, `freshness`.
+    #[serde(default)]
+    pub ask: Vec<Located<String>>,
+    /// Gates that it is not asked. Never `signed`, `vetoed` or `locked`.
+    #[serde(default)]
+    pub skip: Vec<Located<String>>,
+}

@@ -1,0 +1,275 @@
+//! Where the rules come from, if not from `verbatim.yaml`: names, checked as far as names go. Must not fetch anything.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use url::Url;
+use verbatim_oci::{Digest, Reference, Repository};
+
+use super::check::is_loopback;
+use super::file::PolicySourceFile;
+use super::located::{Located, Place};
+use super::problem::Problem;
+
+/// Where rules come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicySource {
+    /// A file, joined to the folder of `verbatim.yaml`.
+    File(PathBuf),
+    /// A file of a git repository.
+    Git(GitSource),
+    /// An artifact in a registry.
+    Oci(OciSource),
+}
+
+/// A file of a git repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitSource {
+    /// The address of the repository, without credentials.
+    pub url: String,
+    /// A branch, a tag, or a full commit.
+    pub reference: String,
+    /// The file, from the root of the repository.
+    pub path: String,
+}
+
+impl GitSource {
+    /// The commit, if the reference is one.
+    pub fn commit(&self) -> Option<&str> {
+        is_commit(&self.reference).then_some(&self.reference)
+    }
+}
+
+impl fmt::Display for GitSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}:{}", self.url, self.reference, self.path)
+    }
+}
+
+/// An artifact in a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OciSource {
+    /// Where it is kept.
+    pub repository: Repository,
+    /// Its manifest.
+    pub digest: Digest,
+}
+
+impl fmt::Display for OciSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.repository, self.digest)
+    }
+}
+
+/// The one source that is named.
+pub(super) fn check(
+    root: &Path,
+    written: &Located<PolicySourceFile>,
+    problems: &mut Vec<Problem>,
+) -> Option<PolicySource> {
+    let PolicySourceFile { file, git, reference, path, oci } = &written.value;
+    for lonely in [reference, path].into_iter().flatten().filter(|_| git.is_none()) {
+        problems.push(
+            Problem::new(lonely.place, "`ref` and `path` belong to `git`")
+                .help("write `policy: { git: URL, ref: REF, path: FILE }`"),
+        );
+    }
+    match (file, git, oci) {
+        (Some(file), None, None) => Some(PolicySource::File(root.join(&file.value))),
+        (None, Some(url), None) => {
+            self::git(url, reference.as_ref(), path.as_ref(), problems).map(PolicySource::Git)
+        }
+        (None, None, Some(text)) => self::oci(text, problems).map(PolicySource::Oci),
+        (None, None, None) => {
+            problems.push(
+                Problem::new(written.place, "`policy` does not say where the rules are")
+                    .help("give it one of `file`, `git` and `oci`"),
+            );
+            None
+        }
+        _ => {
+            problems.push(Problem::new(
+                written.place,
+                "the rules come from one place: `file`, `git` or `oci`",
+            ));
+            None
+        }
+    }
+}
+
+fn git(
+    url: &Located<String>,
+    reference: Option<&Located<String>>,
+    path: Option<&Located<String>>,
+    problems: &mut Vec<Problem>,
+) -> Option<GitSource> {
+    let before = problems.len();
+    if let Err((message, help)) = check_url(&url.value) {
+        problems.push(Problem::new(url.place, message).help(help));
+    }
+    let mut given = |name: &str,
+                     text: Option<&Located<String>>,
+                     fault: fn(&str) -> Option<String>| {
+        match text {
+            None => {
+                problems.push(Problem::new(url.place, format!("`git` needs `{name}` beside it")))
+            }
+            Some(text) => {
+                let found = fault(&text.value);
+                problems.extend(found.map(|message| Problem::new(text.place, message)));
+            }
+        }
+    };
+    given("ref", reference, reference_fault);
+    given("path", path, path_fault);
+    let (reference, path) = (reference?.value.clone(), path?.value.clone());
+    (problems.len() == before).then(|| GitSource { url: url.value.clone(), reference, path })
+}
+
+/// git has ways to other repositories that run commands of whoever writes the address, and others that anybody in between
+/// can answer. Those are not taken.
+fn check_url(text: &str) -> Result<(), (String, &'static str)> {
+    const HELP: &str = "write https://…, ssh://… or file:///…";
+    let Ok(url) = Url::parse(text) else {
+        // `git@host:path`: what git itself takes for SSH.
+        let is_ssh = text.split_once(':').is_some_and(|(host, path)| {
+            !host.is_empty() && !host.starts_with('-') && !host.contains('/') && !path.is_empty()
+        });
+        return if is_ssh {
+            Ok(())
+        } else {
+            Err(("not the address of a repository".to_owned(), HELP))
+        };
+    };
+    if url.password().is_some() || (url.scheme() != "ssh" && !url.username().is_empty()) {
+        let help = "let git ask a credential helper, or use SSH";
+        return Err(("the address must not hold credentials".to_owned(), help));
+    }
+    match url.scheme() {
+        "https" | "ssh" if url.host().is_some_and(|host| !host.to_string().starts_with('-')) => {
+            Ok(())
+        }
+        "file" => Ok(()),
+        "http" if is_loopback(&url) => Ok(()),
+        "http" => {
+            Err(("over plain HTTP anybody in between could write the rules".to_owned(), HELP))
+        }
+        other => Err((format!("`{other}` is no way to a repository that is taken here"), HELP)),
+    }
+}
+
+/// What is wrong with a reference. A subset of `git check-ref-format`, so that it is one name and nothing else.
+fn reference_fault(text: &str) -> Option<String> {
+    let is_bad = text.is_empty()
+        || text.starts_with(['-', '/', '.'])
+        || text.ends_with(['/', '.'])
+        || text.contains("..")
+        || text.contains("@{")
+        || text.chars().any(|c| c.is_control() || c.is_whitespace() || "~^:?*[\\+".contains(c));
+    let is_short =
+        !is_commit(text) && text.len() >= 7 && text.chars().all(|c| c.is_ascii_hexdigit());
+    match (is_bad, is_short) {
+        (true, _) => Some("not a branch, a tag or a commit".to_owned()),
+        (_, true) => Some("a commit is given in full, with all its 40 digits".to_owned()),
+        _ => None,
+    }
+}
+
+fn path_fault(text: &str) -> Option<String> {
+    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    let is_good = !text.is_empty() && Path::new(text).components().all(is_plain);
+    (!is_good).then(|| "not a file of the repository, from its root".to_owned())
+}
+
+fn is_commit(text: &str) -> bool {
+    [40, 64].contains(&text.len()) && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+}
+
+fn oci(text: &Located<String>, problems: &mut Vec<Problem>) -> Option<OciSource> {
+    let mut refuse = |place: Place, message: String| {
+        problems.push(
+            Problem::new(place, message)
+                .help("`verbatim policy push FILE REPOSITORY` prints what to write here"),
+        );
+    };
+    match text.value.parse::<Reference>() {
+        Ok(Reference { repository, digest: Some(digest), .. }) => {
+            Some(OciSource { repository, digest })
+        }
+        Ok(_) => {
+            refuse(text.place, "rules in a registry are named by their digest".to_owned());
+            None
+        }
+        Err(error) => {
+            refuse(text.place, format!("not a `repository@sha256:…`: {error}"));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_repositories() {
+        for text in [
+            "https://git.example/policies.git",
+            "ssh://git@git.example/policies.git",
+            "git@git.example:team/policies.git",
+            "file:///srv/git/policies.git",
+            "http://127.0.0.1:8080/policies.git",
+        ] {
+            assert!(check_url(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "policies",
+            "../policies",
+            "/srv/git/policies.git",
+            "http://git.example/policies.git",
+            "git://git.example/policies.git",
+            "ext::sh -c id",
+            "https://me:secret@git.example/policies.git",
+            "https://token@git.example/policies.git",
+            "-oProxyCommand=id:x",
+            "ssh://-oProxyCommand=id/x",
+            "--upload-pack=id",
+        ] {
+            assert!(check_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn references_and_paths_are_one_name() {
+        let full = "4f2a".repeat(10);
+        for text in ["main", "v1", "release/1.2", "refs/heads/main", &full, &"0".repeat(64)] {
+            assert_eq!(reference_fault(text), None, "{text}");
+        }
+        for text in [
+            "",
+            "-f",
+            "a:b",
+            "+main",
+            "main~1",
+            "a..b",
+            "a b",
+            "refs/heads/*",
+            "4f2a4f2a",
+            "HEAD@{1}",
+        ] {
+            assert!(reference_fault(text).is_some(), "{text}");
+        }
+        for (path, is_good) in [
+            ("shop.yaml", true),
+            ("teams/shop/policy.yaml", true),
+            ("", false),
+            ("/etc/passwd", false),
+            ("../policy.yaml", false),
+            ("a/../../policy.yaml", false),
+            (".", false),
+        ] {
+            assert_eq!(path_fault(path).is_none(), is_good, "{path}");
+        }
+    }
+}

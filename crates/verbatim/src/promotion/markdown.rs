@@ -1,0 +1,132 @@
+//! A plan as Markdown: a comment on a pull request, or the summary of a job. Pure.
+
+use std::fmt::{self, Display, Write as _};
+
+use verbatim_argocd::values::shown;
+
+use super::outcome::Promoted;
+
+/// The comment.
+pub(crate) struct Comment<'a>(pub &'a Promoted);
+
+impl Display for Comment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let promoted = self.0;
+        writeln!(f, "### {} → {}\n", code(&promoted.release), promoted.environment)?;
+        gates(f, promoted)?;
+        if let Some(newer) = &promoted.superseded_by {
+            writeln!(f, "**Superseded**: {} runs there, which is newer.\n", code(&newer.digest))?;
+        }
+        for fault in &promoted.ledger_faults {
+            writeln!(f, "**The ledger cannot be relied on**: {}\n", cell(fault))?;
+        }
+        let Some(plan) = &promoted.plan else { return writeln!(f, "Nothing is planned.") };
+        writeln!(f, "| application | value | old | new |\n|---|---|---|---|")?;
+        for app in &plan.apps {
+            for change in &app.plan.changes {
+                let new = shown(Some(&change.new));
+                let old = match change.is_noop() {
+                    true => "(the same)".to_owned(),
+                    false => code(&shown(change.old.as_ref())),
+                };
+                let key = code(&change.key);
+                writeln!(f, "| {} | {key} | {old} | {} |", code(&app.plan.app), code(&new))?;
+            }
+        }
+        writeln!(f)?;
+        refusals(f, promoted)?;
+        predictions(f, promoted)?;
+        write!(f, "Plan {}", code(&plan.hash()))?;
+        match &plan.policy {
+            Some(policy) => writeln!(f, ", made under policy {}", code(policy)),
+            None => writeln!(f, ", made without a policy"),
+        }
+    }
+}
+
+fn gates(f: &mut fmt::Formatter<'_>, promoted: &Promoted) -> fmt::Result {
+    let decision = &promoted.decision;
+    let verdict = if decision.allowed { "Every gate lets it pass." } else { "**Not yet.**" };
+    if decision.answers.is_empty() {
+        return writeln!(f, "There are no gates.\n");
+    }
+    writeln!(f, "{verdict}\n\n| gate | | why | to pass |\n|---|---|---|---|")?;
+    for answer in &decision.answers {
+        let (mark, remedy) = match (&answer.overridden, answer.passed) {
+            (Some(reason), _) => ("**overridden**", reason.as_str()),
+            (None, true) => ("pass", ""),
+            (None, false) => ("**refused**", answer.remedy.as_deref().unwrap_or_default()),
+        };
+        writeln!(
+            f,
+            "| {} | {mark} | {} | {} |",
+            answer.gate.name(),
+            cell(&answer.text),
+            cell(remedy)
+        )?;
+    }
+    writeln!(f)
+}
+
+/// What the applications say against it.
+fn refusals(f: &mut fmt::Formatter<'_>, promoted: &Promoted) -> fmt::Result {
+    let unready = promoted.applications.iter().filter(|app| !app.is_planned());
+    for app in unready {
+        let why = match (&app.report, &app.error) {
+            (Some(report), _) => report.to_string(),
+            (None, error) => error.clone().unwrap_or_default(),
+        };
+        writeln!(f, "**{}** says no:\n\n```text\n{}\n```\n", cell(&app.app), why.trim_end())?;
+    }
+    Ok(())
+}
+
+fn predictions(f: &mut fmt::Formatter<'_>, promoted: &Promoted) -> fmt::Result {
+    if promoted.predictions.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "<details><summary>What the manifests become, predicted</summary>\n")?;
+    writeln!(
+        f,
+        "Argo CD renders stored values only: the old ones are replaced in what it renders now.\n"
+    )?;
+    let mut diff = String::new();
+    for prediction in &promoted.predictions {
+        for it in &prediction.differences {
+            writeln!(diff, "# {}: {} {}", prediction.app, it.object, it.path)?;
+            writeln!(diff, "- {}\n+ {}", it.now, it.then)?;
+        }
+        for gap in &prediction.gaps {
+            writeln!(diff, "! {}: not predicted: {}: {}", prediction.app, gap.place, gap.what)?;
+        }
+    }
+    if diff.is_empty() {
+        diff.push_str("# nothing changes\n");
+    }
+    writeln!(f, "```diff\n{diff}```\n\n</details>\n")
+}
+
+/// A value in a cell of a table.
+fn code(value: &impl Display) -> String {
+    let text = cell(&value.to_string());
+    match text.contains('`') {
+        true => text,
+        false => format!("`{text}`"),
+    }
+}
+
+/// Text that does not end its cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_stays_a_cell() {
+        assert_eq!(code(&"a|b\nc"), "`a\\|b c`");
+        assert_eq!(code(&"a`b"), "a`b");
+    }
+}

@@ -1,0 +1,184 @@
+//! Which images the values of an application pin, read back from what the templates of the configuration made of them. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use verbatim_argocd::history::Past;
+use verbatim_argocd::values::{Change, Key, shown};
+use verbatim_oci::{Digest, Tag};
+
+use crate::config::{Set, Template};
+
+/// Stands in a value where no tag was known.
+const NO_TAG: &str = "untagged";
+
+/// An image as values pin it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pin {
+    /// Its digest.
+    pub digest: Digest,
+    /// The tag that stands beside it.
+    pub tag: Option<Tag>,
+}
+
+/// Images by their names in the configuration.
+pub(super) type Pins = BTreeMap<String, Pin>;
+
+/// Values that stand in an application or did, and the images that they pin.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Values {
+    /// The values.
+    pub past: Past,
+    /// The images.
+    pub pins: Pins,
+}
+
+/// The images that the values of an application are made from; `only` is the name of the only one.
+pub(super) fn carried(set: &Set, only: Option<&str>) -> BTreeSet<String> {
+    let templates = set.helm.values().chain(set.kustomize.values());
+    templates.flat_map(|template| pinned_by(template, only)).collect()
+}
+
+/// Values with the images that they pin, if they are of the shape that the configuration gives them: a value may have
+/// been written by hand, or under another configuration.
+pub(super) fn read(set: &Set, only: Option<&str>, past: Past) -> Option<Values> {
+    let mut pins = Pins::new();
+    let mut tags: BTreeMap<String, Tag> = BTreeMap::new();
+    for (key, text) in &past.values {
+        let template = match key {
+            Key::Helm(name) => set.helm.get(name)?,
+            Key::Kustomize(name) => set.kustomize.get(name)?,
+            _ => return None,
+        };
+        let names = pinned_by(template, only);
+        let found = found(text);
+        if names.len() != found.len() {
+            return None;
+        }
+        for (name, (digest, tag)) in names.into_iter().zip(found) {
+            if let Some(tag) = tag {
+                tags.entry(name.clone()).or_insert(tag);
+            }
+            let pin = pins.entry(name).or_insert(Pin { digest, tag: None });
+            if pin.digest != digest {
+                return None;
+            }
+        }
+        if let Some((name, tag)) = whole_tag(template, only).zip(text.parse().ok()) {
+            tags.entry(name).or_insert(tag);
+        }
+    }
+    for (name, pin) in &mut pins {
+        pin.tag = tags.remove(name).filter(|tag| tag.as_str() != NO_TAG);
+    }
+    Some(Values { past, pins })
+}
+
+/// The values that some changes replace, as if they had been deployed.
+pub(super) fn replaced(changes: &[Change]) -> Past {
+    let values = changes.iter().map(|change| (change.key.clone(), shown(change.old.as_ref())));
+    Past { id: 0, deployed_at: None, values: values.collect() }
+}
+
+/// The images whose digests a template writes, in their order.
+fn pinned_by(template: &Template, only: Option<&str>) -> Vec<String> {
+    let image = |variable: &str| match variable.rsplit_once('.') {
+        Some((image, "digest" | "reference")) => Some(image.to_owned()),
+        None if matches!(variable, "digest" | "reference") => only.map(str::to_owned),
+        _ => None,
+    };
+    template.variables().filter_map(image).collect()
+}
+
+/// The image whose tag is all that a template writes.
+fn whole_tag(template: &Template, only: Option<&str>) -> Option<String> {
+    let variable = template.as_str().strip_prefix("${")?.strip_suffix('}')?;
+    match variable.rsplit_once('.') {
+        Some((image, "tag")) => Some(image.to_owned()),
+        None if variable == "tag" => only.map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// Every digest in a text, with the tag before it: `[repository:]tag@digest`.
+fn found(text: &str) -> Vec<(Digest, Option<Tag>)> {
+    let digest_at = |at: usize| text.get(at..at + 71)?.parse::<Digest>().ok();
+    let digests = text.match_indices("sha256:").filter_map(|(at, _)| Some((at, digest_at(at)?)));
+    digests.map(|(at, digest)| (digest, text.get(..at).and_then(tag_before))).collect()
+}
+
+fn tag_before(text: &str) -> Option<Tag> {
+    let before = text.strip_suffix('@')?;
+    let tag = before.rsplit([':', '=']).next()?;
+    tag.parse().ok().filter(|_| !tag.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_stands_before_the_digest() {
+        let digest = Digest::of(b"x");
+        let cases = [
+            (format!("7.abc@{digest}"), vec![Some("7.abc")]),
+            (format!("web=registry.example:5000/shop:7.abc@{digest}"), vec![Some("7.abc")]),
+            (format!("registry.example:5000/shop@{digest}"), vec![None]),
+            (digest.to_string(), vec![None]),
+            (format!("1@{digest} 2@{digest}"), vec![Some("1"), None]),
+            ("7.abc".to_owned(), vec![]),
+            ("sha256:7abc".to_owned(), vec![]),
+        ];
+        for (text, want) in cases {
+            let got = found(&text).into_iter().map(|(_, tag)| tag.map(|tag| tag.to_string()));
+            let want: Vec<_> = want.into_iter().map(|tag| tag.map(str::to_owned)).collect();
+            assert_eq!(got.collect::<Vec<_>>(), want, "{text}");
+        }
+    }
+
+    fn set(helm: &[(&str, &str)]) -> Set {
+        let helm = helm.iter().map(|(key, text)| ((*key).to_owned(), text.parse().unwrap()));
+        Set { helm: helm.collect(), ..Set::default() }
+    }
+
+    fn past(values: &[(&str, String)]) -> Past {
+        let values = values.iter().map(|(key, text)| (Key::Helm((*key).to_owned()), text.clone()));
+        Past { id: 1, deployed_at: None, values: values.collect() }
+    }
+
+    #[test]
+    fn images_are_read_back_from_values() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let told = |set: &Set, values: &[(&str, String)]| {
+            read(set, Some("app"), past(values)).map(|values| {
+                let pins = values.pins.into_iter();
+                pins.map(|(name, pin)| {
+                    let tag = pin.tag.map_or_else(|| "-".to_owned(), |tag| tag.to_string());
+                    format!("{name} {tag} {}", if pin.digest == a { "a" } else { "b" })
+                })
+                .collect::<Vec<_>>()
+            })
+        };
+        let one = set(&[("tag", "${tag}@${digest}"), ("name", "${repository}")]);
+        let name = ("name", "r.example/app".to_owned());
+        let check = |set: &Set, values: &[(&str, String)], want: Option<&[&str]>| {
+            let want = want.map(|want| want.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
+            assert_eq!(told(set, values), want, "{values:?}");
+        };
+        check(&one, &[("tag", format!("1@{a}")), name.clone()], Some(&["app 1 a"]));
+        check(&one, &[("tag", format!("untagged@{a}")), name.clone()], Some(&["app - a"]));
+        // By hand, or under another configuration.
+        check(&one, &[("tag", "1".to_owned()), name.clone()], None);
+        check(&one, &[("tag", format!("1@{a}")), ("name", b.to_string())], None);
+        check(&one, &[("other", format!("1@{a}"))], None);
+        let apart = set(&[("tag", "${app.tag}"), ("digest", "${app.digest}")]);
+        check(&apart, &[("tag", "7".to_owned()), ("digest", a.to_string())], Some(&["app 7 a"]));
+        let several = set(&[("app", "${app.reference}"), ("web", "${web.tag}@${web.digest}")]);
+        let values = [("app", format!("r.example/app:1@{a}")), ("web", format!("2@{b}"))];
+        check(&several, &values, Some(&["app 1 a", "web 2 b"]));
+        assert_eq!(carried(&several, None), BTreeSet::from(["app".to_owned(), "web".to_owned()]));
+        // One image with two digests is none.
+        let twice = set(&[("x", "${app.digest}"), ("y", "${app.digest}")]);
+        check(&twice, &[("x", a.to_string()), ("y", b.to_string())], None);
+        check(&twice, &[("x", a.to_string()), ("y", a.to_string())], Some(&["app - a"]));
+    }
+}

@@ -1,0 +1,339 @@
+//! The shapes, as data: what the application is, what is written, and how that must end.
+
+use serde_json::{Value, json};
+
+use super::scene::Names;
+
+/// One shape.
+pub(crate) struct Shape {
+    /// What it is, in a word that can be part of a name.
+    pub(crate) name: &'static str,
+    /// Who makes the application.
+    pub(crate) maker: Maker,
+    /// The part of `spec` that makes it what it is: source or sources, policy.
+    pub(crate) spec: fn(&Names) -> Value,
+    /// The values, as options of `deploy`.
+    pub(crate) values: fn(&Names) -> Vec<String>,
+    /// How it must end.
+    pub(crate) end: End,
+}
+
+/// Who makes an application.
+#[derive(Clone, Copy)]
+pub(crate) enum Maker {
+    /// Somebody by hand.
+    Hand,
+    /// An ApplicationSet with these generators and these fields more in its spec.
+    Set(fn(&Names) -> Value),
+    /// A parent application that heals itself, with these fields more in its spec.
+    Parent(fn() -> Value),
+}
+
+/// How a deployment ends.
+pub(crate) enum End {
+    /// Proven, every workload at this level: `pods`, or `template` where no pod runs.
+    Proven(&'static [(&'static str, &'static str)]),
+    /// Refused with this status before anything is written, with this in its message.
+    Refused(i32, &'static str),
+    /// Refused with 1 after the write, which is taken back, with this in its message.
+    TakenBack(&'static str),
+    /// Degraded with 1, with this in its message.
+    Degraded(&'static str),
+    /// A canary that pauses ends with this status.
+    Paused(i32),
+}
+
+/// All shapes.
+pub(crate) fn shapes() -> Vec<Shape> {
+    vec![
+        Shape {
+            name: "helm-digest",
+            maker: Maker::Hand,
+            spec: |at| {
+                source(at, "chart", &[("image.repository", &at.repository), ("image.tag", "")])
+            },
+            values: |at| helm(&[("image.digest", &at.digest)]),
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "helm-tag-and-digest",
+            maker: Maker::Hand,
+            spec: chart_app,
+            values: tag_and_digest,
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "helm-reference",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/reference", &[]),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "helm-split",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/split", &[]),
+            values: |at| {
+                helm(&[
+                    ("image.registry", &at.registry),
+                    ("image.username", "shapes"),
+                    ("image.repository", "team"),
+                    ("image.name", "web"),
+                    ("image.tag", &format!("1.0@{}", at.digest)),
+                ])
+            },
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "kustomize-images",
+            maker: Maker::Hand,
+            spec: |at| source(at, "kustomize", &[]),
+            values: kustomize,
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "kustomize-no-images",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/kustomize-bare", &[]),
+            values: kustomize,
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "several-sources",
+            maker: Maker::Hand,
+            spec: |at| {
+                json!({ "sources": [
+                    {
+                        "repoURL": at.git, "path": "chart", "targetRevision": "main",
+                        "helm": {
+                            "valueFiles": ["$values/shapes/values/values.yaml"],
+                            "parameters": [parameter("image.repository", &at.repository)],
+                        },
+                    },
+                    { "repoURL": at.git, "targetRevision": "main", "ref": "values" },
+                ]})
+            },
+            values: tag_and_digest,
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "helm-repository",
+            maker: Maker::Hand,
+            spec: |at| chart(&at.charts, at),
+            values: tag_and_digest,
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "oci-chart",
+            maker: Maker::Hand,
+            spec: |at| chart(&at.oci_charts, at),
+            values: tag_and_digest,
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "plain-manifests",
+            maker: Maker::Hand,
+            spec: |at| source(at, "plain", &[]),
+            values: |at| helm(&[("image.tag", &at.digest)]),
+            end: End::Refused(2, "plain manifests"),
+        },
+        Shape {
+            name: "shadowed",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shadowed", &[("image.repository", &at.repository)]),
+            values: tag_and_digest,
+            end: End::TakenBack(".argocd-source"),
+        },
+        Shape {
+            name: "shadowed-by-name",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shadowed-by-name", &[("image.repository", &at.repository)]),
+            values: tag_and_digest,
+            end: End::TakenBack(".argocd-source"),
+        },
+        Shape {
+            name: "auto-sync",
+            maker: Maker::Hand,
+            spec: |at| {
+                let mut spec = source(at, "chart", &[("image.repository", &at.repository)]);
+                spec["syncPolicy"] = json!({ "automated": { "prune": true, "selfHeal": true } });
+                spec
+            },
+            values: tag_and_digest,
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "workloads",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/workloads", &[]),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Proven(&[
+                ("CronJob", "template"),
+                ("DaemonSet", "pods"),
+                ("Deployment", "template"),
+                ("StatefulSet", "pods"),
+            ]),
+        },
+        Shape {
+            name: "hooks",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/hooks", &[]),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "failing-hook",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/hooks", &[("fault", "crash")]),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Degraded("presync"),
+        },
+        Shape {
+            name: "canary-accepted",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/rollout", &[]),
+            values: |at| on_pause("accept", helm(&[("image", &at.image)])),
+            end: End::Paused(0),
+        },
+        Shape {
+            name: "canary-failed",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/rollout", &[]),
+            values: |at| on_pause("fail", helm(&[("image", &at.image)])),
+            end: End::Paused(1),
+        },
+        Shape {
+            name: "hydrator",
+            maker: Maker::Hand,
+            spec: |at| {
+                json!({ "sourceHydrator": {
+                    "drySource": { "repoURL": at.git, "path": "chart", "targetRevision": "main" },
+                    "syncSource": { "targetBranch": "hydrated", "path": "chart" },
+                }})
+            },
+            values: |at| helm(&[("image.tag", &at.digest)]),
+            end: End::Refused(2, "hydrat"),
+        },
+        Shape {
+            name: "set-list",
+            maker: Maker::Set(|_| json!({ "generators": [{ "list": { "elements": [{}] } }] })),
+            spec: chart_app,
+            values: tag_and_digest,
+            end: End::Refused(1, "ApplicationSet"),
+        },
+        Shape {
+            name: "set-list-exempt",
+            maker: Maker::Set(|_| {
+                json!({
+                    "generators": [{ "list": { "elements": [{}] } }],
+                    "ignoreApplicationDifferences": [{ "jsonPointers": ["/spec/source/helm/parameters"] }],
+                    "preservedFields": { "annotations": ["verbatim.dev/claim"] },
+                })
+            }),
+            spec: chart_app,
+            values: |at| trusting(tag_and_digest(at)),
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "set-git",
+            maker: Maker::Set(|at| json!({ "generators": [git_generator(at)] })),
+            spec: chart_app,
+            values: tag_and_digest,
+            end: End::Refused(1, "ApplicationSet"),
+        },
+        Shape {
+            name: "set-git-exempt",
+            maker: Maker::Set(|at| {
+                json!({
+                    "generators": [git_generator(at)],
+                    "ignoreApplicationDifferences": [{ "jsonPointers": ["/spec/source/helm/parameters"] }],
+                    "preservedFields": { "annotations": ["verbatim.dev/claim"] },
+                })
+            }),
+            spec: chart_app,
+            values: |at| trusting(tag_and_digest(at)),
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "app-of-apps",
+            maker: Maker::Parent(|| json!({})),
+            spec: chart_app,
+            values: tag_and_digest,
+            end: End::Refused(1, "-parent"),
+        },
+        Shape {
+            name: "app-of-apps-exempt",
+            maker: Maker::Parent(|| {
+                json!({
+                    "ignoreDifferences": [{
+                        "group": "argoproj.io", "kind": "Application",
+                        "jsonPointers": ["/spec/source/helm/parameters"],
+                    }],
+                    "syncPolicy": { "syncOptions": ["RespectIgnoreDifferences=true"] },
+                })
+            }),
+            spec: chart_app,
+            values: tag_and_digest,
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+    ]
+}
+
+/// Finds one folder, so one application.
+fn git_generator(at: &Names) -> Value {
+    json!({ "git": { "repoURL": at.git, "revision": "main", "directories": [{ "path": "chart" }] } })
+}
+
+/// One source in the repository of the scene, with Helm parameters if there are any.
+fn source(at: &Names, path: &str, parameters: &[(&str, &str)]) -> Value {
+    let mut source = json!({ "repoURL": at.git, "path": path, "targetRevision": "main" });
+    if !parameters.is_empty() {
+        let parameters: Vec<Value> =
+            parameters.iter().map(|(name, value)| parameter(name, value)).collect();
+        source["helm"] = json!({ "parameters": parameters });
+    }
+    json!({ "source": source })
+}
+
+/// The chart of the fixtures, from git.
+fn chart_app(at: &Names) -> Value {
+    source(at, "chart", &[("image.repository", &at.repository)])
+}
+
+/// The chart `web` of a repository of charts.
+fn chart(repository: &str, at: &Names) -> Value {
+    json!({ "source": {
+        "repoURL": repository, "chart": "web", "targetRevision": "0.1.0",
+        "helm": { "parameters": [parameter("image.repository", &at.repository)] },
+    }})
+}
+
+fn parameter(name: &str, value: &str) -> Value {
+    json!({ "name": name, "value": value, "forceString": true })
+}
+
+fn helm(values: &[(&str, &str)]) -> Vec<String> {
+    values
+        .iter()
+        .flat_map(|(name, value)| ["--helm-set".to_owned(), format!("{name}={value}")])
+        .collect()
+}
+
+/// The token of a pipeline may not see the set, so it has to be told that the set leaves the values alone.
+fn trusting(mut options: Vec<String>) -> Vec<String> {
+    options.push("--trust-owner".to_owned());
+    options
+}
+
+fn tag_and_digest(at: &Names) -> Vec<String> {
+    helm(&[("image.tag", &format!("1.0@{}", at.digest))])
+}
+
+fn on_pause(what: &str, mut options: Vec<String>) -> Vec<String> {
+    options.extend(["--on-pause".to_owned(), what.to_owned()]);
+    options
+}
+
+fn kustomize(at: &Names) -> Vec<String> {
+    vec!["--kustomize-image".to_owned(), format!("web={}", at.image)]
+}

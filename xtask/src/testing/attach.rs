@@ -1,0 +1,186 @@
+//! `cargo xtask test attach`: many processes attach to one image at the same moment, through the fallback tag of a registry
+//! without a referrers API. Whoever ended with 0 must find its document listed afterwards.
+//!
+//! Registries have no compare-and-set on tags, so it cannot be proven that no entry is lost; it can be tried often.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::Args as ClapArgs;
+use test_servers::registry::{Config as RegistryConfig, Registry};
+use tokio::process::Command;
+use verbatim_credentials::Keychain;
+use verbatim_oci::{Descriptor, Digest, Reference, Tag, media_type};
+use verbatim_registry::{Client, Config, PutAs};
+
+use crate::cargo::cargo;
+use crate::engine::children;
+use crate::lease;
+use crate::tidy::workspace_root;
+
+/// The arguments of this suite.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  cargo xtask test attach                                      # 20 processes, 100 rounds
+  cargo xtask test attach --rounds 3                           # in a minute
+  cargo xtask test attach --registry localhost:5000            # a registry that runs already")]
+pub(super) struct Args {
+    /// How many processes attach at the same time
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    processes: usize,
+    /// How often they do
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    rounds: usize,
+    /// `host:port` of a registry without login [default: one in this process, without a referrers API]
+    #[arg(long, value_name = "HOST")]
+    registry: Option<String>,
+}
+
+/// What became of one process.
+struct Ended {
+    document: Option<Digest>,
+    failure: String,
+}
+
+/// Runs the suite.
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run_all(args))
+}
+
+async fn run_all(args: &Args) -> anyhow::Result<()> {
+    let binary = build()?;
+    let folder = tempfile::tempdir()?;
+    let own = match args.registry {
+        Some(_) => None,
+        None => {
+            let config = RegistryConfig { referrers_api: false, ..RegistryConfig::default() };
+            Some(Registry::start(config).await?)
+        }
+    };
+    let host = match (&args.registry, &own) {
+        (Some(host), _) => host.clone(),
+        (None, Some(registry)) => registry.host(),
+        (None, None) => bail!("no registry"),
+    };
+    let (mut lost, mut failed, mut slowest) = (0, 0, Duration::ZERO);
+    for round in 1..=args.rounds {
+        let image = image(&host, round).await?;
+        let began = Instant::now();
+        let attaching =
+            (0..args.processes).map(|n| attach(&binary, folder.path(), &image, round, n));
+        let ended = futures_util::future::try_join_all(attaching).await?;
+        slowest = slowest.max(began.elapsed());
+        let listed = listed(&image).await?;
+        for Ended { document, failure } in &ended {
+            match document {
+                Some(document) if listed.contains(document) => {}
+                Some(document) => {
+                    lost += 1;
+                    println!("round {round}: {document} was attached and is not listed");
+                }
+                None => {
+                    failed += 1;
+                    println!("round {round}: a process failed, and said so: {failure}");
+                }
+            }
+        }
+    }
+    let all = args.processes * args.rounds;
+    println!(
+        "{all} documents in {} rounds of {} processes: {} listed, {failed} refused, {lost} lost; the slowest round took {:.1} s",
+        args.rounds,
+        args.processes,
+        all - lost - failed,
+        slowest.as_secs_f64(),
+    );
+    // A process that says that it failed has told the truth; but if most do, this has tried nothing.
+    if lost > 0 || failed * 20 > all {
+        bail!("{lost} of {all} documents were lost, {failed} could not be attached");
+    }
+    Ok(())
+}
+
+/// A new image for each round, so that listings stay small.
+async fn image(host: &str, round: usize) -> anyhow::Result<Reference> {
+    let client = client()?;
+    let content = bytes::Bytes::from(format!(r#"{{"round":{round}}}"#));
+    let tag: Tag = format!("round-{round}").parse()?;
+    let image = Reference::by_tag(format!("{host}/stress/app").parse()?, tag.clone());
+    client.push_blob(&image.repository, content.clone()).await?;
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": Descriptor::of(media_type::OCI_CONFIG, &content),
+        "layers": [],
+    });
+    let (name, bytes) = (PutAs::Tag(tag), manifest.to_string().into());
+    let put =
+        client.put_manifest(&image.repository, &name, media_type::OCI_MANIFEST, bytes).await?;
+    Ok(image.pinned(put.digest))
+}
+
+async fn attach(
+    binary: &Path,
+    folder: &Path,
+    image: &Reference,
+    round: usize,
+    number: usize,
+) -> anyhow::Result<Ended> {
+    let file = folder.join(format!("{round}-{number}"));
+    std::fs::write(&file, format!("document {number} of round {round}\n"))?;
+    let output = Command::new(binary)
+        .args(["referrers", "attach", "--type", "application/vnd.example", "--format", "json"])
+        .arg(image.to_string())
+        .arg(&file)
+        .env("HOME", folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("cannot run the program")?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+        return Ok(Ended { document: None, failure: format!("{}: {told}", output.status) });
+    }
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let document = answer["digest"].as_str().context("no digest")?.parse()?;
+    Ok(Ended { document: Some(document), failure: String::new() })
+}
+
+async fn listed(image: &Reference) -> anyhow::Result<BTreeSet<Digest>> {
+    let digest = image.digest.context("no digest")?;
+    let listed = client()?.referrers(&image.repository, &digest, None).await?;
+    Ok(listed.descriptors.into_iter().map(|entry| entry.digest).collect())
+}
+
+fn client() -> anyhow::Result<Client> {
+    Ok(Client::new(Config::new("verbatim-stress"), Keychain::anonymous())?)
+}
+
+/// Builds the program.
+fn build() -> anyhow::Result<PathBuf> {
+    let mut command = cargo();
+    command.args([
+        "build",
+        "--locked",
+        "--quiet",
+        "--package",
+        "verbatim-registry",
+        "--package",
+        "xtask",
+        "--bin",
+        "verbatim-registry",
+    ]);
+    let status = children::run(command.current_dir(workspace_root()))?;
+    if !status.success() {
+        bail!("verbatim-registry does not build: {status}");
+    }
+    // This program lies in the same folder.
+    let path = lease::this_program()?.with_file_name("verbatim-registry");
+    path.is_file().then_some(path).context("cargo put the program somewhere else")
+}
