@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 /// No command of these tests takes longer, also on a machine that compiles at the same time.
@@ -99,7 +100,7 @@ impl Tool {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Started { child, line: arguments.join(" ") })
+        Ok(Started { child, line: arguments.join(" "), told: Vec::new() })
     }
 }
 
@@ -108,6 +109,8 @@ impl Tool {
 pub struct Started {
     child: Child,
     line: String,
+    /// What was read of its stderr already.
+    told: Vec<u8>,
 }
 
 impl Started {
@@ -125,6 +128,30 @@ impl Started {
         self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
     }
 
+    /// Reads what it tells until it tells this. What it did is known from itself alone: a server has answered before its
+    /// client has read the answer.
+    ///
+    /// # Errors
+    /// It ends without a word of it, or takes too long.
+    pub async fn tells(&mut self, line: &str) -> Result<()> {
+        let mut stderr = BufReader::new(self.child.stderr.take().context("it has no stderr")?);
+        let read = async {
+            loop {
+                let from = self.told.len();
+                if stderr.read_until(b'\n', &mut self.told).await? == 0 {
+                    bail!("it never told `{line}`: {}", String::from_utf8_lossy(&self.told));
+                }
+                if self.told[from..].trim_ascii_end() == line.as_bytes() {
+                    return Ok(());
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, read).await.with_context(|| format!("no `{line}`"))??;
+        self.told.extend_from_slice(stderr.buffer());
+        self.child.stderr = Some(stderr.into_inner());
+        Ok(())
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -135,9 +162,10 @@ impl Started {
             Ok(output) => output.context("cannot wait for it")?,
             Err(_) => bail!("`{}` did not end within {} s", self.line, DEADLINE.as_secs()),
         };
+        let told = [self.told, stderr].concat();
         Ok(Run {
             stdout: String::from_utf8(stdout)?,
-            stderr: String::from_utf8(stderr)?,
+            stderr: String::from_utf8(told)?,
             code: status.code().unwrap_or(-1),
         })
     }

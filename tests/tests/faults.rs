@@ -129,22 +129,8 @@ async fn a_cancelled_job_is_finished_by_the_next() -> Result<()> {
     let world = World::start().await?;
     let release = world.release("Something new").await?;
     world.argocd.hold_operations("shop-dev", true);
-    let job = world.tool.start(&["promote", "dev", "--release", &release])?;
-    let syncs = || {
-        world
-            .argocd
-            .seen()
-            .iter()
-            .any(|seen| seen.target.ends_with("/shop-dev/sync") && seen.status == 200)
-    };
-    let started = async {
-        while !syncs() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), started)
-        .await
-        .context("no sync was started")?;
+    let mut job = world.tool.start(&["promote", "dev", "--release", &release, "--verbose"])?;
+    job.tells("shop-dev: start the sync: done").await?;
     job.terminate()?;
     let run = job.end().await?.ends(130);
     let told: Vec<&str> =
