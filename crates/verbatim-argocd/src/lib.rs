@@ -44,6 +44,7 @@ pub mod resources;
 pub mod response;
 mod run;
 pub mod spec;
+pub mod suggest;
 pub mod tree;
 pub mod values;
 pub mod verdict;

@@ -9,6 +9,7 @@ use crate::deferred::Deferred;
 
 const EXAMPLES: &str = "\
 Examples:
+  verbatim init dev=shop-dev          write the first verbatim.yaml
   verbatim build                      build and push the image, sign how it was made
   verbatim promote staging --dry-run  show what would be written, and what the gates say
   verbatim promote staging            move the digest, and prove that it runs
@@ -41,6 +42,7 @@ pub struct Cli {
 // A comment on a variant would hide the one on its arguments, which is the help.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(commands::init::InitArgs),
     Build(commands::build::BuildArgs),
     Adopt(commands::adopt::AdoptArgs),
     Plan(commands::plan::PlanArgs),
@@ -88,6 +90,7 @@ impl Cli {
     /// What the command fails with.
     pub async fn run(self, console: Console) -> Result<ExitStatus, Failure> {
         match self.command {
+            Command::Init(args) => commands::init::run(args, &console).await,
             Command::Adopt(args) => commands::adopt::run(args, &console).await,
             Command::Build(args) => commands::build::run(args, &console).await,
             Command::Plan(args) => commands::plan::run(args, &console).await,

@@ -19,6 +19,7 @@ mod drift;
 mod evidence;
 mod execute;
 mod failures;
+mod first_config;
 mod gates;
 mod gather;
 mod handoff;

@@ -326,7 +326,8 @@ pub(crate) fn signing_key(
 pub(crate) fn config_failure(error: ConfigError) -> Failure {
     match error {
         ConfigError::NotFound(_) => Failure::usage(error)
-            .hint("name one with --config or VERBATIM_CONFIG, or write one: README.md and docs/configuration.md of verbatim show how"),
+            .hint("name one with --config or VERBATIM_CONFIG")
+            .hint("or write the first one: verbatim init dev=APP …, where APP is an application in Argo CD"),
         other => Failure::usage(other),
     }
 }

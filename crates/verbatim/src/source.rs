@@ -83,19 +83,21 @@ pub(crate) async fn state(folder: &Path) -> Result<SourceState, SourceError> {
     };
     let Porcelain { commit, branch, changes } = porcelain(&text);
     let commit = commit.ok_or(SourceError::NoCommit)?;
-    let (time, remote) = tokio::join!(
-        git(folder, &["show", "--no-patch", "--format=%ct", "HEAD"]),
-        git(folder, &["remote", "get-url", "origin"]),
-    );
+    let (time, remote) =
+        tokio::join!(git(folder, &["show", "--no-patch", "--format=%ct", "HEAD"]), remote(folder),);
     let time = time?;
     let seconds = String::from_utf8_lossy(&time.stdout).trim().parse().ok();
     let committed_at = seconds
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
         .ok_or_else(|| failed(&["show", "--format=%ct", "HEAD"], &time))?;
-    let remote = remote.ok().filter(|output| output.status.success());
-    let remote =
-        remote.map(|output| without_credentials(String::from_utf8_lossy(&output.stdout).trim()));
     Ok(SourceState { commit, changes, branch, remote, committed_at })
+}
+
+/// Where the tree is fetched from, without credentials; `None` if that is not known.
+pub(crate) async fn remote(folder: &Path) -> Option<String> {
+    let output = git(folder, &["remote", "get-url", "origin"]).await.ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| without_credentials(text.trim()))
 }
 
 /// Whether `descendant` comes after `ancestor`; `None` if this clone does not know both.

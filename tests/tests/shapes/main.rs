@@ -1,6 +1,7 @@
 //! Every shape of application that a team may have, on a real Argo CD: what an override can do there, and what is said
 //! where it can do nothing. Each shape is a row of [`table::shapes`]; how a row is tried is [`scene`]'s.
 
+mod begun;
 mod rollouts;
 mod scene;
 mod table;
@@ -20,7 +21,13 @@ async fn every_shape_of_application() -> Result<()> {
     let tried = stream::iter(table::shapes())
         .map(|shape| {
             let scene = &scene;
-            async move { (shape.name, scene.attempt(&shape).await) }
+            async move {
+                let tried = async {
+                    scene.attempt(&shape).await?;
+                    scene.begin(&shape).await
+                };
+                (shape.name, tried.await)
+            }
         })
         .buffer_unordered(AT_ONCE)
         .collect::<Vec<_>>()

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use test_servers::registry::{Config, Registry};
 use test_servers::rig::Rig;
 
+use super::begun::{self, Begun};
 use super::rollouts::Rollouts;
 use super::table::{End, Maker, Shape, shapes};
 
@@ -145,6 +146,27 @@ impl Scene {
                 // One of three, and it runs the digest.
                 let container = &outcome["workloads"][0]["containers"][0];
                 ensure!(container["match"] == "deployed", "{}", told());
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a first configuration for an application of this shape that runs, if the table says what must be in it.
+    pub(crate) async fn begin(&self, shape: &Shape) -> Result<()> {
+        let Some(wanted) = begun::wanted(shape.name) else { return Ok(()) };
+        let stage = format!("dev={}", application_name(shape.name));
+        let run = self.tool.run(&["init", &stage, "--dry-run", "--format", "json"]).await?;
+        match wanted {
+            Begun::With(values) => {
+                ensure!(run.code == 0, "{run}");
+                let told = run.json()?;
+                ensure!(told["repository"] == self.names.repository.as_str(), "{run}");
+                let found = &told["environments"][0]["applications"][0]["values"];
+                ensure!(*found == json!(values), "{run}");
+            }
+            Begun::Not(words) => {
+                ensure!(run.code == 1, "{run}");
+                says(&run, words)?;
             }
         }
         Ok(())

@@ -165,7 +165,7 @@ impl ServerArgs {
     /// # Errors
     ///
     /// If no server is known, or a file cannot be read.
-    pub(super) fn client_without_token(&self, console: &Console) -> Result<Client, Failure> {
+    pub fn client_without_token(&self, console: &Console) -> Result<Client, Failure> {
         let options = self.with_opts()?;
         let Reach { mut config, key, environment } = options.reach_without_opts(console)?;
         config.token = match options.auth_token {

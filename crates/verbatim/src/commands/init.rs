@@ -1,0 +1,447 @@
+//! `verbatim init`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use futures_util::future::try_join_all;
+use serde::Serialize;
+use url::Url;
+use verbatim_argocd::cli::ServerArgs;
+use verbatim_argocd::client::is_loopback;
+use verbatim_argocd::model::{AppDetails, Application, SourceAt};
+use verbatim_argocd::request::Refresh;
+use verbatim_argocd::suggest::{NoSuggestion, Suggestion, suggest};
+use verbatim_argocd::{AppRef, Client};
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::Repository;
+use verbatim_record::EnvironmentId;
+
+use crate::config::FILE_NAMES;
+use crate::first_config::{FirstApp, FirstConfig, FirstEnvironment, FirstServer, FirstSet};
+use crate::{failures, source};
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim init dev=shop-dev staging=shop-staging production=shop-eu,shop-us
+  verbatim init dev=shop-dev --image registry.example.com/acme/shop     one of several images
+  verbatim init dev=shop-dev --dry-run                                  show it, write nothing
+  verbatim init dev=shop-dev --offline --image registry.example.com/acme/shop --server argocd.example.com";
+
+/// Write the first verbatim.yaml of a project
+///
+/// Looks at the applications in Argo CD: which image they run, and which values of their charts hold it. Writes a
+/// verbatim.yaml here that pins this image by its digest, and tells what comes next. A file that is there already is
+/// never overwritten.
+///
+/// What the charts hold is told from the names that charts commonly use. Look at the file; `verbatim promote ENV
+/// --dry-run` then shows what would be written.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct InitArgs {
+    /// The stages in their order, each with its applications
+    #[arg(required = true, value_name = "ENV=APP[,APP…]")]
+    environments: Vec<Stage>,
+
+    /// The repository that the image is pushed to [default: what the applications run, if that is one image]
+    #[arg(long, value_name = "REPOSITORY")]
+    image: Option<Repository>,
+
+    /// The name of the product [default: that of the git repository, else of this folder]
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+
+    /// The public key of the pipeline, as seen from here; it need not be there yet
+    #[arg(long, value_name = "FILE", default_value = "keys/ci.pub")]
+    public_key: PathBuf,
+
+    /// Do not ask Argo CD: take the names that most charts use
+    #[arg(long, requires_all = ["image", "server"])]
+    offline: bool,
+
+    /// Print the file, write nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The short name of the image in the file.
+const IMAGE: &str = "app";
+
+/// `ENV=APP[,APP…]`.
+#[derive(Clone, Debug)]
+struct Stage {
+    name: String,
+    apps: Vec<AppRef>,
+}
+
+impl FromStr for Stage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, apps) = text.split_once('=').ok_or("want ENV=APP, for example dev=shop-dev")?;
+        let _ = EnvironmentId::new(name, name).map_err(|error| error.to_string())?;
+        let apps = apps.split(',').map(|app| {
+            app.parse::<AppRef>().map_err(|error| format!("`{app}` is no application: {error}"))
+        });
+        Ok(Self { name: name.to_owned(), apps: apps.collect::<Result<_, _>>()? })
+    }
+}
+
+/// What was written.
+#[derive(Serialize)]
+struct Written {
+    file: PathBuf,
+    written: bool,
+    project: String,
+    repository: String,
+    environments: Vec<WrittenStage>,
+    /// What to run now.
+    next: Vec<String>,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct WrittenStage {
+    name: String,
+    applications: Vec<WrittenApp>,
+}
+
+#[derive(Serialize)]
+struct WrittenApp {
+    name: String,
+    /// The parameters and images that will be overridden.
+    values: Vec<String>,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.written {
+            return f.write_str(&self.text);
+        }
+        writeln!(
+            f,
+            "wrote {}: {} of project {}",
+            self.file.display(),
+            self.repository,
+            self.project
+        )?;
+        for stage in &self.environments {
+            for app in &stage.applications {
+                writeln!(f, "  {:<12} {}: {}", stage.name, app.name, app.values.join(", "))?;
+            }
+        }
+        write!(f, "\nnext:")?;
+        self.next.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A file that is there already, applications that cannot be read, or in which no image can be told.
+pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus, Failure> {
+    let mut names = BTreeSet::new();
+    if let Some(twice) = args.environments.iter().find(|stage| !names.insert(&stage.name)) {
+        return Err(Failure::usage(format!("{} is named twice", twice.name))
+            .hint("several applications of one environment: ENV=APP,APP"));
+    }
+    let folder = std::env::current_dir()
+        .map_err(|error| Failure::usage(error).context("cannot tell which folder this is"))?;
+    let there = FILE_NAMES.iter().map(|name| folder.join(name)).find(|file| file.exists());
+    if let Some(file) = there.filter(|_| !args.dry_run) {
+        return Err(already_there(&file));
+    }
+    let project = match &args.project {
+        Some(name) => name.clone(),
+        None => project_name(&folder).await,
+    };
+    let image = IMAGE;
+    let (client, (repository, environments)) = if args.offline {
+        (args.server.client_without_token(console)?, offline(&args, image)?)
+    } else {
+        let client = args.server.client(console)?;
+        let asked = asked(&args, &client, image, console).await?;
+        (client, asked)
+    };
+    let server = server(&args, client.server());
+    let (image, key) = (image.to_owned(), args.public_key.clone());
+    let config = FirstConfig { project, image, repository, server, environments, key };
+    let text = config.to_string();
+    if !args.server.header.is_empty() {
+        console.warn(
+            "headers may be secrets and are not written: put them under `headers` of the server",
+        );
+    }
+    let written = !args.dry_run;
+    let file = PathBuf::from(FILE_NAMES[0]);
+    if written {
+        write(&file, &text)?;
+    }
+    console.result(&report(config, file, written, text, &folder))?;
+    Ok(ExitStatus::Done)
+}
+
+fn already_there(file: &Path) -> Failure {
+    Failure::usage(format!("{} is there already", file.display()))
+        .hint("change it by hand; --dry-run shows what would be written now")
+}
+
+/// Never over a file that came in the meantime.
+fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    let opened = OpenOptions::new().write(true).create_new(true).open(file);
+    match opened.and_then(|mut file| file.write_all(text.as_bytes())) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(already_there(file)),
+        Err(error) => {
+            Err(Failure::usage(error).context(format!("cannot write {}", file.display())))
+        }
+    }
+}
+
+/// The last part of where the repository comes from, else the name of the folder; made to what a name may be.
+async fn project_name(folder: &Path) -> String {
+    let remote = source::remote(folder).await;
+    let last = remote.as_deref().and_then(|remote| remote.rsplit(['/', ':']).next());
+    let name = last.map(|name| name.strip_suffix(".git").unwrap_or(name).to_owned());
+    let name = name.or_else(|| Some(folder.file_name()?.to_str()?.to_owned()));
+    name_of(name.as_deref().unwrap_or_default())
+}
+
+/// What is left of a text as a name.
+fn name_of(text: &str) -> String {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = text
+        .chars()
+        .map(|c| if is_inner(c) { c } else { '-' })
+        .skip_while(|c| !c.is_ascii_alphanumeric())
+        .take(63)
+        .collect();
+    if name.is_empty() { "project".to_owned() } else { name }
+}
+
+/// Without a look at anything.
+fn offline(args: &InitArgs, image: &str) -> Result<(Repository, Vec<FirstEnvironment>), Failure> {
+    let repository = args.image.clone().ok_or_else(|| Failure::usage("--offline needs --image"))?;
+    let app = |app: &AppRef| FirstApp {
+        name: app.name.clone(),
+        namespace: app.namespace.clone(),
+        source: None,
+        set: FirstSet::usual(image),
+    };
+    let environments = args.environments.iter().map(|stage| FirstEnvironment {
+        name: stage.name.clone(),
+        apps: stage.apps.iter().map(app).collect(),
+    });
+    Ok((repository, environments.collect()))
+}
+
+fn server(args: &InitArgs, url: &Url) -> FirstServer {
+    let options = &args.server;
+    FirstServer {
+        url: url.as_str().trim_end_matches('/').to_owned(),
+        ca: options.ca.clone(),
+        client_certificate: options.client_crt.clone().zip(options.client_crt_key.clone()),
+        insecure: options.insecure,
+        plain_http: url.scheme() == "http" && !is_loopback(url),
+    }
+}
+
+/// An application, and each of its sources that could take an override.
+struct Seen {
+    reference: AppRef,
+    app: Application,
+    sources: Vec<SeenSource>,
+}
+
+struct SeenSource {
+    at: SourceAt,
+    kind: String,
+    details: Option<AppDetails>,
+}
+
+/// By what the applications are.
+async fn asked(
+    args: &InitArgs,
+    client: &Client,
+    image: &str,
+    console: &Console,
+) -> Result<(Repository, Vec<FirstEnvironment>), Failure> {
+    let progress = console.progress("looking at the applications");
+    let looks = args
+        .environments
+        .iter()
+        .map(|stage| try_join_all(stage.apps.iter().map(|app| look(client, app))));
+    let seen: Vec<Vec<Seen>> = try_join_all(looks).await.map_err(failures::argocd)?;
+    drop(progress);
+    let repository = match &args.image {
+        Some(repository) => repository.clone(),
+        None => common_image(seen.iter().flatten())?,
+    };
+    let mut environments = Vec::new();
+    for (stage, seen) in args.environments.iter().zip(&seen) {
+        let apps = seen.iter().map(|seen| first_app(seen, &repository, image));
+        let apps = apps.collect::<Result<_, _>>()?;
+        environments.push(FirstEnvironment { name: stage.name.clone(), apps });
+    }
+    Ok((repository, environments))
+}
+
+async fn look(client: &Client, reference: &AppRef) -> Result<Seen, verbatim_argocd::Error> {
+    let mut app = client.get(reference).await?;
+    if !app.status.is_compared() {
+        // What its sources are, only a comparison finds out.
+        app = client.refresh(reference, Refresh::Normal).await?;
+    }
+    let mut sources = Vec::new();
+    for (index, (at, source)) in app.spec.sources().iter().enumerate() {
+        // One that only lends its files to others takes no values.
+        if source.path().is_empty() && source.chart().is_empty() {
+            continue;
+        }
+        let kind = app.status.source_type(at).to_owned();
+        let details = match kind.as_str() {
+            "Helm" => Some(client.app_details(reference, &app.spec.project, source, index).await?),
+            _ => None,
+        };
+        sources.push(SeenSource { at, kind, details });
+    }
+    Ok(Seen { reference: reference.clone(), app, sources })
+}
+
+/// The one image that all applications have.
+fn common_image<'a>(all: impl Iterator<Item = &'a Seen>) -> Result<Repository, Failure> {
+    let mut found = BTreeSet::new();
+    let mut several = None;
+    for seen in all {
+        match seen.suggestions(None) {
+            Ok(suggestions) => {
+                found.extend(suggestions.into_iter().map(|(_, suggestion)| suggestion.repository))
+            }
+            // Another application may tell which of them it is.
+            Err(why @ NoSuggestion::Several(_)) => several = Some((seen, why)),
+            Err(why) => return Err(seen.failure(why)),
+        }
+    }
+    match (found.len(), found.pop_first(), several) {
+        (1, Some(only), _) => Ok(only),
+        (0, _, Some((seen, why))) => Err(seen.failure(why)),
+        (_, first, _) => {
+            let all: Vec<String> = first.iter().chain(&found).map(ToString::to_string).collect();
+            Err(Failure::usage(format!("the applications have several images: {}", all.join(", ")))
+                .hint("name the one that this project builds: --image REPOSITORY"))
+        }
+    }
+}
+
+impl Seen {
+    /// What each source suggests, if any does.
+    fn suggestions(
+        &self,
+        image: Option<&Repository>,
+    ) -> Result<Vec<(&SeenSource, Suggestion)>, NoSuggestion> {
+        let (mut found, mut none) = (Vec::new(), NoSuggestion::Nothing(Vec::new()));
+        for source in &self.sources {
+            let Some(written) = self.app.spec.sources().get(source.at) else { continue };
+            match suggest(&self.app, written, &source.kind, source.details.as_ref(), image) {
+                Ok(suggestion) => found.push((source, suggestion)),
+                Err(why) => none = why,
+            }
+        }
+        if found.is_empty() { Err(none) } else { Ok(found) }
+    }
+
+    fn failure(&self, why: NoSuggestion) -> Failure {
+        let app = &self.reference;
+        let hints = match why {
+            NoSuggestion::Kind(_) => vec![
+                "plain manifests have no parameters: put a kustomization.yaml next to them".into(),
+            ],
+            NoSuggestion::Several(_) => {
+                vec!["name the one that this project builds: --image REPOSITORY".into()]
+            }
+            NoSuggestion::Nothing(_) => vec![
+                format!("see them all: verbatim argocd get {app} --show-params"),
+                "write the file with --offline, and put the right names under `set`".into(),
+            ],
+        };
+        let said = format!("cannot tell which values of {app} hold the image");
+        let failure = Failure::new(ExitStatus::No, why).context(said);
+        hints.into_iter().fold(failure, |failure: Failure, hint: String| failure.hint(hint))
+    }
+}
+
+/// An application with what is to be written into it.
+fn first_app(seen: &Seen, repository: &Repository, image: &str) -> Result<FirstApp, Failure> {
+    let suggestions = seen.suggestions(Some(repository)).map_err(|why| seen.failure(why))?;
+    let [(source, suggestion)] = &suggestions[..] else {
+        let sources = suggestions.len();
+        return Err(Failure::new(
+            ExitStatus::No,
+            format!("{sources} sources of {} could hold the image", seen.reference),
+        )
+        .hint("write the file with --offline, and name the `source` of this application"));
+    };
+    let is_alone = seen.sources.iter().filter(|other| other.kind == source.kind).count() == 1;
+    let position = match source.at {
+        SourceAt::Index(index) if !is_alone => Some(index + 1),
+        _ => None,
+    };
+    Ok(FirstApp {
+        name: seen.reference.name.clone(),
+        namespace: seen.reference.namespace.clone(),
+        source: position,
+        set: FirstSet::of(suggestion, image),
+    })
+}
+
+/// What was written, and what comes next.
+fn report(
+    config: FirstConfig,
+    file: PathBuf,
+    written: bool,
+    text: String,
+    folder: &Path,
+) -> Written {
+    let environments = config.environments.iter().map(|environment| WrittenStage {
+        name: environment.name.clone(),
+        applications: environment.apps.iter().map(WrittenApp::of).collect(),
+    });
+    Written {
+        environments: environments.collect(),
+        next: next(&config.key, folder),
+        repository: config.repository.to_string(),
+        project: config.project,
+        file,
+        written,
+        text,
+    }
+}
+
+impl WrittenApp {
+    fn of(app: &FirstApp) -> Self {
+        let values = app.set.names().into_iter().map(str::to_owned).collect();
+        Self { name: app.name.clone(), values }
+    }
+}
+
+/// The commands that come next.
+fn next(key: &Path, folder: &Path) -> Vec<String> {
+    let make = (!folder.join(key).exists())
+        .then(|| format!("verbatim key generate {}", key.with_extension("").display()));
+    let pipeline = if folder.join(".gitlab-ci.yml").exists() {
+        "verbatim ci gitlab"
+    } else if folder.join(".travis.yml").exists() {
+        "verbatim ci travis"
+    } else {
+        "verbatim ci github > .github/workflows/verbatim.yml"
+    };
+    let looks = ["verbatim doctor", "verbatim build", pipeline].map(str::to_owned);
+    make.into_iter().chain(looks).collect()
+}
