@@ -96,6 +96,13 @@ async fn a_release_that_never_came_up_is_rolled_back() -> Result<()> {
     let behaviour = Behaviour::Crash;
     world.argocd.set_pod_rules(vec![PodRule { image: digest(&bad).to_owned(), behaviour }]);
     let _ = world.verbatim(&["promote", "dev", "--release", &bad]).await?.ends(1);
+    let status =
+        world.verbatim(&["status", "--check", "--format", "json"]).await?.ends(1).json()?;
+    let dev = &status["environments"][0];
+    assert_eq!(
+        (&dev["state"], &dev["unfinished"][0]["phase"]),
+        (&json!("unfinished"), &json!("failed"))
+    );
     let run = world.verbatim(&["rollback", "dev", "--format", "json"]).await?.ends(0).json()?;
     assert_eq!(run["release"]["digest"], digest(&good));
     assert_eq!(run["vetoed"], digest(&bad));
@@ -252,7 +259,9 @@ async fn the_glass_is_broken_without_registry_and_key() -> Result<()> {
     assert!(tag(&world, "shop-dev").await?.is_some_and(|tag| tag.ends_with(digest(&good))));
     world.registry_proxy.heal();
     let status = world.verbatim(&["status", "--check"]).await?.ends(1);
-    assert!(status.stdout.contains("(it came with promotion 1)"), "{status}");
+    assert!(status.stdout.contains("unrecorded: a promotion of "), "{status}");
+    assert!(status.stderr.contains(&format!("verbatim record attach {}\n", files[0])), "{status}");
+    assert!(!status.stderr.contains("verbatim restore"), "the bad one: {status}");
     for file in &files {
         let _ = tool.run(&["record", "attach", file]).await?.ends(2);
         let _ = world.verbatim(&["record", "attach", file]).await?.ends(0);

@@ -200,3 +200,133 @@ async fn what_is_done_is_known_once_it_is_attached() -> Result<()> {
     let _ = world.verbatim(&["status", "--check"]).await?.ends(0);
     Ok(())
 }
+
+/// What `status` says of dev, with its hints.
+async fn dev(world: &World, ends: i32) -> Result<(Value, String)> {
+    let run = world.verbatim(&["status", "--check", "--format", "json"]).await?.ends(ends);
+    Ok((run.json()?["environments"][0].clone(), run.stderr))
+}
+
+/// Promotes to dev while the registry takes nothing. Returns the file that the record is kept in.
+async fn unrecorded(world: &World, release: &str) -> Result<String> {
+    take_nothing(world);
+    let run = world.verbatim(&["promote", "dev", "--release", release]).await?.ends(4);
+    world.registry_proxy.heal();
+    files(&run).pop().context("no file")
+}
+
+/// What runs is right and the ledger is behind: nobody is to take that for drift and put the old release back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_lacks_its_record_is_not_taken_for_drift() -> Result<()> {
+    let world = World::start().await?;
+    for message in ["One", "Two"] {
+        let release = world.release(message).await?;
+        let file = unrecorded(&world, &release).await?;
+        let (told, hints) = dev(&world, 1).await?;
+        assert_eq!(told["state"], "unrecorded", "{told}");
+        let detail = told["detail"].as_str().unwrap_or_default();
+        assert!(
+            detail.contains("was proven, and the ledger lacks its record (shop-dev)"),
+            "{told}"
+        );
+        assert!(!detail.contains(';'), "it explains every difference: {told}");
+        let it = &told["unrecorded"][0];
+        assert_eq!((&it["reference"], &it["file"]), (&json!(release), &json!(file)));
+        assert_eq!((&it["is_signed"], &it["is_here"]), (&json!(true), &json!(true)), "{told}");
+        assert!(
+            hints.contains(&format!(
+                "hint: to add it to the ledger: verbatim record attach {file}\n"
+            )),
+            "{hints}"
+        );
+        assert!(!hints.contains("restore"), "{hints}");
+
+        world.argocd.forget_seen();
+        for arguments in [&["restore", "dev"][..], &["restore", "dev", "--dry-run"]] {
+            let run = world.verbatim(arguments).await?.ends(1);
+            assert!(run.stderr.contains("is not as its ledger says, and rightly so"), "{run}");
+            assert_eq!(files(&run), [file.as_str()]);
+        }
+        assert_eq!(world.writes(), [] as [&str; 0]);
+
+        // On another machine the file is not there.
+        let (here, elsewhere) = (world.project.root.join(&file), world.beside("elsewhere.json"));
+        std::fs::rename(&here, &elsewhere)?;
+        let (told, hints) = dev(&world, 1).await?;
+        assert_eq!(told["unrecorded"][0]["is_here"], false, "{told}");
+        assert!(hints.contains("where the job that promoted"), "{hints}");
+        std::fs::rename(&elsewhere, &here)?;
+        let _ = world.verbatim(&["record", "attach", &file]).await?.ends(0);
+        let (told, hints) = dev(&world, 0).await?;
+        assert_eq!(told["state"], "running", "{told}");
+        assert!(!hints.contains("hint:"), "{hints}");
+        let _ = world.verbatim(&["restore", "dev"]).await?.ends(0);
+    }
+    assert_eq!(history(&world).await?.len(), 2);
+    Ok(())
+}
+
+/// Changes the application of dev, and has Argo CD compare it.
+async fn patched(world: &World, patch: Value) -> Result<()> {
+    let body = json!({ "name": "shop-dev", "patch": patch.to_string(), "patchType": "json" });
+    world.api(http::Method::PATCH, "/shop-dev", Some(body)).await?;
+    world.api(http::Method::GET, "/shop-dev?refresh=normal", None).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lacks_its_record_is_recorded_again_or_discarded_on_purpose() -> Result<()> {
+    let world = World::start().await?;
+    let (one, two, three) =
+        (world.release("One").await?, world.release("Two").await?, world.release("Three").await?);
+    world.carry(&one, &["dev"]).await?;
+    let file = unrecorded(&world, &two).await?;
+    std::fs::remove_file(world.project.root.join(file))?;
+    let (_, hints) = dev(&world, 1).await?;
+    let again = format!("verbatim promote dev --release {two}");
+    assert!(hints.contains(&again), "{hints}");
+    let _ = world.verbatim(&["promote", "dev", "--release", &two]).await?.ends(0);
+    let _ = dev(&world, 0).await?;
+    // The claim still names the lost file; an application that is out of sync is no reason to look for it.
+    let name = "/spec/source/helm/releaseName";
+    patched(&world, json!([{ "op": "add", "path": name, "value": "other" }])).await?;
+    let (told, _) = dev(&world, 1).await?;
+    assert_eq!((&told["state"], &told["unrecorded"]), (&json!("drift"), &Value::Null), "{told}");
+    patched(&world, json!([{ "op": "remove", "path": name }])).await?;
+
+    let _ = unrecorded(&world, &three).await?;
+    let _ = world.verbatim(&["restore", "dev"]).await?.ends(1);
+    let _ = world.verbatim(&["restore", "dev", "--discard-unrecorded"]).await?.ends(0);
+    let _ = dev(&world, 0).await?;
+    let told = history(&world).await?;
+    let head = (&told[0]["kind"], &told[0]["release"]["reference"]);
+    assert_eq!(head, (&json!("restore"), &json!(two)));
+    Ok(())
+}
+
+/// Neither signed nor attached, a promotion is proven all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lacks_its_signature_is_not_taken_for_drift() -> Result<()> {
+    let world = with_gates("").await?;
+    let release = world.release("One").await?;
+    let script = "cat > ../message
+grep -q '^verbatim asks' ../message || exit 1
+openssl dgst -sha256 -sign ../lead ../message | openssl base64
+";
+    std::fs::write(world.beside("sign.sh"), script)?;
+    let text = std::fs::read_to_string(world.project.root.join("verbatim.yaml"))?;
+    let promoter = text.replace("release-manager]", "release-manager, promoter]");
+    assert_ne!(promoter, text);
+    world.project.write("verbatim.yaml", &promoter)?;
+    let mut tool = world.tool.clone().with("VERBATIM_SIGNER", "sh ../sign.sh");
+    tool.variables.remove("VERBATIM_KEY");
+    let run = tool.run(&["promote", "dev", "--release", &release]).await?.ends(4);
+    let file = files(&run).pop().context("no file")?;
+    let (told, hints) = dev(&world, 1).await?;
+    assert_eq!(told["state"], "unrecorded", "{told}");
+    assert_eq!(told["unrecorded"][0]["is_signed"], false, "{told}");
+    assert!(hints.contains(&format!("verbatim record attach {file}\n")), "{hints}");
+    let _ = world.verbatim(&["record", "attach", &file]).await?.ends(0);
+    let (told, _) = dev(&world, 0).await?;
+    assert_eq!(told["state"], "running", "{told}");
+    Ok(())
+}

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use verbatim_oci::Digest;
 
 use crate::model::{Application, SourceAt};
 use crate::values::{Change, same_element};
@@ -38,6 +39,25 @@ pub struct Claim {
     /// The record of the promotion, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
+    /// What the ledger lacked of this promotion when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// What a promotion kept in a file, because it was proven and its record could not be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kept {
+    /// The record of this digest.
+    Record(Digest),
+    /// A statement, which could not be signed either.
+    Statement {
+        /// Its digest.
+        digest: Digest,
+        /// The end of the promotion that it tells of. Who signs it later gives it another place in the ledger and so
+        /// another digest, but not another time.
+        finished_at: Timestamp,
+    },
 }
 
 /// How far a run is.
@@ -198,6 +218,7 @@ mod tests {
             source: SourceAt::Single,
             changes: vec![tag(Some("1"), "2")],
             record: None,
+            kept: None,
         }))
     }
 
@@ -264,7 +285,14 @@ mod tests {
         let mut app = Application::default();
         assert_eq!(read(&app), OnApp::Absent);
         app.metadata.annotations.insert(ANNOTATION.into(), claim.to_text());
-        assert_eq!(read(&app), OnApp::Known(claim));
+        assert_eq!(read(&app), OnApp::Known(claim.clone()));
+        let finished_at = "2026-11-24T10:00:00.123456789Z".parse().unwrap();
+        let statement = Kept::Statement { digest: Digest::of(b"s"), finished_at };
+        for kept in [Kept::Record(Digest::of(b"r")), statement] {
+            let claim = Claim { kept: Some(kept), ..(*claim).clone() };
+            app.metadata.annotations.insert(ANNOTATION.into(), claim.to_text());
+            assert_eq!(read(&app), OnApp::Known(Box::new(claim)));
+        }
         app.metadata.annotations.insert(ANNOTATION.into(), r#"{"version":2}"#.into());
         assert!(matches!(read(&app), OnApp::Foreign(_)));
     }

@@ -106,20 +106,13 @@ pub async fn undo_last(client: &Client, app: &AppRef) -> Result<(Undo, Option<Cl
     }
 }
 
-/// Closes the claim of a deployment that was proven, with the digest of its record.
+/// Writes the end of a deployment over its claim, with what became of its record.
 ///
 /// # Errors
 ///
 /// If the claim is not there any more ([`ErrorKind::TestFailed`]), or the write fails.
-pub async fn close(
-    client: &Client,
-    app: &AppRef,
-    claim: &Claim,
-    record: Option<String>,
-) -> Result<Claim, Error> {
-    let closed = Claim { record, ..claim.in_state(State::Done) };
-    annotation::close(client, app, &closed).await?;
-    Ok(closed)
+pub async fn close(client: &Client, app: &AppRef, end: &Claim) -> Result<(), Error> {
+    annotation::close(client, app, end).await.map(drop)
 }
 
 /// Waits until no operation runs and the application is synced and healthy.

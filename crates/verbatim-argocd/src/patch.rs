@@ -238,6 +238,7 @@ mod tests {
             source: plan.source,
             changes: plan.changes.clone(),
             record: None,
+            kept: None,
         }
     }
 

@@ -49,6 +49,7 @@ impl Run<'_> {
             source: plan.source,
             changes: claim::with_previous(plan.changes.clone(), &claim::read(before)),
             record: None,
+            kept: None,
         }
     }
 

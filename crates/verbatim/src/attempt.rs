@@ -128,7 +128,7 @@ impl fmt::Display for Attempt {
 }
 
 /// A release in few characters. A claim may be of a tool that deploys without one, so any text is taken.
-fn short(release: &str) -> String {
+pub(crate) fn short(release: &str) -> String {
     match release.parse::<Reference>() {
         Ok(Reference { tag: Some(tag), digest: Some(digest), .. }) => {
             format!("{tag} ({})", digest.short())

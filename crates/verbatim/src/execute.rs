@@ -4,6 +4,7 @@
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use serde_json::Value;
+use verbatim_argocd::claim::{Claim, Kept, State};
 use verbatim_argocd::cli::listener_within;
 use verbatim_argocd::deploy::{self, nonce};
 use verbatim_argocd::event::Event;
@@ -264,19 +265,36 @@ async fn run(
     Ok(deploy::deploy(client, deploy, &told).await)
 }
 
-/// Closes the claims of a promotion: with its record, or without if there is none. That a claim stays open is told and
-/// no failure: the next run closes it.
-pub(crate) async fn close(
-    servers: &Servers,
-    ended: &[Ended],
-    record: Option<Anchor>,
-    console: &Console,
-) {
+/// What the claims of a promotion are closed with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    /// The end of the ledger.
+    pub record: Option<Anchor>,
+    /// What is to become the end of it and could not be attached.
+    pub kept: Option<Kept>,
+}
+
+impl End {
+    /// The claim on an application as the outcome leaves it. `None` if that is not known: an open claim that somebody has
+    /// yet to look after.
+    fn of(self, claim: &Claim, outcome: &Outcome) -> Option<Claim> {
+        let (state, kept) = match (outcome, claim.state) {
+            (Outcome::Proven { .. }, _) => (State::Done, self.kept),
+            (_, State::Open) => return None,
+            (_, ended) => (ended, None),
+        };
+        let record = self.record.map(|anchor| anchor.to_string());
+        Some(Claim { record, kept, ..claim.in_state(state) })
+    }
+}
+
+/// Closes the claims of a promotion. That a claim stays open is told and no failure: the next run closes it.
+pub(crate) async fn close(servers: &Servers, ended: &[Ended], end: End, console: &Console) {
     for Ended { job, result } in ended {
-        let Ok(Report { claim: Some(claim), .. }) = result else { continue };
+        let Ok(Report { claim: Some(claim), outcome, .. }) = result else { continue };
         let Ok(client) = servers.get(&job.target.server) else { continue };
-        let record = record.map(|anchor| anchor.to_string());
-        if let Err(error) = deploy::close(client, &job.target.app, claim, record).await {
+        let Some(claim) = end.of(claim, outcome) else { continue };
+        if let Err(error) = deploy::close(client, &job.target.app, &claim).await {
             console.warn(format!(
                 "{}: the claim could not be closed: {error}: {}",
                 job.target.app, error.kind

@@ -44,4 +44,5 @@ mod state;
 mod store;
 mod suites;
 mod testing;
+mod unrecorded;
 mod word;

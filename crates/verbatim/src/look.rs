@@ -275,9 +275,13 @@ pub(crate) fn described(seen: &[Seen]) -> Value {
 /// Whether every application holds the values of a release, whatever its state.
 pub(crate) fn holds(seen: &[Seen], release: &Release) -> bool {
     seen.iter().all(|Seen { app, application }| {
-        let (Ok(application), Ok(target)) = (application, target(app, release)) else {
-            return false;
-        };
+        application.as_ref().is_ok_and(|application| has_values(app, application, release))
+    })
+}
+
+/// Whether an application holds the values of a release, whatever its state.
+pub(crate) fn has_values(app: &App, application: &Application, release: &Release) -> bool {
+    target(app, release).is_ok_and(|target| {
         verbatim_argocd::plan(&target.app, application, &target.values)
             .is_ok_and(|plan| plan.is_noop())
     })

@@ -22,6 +22,7 @@ use crate::result::{PromotionResult, ReleaseResult};
 use crate::settings::Project;
 use crate::state::{Expected, Standing, State, standing};
 use crate::store::{Ledger, Wanted};
+use crate::unrecorded::Unrecorded;
 use crate::{discover, failures, gather};
 
 /// One environment.
@@ -44,6 +45,9 @@ pub(crate) struct Row {
     /// Promotions that have not come to their end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unfinished: Vec<Attempt>,
+    /// Promotions that were proven and that the ledger lacks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unrecorded: Vec<Unrecorded>,
     /// Each difference, by application.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub drift: BTreeMap<String, Vec<Drift>>,
@@ -113,6 +117,7 @@ impl Row {
             since: None,
             state: State::Empty,
             unfinished: Vec::new(),
+            unrecorded: Vec::new(),
             drift: BTreeMap::new(),
             locks: Vec::new(),
             vetoes: Vec::new(),
@@ -131,21 +136,26 @@ impl Row {
 
     /// Whether somebody has to do something.
     pub(crate) fn is_wrong(&self) -> bool {
-        let is_so =
-            matches!(self.state, State::Unfinished(_) | State::Drift(_) | State::LedgerBroken(_));
-        is_so || !self.vetoes.is_empty() || !self.unfinished.is_empty() || !self.drift.is_empty()
+        let is_so = matches!(
+            self.state,
+            State::Unfinished(_) | State::Unrecorded(_) | State::Drift(_) | State::LedgerBroken(_)
+        );
+        let is_known = !self.unfinished.is_empty() || !self.unrecorded.is_empty();
+        is_so || is_known || !self.vetoes.is_empty() || !self.drift.is_empty()
     }
 
-    /// What puts it right. A release that has a veto is not to be restored, and what a promotion has begun is not to be
-    /// undone without a thought.
+    /// What puts it right. A release that has a veto is not to be restored, what a promotion has begun is not to be undone
+    /// without a thought, and what only lacks its record is not to be undone at all.
     pub(crate) fn hints(&self) -> Vec<String> {
         let (name, is_promoted) = (self.environment.name(), self.promotion.is_some());
-        if !self.vetoes.is_empty() {
+        let lacking = self.unrecorded.iter().map(|it| it.hint(name));
+        let unfinished = self.unfinished.iter().map(|attempt| attempt.hint(name, is_promoted));
+        let hints: Vec<String> = lacking.chain(unfinished).collect();
+        if !self.vetoes.is_empty() && self.unrecorded.is_empty() {
             return vec![format!("verbatim rollback {name}")];
         }
-        if !self.unfinished.is_empty() {
-            let unfinished = self.unfinished.iter();
-            return unfinished.map(|attempt| attempt.hint(name, is_promoted)).collect();
+        if !hints.is_empty() {
+            return hints;
         }
         let is_restorable = is_promoted && !self.drift.is_empty();
         is_restorable.then(|| format!("verbatim restore {name}")).into_iter().collect()
@@ -249,7 +259,7 @@ fn promoted(
         ..row
     };
     match discover::recorded(project, promoted) {
-        Some(release) => judged(seen, Expected::Release(&release), ledger, row, now),
+        Some(release) => judged(project, seen, Expected::Release(&release), ledger, row, now),
         None => {
             let why = "the promoted release is not of this configuration".to_owned();
             Row { state: State::Unknown(why), status: ExitStatus::Unknown, ..row }
@@ -267,10 +277,11 @@ fn unpromoted(
 ) -> Row {
     let repositories: Vec<&Repository> =
         project.config.images.values().map(|image| &image.repository).collect();
-    judged(seen, Expected::Nothing(&repositories), ledger, row, now)
+    judged(project, seen, Expected::Nothing(&repositories), ledger, row, now)
 }
 
 fn judged(
+    project: &Project,
     seen: &[(App, Application)],
     expected: Expected<'_>,
     ledger: &Chain,
@@ -278,6 +289,8 @@ fn judged(
     now: Timestamp,
 ) -> Row {
     let seen: Vec<(&App, &Application)> = seen.iter().map(|(app, it)| (app, it)).collect();
-    let Standing { state, unfinished, drift } = standing(&seen, expected, ledger, now);
-    Row { state, unfinished, drift, ..row }
+    let Standing { state, unfinished, mut unrecorded, drift } =
+        standing(&seen, expected, ledger, now);
+    unrecorded.iter_mut().for_each(|it| it.look_below(&project.state_folder()));
+    Row { state, unfinished, unrecorded, drift, ..row }
 }

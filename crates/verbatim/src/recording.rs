@@ -2,16 +2,29 @@
 //! attached, it is kept in a file, and the message names the command that does that later.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use verbatim_argocd::claim::Kept;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Descriptor, Digest};
-use verbatim_record::{Bundle, EnvironmentId, Payload, Predicate, SignError, Statement};
+use verbatim_record::{Bundle, EnvironmentId, Payload, Predicate, Promotion, SignError, Statement};
 
 use crate::settings::Project;
 use crate::signer::{RecordSigner, SigningError};
 use crate::store::Store;
 use crate::{failures, handoff};
+
+/// The file below the state folder that something is kept in.
+pub(crate) fn file(kept: Kept) -> PathBuf {
+    match kept {
+        Kept::Record(digest) => named(UNATTACHED, digest),
+        Kept::Statement { digest, .. } => named(UNSIGNED, digest),
+    }
+}
+
+fn named(folder: &str, digest: Digest) -> PathBuf {
+    Path::new(folder).join(format!("{}.json", digest.hex()))
+}
 
 /// Below the state folder.
 const UNATTACHED: &str = "unattached";
@@ -62,8 +75,7 @@ pub(crate) async fn signed<P: Predicate>(
         Err(error) => error,
     };
     let failure = Failure::new(ExitStatus::Unknown, error).context(what.without("signed"));
-    let name = Digest::of(payload.bytes());
-    Err(match keep(project, UNSIGNED, name, payload.bytes()) {
+    Err(match keep(project, named(UNSIGNED, Digest::of(payload.bytes())), payload.bytes()) {
         Ok(path) => failure.hint(format!(
             "the statement is kept; sign and attach it with `verbatim record attach {}`",
             path.display()
@@ -106,7 +118,7 @@ pub(crate) async fn attach<'a>(
         status: if interrupted { ExitStatus::Interrupted } else { ExitStatus::Unknown },
         ..failure.context(what.without("attached"))
     };
-    Err(match keep(project, UNATTACHED, record.digest(), record.bytes()) {
+    Err(match keep(project, named(UNATTACHED, record.digest()), record.bytes()) {
         Ok(path) => failure.hint(format!(
             "the signed record is kept; attach it with `verbatim record attach {}`",
             path.display()
@@ -118,7 +130,13 @@ pub(crate) async fn attach<'a>(
     })
 }
 
-/// Keeps a record for later, signed if somebody can sign it. Returns the file, and whether it is signed.
+/// What is kept of a promotion that could not be signed.
+pub(crate) fn unsigned(promotion: &Statement<Promotion>) -> Option<Kept> {
+    let digest = Digest::of(Payload::of(promotion).ok()?.bytes());
+    Some(Kept::Statement { digest, finished_at: promotion.predicate.finished_at })
+}
+
+/// Keeps a record for later, signed if somebody can sign it. Returns the file, and the record if it is signed.
 ///
 /// # Errors
 /// It cannot be written. What it tells of has happened all the same.
@@ -127,32 +145,28 @@ pub(crate) async fn queue<P: Predicate>(
     statement: &Statement<P>,
     signer: Option<&RecordSigner>,
     what: What<'_>,
-) -> Result<(PathBuf, bool), Failure> {
+) -> Result<(PathBuf, Option<Digest>), Failure> {
     let payload = Payload::of(statement).map_err(defect)?;
     let signed = match signer {
         Some(signer) => signer.sign_payload(payload.clone()).await.ok(),
         None => None,
     };
     let kept = match &signed {
-        Some(record) => keep(project, UNATTACHED, record.digest(), record.bytes()),
-        None => keep(project, UNSIGNED, Digest::of(payload.bytes()), payload.bytes()),
+        Some(record) => keep(project, named(UNATTACHED, record.digest()), record.bytes()),
+        None => keep(project, named(UNSIGNED, Digest::of(payload.bytes())), payload.bytes()),
     };
-    kept.map(|path| (path, signed.is_some()))
+    kept.map(|path| (path, signed.map(|record| record.digest())))
         .map_err(|error| Failure::new(ExitStatus::Unknown, error).context(what.without("kept")))
 }
 
-/// Keeps a record or a statement in a file.
-fn keep(
-    project: &Project,
-    folder: &str,
-    name: Digest,
-    bytes: &[u8],
-) -> Result<PathBuf, handoff::HandoffError> {
+/// Keeps a record or a statement in a file of this name below the state folder.
+fn keep(project: &Project, name: PathBuf, bytes: &[u8]) -> Result<PathBuf, handoff::HandoffError> {
     let state = project.state_folder();
     handoff::make_folder(&state)?;
-    let folder = state.join(folder);
-    handoff::make_folder(&folder)?;
-    let path = folder.join(format!("{}.json", name.hex()));
+    let path = state.join(name);
+    if let Some(folder) = path.parent() {
+        handoff::make_folder(folder)?;
+    }
     handoff::replace(&path, &String::from_utf8_lossy(bytes))?;
     Ok(path)
 }

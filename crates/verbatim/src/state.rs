@@ -13,6 +13,7 @@ use crate::attempt::{Attempt, attempts};
 use crate::config::App;
 use crate::drift::{self, Drift};
 use crate::release::Release;
+use crate::unrecorded::{Unrecorded, unrecorded};
 
 /// How live state stands to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,6 +25,8 @@ pub(crate) enum State {
     Empty,
     /// A promotion has not come to its end.
     Unfinished(String),
+    /// A promotion was proven, and the ledger lacks its record.
+    Unrecorded(String),
     /// Otherwise than the ledger says.
     Drift(String),
     /// The ledger is not a chain that can be relied on.
@@ -39,6 +42,8 @@ pub(crate) struct Standing {
     pub state: State,
     /// The promotions that have not come to their end.
     pub unfinished: Vec<Attempt>,
+    /// The promotions that the ledger lacks.
+    pub unrecorded: Vec<Unrecorded>,
     /// Each difference, by application.
     pub drift: BTreeMap<String, Vec<Drift>>,
 }
@@ -53,7 +58,8 @@ pub(crate) enum Expected<'a> {
 }
 
 /// Judges the applications of an environment by its ledger. A promotion without an end explains why an application is
-/// otherwise; on one that is as it is to be, only its claim was left open, and the next promotion closes that.
+/// otherwise, and so does one without a record; on one that is as it is to be, only its claim was left open, and the next
+/// promotion closes that.
 pub(crate) fn standing(
     seen: &[(&App, &Application)],
     expected: Expected<'_>,
@@ -79,20 +85,34 @@ pub(crate) fn standing(
     };
     let touched = seen.iter().filter(|(app, _)| is_news(app));
     let unfinished = attempts(touched.map(|(app, it)| (app.name.as_str(), *it)), now);
-    let is_explained =
-        |app: &String| unfinished.iter().any(|attempt| attempt.applications.contains(app));
+    let promoted = match expected {
+        Expected::Release(release) => Some(release),
+        Expected::Nothing(_) => None,
+    };
+    let unrecorded = unrecorded(seen.iter().copied(), promoted, ledger);
+    let explained: Vec<&String> = unfinished
+        .iter()
+        .flat_map(|it| &it.applications)
+        .chain(unrecorded.iter().flat_map(|it| &it.applications))
+        .collect();
     let differences = drift
         .iter()
-        .filter(|(app, _)| !is_explained(app))
+        .filter(|(app, _)| !explained.contains(app))
         .flat_map(|(app, found)| found.iter().map(move |what| format!("{app}: {what}")));
-    let told: Vec<String> = unfinished.iter().map(ToString::to_string).chain(differences).collect();
-    let state = match (unfinished.is_empty(), told.is_empty(), expected) {
-        (false, ..) => State::Unfinished(told.join("; ")),
-        (true, false, _) => State::Drift(told.join("; ")),
-        (true, true, Expected::Release(_)) => State::Running,
-        (true, true, Expected::Nothing(_)) => State::Empty,
+    let told: Vec<String> = unfinished
+        .iter()
+        .map(ToString::to_string)
+        .chain(unrecorded.iter().map(ToString::to_string))
+        .chain(differences)
+        .collect();
+    let state = match expected {
+        _ if !unfinished.is_empty() => State::Unfinished(told.join("; ")),
+        _ if !unrecorded.is_empty() => State::Unrecorded(told.join("; ")),
+        _ if !told.is_empty() => State::Drift(told.join("; ")),
+        Expected::Release(_) => State::Running,
+        Expected::Nothing(_) => State::Empty,
     };
-    Standing { state, unfinished, drift }
+    Standing { state, unfinished, unrecorded, drift }
 }
 
 impl fmt::Display for State {
@@ -101,6 +121,7 @@ impl fmt::Display for State {
             Self::Running => f.write_str("running"),
             Self::Empty => f.write_str("nothing promoted yet"),
             Self::Unfinished(what) => write!(f, "unfinished: {what}"),
+            Self::Unrecorded(what) => write!(f, "unrecorded: {what}"),
             Self::Drift(what) => write!(f, "drift: {what}"),
             Self::LedgerBroken(what) => write!(f, "ledger broken: {what}"),
             Self::Unknown(why) => write!(f, "unknown: {why}"),
@@ -145,13 +166,16 @@ mod tests {
         }
     }
 
-    /// An application with this value of the digest, and a claim in this state on writing that value, if it has one.
+    /// An application with this value of the digest, and a claim in this state on writing that value, if it has one. One that
+    /// is `kept` is done without a record.
     fn application(found: &str, claimed: Option<&str>) -> Application {
         let element =
             |value: &str| json!({ "name": "image.digest", "value": value, "forceString": true });
         let claim = claimed.map(|state| {
+            let kept = (state == "kept").then(|| json!({ "record": Digest::of(b"record") }));
+            let state = if state == "kept" { "done" } else { state };
             json!({
-                "version": 1, "nonce": "n", "state": state, "release": "r2", "by": "ci", "source": "single",
+                "version": 1, "nonce": "n", "state": state, "kept": kept, "release": "r2", "by": "ci", "source": "single",
                 "at": "2026-11-28T09:50:00Z", "deadline": "2026-11-28T10:05:00Z",
                 "changes": [{ "key": "helm:image.digest", "old": null, "new": element(found) }],
             })
@@ -172,6 +196,8 @@ mod tests {
     fn a_promotion_without_an_end_is_told_before_drift() {
         let x = Digest::of(b"x").to_string();
         let begun = "a promotion of r2 by ci, begun at 2026-11-28T09:50:00Z, has until 2026-11-28T10:05:00Z (web)";
+        let lacks = "a promotion of r2 by ci, begun at 2026-11-28T09:50:00Z, was proven, and the ledger lacks its record (web)";
+        let lacks_db = &lacks.replace("(web)", "(db)");
         let changed =
             |app: &str| format!("{app}: helm:image.digest is y, was {x} (no promotion brought it)");
         let is = |state: fn(String) -> State, parts: &[&str]| state(parts.join("; "));
@@ -182,6 +208,11 @@ mod tests {
             ([("y", Some("open")), (x.as_str(), None)], is(State::Unfinished, &[begun])),
             ([("y", Some("open")), ("y", None)], is(State::Unfinished, &[begun, &changed("db")])),
             ([("y", Some("done")), (&x, None)], is(State::Drift, &[&changed("web")])),
+            ([("y", Some("kept")), (&x, None)], is(State::Unrecorded, &[lacks])),
+            ([("y", Some("kept")), ("y", None)], is(State::Unrecorded, &[lacks, &changed("db")])),
+            ([("y", Some("open")), ("y", Some("kept"))], is(State::Unfinished, &[begun, lacks_db])),
+            // The ledger has the values of the release, whatever was kept of them.
+            ([(&x, Some("kept")), (&x, None)], State::Running),
             // The values of the last promotion stand, and only its claim was left.
             ([(&x, Some("open")), (&x, None)], State::Running),
         ];
@@ -200,6 +231,7 @@ mod tests {
         let [ours, other] = &repositories;
         for (claimed, repositories, want) in [
             (Some("open"), &[other][..], is(State::Unfinished, &[begun])),
+            (Some("kept"), &[ours], is(State::Unrecorded, &[lacks])),
             (None, &[other], State::Empty),
             (None, &[ours], is(State::Drift, &[&foreign("web")])),
         ] {

@@ -22,6 +22,9 @@ Examples:
 /// For an override that was deleted or changed by hand, reverted by a parent, or lost with an application that was made
 /// again. If nothing differs, nothing is written; it is proven all the same. What was changed is recorded as a restore.
 ///
+/// If a promotion was proven and its record could not be attached, what runs is right and the ledger is behind: then nothing
+/// is written, and it is told how to attach the record. --discard-unrecorded puts back what the ledger has all the same.
+///
 /// Only the image goes back. The chart stays at the revision that the application is at now; if that is another one than
 /// the ledger has, both are told.
 #[derive(Debug, Args)]
@@ -36,6 +39,9 @@ pub(crate) struct RestoreArgs {
     /// Show what would be written; write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Put it back although another release was proven since and only its record is missing
+    #[arg(long)]
+    discard_unrecorded: bool,
     /// Take over from a run that has claimed the applications and is still within its time
     #[arg(long)]
     take_over: bool,
@@ -64,7 +70,8 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     }
     let registry = registry(&project)?;
     let servers = Servers::of(&project, [environment])?;
-    let (_, ledger) = gather::ledger_with_anchors(
+    let site = Site::of(&project, &registry, environment, console)?;
+    let (seen, ledger) = gather::ledger_with_anchors(
         &project,
         &registry.store,
         &servers,
@@ -78,6 +85,7 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
         return Err(Failure::new(ExitStatus::No, why));
     }
     let Some(release) = gather::running(&ledger) else {
+        site.refuse_unrecorded(&seen, None, &ledger)?;
         let why = format!("nothing was promoted to {} yet", environment.id);
         return Err(Failure::new(ExitStatus::No, why)
             .hint(format!("promote first: verbatim promote {}", environment.name())));
@@ -87,8 +95,8 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     // The tag that it was promoted under is part of the values that are put back.
     let tag = release.tag.as_ref().and_then(|tag| tag.parse().ok());
     found.release.tag = tag.or(found.release.tag);
-    let site = Site::of(&project, &registry, environment, console)?;
-    let RestoreArgs { reason, take_over, .. } = args;
-    let request = Restore { release, found: &found, reason, take_over, overrides };
+    let RestoreArgs { reason, take_over, discard_unrecorded, .. } = args;
+    let request =
+        Restore { release, found: &found, reason, discard_unrecorded, take_over, overrides };
     told(&restore(&site, &request, key.as_ref()).await?, console)
 }

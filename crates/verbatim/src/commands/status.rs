@@ -25,7 +25,8 @@ Examples:
 /// override that is gone or changed, one that was lost with an application that was made again, and an image that no
 /// promotion brought are told. `verbatim restore` puts the recorded release back.
 ///
-/// A promotion that has not come to its end is told too: who began it, when, and until when it has time.
+/// A promotion that has not come to its end is told too: who began it, when, and until when it has time. So is one that was
+/// proven and whose record could not be attached: `verbatim record attach` adds it to the ledger.
 ///
 /// Locks are told, and vetoes against what was promoted last. With --check a veto counts: somebody said that what runs must
 /// not run there, and `verbatim rollback` replaces it. A lock does not: it keeps releases out, and what runs may stay.

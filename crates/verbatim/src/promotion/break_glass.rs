@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use verbatim_argocd::claim::{self, Kept};
 use verbatim_argocd::history::past;
 use verbatim_argocd::model::Application;
-use verbatim_argocd::{Outcome, Override, Report, WantedImage, claim};
+use verbatim_argocd::{Outcome, Override, Report, WantedImage};
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::{Digest, Reference, Repository};
 use verbatim_policy::Decision;
@@ -23,7 +24,7 @@ use super::rollback::{Rollback, VetoScope};
 use super::steps::Executed;
 use crate::config::App;
 use crate::discover::{self, only_image};
-use crate::execute::{self, Ended, Job};
+use crate::execute::{self, End, Ended, Job};
 use crate::look::{self, Seen};
 use crate::plan::Target;
 use crate::recording::What;
@@ -84,15 +85,22 @@ pub(crate) async fn break_glass(
         return Ok(promoted);
     }
     let executed = site.execute(planned).await?;
-    execute::close(&site.servers, &executed.ended, anchor, site.console).await;
     let promotion = promotion(site, request, &executed, bad);
     promoted.proven = promotion.applications.len() == executed.ended.len() && promotion.is_proven();
-    if !promotion.applications.is_empty() {
-        let statement = Statement::promotion(promotion);
-        keep(site, &mut promoted, &statement, signer, What::Done("the rollback")).await?;
-        if let Some(bad) = bad {
-            veto(site, &mut promoted, request, bad, key).await?;
+    let is_told = !promotion.applications.is_empty();
+    let statement = Statement::promotion(promotion);
+    let kept = match is_told {
+        true => {
+            let what = What::Done("the rollback");
+            let kept = keep(site, &mut promoted, &statement, signer, what).await;
+            kept.map(|record| record.map(Kept::Record).or_else(|| recording::unsigned(&statement)))
         }
+        false => Ok(None),
+    };
+    let end = End { record: anchor, kept: kept.as_ref().ok().copied().flatten() };
+    execute::close(&site.servers, &executed.ended, end, site.console).await;
+    if let (Some(_), Some(bad)) = (kept?, bad) {
+        veto(site, &mut promoted, request, bad, key).await?;
     }
     promoted.ended(executed.ended);
     Ok(promoted)
@@ -274,15 +282,15 @@ async fn keep<P: Predicate>(
     statement: &Statement<P>,
     signer: Option<&RecordSigner>,
     what: What<'_>,
-) -> Result<(), Failure> {
-    let (path, signed) = recording::queue(site.project, statement, signer, what).await?;
-    let how = if signed { "signed" } else { "not signed yet" };
+) -> Result<Option<Digest>, Failure> {
+    let (path, record) = recording::queue(site.project, statement, signer, what).await?;
+    let how = if record.is_some() { "signed" } else { "not signed yet" };
     promoted.kept.push(path.clone());
     promoted.notes.push(format!(
         "{what} is kept, {how}; when the registry answers: verbatim record attach {}",
         path.display()
     ));
-    Ok(())
+    Ok(record)
 }
 
 async fn veto(
@@ -309,4 +317,5 @@ async fn veto(
     let repository = promoted.release.repository.to_string();
     keep(site, promoted, &Statement::veto(&repository, &bad, veto), key, What::Said("the veto"))
         .await
+        .map(drop)
 }

@@ -2,14 +2,17 @@
 
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_policy::decide;
-use verbatim_record::{PromotedRelease, PromotionKind};
+use verbatim_record::{Chain, PromotedRelease, PromotionKind};
 
 use super::outcome::Promoted;
 use super::overrides::Overrides;
 use super::steps::News;
 use super::{Site, charts};
 use crate::discover::Found;
+use crate::look::Seen;
+use crate::release::Release;
 use crate::signer::RecordSigner;
+use crate::unrecorded;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(crate) struct Restore<'a> {
     pub found: &'a Found,
     /// Why, for the record.
     pub reason: Option<String>,
+    /// Put it back although a promotion was proven since, whose record the ledger lacks.
+    pub discard_unrecorded: bool,
     /// Take over the claim of a run that is still within its time.
     pub take_over: bool,
     /// Gates that are to let it pass although they refuse.
@@ -37,6 +42,9 @@ pub(crate) async fn restore(
     key: Option<&RecordSigner>,
 ) -> Result<Promoted, Failure> {
     let mut situation = site.gather(request.found).await?;
+    if !request.discard_unrecorded {
+        site.refuse_unrecorded(&situation.seen, Some(&situation.release), &situation.ledger)?;
+    }
     situation.facts.is_rollback = true;
     situation.facts.author.key = key.map(|key| key.verifying_key().id());
     let mut decision = decide(&site.gates, &situation.facts);
@@ -69,5 +77,27 @@ pub(crate) async fn restore(
             Ok(promoted)
         }
         _ => Ok(promoted),
+    }
+}
+
+impl Site<'_> {
+    /// Stops a restore that would undo a promotion only because its record could not be attached yet. `promoted` is what
+    /// the ledger says was promoted last.
+    ///
+    /// # Errors
+    /// There is one.
+    pub(crate) fn refuse_unrecorded(
+        &self,
+        seen: &[Seen],
+        promoted: Option<&Release>,
+        ledger: &Chain,
+    ) -> Result<(), Failure> {
+        let readable = seen.iter().filter_map(|it| Some((&it.app, it.application.as_ref().ok()?)));
+        let unrecorded = unrecorded::unrecorded(readable, promoted, ledger);
+        let state_folder = self.project.state_folder();
+        match unrecorded::refusal(unrecorded, &self.environment.id, &state_folder) {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        }
     }
 }

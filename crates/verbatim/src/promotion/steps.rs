@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use verbatim_argocd::claim::Kept;
 use verbatim_argocd::{Outcome, Report, WantedImage};
 use verbatim_console::{Failure, StepState};
 use verbatim_oci::{Descriptor, Digest};
@@ -14,7 +15,7 @@ use verbatim_record::{
 use super::outcome::Promoted;
 use super::{Site, charts};
 use crate::discover::Found;
-use crate::execute::{self, Ended, Job, Order};
+use crate::execute::{self, End, Ended, Job, Order};
 use crate::gather::{self, Gathered};
 use crate::look::Seen;
 use crate::plan::Plan;
@@ -246,7 +247,8 @@ impl Site<'_> {
             }
         }
         if promoted.record.is_none() {
-            execute::close(&self.servers, &ended, entry.previous, self.console).await;
+            let end = End { record: entry.previous, kept: None };
+            execute::close(&self.servers, &ended, end, self.console).await;
         }
         promoted.ended(ended);
         self.hand_on(&promoted, found.handed_on.clone());
@@ -290,7 +292,8 @@ impl Site<'_> {
     }
 
     /// Signs, attaches, and writes the place in the ledger where the registry's owner has no hand. If it cannot be
-    /// attached, the applications keep the place before it: naming a record that nobody has would block the environment.
+    /// attached, the applications keep the place before it, as naming a record that nobody has would block the environment,
+    /// and say beside it what is kept.
     async fn record(
         &self,
         statement: &Statement<Promotion>,
@@ -302,7 +305,14 @@ impl Site<'_> {
         let environment = &self.environment.id;
         let what = format!("the promotion to {environment}");
         let what = What::Done(&what);
-        let record = recording::signed(self.project, statement, key, what).await?;
+        let record = match recording::signed(self.project, statement, key, what).await {
+            Ok(record) => record,
+            Err(failure) => {
+                let end = End { record: previous, kept: recording::unsigned(statement) };
+                execute::close(&self.servers, ended, end, self.console).await;
+                return Err(failure);
+            }
+        };
         let attached = recording::attach(
             self.project,
             &self.registry.store,
@@ -318,8 +328,11 @@ impl Site<'_> {
         if attached.is_ok() {
             self.console.step(&record_step(environment), StepState::Done);
         }
-        let known = if attached.is_ok() { Some(anchor) } else { previous };
-        execute::close(&self.servers, ended, known, self.console).await;
+        let end = match &attached {
+            Ok(()) => End { record: Some(anchor), kept: None },
+            Err(_) => End { record: previous, kept: Some(Kept::Record(record.digest())) },
+        };
+        execute::close(&self.servers, ended, end, self.console).await;
         attached?;
         Ok(anchor)
     }
