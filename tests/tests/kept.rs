@@ -330,3 +330,39 @@ openssl dgst -sha256 -sign ../lead ../message | openssl base64
     assert_eq!(told["state"], "running", "{told}");
     Ok(())
 }
+
+/// The image is in the registry, and nobody can say who built it until its record is attached.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_counts_once_its_record_is_attached() -> Result<()> {
+    let Some(engine) = e2e::docker_host() else { return Ok(()) };
+    let world = with_gates("    gates: { signed: { builders: ['*'] } }\n").await?;
+    world.project.write("Dockerfile", "FROM scratch\nCOPY verbatim.yaml /\n")?;
+    world.project.commit("Something to build").await?;
+    let tool = world.tool.clone().with("DOCKER_HOST", &engine);
+    // The engine puts the image by its tag; a record is put by its digest.
+    let rule = Rule::new(Fault::Status(403)).method(&http::Method::PUT).path("/manifests/sha256:");
+    world.registry_proxy.inject(rule.always());
+    let run = tool.run(&["build", "--format", "json"]).await?.ends(4);
+    world.registry_proxy.heal();
+    assert!(
+        run.stderr.contains("the build is done, and its record could not be attached"),
+        "{run}"
+    );
+    let [file] = files(&run).try_into().map_err(|_| anyhow::anyhow!("no file: {run}"))?;
+    let kept = std::fs::read(world.project.root.join(&file))?;
+    let digest = verbatim_record::Bundle::read(kept)?.attachment().subjects[0];
+    let image = format!("{}/shop/app@{digest}", world.registry_proxy.address());
+    assert_eq!(refused(&world, &image).await?, ["signed"]);
+    let promote = ["promote", "dev", "--release", &image];
+    let _ = world.verbatim(&promote).await?.ends(1);
+    // It is signed: whoever attaches it needs no key.
+    let mut tool = world.tool.clone();
+    tool.variables.remove("VERBATIM_KEY");
+    let _ = tool.run(&["record", "attach", &file]).await?.ends(0);
+    assert_eq!(refused(&world, &image).await?, [] as [&str; 0]);
+    let _ = world.verbatim(&promote).await?.ends(0);
+    // The record has the tag, too.
+    let (told, _) = dev(&world, 0).await?;
+    assert!(told["release"]["tag"].as_str().is_some_and(|tag| tag.starts_with("local.")), "{told}");
+    Ok(())
+}
