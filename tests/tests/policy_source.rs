@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result};
-use e2e::{Project, Run, World};
+use e2e::{Project, Run, Sshd, World};
 use serde_json::{Value, json};
 use test_servers::fault_proxy::{Fault, Rule};
 use verbatim_oci::Digest;
@@ -149,6 +149,42 @@ async fn rules_that_git_does_not_have_are_told() -> Result<()> {
     let tool =
         world.tool.clone().with("GIT_DIR", &world.project.root.join(".git").to_string_lossy());
     let _ = tool.run(&["policy", "check"]).await?.ends(0);
+    Ok(())
+}
+
+/// Trying again is of no use where the server is not the one that is known, or does not know us.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_come_over_ssh_from_a_server_that_is_known() -> Result<()> {
+    let world = World::start().await?;
+    let Some(server) = Sshd::start(&world.beside("server")).await? else { return Ok(()) };
+    let (rules, _) = repository(&world).await?;
+    rules.commit("The rules").await?;
+    let url = server.url(&rules.root);
+    named(&world, &format!("{{ git: '{url}', ref: main, path: shop/policy.yaml }}"))?;
+    let known = world.beside("known");
+    let cases = [
+        (String::new(), &server.key, 7, "ssh does not know the git server by the key that it has"),
+        (server.known_by(&server.other_key)?, &server.key, 7, "IDENTIFICATION HAS CHANGED"),
+        (server.known_by(&server.host_key)?, &server.other_key, 7, "the git server refused"),
+        (server.known_by(&server.host_key)?, &server.key, 0, "SKIPPED BY ROLLBACKS"),
+    ];
+    for (hosts, key, status, told) in cases {
+        std::fs::write(&known, hosts)?;
+        let ssh = format!(
+            "ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -o GlobalKnownHostsFile=none \
+             -o UserKnownHostsFile={} -i {}",
+            known.display(),
+            key.display()
+        );
+        let tool = world.tool.clone().with("GIT_SSH_COMMAND", &ssh);
+        let run = tool.run(&["policy", "check"]).await?.ends(status);
+        assert!(run.stderr.contains(told) || run.stdout.contains(told), "`{told}`: {run}");
+        assert_eq!(
+            run.stderr.contains("`known_hosts` of ssh"),
+            told.contains("IDENT") || told.contains("does not know"),
+            "{run}"
+        );
+    }
     Ok(())
 }
 

@@ -59,6 +59,9 @@ pub enum ErrorKind {
     /// The server cannot reach the git or Helm repository.
     #[error("Argo CD cannot reach the repository: {0}")]
     RepoUnreachable(String),
+    /// The server reached the git repository, and its host key or our credentials are not those that are wanted.
+    #[error("Argo CD and the repository's server do not trust each other: {0}")]
+    RepoRefused(String),
     /// The server gave up writing, because others write the same application all the time.
     #[error("too many concurrent writers")]
     TooManyConflicts,

@@ -92,6 +92,7 @@ fn named(kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::DoesNotRender(_)
         | ErrorKind::RepoUnreachable(_)
+        | ErrorKind::RepoRefused(_)
         | ErrorKind::NotArgoCd { .. } => kind.to_string(),
         other => format!("{other:?}").chars().take_while(|c| c.is_alphanumeric()).collect(),
     }

@@ -183,7 +183,11 @@ fn by_text(code: i64, message: &str) -> Option<ErrorKind> {
                 || has("error testing repository connectivity")
                 || has("failed to list refs") =>
         {
-            Some(ErrorKind::RepoUnreachable(reason(message)))
+            let reason = reason(message);
+            Some(match is_repo_refusal(message) {
+                true => ErrorKind::RepoRefused(reason),
+                false => ErrorKind::RepoUnreachable(reason),
+            })
         }
         // util/argo/argo.go, verifyGenerateManifests: "Unable to generate manifests in %s: %v". reposerver/cache:
         // "Manifest generation error (cached): %s".
@@ -194,6 +198,26 @@ fn by_text(code: i64, message: &str) -> Option<ErrorKind> {
         }
         _ => None,
     }
+}
+
+/// Whether Argo CD reached a git server, and one of both did not want the other: trying again is of no use then. All of it
+/// stands in one text, whose end is that of the library that Argo CD 3.6.1 is built with.
+fn is_repo_refusal(message: &str) -> bool {
+    let refusals = [
+        // golang.org/x/crypto v0.58.0 ssh/knownhosts/knownhosts.go: `return "knownhosts: key is unknown"`, `return
+        // "knownhosts: key mismatch"`, `return "knownhosts: key is revoked"`.
+        "knownhosts: key is unknown",
+        "knownhosts: key mismatch",
+        "knownhosts: key is revoked",
+        // golang.org/x/crypto v0.58.0 ssh/client_auth.go: `fmt.Errorf("ssh: unable to authenticate, attempted methods %v, no
+        // supported methods remain", tried)`.
+        "ssh: unable to authenticate, attempted methods",
+        // go-git v5.19.2 plumbing/transport/common.go: `ErrAuthenticationRequired = errors.New("authentication required")`,
+        // `ErrAuthorizationFailed = errors.New("authorization failed")`.
+        "authentication required",
+        "authorization failed",
+    ];
+    refusals.iter().any(|refusal| message.contains(refusal))
 }
 
 /// The end of a long chain of wrapped messages is what helps: Helm's own words, the refused connection.
@@ -313,6 +337,53 @@ mod tests {
                 ),
                 "RepoUnreachable",
             ),
+            // With the ends that x/crypto and go-git have.
+            (
+                500,
+                json,
+                envelope(
+                    2,
+                    "error testing repository connectivity: ssh: handshake failed: knownhosts: key is unknown",
+                ),
+                "RepoRefused",
+            ),
+            (
+                500,
+                json,
+                envelope(
+                    2,
+                    "error testing repository connectivity: ssh: handshake failed: knownhosts: key mismatch",
+                ),
+                "RepoRefused",
+            ),
+            (
+                500,
+                json,
+                envelope(
+                    2,
+                    "error testing repository connectivity: ssh: handshake failed: ssh: unable to \
+                     authenticate, attempted methods [none publickey], no supported methods remain",
+                ),
+                "RepoRefused",
+            ),
+            (
+                500,
+                json,
+                envelope(2, "error testing repository connectivity: authentication required"),
+                "RepoRefused",
+            ),
+            (
+                500,
+                json,
+                envelope(
+                    2,
+                    "error testing repository connectivity: ssh: handshake failed: read tcp \
+                     127.0.0.1:1->127.0.0.1:2: read: connection reset by peer",
+                ),
+                "RepoUnreachable",
+            ),
+            // Only of a repository: of others it is their own word.
+            (500, json, envelope(2, "authentication required"), "ServerError"),
             (
                 400,
                 json,

@@ -71,7 +71,7 @@ async fn refused(
         stage.verbatim(&format!("repo add {ours} {by_us}"), "").await?,
     );
     ensure!(runs.0.code == 20 && runs.0.stderr.contains(why), "argocd adds {theirs}: {}", runs.0);
-    ensure!(runs.1.code == 3 && runs.1.stderr.contains(why), "verbatim adds {ours}: {}", runs.1);
+    ensure!(runs.1.code == 7 && runs.1.stderr.contains(why), "verbatim adds {ours}: {}", runs.1);
     Ok(())
 }
 

@@ -21,6 +21,7 @@ pub fn failure(error: Error) -> Failure {
         | ErrorKind::Unauthenticated(_)
         | ErrorKind::PermissionDenied(_)
         | ErrorKind::NotFound(_)
+        | ErrorKind::RepoRefused(_)
         | ErrorKind::NotArgoCd { .. } => ExitStatus::Refused,
         ErrorKind::TestFailed(_) | ErrorKind::AnotherOperation | ErrorKind::TooManyConflicts => {
             ExitStatus::Conflict
@@ -66,6 +67,11 @@ fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
         ErrorKind::DoesNotRender(_) => "Argo CD writes and syncs only what renders: mend the chart or the values".into(),
         ErrorKind::RepoUnreachable(_) => {
             "Argo CD needs the repository for every write and every sync: look whether it is up".into()
+        }
+        ErrorKind::RepoRefused(_) => {
+            "give Argo CD the host key that the server really has (`argocd cert add-ssh`), or a login that it lets in (`verbatim \
+             argocd repo add --upsert`)"
+                .into()
         }
         ErrorKind::RateLimited { .. } => "wait a moment, then run again".into(),
         _ => return None,
@@ -141,6 +147,7 @@ mod tests {
             (ErrorKind::Truncated(0), 3),
             (ErrorKind::RateLimited { retry_after: None }, 3),
             (ErrorKind::RepoUnreachable(text()), 3),
+            (ErrorKind::RepoRefused(text()), 7),
             (ErrorKind::Unauthenticated(text()), 7),
             (ErrorKind::PermissionDenied(text()), 7),
             (ErrorKind::NotFound(text()), 7),

@@ -45,6 +45,9 @@ pub(super) enum GitError {
     /// The server does not let us.
     #[error("the git server refused: {0}")]
     Refused(String),
+    /// ssh does not take the server for the one that it should be.
+    #[error("ssh does not know the git server by the key that it has: {0}")]
+    HostKey(String),
     /// git did not end.
     #[error("git did not end within {} s", .0.as_secs())]
     Deadline(Duration),
@@ -250,6 +253,11 @@ fn unfetched(message: &str) -> GitError {
     ]) {
         return GitError::NoReference;
     }
+    // OpenSSH 9.2 sshconnect.c: `fatal("Host key verification failed.")`; kex.c and packet.c: `Unable to negotiate with %s:
+    // no matching host key type found`.
+    if says(&["Host key verification failed", "no matching host key type"]) {
+        return GitError::HostKey(message.to_owned());
+    }
     let refused = [
         "Authentication failed",
         "could not read Username",
@@ -257,7 +265,8 @@ fn unfetched(message: &str) -> GitError {
         "ermission denied",
         "Access denied",
         "access denied",
-        "Host key verification failed",
+        // OpenSSH 9.2 auth.c: `Too many authentication failures`, when an agent has many keys.
+        "Too many authentication failures",
         "not found",
         "does not appear to be a git repository",
         "does not exist",
@@ -350,6 +359,25 @@ mod tests {
             ("repository 'https://git.example/a.git/' not found", "refused"),
             ("git@git.example: Permission denied (publickey).", "refused"),
             (
+                "Received disconnect from 127.0.0.1 port 22:2: Too many authentication failures",
+                "refused",
+            ),
+            (
+                "No ED25519 host key is known for git.example and you have requested strict checking.; Host key verification \
+                 failed.; Could not read from remote repository.",
+                "host key",
+            ),
+            (
+                "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @; Host key verification failed.; Could not read \
+                 from remote repository.",
+                "host key",
+            ),
+            (
+                "Unable to negotiate with 127.0.0.1 port 22: no matching host key type found. Their offer: ssh-dss",
+                "host key",
+            ),
+            ("ssh: connect to host git.example port 22: Connection refused", "away"),
+            (
                 "unable to access 'https://git.example/': The requested URL returned error: 403",
                 "refused",
             ),
@@ -366,6 +394,7 @@ mod tests {
             let got = match unfetched(message) {
                 GitError::NoReference => "none",
                 GitError::Refused(_) => "refused",
+                GitError::HostKey(_) => "host key",
                 _ => "away",
             };
             assert_eq!(got, want, "{message}");

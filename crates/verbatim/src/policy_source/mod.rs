@@ -92,6 +92,10 @@ fn git_failure(source: &GitSource, error: GitError) -> Failure {
             ExitStatus::Refused,
             "servers also answer so to those who may not look: check the address, then what git has for a login. Nobody is asked for a password",
         ),
+        GitError::HostKey(_) => (
+            ExitStatus::Refused,
+            "put the key that the server's owner tells into the `known_hosts` of ssh; of a key that `ssh-keyscan` shows nobody knows whose it is",
+        ),
         GitError::NoReference | GitError::OtherObject { .. } => {
             (ExitStatus::Refused, "`ref` is a branch, a tag, or a full commit that the server has")
         }
