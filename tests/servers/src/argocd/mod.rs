@@ -279,10 +279,9 @@ impl SimulatedArgocd {
 
     /// The live objects of the cluster as `KIND NAMESPACE/NAME`, with their JSON.
     pub fn live_objects(&self) -> BTreeMap<String, serde_json::Value> {
-        let objects = self.server.cluster.objects().into_iter();
-        objects
-            .map(|(key, object)| (format!("{} {}/{}", key.kind, key.namespace, key.name), object))
-            .collect()
+        let name = |key: &objects::Key| format!("{} {}/{}", key.kind, key.namespace, key.name);
+        let objects = self.server.cluster.objects();
+        objects.iter().map(|(key, object)| (name(key), object.clone())).collect()
     }
 }
 

@@ -9,13 +9,17 @@ use sha2::{Digest as _, Sha256};
 use super::{NODE, Progress, State, owner, random_hex};
 use crate::argocd::objects::{Key, items, number, set, text};
 
-/// Runs all controllers until the state is at rest.
+/// Runs the controllers of everything that was touched, until the state is at rest.
 pub(super) fn settle(state: &mut State, now: Timestamp) {
-    // Every round makes or removes at least one object, or stops; the bound is against a mistake in a controller.
+    // A deadline may have passed.
+    state.touched.extend(state.progress.keys().cloned());
+    // Every round makes, changes or removes an object, or is the last; the bound is against a mistake in a controller.
     for _ in 0..100 {
-        let before = state.version;
-        let keys: Vec<Key> = state.objects.keys().cloned().collect();
-        for key in keys {
+        let touched = std::mem::take(&mut state.touched);
+        if touched.is_empty() {
+            return;
+        }
+        for key in touched {
             let Some(object) = state.objects.get(&key).cloned() else { continue };
             match key.kind.as_str() {
                 "Deployment" => deployment(state, &key, object, now),
@@ -25,9 +29,6 @@ pub(super) fn settle(state: &mut State, now: Timestamp) {
                 "Job" => job(state, &key, object),
                 _ => {}
             }
-        }
-        if state.version == before {
-            return;
         }
     }
 }

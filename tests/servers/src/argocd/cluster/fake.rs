@@ -72,10 +72,10 @@ pub(crate) async fn run(cluster: Arc<Cluster>, fakes: Fakes) {
     let mut changes = cluster.changes();
     let mut begun = BTreeSet::new();
     loop {
-        for (key, pod) in cluster.objects().into_iter().filter(|(key, _)| key.kind == "Pod") {
-            let uid = text(&pod, "/metadata/uid").to_owned();
+        for (key, pod) in cluster.objects().iter().filter(|(key, _)| key.kind == "Pod") {
+            let uid = text(pod, "/metadata/uid").to_owned();
             if begun.insert(uid) {
-                tokio::spawn(live(cluster.clone(), fakes.clone(), key, pod));
+                tokio::spawn(live(cluster.clone(), fakes.clone(), key.clone(), pod.clone()));
             }
         }
         if changes.changed().await.is_err() {

@@ -5,8 +5,8 @@
 mod controllers;
 pub(crate) mod fake;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -37,9 +37,18 @@ pub(crate) struct Event {
     pub(crate) object: Value,
 }
 
+/// Every object, as it was at one version.
+pub(crate) type Snapshot = Arc<Vec<(Key, Value)>>;
+
 #[derive(Debug, Default)]
 struct State {
     objects: BTreeMap<Key, Value>,
+    /// What each object owns, by its uid.
+    owned: BTreeMap<String, BTreeSet<Key>>,
+    /// The objects that controllers have to look at.
+    touched: BTreeSet<Key>,
+    /// Of this version. Many applications look at it after each change.
+    snapshot: Option<Snapshot>,
     /// What was last applied of each object, to tell drift.
     applied: BTreeMap<Key, Value>,
     /// Since when a Deployment waits for progress.
@@ -156,8 +165,11 @@ impl Cluster {
     }
 
     /// Every object.
-    pub(crate) fn objects(&self) -> Vec<(Key, Value)> {
-        self.lock().objects.iter().map(|(key, object)| (key.clone(), object.clone())).collect()
+    pub(crate) fn objects(&self) -> Snapshot {
+        let mut state = self.lock();
+        let State { objects, snapshot, .. } = &mut *state;
+        let all = || Arc::new(objects.iter().map(|(key, it)| (key.clone(), it.clone())).collect());
+        snapshot.get_or_insert_with(all).clone()
     }
 
     /// Applies a manifest. The error is what the API server says.
@@ -220,7 +232,9 @@ impl State {
             return;
         }
         let kind = if old.is_some() { "MODIFIED" } else { "ADDED" };
-        self.version += 1;
+        self.disown(key);
+        self.own(key, &object);
+        self.next_version();
         set(&mut object, "/metadata/resourceVersion", self.version.to_string());
         self.events.push(Event { kind, object: object.clone() });
         self.objects.insert(key.clone(), object);
@@ -290,8 +304,9 @@ impl State {
     }
 
     fn remove(&mut self, key: &Key) {
+        self.disown(key);
         if let Some(mut object) = self.objects.remove(key) {
-            self.version += 1;
+            self.next_version();
             unset(&mut object, "/metadata/resourceVersion");
             set(&mut object, "/metadata/resourceVersion", self.version.to_string());
             self.events.push(Event { kind: "DELETED", object });
@@ -301,12 +316,34 @@ impl State {
     }
 
     /// What the object with this uid owns.
-    fn children<'s>(&'s self, uid: &'s str) -> impl Iterator<Item = (&'s Key, &'s Value)> {
-        self.objects.iter().filter(move |(_, object)| {
-            super::objects::items(object, "/metadata/ownerReferences")
-                .iter()
-                .any(|owner| text(owner, "/uid") == uid)
-        })
+    fn children<'s>(&'s self, uid: &str) -> impl Iterator<Item = (&'s Key, &'s Value)> {
+        let keys = self.owned.get(uid).into_iter().flatten();
+        keys.filter_map(|key| self.objects.get_key_value(key))
+    }
+
+    fn next_version(&mut self) {
+        self.version += 1;
+        self.snapshot = None;
+    }
+
+    /// Enters an object under its owners. It and they are to be looked at.
+    fn own(&mut self, key: &Key, object: &Value) {
+        self.touched.insert(key.clone());
+        for (uid, owner) in owners(key, object) {
+            self.owned.entry(uid).or_default().insert(key.clone());
+            self.touched.insert(owner);
+        }
+    }
+
+    /// Takes an object, as it is, from its owners. They are to be looked at.
+    fn disown(&mut self, key: &Key) {
+        let Some(object) = self.objects.get(key) else { return };
+        for (uid, owner) in owners(key, object) {
+            if let Some(children) = self.owned.get_mut(&uid) {
+                children.remove(key);
+            }
+            self.touched.insert(owner);
+        }
     }
 }
 
@@ -356,6 +393,17 @@ pub(crate) fn random_hex() -> String {
 /// The time as Kubernetes writes it, in whole seconds.
 pub(crate) fn now_text() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The owners of an object, with their uids. They are in its namespace.
+fn owners(key: &Key, object: &Value) -> Vec<(String, Key)> {
+    let references = super::objects::items(object, "/metadata/ownerReferences").iter();
+    let owner = |reference: &Value| {
+        let (group, _) = group_version(reference);
+        let (kind, name) = (text(reference, "/kind"), text(reference, "/name"));
+        (text(reference, "/uid").to_owned(), Key::new(group, kind, &key.namespace, name))
+    };
+    references.map(owner).collect()
 }
 
 /// An owner reference to a controlling object.

@@ -15,7 +15,7 @@ fn deployment(image: &str) -> (Key, Value) {
 }
 
 fn pods(cluster: &Cluster) -> Vec<(Key, Value)> {
-    cluster.objects().into_iter().filter(|(key, _)| key.kind == "Pod").collect()
+    cluster.objects().iter().filter(|(key, _)| key.kind == "Pod").cloned().collect()
 }
 
 fn make_ready(cluster: &Cluster, image: &str) {
@@ -55,7 +55,7 @@ fn a_rollout_keeps_the_old_pods_until_the_new_ones_are_ready() {
     cluster.apply(&key, &first).unwrap();
     make_ready(&cluster, "a:1");
     assert_eq!(images(&cluster), ["a:1", "a:1"]);
-    let sets = cluster.objects().into_iter().filter(|(key, _)| key.kind == "ReplicaSet").count();
+    let sets = cluster.objects().iter().filter(|(key, _)| key.kind == "ReplicaSet").count();
     assert_eq!(sets, 2);
     assert_eq!(
         text(
