@@ -251,7 +251,7 @@ async fn the_glass_is_broken_for_an_application_of_each_image() -> Result<()> {
     goes_back(&world, ["shop-dev", "shop-production"], false).await?;
     let line = ["rollback", "dev", "--from-argocd-history", "--reason", "x", "--steps", "2"];
     let run = world.verbatim(&line).await?.ends(1);
-    assert!(run.stderr.contains("only the last promotion can be undone"), "{run}");
+    assert!(run.stderr.contains("the last promotion can be undone, with --steps 1"), "{run}");
     Ok(())
 }
 

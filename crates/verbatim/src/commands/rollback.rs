@@ -29,7 +29,8 @@ Ends as `verbatim promote` does.";
 /// With --from-argocd-history neither registry, records nor gates are asked: the values come from what Argo CD deployed
 /// before. The record is kept in a file, signed if there is a key, and `verbatim record attach` adds it later. Of several
 /// images it is signed then, when the ledger can tell which release they are. If each application carries only some of
-/// them, only the last promotion can be undone.
+/// them, Argo CD does not tell which of their earlier deployments belong together: then --steps 1 undoes the last promotion, and
+/// --to finds the parts of the release of that digest, but --steps 2 is not possible.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RollbackArgs {

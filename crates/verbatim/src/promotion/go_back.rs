@@ -62,9 +62,25 @@ pub(super) enum NoPast {
     },
     /// Which deployments of one application belong to which of another cannot be told.
     #[error(
-        "the applications carry different images, and which of the earlier ones belong together Argo CD does not tell; only the last promotion can be undone, with --steps 1"
+        "the applications carry different images, and which of the earlier ones belong together Argo CD does not tell; the last promotion can be undone, with --steps 1, and --to DIGEST finds the parts of a release"
     )]
     Apart,
+    /// Trying all would take too long.
+    #[error(
+        "the applications have too many earlier deployments to try which of them make {digest} together; the last promotion can be undone, with --steps 1"
+    )]
+    TooMany {
+        /// The digest of the release.
+        digest: Digest,
+    },
+    /// The parts of the release are not there.
+    #[error(
+        "nothing that the applications were deployed with, as far as their history goes, makes {digest} together; the last promotion can be undone, with --steps 1"
+    )]
+    NoParts {
+        /// The digest of the release.
+        digest: Digest,
+    },
     /// As before, and what the last promotion wrote is not known either.
     #[error(
         "the applications carry different images, and none of them has a claim that tells what was there before"
@@ -100,7 +116,8 @@ impl Known {
 }
 
 /// The images to go back to. Where every application carries all images, its history has whole releases. Where each
-/// carries some of them, the claims tell what the last promotion has changed, and what it has not touched stays.
+/// carries some of them, the claims tell what the last promotion has changed, and what it has not touched stays; which parts
+/// a release has that is named, its digest tells.
 /// `digest_of` gives the digest of the release that some images are.
 pub(super) fn go_back(
     known: &[Known],
@@ -112,8 +129,9 @@ pub(super) fn go_back(
     let images = match (goal, is_whole) {
         (Goal::Release(digest), true) => named(known, digest, digest_of)?,
         (Goal::Steps(wanted), true) => earlier(known, wanted)?,
+        (Goal::Release(digest), false) => composed(known, digest, digest_of)?,
         (Goal::Steps(1), false) => undone(known)?,
-        (_, false) => return Err(NoPast::Apart),
+        (Goal::Steps(_), false) => return Err(NoPast::Apart),
     };
     match known.iter().find(|it| it.with(&images).is_none()) {
         Some(it) => Err(NoPast::Never { app: it.app.clone(), digest: digest_of(&images) }),
@@ -143,6 +161,45 @@ fn named(
     let mut images = known.first().into_iter().flat_map(Known::all).map(|values| &values.pins);
     let images = images.find(|images| digest_of(images) == digest);
     images.cloned().ok_or(NoPast::Never { app, digest })
+}
+
+/// How many combinations of earlier deployments are tried at most. Argo CD keeps ten of each application unless it is told
+/// otherwise, so this is enough for four applications with an image each.
+const MOST_COMBINATIONS: usize = 20_000;
+
+/// The images that make the release that is named, one part from each application. Only the digest tells which belong
+/// together, and it cannot be met by chance.
+fn composed(
+    known: &[Known],
+    digest: Digest,
+    digest_of: &dyn Fn(&Pins) -> Digest,
+) -> Result<Pins, NoPast> {
+    let mut combinations = vec![Pins::new()];
+    for it in known {
+        let mut parts: Vec<&Pins> = Vec::new();
+        for Values { pins, .. } in it.all() {
+            if !parts.contains(&pins) {
+                parts.push(pins);
+            }
+        }
+        let fits = |whole: &Pins, part: &Pins| {
+            part.iter().all(|(name, pin)| whole.get(name).is_none_or(|it| it.digest == pin.digest))
+        };
+        let joined = combinations.iter().flat_map(|whole| {
+            let fitting = parts.iter().filter(move |part| fits(whole, part));
+            fitting.map(move |part| {
+                let mut whole = whole.clone();
+                whole.extend(part.iter().map(|(name, pin)| (name.clone(), pin.clone())));
+                whole
+            })
+        });
+        combinations = joined.take(MOST_COMBINATIONS + 1).collect();
+        if combinations.len() > MOST_COMBINATIONS {
+            return Err(NoPast::TooMany { digest });
+        }
+    }
+    let found = combinations.into_iter().find(|images| digest_of(images) == digest);
+    found.ok_or(NoPast::NoParts { digest })
 }
 
 /// So many releases before, by the history of the first application.
@@ -280,8 +337,16 @@ mod tests {
         check(&parts(unclaimed), Steps(1), Ok("app1 web1"));
         let first = known("b", "web2", &[], Some((9, "r2", "")));
         check(&parts(first), Steps(1), Err("b pinned no image before the last promotion"));
-        check(&parts(moved.clone()), Steps(2), Err("only the last promotion can be undone"));
-        check(&parts(moved.clone()), of("app1 web1"), Err("only the last promotion can be undone"));
+        check(
+            &parts(moved.clone()),
+            Steps(2),
+            Err("the last promotion can be undone, with --steps 1"),
+        );
+        // A digest tells which parts belong together.
+        check(&parts(moved.clone()), of("app1 web1"), Ok("app1 web1"));
+        check(&parts(moved.clone()), of("app0 web2"), Ok("app0 web2"));
+        check(&parts(moved.clone()), of("app9 web1"), Err("makes sha256:"));
+        check(&parts(moved.clone()), of("app1"), Err("makes sha256:"));
         let strangers = [known("a", "app2", &["app1"], None), known("b", "web2", &["web1"], None)];
         check(&strangers, Steps(1), Err("none of them has a claim"));
         let mixed = [
@@ -289,6 +354,8 @@ mod tests {
             known("b", "web2", &["web1"], Some((3, "r1", "web1"))),
         ];
         check(&mixed, Steps(1), Err("would not have the same `web`"));
+        check(&mixed, of("app1 web1"), Ok("app1 web1"));
+        check(&mixed, of("app2 web1"), Err("makes sha256:"));
 
         assert_eq!(standing(&parts(moved.clone())), Some("r2"));
         let mut changed = parts(moved);
