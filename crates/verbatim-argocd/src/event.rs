@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::model::{Application, HealthStatus, Phase, SyncCode};
-use crate::outcome::{Unhealthy, Warning};
+use crate::outcome::{Problem, Unhealthy, Warning};
 use crate::plan::Plan;
 
 /// Something that happened.
@@ -37,6 +37,11 @@ pub enum Event {
     Waiting {
         /// What.
         text: String,
+    },
+    /// A rollout is paused, and the deployment waits until somebody lets it go on.
+    Paused {
+        /// What is missing.
+        missing: Problem,
     },
     /// Something that should be known.
     Warning {

@@ -141,7 +141,7 @@ pub fn judge(reading: &Reading<'_>, live: &BTreeMap<ObjectRef, Live>) -> Judgeme
         return template(why);
     }
     let least = match object.kind.as_str() {
-        "Deployment" | "StatefulSet" | "ReplicaSet" => {
+        "Deployment" | "StatefulSet" | "ReplicaSet" | "Rollout" => {
             number(workload, "/spec/replicas").unwrap_or(1)
         }
         _ => 1,

@@ -270,7 +270,7 @@ impl Run<'_> {
                 if on_pause != OnPause::Wait {
                     return Ok(Act::End(Outcome::Paused { missing, workloads, on_pause }));
                 }
-                self.missing(wait, Some(&missing));
+                self.paused(wait, &missing);
                 wait.paused = Some((missing, workloads));
                 wait.look_later();
                 Ok(Act::Wait(Some(wait.look_at)))
@@ -290,6 +290,15 @@ impl Run<'_> {
             .unwrap_or_default();
         if wait.missing != text {
             self.tell(Event::Waiting { text: text.clone() });
+            wait.missing = text;
+        }
+    }
+
+    /// Told once for each step of a canary: somebody has to do something now, and has to read that in the log of the job.
+    fn paused(&self, wait: &mut Wait, missing: &Problem) {
+        let text = format!("paused: {}: {}", missing.place, missing.what);
+        if wait.missing != text {
+            self.tell(Event::Paused { missing: missing.clone() });
             wait.missing = text;
         }
     }

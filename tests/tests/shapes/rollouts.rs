@@ -1,5 +1,6 @@
-//! What the controller of Argo Rollouts does to a canary up to its first pause, without the controller: a ReplicaSet for
-//! the new version, and a status that says that the rollout is paused. Argo CD judges that by its own rules.
+//! What the controller of Argo Rollouts does to a canary, without the controller: a ReplicaSet for the new version, a status
+//! that says that the rollout is paused, and later all replicas and a status that says that it is complete. Argo CD judges
+//! that by its own rules.
 //! <https://argo-rollouts.readthedocs.io/en/stable/features/canary/>
 
 use std::time::Duration;
@@ -43,19 +44,9 @@ impl Rollouts {
 
     /// Waits for the Rollout of this name in the namespace of this name, and rolls it out up to its first pause.
     pub(crate) async fn pause(&self, name: &str) -> Result<()> {
-        let path = format!("/apis/argoproj.io/v1alpha1/namespaces/{name}/rollouts/{name}");
-        let mut tries = 0;
-        let rollout = loop {
-            match self.call(Method::GET, &path, None).await? {
-                (StatusCode::OK, rollout) => break rollout,
-                (StatusCode::NOT_FOUND, _) if tries < 300 => tries += 1,
-                (status, answer) => bail!("{status}: {answer}"),
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        };
+        let rollout = self.awaited(&rollout_path(name), |_| true).await?;
         let sets = format!("/apis/apps/v1/namespaces/{name}/replicasets");
-        let (status, answer) = self.call(Method::POST, &sets, Some(canary(&rollout)?)).await?;
-        ensure!(status.is_success(), "{status}: {answer}");
+        self.done(Method::POST, &sets, canary(&rollout)?).await?;
         let paused = json!({ "status": {
             "phase": "Paused", "message": "CanaryPauseStep", "controllerPause": true,
             "observedGeneration": rollout["metadata"]["generation"].to_string(),
@@ -63,9 +54,40 @@ impl Rollouts {
             "currentPodHash": "canary", "stableRS": "stable",
             "replicas": 3, "updatedReplicas": 1, "availableReplicas": 3,
         }});
-        let (status, answer) =
-            self.call(Method::PATCH, &format!("{path}/status"), Some(paused)).await?;
-        ensure!(status.is_success(), "{status}: {answer}");
+        self.done(Method::PATCH, &format!("{}/status", rollout_path(name)), paused).await
+    }
+
+    /// Lets the Rollout of this name go on to its end, as after a promotion by hand: all replicas are of the new version, and
+    /// when they are available it is the stable one.
+    pub(crate) async fn finish(&self, name: &str) -> Result<()> {
+        let set = format!("/apis/apps/v1/namespaces/{name}/replicasets/{name}-canary");
+        self.done(Method::PATCH, &set, json!({ "spec": { "replicas": 3 } })).await?;
+        self.awaited(&set, |set| set["status"]["availableReplicas"] == 3).await?;
+        // What is null is taken away.
+        let complete = json!({ "status": {
+            "phase": "Healthy", "message": null, "controllerPause": null, "pauseConditions": null,
+            "currentPodHash": "canary", "stableRS": "canary",
+            "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3,
+        }});
+        self.done(Method::PATCH, &format!("{}/status", rollout_path(name)), complete).await
+    }
+
+    /// Reads an object until it is there and is as wanted.
+    async fn awaited(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        for _ in 0..300 {
+            match self.call(Method::GET, path, None).await? {
+                (StatusCode::OK, object) if wanted(&object) => return Ok(object),
+                (StatusCode::OK | StatusCode::NOT_FOUND, _) => {}
+                (status, answer) => bail!("{status}: {answer}"),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        bail!("{path} does not become what is waited for")
+    }
+
+    async fn done(&self, method: Method, path: &str, body: Value) -> Result<()> {
+        let (status, answer) = self.call(method, path, Some(body)).await?;
+        ensure!(status.is_success(), "{path}: {status}: {answer}");
         Ok(())
     }
 
@@ -88,6 +110,10 @@ impl Rollouts {
         let status = answer.status();
         Ok((status, serde_json::from_str(&answer.text().await?).unwrap_or_default()))
     }
+}
+
+fn rollout_path(name: &str) -> String {
+    format!("/apis/argoproj.io/v1alpha1/namespaces/{name}/rollouts/{name}")
 }
 
 /// The new version's ReplicaSet, one of three replicas.

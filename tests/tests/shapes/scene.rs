@@ -11,6 +11,7 @@ use test_servers::registry::{Config, Registry};
 use test_servers::rig::Rig;
 
 use super::begun::{self, Begun};
+use super::canary;
 use super::rollouts::Rollouts;
 use super::table::{End, Maker, Shape, shapes};
 
@@ -94,17 +95,17 @@ impl Scene {
         self.make(shape, &app).await?;
         let image = format!("{}@{}", self.names.repository, self.names.digest);
         let values = (shape.values)(&self.names);
-        let mut arguments = vec!["argocd", "deploy", &app, "--timeout", "100", "--image", &image];
+        let mut arguments = vec!["argocd", "deploy", &app, "--image", &image, "--format", "json"];
         arguments.extend(values.iter().map(String::as_str));
-        arguments.extend(["--format", "json"]);
         let run = match shape.end {
-            End::Paused(_) => {
-                let (run, paused) =
-                    tokio::join!(self.tool.run(&arguments), self.rollouts.pause(&app));
-                paused.context("the canary does not begin")?;
-                run?
+            End::Paused(on_pause, _) => {
+                canary::judged(&self.tool, &self.rollouts, &arguments, on_pause, &app).await?
             }
-            _ => self.tool.run(&arguments).await?,
+            End::StaysPaused => canary::kept(&self.tool, &self.rollouts, &arguments, &app).await?,
+            End::GoesOn(_) => {
+                canary::finished(&self.tool, &self.rollouts, &arguments, &app).await?
+            }
+            _ => self.tool.run(&[&arguments[..], &["--timeout", "100"]].concat()).await?,
         };
         let told = || format!("{run}");
         match &shape.end {
@@ -139,14 +140,9 @@ impl Scene {
                 says(&run, words)?;
                 ensure!(run.json()?["outcome"]["outcome"] == "degraded", "{}", told());
             }
-            End::Paused(status) => {
-                ensure!(run.code == *status, "{}", told());
-                let outcome = run.json()?["outcome"].clone();
-                ensure!(outcome["outcome"] == "paused", "{}", told());
-                // One of three, and it runs the digest.
-                let container = &outcome["workloads"][0]["containers"][0];
-                ensure!(container["match"] == "deployed", "{}", told());
-            }
+            End::Paused(_, status) => canary::is_paused(&run, *status)?,
+            End::StaysPaused => canary::is_paused(&run, 4)?,
+            End::GoesOn(pods) => canary::is_proven(&run, *pods)?,
         }
         Ok(())
     }

@@ -39,8 +39,12 @@ pub(crate) enum End {
     TakenBack(&'static str),
     /// Degraded with 1, with this in its message.
     Degraded(&'static str),
-    /// A canary that pauses ends with this status.
-    Paused(i32),
+    /// A canary pauses, and with this `--on-pause` the deployment ends with this status.
+    Paused(&'static str, i32),
+    /// A canary pauses, the deployment waits, and the canary stays paused until the deadline.
+    StaysPaused,
+    /// A canary pauses, the deployment waits, the canary goes on, and so many pods are proven.
+    GoesOn(u64),
 }
 
 /// All shapes.
@@ -192,15 +196,29 @@ pub(crate) fn shapes() -> Vec<Shape> {
             name: "canary-accepted",
             maker: Maker::Hand,
             spec: |at| source(at, "shapes/rollout", &[]),
-            values: |at| on_pause("accept", helm(&[("image", &at.image)])),
-            end: End::Paused(0),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Paused("accept", 0),
         },
         Shape {
             name: "canary-failed",
             maker: Maker::Hand,
             spec: |at| source(at, "shapes/rollout", &[]),
-            values: |at| on_pause("fail", helm(&[("image", &at.image)])),
-            end: End::Paused(1),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Paused("fail", 1),
+        },
+        Shape {
+            name: "canary-waited-for",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/rollout", &[]),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::GoesOn(3),
+        },
+        Shape {
+            name: "canary-never-finished",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/rollout", &[]),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::StaysPaused,
         },
         Shape {
             name: "hydrator",
@@ -327,11 +345,6 @@ fn trusting(mut options: Vec<String>) -> Vec<String> {
 
 fn tag_and_digest(at: &Names) -> Vec<String> {
     helm(&[("image.tag", &format!("1.0@{}", at.digest))])
-}
-
-fn on_pause(what: &str, mut options: Vec<String>) -> Vec<String> {
-    options.extend(["--on-pause".to_owned(), what.to_owned()]);
-    options
 }
 
 fn kustomize(at: &Names) -> Vec<String> {

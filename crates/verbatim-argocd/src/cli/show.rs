@@ -66,6 +66,9 @@ fn show(console: &Console, progress: &Progress, app: &str, event: Event) {
         }
         Event::Changed { text } => progress.line(format!("{app}: {text}")),
         Event::Waiting { text } => progress.message(text),
+        Event::Paused { missing } => {
+            progress.line(format!("{app}: paused: {}: {}", missing.place, missing.what));
+        }
         // A pipeline's token may seldom ask everything, and the checks afterwards are the ones that count.
         Event::Warning { warning: warning @ Warning::NotChecked { .. } } => {
             console.detail(format!("{app}: {warning}"))

@@ -308,6 +308,15 @@ fn other_workloads_have_their_own_rules() {
             Some(pod(&good())),
             "proven by 1 pods: Deployed",
         ),
+        // The rollout is complete, and Argo CD has not seen all of its pods yet.
+        (
+            "Rollout",
+            "argoproj.io",
+            json!({ "spec": { "replicas": 2, "template": template },
+                    "status": { "updatedReplicas": 2, "currentPodHash": "b", "stableRS": "b" } }),
+            Some(pod(&good())),
+            "pending: Rollout web: 1 of 2 pods are there",
+        ),
         // A kind that we do not know, with pods of its own.
         (
             "Fleet",
