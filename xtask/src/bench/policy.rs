@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::runtime::Runtime;
 
 use super::cases::{Bench, Registry};
 use super::compare::{Figures, Limit, row};
@@ -30,7 +31,8 @@ const LIMITS: [Limit; 2] = [Limit::Milliseconds(1000.0), Limit::PeakMib(64.0)];
 /// Runs the comparison.
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
     from_a_file(bench)?;
-    against_cosign(bench)?;
+    from_a_fallback_tag(bench)?;
+    from_the_referrers_api(bench)?;
     among_many(bench)
 }
 
@@ -61,13 +63,34 @@ fn build() -> Result<std::path::PathBuf> {
     Ok(super::target_folder()?.join("release/examples/decide"))
 }
 
-/// All records of a release are fetched and verified, and every gate is asked, in the time in which cosign verifies one.
-/// What cosign takes for all of them, which is the same work, and what the stand-in for Argo CD takes for the comparison
-/// that a gate waits for, stand beside it.
-fn against_cosign(bench: &mut Bench) -> Result<()> {
+/// Where there is no referrers API all records come with the index under the fallback tag, in one request.
+fn from_a_fallback_tag(bench: &mut Bench) -> Result<()> {
     let registry = Registry::start(&bench.folder().join("policy-registry"))?;
     let scene = Scene::start(bench, &registry.host, "few")?;
     scene.add_records(FEW)?;
+    let name = format!("{FEW} records from a registry, every gate");
+    against_cosign(bench, &scene, &name)?;
+    let rounds = bench.rounds(15);
+    let figures = Figures::of("the stand-in for Argo CD", &scene.comparisons(rounds)?);
+    bench.add(row(&format!("{name}: one comparison of that"), figures, None, &[]));
+    Ok(())
+}
+
+/// The referrers API lists records without what is in them, so each is a request more. No registry among the peers has that
+/// API; the one of the tests has.
+fn from_the_referrers_api(bench: &mut Bench) -> Result<()> {
+    let (_runtime, registry) = registry_of_tests()?;
+    let scene = Scene::start(bench, &registry.host(), "listed")?;
+    scene.add_records(FEW)?;
+    let fetched = fetched(bench, &registry, &scene)?;
+    ensure!(fetched >= FEW, "{FEW} records came with {fetched} documents, so not by that API");
+    let name = format!("{FEW} records from a registry with the referrers API, every gate");
+    against_cosign(bench, &scene, &name)
+}
+
+/// All records of a release are fetched and verified, and every gate is asked, in the time in which cosign verifies one.
+/// What cosign takes for all of them, which is the same work, stands beside it.
+fn against_cosign(bench: &mut Bench, scene: &Scene, name: &str) -> Result<()> {
     let one = scene.image_with_one_record(bench)?;
     let cosign = tools::tool(Tool::Cosign)?;
     bench.note("cosign", version(&cosign)?);
@@ -86,9 +109,8 @@ fn against_cosign(bench: &mut Bench) -> Result<()> {
         ];
         Program::new(&cosign, arguments.map(OsString::from)).env("HOME", &home)
     };
-    let name = format!("{FEW} records from a registry, every gate");
     bench.compare(
-        &name,
+        name,
         15,
         ("`policy explain`", scene.explain()),
         ("`cosign verify-attestation` of one record", peer(&one)),
@@ -100,27 +122,17 @@ fn against_cosign(bench: &mut Bench) -> Result<()> {
         ("`policy explain`", scene.explain()),
         ("`cosign verify-attestation` of that release", peer(&scene.release())),
         &[Limit::TimeRatio(1.0)],
-    )?;
-    let rounds = bench.rounds(15);
-    let figures = Figures::of("the stand-in for Argo CD", &scene.comparisons(rounds)?);
-    bench.add(row(&format!("{name}: one comparison of that"), figures, None, &[]));
-    Ok(())
+    )
 }
 
 /// A registry lists [`MANY`] records, and [`FEW`] of them are of a kind that a gate looks at.
 fn among_many(bench: &mut Bench) -> Result<()> {
-    let runtime = tokio::runtime::Runtime::new().context("failed to start a runtime")?;
-    let registry = runtime.block_on(test_servers::registry::Registry::start(
-        test_servers::registry::Config::default(),
-    ))?;
+    let (_runtime, registry) = registry_of_tests()?;
     let scene = Scene::start(bench, &registry.host(), "many")?;
     scene.add_records(FEW)?;
     scene.add_noise(MANY - FEW)?;
     let explain = scene.explain();
-    registry.forget_seen();
-    explain.sample(bench.folder())?;
-    let is_document = |target: &str| target.contains("/manifests/");
-    let fetched = registry.seen().iter().filter(|seen| is_document(&seen.target)).count();
+    let fetched = fetched(bench, &registry, &scene)?;
     // Each record is in its manifest. The image is one more, and the ledgers have two records.
     ensure!(
         (FEW..FEW + 10).contains(&fetched),
@@ -136,6 +148,25 @@ fn among_many(bench: &mut Bench) -> Result<()> {
         &LIMITS,
     ));
     Ok(())
+}
+
+/// A registry with the referrers API, and what it runs on.
+fn registry_of_tests() -> Result<(Runtime, test_servers::registry::Registry)> {
+    let runtime = Runtime::new().context("failed to start a runtime")?;
+    let config = test_servers::registry::Config::default();
+    let registry = runtime.block_on(test_servers::registry::Registry::start(config))?;
+    Ok((runtime, registry))
+}
+
+/// How many manifests one decision fetches from this registry.
+fn fetched(
+    bench: &Bench,
+    registry: &test_servers::registry::Registry,
+    scene: &Scene,
+) -> Result<usize> {
+    registry.forget_seen();
+    scene.explain().sample(bench.folder())?;
+    Ok(registry.seen().iter().filter(|seen| seen.target.contains("/manifests/")).count())
 }
 
 /// cosign tells its version in the middle of a banner.
