@@ -59,11 +59,12 @@ async fn nothing_is_written_over_a_file_or_over_a_doubt() -> Result<()> {
     let _ = world.project.commit("Add a plain folder").await?;
     world.api(http::Method::POST, "", Some(plain)).await?;
     let image = "--image=r.example/shop";
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 7] = [
         (&["init", image, "dev"], 2, "want ENV=APP"),
         (&["init", image, "dev=A"], 2, "no application"),
         (&["init", image, "d/ev=a"], 2, "is not a name"),
         (&["init", image, "dev=shop-dev", "dev=shop-staging"], 2, "dev is named twice"),
+        (&["init", image, "dev=shop-dev", "--project", "a b"], 2, "`a b` is not a name"),
         (&["init", image, "dev=nowhere"], 7, "nowhere"),
         (&["init", image, "dev=plain"], 1, "plain manifests have no parameters"),
     ];
@@ -91,6 +92,7 @@ async fn it_can_be_shown_without_asking_anybody() -> Result<()> {
         told["environments"][1]["applications"][0]["values"],
         json!(["image.repository", "image.tag"])
     );
+    assert_eq!(told["environments"][1]["environment"], "project/staging");
     assert_eq!(told["next"][0], "verbatim key generate keys/ci");
     assert_eq!(world.argocd.seen().len(), 0, "nobody was asked");
     Ok(())

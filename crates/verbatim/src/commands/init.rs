@@ -109,7 +109,7 @@ struct Written {
 
 #[derive(Serialize)]
 struct WrittenStage {
-    name: String,
+    environment: EnvironmentId,
     applications: Vec<WrittenApp>,
 }
 
@@ -134,7 +134,8 @@ impl fmt::Display for Written {
         )?;
         for stage in &self.environments {
             for app in &stage.applications {
-                writeln!(f, "  {:<12} {}: {}", stage.name, app.name, app.values.join(", "))?;
+                let name = stage.environment.name();
+                writeln!(f, "  {name:<12} {}: {}", app.name, app.values.join(", "))?;
             }
         }
         write!(f, "\nnext:")?;
@@ -162,16 +163,18 @@ pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus,
         Some(name) => name.clone(),
         None => project_name(&folder).await,
     };
-    let image = IMAGE;
+    let id = |stage: &Stage| EnvironmentId::new(&project, &stage.name);
+    let ids = args.environments.iter().map(id).collect::<Result<Vec<_>, _>>();
+    let ids = ids.map_err(|error| Failure::usage(error).hint("name the product with --project"))?;
     let (client, (repository, environments)) = if args.offline {
-        (args.server.client_without_token(console)?, offline(&args, image)?)
+        (args.server.client_without_token(console)?, offline(&args)?)
     } else {
         let client = args.server.client(console)?;
-        let asked = asked(&args, &client, image, console).await?;
+        let asked = asked(&args, &client, console).await?;
         (client, asked)
     };
     let server = server(&args, client.server());
-    let (image, key) = (image.to_owned(), args.public_key.clone());
+    let (image, key) = (IMAGE.to_owned(), args.public_key.clone());
     let config = FirstConfig { project, image, repository, server, environments, key };
     let text = config.to_string();
     if !args.server.header.is_empty() {
@@ -184,7 +187,11 @@ pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus,
     if written {
         write(&file, &text)?;
     }
-    console.result(&report(config, file, written, text, &folder))?;
+    let next = next(&config.key, &folder);
+    let environments = ids.into_iter().zip(&config.environments).map(WrittenStage::of).collect();
+    let repository = config.repository.to_string();
+    let project = config.project;
+    console.result(&Written { file, written, project, repository, environments, next, text })?;
     Ok(ExitStatus::Done)
 }
 
@@ -227,13 +234,13 @@ fn name_of(text: &str) -> String {
 }
 
 /// Without a look at anything.
-fn offline(args: &InitArgs, image: &str) -> Result<(Repository, Vec<FirstEnvironment>), Failure> {
+fn offline(args: &InitArgs) -> Result<(Repository, Vec<FirstEnvironment>), Failure> {
     let repository = args.image.clone().ok_or_else(|| Failure::usage("--offline needs --image"))?;
     let app = |app: &AppRef| FirstApp {
         name: app.name.clone(),
         namespace: app.namespace.clone(),
         source: None,
-        set: FirstSet::usual(image),
+        set: FirstSet::usual(IMAGE),
     };
     let environments = args.environments.iter().map(|stage| FirstEnvironment {
         name: stage.name.clone(),
@@ -270,7 +277,6 @@ struct SeenSource {
 async fn asked(
     args: &InitArgs,
     client: &Client,
-    image: &str,
     console: &Console,
 ) -> Result<(Repository, Vec<FirstEnvironment>), Failure> {
     let progress = console.progress("looking at the applications");
@@ -286,7 +292,7 @@ async fn asked(
     };
     let mut environments = Vec::new();
     for (stage, seen) in args.environments.iter().zip(&seen) {
-        let apps = seen.iter().map(|seen| first_app(seen, &repository, image));
+        let apps = seen.iter().map(|seen| first_app(seen, &repository));
         let apps = apps.collect::<Result<_, _>>()?;
         environments.push(FirstEnvironment { name: stage.name.clone(), apps });
     }
@@ -378,7 +384,7 @@ impl Seen {
 }
 
 /// An application with what is to be written into it.
-fn first_app(seen: &Seen, repository: &Repository, image: &str) -> Result<FirstApp, Failure> {
+fn first_app(seen: &Seen, repository: &Repository) -> Result<FirstApp, Failure> {
     let suggestions = seen.suggestions(Some(repository)).map_err(|why| seen.failure(why))?;
     let [(source, suggestion)] = &suggestions[..] else {
         let sources = suggestions.len();
@@ -397,30 +403,13 @@ fn first_app(seen: &Seen, repository: &Repository, image: &str) -> Result<FirstA
         name: seen.reference.name.clone(),
         namespace: seen.reference.namespace.clone(),
         source: position,
-        set: FirstSet::of(suggestion, image),
+        set: FirstSet::of(suggestion, IMAGE),
     })
 }
 
-/// What was written, and what comes next.
-fn report(
-    config: FirstConfig,
-    file: PathBuf,
-    written: bool,
-    text: String,
-    folder: &Path,
-) -> Written {
-    let environments = config.environments.iter().map(|environment| WrittenStage {
-        name: environment.name.clone(),
-        applications: environment.apps.iter().map(WrittenApp::of).collect(),
-    });
-    Written {
-        environments: environments.collect(),
-        next: next(&config.key, folder),
-        repository: config.repository.to_string(),
-        project: config.project,
-        file,
-        written,
-        text,
+impl WrittenStage {
+    fn of((environment, written): (EnvironmentId, &FirstEnvironment)) -> Self {
+        Self { environment, applications: written.apps.iter().map(WrittenApp::of).collect() }
     }
 }
 
