@@ -209,7 +209,9 @@ fn binary() -> Result<&'static Path> {
 fn build() -> Result<PathBuf> {
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo
-        .args(["build", "--quiet", "--locked", "--package", "verbatim", "--bin", "verbatim"])
+        // Of the whole workspace, as the tests are: with less of it selected, dependencies get other features, and are
+        // compiled once more.
+        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "verbatim"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     // What cargo tells this test about its own package would make it build ring, and all that needs it, anew each time:
     // the build script of ring asks to be run again when one of these changes.

@@ -2,7 +2,7 @@
 //! application of its own: afterwards the objects on the Kubernetes API are compared, or what both print.
 //!
 //! Needs the rig, of either kind of node. One test a table, so that a table can be run alone:
-//! `cargo test -p e2e --test twin -- changes`.
+//! `cargo test --workspace --test twin -- changes`.
 
 mod at_once;
 mod door;

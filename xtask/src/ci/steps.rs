@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, io};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use super::count::Count;
 use super::services::Services;
@@ -170,14 +171,38 @@ fn demo(_: &mut Services) -> Result<Ended> {
 
 fn e2e(services: &mut Services) -> Result<Ended> {
     build_binaries()?;
-    let mut command = cargo(&["test", "--package", "e2e", "--locked", "--no-fail-fast"]);
+    let mut command = end_to_end(&e2e_tests()?);
     with_services(&mut command, services)?;
     finish(command)
 }
 
+/// Runs tests of the package `e2e`. They are asked for by name in the whole workspace, not by their package: of another
+/// selection of packages the dependencies have other features, and all of them would be compiled once more.
+fn end_to_end(names: &[String]) -> Command {
+    let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    command.args(names.iter().flat_map(|name| ["--test", name.as_str()]));
+    command
+}
+
+/// The tests of the package `e2e` that run unless one is asked for by name.
+fn e2e_tests() -> Result<Vec<String>> {
+    let output = cargo(&["metadata", "--no-deps", "--locked", "--format-version", "1"]).output()?;
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).context("cargo metadata prints no JSON")?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages
+        .filter(|package| package["name"] == "e2e")
+        .flat_map(|package| package["targets"].as_array().into_iter().flatten());
+    let tests: Vec<String> = targets
+        .filter(|target| target["kind"][0] == "test" && target["test"] == true)
+        .filter_map(|target| target["name"].as_str().map(str::to_owned))
+        .collect();
+    ensure!(!tests.is_empty(), "cargo metadata tells of no test of the package e2e");
+    Ok(tests)
+}
+
 fn faults(services: &mut Services) -> Result<Ended> {
-    let mut command =
-        cargo(&["test", "--package", "e2e", "--locked", "--test", "fault_table", "--no-fail-fast"]);
+    let mut command = end_to_end(&["fault_table".to_owned()]);
     with_engine(&mut command, services)?;
     // Every table at once: what bounds the load is how many cells run at a time, over all tables.
     command.args(["--", "--test-threads", "16"]);
@@ -190,8 +215,7 @@ fn twins(_: &mut Services) -> Result<Ended> {
     packages::ensure_sshd()?;
     let folder = tempfile::tempdir().context("failed to create a folder")?;
     let lease = Lease::new(folder.path(), Pods::Said, false)?;
-    let mut command =
-        cargo(&["test", "--package", "e2e", "--locked", "--test", "twin", "--no-fail-fast"]);
+    let mut command = end_to_end(&["twin".to_owned()]);
     command.env(test_servers::rig::VARIABLE, &lease.path).env("VERBATIM_TEST_REQUIRE", "1");
     finish(command)
 }
