@@ -19,7 +19,7 @@ async fn what_it_writes_carries_a_release() -> Result<()> {
     let world = World::start().await?;
     let tool = bare(&world).await?;
     let image = format!("{}/shop/app", world.registry_proxy.address());
-    let more = ["--image", &image, "--project", "shop", "--public-key", "ci.pub"];
+    let more = ["--image", &image, "--name", "shop", "--public-key", "ci.pub"];
     let run = tool.run(&[&STAGES[..], &more].concat()).await?.ends(0);
     assert!(run.stdout.contains("shop-staging: image.repository, image.tag\n"), "{run}");
     assert!(!run.stdout.contains("key generate"), "the key is there: {run}");
@@ -59,12 +59,14 @@ async fn nothing_is_written_over_a_file_or_over_a_doubt() -> Result<()> {
     let _ = world.project.commit("Add a plain folder").await?;
     world.api(http::Method::POST, "", Some(plain)).await?;
     let image = "--image=r.example/shop";
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 9] = [
         (&["init", image, "dev"], 2, "want ENV=APP"),
         (&["init", image, "dev=A"], 2, "no application"),
         (&["init", image, "d/ev=a"], 2, "is not a name"),
         (&["init", image, "dev=shop-dev", "dev=shop-staging"], 2, "dev is named twice"),
-        (&["init", image, "dev=shop-dev", "--project", "a b"], 2, "`a b` is not a name"),
+        (&["init", image, "dev=shop-dev", "--name", "a b"], 2, "`a b` is not a name"),
+        (&["init", image, "dev=shop-dev,shop-dev"], 2, "shop-dev is named twice"),
+        (&["init", image, "dev=shop-dev", "next=shop-dev"], 2, "shop-dev is named twice"),
         (&["init", image, "dev=nowhere"], 7, "nowhere"),
         (&["init", image, "dev=plain"], 1, "plain manifests have no parameters"),
     ];
@@ -82,7 +84,7 @@ async fn it_can_be_shown_without_asking_anybody() -> Result<()> {
     let world = World::start().await?;
     let offline = ["--offline", "--image", "r.example/acme/shop", "--dry-run"];
     let tool = bare(&world).await?.with("ARGOCD_SERVER", "argocd.example.com");
-    let run = tool.run(&[&STAGES[..], &offline, &["--project", "shop"]].concat()).await?.ends(0);
+    let run = tool.run(&[&STAGES[..], &offline, &["--name", "shop"]].concat()).await?.ends(0);
     insta::assert_snapshot!("init_offline", run.stdout);
     assert!(!world.project.root.join("verbatim.yaml").exists());
     let told = tool.run(&[&STAGES[..], &offline, &["--format", "json"]].concat()).await?.ends(0);

@@ -366,3 +366,26 @@ async fn a_build_counts_once_its_record_is_attached() -> Result<()> {
     assert!(told["release"]["tag"].as_str().is_some_and(|tag| tag.starts_with("local.")), "{told}");
     Ok(())
 }
+
+/// Whoever has the image would have the key that signs for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_private_key_never_gets_into_the_image() -> Result<()> {
+    let Some(engine) = e2e::docker_host() else { return Ok(()) };
+    let world = World::start().await?;
+    let pem = world.tool.variables["VERBATIM_KEY"].clone();
+    std::fs::create_dir(world.project.root.join("keys"))?;
+    world.project.write("keys/ci.pem", &pem)?;
+    world.project.write(".gitignore", "*.pem\n")?;
+    world.project.write("Dockerfile", "FROM scratch\nCOPY . /\n")?;
+    world.project.commit("Copy everything").await?;
+    let mut tool = world.tool.clone().with("DOCKER_HOST", &engine);
+    tool.variables.remove("VERBATIM_KEY");
+    let build = ["build", "--key", "keys/ci.pem"];
+    let run = tool.run(&build).await?.ends(2);
+    assert!(run.stderr.contains("keys/ci.pem` must not get into an image"), "{run}");
+    assert!(run.stderr.contains(".dockerignore"), "{run}");
+    world.project.write(".dockerignore", "**/*.pem\n")?;
+    world.project.commit("Keep the key out").await?;
+    let _ = tool.run(&build).await?.ends(0);
+    Ok(())
+}

@@ -55,15 +55,31 @@ pub enum NoSuggestion {
     #[error("a source of the kind {0} takes no value that names an image")]
     Kind(String),
     /// Nothing in it looks like an image.
-    #[error("nothing among its values looks like an image{}", listed(.0))]
+    #[error("its values name no image in a way that is known here{}", listed(.0))]
     Nothing(Vec<String>),
     /// Several images, and it is not said which.
-    #[error("it has several images: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("it has several images: {}", joined(.0))]
     Several(Vec<Repository>),
+    /// Not the image that is meant.
+    #[error("it has no image {wanted}, but {}", joined(.has))]
+    Other {
+        /// Which is meant.
+        wanted: Repository,
+        /// What it has.
+        has: Vec<Repository>,
+    },
+}
+
+fn joined(all: &[Repository]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn listed(names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; these come near: {}", names.join(", "))
+    }
 }
 
 /// How one image is named among Helm parameters.
@@ -106,7 +122,7 @@ fn live(app: &Application) -> Live {
     app.status.summary.images.iter().filter_map(named).collect()
 }
 
-/// The chart's values, under what the application sets.
+/// The chart's values and those of files, under what the application sets.
 fn parameters(source: &Source, details: Option<&AppDetails>) -> BTreeMap<String, String> {
     let chart = details.and_then(|details| details.helm.as_ref());
     let listed = chart.iter().flat_map(|helm| &helm.parameters);
@@ -114,7 +130,31 @@ fn parameters(source: &Source, details: Option<&AppDetails>) -> BTreeMap<String,
     let own = source.helm_parameters().iter().filter_map(|element| {
         Some((text(element, "name")?, text(element, "value").unwrap_or_default()))
     });
-    listed.map(|parameter| (parameter.name.clone(), parameter.value.clone())).chain(own).collect()
+    let mut all: BTreeMap<String, String> =
+        listed.map(|parameter| (parameter.name.clone(), parameter.value.clone())).collect();
+    // In the order in which Argo CD lets them win.
+    let text_of_values = source.0.pointer("/helm/values").and_then(Value::as_str);
+    let inline = text_of_values.and_then(|text| serde_saphyr::from_str::<Value>(text).ok());
+    for values in [inline.as_ref(), source.0.pointer("/helm/valuesObject")].into_iter().flatten() {
+        flatten("", values, &mut all);
+    }
+    all.extend(own);
+    all
+}
+
+/// Values as parameters are named.
+fn flatten(name: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
+                flatten(&name, value, into);
+            }
+        }
+        Value::String(text) => drop(into.insert(name.to_owned(), text.clone())),
+        // Nothing else is a part of an image's name, but for tags that somebody forgot to quote.
+        other => drop(into.insert(name.to_owned(), other.to_string())),
+    }
 }
 
 fn helm(
@@ -132,27 +172,29 @@ fn helm(
             parameters.keys().filter(ends_like_one).cloned().collect(),
         ));
     }
-    let repositories: BTreeSet<&Repository> =
+    let named: BTreeSet<&Repository> =
         groups.iter().filter_map(|group| group.repository.as_ref()).collect();
-    let running: Vec<&Repository> =
-        repositories.iter().copied().filter(|repository| live.contains_key(*repository)).collect();
-    let wanted = match (image, &running[..], &groups[..]) {
+    let running: BTreeSet<&Repository> = live.keys().collect();
+    let both: Vec<&Repository> = named.intersection(&running).copied().collect();
+    let owned = |all: BTreeSet<&Repository>| all.into_iter().cloned().collect::<Vec<_>>();
+    let wanted = match (image, &both[..], running.first(), &groups[..]) {
         (Some(image), ..) => image,
-        (None, [only], _) => only,
-        (None, _, [Group { repository: Some(only), .. }]) => only,
-        _ => {
-            let all = if running.is_empty() { repositories.into_iter().collect() } else { running };
-            return Err(NoSuggestion::Several(all.into_iter().cloned().collect()));
+        (None, [only], ..) => only,
+        // What the values of the only one are may come from where we cannot look, as a file of values; then it is what runs.
+        (None, [], Some(only), [_]) if running.len() == 1 => *only,
+        (None, [], None, [Group { repository: Some(only), .. }]) => only,
+        (None, [], None, _) => return Err(NoSuggestion::Several(owned(named))),
+        (None, [], ..) => return Err(NoSuggestion::Several(owned(running))),
+        (None, several, ..) => {
+            return Err(NoSuggestion::Several(several.iter().copied().cloned().collect()));
         }
     };
     let of_it: Vec<&Group> =
         groups.iter().filter(|group| group.repository.as_ref() == Some(wanted)).collect();
     let chosen = match (&of_it[..], &groups[..]) {
-        // What the values of the only one are may come from where we cannot look: a file of values, another cluster.
         ([], [only]) => vec![only],
         ([], _) => {
-            let all = repositories.into_iter().cloned().collect();
-            return Err(NoSuggestion::Several(all));
+            return Err(NoSuggestion::Other { wanted: wanted.clone(), has: owned(named) });
         }
         (several, _) => several.to_vec(),
     };
@@ -175,23 +217,26 @@ fn group(parameters: &BTreeMap<String, String>, name: &str) -> Option<Group> {
     let of_image =
         || name.rsplit('.').nth(1).is_some_and(|parent| parent.to_lowercase().ends_with("image"));
     let value = parameters.get(name)?;
+    // Of a value without a tag, something that we do not know of may be put behind it.
+    let has_tag = |whole: &Reference| whole.tag.is_some() || whole.digest.is_some();
+    let whole = value.parse::<Reference>().ok().filter(has_tag);
     let tag = match last(name) {
         // Some charts put a reference together from more parts than there are words for here.
         "repository" if beside("name").or_else(|| beside("username")).is_some() => return None,
         "repository" => beside("tag"),
         // Among other things, many objects have a name.
         "name" if beside("repository").is_none() && of_image() => Some(beside("tag")?),
-        "image" => beside("tag").or_else(|| beside("imageTag")),
+        "image" => {
+            let version = || whole.is_none().then(|| beside("version")).flatten();
+            beside("tag").or_else(|| beside("imageTag")).or_else(version)
+        }
         _ => return None,
     };
     let digest = beside("digest");
     if tag.is_none() && digest.is_none() {
-        let is_whole = last(name) == "image";
-        let repository = value.parse::<Reference>().ok().map(|whole| whole.repository);
-        return (is_whole && repository.is_some()).then(|| Group {
-            pins: BTreeMap::from([(name.to_owned(), Part::Reference)]),
-            repository,
-        });
+        let repository = whole.filter(|_| last(name) == "image")?.repository;
+        let pins = BTreeMap::from([(name.to_owned(), Part::Reference)]);
+        return Some(Group { pins, repository: Some(repository) });
     }
     let registry = beside("registry");
     let named = registry.as_ref().and_then(|registry| parameters.get(registry));
@@ -240,7 +285,11 @@ fn kustomize(
     let name = match (known, live.values().next(), live.len()) {
         (Some(name), ..) => name.clone(),
         (None, Some(only), 1) if replaced.is_empty() => only.clone(),
-        _ => return Err(NoSuggestion::Several(all.into_iter().cloned().collect())),
+        _ if all.is_empty() => return Err(NoSuggestion::Nothing(Vec::new())),
+        _ => {
+            let (wanted, has) = (repository.clone(), all.into_iter().cloned().collect());
+            return Err(NoSuggestion::Other { wanted, has });
+        }
     };
     Ok(Suggestion { repository: repository.clone(), pins: Pins::Kustomize(name) })
 }
@@ -308,7 +357,21 @@ mod tests {
                 ],
             ),
             (&[("image", "r.example/shop:1")], "r.example/shop", &[("image", Part::Reference)]),
-            (&[("web.image", "shop")], "docker.io/library/shop", &[("web.image", Part::Reference)]),
+            (
+                &[("web.image", "shop:1")],
+                "docker.io/library/shop",
+                &[("web.image", Part::Reference)],
+            ),
+            (
+                &[("web.image", "shop"), ("web.version", "1")],
+                "docker.io/library/shop",
+                &[("web.image", Part::Repository), ("web.version", Part::TagAndDigest)],
+            ),
+            (
+                &[("web.image", "shop:1"), ("web.version", "the product's own")],
+                "docker.io/library/shop",
+                &[("web.image", Part::Reference)],
+            ),
             (
                 &[("image", "r.example/shop"), ("imageTag", "1")],
                 "r.example/shop",
@@ -367,10 +430,12 @@ mod tests {
             Option<&'a str>,
             Result<&'a str, &'a [&'a str]>,
         );
-        let cases: [Case<'_>; 7] = [
+        let cases: [Case<'_>; 8] = [
             (one, &[], None, Ok(shop)),
-            (one, &["other:1"], None, Ok(shop)),
-            // The chart's own default is another one, and what runs comes from a file of values.
+            // What runs tells more than the chart's own default.
+            (one, &["other:1"], None, Ok("docker.io/library/other")),
+            (one, &["other:1", "redis:7"], None, Err(&["docker.io/library/other", redis])),
+            // It moves to another registry.
             (one, &[], Some("r.example/else"), Ok("r.example/else")),
             (two, &["r.example/shop:1@"], None, Err(&[redis, shop])),
             (two, &["r.example/shop:1"], None, Ok(shop)),
@@ -382,7 +447,11 @@ mod tests {
             let found = helm(&parameters(listed), &live_of(live), image.as_ref());
             let found = found.map(|suggestion| suggestion.repository);
             let want = want.map(repository).map_err(|all| {
-                NoSuggestion::Several(all.iter().map(|one| repository(one)).collect())
+                let has = all.iter().map(|one| repository(one)).collect();
+                match image.clone() {
+                    Some(wanted) => NoSuggestion::Other { wanted, has },
+                    None => NoSuggestion::Several(has),
+                }
             });
             assert_eq!(found, want, "{listed:?} {live:?} {image:?}");
         }
@@ -400,7 +469,7 @@ mod tests {
         ];
         let error =
             helm(&parameters(&split), &live_of(&[]), None).map_err(|error| error.to_string());
-        let want = "nothing among its values looks like an image: image.repository, image.tag";
+        let want = "its values name no image in a way that is known here; these come near: image.repository, image.tag";
         assert_eq!(error, Err(want.to_owned()));
     }
 
@@ -434,15 +503,34 @@ mod tests {
 
     #[test]
     fn what_the_application_sets_stands_over_the_chart() {
-        let source = Source(json!({ "helm": { "parameters": [
-            { "name": "image.repository", "value": "r.example/shop" }, { "name": "empty" } ] } }));
+        let own = |more: Value| {
+            let mut source = json!({ "helm": { "values": "image: { tag: 1 }\nlist: [a]" } });
+            let (Some(helm), Value::Object(more)) = (source["helm"].as_object_mut(), more) else {
+                panic!("no objects")
+            };
+            helm.extend(more);
+            Source(source)
+        };
+        let object = json!({ "image": { "repository": "r.example/shop" } });
+        let named =
+            json!([{ "name": "image.repository", "value": "r.example/shop" }, { "name": "empty" }]);
         let info = |name: &str, value: &str| Info { name: name.into(), value: value.into() };
         let listed = vec![info("image.repository", "nginx"), info("image.tag", "1")];
         let helm = Some(HelmDetails { parameters: listed });
         let details = AppDetails { kind: "Helm".into(), helm };
         let app = Application::default();
-        let found = suggest(&app, &source, "Helm", Some(&details), None);
-        assert_eq!(found.map(|found| found.repository), Ok(repository("r.example/shop")));
+        for more in [
+            json!({ "valuesObject": object }),
+            json!({ "parameters": named }),
+            json!({ "values": "image: { repository: r.example/shop }" }),
+            json!({ "valuesObject": { "image": { "repository": "nginx" } }, "parameters": named }),
+        ] {
+            let source = own(more);
+            let found = suggest(&app, &source, "Helm", Some(&details), None);
+            let found = found.map(|found| found.repository);
+            assert_eq!(found, Ok(repository("r.example/shop")), "{source:?}");
+        }
+        let source = own(json!({}));
         let none = suggest(&app, &source, "Directory", None, None);
         assert_eq!(none, Err(NoSuggestion::Kind("Directory".into())));
     }

@@ -45,6 +45,8 @@ pub struct BuildConfig {
     pub context: PathBuf,
     /// The Dockerfile, in the context or elsewhere; without it `Dockerfile` in the context.
     pub dockerfile: Option<PathBuf>,
+    /// Files that must never get into an image, as private keys. A build that would send one is refused.
+    pub withheld: Vec<PathBuf>,
     /// Values of the Dockerfile's `ARG`s.
     pub build_args: BTreeMap<String, String>,
     /// Labels, beside those of `origin`.
@@ -123,6 +125,7 @@ async fn build_with(
     on_event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Built, ErrorKind> {
     let context = Context::open(&config.context, config.dockerfile.as_deref())?;
+    let context = context.without(&config.withheld);
     let context = match builder {
         Builder::Classic => context,
         Builder::BuildKit => context.for_buildkit(),

@@ -31,6 +31,8 @@ pub(crate) struct Context {
     always_sent: Vec<PathBuf>,
     /// Files that are not in the directory, or not with this content.
     extra: Vec<(PathBuf, Vec<u8>)>,
+    /// What the archive is given up for, without symbolic links.
+    withheld: Vec<PathBuf>,
     /// Whether a `COPY .` in BuildKit sees a Dockerfile that the ignore file hides or that lies elsewhere.
     dockerfile_shows: bool,
 }
@@ -59,6 +61,7 @@ impl Context {
             dockerfile_text: String::from_utf8_lossy(&content).into_owned(),
             always_sent: vec![PathBuf::from(IGNORE_FILE)],
             extra: Vec::new(),
+            withheld: Vec::new(),
             dockerfile_shows: false,
             root,
         };
@@ -85,6 +88,12 @@ impl Context {
             (PathBuf::from(IGNORE_FILE), ignore_text.into_bytes()),
         ];
         self.dockerfile_shows = true;
+    }
+
+    /// Refuses to write an archive with one of these files. One that is not there cannot be sent.
+    pub(crate) fn without(mut self, withheld: &[PathBuf]) -> Self {
+        self.withheld = withheld.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
+        self
     }
 
     /// For BuildKit, which takes nothing away from an archive: what is ignored is not sent, the Dockerfile excepted.
@@ -200,6 +209,9 @@ impl Walk<'_> {
             && !context.always_sent.contains(&self.relative);
         if is_replaced || is_ignored {
             return Ok(());
+        }
+        if context.withheld.contains(&self.absolute) {
+            return Err(SendError::Context(ErrorKind::Withheld(self.absolute.clone())));
         }
         // A socket cannot be in an archive; a device in a context is a mistake.
         if kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
@@ -377,6 +389,30 @@ mod tests {
             ["Dockerfile", "a", "a/b", "a/b/c", "a/z", "a.txt", "b", "ä"],
             "each directory in the order of its names' bytes"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_withheld_is_never_sent() {
+        let folder = tree(&["Dockerfile", "keys/ci.pem", "keys/ci.pub"]);
+        let key = folder.path().join("keys/ci.pem");
+        let context = || {
+            let context = Context::open(folder.path(), None).unwrap();
+            context.without(&[key.clone(), "elsewhere.pem".into()])
+        };
+        let (mut writer, stream, _) = archive();
+        let refused = tokio::task::spawn_blocking({
+            let context = context();
+            move || context.write(&mut writer).map(drop)
+        });
+        let _: Vec<_> = stream.collect().await;
+        let refused = refused.await.unwrap();
+        assert!(
+            matches!(&refused, Err(SendError::Context(ErrorKind::Withheld(file))) if file.ends_with("keys/ci.pem")),
+            "{refused:?}"
+        );
+        fs::write(folder.path().join(IGNORE_FILE), "**/*.pem\n").unwrap();
+        let sent = names(&sent(context()).await);
+        assert_eq!(sent, [".dockerignore", "Dockerfile", "keys", "keys/ci.pub"]);
     }
 
     #[tokio::test]

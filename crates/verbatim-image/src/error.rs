@@ -58,6 +58,9 @@ pub enum ErrorKind {
         #[source]
         source: std::io::Error,
     },
+    /// A file that must not be sent is part of the context.
+    #[error("`{}` must not get into an image, and is in the build context", .0.display())]
+    Withheld(PathBuf),
     /// A file was written to while it was sent.
     #[error("`{}` changed while it was sent: it had {expected} bytes, then {}", path.display(), size_words(*expected, *found))]
     Changed {

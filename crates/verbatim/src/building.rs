@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -212,7 +213,9 @@ async fn fresh(
 ) -> Result<(Pushed, Digest), Failure> {
     let engine = clients::engine(project).await?;
     let keychain = clients::keychain(&project.variables);
+    let withheld = key.file().map(Path::to_owned).into_iter().collect();
     let config = build_config(project, image, reference, state).map_err(Failure::usage)?;
+    let config = BuildConfig { withheld, ..config };
     let started_at = Timestamp::now();
     console
         .step(&step_of(project, image, "build the image"), verbatim_console::StepState::UnderWay);
@@ -295,6 +298,7 @@ fn build_config(
     let revision =
         if state.is_dirty() { format!("{}-dirty", state.commit) } else { state.commit.clone() };
     Ok(BuildConfig {
+        withheld: Vec::new(),
         image: reference.clone(),
         context: image.context.clone(),
         dockerfile: image.dockerfile.as_ref().map(|file| image.context.join(file)),

@@ -165,7 +165,10 @@ impl Project {
     ) -> Result<RecordSigner, Failure> {
         let ring = &self.config.policy.ring;
         let key = match &arguments.signer {
-            None => RecordSigner::Key(signing_key(&arguments.file, &self.variables)?),
+            None => RecordSigner::Key(
+                signing_key(&arguments.file, &self.variables)?,
+                arguments.file.key.clone(),
+            ),
             Some(_) if self.variables.get(KEY).is_some_and(|pem| !pem.trim().is_empty()) => {
                 return Err(Failure::usage("both a signing command and VERBATIM_KEY are given")
                     .hint("unset one of them"));

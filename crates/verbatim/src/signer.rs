@@ -5,6 +5,7 @@
 //! digests. It answers an ECDSA signature on stdout. Which key it has is found out with a signature over a fixed text,
 //! before anything is done that will need one.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ const PROBE: &[u8] = b"verbatim asks which key this is\n";
 /// Whoever signs records.
 #[derive(Clone, Debug)]
 pub(crate) enum RecordSigner {
-    /// A key in this process.
-    Key(SigningKey),
+    /// A key in this process, and the file that it is from, if it is from one.
+    Key(SigningKey, Option<PathBuf>),
     /// A command.
     Command(SigningCommand),
 }
@@ -64,6 +65,14 @@ pub(crate) enum SigningError {
 }
 
 impl RecordSigner {
+    /// The file with the private key, if there is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Key(_, file) => file.as_deref(),
+            Self::Command(_) => None,
+        }
+    }
+
     /// A command as a signer: asks it for a signature, and finds the key of `ring` that made it.
     ///
     /// # Errors
@@ -90,7 +99,7 @@ impl RecordSigner {
     /// The public half of the key.
     pub(crate) fn verifying_key(&self) -> VerifyingKey {
         match self {
-            Self::Key(key) => key.verifying_key(),
+            Self::Key(key, _) => key.verifying_key(),
             Self::Command(command) => command.key,
         }
     }
@@ -101,7 +110,7 @@ impl RecordSigner {
     /// A statement that contradicts itself, or a command that gives no signature.
     pub(crate) async fn sign_payload(&self, payload: Payload) -> Result<Bundle, SigningError> {
         let SigningCommand { line, key, deadline } = match self {
-            Self::Key(key) => return Ok(payload.signed_by(key)?),
+            Self::Key(key, _) => return Ok(payload.signed_by(key)?),
             Self::Command(command) => command,
         };
         let message = payload.to_be_signed();

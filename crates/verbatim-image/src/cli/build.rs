@@ -160,6 +160,7 @@ impl BuildArgs {
         Ok(BuildConfig {
             image: self.tag.clone(),
             context: self.context.clone(),
+            withheld: Vec::new(),
             dockerfile: self.dockerfile.clone(),
             build_args: build_args(&self.build_arg, variables)?,
             labels: pairs("--label", &self.label)?,

@@ -41,6 +41,7 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::NoDockerfile(_)
         | ErrorKind::Dockerfile { .. }
         | ErrorKind::Read { .. }
+        | ErrorKind::Withheld(_)
         | ErrorKind::Ignore { .. }
         | ErrorKind::Endpoint(_)
         | ErrorKind::NoBuildKit { .. } => ExitStatus::Usage,
@@ -95,6 +96,9 @@ fn hint(kind: &ErrorKind) -> Option<String> {
         ErrorKind::NoBuildKit { .. } => "`--builder classic` builds without it",
         ErrorKind::Changed { .. } => {
             "something writes into the context: let it end first, or list the file in .dockerignore"
+        }
+        ErrorKind::Withheld(_) => {
+            "keep it outside of the context, or list it in .dockerignore; if it was in an image before, make a new one"
         }
         ErrorKind::TagTaken { .. } => "push under another tag, or move this one with `--overwrite`",
         ErrorKind::Mismatch { .. } | ErrorKind::Vanished { .. } => {
@@ -183,6 +187,7 @@ mod tests {
             (ErrorKind::TagTaken { existing: digest }, 5),
             (ErrorKind::Mismatch { pushed: digest, found: digest }, 5),
             (ErrorKind::Vanished { pushed: digest }, 5),
+            (ErrorKind::Withheld("keys/ci.pem".into()), 2),
             (ErrorKind::Changed { path: "x".into(), expected: 1, found: 2 }, 5),
             (ErrorKind::Permission { endpoint: endpoint() }, 7),
             (ErrorKind::RegistryRefused { message: message() }, 7),

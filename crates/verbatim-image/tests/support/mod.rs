@@ -97,6 +97,7 @@ pub(crate) fn unique(name: &str) -> String {
 
 pub(crate) fn config(image: &str, context: &Path) -> BuildConfig {
     BuildConfig {
+        withheld: Vec::new(),
         image: image.parse().unwrap(),
         context: context.to_owned(),
         dockerfile: None,

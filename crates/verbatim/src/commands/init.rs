@@ -1,6 +1,6 @@
 //! `verbatim init`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -14,14 +14,15 @@ use url::Url;
 use verbatim_argocd::cli::ServerArgs;
 use verbatim_argocd::client::is_loopback;
 use verbatim_argocd::model::{AppDetails, Application, SourceAt};
+use verbatim_argocd::preflight::owning_set;
 use verbatim_argocd::request::Refresh;
 use verbatim_argocd::suggest::{NoSuggestion, Suggestion, suggest};
-use verbatim_argocd::{AppRef, Client};
+use verbatim_argocd::{AppRef, Client, ErrorKind};
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Repository;
 use verbatim_record::EnvironmentId;
 
-use crate::config::FILE_NAMES;
+use crate::config::{self, FILE_NAMES};
 use crate::first_config::{FirstApp, FirstConfig, FirstEnvironment, FirstServer, FirstSet};
 use crate::{failures, source};
 
@@ -51,9 +52,9 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "REPOSITORY")]
     image: Option<Repository>,
 
-    /// The name of the product [default: that of the git repository, else of this folder]
+    /// The name of the product, as its ledgers know it [default: that of the git repository, else of this folder]
     #[arg(long, value_name = "NAME")]
-    project: Option<String>,
+    name: Option<String>,
 
     /// The public key of the pipeline, as seen from here; it need not be there yet
     #[arg(long, value_name = "FILE", default_value = "keys/ci.pub")]
@@ -148,24 +149,24 @@ impl fmt::Display for Written {
 /// # Errors
 /// A file that is there already, applications that cannot be read, or in which no image can be told.
 pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let mut names = BTreeSet::new();
-    if let Some(twice) = args.environments.iter().find(|stage| !names.insert(&stage.name)) {
-        return Err(Failure::usage(format!("{} is named twice", twice.name))
-            .hint("several applications of one environment: ENV=APP,APP"));
-    }
+    no_name_twice(&args.environments)?;
     let folder = std::env::current_dir()
         .map_err(|error| Failure::usage(error).context("cannot tell which folder this is"))?;
-    let there = FILE_NAMES.iter().map(|name| folder.join(name)).find(|file| file.exists());
-    if let Some(file) = there.filter(|_| !args.dry_run) {
-        return Err(already_there(&file));
+    if let Some(file) = config::find(&folder).ok().filter(|_| !args.dry_run) {
+        if file.parent() == Some(&folder) {
+            return Err(already_there(&file));
+        }
+        let file = file.display();
+        console
+            .warn(format!("{file} stands above: in this folder the new one is read in its place"));
     }
-    let project = match &args.project {
+    let project = match &args.name {
         Some(name) => name.clone(),
         None => project_name(&folder).await,
     };
     let id = |stage: &Stage| EnvironmentId::new(&project, &stage.name);
     let ids = args.environments.iter().map(id).collect::<Result<Vec<_>, _>>();
-    let ids = ids.map_err(|error| Failure::usage(error).hint("name the product with --project"))?;
+    let ids = ids.map_err(|error| Failure::usage(error).hint("name the product with --name"))?;
     let (client, (repository, environments)) = if args.offline {
         (args.server.client_without_token(console)?, offline(&args)?)
     } else {
@@ -187,12 +188,27 @@ pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus,
     if written {
         write(&file, &text)?;
     }
-    let next = next(&config.key, &folder);
+    let first = config.environments.first().map_or("", |first| first.name.as_str());
+    let next = next(&config.key, first, &folder);
     let environments = ids.into_iter().zip(&config.environments).map(WrittenStage::of).collect();
     let repository = config.repository.to_string();
     let project = config.project;
     console.result(&Written { file, written, project, repository, environments, next, text })?;
     Ok(ExitStatus::Done)
+}
+
+/// An application belongs to one environment, and is in it once.
+fn no_name_twice(stages: &[Stage]) -> Result<(), Failure> {
+    let (mut names, mut apps) = (BTreeSet::new(), BTreeSet::new());
+    if let Some(twice) = stages.iter().find(|stage| !names.insert(&stage.name)) {
+        return Err(Failure::usage(format!("{} is named twice", twice.name))
+            .hint("several applications of one environment: ENV=APP,APP"));
+    }
+    let mut all = stages.iter().flat_map(|stage| &stage.apps);
+    match all.find(|app| !apps.insert(app.to_string())) {
+        Some(twice) => Err(Failure::usage(format!("the application {twice} is named twice"))),
+        None => Ok(()),
+    }
 }
 
 fn already_there(file: &Path) -> Failure {
@@ -283,7 +299,7 @@ async fn asked(
     let looks = args
         .environments
         .iter()
-        .map(|stage| try_join_all(stage.apps.iter().map(|app| look(client, app))));
+        .map(|stage| try_join_all(stage.apps.iter().map(|app| look(client, app, console))));
     let seen: Vec<Vec<Seen>> = try_join_all(looks).await.map_err(failures::argocd)?;
     drop(progress);
     let repository = match &args.image {
@@ -299,11 +315,20 @@ async fn asked(
     Ok((repository, environments))
 }
 
-async fn look(client: &Client, reference: &AppRef) -> Result<Seen, verbatim_argocd::Error> {
+async fn look(
+    client: &Client,
+    reference: &AppRef,
+    console: &Console,
+) -> Result<Seen, verbatim_argocd::Error> {
     let mut app = client.get(reference).await?;
     if !app.status.is_compared() {
         // What its sources are, only a comparison finds out.
         app = client.refresh(reference, Refresh::Normal).await?;
+    }
+    if let Some(set) = owning_set(&app) {
+        console.warn(format!(
+            "{reference} is made by the ApplicationSet {set}, which reverts overrides unless it is told to leave them: docs/argocd.md"
+        ));
     }
     let mut sources = Vec::new();
     for (index, (at, source)) in app.spec.sources().iter().enumerate() {
@@ -313,7 +338,19 @@ async fn look(client: &Client, reference: &AppRef) -> Result<Seen, verbatim_argo
         }
         let kind = app.status.source_type(at).to_owned();
         let details = match kind.as_str() {
-            "Helm" => Some(client.app_details(reference, &app.spec.project, source, index).await?),
+            "Helm" => {
+                match client.app_details(reference, &app.spec.project, source, index).await {
+                    Ok(details) => Some(details),
+                    // A token need not have the right to read repositories.
+                    Err(error) if matches!(error.kind, ErrorKind::PermissionDenied(_)) => {
+                        console.warn(format!(
+                            "this token may not see the values of the chart of {reference}: only those of the application itself are looked at"
+                        ));
+                        None
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
             _ => None,
         };
         sources.push(SeenSource { at, kind, details });
@@ -323,24 +360,33 @@ async fn look(client: &Client, reference: &AppRef) -> Result<Seen, verbatim_argo
 
 /// The one image that all applications have.
 fn common_image<'a>(all: impl Iterator<Item = &'a Seen>) -> Result<Repository, Failure> {
-    let mut found = BTreeSet::new();
+    let mut found: BTreeMap<Repository, Vec<String>> = BTreeMap::new();
     let mut several = None;
     for seen in all {
         match seen.suggestions(None) {
             Ok(suggestions) => {
-                found.extend(suggestions.into_iter().map(|(_, suggestion)| suggestion.repository))
+                for (_, suggestion) in suggestions {
+                    found
+                        .entry(suggestion.repository)
+                        .or_default()
+                        .push(seen.reference.to_string());
+                }
             }
             // Another application may tell which of them it is.
             Err(why @ NoSuggestion::Several(_)) => several = Some((seen, why)),
             Err(why) => return Err(seen.failure(why)),
         }
     }
-    match (found.len(), found.pop_first(), several) {
-        (1, Some(only), _) => Ok(only),
+    let count = found.len();
+    match (count, found.pop_first(), several) {
+        (1, Some((only, _)), _) => Ok(only),
         (0, _, Some((seen, why))) => Err(seen.failure(why)),
         (_, first, _) => {
-            let all: Vec<String> = first.iter().chain(&found).map(ToString::to_string).collect();
-            Err(Failure::usage(format!("the applications have several images: {}", all.join(", ")))
+            let all = first.into_iter().chain(found);
+            let all: Vec<String> = all
+                .map(|(repository, apps)| format!("{repository} ({})", apps.join(", ")))
+                .collect();
+            Err(Failure::usage(format!("the applications have several images: {}", all.join("; ")))
                 .hint("name the one that this project builds: --image REPOSITORY"))
         }
     }
@@ -363,19 +409,34 @@ impl Seen {
         if found.is_empty() { Err(none) } else { Ok(found) }
     }
 
+    fn is_kustomize(&self) -> bool {
+        self.sources.iter().all(|source| source.kind == "Kustomize")
+    }
+
     fn failure(&self, why: NoSuggestion) -> Failure {
         let app = &self.reference;
-        let hints = match why {
+        let offline =
+            "write the file with --offline, and put the right names under `set`".to_owned();
+        let hints = match &why {
+            NoSuggestion::Kind(kind) if kind.is_empty() => vec![format!(
+                "Argo CD cannot tell what it is: verbatim argocd get {app} shows its conditions"
+            )],
             NoSuggestion::Kind(_) => vec![
                 "plain manifests have no parameters: put a kustomization.yaml next to them".into(),
             ],
             NoSuggestion::Several(_) => {
                 vec!["name the one that this project builds: --image REPOSITORY".into()]
             }
-            NoSuggestion::Nothing(_) => vec![
-                format!("see them all: verbatim argocd get {app} --show-params"),
-                "write the file with --offline, and put the right names under `set`".into(),
+            NoSuggestion::Other { .. } => vec![
+                "name one that it has with --image, then write the new `repository` into the file"
+                    .into(),
             ],
+            NoSuggestion::Nothing(_) if self.is_kustomize() => vec![format!(
+                "sync it once, then what it runs is known: verbatim argocd sync {app}"
+            )],
+            NoSuggestion::Nothing(_) => {
+                vec![format!("see them all: verbatim argocd get {app} --show-params"), offline]
+            }
         };
         let said = format!("cannot tell which values of {app} hold the image");
         let failure = Failure::new(ExitStatus::No, why).context(said);
@@ -421,16 +482,29 @@ impl WrittenApp {
 }
 
 /// The commands that come next.
-fn next(key: &Path, folder: &Path) -> Vec<String> {
-    let make = (!folder.join(key).exists())
-        .then(|| format!("verbatim key generate {}", key.with_extension("").display()));
+fn next(key: &Path, first: &str, folder: &Path) -> Vec<String> {
+    let private = key.with_extension("");
+    let make = (!folder.join(key).exists()).then(|| {
+        let pem = private.with_extension("pem");
+        // The key would get into the repository, and with `COPY . .` into the image.
+        [
+            format!("verbatim key generate {}", private.display()),
+            format!("echo '{}' | tee -a .gitignore >> .dockerignore", pem.display()),
+            format!("export VERBATIM_KEY_FILE={}", pem.display()),
+        ]
+    });
     let pipeline = if folder.join(".gitlab-ci.yml").exists() {
         "verbatim ci gitlab"
     } else if folder.join(".travis.yml").exists() {
         "verbatim ci travis"
     } else {
-        "verbatim ci github > .github/workflows/verbatim.yml"
+        "verbatim ci github"
     };
-    let looks = ["verbatim doctor", "verbatim build", pipeline].map(str::to_owned);
-    make.into_iter().chain(looks).collect()
+    let rest = [
+        "verbatim doctor".to_owned(),
+        "git add . && git commit -m 'Promote with verbatim'".to_owned(),
+        format!("verbatim build && verbatim promote {first}"),
+        pipeline.to_owned(),
+    ];
+    make.into_iter().flatten().chain(rest).collect()
 }
