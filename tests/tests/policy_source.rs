@@ -3,8 +3,11 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use e2e::{Project, Run, Sshd, World};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 use test_servers::fault_proxy::{Fault, Rule};
 use verbatim_oci::Digest;
@@ -203,9 +206,21 @@ async fn a_helper_of_git_ends_with_it() -> Result<()> {
     let run = tool.run(&["policy", "check"]).await?.ends(3);
     says(&run, &["git did not end within 2 s"]);
     let pid = std::fs::read_to_string(&note).context("it was not started")?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim()));
-    let is_running = status.is_ok_and(|status| !status.contains("State:\tZ"));
-    assert!(!is_running, "process {pid} still runs");
+    ended(pid.trim().parse()?).await
+}
+
+/// Waits until a process that is no child of this one has ended. A signal that was sent takes effect some time later.
+async fn ended(pid: i32) -> Result<()> {
+    let process = Pid::from_raw(pid).context("not a process")?;
+    let file = match pidfd_open(process, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(()),
+        opened => opened?,
+    };
+    let ended = tokio::task::spawn_blocking(move || {
+        let minute = Timespec { tv_sec: 60, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&minute))
+    });
+    ensure!(ended.await?? == 1, "process {pid} still runs");
     Ok(())
 }
 
