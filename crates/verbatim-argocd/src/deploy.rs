@@ -298,7 +298,19 @@ impl Run<'_> {
         if verdict != Verdict::Done && !only_health_is_missing(&verdict) {
             return Ok(None);
         }
-        Ok(Some(self.wait(&expect, Goal::Proof, memory).await))
+        let outcome = self.wait(&expect, Goal::Proof, memory).await;
+        if matches!(outcome, Outcome::Proven { .. }) {
+            self.adopt_failed_claim();
+            self.close(State::Done).await;
+        }
+        Ok(Some(outcome))
+    }
+
+    /// An earlier run of this release left its values without proof. Now that they are proven, its claim is ours to close.
+    fn adopt_failed_claim(&mut self) {
+        let on_app = claim::read(self.follow.app());
+        let failed = |claim: &&Claim| claim.state == State::Failed && claim.release == self.release;
+        self.claim = on_app.known().filter(failed).map(|claim| claim.in_state(State::Open));
     }
 
     /// Writes, and checks by the answer and by the rendered manifests. `Some` ends the run.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use test_servers::argocd::{Behaviour, Pace, PodRule};
+use test_servers::fault_proxy::{Fault, FaultProxy, Rule, Upstream};
 use tokio::sync::Notify;
 use verbatim_argocd::claim::State;
 use verbatim_argocd::cli::status;
@@ -95,6 +96,27 @@ async fn what_runs_already_is_proven_without_a_write() {
     let report = run(&rig.client(), &wanted(&app, "1")).await;
     assert!(matches!(report.outcome, Outcome::Proven { .. }), "{report:?}");
     assert!(rig.writes().is_empty(), "{:?}", rig.writes());
+}
+
+/// What an earlier run left without proof is proven now, and its claim says so.
+#[tokio::test]
+async fn the_claim_of_a_run_without_proof_is_closed_by_the_next() {
+    let rig = Rig::start().await;
+    rig.server.set_pace(Pace { settle_ms: 1000, ..Pace::default() });
+    let app = rig.app("shop", false, json!([])).await;
+    let proxy = FaultProxy::start(Upstream::parse(&rig.server.url()).unwrap()).await.unwrap();
+    proxy.inject(Rule::new(Fault::Status(401)).path("refresh="));
+    let report = run(&rig.client_at(&proxy.url()), &wanted(&app, "1")).await;
+    assert!(matches!(report.outcome, Outcome::Unknown { .. }), "{report:?}");
+    assert_eq!(report.claim.unwrap().state, State::Failed);
+    rig.server.forget_seen();
+    let report = run(&rig.client(), &wanted(&app, "1")).await;
+    assert!(matches!(report.outcome, Outcome::Proven { .. }), "{report:?}");
+    assert_eq!(report.claim.unwrap().state, State::Done);
+    // The values stand: only the claim is written.
+    assert_eq!(rig.writes().len(), 1, "{:?}", rig.writes());
+    let claim = verbatim_argocd::observe::observe(&rig.client(), &app).await.unwrap().claim;
+    assert_eq!(claim.unwrap().state, State::Done);
 }
 
 #[tokio::test]
