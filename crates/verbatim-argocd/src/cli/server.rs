@@ -151,11 +151,20 @@ impl ServerArgs {
     pub fn client(&self, console: &Console) -> Result<Client, Failure> {
         let client = self.client_without_token(console)?;
         if !client.has_token() {
+            // A token that says for which server it is, is sent to no other.
+            let is_for_another = ["ARGOCD_AUTH_TOKEN", "ARGOCD_SERVER"]
+                .into_iter()
+                .all(|name| variable(name).is_some());
+            let hint = if is_for_another {
+                "the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, which is another one: name this one there, use --auth-token, or run `verbatim argocd login`"
+            } else {
+                "set ARGOCD_AUTH_TOKEN, or run `verbatim argocd login`"
+            };
             return Err(Failure::new(
                 verbatim_console::ExitStatus::Refused,
                 format!("there is no token for {}", client.server()),
             )
-            .hint("set ARGOCD_AUTH_TOKEN, or run `verbatim argocd login`"));
+            .hint(hint));
         }
         Ok(client)
     }
