@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use verbatim_console::Failure;
-use verbatim_credentials::argocd::{ServerKey, find_token};
+use verbatim_credentials::argocd::{ServerKey, find_token, is_token_for_another};
 use verbatim_credentials::{
     Environment as CredentialEnvironment, ExposeSecret as _, Keychain, SecretString,
 };
@@ -109,11 +109,12 @@ fn token(project: &Project, server: &Server) -> Result<SecretString, Failure> {
         };
     }
     let environment = CredentialEnvironment::from_map(&project.variables);
-    let found = find_token(&environment, &ServerKey::new(server.url.as_str()))
+    let key = ServerKey::new(server.url.as_str());
+    let found = find_token(&environment, &key)
         .map_err(|error| Failure::usage(error).context("cannot look for the token of Argo CD"))?;
     match found {
         Some(found) if !found.token.expose_secret().trim().is_empty() => Ok(found.token),
-        _ if is_for_another(project) => Err(Failure::usage(format!(
+        _ if is_token_for_another(&environment, &key) => Err(Failure::usage(format!(
             "no token for Argo CD `{}` at {}: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, which is another one",
             server.name, server.url
         ))
@@ -125,12 +126,6 @@ fn token(project: &Project, server: &Server) -> Result<SecretString, Failure> {
         .hint("put one into ARGOCD_AUTH_TOKEN, or name another variable as its `token_variable`")
         .hint(format!("or log in once: verbatim argocd login --server {}", server.url))),
     }
-}
-
-/// Whether there is a token that was not used, since it is said for which server it is.
-fn is_for_another(project: &Project) -> bool {
-    let has = |name| project.variables.get(name).is_some_and(|value| !value.trim().is_empty());
-    has("ARGOCD_AUTH_TOKEN") && has("ARGOCD_SERVER")
 }
 
 /// A connection to the Docker Engine that the environment names.

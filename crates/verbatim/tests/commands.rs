@@ -137,11 +137,20 @@ fn with_json_a_failure_is_a_document_on_stdout() {
 
 #[test]
 fn without_a_token_nothing_is_asked() {
-    let folder = Folder::new();
+    let mut folder = Folder::new();
     folder.project();
     let run = folder.without("ARGOCD_AUTH_TOKEN").run(&["status"]);
     assert_eq!(run.code, 2, "{run}");
     assert!(run.stderr.contains("no token for Argo CD `main`"), "{run}");
+    // A token that is for another server is not sent to this one, and both ways of naming a server say so.
+    folder.set("ARGOCD_SERVER", "127.0.0.1:1");
+    let run = folder.run(&["status"]);
+    assert_eq!(run.code, 2, "{run}");
+    assert!(run.stderr.contains("is for ARGOCD_SERVER, which is another one"), "{run}");
+    let run = folder.run(&["argocd", "list", "--server", "127.0.0.1:2"]);
+    assert_eq!(run.code, 7, "{run}");
+    assert!(!run.stderr.contains("set ARGOCD_AUTH_TOKEN"), "{run}");
+    assert!(run.stderr.contains("is for ARGOCD_SERVER, which is another one"), "{run}");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use clap::{Args, Parser};
 use secrecy::{ExposeSecret, SecretString};
 use verbatim_console::{Console, Failure};
 use verbatim_credentials::Environment;
-use verbatim_credentials::argocd::{CliConfig, CliServer, ServerKey, find_token};
+use verbatim_credentials::argocd::{
+    CliConfig, CliServer, ServerKey, find_token, is_token_for_another,
+};
 
 use super::apps::named;
 use super::failure::failure;
@@ -151,11 +153,8 @@ impl ServerArgs {
     pub fn client(&self, console: &Console) -> Result<Client, Failure> {
         let client = self.client_without_token(console)?;
         if !client.has_token() {
-            // A token that says for which server it is, is sent to no other.
-            let is_for_another = ["ARGOCD_AUTH_TOKEN", "ARGOCD_SERVER"]
-                .into_iter()
-                .all(|name| variable(name).is_some());
-            let hint = if is_for_another {
+            let key = ServerKey::new(client.server().as_str());
+            let hint = if is_token_for_another(&environment(), &key) {
                 "the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, which is another one: name this one there, use --auth-token, or run `verbatim argocd login`"
             } else {
                 "set ARGOCD_AUTH_TOKEN, or run `verbatim argocd login`"

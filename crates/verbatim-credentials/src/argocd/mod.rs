@@ -36,6 +36,13 @@ pub enum TokenOrigin {
     Cli(PathBuf),
 }
 
+/// Whether `ARGOCD_AUTH_TOKEN` holds a token that `server` does not get, since `ARGOCD_SERVER` says that it is for another one.
+pub fn is_token_for_another(environment: &Environment, server: &ServerKey) -> bool {
+    let meant = environment.argocd_server.as_deref().map(ServerKey::new);
+    environment.argocd_auth_token.is_some()
+        && meant.is_some_and(|meant| !meant.is_same_host(server))
+}
+
 /// The token for `server`, from the first source that has one: `ARGOCD_AUTH_TOKEN`, unless `ARGOCD_SERVER` says that it
 /// is for another server; our own store; the file of the `argocd` command line.
 ///
@@ -46,9 +53,8 @@ pub fn find_token(
     environment: &Environment,
     server: &ServerKey,
 ) -> Result<Option<FoundToken>, Error> {
-    let meant = environment.argocd_server.as_deref().map(ServerKey::new);
     if let Some(token) = &environment.argocd_auth_token
-        && meant.is_none_or(|meant| meant.is_same_host(server))
+        && !is_token_for_another(environment, server)
     {
         return Ok(Some(FoundToken { token: token.clone(), origin: TokenOrigin::Variable }));
     }
