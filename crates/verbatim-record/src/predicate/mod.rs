@@ -26,8 +26,8 @@ pub use provenance::{
 pub use test_result::{SuiteOutcome, TestOutcome, TestResult, TestRun};
 pub use veto::Veto;
 
-use crate::environment::EnvironmentId;
-use crate::ring::Power;
+use crate::artifact::EnvironmentId;
+use crate::keys::Power;
 
 /// A predicate type that this crate signs and verifies.
 pub trait Predicate: Serialize + DeserializeOwned {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::provenance::object;
 use super::{Build, BuildDefinition, BuildMetadata, Builder, Provenance, Run, RunDetails, Source};
-use crate::release::ReleaseImage;
-use crate::statement::ResourceDescriptor;
+use crate::artifact::ReleaseImage;
+use crate::envelope::ResourceDescriptor;
 
 /// An image that another builder made.
 #[derive(Debug, Clone, PartialEq)]

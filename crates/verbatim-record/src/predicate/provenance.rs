@@ -11,10 +11,9 @@ use verbatim_oci::Digest;
 
 use super::origin::{Adopted, Composed, source_dependency};
 use super::{Predicate, Run};
-use crate::environment::EnvironmentId;
-use crate::json::null_is_default;
-use crate::ring::Power;
-use crate::statement::ResourceDescriptor;
+use crate::artifact::EnvironmentId;
+use crate::envelope::{ResourceDescriptor, null_is_default};
+use crate::keys::Power;
 
 /// SLSA provenance v1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

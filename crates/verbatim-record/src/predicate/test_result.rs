@@ -12,10 +12,9 @@ use serde_json::json;
 use verbatim_oci::Digest;
 
 use super::{Predicate, Run};
-use crate::environment::{EnvironmentArtifact, EnvironmentId};
-use crate::json::null_is_default;
-use crate::ring::Power;
-use crate::statement::ResourceDescriptor;
+use crate::artifact::{EnvironmentArtifact, EnvironmentId};
+use crate::envelope::{ResourceDescriptor, null_is_default};
+use crate::keys::Power;
 
 const STARTED_ON: &str = "verbatim_startedOn";
 const FINISHED_ON: &str = "verbatim_finishedOn";

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 use super::{Ban, Predicate, Run};
-use crate::environment::{EnvironmentArtifact, EnvironmentId};
-use crate::json::null_is_default;
-use crate::ring::Power;
+use crate::artifact::{EnvironmentArtifact, EnvironmentId};
+use crate::envelope::null_is_default;
+use crate::keys::Power;
 
 /// One veto, or the lifting of some.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
-use crate::environment::{EnvironmentArtifact, EnvironmentId};
-use crate::json::null_is_default;
+use super::json::null_is_default;
+use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::predicate::{Approval, Lock, Predicate, Promotion, Provenance, TestResult, Veto};
 
 /// The `_type` of every statement that is made here.
