@@ -6,6 +6,8 @@
 //! A record is an in-toto [`Statement`] in a DSSE envelope in a Sigstore [`Bundle`], signed with ECDSA P-256. It is made
 //! by [`sign`], believed after [`verify`], and stored as [`Bundle::attachment`] says. The promotions of an environment
 //! form a [`Chain`].
+//!
+//! Folders, each of which knows only those on its left: `keys`, `artifact` ◄ `predicate` ◄ `envelope` ◄ `ledger`.
 
 mod artifact;
 mod envelope;
@@ -20,9 +22,9 @@ pub use artifact::{
     ReleaseArtifact, ReleaseDocument, ReleaseImage,
 };
 pub use envelope::{
-    Attachment, BUNDLE_MEDIA_TYPE, Bundle, Expected, JsonText, MAX_BUNDLE_SIZE, MAX_CLOCK_SKEW,
-    PAYLOAD_TYPE, PREDICATE_TYPE_ANNOTATION, Payload, Rejection, ResourceDescriptor,
-    STATEMENT_TYPE, SignError, Statement, Verified, pae, sign, verify, verify_any,
+    Attachment, BUNDLE_MEDIA_TYPE, Bundle, Expected, MAX_BUNDLE_SIZE, MAX_CLOCK_SKEW, PAYLOAD_TYPE,
+    PREDICATE_TYPE_ANNOTATION, Payload, Rejection, STATEMENT_TYPE, SignError, Statement, Verified,
+    pae, sign, verify, verify_any,
 };
 pub use keys::{
     KeyError, KeyId, KeyRing, KeyRingError, Power, Powers, Role, Signer, SigningKey, TrustedKey,
@@ -34,7 +36,8 @@ pub use ledger::{
 };
 pub use predicate::{
     Adopted, Application, Approval, Ban, Build, BuildDefinition, BuildMetadata, Builder, ChainLink,
-    Composed, Evidence, GateResult, Lock, Override, PolicyOrigin, Predicate, PromotedRelease,
-    Promotion, PromotionKind, Proof, Provenance, Readback, ReadbackOutcome, Revision, Run,
-    RunDetails, Source, SourceClaim, SuiteOutcome, TestOutcome, TestResult, TestRun, Veto,
+    Composed, Evidence, GateResult, JsonText, Lock, Override, PolicyOrigin, Predicate,
+    PromotedRelease, Promotion, PromotionKind, Proof, Provenance, Readback, ReadbackOutcome,
+    ResourceDescriptor, Revision, Run, RunDetails, Source, SourceClaim, SuiteOutcome, TestOutcome,
+    TestResult, TestRun, Veto,
 };

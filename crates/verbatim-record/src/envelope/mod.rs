@@ -13,11 +13,9 @@ pub use bundle::{
     SignError, sign,
 };
 pub use dsse::{PAYLOAD_TYPE, pae};
-pub use json::JsonText;
-pub use statement::{ResourceDescriptor, STATEMENT_TYPE, Statement};
+pub use statement::{STATEMENT_TYPE, Statement};
 pub use verify::{Expected, MAX_CLOCK_SKEW, Rejection, Verified, verify, verify_any};
 
 pub(crate) use bundle::Envelope;
-pub(crate) use json::null_is_default;
 pub(crate) use text::{escaped, plain};
 pub(crate) use verify::{Opened, complete, complete_any, read_statement};

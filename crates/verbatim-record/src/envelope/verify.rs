@@ -8,12 +8,12 @@ use verbatim_oci::Digest;
 
 use super::bundle::Envelope;
 use super::dsse::{PAYLOAD_TYPE, pae};
-use super::json::{self, JsonText};
+use super::json;
 use super::statement::{STATEMENT_TYPE, STATEMENT_TYPE_0_1, Statement};
 use super::text::plain;
 use crate::artifact::EnvironmentId;
 use crate::keys::{KeyId, KeyRing, Power, Role, Signer};
-use crate::predicate::Predicate;
+use crate::predicate::{JsonText, Predicate};
 
 /// How far the clock of a signer may be ahead of ours.
 pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);

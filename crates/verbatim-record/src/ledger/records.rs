@@ -8,11 +8,12 @@ use verbatim_oci::Digest;
 
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::envelope::{
-    Envelope, Expected, JsonText, Opened, Rejection, Verified, complete, complete_any,
-    read_statement,
+    Envelope, Expected, Opened, Rejection, Verified, complete, complete_any, read_statement,
 };
 use crate::keys::KeyRing;
-use crate::predicate::{Approval, Lock, Predicate, Promotion, Provenance, TestResult, Veto};
+use crate::predicate::{
+    Approval, JsonText, Lock, Predicate, Promotion, Provenance, TestResult, Veto,
+};
 
 /// The records of one release, or of one environment. Within each list the oldest is first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

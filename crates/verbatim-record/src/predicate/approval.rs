@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+use super::json::null_is_default;
 use super::{Predicate, Run};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
-use crate::envelope::null_is_default;
 use crate::keys::Power;
 
 /// One approval. Who gives it is told by the key; `run.actor` is a name for people.

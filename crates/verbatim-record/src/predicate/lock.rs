@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+use super::json::null_is_default;
 use super::{Ban, Predicate, Run};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
-use crate::envelope::null_is_default;
 use crate::keys::Power;
 
 /// One lock, or the lifting of some.

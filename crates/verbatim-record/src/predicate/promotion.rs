@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+use super::json::JsonText;
 use super::{Predicate, Run};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId, ReleaseImage};
-use crate::envelope::JsonText;
 use crate::keys::Power;
 
 /// One promotion. Written only after the proof.

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use verbatim_oci::Digest;
 
+use super::descriptor::ResourceDescriptor;
+use super::json::null_is_default;
 use super::origin::{Adopted, Composed, source_dependency};
 use super::{Predicate, Run};
 use crate::artifact::EnvironmentId;
-use crate::envelope::{ResourceDescriptor, null_is_default};
 use crate::keys::Power;
 
 /// SLSA provenance v1.

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use verbatim_oci::Digest;
 
+use super::descriptor::ResourceDescriptor;
+use super::json::null_is_default;
 use super::{Predicate, Run};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
-use crate::envelope::{ResourceDescriptor, null_is_default};
 use crate::keys::Power;
 
 const STARTED_ON: &str = "verbatim_startedOn";

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::artifact::EnvironmentArtifact;
 use crate::envelope::bundle::{Bundle, Payload, sign};
-use crate::envelope::statement::ResourceDescriptor;
 use crate::predicate::{
-    Approval, ChainLink, Lock, Promotion, Provenance, Run, TestOutcome, TestResult, Veto,
+    Approval, ChainLink, Lock, Promotion, Provenance, ResourceDescriptor, Run, TestOutcome,
+    TestResult, Veto,
 };
 use crate::testing::{
     at, build, bundle_of, environment, expecting, first, key, promoted, promotion, release, ring,
