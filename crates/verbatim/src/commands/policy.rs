@@ -251,7 +251,7 @@ struct Explained {
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(decision) = &self.decision {
-            return write!(f, "{decision}");
+            return write!(f, "{}", decision.in_full());
         }
         writeln!(f, "before {}:", self.asked.environment)?;
         for gate in &self.asked.gates.list {
@@ -359,7 +359,7 @@ impl fmt::Display for Tested {
             if let Some(why) = &case.why {
                 writeln!(f, "      {why}")?;
                 for line in case.decision.iter().flat_map(|it| {
-                    it.to_string().lines().map(ToOwned::to_owned).collect::<Vec<_>>()
+                    it.in_full().to_string().lines().map(ToOwned::to_owned).collect::<Vec<_>>()
                 }) {
                     writeln!(f, "      {line}")?;
                 }
