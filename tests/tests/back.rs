@@ -207,7 +207,7 @@ async fn an_application_that_was_made_again_is_told_and_restored() -> Result<()>
     });
     world.api(http::Method::POST, "", Some(new)).await?;
     let status = world.verbatim(&["status", "--check"]).await?.ends(1);
-    assert!(status.stdout.contains("the application was made again at "), "{status}");
+    assert!(status.stdout.contains("the application was re-created at "), "{status}");
     let _ = world.verbatim(&["restore", "dev"]).await?.ends(0);
     let _ = world.verbatim(&["status", "--check"]).await?.ends(0);
     Ok(())
@@ -293,7 +293,7 @@ async fn the_glass_is_broken_though_the_rules_are_wrong() -> Result<()> {
         let _ = world.verbatim(&["rollback", "dev"]).await?.ends(2);
         let dry = world.verbatim(&[&line[..], &["--dry-run"]].concat()).await?.ends(0);
         assert!(
-            dry.stderr.contains("going on without a policy: verbatim.yaml is not valid"),
+            dry.stderr.contains("continuing without a policy: verbatim.yaml is not valid"),
             "{dry}"
         );
     }

@@ -36,7 +36,7 @@ async fn what_it_writes_carries_a_release() -> Result<()> {
 async fn nothing_is_written_over_a_file_or_over_a_doubt() -> Result<()> {
     let world = World::start().await?;
     let there = world.verbatim(&STAGES).await?.ends(2);
-    assert!(there.stderr.contains("verbatim.yaml is there already"), "{there}");
+    assert!(there.stderr.contains("verbatim.yaml already exists"), "{there}");
     let tool = bare(&world).await?;
     // A plain folder takes no values.
     let plain = json!({

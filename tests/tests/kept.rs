@@ -226,7 +226,7 @@ async fn what_only_lacks_its_record_is_not_taken_for_drift() -> Result<()> {
         assert_eq!(told["state"], "unrecorded", "{told}");
         let detail = told["detail"].as_str().unwrap_or_default();
         assert!(
-            detail.contains("was proven, and the ledger lacks its record (shop-dev)"),
+            detail.contains("was proven but is missing from the ledger (shop-dev)"),
             "{told}"
         );
         assert!(!detail.contains(';'), "it explains every difference: {told}");
@@ -244,7 +244,7 @@ async fn what_only_lacks_its_record_is_not_taken_for_drift() -> Result<()> {
         world.argocd.forget_seen();
         for arguments in [&["restore", "dev"][..], &["restore", "dev", "--dry-run"]] {
             let run = world.verbatim(arguments).await?.ends(1);
-            assert!(run.stderr.contains("is not as its ledger says, and rightly so"), "{run}");
+            assert!(run.stderr.contains("is ahead of its ledger"), "{run}");
             assert_eq!(files(&run), [file.as_str()]);
         }
         assert_eq!(world.writes(), [] as [&str; 0]);
@@ -345,7 +345,7 @@ async fn a_build_counts_once_its_record_is_attached() -> Result<()> {
     let run = tool.run(&["build", "--format", "json"]).await?.ends(4);
     world.registry_proxy.heal();
     assert!(
-        run.stderr.contains("the build is done, and its record could not be attached"),
+        run.stderr.contains("the build is done, but its record could not be attached"),
         "{run}"
     );
     let [file] = files(&run).try_into().map_err(|_| anyhow::anyhow!("no file: {run}"))?;

@@ -394,6 +394,6 @@ openssl dgst -sha256 -sign ../key.pem ../message | openssl base64
     // A key that is nobody's here is found out before anything is done.
     std::fs::write(world.beside("key.pem"), e2e::key(8)?.to_pkcs8_pem()?.expose_secret())?;
     let refused = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(7);
-    assert!(refused.stderr.contains("add the public half of its key to `keys`"), "{refused}");
+    assert!(refused.stderr.contains("add its public key to `keys`"), "{refused}");
     Ok(())
 }

@@ -186,7 +186,7 @@ async fn the_status_tells_locks_and_vetoes() -> Result<()> {
     world.registry_proxy.inject(rule.always());
     let run = world.verbatim(&["status"]).await?.ends(7);
     assert!(
-        run.stdout.contains(&format!("unknown: cannot tell whether {digest} has a veto")),
+        run.stdout.contains(&format!("unknown: cannot tell whether {} has a veto", &digest[..19])),
         "{run}"
     );
     Ok(())
@@ -390,7 +390,7 @@ cases:
     )?;
     let run = world.verbatim(&["policy", "test", "cases.yaml"]).await?.ends(1);
     assert!(run.stdout.contains("3 passed, 1 failed"), "{run}");
-    assert!(run.stdout.contains("it is refused, wanted is that it is allowed"), "{run}");
+    assert!(run.stdout.contains("refused, but the case wants it allowed"), "{run}");
     world.project.write("cases.yaml", &cases.replace("approvals:", "aprovals:"))?;
     let run = world.verbatim(&["policy", "test", "cases.yaml"]).await?.ends(2);
     assert!(run.stderr.contains("did you mean `approvals`?"), "{run}");

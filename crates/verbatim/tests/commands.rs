@@ -16,53 +16,127 @@ fn the_version() {
     assert_eq!(json, serde_json::json!({ "schema_version": 1, "version": version }));
 }
 
-/// What is wrong with the command line or the configuration is told on stderr, and ends with 2.
+/// A command in a folder that was prepared for it: all that it prints, and its status.
+fn shown(arguments: &[&str], prepare: impl FnOnce(&Folder)) -> String {
+    let folder = Folder::new();
+    prepare(&folder);
+    folder.run(arguments).to_string()
+}
+
+/// What is wrong with the command line or the configuration stands on stderr, and ends with 2.
 #[test]
-fn what_is_wrong_is_told() {
-    type Prepare = fn(&Folder);
-    let cases: [(&str, &[&str], Prepare); 13] = [
-        ("no configuration", &["status"], |_| {}),
-        ("a mistake in the configuration", &["status"], |folder| {
-            folder.configure(|text| text.replace("after: [dev]", "after: [dve]"));
-        }),
-        ("an unknown command", &["promot", "dev"], |_| {}),
-        ("no environment", &["promote"], |_| {}),
-        ("an unknown environment", &["promote", "prod"], Folder::project),
-        ("no key", &["promote", "dev"], Folder::project),
-        ("no key to build", &["build"], Folder::project),
-        ("a key that is none", &["promote", "dev", "--key", "verbatim.yaml"], Folder::project),
-        ("a foreign key", &["promote", "dev", "--key", "other.pem"], |folder| {
-            folder.project();
-            folder.run(&["key", "generate", "other"]);
-        }),
-        ("a key without the role", &["promote", "dev", "--key", "ci.pem"], |folder| {
-            folder.configure(|text| text.replace("[builder, tester, promoter]", "[builder]"));
-        }),
-        ("a malformed reference", &["promote", "dev", "--release", "a b"], Folder::project),
-        (
-            "another repository",
-            &["promote", "dev", "--key", "ci.pem", "--release", "other.example/x:1"],
-            Folder::project,
-        ),
-        (
-            "an unknown suite",
-            &["test", "dev", "--key", "ci.pem", "--suite", "load", "--release", RELEASE],
-            |folder| {
-                folder.project();
-            },
-        ),
-    ];
-    let mut shown = String::new();
-    for (name, arguments, prepare) in cases {
-        let folder = Folder::new();
-        prepare(&folder);
-        let run = folder.run(arguments);
-        shown.push_str(&format!("## {name}: {}\n{run}\n", arguments.join(" ")));
-    }
+fn what_is_wrong_ends_with_2() {
+    let project = |folder: &Folder| folder.project();
+    insta::assert_snapshot!(shown(&["status"], |_| {}), @r"
+    exit 2
+    error: no verbatim.yaml in [folder] or above it
+    hint: name a file with --config or VERBATIM_CONFIG
+    hint: or write one: verbatim init dev=APP, where APP is an application in Argo CD
+    ");
+    let mistake = |folder: &Folder| {
+        folder.configure(|text| text.replace("after: [dev]", "after: [dve]"));
+    };
+    insta::assert_snapshot!(shown(&["status"], mistake), @r"
+    exit 2
+    error: verbatim.yaml is not valid
+      --> verbatim.yaml:14:13
+       |
+    14 |     after: [dve]
+       |             ^^^ unknown environment `dve`
+       = help: did you mean `dev`?
+    ");
+    insta::assert_snapshot!(shown(&["promot", "dev"], |_| {}), @r"
+    exit 2
+    error: unrecognized subcommand 'promot'
+
+      tip: a similar subcommand exists: 'promote'
+
+    Usage: verbatim [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(shown(&["promote"], |_| {}), @r"
+    exit 2
+    error: the following required arguments were not provided:
+      <ENV>
+
+    Usage: verbatim promote <ENV>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(shown(&["promote", "prod"], project), @r"
+    exit 2
+    error: no environment `prod` in verbatim.yaml
+    hint: known environments: dev, staging
+    ");
+    insta::assert_snapshot!(shown(&["promote", "dev", "--release", "a b"], project), @r"
+    exit 2
+    error: invalid value 'a b' for '--release <REF>': `a b` is not an image reference
+
+    For more information, try '--help'.
+    ");
+    let elsewhere = ["promote", "dev", "--key", "ci.pem", "--release", "other.example/x:1"];
+    insta::assert_snapshot!(shown(&elsewhere, project), @r"
+    exit 2
+    error: other.example/x:1 is not of the image `app`
+    hint: its repository is 127.0.0.1:9/team/app
+    ");
+    let unknown = ["test", "dev", "--key", "ci.pem", "--suite", "load", "--release", RELEASE];
+    insta::assert_snapshot!(shown(&unknown, project), @r"
+    exit 2
+    error: example/dev has no suite `load`
+    hint: known suites: smoke
+    ");
+    insta::assert_snapshot!(shown(&["record", "attach", "verbatim.yaml"], project), @r"
+    exit 2
+    error: verbatim.yaml holds no record
+      caused by: it is not a Sigstore bundle: expected value at line 1 column 1
+    ");
+}
+
+/// A key that is missing, or whose records would not count, is found before anything is done.
+#[test]
+fn a_key_that_does_not_serve_ends_with_2() {
+    let project = |folder: &Folder| folder.project();
+    insta::assert_snapshot!(shown(&["promote", "dev"], project), @r"
+    exit 2
+    error: no key to sign the record with
+    hint: name a file with --key or VERBATIM_KEY_FILE, or put the key into VERBATIM_KEY
+    hint: or name a signing command with --signer or VERBATIM_SIGNER
+    hint: to make one: verbatim key generate
+    ");
+    insta::assert_snapshot!(shown(&["build"], project), @r"
+    exit 2
+    error: no key to sign the record with
+    hint: name a file with --key or VERBATIM_KEY_FILE, or put the key into VERBATIM_KEY
+    hint: or name a signing command with --signer or VERBATIM_SIGNER
+    hint: to make one: verbatim key generate
+    ");
+    insta::assert_snapshot!(shown(&["promote", "dev", "--key", "verbatim.yaml"], project), @r"
+    exit 2
+    error: cannot use the key in verbatim.yaml
+      caused by: no PEM block (`-----BEGIN … KEY-----`)
+    ");
+    let foreign = |folder: &Folder| {
+        folder.project();
+        folder.run(&["key", "generate", "other"]);
+    };
     // The id of a key that was made a moment ago.
     insta::with_settings!({ filters => [(r"[A-Za-z0-9+/]{43}=", "[key]")] }, {
-        insta::assert_snapshot!(shown);
+        insta::assert_snapshot!(shown(&["promote", "dev", "--key", "other.pem"], foreign), @r"
+        exit 2
+        error: the signing key [key] is not among `keys`: its records would not count
+        hint: add its public key to `keys`; `verbatim key public` prints it
+        ");
     });
+    let builder = |folder: &Folder| {
+        folder.configure(|text| text.replace("[builder, tester, promoter]", "[builder]"));
+    };
+    insta::assert_snapshot!(shown(&["promote", "dev", "--key", "ci.pem"], builder), @r"
+    exit 2
+    error: the signing key `ci` does not have the role `promoter`: this record would not count
+    hint: add `promoter` to its `roles`, or use another key
+    ");
 }
 
 /// Nothing listens at port 9 of this machine.
@@ -71,12 +145,14 @@ const RELEASE: &str =
 
 #[test]
 fn a_service_that_is_not_there_ends_with_3() {
-    let folder = Folder::new();
-    folder.project();
-    let run = folder.run(&["promote", "dev", "--key", "ci.pem", "--release", RELEASE]);
-    assert_eq!(run.code, 3, "{run}");
-    assert!(run.stderr.contains("127.0.0.1:9"), "{run}");
-    assert_eq!(run.stdout, "");
+    let promote = ["promote", "dev", "--key", "ci.pem", "--release", RELEASE];
+    insta::assert_snapshot!(shown(&promote, Folder::project), @r"
+    exit 3
+    error: cannot read 127.0.0.1:9/team/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 (http://127.0.0.1:9/v2/team/app/manifests/sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855)
+      caused by: no answer
+      caused by: Connection refused (os error 111)
+    hint: is 127.0.0.1:9 the right registry, and is it up? HTTPS_PROXY and NO_PROXY are used
+    ");
 }
 
 #[test]
@@ -93,18 +169,30 @@ fn with_json_a_failure_is_a_document_on_stdout() {
 fn without_a_token_nothing_is_asked() {
     let mut folder = Folder::new();
     folder.project();
-    let run = folder.without("ARGOCD_AUTH_TOKEN").run(&["status"]);
-    assert_eq!(run.code, 2, "{run}");
-    assert!(run.stderr.contains("no token for Argo CD `main`"), "{run}");
+    insta::assert_snapshot!(folder.without("ARGOCD_AUTH_TOKEN").run(&["status"]), @r"
+    exit 2
+    ENVIRONMENT  TAG  DIGEST  COMMIT  SINCE  STATE
+    dev          -    -       -       -      unknown: no token for Argo CD `main` at http://127.0.0.1:9/
+    staging      -    -       -       -      unknown: no token for Argo CD `main` at http://127.0.0.1:9/
+    warning: dev, staging: no token for Argo CD `main` at http://127.0.0.1:9/
+    hint: put one into ARGOCD_AUTH_TOKEN, or name another variable as its `token_variable`
+    hint: or log in once: verbatim argocd login --server http://127.0.0.1:9/
+    ");
     // A token that is for another server is not sent to this one, and both ways of naming a server say so.
     folder.set("ARGOCD_SERVER", "127.0.0.1:1");
-    let run = folder.run(&["status"]);
-    assert_eq!(run.code, 2, "{run}");
-    assert!(run.stderr.contains("is for ARGOCD_SERVER, which is another one"), "{run}");
-    let run = folder.run(&["argocd", "list", "--server", "127.0.0.1:2"]);
-    assert_eq!(run.code, 7, "{run}");
-    assert!(!run.stderr.contains("set ARGOCD_AUTH_TOKEN"), "{run}");
-    assert!(run.stderr.contains("is for ARGOCD_SERVER, which is another one"), "{run}");
+    insta::assert_snapshot!(folder.run(&["status"]), @r"
+    exit 2
+    ENVIRONMENT  TAG  DIGEST  COMMIT  SINCE  STATE
+    dev          -    -       -       -      unknown: no token for Argo CD `main` at http://127.0.0.1:9/: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, a different server
+    staging      -    -       -       -      unknown: no token for Argo CD `main` at http://127.0.0.1:9/: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, a different server
+    warning: dev, staging: no token for Argo CD `main` at http://127.0.0.1:9/: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, a different server
+    hint: remove ARGOCD_SERVER, or name another variable as `token_variable` of this server
+    ");
+    insta::assert_snapshot!(folder.run(&["argocd", "list", "--server", "127.0.0.1:2"]), @r"
+    exit 7
+    error: there is no token for https://127.0.0.1:2/
+    hint: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, which is another one: name this one there, use --auth-token, or run `verbatim argocd login`
+    ");
 }
 
 #[test]
@@ -119,7 +207,7 @@ fn keys_are_made_once_and_kept_private() {
     assert_eq!(folder.run(&["key", "public", "--key", "keys/ci.pem"]).stdout, public);
     let again = folder.run(&["key", "generate", "keys/ci"]);
     assert_eq!(again.code, 2, "{again}");
-    assert!(again.stderr.contains("keys/ci.pub is there already"), "{again}");
+    assert!(again.stderr.contains("keys/ci.pub already exists"), "{again}");
     assert_eq!(std::fs::read_to_string(folder.path("keys/ci.pub")).unwrap(), public);
     // A private key alone is not overwritten either, and nothing is left beside it.
     std::fs::write(folder.path("old.pem"), "precious").unwrap();
@@ -142,9 +230,20 @@ fn a_private_key_that_git_would_take_is_told() {
     assert!(!folder.run(&["key", "generate", "one"]).stderr.contains("git"));
     git(&["init", "--quiet"]);
     let made = folder.run(&["key", "generate", "keys/ci"]);
-    assert!(made.stderr.contains("git does not ignore keys/ci.pem"), "{made}");
-    let entry = "  - { name: ci, file: keys/ci.pub, roles: [builder, tester, promoter] }";
-    assert!(made.stdout.contains(entry), "{made}");
+    insta::with_settings!({ filters => [(r"[A-Za-z0-9+/]{43}=", "[key]")] }, {
+        insta::assert_snapshot!(made, @r"
+        exit 0
+        private key  keys/ci.pem  (secret: never commit it)
+        public key   keys/ci.pub
+        id           [key]
+
+        for verbatim.yaml, with the roles that it is to have:
+        keys:
+          - { name: ci, file: keys/ci.pub, roles: [builder, tester, promoter] }
+        warning: git does not ignore keys/ci.pem: `git add .` would take it
+        hint: keep it elsewhere, or: echo 'keys/ci.pem' >> .gitignore
+        ");
+    });
     std::fs::write(folder.path(".gitignore"), "*.pem\n").unwrap();
     let made = folder.run(&["key", "generate", "keys/other"]);
     assert_eq!(made.stderr, "", "{made}");
@@ -188,37 +287,33 @@ fn the_schema_accepts_what_the_reader_accepts() {
 }
 
 #[test]
-fn a_record_that_is_none_is_not_attached() {
-    let folder = Folder::new();
-    folder.project();
-    let run = folder.run(&["record", "attach", "verbatim.yaml"]);
-    assert_eq!(run.code, 2, "{run}");
-    assert!(run.stderr.contains("verbatim.yaml holds no record"), "{run}");
-}
+fn a_role_that_is_spelt_wrongly_is_found() {
+    let check = ["policy", "check"];
+    let wrong = |folder: &Folder| {
+        folder.configure(|text| text.replace("roles: [builder,", "roles: [bilder,"));
+    };
+    // The policy holds a key that was made a moment ago.
+    insta::with_settings!({ filters => [("[0-9a-f]{64}", "[digest]")] }, {
+    insta::assert_snapshot!(shown(&check, wrong), @r"
+    exit 0
+    ENVIRONMENT      GATES                                SKIPPED BY ROLLBACKS
+    example/dev      locked, vetoed
+    example/staging  locked, vetoed, after, clean_source
 
-#[test]
-fn a_role_that_is_spelt_wrongly_is_told() {
-    let folder = Folder::new();
-    folder.configure(|text| text.replace("roles: [builder,", "roles: [bilder,"));
-    let run = folder.run(&["policy", "check"]);
-    assert_eq!(run.code, 0, "{run}");
-    for want in [
-        "no key has the role `builder`",
-        "the role `bilder` of the key `ci`; did you mean `builder`?",
-    ] {
-        assert!(run.stdout.contains(want), "{run}");
-    }
-    let right = Folder::new();
-    right.project();
-    let run = right.run(&["policy", "check"]);
-    assert!(!run.stdout.contains("did you mean") && !run.stdout.contains("`builder`"), "{run}");
-}
+    warning: no key has the role `builder`: no build counts, so nothing can be promoted
+    warning: nothing asks for the role `bilder` of the key `ci`; did you mean `builder`?
+    warning: no key may override a gate: if the policy locks everybody out, only a new policy helps; the role is `break-glass`
+    policy sha256:[digest]
+    ");
+    insta::assert_snapshot!(shown(&check, Folder::project), @r"
+    exit 0
+    ENVIRONMENT      GATES                                SKIPPED BY ROLLBACKS
+    example/dev      locked, vetoed
+    example/staging  locked, vetoed, after, clean_source
 
-#[test]
-fn a_token_for_another_server_is_not_called_missing() {
-    let mut folder = Folder::new();
-    folder.project();
-    folder.set("ARGOCD_SERVER", "another.example.com");
-    let run = folder.run(&["status"]);
-    assert!(run.stderr.contains("is for ARGOCD_SERVER, which is another one"), "{run}");
+    warning: no key may override a gate: if the policy locks everybody out, only a new policy helps; the role is `break-glass`
+    warning: only the signer of a veto or a lock can lift it: no key has a role with the power to lift
+    policy sha256:[digest]
+    ");
+    });
 }

@@ -97,7 +97,7 @@ pub(crate) async fn run(args: AdoptArgs, console: &Console) -> Result<ExitStatus
     }
     if let Some(missing) = project.config.images.keys().find(|name| !images.contains_key(*name)) {
         return Err(Failure::usage(format!("the image `{missing}` is not named"))
-            .hint("a release has all images of the configuration"));
+            .hint("name every image of the configuration"));
     }
     let signer = project.signer(&args.key, &[Role::BUILDER], console).await?;
     let outcome = adopt::adopt(&project, &registry(&project)?, &signer, images, console).await?;
@@ -113,7 +113,7 @@ fn add(
 ) -> Result<(), Failure> {
     if reference.digest.is_none() {
         return Err(Failure::usage(format!("{reference} has no digest")).hint(
-            "a tag may name another image tomorrow: `verbatim registry resolve` tells its digest",
+            "a tag may name another image tomorrow: `verbatim registry resolve` prints its digest",
         ));
     }
     let configured = &project.config.images;
@@ -139,7 +139,7 @@ fn from_metadata(project: &Project, name: Option<&str>, file: &Path) -> Result<R
         Failure::usage(error).context(format!("cannot read {}", file.display()))
     })?;
     let wrong = |why: String| {
-        Failure::usage(why).context(format!("{} is no metadata file of buildx", file.display()))
+        Failure::usage(why).context(format!("{} is not a metadata file of buildx", file.display()))
     };
     let metadata: Metadata =
         serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;

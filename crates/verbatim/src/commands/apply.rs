@@ -53,7 +53,7 @@ pub(crate) async fn run(args: ApplyArgs, console: &Console) -> Result<ExitStatus
     let id = &saved.plan.environment;
     if id.project() != project.config.project {
         return Err(Failure::usage(format!(
-            "the plan is for {id}, and this is the project {}",
+            "the plan is for {id}, but this is the project {}",
             project.config.project
         )));
     }

@@ -77,7 +77,10 @@ impl fmt::Display for Approved {
         if let Some(plan) = self.plan {
             write!(f, ", plan {plan}")?;
         }
-        write!(f, "\n  record {}", self.record)
+        match f.alternate() {
+            true => write!(f, "\n  record {}", self.record),
+            false => Ok(()),
+        }
     }
 }
 
@@ -148,15 +151,15 @@ fn is_asked(
         return Ok(());
     }
     let failure = Failure::usage(format!(
-        "no gate before {} asks for an approval by the signing key: it would not count",
+        "no gate before {} asks for an approval by the signing key, so it would not count",
         environment.id
     ));
     let roles: Vec<String> = asked.iter().map(|role| format!("`{role}`")).collect();
     let failure = match roles.is_empty() {
-        true => failure.hint("a gate `approvals` asks for one, in `gates` of the environment"),
-        false => failure.hint(format!("they ask for the role {}", roles.join(", "))),
+        true => failure.hint("add the gate `approvals` to `gates` of the environment"),
+        false => failure.hint(format!("its gates ask for the role {}", roles.join(", "))),
     };
-    Err(failure.hint("to sign it all the same: --anyway"))
+    Err(failure.hint("to sign it anyway: --anyway"))
 }
 
 /// The plan that is approved.

@@ -55,7 +55,7 @@ pub(super) async fn project_without_rules_if_need_be(
             else {
                 return Err(failure);
             };
-            console.warn(format!("going on without a policy: {}", failure.whole()));
+            console.warn(format!("continuing without a policy: {}", failure.whole()));
             config
         }
     };
@@ -70,7 +70,7 @@ pub(super) fn environment<'a>(
     project.config.environment(name).ok_or_else(|| {
         let known = project.config.environment_names().collect::<Vec<_>>().join(", ");
         Failure::usage(format!("no environment `{name}` in {}", project.config.file.display()))
-            .hint(format!("there are: {known}"))
+            .hint(format!("known environments: {known}"))
     })
 }
 
@@ -116,9 +116,9 @@ pub(super) fn keep_plan(
     match promoted.plan.clone().filter(|_| is_agreed) {
         Some(plan) => {
             SavedPlan::new(plan, Timestamp::now()).write(file)?;
-            console.status(format!("the plan is in {}", file.display()));
+            console.status(format!("saved the plan to {}", file.display()));
         }
-        None => console.warn(format!("there is no plan to write into {}", file.display())),
+        None => console.warn(format!("no plan to save to {}", file.display())),
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ async fn look(args: &DoctorArgs, console: &Console) -> Vec<Finding> {
     let file = config.file.display().to_string();
     let names: Vec<&str> = config.environment_names().collect();
     let detail = format!("project {}, environments {}", config.project, names.join(", "));
-    let _progress = console.progress("asking everybody");
+    let _progress = console.progress("running the checks");
     let (source, key, engine, registries, argocd) = join!(
         local::source(&project),
         local::key(&project, &args.key),

@@ -127,7 +127,7 @@ impl Entry {
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for fault in &self.faults {
-            writeln!(f, "the ledger cannot be relied on: {fault}")?;
+            writeln!(f, "the ledger is broken: {fault}")?;
         }
         if self.promotions.is_empty() {
             return writeln!(f, "nothing was promoted to {} yet", self.environment);

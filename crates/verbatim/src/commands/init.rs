@@ -155,7 +155,7 @@ impl fmt::Display for Written {
 /// Runs the command.
 ///
 /// # Errors
-/// A file that is there already, applications that cannot be read, or in which no image can be told.
+/// A file that already exists, applications that cannot be read, or in which no image can be told.
 pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus, Failure> {
     no_name_twice(&args.environments)?;
     let folder = std::env::current_dir()
@@ -188,7 +188,7 @@ pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus,
     let text = config.to_string();
     if !args.server.header.is_empty() {
         console.warn(
-            "headers may be secrets and are not written: put them under `headers` of the server",
+            "not writing headers, which may be secrets: add them under `headers` of the server",
         );
     }
     let written = !args.dry_run;
@@ -220,8 +220,8 @@ fn no_name_twice(stages: &[Stage]) -> Result<(), Failure> {
 }
 
 fn already_there(file: &Path) -> Failure {
-    Failure::usage(format!("{} is there already", file.display()))
-        .hint("change it by hand; --dry-run shows what would be written now")
+    Failure::usage(format!("{} already exists", file.display()))
+        .hint("edit it by hand; to see what verbatim would write: --dry-run")
 }
 
 /// Never over a file that came in the meantime.
@@ -335,7 +335,7 @@ async fn look(
     }
     if let Some(set) = owning_set(&app) {
         console.warn(format!(
-            "{reference} is made by the ApplicationSet {set}, which reverts overrides unless it is told to leave them: docs/argocd.md"
+            "{reference} belongs to the ApplicationSet {set}, which reverts overrides unless configured otherwise: docs/argocd.md"
         ));
     }
     let mut sources = Vec::new();
@@ -352,7 +352,7 @@ async fn look(
                     // A token need not have the right to read repositories.
                     Err(error) if matches!(error.kind, ErrorKind::PermissionDenied(_)) => {
                         console.warn(format!(
-                            "this token may not see the values of the chart of {reference}: only those of the application itself are looked at"
+                            "this token cannot read the chart values of {reference}; using only those of the application itself"
                         ));
                         None
                     }
@@ -395,7 +395,7 @@ fn common_image<'a>(all: impl Iterator<Item = &'a Seen>) -> Result<Repository, F
                 .map(|(repository, apps)| format!("{repository} ({})", apps.join(", ")))
                 .collect();
             Err(Failure::usage(format!("the applications have several images: {}", all.join("; ")))
-                .hint("name the one that this project builds: --image REPOSITORY"))
+                .hint("name the image that this project builds: --image REPOSITORY"))
         }
     }
 }
@@ -427,26 +427,29 @@ impl Seen {
             "write the file with --offline, and put the right names under `set`".to_owned();
         let hints = match &why {
             NoSuggestion::Kind(kind) if kind.is_empty() => vec![format!(
-                "Argo CD cannot tell what it is: verbatim argocd get {app} shows its conditions"
+                "Argo CD does not know its type; to see why: verbatim argocd get {app}"
             )],
             NoSuggestion::Kind(_) => vec![
                 "plain manifests have no parameters: put a kustomization.yaml next to them".into(),
             ],
             NoSuggestion::Several(_) => {
-                vec!["name the one that this project builds: --image REPOSITORY".into()]
+                vec!["name the image that this project builds: --image REPOSITORY".into()]
             }
             NoSuggestion::Other { .. } => vec![
                 "name one that it has with --image, then write the new `repository` into the file"
                     .into(),
             ],
             NoSuggestion::Nothing(_) if self.is_kustomize() => vec![format!(
-                "sync it once, then what it runs is known: verbatim argocd sync {app}"
+                "sync it once, so that its image is known: verbatim argocd sync {app}"
             )],
             NoSuggestion::Nothing(_) => {
-                vec![format!("see them all: verbatim argocd get {app} --show-params"), offline]
+                vec![
+                    format!("to see all parameters: verbatim argocd get {app} --show-params"),
+                    offline,
+                ]
             }
         };
-        let said = format!("cannot tell which values of {app} hold the image");
+        let said = format!("cannot find the values of {app} that hold the image");
         let failure = Failure::new(ExitStatus::No, why).context(said);
         hints.into_iter().fold(failure, |failure: Failure, hint: String| failure.hint(hint))
     }

@@ -179,7 +179,7 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     match opened.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(Failure::usage(format!("{} is there already", path.display()))
+            Err(Failure::usage(format!("{} already exists", path.display()))
                 .hint("give another name; a key is never overwritten"))
         }
         Err(error) => {

@@ -88,12 +88,15 @@ struct Locked {
 
 impl fmt::Display for Locked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.locked { "locked" } else { "not locked any more" };
+        let verb = if self.locked { "locked" } else { "unlocked" };
         write!(f, "{} is {verb}", self.environment)?;
         if let Some(until) = self.until {
             write!(f, " until {until:.0}")?;
         }
-        write!(f, "\n  record {}", self.record)
+        match f.alternate() {
+            true => write!(f, "\n  record {}", self.record),
+            false => Ok(()),
+        }
     }
 }
 
@@ -209,6 +212,6 @@ async fn show_lock(
         Ok::<(), Failure>(())
     };
     if let Err(failure) = shown.await {
-        console.warn(format!("the lock is not shown on the applications: {failure}"));
+        console.warn(format!("cannot show the lock on the applications: {failure}"));
     }
 }

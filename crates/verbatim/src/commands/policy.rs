@@ -197,7 +197,7 @@ fn warnings(project: &Project, environments: &[Asked], now: Timestamp) -> Vec<St
     }
     if !can(Power::Lift) {
         warnings.push(
-            "only whoever made a veto or a lock can lift it: no key has a role of your own"
+            "only the signer of a veto or a lock can lift it: no key has a role with the power to lift"
                 .to_owned(),
         );
     }
@@ -258,8 +258,8 @@ impl fmt::Display for Explained {
             writeln!(f, "  {:<14}  {}", gate.name(), told(gate, Timestamp::now()))?;
         }
         match self.asked.skipped_by_rollbacks.as_slice() {
-            [] => write!(f, "a rollback is asked all of them"),
-            skipped => write!(f, "a rollback is not asked: {}", skipped.join(", ")),
+            [] => write!(f, "a rollback checks all of them"),
+            skipped => write!(f, "a rollback does not check: {}", skipped.join(", ")),
         }
     }
 }
@@ -269,8 +269,8 @@ fn told(gate: &Gate, now: Timestamp) -> String {
     let or_any =
         |list: &[String]| if list.is_empty() { "any".to_owned() } else { list.join(" or ") };
     match gate {
-        Gate::Locked => "nobody locked the environment".to_owned(),
-        Gate::Vetoed => "nobody vetoed the release".to_owned(),
+        Gate::Locked => "no lock on the environment".to_owned(),
+        Gate::Vetoed => "no veto against the release".to_owned(),
         Gate::After { environment, ran } => match ran {
             verbatim_policy::Ran::Still => format!("proven in {environment}, and runs there"),
             verbatim_policy::Ran::Ever => format!("proven in {environment} once"),
@@ -406,11 +406,11 @@ fn tested(project: &Project, case: &Case) -> TestedCase {
     let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
     let why = match &case.refused_by {
         _ if got != case.want => Some(match got {
-            Wanted::Allowed => "it is allowed, wanted is that it is refused".to_owned(),
-            Wanted::Refused => "it is refused, wanted is that it is allowed".to_owned(),
+            Wanted::Allowed => "allowed, but the case wants it refused".to_owned(),
+            Wanted::Refused => "refused, but the case wants it allowed".to_owned(),
         }),
         Some(wanted) if *wanted != refused_by => {
-            Some(format!("it is refused by {}, wanted is {}", list(&refused_by), list(wanted)))
+            Some(format!("refused by {}, but the case wants {}", list(&refused_by), list(wanted)))
         }
         _ => None,
     };

@@ -239,7 +239,7 @@ async fn appended(
         ledger::ledger_with_anchors(project, &registry.store, &servers, place, now).await?;
     promotion.chain = ledger.next().map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        let why = format!("the ledger of {id} cannot be relied on: {}", faults.join("; "));
+        let why = format!("the ledger of {id} is broken: {}", faults.join("; "));
         Failure::new(ExitStatus::No, why)
     })?;
     // Without the registry the digest of a release of several images was only computed.

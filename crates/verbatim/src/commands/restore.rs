@@ -60,7 +60,7 @@ pub(crate) struct RestoreArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// Nothing was ever promoted there, the ledger cannot be relied on, or what stops a promotion.
+/// Nothing was ever promoted there, the ledger is broken, or what stops a promotion.
 pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     .await?;
     if let Some(fault) = ledger.faults().first() {
         let id = &environment.id;
-        let why = format!("the ledger of {id} cannot be relied on: {fault}");
+        let why = format!("the ledger of {id} is broken: {fault}");
         return Err(Failure::new(ExitStatus::No, why));
     }
     let Some(release) = running(&ledger) else {

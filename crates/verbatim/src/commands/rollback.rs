@@ -94,7 +94,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
     if args.from_argocd_history {
         // A key that is lost with everything else must not stop this.
         let key = key.unwrap_or_else(|failure| {
-            console.warn(format!("the record will not be signed: {failure}"));
+            console.warn(format!("the record will be unsigned: {failure}"));
             None
         });
         let promoted = break_glass(&site, &request, key.as_ref(), args.dry_run).await?;
@@ -116,7 +116,7 @@ fn may_veto(project: &Project, key: &RecordSigner) -> Result<(), Failure> {
     let trusted = ring.find(&key.verifying_key().id());
     match trusted.is_none_or(|trusted| ring.has_power(&trusted.roles, Power::Veto)) {
         true => Ok(()),
-        false => Err(Failure::usage("the vetoes of the signing key would not count")
+        false => Err(Failure::usage("vetoes by the signing key would not count")
             .hint("roll back without one: --veto none")
             .hint("or use a key with a role that may veto")),
     }

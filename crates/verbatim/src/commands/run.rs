@@ -14,8 +14,9 @@ use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::promotion::{OverrideArgs, Overrides, Promoted, Request, Site, promote};
 use crate::records::Registry;
+use crate::release::result::twelve;
 use crate::release::{Named, build};
-use crate::testing::{self, Tested};
+use crate::testing::{self, TestReport};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,9 +55,9 @@ pub(crate) struct RunArgs {
 
 /// What happened, stage by stage.
 #[derive(Debug, Default, Serialize)]
-struct Ran {
+struct RunResult {
     #[serde(skip_serializing_if = "Option::is_none")]
-    build: Option<build::Outcome>,
+    build: Option<build::BuildResult>,
     stages: Vec<Stage>,
 }
 
@@ -64,45 +65,34 @@ struct Ran {
 #[serde(tag = "stage", rename_all = "lowercase")]
 enum Stage {
     Promote(Box<Promoted>),
-    Test(Box<Tested>),
+    Test(Box<TestReport>),
 }
 
-/// Short, because all of it was told as it happened; a stage that stopped the run is told in full.
-impl fmt::Display for Ran {
+/// A line for each stage; one that stopped the run is shown at length.
+impl fmt::Display for RunResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(build) = &self.build {
-            writeln!(f, "{build}")?;
+            build.fmt(f)?;
+            writeln!(f)?;
         }
-        self.stages.iter().try_for_each(|stage| writeln!(f, "{stage}"))
+        self.stages.iter().try_for_each(|stage| stage.fmt(f))
     }
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Promote(promoted) if promoted.status == ExitStatus::Done => {
-                let environment = &promoted.environment;
-                match &promoted.record {
-                    Some(anchor) => {
-                        write!(f, "{environment}: runs there, proven; promotion {anchor}")
-                    }
-                    None => write!(
-                        f,
-                        "{environment}: runs there already, proven once more; not promoted again"
-                    ),
-                }
+            Self::Promote(promoted) if promoted.status == ExitStatus::Done && !f.alternate() => {
+                let (digest, environment) =
+                    (twelve(&promoted.release.digest), &promoted.environment);
+                let news = match promoted.record {
+                    Some(_) => "proven",
+                    None => "proven again, not promoted again",
+                };
+                writeln!(f, "{environment}  {digest}  {news}")
             }
             Self::Promote(promoted) => promoted.fmt(f),
-            Self::Test(tested) if tested.passed => {
-                let suites: Vec<_> = tested.suites.keys().map(String::as_str).collect();
-                let (environment, suites) = (&tested.environment, suites.join(", "));
-                let how = match tested.earlier {
-                    true => format!("{suites} passed there before; not tested again"),
-                    false => format!("tested, {suites} passed"),
-                };
-                write!(f, "{environment}: {how}; record {}", tested.record)
-            }
-            Self::Test(tested) => tested.fmt(f),
+            Self::Test(tested) => tested.fmt(f).and_then(|()| writeln!(f)),
         }
     }
 }
@@ -121,18 +111,23 @@ pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, 
     let way = way(&project.config, last.map(|last| last.name()));
     let overridden = overridden(&project, &way, &overrides)?;
     let registry = registry(&project)?;
-    let mut ran = Ran::default();
+    let mut ran = RunResult::default();
     let mut release = ReleaseArgs { release: args.release };
     if release.release.is_none() {
         let built = build::build(&project, &registry, &key, false, console).await?;
         release.release = Some(Named::Reference(built.release.reference()));
         ran.build = Some(built);
     }
-    let walk =
-        Walk { project: &project, registry: &registry, key: &key, again: args.again, console };
+    let runner = StageRunner {
+        project: &project,
+        registry: &registry,
+        key: &key,
+        again: args.again,
+        console,
+    };
     let mut status = ExitStatus::Done;
     for (name, overrides) in &overridden {
-        status = match walk.stage(name, overrides, &release, &mut ran).await {
+        status = match runner.stage(name, overrides, &release, &mut ran).await {
             Ok(status) => status,
             Err(failure) => return told_so_far(&ran, failure, console),
         };
@@ -144,8 +139,7 @@ pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, 
     Ok(status)
 }
 
-/// What every stage of a run is done with.
-struct Walk<'a> {
+struct StageRunner<'a> {
     project: &'a Project,
     registry: &'a Registry,
     key: &'a RecordSigner,
@@ -153,14 +147,14 @@ struct Walk<'a> {
     console: &'a Console,
 }
 
-impl Walk<'_> {
+impl StageRunner<'_> {
     /// Promotes to an environment, and tests it. What came of it is added to `ran`.
     async fn stage(
         &self,
         name: &str,
         overrides: &Overrides,
         release: &ReleaseArgs,
-        ran: &mut Ran,
+        ran: &mut RunResult,
     ) -> Result<ExitStatus, Failure> {
         let Self { project, registry, key, again, console } = *self;
         let environment = environment(project, name)?;
@@ -207,7 +201,7 @@ fn overridden<'a>(
     let gates = gates.collect::<Result<Vec<_>, _>>()?;
     if let Some(unknown) = overrides.unknown_to(&gates) {
         let way = way.join(", ");
-        return Err(Failure::usage(format!("there is no gate `{unknown}` before any of {way}"))
+        return Err(Failure::usage(format!("there is no gate `{unknown}` before {way}"))
             .hint("the gates of each: verbatim policy check"));
     }
     Ok(way.iter().zip(&gates).map(|(name, gates)| (*name, overrides.before(gates))).collect())
@@ -215,7 +209,11 @@ fn overridden<'a>(
 
 /// The stages that were done are part of the answer, also when a later one fails. With JSON, the failure is the one
 /// document on stdout.
-fn told_so_far(ran: &Ran, failure: Failure, console: &Console) -> Result<ExitStatus, Failure> {
+fn told_so_far(
+    ran: &RunResult,
+    failure: Failure,
+    console: &Console,
+) -> Result<ExitStatus, Failure> {
     if !console.is_json() {
         console.result(ran)?;
     }

@@ -60,7 +60,10 @@ impl fmt::Display for Status {
                 or_dash(release.map(|release| release.digest.short())),
                 or_dash(commit.map(|commit| commit.chars().take(12).collect())),
                 or_dash(row.since.map(|since| format!("{since:.0}"))),
-                row.told(),
+                match f.alternate() {
+                    true => row.told(),
+                    false => short_digests(&row.told()),
+                },
             ]);
         }
         table.fmt(f)
@@ -76,7 +79,7 @@ pub(crate) async fn run(args: StatusArgs, console: &Console) -> Result<ExitStatu
     let registry = registry(&project)?;
     let environments = &project.config.environments;
     let servers = Servers::usable(&project, environments);
-    let progress = console.progress("looking at the environments");
+    let progress = console.progress("reading the environments");
     let now = Timestamp::now();
     let rows = environments.iter().map(|it| row(&project, &registry, &servers, it, now));
     let environments = join_all(rows).await;
@@ -97,6 +100,19 @@ pub(crate) async fn run(args: StatusArgs, console: &Console) -> Result<ExitStatu
     Ok(status)
 }
 
+/// A text with its digests cut to 12 digits.
+fn short_digests(text: &str) -> String {
+    const PREFIX: &str = "sha256:";
+    let mut parts = text.split(PREFIX);
+    let mut short = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let kept = if digits == 64 { 12 } else { digits };
+        short.extend([PREFIX, &part[..kept], &part[digits..]]);
+    }
+    short
+}
+
 /// What kept something from being found out, with what to do about it: told once, however many environments it concerns.
 fn troubles(environments: &[Row]) -> Vec<(String, &[String])> {
     let mut troubles: BTreeMap<(String, &[String]), Vec<&str>> = BTreeMap::new();
@@ -112,4 +128,23 @@ fn troubles(environments: &[Row]) -> Vec<(String, &[String])> {
         .into_iter()
         .map(|((why, hints), names)| (format!("{}: {why}", names.join(", ")), hints))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn digests_are_cut() {
+        let digest = "0123456789abcdef".repeat(4);
+        let cases = [
+            (
+                format!("was a@sha256:{digest}, is sha256:{digest}"),
+                "was a@sha256:0123456789ab, is sha256:0123456789ab",
+            ),
+            ("sha256:abc and sha256:".to_owned(), "sha256:abc and sha256:"),
+            ("nothing".to_owned(), "nothing"),
+        ];
+        for (text, want) in cases {
+            assert_eq!(super::short_digests(&text), want);
+        }
+    }
 }

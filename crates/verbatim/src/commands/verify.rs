@@ -66,20 +66,15 @@ impl fmt::Display for Verified {
         self.custody.fmt(f)?;
         for LedgerState { environment, promotions, unlisted, faults } in &self.ledgers {
             match faults.as_slice() {
-                [] => writeln!(
-                    f,
-                    "  the ledger of {environment} is whole, {promotions} long: each entry names the one before"
-                )?,
-                faults => writeln!(
-                    f,
-                    "  the ledger of {environment} cannot be relied on: {}",
-                    faults.join("; ")
-                )?,
+                [] => writeln!(f, "  ledger of {environment}: {promotions} promotions, complete")?,
+                faults => {
+                    writeln!(f, "  ledger of {environment} is broken: {}", faults.join("; "))?
+                }
             }
             for record in unlisted {
                 writeln!(
                     f,
-                    "      record {record} is not listed there and was fetched by its digest; the next promotion lists it again"
+                    "      record {record} is not listed there; fetched by digest, and the next promotion lists it again"
                 )?;
             }
         }

@@ -98,13 +98,17 @@ impl fmt::Display for Vetoed {
             .as_ref()
             .map_or_else(|| "every environment".to_owned(), ToString::to_string);
         match self.lifted.len() {
-            0 => write!(f, "{} is kept out of {place}", self.release)?,
-            count => write!(f, "{}: {count} lifted for {place}", self.release)?,
+            0 => write!(f, "{} is vetoed for {place}", self.release)?,
+            1 => write!(f, "{}: lifted 1 veto for {place}", self.release)?,
+            count => write!(f, "{}: lifted {count} vetoes for {place}", self.release)?,
         }
         if let Some(until) = self.until {
             write!(f, " until {until:.0}")?;
         }
-        write!(f, "\n  record {}", self.record)
+        match f.alternate() {
+            true => write!(f, "\n  record {}", self.record),
+            false => Ok(()),
+        }
     }
 }
 

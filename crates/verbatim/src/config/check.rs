@@ -213,11 +213,13 @@ fn server(
         }
         (None, None) => None,
         (Some(lonely), None) => {
-            problems.push(Problem::new(lonely.place, "`client_cert` needs `client_key` beside it"));
+            problems
+                .push(Problem::new(lonely.place, "`client_cert` needs `client_key` next to it"));
             None
         }
         (None, Some(lonely)) => {
-            problems.push(Problem::new(lonely.place, "`client_key` needs `client_cert` beside it"));
+            problems
+                .push(Problem::new(lonely.place, "`client_key` needs `client_cert` next to it"));
             None
         }
     };
@@ -261,7 +263,7 @@ fn server_url(written: &ServerFile, problems: &mut Vec<Problem>) -> Option<Url> 
     if url.scheme() == "http" && !written.plain_http && !is_loopback(&url) {
         problems.push(
             Problem::new(place, "plain HTTP would send the token in the clear")
-                .help("use https://, or say `plain_http: true` beside `url`"),
+                .help("use https://, or set `plain_http: true` next to `url`"),
         );
         return None;
     }

@@ -133,7 +133,7 @@ pub(super) fn from_yaml(error: &YamlError) -> Problem {
             at(field.chars().count()),
             format!("this verbatim knows no gate `{field}`"),
         )
-        .help(format!("its gates are `after`, beside `gates`, and in it: {}", GATES.join(", "))),
+        .help(format!("gates are `after`, next to `gates`, and in it: {}", GATES.join(", "))),
         YamlError::SerdeUnknownField { field, expected, .. } => {
             Problem::new(at(field.chars().count()), format!("unknown key `{field}`"))
                 .did_you_mean(field, expected.iter().copied())

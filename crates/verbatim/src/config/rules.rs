@@ -245,7 +245,7 @@ fn attested(
             Some(Latest { field, max_age })
         }
         (None, Some(lonely)) => {
-            let message = "`max_age` needs `time`: where the predicate tells how old it is";
+            let message = "`max_age` needs `time`: where the predicate says how old it is";
             problems.push(Problem::new(lonely.place, message));
             None
         }

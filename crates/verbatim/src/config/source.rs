@@ -112,7 +112,7 @@ fn git(
                      fault: fn(&str) -> Option<String>| {
         match text {
             None => {
-                problems.push(Problem::new(url.place, format!("`git` needs `{name}` beside it")))
+                problems.push(Problem::new(url.place, format!("`git` needs `{name}` next to it")))
             }
             Some(text) => {
                 let found = fault(&text.value);

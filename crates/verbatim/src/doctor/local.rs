@@ -29,7 +29,7 @@ pub(crate) async fn source(project: &Project) -> Finding {
         return Finding::ok(Check::Source, subject, format!("commit {commit}, without changes"));
     }
     let failure = Failure::new(ExitStatus::No, format!("commit {commit} with local changes"));
-    let who = "what is built goes no further than the first environment";
+    let who = "a build can enter only the first environment";
     Finding::warning(Check::Source, subject, failure, who)
 }
 
@@ -38,7 +38,7 @@ pub(crate) async fn key(project: &Project, arguments: &KeyArgs) -> Finding {
     let ring = &project.config.policy.ring;
     if project.config.policy.is_known() && ring.is_empty() {
         let failure = Failure::usage("no `keys` are configured")
-            .hint("make a key with `verbatim key generate`, and list its public half in `keys`");
+            .hint("make a key with `verbatim key generate`, and add its public key to `keys`");
         return Finding::warning(Check::Key, "", failure, "no record will count");
     }
     let signer = match project.signer(arguments, &[], &Console::silent()).await {
@@ -48,7 +48,7 @@ pub(crate) async fn key(project: &Project, arguments: &KeyArgs) -> Finding {
                 Check::Key,
                 "",
                 failure,
-                "only reading commands can do without",
+                "only commands that read work without it",
             );
         }
         Err(failure) => return Finding::failed(Check::Key, "", failure),
@@ -58,7 +58,7 @@ pub(crate) async fn key(project: &Project, arguments: &KeyArgs) -> Finding {
         return Finding::ok(
             Check::Key,
             id.to_string(),
-            "it can sign; there is no policy to ask more",
+            "it can sign; without a policy, nothing else is known",
         );
     };
     let roles: Vec<&str> = trusted.roles.iter().map(|role| role.as_str()).collect();

@@ -132,13 +132,13 @@ impl fmt::Display for Report {
             };
             writeln!(f, "{level}  {:<13}  {about}{detail}", check.name())?;
             for hint in hints {
-                writeln!(f, "{:24}to mend: {hint}", "")?;
+                writeln!(f, "{:24}hint: {hint}", "")?;
             }
         }
         let all = self.findings.len();
         match (self.count(Level::Failed), self.count(Level::Warning)) {
             (0, 0) => write!(f, "all {all} checks passed"),
-            (0, warnings) => write!(f, "none of {all} checks failed, {warnings} with a warning"),
+            (0, warnings) => write!(f, "no check failed, {warnings} of {all} with a warning"),
             (failed, _) => write!(f, "{failed} of {all} checks failed"),
         }
     }
@@ -168,7 +168,7 @@ mod tests {
         use Level::{Failed, Ok, Warning};
         let cases: [(&[Level], ExitStatus, &str); 3] = [
             (&[Ok, Ok], ExitStatus::Done, "all 2 checks passed"),
-            (&[Ok, Warning], ExitStatus::Done, "none of 2 checks failed, 1 with a warning"),
+            (&[Ok, Warning], ExitStatus::Done, "no check failed, 1 of 2 with a warning"),
             (&[Failed, Ok, Warning], ExitStatus::Refused, "1 of 3 checks failed"),
         ];
         for (levels, status, end) in cases {
@@ -178,7 +178,7 @@ mod tests {
         }
         let text = report(&[Failed, Ok, Warning]).to_string();
         for part in [
-            "  registry       r/x: cannot read x: denied\n                        to mend: log in\n",
+            "  registry       r/x: cannot read x: denied\n                        hint: log in\n",
             "  source         clean\n",
             "  engine         unix:///x: no answer; `build` needs it\n",
         ] {

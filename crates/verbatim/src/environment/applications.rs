@@ -119,7 +119,7 @@ pub(crate) async fn at(environment: &Environment, servers: &Servers) -> Result<V
                         template.server, selector.labels
                     ),
                 )
-                .hint("or the token may not see them"));
+                .hint("or the token cannot see them"));
             }
             let mut seen: Vec<Seen> = listed
                 .into_iter()

@@ -76,14 +76,14 @@ impl Attempt {
             Phase::Overdue => (format!("to finish it: {again}"), ""),
             Phase::UnderWay => (
                 format!(
-                    "if nobody is at work there, this finishes it: {again}; for another release, add --take-over"
+                    "if it is not running any more, finish it: {again}; for another release, add --take-over"
                 ),
                 " --take-over",
             ),
         };
         if is_promoted {
             hint.push_str(&format!(
-                "; to put back what was promoted before: verbatim restore {environment}{back}"
+                "; to go back to the release before: verbatim restore {environment}{back}"
             ));
         }
         hint
@@ -117,7 +117,7 @@ impl fmt::Display for Attempt {
         if let Some(by) = &self.by {
             write!(f, " by {by}")?;
         }
-        write!(f, ", begun at {:.0}, ", self.since)?;
+        write!(f, ", started at {:.0}, ", self.since)?;
         match self.phase {
             Phase::Failed => f.write_str("ended without proof")?,
             Phase::Overdue => write!(f, "was to end by {:.0}", self.deadline)?,
@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn what_a_claim_says_of_the_end_of_its_promotion() {
         let (early, late) = ("2026-11-28T09:59:59Z", "2026-11-28T10:05:00Z");
-        let begun = "a promotion of 2 (sha256:aaaaaaaaaaaa) by ci, begun at 2026-11-28T09:50:00Z,";
+        let begun =
+            "a promotion of 2 (sha256:aaaaaaaaaaaa) by ci, started at 2026-11-28T09:50:00Z,";
         let cases = [
             ("open", late, "2", Some("has until 2026-11-28T10:05:00Z (web)")),
             ("open", early, "2", Some("was to end by 2026-11-28T09:59:59Z (web)")),

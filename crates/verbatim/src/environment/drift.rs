@@ -155,20 +155,20 @@ impl fmt::Display for Drift {
             Self::Gone { key, promoted, created_again: Some(at) } => {
                 write!(
                     f,
-                    "{key} is gone, was {promoted}: the application was made again at {at:.0}"
+                    "{key} is gone, was {promoted}: the application was re-created at {at:.0}"
                 )
             }
             Self::Changed { key, promoted, found, known_as } => {
                 write!(f, "{key} is {found}, was {promoted}")?;
                 match known_as {
-                    Some(number) => write!(f, " (it came with promotion {number})"),
-                    None => write!(f, " (no promotion brought it)"),
+                    Some(number) => write!(f, " (from promotion {number})"),
+                    None => write!(f, " (from no promotion)"),
                 }
             }
             Self::Incomparable { why } => write!(f, "cannot be compared: {why}"),
             Self::NotSynced { sync } => write!(f, "is {sync:?}"),
             Self::NotHealthy { health } => write!(f, "is {health:?}"),
-            Self::Unrecorded { image } => write!(f, "runs {image}, which no promotion brought"),
+            Self::Unrecorded { image } => write!(f, "runs {image}, which no promotion deployed"),
         }
     }
 }
@@ -234,13 +234,13 @@ mod tests {
             value("9"),
             "OutOfSync",
             &[],
-            &["helm:image.tag is 9, was 2@X (no promotion brought it)", "is OutOfSync"],
+            &["helm:image.tag is 9, was 2@X (from no promotion)", "is OutOfSync"],
         );
         check(
             good,
             "Synced",
             &["r.example/app:9"],
-            &["runs r.example/app:9, which no promotion brought"],
+            &["runs r.example/app:9, which no promotion deployed"],
         );
     }
 }

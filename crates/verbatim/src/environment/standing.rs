@@ -195,14 +195,14 @@ mod tests {
     #[test]
     fn a_promotion_without_an_end_is_told_before_drift() {
         let x = Digest::of(b"x").to_string();
-        let begun = "a promotion of r2 by ci, begun at 2026-11-28T09:50:00Z, has until 2026-11-28T10:05:00Z (web)";
-        let lacks = "a promotion of r2 by ci, begun at 2026-11-28T09:50:00Z, was proven, and the ledger lacks its record (web)";
+        let begun = "a promotion of r2 by ci, started at 2026-11-28T09:50:00Z, has until 2026-11-28T10:05:00Z (web)";
+        let lacks = "a promotion of r2 by ci, started at 2026-11-28T09:50:00Z, was proven but is missing from the ledger (web)";
         let lacks_db = &lacks.replace("(web)", "(db)");
         let changed =
-            |app: &str| format!("{app}: helm:image.digest is y, was {x} (no promotion brought it)");
+            |app: &str| format!("{app}: helm:image.digest is y, was {x} (from no promotion)");
         let is = |state: fn(String) -> State, parts: &[&str]| state(parts.join("; "));
         let foreign =
-            |app: &str| format!("{app}: runs r.example/app:9, which no promotion brought");
+            |app: &str| format!("{app}: runs r.example/app:9, which no promotion deployed");
         let cases = [
             // Of each application: what is there, and the state of its claim.
             ([("y", Some("open")), (x.as_str(), None)], is(State::Unfinished, &[begun])),

@@ -150,7 +150,7 @@ pub(crate) fn refusal(
 ) -> Option<Failure> {
     let told: Vec<String> = unrecorded.iter().map(ToString::to_string).collect();
     let failure = (!told.is_empty()).then(|| {
-        let why = format!("{id} is not as its ledger says, and rightly so: {}", told.join("; "));
+        let why = format!("{id} is ahead of its ledger: {}", told.join("; "));
         Failure::new(ExitStatus::No, why)
     })?;
     let name = id.name();
@@ -159,7 +159,7 @@ pub(crate) fn refusal(
         failure.hint(it.hint(name))
     });
     Some(failure.hint(format!(
-        "to put back all the same what the ledger has: verbatim restore {name} --discard-unrecorded"
+        "to put back what the ledger has anyway: verbatim restore {name} --discard-unrecorded"
     )))
 }
 
@@ -172,7 +172,7 @@ impl fmt::Display for Unrecorded {
         let apps = self.applications.join(", ");
         write!(
             f,
-            ", begun at {:.0}, was proven, and the ledger lacks its record ({apps})",
+            ", started at {:.0}, was proven but is missing from the ledger ({apps})",
             self.since
         )
     }
@@ -250,7 +250,7 @@ mod tests {
         let [mut found] = merged(all.into_iter(), &[]).try_into().unwrap();
         assert_eq!(
             found.to_string(),
-            "a promotion of 2 (sha256:aaaaaaaaaaaa) by ci, begun at 2026-11-28T09:50:00Z, was proven, and the ledger lacks its record (a, b)"
+            "a promotion of 2 (sha256:aaaaaaaaaaaa) by ci, started at 2026-11-28T09:50:00Z, was proven but is missing from the ledger (a, b)"
         );
         let folder = tempfile::tempdir().unwrap();
         found.look_below(folder.path());

@@ -114,7 +114,7 @@ fn token(project: &Project, server: &Server) -> Result<SecretString, Failure> {
     match found {
         Some(found) if !found.token.expose_secret().trim().is_empty() => Ok(found.token),
         _ if is_token_for_another(&environment, &key) => Err(Failure::usage(format!(
-            "no token for Argo CD `{}` at {}: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, which is another one",
+            "no token for Argo CD `{}` at {}: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, a different server",
             server.name, server.url
         ))
         .hint("remove ARGOCD_SERVER, or name another variable as `token_variable` of this server")),

@@ -146,12 +146,11 @@ impl Project {
             Some(line) => command(line, ring).await?,
         };
         if !self.config.policy.is_known() {
-            console.warn("whether the record is going to count is not known: there is no policy");
+            console.warn("without a policy, verbatim cannot tell whether the record will count");
             return Ok(key);
         }
         if ring.is_empty() {
-            console
-                .warn("no `keys` are configured: records are written, and none of them will count");
+            console.warn("no `keys` are configured: records are written, but none counts");
             return Ok(key);
         }
         let id = key.verifying_key().id();
@@ -159,7 +158,7 @@ impl Project {
             return Err(Failure::usage(format!(
                 "the signing key {id} is not among `keys`: its records would not count"
             ))
-            .hint("add its public half to `keys`; `verbatim key public` prints it"));
+            .hint("add its public key to `keys`; `verbatim key public` prints it"));
         };
         match roles.iter().find(|role| !trusted.roles.contains(role)) {
             None => Ok(key),
@@ -198,7 +197,7 @@ impl Project {
             self.config.policy.ring.roles(power).map(|role| format!("`{role}`")).collect();
         let failure = Failure::usage(format!("the {what} of the signing key would not count"));
         Err(match roles.is_empty() {
-            true => failure.hint("no role may; `powers` in the policy says which do"),
+            true => failure.hint("no role has that power; `powers` in the policy grants it"),
             false => failure.hint(format!("it needs one of the roles {}", roles.join(", "))),
         })
     }
@@ -239,11 +238,11 @@ async fn command(line: &str, ring: &KeyRing) -> Result<RecordSigner, Failure> {
     RecordSigner::command(line, ring).await.map_err(|error| {
         let unknown = matches!(error, SigningError::NoSignature(_));
         let failure = Failure::new(ExitStatus::Refused, error)
-            .context("cannot use the command that is to sign");
+            .context("cannot use the signing command");
         match unknown {
             true => failure
-                .hint("add the public half of its key to `keys`")
-                .hint("it has to print an ECDSA P-256 signature over SHA-256 of its stdin, and nothing else"),
+                .hint("add its public key to `keys`")
+                .hint("it must print an ECDSA P-256 signature over SHA-256 of its stdin, and nothing else"),
             false => failure,
         }
     })
@@ -272,8 +271,8 @@ pub(crate) fn signing_key(
                 .hint(
                     "name a file with --key or VERBATIM_KEY_FILE, or put the key into VERBATIM_KEY",
                 )
-                .hint("or name a command that signs, with --signer or VERBATIM_SIGNER")
-                .hint("`verbatim key generate` makes one"));
+                .hint("or name a signing command with --signer or VERBATIM_SIGNER")
+                .hint("to make one: verbatim key generate"));
             }
         };
     // An empty password is one: cosign takes it too.
@@ -299,8 +298,8 @@ pub(crate) fn signing_key(
 pub(crate) fn config_failure(error: ConfigError) -> Failure {
     match error {
         ConfigError::NotFound(_) => Failure::usage(error)
-            .hint("name one with --config or VERBATIM_CONFIG")
-            .hint("or write the first one: verbatim init dev=APP …, where APP is an application in Argo CD"),
+            .hint("name a file with --config or VERBATIM_CONFIG")
+            .hint("or write one: verbatim init dev=APP, where APP is an application in Argo CD"),
         other => Failure::usage(other),
     }
 }

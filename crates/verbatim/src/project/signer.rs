@@ -51,7 +51,7 @@ pub(crate) enum SigningError {
     #[error(transparent)]
     Statement(#[from] SignError),
     /// The command could not be started.
-    #[error("the signing command could not be started")]
+    #[error("cannot start the signing command")]
     Start(#[source] std::io::Error),
     /// It did not end well.
     #[error("the signing command failed: {0}")]
@@ -60,7 +60,7 @@ pub(crate) enum SigningError {
     #[error("the signing command did not end within {} s", .0.as_secs())]
     Deadline(Duration),
     /// It answered something else.
-    #[error("the signing command answered {0} bytes that are no signature by a key of `keys`")]
+    #[error("the signing command printed {0} bytes that are not a signature by a key of `keys`")]
     NoSignature(usize),
 }
 
@@ -264,12 +264,12 @@ mod tests {
             (
                 "true",
                 long,
-                "the signing command answered 0 bytes that are no signature by a key of `keys`",
+                "the signing command printed 0 bytes that are not a signature by a key of `keys`",
             ),
             (
                 "echo hello",
                 long,
-                "the signing command answered 6 bytes that are no signature by a key of `keys`",
+                "the signing command printed 6 bytes that are not a signature by a key of `keys`",
             ),
             (
                 "sleep 60 & wait",

@@ -43,7 +43,7 @@ impl What<'_> {
     /// How things stand if something kept its record from being `signed` or `attached`.
     fn without(self, step: &str) -> String {
         match self {
-            Self::Done(what) => format!("{what} is done, and its record could not be {step}"),
+            Self::Done(what) => format!("{what} is done, but its record could not be {step}"),
             Self::Said(what) => format!("{what} could not be {step}, and does not count yet"),
         }
     }
@@ -77,10 +77,10 @@ pub(crate) async fn signed<P: Predicate>(
     let failure = Failure::new(ExitStatus::Unknown, error).context(what.without("signed"));
     Err(match keep(project, named(UNSIGNED, Digest::of(payload.bytes())), payload.bytes()) {
         Ok(path) => failure.hint(format!(
-            "the statement is kept; sign and attach it with `verbatim record attach {}`",
+            "to sign and attach the saved statement: `verbatim record attach {}`",
             path.display()
         )),
-        Err(error) => failure.hint(format!("the statement could not be kept either: {error}")),
+        Err(error) => failure.hint(format!("cannot save the statement either: {error}")),
     })
 }
 
@@ -120,12 +120,12 @@ pub(crate) async fn attach<'a>(
     };
     Err(match keep(project, named(UNATTACHED, record.digest()), record.bytes()) {
         Ok(path) => failure.hint(format!(
-            "the signed record is kept; attach it with `verbatim record attach {}`",
+            "to attach the saved record: `verbatim record attach {}`",
             path.display()
         )),
         // The last resort: whoever has the log has the record.
         Err(error) => failure
-            .hint(format!("the signed record could not be kept either ({error}); it is: "))
+            .hint(format!("cannot save the signed record either ({error}); it is: "))
             .hint(String::from_utf8_lossy(record.bytes()).into_owned()),
     })
 }

@@ -34,15 +34,15 @@ impl UntilArgs {
     /// It is over already.
     pub(crate) fn end(&self, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
         if self.period.is_some_and(|period| period.0.is_zero()) {
-            return Err(Failure::usage("--for gives it no time at all")
-                .hint("leave --for out for something that counts until it is lifted"));
+            return Err(Failure::usage("--for needs a time above zero")
+                .hint("omit --for if it should count until lifted"));
         }
         let period = self.period.map(|period| {
             let period = SignedDuration::try_from(period.0).unwrap_or(SignedDuration::MAX);
             now.saturating_add(period).unwrap_or(Timestamp::MAX)
         });
         match self.until.or(period) {
-            Some(end) if end <= now => Err(Failure::usage(format!("{end:.0} is over already"))),
+            Some(end) if end <= now => Err(Failure::usage(format!("{end:.0} is in the past"))),
             end => Ok(end),
         }
     }

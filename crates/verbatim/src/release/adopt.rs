@@ -26,9 +26,9 @@ use crate::release::provenance::{self, BY_RECORD, BY_WORK_TREE};
 /// No image configuration and no provenance is larger.
 const LIMIT: u64 = 16 * 1024 * 1024;
 
-/// What was adopted.
+/// A release that another builder made.
 #[derive(Debug, Serialize)]
-pub(crate) struct Outcome {
+pub(crate) struct AdoptResult {
     /// The release.
     #[serde(serialize_with = "crate::release::result::release")]
     pub release: Release,
@@ -42,21 +42,27 @@ pub(crate) struct Outcome {
     pub record: Digest,
 }
 
-impl fmt::Display for Outcome {
+/// Short: the release, and what it was built from. With `{:#}` also its images in full and its record.
+impl fmt::Display for AdoptResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.release)?;
-        for (name, image) in &self.release.images {
-            writeln!(f, "  {name}  {}", image.reference())?;
-        }
-        let commit = self.source.commit.as_deref().unwrap_or("unknown");
-        writeln!(f, "  from commit {commit}")?;
-        for (name, claims) in &self.known_from {
-            for claim in claims {
-                let signed = if claim.signed { "signed" } else { "not signed by anybody" };
-                writeln!(f, "  {name}: so says its {} ({signed})", claim.by)?;
+        if f.alternate() {
+            for (name, image) in &self.release.images {
+                writeln!(f, "  {name}  {}", image.reference())?;
             }
         }
-        write!(f, "  record {}", self.record)
+        let commit = self.source.commit.as_deref().unwrap_or("unknown");
+        write!(f, "  adopted, from commit {commit}")?;
+        for (name, claims) in &self.known_from {
+            for claim in claims {
+                let signed = if claim.signed { "signed" } else { "unsigned" };
+                write!(f, "\n  {name}: according to its {} ({signed})", claim.by)?;
+            }
+        }
+        match f.alternate() {
+            true => write!(f, "\n  record {}", self.record),
+            false => Ok(()),
+        }
     }
 }
 
@@ -70,12 +76,12 @@ pub(crate) async fn adopt(
     signer: &RecordSigner,
     images: BTreeMap<String, Reference>,
     console: &Console,
-) -> Result<Outcome, Failure> {
+) -> Result<AdoptResult, Failure> {
     let mut parts = Vec::new();
     let mut known_from = BTreeMap::new();
     let mut sources: Vec<Source> = Vec::new();
     for (name, reference) in images {
-        let progress = console.progress(format!("looking at {reference}"));
+        let progress = console.progress(format!("inspecting {reference}"));
         let (part, source, claims) =
             one(project, registry, signer, &name, &reference, console).await?;
         drop(progress);
@@ -89,11 +95,11 @@ pub(crate) async fn adopt(
     if sources.iter().any(|other| other.commit != source.commit) {
         return Err(Failure::new(
             ExitStatus::No,
-            "the images were built from different commits, and are no release together",
+            "the images were built from different commits, so they are not one release",
         ));
     }
     let (release, record) = compose(project, registry, signer, parts, &source, console).await?;
-    let outcome = Outcome {
+    let result = AdoptResult {
         release: release.clone(),
         source: source.clone(),
         verified: known_from.values().all(|claims| claims.iter().any(|claim| claim.signed)),
@@ -101,7 +107,7 @@ pub(crate) async fn adopt(
         record,
     };
     hand_on(project, &release_file(project, release, source, record), console)?;
-    Ok(outcome)
+    Ok(result)
 }
 
 async fn one(
@@ -124,7 +130,7 @@ async fn one(
         },
         record,
     };
-    // A record that counts is there already: of a trusted builder that signs provenance, or of an earlier run.
+    // A record that counts already exists: of a trusted builder that signs provenance, or of an earlier run.
     let there = trusted(project, &registry.store, digest).await?;
     if let Some(record) = &there
         && let Some(source) = record.predicate().source()
@@ -140,7 +146,7 @@ async fn one(
         claims.extend(work_tree(project).await);
         if !claims.is_empty() {
             console.warn(format!(
-                "{reference} does not tell what it was built from; it is recorded as built from this work tree because you say so"
+                "{reference} does not say what it was built from; verbatim records the commit that is checked out here"
             ));
         }
     }

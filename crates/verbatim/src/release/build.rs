@@ -1,4 +1,4 @@
-//! Builds the image, pushes it, and signs how it was made. What is there already and recorded is not built again: a job
+//! Builds the image, pushes it, and signs how it was made. What already exists and recorded is not built again: a job
 //! that is started twice must not make two images of one commit.
 
 use std::collections::BTreeMap;
@@ -26,9 +26,9 @@ use crate::release::find::{build_variable, tag};
 use crate::release::handoff::{hand_on, release_file};
 use crate::release::{Release, builds};
 
-/// What was built, or found to be built already.
+/// A release that was built, or reused from the registry.
 #[derive(Debug, Serialize)]
-pub(crate) struct Outcome {
+pub(crate) struct BuildResult {
     /// The release.
     #[serde(serialize_with = "crate::release::result::release")]
     pub release: Release,
@@ -40,28 +40,30 @@ pub(crate) struct Outcome {
     pub record: Digest,
 }
 
-impl fmt::Display for Outcome {
+/// Short: the release, and what became of it. With `{:#}` also its images in full and its record.
+impl fmt::Display for BuildResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Source { commit, head, dirty, foreign, .. } = &self.source;
         let how = match self.how {
             How::Pushed => "built and pushed",
             How::AlreadyThere => "built; the registry had it already",
-            How::Reused => "not built again: the registry has it, with its build record",
+            How::Reused => "reused from the registry",
         };
+        let limit = match (dirty, foreign) {
+            (true, _) => " with local changes, for the first environment only",
+            (false, true) => " of an untrusted pull request, for the first environment only",
+            (false, false) => "",
+        };
+        let commit = commit.as_deref().unwrap_or("unknown");
         writeln!(f, "{}", self.release)?;
+        if !f.alternate() {
+            return write!(f, "  {how}, from commit {}{limit}", &commit[..commit.len().min(12)]);
+        }
         for (name, image) in &self.release.images {
             writeln!(f, "  {name}  {}", image.reference())?;
         }
-        writeln!(f, "  {how}")?;
-        let commit = self.source.commit.as_deref().unwrap_or("unknown");
-        let limit = match (self.source.dirty, self.source.foreign) {
-            (true, _) => " with local changes: it goes no further than the first environment",
-            (false, true) => {
-                " of a pull request that may be anybody's: it goes no further than the first environment"
-            }
-            (false, false) => "",
-        };
-        writeln!(f, "  from commit {commit}{limit}")?;
-        if let Some(head) = &self.source.head {
+        writeln!(f, "  {how}, from commit {commit}{limit}")?;
+        if let Some(head) = head {
             writeln!(f, "  which merges {head}")?;
         }
         write!(f, "  record {}", self.record)
@@ -79,17 +81,17 @@ pub(crate) async fn build(
     key: &RecordSigner,
     anew: bool,
     console: &Console,
-) -> Result<Outcome, Failure> {
+) -> Result<BuildResult, Failure> {
     let state = git::state(project.folder()).await.map_err(source_failure)?;
     if state.is_dirty() {
         console.warn(format!(
-            "the tree differs from its commit ({}): this build goes no further than the first environment",
+            "the tree differs from its commit ({}): this build can enter only the first environment",
             state.changes.join(", ")
         ));
     }
     if project.ci.may_be_foreign() {
         console.warn(
-            "this pull request may come from another repository: this build goes no further than the first environment",
+            "this pull request may come from another repository: this build can enter only the first environment",
         );
     }
     console.plan_steps(project.config.images.values().flat_map(|image| {
@@ -116,10 +118,10 @@ pub(crate) async fn build(
         parts.push(Part { name: image.name.clone(), image: image_of, record });
     }
     let (release, record) = compose(project, registry, key, parts, &source, console).await?;
-    let outcome =
-        Outcome { release: release.clone(), how: most(&how), source: source.clone(), record };
+    let result =
+        BuildResult { release: release.clone(), how: most(&how), source: source.clone(), record };
     hand_on(project, &release_file(project, release, source, record), console)?;
-    Ok(outcome)
+    Ok(result)
 }
 
 /// A step, with the name of its image if there are several.
@@ -322,9 +324,9 @@ pub(crate) fn source_failure(error: git::SourceError) -> Failure {
         SourceError::NotARepository(_) => "run this in a clone of the repository",
         SourceError::NoCommit => "commit first: a release is built from a commit",
         SourceError::Failed { .. } => {
-            "in a container git may have to be told: git config --global --add safe.directory '*'"
+            "in a container, git may need: git config --global --add safe.directory '*'"
         }
-        SourceError::Deadline { .. } => "look whether the file system answers",
+        SourceError::Deadline { .. } => "check whether the file system answers",
     };
     Failure::usage(error).hint(hint)
 }

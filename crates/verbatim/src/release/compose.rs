@@ -32,7 +32,7 @@ pub(crate) struct Part {
 }
 
 /// Makes a release of images: of one, that image; of several, the artifact that names them, with a build record of its
-/// own. What is there already stays as it is.
+/// own. What already exists stays as it is.
 ///
 /// # Errors
 /// The registry did not take it, or the record could not be signed.

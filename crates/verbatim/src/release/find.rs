@@ -37,7 +37,7 @@ pub(crate) fn only_image(project: &Project) -> Result<&Image, Failure> {
     let mut images = project.config.images.values();
     match (images.next(), images.next()) {
         (Some(image), None) => Ok(image),
-        _ => Err(Failure::usage("this works only for a configuration with one image")),
+        _ => Err(Failure::usage("this needs a configuration with exactly one image")),
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn release(
         }
     }
     let state = state.map_err(|error| {
-        no_release().hint(format!("nor can it be found by the commit: {error}"))
+        no_release().hint(format!("verbatim cannot find it by the commit either: {error}"))
     })?;
     by_build_record(project, client, store, &state, now).await
 }

@@ -127,11 +127,11 @@ fn plain(uri: &str) -> String {
 pub(crate) fn agreed(claims: &[SourceClaim]) -> Result<Source, String> {
     let mut with_commit = claims.iter().filter_map(|claim| Some((claim, claim.commit.as_ref()?)));
     let Some((first, revision)) = with_commit.next() else {
-        return Err("nothing tells what it was built from".to_owned());
+        return Err("nothing says what it was built from".to_owned());
     };
     if let Some((other, found)) = with_commit.find(|(_, found)| *found != revision) {
         return Err(format!(
-            "what it was built from is not certain: its {} says {revision}, its {} says {found}",
+            "its sources disagree: its {} says {revision}, its {} says {found}",
             first.by, other.by
         ));
     }
@@ -219,11 +219,11 @@ mod tests {
         let apart = [claim("buildkit-provenance", Some("a")), claim("label", Some("b"))];
         assert_eq!(
             commit(&apart).unwrap_err(),
-            "what it was built from is not certain: its buildkit-provenance says a, its label says b"
+            "its sources disagree: its buildkit-provenance says a, its label says b"
         );
         assert_eq!(
             commit(&[claim("label", None)]).unwrap_err(),
-            "nothing tells what it was built from"
+            "nothing says what it was built from"
         );
         assert!(commit(&[]).is_err());
     }

@@ -59,6 +59,11 @@ impl From<Anchor> for PromotionResult {
     }
 }
 
+/// A digest in a line of a table: its first 12 digits.
+pub(crate) fn twelve(digest: &Digest) -> String {
+    digest.hex().chars().take(12).collect()
+}
+
 /// A release as a field of a result.
 ///
 /// # Errors

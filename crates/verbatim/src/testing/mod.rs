@@ -5,10 +5,12 @@ pub(crate) mod suites;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{
@@ -16,7 +18,7 @@ use verbatim_record::{
     TestRun, Verified,
 };
 
-use self::suites::Ended;
+use self::suites::SuiteResult;
 use crate::config::{Apps, Environment, Suite};
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
@@ -25,10 +27,11 @@ use crate::records::attach::{self, What};
 use crate::records::store::Wanted;
 use crate::release::Release;
 use crate::release::find::Found;
+use crate::release::result::twelve;
 
 /// How the tests of an environment ended.
 #[derive(Debug, Serialize)]
-pub(crate) struct Tested {
+pub(crate) struct TestReport {
     /// The environment.
     pub environment: String,
     /// The release.
@@ -41,21 +44,39 @@ pub(crate) struct Tested {
     /// Whether that was found, and not run now.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub earlier: bool,
+    /// How long the suites ran.
+    #[serde(skip)]
+    pub took: Option<Duration>,
     /// The digest of the record.
     pub record: Digest,
 }
 
-impl fmt::Display for Tested {
+/// Short: one line, and why a suite failed. With `{:#}` also every suite and the record.
+impl fmt::Display for TestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.passed { "passed" } else { "failed" };
-        writeln!(f, "{} {verdict} in {}", self.release.digest, self.environment)?;
+        let verdict = match (self.passed, self.earlier) {
+            (true, false) => "tested",
+            (true, true) => "tested before",
+            (false, _) => "failed",
+        };
+        let wanted = self.suites.iter().filter(|(_, why)| why.is_none() == self.passed);
+        let suites: Vec<&str> = wanted.map(|(name, _)| name.as_str()).collect();
+        let (environment, digest) = (&self.environment, twelve(&self.release.digest));
+        write!(f, "{environment}  {digest}  {verdict}  {}", suites.join(", "))?;
+        if let Some(took) = self.took {
+            write!(f, "  {:.1}s", took.as_secs_f64())?;
+        }
         for (suite, why) in &self.suites {
             match why {
-                None => writeln!(f, "  passed  {suite}")?,
-                Some(why) => writeln!(f, "  failed  {suite}: {why}")?,
+                None if f.alternate() => write!(f, "\n  passed  {suite}")?,
+                None => {}
+                Some(why) => write!(f, "\n  failed  {suite}: {why}")?,
             }
         }
-        write!(f, "  record {}", self.record)
+        match f.alternate() {
+            true => write!(f, "\n  record {}", self.record),
+            false => Ok(()),
+        }
     }
 }
 
@@ -71,22 +92,22 @@ pub(crate) async fn test(
     chosen: &[String],
     key: &RecordSigner,
     console: &Console,
-) -> Result<Tested, Failure> {
+) -> Result<TestReport, Failure> {
     let suites = choose(environment, chosen)?;
     let (promotion, promoted) = promotion_there(project, registry, environment, found).await?;
     let variables = variables(environment, found, &promoted);
     console.plan_steps(suites.iter().map(|(name, _)| format!("run the suite {name}")));
-    let started_at = Timestamp::now();
+    let (started_at, clock) = (Timestamp::now(), Instant::now());
     let mut outcomes = Vec::new();
     let mut told = BTreeMap::new();
     // While a suite runs, an interrupt has to end it first.
     let guard = console.tidy_guard();
     for (name, suite) in suites {
-        console.status(format!("testing {}: {name}", environment.id));
+        console.status(format!("{}: running the suite {name}", environment.id));
         let why = match suites::run(suite, project.folder(), &variables, console).await {
-            Ended::Passed => None,
-            Ended::Failed(why) => Some(why),
-            Ended::Interrupted => return Err(Failure::interrupted()),
+            SuiteResult::Passed => None,
+            SuiteResult::Failed(why) => Some(why),
+            SuiteResult::Interrupted => return Err(Failure::interrupted()),
         };
         let outcome = if why.is_none() { TestOutcome::Passed } else { TestOutcome::Failed };
         outcomes.push(SuiteOutcome { suite: name.clone(), outcome });
@@ -94,6 +115,7 @@ pub(crate) async fn test(
         console.step(&format!("run the suite {name}"), verbatim_console::StepState::Done);
     }
     drop(guard);
+    let took = clock.elapsed();
     let run = TestRun {
         environment: environment.id.clone(),
         suites: outcomes,
@@ -109,12 +131,13 @@ pub(crate) async fn test(
     let what = What::Done(&what);
     let record = attach::signed(project, &statement, key, what).await?;
     attach::attach(project, &registry.store, &record, &descriptor, None, what, console).await?;
-    Ok(Tested {
+    Ok(TestReport {
         environment: environment.id.to_string(),
         release: release.clone(),
         passed: told.values().all(Option::is_none),
         suites: told,
         earlier: false,
+        took: Some(took),
         record: record.digest(),
     })
 }
@@ -128,7 +151,7 @@ pub(crate) async fn earlier(
     registry: &Registry,
     environment: &Environment,
     found: &Found,
-) -> Result<Option<Tested>, Failure> {
+) -> Result<Option<TestReport>, Failure> {
     let (ring, now) = (&project.config.policy.ring, Timestamp::now());
     let wanted = Wanted::only::<Promotion>();
     let (store, digest) = (&registry.store, found.release.digest);
@@ -140,12 +163,13 @@ pub(crate) async fn earlier(
     let suites: Vec<&str> = environment.tests.keys().map(String::as_str).collect();
     let passed =
         passed_since(&records.tests, &environment.id, &suites, came.predicate().finished_at);
-    Ok(passed.map(|record| Tested {
+    Ok(passed.map(|record| TestReport {
         environment: environment.id.to_string(),
         release: found.release.clone(),
         passed: true,
         suites: environment.tests.keys().map(|name| (name.clone(), None)).collect(),
         earlier: true,
+        took: None,
         record,
     }))
 }
@@ -181,12 +205,12 @@ pub(crate) fn choose<'a>(
     let all = &environment.tests;
     if all.is_empty() {
         return Err(Failure::usage(format!("{} has no tests", environment.id))
-            .hint("add `tests: { smoke: ./smoke.sh }` to it"));
+            .hint("add one to the environment: `tests: { smoke: ./smoke.sh }`"));
     }
     if let Some(unknown) = chosen.iter().find(|name| !all.contains_key(*name)) {
         let known = all.keys().cloned().collect::<Vec<_>>().join(", ");
         return Err(Failure::usage(format!("{} has no suite `{unknown}`", environment.id))
-            .hint(format!("its suites: {known}")));
+            .hint(format!("known suites: {known}")));
     }
     Ok(all.iter().filter(|(name, _)| chosen.is_empty() || chosen.contains(name)).collect())
 }
@@ -209,7 +233,7 @@ async fn promotion_there(
     if let Some(fault) = ledger.faults().first() {
         return Err(Failure::new(
             ExitStatus::No,
-            format!("the ledger of {} cannot be relied on: {fault}", environment.id),
+            format!("the ledger of {} is broken: {fault}", environment.id),
         ));
     }
     let digest = found.release.digest;

@@ -11,7 +11,7 @@ use crate::project::child::{end, told};
 
 /// How a suite ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum SuiteResult {
     /// Its command ended with 0.
     Passed,
     /// It did not, and how.
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     folder: &Path,
     variables: &[(String, String)],
     console: &Console,
-) -> Ended {
+) -> SuiteResult {
     let mut command = Command::new("sh");
     command
         .args(["-c", &suite.run])
@@ -46,21 +46,21 @@ pub(crate) async fn run(
         .kill_on_drop(true);
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return Ended::Failed(format!("its command could not be started: {error}")),
+        Err(error) => return SuiteResult::Failed(format!("cannot start its command: {error}")),
     };
     tokio::select! {
         ended = child.wait() => match ended {
-            Ok(status) if status.success() => Ended::Passed,
-            Ok(status) => Ended::Failed(told(status)),
-            Err(error) => Ended::Failed(format!("it could not be waited for: {error}")),
+            Ok(status) if status.success() => SuiteResult::Passed,
+            Ok(status) => SuiteResult::Failed(told(status)),
+            Err(error) => SuiteResult::Failed(format!("cannot wait for it: {error}")),
         },
         () = tokio::time::sleep(suite.timeout) => {
             end(&mut child).await;
-            Ended::Failed(format!("it did not end within {} s", suite.timeout.as_secs()))
+            SuiteResult::Failed(format!("it did not end within {} s", suite.timeout.as_secs()))
         }
         () = console.interrupt().cancelled() => {
             end(&mut child).await;
-            Ended::Interrupted
+            SuiteResult::Interrupted
         }
     }
 }
@@ -85,14 +85,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let variables = [("VERBATIM_DIGEST".to_owned(), "sha256:x".to_owned())];
         let long = Duration::from_secs(60);
-        let failed = |why: &str| Ended::Failed(why.to_owned());
+        let failed = |why: &str| SuiteResult::Failed(why.to_owned());
         let cases = [
-            ("true", long, Ended::Passed),
+            ("true", long, SuiteResult::Passed),
             ("exit 3", long, failed("its command ended with status 3")),
             ("kill -9 $$", long, failed("its command was ended by signal 9")),
-            ("test \"$VERBATIM_DIGEST$OWN\" = sha256:xown", long, Ended::Passed),
-            ("test \"$(pwd -P)\" = \"$(cd . && pwd -P)\" && touch here", long, Ended::Passed),
-            ("test -z \"$VERBATIM_KEY\"", long, Ended::Passed),
+            ("test \"$VERBATIM_DIGEST$OWN\" = sha256:xown", long, SuiteResult::Passed),
+            ("test \"$(pwd -P)\" = \"$(cd . && pwd -P)\" && touch here", long, SuiteResult::Passed),
+            ("test -z \"$VERBATIM_KEY\"", long, SuiteResult::Passed),
             ("sleep 60 & wait", Duration::from_millis(20), failed("it did not end within 0 s")),
         ];
         for (line, timeout, want) in cases {
@@ -110,6 +110,6 @@ mod tests {
         console.interrupt().cancel();
         let got =
             run(&suite("sleep 60", Duration::from_secs(60)), folder.path(), &[], &console).await;
-        assert_eq!(got, Ended::Interrupted);
+        assert_eq!(got, SuiteResult::Interrupted);
     }
 }

@@ -40,7 +40,7 @@ pub(super) enum GitError {
     #[error("cannot make a temporary repository: {0}")]
     Local(String),
     /// The server does not answer, or not as a git server does.
-    #[error("git could not fetch it: {0}")]
+    #[error("git cannot fetch it: {0}")]
     Unreachable(String),
     /// The server does not let us.
     #[error("the git server refused: {0}")]

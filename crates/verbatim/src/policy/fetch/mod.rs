@@ -56,7 +56,7 @@ pub(crate) async fn complete(draft: Draft, variables: &Variables) -> Result<Conf
         Some(Ok(text)) => Ok(text.clone()),
         Some(Err(why)) => Err(io::Error::other(why.clone())),
         None => Err(io::Error::other(
-            "there are no files beside a policy in a registry: write the key itself, as `pem`",
+            "a policy in a registry has no files: write the key itself, as `pem`",
         )),
     };
     draft.with_policy(&found, &read).map_err(config_failure)
@@ -89,11 +89,11 @@ fn git_failure(source: &GitSource, error: GitError) -> Failure {
         }
         GitError::Refused(_) => (
             ExitStatus::Refused,
-            "servers also answer so to those who may not look: check the address, then what git has for a login. Nobody is asked for a password",
+            "git servers answer this without read access, too: check the address, then the login that git uses; verbatim never asks for a password",
         ),
         GitError::HostKey(_) => (
             ExitStatus::Refused,
-            "put the key that the server's owner tells into the `known_hosts` of ssh; of a key that `ssh-keyscan` shows nobody knows whose it is",
+            "add the server's key, as its owner publishes it, to the `known_hosts` of ssh; do not trust the output of `ssh-keyscan`",
         ),
         GitError::NoReference | GitError::OtherObject { .. } => {
             (ExitStatus::Refused, "`ref` is a branch, a tag, or a full commit that the server has")
