@@ -89,7 +89,6 @@ impl Console {
     /// Prints the result of the command on stdout, once: its `Display` for people, or JSON with `schema_version`.
     ///
     /// # Errors
-    ///
     /// If stdout cannot be written. A reader that has gone away is no error.
     pub fn result<T: Serialize + Display>(&self, outcome: &T) -> Result<(), Failure> {
         match self.0.format {
@@ -102,7 +101,6 @@ impl Console {
     /// Prints a value as JSON with `schema_version`, whatever the format.
     ///
     /// # Errors
-    ///
     /// If stdout cannot be written.
     pub fn json<T: Serialize>(&self, outcome: &T) -> Result<(), Failure> {
         let text = with_schema_version(outcome)
@@ -114,7 +112,6 @@ impl Console {
     /// Prints text on stdout, with a line end if it has none.
     ///
     /// # Errors
-    ///
     /// If stdout cannot be written.
     pub fn data(&self, text: impl Display) -> Result<(), Failure> {
         let mut text = text.to_string();
@@ -130,7 +127,6 @@ impl Console {
     /// Writes bytes to stdout as they are.
     ///
     /// # Errors
-    ///
     /// If stdout cannot be written. A reader that has gone away (`| head`) is no error.
     pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();

@@ -114,7 +114,6 @@ impl Manifest {
     /// (GHSA-77vh-xpmg-72qh).
     ///
     /// # Errors
-    ///
     /// If the bytes are not a manifest or an index of schema 2, or contradict `content_type`.
     pub fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
         let head: Head = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;

@@ -8,10 +8,10 @@ use verbatim_record::{EnvironmentId, Evidence, GateResult};
 
 use crate::gate::Gate;
 
-/// Whether a release may enter an environment, and what every gate said.
+/// Whether a release may enter an environment, with the answer of every gate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Decision {
-    /// The release. Both are told by what the decision is a part of.
+    /// The release. The document around a decision names it, and the environment.
     #[serde(skip)]
     pub release: Digest,
     /// The environment.
@@ -23,7 +23,7 @@ pub struct Decision {
     pub answers: Vec<Answer>,
 }
 
-/// What one gate said.
+/// The answer of one gate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answer {
     /// The gate.
@@ -35,9 +35,9 @@ pub struct Answer {
     pub reason: Reason,
     /// Why, for people.
     pub text: String,
-    /// What that rests on.
+    /// What the answer rests on.
     pub evidence: Vec<Evidence>,
-    /// What would make it pass, if it did not.
+    /// What would make it pass; `None` if it did.
     pub remedy: Option<String>,
     /// Why the release may pass although the gate refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,32 +46,32 @@ pub struct Answer {
 
 /// Why a gate cannot be overridden.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no gate `{name}` before {environment}; its gates are {}", .gates.join(", "))]
+#[error("no gate `{name}` before {environment}; its gates are {}", .gates.join(", "))]
 pub struct OverrideError {
-    /// The name that was given.
+    /// The name that was asked for.
     pub name: String,
     /// The environment.
     pub environment: EnvironmentId,
-    /// The names that there are.
+    /// The names of the gates there.
     pub gates: Vec<String>,
 }
 
-/// Why a gate answered as it did. The environment, where there is one, is the gate's.
+/// Why a gate answered as it did. An environment, where there is one, is the gate's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// Passed: it was promoted there, and is the last.
+    /// Passed: it was proven there, and was promoted there last.
     RunsThere {
         /// When it was proven.
         since: Timestamp,
     },
-    /// Passed: it was promoted there, and that is enough.
+    /// Passed: it was proven there once.
     RanThere {
         /// When it was proven last.
         at: Timestamp,
     },
-    /// Passed: the suites did.
+    /// Passed: so did the suites.
     SuitesPassed {
         /// When the last of them ended.
         at: Timestamp,
@@ -82,7 +82,7 @@ pub enum Reason {
     NotLocked,
     /// Passed: no veto is in force.
     NotVetoed,
-    /// Passed: a build record tells of a trusted builder, source and branch.
+    /// Passed: a build record names a trusted builder, source and branch.
     TrustedBuild,
     /// Passed: the same charts and manifests.
     SameManifests,
@@ -98,7 +98,7 @@ pub enum Reason {
     },
     /// Passed: some window is open.
     WindowOpen,
-    /// Passed: the statement was made, and says the right thing.
+    /// Passed: the statement holds.
     Attested,
     /// Passed: it is not older than what runs.
     NotOlder,
@@ -109,7 +109,7 @@ pub enum Reason {
     },
     /// Passed: the condition holds.
     Holds,
-    /// Passed: a rollback is not asked this.
+    /// Passed: not checked for rollbacks.
     SkippedByRollback,
     /// Locks are in force.
     Locked {
@@ -121,9 +121,9 @@ pub enum Reason {
         /// Their records.
         vetoes: Vec<Digest>,
     },
-    /// No build record tells of a trusted builder, source and branch.
+    /// No build record names a trusted builder, source and branch.
     UntrustedBuild,
-    /// Charts or manifests are others than the ones that it was proven with.
+    /// Charts or manifests differ from those that it was proven with.
     OtherManifests,
     /// It has not been healthy there for long enough.
     Soaking {
@@ -144,13 +144,13 @@ pub enum Reason {
         /// When the next one opens; `None`: not within 400 days.
         opens: Option<Timestamp>,
     },
-    /// Nobody who may made the statement.
+    /// No statement that counts.
     NotAttested,
-    /// The statement does not say the right thing, or is too old.
+    /// The statement does not hold, or is too old.
     AttestedOtherwise,
     /// A newer release runs there.
     Older {
-        /// It.
+        /// The newer release.
         than: Digest,
     },
     /// It cannot be compared with the release that runs there.
@@ -170,12 +170,12 @@ pub enum Reason {
     },
     /// The condition does not hold.
     DoesNotHold,
-    /// The condition came to no answer.
+    /// The condition could not be evaluated.
     NoAnswer {
         /// Why.
         cause: String,
     },
-    /// Records or ledger could not be read, or were not given. Not the same as "there are none".
+    /// Records or ledger could not be read, or were not given, which is not "none".
     Unreadable {
         /// Why.
         cause: String,
@@ -187,16 +187,16 @@ pub enum Reason {
     },
     /// It was never promoted there.
     NeverThere,
-    /// It was promoted there, and no promotion of it has a complete proof.
+    /// It was promoted there, but never fully proven.
     NotProven,
     /// Another release was promoted there afterwards.
     Replaced {
-        /// The release that is there according to the ledger.
+        /// The release that is there by the ledger.
         by: Digest,
         /// When that was proven.
         at: Timestamp,
     },
-    /// The ledger says that it is there; what was seen running says otherwise.
+    /// It is in the ledger, but something else was seen running.
     Drifted {
         /// What was seen.
         seen: String,
@@ -215,7 +215,7 @@ pub enum Reason {
     },
     /// No build record.
     NoBuildRecord,
-    /// Built from a working tree with changes.
+    /// Built from uncommitted changes.
     DirtySource,
     /// Built from a pull request whose author may be anybody.
     ForeignSource,
@@ -227,11 +227,10 @@ impl Decision {
         self.answers.iter().filter(|answer| !answer.lets_pass())
     }
 
-    /// Lets the release pass a gate although it refuses, because a person says so. A gate that passes is left alone: nothing
-    /// was overridden.
+    /// Lets the release pass a gate that refuses, because a person says so. Leaves a gate that passes alone.
     ///
     /// # Errors
-    /// There is no such gate.
+    /// If there is no such gate.
     pub fn override_gate(&mut self, name: &str, reason: &str) -> Result<(), OverrideError> {
         let is_meant = |answer: &Answer| answer.gate.is_called(name);
         if !self.answers.iter().any(is_meant) {
@@ -248,12 +247,12 @@ impl Decision {
         Ok(())
     }
 
-    /// Why a gate was overridden; of the first one, if several were.
+    /// Why a gate was overridden: the first of several.
     pub fn override_reason(&self) -> Option<&str> {
         self.answers.iter().find_map(|answer| answer.overridden.as_deref())
     }
 
-    /// Whether a gate was overridden, so that the record needs a key that may.
+    /// Whether a gate was overridden; then the record needs a key that may do so.
     pub fn is_overridden(&self) -> bool {
         self.answers.iter().any(|answer| answer.overridden.is_some())
     }
@@ -274,7 +273,7 @@ impl Decision {
 }
 
 impl Answer {
-    /// Whether the gate does not keep the release out: it passed, or was overridden.
+    /// Whether the release gets past the gate: it passed, or was overridden.
     pub fn lets_pass(&self) -> bool {
         self.passed || self.overridden.is_some()
     }

@@ -13,12 +13,12 @@ use verbatim_record::{
 use crate::condition::Condition;
 use crate::windows::ZonedWindow;
 
-/// The gates before an environment, in the order in which they are told.
+/// The gates before an environment, in the order in which they are shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gates {
     /// The gates.
     pub list: Vec<Gate>,
-    /// The kinds that a rollback is not asked; see [`GateKind::usually_skipped`].
+    /// The kinds that are not checked for rollbacks; see [`GateKind::usually_skipped`].
     pub skipped_by_rollbacks: BTreeSet<GateKind>,
 }
 
@@ -44,9 +44,9 @@ pub enum Gate {
     Locked,
     /// Nobody vetoed the release.
     Vetoed,
-    /// The release was promoted to another environment first, with proof.
+    /// The release was proven in another environment first.
     After {
-        /// Where.
+        /// The other environment.
         environment: EnvironmentId,
         /// Whether it must still run there.
         ran: Ran,
@@ -55,17 +55,17 @@ pub enum Gate {
     Tested {
         /// Where.
         environment: EnvironmentId,
-        /// Names of the suites. Empty: whatever was run last must have passed as a whole.
+        /// Names of the suites. Empty: the latest test run must have passed as a whole.
         suites: Vec<String>,
         /// How old the results may be.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_age: Option<SignedDuration>,
     },
-    /// The release was built from a commit, not from a working tree with changes.
+    /// The release was built from a commit, not from uncommitted changes.
     CleanSource,
-    /// A build record tells of a trusted builder, source and branch.
+    /// A build record names a trusted builder, source and branch.
     Signed(Signed),
-    /// Charts and manifests are the ones that the release was proven with in an environment.
+    /// Charts and manifests are those that the release was proven with in an environment.
     SameManifests {
         /// Where.
         environment: EnvironmentId,
@@ -79,12 +79,12 @@ pub enum Gate {
     },
     /// Enough people approved.
     Approvals(Approvals),
-    /// It is a time at which releases may enter.
+    /// Releases may enter at this time.
     Windows {
         /// The windows.
         windows: Vec<ZonedWindow>,
     },
-    /// A statement of some type was made about the release, and says the right thing.
+    /// A statement of some type about the release holds.
     Attested(Attested),
     /// The release is not older than the one that runs.
     Order {
@@ -98,7 +98,7 @@ pub enum Gate {
     },
     /// A condition of the team's own.
     When {
-        /// What it is called.
+        /// Its name in the policy.
         name: String,
         /// What has to hold.
         condition: Condition,
@@ -109,7 +109,7 @@ pub enum Gate {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ran {
-    /// It is the last release that was promoted there.
+    /// It is the release promoted there last.
     #[default]
     Still,
     /// It was promoted there once; another release may have followed.
@@ -130,28 +130,28 @@ pub struct Signed {
 /// Which approvals are enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Approvals {
-    /// How many, each with a key of its own.
+    /// How many, each by another key.
     pub count: u32,
-    /// The role that their keys have.
+    /// The role that their keys must have.
     pub role: Role,
-    /// Whether whoever built or promotes the release may not be among them.
+    /// Whether those who built or promote the release do not count.
     pub not_author: bool,
     /// How old they may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<SignedDuration>,
 }
 
-/// Which statement is wanted about a release.
+/// Which statement about a release has to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Attested {
     /// Its predicate type.
     pub predicate_type: String,
-    /// The role that its key has.
+    /// The role that its key must have.
     pub role: Role,
-    /// What has to hold for it; it uses `predicate` and `now`.
+    /// The condition on it, over `predicate` and `now`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
-    /// How the latest of several is known; `None`: it is not, and the condition has to hold for all of them.
+    /// How to find the latest of several; `None`: the condition has to hold for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<Latest>,
 }
@@ -159,14 +159,14 @@ pub struct Attested {
 /// The time that a predicate holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Latest {
-    /// The names of the fields, from the outside in.
+    /// The path to the field, outermost name first.
     pub field: Vec<String>,
     /// How old it may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<SignedDuration>,
 }
 
-/// What kind of gate one is: its name in configuration and records.
+/// The kind of a gate: its name in configuration and records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is the kind of the gate of that name")]
 pub enum GateKind {
@@ -187,7 +187,7 @@ pub enum GateKind {
 }
 
 impl GateKind {
-    /// All kinds, in the order in which they are told.
+    /// All kinds, in the order in which they are shown.
     pub const ALL: [Self; 14] = [
         Self::Locked,
         Self::Vetoed,
@@ -225,14 +225,14 @@ impl GateKind {
         }
     }
 
-    /// What a rollback is not asked unless the policy says otherwise: it brings back what was let in before, and it cannot
-    /// wait. The age of tests is not asked either, while the tests themselves are.
+    /// The kinds that are not checked for rollbacks unless the policy says otherwise: a rollback brings back what entered
+    /// before, and it cannot wait. Tests are checked, but not their age.
     pub fn usually_skipped() -> BTreeSet<Self> {
         [Self::Windows, Self::Soak, Self::Order, Self::Approvals, Self::Freshness].into()
     }
 
-    /// Whether a policy may let rollbacks skip it. What was vetoed or not built by anybody who is trusted does not come
-    /// back, and a lock locks.
+    /// Whether a policy may let rollbacks skip it. A vetoed release, or one of an untrusted builder, does not come back, and
+    /// a lock locks.
     pub fn may_be_skipped(self) -> bool {
         !matches!(self, Self::Locked | Self::Vetoed | Self::Signed)
     }
@@ -273,7 +273,7 @@ impl Gate {
         }
     }
 
-    /// The name, as in records and for `--override-gate`: that of its kind, and for conditions `when:NAME`.
+    /// The name in records and for `--override-gate`: that of its kind, or `when:NAME` for conditions.
     pub fn name(&self) -> String {
         match self {
             Self::When { name, .. } => format!("when:{name}"),
@@ -281,12 +281,12 @@ impl Gate {
         }
     }
 
-    /// Whether a name means it: its own, or that of its kind.
+    /// Whether a name means this gate: its own, or that of its kind.
     pub fn is_called(&self, name: &str) -> bool {
         self.name() == name || self.kind().name() == name
     }
 
-    /// The environment that it looks at, beside the one that the release wants to enter.
+    /// The environment that it looks at, besides the one that the release is to enter.
     fn looks_at(&self) -> Option<&EnvironmentId> {
         match self {
             Self::After { environment, .. }
@@ -305,7 +305,7 @@ impl Gates {
         self.list.iter().filter_map(Gate::looks_at).filter(move |id| told.insert(*id))
     }
 
-    /// The predicate types that are wanted beside the ones of this project.
+    /// The predicate types that the gates need besides those of this project.
     pub fn attested_types(&self) -> BTreeSet<String> {
         let wanted = |gate: &Gate| match gate {
             Gate::Attested(attested) => Some(attested.predicate_type.clone()),
@@ -314,8 +314,8 @@ impl Gates {
         self.list.iter().filter_map(wanted).collect()
     }
 
-    /// The predicate types of the records of a release that the gates look at. Whatever else is attached to it is not
-    /// needed, however much that is.
+    /// The predicate types that the gates look at. Nothing else that is attached to a release is needed, however much it
+    /// is.
     pub fn record_types(&self) -> BTreeSet<String> {
         let own = |gate: &Gate| match gate {
             Gate::Vetoed => Some(Veto::TYPE),
@@ -327,7 +327,7 @@ impl Gates {
         types.extend(self.list.iter().filter_map(own).map(ToOwned::to_owned));
         types.insert(Provenance::TYPE.to_owned());
         if self.uses("records") {
-            // A condition on the records sees all that count.
+            // A condition on records sees all that count.
             let all = [TestResult::TYPE, Promotion::TYPE, Approval::TYPE, Veto::TYPE];
             types.extend(all.map(ToOwned::to_owned));
         }

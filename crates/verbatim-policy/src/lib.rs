@@ -1,7 +1,7 @@
 //! Gates: may this release enter that environment?
 //!
-//! Pure, synchronous and total: [`decide`] takes facts and answers. A missing fact is a reason to refuse, never an error;
-//! every gate is evaluated, so that a person sees all reasons at once. Reads no configuration: the runner converts its
+//! Pure, synchronous and total: [`decide`] turns facts into an answer. A missing fact is a reason to refuse, never an
+//! error; every gate is checked, so that people see all reasons at once. Reads no configuration: the runner converts its
 //! own into [`Gates`].
 
 mod condition;

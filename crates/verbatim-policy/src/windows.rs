@@ -1,5 +1,5 @@
-//! Windows of time: how they are written, whether one is open, when the next one opens. Time zones are values here;
-//! where their rules come from is the caller's business.
+//! Windows of time: how to write them, whether one is open, when the next one opens. Time zones are values here; the
+//! caller gets their rules.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde::{Serialize, Serializer};
 
-/// How far ahead the next opening is looked for: a year, and whatever a holiday at its end may add.
+/// How far ahead to look for the next opening: a year, and what a holiday at its end may add.
 const HORIZON_DAYS: i64 = 400;
 
 const DAY: i16 = 24 * 60;

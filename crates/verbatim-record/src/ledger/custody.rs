@@ -1,4 +1,4 @@
-//! The chain of custody of one release, as a person would tell it: built, tested, promoted, in the order of time.
+//! The chain of custody of one release, for people: built, tested, promoted, in the order of time.
 
 use std::fmt;
 
@@ -10,57 +10,57 @@ use super::records::{Records, Rejected};
 use crate::envelope::{Verified, escaped, plain};
 use crate::predicate::{Approval, Promotion, Provenance, Run, TestOutcome, TestResult, Veto};
 
-/// What happened to a release, as far as verified records tell. `Display` is the story, `Serialize` the same as data.
+/// What happened to a release, by its verified records. `Display` tells it to people, `Serialize` to programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Custody {
-    /// The release. Whoever prints the story as data knows more of it than its digest.
+    /// The release. Not serialized: the document around it says more of it than the digest.
     #[serde(skip)]
     pub release: Digest,
     /// Oldest first.
     pub steps: Vec<Step>,
-    /// Records that are there and do not count.
+    /// Records that do not count.
     pub rejected: Vec<Rejected>,
 }
 
-/// One verified record, told.
+/// One verified record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// When, as its signer says.
+    /// The time of the record, as its signer says.
     pub at: Option<Timestamp>,
-    /// What kind of thing happened.
+    /// What happened, for programs.
     pub kind: StepKind,
-    /// What happened, in a few words, without the subject.
+    /// What happened, in a few words that follow the kind.
     pub text: String,
     /// Name of the key.
     pub signed_by: String,
-    /// Where it happened, if it was a CI run.
+    /// The page of the CI run.
     pub run_url: Option<String>,
     /// Digest of the record.
     pub record: Digest,
 }
 
-/// What kind of thing happened.
+/// What happened to a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepKind {
     /// It was built.
     Built,
-    /// It was tested, and passed.
+    /// Its tests passed.
     Tested,
-    /// It was tested, and failed.
+    /// Its tests failed.
     Failed,
     /// It was moved into an environment.
     Promoted,
-    /// Somebody wanted it to enter an environment.
+    /// Somebody approved it for an environment.
     Approved,
-    /// It was kept out of an environment, or of all.
+    /// Somebody kept it out of an environment, or of all.
     Vetoed,
-    /// A veto was lifted.
+    /// Somebody lifted a veto.
     Lifted,
 }
 
 impl Custody {
-    /// The story of `release`, from the records that were found on it.
+    /// What happened to `release`, from the records found on it.
     pub fn tell(release: Digest, records: &Records) -> Self {
         let builds = records.builds.iter().map(build_step);
         let tests = records.tests.iter().map(test_step);
@@ -93,7 +93,7 @@ fn build_step(record: &Verified<Provenance>) -> Step {
             format!("from commit {} of {repository}", short(commit))
         }
         (Some(commit), None) => format!("from commit {}", short(commit)),
-        (None, _) => "from a source that is not recorded".to_owned(),
+        (None, _) => "from an unrecorded source".to_owned(),
     };
     if source.dirty {
         text.push_str(" with local changes");
@@ -105,8 +105,9 @@ fn build_step(record: &Verified<Provenance>) -> Step {
 
 fn test_step(record: &Verified<TestResult>) -> Step {
     let result = record.predicate();
-    let place =
-        record.environment().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let place = record
+        .environment()
+        .map_or_else(|| "an unknown environment".to_owned(), ToString::to_string);
     let mut parts = vec![format!("in {place}")];
     for (names, verdict) in [
         (&result.passed_tests, "passed"),
@@ -141,7 +142,7 @@ fn promotion_step(record: &Verified<Promotion>) -> Step {
     if let Some(before) =
         promotion.release_before.filter(|before| *before != promotion.release.digest)
     {
-        text.push_str(&format!("; before it ran {}", before.short()));
+        text.push_str(&format!("; replaced {}", before.short()));
     }
     if let Some(actor) = &promotion.run.actor {
         text.push_str(&format!("; started by {actor}"));
@@ -214,7 +215,7 @@ impl fmt::Display for Custody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.release)?;
         if self.steps.is_empty() {
-            writeln!(f, "  no record counts")?;
+            writeln!(f, "  no record that counts")?;
         }
         for step in &self.steps {
             let at =
@@ -321,7 +322,7 @@ mod tests {
   2026-11-24T12:13:00Z  tested    in shop/dev; smoke passed
       record #3, signed by ci
       {url}
-  2026-11-24T12:21:00Z  promoted  to shop/dev (number 1), proven on 1 application: shop-dev; before it ran #two; started by alice
+  2026-11-24T12:21:00Z  promoted  to shop/dev (number 1), proven on 1 application: shop-dev; replaced #two; started by alice
       record #4, signed by ci
       {url}
   2026-11-24T12:30:00Z  approved  for shop/production until 2026-11-24T13:00:00Z: looks good; by bob
@@ -340,7 +341,7 @@ mod tests {
     #[test]
     fn nothing_is_a_story_too() {
         let custody = Custody::tell(release("one"), &Records::default());
-        assert_eq!(custody.to_string(), format!("{}\n  no record counts\n", release("one")));
+        assert_eq!(custody.to_string(), format!("{}\n  no record that counts\n", release("one")));
     }
 
     #[test]

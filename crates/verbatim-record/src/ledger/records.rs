@@ -1,4 +1,4 @@
-//! All records that were found on one manifest, sorted into what counts and what does not.
+//! All records found on one manifest, sorted into what counts and what does not.
 
 use std::collections::BTreeSet;
 
@@ -24,15 +24,15 @@ pub struct Records {
     pub tests: Vec<Verified<TestResult>>,
     /// Promotions.
     pub promotions: Vec<Verified<Promotion>>,
-    /// Approvals, over or not.
+    /// Approvals, expired or not.
     pub approvals: Vec<Verified<Approval>>,
-    /// Vetoes and their liftings; [`in_force`](crate::in_force) tells which of them count now.
+    /// Vetoes and their lifts; [`in_force`](crate::in_force) tells which are in force.
     pub vetoes: Vec<Verified<Veto>>,
-    /// Locks and their liftings, of environments only.
+    /// Locks and their lifts, of environments only.
     pub locks: Vec<Verified<Lock>>,
-    /// Statements of the other types that were asked for. Their signers are trusted keys of whatever role.
+    /// Statements of other types that were asked for, by trusted keys of any role.
     pub attestations: Vec<Verified<JsonText>>,
-    /// What does not count, and why. Listed, so that a person sees that something is there.
+    /// What does not count, and why: people should see that it is there.
     pub rejected: Vec<Rejected>,
 }
 
@@ -41,7 +41,7 @@ pub struct Records {
 pub struct Rejected {
     /// Digest of its bytes.
     pub record: Digest,
-    /// What it claims to be, unverified.
+    /// Its predicate type, unverified.
     pub predicate_type: Option<String>,
     /// Why it does not count.
     pub rejection: Rejection,
@@ -58,7 +58,7 @@ impl Records {
         Self::with_attestations(bundles, ring, release, now, &BTreeSet::new())
     }
 
-    /// The same, and the statements of other predicate types that somebody wants to look at.
+    /// The same, with the statements of further predicate types.
     pub fn with_attestations<B: AsRef<[u8]>>(
         bundles: impl IntoIterator<Item = B>,
         ring: &KeyRing,
@@ -84,8 +84,8 @@ impl Records {
     }
 }
 
-/// What the records that are found on one manifest are held against. For those who have many of them: each can be judged
-/// as it comes, wherever there is a processor for it, and its bytes need not be kept.
+/// What the records of one manifest are judged by. With many of them, each can be judged as it comes, on any thread, and
+/// its bytes need not be kept.
 #[derive(Debug, Clone)]
 pub struct Judge {
     ring: KeyRing,
@@ -93,7 +93,7 @@ pub struct Judge {
     types: BTreeSet<String>,
 }
 
-/// One record that was judged. Collected, they are [`Records`].
+/// One judged record. Collected, they are [`Records`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
     record: Digest,
@@ -113,7 +113,7 @@ enum Outcome {
 }
 
 impl Judge {
-    /// For the records of a release, and statements of these other types about it.
+    /// For the records of a release, and statements of these further types about it.
     pub fn of_release(
         ring: KeyRing,
         release: Digest,
@@ -149,7 +149,7 @@ impl Judge {
         let claims = |payload: &[u8]| read_statement(payload).map(|it| it.predicate_type);
         let opened = match Opened::open(record, &envelope, &self.ring) {
             Ok(opened) => opened,
-            // Whoever reads the list wants to know what it claims to be, and foreign statements may have foreign keys.
+            // Readers of the list want to know what it claims to be, and foreign statements may have foreign keys.
             Err(rejection) => {
                 return Err(match claims(&envelope.payload) {
                     Ok(claimed) if !self.reads(&claimed) => {
@@ -202,7 +202,7 @@ impl Judge {
     }
 }
 
-/// Puts records together, one after the other. A record that is there twice counts once.
+/// Collects records one after the other; one that comes twice counts once.
 #[derive(Debug, Default)]
 pub struct Gathering {
     records: Records,
@@ -249,7 +249,7 @@ impl FromIterator<Judged> for Records {
     }
 }
 
-/// Records without a time come first: nothing may become the latest by leaving it out.
+/// Records without a time come first: nothing becomes the latest by leaving it out.
 fn oldest_first<P>(records: &mut [Verified<P>]) {
     records.sort_by_key(|record| (record.recorded_at(), record.record()));
 }

@@ -1,5 +1,5 @@
-//! Build records about what `verbatim build` did not build itself: images of another builder, and releases that are made
-//! of several images. Both are SLSA provenance, as all build records.
+//! Build records about what `verbatim build` did not build: images of another builder, and releases of several images.
+//! Both are SLSA provenance, as all build records.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use super::provenance::object;
 use super::{Build, BuildDefinition, BuildMetadata, Builder, Provenance, Run, RunDetails, Source};
 use crate::artifact::ReleaseImage;
 
-/// An image that another builder made.
+/// An image of another builder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adopted {
     /// What it was built from, as far as known.
     pub source: Source,
-    /// The reference under which it was found.
+    /// The reference that it was found by.
     pub image: String,
-    /// What the source is known from.
+    /// How the source is known.
     pub known_from: Vec<SourceClaim>,
-    /// The CI run that took it over.
+    /// The CI run that adopted it.
     pub run: Run,
     /// When.
     pub at: Timestamp,
@@ -29,13 +29,13 @@ pub struct Adopted {
     pub versions: BTreeMap<String, String>,
 }
 
-/// Something that says what an image was built from.
+/// A claim about what an image was built from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceClaim {
-    /// What says so: `buildkit-provenance`, `label`, `work-tree`.
+    /// The origin of the claim: `buildkit-provenance`, `label`, `work-tree`.
     pub by: String,
-    /// Whether it is signed by somebody who is trusted.
+    /// Whether a trusted key signed it.
     pub signed: bool,
     /// The commit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct SourceClaim {
     /// The repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// Who built, in the words of whoever says so.
+    /// The builder, in the words of the claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub builder: Option<String>,
 }
@@ -69,7 +69,7 @@ impl Adopted {
 /// A release of several images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Composed {
-    /// What all of them were built from.
+    /// The source of all of them.
     pub source: Source,
     /// The images, by name.
     pub images: BTreeMap<String, ReleaseImage>,

@@ -19,28 +19,28 @@ pub struct Promotion {
     /// What kind of move it was.
     #[serde(default, skip_serializing_if = "PromotionKind::is_promotion")]
     pub kind: PromotionKind,
-    /// Why, in the words of whoever did it.
+    /// The reason for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Where to.
+    /// The environment that it entered.
     pub environment: EnvironmentId,
-    /// What.
+    /// What entered it.
     pub release: PromotedRelease,
-    /// The release that the ledger had there before; `None` for the first promotion.
+    /// The release before it, by the ledger; `None` for the first promotion.
     #[serde(default)]
     pub release_before: Option<Digest>,
     /// The applications that were changed, each with its proof.
     pub applications: Vec<Application>,
-    /// SHA-256 of the plan that was executed.
+    /// SHA-256 of the executed plan.
     #[serde(default)]
     pub plan: Option<Digest>,
-    /// SHA-256 of the policy (gates and keys) that was in force.
+    /// SHA-256 of the policy (gates and keys) in force.
     #[serde(default)]
     pub policy: Option<Digest>,
-    /// Where the policy was taken from, if not from the repository of the product.
+    /// The origin of the policy, if it is not the repository of the product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_origin: Option<PolicyOrigin>,
-    /// What the gates answered.
+    /// The answers of the gates.
     #[serde(default)]
     pub gates: Vec<GateResult>,
     /// The CI run, with the actor.
@@ -54,15 +54,15 @@ pub struct Promotion {
     pub chain: ChainLink,
 }
 
-/// What a policy was taken from: a resource as in-toto describes one.
+/// The origin of a policy: a resource as in-toto describes one.
 ///
 /// <https://github.com/in-toto/attestation/blob/main/spec/v1/resource_descriptor.md>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyOrigin {
-    /// How it was named.
+    /// The name in the configuration.
     pub uri: String,
-    /// What that name stood for: a `gitCommit`, or the `sha256` of a manifest.
+    /// What the name stood for: a `gitCommit`, or the `sha256` of a manifest.
     pub digest: BTreeMap<String, String>,
 }
 
@@ -77,16 +77,16 @@ impl fmt::Display for PolicyOrigin {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PromotionKind {
-    /// It is the next one.
+    /// The next release.
     #[default]
     Promotion,
-    /// It ran there before, and the one after it was bad.
+    /// An earlier release, because the one after it was bad.
     Rollback,
-    /// It is the recorded one, and something else was found there.
+    /// The recorded release, because something else was found there.
     Restore,
-    /// It ran there before by Argo CD's word; registry, records and gates were not asked.
+    /// An earlier release by the history of Argo CD, without registry, records and gates.
     BreakGlass,
-    /// Something that a later version may invent.
+    /// A kind that a later version may invent.
     #[serde(other)]
     Other,
 }
@@ -129,7 +129,7 @@ pub struct PromotedRelease {
 }
 
 impl PromotedRelease {
-    /// Whether this digest is that of the release, or of one of its images.
+    /// Whether this is the digest of the release, or of one of its images.
     pub fn includes(&self, digest: &Digest) -> bool {
         self.digest == *digest || self.images.values().any(|image| image.digest == *digest)
     }
@@ -141,22 +141,22 @@ impl PromotedRelease {
 pub struct Application {
     /// Name.
     pub name: String,
-    /// Namespace of the Application object, if told.
+    /// Namespace of the Application object, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// URL of the Argo CD server, without credentials.
     pub server: String,
-    /// What was written.
+    /// The parameters written.
     #[serde(default)]
     pub overrides: Vec<Override>,
-    /// The revisions of chart and values that the sync resolved, one a source.
+    /// The revisions of chart and values that the sync resolved, one for each source.
     #[serde(default)]
     pub revisions: Vec<Revision>,
-    /// What was read back.
+    /// The readbacks.
     pub proof: Proof,
 }
 
-/// One parameter that was written into a source of an application.
+/// One parameter written into a source of an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Override {
     /// `helm` or `kustomize`.
@@ -204,7 +204,7 @@ pub struct Proof {
 pub struct Readback {
     /// What it showed.
     pub outcome: ReadbackOutcome,
-    /// What was seen, in the words of whoever looked.
+    /// What was seen, as the reader of that level tells it.
     #[serde(default)]
     pub evidence: JsonText,
 }
@@ -217,13 +217,13 @@ pub enum ReadbackOutcome {
     Proven,
     /// The digest, in templates: nothing runs (a CronJob, or scaled to zero).
     Template,
-    /// Something else, or nothing. Also every outcome that a later version may invent: unknown is not proven.
+    /// Something else or nothing, and every outcome that a later version may invent: unknown is not proven.
     #[serde(other)]
     Unproven,
 }
 
 impl ReadbackOutcome {
-    /// Whether this outcome is good enough.
+    /// Whether this outcome counts as proof.
     pub fn holds(self) -> bool {
         matches!(self, Self::Proven | Self::Template)
     }
@@ -240,7 +240,7 @@ impl Proof {
     }
 }
 
-/// What one gate answered.
+/// The answer of one gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateResult {
     /// Name of the gate, for example `after`.
@@ -249,10 +249,10 @@ pub struct GateResult {
     pub passed: bool,
     /// Why, in a sentence.
     pub reason: String,
-    /// What that rests on.
+    /// What the answer rests on.
     #[serde(default)]
     pub evidence: Vec<Evidence>,
-    /// Why it was promoted although the gate refused.
+    /// Why the release was promoted although the gate refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<String>,
 }
@@ -263,20 +263,19 @@ pub struct Evidence {
     /// The record, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Digest>,
-    /// What it says, in a few words.
+    /// The evidence in a few words.
     pub text: String,
 }
 
 /// The place of a promotion in the ledger of its environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainLink {
-    /// 1 for the first; afterwards one more than the highest that is named below.
+    /// 1 for the first; then one more than the highest of those named below.
     pub sequence: u64,
     /// Digest of the previous promotion record (of its bundle); `None` for the first.
     #[serde(default)]
     pub previous: Option<Digest>,
-    /// Further records that had no successor, when two jobs had promoted at the same time: naming them here joins the
-    /// branches again.
+    /// Further records without a successor, if two jobs promoted at the same time: naming them here joins the branches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<Digest>,
 }
@@ -289,7 +288,7 @@ impl ChainLink {
 }
 
 impl Promotion {
-    /// Whether there is an application, and the proof of each holds.
+    /// Whether there is an application, and every proof holds.
     pub fn is_proven(&self) -> bool {
         !self.applications.is_empty() && self.applications.iter().all(|app| app.proof.holds())
     }

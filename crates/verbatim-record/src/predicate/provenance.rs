@@ -32,13 +32,13 @@ pub struct Provenance {
 pub struct BuildDefinition {
     /// URI that tells how to read the parameters.
     pub build_type: String,
-    /// What whoever started the build could choose.
+    /// What the person or job that started the build could choose.
     #[serde(default, deserialize_with = "null_is_default")]
     pub external_parameters: Map<String, Value>,
     /// What the build platform chose.
     #[serde(default, skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
     pub internal_parameters: Map<String, Value>,
-    /// What was fetched, as far as known; at least the source commit.
+    /// What was fetched, as far as known: at least the source commit.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub resolved_dependencies: Vec<ResourceDescriptor>,
 }
@@ -49,7 +49,7 @@ pub struct BuildDefinition {
 pub struct RunDetails {
     /// Who built.
     pub builder: Builder,
-    /// When, and under which name.
+    /// When it ran, and its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<BuildMetadata>,
     /// Side products.
@@ -60,7 +60,7 @@ pub struct RunDetails {
 /// The build platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Builder {
-    /// URI of everything that has to be trusted for this record to be true.
+    /// URI of all that must be trusted for this record to be true.
     pub id: String,
     /// Component to version.
     #[serde(
@@ -96,8 +96,8 @@ pub struct Source {
     /// Full hash of the commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// For a pull request whose commit is a merge that a CI made for one run: the last commit of its branch. The merge
-    /// is gone from the repository after a while.
+    /// For a pull request whose commit is a merge that a CI made for one run: the last commit of its branch. The
+    /// repository loses the merge after a while.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
     /// Branch.
@@ -106,10 +106,10 @@ pub struct Source {
     /// Git tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Whether files differed from the commit. Such a build has no source that anybody else could look at.
+    /// Whether files differed from the commit. Nobody else can look at the source of such a build.
     pub dirty: bool,
-    /// Whether it is a pull request of another repository, or one of which the CI does not say where it comes from: its
-    /// author may be anybody.
+    /// Whether it is a pull request of another repository, or of one that the CI does not name: its author may be
+    /// anybody.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
 }
@@ -126,7 +126,7 @@ impl Source {
 pub struct Build {
     /// What was built from.
     pub source: Source,
-    /// The reference under which the image was pushed, with its tag.
+    /// The reference of the pushed image, with its tag.
     pub image: String,
     /// Folder of the build context, relative to the repository.
     pub context: String,
@@ -140,7 +140,7 @@ pub struct Build {
     pub build_args: Vec<String>,
     /// Which of the engine's builders ran: `classic` or `buildkit`.
     pub builder: String,
-    /// URI of the platform that is trusted to have built; see [`Build::builder_id`] for one made from the CI's kind.
+    /// URI of the platform that is trusted to have built it; [`Build::builder_id`] makes one from the kind of CI.
     pub builder_id: String,
     /// Component to version: `verbatim`, `engine`.
     pub versions: BTreeMap<String, String>,

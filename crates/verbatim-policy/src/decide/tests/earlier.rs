@@ -387,7 +387,7 @@ fn a_gate_is_overridden_by_name_and_only_if_it_refuses() {
     let unknown = decision.override_gate("windows", "no").unwrap_err().to_string();
     assert_eq!(
         unknown,
-        "there is no gate `windows` before shop/production; its gates are after, tested, clean_source"
+        "no gate `windows` before shop/production; its gates are after, tested, clean_source"
     );
     decision.override_gate("after", "the shop is down").unwrap();
     assert!(!decision.allowed && decision.is_overridden());
