@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_oci::Digest;
-use verbatim_record::{EnvironmentId, Evidence, GateResult};
+use verbatim_record::{EnvironmentId, GateEvidence, GateResult};
 
 use crate::gate::Gate;
 
@@ -20,12 +20,12 @@ pub struct Decision {
     /// Whether every gate let it pass.
     pub allowed: bool,
     /// One for each gate, in their order.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<GateAnswer>,
 }
 
 /// The answer of one gate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Answer {
+pub struct GateAnswer {
     /// The gate.
     #[serde(flatten)]
     pub gate: Gate,
@@ -36,7 +36,7 @@ pub struct Answer {
     /// Why, for people.
     pub text: String,
     /// What the answer rests on.
-    pub evidence: Vec<Evidence>,
+    pub evidence: Vec<GateEvidence>,
     /// What would make it pass; `None` if it did.
     pub remedy: Option<String>,
     /// Why the release may pass although the gate refuses.
@@ -223,7 +223,7 @@ pub enum Reason {
 
 impl Decision {
     /// The refusals.
-    pub fn refusals(&self) -> impl Iterator<Item = &Answer> {
+    pub fn refusals(&self) -> impl Iterator<Item = &GateAnswer> {
         self.answers.iter().filter(|answer| !answer.lets_pass())
     }
 
@@ -232,7 +232,7 @@ impl Decision {
     /// # Errors
     /// If there is no such gate.
     pub fn override_gate(&mut self, name: &str, reason: &str) -> Result<(), OverrideError> {
-        let is_meant = |answer: &Answer| answer.gate.is_called(name);
+        let is_meant = |answer: &GateAnswer| answer.gate.is_called(name);
         if !self.answers.iter().any(is_meant) {
             let mut gates: Vec<String> =
                 self.answers.iter().map(|answer| answer.gate.name()).collect();
@@ -243,7 +243,7 @@ impl Decision {
         for answer in self.answers.iter_mut().filter(|it| is_meant(it) && !it.passed) {
             answer.overridden = Some(reason.to_owned());
         }
-        self.allowed = self.answers.iter().all(Answer::lets_pass);
+        self.allowed = self.answers.iter().all(GateAnswer::lets_pass);
         Ok(())
     }
 
@@ -272,7 +272,7 @@ impl Decision {
     }
 }
 
-impl Answer {
+impl GateAnswer {
     /// Whether the release gets past the gate: it passed, or was overridden.
     pub fn lets_pass(&self) -> bool {
         self.passed || self.overridden.is_some()

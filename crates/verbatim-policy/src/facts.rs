@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 use verbatim_oci::Digest;
-use verbatim_record::{Chain, EnvironmentId, KeyId, Lock, Records, Revision, Run, Verified, Veto};
+use verbatim_record::{
+    Chain, CiRun, EnvironmentId, KeyId, Lock, Records, Revision, Verified, Veto,
+};
 
 /// All that [`decide`](crate::decide()) may look at. What is not in here is unknown, and unknown is no.
 #[derive(Debug, Clone)]
@@ -21,16 +23,16 @@ pub struct Facts {
     /// What keeps releases out, by the ledger of the environment; or why it could not be read.
     pub bans: Result<Bans, String>,
     /// The ledgers of other environments.
-    pub ledgers: BTreeMap<EnvironmentId, Ledger>,
+    pub ledgers: BTreeMap<EnvironmentId, LedgerReading>,
     /// What was seen running, without the environments that nobody looked at.
-    pub live: BTreeMap<EnvironmentId, Live>,
+    pub live: BTreeMap<EnvironmentId, LiveReading>,
     /// Since when all applications of an environment have been healthy, where Argo CD says so.
     pub healthy_since: BTreeMap<EnvironmentId, Timestamp>,
     /// The sources that Argo CD would render the applications of the environment from, with their resolved revisions; or
     /// why that is unknown.
     pub manifests: Result<Vec<Revision>, String>,
     /// How the release compares with the one that runs in the environment.
-    pub order: Order,
+    pub order: ReleaseOrder,
     /// Who promotes it.
     pub author: Author,
     /// The hash of the plan to execute, if it was made before.
@@ -40,7 +42,7 @@ pub struct Facts {
     /// The applications of the environment as Argo CD has them: what conditions see as `applications`.
     pub applications: Value,
     /// The CI run of the promotion.
-    pub run: Run,
+    pub run: CiRun,
     /// Now.
     pub now: Timestamp,
 }
@@ -56,7 +58,7 @@ pub struct Bans {
 
 /// The ledger of an environment.
 #[derive(Debug, Clone)]
-pub enum Ledger {
+pub enum LedgerReading {
     /// Its promotions.
     Known(Chain),
     /// Why it could not be read.
@@ -65,7 +67,7 @@ pub enum Ledger {
 
 /// What was seen running in an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Live {
+pub enum LiveReading {
     /// This release, in every application.
     Running(Digest),
     /// Something else, in words: another release, or several.
@@ -76,7 +78,7 @@ pub enum Live {
 
 /// How a release compares with the one that runs in an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum ReleaseOrder {
     /// Nothing was promoted there yet.
     First,
     /// It is the one that runs, or of the same commit.

@@ -49,7 +49,7 @@ pub enum Gate {
         /// The other environment.
         environment: EnvironmentId,
         /// Whether it must still run there.
-        ran: Ran,
+        ran: Presence,
     },
     /// Suites passed against the release in an environment.
     Tested {
@@ -64,7 +64,7 @@ pub enum Gate {
     /// The release was built from a commit, not from uncommitted changes.
     CleanSource,
     /// A build record names a trusted builder, source and branch.
-    Signed(Signed),
+    Signed(BuildRequirement),
     /// Charts and manifests are those that the release was proven with in an environment.
     SameManifests {
         /// Where.
@@ -78,14 +78,14 @@ pub enum Gate {
         period: SignedDuration,
     },
     /// Enough people approved.
-    Approvals(Approvals),
+    Approvals(ApprovalRequirement),
     /// Releases may enter at this time.
     Windows {
         /// The windows.
         windows: Vec<ZonedWindow>,
     },
     /// A statement of some type about the release holds.
-    Attested(Attested),
+    Attested(StatementRequirement),
     /// The release is not older than the one that runs.
     Order {
         /// Whether a release that cannot be compared may enter.
@@ -108,7 +108,7 @@ pub enum Gate {
 /// How much of the past counts for [`Gate::After`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ran {
+pub enum Presence {
     /// It is the release promoted there last.
     #[default]
     Still,
@@ -118,7 +118,7 @@ pub enum Ran {
 
 /// Which builds are trusted. A `*` in a pattern stands for any text; an empty list, for anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Signed {
+pub struct BuildRequirement {
     /// Ids of builders.
     pub builders: Vec<String>,
     /// Repositories of the source.
@@ -129,7 +129,7 @@ pub struct Signed {
 
 /// Which approvals are enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Approvals {
+pub struct ApprovalRequirement {
     /// How many, each by another key.
     pub count: u32,
     /// The role that their keys must have.
@@ -143,7 +143,7 @@ pub struct Approvals {
 
 /// Which statement about a release has to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attested {
+pub struct StatementRequirement {
     /// Its predicate type.
     pub predicate_type: String,
     /// The role that its key must have.
@@ -153,12 +153,12 @@ pub struct Attested {
     pub condition: Option<Condition>,
     /// How to find the latest of several; `None`: the condition has to hold for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latest: Option<Latest>,
+    pub latest: Option<StatementTime>,
 }
 
 /// The time that a predicate holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Latest {
+pub struct StatementTime {
     /// The path to the field, outermost name first.
     pub field: Vec<String>,
     /// How old it may be.
@@ -358,7 +358,7 @@ mod tests {
             name: "own".to_owned(),
             condition: Condition::parse(condition, crate::WHEN_VARIABLES).unwrap(),
         };
-        let attested = Gate::Attested(Attested {
+        let attested = Gate::Attested(StatementRequirement {
             predicate_type: "urn:example:report".to_owned(),
             role: Role::TESTER,
             condition: None,

@@ -14,8 +14,11 @@ mod windows;
 
 pub use condition::{Condition, ConditionError, EvaluationError, Variables};
 pub use decide::{ATTESTED_VARIABLES, WHEN_VARIABLES, decide};
-pub use decision::{Answer, Decision, OverrideError, Reason};
+pub use decision::{Decision, GateAnswer, OverrideError, Reason};
 pub use display::FullDecision;
-pub use facts::{Author, Bans, Facts, Ledger, Live, Order};
-pub use gate::{Approvals, Attested, Gate, GateKind, Gates, Latest, Ran, Signed};
+pub use facts::{Author, Bans, Facts, LedgerReading, LiveReading, ReleaseOrder};
+pub use gate::{
+    ApprovalRequirement, BuildRequirement, Gate, GateKind, Gates, Presence, StatementRequirement,
+    StatementTime,
+};
 pub use windows::{Window, WindowError, WindowKind, ZonedWindow, is_open, next_opening};

@@ -6,15 +6,15 @@ use super::ledgers::{broken, evidence, ledger, live, promote, since};
 use super::{Finding, told};
 use crate::decision::Reason;
 use crate::facts::Facts;
-use crate::gate::Ran;
+use crate::gate::Presence;
 
-pub(super) fn judge(environment: &EnvironmentId, ran: Ran, facts: &Facts) -> Finding {
+pub(super) fn judge(environment: &EnvironmentId, ran: Presence, facts: &Facts) -> Finding {
     let chain = match ledger(environment, facts) {
         Ok(chain) => chain,
         Err(finding) => return *finding,
     };
     // A rollback goes back to what ran there once; by now something else does.
-    let ran = if facts.is_rollback { Ran::Ever } else { ran };
+    let ran = if facts.is_rollback { Presence::Ever } else { ran };
     let there: Vec<_> = chain
         .promotions()
         .iter()
@@ -27,12 +27,12 @@ pub(super) fn judge(environment: &EnvironmentId, ran: Ran, facts: &Facts) -> Fin
         return not_proven(environment, latest, facts);
     };
     match ran {
-        Ran::Ever => Finding::pass(
+        Presence::Ever => Finding::pass(
             Reason::RanThere { at: proven.predicate().finished_at },
             format!("proven in {environment} at {}", told(proven.predicate().finished_at)),
             vec![evidence(proven)],
         ),
-        Ran::Still => still(environment, chain, facts),
+        Presence::Still => still(environment, chain, facts),
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use verbatim_record::{Approval, Evidence, KeyId, Verified};
+use verbatim_record::{Approval, GateEvidence, KeyId, Verified};
 
 use super::{Finding, told};
 use crate::decision::Reason;
 use crate::facts::{Author, Facts};
-use crate::gate::Approvals;
+use crate::gate::ApprovalRequirement;
 
-pub(super) fn judge(wanted: &Approvals, facts: &Facts) -> Finding {
+pub(super) fn judge(wanted: &ApprovalRequirement, facts: &Facts) -> Finding {
     let records = match &facts.records {
         Ok(records) => records,
         Err(cause) => return Finding::unreadable("the records of the release", cause),
@@ -60,7 +60,7 @@ pub(super) fn judge(wanted: &Approvals, facts: &Facts) -> Finding {
 
 /// Why an approval does not count; `None` if it does.
 fn complaint(
-    wanted: &Approvals,
+    wanted: &ApprovalRequirement,
     approval: &Verified<Approval>,
     authors: &[Author],
     facts: &Facts,
@@ -109,7 +109,7 @@ fn is_same(author: &Author, approval: &Verified<Approval>) -> bool {
     same_key || same_person
 }
 
-fn evidence(approval: &Verified<Approval>, complaint: Option<String>) -> Evidence {
+fn evidence(approval: &Verified<Approval>, complaint: Option<String>) -> GateEvidence {
     let said = approval.predicate();
     let mut text = format!("approval at {}, signed by {}", told(said.at), approval.signed_by());
     if !said.reason.is_empty() {
@@ -118,5 +118,5 @@ fn evidence(approval: &Verified<Approval>, complaint: Option<String>) -> Evidenc
     if let Some(complaint) = complaint {
         text.push_str(&format!("; does not count: {complaint}"));
     }
-    Evidence { record: Some(approval.record()), text }
+    GateEvidence { record: Some(approval.record()), text }
 }

@@ -1,6 +1,6 @@
 //! `locked` and `vetoed`: nobody keeps the environment closed, or this release out. Always checked, configured or not.
 
-use verbatim_record::{Ban, Evidence, Lock, Verified, in_force, vetoes_against};
+use verbatim_record::{Ban, GateEvidence, Lock, Verified, in_force, vetoes_against};
 
 use super::{Finding, told};
 use crate::decision::Reason;
@@ -69,7 +69,7 @@ fn wait<P: Ban>(bans: &[&Verified<P>]) -> String {
     last.map_or_else(String::new, |last| format!("wait until {}, or ", told(last)))
 }
 
-fn evidence<P: Ban>(kind: &str, ban: &Verified<P>) -> Evidence {
+fn evidence<P: Ban>(kind: &str, ban: &Verified<P>) -> GateEvidence {
     let place = match ban.environment() {
         Some(environment) => format!("of {environment}"),
         None => "for every environment".to_owned(),
@@ -82,5 +82,5 @@ fn evidence<P: Ban>(kind: &str, ban: &Verified<P>) -> Evidence {
         text.push_str(&format!(" until {}", told(until)));
     }
     text.push_str(&format!(", signed by {}: {}", ban.signed_by(), ban.predicate().reason()));
-    Evidence { record: Some(ban.record()), text }
+    GateEvidence { record: Some(ban.record()), text }
 }

@@ -1,6 +1,6 @@
 //! `clean_source`: the release was built from a commit that others can look at, and that somebody of the project let in.
 
-use verbatim_record::{Evidence, Provenance, Source, Verified};
+use verbatim_record::{BuildSource, GateEvidence, Provenance, Verified};
 
 use super::Finding;
 use crate::decision::Reason;
@@ -11,7 +11,7 @@ pub(super) fn judge(facts: &Facts) -> Finding {
         Ok(records) => records,
         Err(cause) => return Finding::unreadable("the records of the release", cause),
     };
-    let sources: Vec<(&Verified<Provenance>, Source)> = records
+    let sources: Vec<(&Verified<Provenance>, BuildSource)> = records
         .builds
         .iter()
         .filter(|build| build.statement().is_about(&facts.release))
@@ -48,14 +48,14 @@ pub(super) fn judge(facts: &Facts) -> Finding {
     Finding::pass(Reason::SourceIsCommit, "built from a commit".to_owned(), told)
 }
 
-fn evidence((build, source): &(&Verified<Provenance>, Source)) -> Evidence {
+fn evidence((build, source): &(&Verified<Provenance>, BuildSource)) -> GateEvidence {
     let commit = source.commit.as_deref().unwrap_or("unknown");
     let changes = match (source.dirty, source.foreign) {
         (true, _) => " with uncommitted changes",
         (false, true) => " of a pull request whose author may be anybody",
         (false, false) => "",
     };
-    Evidence {
+    GateEvidence {
         record: Some(build.record()),
         text: format!("built from commit {commit}{changes}, signed by {}", build.signed_by()),
     }

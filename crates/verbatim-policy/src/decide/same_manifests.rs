@@ -1,6 +1,6 @@
 //! `same_manifests`: the charts and manifests are the ones that the release was proven with in another environment.
 
-use verbatim_record::{EnvironmentId, Evidence, Revision};
+use verbatim_record::{EnvironmentId, GateEvidence, Revision};
 
 use super::Finding;
 use super::ledgers::{evidence, ledger, promote};
@@ -38,7 +38,7 @@ pub(super) fn judge(environment: &EnvironmentId, facts: &Facts) -> Finding {
     let mut told = vec![evidence(proven)];
     if differences.is_empty() && !wanted.is_empty() {
         let text = format!("the same manifests as proven in {environment}");
-        told.extend(wanted.iter().map(|it| Evidence { record: None, text: name(it) }));
+        told.extend(wanted.iter().map(|it| GateEvidence { record: None, text: name(it) }));
         return Finding::pass(Reason::SameManifests, text, told);
     }
     let text = match differences.as_slice() {

@@ -1,14 +1,14 @@
 //! `signed`: a build record names a trusted builder, source and branch.
 
-use verbatim_record::{Evidence, Provenance, Verified};
+use verbatim_record::{GateEvidence, Provenance, Verified};
 use wildmatch::WildMatchPattern;
 
 use super::Finding;
 use crate::decision::Reason;
 use crate::facts::Facts;
-use crate::gate::Signed;
+use crate::gate::BuildRequirement;
 
-pub(super) fn judge(wanted: &Signed, facts: &Facts) -> Finding {
+pub(super) fn judge(wanted: &BuildRequirement, facts: &Facts) -> Finding {
     let records = match &facts.records {
         Ok(records) => records,
         Err(cause) => return Finding::unreadable("the records of the release", cause),
@@ -43,7 +43,7 @@ pub(super) fn judge(wanted: &Signed, facts: &Facts) -> Finding {
 }
 
 /// What is wrong with a build; `None` if nothing is. What is not named is not trusted.
-fn complaint(wanted: &Signed, build: &Provenance) -> Option<String> {
+fn complaint(wanted: &BuildRequirement, build: &Provenance) -> Option<String> {
     let source = build.source().unwrap_or_default();
     let checks = [
         ("builder", &wanted.builders, Some(build.run_details.builder.id.as_str())),
@@ -61,7 +61,7 @@ fn complaint(wanted: &Signed, build: &Provenance) -> Option<String> {
     })
 }
 
-fn evidence(build: &Verified<Provenance>, complaint: Option<String>) -> Evidence {
+fn evidence(build: &Verified<Provenance>, complaint: Option<String>) -> GateEvidence {
     let provenance = build.predicate();
     let source = provenance.source().unwrap_or_default();
     let mut text = format!("built by {}", provenance.run_details.builder.id);
@@ -74,7 +74,7 @@ fn evidence(build: &Verified<Provenance>, complaint: Option<String>) -> Evidence
     if let Some(complaint) = complaint {
         text.push_str(&format!(": {complaint}"));
     }
-    Evidence { record: Some(build.record()), text }
+    GateEvidence { record: Some(build.record()), text }
 }
 
 /// Whether a text fits a pattern, in which `*` stands for any text, and nothing else for more than itself.

@@ -2,7 +2,7 @@
 //! since when all applications have been healthy, by Argo CD; the later of the two.
 
 use jiff::SignedDuration;
-use verbatim_record::{EnvironmentId, Evidence};
+use verbatim_record::{EnvironmentId, GateEvidence};
 
 use super::ledgers::{broken, evidence, ledger, live, promote, since};
 use super::{Finding, told};
@@ -47,7 +47,7 @@ pub(super) fn judge(environment: &EnvironmentId, period: SignedDuration, facts: 
     let healthy = facts.healthy_since.get(environment).copied();
     if let Some(healthy) = healthy {
         let text = format!("healthy since {}, according to Argo CD", told(healthy));
-        evidence.push(Evidence { record: None, text });
+        evidence.push(GateEvidence { record: None, text });
     }
     let since = healthy.map_or(came, |healthy| healthy.max(came));
     let until = since.saturating_add(period).unwrap_or(jiff::Timestamp::MAX);

@@ -1,16 +1,16 @@
 //! `windows`, `freshness` and `order`: whether it is the right time for this release.
 
 use jiff::{SignedDuration, Timestamp};
-use verbatim_record::{Evidence, Verified};
+use verbatim_record::{GateEvidence, Verified};
 
 use super::{Finding, told};
 use crate::decision::Reason;
-use crate::facts::{Facts, Order};
+use crate::facts::{Facts, ReleaseOrder};
 use crate::windows::{WindowKind, ZonedWindow, is_open, next_opening};
 
 pub(super) fn windows(windows: &[ZonedWindow], facts: &Facts) -> Finding {
     let now = facts.now;
-    let evidence = |text: String| Evidence { record: None, text };
+    let evidence = |text: String| GateEvidence { record: None, text };
     if is_open(windows, now) {
         let open = windows.iter().filter(|it| it.kind == WindowKind::Allow && it.is_open(now));
         let told: Vec<_> = open.map(|window| evidence(window.to_string())).collect();
@@ -71,7 +71,7 @@ pub(super) fn freshness(max_age: SignedDuration, facts: &Facts) -> Finding {
             "build it with `verbatim build` and a key with the role `builder`".to_owned(),
         );
     };
-    let evidence = vec![Evidence {
+    let evidence = vec![GateEvidence {
         record: Some(Verified::record(record)),
         text: format!("built at {}, signed by {}", told(built), record.signed_by()),
     }];
@@ -91,13 +91,13 @@ pub(super) fn order(unrelated: bool, facts: &Facts) -> Finding {
     let environment = &facts.environment;
     let pass = |text: &str| Finding::pass(Reason::NotOlder, text.to_owned(), Vec::new());
     match facts.order {
-        Order::First => pass("nothing promoted there yet"),
-        Order::Same => pass("the same release or commit runs there"),
-        Order::Newer => pass("newer than what runs there"),
-        Order::Unrelated(_) if unrelated => {
+        ReleaseOrder::First => pass("nothing promoted there yet"),
+        ReleaseOrder::Same => pass("the same release or commit runs there"),
+        ReleaseOrder::Newer => pass("newer than what runs there"),
+        ReleaseOrder::Unrelated(_) if unrelated => {
             pass("not comparable with what runs there, which the policy allows")
         }
-        Order::Older(than) => Finding::refuse(
+        ReleaseOrder::Older(than) => Finding::refuse(
             Reason::Older { than },
             format!("older than {}, which runs in {environment}", than.short()),
             Vec::new(),
@@ -106,7 +106,7 @@ pub(super) fn order(unrelated: bool, facts: &Facts) -> Finding {
                 environment.name()
             ),
         ),
-        Order::Unrelated(with) => Finding::refuse(
+        ReleaseOrder::Unrelated(with) => Finding::refuse(
             Reason::NotComparable { with },
             format!("not comparable with {}, which runs in {environment}", with.short()),
             Vec::new(),

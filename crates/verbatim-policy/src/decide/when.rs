@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use verbatim_record::{Evidence, Records, Verified};
+use verbatim_record::{GateEvidence, Records, Verified};
 
 use super::Finding;
 use crate::condition::{Condition, Variables};
 use crate::decision::Reason;
-use crate::facts::{Facts, Live};
+use crate::facts::{Facts, LiveReading};
 
 /// What conditions may use, besides `now`.
 pub const WHEN_VARIABLES: &[&str] =
@@ -18,7 +18,7 @@ pub(super) fn judge(condition: &Condition, facts: &Facts) -> Finding {
         Ok(variables) => variables,
         Err((what, cause)) => return Finding::unreadable(what, &cause),
     };
-    let told = vec![Evidence { record: None, text: condition.to_string() }];
+    let told = vec![GateEvidence { record: None, text: condition.to_string() }];
     match condition.holds(&variables, facts.now) {
         Ok(true) => Finding::pass(Reason::Holds, "holds".to_owned(), told),
         Ok(false) => Finding::refuse(
@@ -127,9 +127,9 @@ fn list<P: Serialize>(records: &[Verified<P>]) -> Vec<Value> {
 fn live(facts: &Facts) -> Value {
     let seen = facts.live.iter().filter_map(|(id, live)| {
         let mut told = match live {
-            Live::Running(digest) => json!({ "running": digest }),
-            Live::Differs(seen) => json!({ "running": "", "seen": seen }),
-            Live::Unknown(_) => return None,
+            LiveReading::Running(digest) => json!({ "running": digest }),
+            LiveReading::Differs(seen) => json!({ "running": "", "seen": seen }),
+            LiveReading::Unknown(_) => return None,
         };
         if let Some(since) = facts.healthy_since.get(id) {
             told["healthySince"] = since.to_string().into();

@@ -173,7 +173,7 @@ impl Bundle {
     }
 
     /// How to store the record in a registry.
-    pub fn attachment(&self) -> Attachment {
+    pub fn attachment(&self) -> RecordAttachment {
         let mut annotations = BTreeMap::from([
             ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
             (PREDICATE_TYPE_ANNOTATION.to_owned(), self.predicate_type.clone()),
@@ -182,7 +182,7 @@ impl Bundle {
         if let Some(created) = self.created {
             annotations.insert("org.opencontainers.image.created".to_owned(), created.to_string());
         }
-        Attachment {
+        RecordAttachment {
             artifact_type: BUNDLE_MEDIA_TYPE,
             layer_media_type: BUNDLE_MEDIA_TYPE,
             layer: self.bytes.clone(),
@@ -194,7 +194,7 @@ impl Bundle {
 
 /// An OCI manifest to be, one for each of `subjects`: config is the empty blob, one layer, annotations on the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
+pub struct RecordAttachment {
     /// `artifactType` of the manifest.
     pub artifact_type: &'static str,
     /// Media type of the only layer.

@@ -20,7 +20,7 @@ pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// What a record must be about to count.
 #[derive(Debug, Clone)]
-pub struct Expected {
+pub struct Expectation {
     /// The manifest that it was found on: the release, or the environment artifact.
     pub subject: Digest,
     /// The environment that it must be about; `None` for any.
@@ -210,7 +210,7 @@ fn needed(roles: &[Role]) -> String {
 pub fn verify<P: Predicate>(
     bundle: &[u8],
     ring: &KeyRing,
-    expected: &Expected,
+    expected: &Expectation,
 ) -> Result<Verified<P>, Rejection> {
     complete(Opened::open(Digest::of(bundle), &Envelope::open(bundle)?, ring)?, ring, expected)
 }
@@ -219,7 +219,7 @@ pub fn verify<P: Predicate>(
 pub(crate) fn complete<P: Predicate>(
     opened: Opened,
     ring: &KeyRing,
-    expected: &Expected,
+    expected: &Expectation,
 ) -> Result<Verified<P>, Rejection> {
     let Opened { record, statement_digest, signer, statement: outer } = opened;
     if outer.predicate_type != P::TYPE {
@@ -348,7 +348,7 @@ fn check_subject<P>(statement: &Statement<P>, wanted: &Digest) -> Result<Vec<Dig
 fn check_predicate<P: Predicate>(
     predicate: &P,
     subjects: &[Digest],
-    expected: &Expected,
+    expected: &Expectation,
 ) -> Result<(), Rejection> {
     predicate.check(subjects).map_err(Rejection::Contradiction)?;
     if let Some(wanted) = &expected.environment {

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_oci::Digest;
 
-use super::records::{Records, Rejected};
+use super::records::{Records, RejectedRecord};
 use crate::envelope::{Verified, escaped, plain};
-use crate::predicate::{Approval, Promotion, Provenance, Run, TestOutcome, TestResult, Veto};
+use crate::predicate::{Approval, CiRun, Promotion, Provenance, TestOutcome, TestResult, Veto};
 
 /// What happened to a release, by its verified records. `Display` tells it to people, `Serialize` to programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -17,18 +17,18 @@ pub struct Custody {
     #[serde(skip)]
     pub release: Digest,
     /// Oldest first.
-    pub steps: Vec<Step>,
+    pub steps: Vec<CustodyStep>,
     /// Records that do not count.
-    pub rejected: Vec<Rejected>,
+    pub rejected: Vec<RejectedRecord>,
 }
 
 /// One verified record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct CustodyStep {
     /// The time of the record, as its signer says.
     pub at: Option<Timestamp>,
     /// What happened, for programs.
-    pub kind: StepKind,
+    pub kind: CustodyStepKind,
     /// What happened, in a few words that follow the kind.
     pub text: String,
     /// Name of the key.
@@ -42,7 +42,7 @@ pub struct Step {
 /// What happened to a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum StepKind {
+pub enum CustodyStepKind {
     /// It was built.
     Built,
     /// Its tests passed.
@@ -67,15 +67,20 @@ impl Custody {
         let promotions = records.promotions.iter().map(promotion_step);
         let approvals = records.approvals.iter().map(approval_step);
         let vetoes = records.vetoes.iter().map(veto_step);
-        let mut steps: Vec<Step> =
+        let mut steps: Vec<CustodyStep> =
             builds.chain(tests).chain(promotions).chain(approvals).chain(vetoes).collect();
         steps.sort_by_key(|step| (step.at, step.record));
         Self { release, steps, rejected: records.rejected.clone() }
     }
 }
 
-fn step<P>(record: &Verified<P>, kind: StepKind, text: String, run_url: Option<String>) -> Step {
-    Step {
+fn step<P>(
+    record: &Verified<P>,
+    kind: CustodyStepKind,
+    text: String,
+    run_url: Option<String>,
+) -> CustodyStep {
+    CustodyStep {
         at: record.recorded_at(),
         kind,
         text,
@@ -85,7 +90,7 @@ fn step<P>(record: &Verified<P>, kind: StepKind, text: String, run_url: Option<S
     }
 }
 
-fn build_step(record: &Verified<Provenance>) -> Step {
+fn build_step(record: &Verified<Provenance>) -> CustodyStep {
     let provenance = record.predicate();
     let source = provenance.source().unwrap_or_default();
     let mut text = match (&source.commit, &source.repository) {
@@ -100,10 +105,10 @@ fn build_step(record: &Verified<Provenance>) -> Step {
     }
     text.push_str(&format!(" by {}", provenance.run_details.builder.id));
     let url = provenance.run().and_then(|run| run.url);
-    step(record, StepKind::Built, text, url)
+    step(record, CustodyStepKind::Built, text, url)
 }
 
-fn test_step(record: &Verified<TestResult>) -> Step {
+fn test_step(record: &Verified<TestResult>) -> CustodyStep {
     let result = record.predicate();
     let place = record
         .environment()
@@ -119,13 +124,13 @@ fn test_step(record: &Verified<TestResult>) -> Step {
         }
     }
     let kind = match result.result {
-        TestOutcome::Failed => StepKind::Failed,
-        TestOutcome::Passed | TestOutcome::Warned => StepKind::Tested,
+        TestOutcome::Failed => CustodyStepKind::Failed,
+        TestOutcome::Passed | TestOutcome::Warned => CustodyStepKind::Tested,
     };
     step(record, kind, parts.join("; "), result.url.clone())
 }
 
-fn promotion_step(record: &Verified<Promotion>) -> Step {
+fn promotion_step(record: &Verified<Promotion>) -> CustodyStep {
     let promotion = record.predicate();
     let count = promotion.applications.len();
     let applications =
@@ -153,20 +158,20 @@ fn promotion_step(record: &Verified<Promotion>) -> Step {
     if let Some(reason) = &promotion.reason {
         text.push_str(&format!(": {reason}"));
     }
-    step(record, StepKind::Promoted, text, promotion.run.url.clone())
+    step(record, CustodyStepKind::Promoted, text, promotion.run.url.clone())
 }
 
-fn approval_step(record: &Verified<Approval>) -> Step {
+fn approval_step(record: &Verified<Approval>) -> CustodyStep {
     let approval = record.predicate();
     let mut text = format!("for {}", approval.environment);
     if let Some(until) = approval.until {
         text.push_str(&format!(" until {until:.0}"));
     }
     because(&mut text, &approval.reason, &approval.run);
-    step(record, StepKind::Approved, text, approval.run.url.clone())
+    step(record, CustodyStepKind::Approved, text, approval.run.url.clone())
 }
 
-fn veto_step(record: &Verified<Veto>) -> Step {
+fn veto_step(record: &Verified<Veto>) -> CustodyStep {
     let veto = record.predicate();
     let place = veto
         .environment
@@ -180,11 +185,12 @@ fn veto_step(record: &Verified<Veto>) -> Step {
         text.push_str(&format!("; the veto {}", lifted.short()));
     }
     because(&mut text, &veto.reason, &veto.run);
-    let kind = if veto.lifts.is_empty() { StepKind::Vetoed } else { StepKind::Lifted };
+    let kind =
+        if veto.lifts.is_empty() { CustodyStepKind::Vetoed } else { CustodyStepKind::Lifted };
     step(record, kind, text, veto.run.url.clone())
 }
 
-fn because(text: &mut String, reason: &str, run: &Run) {
+fn because(text: &mut String, reason: &str, run: &CiRun) {
     if !reason.is_empty() {
         text.push_str(&format!(": {reason}"));
     }
@@ -197,7 +203,7 @@ fn short(commit: &str) -> String {
     commit.chars().take(12).collect()
 }
 
-impl fmt::Display for StepKind {
+impl fmt::Display for CustodyStepKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Built => "built",
@@ -276,7 +282,7 @@ mod tests {
             at: at(30),
             until: Some(at(60)),
             plan: None,
-            run: Run { actor: Some("bob".to_owned()), ..Run::default() },
+            run: CiRun { actor: Some("bob".to_owned()), ..CiRun::default() },
         }
     }
 
@@ -287,7 +293,7 @@ mod tests {
             reason: "it leaks".to_owned(),
             at: at(40 + i64::try_from(lifts.len()).unwrap()),
             until: None,
-            run: Run::default(),
+            run: CiRun::default(),
         }
     }
 

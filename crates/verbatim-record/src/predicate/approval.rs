@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 use super::json::null_is_default;
-use super::{Predicate, Run};
+use super::{CiRun, Predicate};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::keys::Power;
 
@@ -35,7 +35,7 @@ pub struct Approval {
     pub plan: Option<Digest>,
     /// The CI run, with the actor.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub run: Run,
+    pub run: CiRun,
 }
 
 impl Predicate for Approval {

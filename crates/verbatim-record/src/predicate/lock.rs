@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 use super::json::null_is_default;
-use super::{Ban, Predicate, Run};
+use super::{Ban, CiRun, Predicate};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::keys::Power;
 
@@ -27,7 +27,7 @@ pub struct Lock {
     pub until: Option<Timestamp>,
     /// The CI run, with the actor.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub run: Run,
+    pub run: CiRun,
 }
 
 impl Predicate for Lock {

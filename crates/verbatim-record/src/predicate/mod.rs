@@ -19,13 +19,13 @@ pub use approval::Approval;
 pub use descriptor::ResourceDescriptor;
 pub use json::JsonText;
 pub use lock::Lock;
-pub use origin::{Adopted, Composed, SourceClaim};
+pub use origin::{AdoptedImage, ComposedRelease, SourceClaim};
 pub use promotion::{
-    Application, ChainLink, Evidence, GateResult, Override, PolicyOrigin, PromotedRelease,
-    Promotion, PromotionKind, Proof, Readback, ReadbackOutcome, Revision,
+    AppliedOverride, ChainLink, GateEvidence, GateResult, PolicyOrigin, PromotedApplication,
+    PromotedRelease, Promotion, PromotionKind, PromotionProof, Readback, ReadbackOutcome, Revision,
 };
 pub use provenance::{
-    Build, BuildDefinition, BuildMetadata, Builder, Provenance, RunDetails, Source,
+    Build, BuildDefinition, BuildMetadata, BuildPlatform, BuildSource, Provenance, RunDetails,
 };
 pub use test_result::{SuiteOutcome, TestOutcome, TestResult, TestRun};
 pub use veto::Veto;
@@ -90,7 +90,7 @@ pub trait Ban: Predicate {
 /// The CI run in which something happened. All parts are optional: on a laptop there is only the actor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Run {
+pub struct CiRun {
     /// Which CI, for example `github`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ci: Option<String>,

@@ -9,20 +9,23 @@ use serde_json::{Value, json};
 
 use super::descriptor::ResourceDescriptor;
 use super::provenance::object;
-use super::{Build, BuildDefinition, BuildMetadata, Builder, Provenance, Run, RunDetails, Source};
+use super::{
+    Build, BuildDefinition, BuildMetadata, BuildPlatform, BuildSource, CiRun, Provenance,
+    RunDetails,
+};
 use crate::artifact::ReleaseImage;
 
 /// An image of another builder.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Adopted {
+pub struct AdoptedImage {
     /// What it was built from, as far as known.
-    pub source: Source,
+    pub source: BuildSource,
     /// The reference that it was found by.
     pub image: String,
     /// How the source is known.
     pub known_from: Vec<SourceClaim>,
     /// The CI run that adopted it.
-    pub run: Run,
+    pub run: CiRun,
     /// When.
     pub at: Timestamp,
     /// Component to version.
@@ -48,7 +51,7 @@ pub struct SourceClaim {
     pub builder: Option<String>,
 }
 
-impl Adopted {
+impl AdoptedImage {
     /// The `buildType` of these records.
     pub const TYPE: &'static str = "urn:verbatim:build:adopted:v1";
 
@@ -68,20 +71,20 @@ impl Adopted {
 
 /// A release of several images.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Composed {
+pub struct ComposedRelease {
     /// The source of all of them.
-    pub source: Source,
+    pub source: BuildSource,
     /// The images, by name.
     pub images: BTreeMap<String, ReleaseImage>,
     /// The CI run.
-    pub run: Run,
+    pub run: CiRun,
     /// When.
     pub at: Timestamp,
     /// Component to version.
     pub versions: BTreeMap<String, String>,
 }
 
-impl Composed {
+impl ComposedRelease {
     /// The `buildType` of these records.
     pub const TYPE: &'static str = "urn:verbatim:build:release:v1";
 
@@ -109,7 +112,7 @@ fn provenance(
     external: Value,
     internal: Value,
     resolved_dependencies: Vec<ResourceDescriptor>,
-    run: &Run,
+    run: &CiRun,
     versions: &BTreeMap<String, String>,
     at: Timestamp,
 ) -> Provenance {
@@ -122,7 +125,7 @@ fn provenance(
         },
         run_details: RunDetails {
             // Whoever signs this vouches for it, whoever has built.
-            builder: Builder {
+            builder: BuildPlatform {
                 id: Build::builder_id(run.ci.as_deref().unwrap_or("local")),
                 version: versions.clone(),
             },
@@ -137,7 +140,7 @@ fn provenance(
 }
 
 /// A dirty tree is not the commit, so the commit is then no dependency that was resolved.
-pub(super) fn source_dependency(source: &Source) -> Option<ResourceDescriptor> {
+pub(super) fn source_dependency(source: &BuildSource) -> Option<ResourceDescriptor> {
     let (repository, commit) = (source.repository.as_ref()?, source.commit.as_ref()?);
     (!source.dirty).then(|| ResourceDescriptor {
         uri: Some(format!("git+{repository}@{commit}")),
@@ -154,8 +157,8 @@ mod tests {
 
     #[test]
     fn source_and_run_can_be_read_from_them() {
-        let source = Source { dirty: true, ..build().source };
-        let adopted = Adopted {
+        let source = BuildSource { dirty: true, ..build().source };
+        let adopted = AdoptedImage {
             source: source.clone(),
             image: "registry.example/shop@sha256:0".to_owned(),
             known_from: Vec::new(),
@@ -163,7 +166,7 @@ mod tests {
             at: at(0),
             versions: BTreeMap::new(),
         };
-        let composed = Composed {
+        let composed = ComposedRelease {
             source: source.clone(),
             images: BTreeMap::new(),
             run: run(),

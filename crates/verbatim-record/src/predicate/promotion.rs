@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 use super::json::JsonText;
-use super::{Predicate, Run};
+use super::{CiRun, Predicate};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId, ReleaseImage};
 use crate::keys::Power;
 
@@ -30,7 +30,7 @@ pub struct Promotion {
     #[serde(default)]
     pub release_before: Option<Digest>,
     /// The applications that were changed, each with its proof.
-    pub applications: Vec<Application>,
+    pub applications: Vec<PromotedApplication>,
     /// SHA-256 of the executed plan.
     #[serde(default)]
     pub plan: Option<Digest>,
@@ -45,7 +45,7 @@ pub struct Promotion {
     pub gates: Vec<GateResult>,
     /// The CI run, with the actor.
     #[serde(default)]
-    pub run: Run,
+    pub run: CiRun,
     /// When the first thing was written.
     pub started_at: Timestamp,
     /// When the proof was complete.
@@ -138,7 +138,7 @@ impl PromotedRelease {
 /// One Argo CD application within a promotion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Application {
+pub struct PromotedApplication {
     /// Name.
     pub name: String,
     /// Namespace of the Application object, if known.
@@ -148,17 +148,17 @@ pub struct Application {
     pub server: String,
     /// The parameters written.
     #[serde(default)]
-    pub overrides: Vec<Override>,
+    pub overrides: Vec<AppliedOverride>,
     /// The revisions of chart and values that the sync resolved, one for each source.
     #[serde(default)]
     pub revisions: Vec<Revision>,
     /// The readbacks.
-    pub proof: Proof,
+    pub proof: PromotionProof,
 }
 
 /// One parameter written into a source of an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Override {
+pub struct AppliedOverride {
     /// `helm` or `kustomize`.
     pub kind: String,
     /// Name of the parameter or image.
@@ -185,7 +185,7 @@ pub struct Revision {
 /// The four readbacks of one application.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Proof {
+pub struct PromotionProof {
     /// The override is in the application's spec.
     pub spec: Readback,
     /// The operation that ran carried it.
@@ -229,7 +229,7 @@ impl ReadbackOutcome {
     }
 }
 
-impl Proof {
+impl PromotionProof {
     /// Whether all four readbacks hold. Only the last can be satisfied by a template: the other three always exist.
     pub fn holds(&self) -> bool {
         let proven = |readback: &Readback| readback.outcome == ReadbackOutcome::Proven;
@@ -251,7 +251,7 @@ pub struct GateResult {
     pub reason: String,
     /// What the answer rests on.
     #[serde(default)]
-    pub evidence: Vec<Evidence>,
+    pub evidence: Vec<GateEvidence>,
     /// Why the release was promoted although the gate refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<String>,
@@ -259,7 +259,7 @@ pub struct GateResult {
 
 /// Something that a decision rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
+pub struct GateEvidence {
     /// The record, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Digest>,
@@ -335,10 +335,12 @@ mod tests {
         let [spec, operation, manifests, running] = outcomes.map(|outcome| {
             serde_json::from_value(serde_json::json!({ "outcome": outcome })).unwrap()
         });
-        let proof = Proof { spec, operation, manifests, running, settled_seconds: 0 };
+        let proof = PromotionProof { spec, operation, manifests, running, settled_seconds: 0 };
         assert_eq!(proof.holds(), want, "{outcomes:?}");
         let mut promotion = promotion("dev", "one", first(), 0);
-        promotion.applications.push(Application { proof, ..promotion.applications[0].clone() });
+        promotion
+            .applications
+            .push(PromotedApplication { proof, ..promotion.applications[0].clone() });
         assert_eq!(promotion.is_proven(), want, "one weak application is enough");
     }
 

@@ -11,8 +11,8 @@ use verbatim_oci::Digest;
 
 use super::descriptor::ResourceDescriptor;
 use super::json::null_is_default;
-use super::origin::{Adopted, Composed, source_dependency};
-use super::{Predicate, Run};
+use super::origin::{AdoptedImage, ComposedRelease, source_dependency};
+use super::{CiRun, Predicate};
 use crate::artifact::EnvironmentId;
 use crate::keys::Power;
 
@@ -48,7 +48,7 @@ pub struct BuildDefinition {
 #[serde(rename_all = "camelCase")]
 pub struct RunDetails {
     /// Who built.
-    pub builder: Builder,
+    pub builder: BuildPlatform,
     /// When it ran, and its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<BuildMetadata>,
@@ -59,7 +59,7 @@ pub struct RunDetails {
 
 /// The build platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Builder {
+pub struct BuildPlatform {
     /// URI of all that must be trusted for this record to be true.
     pub id: String,
     /// Component to version.
@@ -89,7 +89,7 @@ pub struct BuildMetadata {
 /// The source of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Source {
+pub struct BuildSource {
     /// URL of the git repository, without credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
@@ -114,7 +114,7 @@ pub struct Source {
     pub foreign: bool,
 }
 
-impl Source {
+impl BuildSource {
     /// The commit that a clone of the repository knows.
     pub fn lasting_commit(&self) -> Option<&str> {
         self.head.as_deref().or(self.commit.as_deref())
@@ -125,7 +125,7 @@ impl Source {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Build {
     /// What was built from.
-    pub source: Source,
+    pub source: BuildSource,
     /// The reference of the pushed image, with its tag.
     pub image: String,
     /// Folder of the build context, relative to the repository.
@@ -145,7 +145,7 @@ pub struct Build {
     /// Component to version: `verbatim`, `engine`.
     pub versions: BTreeMap<String, String>,
     /// The CI run.
-    pub run: Run,
+    pub run: CiRun,
     /// Start of the build.
     pub started_at: Timestamp,
     /// End of the push.
@@ -171,7 +171,10 @@ impl Build {
                 resolved_dependencies: source_dependency(&self.source).into_iter().collect(),
             },
             run_details: RunDetails {
-                builder: Builder { id: self.builder_id.clone(), version: self.versions.clone() },
+                builder: BuildPlatform {
+                    id: self.builder_id.clone(),
+                    version: self.versions.clone(),
+                },
                 metadata: Some(BuildMetadata {
                     invocation_id: self.run.url.clone(),
                     started_on: Some(self.started_at),
@@ -212,7 +215,7 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
 
 impl Provenance {
     /// The source. For a build of another builder: the first git dependency, which counts as clean.
-    pub fn source(&self) -> Option<Source> {
+    pub fn source(&self) -> Option<BuildSource> {
         if self.is_ours() {
             let source = self.build_definition.external_parameters.get("source")?;
             return serde_json::from_value(source.clone()).ok();
@@ -226,22 +229,22 @@ impl Provenance {
             let uri = dependency.uri.as_deref()?;
             let repository = uri.strip_prefix("git+").unwrap_or(uri);
             let repository = repository.split(['@', '#']).next().unwrap_or(repository);
-            Some(Source {
+            Some(BuildSource {
                 repository: Some(repository.to_owned()),
                 commit: Some(commit),
-                ..Source::default()
+                ..BuildSource::default()
             })
         })
     }
 
     /// Whether this project has written it.
     fn is_ours(&self) -> bool {
-        let ours = [Build::TYPE, Adopted::TYPE, Composed::TYPE];
+        let ours = [Build::TYPE, AdoptedImage::TYPE, ComposedRelease::TYPE];
         ours.contains(&self.build_definition.build_type.as_str())
     }
 
     /// The CI run, if the builder was this project's own.
-    pub fn run(&self) -> Option<Run> {
+    pub fn run(&self) -> Option<CiRun> {
         let run = self.build_definition.internal_parameters.get("run")?;
         serde_json::from_value(run.clone()).ok()
     }

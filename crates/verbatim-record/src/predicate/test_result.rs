@@ -13,7 +13,7 @@ use verbatim_oci::Digest;
 
 use super::descriptor::ResourceDescriptor;
 use super::json::null_is_default;
-use super::{Predicate, Run};
+use super::{CiRun, Predicate};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::keys::Power;
 
@@ -76,7 +76,7 @@ pub struct TestRun {
     /// The promotion record that brought the release there, if known.
     pub promotion: Option<Digest>,
     /// The CI run.
-    pub run: Run,
+    pub run: CiRun,
     /// Start of the first suite.
     pub started_at: Timestamp,
     /// End of the last suite.
@@ -144,7 +144,7 @@ impl TestResult {
     }
 
     /// The CI run.
-    pub fn run(&self) -> Option<Run> {
+    pub fn run(&self) -> Option<CiRun> {
         serde_json::from_value(self.environment_descriptor()?.annotations.get(RUN)?.clone()).ok()
     }
 

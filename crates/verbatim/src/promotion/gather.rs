@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use verbatim_console::Failure;
-use verbatim_policy::{Author, Bans, Facts, GateKind, Gates, Ledger as LedgerFact, Live};
+use verbatim_policy::{
+    Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading,
+};
 use verbatim_record::{Chain, EnvironmentId, Lock, Promotion, Records, Veto};
 use verbatim_registry::Client;
 
@@ -125,7 +127,7 @@ async fn labels(
 struct Other {
     id: EnvironmentId,
     ledger: LedgerFact,
-    live: Live,
+    live: LiveReading,
     healthy_since: Option<Timestamp>,
 }
 
@@ -147,7 +149,7 @@ async fn other(
         }
         Err(failure) => {
             let why = failure.whole();
-            let (ledger, live) = (LedgerFact::Unknown(why.clone()), Live::Unknown(why));
+            let (ledger, live) = (LedgerFact::Unknown(why.clone()), LiveReading::Unknown(why));
             Other { id, ledger, live, healthy_since: None }
         }
     }

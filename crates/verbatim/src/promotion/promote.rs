@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use verbatim_console::{ExitStatus, Failure};
-use verbatim_policy::{Order, decide};
+use verbatim_policy::{ReleaseOrder, decide};
 use verbatim_record::{Promotion, Verified};
 
 use super::outcome::Promoted;
@@ -91,7 +91,7 @@ async fn candidate(
     let mut decision = decide(&site.gates, &situation.facts);
     request.overrides.apply(&mut decision)?;
     let mut promoted = Promoted::begin(site.environment, &situation.release, decision);
-    if let (Order::Older(_), false) = (situation.facts.order, request.backwards) {
+    if let (ReleaseOrder::Older(_), false) = (situation.facts.order, request.backwards) {
         promoted.superseded_by = running(&situation.ledger).map(ReleaseResult::from);
     }
     if promoted.superseded_by.is_some() {

@@ -271,7 +271,7 @@ impl Site<'_> {
         &self,
         promoted: &Promoted,
         plan: &Plan,
-        applications: Vec<verbatim_record::Application>,
+        applications: Vec<verbatim_record::PromotedApplication>,
         entry: &Entry,
         started_at: Timestamp,
     ) -> Statement<Promotion> {
@@ -371,7 +371,7 @@ fn record_step(environment: &EnvironmentId) -> String {
 }
 
 /// What the record says of the applications; `None` if one of them is not proven.
-fn proofs(ended: &[Ended]) -> Option<Vec<verbatim_record::Application>> {
+fn proofs(ended: &[Ended]) -> Option<Vec<verbatim_record::PromotedApplication>> {
     ended
         .iter()
         .map(|Ended { job, result }| match result {

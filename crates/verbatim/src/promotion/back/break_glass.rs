@@ -263,7 +263,7 @@ fn link(anchor: Option<Anchor>) -> ChainLink {
 }
 
 /// What the record says of an application whose values were changed; also if what runs is not proven.
-fn told(ended: &Ended) -> Option<verbatim_record::Application> {
+fn told(ended: &Ended) -> Option<verbatim_record::PromotedApplication> {
     let Ended { job, result: Ok(report) } = ended else { return None };
     let Report { plan: Some(plan), server, .. } = report else { return None };
     match &report.outcome {
