@@ -157,7 +157,7 @@ impl Manifest {
 }
 
 impl Index {
-    /// The images of the index, without the attestations that builders put beside them under `unknown/unknown`.
+    /// The images of the index, without the attestations that builders put next to them under `unknown/unknown`.
     pub fn images(&self) -> impl Iterator<Item = &Descriptor> {
         self.manifests
             .iter()

@@ -55,7 +55,7 @@ impl Reference {
         Self { repository, tag: Some(tag), digest: None }
     }
 
-    /// The tag that is asked for where there is no digest: the written one, or `latest`.
+    /// The tag to ask for where there is no digest: the written one, or `latest`.
     pub fn tag_or_latest(&self) -> &str {
         self.tag.as_ref().map_or("latest", Tag::as_str)
     }

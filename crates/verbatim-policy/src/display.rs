@@ -20,9 +20,9 @@ impl Decision {
 /// What refuses or was overridden, at length; what passes, as a number.
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = |answer: &&GateAnswer| !answer.passed;
-        write(f, self, self.answers.iter().filter(told).collect(), Digest::short)?;
-        match self.answers.iter().filter(|answer| answer.passed).count() {
+        let (passed, shown): (Vec<_>, Vec<_>) = self.answers.iter().partition(|it| it.passed);
+        write(f, self, shown, Digest::short)?;
+        match passed.len() {
             0 => Ok(()),
             1 => writeln!(f, "  1 gate passed"),
             passed => writeln!(f, "  {passed} gates passed"),

@@ -1,4 +1,4 @@
-//! What conditions come to, and what is refused before they are asked.
+//! What conditions yield, and which are refused before that.
 
 use serde_json::json;
 

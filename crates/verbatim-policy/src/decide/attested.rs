@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use verbatim_record::{GateEvidence, JsonText, Verified};
 
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::condition::Variables;
 use crate::decision::Reason;
 use crate::facts::Facts;
@@ -102,11 +102,11 @@ fn latest_of<'a>(
         return Err((statements[0], "there is none".to_owned()));
     };
     if at.duration_since(now) > verbatim_record::MAX_CLOCK_SKEW {
-        return Err((statement, format!("made at {}, which is in the future", told(at))));
+        return Err((statement, format!("made at {}, which is in the future", to_the_second(at))));
     }
     match latest.max_age {
         Some(max_age) if now.duration_since(at) > max_age => {
-            Err((statement, format!("made at {}, more than {max_age:#} ago", told(at))))
+            Err((statement, format!("made at {}, more than {max_age:#} ago", to_the_second(at))))
         }
         _ => Ok(statement),
     }

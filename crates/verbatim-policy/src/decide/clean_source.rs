@@ -18,13 +18,13 @@ pub(super) fn judge(facts: &Facts) -> Finding {
         .filter_map(|build| Some((build, build.predicate().source()?)))
         .filter(|(_, source)| source.commit.is_some() || source.dirty)
         .collect();
-    let told = sources.iter().map(evidence).collect();
+    let evidence = sources.iter().map(evidence_of).collect();
     if let Some((_, source)) = sources.iter().find(|(_, source)| source.dirty) {
         let commit = source.commit.as_deref().unwrap_or("no commit");
         return Finding::refuse(
             Reason::DirtySource,
             format!("built from uncommitted changes on top of {commit}"),
-            told,
+            evidence,
             "commit the changes and build again".to_owned(),
         );
     }
@@ -33,7 +33,7 @@ pub(super) fn judge(facts: &Facts) -> Finding {
         return Finding::refuse(
             Reason::ForeignSource,
             format!("built from {commit}, a pull request whose author may be anybody"),
-            told,
+            evidence,
             "merge the pull request, then promote the build of the merge".to_owned(),
         );
     }
@@ -41,14 +41,14 @@ pub(super) fn judge(facts: &Facts) -> Finding {
         return Finding::refuse(
             Reason::NoBuildRecord,
             "no build record that counts names a source commit".to_owned(),
-            told,
+            evidence,
             "build it with `verbatim build` and a key with the role `builder`".to_owned(),
         );
     }
-    Finding::pass(Reason::SourceIsCommit, "built from a commit".to_owned(), told)
+    Finding::pass(Reason::SourceIsCommit, "built from a commit".to_owned(), evidence)
 }
 
-fn evidence((build, source): &(&Verified<Provenance>, BuildSource)) -> GateEvidence {
+fn evidence_of((build, source): &(&Verified<Provenance>, BuildSource)) -> GateEvidence {
     let commit = source.commit.as_deref().unwrap_or("unknown");
     let changes = match (source.dirty, source.foreign) {
         (true, _) => " with uncommitted changes",

@@ -6,7 +6,7 @@ use verbatim_record::{
     Chain, ChainFault, EnvironmentId, GateEvidence, Promotion, Verified, in_force, vetoes_against,
 };
 
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::decision::Reason;
 use crate::facts::{Facts, LedgerReading, LiveReading};
 
@@ -120,7 +120,7 @@ pub(super) fn evidence(record: &Verified<Promotion>) -> GateEvidence {
             promotion.chain.sequence,
             promotion.release.digest.short(),
             promotion.environment,
-            told(promotion.finished_at),
+            to_the_second(promotion.finished_at),
             record.signed_by(),
         ),
     }

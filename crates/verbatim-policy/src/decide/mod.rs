@@ -108,7 +108,6 @@ impl Finding {
     }
 }
 
-/// A time for people, to the second.
-fn told(at: Timestamp) -> String {
+fn to_the_second(at: Timestamp) -> String {
     format!("{at:.0}")
 }

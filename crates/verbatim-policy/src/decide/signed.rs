@@ -15,14 +15,14 @@ pub(super) fn judge(wanted: &BuildRequirement, facts: &Facts) -> Finding {
     };
     let builds: Vec<_> =
         records.builds.iter().filter(|build| build.statement().is_about(&facts.release)).collect();
-    let mut told = Vec::new();
+    let mut rejected = Vec::new();
     for build in builds.iter().rev() {
         match complaint(wanted, build.predicate()) {
             None => {
                 let text = "built by a trusted builder from a trusted source".to_owned();
                 return Finding::pass(Reason::TrustedBuild, text, vec![evidence(build, None)]);
             }
-            Some(complaint) => told.push(evidence(build, Some(complaint))),
+            Some(complaint) => rejected.push(evidence(build, Some(complaint))),
         }
     }
     let remedy = "build it where the policy trusts builder, source and branch";
@@ -30,14 +30,14 @@ pub(super) fn judge(wanted: &BuildRequirement, facts: &Facts) -> Finding {
         return Finding::refuse(
             Reason::NoBuildRecord,
             "no build record that counts".to_owned(),
-            told,
+            rejected,
             format!("{remedy}; adopt an image of another builder with `verbatim adopt`"),
         );
     }
     Finding::refuse(
         Reason::UntrustedBuild,
         "no build record names a trusted builder, source and branch".to_owned(),
-        told,
+        rejected,
         remedy.to_owned(),
     )
 }

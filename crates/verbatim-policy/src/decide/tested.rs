@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use verbatim_record::{EnvironmentId, GateEvidence, TestOutcome, TestResult, Verified};
 
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::decision::Reason;
 use crate::facts::Facts;
 
@@ -113,7 +113,7 @@ fn passed(
     let at = runs.iter().map(|(_, run)| run.at).max().unwrap_or(Timestamp::UNIX_EPOCH);
     let finding = Finding::pass(
         Reason::SuitesPassed { at },
-        format!("{} passed in {environment} at {}", names(runs), told(at)),
+        format!("{} passed in {environment} at {}", names(runs), to_the_second(at)),
         runs.iter().map(|(suite, run)| evidence(suite, run)).collect(),
     );
     (finding, runs.iter().map(|(_, run)| run.at).min())
@@ -126,7 +126,7 @@ fn failed(
     test: String,
 ) -> Finding {
     let at = runs.iter().map(|(_, run)| run.at).max().unwrap_or(Timestamp::UNIX_EPOCH);
-    let mut text = format!("{} failed in {environment} at {}", names(runs), told(at));
+    let mut text = format!("{} failed in {environment} at {}", names(runs), to_the_second(at));
     if !missing.is_empty() {
         text.push_str(&format!("; {} did not run", missing.join(", ")));
     }
@@ -151,6 +151,6 @@ fn evidence(suite: &str, run: &SuiteRun<'_>) -> GateEvidence {
     let signer = run.record.signed_by();
     GateEvidence {
         record: Some(run.record.record()),
-        text: format!("{subject} {verdict} at {}, signed by {signer}", told(run.at)),
+        text: format!("{subject} {verdict} at {}, signed by {signer}", to_the_second(run.at)),
     }
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use verbatim_record::{GateEvidence, Verified};
 
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::decision::Reason;
 use crate::facts::{Facts, ReleaseOrder};
 use crate::windows::{WindowKind, ZonedWindow, is_open, next_opening};
@@ -13,17 +13,17 @@ pub(super) fn windows(windows: &[ZonedWindow], facts: &Facts) -> Finding {
     let evidence = |text: String| GateEvidence { record: None, text };
     if is_open(windows, now) {
         let open = windows.iter().filter(|it| it.kind == WindowKind::Allow && it.is_open(now));
-        let told: Vec<_> = open.map(|window| evidence(window.to_string())).collect();
-        return Finding::pass(Reason::WindowOpen, "open now".to_owned(), told);
+        let open: Vec<_> = open.map(|window| evidence(window.to_string())).collect();
+        return Finding::pass(Reason::WindowOpen, "open now".to_owned(), open);
     }
     let denied = windows.iter().filter(|it| it.kind == WindowKind::Deny && it.is_open(now));
-    let mut told_windows: Vec<_> = denied.map(|window| evidence(window.to_string())).collect();
-    let text = match told_windows.is_empty() {
+    let mut shown: Vec<_> = denied.map(|window| evidence(window.to_string())).collect();
+    let text = match shown.is_empty() {
         false => "a `deny` window is open",
         true => "no `allow` window is open",
     };
-    if told_windows.is_empty() {
-        told_windows = windows
+    if shown.is_empty() {
+        shown = windows
             .iter()
             .filter(|window| window.kind == WindowKind::Allow)
             .map(|window| evidence(window.to_string()))
@@ -31,12 +31,12 @@ pub(super) fn windows(windows: &[ZonedWindow], facts: &Facts) -> Finding {
     }
     let opens = next_opening(windows, now);
     let remedy = match opens {
-        Some(opens) => format!("wait until {}{}", told(opens), local(windows, opens)),
+        Some(opens) => format!("wait until {}{}", to_the_second(opens), local(windows, opens)),
         None => {
             "no window opens within 400 days: change the policy, or override the gate".to_owned()
         }
     };
-    Finding::refuse(Reason::WindowClosed { opens }, text.to_owned(), told_windows, remedy)
+    Finding::refuse(Reason::WindowClosed { opens }, text.to_owned(), shown, remedy)
 }
 
 /// A moment on the clocks of the windows, where they are not those of UTC.
@@ -73,15 +73,15 @@ pub(super) fn freshness(max_age: SignedDuration, facts: &Facts) -> Finding {
     };
     let evidence = vec![GateEvidence {
         record: Some(Verified::record(record)),
-        text: format!("built at {}, signed by {}", told(built), record.signed_by()),
+        text: format!("built at {}, signed by {}", to_the_second(built), record.signed_by()),
     }];
     if facts.now.duration_since(built) <= max_age {
-        let text = format!("built at {}", told(built));
+        let text = format!("built at {}", to_the_second(built));
         return Finding::pass(Reason::Fresh { built }, text, evidence);
     }
     Finding::refuse(
         Reason::Stale { built },
-        format!("built at {}, more than {max_age:#} ago", told(built)),
+        format!("built at {}, more than {max_age:#} ago", to_the_second(built)),
         evidence,
         "build again, and promote the new release".to_owned(),
     )

@@ -310,7 +310,7 @@ impl Opened {
     }
 }
 
-/// Reads a payload, whoever signed it.
+/// Reads a payload without a look at its signature.
 pub(crate) fn read_statement(payload: &[u8]) -> Result<Statement<serde_json::Value>, Rejection> {
     json::parse_as(payload).map_err(|error| Rejection::NotAStatement(error.to_string()))
 }

@@ -396,7 +396,7 @@ mod tests {
         check(&ledger, &[lie], &[ChainFault::Cut { anchor: lie }]);
     }
 
-    /// Heads are told in the order of the signed bytes, which no test can foresee.
+    /// Heads come in the order of the signed bytes, which no test can foresee.
     fn forked(heads: &[&Verified<Promotion>]) -> Vec<Digest> {
         let mut heads: Vec<_> =
             heads.iter().map(|head| (head.statement_digest(), head.record())).collect();

@@ -124,7 +124,7 @@ fn provenance(
             resolved_dependencies,
         },
         run_details: RunDetails {
-            // Whoever signs this vouches for it, whoever has built.
+            // The signer vouches for it, not the builder.
             builder: BuildPlatform {
                 id: Build::builder_id(run.ci.as_deref().unwrap_or("local")),
                 version: versions.clone(),

@@ -91,7 +91,7 @@ fn a_veto_that_is_hidden_on_the_release_shows_on_the_environment() {
     }
 }
 
-/// Nobody is told to promote what will not be let in.
+/// No remedy says to promote what will not be let in.
 #[test]
 fn a_vetoed_release_is_not_to_be_promoted() {
     let after = || Gate::After { environment: id("staging"), ran: crate::gate::Presence::Still };

@@ -1,4 +1,4 @@
-//! `after`, `tested`, `clean_source`, and how a decision is told.
+//! `after`, `tested`, `clean_source`, and the text of a decision.
 
 use super::*;
 use crate::decision::Decision;

@@ -57,7 +57,7 @@ fn a_trusted_build() {
     refuses(signed(&["urn:verbatim:builder:gitlab"], &[], &[]), &facts, Reason::UntrustedBuild);
     refuses(signed(&[], &["https://git.example.com/other/*"], &[]), &facts, Reason::UntrustedBuild);
     refuses(signed(&[], &[], &["release/*"]), &facts, Reason::UntrustedBuild);
-    // What is not told is not trusted.
+    // What is not named is not trusted.
     let silent = with_records(&[built_as(|build| build.source.branch = None)]);
     refuses(signed(&[], &[], &["*"]), &silent, Reason::UntrustedBuild);
     // One good record is enough.

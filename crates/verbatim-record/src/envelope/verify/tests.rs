@@ -294,7 +294,7 @@ fn an_approval_is_bound_to_its_release_and_its_environment() {
         run: CiRun::default(),
     };
     let statement = || Statement::approval("shop", &one, approval());
-    // Any trusted key may; which role is asked for is the gate's business.
+    // Any trusted key may; the gate asks for the role.
     check_statement(&statement(), 1, one, Some("dev"), "counts");
     check_statement(&statement(), 2, one, Some("dev"), "counts");
     check_statement(&statement(), 3, one, Some("dev"), "unknown-key");
