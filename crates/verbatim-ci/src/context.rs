@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The job that this process is part of. What its CI does not tell is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CiContext {
-    /// Which CI.
+    /// The CI that runs the job.
     pub kind: CiKind,
     /// The build number as the CI prints it, for people and for tags.
     pub build: Option<String>,
@@ -39,7 +39,7 @@ pub struct CiContext {
     pub sinks: Vec<Sink>,
 }
 
-/// A CI.
+/// A CI that is known here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -103,12 +103,12 @@ pub struct PullRequest {
 pub enum Sink {
     /// Append [`github_outputs`](crate::github_outputs) to this file.
     GithubOutput {
-        /// Path.
+        /// Path of the file.
         path: String,
     },
     /// Append Markdown to this file.
     GithubSummary {
-        /// Path.
+        /// Path of the file.
         path: String,
     },
     /// Write [`dotenv`](crate::dotenv) to a file that the job declares as its report `dotenv`.
@@ -117,7 +117,7 @@ pub enum Sink {
     AzureLog,
     /// Append [`shell_exports`](crate::shell_exports) to this file, which later steps source.
     ShellFile {
-        /// Path.
+        /// Path of the file.
         path: String,
     },
 }

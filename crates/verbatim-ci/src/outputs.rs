@@ -15,7 +15,7 @@ pub enum OutputError {
         name: String,
         /// What it cannot carry.
         what: &'static str,
-        /// The format.
+        /// The format, for people.
         format: &'static str,
     },
     /// The report is larger than the CI takes.

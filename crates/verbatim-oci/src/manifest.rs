@@ -34,7 +34,7 @@ pub struct ImageManifest {
     /// The kind of artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// The configuration.
+    /// The configuration of the image, or an empty blob.
     pub config: Descriptor,
     /// The layers, base first.
     #[serde(default)]
@@ -42,7 +42,7 @@ pub struct ImageManifest {
     /// What this document refers to, if it is a referrer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
-    /// Annotations.
+    /// Annotations of this document, by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -67,7 +67,7 @@ pub struct Index {
     /// What this document refers to, if it is a referrer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
-    /// Annotations.
+    /// Annotations of this document, by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }

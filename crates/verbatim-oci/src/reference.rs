@@ -22,7 +22,7 @@ pub struct Reference {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not an image reference")]
 pub struct ReferenceError {
-    /// What was parsed.
+    /// The text that is not a reference.
     pub text: String,
     /// Which part is wrong.
     #[source]

@@ -42,26 +42,26 @@ pub struct Condition {
 /// Why a text is not a condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConditionError {
-    /// Too long.
+    /// Longer than 1000 bytes.
     #[error("it has {0} bytes; at most {MAX_TEXT} are allowed")]
     TooLong(usize),
     /// Nested too deeply, or with too many parts.
     #[error("it is too large: {0}")]
     TooLarge(&'static str),
-    /// Not an expression.
+    /// Not an expression of the language.
     #[error("it does not compile, at line {line}, column {column}: {message}")]
     Syntax {
-        /// What is wrong.
+        /// The complaint of the parser.
         message: String,
         /// Where, from 1; in characters.
         line: usize,
-        /// Where, from 1.
+        /// The column, from 1.
         column: usize,
     },
     /// A name that does not exist.
     #[error("unknown name `{name}`; known are {}", .known.join(", "))]
     UnknownVariable {
-        /// The name.
+        /// The unknown name.
         name: String,
         /// The names that exist.
         known: Vec<String>,
@@ -85,7 +85,7 @@ pub enum EvaluationError {
     /// It yields neither true nor false.
     #[error("it gives {0}, not true or false")]
     NotBool(String),
-    /// Anything else.
+    /// Any other error of the language.
     #[error("{0}")]
     Failed(String),
 }

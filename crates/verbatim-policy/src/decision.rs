@@ -14,7 +14,7 @@ pub struct Decision {
     /// The release. The document around a decision names it, and the environment.
     #[serde(skip)]
     pub release: Digest,
-    /// The environment.
+    /// The environment that it may enter, or not.
     #[serde(skip)]
     pub environment: EnvironmentId,
     /// Whether every gate let it pass.
@@ -26,14 +26,14 @@ pub struct Decision {
 /// The answer of one gate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GateAnswer {
-    /// The gate.
+    /// The gate, with its settings.
     #[serde(flatten)]
     pub gate: Gate,
     /// Whether it let the release pass.
     pub passed: bool,
-    /// Why, for programs.
+    /// The reason for programs.
     pub reason: Reason,
-    /// Why, for people.
+    /// The reason for people: a fragment without a full stop.
     pub text: String,
     /// What the answer rests on.
     pub evidence: Vec<GateEvidence>,
@@ -50,7 +50,7 @@ pub struct GateAnswer {
 pub struct OverrideError {
     /// The name that was asked for.
     pub name: String,
-    /// The environment.
+    /// The environment that it may enter, or not.
     pub environment: EnvironmentId,
     /// The names of the gates there.
     pub gates: Vec<String>,
@@ -88,7 +88,7 @@ pub enum Reason {
     SameManifests,
     /// Passed: healthy there for long enough.
     Soaked {
-        /// Since when.
+        /// The later of: it came, and it became healthy.
         since: Timestamp,
     },
     /// Passed: approved.
@@ -113,12 +113,12 @@ pub enum Reason {
     SkippedByRollback,
     /// Locks are in force.
     Locked {
-        /// Their records.
+        /// The digests of their records.
         locks: Vec<Digest>,
     },
     /// Vetoes are in force.
     Vetoed {
-        /// Their records.
+        /// The digests of their records.
         vetoes: Vec<Digest>,
     },
     /// No build record names a trusted builder, source and branch.
@@ -155,34 +155,34 @@ pub enum Reason {
     },
     /// It cannot be compared with the release that runs there.
     NotComparable {
-        /// That release.
+        /// The release that runs there.
         with: Digest,
     },
     /// Tests passed, too long ago.
     TestsTooOld {
-        /// When.
+        /// The time of the oldest result.
         at: Timestamp,
     },
     /// Built too long ago.
     Stale {
-        /// When.
+        /// When it was built.
         built: Timestamp,
     },
     /// The condition does not hold.
     DoesNotHold,
     /// The condition could not be evaluated.
     NoAnswer {
-        /// Why.
+        /// The error, for people.
         cause: String,
     },
     /// Records or ledger could not be read, or were not given, which is not "none".
     Unreadable {
-        /// Why.
+        /// The error, for people.
         cause: String,
     },
     /// The ledger is not a chain that can be relied on.
     LedgerBroken {
-        /// What is wrong.
+        /// The faults of the chain, for people.
         faults: Vec<String>,
     },
     /// It was never promoted there.
@@ -198,7 +198,7 @@ pub enum Reason {
     },
     /// It is in the ledger, but something else was seen running.
     Drifted {
-        /// What was seen.
+        /// What was seen running, for people.
         seen: String,
     },
     /// Suites that never ran against this release there.
@@ -210,10 +210,10 @@ pub enum Reason {
     TestsFailed {
         /// Their names; empty if the run as a whole failed.
         suites: Vec<String>,
-        /// When.
+        /// The time of the latest result.
         at: Timestamp,
     },
-    /// No build record.
+    /// No build record that counts.
     NoBuildRecord,
     /// Built from uncommitted changes.
     DirtySource,
@@ -222,7 +222,7 @@ pub enum Reason {
 }
 
 impl Decision {
-    /// The refusals.
+    /// The answers that keep the release out.
     pub fn refusals(&self) -> impl Iterator<Item = &GateAnswer> {
         self.answers.iter().filter(|answer| !answer.lets_pass())
     }

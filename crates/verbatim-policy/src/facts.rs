@@ -43,7 +43,7 @@ pub struct Facts {
     pub applications: Value,
     /// The CI run of the promotion.
     pub run: CiRun,
-    /// Now.
+    /// The time of the decision.
     pub now: Timestamp,
 }
 
@@ -59,7 +59,7 @@ pub struct Bans {
 /// The ledger of an environment.
 #[derive(Debug, Clone)]
 pub enum LedgerReading {
-    /// Its promotions.
+    /// Its promotions, checked as a chain.
     Known(Chain),
     /// Why it could not be read.
     Unknown(String),

@@ -16,7 +16,7 @@ use crate::windows::ZonedWindow;
 /// The gates before an environment, in the order in which they are shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gates {
-    /// The gates.
+    /// The gates, all of which are checked.
     pub list: Vec<Gate>,
     /// The kinds that are not checked for rollbacks; see [`GateKind::usually_skipped`].
     pub skipped_by_rollbacks: BTreeSet<GateKind>,
@@ -35,7 +35,7 @@ impl Serialize for Gates {
     }
 }
 
-/// One condition.
+/// A condition before an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "gate", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -53,7 +53,7 @@ pub enum Gate {
     },
     /// Suites passed against the release in an environment.
     Tested {
-        /// Where.
+        /// The other environment.
         environment: EnvironmentId,
         /// Names of the suites. Empty: the latest test run must have passed as a whole.
         suites: Vec<String>,
@@ -67,21 +67,21 @@ pub enum Gate {
     Signed(BuildRequirement),
     /// Charts and manifests are those that the release was proven with in an environment.
     SameManifests {
-        /// Where.
+        /// The other environment.
         environment: EnvironmentId,
     },
     /// The release has been healthy in an environment for some time.
     Soak {
-        /// Where.
+        /// The other environment.
         environment: EnvironmentId,
-        /// How long.
+        /// How long it has to be there.
         period: SignedDuration,
     },
     /// Enough people approved.
     Approvals(ApprovalRequirement),
     /// Releases may enter at this time.
     Windows {
-        /// The windows.
+        /// Windows that allow or deny.
         windows: Vec<ZonedWindow>,
     },
     /// A statement of some type about the release holds.
@@ -93,7 +93,7 @@ pub enum Gate {
     },
     /// The release was built not long ago.
     Freshness {
-        /// How long.
+        /// How long ago at most.
         max_age: SignedDuration,
     },
     /// A condition of the team's own.
@@ -119,11 +119,11 @@ pub enum Presence {
 /// Which builds are trusted. A `*` in a pattern stands for any text; an empty list, for anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BuildRequirement {
-    /// Ids of builders.
+    /// Patterns for ids of builders.
     pub builders: Vec<String>,
     /// Repositories of the source.
     pub sources: Vec<String>,
-    /// Branches.
+    /// Patterns for branches.
     pub branches: Vec<String>,
 }
 
@@ -144,7 +144,7 @@ pub struct ApprovalRequirement {
 /// Which statement about a release has to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StatementRequirement {
-    /// Its predicate type.
+    /// Its `predicateType` URI.
     pub predicate_type: String,
     /// The role that its key must have.
     pub role: Role,
@@ -205,7 +205,7 @@ impl GateKind {
         Self::When,
     ];
 
-    /// The name.
+    /// The name in configuration and records.
     pub fn name(self) -> &'static str {
         match self {
             Self::Locked => "locked",
@@ -253,7 +253,7 @@ impl FromStr for GateKind {
 }
 
 impl Gate {
-    /// Its kind.
+    /// The kind, without settings.
     pub fn kind(&self) -> GateKind {
         match self {
             Self::Locked => GateKind::Locked,

@@ -39,7 +39,7 @@ enum Dates {
 /// Why a text is not a window.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
-    /// Nothing is said.
+    /// No dates, days or times.
     #[error("an empty window")]
     Empty,
     /// A part is neither dates, days nor times, or comes a second time or out of order.
@@ -213,13 +213,13 @@ pub enum WindowKind {
 /// A window in a time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZonedWindow {
-    /// What it does.
+    /// Whether it allows or denies.
     pub kind: WindowKind,
-    /// When.
+    /// The recurring time, by the clock of the zone.
     pub window: Window,
     /// The IANA name of the zone.
     pub zone_name: String,
-    /// Its rules.
+    /// The rules of the zone.
     pub zone: TimeZone,
 }
 

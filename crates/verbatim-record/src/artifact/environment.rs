@@ -48,7 +48,7 @@ impl EnvironmentId {
         Ok(Self { project: project.to_owned(), name: name.to_owned() })
     }
 
-    /// The product.
+    /// The project, for example `shop`.
     pub fn project(&self) -> &str {
         &self.project
     }

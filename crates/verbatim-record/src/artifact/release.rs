@@ -35,7 +35,7 @@ impl ReleaseImage {
 /// The content of the artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseDocument {
-    /// The project.
+    /// The name of the project.
     pub project: String,
     /// The images, by their names in the configuration.
     pub images: BTreeMap<String, ReleaseImage>,

@@ -94,7 +94,7 @@ impl Payload {
         &self.bytes
     }
 
-    /// The predicate type.
+    /// The `predicateType` URI of the statement.
     pub fn predicate_type(&self) -> &str {
         &self.predicate_type
     }
@@ -199,7 +199,7 @@ pub struct RecordAttachment {
     pub artifact_type: &'static str,
     /// Media type of the only layer.
     pub layer_media_type: &'static str,
-    /// The only layer.
+    /// The content of the only layer: the bundle.
     pub layer: Vec<u8>,
     /// Annotations of the manifest, and of its entry in a fallback index; clients choose by them what to fetch.
     pub annotations: BTreeMap<String, String>,

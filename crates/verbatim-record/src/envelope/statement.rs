@@ -27,7 +27,7 @@ pub struct Statement<P> {
     /// URI of the predicate's schema.
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
-    /// What is said.
+    /// What it says about the subjects.
     pub predicate: P,
 }
 

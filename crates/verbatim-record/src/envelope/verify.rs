@@ -70,7 +70,7 @@ impl<P> Verified<P> {
         &self.signer.name
     }
 
-    /// The key.
+    /// The id of the key that signed it.
     pub fn key_id(&self) -> &KeyId {
         &self.signer.key_id
     }

@@ -151,7 +151,7 @@ impl SigningKey {
     }
 }
 
-/// A public key.
+/// A public key, which verifies signatures.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct VerifyingKey {
     key: p256::ecdsa::VerifyingKey,
@@ -225,7 +225,7 @@ impl VerifyingKey {
     }
 }
 
-/// See [`VerifyingKey::id`].
+/// The id of a key: see [`VerifyingKey::id`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct KeyId(String);
 

@@ -29,7 +29,7 @@ impl Role {
         Self(Cow::Owned(name.into()))
     }
 
-    /// The name.
+    /// The name in the configuration.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -94,7 +94,7 @@ pub fn usual_powers<'a>(roles: impl IntoIterator<Item = &'a Role>) -> Powers {
 pub struct TrustedKey {
     /// The name that people give it.
     pub name: String,
-    /// The key.
+    /// The public key.
     pub key: VerifyingKey,
     /// What it may vouch for.
     pub roles: BTreeSet<Role>,
@@ -107,7 +107,7 @@ pub struct TrustedKey {
 pub struct Signer {
     /// The name that people give the key.
     pub name: String,
-    /// The key.
+    /// The id of the key.
     pub key_id: KeyId,
     /// What it may vouch for.
     pub roles: BTreeSet<Role>,

@@ -43,9 +43,9 @@ pub enum ChainFault {
     /// A promotion's number is not one more than that of its predecessors.
     #[error("record {record} has number {found} instead of {wanted}")]
     Sequence {
-        /// The record.
+        /// The misnumbered record.
         record: Digest,
-        /// Its number.
+        /// The number in it.
         found: u64,
         /// The number that fits.
         wanted: u64,
@@ -53,7 +53,7 @@ pub enum ChainFault {
     /// Several promotions have no successor: two jobs promoted at the same time. The next promotion joins them.
     #[error("{} promotions were made at the same time, and none has a successor: {}", .heads.len(), list(.heads))]
     Fork {
-        /// The records.
+        /// The records without a successor.
         heads: Vec<Digest>,
     },
     /// An anchor names a promotion that is not there: the end of the chain was cut off or is hidden.
@@ -72,7 +72,7 @@ fn list(records: &[Digest]) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Anchor {
-    /// Its number.
+    /// Its number in the chain, from 1.
     pub sequence: u64,
     /// Digest of its record.
     pub record: Digest,
@@ -151,7 +151,7 @@ impl Chain {
         Self { environment: environment.clone(), promotions, heads, faults }
     }
 
-    /// The environment.
+    /// The environment whose ledger this is.
     pub fn environment(&self) -> &EnvironmentId {
         &self.environment
     }

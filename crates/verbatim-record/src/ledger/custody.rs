@@ -43,7 +43,7 @@ pub struct CustodyStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CustodyStepKind {
-    /// It was built.
+    /// A build record says how it was built.
     Built,
     /// Its tests passed.
     Tested,

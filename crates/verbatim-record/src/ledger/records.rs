@@ -20,9 +20,9 @@ use crate::predicate::{
 pub struct Records {
     /// How it was built.
     pub builds: Vec<Verified<Provenance>>,
-    /// Test runs.
+    /// Test runs, passed or failed.
     pub tests: Vec<Verified<TestResult>>,
-    /// Promotions.
+    /// Promotions of it, or into it.
     pub promotions: Vec<Verified<Promotion>>,
     /// Approvals, expired or not.
     pub approvals: Vec<Verified<Approval>>,
@@ -209,7 +209,7 @@ pub struct RecordCollector {
 }
 
 impl RecordCollector {
-    /// Adds a record.
+    /// Adds a record, unless it is there.
     pub fn add(&mut self, JudgedRecord { record, outcome }: JudgedRecord) {
         if !self.seen.insert(record) {
             return;

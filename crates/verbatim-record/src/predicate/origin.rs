@@ -26,9 +26,9 @@ pub struct AdoptedImage {
     pub known_from: Vec<SourceClaim>,
     /// The CI run that adopted it.
     pub run: CiRun,
-    /// When.
+    /// When it was signed.
     pub at: Timestamp,
-    /// Component to version.
+    /// Versions by component, for example `verbatim`.
     pub versions: BTreeMap<String, String>,
 }
 
@@ -40,10 +40,10 @@ pub struct SourceClaim {
     pub by: String,
     /// Whether a trusted key signed it.
     pub signed: bool,
-    /// The commit.
+    /// Full hash of the commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// The repository.
+    /// URL of the git repository, without credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
     /// The builder, in the words of the claim.
@@ -55,7 +55,7 @@ impl AdoptedImage {
     /// The `buildType` of these records.
     pub const TYPE: &'static str = "urn:verbatim:build:adopted:v1";
 
-    /// The predicate.
+    /// This as SLSA provenance.
     pub fn provenance(&self) -> Provenance {
         provenance(
             Self::TYPE,
@@ -76,11 +76,11 @@ pub struct ComposedRelease {
     pub source: BuildSource,
     /// The images, by name.
     pub images: BTreeMap<String, ReleaseImage>,
-    /// The CI run.
+    /// The CI run that put it together.
     pub run: CiRun,
-    /// When.
+    /// When it was signed.
     pub at: Timestamp,
-    /// Component to version.
+    /// Versions by component, for example `verbatim`.
     pub versions: BTreeMap<String, String>,
 }
 
@@ -88,7 +88,7 @@ impl ComposedRelease {
     /// The `buildType` of these records.
     pub const TYPE: &'static str = "urn:verbatim:build:release:v1";
 
-    /// The predicate.
+    /// This as SLSA provenance.
     pub fn provenance(&self) -> Provenance {
         let images = self.images.iter().map(|(name, image)| ResourceDescriptor {
             uri: Some(image.reference().to_string()),

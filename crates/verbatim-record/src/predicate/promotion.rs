@@ -120,7 +120,7 @@ pub struct PromotedRelease {
     /// Tag under which it was found or built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Source commit.
+    /// Full hash of the source commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// The images, if they are several; then the digest is that of the artifact that names them.
@@ -139,7 +139,7 @@ impl PromotedRelease {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PromotedApplication {
-    /// Name.
+    /// Name of the Application object.
     pub name: String,
     /// Namespace of the Application object, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,7 +152,7 @@ pub struct PromotedApplication {
     /// The revisions of chart and values that the sync resolved, one for each source.
     #[serde(default)]
     pub revisions: Vec<Revision>,
-    /// The readbacks.
+    /// What was read back, level by level.
     pub proof: PromotionProof,
 }
 
@@ -166,7 +166,7 @@ pub struct AppliedOverride {
     /// Value before; `None` if it was absent.
     #[serde(default)]
     pub before: Option<String>,
-    /// Value now.
+    /// Value that was written.
     pub after: String,
 }
 
@@ -199,10 +199,10 @@ pub struct PromotionProof {
     pub settled_seconds: u64,
 }
 
-/// One readback.
+/// What one level of the proof showed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Readback {
-    /// What it showed.
+    /// Whether it showed the digest.
     pub outcome: ReadbackOutcome,
     /// What was seen, as the reader of that level tells it.
     #[serde(default)]

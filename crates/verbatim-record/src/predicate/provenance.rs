@@ -20,9 +20,9 @@ use crate::keys::Power;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provenance {
-    /// The input.
+    /// The input of the build.
     pub build_definition: BuildDefinition,
-    /// This execution.
+    /// This execution of it.
     pub run_details: RunDetails,
 }
 
@@ -47,22 +47,22 @@ pub struct BuildDefinition {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunDetails {
-    /// Who built.
+    /// The build platform.
     pub builder: BuildPlatform,
     /// When it ran, and its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<BuildMetadata>,
-    /// Side products.
+    /// What else the build made.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub byproducts: Vec<ResourceDescriptor>,
 }
 
-/// The build platform.
+/// A build platform, which the record trusts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BuildPlatform {
     /// URI of all that must be trusted for this record to be true.
     pub id: String,
-    /// Component to version.
+    /// Versions by component, for example `engine`.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
@@ -78,10 +78,10 @@ pub struct BuildMetadata {
     /// Name of this execution; opaque.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocation_id: Option<String>,
-    /// Start.
+    /// Start of the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_on: Option<Timestamp>,
-    /// End.
+    /// End of the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_on: Option<Timestamp>,
 }
@@ -100,10 +100,10 @@ pub struct BuildSource {
     /// repository loses the merge after a while.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
-    /// Branch.
+    /// The branch, as the CI names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// Git tag.
+    /// The git tag, as the CI names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// Whether files differed from the commit. Nobody else can look at the source of such a build.
@@ -144,7 +144,7 @@ pub struct Build {
     pub builder_id: String,
     /// Component to version: `verbatim`, `engine`.
     pub versions: BTreeMap<String, String>,
-    /// The CI run.
+    /// The CI run that built it.
     pub run: CiRun,
     /// Start of the build.
     pub started_at: Timestamp,
@@ -161,7 +161,7 @@ impl Build {
         format!("urn:verbatim:builder:{ci}")
     }
 
-    /// The predicate.
+    /// This build as SLSA provenance.
     pub fn provenance(&self) -> Provenance {
         Provenance {
             build_definition: BuildDefinition {

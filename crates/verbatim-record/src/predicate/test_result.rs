@@ -62,7 +62,7 @@ pub struct TestResult {
 pub struct SuiteOutcome {
     /// Name of the suite.
     pub suite: String,
-    /// How it ended.
+    /// Its result.
     pub outcome: TestOutcome,
 }
 
@@ -75,7 +75,7 @@ pub struct TestRun {
     pub suites: Vec<SuiteOutcome>,
     /// The promotion record that brought the release there, if known.
     pub promotion: Option<Digest>,
-    /// The CI run.
+    /// The CI run that tested.
     pub run: CiRun,
     /// Start of the first suite.
     pub started_at: Timestamp,
@@ -143,7 +143,7 @@ impl TestResult {
         self.environment_descriptor()?.annotation(PROMOTION)?.parse().ok()
     }
 
-    /// The CI run.
+    /// The CI run that tested, if recorded.
     pub fn run(&self) -> Option<CiRun> {
         serde_json::from_value(self.environment_descriptor()?.annotations.get(RUN)?.clone()).ok()
     }

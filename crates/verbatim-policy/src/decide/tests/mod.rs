@@ -31,7 +31,6 @@ fn numbered(number: u8) -> SigningKey {
     .unwrap()
 }
 
-/// The key `ci`.
 fn key() -> SigningKey {
     numbered(1)
 }
