@@ -139,14 +139,6 @@ pub fn shell_exports<'a>(
     Ok(text)
 }
 
-/// A message that GitHub shows on the page of the run. `level` is `notice`, `warning` or `error`.
-/// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#setting-an-error-message>
-pub fn github_annotation(level: &str, title: &str, message: &str) -> String {
-    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
-    format!("::{level} title={}::{}\n", property(title), data(message))
-}
-
 fn check_name(name: &str) -> Result<(), OutputError> {
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     let fits = name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit());
@@ -216,14 +208,6 @@ mod tests {
         assert_eq!(
             got,
             "##vso[task.setvariable variable=a;isOutput=true]100%AZP25%0D%0A##vso[task.complete]\n"
-        );
-    }
-
-    #[test]
-    fn an_annotation_is_one_line() {
-        assert_eq!(
-            github_annotation("error", "refused: a, b", "50%\nnot tested"),
-            "::error title=refused%3A a%2C b::50%25%0Anot tested\n"
         );
     }
 

@@ -159,12 +159,7 @@ impl Console {
 
     /// Begins a progress line.
     pub fn progress(&self, label: impl Into<String>) -> Progress {
-        Progress::start(self, label.into(), None)
-    }
-
-    /// Begins a progress line with a bar; `total` is in bytes.
-    pub fn progress_of(&self, label: impl Into<String>, total: u64) -> Progress {
-        Progress::start(self, label.into(), Some(total))
+        Progress::start(self, label.into())
     }
 
     /// Announces the steps of the command, so that an interrupt can name those not done.

@@ -252,11 +252,6 @@ impl Decision {
         self.answers.iter().find_map(|answer| answer.overridden.as_deref())
     }
 
-    /// Whether a gate was overridden; then the record needs a key that may do so.
-    pub fn is_overridden(&self) -> bool {
-        self.answers.iter().any(|answer| answer.overridden.is_some())
-    }
-
     /// The answers as a promotion record keeps them.
     pub fn gate_results(&self) -> Vec<GateResult> {
         self.answers

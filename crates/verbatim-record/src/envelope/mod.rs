@@ -14,7 +14,7 @@ pub use bundle::{
 };
 pub use dsse::{PAYLOAD_TYPE, pae};
 pub use statement::{STATEMENT_TYPE, Statement};
-pub use verify::{Expectation, MAX_CLOCK_SKEW, Rejection, Verified, verify, verify_any};
+pub use verify::{Expectation, MAX_CLOCK_SKEW, Rejection, Verified, verify};
 
 pub(crate) use bundle::Envelope;
 pub(crate) use text::{escaped, plain};

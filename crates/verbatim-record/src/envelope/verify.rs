@@ -30,7 +30,7 @@ pub struct Expectation {
 }
 
 /// A statement about what was expected, signed by a trusted key with the role that its predicate needs. Only [`verify`]
-/// and [`verify_any`] make one.
+/// and [`Records`](crate::Records) make one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verified<P> {
@@ -249,20 +249,8 @@ pub(crate) fn complete<P: Predicate>(
     Ok(Verified { record, statement_digest, signer, recorded_at, environment, statement })
 }
 
-/// Verifies one stored bundle with a statement of any type: one signature, by a configured key, about the expected
-/// subject. The caller judges which role the key needs and what the predicate has to say. The result has no time.
-///
-/// # Errors
-/// If the record does not count, with the first reason.
-pub fn verify_any(
-    bundle: &[u8],
-    ring: &KeyRing,
-    subject: &Digest,
-) -> Result<Verified<JsonText>, Rejection> {
-    complete_any(Opened::open(Digest::of(bundle), &Envelope::open(bundle)?, ring)?, subject)
-}
-
-/// The rest of [`verify_any`], after the check of the signature.
+/// The same for a statement of any type, of which only the subject is checked. The caller judges which role the key needs
+/// and what the predicate has to say. The result has no time.
 pub(crate) fn complete_any(
     opened: Opened,
     subject: &Digest,
