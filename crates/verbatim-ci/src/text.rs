@@ -1,8 +1,8 @@
-//! Small pure helpers over the texts that CIs give.
+//! The texts that CIs give: variables, URLs, path segments.
 
 use std::collections::BTreeMap;
 
-/// Environment variables; an empty one counts as absent, because several CIs set what does not apply to "".
+/// Environment variables. An empty one counts as absent: several CIs set what does not apply to "".
 pub(crate) struct Env<'a>(pub(crate) &'a BTreeMap<String, String>);
 
 impl Env<'_> {
@@ -10,7 +10,7 @@ impl Env<'_> {
         self.0.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
-    /// The first of several names that is set.
+    /// The value of the first name that is set.
     pub(crate) fn first(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.get(name))
     }

@@ -272,8 +272,8 @@ fn told(gate: &Gate, now: Timestamp) -> String {
         Gate::Locked => "nobody locked the environment".to_owned(),
         Gate::Vetoed => "nobody vetoed the release".to_owned(),
         Gate::After { environment, ran } => match ran {
-            verbatim_policy::Ran::Still => format!("proven in {environment}, and runs there"),
-            verbatim_policy::Ran::Ever => format!("proven in {environment} once"),
+            verbatim_policy::Presence::Still => format!("proven in {environment}, and runs there"),
+            verbatim_policy::Presence::Ever => format!("proven in {environment} once"),
         },
         Gate::Tested { environment, suites, max_age } => {
             let age = max_age.map(|age| format!(", within {age:#}")).unwrap_or_default();

@@ -10,7 +10,7 @@ use verbatim_argocd::model::{Application, HealthStatus, SyncCode};
 use verbatim_argocd::request::Refresh;
 use verbatim_argocd::{AppRef, Client, claim};
 use verbatim_console::Failure;
-use verbatim_policy::Live;
+use verbatim_policy::LiveReading;
 use verbatim_record::{Anchor, Revision};
 
 use crate::config::{App, Apps, Environment};
@@ -209,20 +209,22 @@ pub(crate) fn sources(application: &Application) -> Vec<Revision> {
 
 /// Whether every application holds the values of a release, in sync and healthy. Not a proof; enough to see that
 /// something else runs.
-pub(crate) fn live(seen: &[Seen], release: &Release) -> Live {
+pub(crate) fn live(seen: &[Seen], release: &Release) -> LiveReading {
     let mut differences = Vec::new();
     for Seen { app, application } in seen {
         let application = match application {
             Ok(application) => application,
-            Err(error) => return Live::Unknown(format!("{}: {error}: {}", app.name, error.kind)),
+            Err(error) => {
+                return LiveReading::Unknown(format!("{}: {error}: {}", app.name, error.kind));
+            }
         };
         differences.extend(
             difference(app, application, release).map(|what| format!("{} {what}", app.name)),
         );
     }
     match differences.as_slice() {
-        [] => Live::Running(release.digest),
-        _ => Live::Differs(differences.join("; ")),
+        [] => LiveReading::Running(release.digest),
+        _ => LiveReading::Differs(differences.join("; ")),
     }
 }
 
@@ -361,14 +363,20 @@ mod tests {
     fn what_differs_from_the_release_is_told() {
         let x = Digest::of(b"x").to_string();
         let cases = [
-            (seen(&x, "Synced", "Healthy", None), Live::Running(Digest::of(b"x"))),
-            (seen(&x, "Synced", "Suspended", None), Live::Running(Digest::of(b"x"))),
+            (seen(&x, "Synced", "Healthy", None), LiveReading::Running(Digest::of(b"x"))),
+            (seen(&x, "Synced", "Suspended", None), LiveReading::Running(Digest::of(b"x"))),
             (
                 seen("old", "Synced", "Healthy", None),
-                Live::Differs("web has helm:image.digest = old".to_owned()),
+                LiveReading::Differs("web has helm:image.digest = old".to_owned()),
             ),
-            (seen(&x, "OutOfSync", "Healthy", None), Live::Differs("web is OutOfSync".to_owned())),
-            (seen(&x, "Synced", "Degraded", None), Live::Differs("web is Degraded".to_owned())),
+            (
+                seen(&x, "OutOfSync", "Healthy", None),
+                LiveReading::Differs("web is OutOfSync".to_owned()),
+            ),
+            (
+                seen(&x, "Synced", "Degraded", None),
+                LiveReading::Differs("web is Degraded".to_owned()),
+            ),
         ];
         for (seen, want) in cases {
             assert_eq!(live(&[seen], &release()), want);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use verbatim_console::Failure;
 use verbatim_oci::Digest;
-use verbatim_policy::{Decision, Gates, Order, decide};
+use verbatim_policy::{Decision, Gates, ReleaseOrder, decide};
 use verbatim_record::{
     Anchor, Chain, ChainLink, EnvironmentId, Promotion, PromotionKind, Verified,
 };
@@ -187,11 +187,11 @@ fn admission(
     movement: &Movement<'_>,
     decision: &Decision,
     ledger: &Chain,
-    order: Order,
+    order: ReleaseOrder,
     commit: Option<String>,
 ) -> Result<LedgerPlace, Refusal> {
     let there = running(ledger);
-    if let (Movement::Promote { backwards: false, .. }, Order::Older(_), Some(newer)) =
+    if let (Movement::Promote { backwards: false, .. }, ReleaseOrder::Older(_), Some(newer)) =
         (movement, order, there)
     {
         return Err(Refusal::Superseded(Box::new(newer.into())));

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use verbatim_console::Failure;
 use verbatim_oci::Digest;
-use verbatim_policy::{Author, Bans, Facts, GateKind, Gates, Ledger as LedgerFact, Live};
+use verbatim_policy::{Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading};
 use verbatim_record::{Chain, EnvironmentId, KeyId, Lock, Promotion, PromotionKind, Records, Veto};
 use verbatim_registry::Client;
 
@@ -211,7 +211,7 @@ async fn labels(
 struct Other {
     id: EnvironmentId,
     ledger: LedgerFact,
-    live: Live,
+    live: LiveReading,
     healthy_since: Option<Timestamp>,
 }
 
@@ -233,7 +233,7 @@ async fn other(
         }
         Err(failure) => {
             let why = failure.whole();
-            let (ledger, live) = (LedgerFact::Unknown(why.clone()), Live::Unknown(why));
+            let (ledger, live) = (LedgerFact::Unknown(why.clone()), LiveReading::Unknown(why));
             Other { id, ledger, live, healthy_since: None }
         }
     }

@@ -42,7 +42,7 @@ pub struct Carried {
 #[derive(Debug)]
 pub(crate) struct Rechecked {
     carried: Carried,
-    applications: Vec<verbatim_record::Application>,
+    applications: Vec<verbatim_record::PromotedApplication>,
 }
 
 /// A promotion without a complete proof.
@@ -159,7 +159,7 @@ impl Carried {
     pub(super) fn promotion(
         &self,
         context: &PromotionContext<'_>,
-        applications: Vec<verbatim_record::Application>,
+        applications: Vec<verbatim_record::PromotedApplication>,
     ) -> Promotion {
         let Self { considered, place, plan, started_at, .. } = self;
         let project = context.project;
@@ -308,7 +308,7 @@ fn record_step(environment: &EnvironmentId) -> String {
 }
 
 /// What the record says of the applications; `None` if one of them is not proven.
-fn proofs(results: &[AppResult]) -> Option<Vec<verbatim_record::Application>> {
+fn proofs(results: &[AppResult]) -> Option<Vec<verbatim_record::PromotedApplication>> {
     results
         .iter()
         .map(|AppResult { app, report }| match report {

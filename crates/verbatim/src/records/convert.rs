@@ -5,7 +5,9 @@ use serde_json::json;
 use verbatim_argocd::outcome;
 use verbatim_argocd::plan::Plan;
 use verbatim_argocd::values::shown;
-use verbatim_record::{Application, Override, Proof, Readback, ReadbackOutcome, Revision};
+use verbatim_record::{
+    AppliedOverride, PromotedApplication, PromotionProof, Readback, ReadbackOutcome, Revision,
+};
 
 /// The application of a promotion record, from a plan that was executed and the proof that it runs. `sources` are the
 /// repositories and folders or charts of the application, in their order.
@@ -14,8 +16,8 @@ pub(crate) fn application(
     plan: &Plan,
     sources: &[Revision],
     proof: &outcome::Proof,
-) -> Application {
-    Application {
+) -> PromotedApplication {
+    PromotedApplication {
         name: plan.app.name.clone(),
         namespace: plan.app.namespace.clone(),
         server: server.to_owned(),
@@ -31,16 +33,16 @@ pub(crate) fn unproven(
     server: &str,
     plan: &Plan,
     outcome: &verbatim_argocd::Outcome,
-) -> Application {
+) -> PromotedApplication {
     let readback =
         || Readback { outcome: ReadbackOutcome::Unproven, evidence: json!(outcome).into() };
-    Application {
+    PromotedApplication {
         name: plan.app.name.clone(),
         namespace: plan.app.namespace.clone(),
         server: server.to_owned(),
         overrides: plan.changes.iter().map(override_of).collect(),
         revisions: Vec::new(),
-        proof: Proof {
+        proof: PromotionProof {
             spec: readback(),
             operation: readback(),
             manifests: readback(),
@@ -50,10 +52,10 @@ pub(crate) fn unproven(
     }
 }
 
-fn override_of(change: &verbatim_argocd::values::Change) -> Override {
+fn override_of(change: &verbatim_argocd::values::Change) -> AppliedOverride {
     let key = change.key.to_string();
     let (kind, name) = key.split_once(':').unwrap_or(("", &key));
-    Override {
+    AppliedOverride {
         kind: kind.to_owned(),
         name: name.to_owned(),
         before: change.old.as_ref().map(|old| shown(Some(old))),
@@ -77,7 +79,7 @@ fn revisions(sources: &[Revision], resolved: &[String]) -> Vec<Revision> {
         .collect()
 }
 
-fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
+fn readbacks(plan: &Plan, proof: &outcome::Proof) -> PromotionProof {
     let proven = |is_proven: bool| {
         if is_proven { ReadbackOutcome::Proven } else { ReadbackOutcome::Unproven }
     };
@@ -86,7 +88,7 @@ fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
         .iter()
         .map(|change| json!({ "key": change.key, "value": shown(Some(&change.new)) }))
         .collect();
-    Proof {
+    PromotionProof {
         // There is no proof of a deployment without its spec read back: then the outcome is another one.
         spec: Readback {
             outcome: ReadbackOutcome::Proven,

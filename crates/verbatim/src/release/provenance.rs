@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use verbatim_oci::Digest;
-use verbatim_record::{Source, SourceClaim};
+use verbatim_record::{BuildSource, SourceClaim};
 
 /// Annotation of a manifest in an index: what it is, if it is no image.
 pub(crate) const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
@@ -124,7 +124,7 @@ fn plain(uri: &str) -> String {
 ///
 /// # Errors
 /// None names a commit, or two name different ones.
-pub(crate) fn agreed(claims: &[SourceClaim]) -> Result<Source, String> {
+pub(crate) fn agreed(claims: &[SourceClaim]) -> Result<BuildSource, String> {
     let mut with_commit = claims.iter().filter_map(|claim| Some((claim, claim.commit.as_ref()?)));
     let Some((first, revision)) = with_commit.next() else {
         return Err("nothing tells what it was built from".to_owned());
@@ -140,7 +140,7 @@ pub(crate) fn agreed(claims: &[SourceClaim]) -> Result<Source, String> {
         None => (revision.as_str(), false),
     };
     let repository = claims.iter().find_map(|claim| claim.repository.clone());
-    Ok(Source { repository, commit: Some(commit.to_owned()), dirty, ..Source::default() })
+    Ok(BuildSource { repository, commit: Some(commit.to_owned()), dirty, ..BuildSource::default() })
 }
 
 #[cfg(test)]

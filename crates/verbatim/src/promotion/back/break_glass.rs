@@ -222,7 +222,7 @@ fn release(project: &Project, home: &Repository, pins: &Pins) -> Release {
 }
 
 /// What the record says of an application whose values were changed; also if what runs is not proven.
-fn told(result: &AppResult) -> Option<verbatim_record::Application> {
+fn told(result: &AppResult) -> Option<verbatim_record::PromotedApplication> {
     let AppResult { app, report: Ok(report) } = result else { return None };
     let Report { plan: Some(plan), server, .. } = report else { return None };
     match &report.outcome {
