@@ -6,19 +6,19 @@ use clap::{Args, ValueEnum};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct ConsoleArgs {
-    /// Print results for people, as JSON, or as Markdown for a comment or a job summary
+    /// How to print results
     #[arg(long, value_enum, global = true, env = "VERBATIM_FORMAT", hide_env = true, default_value_t = Format::Human, value_name = "FORMAT")]
     pub format: Format,
 
-    /// Use colours
+    /// When to use colours
     #[arg(long, value_enum, global = true, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub color: ColorChoice,
 
-    /// Print no progress and no talk, only results, warnings and errors
+    /// Print no progress or status messages, only results, warnings and errors
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Tell more; twice for every request, thrice for the libraries too
+    /// More detail; -vv logs requests, -vvv also libraries
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -26,11 +26,11 @@ pub struct ConsoleArgs {
 /// In which form results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Text for people.
+    /// Text.
     Human,
     /// One JSON document, with `schema_version`.
     Json,
-    /// Markdown: what a command has to say as such, else its text in a block of code.
+    /// Markdown, for a pull request comment or a job summary.
     Markdown,
 }
 
