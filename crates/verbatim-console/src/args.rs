@@ -2,11 +2,11 @@
 
 use clap::{Args, ValueEnum};
 
-/// How results and talk are printed.
+/// How results and messages are printed.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct ConsoleArgs {
-    /// How to print results
+    /// Print results as text, JSON or Markdown
     #[arg(long, value_enum, global = true, env = "VERBATIM_FORMAT", hide_env = true, default_value_t = Format::Human, value_name = "FORMAT")]
     pub format: Format,
 
@@ -14,7 +14,7 @@ pub struct ConsoleArgs {
     #[arg(long, value_enum, global = true, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub color: ColorChoice,
 
-    /// Print no progress or status messages, only results, warnings and errors
+    /// Print no progress or status messages
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 
@@ -23,10 +23,10 @@ pub struct ConsoleArgs {
     pub verbose: u8,
 }
 
-/// In which form results are printed.
+/// The form of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Text.
+    /// Text for people.
     Human,
     /// One JSON document, with `schema_version`.
     Json,
@@ -45,7 +45,6 @@ pub enum ColorChoice {
     Never,
 }
 
-/// What the environment says about the terminal.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Terminal {
     pub(crate) stdout_is_terminal: bool,
@@ -54,9 +53,8 @@ pub(crate) struct Terminal {
     pub(crate) no_color: bool,
     /// `CLICOLOR_FORCE` is set and not `0` (bixense.com/clicolors).
     pub(crate) force_color: bool,
-    /// `CI` is set: a terminal there is a log that nobody watches.
+    /// `CI` is set: nobody watches a terminal there.
     pub(crate) ci: bool,
-    /// `TERM` is `dumb`.
     pub(crate) dumb: bool,
 }
 

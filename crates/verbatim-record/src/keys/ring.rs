@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::key::{KeyId, VerifyingKey};
+use super::key::{KeyId, VerifyingKey};
 
 /// What a key may vouch for. The names here are known to this project; teams add their own (`release-manager`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

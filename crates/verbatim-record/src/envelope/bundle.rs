@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use verbatim_oci::Digest;
 
-use crate::dsse::{PAYLOAD_TYPE, pae};
-use crate::json;
-use crate::key::{SigningKey, VerifyingKey};
+use super::dsse::{PAYLOAD_TYPE, pae};
+use super::json;
+use super::statement::Statement;
+use super::verify::Rejection;
+use crate::keys::{SigningKey, VerifyingKey};
 use crate::predicate::{Predicate, Promotion, Provenance, TestResult};
-use crate::statement::Statement;
-use crate::verify::Rejection;
 
 /// Media type of a bundle, and artifact type of the manifest that carries it.
 pub const BUNDLE_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -337,7 +337,7 @@ struct RawSignature {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::EnvironmentArtifact;
+    use crate::artifact::EnvironmentArtifact;
     use crate::testing::{environment, first, promoted, release};
 
     #[test]

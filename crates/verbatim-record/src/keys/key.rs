@@ -18,7 +18,7 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 
-use crate::cosign;
+use super::cosign;
 
 /// Base64 as signers write it, with padding or without.
 const ANY_PADDING: GeneralPurposeConfig =
@@ -264,9 +264,9 @@ mod tests {
 
     // Made with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`, `openssl ec` and
     // `openssl pkey -pubout`: three spellings of one key.
-    const PKCS8: &str = include_str!("../tests/keys/pkcs8.pem");
-    const SEC1: &str = include_str!("../tests/keys/sec1.pem");
-    const PUBLIC: &str = include_str!("../tests/keys/public.pem");
+    const PKCS8: &str = include_str!("../../tests/keys/pkcs8.pem");
+    const SEC1: &str = include_str!("../../tests/keys/sec1.pem");
+    const PUBLIC: &str = include_str!("../../tests/keys/public.pem");
 
     #[test]
     fn keys_of_openssl() {
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(sec1.verifying_key(), public);
         assert_eq!(public.to_pem().unwrap(), PUBLIC);
         // `openssl pkey -pubin -in public.pem -outform DER | openssl sha256 -binary | base64`
-        assert_eq!(public.id().as_str(), include_str!("../tests/keys/public.id").trim());
+        assert_eq!(public.id().as_str(), include_str!("../../tests/keys/public.id").trim());
     }
 
     #[test]
@@ -351,7 +351,7 @@ mod tests {
             (pem("ENCRYPTED COSIGN PRIVATE KEY"), KeyError::PasswordNeeded),
             (pem("RSA PRIVATE KEY"), KeyError::Label("RSA PRIVATE KEY".to_owned())),
             (PUBLIC.to_owned(), KeyError::Wrong { found: "public key", wanted: "private key" }),
-            (include_str!("../tests/keys/ed25519.pem").to_owned(), KeyError::NotP256),
+            (include_str!("../../tests/keys/ed25519.pem").to_owned(), KeyError::NotP256),
         ] {
             assert_eq!(SigningKey::from_pem(&text).unwrap_err(), want, "{text}");
         }

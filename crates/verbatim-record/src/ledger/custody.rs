@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_oci::Digest;
 
+use super::records::{Records, Rejected};
+use crate::envelope::{Verified, escaped, plain};
 use crate::predicate::{Approval, Promotion, Provenance, Run, TestOutcome, TestResult, Veto};
-use crate::records::{Records, Rejected};
-use crate::text::{escaped, plain};
-use crate::verify::Verified;
 
 /// What happened to a release, as far as verified records tell. `Display` is the story, `Serialize` the same as data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -240,9 +239,8 @@ impl fmt::Display for Custody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::sign;
+    use crate::envelope::{Statement, sign};
     use crate::predicate::TestOutcome;
-    use crate::statement::Statement;
     use crate::testing::{
         at, build, environment, first, key, promoted, promotion, release, ring, test_run,
     };

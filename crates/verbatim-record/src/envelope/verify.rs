@@ -6,15 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use verbatim_oci::Digest;
 
-use crate::bundle::Envelope;
-use crate::dsse::{PAYLOAD_TYPE, pae};
-use crate::environment::EnvironmentId;
-use crate::json::{self, JsonText};
-use crate::key::KeyId;
-use crate::predicate::Predicate;
-use crate::ring::{KeyRing, Power, Role, Signer};
-use crate::statement::{STATEMENT_TYPE, STATEMENT_TYPE_0_1, Statement};
-use crate::text::plain;
+use super::bundle::Envelope;
+use super::dsse::{PAYLOAD_TYPE, pae};
+use super::json;
+use super::statement::{STATEMENT_TYPE, STATEMENT_TYPE_0_1, Statement};
+use super::text::plain;
+use crate::artifact::EnvironmentId;
+use crate::keys::{KeyId, KeyRing, Power, Role, Signer};
+use crate::predicate::{JsonText, Predicate};
 
 /// How far the clock of a signer may be ahead of ours.
 pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::{Descriptor, Digest, Reference, Repository, Tag};
 
-use crate::environment::{EMPTY_BLOB, EMPTY_BLOB_MEDIA_TYPE};
+use super::environment::{EMPTY_BLOB, EMPTY_BLOB_MEDIA_TYPE};
 
 /// One image of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

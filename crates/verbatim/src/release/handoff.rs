@@ -1,45 +1,105 @@
 //! What one stage leaves for the next: `.verbatim/release.json`, and the places where the CI looks for results. What
 //! stands in them is made by pure functions; writing is all the rest does.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
+use serde::{Deserialize, Serialize};
 use verbatim_ci::{CiContext, OutputError, Sink};
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::Digest;
+use verbatim_record::{Anchor, Run, Source};
 
-use crate::release::ReleaseFile;
+use super::Release;
+use crate::project::Project;
+use crate::project::files::{FileError, make_folder, replace};
 
 const RELEASE_FILE: &str = "release.json";
 const DOTENV_FILE: &str = "release.env";
 
-/// A file of the handoff that cannot be used.
-#[derive(Debug, Error)]
-#[error("cannot {action} {}", .path.display())]
-pub(crate) struct HandoffError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
+/// What the build stage leaves for later ones, in `.verbatim/release.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReleaseFile {
+    /// The version of this file: 1.
+    pub schema_version: u32,
+    /// The project that it belongs to.
+    pub project: String,
+    /// The release.
+    pub release: Release,
+    /// What it was built from.
+    pub source: Source,
+    /// The CI run that built it.
+    #[serde(default)]
+    pub run: Run,
+    /// The digest of its build record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_record: Option<Digest>,
+    /// The last promotion record of each environment that this run promoted it to: `number@digest`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub promotions: BTreeMap<String, Anchor>,
+}
+
+impl ReleaseFile {
+    /// The version that is written.
+    pub(crate) const VERSION: u32 = 1;
+}
+
+/// What the next stage is told of a release that was just made.
+pub(crate) fn release_file(
+    project: &Project,
+    release: Release,
+    source: Source,
+    record: Digest,
+) -> ReleaseFile {
+    ReleaseFile {
+        schema_version: ReleaseFile::VERSION,
+        project: project.config.project.clone(),
+        release,
+        source,
+        run: project.run(),
+        build_record: Some(record),
+        promotions: BTreeMap::new(),
+    }
+}
+
+/// Leaves the release for the next stage, and tells the CI.
+///
+/// # Errors
+/// A file cannot be written: the next stage would not find the release.
+pub(crate) fn hand_on(
+    project: &Project,
+    file: &ReleaseFile,
+    console: &Console,
+) -> Result<(), Failure> {
+    let log = write(&project.state_folder(), file, &project.ci)
+        .map_err(|error| Failure::new(ExitStatus::Unknown, error))?;
+    if let Some(log) = log {
+        console.status(log.trim_end());
+    }
+    Ok(())
 }
 
 /// The release that an earlier stage left in `folder`; `None` if there is none.
 ///
 /// # Errors
 /// It is there and cannot be read, or is of another version.
-pub(crate) fn read(folder: &Path) -> Result<Option<ReleaseFile>, HandoffError> {
+pub(crate) fn read(folder: &Path) -> Result<Option<ReleaseFile>, FileError> {
     let path = folder.join(RELEASE_FILE);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(HandoffError { action: "read", path, source }),
+        Err(source) => return Err(FileError { action: "read", path, source }),
     };
     match serde_json::from_str::<ReleaseFile>(&text) {
         Ok(file) if file.schema_version == ReleaseFile::VERSION => Ok(Some(file)),
         Ok(file) => {
             let message = format!("version {} is not known to this verbatim", file.schema_version);
-            Err(HandoffError { action: "use", path, source: io::Error::other(message) })
+            Err(FileError { action: "use", path, source: io::Error::other(message) })
         }
-        Err(error) => Err(HandoffError { action: "use", path, source: io::Error::other(error) }),
+        Err(error) => Err(FileError { action: "use", path, source: io::Error::other(error) }),
     }
 }
 
@@ -52,7 +112,7 @@ pub(crate) fn write(
     folder: &Path,
     file: &ReleaseFile,
     ci: &CiContext,
-) -> Result<Option<String>, HandoffError> {
+) -> Result<Option<String>, FileError> {
     make_folder(folder)?;
     let mut text = serde_json::to_string_pretty(file).unwrap_or_default();
     text.push('\n');
@@ -89,52 +149,24 @@ pub(crate) fn write(
 ///
 /// # Errors
 /// The file cannot be written.
-pub(crate) fn summarise(markdown: &str, ci: &CiContext) -> Result<(), HandoffError> {
+pub(crate) fn summarise(markdown: &str, ci: &CiContext) -> Result<(), FileError> {
     ci.sinks.iter().try_for_each(|sink| match sink {
         Sink::GithubSummary { path } => append(path, markdown),
         _ => Ok(()),
     })
 }
 
-fn render(path: &Path, text: Result<String, OutputError>) -> Result<String, HandoffError> {
-    text.map_err(|error| HandoffError {
+fn render(path: &Path, text: Result<String, OutputError>) -> Result<String, FileError> {
+    text.map_err(|error| FileError {
         action: "fill",
         path: path.to_owned(),
         source: io::Error::other(error),
     })
 }
 
-/// Makes the folder, and has git ignore it: what verbatim writes must not make the tree dirty.
-///
-/// # Errors
-/// It cannot be made.
-pub(crate) fn make_folder(folder: &Path) -> Result<(), HandoffError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| HandoffError { action: "make", path, source }
-    };
-    std::fs::create_dir_all(folder).map_err(failed(folder))?;
-    let ignore = folder.join(".gitignore");
-    if !ignore.exists() {
-        std::fs::write(&ignore, "*\n").map_err(failed(&ignore))?;
-    }
-    Ok(())
-}
-
-/// Writes beside the file and renames: a killed job leaves the old one or the new one, never half of it.
-///
-/// # Errors
-/// It cannot be written.
-pub(crate) fn replace(path: &Path, text: &str) -> Result<(), HandoffError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|source| HandoffError { action: "write", path: path.to_owned(), source })
-}
-
-fn append(path: &str, text: &str) -> Result<(), HandoffError> {
+fn append(path: &str, text: &str) -> Result<(), FileError> {
     let opened = OpenOptions::new().append(true).create(true).open(path);
-    opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| HandoffError {
+    opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| FileError {
         action: "write",
         path: PathBuf::from(path),
         source,
@@ -164,13 +196,8 @@ fn identifier(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use verbatim_oci::Digest;
-    use verbatim_record::{Run, Source};
 
     use super::*;
-    use crate::release::Release;
 
     fn file() -> ReleaseFile {
         ReleaseFile {
@@ -236,5 +263,23 @@ mod tests {
             std::fs::write(folder.path().join(RELEASE_FILE), text).unwrap();
             assert!(read(folder.path()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_file_survives_writing_and_reading() {
+        let file = ReleaseFile {
+            schema_version: ReleaseFile::VERSION,
+            project: "example".to_owned(),
+            release: file().release,
+            source: Source { commit: Some("a".repeat(40)), ..Source::default() },
+            run: Run::default(),
+            build_record: Some(Digest::of(b"r")),
+            promotions: BTreeMap::from([(
+                "dev".to_owned(),
+                format!("1@{}", Digest::of(b"p")).parse().unwrap(),
+            )]),
+        };
+        let text = serde_json::to_string_pretty(&file).unwrap();
+        assert_eq!(serde_json::from_str::<ReleaseFile>(&text).unwrap(), file);
     }
 }

@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::bundle::{Bundle, sign};
-use crate::environment::EnvironmentArtifact;
+use crate::artifact::EnvironmentArtifact;
+use crate::envelope::bundle::{Bundle, Payload, sign};
 use crate::predicate::{
-    Approval, ChainLink, Lock, Promotion, Provenance, Run, TestOutcome, TestResult, Veto,
+    Approval, ChainLink, Lock, Promotion, Provenance, ResourceDescriptor, Run, TestOutcome,
+    TestResult, Veto,
 };
-use crate::statement::ResourceDescriptor;
 use crate::testing::{
     at, build, bundle_of, environment, expecting, first, key, promoted, promotion, release, ring,
     run, test_run,
@@ -252,7 +252,7 @@ fn what_would_be_refused_is_not_signed() {
 #[test]
 fn an_external_signer_makes_the_same_bundle() {
     let statement = Statement::promotion(promotion("dev", "one", first(), 0));
-    let payload = crate::bundle::Payload::of(&statement).unwrap();
+    let payload = Payload::of(&statement).unwrap();
     let signature = key(1).sign_der(&payload.to_be_signed());
     let made = payload.clone().signed(&key(1).verifying_key(), &signature).unwrap();
     assert_eq!(made, sign(&statement, &key(1)).unwrap());

@@ -15,7 +15,7 @@ use p256::pkcs8::DecodePrivateKey as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use crate::key::KeyError;
+use super::key::KeyError;
 
 /// More memory than this is not given to a key file, in bytes. cosign's own take 64 MiB.
 const MOST_MEMORY: u64 = 256 * 1024 * 1024;
@@ -95,10 +95,10 @@ fn decode(text: &str) -> Result<Vec<u8>, KeyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{SigningKey, VerifyingKey};
+    use crate::keys::key::{SigningKey, VerifyingKey};
 
     /// Made by cosign 3.1.3 of the key in `pkcs8.pem`.
-    const FILE: &str = include_str!("../tests/keys/cosign.key");
+    const FILE: &str = include_str!("../../tests/keys/cosign.key");
 
     fn file(change: impl FnOnce(&mut serde_json::Value)) -> String {
         let body: String = FILE.lines().filter(|line| !line.starts_with("-----")).collect();
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_key_file_of_cosign_opens_with_its_password() {
-        let public = VerifyingKey::from_pem(include_str!("../tests/keys/public.pem")).unwrap();
+        let public = VerifyingKey::from_pem(include_str!("../../tests/keys/public.pem")).unwrap();
         let open = |text: &str, password: &str| {
             SigningKey::from_pem_with(text, Some(&SecretString::from(password)))
                 .map(|key| key.verifying_key())

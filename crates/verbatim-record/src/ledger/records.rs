@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_oci::Digest;
 
-use crate::bundle::Envelope;
-use crate::environment::{EnvironmentArtifact, EnvironmentId};
-use crate::json::JsonText;
-use crate::predicate::{Approval, Lock, Predicate, Promotion, Provenance, TestResult, Veto};
-use crate::ring::KeyRing;
-use crate::verify::{
-    Expected, Opened, Rejection, Verified, complete, complete_any, read_statement,
+use crate::artifact::{EnvironmentArtifact, EnvironmentId};
+use crate::envelope::{
+    Envelope, Expected, Opened, Rejection, Verified, complete, complete_any, read_statement,
+};
+use crate::keys::KeyRing;
+use crate::predicate::{
+    Approval, JsonText, Lock, Predicate, Promotion, Provenance, TestResult, Veto,
 };
 
 /// The records of one release, or of one environment. Within each list the oldest is first.
@@ -257,9 +257,8 @@ fn oldest_first<P>(records: &mut [Verified<P>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Bundle, sign};
+    use crate::envelope::{Bundle, Statement, sign};
     use crate::predicate::TestOutcome;
-    use crate::statement::Statement;
     use crate::testing::{at, build, environment, first, key, promoted, release, ring, test_run};
 
     fn signed_test(place: &str, outcome: TestOutcome, minutes: i64) -> Bundle {

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use verbatim_oci::Digest;
 
-use crate::environment::EnvironmentId;
+use crate::artifact::EnvironmentId;
+use crate::envelope::Verified;
 use crate::predicate::{Ban, Veto};
-use crate::verify::Verified;
 
 /// The bans of a list that are in force at `now`, oldest first: neither over nor lifted by whoever made them or by a key
 /// with the power to lift.
@@ -54,12 +54,10 @@ pub fn vetoes_against<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Bundle, sign};
-    use crate::environment::EnvironmentArtifact;
+    use crate::artifact::EnvironmentArtifact;
+    use crate::envelope::{Bundle, Statement, sign, verify};
     use crate::predicate::Lock;
-    use crate::statement::Statement;
     use crate::testing::{at, environment, expecting, key, ring, run};
-    use crate::verify::verify;
 
     fn lock(reason: &str, lifts: &[&Bundle], until: Option<i64>, number: u8) -> Bundle {
         let lock = Lock {

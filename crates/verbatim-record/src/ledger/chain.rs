@@ -11,9 +11,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
-use crate::environment::EnvironmentId;
+use crate::artifact::EnvironmentId;
+use crate::envelope::Verified;
 use crate::predicate::{ChainLink, Promotion};
-use crate::verify::Verified;
 
 /// The verified promotions of one environment, oldest first, and what is wrong with them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
