@@ -11,26 +11,26 @@ pub use crate::commands::policy::{PolicyCommand, run as policy};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim init dev=shop-dev          write the first verbatim.yaml
-  verbatim build                      build and push the image, sign how it was made
-  verbatim promote staging --dry-run  show what would be written, and what the gates say
-  verbatim promote staging            move the digest, and prove that it runs
-  verbatim test staging               run the tests of staging, sign the result
-  verbatim run --to staging           all of that, stage by stage
-  verbatim rollback production        put the last good release back, keep the bad one out
-  verbatim restore production         put back what was promoted, after somebody changed it
-  verbatim verify                     tell what happened to a release, and who signed it
+  verbatim init dev=shop-dev           write the first verbatim.yaml
+  verbatim build                       build and push the image, sign the build
+  verbatim promote staging --dry-run   show the plan and what the gates say
+  verbatim promote staging             move the digest, and prove that it runs
+  verbatim test staging                run the tests, sign the result
+  verbatim run --to staging            all of that, stage by stage
+  verbatim rollback production         return to the last good release
+  verbatim restore production          put back what was promoted
+  verbatim verify                      who built, tested and promoted a release
 
 Exit statuses:
-  0 done and proven      1 the answer is no      2 command line or configuration
-  3 not reachable        4 outcome unknown       5 somebody else changed it
-  6 superseded           7 refused or not found  70 a defect in verbatim    130 interrupted";
+  0 done and proven     1 the answer is no     2 command line or configuration
+  3 not reachable       4 outcome unknown      5 somebody else changed it
+  6 superseded          7 refused, not found   70 a defect     130 interrupted";
 
 /// Carry one tested image digest from environment to environment
 ///
-/// The image is built once. Its digest moves from one environment to the next by overriding parameters of Argo CD
-/// applications, and at every step it is proven that what runs is what was tested. Signed records of all this are kept
-/// in the registry, beside the image.
+/// Builds the image once, and moves its digest from one environment to the next by overriding parameters of Argo CD
+/// applications. Proves at every step that what runs is what was tested. Stores signed records of all this in the
+/// registry, next to the image.
 #[derive(Debug, Parser)]
 #[command(name = "verbatim", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub struct Cli {
@@ -69,10 +69,10 @@ enum Command {
     /// Build and push images over the Docker Engine's API
     #[command(subcommand)]
     Image(Deferred<verbatim_image::cli::ImageCommand>),
-    /// Ask registries: digests, manifests, tags, referrers
+    /// Query registries: digests, manifests, tags, referrers
     #[command(subcommand)]
     Registry(Deferred<verbatim_registry::cli::RegistryCommand>),
-    /// Write, sync and prove Argo CD applications
+    /// Override, sync and prove Argo CD applications
     #[command(subcommand)]
     Argocd(Deferred<verbatim_argocd::cli::ArgocdCommand>),
     /// Check, explain, test and push the rules of a project
@@ -135,5 +135,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::command().debug_assert();
+    }
+
+    /// clap breaks longer lines, and an example that is broken cannot be read or copied.
+    #[test]
+    fn examples_fit_a_terminal_of_80_columns() {
+        fn check(path: &str, command: &clap::Command) {
+            for help in [command.get_after_help(), command.get_after_long_help()] {
+                for line in help.map(ToString::to_string).unwrap_or_default().lines() {
+                    assert!(line.chars().count() <= 80, "verbatim{path}: {line}");
+                }
+            }
+            for inner in command.get_subcommands() {
+                check(&format!("{path} {}", inner.get_name()), inner);
+            }
+        }
+        let mut command = super::command();
+        command.build();
+        for inner in command.get_subcommands().filter(|it| it.get_name() != "argocd") {
+            check(&format!(" {}", inner.get_name()), inner);
+        }
+        check("", &super::command());
     }
 }

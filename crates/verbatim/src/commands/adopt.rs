@@ -17,25 +17,28 @@ use crate::release::adopt;
 const EXAMPLES: &str = "\
 Examples:
   verbatim adopt registry.example.com/shop:42@sha256:3f0c…
-  docker buildx build --push --metadata-file build.json … && verbatim adopt --metadata-file build.json
-  verbatim adopt app=registry.example.com/app@sha256:… web=registry.example.com/web@sha256:…
+  verbatim adopt app=registry.example.com/app@sha256:… web=…      several images
+  verbatim adopt --metadata-file build.json     from docker buildx build
 
-What it was built from is taken from, in this order: a provenance that a trusted key has signed (`cosign attest --type
-slsaprovenance1`), the provenance that BuildKit puts into the image, its label org.opencontainers.image.revision, and at last
-the commit that is checked out here. Those that the image has must agree.";
+The source of the image is taken from the first of these that it has; all that
+it has must agree:
+  1. provenance that a trusted key signed (cosign attest --type slsaprovenance1)
+  2. provenance that BuildKit stored in the image
+  3. its label org.opencontainers.image.revision
+  4. the commit that is checked out here";
 
-/// Take over an image that another builder has made
+/// Take over an image from another builder
 ///
-/// Finds out what the image was built from and signs that as its build record, so that it can be promoted like one of
-/// `verbatim build`. Provenance that a trusted key has signed is verified; what BuildKit puts into an image is signed by
-/// nobody, and the record says so. The release is left for later stages as `verbatim build` leaves it.
+/// Finds out what the image was built from and signs that as its build record, so that it can be promoted like an image
+/// of `verbatim build`. Provenance from a trusted key is verified. Nobody signs the provenance that BuildKit stores in
+/// an image, and the record says so. Later stages find the release as after `verbatim build`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct AdoptArgs {
-    /// The image, by its digest: `[NAME=]repository[:tag]@sha256:…`; of several images all of them
+    /// The image, by its digest: `[NAME=]repository[:tag]@sha256:…`. For a release of several images, all of them
     #[arg(value_name = "IMAGE", required_unless_present = "metadata_file")]
     images: Vec<Named<Reference>>,
-    /// What `docker buildx build --metadata-file` has written: `[NAME=]FILE`; may be repeated
+    /// The file that `docker buildx build --metadata-file` wrote: `[NAME=]FILE`; may be repeated
     #[arg(long, value_name = "FILE")]
     metadata_file: Vec<Named<PathBuf>>,
     #[command(flatten)]

@@ -13,26 +13,26 @@ use crate::release::Named;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim plan production --out plan.json        in one job: made, shown, perhaps approved
-  verbatim apply plan.json                        in a later one: exactly that
+  verbatim plan production --out plan.json    in one job: look at it, approve it
+  verbatim apply plan.json                    in a later job: exactly that
 
-Ends as `verbatim promote` does, and with
-  5  if the world has changed since the plan was made; how is printed";
+Ends as `verbatim promote` does, and with 5 if something has changed since the
+plan was made; the differences are printed.";
 
-/// Carry out a plan that was saved, exactly as it is
+/// Apply a saved plan, exactly as it is
 ///
-/// The gates are asked again: a plan is no permission. Values, chart revisions, ledger and policy must be as they were
-/// when the plan was made; if not, nothing is written, and the differences are printed.
+/// Checks the gates again: a plan is no permission. Values, chart revisions, ledger and policy must be as they were
+/// when the plan was made. If they are not, nothing is written, and the differences are printed.
 ///
-/// Gates that the plan overrides are overridden, and those that are named here, too. Either needs a key with the role
-/// `break-glass`. What is named here does not change the plan: an approval of its hash still counts.
+/// Overrides the gates that the plan overrides and those named here. Both need a key with the role `break-glass`. Gates
+/// named here are not part of the plan, so an approval of its hash still counts.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ApplyArgs {
     /// The file that `verbatim plan --out` wrote
     #[arg(value_name = "PLAN")]
     plan: PathBuf,
-    /// Take over from a run that has claimed the applications and is still within its time
+    /// Take over from a run that has claimed the applications, before its deadline
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]

@@ -22,14 +22,14 @@ use crate::release::Release;
 const EXAMPLES: &str = "\
 Examples:
   verbatim approve production --release registry.example.com/shop@sha256:3f0c…
-  verbatim approve production --release sha256:3f0c… --reason 'demo went well' --for 24h
+  verbatim approve production --release sha256:3f0c… --for 24h
   verbatim approve production --release sha256:3f0c… --plan plan.json";
 
-/// Say that a release may enter an environment
+/// Approve a release for an environment
 ///
-/// Signs an approval and attaches it to the release and to the environment. It counts for this release and this
-/// environment alone, if the key has the role that the gate `approvals` asks for; one key counts once, however often it
-/// signs. An approval of a plan counts only when exactly that plan is applied. One that no gate asks for is refused.
+/// Signs an approval and attaches it to the release and to the environment. It counts for this release in this
+/// environment only, and only if the key has the role that the gate `approvals` requires. Each key counts once. The
+/// approval of a plan counts only when that plan is applied. An approval that no gate requires is refused.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ApproveArgs {
@@ -46,7 +46,7 @@ pub(crate) struct ApproveArgs {
     plan: Option<String>,
     #[command(flatten)]
     until: UntilArgs,
-    /// Sign it also if no gate asks for it: the rules may be about to change
+    /// Sign it even if no gate requires it, for example before the rules change
     #[arg(long)]
     anyway: bool,
     #[command(flatten)]

@@ -10,24 +10,24 @@ use crate::release::build;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim build                     as the first stage of a pipeline
+  verbatim build                     the first stage of a pipeline
   verbatim build --format json       the release as a document on stdout
 
-The next stage finds the release in .verbatim/release.json, in the outputs of the job (on GitHub
-`release`, on GitLab the dotenv report .verbatim/release.env), or by the build record of this
-commit and CI run.";
+The next stage finds the release in .verbatim/release.json, in the outputs of
+the job (`release` on GitHub, the dotenv report .verbatim/release.env on
+GitLab), or by the build record of this commit and CI run.";
 
-/// Build the image, push it, and sign how it was made
+/// Build the image, push it, and sign how it was built
 ///
-/// The image is built from the working tree by the Docker Engine, with the tag of the configuration, and pushed. Its
-/// digest is read back from the registry. A record of how it was made (SLSA provenance) is signed and attached to it.
+/// Builds the image from the working tree with the Docker Engine, under the tag of the configuration, and pushes it.
+/// Reads its digest back from the registry. Signs a record of the build (SLSA provenance) and attaches it.
 ///
-/// An image of this commit that is there already, with its record, is not built again: a job that is started twice makes
-/// no second image. A build of uncommitted changes can be promoted to the first environment only.
+/// If this commit already has an image with its record, it is not built again: a job that is started twice makes no
+/// second image. A build of uncommitted changes can enter the first environment only.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BuildArgs {
-    /// Build even if the image of this commit is there, and move its tag
+    /// Build even if this commit already has an image, and move its tag
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]

@@ -10,17 +10,17 @@ use crate::project::{KeyArgs, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim doctor                    before the first pipeline, on a laptop or in a job
+  verbatim doctor                    before the first pipeline, here or in a job
   verbatim doctor --format json      each check with its level, detail and hints";
 
-/// Look whether everything is there that a pipeline needs
+/// Check that everything a pipeline needs is in place
 ///
-/// Reads the configuration, looks at the working tree and the key, asks the Docker Engine, each registry, each Argo CD
-/// server and each application whether this token may do what a promotion does, and compares the clocks. Changes
-/// nothing: in each repository an upload is begun and given up again.
+/// Checks the configuration, the working tree and the signing key. Asks the Docker Engine, each registry, each Argo CD
+/// server and each application whether this login may do what a promotion does. Compares the clocks. Changes nothing;
+/// to test a repository it starts an upload and cancels it.
 ///
-/// A warning is about what only some commands need. If a check fails, the exit status is that of a command which would
-/// have failed on it.
+/// A warning concerns something that only some commands need. If a check fails, the exit status is that of a command
+/// that would have failed for the same reason.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArgs {

@@ -22,16 +22,16 @@ Examples:
   verbatim history production
   verbatim history production --limit 5 --format json";
 
-/// Show what was promoted to an environment, when, by whom, and how it ended
+/// Show what was promoted to an environment, when and by whom
 ///
-/// From the ledger: only signed records that count. Newest first. Ends with 1 if the ledger cannot be relied on.
+/// Reads the ledger: only signed records that count, newest first. Ends with 1 if the ledger is damaged.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct HistoryArgs {
     /// The environment, by its name in the configuration
     #[arg(value_name = "ENV")]
     environment: String,
-    /// Show the last so many
+    /// Show the last N promotions
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
     #[command(flatten)]

@@ -31,18 +31,18 @@ use crate::scaffold::config_file::{
 const EXAMPLES: &str = "\
 Examples:
   verbatim init dev=shop-dev staging=shop-staging production=shop-eu,shop-us
-  verbatim init dev=shop-dev --image registry.example.com/acme/shop     one of several images
-  verbatim init dev=shop-dev --dry-run                                  show it, write nothing
-  verbatim init dev=shop-dev --offline --image registry.example.com/acme/shop --server argocd.example.com";
+  verbatim init dev=shop-dev --image registry.example.com/acme/shop
+  verbatim init dev=shop-dev --dry-run          print the file, write nothing
+  verbatim init dev=shop-dev --offline --image registry.example.com/acme/shop \\
+    --server argocd.example.com";
 
 /// Write the first verbatim.yaml of a project
 ///
-/// Looks at the applications in Argo CD: which image they run, and which values of their charts hold it. Writes a
-/// verbatim.yaml here that pins this image by its digest, and tells what comes next. A file that is there already is
-/// never overwritten.
+/// Reads from Argo CD which image the applications run, and which values of their charts hold it. Writes a
+/// verbatim.yaml that pins this image by its digest, and says what to do next. Never overwrites a file.
 ///
-/// What the charts hold is told from the names that charts commonly use. Look at the file; `verbatim promote ENV
-/// --dry-run` then shows what would be written.
+/// Chart values are guessed by the names that charts commonly use, so check the file. `verbatim promote ENV --dry-run`
+/// then shows what would be written.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InitArgs {
@@ -50,23 +50,23 @@ pub(crate) struct InitArgs {
     #[arg(required = true, value_name = "ENV=APP[,APP…]")]
     environments: Vec<Stage>,
 
-    /// The repository that the image is pushed to [default: what the applications run, if that is one image]
+    /// The repository of the image [default: the one that the applications run, if it is one]
     #[arg(long, value_name = "REPOSITORY")]
     image: Option<Repository>,
 
-    /// The name of the product, as its ledgers know it [default: that of the git repository, else of this folder]
+    /// The name of the project in its ledgers [default: the name of the git repository, or of this folder]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// The public key of the pipeline, as seen from here; it need not be there yet
+    /// The public key of the pipeline, relative to this folder; it need not exist yet
     #[arg(long, value_name = "FILE", default_value = "keys/ci.pub")]
     public_key: PathBuf,
 
-    /// Do not ask Argo CD: take the names that most charts use
+    /// Do not ask Argo CD; use the value names that most charts have
     #[arg(long, requires_all = ["image", "server"])]
     offline: bool,
 
-    /// Print the file, write nothing
+    /// Print the file; write nothing
     #[arg(long)]
     dry_run: bool,
 

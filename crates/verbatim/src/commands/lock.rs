@@ -39,16 +39,15 @@ struct WhichArgs {
     /// Why; part of the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Leave the applications alone: do not show the lock in an annotation on them
+    /// Do not show the lock in an annotation on the applications
     #[arg(long)]
     no_annotation: bool,
 }
 
 /// Keep every release out of an environment
 ///
-/// Signs a lock and attaches it to the environment. It is asked for before every promotion, without being configured, and
-/// rollbacks do not pass it either. It is also shown on the applications, in the annotation verbatim.dev/lock; nothing is
-/// decided by that.
+/// Signs a lock and attaches it to the environment. Every promotion and rollback checks for locks, without
+/// configuration. The annotation verbatim.dev/lock shows the lock on the applications; it decides nothing.
 #[derive(Debug, Args)]
 #[command(after_help = LOCK_EXAMPLES)]
 pub(crate) struct LockArgs {
@@ -64,8 +63,8 @@ pub(crate) struct LockArgs {
 
 /// Lift the locks of an environment
 ///
-/// Lifts all that are in force. Whoever made a lock may take it back; those of others are lifted by keys with a role that
-/// may.
+/// Lifts all locks in force. A lock is lifted by the key that made it, or by a key whose role may lift the locks of
+/// others.
 #[derive(Debug, Args)]
 #[command(after_help = UNLOCK_EXAMPLES)]
 pub(crate) struct UnlockArgs {

@@ -11,19 +11,19 @@ use crate::promotion::{Comment, OverrideArgs, Promote, PromotionContext, preview
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim plan production                                 the release that an earlier stage left
-  verbatim plan production --out plan.json                 for `verbatim apply plan.json`
-  verbatim plan production --format markdown > comment.md  for a pull request";
+  verbatim plan production                      the release of this pipeline
+  verbatim plan production --out plan.json      for `verbatim apply plan.json`
+  verbatim plan production --format markdown    for a pull request comment";
 
 /// Show what a promotion would write, and save it as a plan
 ///
-/// Needs no key and writes nothing. Shows for each application the values, old and new, what they make of the manifests
-/// as far as that can be predicted, what every gate says, and which requests would change something. Argo CD renders
-/// only values that are stored, so the manifests are a prediction: the old values replaced in what is rendered now.
+/// Needs no key and writes nothing. Shows the old and new values of each application, the manifests they lead to, the
+/// answers of the gates, and the requests that would change something. The manifests are a prediction, because Argo CD
+/// renders only stored values: the old values are replaced in what Argo CD renders now.
 ///
-/// Ends with 0 if a plan was made, also if a gate refuses: it may open before the plan is applied. Its hash is what an
-/// approval of exactly this plan names. A gate that is overridden here is so in the plan; whoever applies it needs a key
-/// with the role `break-glass`.
+/// Ends with 0 if a plan was made, even if a gate refuses: the gate may open before the plan is applied. An approval
+/// can name the hash of the plan. Overrides given here become part of the plan; applying it then needs a key with the
+/// role `break-glass`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PlanArgs {
@@ -32,7 +32,7 @@ pub(crate) struct PlanArgs {
     environment: String,
     #[command(flatten)]
     release: ReleaseArgs,
-    /// Save the plan in this file
+    /// Save the plan to this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Plan even if a newer release runs there

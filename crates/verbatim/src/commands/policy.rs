@@ -23,19 +23,20 @@ use crate::release::result::ReleaseResult;
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
-  verbatim policy check                  is the policy right, and what does it ask where
+  verbatim policy check
   verbatim policy check --format json";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
-  verbatim policy explain production                           what is asked before production
-  verbatim policy explain production --release sha256:3f0c…    and what the answers are, now";
+  verbatim policy explain production            the gates before production
+  verbatim policy explain production --release sha256:3f0c…
+                                                and their answers, now";
 
 const TEST_EXAMPLES: &str = "\
 Examples:
   verbatim policy test cases.yaml
 
-A file of cases; docs/gates.md has all facts:
+A file of cases (docs/gates.md lists all facts):
   version: 1
   cases:
     - name: nobody promotes at night
@@ -48,13 +49,13 @@ A file of cases; docs/gates.md has all facts:
 /// Check, explain, test and push the rules of a project
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
-    /// Check the policy, and show what it asks before each environment
+    /// Check the policy, and show the gates of each environment
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
-    /// Explain the gates before an environment, and their answers for a release
+    /// Explain the gates of an environment, and their answers for a release
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
-    /// Test the policy with cases of your own: facts, and the decision that is wanted
+    /// Test the policy with cases: facts, and the decision they should lead to
     #[command(after_help = TEST_EXAMPLES)]
     Test(TestArgs),
     #[expect(
@@ -74,7 +75,7 @@ pub struct CheckArgs {
 /// Which environment, and which release.
 #[derive(Debug, Args)]
 #[command(mut_arg("release", |release| release.help(
-    "The release to answer for: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: none, only what is asked]"
+    "The release to check: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: none, only list the gates]"
 )))]
 pub struct ExplainArgs {
     /// The environment, by its name in the configuration

@@ -12,23 +12,23 @@ use crate::promotion::{OverrideArgs, Promote, PromotionContext, preview, promote
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim promote staging                   the release that an earlier stage left
-  verbatim promote staging --dry-run         what would be written, what the gates say
-  verbatim promote production --override-gate windows --reason 'the shop is down'
+  verbatim promote staging                   the release of this pipeline
+  verbatim promote staging --dry-run         only show the plan and the gates
   verbatim promote production --release registry.example.com/shop@sha256:3f0c…
+  verbatim promote production --override-gate windows --reason 'shop is down'
 
-Ends with 0 only if the release runs there, proven and recorded.
-  1  a gate refused, or what runs is not what was to run
+Ends with 0 only if the release runs there, proven and recorded; else with
+  1  a gate refused, or something else runs than the release
   4  not known yet: look, then run again
   5  somebody else changed the application
   6  a newer release runs there";
 
 /// Move a release into an environment, and prove that it runs there
 ///
-/// The gates are asked first, over verified records only; all of them answer. Then all applications are checked, the
-/// digest is written into each, Argo CD syncs, and four things are read back: the values in the application, in the
-/// operation that ran, in the rendered manifests, and the digest that the nodes report for the running pods. At last
-/// the promotion is signed and attached to the release and to the environment.
+/// First checks all gates, on verified records only. Then checks all applications, writes the digest into each, syncs,
+/// and reads four things back: the values in the application, in the operation that ran and in the rendered manifests,
+/// and the digest that the nodes report for the running pods. Finally signs the promotion and attaches it to the
+/// release and to the environment.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PromoteArgs {
@@ -40,13 +40,13 @@ pub(crate) struct PromoteArgs {
     /// Show what would be written and what the gates say; write nothing
     #[arg(long)]
     dry_run: bool,
-    /// As --dry-run, and save the plan in this file, for `verbatim apply`
+    /// Like --dry-run, and save the plan to this file for `verbatim apply`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Promote even if a newer release runs there
     #[arg(long)]
     backwards: bool,
-    /// Take over from a run that has claimed the applications and is still within its time
+    /// Take over from a run that has claimed the applications, before its deadline
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]

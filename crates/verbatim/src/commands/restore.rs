@@ -19,16 +19,17 @@ Examples:
   verbatim status --check || verbatim restore production
   verbatim restore production --dry-run          what would be written";
 
-/// Put back what the ledger says was promoted last, and prove it
+/// Restore the release that was promoted last, and prove it
 ///
-/// For an override that was deleted or changed by hand, reverted by a parent, or lost with an application that was made
-/// again. If nothing differs, nothing is written; it is proven all the same. What was changed is recorded as a restore.
+/// For an override that somebody deleted or changed, that a parent reverted, or that was lost when an application was
+/// re-created. If nothing differs, nothing is written, but it is still proven. What was changed is recorded as a
+/// restore.
 ///
-/// If a promotion was proven and its record could not be attached, what runs is right and the ledger is behind: then nothing
-/// is written, and it is told how to attach the record. --discard-unrecorded puts back what the ledger has all the same.
+/// If a promotion was proven but its record could not be attached, the ledger is behind, and what runs is right. Then
+/// nothing is written, and the message names the command that attaches the record. --discard-unrecorded restores the
+/// release of the ledger anyway.
 ///
-/// Only the image goes back. The chart stays at the revision that the application is at now; if that is another one than
-/// the ledger has, both are told.
+/// Restores the image only. The chart stays at its current revision; if the ledger has another one, both are printed.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RestoreArgs {
@@ -41,10 +42,10 @@ pub(crate) struct RestoreArgs {
     /// Show what would be written; write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Put it back although another release was proven since and only its record is missing
+    /// Restore even if a newer promotion was proven and only its record is missing
     #[arg(long)]
     discard_unrecorded: bool,
-    /// Take over from a run that has claimed the applications and is still within its time
+    /// Take over from a run that has claimed the applications, before its deadline
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]

@@ -13,50 +13,49 @@ use crate::promotion::{break_glass, rollback};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim rollback production                          to the last good release, by the ledger
-  verbatim rollback production --steps 2                to the one before that
-  verbatim rollback production --to sha256:3f0c…        to this one
+  verbatim rollback production                     to the last good release
+  verbatim rollback production --steps 2           to the one before that
+  verbatim rollback production --to sha256:3f0c…   to this one
   verbatim rollback production --from-argocd-history --reason 'registry is down'
 
 Ends as `verbatim promote` does.";
 
-/// Put the last good release back, and keep the bad one out
+/// Return to the last good release, and veto the bad one
 ///
-/// The last good release is the last one that was proven there, differs from what stands there now, and has no veto. It is
-/// looked up in the registry first, then takes the same way as every promotion, with the same proof, and works with
-/// automatic sync. Gates that look at the past of a release let it pass: it has been there. The release that it replaces
-/// gets a veto for this environment, so that no pipeline promotes it there again; `verbatim unveto` lifts that.
+/// The last good release is the newest in the ledger that was proven there, is not the current one, and has no veto. It
+/// must exist in the registry, and is deployed and proven like any promotion, also with automatic sync. Gates about the
+/// past of a release are not checked, because it was there before. The replaced release gets a veto for this
+/// environment, so that no pipeline promotes it there again; `verbatim unveto` lifts it.
 ///
-/// With --from-argocd-history neither registry, records nor gates are asked: the values come from what Argo CD deployed
-/// before. The record is kept in a file, signed if there is a key, and `verbatim record attach` adds it later. Of several
-/// images it is signed then, when the ledger can tell which release they are. If each application carries only some of
-/// them, Argo CD does not tell which of their earlier deployments belong together: then --steps 1 undoes the last promotion, and
-/// --to finds the parts of the release of that digest, but --steps 2 is not possible.
+/// --from-argocd-history needs no registry: it checks no gate, reads no record, and takes the values from what Argo CD
+/// deployed before. The record is saved to a file, signed if there is a key, and `verbatim record attach` adds it
+/// later. If each application carries only some images of a release, Argo CD does not know which deployments belong
+/// together: then only --steps 1 and --to are possible.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RollbackArgs {
     /// The environment, by its name in the configuration
     #[arg(value_name = "ENV")]
     environment: String,
-    /// Go back to this release; it was there before
+    /// Return to this release; it must have been there before
     #[arg(long, value_name = "DIGEST", conflicts_with = "steps")]
     to: Option<Digest>,
-    /// Go back so many good releases
+    /// Go back N proven releases
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     steps: u16,
-    /// Where a veto keeps the release out that is replaced
+    /// Where the replaced release gets a veto
     #[arg(long, value_enum, value_name = "WHERE", default_value_t)]
     veto: VetoScope,
     /// Why; part of the records
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Break the glass: ask nobody but Argo CD
+    /// Use only the history of Argo CD (break-glass)
     #[arg(long, requires = "reason", conflicts_with = "override_gate")]
     from_argocd_history: bool,
     /// Show what would be written; write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Take over from a run that has claimed the applications and is still within its time
+    /// Take over from a run that has claimed the applications, before its deadline
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]

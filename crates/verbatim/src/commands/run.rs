@@ -21,29 +21,29 @@ use crate::testing::{self, Tested};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim run                       through all environments
-  verbatim run --to staging          no further than staging
-  verbatim run --release sha256:3f0c…     nothing is built";
+  verbatim run                              through all environments
+  verbatim run --to staging                 no further than staging
+  verbatim run --release sha256:3f0c…       build nothing";
 
-/// Build, promote and test through the environments in one go
+/// Build, promote and test through all environments in one go
 ///
-/// Does what the single commands do, in the order of the stages, and stops at the first closed gate or failed test. In a
-/// CI the single commands are better: each stage can then be seen, repeated and given its own secrets.
+/// Does what the single commands do, in the order of the stages, and stops at the first gate that refuses or test that
+/// fails. In a CI, use the single commands: each stage can then be seen, repeated and given its own secrets.
 ///
-/// Where the release runs already, proven and tested, nothing is promoted or tested a second time: that it runs is proven
-/// once more, and the run goes on.
+/// If the release already runs in an environment, proven and tested, it is not promoted or tested again, but proven
+/// once more.
 ///
-/// A gate that is overridden is so before every environment that has it.
+/// Overrides apply to every environment with that gate.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArgs {
-    /// The last environment
+    /// Stop after this environment
     #[arg(long, value_name = "ENV")]
     to: Option<String>,
-    /// Build nothing, and promote this release: `repository@sha256:…`, `repository:tag` or `sha256:…`
+    /// Build nothing; promote this release: `repository@sha256:…`, `repository:tag` or `sha256:…`
     #[arg(long, value_name = "REF", env = "VERBATIM_RELEASE", hide_env_values = true)]
     release: Option<Named>,
-    /// Promote and test also where the release runs already, proven and tested
+    /// Promote and test again even where the release already runs, proven and tested
     #[arg(long)]
     again: bool,
     #[command(flatten)]

@@ -13,16 +13,17 @@ Examples:
   verbatim test staging                    all suites of staging
   verbatim test staging --suite smoke      one of them
 
-The commands run in the folder of the configuration. What they print goes to stderr. They get:
-  VERBATIM_RELEASE, VERBATIM_REPOSITORY, VERBATIM_TAG, VERBATIM_DIGEST, VERBATIM_COMMIT
-  VERBATIM_PROJECT, VERBATIM_ENVIRONMENT, VERBATIM_URL
-  VERBATIM_URLS                            the addresses of its applications, as a JSON object
-  VERBATIM_IMAGES                          its images by name, as a JSON object";
+The commands run in the folder of verbatim.yaml, and their output goes to
+stderr. They get these variables:
+  VERBATIM_RELEASE, VERBATIM_REPOSITORY, VERBATIM_TAG, VERBATIM_DIGEST,
+  VERBATIM_COMMIT, VERBATIM_PROJECT, VERBATIM_ENVIRONMENT, VERBATIM_URL
+  VERBATIM_URLS      the addresses of its applications, as a JSON object
+  VERBATIM_IMAGES    its images by name, as a JSON object";
 
 /// Run the tests of an environment, and sign the result
 ///
-/// The release must be the one that was promoted there last. Its result, passed or failed, is signed and attached to it;
-/// the gate `tested` of a later environment looks at the latest one. Ends with 1 if a suite failed.
+/// The release must be the one that was promoted there last. Its result, passed or failed, is signed and attached to
+/// it; the gate `tested` of a later environment checks the latest one. Ends with 1 if a suite failed.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TestArgs {

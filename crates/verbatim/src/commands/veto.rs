@@ -19,8 +19,8 @@ use crate::release::{Named, Release};
 
 const VETO_EXAMPLES: &str = "\
 Examples:
-  verbatim veto sha256:3f0c… --reason 'leaks memory'                    nowhere any more
-  verbatim veto sha256:3f0c… --environment production --reason 'wait for legal' --for 3d";
+  verbatim veto sha256:3f0c… --reason 'leaks memory'       in no environment
+  verbatim veto sha256:3f0c… --environment production --reason legal --for 3d";
 
 const UNVETO_EXAMPLES: &str = "\
 Examples:
@@ -41,10 +41,10 @@ struct WhereArgs {
     reason: String,
 }
 
-/// Keep a release out of an environment, or of all
+/// Keep a release out of one environment, or of all
 ///
-/// What runs already is left alone: `verbatim rollback` replaces it, and makes a veto by itself. A veto is asked for before
-/// every promotion, without being configured, and rollbacks do not pass it either.
+/// Does not touch what already runs: `verbatim rollback` replaces it, and makes a veto by itself. Every promotion and
+/// rollback checks for vetoes, without configuration.
 #[derive(Debug, Args)]
 #[command(after_help = VETO_EXAMPLES)]
 pub(crate) struct VetoArgs {
@@ -60,8 +60,8 @@ pub(crate) struct VetoArgs {
 
 /// Lift the vetoes against a release
 ///
-/// Lifts those for the environment that is named, or those for all environments if none is. Whoever made a veto may take it
-/// back; those of others are lifted by keys with a role that may.
+/// Lifts the vetoes for the named environment, or, without one, those for all environments. A veto is lifted by the key
+/// that made it, or by a key whose role may lift the vetoes of others.
 #[derive(Debug, Args)]
 #[command(after_help = UNVETO_EXAMPLES)]
 pub(crate) struct UnvetoArgs {

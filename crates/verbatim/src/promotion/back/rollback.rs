@@ -38,12 +38,12 @@ pub(crate) struct Rollback {
 /// Where a release that was bad must not go again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum VetoScope {
-    /// Into the environment that is rolled back
+    /// In the environment that is rolled back
     #[default]
     Environment,
-    /// Into any environment
+    /// In every environment
     All,
-    /// No veto: it may go anywhere
+    /// Nowhere
     None,
 }
 
