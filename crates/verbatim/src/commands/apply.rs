@@ -13,26 +13,26 @@ use crate::release::Named;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim plan production --out plan.json    in one job: look at it, approve it
-  verbatim apply plan.json                    in a later job: exactly that
+  verbatim plan production --out plan.json    in one job: plan, review, approve
+  verbatim apply plan.json                    in a later job: exactly that plan
 
-Ends as `verbatim promote` does, and with 5 if something has changed since the
-plan was made; the differences are printed.";
+Exit statuses are those of `verbatim promote`, and
+  5  something changed since the plan was made; verbatim prints what";
 
 /// Apply a saved plan, exactly as it is
 ///
-/// Checks the gates again: a plan is no permission. Values, chart revisions, ledger and policy must be as they were
-/// when the plan was made. If they are not, nothing is written, and the differences are printed.
+/// verbatim asks the gates again: a plan is not a permission. Values, chart revisions, ledger and policy must be as
+/// they were when the plan was made. Otherwise verbatim prints the differences and writes nothing.
 ///
-/// Overrides the gates that the plan overrides and those named here. Both need a key with the role `break-glass`. Gates
-/// named here are not part of the plan, so an approval of its hash still counts.
+/// Overrides the gates that the plan overrides, and those that you name here. Both need a key with the role
+/// `break-glass`. Overrides that you add here do not change the hash of the plan, so its approvals still count.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ApplyArgs {
     /// The file that `verbatim plan --out` wrote
     #[arg(value_name = "PLAN")]
     plan: PathBuf,
-    /// Take over from a run that has claimed the applications, before its deadline
+    /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]

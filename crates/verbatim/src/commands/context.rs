@@ -20,8 +20,8 @@ use crate::release::find::{self, Found};
 /// Which release.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ReleaseArgs {
-    /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: what an earlier stage left, or what
-    /// was built from this commit in this CI run]
+    /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: the release of an earlier stage, or
+    /// the build of this commit and CI run]
     #[arg(long, value_name = "REF", env = "VERBATIM_RELEASE", hide_env_values = true)]
     pub release: Option<Named>,
 }

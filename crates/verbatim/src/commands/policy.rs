@@ -28,15 +28,14 @@ Examples:
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
-  verbatim policy explain production            the gates before production
-  verbatim policy explain production --release sha256:3f0c…
-                                                and their answers, now";
+  verbatim policy explain production                           the gates
+  verbatim policy explain production --release sha256:3f0c…    their answers";
 
 const TEST_EXAMPLES: &str = "\
 Examples:
   verbatim policy test cases.yaml
 
-A file of cases (docs/gates.md lists all facts):
+A file of cases; docs/gates.md lists all facts:
   version: 1
   cases:
     - name: nobody promotes at night
@@ -46,7 +45,7 @@ A file of cases (docs/gates.md lists all facts):
       want: refused
       refused_by: [windows]";
 
-/// Check, explain, test and push the rules of a project
+/// Check, explain, test and push the policy of a project
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Check the policy, and show the gates of each environment
@@ -55,7 +54,7 @@ pub enum PolicyCommand {
     /// Explain the gates of an environment, and their answers for a release
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
-    /// Test the policy with cases: facts, and the decision they should lead to
+    /// Test the policy with your own cases: facts and the expected decision
     #[command(after_help = TEST_EXAMPLES)]
     Test(TestArgs),
     #[expect(
@@ -75,10 +74,10 @@ pub struct CheckArgs {
 /// Which environment, and which release.
 #[derive(Debug, Args)]
 #[command(mut_arg("release", |release| release.help(
-    "The release to check: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: none, only list the gates]"
+    "The release to answer for: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: none; show only the gates]"
 )))]
 pub struct ExplainArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
     #[command(flatten)]
@@ -90,7 +89,7 @@ pub struct ExplainArgs {
 /// Which cases.
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// The file of cases
+    /// The file with the cases
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]

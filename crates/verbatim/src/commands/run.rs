@@ -21,17 +21,17 @@ use crate::testing::{self, Tested};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim run                              through all environments
-  verbatim run --to staging                 no further than staging
-  verbatim run --release sha256:3f0c…       build nothing";
+  verbatim run                            through all environments
+  verbatim run --to staging               no further than staging
+  verbatim run --release sha256:3f0c…     build nothing";
 
-/// Build, promote and test through all environments in one go
+/// Build, promote and test, environment by environment
 ///
-/// Does what the single commands do, in the order of the stages, and stops at the first gate that refuses or test that
-/// fails. In a CI, use the single commands: each stage can then be seen, repeated and given its own secrets.
+/// Does what the single commands do, in the order of the stages, and stops at the first closed gate or failed test. In
+/// CI prefer the single commands: you can then see and repeat each stage, and give each its own secrets.
 ///
-/// If the release already runs in an environment, proven and tested, it is not promoted or tested again, but proven
-/// once more.
+/// Where the release runs already, proven and tested, verbatim proves once more that it runs, promotes and tests
+/// nothing, and goes on.
 ///
 /// Overrides apply to every environment with that gate.
 #[derive(Debug, Args)]
@@ -40,10 +40,10 @@ pub(crate) struct RunArgs {
     /// Stop after this environment
     #[arg(long, value_name = "ENV")]
     to: Option<String>,
-    /// Build nothing; promote this release: `repository@sha256:…`, `repository:tag` or `sha256:…`
+    /// Promote this release instead of building: `repository@sha256:…`, `repository:tag` or `sha256:…`
     #[arg(long, value_name = "REF", env = "VERBATIM_RELEASE", hide_env_values = true)]
     release: Option<Named>,
-    /// Promote and test again even where the release already runs, proven and tested
+    /// Promote and test again where the release runs already
     #[arg(long)]
     again: bool,
     #[command(flatten)]
