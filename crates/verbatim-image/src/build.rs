@@ -16,16 +16,16 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Platform, Reference};
 
-use crate::archive::{self, ArchiveWriter, Counters};
-use crate::context::{Context, SendError};
-use crate::credentials::{self, KeyStyle};
-use crate::dockerfile::base_repositories;
-use crate::engine::{Builder, Engine, read_id};
+use crate::context::archive::{self, ArchiveWriter, Counters};
+use crate::context::dockerfile::base_repositories;
+use crate::context::walk::{Context, SendError};
+use crate::engine::connection::{Builder, Engine, read_id};
+use crate::engine::credentials::{self, KeyStyle};
+use crate::engine::silence::Silence;
+use crate::engine::transcript::Transcript;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::labels::Origin;
-use crate::silence::Silence;
-use crate::transcript::Transcript;
 
 /// How often it is told how much of the context was sent.
 const SENDING_INTERVAL: Duration = Duration::from_millis(200);

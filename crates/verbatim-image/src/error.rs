@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use verbatim_oci::{Digest, Reference};
 
-use crate::ignore::IgnoreError;
+use crate::context::ignore::IgnoreError;
 use crate::remote::TagState;
 
 /// Something that was tried did not work.

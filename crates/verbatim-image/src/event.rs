@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::engine::Builder;
+use crate::engine::connection::Builder;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,28 +7,21 @@
 //! Where an image goes next, who may deploy it, and what git knows of its source are not known here. Types of bollard,
 //! the engine's client library, stay inside.
 
-mod archive;
-mod ask;
 mod build;
 pub mod cli;
 mod context;
-mod credentials;
-mod dockerfile;
-mod endpoint;
 mod engine;
 mod error;
 mod event;
-pub mod ignore;
 pub mod labels;
 mod push;
 mod remote;
-mod silence;
 pub mod template;
-mod transcript;
 
 pub use crate::build::{BuildConfig, Built, IDLE_TIMEOUT, build};
-pub use crate::endpoint::{DEFAULT_HOST, Endpoint, EndpointConfig};
-pub use crate::engine::{Builder, Engine, REQUEST_TIMEOUT};
+pub use crate::context::ignore;
+pub use crate::engine::connection::{Builder, Engine, REQUEST_TIMEOUT};
+pub use crate::engine::endpoint::{DEFAULT_HOST, Endpoint, EndpointConfig};
 pub use crate::error::{Cause, Error, ErrorKind};
 pub use crate::event::Event;
 pub use crate::push::{PushConfig, push};

@@ -14,12 +14,12 @@ use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Reference};
 use verbatim_registry::{Client, FetchedManifest};
 
-use crate::credentials;
-use crate::engine::Engine;
+use crate::engine::connection::Engine;
+use crate::engine::credentials;
+use crate::engine::transcript::{Class, classify};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::remote::{How, Pushed, by_tag, is_image, pushed, tag_state};
-use crate::transcript::{Class, classify};
 
 /// The waits before the looks at the tag after a push: some registries show a moment later what they took.
 const READ_BACKS: [Duration; 3] =

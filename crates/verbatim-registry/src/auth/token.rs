@@ -10,7 +10,7 @@ use url::Url;
 use verbatim_credentials::Credential;
 
 use crate::ErrorKind;
-use crate::need::Need;
+use crate::auth::need::Need;
 
 /// How this program calls itself to a token server.
 const CLIENT_ID: &str = "verbatim";

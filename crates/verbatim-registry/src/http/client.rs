@@ -7,8 +7,9 @@ use url::Url;
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Repository};
 
-use crate::transport::Transport;
-use crate::{Config, Error, endpoint};
+use crate::http::endpoint;
+use crate::http::transport::Transport;
+use crate::{Config, Error};
 
 /// A client of registries. Cheap to clone; clones share connections, logins and what was learnt about registries.
 #[derive(Clone, Debug)]

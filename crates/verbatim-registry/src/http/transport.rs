@@ -15,13 +15,15 @@ use url::Url;
 use verbatim_credentials::{Credential, Keychain};
 use verbatim_oci::Repository;
 
-use crate::challenge::{Challenge, challenges};
+use crate::auth::challenge::{Challenge, challenges};
+use crate::auth::login::{Login, Scheme, basic_header, bearer_header, choose};
+use crate::auth::need::Need;
+use crate::auth::realm;
+use crate::auth::token::{self, Token, TokenRequest};
 use crate::error::Refusal;
-use crate::login::{Login, Scheme, basic_header, bearer_header, choose};
-use crate::need::Need;
-use crate::token::{self, Token, TokenRequest};
-use crate::wire::{Body, Outgoing, Redirects, Reply, Wire};
-use crate::{Config, Error, ErrorKind, endpoint, realm, retry};
+use crate::http::endpoint;
+use crate::http::wire::{Body, Outgoing, Redirects, Reply, Wire};
+use crate::{Config, Error, ErrorKind, retry};
 
 /// Error documents are short; whatever is longer is no error document.
 const REFUSAL_LIMIT: u64 = 64 * 1024;

@@ -6,10 +6,10 @@ use verbatim_oci::{
     Descriptor, Digest, Manifest, Platform, Reference, Repository, Tag, media_type,
 };
 
+use crate::auth::need::Need;
 use crate::error::DigestClaim;
-use crate::need::Need;
-use crate::transport::{Answer, Call};
-use crate::wire::Body;
+use crate::http::transport::{Answer, Call};
+use crate::http::wire::Body;
 use crate::{Client, Error, ErrorKind};
 
 /// The specification asks registries to take manifests of 4 MiB; nobody makes larger ones.

@@ -12,7 +12,7 @@ use verbatim_oci::{
     Descriptor, Digest, ImageManifest, Manifest, Reference, Repository, media_type,
 };
 
-use crate::manifests::PutAs;
+use crate::operations::manifests::PutAs;
 use crate::{Client, Error, ErrorKind, ReferrersSource, retry};
 
 /// The configuration of an artifact that has none.

@@ -11,8 +11,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::OnceCell;
 
-use crate::docker_config::{DockerConfig, Place};
-use crate::{Credential, Environment, Error, ErrorKind, helper};
+use super::docker_config::{DockerConfig, Place};
+use super::helper;
+use crate::{Credential, Environment, Error, ErrorKind};
 
 /// How long a credential helper may take: some of them ask a cloud, or a person with a security key.
 const HELPER_DEADLINE: Duration = Duration::from_secs(30);

@@ -12,9 +12,9 @@ use std::path::{Component, Path, PathBuf};
 
 use verbatim_oci::Digest;
 
-use crate::archive::{ArchiveWriter, WriteError};
+use crate::context::archive::{ArchiveWriter, WriteError};
+use crate::context::ignore::{DirectoryMatch, Ignore};
 use crate::error::ErrorKind;
-use crate::ignore::{DirectoryMatch, Ignore};
 
 const IGNORE_FILE: &str = ".dockerignore";
 
@@ -342,7 +342,7 @@ mod tests {
     use futures_util::StreamExt as _;
 
     use super::*;
-    use crate::archive::archive;
+    use crate::context::archive::archive;
 
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

@@ -15,8 +15,8 @@ use verbatim_credentials::Credential;
 use verbatim_oci::Repository;
 
 use crate::ErrorKind;
-use crate::challenge::Challenge;
-use crate::need::Need;
+use crate::auth::challenge::Challenge;
+use crate::auth::need::Need;
 
 /// How many tokens are kept for one registry: one for each set of repositories. Beyond, the oldest goes.
 const MOST_TOKENS: usize = 64;

@@ -11,12 +11,13 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use url::Url;
 use verbatim_oci::{Descriptor, Digest, Repository};
 
+use crate::auth::need::{Access, Need};
 use crate::error::DigestClaim;
-use crate::manifests::{check, claimed_digest};
-use crate::need::{Access, Need};
-use crate::transport::{Answer, Call};
-use crate::wire::Body;
-use crate::{Client, Error, ErrorKind, endpoint, retry};
+use crate::http::endpoint;
+use crate::http::transport::{Answer, Call};
+use crate::http::wire::Body;
+use crate::operations::manifests::{check, claimed_digest};
+use crate::{Client, Error, ErrorKind, retry};
 
 /// What the answers to an upload may have.
 const SMALL: u64 = 64 * 1024;

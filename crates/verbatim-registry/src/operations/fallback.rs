@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 use verbatim_oci::{Descriptor, Digest, Reference, Repository, Tag, media_type};
 
 use crate::error::Refusal;
-use crate::manifests::{MANIFEST_LIMIT, PutAs};
-use crate::referrers::{LISTING_LIMIT, ReferrersIndex, read_index};
+use crate::operations::manifests::{MANIFEST_LIMIT, PutAs};
+use crate::operations::referrers::{LISTING_LIMIT, ReferrersIndex, read_index};
 use crate::{Client, Error, ErrorKind, retry};
 
 /// How long an entry is fought for. Writers that never let the tag rest for a moment are more than a pipeline has.

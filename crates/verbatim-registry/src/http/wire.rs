@@ -20,7 +20,8 @@ use tokio_util::io::ReaderStream;
 use url::Url;
 
 use crate::error::{Cause, redacted};
-use crate::{Config, ErrorKind, Timeouts, endpoint, tls};
+use crate::http::endpoint;
+use crate::{Config, ErrorKind, Timeouts, tls};
 
 /// A body that is sent gets this much more time: the slowest connection that still counts as alive.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;

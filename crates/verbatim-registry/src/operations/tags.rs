@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use verbatim_oci::{Repository, Tag};
 
-use crate::link::{self, Next};
-use crate::transport::Call;
+use crate::http::link::{self, Next};
+use crate::http::transport::Call;
 use crate::{Client, Error, ErrorKind};
 
 /// What one page may have. Some registries send all tags at once, whatever they are asked.

@@ -11,11 +11,11 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use verbatim_oci::{Descriptor, Digest, Manifest, Reference, Repository, Tag};
 
-use crate::attach::entry;
-use crate::manifests::{FetchedManifest, PutAs};
-use crate::need::Need;
-use crate::transport::Stream;
-use crate::wire::{Body, Pieces};
+use crate::auth::need::Need;
+use crate::http::transport::Stream;
+use crate::http::wire::{Body, Pieces};
+use crate::operations::attach::entry;
+use crate::operations::manifests::{FetchedManifest, PutAs};
 use crate::{Client, DigestClaim, Error, ErrorKind, Mount};
 
 /// How many manifests are copied at the same time.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use verbatim_oci::Repository;
 
-use crate::transport::Answer;
+use crate::http::transport::Answer;
 use crate::{Client, Error};
 
 /// A repository that lets uploads in.

@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use verbatim_oci::{Descriptor, Digest, Manifest, Repository, media_type};
 
-use crate::link::{self, Next};
-use crate::manifests::content_type;
-use crate::transport::Call;
+use crate::http::link::{self, Next};
+use crate::http::transport::Call;
+use crate::operations::manifests::content_type;
 use crate::{Client, Error, ErrorKind};
 
 /// The most bytes of one page of referrers, and of the index under a fallback tag: some registries send ten thousand
