@@ -13,12 +13,10 @@ pub mod cli;
 mod error;
 mod http;
 mod operations;
-pub mod retry;
-mod tls;
 
 pub use crate::error::{Cause, DigestClaim, Error, ErrorKind, Problem, Refusal};
 pub use crate::http::client::Client;
-pub use crate::http::config::{Config, RetryPolicy, Timeouts};
+pub use crate::http::config::{Config, Timeouts};
 pub use crate::operations::attach::{Attached, Attachment, Layer};
 pub use crate::operations::blobs::{Mount, Upload};
 pub use crate::operations::copy::{Copied, CopyOptions};

@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
-use verbatim_registry::{RetryPolicy, retry};
+use verbatim_http::{RetryPolicy, chance, retry_after};
 
 use crate::engine::endpoint::{Address, Endpoint};
 use crate::error::{Cause, ErrorKind, duration_words};
@@ -83,11 +83,11 @@ impl Asker {
             attempts += 1;
             let answer = self.once(path).await;
             let asked = match &answer {
-                Ok(reply) if passes(reply.status) => retry::retry_after(&reply.headers),
+                Ok(reply) if passes(reply.status) => retry_after(&reply.headers),
                 Err(Failed { may_pass: true, .. }) => None,
                 _ => return answer.map_err(|failed| failed.kind),
             };
-            match RETRY.wait_before_next(attempts, began.elapsed(), asked, retry::chance()) {
+            match RETRY.wait_before_next(attempts, began.elapsed(), asked, chance()) {
                 Some(wait) => sleep(wait).await,
                 None => return answer.map_err(|failed| failed.kind),
             }

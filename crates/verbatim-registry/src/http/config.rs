@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use verbatim_http::RetryPolicy;
+
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -41,19 +43,6 @@ pub struct Timeouts {
     pub request: Duration,
     /// Between two pieces of a stream.
     pub idle: Duration,
-}
-
-/// How often, and for how long, a failed request is repeated.
-#[derive(Clone, Copy, Debug)]
-pub struct RetryPolicy {
-    /// How many times a request is sent, the first included.
-    pub attempts: u32,
-    /// The wait before the second attempt; doubled before each further one.
-    pub first_wait: Duration,
-    /// The longest wait that is taken over from a `Retry-After`. A service that asks for more is not waited for.
-    pub longest_wait: Duration,
-    /// How long all attempts and waits of one call may take together; a wait that would end later is not begun.
-    pub budget: Duration,
 }
 
 impl Config {

@@ -1,6 +1,7 @@
 //! The URLs of the distribution API, and the rule for plain HTTP. Pure.
 
-use url::{Host, Url};
+use url::Url;
+use verbatim_http::{RedactedUrl, is_loopback};
 use verbatim_oci::Repository;
 
 use crate::{Config, Error, ErrorKind};
@@ -39,18 +40,8 @@ pub(crate) fn check_scheme(config: &Config, registry: &Url, url: &Url) -> Result
         {
             Ok(())
         }
-        "http" => Err(ErrorKind::PlainHttpRefused(crate::error::redacted(url))),
+        "http" => Err(ErrorKind::PlainHttpRefused(RedactedUrl::of_request(url))),
         other => Err(ErrorKind::Malformed(format!("an address of the scheme `{other}`"))),
-    }
-}
-
-/// Whether a URL leads to this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

@@ -13,6 +13,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 use verbatim_credentials::{Credential, Keychain};
+use verbatim_http::{chance, retry_after};
 use verbatim_oci::Repository;
 
 use crate::auth::challenge::{Challenge, challenges};
@@ -23,7 +24,7 @@ use crate::auth::token::{self, Token, TokenRequest};
 use crate::error::Refusal;
 use crate::http::endpoint;
 use crate::http::wire::{Body, Outgoing, Redirects, Reply, Wire};
-use crate::{Config, Error, ErrorKind, retry};
+use crate::{Config, Error, ErrorKind};
 
 /// Error documents are short; whatever is longer is no error document.
 const REFUSAL_LIMIT: u64 = 64 * 1024;
@@ -144,49 +145,39 @@ impl Transport {
 
     /// Makes a call, with all attempts that the budget allows, and reads the whole answer.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        let began = Instant::now();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.attempt(call).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => self.wait_or_fail(call, attempts, began, error).await?,
-            }
+        match call.repeat {
+            true => self.persist(|| self.attempt(call)).await,
+            false => self.attempt(call).await,
         }
     }
 
     /// Makes a call and leaves the body of its answer to be read. What breaks later is not repeated here.
     pub(crate) async fn open(&self, call: &Call<'_>) -> Result<Stream, Error> {
-        let began = Instant::now();
+        let (reply, permit) = self.persist(|| self.attempt_to_open(call)).await?;
+        Ok(Stream { reply, idle: self.config.timeouts.idle, _permit: permit })
+    }
+
+    /// Makes attempts until one succeeds, one fails for good, or the budget is used up.
+    pub(crate) async fn persist<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        let (began, policy) = (Instant::now(), &self.config.retry);
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match self.attempt_to_open(call).await {
-                Ok((reply, permit)) => {
-                    let idle = self.config.timeouts.idle;
-                    return Ok(Stream { reply, idle, _permit: permit });
-                }
-                Err(error) => self.wait_or_fail(call, attempts, began, error).await?,
-            }
+            let error = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(error) if !error.is_retryable() => return Err(error),
+                Err(error) => error,
+            };
+            let (spent, asked) = (began.elapsed(), error.kind().retry_after());
+            let Some(wait) = policy.wait_before_next(attempts, spent, asked, chance()) else {
+                return Err(error);
+            };
+            tracing::debug!(%error, kind = %error.kind(), attempts, ?wait, "waiting before the next attempt");
+            tokio::time::sleep(wait).await;
         }
-    }
-
-    async fn wait_or_fail(
-        &self,
-        call: &Call<'_>,
-        attempts: u32,
-        began: Instant,
-        error: Error,
-    ) -> Result<(), Error> {
-        if !call.repeat {
-            return Err(error);
-        }
-        let (policy, chance) = (&self.config.retry, retry::chance());
-        let wait = retry::wait_before_next(policy, attempts, began.elapsed(), error.kind(), chance);
-        let Some(wait) = wait else { return Err(error) };
-        tracing::debug!(%error, kind = %error.kind(), attempts, ?wait, "waiting before the next attempt");
-        tokio::time::sleep(wait).await;
-        Ok(())
     }
 
     async fn attempt(&self, call: &Call<'_>) -> Result<Answer, Error> {
@@ -211,7 +202,7 @@ impl Transport {
         if status.is_success() || call.answers.contains(&status.as_u16()) {
             return Ok((reply, permit));
         }
-        let retry_after = retry::retry_after(reply.headers());
+        let retry_after = retry_after(reply.headers());
         // What cannot be read is left out: the status says enough.
         let body = reply.read(REFUSAL_LIMIT).await.unwrap_or_default();
         let refusal = Refusal::read(status, &body);
@@ -394,7 +385,7 @@ impl Transport {
         let reply = self.wire.send(outgoing, Redirects::Stay).await.map_err(fail)?;
         let status = reply.status();
         if !status.is_success() {
-            let retry_after = retry::retry_after(reply.headers());
+            let retry_after = retry_after(reply.headers());
             let body = reply.read(REFUSAL_LIMIT).await.unwrap_or_default();
             let refusal = Refusal::read(status, &body);
             return Err(fail(ErrorKind::of_status(status, refusal, retry_after)));

@@ -18,10 +18,10 @@ use reqwest::redirect;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::io::ReaderStream;
 use url::Url;
+use verbatim_http::{RedactedUrl, is_loopback};
 
-use crate::error::{Cause, redacted};
-use crate::http::endpoint;
-use crate::{Config, ErrorKind, Timeouts, tls};
+use crate::error::Cause;
+use crate::{Config, ErrorKind, Timeouts};
 
 /// A body that is sent gets this much more time: the slowest connection that still counts as alive.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
@@ -108,7 +108,8 @@ pub(crate) struct Reply {
 
 impl Wire {
     pub(crate) fn new(config: &Config) -> Result<Self, ErrorKind> {
-        let tls = tls::client_config(&config.extra_roots).map_err(ErrorKind::Config)?;
+        let tls = verbatim_http::client_config(&config.extra_roots)
+            .map_err(|error| ErrorKind::Config(error.to_string()))?;
         let clients = [const { OnceLock::new() }; 4];
         Ok(Self { config: config.clone(), tls, clients, requests: Arc::default() })
     }
@@ -153,27 +154,27 @@ impl Wire {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let (began, deadline) = (Instant::now(), Instant::now() + allowed);
         let sent = timeout_at(deadline, request.send()).await;
-        let url = redacted(&url);
+        let url = RedactedUrl::of_request(&url);
         match sent {
             Ok(Ok(response)) => {
                 let status = response.status().as_u16();
-                tracing::debug!(%method, url, status, time = ?began.elapsed(), "answered");
+                tracing::debug!(%method, %url, status, time = ?began.elapsed(), "answered");
                 Ok(Reply { response, deadline, timeouts: self.config.timeouts })
             }
             Ok(Err(error)) => {
                 let kind = classify(&error, &self.config.timeouts);
-                tracing::debug!(%method, url, %kind, cause = %cause(&error), time = ?began.elapsed(), "failed");
+                tracing::debug!(%method, %url, %kind, cause = %cause(&error), time = ?began.elapsed(), "failed");
                 Err(kind)
             }
             Err(_) => {
-                tracing::debug!(%method, url, ?allowed, "not answered in time");
+                tracing::debug!(%method, %url, ?allowed, "not answered in time");
                 Err(ErrorKind::Timeout(allowed))
             }
         }
     }
 
     fn client(&self, url: &Url, redirects: Redirects) -> Result<&reqwest::Client, ErrorKind> {
-        let use_proxies = self.config.use_proxies && !endpoint::is_loopback(url);
+        let use_proxies = self.config.use_proxies && !is_loopback(url);
         let follow = redirects == Redirects::Follow;
         let slot = &self.clients[usize::from(use_proxies) * 2 + usize::from(follow)];
         if let Some(client) = slot.get() {
@@ -251,7 +252,7 @@ fn follow_carefully(requests: Arc<AtomicU64>) -> redirect::Policy {
         }
         let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
         if was_secure && attempt.url().scheme() != "https" {
-            let url = redacted(attempt.url());
+            let url = RedactedUrl::of_request(attempt.url());
             return attempt.error(RedirectRefused::Downgrade(url));
         }
         requests.fetch_add(1, Ordering::Relaxed);
@@ -264,7 +265,7 @@ enum RedirectRefused {
     #[error("too many redirects")]
     TooMany,
     #[error("a redirect to plain HTTP")]
-    Downgrade(String),
+    Downgrade(RedactedUrl),
 }
 
 /// What a failure to get an answer means.

@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use verbatim_http::chance;
 use verbatim_oci::{
     Descriptor, Digest, ImageManifest, Manifest, Reference, Repository, media_type,
 };
 
 use crate::operations::manifests::PutAs;
-use crate::{Client, Error, ErrorKind, ReferrersSource, retry};
+use crate::{Client, Error, ErrorKind, ReferrersSource};
 
 /// The configuration of an artifact that has none.
 const EMPTY: &[u8] = b"{}";
@@ -182,8 +183,7 @@ impl Client {
                 Some(entry) => missing = entry.digest,
             }
             if look < MOST_LOOKS {
-                let wait = policy.first_wait * 2_u32.pow(look - 1);
-                tokio::time::sleep(wait.mul_f64(0.5 + retry::chance() / 2.0)).await;
+                tokio::time::sleep(policy.wait_after(look, chance())).await;
             }
         }
         let kind = ErrorKind::NotListed { record: missing };

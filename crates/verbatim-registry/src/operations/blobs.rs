@@ -1,7 +1,6 @@
 //! Blobs: read and verified, written, taken over from another repository.
 
 use std::path::Path;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
@@ -17,7 +16,7 @@ use crate::http::endpoint;
 use crate::http::transport::{Answer, Call};
 use crate::http::wire::Body;
 use crate::operations::manifests::{check, claimed_digest};
-use crate::{Client, Error, ErrorKind, retry};
+use crate::{Client, Error, ErrorKind};
 
 /// What the answers to an upload may have.
 const SMALL: u64 = 64 * 1024;
@@ -176,24 +175,11 @@ impl Client {
         digest: Digest,
         body: impl Fn() -> BoxFuture<'a, Result<Body, Error>>,
     ) -> Result<(), Error> {
-        let (began, policy) = (Instant::now(), &self.config().retry);
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let sent = async { self.upload(repository, digest, body().await?).await };
-            let error = match sent.await {
-                Ok(()) => {
-                    self.note_stored(repository, digest);
-                    return Ok(());
-                }
-                Err(error) => error,
-            };
-            let (spent, chance) = (began.elapsed(), retry::chance());
-            match retry::wait_before_next(policy, attempts, spent, error.kind(), chance) {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(error),
-            }
-        }
+        let body = &body;
+        let send = || async move { self.upload(repository, digest, body().await?).await };
+        self.transport().persist(send).await?;
+        self.note_stored(repository, digest);
+        Ok(())
     }
 
     async fn upload(

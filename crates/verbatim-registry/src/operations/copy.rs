@@ -90,7 +90,7 @@ impl Client {
             && found.digest != image.digest
         {
             let kind = ErrorKind::TagTaken { found: found.digest };
-            return Err(Error::at(format!("copy to {named}"), found.place().to_owned(), kind));
+            return Err(found.error(format!("copy to {named}"), kind));
         }
         let way = Way { from, to };
         let mut parts = BTreeSet::new();
@@ -125,7 +125,7 @@ impl Client {
                     if depth == DEEPEST {
                         let kind =
                             ErrorKind::Malformed("indexes in indexes without end".to_owned());
-                        return Err(Error::at("copy", manifest.place().to_owned(), kind));
+                        return Err(manifest.error("copy", kind));
                     }
                     for part in index.manifests {
                         let part = Reference::by_digest(way.from.clone(), part.digest);

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use verbatim_http::chance;
 use verbatim_oci::{Descriptor, Digest, Reference, Repository, Tag, media_type};
 
 use crate::error::Refusal;
 use crate::operations::manifests::{MANIFEST_LIMIT, PutAs};
 use crate::operations::referrers::{LISTING_LIMIT, ReferrersIndex, read_index};
-use crate::{Client, Error, ErrorKind, retry};
+use crate::{Client, Error, ErrorKind};
 
 /// How long an entry is fought for. Writers that never let the tag rest for a moment are more than a pipeline has.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,9 +56,8 @@ impl Client {
         let reference = Reference::by_tag(repository.clone(), fallback_tag(subject, repository)?);
         let found = self.find_manifest_within(&reference, LISTING_LIMIT).await?;
         let Some(manifest) = found else { return Ok(None) };
-        let ReferrersIndex { entries, document } = read_index(&manifest.bytes).map_err(|kind| {
-            Error::at(format!("read {reference}"), manifest.place().to_owned(), kind)
-        })?;
+        let ReferrersIndex { entries, document } = read_index(&manifest.bytes)
+            .map_err(|kind| manifest.error(format!("read {reference}"), kind))?;
         Ok(Some(FallbackIndex { digest: manifest.digest, entries, document }))
     }
 
@@ -89,7 +89,7 @@ impl Client {
             }
             drop(guard);
             // Writers that began at one moment must not march in step; the more of them, the wider.
-            let spread = settle.mul_f64(retry::chance() * f64::from(1 + lost.min(7)) / 2.0);
+            let spread = settle.mul_f64(chance() * f64::from(1 + lost.min(7)) / 2.0);
             tokio::time::sleep(settle + spread).await;
         }
         let record = entries.first().map_or(*subject, |entry| entry.digest);

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::Method;
+use verbatim_http::RedactedUrl;
 use verbatim_oci::{
     Descriptor, Digest, Manifest, Platform, Reference, Repository, Tag, media_type,
 };
@@ -27,7 +28,7 @@ pub struct FetchedManifest {
     pub media_type: String,
     /// The bytes, unchanged.
     pub bytes: Bytes,
-    url: String,
+    url: RedactedUrl,
 }
 
 impl FetchedManifest {
@@ -38,9 +39,8 @@ impl FetchedManifest {
     /// If the bytes are no manifest or index of schema 2, or contradict the type that the registry gives.
     pub fn parse(&self) -> Result<Manifest, Error> {
         let media_type = Some(self.media_type.as_str()).filter(|text| !text.is_empty());
-        Manifest::parse(&self.bytes, media_type).map_err(|error| {
-            Error::at("read the manifest", self.url.clone(), ErrorKind::Manifest(error))
-        })
+        Manifest::parse(&self.bytes, media_type)
+            .map_err(|error| self.error("read the manifest", ErrorKind::Manifest(error)))
     }
 
     /// The type of the document: what it says itself, or what the registry says.
@@ -52,9 +52,9 @@ impl FetchedManifest {
         Ok(self.parse()?.media_type().to_owned())
     }
 
-    /// Where it was read.
-    pub(crate) fn place(&self) -> &str {
-        &self.url
+    /// The error of something that was tried with it.
+    pub(crate) fn error(&self, action: impl Into<String>, kind: ErrorKind) -> Error {
+        Error::at(action, &self.url, kind)
     }
 
     /// What points to this manifest.
@@ -144,8 +144,7 @@ impl Client {
             None => {
                 let available = index.images().filter_map(|image| image.platform.clone()).collect();
                 let kind = ErrorKind::NoPlatform { wanted: platform.clone(), available };
-                let place = resolved.manifest.url;
-                Err(Error::at(format!("resolve {reference} for {platform}"), place, kind))
+                Err(resolved.manifest.error(format!("resolve {reference} for {platform}"), kind))
             }
         }
     }
@@ -178,7 +177,7 @@ impl Client {
             digest: descriptor.digest,
             media_type: descriptor.media_type.clone(),
             bytes: content.into(),
-            url: crate::error::redacted(&call.url),
+            url: RedactedUrl::of_request(&call.url),
         };
         fetched.parse()?;
         Ok(fetched)
@@ -310,7 +309,7 @@ fn fetched(
         digest,
         media_type: content_type(answer).unwrap_or_default(),
         bytes: answer.body.clone(),
-        url: crate::error::redacted(&call.url),
+        url: RedactedUrl::of_request(&call.url),
     };
     // A proxy's page of greetings has a digest too; it must not be deployed.
     fetched.parse()?;

@@ -1,7 +1,7 @@
-//! TLS with ring, and certificates that are read when the first server shows one and not before.
+//! TLS with ring, and the certificates that are trusted: those of the system, and some more.
 //!
-//! Reading the system's certificates takes some milliseconds; a registry in plain HTTP on this machine never needs
-//! them. No provider is installed for the process: libraries that are used side by side may differ.
+//! The system's certificates are read when the first server shows one: that takes some milliseconds, and a server in plain
+//! HTTP never needs them. No provider is installed for the process: libraries that are used side by side may differ.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,19 +12,43 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
-/// The settings of TLS, with `extra_roots` (PEM) trusted beside the system's certificates.
+/// Why additional certificates cannot be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootsError {
+    /// The bytes are no PEM.
+    #[error("the additional certificates are not PEM")]
+    Malformed,
+    /// There are bytes, and no certificate in them.
+    #[error("there is no certificate in the PEM of the additional certificates")]
+    Empty,
+    /// The TLS library has no cipher for its own protocol versions.
+    #[error("TLS cannot be set up: {0}")]
+    Library(String),
+}
+
+/// The settings of TLS, with `extra_roots` (PEM, or nothing) trusted besides the system's certificates. HTTP/2 is
+/// offered, and HTTP/1.1.
 ///
-/// The error says what is wrong with `extra_roots`.
-pub(crate) fn client_config(extra_roots: &[u8]) -> Result<ClientConfig, String> {
-    let extra_roots = CertificateDer::pem_slice_iter(extra_roots)
+/// # Errors
+///
+/// If `extra_roots` is not empty, and holds no certificate in PEM.
+pub fn client_config(extra_roots: &[u8]) -> Result<ClientConfig, RootsError> {
+    let roots = CertificateDer::pem_slice_iter(extra_roots)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| "the additional certificates are not PEM".to_owned())?;
+        .map_err(|_| RootsError::Malformed)?;
+    if roots.is_empty() && !extra_roots.is_empty() {
+        return Err(RootsError::Empty);
+    }
     let provider = Arc::new(ring::default_provider());
-    let verifier =
-        SystemVerifier { provider: Arc::clone(&provider), extra_roots, verifier: OnceLock::new() };
+    let verifier = SystemVerifier {
+        provider: Arc::clone(&provider),
+        extra_roots: roots,
+        verifier: OnceLock::new(),
+    };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(|error| RootsError::Library(error.to_string()))?
         .dangerous()
         // It only puts off the making of the platform's own verifier, and then does what that one says.
         .with_custom_certificate_verifier(Arc::new(verifier))
@@ -86,5 +110,27 @@ impl ServerCertVerifier for SystemVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn additional_roots_are_certificates_in_pem() {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let malformed = "-----BEGIN CERTIFICATE-----\n???\n-----END CERTIFICATE-----\n";
+        let cases = [
+            ("", None),
+            (&certificate, None),
+            (malformed, Some(RootsError::Malformed)),
+            (&key, Some(RootsError::Empty)),
+            ("not PEM at all", Some(RootsError::Empty)),
+        ];
+        for (pem, want) in cases {
+            assert_eq!(client_config(pem.as_bytes()).err(), want, "{pem}");
+        }
     }
 }

@@ -1,6 +1,5 @@
-//! Whether, and when, a failed call is made again. Pure: time spent and chance are arguments.
-//!
-//! What is worth another attempt is for the caller to say; the Docker Engine is asked again by the same rules.
+//! Whether, and when, a failed call is made again. Time spent and chance are arguments; which failures are worth another
+//! attempt is for the client of a service to say.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -9,11 +8,22 @@ use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use jiff::fmt::rfc2822::DateTimeParser;
 
-use crate::{ErrorKind, RetryPolicy};
+/// How often, and for how long, a failed call is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How many times a call is made, the first included.
+    pub attempts: u32,
+    /// The wait before the second attempt; doubled before each further one.
+    pub first_wait: Duration,
+    /// The longest single wait. A service that asks for more is not waited for.
+    pub longest_wait: Duration,
+    /// How long all attempts and waits of one call may take together; a wait that would end later is not begun.
+    pub budget: Duration,
+}
 
 impl RetryPolicy {
     /// How long to wait before the next attempt, after `attempts` of them took `spent`; `None` to give up. `asked` is what
-    /// a `Retry-After` asks for. `chance` is in 0..=1 and spreads the waits of many clients that failed at the same moment.
+    /// a `Retry-After` asks for; `chance` is as in [`RetryPolicy::wait_after`].
     pub fn wait_before_next(
         &self,
         attempts: u32,
@@ -21,33 +31,21 @@ impl RetryPolicy {
         asked: Option<Duration>,
         chance: f64,
     ) -> Option<Duration> {
-        if attempts >= self.attempts {
+        // The service knows better, but it does not get to keep us for an hour.
+        if attempts >= self.attempts || asked.is_some_and(|asked| asked > self.longest_wait) {
             return None;
         }
-        let doublings = attempts.saturating_sub(1).min(16);
-        let own = self.first_wait.saturating_mul(1 << doublings).mul_f64(0.5 + chance / 2.0);
-        let wait = match asked {
-            // The service knows better, but it does not get to keep us for an hour.
-            Some(asked) if asked > self.longest_wait => return None,
-            Some(asked) => asked.max(own),
-            None => own.min(self.longest_wait),
-        };
+        let wait = self.wait_after(attempts, chance).max(asked.unwrap_or_default());
         (spent + wait <= self.budget).then_some(wait)
     }
-}
 
-/// As [`RetryPolicy::wait_before_next`], for a failure of this kind.
-pub(crate) fn wait_before_next(
-    policy: &RetryPolicy,
-    attempts: u32,
-    spent: Duration,
-    kind: &ErrorKind,
-    chance: f64,
-) -> Option<Duration> {
-    if !kind.is_retryable() {
-        return None;
+    /// The wait after `attempts` attempts. `chance`, in 0..=1, takes up to half of it away, so that many clients that
+    /// failed at the same moment do not come back at the same moment.
+    pub fn wait_after(&self, attempts: u32, chance: f64) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(16);
+        let full = self.first_wait.saturating_mul(1 << doublings);
+        full.mul_f64(0.5 + chance / 2.0).min(self.longest_wait)
     }
-    policy.wait_before_next(attempts, spent, kind.retry_after(), chance)
 }
 
 /// What `Retry-After` asks for: seconds, or a date, which is counted from the `Date` of the same answer. Our own clock
@@ -71,10 +69,7 @@ pub fn chance() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
-
     use super::*;
-    use crate::error::{Cause, Refusal};
 
     const POLICY: RetryPolicy = RetryPolicy {
         attempts: 4,
@@ -83,40 +78,30 @@ mod tests {
         budget: Duration::from_secs(60),
     };
 
-    fn answered(status: u16, retry_after: Option<u64>) -> ErrorKind {
-        let status = StatusCode::from_u16(status).unwrap();
-        let refusal = Refusal::read(status, b"");
-        ErrorKind::of_status(status, refusal, retry_after.map(Duration::from_secs))
-    }
-
     #[test]
     fn waits_grow_within_the_budget() {
-        let broken = || ErrorKind::Unreachable(Cause("reset".into()));
         let cases = [
-            // attempts, seconds spent, kind, chance, wait in ms
-            (1, 0, broken(), 1.0, Some(200)),
-            (1, 0, broken(), 0.0, Some(100)),
-            (2, 0, broken(), 1.0, Some(400)),
-            (3, 0, broken(), 1.0, Some(800)),
-            (4, 0, broken(), 1.0, None),
-            (1, 60, broken(), 1.0, None),
-            (1, 0, answered(503, None), 1.0, Some(200)),
-            (1, 0, answered(429, Some(7)), 1.0, Some(7000)),
-            (1, 0, answered(503, Some(7)), 1.0, Some(7000)),
-            (1, 0, answered(429, Some(0)), 1.0, Some(200)),
-            (1, 0, answered(429, Some(31)), 1.0, None),
-            (1, 40, answered(429, Some(30)), 1.0, None),
-            (1, 0, answered(404, Some(1)), 1.0, None),
-            (1, 0, answered(401, None), 1.0, None),
-            (1, 0, answered(501, None), 1.0, None),
-            (1, 0, ErrorKind::Malformed("x".into()), 1.0, None),
+            // attempts, seconds spent, seconds asked for, chance, wait in ms
+            (1, 0, None, 1.0, Some(200)),
+            (1, 0, None, 0.0, Some(100)),
+            (2, 0, None, 1.0, Some(400)),
+            (3, 0, None, 1.0, Some(800)),
+            (4, 0, None, 1.0, None),
+            (1, 60, None, 1.0, None),
+            (1, 0, Some(7), 1.0, Some(7000)),
+            (1, 0, Some(0), 1.0, Some(200)),
+            (1, 0, Some(30), 1.0, Some(30_000)),
+            (1, 0, Some(31), 1.0, None),
+            (1, 40, Some(30), 1.0, None),
+            (4, 0, Some(1), 1.0, None),
         ];
-        for (attempts, spent, kind, chance, want) in cases {
-            let spent = Duration::from_secs(spent);
-            let got = wait_before_next(&POLICY, attempts, spent, &kind, chance);
+        for (attempts, spent, asked, chance, want) in cases {
+            let (spent, asked) = (Duration::from_secs(spent), asked.map(Duration::from_secs));
+            let got = POLICY.wait_before_next(attempts, spent, asked, chance);
             let millis = got.map(|wait| wait.as_millis());
-            assert_eq!(millis, want, "{attempts} {spent:?} {kind:?} {chance}");
+            assert_eq!(millis, want, "{attempts} {spent:?} {asked:?} {chance}");
         }
+        assert_eq!(POLICY.wait_after(u32::MAX, 1.0), POLICY.longest_wait);
     }
 
     #[test]
