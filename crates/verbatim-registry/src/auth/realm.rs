@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use url::{Host, Url};
 
-/// Below these anybody gets a name: two hosts there have nothing to do with each other.
+/// Registries whose customers each get a name below one domain, and that the public suffix list does not have: two hosts
+/// there have nothing to do with each other.
 const SHARED: [&str; 6] =
-    ["azurecr.io", "amazonaws.com", "pkg.dev", "github.io", "cloudfront.net", "run.app"];
+    ["azurecr.io", "amazonaws.com", "pkg.dev", "jfrog.io", "nip.io", "sslip.io"];
 
 /// Whether `realm` may be shown credentials for `registry`: it is the same host, or a host of the same site, or named
 /// in `trusted`.
@@ -29,22 +30,16 @@ fn is_trusted(realm: &Url, trusted: &BTreeSet<String>) -> bool {
 }
 
 /// `registry.example.com` and `auth.example.com`, `registry-1.docker.io` and `auth.docker.io`,
-/// `registry.gitlab.com` and `gitlab.com`: the registry's parent domain is the site.
+/// `registry.gitlab.com` and `gitlab.com`: the registry's parent domain is the site, unless by the
+/// [public suffix list](https://publicsuffix.org) anybody can get a name there.
 fn same_site(registry: &str, realm: &str) -> bool {
     let Some((_, site)) = registry.split_once('.') else { return false };
-    let labels: Vec<&str> = site.split('.').collect();
-    let is_public = match labels.as_slice() {
-        // `example.com` alone is a site, its parent `com` is not.
-        [] | [_] => true,
-        // `co.uk`, `com.au`, `ac.jp`.
-        [second, top] => top.len() == 2 && second.len() <= 3,
-        _ => false,
+    let is_within = |host: &str, domain: &str| {
+        host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    let is_shared =
-        SHARED.iter().any(|shared| site == *shared || site.ends_with(&format!(".{shared}")));
-    !is_public
-        && !is_shared
-        && (realm == site || realm.strip_suffix(site).is_some_and(|rest| rest.ends_with('.')))
+    let is_owned = psl::domain_str(site).is_some();
+    let is_shared = SHARED.iter().any(|shared| is_within(site, shared));
+    is_owned && !is_shared && is_within(realm, site)
 }
 
 #[cfg(test)]
@@ -67,6 +62,19 @@ mod tests {
             ("https://r.eu.example.com/v2/", "https://auth.us.example.com/", false),
             ("https://example.co.uk/v2/", "https://evil.co.uk/", false),
             ("https://r.example.co.uk/v2/", "https://auth.example.co.uk/", true),
+            ("https://registry.abc.io/v2/", "https://auth.abc.io/", true),
+            ("https://mine.fly.dev/v2/", "https://mine.fly.dev/token", true),
+            ("https://mine.fly.dev/v2/", "https://evil.fly.dev/token", false),
+            ("https://r.mine.fly.dev/v2/", "https://auth.mine.fly.dev/token", true),
+            ("https://mine.github.io/v2/", "https://evil.github.io/", false),
+            ("https://mine.up.railway.app/v2/", "https://evil.up.railway.app/", false),
+            ("https://mine-x.a.run.app/v2/", "https://evil-y.a.run.app/", false),
+            ("https://mine.gov.in/v2/", "https://evil.gov.in/", false),
+            ("https://mine.jfrog.io/v2/", "https://evil.jfrog.io/", false),
+            ("https://10.0.0.1.nip.io/v2/", "https://10.0.0.2.nip.io/", false),
+            ("https://hub.corp.internal/v2/", "https://auth.corp.internal/", true),
+            ("https://hub.internal/v2/", "https://auth.internal/", false),
+            ("https://registry.example.com./v2/", "https://auth.example.com./", true),
             ("https://mine.azurecr.io/v2/", "https://mine.azurecr.io/oauth2/token", true),
             ("https://mine.azurecr.io/v2/", "https://yours.azurecr.io/oauth2/token", false),
             (
