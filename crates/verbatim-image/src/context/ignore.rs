@@ -16,7 +16,7 @@ use regex::Regex;
 
 /// The patterns of one ignore file.
 #[derive(Clone, Debug, Default)]
-pub struct Ignore {
+pub(super) struct Ignore {
     patterns: Vec<Pattern>,
     /// Whether there is a `!` pattern at all.
     has_exceptions: bool,
@@ -48,7 +48,7 @@ pub enum IgnoreErrorKind {
 
 /// Which patterns match a directory. What is in the directory inherits it.
 #[derive(Clone, Debug, Default)]
-pub struct DirectoryMatch(Vec<bool>);
+pub(super) struct DirectoryMatch(Vec<bool>);
 
 #[derive(Clone, Debug)]
 struct Pattern {
@@ -72,11 +72,7 @@ enum Matcher {
 
 impl Ignore {
     /// Reads an ignore file.
-    ///
-    /// # Errors
-    ///
-    /// If a pattern is malformed.
-    pub fn parse(text: &str) -> Result<Self, IgnoreError> {
+    pub(super) fn parse(text: &str) -> Result<Self, IgnoreError> {
         let mut patterns = Vec::new();
         for (line, raw) in (1..).zip(text.strip_prefix('\u{feff}').unwrap_or(text).lines()) {
             if let Some((is_exception, text)) =
@@ -99,18 +95,18 @@ impl Ignore {
     }
 
     /// Whether nothing is ignored.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
     /// Whether `path`, which lies in the directory that `parent` is about, is ignored.
     /// Paths are relative to the context, with `/` between components.
-    pub fn ignores_in(&self, path: &str, parent: Option<&DirectoryMatch>) -> bool {
+    pub(super) fn ignores_in(&self, path: &str, parent: Option<&DirectoryMatch>) -> bool {
         self.judge(path, parent, |_, _| {})
     }
 
     /// Like [`Ignore::ignores_in`] for a directory, with what its content inherits.
-    pub fn ignores_directory(
+    pub(super) fn ignores_directory(
         &self,
         path: &str,
         parent: Option<&DirectoryMatch>,
@@ -121,7 +117,7 @@ impl Ignore {
     }
 
     /// Whether `path` is ignored, itself or through a directory on its way.
-    pub fn ignores(&self, path: &str) -> bool {
+    pub(super) fn ignores(&self, path: &str) -> bool {
         let mut parent: Option<DirectoryMatch> = None;
         for (end, _) in path.match_indices('/') {
             parent = Some(self.ignores_directory(&path[..end], parent.as_ref()).1);
@@ -130,7 +126,7 @@ impl Ignore {
     }
 
     /// Whether something below the ignored directory `path` may still be taken back, so that it must be entered.
-    pub fn may_keep_below(&self, path: &str) -> bool {
+    pub(super) fn may_keep_below(&self, path: &str) -> bool {
         self.has_exceptions
             && (!self.exceptions_are_prefixes
                 || self.patterns.iter().any(|pattern| {

@@ -12,9 +12,9 @@ use std::path::{Component, Path, PathBuf};
 
 use verbatim_oci::Digest;
 
-use crate::context::archive::{ArchiveWriter, WriteError};
-use crate::context::ignore::{DirectoryMatch, Ignore};
-use crate::error::ErrorKind;
+use super::archive::{ArchiveWriter, WriteError};
+use super::error::ContextError;
+use super::ignore::{DirectoryMatch, Ignore};
 
 const IGNORE_FILE: &str = ".dockerignore";
 
@@ -40,8 +40,8 @@ pub(crate) struct Context {
 impl Context {
     /// Looks at the directory and at the small files that decide what is sent. `dockerfile` is a path as any other,
     /// not one relative to the directory; without it `Dockerfile` or `dockerfile` in the directory is taken.
-    pub(crate) fn open(directory: &Path, dockerfile: Option<&Path>) -> Result<Self, ErrorKind> {
-        let unusable = |source| ErrorKind::Context { path: directory.to_owned(), source };
+    pub(crate) fn open(directory: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
+        let unusable = |source| ContextError::Directory { path: directory.to_owned(), source };
         let root = fs::canonicalize(directory).map_err(unusable)?;
         fs::read_dir(&root).map_err(unusable)?;
 
@@ -50,9 +50,9 @@ impl Context {
             None => default_dockerfile(&root),
         };
         let resolved =
-            fs::canonicalize(&given).map_err(|_| ErrorKind::NoDockerfile(given.clone()))?;
+            fs::canonicalize(&given).map_err(|_| ContextError::NoDockerfile(given.clone()))?;
         let content = fs::read(&resolved)
-            .map_err(|source| ErrorKind::Read { path: given.clone(), source })?;
+            .map_err(|source| ContextError::Read { path: given.clone(), source })?;
         let (ignore_text, ignore) = read_ignore_file(&root, &given)?;
 
         let mut context = Self {
@@ -144,15 +144,15 @@ pub(crate) enum SendError {
     /// The request ended before; the engine knows why.
     Closed,
     /// Something in the context.
-    Context(ErrorKind),
+    Context(ContextError),
 }
 
 impl SendError {
     fn new(path: PathBuf, error: WriteError) -> Self {
         Self::Context(match error {
             WriteError::Closed => return Self::Closed,
-            WriteError::Io(source) => ErrorKind::Read { path, source },
-            WriteError::Size { expected, found } => ErrorKind::Changed { path, expected, found },
+            WriteError::Io(source) => ContextError::Read { path, source },
+            WriteError::Size { expected, found } => ContextError::Changed { path, expected, found },
         })
     }
 }
@@ -211,7 +211,7 @@ impl Walk<'_> {
             return Ok(());
         }
         if context.withheld.contains(&self.absolute) {
-            return Err(SendError::Context(ErrorKind::Withheld(self.absolute.clone())));
+            return Err(SendError::Context(ContextError::Withheld(self.absolute.clone())));
         }
         // A socket cannot be in an archive; a device in a context is a mistake.
         if kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
@@ -287,7 +287,7 @@ impl Walk<'_> {
     }
 
     fn failed(&self, source: io::Error) -> SendError {
-        SendError::Context(ErrorKind::Read { path: self.absolute.clone(), source })
+        SendError::Context(ContextError::Read { path: self.absolute.clone(), source })
     }
 }
 
@@ -299,7 +299,10 @@ fn default_dockerfile(root: &Path) -> PathBuf {
 
 /// The ignore file that counts: the one of this Dockerfile if there is one, else that of the context. The text is that
 /// of the context's own file, which may have to be sent with a line more.
-fn read_ignore_file(root: &Path, dockerfile: &Path) -> Result<(Option<String>, Ignore), ErrorKind> {
+fn read_ignore_file(
+    root: &Path,
+    dockerfile: &Path,
+) -> Result<(Option<String>, Ignore), ContextError> {
     let mut special = dockerfile.as_os_str().to_owned();
     special.push(IGNORE_FILE);
     let special = PathBuf::from(special);
@@ -310,15 +313,15 @@ fn read_ignore_file(root: &Path, dockerfile: &Path) -> Result<(Option<String>, I
         None => (general, general_text.clone()),
     };
     let ignore = Ignore::parse(text.as_deref().unwrap_or_default())
-        .map_err(|source| ErrorKind::Ignore { path, source })?;
+        .map_err(|source| ContextError::Ignore { path, source })?;
     Ok((general_text, ignore))
 }
 
-fn read_if_there(path: &Path) -> Result<Option<String>, ErrorKind> {
+fn read_if_there(path: &Path) -> Result<Option<String>, ContextError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ErrorKind::Read { path: path.to_owned(), source }),
+        Err(source) => Err(ContextError::Read { path: path.to_owned(), source }),
     }
 }
 
@@ -342,7 +345,7 @@ mod tests {
     use futures_util::StreamExt as _;
 
     use super::*;
-    use crate::context::archive::archive;
+    use crate::context::archive;
 
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -407,7 +410,7 @@ mod tests {
         let _: Vec<_> = stream.collect().await;
         let refused = refused.await.unwrap();
         assert!(
-            matches!(&refused, Err(SendError::Context(ErrorKind::Withheld(file))) if file.ends_with("keys/ci.pem")),
+            matches!(&refused, Err(SendError::Context(ContextError::Withheld(file))) if file.ends_with("keys/ci.pem")),
             "{refused:?}"
         );
         fs::write(folder.path().join(IGNORE_FILE), "**/*.pem\n").unwrap();

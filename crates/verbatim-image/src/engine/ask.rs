@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 use verbatim_http::{RetryPolicy, chance, retry_after};
 
-use crate::engine::endpoint::{Address, Endpoint};
+use super::endpoint::{Address, Endpoint};
 use crate::error::{Cause, ErrorKind, duration_words};
 
 /// An engine that is asked by somebody else's rules would be asked too often or too seldom: it is on this machine, or near.

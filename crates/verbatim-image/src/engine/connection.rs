@@ -9,8 +9,8 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use verbatim_oci::{Digest, Reference};
 
-use crate::engine::ask::{Asker, install_crypto_provider, readable, unreachable_kind};
-use crate::engine::endpoint::{Address, CertificateFiles, Endpoint};
+use super::ask::{Asker, install_crypto_provider, readable, unreachable_kind};
+use super::endpoint::{Address, CertificateFiles, Endpoint};
 use crate::error::{Cause, Error, ErrorKind};
 
 /// How long an engine may take to answer a short question, unless told otherwise.

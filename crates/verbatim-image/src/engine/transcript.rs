@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux, ImageId};
 
+use super::Event;
 use crate::error::ErrorKind;
-use crate::event::Event;
 
 /// How many of a step's last lines are kept for the case that it fails.
 const TAIL: usize = 20;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::engine::connection::Builder;
+use super::Builder;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
