@@ -4,9 +4,9 @@ use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
-use super::registry;
-use crate::building;
-use crate::settings::{KeyArgs, Project, ProjectArgs};
+use super::context::{self, registry};
+use crate::project::{KeyArgs, ProjectArgs};
+use crate::release::build;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,10 +41,10 @@ pub(crate) struct BuildArgs {
 /// # Errors
 /// What git, the engine or the registry did not do.
 pub(crate) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let key = project.signer(&args.key, &[Role::BUILDER], console).await?;
     let outcome =
-        building::build(&project, &registry(&project)?, &key, args.overwrite, console).await?;
+        build::build(&project, &registry(&project)?, &key, args.overwrite, console).await?;
     console.result(&outcome)?;
     Ok(ExitStatus::Done)
 }

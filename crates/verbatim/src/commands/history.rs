@@ -11,12 +11,11 @@ use verbatim_record::{
     EnvironmentId, PolicyOrigin, Promotion, PromotionKind, Run, Verified, Veto, in_force,
 };
 
-use super::{environment, registry};
-use crate::failures;
-use crate::look::{self, Servers};
-use crate::result::ReleaseResult;
-use crate::settings::{Project, ProjectArgs};
-use crate::store::{Ledger, Wanted};
+use super::context::{self, environment, registry};
+use crate::environment::applications::{self, Servers};
+use crate::project::{ProjectArgs, failures};
+use crate::records::store::{Ledger, Wanted};
+use crate::release::result::ReleaseResult;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -159,14 +158,14 @@ impl fmt::Display for History {
 /// # Errors
 /// The applications or the ledger could not be read.
 pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
     let servers = Servers::of(&project, [environment])?;
     let progress = console.progress(format!("reading the ledger of {}", environment.id));
     let now = Timestamp::now();
     // What stands on the applications tells when the end of the ledger was cut off.
-    let anchors = look::anchors(&look::at(environment, &servers).await?);
+    let anchors = applications::anchors(&applications::at(environment, &servers).await?);
     let (id, ring) = (&environment.id, &project.config.policy.ring);
     let Ledger { chain, records, .. } = registry
         .store

@@ -13,12 +13,14 @@ use verbatim_record::{
     PromotedRelease, Promotion, PromotionKind, Provenance, Role, Statement, TestResult, Veto,
 };
 
-use super::{environment, registry};
-use crate::look::Servers;
-use crate::promotion::Registry;
-use crate::settings::{KeyArgs, Project, ProjectArgs};
-use crate::signer::RecordSigner;
-use crate::{discover, failures, gather, word};
+use super::context::{self, environment, registry};
+use crate::environment::applications::Servers;
+use crate::environment::ledger;
+use crate::project::signer::RecordSigner;
+use crate::project::{KeyArgs, Project, ProjectArgs, failures};
+use crate::records::statements;
+use crate::records::{Registry, running};
+use crate::release::find;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,7 +76,7 @@ impl fmt::Display for Attached {
 /// The file holds no record, it is not about this project, or the registry does not take it.
 pub(crate) async fn run(args: RecordArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let RecordCommand::Attach(args) = args.command;
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let bytes = std::fs::read(&args.file).map_err(|error| {
         Failure::usage(error).context(format!("cannot read {}", args.file.display()))
     })?;
@@ -131,7 +133,7 @@ async fn descriptor(
     registry: &Registry,
     digest: Digest,
 ) -> Result<Descriptor, Failure> {
-    let reference = Reference::by_digest(discover::home(project)?.clone(), digest);
+    let reference = Reference::by_digest(find::home(project)?.clone(), digest);
     let manifest = registry.client.manifest(&reference).await.map_err(failures::registry)?;
     manifest.descriptor().map_err(failures::registry)
 }
@@ -194,9 +196,9 @@ async fn may_lock(
         return Ok(());
     }
     let place = environment(project, lock.environment.name())?;
-    let locks = word::locks(project, registry, place, Timestamp::now()).await?;
+    let locks = statements::locks(project, registry, place, Timestamp::now()).await?;
     let lifted: Vec<_> = locks.iter().filter(|it| lock.lifts.contains(&it.record())).collect();
-    word::may_lift(project, &lifted, signer, &format!("lock of {}", lock.environment))
+    statements::may_lift(project, &lifted, signer, &format!("lock of {}", lock.environment))
 }
 
 /// Checks that a veto, or its lifting, would count with this key.
@@ -211,9 +213,9 @@ async fn may_veto(
     let (release, veto) = (statement.subjects().next(), &statement.predicate);
     let (Some(release), false) = (release, veto.lifts.is_empty()) else { return Ok(()) };
     let place = veto.environment.as_ref();
-    let vetoes = word::vetoes(project, registry, release, place, Timestamp::now()).await?;
+    let vetoes = statements::vetoes(project, registry, release, place, Timestamp::now()).await?;
     let lifted: Vec<_> = vetoes.iter().filter(|it| veto.lifts.contains(&it.record())).collect();
-    word::may_lift(project, &lifted, signer, &format!("veto against {release}"))
+    statements::may_lift(project, &lifted, signer, &format!("veto against {release}"))
 }
 
 /// A promotion that was kept without a signature, as the next one of the ledger: others may have followed meanwhile.
@@ -233,7 +235,7 @@ async fn appended(
     let servers = Servers::of(project, [place])?;
     let now = Timestamp::now();
     let (_, ledger) =
-        gather::ledger_with_anchors(project, &registry.store, &servers, place, now).await?;
+        ledger::ledger_with_anchors(project, &registry.store, &servers, place, now).await?;
     promotion.chain = ledger.next().map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         let why = format!("the ledger of {id} cannot be relied on: {}", faults.join("; "));
@@ -244,7 +246,7 @@ async fn appended(
     if let (PromotionKind::BreakGlass, Some(known)) = (promotion.kind, known) {
         promotion.release = known.clone();
     }
-    promotion.release_before = gather::running(&ledger).map(|release| release.digest);
+    promotion.release_before = running(&ledger).map(|release| release.digest);
     Payload::of(&Statement::promotion(statement.predicate)).map_err(Failure::usage)
 }
 

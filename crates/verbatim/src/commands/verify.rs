@@ -10,11 +10,10 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{Anchor, Custody, EnvironmentId, Promotion, Rejection};
 
-use super::{ReleaseArgs, find, registry};
-use crate::failures;
+use super::context::{self, ReleaseArgs, find, registry};
+use crate::project::{ProjectArgs, failures};
+use crate::records::store::Wanted;
 use crate::release::{Named, Release};
-use crate::settings::{Project, ProjectArgs};
-use crate::store::Wanted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,7 +41,7 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, Serialize)]
 struct Verified {
-    #[serde(serialize_with = "crate::result::release")]
+    #[serde(serialize_with = "crate::release::result::release")]
     release: Release,
     verified: bool,
     #[serde(flatten)]
@@ -92,7 +91,7 @@ impl fmt::Display for Verified {
 /// # Errors
 /// No release is meant, or its records could not be listed.
 pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let registry = registry(&project)?;
     let named = args.reference.or_else(|| project.variables.get("VERBATIM_RELEASE")?.parse().ok());
     let found = find(&project, &registry, &ReleaseArgs { release: named }, console).await?;
