@@ -13,4 +13,3 @@ pub use outputs::{
     OutputError, azure_variables, dotenv, github_annotation, github_outputs, shell_exports,
 };
 pub use provider::detect;
-pub use text::without_credentials;

@@ -134,6 +134,11 @@ mod tests {
                 "fatal: 'https://git.example/a' and ssh://git@h/b",
             ),
             ("unable to access 'https://tok@h/': no", "unable to access 'https://h/': no"),
+            (
+                "unable to access 'https://x:s3cr3t@git.example/a.git/': error",
+                "unable to access 'https://git.example/a.git/': error",
+            ),
+            ("https://git.example/a@b and ssh://git@h", "https://git.example/a@b and ssh://git@h"),
             ("no URL, me@example.com", "no URL, me@example.com"),
             ("://a:b@c ://", "://c ://"),
         ];

@@ -42,6 +42,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "verbatim-ci",
             "verbatim-console",
             "verbatim-credentials",
+            "verbatim-http",
             "verbatim-image",
             "verbatim-oci",
             "verbatim-policy",
