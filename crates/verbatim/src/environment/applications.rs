@@ -10,6 +10,7 @@ use verbatim_argocd::model::{Application, HealthStatus, SyncCode};
 use verbatim_argocd::request::Refresh;
 use verbatim_argocd::{AppRef, Client, claim};
 use verbatim_console::Failure;
+use verbatim_http::RedactedUrl;
 use verbatim_policy::LiveReading;
 use verbatim_record::{Anchor, Revision};
 
@@ -199,7 +200,7 @@ pub(crate) fn sources(application: &Application) -> Vec<Revision> {
         .map(|(_, source)| {
             let inside = if source.chart().is_empty() { source.path() } else { source.chart() };
             Revision {
-                repository: verbatim_ci::without_credentials(source.repo_url()),
+                repository: RedactedUrl::of_repository(source.repo_url()).to_string(),
                 path: (!inside.is_empty()).then(|| inside.to_owned()),
                 revision: String::new(),
             }
