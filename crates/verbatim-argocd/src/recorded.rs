@@ -7,15 +7,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::ErrorKind;
+use crate::api::error::ErrorKind;
+use crate::api::response::{Head, decode};
+use crate::judge::preflight::effect_of_set;
+use crate::judge::verdict::{Expect, Memory, Wanted, deploys_our_values, judge};
 use crate::model::{
     Application, ApplicationSet, CanI, HealthStatus, Items, LiveResource, Manifests, Project,
     Repository, SourceAt, SyncWindows, UserInfo, Version,
 };
-use crate::preflight::effect_of_set;
-use crate::response::{Head, decode};
-use crate::values::{Change, Found, Key, find};
-use crate::verdict::{Expect, Memory, Wanted, deploys_our_values, judge};
+use crate::overrides::values::{Change, Found, Key, find};
 
 /// One line of `answers.ndjson`.
 #[derive(Deserialize)]
@@ -203,7 +203,7 @@ fn every_recorded_answer_is_read() {
 #[test]
 fn the_recorded_stream_is_read() {
     let stream = include_str!("../tests/fixtures/watch.sse");
-    let events = crate::watch::events(stream);
+    let events = crate::api::watch::events(stream);
     let told: Vec<_> = events
         .iter()
         .map(|app| (app.metadata.resource_version.as_str(), app.status.sync.status))

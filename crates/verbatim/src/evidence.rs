@@ -2,8 +2,8 @@
 //! not know each other.
 
 use serde_json::json;
+use verbatim_argocd::Plan;
 use verbatim_argocd::outcome;
-use verbatim_argocd::plan::Plan;
 use verbatim_argocd::values::shown;
 use verbatim_record::{Application, Override, Proof, Readback, ReadbackOutcome, Revision};
 

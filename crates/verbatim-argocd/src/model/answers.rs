@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Application, Health, Info, or_default};
+use super::application::or_default;
+use super::{Application, Health, Info};
 
 /// `GET …/resource-tree`.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Source, Sources, or_default, revisions};
+use super::application::{or_default, revisions};
+use super::{Source, Sources};
 
 /// An operation that was asked for.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Metadata, or_default};
+use super::Metadata;
+use super::application::or_default;
 
 /// A list as the server gives it.
 #[derive(Clone, Debug, Deserialize)]

@@ -1,0 +1,413 @@
+//! Runs an operation: to its end, however the application is then, since partial and dry syncs, syncs to another revision,
+//! and rollbacks leave an application that is not synced; or until the application is well. And waits for conditions.
+
+use crate::api::client::Client;
+use crate::api::error::{Error, ErrorKind};
+use crate::api::request::{AppRef, Deletion, NONCE, Sync};
+use crate::judge::condition::{Conditions, Met};
+use crate::judge::outcome::{Failure, Left, Options, Outcome, Report};
+use crate::judge::verdict::{Memory, Wanted, failed_resources};
+use crate::model::{Application, HealthStatus, Operation, OperationState, Phase, SyncCode, Tree};
+use crate::run::event::{Event, Step, unhealthy};
+use crate::run::follow::{First, Next};
+use crate::run::session::{About, Listener, Run};
+use crate::run::wait::Goal;
+
+/// The sync with the options of the application itself beside its own. The server takes the one or the other, and nobody
+/// who asks for `Replace=true` means to lose `CreateNamespace=true`.
+fn with_own_options(app: &Application, sync: &Sync) -> Sync {
+    let mut sync = sync.clone();
+    if sync.sync_options.is_empty() {
+        return sync;
+    }
+    let name = |option: &str| option.split('=').next().unwrap_or_default().to_owned();
+    let policy = app.spec.sync_policy.as_ref();
+    let own = policy.map(|policy| policy.sync_options.as_slice()).unwrap_or_default();
+    let mut options: Vec<String> = own
+        .iter()
+        .filter(|option| !sync.sync_options.iter().any(|given| name(given) == name(option)))
+        .cloned()
+        .collect();
+    options.append(&mut sync.sync_options);
+    sync.sync_options = options;
+    sync
+}
+
+/// What a sync is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The server has taken it.
+    Started,
+    /// The operation has ended, however the application is then.
+    Ended,
+    /// And the application is synced and healthy.
+    Healthy,
+}
+
+/// Syncs an application as it is.
+///
+/// # Errors
+///
+/// If the sync cannot be started.
+pub async fn sync(
+    client: &Client,
+    app: &AppRef,
+    request: &Sync,
+    until: Until,
+    options: &Options,
+    listener: Listener<'_>,
+) -> Result<Report, Error> {
+    let about = About { release: "", by: None, nonce: &request.nonce, images: &[], options };
+    let mut run = Run::start(client, app, about, listener).await?;
+    let request = with_own_options(&run.before, request);
+    let outcome = match (run.start_sync(None, &request).await?, until) {
+        (Some(outcome), _) => outcome,
+        (None, Until::Started) => run.has_reached("the sync is started", None),
+        (None, Until::Ended) => {
+            let what = if request.dry_run { "nothing was applied" } else { "the sync succeeded" };
+            run.end_of(what, |operation| operation.has_info(NONCE, &request.nonce)).await
+        }
+        (None, Until::Healthy) => {
+            let expect = run.expect(None, Wanted::Sync { nonce: &request.nonce });
+            run.wait(&expect, Goal::Done, Memory::default()).await
+        }
+    };
+    Ok(run.report(outcome))
+}
+
+/// Deploys an entry of the history again, and waits for the operation. Without an `id` it is the last but one.
+///
+/// # Errors
+///
+/// If the rollback cannot be started.
+pub async fn rollback(
+    client: &Client,
+    app: &AppRef,
+    id: Option<i64>,
+    options: &Options,
+    listener: Listener<'_>,
+) -> Result<Report, Error> {
+    let about = About { release: "", by: None, nonce: "", images: &[], options };
+    let mut run = Run::start(client, app, about, listener).await?;
+    let id = match id {
+        Some(id) => id,
+        None => previous(&run.before).ok_or_else(|| Error {
+            action: format!("roll application {app} back"),
+            server: client.server().to_string(),
+            kind: ErrorKind::Refused("its history has no earlier deployment".into()),
+        })?,
+    };
+    run.begin(Step::Sync);
+    let answer = client.rollback(&run.app, id, options.prune).await?;
+    // It carries no mark of ours. The slot was free, so from this state on what is in it is ours or came later.
+    let source = answer.operation.as_ref().and_then(|operation| operation.sync.clone());
+    run.follow.accept_write(answer);
+    run.started = true;
+    run.done(Step::Sync);
+    let what = format!("deployment {id} is deployed again");
+    let outcome = run
+        .end_of(&what, |operation| match (&source, &operation.sync) {
+            (Some(ours), Some(theirs)) => ours.sources().same_as(theirs.sources()),
+            _ => false,
+        })
+        .await;
+    Ok(run.report(outcome))
+}
+
+/// The entry of the history before the last one.
+fn previous(app: &Application) -> Option<i64> {
+    app.status.history.iter().rev().nth(1).map(|entry| entry.id)
+}
+
+/// Deletes an application, and waits until it is gone, if that is asked for.
+///
+/// # Errors
+///
+/// If it cannot be deleted.
+pub async fn delete(
+    client: &Client,
+    app: &AppRef,
+    how: Deletion,
+    wait: bool,
+    options: &Options,
+    listener: Listener<'_>,
+) -> Result<Report, Error> {
+    if !wait {
+        client.delete(app, how).await?;
+        return Ok(report(client, app, gone("is being deleted")));
+    }
+    let about = About { release: "", by: None, nonce: "", images: &[], options };
+    let mut run = Run::start(client, app, about, listener).await?;
+    client.delete(&run.app, how).await?;
+    let outcome = run.meet(&Conditions { delete: true, ..Conditions::default() }).await;
+    Ok(run.report(outcome))
+}
+
+/// Waits for conditions. An application that is gone meets the one of deletion and no other.
+///
+/// # Errors
+///
+/// If the application cannot be read.
+pub async fn wait_for(
+    client: &Client,
+    app: &AppRef,
+    conditions: &Conditions,
+    options: &Options,
+    listener: Listener<'_>,
+) -> Result<Report, Error> {
+    let about = About { release: "", by: None, nonce: "", images: &[], options };
+    // The status may be one of before the last change.
+    let compares = (conditions.sync || !conditions.resources.is_empty()) && !conditions.delete;
+    let first = if compares { First::Compared } else { First::AsItIs };
+    let mut run = match Run::start_with(client, app, about, listener, first).await {
+        Ok(run) => run,
+        Err(error) => return already_gone(client, app, conditions, error),
+    };
+    let outcome = run.meet(conditions).await;
+    Ok(run.report(outcome))
+}
+
+/// That an application is not there is known only if its project was named; else the server says "forbidden".
+fn already_gone(
+    client: &Client,
+    app: &AppRef,
+    conditions: &Conditions,
+    error: Error,
+) -> Result<Report, Error> {
+    if !conditions.delete || !matches!(error.kind, ErrorKind::NotFound(_)) {
+        return Err(error);
+    }
+    Ok(report(client, app, gone("deleted")))
+}
+
+/// A report without a run.
+fn report(client: &Client, app: &AppRef, outcome: Outcome) -> Report {
+    Report {
+        app: app.clone(),
+        server: client.server().to_string(),
+        release: String::new(),
+        plan: None,
+        outcome,
+        warnings: Vec::new(),
+        claim: None,
+        requests: client.requests(),
+    }
+}
+
+fn gone(what: &str) -> Outcome {
+    Outcome::Reached {
+        what: what.to_owned(),
+        sync: SyncCode::Unknown,
+        health: HealthStatus::Missing,
+        revisions: Vec::new(),
+        resources: Vec::new(),
+    }
+}
+
+impl Run<'_> {
+    /// Waits for the end of the operation that is ours.
+    async fn end_of(&mut self, what: &str, is_ours: impl Fn(&Operation) -> bool) -> Outcome {
+        self.begin(Step::Wait);
+        let last = self.before.status.history.iter().map(|entry| entry.id).max();
+        loop {
+            self.tell_changes();
+            if let Some(end) = end(self.follow.app(), last, &is_ours) {
+                return match end {
+                    End::Succeeded => {
+                        self.done(Step::Wait);
+                        self.has_reached(what, self.follow.app().status.operation_state.as_ref())
+                    }
+                    End::Failed(why) => Outcome::Degraded { why, unhealthy: Vec::new() },
+                };
+            }
+            self.tell(Event::Waiting { text: "the operation runs".into() });
+            match self.follow.next(self.deadline).await {
+                Ok(Next::Changed) => {}
+                Ok(Next::Deleted) => {
+                    return Outcome::Degraded { why: Failure::Deleted, unhealthy: Vec::new() };
+                }
+                Ok(Next::Time) => return self.not_over("the end of the operation", None),
+                Err(error) => return self.not_over("the end of the operation", Some(&error)),
+            }
+        }
+    }
+
+    /// Waits for conditions.
+    async fn meet(&mut self, conditions: &Conditions) -> Outcome {
+        self.begin(Step::Wait);
+        let mut before = self.follow.app().status.health.status;
+        loop {
+            self.tell_changes();
+            let app = self.follow.app();
+            let missing = match conditions.judge(app) {
+                Met::Yes => {
+                    self.done(Step::Wait);
+                    return self.has_reached("as waited for", None);
+                }
+                Met::Never(why) => return self.not_over(&why, None),
+                Met::NotYet(missing) => missing.join("; "),
+            };
+            let health = app.status.health.clone();
+            let breaks =
+                health.status == HealthStatus::Degraded && before != HealthStatus::Degraded;
+            if breaks && conditions.health && !conditions.degraded && !conditions.delete {
+                let why = Failure::Health { health };
+                return Outcome::Degraded { why, unhealthy: unhealthy(app, &Tree::default()) };
+            }
+            before = health.status;
+            self.tell(Event::Waiting { text: missing.clone() });
+            match self.follow.next(self.deadline).await {
+                Ok(Next::Changed) => {}
+                Ok(Next::Deleted) if conditions.delete => return gone("deleted"),
+                Ok(Next::Deleted) => {
+                    return Outcome::Degraded { why: Failure::Deleted, unhealthy: Vec::new() };
+                }
+                Ok(Next::Time) => return self.not_over(&missing, None),
+                // What is deleted and whose project is not named turns into something forbidden.
+                Err(error)
+                    if conditions.delete
+                        && matches!(error.kind, ErrorKind::PermissionDenied(_))
+                        && self.follow.app().metadata.deletion_timestamp.is_some() =>
+                {
+                    return gone("deleted");
+                }
+                Err(error) => return self.not_over(&missing, Some(&error)),
+            }
+        }
+    }
+
+    fn has_reached(&self, what: &str, state: Option<&OperationState>) -> Outcome {
+        let status = &self.follow.app().status;
+        let result = state.and_then(|state| state.sync_result.as_ref());
+        Outcome::Reached {
+            what: what.to_owned(),
+            sync: status.sync.status,
+            health: status.health.status,
+            revisions: result.map_or_else(|| status.sync.revisions(), |result| result.revisions()),
+            resources: result.map(|result| result.resources.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn not_over(&self, missing: &str, error: Option<&Error>) -> Outcome {
+        Outcome::Unknown {
+            missing: missing.to_owned(),
+            error: error.map(|error| format!("{error}: {}", error.kind)),
+            unhealthy: unhealthy(self.follow.app(), &Tree::default()),
+            left: if self.started { Left::Operation } else { Left::Nothing },
+        }
+    }
+}
+
+/// How an operation ended.
+#[derive(Debug, PartialEq)]
+enum End {
+    Succeeded,
+    Failed(Failure),
+}
+
+/// The end of the operation that is ours; `None` while it is not over. If a later one has taken its place before we saw
+/// its end, a new entry of the history tells that it succeeded.
+fn end(
+    app: &Application,
+    last_history: Option<i64>,
+    is_ours: impl Fn(&Operation) -> bool,
+) -> Option<End> {
+    if app.operation.is_some() {
+        return None;
+    }
+    let state = app.status.operation_state.as_ref()?;
+    if is_ours(&state.operation) {
+        return match state.phase {
+            Phase::Succeeded => Some(End::Succeeded),
+            Phase::Failed | Phase::Error => Some(End::Failed(Failure::Operation {
+                phase: state.phase,
+                message: state.message.clone(),
+                resources: failed_resources(state),
+            })),
+            Phase::Running | Phase::Terminating | Phase::Unknown => None,
+        };
+    }
+    let newer =
+        app.status.history.iter().any(|entry| last_history.is_none_or(|last| entry.id > last));
+    newer.then_some(End::Succeeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn app(value: Value) -> Application {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn state(phase: &str, nonce: &str) -> Value {
+        json!({
+            "phase": phase, "message": "m",
+            "operation": { "info": [{ "name": NONCE, "value": nonce }] },
+        })
+    }
+
+    #[test]
+    fn an_operation_is_over_when_ours_has_ended() {
+        let cases = [
+            ("queued", json!({ "operation": {} }), None),
+            ("nothing seen", json!({}), None),
+            ("runs", json!({ "status": { "operationState": state("Running", "n") } }), None),
+            (
+                "between two attempts",
+                json!({ "operation": {}, "status": { "operationState": state("Failed", "n") } }),
+                None,
+            ),
+            (
+                "done",
+                json!({ "status": { "operationState": state("Succeeded", "n") } }),
+                Some(true),
+            ),
+            (
+                "failed",
+                json!({ "status": { "operationState": state("Failed", "n") } }),
+                Some(false),
+            ),
+            (
+                "an older one",
+                json!({ "status": { "operationState": state("Succeeded", "old"), "history": [{ "id": 3 }] } }),
+                None,
+            ),
+            (
+                "replaced",
+                json!({ "status": { "operationState": state("Running", "later"), "history": [{ "id": 4 }] } }),
+                Some(true),
+            ),
+        ];
+        for (what, value, want) in cases {
+            let got = end(&app(value), Some(3), |operation| operation.has_info(NONCE, "n"));
+            assert_eq!(got.map(|end| end == End::Succeeded), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn options_of_the_application_are_kept() {
+        let own = app(json!({ "spec": { "syncPolicy": {
+            "syncOptions": ["CreateNamespace=true", "Replace=false"],
+        } } }));
+        let with = |options: &[&str]| {
+            let sync_options = options.iter().map(|option| (*option).to_owned()).collect();
+            with_own_options(&own, &Sync { sync_options, ..Sync::default() }).sync_options
+        };
+        assert_eq!(with(&["Replace=true"]), ["CreateNamespace=true", "Replace=true"]);
+        // Without any of ours the server takes those of the application by itself.
+        assert!(with(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_deployment_before_the_last_is_the_previous_one() {
+        let history = |ids: &[i64]| {
+            let entries: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
+            previous(&app(json!({ "status": { "history": entries } })))
+        };
+        assert_eq!(history(&[1, 2, 5]), Some(2));
+        assert_eq!((history(&[1]), history(&[])), (None, None));
+    }
+}

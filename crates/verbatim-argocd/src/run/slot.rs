@@ -1,0 +1,188 @@
+//! Gets an operation under way: lets an automatic sync begin, or asks for one and waits for the slot.
+
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::api::error::{Error, ErrorKind};
+use crate::api::request::{NONCE, Sync};
+use crate::judge::outcome::{Left, Outcome, Undo};
+use crate::judge::plan::Plan;
+use crate::judge::refusal::Refusal;
+use crate::judge::verdict::{Memory, Wanted, deploys_our_values};
+use crate::model::Phase;
+use crate::overrides::values::deviations;
+use crate::run::event::{Event, Step};
+use crate::run::follow::Next;
+use crate::run::session::Run;
+
+/// How long an automatic sync is given to begin by itself before we ask for one.
+const AUTOMATIC: Duration = Duration::from_secs(2);
+
+/// How often a sync is asked for when the answer gets lost.
+const ATTEMPTS: u32 = 3;
+
+/// Pause before a slot that looks free is asked for again.
+const SLOT_PAUSE: Duration = Duration::from_millis(50);
+
+impl Run<'_> {
+    /// Lets an automatic sync begin, or starts one. `Some` ends the run.
+    pub(crate) async fn begin_operation(
+        &mut self,
+        plan: &Plan,
+        request: &Sync,
+    ) -> Result<Option<Outcome>, Error> {
+        if self.follow.app().spec.is_automated() && !plan.is_noop() {
+            self.begin(Step::Sync);
+            let expect = self.expect(Some(plan), Wanted::Sync { nonce: self.nonce });
+            let until = (Instant::now() + AUTOMATIC).min(self.deadline);
+            let mut memory = Memory::default();
+            loop {
+                memory.note(&expect, self.follow.app());
+                if deploys_our_values(&expect, self.follow.app()) || memory.operation().is_some() {
+                    self.done(Step::Sync);
+                    return self.check_rendered().await;
+                }
+                match self.follow.next(until).await {
+                    Ok(Next::Changed) => self.tell_changes(),
+                    // Whatever it is, asking for a sync will tell.
+                    Ok(Next::Time | Next::Deleted) | Err(_) => break,
+                }
+            }
+            // It did not begin: perhaps the values change nothing in the manifests.
+            if let Some(outcome) = self.check_rendered().await? {
+                return Ok(Some(outcome));
+            }
+        }
+        self.start_sync(Some(plan), request).await
+    }
+
+    /// Starts a sync, waiting for the operation slot. `Some` ends the run; `None` means that an operation with our
+    /// values is under way, or over.
+    pub(crate) async fn start_sync(
+        &mut self,
+        plan: Option<&Plan>,
+        request: &Sync,
+    ) -> Result<Option<Outcome>, Error> {
+        self.begin(Step::Sync);
+        let mut attempt = 1;
+        loop {
+            let error = match self.client.sync(&self.app, request).await {
+                Ok(app) => {
+                    let used = app.operation.as_ref().and_then(|operation| operation.sources());
+                    let lost = match (plan, used) {
+                        (Some(plan), Some(sources)) => {
+                            deviations(sources.get(plan.source), &plan.changes)
+                        }
+                        _ => Vec::new(),
+                    };
+                    self.follow.accept_write(app);
+                    self.started = true;
+                    if !lost.is_empty() {
+                        return Ok(Some(self.superseded_by(lost)));
+                    }
+                    self.done(Step::Sync);
+                    return Ok(None);
+                }
+                Err(error) => error,
+            };
+            if matches!(error.kind, ErrorKind::AnotherOperation) {
+                match self.free_slot(plan).await {
+                    // Not at once: the server may see an operation that we do not.
+                    Ok(Slot::Free) if Instant::now() < self.deadline => sleep(SLOT_PAUSE).await,
+                    Ok(Slot::Free | Slot::Deadline) => return Ok(Some(self.slot_taken().await)),
+                    Ok(Slot::Adopted) => return Ok(None),
+                    Err(error) => return self.give_back(error).await,
+                }
+                continue;
+            }
+            // Whatever the answer is: if the operation carries our nonce, it was started.
+            if self.follow.read().await.is_ok() && self.carries_nonce() {
+                self.done(Step::Sync);
+                return Ok(None);
+            }
+            match &error.kind {
+                kind if (kind.is_transient() || !kind.nothing_happened())
+                    && attempt < ATTEMPTS
+                    && Instant::now() < self.deadline =>
+                {
+                    attempt += 1;
+                    sleep(Duration::from_millis(300)).await;
+                }
+                ErrorKind::SyncWindow | ErrorKind::PermissionDenied(_) if plan.is_some() => {
+                    let reason = match error.kind {
+                        ErrorKind::SyncWindow => Refusal::SyncWindow { windows: Vec::new() },
+                        _ => Refusal::MayNot { action: "sync".into() },
+                    };
+                    let undo = self.undo().await;
+                    return Ok(Some(Outcome::Refused { reasons: vec![reason], undo }));
+                }
+                _ => return self.give_back(error).await,
+            }
+        }
+    }
+
+    /// The time is over, and the sync has not begun: nothing took effect, so nothing needs to stand.
+    async fn slot_taken(&mut self) -> Outcome {
+        let (missing, left) = match self.undo().await {
+            Undo::NotNeeded => {
+                ("another operation holds the application".to_owned(), Left::Nothing)
+            }
+            Undo::Done => (
+                "another operation holds the application; the previous values are back".to_owned(),
+                Left::Nothing,
+            ),
+            Undo::Failed { why } => (
+                format!("another operation holds the application; the values still stand: {why}"),
+                Left::Values,
+            ),
+        };
+        Outcome::Unknown { missing, error: None, unhealthy: Vec::new(), left }
+    }
+
+    fn carries_nonce(&self) -> bool {
+        let app = self.follow.app();
+        let state = app.status.operation_state.as_ref().map(|state| &state.operation);
+        app.operation.iter().chain(state).any(|operation| operation.has_info(NONCE, self.nonce))
+    }
+
+    /// Waits until the operation slot is free, or until the operation in it turns out to deploy our values.
+    async fn free_slot(&mut self, plan: Option<&Plan>) -> Result<Slot, Error> {
+        // If it cannot be read now, the next state will tell.
+        let _ = self.follow.read().await;
+        loop {
+            self.tell_changes();
+            let expect = self.expect(plan, Wanted::Sync { nonce: self.nonce });
+            let mut memory = Memory::default();
+            memory.note(&expect, self.follow.app());
+            if deploys_our_values(&expect, self.follow.app())
+                || (plan.is_some() && memory.operation().is_some())
+            {
+                return Ok(Slot::Adopted);
+            }
+            let app = self.follow.app();
+            let runs =
+                app.status.operation_state.as_ref().is_some_and(|state| {
+                    matches!(state.phase, Phase::Running | Phase::Terminating)
+                });
+            if app.operation.is_none() && !runs {
+                return Ok(Slot::Free);
+            }
+            self.tell(Event::Waiting { text: "another operation holds the application".into() });
+            match self.follow.next(self.deadline).await? {
+                Next::Changed => {}
+                Next::Time => return Ok(Slot::Deadline),
+                // The next attempt will say that it is gone.
+                Next::Deleted => return Ok(Slot::Free),
+            }
+        }
+    }
+}
+
+/// What became of the operation slot.
+enum Slot {
+    /// Nobody is in it.
+    Free,
+    /// The operation in it deploys our values.
+    Adopted,
+    /// The time is over.
+    Deadline,
+}

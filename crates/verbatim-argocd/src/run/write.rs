@@ -1,0 +1,221 @@
+//! Writes values and claims, and takes them back. Every write is guarded by tests, so sending it twice is harmless.
+
+use jiff::SignedDuration;
+use tokio::time::{Duration, sleep};
+
+use crate::api::error::{Error, ErrorKind};
+use crate::judge::outcome::{Undo, Warning};
+use crate::judge::plan::{Plan, plan};
+use crate::judge::refusal::Refusal;
+use crate::model::Application;
+use crate::overrides::claim::{self, Claim, State};
+use crate::overrides::patch;
+use crate::overrides::values::{Deviation, Override, deviations};
+use crate::run::annotation::{Written as Annotated, close};
+use crate::run::event::Step;
+use crate::run::session::{Run, now};
+
+/// How often a write is tried: against writers of unrelated values, and against proxies that are down for a moment.
+const ATTEMPTS: u32 = 4;
+
+/// How a write went.
+pub(crate) enum Written {
+    /// The values and the claim are stored, as far as the answer tells.
+    Yes,
+    /// What is stored now must not be written over: the plan depends on other values, or another run is at work.
+    Refused(Refusal),
+    /// Another writer's values are stored.
+    Overwritten(Vec<Deviation>),
+    /// The answer got lost, and so did the means to find out.
+    Unknown(Error),
+}
+
+impl Run<'_> {
+    /// The claim that goes with a plan, on the application as it stands `before`.
+    pub(crate) fn new_claim(&self, before: &Application, plan: &Plan, state: State) -> Claim {
+        // Whole seconds are easier to read, and as exact as everything else that Argo CD stores.
+        let at = now().round(jiff::Unit::Second).unwrap_or_else(|_| now());
+        let timeout =
+            SignedDuration::try_from(self.options.timeout).unwrap_or(SignedDuration::from_hours(1));
+        let settle = SignedDuration::try_from(self.options.settle).unwrap_or(SignedDuration::ZERO);
+        Claim {
+            version: Claim::VERSION,
+            nonce: self.nonce.to_owned(),
+            state,
+            release: self.release.to_owned(),
+            by: self.by.map(str::to_owned),
+            at,
+            deadline: at.saturating_add(timeout + settle).unwrap_or(at),
+            source: plan.source,
+            changes: claim::with_previous(plan.changes.clone(), &claim::read(before)),
+            record: None,
+            kept: None,
+        }
+    }
+
+    /// Writes the plan's values and the claim in one patch.
+    ///
+    /// # Errors
+    ///
+    /// Only if nothing was written.
+    pub(crate) async fn write(
+        &mut self,
+        planned: &Plan,
+        values: &Override,
+        mut claim: Claim,
+    ) -> Result<Written, Error> {
+        let outdated = |differences| Ok(Written::Refused(Refusal::PlanOutdated { differences }));
+        let mut state = self.follow.app().clone();
+        let mut attempt = 1;
+        loop {
+            let patch = match patch::write(&state, planned, &claim) {
+                Ok(patch) => patch,
+                Err(moved) => return outdated(vec![moved.to_string()]),
+            };
+            let error = match self.client.patch(&self.app, patch).await {
+                Ok(app) => return Ok(self.wrote(app, planned, claim)),
+                Err(error) => error,
+            };
+            let certain = error.kind.nothing_happened();
+            let conflict =
+                matches!(error.kind, ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts);
+            let again = conflict || !certain || error.kind.is_transient();
+            if again {
+                sleep(Duration::from_millis(200) * attempt).await;
+            }
+            // A write whose answer was lost, or replaced by a proxy, may have been done all the same.
+            state = match self.client.get(&self.app).await {
+                Ok(app) => app,
+                Err(_) if certain => return Err(error),
+                Err(_) => {
+                    self.claim = Some(claim);
+                    return Ok(Written::Unknown(error));
+                }
+            };
+            if claim::read(&state).known().is_some_and(|found| found.nonce == claim.nonce) {
+                return Ok(self.wrote(state, planned, claim));
+            }
+            if !again {
+                return Err(error);
+            }
+            match plan(&self.app, &state, values) {
+                Ok(now) => {
+                    let differences = now.differences(planned);
+                    if !differences.is_empty() {
+                        return outdated(differences);
+                    }
+                }
+                Err(reasons) => return outdated(reasons.iter().map(Refusal::to_string).collect()),
+            }
+            if claim::read(&state) != claim::read(&self.before) {
+                // Somebody else's run has begun or ended since the look.
+                if let Some(refusal) = self.claim_refusal(&state, planned) {
+                    return Ok(Written::Refused(refusal));
+                }
+                claim = self.new_claim(&state, planned, claim.state);
+            }
+            if attempt >= ATTEMPTS {
+                return Err(error);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Takes the answer to a write, and looks whether it holds what was written: the server may have overlaid it with
+    /// another writer's state before it answered.
+    fn wrote(&mut self, app: Application, plan: &Plan, claim: Claim) -> Written {
+        let lost = deviations(app.spec.sources().get(plan.source), &plan.changes);
+        self.writes.push((self.before.clone(), app.clone()));
+        self.follow.accept_write(app);
+        self.claim = Some(claim);
+        if lost.is_empty() { Written::Yes } else { Written::Overwritten(lost) }
+    }
+
+    /// Puts the previous values back.
+    pub(crate) async fn undo(&mut self) -> Undo {
+        let Some(claim) = self.claim.clone() else { return Undo::NotNeeded };
+        self.begin(Step::Undo);
+        let undo = undo(self.client, &self.app, &claim).await;
+        if undo == Undo::Done {
+            self.claim = Some(claim.in_state(State::Undone));
+            self.done(Step::Undo);
+        }
+        undo
+    }
+
+    /// Writes the end of the run into the claim, if it is still there.
+    pub(crate) async fn close(&mut self, state: State) {
+        let Some(claim) = self.claim.clone().filter(|claim| claim.state == State::Open) else {
+            return;
+        };
+        let ours = |app: &Application| {
+            claim::read(app).known().is_some_and(|found| found.nonce == claim.nonce)
+        };
+        if !ours(self.follow.app()) {
+            // If the values are lost, too, that has been said.
+            if state == State::Done {
+                self.warn(Warning::ClaimLost);
+            }
+            self.claim = None;
+            return;
+        }
+        if state == State::Done && !self.options.close_claim {
+            return;
+        }
+        self.begin(Step::Close);
+        let closed = claim.in_state(state);
+        match close(self.client, &self.app, &closed).await {
+            Ok(written) => {
+                if let Some(Annotated { before, after }) = written {
+                    self.follow.accept(before.clone());
+                    self.follow.accept_write(after.clone());
+                    self.follow.catch_up().await;
+                    self.writes.push((before, after));
+                }
+                self.claim = Some(closed);
+                self.done(Step::Close);
+            }
+            Err(error) => self.warn(Warning::ClaimOpen { why: error.kind.to_string() }),
+        }
+    }
+}
+
+/// Puts the values back that a claim says stood there before, where its own still stand.
+pub(crate) async fn undo(
+    client: &crate::api::client::Client,
+    app: &crate::api::request::AppRef,
+    claim: &Claim,
+) -> Undo {
+    let mut why = String::new();
+    for _ in 0..ATTEMPTS {
+        let state = match client.get(app).await {
+            Ok(state) => state,
+            Err(error) => return Undo::Failed { why: error.kind.to_string() },
+        };
+        match claim::read(&state).known() {
+            Some(found) if found.nonce == claim.nonce && found.state == State::Undone => {
+                return Undo::Done;
+            }
+            Some(found) if found.nonce == claim.nonce => {}
+            _ => return Undo::Failed { why: "the claim is not ours any more".into() },
+        }
+        let patch = match patch::undo(&state, claim) {
+            Ok(patch) => patch,
+            Err(moved) => return Undo::Failed { why: moved.to_string() },
+        };
+        match client.patch(app, patch).await {
+            Ok(_) => return Undo::Done,
+            Err(error) => {
+                why = error.kind.to_string();
+                let again =
+                    matches!(error.kind, ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts)
+                        || error.kind.is_transient();
+                if !again {
+                    break;
+                }
+                sleep(Duration::from_millis(300)).await;
+            }
+        }
+    }
+    Undo::Failed { why }
+}
