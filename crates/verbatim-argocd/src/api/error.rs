@@ -22,13 +22,13 @@ pub struct Error {
 pub enum ErrorKind {
     /// No connection, or it broke before an answer was complete enough to have a status.
     #[error("no answer from the server")]
-    Unreachable(#[source] Transport),
+    Unreachable(#[source] TransportError),
     /// TLS was refused by us: the certificate does not prove that this is the server.
     #[error("the server's certificate is not trusted")]
-    Certificate(#[source] Transport),
+    Certificate(#[source] TransportError),
     /// TLS was refused by the server, or by a proxy before it: it wants a client certificate, or another one.
     #[error("the server does not accept the client certificate, or misses one")]
-    ClientCertificate(#[source] Transport),
+    ClientCertificate(#[source] TransportError),
     /// No complete answer in time.
     #[error("no complete answer within {}", seconds(.0))]
     Timeout(Duration),
@@ -132,14 +132,14 @@ impl ErrorKind {
 
 /// The failure of a connection, in our own words. The HTTP library's error is behind it and not in our interface.
 #[derive(Debug)]
-pub struct Transport {
+pub struct TransportError {
     /// The innermost cause: "connection refused" and not the layers above it.
     reason: String,
     /// Whether not a byte of the request can have reached the server.
     never_sent: bool,
 }
 
-impl Transport {
+impl TransportError {
     pub(crate) fn new(error: &(dyn std::error::Error + 'static), never_sent: bool) -> Self {
         let mut innermost = error;
         while let Some(source) = innermost.source() {
@@ -149,13 +149,13 @@ impl Transport {
     }
 }
 
-impl fmt::Display for Transport {
+impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)
     }
 }
 
-impl std::error::Error for Transport {}
+impl std::error::Error for TransportError {}
 
 fn seconds(duration: &Duration) -> String {
     if duration.subsec_millis() == 0 {

@@ -9,7 +9,7 @@ use crate::api::error::ErrorKind;
 
 /// The head of an answer, as far as judging needs it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Head<'a> {
+pub(crate) struct AnswerHead<'a> {
     /// The HTTP status.
     pub status: u16,
     /// `Content-Type`.
@@ -23,7 +23,7 @@ pub struct Head<'a> {
 /// The error envelope of grpc-gateway 1.16.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Envelope {
+struct ErrorEnvelope {
     code: Option<i64>,
     message: String,
 }
@@ -43,7 +43,7 @@ struct StreamFailure {
 
 /// The error of an answer, however it is wrapped.
 fn envelope(body: &[u8]) -> Option<(i64, String)> {
-    if let Ok(Envelope { code: Some(code), message }) = serde_json::from_slice(body) {
+    if let Ok(ErrorEnvelope { code: Some(code), message }) = serde_json::from_slice(body) {
         return Some((code, message));
     }
     let StreamEnvelope { error } = serde_json::from_slice(body).ok()?;
@@ -64,7 +64,10 @@ mod code {
 }
 
 /// Reads an answer that should hold a `T`.
-pub fn decode<T: DeserializeOwned>(head: Head<'_>, body: &[u8]) -> Result<T, ErrorKind> {
+pub(crate) fn decode<T: DeserializeOwned>(
+    head: AnswerHead<'_>,
+    body: &[u8],
+) -> Result<T, ErrorKind> {
     if let Some(kind) = classify(head, body) {
         return Err(kind);
     }
@@ -89,7 +92,7 @@ fn without_values(error: &serde_json::Error) -> String {
 }
 
 /// The error in an answer, if it is one.
-pub fn classify(head: Head<'_>, body: &[u8]) -> Option<ErrorKind> {
+pub(crate) fn classify(head: AnswerHead<'_>, body: &[u8]) -> Option<ErrorKind> {
     let is_json = media_type(head.content_type) == "application/json";
     if (300..400).contains(&head.status) {
         return Some(ErrorKind::Redirected(head.location.unwrap_or("nowhere").to_owned()));
@@ -116,7 +119,7 @@ pub fn classify(head: Head<'_>, body: &[u8]) -> Option<ErrorKind> {
 }
 
 /// An answer without Argo CD's envelope: from a proxy, or from its router, which speaks plain text.
-fn by_status(head: Head<'_>) -> ErrorKind {
+fn by_status(head: AnswerHead<'_>) -> ErrorKind {
     match head.status {
         401 => ErrorKind::Unauthenticated("status 401 without a reason".into()),
         429 => ErrorKind::RateLimited { retry_after: retry_after(head) },
@@ -131,7 +134,7 @@ fn by_status(head: Head<'_>) -> ErrorKind {
     }
 }
 
-fn not_argocd(head: Head<'_>) -> ErrorKind {
+fn not_argocd(head: AnswerHead<'_>) -> ErrorKind {
     let content_type = match media_type(head.content_type) {
         "" => "no media type".to_owned(),
         other => other.to_owned(),
@@ -143,7 +146,7 @@ fn media_type(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-fn retry_after(head: Head<'_>) -> Option<Duration> {
+fn retry_after(head: AnswerHead<'_>) -> Option<Duration> {
     head.retry_after?.trim().parse().ok().map(Duration::from_secs)
 }
 
@@ -238,7 +241,7 @@ mod tests {
     use super::*;
 
     fn check(status: u16, content_type: &str, body: &str, want: &str) {
-        let head = Head { status, content_type, ..Head::default() };
+        let head = AnswerHead { status, content_type, ..AnswerHead::default() };
         let got = decode::<serde_json::Value>(head, body.as_bytes());
         let got = match got {
             Ok(_) => "ok".to_owned(),
@@ -423,7 +426,8 @@ mod tests {
         let recorded: serde_json::Value =
             serde_json::from_str(include_str!("../../tests/fixtures/patch-chart-fails.json"))
                 .unwrap();
-        let head = Head { status: 400, content_type: "application/json", ..Head::default() };
+        let head =
+            AnswerHead { status: 400, content_type: "application/json", ..AnswerHead::default() };
         let kind = classify(head, recorded["body"].to_string().as_bytes()).unwrap();
         assert_eq!(
             kind.to_string(),
@@ -439,18 +443,19 @@ mod tests {
         struct Number {
             n: u8,
         }
-        let head = Head { status: 200, content_type: "application/json", ..Head::default() };
+        let head =
+            AnswerHead { status: 200, content_type: "application/json", ..AnswerHead::default() };
         let kind = decode::<Number>(head, br#"{"n":"secret"}"#).unwrap_err();
         assert!(!kind.to_string().contains("secret"), "{kind}");
     }
 
     #[test]
     fn retry_after_is_read() {
-        let head = Head {
+        let head = AnswerHead {
             status: 429,
             content_type: "text/plain",
             retry_after: Some("7"),
-            ..Head::default()
+            ..AnswerHead::default()
         };
         let kind = classify(head, b"").unwrap();
         assert!(

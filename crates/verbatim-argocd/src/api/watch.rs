@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::api::client::{Client, Stream};
+use crate::api::client::{AnswerStream, Client};
 use crate::api::error::Error;
 use crate::api::request::{self, AppRef};
 use crate::model::{Application, WatchLine};
@@ -28,7 +28,7 @@ const LONGEST_LINE: usize = 64 << 20;
 
 /// What the stream said.
 #[derive(Debug)]
-pub enum Seen {
+pub enum WatchEvent {
     /// The application, as it is now.
     Changed(Box<Application>),
     /// It is gone.
@@ -42,7 +42,7 @@ pub enum Seen {
 /// A running watch. Dropping it ends it.
 #[derive(Debug)]
 pub struct Watch {
-    events: mpsc::Receiver<Seen>,
+    events: mpsc::Receiver<WatchEvent>,
     task: JoinHandle<()>,
 }
 
@@ -55,8 +55,8 @@ impl Watch {
         Self { events, task }
     }
 
-    /// The next event. After [`Seen::Lost`] never again one.
-    pub async fn next(&mut self) -> Seen {
+    /// The next event. After [`WatchEvent::Lost`] never again one.
+    pub async fn next(&mut self) -> WatchEvent {
         match self.events.recv().await {
             Some(seen) => seen,
             None => std::future::pending().await,
@@ -67,13 +67,13 @@ impl Watch {
     pub async fn first(&mut self, wait: Duration) -> Option<Application> {
         let first = timeout(wait, self.next()).await.ok()?;
         match first {
-            Seen::Changed(app) => Some(*app),
-            Seen::Deleted | Seen::Interrupted | Seen::Lost(_) => None,
+            WatchEvent::Changed(app) => Some(*app),
+            WatchEvent::Deleted | WatchEvent::Interrupted | WatchEvent::Lost(_) => None,
         }
     }
 
     /// The next event if one has arrived already.
-    pub fn try_next(&mut self) -> Option<Seen> {
+    pub fn try_next(&mut self) -> Option<WatchEvent> {
         self.events.try_recv().ok()
     }
 }
@@ -84,7 +84,7 @@ impl Drop for Watch {
     }
 }
 
-async fn run(client: Client, app: AppRef, events: mpsc::Sender<Seen>) {
+async fn run(client: Client, app: AppRef, events: mpsc::Sender<WatchEvent>) {
     let request = request::watch(&app, None);
     let mut failures = 0;
     loop {
@@ -96,7 +96,7 @@ async fn run(client: Client, app: AppRef, events: mpsc::Sender<Seen>) {
                 }
             }
             Err(kind) if !kind.is_transient() => {
-                let _ = events.send(Seen::Lost(Box::new(client.error(&request, kind)))).await;
+                let _ = events.send(WatchEvent::Lost(Box::new(client.error(&request, kind)))).await;
                 return;
             }
             // A missing or forbidden application is silence, too: the reader's own GET tells those.
@@ -105,7 +105,7 @@ async fn run(client: Client, app: AppRef, events: mpsc::Sender<Seen>) {
                 tracing::debug!(failures, error = %kind, "no event stream");
             }
         }
-        if events.send(Seen::Interrupted).await.is_err() {
+        if events.send(WatchEvent::Interrupted).await.is_err() {
             return;
         }
         sleep(PAUSE * 2u32.saturating_pow(failures).min(16)).await;
@@ -114,9 +114,9 @@ async fn run(client: Client, app: AppRef, events: mpsc::Sender<Seen>) {
 
 /// Reads a stream to its end. An error means that nobody listens any more.
 async fn follow(
-    mut stream: Stream,
-    events: &mpsc::Sender<Seen>,
-) -> Result<(), mpsc::error::SendError<Seen>> {
+    mut stream: AnswerStream,
+    events: &mpsc::Sender<WatchEvent>,
+) -> Result<(), mpsc::error::SendError<WatchEvent>> {
     let mut decoder = Decoder::default();
     while let Ok(Some(chunk)) = timeout(IDLE, stream.next()).await {
         let Ok(lines) = decoder.feed(&chunk) else { break };
@@ -135,14 +135,14 @@ async fn follow(
 }
 
 /// One event's data. An error is the server's own reason for ending the stream.
-fn read(data: &str) -> Result<Option<Seen>, String> {
+fn read(data: &str) -> Result<Option<WatchEvent>, String> {
     let line: WatchLine = serde_json::from_str(data).map_err(|error| error.to_string())?;
     if let Some(error) = line.error {
         return Err(error.message);
     }
     Ok(line.result.map(|result| match result.kind.as_str() {
-        "DELETED" => Seen::Deleted,
-        _ => Seen::Changed(Box::new(result.application)),
+        "DELETED" => WatchEvent::Deleted,
+        _ => WatchEvent::Changed(Box::new(result.application)),
     }))
 }
 
@@ -195,7 +195,7 @@ pub(crate) fn events(stream: &str) -> Vec<Application> {
     let events = Decoder::default().feed(stream.as_bytes()).unwrap_or_default();
     let seen = events.iter().filter_map(|event| read(event).ok()?);
     seen.filter_map(|seen| match seen {
-        Seen::Changed(app) => Some(*app),
+        WatchEvent::Changed(app) => Some(*app),
         _ => None,
     })
     .collect()
@@ -214,7 +214,7 @@ mod tests {
         events
             .iter()
             .map(|data| match read(data).unwrap().unwrap() {
-                Seen::Changed(app) => app.metadata.name,
+                WatchEvent::Changed(app) => app.metadata.name,
                 other => format!("{other:?}"),
             })
             .collect()

@@ -11,7 +11,7 @@ use crate::model::ManagedResource;
 
 /// The difference of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
+pub(crate) struct ObjectDiff {
     /// The API group, empty for core.
     pub group: String,
     /// The kind.
@@ -21,7 +21,7 @@ pub struct Difference {
     /// The name.
     pub name: String,
     /// What a sync would do.
-    pub change: Change,
+    pub change: ValueChange,
     /// Unified, the live object against the wanted one.
     pub diff: String,
 }
@@ -29,7 +29,7 @@ pub struct Difference {
 /// What a sync would do to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Change {
+pub(crate) enum ValueChange {
     /// It is not there.
     Create,
     /// It differs.
@@ -43,7 +43,7 @@ pub enum Change {
 /// # Errors
 ///
 /// If an object that the server sent is not JSON.
-pub fn differences(resources: &[ManagedResource]) -> Result<Vec<Difference>, String> {
+pub(crate) fn differences(resources: &[ManagedResource]) -> Result<Vec<ObjectDiff>, String> {
     let mut found = Vec::new();
     for resource in resources.iter().filter(|resource| !resource.hook) {
         if let Some(difference) = difference(resource)? {
@@ -59,7 +59,7 @@ pub fn differences(resources: &[ManagedResource]) -> Result<Vec<Difference>, Str
 /// # Errors
 ///
 /// If an object that the server sent is not JSON.
-pub fn with_manifests(
+pub(crate) fn with_manifests(
     resources: &[ManagedResource],
     manifests: &[String],
 ) -> Result<Vec<ManagedResource>, String> {
@@ -170,16 +170,16 @@ fn is_same(one: &Value, other: &Value) -> bool {
     one["name"].is_string() && one["name"] == other["name"]
 }
 
-fn difference(resource: &ManagedResource) -> Result<Option<Difference>, String> {
+fn difference(resource: &ManagedResource) -> Result<Option<ObjectDiff>, String> {
     let name = || format!("{} {}", resource.kind, resource.name);
     let read = |text: &str| object(text).map_err(|error| format!("{}: {error}", name()));
     let (target, live) = (read(&resource.target_state)?, read(&resource.live_state)?);
     let (change, before, after) = match (&live, &target) {
         (None, None) => return Ok(None),
-        (None, Some(target)) => (Change::Create, None, Some(target.clone())),
-        (Some(live), None) => (Change::Delete, Some(live.clone()), None),
+        (None, Some(target)) => (ValueChange::Create, None, Some(target.clone())),
+        (Some(live), None) => (ValueChange::Delete, Some(live.clone()), None),
         (Some(_), Some(_)) => (
-            Change::Update,
+            ValueChange::Update,
             read(&resource.normalized_live_state)?,
             read(&resource.predicted_live_state)?,
         ),
@@ -200,7 +200,7 @@ fn difference(resource: &ManagedResource) -> Result<Option<Difference>, String> 
         .context_radius(3)
         .header(&format!("live/{path}"), &format!("target/{path}"))
         .to_string();
-    Ok(Some(Difference {
+    Ok(Some(ObjectDiff {
         group: resource.group.clone(),
         kind: resource.kind.clone(),
         namespace: resource.namespace.clone(),
@@ -242,7 +242,7 @@ fn shortened(mut object: Value) -> Value {
 }
 
 /// All diffs in one text, as `patch` would take it.
-pub fn text(differences: &[Difference]) -> String {
+pub(crate) fn text(differences: &[ObjectDiff]) -> String {
     differences.iter().fold(String::new(), |mut text, difference| {
         let _ = write!(text, "{}", difference.diff);
         text
@@ -259,7 +259,7 @@ mod tests {
         if value.is_null() { "null".into() } else { value.to_string() }
     }
 
-    fn check(what: &str, target: Value, live: Value, predicted: Value, want: Option<Change>) {
+    fn check(what: &str, target: Value, live: Value, predicted: Value, want: Option<ValueChange>) {
         let resource = ManagedResource {
             kind: "ConfigMap".into(),
             name: "web".into(),
@@ -347,7 +347,7 @@ mod tests {
         let found = with_manifests(&[stands("stays"), stands("goes")], &then).unwrap();
         let found = differences(&found).unwrap();
         let found: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.change)).collect();
-        assert_eq!(found, [("goes", Change::Delete), ("comes", Change::Create)]);
+        assert_eq!(found, [("goes", ValueChange::Delete), ("comes", ValueChange::Create)]);
     }
 
     #[test]
@@ -361,12 +361,12 @@ mod tests {
         });
         let bare = json!({ "kind": "ConfigMap", "data": { "a": "1" }, "metadata": {} });
         check("the same", map("1"), map("1"), map("1"), None);
-        check("another value", map("2"), map("1"), map("2"), Some(Change::Update));
+        check("another value", map("2"), map("1"), map("2"), Some(ValueChange::Update));
         // An ignored difference is in neither of the two that are compared.
         check("ignored", map("2"), map("1"), map("1"), None);
         check("who wrote it", bare.clone(), noise, bare, None);
-        check("not live", map("1"), Value::Null, map("1"), Some(Change::Create));
-        check("not wanted", Value::Null, map("1"), Value::Null, Some(Change::Delete));
+        check("not live", map("1"), Value::Null, map("1"), Some(ValueChange::Create));
+        check("not wanted", Value::Null, map("1"), Value::Null, Some(ValueChange::Delete));
     }
 
     #[test]

@@ -4,22 +4,24 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_oci::Digest;
 
-use crate::judge::plan::Plan;
 use crate::model::{Application, SourceAt};
-use crate::overrides::values::{Found, Key, Override, find, same_element, shown};
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::{
+    Occurrence, OverrideKey, OverrideValues, find, same_element, shown,
+};
 
 /// Values that an application was deployed with.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Past {
+pub struct PastValues {
     /// The number of the newest deployment with these values.
     pub id: i64,
     /// When that was done.
     pub deployed_at: Option<Timestamp>,
     /// The values, as text.
-    pub values: Vec<(Key, String)>,
+    pub values: Vec<(OverrideKey, String)>,
 }
 
-impl Past {
+impl PastValues {
     /// These values as an override of the same source.
     ///
     /// # Errors
@@ -27,12 +29,12 @@ impl Past {
     pub fn to_override(
         &self,
         at: SourceAt,
-    ) -> Result<Override, crate::overrides::values::KustomizeImageError> {
-        let mut values = Override { source: at.into(), ..Override::default() };
+    ) -> Result<OverrideValues, crate::overrides::values::KustomizeImageError> {
+        let mut values = OverrideValues { source: at.into(), ..OverrideValues::default() };
         for (key, text) in &self.values {
             match key {
-                Key::Helm(name) => drop(values.helm.insert(name.clone(), text.clone())),
-                Key::Kustomize(_) => values.kustomize.push(text.parse()?),
+                OverrideKey::Helm(name) => drop(values.helm.insert(name.clone(), text.clone())),
+                OverrideKey::Kustomize(_) => values.kustomize.push(text.parse()?),
                 // `past` tells nothing of plans with others: a text alone does not say what they were.
                 _ => {}
             }
@@ -49,28 +51,29 @@ impl Past {
 
 /// What the keys of a plan were at each successful deployment, newest first; each set of values once, and only those
 /// that had all keys. The values that stand now are left out.
-pub fn past(app: &Application, plan: &Plan) -> Vec<Past> {
-    let mut told: Vec<Past> = Vec::new();
-    let is_text = |key: &Key| matches!(key, Key::Helm(_) | Key::Kustomize(_));
+pub fn past(app: &Application, plan: &AppPlan) -> Vec<PastValues> {
+    let mut told: Vec<PastValues> = Vec::new();
+    let is_text =
+        |key: &OverrideKey| matches!(key, OverrideKey::Helm(_) | OverrideKey::Kustomize(_));
     if !plan.changes.iter().all(|change| is_text(&change.key)) {
         return told;
     }
     for entry in app.status.history.iter().rev() {
         let Some(source) = entry.sources().get(plan.source) else { continue };
         let elements = plan.changes.iter().map(|change| match find(source, &change.key) {
-            Found::At(_, element) => Some((change, element)),
-            Found::Absent | Found::Repeated => None,
+            Occurrence::At(_, element) => Some((change, element)),
+            Occurrence::Absent | Occurrence::Repeated => None,
         });
         let Some(elements) = elements.collect::<Option<Vec<_>>>() else { continue };
         let stands = elements.iter().all(|(change, element)| {
             change.old.as_ref().is_some_and(|old| same_element(old, element))
         });
-        let values: Vec<(Key, String)> = elements
+        let values: Vec<(OverrideKey, String)> = elements
             .iter()
             .map(|(change, element)| (change.key.clone(), shown(Some(element))))
             .collect();
         if !stands && told.iter().all(|past| past.values != values) {
-            told.push(Past { id: entry.id, deployed_at: entry.deployed_at, values });
+            told.push(PastValues { id: entry.id, deployed_at: entry.deployed_at, values });
         }
     }
     told
@@ -102,9 +105,9 @@ mod tests {
             "status": { "sourceType": "Helm", "history": history },
         }))
         .unwrap();
-        let wanted = Override {
+        let wanted = OverrideValues {
             helm: [("image.tag".to_owned(), String::new())].into(),
-            ..Override::default()
+            ..OverrideValues::default()
         };
         let plan = plan(&AppRef::new("a"), &app, &wanted).unwrap();
         let got: Vec<_> =
@@ -127,12 +130,12 @@ mod tests {
     #[test]
     fn values_of_the_past_can_be_written_again() {
         let digest = Digest::of(b"x");
-        let past = Past {
+        let past = PastValues {
             id: 1,
             deployed_at: None,
             values: vec![
-                (Key::Helm("image.tag".to_owned()), format!("1@{digest}")),
-                (Key::Kustomize("web".to_owned()), format!("web=r.example/web@{digest}")),
+                (OverrideKey::Helm("image.tag".to_owned()), format!("1@{digest}")),
+                (OverrideKey::Kustomize("web".to_owned()), format!("web=r.example/web@{digest}")),
             ],
         };
         assert_eq!(past.digests(), [digest]);

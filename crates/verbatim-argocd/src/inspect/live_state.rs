@@ -2,36 +2,20 @@
 
 use serde::Serialize;
 
-use crate::api::client::Client;
-use crate::api::error::Error;
 use crate::api::request::AppRef;
-use crate::judge::outcome::{Problem, RenderedImage, WantedImage, WorkloadEvidence};
-use crate::judge::prove::Judgement;
-use crate::model::{Application, Health, Phase, Resource, Source, SourceAt, SyncCode};
-use crate::overrides::claim::{self, Claim, OnApp};
-use crate::overrides::values::{Field, Found, Key, find, shown};
-use crate::run::read::evidence;
-
-/// Which applications.
-#[derive(Clone, Debug, Default)]
-pub struct Selector {
-    /// Only of these Argo CD projects; empty: of all that the token may see.
-    pub projects: Vec<String>,
-    /// A label selector, `team=web,env!=dev`.
-    pub labels: Option<String>,
-    /// Only in this namespace; `None`: in Argo CD's own.
-    pub namespace: Option<String>,
-}
+use crate::model::{AppSource, Application, Health, Phase, Resource, SourceAt, SyncCode};
+use crate::overrides::claim::{Claim, ClaimOnApp, read_claim};
+use crate::overrides::values::{Occurrence, OverrideKey, SourceField, find, shown};
 
 /// An application as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LiveState {
+pub(crate) struct LiveState {
     /// Which one.
     pub app: AppRef,
     /// Changes with every write.
     pub resource_version: String,
     /// Its sources with what overrides them.
-    pub sources: Vec<SourceState>,
+    pub sources: Vec<LiveSource>,
     /// Whether live state equals the sources.
     pub sync: SyncCode,
     /// The health.
@@ -54,7 +38,7 @@ pub struct LiveState {
 
 /// A source and what overrides it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SourceState {
+pub(crate) struct LiveSource {
     /// Where it stands.
     pub at: SourceAt,
     /// Repository and folder or chart.
@@ -74,7 +58,7 @@ pub struct SourceState {
 
 /// A managed resource as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ResourceState {
+pub(crate) struct ResourceState {
     /// The API group, empty for core.
     pub group: String,
     /// The kind.
@@ -95,7 +79,7 @@ pub struct ResourceState {
 
 impl ResourceState {
     /// Of the application's own list.
-    pub fn of(resource: &Resource) -> Self {
+    pub(crate) fn of(resource: &Resource) -> Self {
         Self {
             group: resource.group.clone(),
             kind: resource.kind.clone(),
@@ -111,7 +95,7 @@ impl ResourceState {
 
 /// A Helm parameter, or another override by its key.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Parameter {
+pub(crate) struct Parameter {
     /// The name.
     pub name: String,
     /// The value.
@@ -120,8 +104,8 @@ pub struct Parameter {
 
 impl LiveState {
     /// The part of an application that matters to us.
-    pub fn of(app: &Application) -> Self {
-        let sources = app.spec.sources().iter().map(|(at, source)| SourceState {
+    pub(crate) fn of(app: &Application) -> Self {
+        let sources = app.spec.sources().iter().map(|(at, source)| LiveSource {
             at,
             name: source.describe(),
             kind: app.status.source_type(at).to_owned(),
@@ -141,9 +125,9 @@ impl LiveState {
             images: source.kustomize_images().iter().map(|image| shown(Some(image))).collect(),
             settings: settings(source),
         });
-        let claim = match claim::read(app) {
-            OnApp::Known(claim) => Some(*claim),
-            OnApp::Absent | OnApp::Foreign(_) => None,
+        let claim = match read_claim(app) {
+            ClaimOnApp::Known(claim) => Some(*claim),
+            ClaimOnApp::Absent | ClaimOnApp::Foreign(_) => None,
         };
         Self {
             app: AppRef {
@@ -167,13 +151,13 @@ impl LiveState {
 }
 
 /// The overrides beside Helm parameters and Kustomize images, by their keys.
-fn settings(source: &Source) -> Vec<Parameter> {
-    type Make = fn(String) -> Key;
+fn settings(source: &AppSource) -> Vec<Parameter> {
+    type Make = fn(String) -> OverrideKey;
     let lists: [(&str, Make); 4] = [
-        ("/helm/fileParameters", Key::HelmFile),
-        ("/kustomize/replicas", Key::KustomizeReplica),
-        ("/plugin/env", Key::PluginEnv),
-        ("/plugin/parameters", Key::PluginParameter),
+        ("/helm/fileParameters", OverrideKey::HelmFile),
+        ("/kustomize/replicas", OverrideKey::KustomizeReplica),
+        ("/plugin/env", OverrideKey::PluginEnv),
+        ("/plugin/parameters", OverrideKey::PluginParameter),
     ];
     let listed = lists.iter().flat_map(|(list, key)| {
         source.list(list).iter().map(|element| {
@@ -181,90 +165,16 @@ fn settings(source: &Source) -> Vec<Parameter> {
             (key(name.to_owned()), element)
         })
     });
-    let fields = Field::ALL.iter().copied().filter(|field| *field != Field::TargetRevision);
-    let alone = fields.filter_map(|field| match find(source, &Key::Field(field)) {
-        Found::At(_, value) => Some((Key::Field(field), value)),
+    let fields =
+        SourceField::ALL.iter().copied().filter(|field| *field != SourceField::TargetRevision);
+    let alone = fields.filter_map(|field| match find(source, &OverrideKey::Field(field)) {
+        Occurrence::At(_, value) => Some((OverrideKey::Field(field), value)),
         _ => None,
     });
     listed
         .chain(alone)
         .map(|(key, value)| Parameter { name: key.to_string(), value: shown(Some(value)) })
         .collect()
-}
-
-/// Reads one application, live.
-///
-/// # Errors
-///
-/// If it cannot be read.
-pub async fn observe(client: &Client, app: &AppRef) -> Result<LiveState, Error> {
-    let state = client.get(app).await?;
-    let live = LiveState::of(&state);
-    // The namespace is part of the reference only if it is not Argo CD's own, which the caller knows.
-    Ok(LiveState { app: AppRef { namespace: app.namespace.clone(), ..live.app }, ..live })
-}
-
-/// Reads many applications with one request, from the server's cache.
-///
-/// # Errors
-///
-/// If they cannot be listed. Applications that the token may not see are missing without a word.
-pub async fn observe_all(client: &Client, selector: &Selector) -> Result<Vec<LiveState>, Error> {
-    let apps = client
-        .list(&selector.projects, selector.labels.as_deref(), selector.namespace.as_deref())
-        .await?;
-    let live = apps.iter().map(LiveState::of);
-    Ok(live
-        .map(|state| LiveState {
-            app: AppRef { namespace: selector.namespace.clone(), ..state.app },
-            ..state
-        })
-        .collect())
-}
-
-/// What runs now, judged once and without waiting.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Running {
-    /// Containers of the manifests with a wanted image.
-    pub rendered: Vec<RenderedImage>,
-    /// Workloads that run a wanted image.
-    pub proven: Vec<WorkloadEvidence>,
-    /// What runs something else.
-    pub differs: Vec<Problem>,
-    /// What cannot be told now.
-    pub pending: Vec<Problem>,
-}
-
-impl Running {
-    /// Whether everything runs the wanted images.
-    pub fn is_proven(&self) -> bool {
-        self.differs.is_empty() && self.pending.is_empty() && !self.proven.is_empty()
-    }
-}
-
-/// Looks once at what an application runs.
-///
-/// # Errors
-///
-/// If it cannot be read.
-pub async fn look(client: &Client, app: &AppRef, images: &[WantedImage]) -> Result<Running, Error> {
-    let state = client.get(app).await?;
-    let evidence = evidence(client, app, &state.spec.destination.namespace, images).await?;
-    let mut running = Running {
-        rendered: evidence.shown.images,
-        differs: evidence.shown.problems,
-        ..Running::default()
-    };
-    for judgement in evidence.judgements {
-        match judgement {
-            Judgement::Proven(workload) => running.proven.push(workload),
-            Judgement::Differs(problems) => running.differs.extend(problems),
-            Judgement::Paused { missing: problem, .. } | Judgement::Pending(problem) => {
-                running.pending.push(problem);
-            }
-        }
-    }
-    Ok(running)
 }
 
 #[cfg(test)]

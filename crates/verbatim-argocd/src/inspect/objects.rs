@@ -4,14 +4,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::api::request::ObjectRef;
-use crate::model::{ManagedResource, Node};
+use crate::model::{ManagedResource, TreeNode};
 
 /// The group and version of Argo CD's own objects.
 const OWN: (&str, &str) = ("argoproj.io", "v1alpha1");
 
 /// Which objects: those that fit all that is named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ObjectFilter {
+pub(crate) struct ObjectFilter {
     /// Their API group; empty is the core's.
     pub group: Option<String>,
     /// Their kind.
@@ -24,7 +24,7 @@ pub struct ObjectFilter {
 
 impl ObjectFilter {
     /// Whether nothing is named.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
@@ -37,12 +37,12 @@ impl ObjectFilter {
     }
 
     /// Whether it wants an object of the tree.
-    pub fn wants(&self, node: &Node) -> bool {
+    pub(crate) fn wants(&self, node: &TreeNode) -> bool {
         self.fits([&node.group, &node.kind, &node.namespace, &node.name])
     }
 
     /// The managed objects that it wants and that are there. Argo CD changes and deletes no others.
-    pub fn live(&self, resources: &[ManagedResource]) -> Vec<ObjectRef> {
+    pub(crate) fn live(&self, resources: &[ManagedResource]) -> Vec<ObjectRef> {
         resources
             .iter()
             .filter(|one| self.fits([&one.group, &one.kind, &one.namespace, &one.name]))
@@ -61,7 +61,7 @@ impl ObjectFilter {
     }
 
     /// The application itself, if its kind is the one that is wanted: Argo CD has actions for it, too.
-    pub fn application(&self, name: &str, namespace: &str) -> Option<ObjectRef> {
+    pub(crate) fn application(&self, name: &str, namespace: &str) -> Option<ObjectRef> {
         let is_wanted = self.kind.as_deref() == Some("Application")
             && self.fits([
                 OWN.0,
@@ -80,7 +80,7 @@ impl ObjectFilter {
 }
 
 /// An object without who wrote which field when.
-pub fn without_managed_fields(mut object: Value) -> Value {
+pub(crate) fn without_managed_fields(mut object: Value) -> Value {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
@@ -89,7 +89,7 @@ pub fn without_managed_fields(mut object: Value) -> Value {
 
 /// An object with nothing but these fields, `status.podIP` for example, and its name. A field inside of a list is that
 /// of all its elements.
-pub fn only(object: &Value, fields: &[String]) -> Value {
+pub(crate) fn only(object: &Value, fields: &[String]) -> Value {
     let name = "metadata.name".to_owned();
     let paths: Vec<Vec<&str>> =
         fields.iter().chain([&name]).map(|field| field.split('.').collect()).collect();
@@ -124,36 +124,12 @@ fn kept(value: &Value, paths: &[&[&str]]) -> Option<Value> {
     }
 }
 
-/// The fields of an object, one a row: `spec.containers[0].image` and its value.
-pub fn rows(object: &Value) -> Vec<[String; 2]> {
-    let mut rows = Vec::new();
-    add_rows(&mut rows, String::new(), object);
-    rows
-}
-
-fn add_rows(rows: &mut Vec<[String; 2]>, place: String, value: &Value) {
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            for (name, member) in members {
-                let dot = if place.is_empty() { "" } else { "." };
-                add_rows(rows, format!("{place}{dot}{name}"), member);
-            }
-        }
-        Value::Array(list) if !list.is_empty() => {
-            for (index, one) in list.iter().enumerate() {
-                add_rows(rows, format!("{place}[{index}]"), one);
-            }
-        }
-        Value::String(text) => rows.push([place, text.clone()]),
-        other => rows.push([place, other.to_string()]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::overrides::rows::rows;
 
     fn managed(kind: &str, name: &str, live: Value) -> ManagedResource {
         ManagedResource {

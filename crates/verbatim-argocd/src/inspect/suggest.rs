@@ -8,12 +8,12 @@ use serde_json::Value;
 use thiserror::Error;
 use verbatim_oci::{Reference, Repository};
 
-use crate::model::{AppDetails, Application, Source};
+use crate::model::{AppDetails, AppSource, Application};
 use crate::overrides::values::KustomizeImage;
 
 /// What of a release a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum ImagePart {
     /// `host[:port]`.
     Registry,
     /// The repository without its registry.
@@ -32,9 +32,9 @@ pub enum Part {
 
 /// The values that would pin one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pins {
+pub enum SuggestedPins {
     /// Helm parameters.
-    Helm(BTreeMap<String, Part>),
+    Helm(BTreeMap<String, ImagePart>),
     /// The name in the manifests that a whole reference replaces.
     Kustomize(String),
 }
@@ -45,7 +45,7 @@ pub struct Suggestion {
     /// The image's repository.
     pub repository: Repository,
     /// What is to be written.
-    pub pins: Pins,
+    pub pins: SuggestedPins,
 }
 
 /// Why there is none.
@@ -84,8 +84,8 @@ fn listed(names: &[String]) -> String {
 
 /// How one image is named among Helm parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Group {
-    pins: BTreeMap<String, Part>,
+struct ImageParameters {
+    pins: BTreeMap<String, ImagePart>,
     /// What it names today, if that can be told.
     repository: Option<Repository>,
 }
@@ -98,7 +98,7 @@ struct Group {
 /// [`NoSuggestion`]: it takes none, or it cannot be told which values are meant.
 pub fn suggest(
     app: &Application,
-    source: &Source,
+    source: &AppSource,
     kind: &str,
     details: Option<&AppDetails>,
     image: Option<&Repository>,
@@ -112,9 +112,9 @@ pub fn suggest(
 }
 
 /// The repositories that run, and what the manifests call them.
-type Live = BTreeMap<Repository, String>;
+type RunningImages = BTreeMap<Repository, String>;
 
-fn live(app: &Application) -> Live {
+fn live(app: &Application) -> RunningImages {
     let named = |image: &String| {
         let repository = image.parse::<Reference>().ok()?.repository;
         Some((repository, image.parse::<KustomizeImage>().ok()?.name().to_owned()))
@@ -123,7 +123,7 @@ fn live(app: &Application) -> Live {
 }
 
 /// The chart's values and those of files, under what the application sets.
-fn parameters(source: &Source, details: Option<&AppDetails>) -> BTreeMap<String, String> {
+fn parameters(source: &AppSource, details: Option<&AppDetails>) -> BTreeMap<String, String> {
     let chart = details.and_then(|details| details.helm.as_ref());
     let listed = chart.iter().flat_map(|helm| &helm.parameters);
     let text = |element: &Value, field: &str| element.get(field)?.as_str().map(str::to_owned);
@@ -159,7 +159,7 @@ fn flatten(name: &str, value: &Value, into: &mut BTreeMap<String, String>) {
 
 fn helm(
     parameters: &BTreeMap<String, String>,
-    live: &Live,
+    live: &RunningImages,
     image: Option<&Repository>,
 ) -> Result<Suggestion, NoSuggestion> {
     let groups = groups(parameters);
@@ -182,14 +182,14 @@ fn helm(
         (None, [only], ..) => only,
         // What the values of the only one are may come from where we cannot look, as a file of values; then it is what runs.
         (None, [], Some(only), [_]) if running.len() == 1 => *only,
-        (None, [], None, [Group { repository: Some(only), .. }]) => only,
+        (None, [], None, [ImageParameters { repository: Some(only), .. }]) => only,
         (None, [], None, _) => return Err(NoSuggestion::Several(owned(named))),
         (None, [], ..) => return Err(NoSuggestion::Several(owned(running))),
         (None, several, ..) => {
             return Err(NoSuggestion::Several(several.iter().copied().cloned().collect()));
         }
     };
-    let of_it: Vec<&Group> =
+    let of_it: Vec<&ImageParameters> =
         groups.iter().filter(|group| group.repository.as_ref() == Some(wanted)).collect();
     let chosen = match (&of_it[..], &groups[..]) {
         ([], [only]) => vec![only],
@@ -199,16 +199,16 @@ fn helm(
         (several, _) => several.to_vec(),
     };
     let pins = chosen.into_iter().flat_map(|group| group.pins.clone()).collect();
-    Ok(Suggestion { repository: wanted.clone(), pins: Pins::Helm(pins) })
+    Ok(Suggestion { repository: wanted.clone(), pins: SuggestedPins::Helm(pins) })
 }
 
 /// Every image that the parameters name: by a repository with a tag or a digest beside it, or by one whole reference.
-fn groups(parameters: &BTreeMap<String, String>) -> Vec<Group> {
+fn groups(parameters: &BTreeMap<String, String>) -> Vec<ImageParameters> {
     parameters.keys().filter_map(|name| group(parameters, name)).collect()
 }
 
 /// The image whose repository, or whose whole reference, this parameter is.
-fn group(parameters: &BTreeMap<String, String>, name: &str) -> Option<Group> {
+fn group(parameters: &BTreeMap<String, String>, name: &str) -> Option<ImageParameters> {
     let beside = |sibling: &str| {
         let stem = &name[..name.len() - last(name).len()];
         let sibling = format!("{stem}{sibling}");
@@ -235,8 +235,8 @@ fn group(parameters: &BTreeMap<String, String>, name: &str) -> Option<Group> {
     let digest = beside("digest");
     if tag.is_none() && digest.is_none() {
         let repository = whole.filter(|_| last(name) == "image")?.repository;
-        let pins = BTreeMap::from([(name.to_owned(), Part::Reference)]);
-        return Some(Group { pins, repository: Some(repository) });
+        let pins = BTreeMap::from([(name.to_owned(), ImagePart::Reference)]);
+        return Some(ImageParameters { pins, repository: Some(repository) });
     }
     let registry = beside("registry");
     let named = registry.as_ref().and_then(|registry| parameters.get(registry));
@@ -244,13 +244,13 @@ fn group(parameters: &BTreeMap<String, String>, name: &str) -> Option<Group> {
         Some(registry) => format!("{registry}/{value}"),
         None => value.clone(),
     };
-    let path = if registry.is_some() { Part::Path } else { Part::Repository };
+    let path = if registry.is_some() { ImagePart::Path } else { ImagePart::Repository };
     let mut pins = BTreeMap::from([(name.to_owned(), path)]);
-    pins.extend(registry.map(|registry| (registry, Part::Registry)));
-    let tagged = if digest.is_some() { Part::Tag } else { Part::TagAndDigest };
+    pins.extend(registry.map(|registry| (registry, ImagePart::Registry)));
+    let tagged = if digest.is_some() { ImagePart::Tag } else { ImagePart::TagAndDigest };
     pins.extend(tag.map(|tag| (tag, tagged)));
-    pins.extend(digest.map(|digest| (digest, Part::Digest)));
-    Some(Group { pins, repository: full.parse().ok() })
+    pins.extend(digest.map(|digest| (digest, ImagePart::Digest)));
+    Some(ImageParameters { pins, repository: full.parse().ok() })
 }
 
 fn last(name: &str) -> &str {
@@ -258,8 +258,8 @@ fn last(name: &str) -> &str {
 }
 
 fn kustomize(
-    source: &Source,
-    live: &Live,
+    source: &AppSource,
+    live: &RunningImages,
     image: Option<&Repository>,
 ) -> Result<Suggestion, NoSuggestion> {
     // What an entry replaces, and what by.
@@ -291,7 +291,7 @@ fn kustomize(
             return Err(NoSuggestion::Other { wanted, has });
         }
     };
-    Ok(Suggestion { repository: repository.clone(), pins: Pins::Kustomize(name) })
+    Ok(Suggestion { repository: repository.clone(), pins: SuggestedPins::Kustomize(name) })
 }
 
 #[cfg(test)]
@@ -305,7 +305,7 @@ mod tests {
         listed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn live_of(images: &[&str]) -> Live {
+    fn live_of(images: &[&str]) -> RunningImages {
         let mut app = Application::default();
         app.status.summary.images = images.iter().map(|image| (*image).to_owned()).collect();
         live(&app)
@@ -318,20 +318,23 @@ mod tests {
     /// Every shape of chart: its values, and what is written into which.
     #[test]
     fn charts_are_understood_by_the_names_of_their_values() {
-        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [(&'a str, Part)]);
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [(&'a str, ImagePart)]);
         let cases: &[Case<'_>] = &[
             (
                 &[("image.repository", "r.example/shop"), ("image.tag", "1"), ("replicas", "2")],
                 "r.example/shop",
-                &[("image.repository", Part::Repository), ("image.tag", Part::TagAndDigest)],
+                &[
+                    ("image.repository", ImagePart::Repository),
+                    ("image.tag", ImagePart::TagAndDigest),
+                ],
             ),
             (
                 &[("image.repository", "r.example/shop"), ("image.tag", ""), ("image.digest", "")],
                 "r.example/shop",
                 &[
-                    ("image.repository", Part::Repository),
-                    ("image.tag", Part::Tag),
-                    ("image.digest", Part::Digest),
+                    ("image.repository", ImagePart::Repository),
+                    ("image.tag", ImagePart::Tag),
+                    ("image.digest", ImagePart::Digest),
                 ],
             ),
             (
@@ -342,40 +345,44 @@ mod tests {
                 ],
                 "r.example/a/shop",
                 &[
-                    ("image.registry", Part::Registry),
-                    ("image.repository", Part::Path),
-                    ("image.tag", Part::TagAndDigest),
+                    ("image.registry", ImagePart::Registry),
+                    ("image.repository", ImagePart::Path),
+                    ("image.tag", ImagePart::TagAndDigest),
                 ],
             ),
             (
                 &[("image.registry", ""), ("image.repository", "a/shop"), ("image.digest", "")],
                 "docker.io/a/shop",
                 &[
-                    ("image.registry", Part::Registry),
-                    ("image.repository", Part::Path),
-                    ("image.digest", Part::Digest),
+                    ("image.registry", ImagePart::Registry),
+                    ("image.repository", ImagePart::Path),
+                    ("image.digest", ImagePart::Digest),
                 ],
             ),
-            (&[("image", "r.example/shop:1")], "r.example/shop", &[("image", Part::Reference)]),
+            (
+                &[("image", "r.example/shop:1")],
+                "r.example/shop",
+                &[("image", ImagePart::Reference)],
+            ),
             (
                 &[("web.image", "shop:1")],
                 "docker.io/library/shop",
-                &[("web.image", Part::Reference)],
+                &[("web.image", ImagePart::Reference)],
             ),
             (
                 &[("web.image", "shop"), ("web.version", "1")],
                 "docker.io/library/shop",
-                &[("web.image", Part::Repository), ("web.version", Part::TagAndDigest)],
+                &[("web.image", ImagePart::Repository), ("web.version", ImagePart::TagAndDigest)],
             ),
             (
                 &[("web.image", "shop:1"), ("web.version", "the product's own")],
                 "docker.io/library/shop",
-                &[("web.image", Part::Reference)],
+                &[("web.image", ImagePart::Reference)],
             ),
             (
                 &[("image", "r.example/shop"), ("imageTag", "1")],
                 "r.example/shop",
-                &[("image", Part::Repository), ("imageTag", Part::TagAndDigest)],
+                &[("image", ImagePart::Repository), ("imageTag", ImagePart::TagAndDigest)],
             ),
             (
                 &[
@@ -384,7 +391,7 @@ mod tests {
                     ("serviceAccount.name", "x"),
                 ],
                 "r.example/shop",
-                &[("image.name", Part::Repository), ("image.tag", Part::TagAndDigest)],
+                &[("image.name", ImagePart::Repository), ("image.tag", ImagePart::TagAndDigest)],
             ),
             // Two containers of one image are pinned together, and another one's values are let alone.
             (
@@ -398,10 +405,10 @@ mod tests {
                 ],
                 "r.example/shop",
                 &[
-                    ("web.image.repository", Part::Repository),
-                    ("web.image.tag", Part::TagAndDigest),
-                    ("job.image.repository", Part::Repository),
-                    ("job.image.tag", Part::TagAndDigest),
+                    ("web.image.repository", ImagePart::Repository),
+                    ("web.image.tag", ImagePart::TagAndDigest),
+                    ("job.image.repository", ImagePart::Repository),
+                    ("job.image.tag", ImagePart::TagAndDigest),
                 ],
             ),
         ];
@@ -409,7 +416,7 @@ mod tests {
             let wanted = repository(want);
             let found = helm(&parameters(listed), &live_of(&[]), Some(&wanted));
             let pins = pins.iter().map(|(name, part)| ((*name).to_owned(), *part)).collect();
-            let want = Suggestion { repository: wanted, pins: Pins::Helm(pins) };
+            let want = Suggestion { repository: wanted, pins: SuggestedPins::Helm(pins) };
             assert_eq!(found, Ok(want), "{listed:?}");
         }
     }
@@ -491,11 +498,11 @@ mod tests {
             (&[], &[], None, None),
         ];
         for (entries, live, image, want) in cases {
-            let source = Source(json!({ "kustomize": { "images": entries } }));
+            let source = AppSource(json!({ "kustomize": { "images": entries } }));
             let found = kustomize(&source, &live_of(live), image.map(repository).as_ref());
             let want = want.map(|(image, name)| Suggestion {
                 repository: repository(image),
-                pins: Pins::Kustomize(name.to_owned()),
+                pins: SuggestedPins::Kustomize(name.to_owned()),
             });
             assert_eq!(found.ok(), want, "{entries:?} {live:?} {image:?}");
         }
@@ -509,7 +516,7 @@ mod tests {
                 panic!("no objects")
             };
             helm.extend(more);
-            Source(source)
+            AppSource(source)
         };
         let object = json!({ "image": { "repository": "r.example/shop" } });
         let named =

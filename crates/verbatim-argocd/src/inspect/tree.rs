@@ -2,23 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Node, Resource, SyncCode, Tree};
+use crate::model::{Resource, ResourceTree, SyncCode, TreeNode};
 
 /// One line of the tree.
 #[derive(Clone, Debug)]
-pub struct Line<'a> {
+pub(crate) struct TreeLine<'a> {
     /// `└─` and what stands before it.
     pub branch: String,
     /// The object.
-    pub node: &'a Node,
+    pub node: &'a TreeNode,
     /// Whether it equals the sources; only of what is managed.
     pub sync: Option<SyncCode>,
 }
 
 /// The objects as a tree: what nobody in it has made first, each followed by what it made.
-pub fn lines<'a>(nodes: &'a [Node], managed: &[Resource]) -> Vec<Line<'a>> {
+pub(crate) fn lines<'a>(nodes: &'a [TreeNode], managed: &[Resource]) -> Vec<TreeLine<'a>> {
     let known: BTreeSet<&str> = nodes.iter().map(|node| node.uid.as_str()).collect();
-    let mut roots: Vec<&Node> = nodes
+    let mut roots: Vec<&TreeNode> = nodes
         .iter()
         .filter(|node| !node.parent_refs.iter().any(|parent| known.contains(parent.uid.as_str())))
         .collect();
@@ -31,7 +31,7 @@ pub fn lines<'a>(nodes: &'a [Node], managed: &[Resource]) -> Vec<Line<'a>> {
             (&resource.group, &resource.kind, &resource.namespace, &resource.name)
                 == (&root.group, &root.kind, &root.namespace, &root.name)
         });
-        lines.push(Line {
+        lines.push(TreeLine {
             branch: String::new(),
             node: root,
             sync: resource.map(|resource| resource.status),
@@ -43,13 +43,13 @@ pub fn lines<'a>(nodes: &'a [Node], managed: &[Resource]) -> Vec<Line<'a>> {
 }
 
 fn below<'a>(
-    nodes: &'a [Node],
-    parent: &Node,
+    nodes: &'a [TreeNode],
+    parent: &TreeNode,
     indent: &str,
     shown: &mut BTreeSet<&'a str>,
-    lines: &mut Vec<Line<'a>>,
+    lines: &mut Vec<TreeLine<'a>>,
 ) {
-    let mut children: Vec<&Node> = nodes
+    let mut children: Vec<&TreeNode> = nodes
         .iter()
         .filter(|node| node.parent_refs.iter().any(|reference| reference.uid == parent.uid))
         .filter(|node| !shown.contains(node.uid.as_str()))
@@ -61,18 +61,18 @@ fn below<'a>(
             continue;
         }
         let (branch, next) = if index == last { ("└─", "  ") } else { ("├─", "│ ") };
-        lines.push(Line { branch: format!("{indent}{branch}"), node: child, sync: None });
+        lines.push(TreeLine { branch: format!("{indent}{branch}"), node: child, sync: None });
         below(nodes, child, &format!("{indent}{next}"), shown, lines);
     }
 }
 
-fn sort(nodes: &mut [&Node]) {
+fn sort(nodes: &mut [&TreeNode]) {
     nodes.sort_by(|a, b| (&a.kind, &a.namespace, &a.name).cmp(&(&b.kind, &b.namespace, &b.name)));
 }
 
 /// Objects that nobody manages, sorted.
-pub fn orphaned(tree: &Tree) -> Vec<&Node> {
-    let mut nodes: Vec<&Node> = tree.orphaned.iter().collect();
+pub(crate) fn orphaned(tree: &ResourceTree) -> Vec<&TreeNode> {
+    let mut nodes: Vec<&TreeNode> = tree.orphaned.iter().collect();
     sort(&mut nodes);
     nodes
 }
@@ -89,7 +89,7 @@ mod tests {
             let parents: Vec<_> = parents.iter().map(|uid| json!({ "uid": uid })).collect();
             json!({ "kind": kind, "name": name, "uid": name, "parentRefs": parents })
         };
-        let tree: Tree = serde_json::from_value(json!({ "nodes": [
+        let tree: ResourceTree = serde_json::from_value(json!({ "nodes": [
             node("Pod", "p2", &["r1"]), node("Pod", "p1", &["r1"]), node("ReplicaSet", "r1", &["d"]),
             node("ReplicaSet", "r0", &["d"]), node("Deployment", "d", &[]), node("Service", "s", &["elsewhere"]),
             // Two objects that name each other must not send us in circles; a second maker shows nothing twice.
@@ -122,7 +122,7 @@ mod tests {
     fn the_recorded_tree_hangs_together() {
         let recorded: serde_json::Value =
             serde_json::from_str(include_str!("../../tests/fixtures/tree.json")).unwrap();
-        let tree: Tree = serde_json::from_value(recorded["body"].clone()).unwrap();
+        let tree: ResourceTree = serde_json::from_value(recorded["body"].clone()).unwrap();
         let lines = lines(&tree.nodes, &[]);
         assert_eq!(lines.len(), tree.nodes.len());
         assert!(lines.iter().any(|line| line.node.kind == "Pod" && line.branch.starts_with("  ")));

@@ -5,14 +5,14 @@ use serde_json::Value;
 /// Why a document has no YAML. Never for JSON that came from a server.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot be written as YAML: {0}")]
-pub struct YamlError(String);
+pub(crate) struct YamlError(String);
 
 /// A document as YAML, its keys in alphabetical order as Kubernetes' tools have them.
 ///
 /// # Errors
 ///
 /// If the document cannot be written as YAML.
-pub fn text(document: &Value) -> Result<String, YamlError> {
+pub(crate) fn text(document: &Value) -> Result<String, YamlError> {
     let mut text =
         serde_saphyr::to_string(document).map_err(|error| YamlError(error.to_string()))?;
     if !text.ends_with('\n') {

@@ -2,12 +2,12 @@
 //!
 //! The judge of deployments ([`crate::judge::verdict`]) is stricter and does not ask which of them are wanted.
 
-use crate::judge::pattern::{Pattern, select};
+use crate::judge::pattern::{ResourcePattern, select};
 use crate::model::{Application, HealthStatus, Phase, Resource, SyncCode};
 
 /// What is waited for; everything that is set must hold. Of the three kinds of health one is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conditions {
+pub(crate) struct Conditions {
     /// Live state equals the sources.
     pub sync: bool,
     /// Healthy.
@@ -21,12 +21,12 @@ pub struct Conditions {
     /// The application is gone.
     pub delete: bool,
     /// Only these resources count for sync and health; none: the whole application.
-    pub resources: Vec<Pattern>,
+    pub resources: Vec<ResourcePattern>,
 }
 
 /// What a state says about conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Met {
+pub(crate) enum ConditionState {
     /// All hold.
     Yes,
     /// Some do not hold yet: which.
@@ -37,7 +37,7 @@ pub enum Met {
 
 impl Conditions {
     /// Whether nothing is asked for.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
@@ -53,7 +53,7 @@ impl Conditions {
     }
 
     /// Judges a state. An application that is there is never deleted.
-    pub fn judge(&self, app: &Application) -> Met {
+    pub(crate) fn judge(&self, app: &Application) -> ConditionState {
         let mut missing = Vec::new();
         if self.delete {
             missing.push("it is still there".to_owned());
@@ -66,11 +66,11 @@ impl Conditions {
         } else {
             let chosen = select(&self.resources, &app.status.resources);
             if chosen.is_empty() {
-                return Met::Never("it has no such resource".to_owned());
+                return ConditionState::Never("it has no such resource".to_owned());
             }
             chosen.iter().for_each(|resource| self.judge_resource(resource, &mut missing));
         }
-        if missing.is_empty() { Met::Yes } else { Met::NotYet(missing) }
+        if missing.is_empty() { ConditionState::Yes } else { ConditionState::NotYet(missing) }
     }
 
     fn judge_app(&self, app: &Application, missing: &mut Vec<String>) {
@@ -99,7 +99,7 @@ impl Conditions {
 }
 
 /// Whether an operation is queued or runs. Between two attempts it has a time of its end, too; the phase tells.
-pub fn operates(app: &Application) -> bool {
+pub(crate) fn operates(app: &Application) -> bool {
     app.operation.is_some()
         || app
             .status
@@ -117,9 +117,9 @@ mod tests {
     fn check(what: &str, conditions: &Conditions, status: Value, want: Result<(), &str>) {
         let app: Application = serde_json::from_value(json!({ "status": status })).unwrap();
         let got = match conditions.judge(&app) {
-            Met::Yes => Ok(()),
-            Met::NotYet(missing) => Err(missing.join("; ")),
-            Met::Never(why) => Err(format!("never: {why}")),
+            ConditionState::Yes => Ok(()),
+            ConditionState::NotYet(missing) => Err(missing.join("; ")),
+            ConditionState::Never(why) => Err(format!("never: {why}")),
         };
         assert_eq!(got, want.map_err(str::to_owned), "{what}");
     }

@@ -8,12 +8,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::judge::outcome::Warning;
+use crate::judge::warning::DeployWarning;
 use crate::model::Application;
 use crate::overrides::claim::ANNOTATION;
 
 /// Changes between `before` and `middle` that `after`, our write, took back.
-pub fn lost(before: &Application, middle: &Application, after: &Application) -> Vec<Warning> {
+pub(crate) fn lost(
+    before: &Application,
+    middle: &Application,
+    after: &Application,
+) -> Vec<DeployWarning> {
     let (before, middle, after) = (flatten(before), flatten(middle), flatten(after));
     let paths: std::collections::BTreeSet<&String> = before.keys().chain(middle.keys()).collect();
     paths
@@ -21,7 +25,7 @@ pub fn lost(before: &Application, middle: &Application, after: &Application) -> 
         .filter(|path| {
             middle.get(*path) != before.get(*path) && after.get(*path) == before.get(*path)
         })
-        .map(|path| Warning::LostForeignChange {
+        .map(|path| DeployWarning::LostForeignChange {
             path: path.clone(),
             value: middle.get(path).cloned().unwrap_or_else(|| "(absent)".into()),
         })
@@ -129,7 +133,7 @@ mod tests {
             let got = lost(&before, &middle, &after);
             let want: Vec<_> = want
                 .iter()
-                .map(|(path, value)| Warning::LostForeignChange {
+                .map(|(path, value)| DeployWarning::LostForeignChange {
                     path: (*path).into(),
                     value: (*value).into(),
                 })

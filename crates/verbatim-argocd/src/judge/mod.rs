@@ -1,13 +1,15 @@
 //! Judges what was read: plans, refusals, verdicts, proofs. Pure: no network, no clock, and nothing here can fail.
 
-pub mod condition;
-pub mod lost_changes;
-pub mod outcome;
-pub mod pattern;
+pub(crate) mod condition;
+pub(crate) mod evidence;
+pub(crate) mod lost_changes;
+pub(crate) mod outcome;
+pub(crate) mod pattern;
 pub(crate) mod plan;
 pub(crate) mod predict;
-pub mod preflight;
-pub mod prove;
-pub mod refusal;
-pub mod rendered;
-pub mod verdict;
+pub(crate) mod preflight;
+pub(crate) mod prove;
+pub(crate) mod refusal;
+pub(crate) mod rendered;
+pub(crate) mod verdict;
+pub(crate) mod warning;

@@ -12,7 +12,7 @@ use crate::model::Resource;
 /// `[!]GROUP:KIND:[NAMESPACE/]NAME`. A part may be empty or `*` for any, or hold `*` for any text; a group that is empty
 /// is any group, too. With `!` it leaves out what fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
+pub(crate) struct ResourcePattern {
     excludes: bool,
     group: String,
     kind: String,
@@ -25,9 +25,9 @@ pub struct Pattern {
 #[error(
     "`{0}` names no resources: want [!]GROUP:KIND:[NAMESPACE/]NAME, as in apps:Deployment:web or :Service:*"
 )]
-pub struct PatternError(String);
+pub(crate) struct PatternError(String);
 
-impl FromStr for Pattern {
+impl FromStr for ResourcePattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
@@ -52,7 +52,7 @@ impl FromStr for Pattern {
     }
 }
 
-impl fmt::Display for Pattern {
+impl fmt::Display for ResourcePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let not = if self.excludes { "!" } else { "" };
         let namespace = self.namespace.as_ref().map(|name| format!("{name}/")).unwrap_or_default();
@@ -60,7 +60,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-impl Pattern {
+impl ResourcePattern {
     fn fits(&self, resource: &Resource) -> bool {
         glob(&self.group, &resource.group)
             && glob(&self.kind, &resource.kind)
@@ -70,7 +70,10 @@ impl Pattern {
 }
 
 /// The resources that some pattern wants and none leaves out. Patterns that only leave out want everything else.
-pub fn select<'a>(patterns: &[Pattern], resources: &'a [Resource]) -> Vec<&'a Resource> {
+pub(crate) fn select<'a>(
+    patterns: &[ResourcePattern],
+    resources: &'a [Resource],
+) -> Vec<&'a Resource> {
     let any_wanted = patterns.iter().any(|pattern| !pattern.excludes);
     resources
         .iter()
@@ -86,7 +89,7 @@ pub fn select<'a>(patterns: &[Pattern], resources: &'a [Resource]) -> Vec<&'a Re
 }
 
 /// The patterns of the manifests that have one of these labels.
-pub fn labelled(manifests: &[String], labels: &[(String, String)]) -> Vec<Pattern> {
+pub(crate) fn labelled(manifests: &[String], labels: &[(String, String)]) -> Vec<ResourcePattern> {
     let text = |manifest: &Value, pointer: &str| {
         manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
@@ -99,7 +102,7 @@ pub fn labelled(manifests: &[String], labels: &[(String, String)]) -> Vec<Patter
         })
         .map(|manifest| {
             let version = text(&manifest, "/apiVersion");
-            Pattern {
+            ResourcePattern {
                 excludes: false,
                 group: version.split_once('/').map_or("", |(group, _)| group).to_owned(),
                 kind: text(&manifest, "/kind"),
@@ -111,7 +114,7 @@ pub fn labelled(manifests: &[String], labels: &[(String, String)]) -> Vec<Patter
 }
 
 /// A resource as an operation names it.
-pub fn reference(resource: &Resource) -> ResourceRef {
+pub(crate) fn reference(resource: &Resource) -> ResourceRef {
     ResourceRef {
         group: resource.group.clone(),
         kind: resource.kind.clone(),
@@ -158,7 +161,7 @@ mod tests {
             (vec![label("z", "1")], ""),
         ] {
             let got = labelled(&manifests, &labels);
-            let got: Vec<String> = got.iter().map(Pattern::to_string).collect();
+            let got: Vec<String> = got.iter().map(ResourcePattern::to_string).collect();
             assert_eq!(got.join(" "), want, "{labels:?}");
         }
     }
@@ -183,7 +186,8 @@ mod tests {
             (&["batch:Job:x"], &[]),
         ];
         for (patterns, want) in cases {
-            let parsed: Vec<Pattern> = patterns.iter().map(|text| text.parse().unwrap()).collect();
+            let parsed: Vec<ResourcePattern> =
+                patterns.iter().map(|text| text.parse().unwrap()).collect();
             let got: Vec<&Resource> = select(&parsed, &resources);
             let want: Vec<&Resource> = want.iter().map(|index| &resources[*index]).collect();
             assert_eq!(
@@ -193,7 +197,7 @@ mod tests {
             );
         }
         for text in ["web", "a:b", "a:b:c:d"] {
-            assert!(text.parse::<Pattern>().is_err(), "{text}");
+            assert!(text.parse::<ResourcePattern>().is_err(), "{text}");
         }
     }
 

@@ -1,78 +1,26 @@
-//! Plans the write to one application: which source, which values, from what to what. Pure.
+//! Plans the write to one application: which source, which values, from what to what.
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::request::AppRef;
-use crate::judge::refusal::Refusal;
-use crate::model::{Application, Source, SourceAt};
+use crate::judge::refusal::WriteRefusal;
+use crate::model::{AppSource, Application, SourceAt};
+use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{
-    Change, Field, Found, Key, Override, SourceChoice, find, same_element, shown,
+    Occurrence, OverrideKey, OverrideValues, SourceChoice, SourceField, ValueChange, find,
 };
-
-/// What would be written to one application, with the state that it was planned from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Plan {
-    /// The application.
-    pub app: AppRef,
-    /// Its source.
-    pub source: SourceAt,
-    /// Repository and folder or chart of that source, for people.
-    pub source_name: String,
-    /// The values, old and new, in the order of their keys.
-    pub changes: Vec<Change>,
-}
-
-impl Plan {
-    /// Whether all values stand there already.
-    pub fn is_noop(&self) -> bool {
-        self.changes.iter().all(Change::is_noop)
-    }
-
-    /// How the world of `earlier` differs from the world of this plan; empty if a write by `earlier` means the same.
-    pub fn differences(&self, earlier: &Plan) -> Vec<String> {
-        let mut differences = Vec::new();
-        if self.source != earlier.source {
-            differences.push(format!("source {} was {}", self.source_name, earlier.source_name));
-        }
-        for change in &earlier.changes {
-            let Some(now) = self.changes.iter().find(|now| now.key == change.key) else {
-                differences.push(format!("{} is not written any more", change.key));
-                continue;
-            };
-            let same_old = match (&now.old, &change.old) {
-                (Some(now), Some(then)) => same_element(now, then),
-                (now, then) => now == then,
-            };
-            if !same_old {
-                let (now, then) = (shown(now.old.as_ref()), shown(change.old.as_ref()));
-                differences.push(format!("{} is {now}, was {then}", change.key));
-            }
-            if !same_element(&now.new, &change.new) {
-                differences.push(format!("{} is to become {}", change.key, shown(Some(&now.new))));
-            }
-        }
-        for now in &self.changes {
-            if !earlier.changes.iter().any(|then| then.key == now.key) {
-                differences.push(format!("{} is written, too", now.key));
-            }
-        }
-        differences
-    }
-}
 
 /// Plans an override, or tells every reason why it cannot be.
 pub fn plan(
     reference: &AppRef,
     app: &Application,
-    wanted: &Override,
-) -> Result<Plan, Vec<Refusal>> {
+    wanted: &OverrideValues,
+) -> Result<AppPlan, Vec<WriteRefusal>> {
     let mut refusals = Vec::new();
     if app.metadata.deletion_timestamp.is_some() {
-        refusals.push(Refusal::BeingDeleted);
+        refusals.push(WriteRefusal::BeingDeleted);
     }
     let chosen = choose(app, wanted);
     let (at, source) = match chosen {
@@ -85,11 +33,13 @@ pub fn plan(
     let mut changes = Vec::new();
     for (key, new) in wanted.wanted() {
         match find(source, &key) {
-            Found::Repeated => refusals.push(Refusal::Repeated { key: key.to_string() }),
+            Occurrence::Repeated => refusals.push(WriteRefusal::Repeated { key: key.to_string() }),
             // What is not there need not be taken away.
-            Found::Absent if new.is_null() => {}
-            Found::Absent => changes.push(Change { key, old: None, new }),
-            Found::At(_, old) => changes.push(Change { key, old: Some(old.clone()), new }),
+            Occurrence::Absent if new.is_null() => {}
+            Occurrence::Absent => changes.push(ValueChange { key, old: None, new }),
+            Occurrence::At(_, old) => {
+                changes.push(ValueChange { key, old: Some(old.clone()), new })
+            }
         }
     }
     changes.extend(fewer_files(source, &wanted.without_files));
@@ -101,13 +51,13 @@ pub fn plan(
     if reference.project.is_none() && !app.spec.project.is_empty() {
         reference.project = Some(app.spec.project.clone());
     }
-    Ok(Plan { app: reference, source: at, source_name: source.describe(), changes })
+    Ok(AppPlan { app: reference, source: at, source_name: source.describe(), changes })
 }
 
 /// The list of files with values without some of them; no change if it has none of them.
-fn fewer_files(source: &Source, without: &BTreeSet<String>) -> Option<Change> {
-    let key = Key::Field(Field::HelmValueFiles);
-    let Found::At(_, old) = find(source, &key) else { return None };
+fn fewer_files(source: &AppSource, without: &BTreeSet<String>) -> Option<ValueChange> {
+    let key = OverrideKey::Field(SourceField::HelmValueFiles);
+    let Occurrence::At(_, old) = find(source, &key) else { return None };
     let files = old.as_array()?;
     let left: Vec<Value> = files
         .iter()
@@ -115,23 +65,26 @@ fn fewer_files(source: &Source, without: &BTreeSet<String>) -> Option<Change> {
         .cloned()
         .collect();
     let new = if left.is_empty() { Value::Null } else { Value::Array(left.clone()) };
-    (left.len() < files.len()).then(|| Change { key, old: Some(old.clone()), new })
+    (left.len() < files.len()).then(|| ValueChange { key, old: Some(old.clone()), new })
 }
 
-fn choose<'a>(app: &'a Application, wanted: &Override) -> Result<(SourceAt, &'a Source), Refusal> {
+fn choose<'a>(
+    app: &'a Application,
+    wanted: &OverrideValues,
+) -> Result<(SourceAt, &'a AppSource), WriteRefusal> {
     if app.spec.source_hydrator.is_some() {
-        return Err(Refusal::UnsupportedSource {
+        return Err(WriteRefusal::UnsupportedSource {
             kind: "Hydrator".into(),
             advice: "a hydrated application takes its values from git only: write the digest there"
                 .into(),
         });
     }
     let all: Vec<_> = app.spec.sources().iter().collect();
-    let describe = |(at, source): &(SourceAt, &Source)| match at {
+    let describe = |(at, source): &(SourceAt, &AppSource)| match at {
         SourceAt::Single => source.describe(),
         SourceAt::Index(index) => format!("{} {}", index + 1, source.describe()),
     };
-    let no_such = |wanted: String| Refusal::NoSuchSource {
+    let no_such = |wanted: String| WriteRefusal::NoSuchSource {
         wanted,
         sources: all.iter().map(describe).collect(),
     };
@@ -156,7 +109,7 @@ fn choose<'a>(app: &'a Application, wanted: &Override) -> Result<(SourceAt, &'a 
                 .copied()
                 .collect();
             let [only] = fitting[..] else {
-                return Err(Refusal::WhichSource {
+                return Err(WriteRefusal::WhichSource {
                     sources: fitting.iter().map(describe).collect(),
                 });
             };
@@ -170,7 +123,7 @@ fn choose<'a>(app: &'a Application, wanted: &Override) -> Result<(SourceAt, &'a 
 }
 
 /// Why a source of that kind cannot take the values, as far as its kind is known.
-fn misfit(kind: &str, source: &Source, wanted: &Override) -> Option<Refusal> {
+fn misfit(kind: &str, source: &AppSource, wanted: &OverrideValues) -> Option<WriteRefusal> {
     let kind = match kind {
         "" if !source.chart().is_empty() || source.has("/helm") => "Helm",
         "" if source.has("/kustomize") => "Kustomize",
@@ -186,17 +139,17 @@ fn misfit(kind: &str, source: &Source, wanted: &Override) -> Option<Refusal> {
         "Plugin" => "use --plugin-env or --plugin-parameter for a plugin",
         _ => "plain manifests have no parameters: put a kustomization.yaml next to them",
     };
-    Some(Refusal::UnsupportedSource { kind: kind.to_owned(), advice: advice.to_owned() })
+    Some(WriteRefusal::UnsupportedSource { kind: kind.to_owned(), advice: advice.to_owned() })
 }
 
 /// Helm parameters of the plan that a chart does not list and that the application does not have yet.
-pub(crate) fn unknown_parameters(plan: &Plan, known: &[String]) -> Vec<Refusal> {
+pub(crate) fn unknown_parameters(plan: &AppPlan, known: &[String]) -> Vec<WriteRefusal> {
     plan.changes
         .iter()
         .filter(|change| change.old.is_none() && !change.new.is_null())
         .filter_map(|change| match &change.key {
-            Key::Helm(name) if !known.iter().any(|known| covers(known, name)) => {
-                Some(Refusal::MissingParameter {
+            OverrideKey::Helm(name) if !known.iter().any(|known| covers(known, name)) => {
+                Some(WriteRefusal::MissingParameter {
                     name: name.clone(),
                     similar: similar(name, known),
                 })
@@ -255,20 +208,20 @@ mod tests {
         .unwrap()
     }
 
-    fn helm(source: SourceChoice) -> Override {
-        Override {
+    fn helm(source: SourceChoice) -> OverrideValues {
+        OverrideValues {
             source,
             helm: [("image.tag".to_owned(), "2".to_owned())].into(),
-            ..Override::default()
+            ..OverrideValues::default()
         }
     }
 
-    fn kustomize() -> Override {
-        Override { kustomize: vec!["web:2".parse().unwrap()], ..Override::default() }
+    fn kustomize() -> OverrideValues {
+        OverrideValues { kustomize: vec!["web:2".parse().unwrap()], ..OverrideValues::default() }
     }
 
     #[track_caller]
-    fn check(app: &Application, wanted: &Override, want: Result<SourceAt, &str>) {
+    fn check(app: &Application, wanted: &OverrideValues, want: Result<SourceAt, &str>) {
         let got = plan(&AppRef::new("a"), app, wanted);
         let got = got.map(|plan| plan.source).map_err(|refusals| {
             serde_json::to_value(&refusals[0]).unwrap()["reason"].as_str().unwrap().to_owned()
@@ -291,7 +244,7 @@ mod tests {
         ];
         for (files, without, want) in cases {
             let without = without.iter().map(|file| (*file).to_owned()).collect();
-            let wanted = Override { without_files: without, ..Override::default() };
+            let wanted = OverrideValues { without_files: without, ..OverrideValues::default() };
             assert!(!wanted.is_empty());
             let app = app(spec(files.clone()), json!({ "sourceType": "Helm" }));
             let plan = plan(&AppRef::new("a"), &app, &wanted).unwrap();
@@ -303,7 +256,8 @@ mod tests {
             json!({ "source": { "repoURL": "r", "path": "k" } }),
             json!({ "sourceType": "Kustomize" }),
         );
-        let wanted = Override { without_files: ["a".to_owned()].into(), ..Override::default() };
+        let wanted =
+            OverrideValues { without_files: ["a".to_owned()].into(), ..OverrideValues::default() };
         check(&kustomize, &wanted, Err("unsupported-source"));
     }
 
@@ -357,7 +311,7 @@ mod tests {
         );
         let plan_of = |pairs: &[(&str, &str)]| {
             let helm = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-            plan(&AppRef::new("a"), &app, &Override { helm, ..Override::default() })
+            plan(&AppRef::new("a"), &app, &OverrideValues { helm, ..OverrideValues::default() })
         };
         let plan = plan_of(&[("image.tag", "2"), ("image.digest", "d")]).unwrap();
         assert_eq!(plan.app.project.as_deref(), Some("p"));
@@ -375,7 +329,7 @@ mod tests {
         );
         assert_eq!(
             plan_of(&[("x", "1")]).unwrap_err(),
-            [Refusal::Repeated { key: "helm:x".into() }]
+            [WriteRefusal::Repeated { key: "helm:x".into() }]
         );
         // The same text without forceString is not the same value.
         assert!(!plan_of(&[("image.tag", "1")]).unwrap().is_noop());
@@ -391,7 +345,12 @@ mod tests {
         };
         let plan_at = |tag: &str, to: &str| {
             let helm = [("image.tag".to_owned(), to.to_owned())].into();
-            plan(&AppRef::new("a"), &app(tag), &Override { helm, ..Override::default() }).unwrap()
+            plan(
+                &AppRef::new("a"),
+                &app(tag),
+                &OverrideValues { helm, ..OverrideValues::default() },
+            )
+            .unwrap()
         };
         assert!(plan_at("1", "2").differences(&plan_at("1", "2")).is_empty());
         assert_eq!(
@@ -409,14 +368,18 @@ mod tests {
         let known: Vec<String> =
             ["image.tag", "image.repository", "replicas", "env"].map(str::to_owned).to_vec();
         let unknown = |name: &str| {
-            let plan = Plan {
+            let plan = AppPlan {
                 app: AppRef::new("a"),
                 source: SourceAt::Single,
                 source_name: String::new(),
-                changes: vec![Change { key: Key::Helm(name.into()), old: None, new: json!({}) }],
+                changes: vec![ValueChange {
+                    key: OverrideKey::Helm(name.into()),
+                    old: None,
+                    new: json!({}),
+                }],
             };
             unknown_parameters(&plan, &known).into_iter().next().map(|refusal| match refusal {
-                Refusal::MissingParameter { similar, .. } => similar,
+                WriteRefusal::MissingParameter { similar, .. } => similar,
                 other => panic!("{other}"),
             })
         };

@@ -5,9 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::request::AppRef;
-use crate::judge::outcome::{Problem, WantedImage};
+use crate::judge::evidence::WantedImage;
+use crate::judge::outcome::Mismatch;
 use crate::judge::rendered::{object, shown};
-use crate::overrides::values::{self, Change, Key};
+use crate::overrides::values::{self, OverrideKey, ValueChange};
 
 /// What the manifests of one application would become. Not evidence: that is read back after the write.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,15 +16,15 @@ pub struct Prediction {
     /// The application.
     pub app: AppRef,
     /// The fields that would change.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<ManifestChange>,
     /// What a release needs and the prediction does not show: the chart may take the values otherwise than it took the
     /// old ones, or there were none.
-    pub gaps: Vec<Problem>,
+    pub gaps: Vec<Mismatch>,
 }
 
 /// A field of a manifest that would change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
+pub struct ManifestChange {
     /// `Deployment web`, for example.
     pub object: String,
     /// Where in it, as a JSON pointer.
@@ -38,7 +39,7 @@ pub struct Difference {
 pub fn predict<'a>(
     app: &AppRef,
     manifests: impl IntoIterator<Item = &'a str>,
-    changes: &[Change],
+    changes: &[ValueChange],
     wanted: &[WantedImage],
 ) -> Prediction {
     let rules: Vec<Rule> = changes.iter().filter_map(Rule::of).collect();
@@ -49,7 +50,7 @@ pub fn predict<'a>(
         .map(|mut manifest| {
             let name = object(&manifest).map_or_else(String::new, |object| object.to_string());
             walk(&mut manifest, &mut String::new(), &rules, &mut |path, now, then| {
-                differences.push(Difference {
+                differences.push(ManifestChange {
                     object: name.clone(),
                     path: path.to_owned(),
                     now,
@@ -72,21 +73,21 @@ enum Rule {
 }
 
 impl Rule {
-    fn of(change: &Change) -> Option<Self> {
+    fn of(change: &ValueChange) -> Option<Self> {
         if change.is_noop() {
             return None;
         }
         let rendered = |element: &Value| {
             let text = values::shown(Some(element));
             match &change.key {
-                Key::Kustomize(_) => {
+                OverrideKey::Kustomize(_) => {
                     text.split_once('=').map_or(text.clone(), |(_, new)| new.to_owned())
                 }
                 _ => text,
             }
         };
         // Without it the default of the chart or of the folder would be there, which nobody has said.
-        if change.new.is_null() || matches!(change.key, Key::Field(_)) {
+        if change.new.is_null() || matches!(change.key, OverrideKey::Field(_)) {
             return None;
         }
         let new = rendered(&change.new);
@@ -95,7 +96,7 @@ impl Rule {
                 let old = rendered(old);
                 (!old.is_empty() && old != new).then_some(Self::Text { old, new })
             }
-            (None, Key::Kustomize(name)) => Some(Self::Image { name: name.clone(), new }),
+            (None, OverrideKey::Kustomize(name)) => Some(Self::Image { name: name.clone(), new }),
             // Nobody knows what the chart does with a parameter that it was never given.
             (None, _) => None,
         }
@@ -193,9 +194,13 @@ mod tests {
 
     use super::*;
 
-    fn helm(name: &str, old: Option<&str>, new: &str) -> Change {
+    fn helm(name: &str, old: Option<&str>, new: &str) -> ValueChange {
         let element = |value: &str| json!({ "name": name, "value": value, "forceString": true });
-        Change { key: Key::Helm(name.to_owned()), old: old.map(element), new: element(new) }
+        ValueChange {
+            key: OverrideKey::Helm(name.to_owned()),
+            old: old.map(element),
+            new: element(new),
+        }
     }
 
     fn deployment(image: &str) -> String {
@@ -208,7 +213,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(image: &str, changes: &[Change], want: &[(&str, &str)], is_shown: bool) {
+    fn check(image: &str, changes: &[ValueChange], want: &[(&str, &str)], is_shown: bool) {
         let digest = Digest::of(b"new");
         let wanted = WantedImage::new(Some("r.example/web".parse().unwrap()), digest);
         let manifests = [deployment(image), "no json".to_owned()];
@@ -263,8 +268,8 @@ mod tests {
     fn kustomize_replaces_images_by_name() {
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
         let image = "/spec/template/spec/containers/0/image";
-        let change = |old: Option<String>| Change {
-            key: Key::Kustomize("web".to_owned()),
+        let change = |old: Option<String>| ValueChange {
+            key: OverrideKey::Kustomize("web".to_owned()),
             old: old.map(Value::String),
             new: json!(format!("web=r.example/web:2@{new}")),
         };

@@ -2,15 +2,25 @@
 
 use serde_json::Value;
 
-use crate::judge::outcome::{Options, Warning};
-use crate::judge::plan::{Plan, unknown_parameters};
-use crate::judge::refusal::Refusal;
+use crate::judge::plan::unknown_parameters;
+use crate::judge::refusal::WriteRefusal;
+use crate::judge::warning::DeployWarning;
 use crate::model::{Application, ApplicationSet, ManagedResources, SourceAt, SyncWindows};
-use crate::overrides::values::Change;
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::ValueChange;
+
+/// What the user has taken on himself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waivers {
+    /// Write although an owner may revert it, or may not be seen.
+    pub owner: bool,
+    /// Write parameters that the chart does not list.
+    pub unknown_parameters: bool,
+}
 
 /// The answer to a question that may not be asked with every token.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Checked<T> {
+pub(crate) enum Inquiry<T> {
     /// The answer.
     Is(T),
     /// No answer, and why.
@@ -21,33 +31,33 @@ pub enum Checked<T> {
 
 /// What was found out before the write.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(crate) struct Preconditions {
     /// Whether the token may write.
-    pub may_update: Checked<bool>,
+    pub may_update: Inquiry<bool>,
     /// Whether it may sync.
-    pub may_sync: Checked<bool>,
+    pub may_sync: Inquiry<bool>,
     /// The sync windows.
-    pub windows: Checked<SyncWindows>,
+    pub windows: Inquiry<SyncWindows>,
     /// The parameters that the chart lists.
-    pub parameters: Checked<Vec<String>>,
+    pub parameters: Inquiry<Vec<String>>,
     /// Who owns the application.
-    pub owner: Option<Owner>,
+    pub owner: Option<AppOwner>,
 }
 
 /// An owner of an application.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Owner {
+pub(crate) struct AppOwner {
     /// `ApplicationSet` or `Application`.
     pub kind: &'static str,
     /// Its name.
     pub name: String,
     /// What it will do to the values.
-    pub effect: Checked<Effect>,
+    pub effect: Inquiry<OwnerEffect>,
 }
 
 /// What an owner does to values that we write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum OwnerEffect {
     /// It leaves them alone.
     None,
     /// It reverts them with its next own change.
@@ -67,7 +77,7 @@ pub fn owning_set(app: &Application) -> Option<&str> {
 /// Argo CD's own, and name.
 ///
 /// The tracking label of before 3.0 is not taken for it: charts set the same label on their own.
-pub fn tracking_parent(app: &Application) -> Option<(Option<&str>, &str)> {
+pub(crate) fn tracking_parent(app: &Application) -> Option<(Option<&str>, &str)> {
     let id = app.metadata.annotations.get("argocd.argoproj.io/tracking-id")?;
     let (parent, resource) = id.split_once(':')?;
     let (kind, place) = resource.rsplit_once(':')?;
@@ -81,11 +91,16 @@ pub fn tracking_parent(app: &Application) -> Option<(Option<&str>, &str)> {
 }
 
 /// What an ApplicationSet does to these values. It reverts everything that it is not told to leave.
-pub fn effect_of_set(set: &ApplicationSet, app: &str, at: SourceAt, changes: &[Change]) -> Effect {
+pub(crate) fn effect_of_set(
+    set: &ApplicationSet,
+    app: &str,
+    at: SourceAt,
+    changes: &[ValueChange],
+) -> OwnerEffect {
     if set.spec.sync_policy.applications_sync.starts_with("create-only")
         || set.spec.sync_policy.applications_sync.starts_with("create-delete")
     {
-        return Effect::None;
+        return OwnerEffect::None;
     }
     let rules: Vec<_> = set
         .spec
@@ -99,16 +114,16 @@ pub fn effect_of_set(set: &ApplicationSet, app: &str, at: SourceAt, changes: &[C
                 || rule.jq_path_expressions.iter().any(|path| jq_covers(path, list))
         })
     });
-    if ignored { Effect::None } else { Effect::Reverts }
+    if ignored { OwnerEffect::None } else { OwnerEffect::Reverts }
 }
 
 /// What a parent application does to these values. It reverts only what its manifest in git mentions.
-pub fn effect_of_parent(
+pub(crate) fn effect_of_parent(
     parent: &Application,
     child: &ManagedResources,
     at: SourceAt,
-    changes: &[Change],
-) -> Effect {
+    changes: &[ValueChange],
+) -> OwnerEffect {
     let lists = lists(at, changes);
     let mentioned = child
         .items
@@ -118,10 +133,10 @@ pub fn effect_of_parent(
             lists.iter().any(|list| target.pointer(list).is_some_and(|value| !value.is_null()))
         });
     if !mentioned || (respects_ignored(parent) && ignores(parent, &lists)) {
-        return Effect::None;
+        return OwnerEffect::None;
     }
     let heals = parent.spec.is_automated() && parent.spec.automated().is_some_and(|a| a.self_heal);
-    if heals { Effect::Reverts } else { Effect::RevertsLater }
+    if heals { OwnerEffect::Reverts } else { OwnerEffect::RevertsLater }
 }
 
 fn respects_ignored(parent: &Application) -> bool {
@@ -144,7 +159,7 @@ fn ignores(parent: &Application, lists: &[String]) -> bool {
 }
 
 /// The lists that a write touches, as JSON pointers into the application.
-fn lists(at: SourceAt, changes: &[Change]) -> Vec<String> {
+fn lists(at: SourceAt, changes: &[ValueChange]) -> Vec<String> {
     let mut lists: Vec<_> =
         changes.iter().map(|change| format!("{}{}", at.pointer(), change.key.list())).collect();
     lists.dedup();
@@ -176,21 +191,25 @@ fn jq_covers(path: &str, list: &str) -> bool {
 }
 
 /// Every reason not to write, and what should be known if it is written.
-pub fn judge(plan: &Plan, facts: &Facts, options: &Options) -> (Vec<Refusal>, Vec<Warning>) {
+pub(crate) fn judge(
+    plan: &AppPlan,
+    facts: &Preconditions,
+    waivers: Waivers,
+) -> (Vec<WriteRefusal>, Vec<DeployWarning>) {
     let (mut refusals, mut warnings) = (Vec::new(), Vec::new());
     let not_checked =
-        |what: &str, why: &str| Warning::NotChecked { what: what.into(), why: why.into() };
+        |what: &str, why: &str| DeployWarning::NotChecked { what: what.into(), why: why.into() };
     for (action, may) in [("update", &facts.may_update), ("sync", &facts.may_sync)] {
         match may {
-            Checked::Is(false) => refusals.push(Refusal::MayNot { action: action.into() }),
-            Checked::Unknown(why) => {
+            Inquiry::Is(false) => refusals.push(WriteRefusal::MayNot { action: action.into() }),
+            Inquiry::Unknown(why) => {
                 warnings.push(not_checked(&format!("whether the token may {action}"), why))
             }
             _ => {}
         }
     }
     match &facts.windows {
-        Checked::Is(windows) if !windows.can_sync => refusals.push(Refusal::SyncWindow {
+        Inquiry::Is(windows) if !windows.can_sync => refusals.push(WriteRefusal::SyncWindow {
             windows: windows
                 .active_windows
                 .iter()
@@ -199,24 +218,27 @@ pub fn judge(plan: &Plan, facts: &Facts, options: &Options) -> (Vec<Refusal>, Ve
                 })
                 .collect(),
         }),
-        Checked::Unknown(why) => warnings.push(not_checked("the sync windows", why)),
+        Inquiry::Unknown(why) => warnings.push(not_checked("the sync windows", why)),
         _ => {}
     }
     match &facts.parameters {
-        Checked::Is(_) if options.allow_unknown_parameters => {}
-        Checked::Is(known) => refusals.extend(unknown_parameters(plan, known)),
-        Checked::Unknown(why) => warnings.push(not_checked("the chart's parameters", why)),
-        Checked::NotAsked => {}
+        Inquiry::Is(_) if waivers.unknown_parameters => {}
+        Inquiry::Is(known) => refusals.extend(unknown_parameters(plan, known)),
+        Inquiry::Unknown(why) => warnings.push(not_checked("the chart's parameters", why)),
+        Inquiry::NotAsked => {}
     }
     if let Some(owner) = &facts.owner {
-        let refusal =
-            |known| Refusal::Owned { kind: owner.kind.into(), name: owner.name.clone(), known };
-        let warning = Warning::Owner { kind: owner.kind.into(), name: owner.name.clone() };
+        let refusal = |known| WriteRefusal::Owned {
+            kind: owner.kind.into(),
+            name: owner.name.clone(),
+            known,
+        };
+        let warning = DeployWarning::Owner { kind: owner.kind.into(), name: owner.name.clone() };
         match &owner.effect {
-            Checked::Is(Effect::None) | Checked::NotAsked => {}
-            Checked::Is(Effect::Reverts) if !options.trust_owner => refusals.push(refusal(true)),
+            Inquiry::Is(OwnerEffect::None) | Inquiry::NotAsked => {}
+            Inquiry::Is(OwnerEffect::Reverts) if !waivers.owner => refusals.push(refusal(true)),
             // An ApplicationSet reverts unless told not to; a parent application reverts only what it mentions.
-            Checked::Unknown(_) if owner.kind == "ApplicationSet" && !options.trust_owner => {
+            Inquiry::Unknown(_) if owner.kind == "ApplicationSet" && !waivers.owner => {
                 refusals.push(refusal(false));
             }
             _ => warnings.push(warning),
@@ -232,10 +254,10 @@ mod tests {
     use super::*;
     use crate::api::request::AppRef;
     use crate::model::Info;
-    use crate::overrides::values::Key;
+    use crate::overrides::values::OverrideKey;
 
-    fn change() -> Vec<Change> {
-        vec![Change { key: Key::Helm("image.tag".into()), old: None, new: json!({}) }]
+    fn change() -> Vec<ValueChange> {
+        vec![ValueChange { key: OverrideKey::Helm("image.tag".into()), old: None, new: json!({}) }]
     }
 
     fn app(metadata: Value) -> Application {
@@ -271,7 +293,7 @@ mod tests {
 
     #[test]
     fn an_applicationset_reverts_what_it_is_not_told_to_leave() {
-        use Effect::{None, Reverts};
+        use OwnerEffect::{None, Reverts};
         let ignore = |rule: Value| json!({ "ignoreApplicationDifferences": [rule] });
         let (single, second) = (SourceAt::Single, SourceAt::Index(1));
         let cases = [
@@ -324,10 +346,10 @@ mod tests {
         let without =
             json!({ "spec": { "source": { "helm": { "releaseName": "x" } } } }).to_string();
         let cases = [
-            (&heals, &with, Effect::Reverts),
-            (&waits, &with, Effect::RevertsLater),
-            (&heals, &without, Effect::None),
-            (&respects, &with, Effect::None),
+            (&heals, &with, OwnerEffect::Reverts),
+            (&waits, &with, OwnerEffect::RevertsLater),
+            (&heals, &without, OwnerEffect::None),
+            (&respects, &with, OwnerEffect::None),
         ];
         for (spec, target, want) in cases {
             let parent: Application = serde_json::from_value(json!({ "spec": spec })).unwrap();
@@ -343,21 +365,21 @@ mod tests {
 
     #[test]
     fn all_reasons_are_told_at_once() {
-        let plan = Plan {
+        let plan = AppPlan {
             app: AppRef::new("a"),
             source: SourceAt::Single,
             source_name: String::new(),
             changes: change(),
         };
-        let set = |effect| Some(Owner { kind: "ApplicationSet", name: "s".into(), effect });
-        let bad = Facts {
-            may_update: Checked::Is(true),
-            may_sync: Checked::Is(false),
-            windows: Checked::Is(SyncWindows::default()),
-            parameters: Checked::Is(vec!["replicas".into()]),
-            owner: set(Checked::Is(Effect::Reverts)),
+        let set = |effect| Some(AppOwner { kind: "ApplicationSet", name: "s".into(), effect });
+        let bad = Preconditions {
+            may_update: Inquiry::Is(true),
+            may_sync: Inquiry::Is(false),
+            windows: Inquiry::Is(SyncWindows::default()),
+            parameters: Inquiry::Is(vec!["replicas".into()]),
+            owner: set(Inquiry::Is(OwnerEffect::Reverts)),
         };
-        let (refusals, warnings) = judge(&plan, &bad, &Options::default());
+        let (refusals, warnings) = judge(&plan, &bad, Waivers::default());
         let texts: Vec<_> = refusals.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
@@ -371,22 +393,22 @@ mod tests {
         assert!(refusals.iter().all(|refusal| refusal.advice().is_some()));
         assert!(warnings.is_empty());
 
-        let unknown = || Checked::Unknown("403".into());
-        let unseen = Facts {
-            may_update: Checked::Unknown("x".into()),
-            may_sync: Checked::Is(true),
-            windows: Checked::Unknown("x".into()),
-            parameters: Checked::Unknown("x".into()),
-            owner: Some(Owner { kind: "Application", name: "root".into(), effect: unknown() }),
+        let unknown = || Inquiry::Unknown("403".into());
+        let unseen = Preconditions {
+            may_update: Inquiry::Unknown("x".into()),
+            may_sync: Inquiry::Is(true),
+            windows: Inquiry::Unknown("x".into()),
+            parameters: Inquiry::Unknown("x".into()),
+            owner: Some(AppOwner { kind: "Application", name: "root".into(), effect: unknown() }),
         };
-        let (refusals, warnings) = judge(&plan, &unseen, &Options::default());
+        let (refusals, warnings) = judge(&plan, &unseen, Waivers::default());
         assert!(refusals.is_empty(), "{refusals:?}");
         assert_eq!(warnings.len(), 4);
 
-        let unseen = Facts { owner: set(unknown()), ..unseen };
-        assert_eq!(judge(&plan, &unseen, &Options::default()).0.len(), 1);
-        let trusting = Options { trust_owner: true, ..Options::default() };
-        assert!(judge(&plan, &unseen, &trusting).0.is_empty());
+        let unseen = Preconditions { owner: set(unknown()), ..unseen };
+        assert_eq!(judge(&plan, &unseen, Waivers::default()).0.len(), 1);
+        let trusting = Waivers { owner: true, ..Waivers::default() };
+        assert!(judge(&plan, &unseen, trusting).0.is_empty());
     }
 
     /// What Argo CD 3.6.1 lists for the chart of the recordings.
@@ -398,11 +420,15 @@ mod tests {
             serde_json::from_value(recorded["body"].clone()).unwrap();
         let names: Vec<String> =
             details.helm.unwrap().parameters.into_iter().map(|Info { name, .. }| name).collect();
-        let plan = |name: &str| Plan {
+        let plan = |name: &str| AppPlan {
             app: AppRef::new("a"),
             source: SourceAt::Single,
             source_name: String::new(),
-            changes: vec![Change { key: Key::Helm(name.into()), old: None, new: json!({}) }],
+            changes: vec![ValueChange {
+                key: OverrideKey::Helm(name.into()),
+                old: None,
+                new: json!({}),
+            }],
         };
         assert!(unknown_parameters(&plan("image.digest"), &names).is_empty());
         assert_eq!(unknown_parameters(&plan("image.hash"), &names).len(), 1);

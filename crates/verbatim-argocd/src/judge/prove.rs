@@ -8,13 +8,14 @@ use serde_json::Value;
 use verbatim_oci::Digest;
 
 use crate::api::request::ObjectRef;
-use crate::judge::outcome::{ContainerEvidence, Level, Problem, WorkloadEvidence};
-use crate::judge::rendered::{Object, Ours, collect};
-use crate::model::{Node, Tree};
+use crate::judge::evidence::{ContainerEvidence, EvidenceLevel, WorkloadEvidence};
+use crate::judge::outcome::Mismatch;
+use crate::judge::rendered::{Object, WantedWorkload, collect};
+use crate::model::{ResourceTree, TreeNode};
 
 /// A live read of an object.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Live {
+pub(crate) enum LiveObject {
     /// The object.
     Is(Value),
     /// It is not there any more.
@@ -25,7 +26,7 @@ pub enum Live {
 
 /// What one workload turned out to run.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Judgement {
+pub(crate) enum Judgement {
     /// The wanted images.
     Proven(WorkloadEvidence),
     /// The wanted images in every pod of its newest version, and its rollout is paused by somebody before it is complete.
@@ -33,30 +34,30 @@ pub enum Judgement {
         /// What runs so far.
         part: WorkloadEvidence,
         /// What is missing.
-        missing: Problem,
+        missing: Mismatch,
     },
     /// Not told yet: it is on its way, or cannot be seen.
-    Pending(Problem),
+    Pending(Mismatch),
     /// Something else.
-    Differs(Vec<Problem>),
+    Differs(Vec<Mismatch>),
 }
 
 /// A workload with the objects to read for its proof.
 #[derive(Clone, Debug)]
-pub struct Reading<'a> {
+pub(crate) struct WorkloadReading<'a> {
     /// The workload.
-    pub ours: &'a Ours,
+    pub ours: &'a WantedWorkload,
     /// Its node, if the tree has one.
-    pub node: Option<&'a Node>,
+    pub node: Option<&'a TreeNode>,
     /// The newest ReplicaSet's number, if pods come through ReplicaSets.
     pub revision: Option<u64>,
     /// Pods that belong to its newest version.
-    pub pods: Vec<&'a Node>,
+    pub pods: Vec<&'a TreeNode>,
 }
 
-impl Reading<'_> {
+impl WorkloadReading<'_> {
     /// The objects to read.
-    pub fn objects(&self) -> Vec<ObjectRef> {
+    pub(crate) fn objects(&self) -> Vec<ObjectRef> {
         // Between its runs a CronJob has nothing to look at but its template, which the comparison has seen.
         if self.ours.object.kind == "CronJob" {
             return Vec::new();
@@ -66,7 +67,7 @@ impl Reading<'_> {
 }
 
 /// The address of a node of the tree.
-pub fn reference(node: &Node) -> ObjectRef {
+pub(crate) fn reference(node: &TreeNode) -> ObjectRef {
     ObjectRef {
         group: node.group.clone(),
         version: node.version.clone(),
@@ -77,7 +78,11 @@ pub fn reference(node: &Node) -> ObjectRef {
 }
 
 /// Finds what to read for a workload: Deployment → newest ReplicaSet → pods, or the pods directly.
-pub fn reading<'a>(ours: &'a Ours, tree: &'a Tree, namespace: &str) -> Reading<'a> {
+pub(crate) fn reading<'a>(
+    ours: &'a WantedWorkload,
+    tree: &'a ResourceTree,
+    namespace: &str,
+) -> WorkloadReading<'a> {
     let object = &ours.object;
     let wanted_namespace = if object.namespace.is_empty() { namespace } else { &object.namespace };
     let node = tree.nodes.iter().find(|node| {
@@ -87,31 +92,37 @@ pub fn reading<'a>(ours: &'a Ours, tree: &'a Tree, namespace: &str) -> Reading<'
             && (node.namespace == wanted_namespace || node.namespace.is_empty())
     });
     let Some(node) = node else {
-        return Reading { ours, node: None, revision: None, pods: Vec::new() };
+        return WorkloadReading { ours, node: None, revision: None, pods: Vec::new() };
     };
     if node.kind == "Pod" {
-        return Reading { ours, node: Some(node), revision: None, pods: vec![node] };
+        return WorkloadReading { ours, node: Some(node), revision: None, pods: vec![node] };
     }
     let newest = children(tree, node)
         .filter(|child| child.kind == "ReplicaSet")
         .max_by_key(|set| set.revision());
     let owner = newest.unwrap_or(node);
     let pods = children(tree, owner).filter(|child| child.kind == "Pod").collect();
-    Reading { ours, node: Some(node), revision: newest.and_then(Node::revision), pods }
+    WorkloadReading { ours, node: Some(node), revision: newest.and_then(TreeNode::revision), pods }
 }
 
-fn children<'a>(tree: &'a Tree, parent: &'a Node) -> impl Iterator<Item = &'a Node> {
+fn children<'a>(
+    tree: &'a ResourceTree,
+    parent: &'a TreeNode,
+) -> impl Iterator<Item = &'a TreeNode> {
     tree.nodes.iter().filter(|node| node.parent_refs.iter().any(|owner| owner.uid == parent.uid))
 }
 
-/// Judges one workload by what was read. `live` is keyed by the objects of [`Reading::objects`].
-pub fn judge(reading: &Reading<'_>, live: &BTreeMap<ObjectRef, Live>) -> Judgement {
+/// Judges one workload by what was read. `live` is keyed by the objects of [`WorkloadReading::objects`].
+pub(crate) fn judge(
+    reading: &WorkloadReading<'_>,
+    live: &BTreeMap<ObjectRef, LiveObject>,
+) -> Judgement {
     let object = &reading.ours.object;
-    let pending = |what: String| Judgement::Pending(Problem { place: object.to_string(), what });
+    let pending = |what: String| Judgement::Pending(Mismatch { place: object.to_string(), what });
     let template = |why: &str| {
         Judgement::Proven(WorkloadEvidence {
             workload: object.to_string(),
-            level: Level::Template { why: why.to_owned() },
+            level: EvidenceLevel::Template { why: why.to_owned() },
             containers: Vec::new(),
         })
     };
@@ -126,12 +137,12 @@ pub fn judge(reading: &Reading<'_>, live: &BTreeMap<ObjectRef, Live>) -> Judgeme
         };
     };
     let workload = match live.get(&reference(node)) {
-        Some(Live::Is(workload)) => workload,
-        Some(Live::Unreadable(why)) => return pending(format!("it cannot be read: {why}")),
-        Some(Live::Gone) | None if reading.ours.is_hook => {
+        Some(LiveObject::Is(workload)) => workload,
+        Some(LiveObject::Unreadable(why)) => return pending(format!("it cannot be read: {why}")),
+        Some(LiveObject::Gone) | None if reading.ours.is_hook => {
             return template("a hook that is not there any more");
         }
-        Some(Live::Gone) | None => return pending("it is not in the cluster".into()),
+        Some(LiveObject::Gone) | None => return pending("it is not in the cluster".into()),
     };
     let differences = template_differences(reading.ours, workload);
     if !differences.is_empty() {
@@ -151,7 +162,7 @@ pub fn judge(reading: &Reading<'_>, live: &BTreeMap<ObjectRef, Live>) -> Judgeme
     };
     match judge_pods(reading, live, 1) {
         Judgement::Proven(part) if is_paused(object, workload) => {
-            Judgement::Paused { part, missing: Problem { place: object.to_string(), what } }
+            Judgement::Paused { part, missing: Mismatch { place: object.to_string(), what } }
         }
         _ => pending(what),
     }
@@ -169,7 +180,7 @@ fn is_paused(object: &Object, workload: &Value) -> bool {
 }
 
 /// Containers of the live object that do not have the wanted digest: somebody changed the object itself.
-fn template_differences(ours: &Ours, workload: &Value) -> Vec<Problem> {
+fn template_differences(ours: &WantedWorkload, workload: &Value) -> Vec<Mismatch> {
     let mut containers = Vec::new();
     collect(workload.get("spec").unwrap_or(&Value::Null), &mut containers);
     ours.containers
@@ -178,10 +189,10 @@ fn template_differences(ours: &Ours, workload: &Value) -> Vec<Problem> {
             let place = format!("{}, container {name}", ours.object);
             match containers.iter().find(|container| container.name == *name) {
                 None => {
-                    Some(Problem { place, what: "the live object has no such container".into() })
+                    Some(Mismatch { place, what: "the live object has no such container".into() })
                 }
                 Some(container) if container.digest() == Some(wanted.digest) => None,
-                Some(container) => Some(Problem {
+                Some(container) => Some(Mismatch {
                     place,
                     what: format!("the live object has {}", container.image),
                 }),
@@ -261,7 +272,11 @@ fn unfinished(object: &Object, workload: &Value, revision: Option<u64>) -> Optio
 }
 
 /// Judges the pods of the newest version, of which there must be at least so many.
-fn judge_pods(reading: &Reading<'_>, live: &BTreeMap<ObjectRef, Live>, least: i64) -> Judgement {
+fn judge_pods(
+    reading: &WorkloadReading<'_>,
+    live: &BTreeMap<ObjectRef, LiveObject>,
+    least: i64,
+) -> Judgement {
     let object = &reading.ours.object;
     let is_job = object.kind == "Job";
     let mut containers = Vec::new();
@@ -270,13 +285,13 @@ fn judge_pods(reading: &Reading<'_>, live: &BTreeMap<ObjectRef, Live>, least: i6
     for node in &reading.pods {
         let place = format!("Pod {}", node.name);
         match live.get(&reference(node)) {
-            Some(Live::Is(pod)) if counts(pod, is_job) => {
+            Some(LiveObject::Is(pod)) if counts(pod, is_job) => {
                 pods += 1;
                 for (name, wanted) in &reading.ours.containers {
                     let place = format!("{place}, container {name}");
                     match container_state(pod, name) {
-                        Reported::Nothing(why) => pending.push(Problem { place, what: why }),
-                        Reported::NoImage => differences.push(Problem {
+                        Reported::Nothing(why) => pending.push(Mismatch { place, what: why }),
+                        Reported::NoImage => differences.push(Mismatch {
                             place,
                             what: "it runs, and the node does not report which image".into(),
                         }),
@@ -289,7 +304,7 @@ fn judge_pods(reading: &Reading<'_>, live: &BTreeMap<ObjectRef, Live>, least: i6
                                     image_id,
                                     matched,
                                 }),
-                                None => differences.push(Problem {
+                                None => differences.push(Mismatch {
                                     place,
                                     what: format!(
                                         "the node reports {image_id}, which is not {wanted}"
@@ -300,10 +315,10 @@ fn judge_pods(reading: &Reading<'_>, live: &BTreeMap<ObjectRef, Live>, least: i6
                     }
                 }
             }
-            Some(Live::Is(_)) | Some(Live::Gone) | None => {}
-            Some(Live::Unreadable(why)) => {
+            Some(LiveObject::Is(_)) | Some(LiveObject::Gone) | None => {}
+            Some(LiveObject::Unreadable(why)) => {
                 pods += 1;
-                pending.push(Problem { place, what: format!("it cannot be read: {why}") });
+                pending.push(Mismatch { place, what: format!("it cannot be read: {why}") });
             }
         }
     }
@@ -315,7 +330,7 @@ fn judge_pods(reading: &Reading<'_>, live: &BTreeMap<ObjectRef, Live>, least: i6
     }
     let template = |why: &str| WorkloadEvidence {
         workload: object.to_string(),
-        level: Level::Template { why: why.to_owned() },
+        level: EvidenceLevel::Template { why: why.to_owned() },
         containers: Vec::new(),
     };
     if pods == 0 && (is_job || reading.ours.is_hook) {
@@ -323,11 +338,11 @@ fn judge_pods(reading: &Reading<'_>, live: &BTreeMap<ObjectRef, Live>, least: i6
     }
     if (pods as i64) < least {
         let what = format!("{pods} of {least} pods are there");
-        return Judgement::Pending(Problem { place: object.to_string(), what });
+        return Judgement::Pending(Mismatch { place: object.to_string(), what });
     }
     Judgement::Proven(WorkloadEvidence {
         workload: object.to_string(),
-        level: Level::Pods { pods },
+        level: EvidenceLevel::Pods { pods },
         containers,
     })
 }
@@ -373,7 +388,7 @@ fn container_state(pod: &Value, name: &str) -> Reported {
 
 /// The digest in what a node reports: `docker-pullable://repository@sha256:…`, `repository@sha256:…`, `sha256:…`,
 /// `docker://sha256:…`.
-pub fn image_digest(image_id: &str) -> Option<Digest> {
+pub(crate) fn image_digest(image_id: &str) -> Option<Digest> {
     let tail = image_id.rsplit(['@', '/']).next()?;
     tail.parse().ok()
 }

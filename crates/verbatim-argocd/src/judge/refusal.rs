@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum WriteRefusal {
     /// The application is being deleted.
     BeingDeleted,
     /// No source is at that place, or has that name.
@@ -84,7 +84,7 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
+impl WriteRefusal {
     /// What to do about it.
     pub fn advice(&self) -> Option<String> {
         Some(match self {
@@ -144,7 +144,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for WriteRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BeingDeleted => f.write_str("the application is being deleted"),

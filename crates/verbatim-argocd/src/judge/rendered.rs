@@ -3,11 +3,12 @@
 use serde_json::Value;
 use verbatim_oci::{Digest, Reference};
 
-use crate::judge::outcome::{Problem, RenderedImage, WantedImage};
+use crate::judge::evidence::{RenderedImage, WantedImage};
+use crate::judge::outcome::Mismatch;
 
 /// The identity of an object of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Object {
+pub(crate) struct Object {
     /// API group, empty for core.
     pub group: String,
     /// API version.
@@ -28,7 +29,7 @@ impl std::fmt::Display for Object {
 
 /// The containers of one manifest.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Workload {
+pub(crate) struct Workload {
     /// Which object.
     pub object: Object,
     /// A hook: it runs during a sync and may be deleted afterwards.
@@ -39,7 +40,7 @@ pub struct Workload {
 
 /// A container of a manifest or of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
+pub(crate) struct Container {
     /// Its name.
     pub name: String,
     /// Its image, as written.
@@ -48,7 +49,7 @@ pub struct Container {
 
 impl Container {
     /// The digest in the image, if one is written out.
-    pub fn digest(&self) -> Option<Digest> {
+    pub(crate) fn digest(&self) -> Option<Digest> {
         self.image.rsplit_once('@')?.1.parse().ok()
     }
 
@@ -64,7 +65,7 @@ impl Container {
 }
 
 /// Reads a JSON manifest. `None` if it is no object, or runs no containers.
-pub fn workload(manifest: &str) -> Option<Workload> {
+pub(crate) fn workload(manifest: &str) -> Option<Workload> {
     let manifest: Value = serde_json::from_str(manifest).ok()?;
     let object = object(&manifest)?;
     let mut containers = Vec::new();
@@ -82,7 +83,7 @@ pub fn workload(manifest: &str) -> Option<Workload> {
 }
 
 /// The identity of a manifest.
-pub fn object(manifest: &Value) -> Option<Object> {
+pub(crate) fn object(manifest: &Value) -> Option<Object> {
     let text = |pointer: &str| {
         manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
@@ -124,7 +125,7 @@ fn container(value: &Value) -> Option<Container> {
 
 /// A workload with the containers that must run a wanted image.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ours {
+pub(crate) struct WantedWorkload {
     /// Which object.
     pub object: Object,
     /// A hook: it runs during a sync and may be deleted afterwards.
@@ -135,20 +136,23 @@ pub struct Ours {
 
 /// What the manifests show.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shown {
+pub(crate) struct RenderedState {
     /// The containers with a wanted image.
     pub images: Vec<RenderedImage>,
     /// The workloads that they belong to.
-    pub workloads: Vec<Ours>,
+    pub workloads: Vec<WantedWorkload>,
     /// What is wrong. Empty: the manifests show every wanted image, and no other of its repository.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Mismatch>,
 }
 
 /// Judges rendered manifests: every wanted image is there by its digest, and no container of its repository has
 /// another one.
-pub fn shown<'a>(manifests: impl IntoIterator<Item = &'a str>, wanted: &[WantedImage]) -> Shown {
+pub(crate) fn shown<'a>(
+    manifests: impl IntoIterator<Item = &'a str>,
+    wanted: &[WantedImage],
+) -> RenderedState {
     let workloads: Vec<Workload> = manifests.into_iter().filter_map(workload).collect();
-    let mut shown = Shown::default();
+    let mut shown = RenderedState::default();
     let mut seen = vec![false; wanted.len()];
     for workload in &workloads {
         let mut ours = Vec::new();
@@ -168,14 +172,14 @@ pub fn shown<'a>(manifests: impl IntoIterator<Item = &'a str>, wanted: &[WantedI
                         image: container.image.clone(),
                     });
                 }
-                None => shown.problems.push(Problem {
+                None => shown.problems.push(Mismatch {
                     place: format!("{}, container {}", workload.object, container.name),
                     what: format!("the manifest has {}", container.image),
                 }),
             }
         }
         if !ours.is_empty() {
-            shown.workloads.push(Ours {
+            shown.workloads.push(WantedWorkload {
                 object: workload.object.clone(),
                 is_hook: workload.is_hook,
                 containers: ours,
@@ -186,7 +190,7 @@ pub fn shown<'a>(manifests: impl IntoIterator<Item = &'a str>, wanted: &[WantedI
         let there: Vec<&str> =
             workloads.iter().flat_map(|w| w.containers.iter().map(|c| c.image.as_str())).collect();
         let there = if there.is_empty() { "no image at all".to_owned() } else { there.join(", ") };
-        shown.problems.push(Problem {
+        shown.problems.push(Mismatch {
             place: "manifests".into(),
             what: format!("no container has {image}; there is {there}"),
         });

@@ -11,19 +11,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::api::request::NONCE;
-use crate::judge::outcome::{Failure, KnownBy, OperationEvidence};
+use crate::judge::evidence::{KnownBy, OperationEvidence};
+use crate::judge::outcome::AppFailure;
 use crate::model::{
-    Application, Health, HealthStatus, Operation, OperationState, Phase, Sources, SyncCode,
+    AppSources, Application, Health, HealthStatus, Operation, OperationState, Phase, SyncCode,
 };
-use crate::overrides::values::{Change, Deviation, deviations};
+use crate::overrides::values::{Deviation, ValueChange, deviations};
 
 /// What must have happened for an application to be deployed.
 #[derive(Clone, Debug)]
-pub struct Expect<'a> {
+pub(crate) struct Expectation<'a> {
     /// The source that was written to, and the values. Empty: no values are expected.
-    pub values: Option<(crate::model::SourceAt, &'a [Change])>,
+    pub values: Option<(crate::model::SourceAt, &'a [ValueChange])>,
     /// The operation that must have succeeded.
-    pub operation: Wanted<'a>,
+    pub operation: ExpectedOperation<'a>,
     /// The newest entry of the history before the write.
     pub last_history: Option<i64>,
     /// How healthy it was before the write.
@@ -34,7 +35,7 @@ pub struct Expect<'a> {
 
 /// Which operation must have succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted<'a> {
+pub(crate) enum ExpectedOperation<'a> {
     /// The one with this nonce, or another one that deployed our values.
     Sync {
         /// The nonce.
@@ -46,7 +47,7 @@ pub enum Wanted<'a> {
 
 /// What is remembered from earlier states.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub(crate) struct JudgeMemory {
     /// The operation that deployed our values, once it was seen to succeed.
     operation: Option<OperationEvidence>,
     /// Its revisions.
@@ -60,19 +61,19 @@ pub struct Memory {
 /// How long the health from before the write may still be shown after a comparison that saw our values.
 const OLD_HEALTH: Duration = Duration::from_secs(30);
 
-impl Memory {
+impl JudgeMemory {
     /// The operation that deployed our values, as far as it is known.
-    pub fn operation(&self) -> Option<&OperationEvidence> {
+    pub(crate) fn operation(&self) -> Option<&OperationEvidence> {
         self.operation.as_ref()
     }
 
     /// The revisions that were deployed.
-    pub fn revisions(&self) -> &[String] {
+    pub(crate) fn revisions(&self) -> &[String] {
         &self.revisions
     }
 
     /// Notes what `app` tells for later states.
-    pub fn note(&mut self, expect: &Expect<'_>, app: &Application) {
+    pub(crate) fn note(&mut self, expect: &Expectation<'_>, app: &Application) {
         if app.status.health.status != expect.health_before {
             self.health_moved = true;
         }
@@ -93,7 +94,7 @@ impl Memory {
 
     /// Notes that `app` is the answer to a refresh: its status comes from a comparison that began after the operation
     /// that `before` shows had ended.
-    pub fn note_refresh(&mut self, before: &Application) {
+    pub(crate) fn note_refresh(&mut self, before: &Application) {
         if before.operation.is_none()
             && let Some(state) = &before.status.operation_state
         {
@@ -104,15 +105,15 @@ impl Memory {
 
 /// What an application's state means.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is on its way.
-    Waiting(Waiting),
+    Waiting(MissingState),
     /// Its status is older than what it should tell: ask for a refresh.
-    Stale(Waiting),
+    Stale(MissingState),
     /// Deployed and healthy, or suspended.
     Done,
     /// Over, and not well.
-    Failed(Failure),
+    Failed(AppFailure),
     /// Other values stand there, or were deployed.
     Superseded(Vec<Deviation>),
 }
@@ -120,7 +121,7 @@ pub enum Verdict {
 /// What is still missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Waiting {
+pub(crate) enum MissingState {
     /// No operation has begun.
     NoOperation,
     /// An operation is asked for and has not begun.
@@ -143,7 +144,7 @@ pub enum Waiting {
     Health(HealthStatus, Vec<String>),
 }
 
-impl fmt::Display for Waiting {
+impl fmt::Display for MissingState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let with = |f: &mut fmt::Formatter<'_>, what: &str, message: &str| match message {
             "" => f.write_str(what),
@@ -169,14 +170,14 @@ impl fmt::Display for Waiting {
 }
 
 /// Judges a state. `since_ready` is the time since a state was first seen in which only the health was missing.
-pub fn judge(
-    expect: &Expect<'_>,
-    memory: &Memory,
+pub(crate) fn judge(
+    expect: &Expectation<'_>,
+    memory: &JudgeMemory,
     app: &Application,
     since_ready: Duration,
 ) -> Verdict {
     if app.metadata.deletion_timestamp.is_some() {
-        return Verdict::Failed(Failure::Deleted);
+        return Verdict::Failed(AppFailure::Deleted);
     }
     let lost = lost_values(expect, app.spec.sources());
     if !lost.is_empty() {
@@ -186,13 +187,13 @@ pub fn judge(
         return verdict;
     }
     if !app.status.sync.compared_to.sources().same_as(app.spec.sources()) {
-        return Verdict::Stale(Waiting::Comparison);
+        return Verdict::Stale(MissingState::Comparison);
     }
     if !is_reconciled(memory, app) {
-        return Verdict::Stale(Waiting::Reconciled);
+        return Verdict::Stale(MissingState::Reconciled);
     }
     if let Some(condition) = app.status.conditions.iter().find(|condition| condition.is_error()) {
-        return Verdict::Failed(Failure::Condition { condition: condition.clone() });
+        return Verdict::Failed(AppFailure::Condition { condition: condition.clone() });
     }
     if let Some(verdict) = judge_sync(expect, app) {
         return verdict;
@@ -201,11 +202,11 @@ pub fn judge(
 }
 
 /// Whether only the health is missing.
-pub fn only_health_is_missing(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Waiting(Waiting::Health(..)))
+pub(crate) fn only_health_is_missing(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Waiting(MissingState::Health(..)))
 }
 
-fn lost_values(expect: &Expect<'_>, sources: Sources<'_>) -> Vec<Deviation> {
+fn lost_values(expect: &Expectation<'_>, sources: AppSources<'_>) -> Vec<Deviation> {
     match expect.values {
         Some((at, changes)) => deviations(sources.get(at), changes),
         None => Vec::new(),
@@ -213,8 +214,12 @@ fn lost_values(expect: &Expect<'_>, sources: Sources<'_>) -> Vec<Deviation> {
 }
 
 /// Whether an operation is the one that deploys our values, and how that is known.
-fn whose(expect: &Expect<'_>, operation: &Operation, used: Option<Sources<'_>>) -> Option<KnownBy> {
-    if let Wanted::Sync { nonce } = expect.operation
+fn whose(
+    expect: &Expectation<'_>,
+    operation: &Operation,
+    used: Option<AppSources<'_>>,
+) -> Option<KnownBy> {
+    if let ExpectedOperation::Sync { nonce } = expect.operation
         && operation.has_info(NONCE, nonce)
     {
         return Some(KnownBy::Nonce);
@@ -230,7 +235,7 @@ fn whose(expect: &Expect<'_>, operation: &Operation, used: Option<Sources<'_>>) 
 }
 
 /// Whether a running or queued operation will deploy our values.
-pub fn deploys_our_values(expect: &Expect<'_>, app: &Application) -> bool {
+pub(crate) fn deploys_our_values(expect: &Expectation<'_>, app: &Application) -> bool {
     let running = app.operation.as_ref().or_else(|| {
         let state = app.status.operation_state.as_ref()?;
         matches!(state.phase, Phase::Running | Phase::Terminating).then_some(&state.operation)
@@ -238,12 +243,15 @@ pub fn deploys_our_values(expect: &Expect<'_>, app: &Application) -> bool {
     running.is_some_and(|operation| whose(expect, operation, None).is_some())
 }
 
-fn used(state: &OperationState) -> Option<Sources<'_>> {
+fn used(state: &OperationState) -> Option<AppSources<'_>> {
     state.sync_result.as_ref().map(|result| result.sources())
 }
 
 /// The success of an operation that deployed our values, if `app` shows one.
-fn success(expect: &Expect<'_>, app: &Application) -> Option<(OperationEvidence, Vec<String>)> {
+fn success(
+    expect: &Expectation<'_>,
+    app: &Application,
+) -> Option<(OperationEvidence, Vec<String>)> {
     if let Some(state) = &app.status.operation_state
         && state.phase == Phase::Succeeded
         && app.operation.is_none()
@@ -263,7 +271,7 @@ fn success(expect: &Expect<'_>, app: &Application) -> Option<(OperationEvidence,
     let (at, changes) = expect.values.filter(|(_, changes)| !changes.is_empty())?;
     let entry = app.status.history.iter().rev().find(|entry| {
         // What was deployed before counts if nothing had to be.
-        (expect.operation == Wanted::State
+        (expect.operation == ExpectedOperation::State
             || expect.last_history.is_none_or(|last| entry.id > last))
             && deviations(entry.sources().get(at), changes).is_empty()
     })?;
@@ -277,33 +285,40 @@ fn success(expect: &Expect<'_>, app: &Application) -> Option<(OperationEvidence,
 }
 
 /// The part of the judgement about operations; `None` if nothing is left to wait for there.
-fn judge_operation(expect: &Expect<'_>, memory: &Memory, app: &Application) -> Option<Verdict> {
+fn judge_operation(
+    expect: &Expectation<'_>,
+    memory: &JudgeMemory,
+    app: &Application,
+) -> Option<Verdict> {
     let state = app.status.operation_state.as_ref();
     if let Some(queued) = &app.operation {
         let begun =
             state.filter(|state| state.finished_at.is_none() || state.phase == Phase::Running);
-        let ours = expect.operation == Wanted::State || whose(expect, queued, None).is_some();
+        let ours =
+            expect.operation == ExpectedOperation::State || whose(expect, queued, None).is_some();
         return Some(Verdict::Waiting(match begun {
             Some(state) => running(state, ours),
-            None if ours => Waiting::Queued,
-            None => Waiting::Other("queued".into()),
+            None if ours => MissingState::Queued,
+            None => MissingState::Other("queued".into()),
         }));
     }
     let Some(state) = state else {
         return match expect.operation {
-            Wanted::State => None,
-            Wanted::Sync { .. } if success(expect, app).is_some() => None,
-            Wanted::Sync { .. } => Some(Verdict::Waiting(Waiting::NoOperation)),
+            ExpectedOperation::State => None,
+            ExpectedOperation::Sync { .. } if success(expect, app).is_some() => None,
+            ExpectedOperation::Sync { .. } => Some(Verdict::Waiting(MissingState::NoOperation)),
         };
     };
     let known_by = whose(expect, &state.operation, used(state));
     match state.phase {
         Phase::Running | Phase::Terminating => {
-            let ours = expect.operation == Wanted::State || known_by.is_some();
+            let ours = expect.operation == ExpectedOperation::State || known_by.is_some();
             return Some(Verdict::Waiting(running(state, ours)));
         }
-        Phase::Failed | Phase::Error if known_by.is_some() && expect.operation != Wanted::State => {
-            return Some(Verdict::Failed(Failure::Operation {
+        Phase::Failed | Phase::Error
+            if known_by.is_some() && expect.operation != ExpectedOperation::State =>
+        {
+            return Some(Verdict::Failed(AppFailure::Operation {
                 phase: state.phase,
                 message: state.message.clone(),
                 resources: failed_resources(state),
@@ -311,7 +326,7 @@ fn judge_operation(expect: &Expect<'_>, memory: &Memory, app: &Application) -> O
         }
         _ => {}
     }
-    if expect.operation == Wanted::State {
+    if expect.operation == ExpectedOperation::State {
         return None;
     }
     if known_by.is_some() {
@@ -321,7 +336,7 @@ fn judge_operation(expect: &Expect<'_>, memory: &Memory, app: &Application) -> O
         return (!lost.is_empty()).then_some(Verdict::Superseded(lost));
     }
     if memory.operation.is_none() && success(expect, app).is_none() {
-        return Some(Verdict::Waiting(Waiting::NoOperation));
+        return Some(Verdict::Waiting(MissingState::NoOperation));
     }
     // Ours succeeded and another one came after it. Did that deploy other values?
     let later = used(state).filter(|sources| !sources.is_empty());
@@ -329,12 +344,12 @@ fn judge_operation(expect: &Expect<'_>, memory: &Memory, app: &Application) -> O
     (!lost.is_empty()).then_some(Verdict::Superseded(lost))
 }
 
-fn running(state: &OperationState, ours: bool) -> Waiting {
+fn running(state: &OperationState, ours: bool) -> MissingState {
     let message = state.message.clone();
     match (ours, state.phase == Phase::Running && state.finished_at.is_some()) {
-        (true, true) => Waiting::Retry(message),
-        (true, false) => Waiting::Running(message),
-        (false, _) => Waiting::Other(message),
+        (true, true) => MissingState::Retry(message),
+        (true, false) => MissingState::Running(message),
+        (false, _) => MissingState::Other(message),
     }
 }
 
@@ -350,7 +365,7 @@ pub(crate) fn failed_resources(state: &OperationState) -> Vec<String> {
 }
 
 /// Whether a full comparison is known to have begun after the last operation ended.
-fn is_reconciled(memory: &Memory, app: &Application) -> bool {
+fn is_reconciled(memory: &JudgeMemory, app: &Application) -> bool {
     let Some(finished) = app.status.operation_state.as_ref().and_then(|state| state.finished_at)
     else {
         return app.status.reconciled_at.is_some();
@@ -359,10 +374,10 @@ fn is_reconciled(memory: &Memory, app: &Application) -> bool {
     app.status.reconciled_at.is_some_and(|at| at > finished) || memory.refreshed == Some(finished)
 }
 
-fn judge_sync(expect: &Expect<'_>, app: &Application) -> Option<Verdict> {
+fn judge_sync(expect: &Expectation<'_>, app: &Application) -> Option<Verdict> {
     match app.status.sync.status {
         SyncCode::Synced => None,
-        SyncCode::Unknown => Some(Verdict::Waiting(Waiting::SyncUnknown)),
+        SyncCode::Unknown => Some(Verdict::Waiting(MissingState::SyncUnknown)),
         SyncCode::OutOfSync => {
             let differing: Vec<_> = app
                 .status
@@ -374,22 +389,24 @@ fn judge_sync(expect: &Expect<'_>, app: &Application) -> Option<Verdict> {
             let only_pruning =
                 !differing.is_empty() && differing.iter().all(|r| r.requires_pruning);
             if !only_pruning {
-                return Some(Verdict::Waiting(Waiting::OutOfSync(names)));
+                return Some(Verdict::Waiting(MissingState::OutOfSync(names)));
             }
             let prunes_itself =
                 app.spec.is_automated() && app.spec.automated().is_some_and(|a| a.prune);
             match (expect.allow_unpruned, prunes_itself) {
                 (true, _) => None,
-                (false, true) => Some(Verdict::Waiting(Waiting::OutOfSync(names))),
-                (false, false) => Some(Verdict::Failed(Failure::NeedsPruning { resources: names })),
+                (false, true) => Some(Verdict::Waiting(MissingState::OutOfSync(names))),
+                (false, false) => {
+                    Some(Verdict::Failed(AppFailure::NeedsPruning { resources: names }))
+                }
             }
         }
     }
 }
 
 fn judge_health(
-    expect: &Expect<'_>,
-    memory: &Memory,
+    expect: &Expectation<'_>,
+    memory: &JudgeMemory,
     app: &Application,
     since_ready: Duration,
 ) -> Verdict {
@@ -399,17 +416,17 @@ fn judge_health(
         HealthStatus::Degraded => {
             let may_be_old = expect.health_before == HealthStatus::Degraded && !memory.health_moved;
             if may_be_old && since_ready < OLD_HEALTH {
-                Verdict::Waiting(Waiting::Health(health.status, unhealthy_names(app)))
+                Verdict::Waiting(MissingState::Health(health.status, unhealthy_names(app)))
             } else {
                 let message = if health.message.is_empty() {
                     unhealthy_names(app).join(", ")
                 } else {
                     health.message.clone()
                 };
-                Verdict::Failed(Failure::Health { health: Health { message, ..health.clone() } })
+                Verdict::Failed(AppFailure::Health { health: Health { message, ..health.clone() } })
             }
         }
-        status => Verdict::Waiting(Waiting::Health(status, unhealthy_names(app))),
+        status => Verdict::Waiting(MissingState::Health(status, unhealthy_names(app))),
     }
 }
 

@@ -6,18 +6,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{InitiatedBy, Operation, OperationState, Source, SourceAt, Sources};
+use super::{AppSource, AppSources, InitiatedBy, Operation, OperationState, SourceAt};
 
 /// An application as `GET /api/v1/applications/{name}` gives it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Application {
     /// Name, version and annotations.
-    pub metadata: Metadata,
+    pub metadata: ObjectMeta,
     /// What is wanted.
-    pub spec: Spec,
+    pub spec: AppSpec,
     /// What the controller saw.
-    pub status: Status,
+    pub status: AppStatus,
     /// The operation that was asked for and has not ended.
     pub operation: Option<Operation>,
 }
@@ -25,7 +25,7 @@ pub struct Application {
 /// Metadata of a Kubernetes object.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Metadata {
+pub struct ObjectMeta {
     /// The name.
     pub name: String,
     /// The namespace of the object itself.
@@ -62,10 +62,10 @@ pub struct OwnerReference {
 /// What an application wants.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Spec {
-    source: Option<Source>,
+pub struct AppSpec {
+    source: Option<AppSource>,
     #[serde(deserialize_with = "or_default")]
-    sources: Vec<Source>,
+    sources: Vec<AppSource>,
     /// Present when the application is hydrated.
     pub source_hydrator: Option<Value>,
     /// Where it goes.
@@ -79,10 +79,10 @@ pub struct Spec {
     pub ignore_differences: Vec<Value>,
 }
 
-impl Spec {
+impl AppSpec {
     /// The sources in force: `sources` if there is one, else `source`.
-    pub fn sources(&self) -> Sources<'_> {
-        Sources::new(&self.source, &self.sources)
+    pub fn sources(&self) -> AppSources<'_> {
+        AppSources::new(&self.source, &self.sources)
     }
 
     /// Whether the application syncs by itself (`automated` present and, from 3.1, not `enabled: false`).
@@ -134,17 +134,17 @@ pub struct Automated {
 /// What the controller saw.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Status {
+pub struct AppStatus {
     /// The last comparison.
     pub sync: SyncStatus,
     /// The health of all resources together.
     pub health: Health,
     /// Deployments that succeeded, oldest first.
     #[serde(deserialize_with = "or_default")]
-    pub history: Vec<History>,
+    pub history: Vec<HistoryEntry>,
     /// Warnings and errors.
     #[serde(deserialize_with = "or_default")]
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<AppCondition>,
     /// When the last full comparison began. Whole seconds.
     pub reconciled_at: Option<Timestamp>,
     /// The operation that runs or ran last.
@@ -161,7 +161,7 @@ pub struct Status {
     pub source_types: Vec<String>,
 }
 
-impl Status {
+impl AppStatus {
     /// Whether Argo CD has looked at the sources at all, and so knows what they are.
     pub fn is_compared(&self) -> bool {
         !self.source_type.is_empty() || !self.source_types.is_empty()
@@ -200,15 +200,15 @@ impl SyncStatus {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ComparedTo {
-    source: Option<Source>,
+    source: Option<AppSource>,
     #[serde(deserialize_with = "or_default")]
-    sources: Vec<Source>,
+    sources: Vec<AppSource>,
 }
 
 impl ComparedTo {
     /// The sources.
-    pub fn sources(&self) -> Sources<'_> {
-        Sources::new(&self.source, &self.sources)
+    pub fn sources(&self) -> AppSources<'_> {
+        AppSources::new(&self.source, &self.sources)
     }
 }
 
@@ -261,7 +261,7 @@ pub enum HealthStatus {
 /// A deployment that succeeded.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct History {
+pub struct HistoryEntry {
     /// Grows by one.
     pub id: i64,
     /// When its operation began.
@@ -270,18 +270,18 @@ pub struct History {
     pub deployed_at: Option<Timestamp>,
     /// Who asked.
     pub initiated_by: InitiatedBy,
-    source: Option<Source>,
+    source: Option<AppSource>,
     #[serde(deserialize_with = "or_default")]
-    sources: Vec<Source>,
+    sources: Vec<AppSource>,
     revision: String,
     #[serde(deserialize_with = "or_default")]
     revisions: Vec<String>,
 }
 
-impl History {
+impl HistoryEntry {
     /// The sources with their parameters.
-    pub fn sources(&self) -> Sources<'_> {
-        Sources::new(&self.source, &self.sources)
+    pub fn sources(&self) -> AppSources<'_> {
+        AppSources::new(&self.source, &self.sources)
     }
 
     /// The resolved revisions.
@@ -293,7 +293,7 @@ impl History {
 /// A warning or an error about the application.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Condition {
+pub struct AppCondition {
     /// Ends in `Error` or `Warning`.
     #[serde(rename = "type")]
     pub kind: String,
@@ -301,7 +301,7 @@ pub struct Condition {
     pub message: String,
 }
 
-impl Condition {
+impl AppCondition {
     /// Whether it is an error and not a warning.
     pub fn is_error(&self) -> bool {
         self.kind.ends_with("Error")

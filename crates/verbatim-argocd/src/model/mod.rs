@@ -11,6 +11,6 @@ mod source;
 
 pub use self::answers::*;
 pub use self::application::*;
-pub use self::operation::*;
-pub use self::service::*;
+pub(crate) use self::operation::*;
+pub(crate) use self::service::*;
 pub use self::source::*;

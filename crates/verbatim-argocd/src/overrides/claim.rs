@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 use crate::model::{Application, SourceAt};
-use crate::overrides::values::{Change, same_element};
+use crate::overrides::values::{ValueChange, same_element};
 
 /// The annotation's name.
 pub const ANNOTATION: &str = "verbatim.dev/claim";
@@ -22,7 +22,7 @@ pub struct Claim {
     /// Unique for each run; also in the `infos` of its operation.
     pub nonce: String,
     /// How far the run is.
-    pub state: State,
+    pub state: ClaimState,
     /// The release that is written.
     pub release: String,
     /// Who runs: the URL of the CI run, or a name.
@@ -35,19 +35,19 @@ pub struct Claim {
     /// The source that is written to.
     pub source: SourceAt,
     /// What was written, and what stood there before.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ValueChange>,
     /// The record of the promotion, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
     /// What the ledger lacked of this promotion when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Kept>,
+    pub kept: Option<PendingRecord>,
 }
 
 /// What a promotion kept in a file, because it was proven and its record could not be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kept {
+pub enum PendingRecord {
     /// The record of this digest.
     Record(Digest),
     /// A statement, which could not be signed either.
@@ -63,7 +63,7 @@ pub enum Kept {
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum ClaimState {
     /// At work, or dead.
     Open,
     /// The values were written and nothing more was asked for.
@@ -86,14 +86,14 @@ impl Claim {
     }
 
     /// The same claim in another state.
-    pub fn in_state(&self, state: State) -> Self {
+    pub fn in_state(&self, state: ClaimState) -> Self {
         Self { state, ..self.clone() }
     }
 }
 
 /// The claim on an application.
 #[derive(Clone, Debug, PartialEq)]
-pub enum OnApp {
+pub enum ClaimOnApp {
     /// None.
     Absent,
     /// One that we understand.
@@ -102,7 +102,7 @@ pub enum OnApp {
     Foreign(String),
 }
 
-impl OnApp {
+impl ClaimOnApp {
     /// The claim, if we understand it.
     pub fn known(&self) -> Option<&Claim> {
         match self {
@@ -113,19 +113,19 @@ impl OnApp {
 }
 
 /// Reads the claim of an application.
-pub fn read(app: &Application) -> OnApp {
+pub fn read_claim(app: &Application) -> ClaimOnApp {
     match app.metadata.annotations.get(ANNOTATION) {
-        None => OnApp::Absent,
+        None => ClaimOnApp::Absent,
         Some(text) => match serde_json::from_str::<Claim>(text) {
-            Ok(claim) if claim.version == Claim::VERSION => OnApp::Known(Box::new(claim)),
-            _ => OnApp::Foreign(text.clone()),
+            Ok(claim) if claim.version == Claim::VERSION => ClaimOnApp::Known(Box::new(claim)),
+            _ => ClaimOnApp::Foreign(text.clone()),
         },
     }
 }
 
 /// What an existing claim means for a new run.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
+pub(crate) enum ClaimStanding {
     /// Nobody is at work.
     Free,
     /// An earlier run of the same release with the same values did not end: this one finishes its work.
@@ -142,22 +142,22 @@ pub enum Standing {
 ///
 /// `stands` tells whether the values that the claim speaks of are still there. Both were written in one patch, so a
 /// claim without its values is one that somebody has overridden.
-pub fn standing(
-    on_app: &OnApp,
+pub(crate) fn standing(
+    on_app: &ClaimOnApp,
     stands: bool,
     release: &str,
-    changes: &[Change],
+    changes: &[ValueChange],
     now: Timestamp,
     take_over: bool,
-) -> Standing {
+) -> ClaimStanding {
     let claim = match on_app {
-        OnApp::Absent => return Standing::Free,
-        OnApp::Foreign(_) if take_over => return Standing::Free,
-        OnApp::Foreign(_) => return Standing::Unreadable,
-        OnApp::Known(claim) => claim,
+        ClaimOnApp::Absent => return ClaimStanding::Free,
+        ClaimOnApp::Foreign(_) if take_over => return ClaimStanding::Free,
+        ClaimOnApp::Foreign(_) => return ClaimStanding::Unreadable,
+        ClaimOnApp::Known(claim) => claim,
     };
-    if claim.state != State::Open || !stands {
-        return Standing::Free;
+    if claim.state != ClaimState::Open || !stands {
+        return ClaimStanding::Free;
     }
     let same = claim.release == release
         && claim.changes.len() == changes.len()
@@ -167,18 +167,21 @@ pub fn standing(
             .zip(changes)
             .all(|(a, b)| a.key == b.key && same_element(&a.new, &b.new));
     if same {
-        Standing::Resume
+        ClaimStanding::Resume
     } else if take_over || claim.deadline < now {
-        Standing::TakeOver
+        ClaimStanding::TakeOver
     } else {
-        Standing::Held
+        ClaimStanding::Held
     }
 }
 
 /// The values to go back to if a run fails before its sync. A run that died may have left values that nobody ever saw
 /// working; then the ones before it count.
-pub fn with_previous(mut changes: Vec<Change>, on_app: &OnApp) -> Vec<Change> {
-    let Some(claim) = on_app.known().filter(|claim| claim.state == State::Open) else {
+pub(crate) fn with_previous(
+    mut changes: Vec<ValueChange>,
+    on_app: &ClaimOnApp,
+) -> Vec<ValueChange> {
+    let Some(claim) = on_app.known().filter(|claim| claim.state == ClaimState::Open) else {
         return changes;
     };
     for change in &mut changes {
@@ -198,16 +201,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::overrides::values::Key;
+    use crate::overrides::values::OverrideKey;
 
-    fn tag(old: Option<&str>, new: &str) -> Change {
+    fn tag(old: Option<&str>, new: &str) -> ValueChange {
         let element =
             |value: &str| json!({ "name": "image.tag", "value": value, "forceString": true });
-        Change { key: Key::Helm("image.tag".into()), old: old.map(element), new: element(new) }
+        ValueChange {
+            key: OverrideKey::Helm("image.tag".into()),
+            old: old.map(element),
+            new: element(new),
+        }
     }
 
-    fn claim(state: State) -> OnApp {
-        OnApp::Known(Box::new(Claim {
+    fn claim(state: ClaimState) -> ClaimOnApp {
+        ClaimOnApp::Known(Box::new(Claim {
             version: 1,
             nonce: "n".into(),
             state,
@@ -224,21 +231,21 @@ mod tests {
 
     #[test]
     fn claims_are_judged() {
-        let foreign = OnApp::Foreign("{}".into());
+        let foreign = ClaimOnApp::Foreign("{}".into());
         let (early, late) = ("2026-11-24T10:05:00Z", "2026-11-24T10:10:01Z");
         let cases = [
-            (OnApp::Absent, "r2", "3", early, false, Standing::Free),
-            (claim(State::Done), "r2", "3", early, false, Standing::Free),
-            (claim(State::Undone), "r2", "3", early, false, Standing::Free),
-            (claim(State::Failed), "r2", "3", early, false, Standing::Free),
-            (claim(State::Open), "r2", "3", early, false, Standing::Held),
-            (claim(State::Open), "r2", "3", late, false, Standing::TakeOver),
-            (claim(State::Open), "r2", "3", early, true, Standing::TakeOver),
-            (claim(State::Open), "r1", "2", early, false, Standing::Resume),
+            (ClaimOnApp::Absent, "r2", "3", early, false, ClaimStanding::Free),
+            (claim(ClaimState::Done), "r2", "3", early, false, ClaimStanding::Free),
+            (claim(ClaimState::Undone), "r2", "3", early, false, ClaimStanding::Free),
+            (claim(ClaimState::Failed), "r2", "3", early, false, ClaimStanding::Free),
+            (claim(ClaimState::Open), "r2", "3", early, false, ClaimStanding::Held),
+            (claim(ClaimState::Open), "r2", "3", late, false, ClaimStanding::TakeOver),
+            (claim(ClaimState::Open), "r2", "3", early, true, ClaimStanding::TakeOver),
+            (claim(ClaimState::Open), "r1", "2", early, false, ClaimStanding::Resume),
             // The same release with other values is not the same work.
-            (claim(State::Open), "r1", "3", early, false, Standing::Held),
-            (foreign.clone(), "r2", "3", late, false, Standing::Unreadable),
-            (foreign, "r2", "3", late, true, Standing::Free),
+            (claim(ClaimState::Open), "r1", "3", early, false, ClaimStanding::Held),
+            (foreign.clone(), "r2", "3", late, false, ClaimStanding::Unreadable),
+            (foreign, "r2", "3", late, true, ClaimStanding::Free),
         ];
         for (on_app, release, value, now, take_over, want) in cases {
             let got = standing(
@@ -258,8 +265,8 @@ mod tests {
         let now = "2026-11-24T10:05:00Z".parse().unwrap();
         let changes = [tag(None, "3")];
         assert_eq!(
-            standing(&claim(State::Open), false, "r2", &changes, now, false),
-            Standing::Free
+            standing(&claim(ClaimState::Open), false, "r2", &changes, now, false),
+            ClaimStanding::Free
         );
     }
 
@@ -267,11 +274,11 @@ mod tests {
     fn the_values_before_a_dead_run_are_the_ones_to_go_back_to() {
         let cases = [
             // The dead run's value still stands: go back to the one before it.
-            (claim(State::Open), "2", Some("1")),
+            (claim(ClaimState::Open), "2", Some("1")),
             // Somebody changed it since: that one counts.
-            (claim(State::Open), "9", Some("9")),
-            (claim(State::Done), "2", Some("2")),
-            (OnApp::Absent, "2", Some("2")),
+            (claim(ClaimState::Open), "9", Some("9")),
+            (claim(ClaimState::Done), "2", Some("2")),
+            (ClaimOnApp::Absent, "2", Some("2")),
         ];
         for (on_app, stands, want) in cases {
             let changes = with_previous(vec![tag(Some(stands), "3")], &on_app);
@@ -281,19 +288,19 @@ mod tests {
 
     #[test]
     fn a_claim_survives_its_annotation() {
-        let OnApp::Known(claim) = claim(State::Open) else { unreachable!() };
+        let ClaimOnApp::Known(claim) = claim(ClaimState::Open) else { unreachable!() };
         let mut app = Application::default();
-        assert_eq!(read(&app), OnApp::Absent);
+        assert_eq!(read_claim(&app), ClaimOnApp::Absent);
         app.metadata.annotations.insert(ANNOTATION.into(), claim.to_text());
-        assert_eq!(read(&app), OnApp::Known(claim.clone()));
+        assert_eq!(read_claim(&app), ClaimOnApp::Known(claim.clone()));
         let finished_at = "2026-11-24T10:00:00.123456789Z".parse().unwrap();
-        let statement = Kept::Statement { digest: Digest::of(b"s"), finished_at };
-        for kept in [Kept::Record(Digest::of(b"r")), statement] {
+        let statement = PendingRecord::Statement { digest: Digest::of(b"s"), finished_at };
+        for kept in [PendingRecord::Record(Digest::of(b"r")), statement] {
             let claim = Claim { kept: Some(kept), ..(*claim).clone() };
             app.metadata.annotations.insert(ANNOTATION.into(), claim.to_text());
-            assert_eq!(read(&app), OnApp::Known(Box::new(claim)));
+            assert_eq!(read_claim(&app), ClaimOnApp::Known(Box::new(claim)));
         }
         app.metadata.annotations.insert(ANNOTATION.into(), r#"{"version":2}"#.into());
-        assert!(matches!(read(&app), OnApp::Foreign(_)));
+        assert!(matches!(read_claim(&app), ClaimOnApp::Foreign(_)));
     }
 }

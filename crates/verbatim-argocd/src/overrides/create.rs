@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::overrides::values::Override;
+use crate::overrides::values::OverrideValues;
 
 /// The finalizer that makes the deletion of an application delete its objects, too.
 /// `ResourcesFinalizerName` in `pkg/apis/application/v1alpha1/application_defaults.go`.
@@ -12,7 +12,7 @@ const FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
 
 /// An application with one source. Empty texts are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct NewApplication {
+pub(crate) struct NewApplication {
     /// Its name.
     pub name: String,
     /// Its namespace, if that is not Argo CD's own.
@@ -38,7 +38,7 @@ pub struct NewApplication {
     /// The plugin that renders it.
     pub plugin: String,
     /// Overrides.
-    pub values: Override,
+    pub values: OverrideValues,
     /// The address of the cluster.
     pub server: String,
     /// Or its name.
@@ -55,7 +55,7 @@ pub struct NewApplication {
 
 /// How an application syncs by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Automation {
+pub(crate) struct Automation {
     /// Delete what is not in the sources any more.
     pub prune: bool,
     /// Take back changes of live objects.
@@ -66,7 +66,7 @@ pub struct Automation {
 
 impl NewApplication {
     /// The document as Argo CD takes it.
-    pub fn document(&self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         let mut metadata = json!({ "name": self.name });
         if let Some(namespace) = &self.namespace {
             metadata["namespace"] = json!(namespace);
@@ -150,7 +150,7 @@ fn filled(pairs: &[(&str, &String)]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overrides::values::{Field, Key};
+    use crate::overrides::values::{OverrideKey, SourceField};
 
     #[test]
     fn a_document_holds_what_is_given_and_nothing_else() {
@@ -177,14 +177,14 @@ mod tests {
             labels: [("team".to_owned(), "web".to_owned())].into(),
             with_finalizer: true,
             revision: "main".into(),
-            values: Override {
+            values: OverrideValues {
                 helm: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
                 others: [
-                    (Key::Field(Field::HelmValues), json!("x: 1")),
-                    (Key::Field(Field::HelmReleaseName), json!("shop")),
+                    (OverrideKey::Field(SourceField::HelmValues), json!("x: 1")),
+                    (OverrideKey::Field(SourceField::HelmReleaseName), json!("shop")),
                 ]
                 .into(),
-                ..Override::default()
+                ..OverrideValues::default()
             },
             automated: Some(Automation { prune: true, ..Automation::default() }),
             sync_options: vec!["CreateNamespace=true".into()],
@@ -211,9 +211,9 @@ mod tests {
         let env = json!({ "name": "COLOR", "value": "red" });
         let plugin = NewApplication {
             plugin: "rig".into(),
-            values: Override {
-                others: [(Key::PluginEnv("COLOR".into()), env.clone())].into(),
-                ..Override::default()
+            values: OverrideValues {
+                others: [(OverrideKey::PluginEnv("COLOR".into()), env.clone())].into(),
+                ..OverrideValues::default()
             },
             ..NewApplication::default()
         };

@@ -5,11 +5,11 @@ macro_rules! fields {
     ($($(#[$doc:meta])+ $name:ident => $pointer:literal,)+) => {
         /// A value that stands alone in a source.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Field {
+        pub enum SourceField {
             $($(#[$doc])+ $name,)+
         }
 
-        impl Field {
+        impl SourceField {
             /// Every one.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
@@ -82,7 +82,7 @@ fields! {
     TagPrefix => "/tagPrefix",
 }
 
-impl Field {
+impl SourceField {
     /// As plans and claims name it.
     pub(crate) fn name(self) -> String {
         self.pointer().trim_start_matches('/').replace('/', ".")

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::api::request::AppPatch;
 
 /// The places of a patch whose values an answer does not hold, as JSON pointers.
-pub fn missing(answer: &Value, how: AppPatch, patch: &Value) -> Vec<String> {
+pub(crate) fn missing(answer: &Value, how: AppPatch, patch: &Value) -> Vec<String> {
     match how {
         AppPatch::Merge => {
             let mut missing = Vec::new();

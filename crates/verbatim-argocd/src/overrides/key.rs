@@ -5,12 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use crate::overrides::field::Field;
+pub(crate) use crate::overrides::field::SourceField;
 use crate::overrides::values::KustomizeImage;
 
 /// The name of one value of an override. Printed as `helm:image.tag` or `kustomize:example/web`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
+pub enum OverrideKey {
     /// A Helm parameter by its name.
     Helm(String),
     /// A Helm parameter whose value is a file of the repository, by its name.
@@ -24,7 +24,7 @@ pub enum Key {
     /// A parameter of a plugin by its name.
     PluginParameter(String),
     /// A value that stands alone.
-    Field(Field),
+    Field(SourceField),
 }
 
 /// The kind of source that a value is for.
@@ -49,7 +49,7 @@ impl SourceKind {
     }
 }
 
-impl Key {
+impl OverrideKey {
     /// The list that holds it, in a source; or its own place, if it stands alone.
     pub(crate) fn list(&self) -> &'static str {
         match self {
@@ -97,7 +97,7 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for OverrideKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, name) = match self {
             Self::Helm(name) => ("helm", name.clone()),
@@ -112,13 +112,13 @@ impl fmt::Display for Key {
     }
 }
 
-impl Serialize for Key {
+impl Serialize for OverrideKey {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for OverrideKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let (kind, name) = text.split_once(':').unwrap_or_default();
@@ -131,7 +131,7 @@ impl<'de> Deserialize<'de> for Key {
             "plugin-env" => Some(Self::PluginEnv(owned)),
             "plugin-parameter" => Some(Self::PluginParameter(owned)),
             "field" => {
-                Field::ALL.iter().copied().find(|field| field.name() == name).map(Self::Field)
+                SourceField::ALL.iter().copied().find(|field| field.name() == name).map(Self::Field)
             }
             _ => None,
         };
@@ -151,20 +151,25 @@ mod tests {
     fn keys_survive_a_plan_and_a_claim() {
         let name = || "a.b/c:d".to_owned();
         let listed = [
-            Key::Helm(name()),
-            Key::HelmFile(name()),
-            Key::Kustomize(name()),
-            Key::KustomizeReplica(name()),
-            Key::PluginEnv(name()),
-            Key::PluginParameter(name()),
+            OverrideKey::Helm(name()),
+            OverrideKey::HelmFile(name()),
+            OverrideKey::Kustomize(name()),
+            OverrideKey::KustomizeReplica(name()),
+            OverrideKey::PluginEnv(name()),
+            OverrideKey::PluginParameter(name()),
         ];
-        for key in listed.into_iter().chain(Field::ALL.iter().copied().map(Key::Field)) {
+        for key in
+            listed.into_iter().chain(SourceField::ALL.iter().copied().map(OverrideKey::Field))
+        {
             let text = serde_json::to_string(&key).unwrap();
-            assert_eq!(serde_json::from_str::<Key>(&text).unwrap(), key, "{text}");
+            assert_eq!(serde_json::from_str::<OverrideKey>(&text).unwrap(), key, "{text}");
         }
-        assert_eq!(Key::Field(Field::NamePrefix).to_string(), "field:kustomize.namePrefix");
+        assert_eq!(
+            OverrideKey::Field(SourceField::NamePrefix).to_string(),
+            "field:kustomize.namePrefix"
+        );
         for text in ["\"helm\"", "\"other:x\"", "\"field:nothing\""] {
-            assert!(serde_json::from_str::<Key>(text).is_err(), "{text}");
+            assert!(serde_json::from_str::<OverrideKey>(text).is_err(), "{text}");
         }
     }
 }

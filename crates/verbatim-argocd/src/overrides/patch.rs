@@ -5,23 +5,27 @@
 
 use serde_json::{Value, json};
 
-use crate::judge::plan::Plan;
-use crate::model::{Application, Source};
-use crate::overrides::claim::{ANNOTATION, Claim, State};
-use crate::overrides::values::{Found, Key, find, list, same_element};
+use crate::model::{AppSource, Application};
+use crate::overrides::claim::{ANNOTATION, Claim, ClaimState};
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::{Occurrence, OverrideKey, find, list, same_element};
 
 /// Why no patch can be built: the application is not as planned any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Moved(pub String);
+pub(crate) struct PatchError(pub String);
 
 /// Writes the claim and the values of the plan. `app` is the state that the plan was made from.
-pub fn write(app: &Application, plan: &Plan, claim: &Claim) -> Result<String, Moved> {
+pub(crate) fn write(
+    app: &Application,
+    plan: &AppPlan,
+    claim: &Claim,
+) -> Result<String, PatchError> {
     let mut ops = Vec::new();
     let source = source_of(app, plan)?;
     let at = plan.source.pointer();
     guard_source(&mut ops, &at, source);
-    let wanted: Vec<(&Key, &Value)> = plan
+    let wanted: Vec<(&OverrideKey, &Value)> = plan
         .changes
         .iter()
         .filter(|change| !change.is_noop())
@@ -34,12 +38,12 @@ pub fn write(app: &Application, plan: &Plan, claim: &Claim) -> Result<String, Mo
 
 /// Makes the values what they shall be; `null` is absent. What is there is replaced or removed, each guarded by a test;
 /// then what is missing is added.
-fn put(ops: &mut Vec<Value>, at: &str, source: &Source, wanted: &[(&Key, &Value)]) {
+fn put(ops: &mut Vec<Value>, at: &str, source: &AppSource, wanted: &[(&OverrideKey, &Value)]) {
     let mut removals: Vec<(&str, usize, String)> = Vec::new();
-    let mut missing: Vec<(&Key, &Value)> = Vec::new();
+    let mut missing: Vec<(&OverrideKey, &Value)> = Vec::new();
     for (key, value) in wanted {
         match find(source, key) {
-            Found::At(index, element) => {
+            Occurrence::At(index, element) => {
                 let list = key.list();
                 let path = match key.is_listed() {
                     true => format!("{at}{list}/{index}"),
@@ -68,15 +72,15 @@ fn order(ops: Vec<Value>) -> Vec<Value> {
     tests.into_iter().chain(changes).collect()
 }
 
-fn source_of<'a>(app: &'a Application, plan: &Plan) -> Result<&'a Source, Moved> {
+fn source_of<'a>(app: &'a Application, plan: &AppPlan) -> Result<&'a AppSource, PatchError> {
     app.spec
         .sources()
         .get(plan.source)
-        .ok_or_else(|| Moved(format!("source {} is gone", plan.source_name)))
+        .ok_or_else(|| PatchError(format!("source {} is gone", plan.source_name)))
 }
 
 /// The place of a source among several is only good as long as it is the same source.
-fn guard_source(ops: &mut Vec<Value>, at: &str, source: &Source) {
+fn guard_source(ops: &mut Vec<Value>, at: &str, source: &AppSource) {
     for field in ["repoURL", "path", "chart"] {
         if let Some(value) = source.0.get(field) {
             ops.push(test(&format!("{at}/{field}"), value));
@@ -86,7 +90,7 @@ fn guard_source(ops: &mut Vec<Value>, at: &str, source: &Source) {
 
 /// Adds values, making their lists and blocks first where they are absent. Nobody else may have added one with the same
 /// name meanwhile: the whole list is tested.
-fn add(ops: &mut Vec<Value>, at: &str, source: &Source, missing: &[(&Key, &Value)]) {
+fn add(ops: &mut Vec<Value>, at: &str, source: &AppSource, missing: &[(&OverrideKey, &Value)]) {
     // By block and place, in the order in which the values are written.
     let mut blocks: Vec<(&str, Vec<Place<'_>>)> = Vec::new();
     for (key, value) in missing {
@@ -130,7 +134,7 @@ fn add(ops: &mut Vec<Value>, at: &str, source: &Source, missing: &[(&Key, &Value
 
 /// A list that elements are added to, or a value that stands alone.
 struct Place<'a> {
-    key: &'a Key,
+    key: &'a OverrideKey,
     field: &'a str,
     values: Vec<&'a Value>,
 }
@@ -146,26 +150,26 @@ impl Place<'_> {
 }
 
 /// Puts the values back that a claim says stood there before. Only where ours still stand.
-pub fn undo(app: &Application, claim: &Claim) -> Result<String, Moved> {
+pub(crate) fn undo(app: &Application, claim: &Claim) -> Result<String, PatchError> {
     let source = app
         .spec
         .sources()
         .get(claim.source)
-        .ok_or_else(|| Moved("the source that was written to is gone".into()))?;
+        .ok_or_else(|| PatchError("the source that was written to is gone".into()))?;
     let at = claim.source.pointer();
     let mut ops = Vec::new();
     guard_source(&mut ops, &at, source);
-    let mut wanted: Vec<(&Key, &Value)> = Vec::new();
+    let mut wanted: Vec<(&OverrideKey, &Value)> = Vec::new();
     for change in &claim.changes {
         match find(source, &change.key) {
-            Found::At(_, element) if same_element(element, &change.new) => {}
-            Found::Absent if change.new.is_null() => {}
-            _ => return Err(Moved(format!("{} is not the one that was written", change.key))),
+            Occurrence::At(_, element) if same_element(element, &change.new) => {}
+            Occurrence::Absent if change.new.is_null() => {}
+            _ => return Err(PatchError(format!("{} is not the one that was written", change.key))),
         }
         wanted.push((&change.key, change.old.as_ref().unwrap_or(&Value::Null)));
     }
     put(&mut ops, &at, source, &wanted);
-    annotate(&mut ops, app, &claim.in_state(State::Undone));
+    annotate(&mut ops, app, &claim.in_state(ClaimState::Undone));
     Ok(go_json(&Value::Array(order(ops))))
 }
 
@@ -213,7 +217,7 @@ mod tests {
     use super::*;
     use crate::api::request::AppRef;
     use crate::judge::plan::plan;
-    use crate::overrides::values::{Field, Override};
+    use crate::overrides::values::{OverrideValues, SourceField};
 
     fn app(source: Value, annotations: Value) -> Application {
         let mut source = source;
@@ -226,11 +230,11 @@ mod tests {
         .unwrap()
     }
 
-    fn claim(plan: &Plan) -> Claim {
+    fn claim(plan: &AppPlan) -> Claim {
         Claim {
             version: 1,
             nonce: "n".into(),
-            state: State::Open,
+            state: ClaimState::Open,
             release: "r<1>".into(),
             by: None,
             at: "2026-11-24T10:00:00Z".parse().unwrap(),
@@ -259,16 +263,16 @@ mod tests {
             .collect()
     }
 
-    fn wanted(helm: &[(&str, &str)], kustomize: &[&str]) -> Override {
-        Override {
+    fn wanted(helm: &[(&str, &str)], kustomize: &[&str]) -> OverrideValues {
+        OverrideValues {
             helm: helm.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             kustomize: kustomize.iter().map(|text| text.parse().unwrap()).collect(),
-            ..Override::default()
+            ..OverrideValues::default()
         }
     }
 
     #[track_caller]
-    fn check(app: &Application, wanted: &Override, want: &[&str]) {
+    fn check(app: &Application, wanted: &OverrideValues, want: &[&str]) {
         let plan = plan(&AppRef::new("a"), app, wanted).unwrap();
         assert_eq!(ops(&write(app, &plan, &claim(&plan)).unwrap()), want);
     }
@@ -418,7 +422,7 @@ mod tests {
         let changed = after(json!({ "name": "b", "value": "9" }));
         assert_eq!(
             undo(&changed, &claim),
-            Err(Moved("helm:b is not the one that was written".into()))
+            Err(PatchError("helm:b is not the one that was written".into()))
         );
     }
 
@@ -428,17 +432,17 @@ mod tests {
             "targetRevision": "main",
             "helm": { "values": "a: 1", "parameters": [{ "name": "a" }, { "name": "b" }, { "name": "c" }] },
         });
-        let unset = Override {
-            others: [(Key::Field(Field::TargetRevision), json!("v2"))].into(),
+        let unset = OverrideValues {
+            others: [(OverrideKey::Field(SourceField::TargetRevision), json!("v2"))].into(),
             unset: [
-                Key::Helm("a".into()),
-                Key::Helm("c".into()),
-                Key::Helm("never there".into()),
-                Key::Field(Field::HelmValues),
-                Key::Field(Field::HelmValuesObject),
+                OverrideKey::Helm("a".into()),
+                OverrideKey::Helm("c".into()),
+                OverrideKey::Helm("never there".into()),
+                OverrideKey::Field(SourceField::HelmValues),
+                OverrideKey::Field(SourceField::HelmValuesObject),
             ]
             .into(),
-            ..Override::default()
+            ..OverrideValues::default()
         };
         let before = app(source, json!({ "x": "1" }));
         let plan = plan(&AppRef::new("a"), &before, &unset).unwrap();
@@ -473,14 +477,17 @@ mod tests {
 
     #[test]
     fn everything_of_a_block_that_is_not_there_is_made_at_once() {
-        let wanted = Override {
+        let wanted = OverrideValues {
             helm: [("t".to_owned(), "2".to_owned())].into(),
             others: [
-                (Key::HelmFile("cert".into()), json!({ "name": "cert", "path": "cert.pem" })),
-                (Key::Field(Field::HelmValues), json!("a: 1")),
+                (
+                    OverrideKey::HelmFile("cert".into()),
+                    json!({ "name": "cert", "path": "cert.pem" }),
+                ),
+                (OverrideKey::Field(SourceField::HelmValues), json!("a: 1")),
             ]
             .into(),
-            ..Override::default()
+            ..OverrideValues::default()
         };
         let made = format!(
             r#"add /spec/source/helm {{"fileParameters":[{{"name":"cert","path":"cert.pem"}}],"parameters":[{T}],"values":"a: 1"}}"#

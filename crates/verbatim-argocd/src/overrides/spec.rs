@@ -5,14 +5,14 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::inspect::objects::rows;
+use crate::overrides::rows::rows;
 
 /// The members of a spec that can be changed here.
 const MEMBERS: [&str; 4] = ["project", "destination", "syncPolicy", "revisionHistoryLimit"];
 
 /// What is to become of an application. `None` leaves as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpecChange {
+pub(crate) struct SpecChange {
     /// Its Argo CD project.
     pub project: Option<String>,
     /// The address of its cluster; the cluster's name goes.
@@ -32,14 +32,14 @@ pub struct SpecChange {
     /// Options of its syncs; one with `!` before it goes.
     pub sync_options: Vec<String>,
     /// What it does when a sync of its own fails.
-    pub retry: Option<Retry>,
+    pub retry: Option<SyncRetry>,
     /// How many deployments its history keeps.
     pub history_limit: Option<i64>,
 }
 
 /// What an application does when a sync fails.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Retry {
+pub(crate) struct SyncRetry {
     /// How often it tries again; 0 is never.
     pub limit: i64,
     /// The pause before the first time, in Go's writing.
@@ -54,7 +54,7 @@ pub struct Retry {
 
 /// A value that becomes another.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Became {
+pub(crate) struct SpecFieldChange {
     /// Its place in the spec.
     pub field: String,
     /// What stood there.
@@ -65,7 +65,7 @@ pub struct Became {
 
 impl SpecChange {
     /// The operations of a JSON patch that make it so: each member that changes is tested to be still what it was.
-    pub fn operations(&self, spec: &Value) -> Vec<Value> {
+    pub(crate) fn operations(&self, spec: &Value) -> Vec<Value> {
         let wanted = self.applied(spec);
         let (mut tests, mut changes) = (Vec::new(), Vec::new());
         for member in MEMBERS {
@@ -85,7 +85,7 @@ impl SpecChange {
     }
 
     /// What changes in a spec, field by field.
-    pub fn changes(&self, spec: &Value) -> Vec<Became> {
+    pub(crate) fn changes(&self, spec: &Value) -> Vec<SpecFieldChange> {
         let fields = |spec: &Value| -> std::collections::BTreeMap<String, String> {
             let members = MEMBERS.iter().filter_map(|name| Some((*name, spec.get(name)?)));
             members
@@ -100,7 +100,7 @@ impl SpecChange {
         names
             .into_iter()
             .filter(|name| old.get(*name) != new.get(*name))
-            .map(|name| Became {
+            .map(|name| SpecFieldChange {
                 field: name.clone(),
                 old: old.get(name).cloned(),
                 new: new.get(name).cloned(),
@@ -287,7 +287,7 @@ mod tests {
         let change = SpecChange {
             automated: Some(false),
             history_limit: Some(2),
-            retry: Some(Retry {
+            retry: Some(SyncRetry {
                 limit: 0,
                 duration: "5s".into(),
                 factor: 2,

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use verbatim_oci::Digest;
 
-use crate::model::{Source, SourceAt};
-pub use crate::overrides::key::{Field, Key, SourceKind};
+use crate::model::{AppSource, SourceAt};
+pub use crate::overrides::key::OverrideKey;
+pub(crate) use crate::overrides::key::{SourceField, SourceKind};
 
 /// What to write into one source of an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Override {
+pub struct OverrideValues {
     /// Into which source.
     pub source: SourceChoice,
     /// Helm parameters, stored with `forceString`. Names are Helm's paths (`image.tag`); `$NAME` in a value stands for
@@ -22,23 +23,25 @@ pub struct Override {
     /// Kustomize images.
     pub kustomize: Vec<KustomizeImage>,
     /// Everything else that can be written, as Argo CD stores it.
-    pub others: BTreeMap<Key, Value>,
+    pub others: BTreeMap<OverrideKey, Value>,
     /// What shall not be there.
-    pub unset: BTreeSet<Key>,
+    pub unset: BTreeSet<OverrideKey>,
     /// Files with values for Helm that shall not be among those of the application. Their list is one value, since its
     /// order counts.
     pub without_files: BTreeSet<String>,
 }
 
-impl Override {
+impl OverrideValues {
     /// The keys with their wanted elements, as Argo CD stores them.
-    pub fn wanted(&self) -> impl Iterator<Item = (Key, Value)> {
-        let helm =
-            self.helm.iter().map(|(name, value)| (Key::Helm(name.clone()), parameter(name, value)));
+    pub fn wanted(&self) -> impl Iterator<Item = (OverrideKey, Value)> {
+        let helm = self
+            .helm
+            .iter()
+            .map(|(name, value)| (OverrideKey::Helm(name.clone()), parameter(name, value)));
         let kustomize = self
             .kustomize
             .iter()
-            .map(|image| (Key::Kustomize(image.name().to_owned()), json!(image.text)));
+            .map(|image| (OverrideKey::Kustomize(image.name().to_owned()), json!(image.text)));
         let others = self.others.iter().map(|(key, value)| (key.clone(), value.clone()));
         let unset = self.unset.iter().map(|key| (key.clone(), Value::Null));
         helm.chain(kustomize).chain(others).chain(unset)
@@ -156,16 +159,16 @@ impl fmt::Display for KustomizeImage {
 /// One value of an override: what stood there, and what shall.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
+pub struct ValueChange {
     /// Which value.
-    pub key: Key,
+    pub key: OverrideKey,
     /// The stored element before, exactly as the server had it. `None`: absent.
     pub old: Option<Value>,
     /// The element to store; `null`: it shall be absent, as in a merge patch.
     pub new: Value,
 }
 
-impl Change {
+impl ValueChange {
     /// Whether nothing changes.
     pub fn is_noop(&self) -> bool {
         match &self.old {
@@ -194,7 +197,7 @@ pub fn shown(element: Option<&Value>) -> String {
 }
 
 /// Whether two stored elements mean the same: Argo CD leaves out an empty value and `forceString: false`.
-pub fn same_element(a: &Value, b: &Value) -> bool {
+pub(crate) fn same_element(a: &Value, b: &Value) -> bool {
     let meaning = |element: &Value| {
         let mut element = element.clone();
         if let Some(fields) = element.as_object_mut() {
@@ -211,7 +214,7 @@ pub fn same_element(a: &Value, b: &Value) -> bool {
 
 /// Where a key stands in a source.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Found<'a> {
+pub(crate) enum Occurrence<'a> {
     /// Nowhere.
     Absent,
     /// Once.
@@ -221,23 +224,23 @@ pub enum Found<'a> {
 }
 
 /// The key's elements in its list; none for a value that stands alone.
-pub(crate) fn list<'a>(source: &'a Source, key: &Key) -> &'a [Value] {
+pub(crate) fn list<'a>(source: &'a AppSource, key: &OverrideKey) -> &'a [Value] {
     if key.is_listed() { source.list(key.list()) } else { &[] }
 }
 
 /// Finds a key in a source. A value that stands alone is found at index 0.
-pub fn find<'a>(source: &'a Source, key: &Key) -> Found<'a> {
+pub(crate) fn find<'a>(source: &'a AppSource, key: &OverrideKey) -> Occurrence<'a> {
     if !key.is_listed() {
         return match source.0.pointer(key.list()) {
-            None | Some(Value::Null) => Found::Absent,
-            Some(value) => Found::At(0, value),
+            None | Some(Value::Null) => Occurrence::Absent,
+            Some(value) => Occurrence::At(0, value),
         };
     }
     let mut found = list(source, key).iter().enumerate().filter(|(_, element)| key.is_of(element));
     match (found.next(), found.next()) {
-        (None, _) => Found::Absent,
-        (Some((index, element)), None) => Found::At(index, element),
-        (Some(_), Some(_)) => Found::Repeated,
+        (None, _) => Occurrence::Absent,
+        (Some((index, element)), None) => Occurrence::At(index, element),
+        (Some(_), Some(_)) => Occurrence::Repeated,
     }
 }
 
@@ -245,7 +248,7 @@ pub fn find<'a>(source: &'a Source, key: &Key) -> Found<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Deviation {
     /// Which value.
-    pub key: Key,
+    pub key: OverrideKey,
     /// What was written.
     pub wrote: String,
     /// What is there.
@@ -259,8 +262,8 @@ impl fmt::Display for Deviation {
 }
 
 /// The values of `changes` that a source does not hold. Empty: it holds all of them.
-pub fn deviations(source: Option<&Source>, changes: &[Change]) -> Vec<Deviation> {
-    let deviation = |change: &Change, found: String| Deviation {
+pub fn deviations(source: Option<&AppSource>, changes: &[ValueChange]) -> Vec<Deviation> {
+    let deviation = |change: &ValueChange, found: String| Deviation {
         key: change.key.clone(),
         wrote: shown(Some(&change.new)),
         found,
@@ -268,12 +271,12 @@ pub fn deviations(source: Option<&Source>, changes: &[Change]) -> Vec<Deviation>
     changes
         .iter()
         .filter_map(|change| {
-            match source.map_or(Found::Absent, |source| find(source, &change.key)) {
-                Found::At(_, element) if same_element(element, &change.new) => None,
-                Found::At(_, element) => Some(deviation(change, shown(Some(element)))),
-                Found::Absent if change.new.is_null() => None,
-                Found::Absent => Some(deviation(change, shown(None))),
-                Found::Repeated => Some(deviation(change, "there more than once".to_owned())),
+            match source.map_or(Occurrence::Absent, |source| find(source, &change.key)) {
+                Occurrence::At(_, element) if same_element(element, &change.new) => None,
+                Occurrence::At(_, element) => Some(deviation(change, shown(Some(element)))),
+                Occurrence::Absent if change.new.is_null() => None,
+                Occurrence::Absent => Some(deviation(change, shown(None))),
+                Occurrence::Repeated => Some(deviation(change, "there more than once".to_owned())),
             }
         })
         .collect()
@@ -335,12 +338,12 @@ mod tests {
 
     #[test]
     fn a_source_that_lost_a_value_says_which() {
-        let source = Source(json!({ "helm": { "parameters": [
+        let source = AppSource(json!({ "helm": { "parameters": [
             { "name": "image.tag", "value": "2", "forceString": true },
             { "name": "twice", "value": "1" }, { "name": "twice", "value": "2" },
         ]}}));
-        let change = |name: &str, value: &str| Change {
-            key: Key::Helm(name.into()),
+        let change = |name: &str, value: &str| ValueChange {
+            key: OverrideKey::Helm(name.into()),
             old: None,
             new: parameter(name, value),
         };
@@ -366,7 +369,7 @@ mod tests {
     #[test]
     fn digests_are_found_in_values() {
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        let wanted = Override {
+        let wanted = OverrideValues {
             helm: [
                 ("image.tag".to_owned(), format!("1@{a}")),
                 ("image.digest".to_owned(), a.to_string()),
@@ -376,7 +379,7 @@ mod tests {
                 format!("web=x/y@{b}").parse().unwrap(),
                 "z:sha256:12".parse().unwrap(),
             ],
-            ..Override::default()
+            ..OverrideValues::default()
         };
         assert_eq!(wanted.digests(), [a, b]);
     }

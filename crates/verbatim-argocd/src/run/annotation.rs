@@ -14,7 +14,7 @@ use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::AppRef;
 use crate::model::Application;
-use crate::overrides::claim::{self, ANNOTATION, Claim};
+use crate::overrides::claim::{ANNOTATION, Claim, read_claim};
 
 /// How often an annotation is written when others write, too.
 const ATTEMPTS: u32 = 3;
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// The states on both sides of a write.
 #[derive(Debug)]
-pub(crate) struct Written {
+pub(crate) struct AnnotationWrite {
     /// The application right before.
     pub(crate) before: Application,
     /// As the server stored it.
@@ -55,10 +55,10 @@ pub(crate) async fn close(
     client: &Client,
     app: &AppRef,
     end: &Claim,
-) -> Result<Option<Written>, Error> {
+) -> Result<Option<AnnotationWrite>, Error> {
     let action = format!("close the claim on application {app}");
     write(client, app, &action, ANNOTATION, Some(&end.to_text()), |app| {
-        match claim::read(app).known() {
+        match read_claim(app).known() {
             Some(found) if found.nonce == end.nonce => Ok(()),
             _ => Err(ErrorKind::TestFailed("the claim is not ours any more".into())),
         }
@@ -74,7 +74,7 @@ async fn write(
     name: &str,
     text: Option<&str>,
     may: impl Fn(&Application) -> Result<(), ErrorKind>,
-) -> Result<Option<Written>, Error> {
+) -> Result<Option<AnnotationWrite>, Error> {
     let failed =
         |kind| Error { action: action.to_owned(), server: client.server().to_string(), kind };
     let mut attempt = 1;
@@ -91,7 +91,7 @@ async fn write(
         }
         set(&mut object, name, text);
         match client.replace(app, object).await {
-            Ok(after) => return Ok(Some(Written { before, after })),
+            Ok(after) => return Ok(Some(AnnotationWrite { before, after })),
             Err(error) if attempt < ATTEMPTS && may_pass(&error.kind) => sleep(PAUSE).await,
             Err(error) => return Err(error),
         }

@@ -1,30 +1,37 @@
 //! Deploys: observe, write, read back, render, sync, wait, prove, close. The order of the steps, and what each failure
 //! means for what was done before it.
 
+use serde_json::Value;
 use tokio::time::Duration;
 
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
-use crate::api::request::{AppRef, Sync};
+use crate::api::request::{self, ApiRequest, AppRef, SyncRequest};
+use crate::judge::evidence::WantedImage;
 use crate::judge::outcome::{
-    Deploy, Left, OnPause, Options, Outcome, Place, Problem, Report, Undo, WantedImage, Warning,
+    DeployOutcome, DeployReport, Leftover, Mismatch, OnPause, ProofStage, UndoResult,
 };
-use crate::judge::plan::{Plan, plan};
+use crate::judge::plan::plan;
 use crate::judge::preflight;
-use crate::judge::refusal::Refusal;
+use crate::judge::refusal::WriteRefusal;
 use crate::judge::rendered::shown;
-use crate::judge::verdict::{Memory, Verdict, Wanted, judge, only_health_is_missing};
+use crate::judge::verdict::{
+    ExpectedOperation, JudgeMemory, Verdict, judge, only_health_is_missing,
+};
+use crate::judge::warning::DeployWarning;
 use crate::model::Application;
-use crate::overrides::claim::{self, Claim, Standing, State};
+use crate::overrides::claim::{Claim, ClaimOnApp, ClaimStanding, ClaimState, read_claim, standing};
+use crate::overrides::plan::AppPlan;
 use crate::overrides::values::deviations;
 use crate::run::annotation;
-use crate::run::event::{Event, Step};
-use crate::run::follow::First;
-use crate::run::read::{Next, facts};
-pub use crate::run::session::Listener;
-use crate::run::session::{About, Run, now};
-use crate::run::wait::Goal;
-use crate::run::write::{Written, undo};
+use crate::run::event::{DeployEvent, DeployStep};
+use crate::run::follow::FirstRead;
+use crate::run::read::{AfterWrite, facts};
+use crate::run::request::{DeployOptions, DeployRequest};
+pub(crate) use crate::run::session::Listener;
+use crate::run::session::{AppRun, Subject, now};
+use crate::run::wait::WaitGoal;
+use crate::run::write::{WriteResult, undo};
 
 /// A new nonce: 128 random bits in hexadecimal.
 ///
@@ -46,13 +53,13 @@ pub fn nonce() -> Result<String, Error> {
 /// # Errors
 ///
 /// Only if nothing was changed on the application, or what was changed has been put back. Everything else is an
-/// [`Outcome`].
+/// [`DeployOutcome`].
 pub async fn deploy(
     client: &Client,
-    deploy: &Deploy,
+    deploy: &DeployRequest,
     listener: Listener<'_>,
-) -> Result<Report, Error> {
-    let mut run = Run::start(client, &deploy.app, about(deploy), listener).await?;
+) -> Result<DeployReport, Error> {
+    let mut run = AppRun::start(client, &deploy.app, about(deploy), listener).await?;
     match run.deploy(deploy).await {
         Ok(outcome) => Ok(run.report(outcome)),
         Err(error) => Err(error),
@@ -64,16 +71,16 @@ pub async fn deploy(
 /// # Errors
 ///
 /// As [`deploy`].
-pub async fn write(
+pub(crate) async fn write(
     client: &Client,
-    deploy: &Deploy,
+    deploy: &DeployRequest,
     listener: Listener<'_>,
-) -> Result<Report, Error> {
+) -> Result<DeployReport, Error> {
     // Nothing but the answer tells how old a cache is, so what is only planned is read.
-    let first = if deploy.options.dry_run { First::AsItIs } else { First::Watched };
-    let mut run = Run::start_with(client, &deploy.app, about(deploy), listener, first).await?;
+    let first = if deploy.options.dry_run { FirstRead::AsItIs } else { FirstRead::Watched };
+    let mut run = AppRun::start_with(client, &deploy.app, about(deploy), listener, first).await?;
     let mut outcome = run.write_only(deploy).await?;
-    if first == First::Watched && is_outdated(&outcome) {
+    if first == FirstRead::Watched && is_outdated(&outcome) {
         // Nothing was written. Perhaps only the cache was behind.
         run.look_again().await?;
         outcome = run.write_only(deploy).await?;
@@ -82,9 +89,9 @@ pub async fn write(
 }
 
 /// Whether all that was wrong is that something else stands there than was seen.
-fn is_outdated(outcome: &Outcome) -> bool {
-    let is_old = |reason: &Refusal| matches!(reason, Refusal::PlanOutdated { .. });
-    matches!(outcome, Outcome::Refused { reasons, .. } if reasons.iter().all(is_old))
+fn is_outdated(outcome: &DeployOutcome) -> bool {
+    let is_old = |reason: &WriteRefusal| matches!(reason, WriteRefusal::PlanOutdated { .. });
+    matches!(outcome, DeployOutcome::Refused { reasons, .. } if reasons.iter().all(is_old))
 }
 
 /// Puts back what stood there before the last write that left a claim on the application.
@@ -92,18 +99,31 @@ fn is_outdated(outcome: &Outcome) -> bool {
 /// # Errors
 ///
 /// If the application cannot be read.
-pub async fn undo_last(client: &Client, app: &AppRef) -> Result<(Undo, Option<Claim>), Error> {
+pub async fn undo_last(
+    client: &Client,
+    app: &AppRef,
+) -> Result<(UndoResult, Option<Claim>), Error> {
     let state = client.get(app).await?;
-    match claim::read(&state) {
-        claim::OnApp::Known(claim) if claim.state == State::Undone => {
-            Ok((Undo::NotNeeded, Some(*claim)))
+    match read_claim(&state) {
+        ClaimOnApp::Known(claim) if claim.state == ClaimState::Undone => {
+            Ok((UndoResult::NotNeeded, Some(*claim)))
         }
-        claim::OnApp::Known(claim) => Ok((undo(client, app, &claim).await, Some(*claim))),
-        claim::OnApp::Absent => Ok((Undo::NotNeeded, None)),
-        claim::OnApp::Foreign(_) => {
-            Ok((Undo::Failed { why: "this version does not understand the claim".into() }, None))
-        }
+        ClaimOnApp::Known(claim) => Ok((undo(client, app, &claim).await, Some(*claim))),
+        ClaimOnApp::Absent => Ok((UndoResult::NotNeeded, None)),
+        ClaimOnApp::Foreign(_) => Ok((
+            UndoResult::Failed { why: "this version does not understand the claim".into() },
+            None,
+        )),
     }
+}
+
+/// The requests of a deployment that change something: the write, the sync, and the one that closes the claim.
+pub fn write_requests(app: &AppRef) -> [ApiRequest; 3] {
+    [
+        request::patch(app, String::new()),
+        request::sync(app, &SyncRequest::default()),
+        request::replace(app, Value::Null),
+    ]
 }
 
 /// Writes the end of a deployment over its claim, with what became of its record.
@@ -111,7 +131,7 @@ pub async fn undo_last(client: &Client, app: &AppRef) -> Result<(Undo, Option<Cl
 /// # Errors
 ///
 /// If the claim is not there any more ([`ErrorKind::TestFailed`]), or the write fails.
-pub async fn close(client: &Client, app: &AppRef, end: &Claim) -> Result<(), Error> {
+pub async fn close_claim(client: &Client, app: &AppRef, end: &Claim) -> Result<(), Error> {
     annotation::close(client, app, end).await.map(drop)
 }
 
@@ -120,16 +140,16 @@ pub async fn close(client: &Client, app: &AppRef, end: &Claim) -> Result<(), Err
 /// # Errors
 ///
 /// If the application cannot be read.
-pub async fn wait(
+pub(crate) async fn wait(
     client: &Client,
     app: &AppRef,
-    options: &Options,
+    options: &DeployOptions,
     listener: Listener<'_>,
-) -> Result<Report, Error> {
-    let about = About { release: "", by: None, nonce: "", images: &[], options };
-    let mut run = Run::start(client, app, about, listener).await?;
-    let expect = run.expect(None, Wanted::State);
-    let outcome = run.wait(&expect, Goal::Done, Memory::default()).await;
+) -> Result<DeployReport, Error> {
+    let about = Subject { release: "", by: None, nonce: "", images: &[], options };
+    let mut run = AppRun::start(client, app, about, listener).await?;
+    let expect = run.expect(None, ExpectedOperation::State);
+    let outcome = run.wait(&expect, WaitGoal::Done, JudgeMemory::default()).await;
     Ok(run.report(outcome))
 }
 
@@ -142,18 +162,18 @@ pub async fn prove(
     client: &Client,
     app: &AppRef,
     images: &[WantedImage],
-    options: &Options,
+    options: &DeployOptions,
     listener: Listener<'_>,
-) -> Result<Report, Error> {
-    let about = About { release: "", by: None, nonce: "", images, options };
-    let mut run = Run::start(client, app, about, listener).await?;
-    let expect = run.expect(None, Wanted::State);
-    let outcome = run.wait(&expect, Goal::Proof, Memory::default()).await;
+) -> Result<DeployReport, Error> {
+    let about = Subject { release: "", by: None, nonce: "", images, options };
+    let mut run = AppRun::start(client, app, about, listener).await?;
+    let expect = run.expect(None, ExpectedOperation::State);
+    let outcome = run.wait(&expect, WaitGoal::Proof, JudgeMemory::default()).await;
     Ok(run.report(outcome))
 }
 
-fn about(deploy: &Deploy) -> About<'_> {
-    About {
+fn about(deploy: &DeployRequest) -> Subject<'_> {
+    Subject {
         release: &deploy.release,
         by: deploy.by.as_deref(),
         nonce: &deploy.nonce,
@@ -162,9 +182,9 @@ fn about(deploy: &Deploy) -> About<'_> {
     }
 }
 
-impl Run<'_> {
-    async fn deploy(&mut self, deploy: &Deploy) -> Result<Outcome, Error> {
-        let plan = match self.prepare(deploy, Next::Sync).await {
+impl AppRun<'_> {
+    async fn deploy(&mut self, deploy: &DeployRequest) -> Result<DeployOutcome, Error> {
+        let plan = match self.prepare(deploy, AfterWrite::Sync).await {
             Ok(plan) => plan,
             Err(outcome) => return Ok(outcome),
         };
@@ -177,17 +197,17 @@ impl Run<'_> {
         Ok(self.conclude(outcome).await)
     }
 
-    async fn write_only(&mut self, deploy: &Deploy) -> Result<Outcome, Error> {
-        let next = Next::Nothing { dry_run: deploy.options.dry_run };
+    async fn write_only(&mut self, deploy: &DeployRequest) -> Result<DeployOutcome, Error> {
+        let next = AfterWrite::Nothing { dry_run: deploy.options.dry_run };
         let plan = match self.prepare(deploy, next).await {
             Ok(plan) => plan,
             Err(outcome) => return Ok(outcome),
         };
-        if let Some(outcome) = self.write_checked(deploy, &plan, State::Written).await? {
+        if let Some(outcome) = self.write_checked(deploy, &plan, ClaimState::Written).await? {
             return Ok(outcome);
         }
         let status = &self.follow.app().status;
-        Ok(Outcome::Reached {
+        Ok(DeployOutcome::Reached {
             what: "the values are written".into(),
             sync: status.sync.status,
             health: status.health.status,
@@ -196,31 +216,39 @@ impl Run<'_> {
         })
     }
 
-    async fn write_and_prove(&mut self, deploy: &Deploy, plan: &Plan) -> Result<Outcome, Error> {
-        if let Some(outcome) = self.write_checked(deploy, plan, State::Open).await? {
+    async fn write_and_prove(
+        &mut self,
+        deploy: &DeployRequest,
+        plan: &AppPlan,
+    ) -> Result<DeployOutcome, Error> {
+        if let Some(outcome) = self.write_checked(deploy, plan, ClaimState::Open).await? {
             return Ok(outcome);
         }
-        let request = Sync {
+        let request = SyncRequest {
             nonce: deploy.nonce.clone(),
             infos: self.infos(deploy),
             prune: deploy.options.prune,
-            ..Sync::default()
+            ..SyncRequest::default()
         };
         if let Some(outcome) = self.begin_operation(plan, &request).await? {
             return Ok(outcome);
         }
-        let expect = self.expect(Some(plan), Wanted::Sync { nonce: &deploy.nonce });
-        Ok(self.wait(&expect, Goal::Proof, Memory::default()).await)
+        let expect = self.expect(Some(plan), ExpectedOperation::Sync { nonce: &deploy.nonce });
+        Ok(self.wait(&expect, WaitGoal::Proof, JudgeMemory::default()).await)
     }
 
-    fn infos(&self, deploy: &Deploy) -> Vec<(String, String)> {
+    fn infos(&self, deploy: &DeployRequest) -> Vec<(String, String)> {
         let release = ("verbatim.dev/release".to_owned(), deploy.release.clone());
         let by = deploy.by.clone().map(|by| ("verbatim.dev/run".to_owned(), by));
         std::iter::once(release).chain(by).collect()
     }
 
     /// Plans, and refuses what can be seen beforehand. An `Err` ends the run.
-    async fn prepare(&mut self, deploy: &Deploy, next: Next) -> Result<Plan, Outcome> {
+    async fn prepare(
+        &mut self,
+        deploy: &DeployRequest,
+        next: AfterWrite,
+    ) -> Result<AppPlan, DeployOutcome> {
         // What kind a source is, only a comparison finds out. An application that was just made may have had none.
         if !self.before.status.is_compared() {
             match self.follow.refresh().await {
@@ -228,21 +256,21 @@ impl Run<'_> {
                 Err(error) => tracing::debug!(%error, "the kinds of the sources stay unknown"),
             }
         }
-        let refused = |reasons| Outcome::Refused { reasons, undo: Undo::NotNeeded };
+        let refused = |reasons| DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded };
         let plan = plan(&self.app, &self.before, &deploy.values).map_err(refused)?;
         self.plan = Some(plan.clone());
-        self.tell(Event::Planned { plan: plan.clone() });
+        self.tell(DeployEvent::Planned { plan: plan.clone() });
         let mut reasons = Vec::new();
         if let Some(expected) = &deploy.expected {
             let differences = plan.differences(expected);
             if !differences.is_empty() {
-                reasons.push(Refusal::PlanOutdated { differences });
+                reasons.push(WriteRefusal::PlanOutdated { differences });
             }
         }
         let before = self.before.clone();
         reasons.extend(self.claim_refusal(&before, &plan));
         let facts = facts(self.client, &self.before, &plan, next).await;
-        let (more, warnings) = preflight::judge(&plan, &facts, self.options);
+        let (more, warnings) = preflight::judge(&plan, &facts, self.options.waivers());
         reasons.extend(more);
         for warning in warnings {
             self.warn(warning);
@@ -250,123 +278,131 @@ impl Run<'_> {
         if !reasons.is_empty() {
             return Err(refused(reasons));
         }
-        self.done(Step::Observe);
-        if self.options.dry_run { Err(Outcome::Planned) } else { Ok(plan) }
+        self.done(DeployStep::Observe);
+        if self.options.dry_run { Err(DeployOutcome::Planned) } else { Ok(plan) }
     }
 
     /// Whether another run is at work on the application as it stands there.
-    pub(crate) fn claim_refusal(&mut self, app: &Application, plan: &Plan) -> Option<Refusal> {
-        let on_app = claim::read(app);
+    pub(crate) fn claim_refusal(
+        &mut self,
+        app: &Application,
+        plan: &AppPlan,
+    ) -> Option<WriteRefusal> {
+        let on_app = read_claim(app);
         let stands = on_app.known().is_some_and(|claim| {
             deviations(app.spec.sources().get(claim.source), &claim.changes).is_empty()
         });
         let (release, take_over) = (self.release, self.options.take_over);
-        let standing = claim::standing(&on_app, stands, release, &plan.changes, now(), take_over);
+        let judged = standing(&on_app, stands, release, &plan.changes, now(), take_over);
         let claim = on_app.known();
-        match (standing, claim) {
-            (Standing::Free, _) => None,
-            (Standing::Resume, Some(claim)) => {
-                self.warn(Warning::Resumed { nonce: claim.nonce.clone() });
+        match (judged, claim) {
+            (ClaimStanding::Free, _) => None,
+            (ClaimStanding::Resume, Some(claim)) => {
+                self.warn(DeployWarning::Resumed { nonce: claim.nonce.clone() });
                 None
             }
-            (Standing::TakeOver, Some(claim)) => {
-                self.warn(Warning::TookOver {
+            (ClaimStanding::TakeOver, Some(claim)) => {
+                self.warn(DeployWarning::TookOver {
                     release: claim.release.clone(),
                     by: claim.by.clone(),
                 });
                 None
             }
-            (Standing::Held, Some(claim)) => Some(Refusal::Claimed {
+            (ClaimStanding::Held, Some(claim)) => Some(WriteRefusal::Claimed {
                 release: claim.release.clone(),
                 by: claim.by.clone(),
                 deadline: claim.deadline.to_string(),
             }),
-            _ => Some(Refusal::UnreadableClaim),
+            _ => Some(WriteRefusal::UnreadableClaim),
         }
     }
 
     /// If all values stand already and Argo CD is done with them, there is nothing to write and only to prove.
-    async fn already_there(&mut self, plan: &Plan) -> Result<Option<Outcome>, Error> {
-        if claim::read(&self.before).known().is_some_and(|claim| claim.state == State::Open) {
+    async fn already_there(&mut self, plan: &AppPlan) -> Result<Option<DeployOutcome>, Error> {
+        if read_claim(&self.before).known().is_some_and(|claim| claim.state == ClaimState::Open) {
             return Ok(None);
         }
         self.follow.refresh().await?;
-        let expect = self.expect(Some(plan), Wanted::State);
-        let mut memory = Memory::default();
+        let expect = self.expect(Some(plan), ExpectedOperation::State);
+        let mut memory = JudgeMemory::default();
         memory.note_refresh(&self.before);
         let verdict = judge(&expect, &memory, self.follow.app(), Duration::ZERO);
         if verdict != Verdict::Done && !only_health_is_missing(&verdict) {
             return Ok(None);
         }
-        let outcome = self.wait(&expect, Goal::Proof, memory).await;
-        if matches!(outcome, Outcome::Proven { .. }) {
+        let outcome = self.wait(&expect, WaitGoal::Proof, memory).await;
+        if matches!(outcome, DeployOutcome::Proven { .. }) {
             self.adopt_failed_claim();
-            self.close(State::Done).await;
+            self.close(ClaimState::Done).await;
         }
         Ok(Some(outcome))
     }
 
     /// An earlier run of this release left its values without proof. Now that they are proven, its claim is ours to close.
     fn adopt_failed_claim(&mut self) {
-        let on_app = claim::read(self.follow.app());
-        let failed = |claim: &&Claim| claim.state == State::Failed && claim.release == self.release;
-        self.claim = on_app.known().filter(failed).map(|claim| claim.in_state(State::Open));
+        let on_app = read_claim(self.follow.app());
+        let failed =
+            |claim: &&Claim| claim.state == ClaimState::Failed && claim.release == self.release;
+        self.claim = on_app.known().filter(failed).map(|claim| claim.in_state(ClaimState::Open));
     }
 
     /// Writes, and checks by the answer and by the rendered manifests. `Some` ends the run.
     async fn write_checked(
         &mut self,
-        deploy: &Deploy,
-        plan: &Plan,
-        state: State,
-    ) -> Result<Option<Outcome>, Error> {
-        self.begin(Step::Write);
+        deploy: &DeployRequest,
+        plan: &AppPlan,
+        state: ClaimState,
+    ) -> Result<Option<DeployOutcome>, Error> {
+        self.begin(DeployStep::Write);
         let claim = self.new_claim(&self.before, plan, state);
         match self.write(plan, &deploy.values, claim).await? {
-            Written::Yes => {}
-            Written::Refused(refusal) => {
+            WriteResult::Yes => {}
+            WriteResult::Refused(refusal) => {
                 let reasons = vec![refusal];
-                return Ok(Some(Outcome::Refused { reasons, undo: Undo::NotNeeded }));
+                return Ok(Some(DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded }));
             }
-            Written::Overwritten(deviations) => {
+            WriteResult::Overwritten(deviations) => {
                 return Ok(Some(self.superseded_by(deviations)));
             }
-            Written::Unknown(error) => {
-                return Ok(Some(Outcome::Unknown {
+            WriteResult::Unknown(error) => {
+                return Ok(Some(DeployOutcome::Unknown {
                     missing: "whether the values were written".into(),
                     error: Some(format!("{error}: {}", error.kind)),
                     unhealthy: Vec::new(),
-                    left: Left::PerhapsValues,
+                    left: Leftover::PerhapsValues,
                 }));
             }
         }
-        self.done(Step::Write);
+        self.done(DeployStep::Write);
         // Without a wanted image the manifests tell nothing but that they render, and the write has told that.
         if self.images.is_empty() {
             return Ok(None);
         }
         // An automatic sync does not wait for us to look, so there is no hurry to look first.
-        if self.follow.app().spec.is_automated() && state == State::Open {
+        if self.follow.app().spec.is_automated() && state == ClaimState::Open {
             return Ok(None);
         }
         self.check_rendered().await
     }
 
     /// The manifests must show the digest: that is where a file in git that wins over the application is seen.
-    pub(crate) async fn check_rendered(&mut self) -> Result<Option<Outcome>, Error> {
-        self.begin(Step::Render);
+    pub(crate) async fn check_rendered(&mut self) -> Result<Option<DeployOutcome>, Error> {
+        self.begin(DeployStep::Render);
         match self.client.manifests(&self.app).await {
             Ok(manifests) => {
                 let shown = shown(manifests.manifests.iter().map(String::as_str), self.images);
                 if shown.problems.is_empty() {
-                    self.done(Step::Render);
+                    self.done(DeployStep::Render);
                     return Ok(None);
                 }
                 Ok(Some(self.not_rendered(shown.problems).await))
             }
             Err(error) => match error.kind {
                 ErrorKind::PermissionDenied(why) => {
-                    self.warn(Warning::NotChecked { what: "the rendered manifests".into(), why });
+                    self.warn(DeployWarning::NotChecked {
+                        what: "the rendered manifests".into(),
+                        why,
+                    });
                     Ok(None)
                 }
                 _ => self.give_back(error).await,
@@ -374,7 +410,7 @@ impl Run<'_> {
         }
     }
 
-    async fn not_rendered(&mut self, problems: Vec<Problem>) -> Outcome {
+    async fn not_rendered(&mut self, problems: Vec<Mismatch>) -> DeployOutcome {
         // Other values than ours may have been rendered: somebody wrote in between.
         if self.follow.read().await.is_ok()
             && let Some(superseded) = self.superseded()
@@ -386,11 +422,11 @@ impl Run<'_> {
             .map(|problem| format!("{}: {}", problem.place, problem.what))
             .collect();
         let undo = self.undo().await;
-        Outcome::Refused { reasons: vec![Refusal::NotRendered { problems }], undo }
+        DeployOutcome::Refused { reasons: vec![WriteRefusal::NotRendered { problems }], undo }
     }
 
     /// The outcome if our values do not stand any more.
-    fn superseded(&self) -> Option<Outcome> {
+    fn superseded(&self) -> Option<DeployOutcome> {
         let plan = self.plan.as_ref()?;
         let app = self.follow.app();
         let deviations = deviations(app.spec.sources().get(plan.source), &plan.changes);
@@ -398,23 +434,23 @@ impl Run<'_> {
     }
 
     /// Ends a run that failed between its write and its sync: the previous values go back.
-    pub(crate) async fn give_back(&mut self, error: Error) -> Result<Option<Outcome>, Error> {
+    pub(crate) async fn give_back(&mut self, error: Error) -> Result<Option<DeployOutcome>, Error> {
         match self.undo().await {
-            Undo::Done | Undo::NotNeeded => Err(error),
-            Undo::Failed { why } => Ok(Some(Outcome::Unknown {
+            UndoResult::Done | UndoResult::NotNeeded => Err(error),
+            UndoResult::Failed { why } => Ok(Some(DeployOutcome::Unknown {
                 missing: format!("the previous values could not be put back: {why}"),
                 error: Some(format!("{error}: {}", error.kind)),
                 unhealthy: Vec::new(),
-                left: Left::Values,
+                left: Leftover::Values,
             })),
         }
     }
 
     /// Closes the claim as the outcome wants it, and takes back what had no effect.
-    async fn conclude(&mut self, outcome: Outcome) -> Outcome {
+    async fn conclude(&mut self, outcome: DeployOutcome) -> DeployOutcome {
         let outcome = match outcome {
             // An automatic sync deployed it before the manifests could be looked at.
-            Outcome::NotProven { at: Place::Manifests, problems }
+            DeployOutcome::NotProven { at: ProofStage::Manifests, problems }
                 if self.follow.app().spec.is_automated() =>
             {
                 self.not_rendered(problems).await
@@ -422,12 +458,13 @@ impl Run<'_> {
             other => other,
         };
         match &outcome {
-            Outcome::Proven { .. } | Outcome::Paused { on_pause: OnPause::Accept, .. } => {
-                self.close(State::Done).await;
+            DeployOutcome::Proven { .. }
+            | DeployOutcome::Paused { on_pause: OnPause::Accept, .. } => {
+                self.close(ClaimState::Done).await;
             }
-            Outcome::Unknown { left: Left::PerhapsValues, .. } => {}
+            DeployOutcome::Unknown { left: Leftover::PerhapsValues, .. } => {}
             // An open claim would keep others away until its deadline.
-            _ => self.close(State::Failed).await,
+            _ => self.close(ClaimState::Failed).await,
         }
         outcome
     }

@@ -5,28 +5,29 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::judge::outcome::{Problem, Unhealthy, Warning};
-use crate::judge::plan::Plan;
+use crate::judge::outcome::Mismatch;
+use crate::judge::warning::DeployWarning;
 use crate::model::{Application, HealthStatus, Phase, SyncCode};
+use crate::overrides::plan::AppPlan;
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Event {
+pub enum DeployEvent {
     /// A step begins.
     Begin {
         /// Which.
-        step: Step,
+        step: DeployStep,
     },
     /// A step is done.
     Done {
         /// Which.
-        step: Step,
+        step: DeployStep,
     },
     /// What will be written.
     Planned {
         /// The plan.
-        plan: Plan,
+        plan: AppPlan,
     },
     /// The state changed: one line.
     Changed {
@@ -41,19 +42,19 @@ pub enum Event {
     /// A rollout is paused, and the deployment waits until somebody lets it go on.
     Paused {
         /// What is missing.
-        missing: Problem,
+        missing: Mismatch,
     },
     /// Something that should be known.
     Warning {
         /// What.
-        warning: Warning,
+        warning: DeployWarning,
     },
 }
 
 /// A step of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Step {
+pub enum DeployStep {
     /// Read and refuse early.
     Observe,
     /// Claim and write the values.
@@ -74,7 +75,7 @@ pub enum Step {
     Undo,
 }
 
-impl Step {
+impl DeployStep {
     /// The steps of a full deployment, in order.
     pub const DEPLOY: [Self; 7] = [
         Self::Observe,
@@ -87,7 +88,7 @@ impl Step {
     ];
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for DeployStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Observe => "read the application",
@@ -103,42 +104,18 @@ impl fmt::Display for Step {
     }
 }
 
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotChecked { what, why } => write!(f, "cannot check {what}: {why}"),
-            Self::Owner { kind, name } => write!(f, "{kind} {name} owns the application and may revert the override"),
-            Self::Resumed { nonce } => write!(f, "an earlier run of this release did not end ({nonce}): continuing its work"),
-            Self::TookOver { release, by } => {
-                write!(f, "took over from a run of release {release} that did not end")?;
-                by.as_ref().map_or(Ok(()), |by| write!(f, " ({by})"))
-            }
-            Self::ClaimLost => {
-                f.write_str("the values stand and the claim is gone: somebody else writes the annotations of this application")
-            }
-            Self::LostForeignChange { path, value } => write!(
-                f,
-                "another client's change of {path} to {value} was lost by our write; Argo CD has no protection against that"
-            ),
-            Self::Adopted { by } if by.automated => f.write_str("Argo CD's automatic sync deployed the values"),
-            Self::Adopted { by } => write!(f, "a sync of {} deployed the values", by.username),
-            Self::ClaimOpen { why } => write!(f, "the claim could not be closed: {why}"),
-        }
-    }
-}
-
 /// The last state that was told, to tell only what changes.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
+pub(crate) struct StateLog {
     operation: Option<(Phase, String)>,
     sync: Option<SyncCode>,
     health: Option<HealthStatus>,
     resources: BTreeMap<(String, String), (HealthStatus, String)>,
 }
 
-impl Told {
+impl StateLog {
     /// The lines to tell about a new state, and remembers it.
-    pub fn changes(&mut self, app: &Application) -> Vec<String> {
+    pub(crate) fn changes(&mut self, app: &Application) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(state) = &app.status.operation_state {
             let now = (state.phase, state.message.clone());
@@ -171,7 +148,7 @@ impl Told {
     }
 
     /// The line to tell about one resource or pod, if it changed.
-    pub fn resource(
+    pub(crate) fn resource(
         &mut self,
         kind: String,
         name: String,
@@ -192,27 +169,6 @@ impl Told {
     }
 }
 
-/// Pods of a tree that fail to start, and other resources that are not healthy, worst first.
-pub fn unhealthy(app: &Application, tree: &crate::model::Tree) -> Vec<Unhealthy> {
-    let from_app =
-        app.status.resources.iter().filter(|resource| !resource.hook).filter_map(|resource| {
-            Some((resource.kind.clone(), resource.name.clone(), resource.health.clone()?))
-        });
-    let from_tree = tree
-        .nodes
-        .iter()
-        .filter(|node| node.kind == "Pod")
-        .filter_map(|node| Some((node.kind.clone(), node.name.clone(), node.health.clone()?)));
-    let mut all: Vec<Unhealthy> = from_app
-        .chain(from_tree)
-        .filter(|(_, _, health)| health.status != HealthStatus::Healthy)
-        .map(|(kind, name, health)| Unhealthy { kind, name, health })
-        .collect();
-    all.sort_by_key(|one| std::cmp::Reverse(one.health.status));
-    all.dedup();
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -230,7 +186,7 @@ mod tests {
 
     #[test]
     fn only_changes_are_told() {
-        let mut told = Told::default();
+        let mut told = StateLog::default();
         let healthy = json!({ "status": "Healthy" });
         let rolling = json!({ "status": "Progressing", "message": "1 of 2 updated" });
         let steps: [(Application, &[&str]); 5] = [

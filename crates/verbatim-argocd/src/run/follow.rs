@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{AppRef, Refresh};
-use crate::api::watch::{Seen, Watch};
+use crate::api::watch::{Watch, WatchEvent};
 use crate::model::Application;
 
 /// While the watch speaks, a state is read only to be sure that nothing was missed.
@@ -28,7 +28,7 @@ const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// What came.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub(crate) enum NextState {
     /// A newer state.
     Changed,
     /// The time is over.
@@ -39,7 +39,7 @@ pub(crate) enum Next {
 
 /// How an application is read first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum First {
+pub(crate) enum FirstRead {
     /// As the controller has left it.
     AsItIs,
     /// After a comparison that begins now.
@@ -68,15 +68,19 @@ pub(crate) struct Follow {
 
 impl Follow {
     /// Opens the watch and reads the application, as it is or after a new comparison.
-    pub(crate) async fn start(client: &Client, app: &AppRef, first: First) -> Result<Self, Error> {
+    pub(crate) async fn start(
+        client: &Client,
+        app: &AppRef,
+        first: FirstRead,
+    ) -> Result<Self, Error> {
         let mut watch = Watch::start(client, app);
         let newest = match first {
-            First::AsItIs => client.get(app).await?,
-            First::Watched => match watch.first(FIRST).await {
+            FirstRead::AsItIs => client.get(app).await?,
+            FirstRead::Watched => match watch.first(FIRST).await {
                 Some(app) => app,
                 None => client.get(app).await?,
             },
-            First::Compared => match client.refresh(app, Refresh::Normal).await {
+            FirstRead::Compared => match client.refresh(app, Refresh::Normal).await {
                 // Nobody compares now: it is taken as it is.
                 Err(error) if error.kind.is_transient() => client.get(app).await?,
                 other => other?,
@@ -136,7 +140,7 @@ impl Follow {
     /// Takes what the watch has already brought, without waiting.
     pub(crate) fn drain(&mut self) {
         while let Some(seen) = self.watch.try_next() {
-            if let Seen::Changed(app) = seen {
+            if let WatchEvent::Changed(app) = seen {
                 self.accept(*app);
             }
         }
@@ -149,7 +153,7 @@ impl Follow {
         while self.watching
             && let Ok(seen) = timeout_at(until, self.watch.next()).await
         {
-            let Seen::Changed(app) = seen else { return };
+            let WatchEvent::Changed(app) = seen else { return };
             let is_ours = version(&app).is_none_or(|version| version >= self.floor);
             self.accept(*app);
             if is_ours {
@@ -178,25 +182,25 @@ impl Follow {
     /// # Errors
     ///
     /// Those that do not pass by waiting: a token that is no longer good, rights that were taken.
-    pub(crate) async fn next(&mut self, until: Instant) -> Result<Next, Error> {
+    pub(crate) async fn next(&mut self, until: Instant) -> Result<NextState, Error> {
         loop {
             // First, so that an application that changes all the time cannot keep the time from being over.
             if Instant::now() >= until {
-                return Ok(Next::Time);
+                return Ok(NextState::Time);
             }
             let read_at = self.next_read.min(until);
             tokio::select! {
                 biased;
                 seen = self.watch.next() => match seen {
-                    Seen::Changed(app) => {
+                    WatchEvent::Changed(app) => {
                         self.next_read = Instant::now() + QUIET;
                         if self.accept(*app) {
-                            return Ok(Next::Changed);
+                            return Ok(NextState::Changed);
                         }
                     }
-                    Seen::Deleted => return Ok(Next::Deleted),
-                    Seen::Interrupted => self.next_read = Instant::now(),
-                    Seen::Lost(error) => {
+                    WatchEvent::Deleted => return Ok(NextState::Deleted),
+                    WatchEvent::Interrupted => self.next_read = Instant::now(),
+                    WatchEvent::Lost(error) => {
                         tracing::debug!(%error, "the watch is lost, reading instead");
                         self.watching = false;
                         self.next_read = Instant::now();
@@ -211,17 +215,17 @@ impl Follow {
         }
     }
 
-    async fn read_on(&mut self, until: Instant) -> Result<Option<Next>, Error> {
+    async fn read_on(&mut self, until: Instant) -> Result<Option<NextState>, Error> {
         let before = self.newest.metadata.resource_version.clone();
         let read = tokio::time::timeout_at(until, self.read()).await;
         match read {
-            Err(_) => Ok(Some(Next::Time)),
+            Err(_) => Ok(Some(NextState::Time)),
             Ok(Ok(())) if self.newest.metadata.resource_version != before => {
-                Ok(Some(Next::Changed))
+                Ok(Some(NextState::Changed))
             }
             Ok(Ok(())) => Ok(None),
             Ok(Err(error)) => match error.kind {
-                ErrorKind::NotFound(_) => Ok(Some(Next::Deleted)),
+                ErrorKind::NotFound(_) => Ok(Some(NextState::Deleted)),
                 ErrorKind::Unauthenticated(_)
                 | ErrorKind::PermissionDenied(_)
                 | ErrorKind::Certificate(_)

@@ -2,11 +2,12 @@
 //! by `judge` alone.
 
 pub(crate) mod annotation;
-pub mod deploy;
-pub mod event;
+pub(crate) mod deploy;
+pub(crate) mod event;
 mod follow;
-pub mod operate;
+pub(crate) mod operate;
 pub(crate) mod read;
+pub(crate) mod request;
 mod session;
 mod slot;
 mod wait;

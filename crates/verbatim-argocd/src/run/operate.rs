@@ -3,19 +3,23 @@
 
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
-use crate::api::request::{AppRef, Deletion, NONCE, Sync};
-use crate::judge::condition::{Conditions, Met};
-use crate::judge::outcome::{Failure, Left, Options, Outcome, Report};
-use crate::judge::verdict::{Memory, Wanted, failed_resources};
-use crate::model::{Application, HealthStatus, Operation, OperationState, Phase, SyncCode, Tree};
-use crate::run::event::{Event, Step, unhealthy};
-use crate::run::follow::{First, Next};
-use crate::run::session::{About, Listener, Run};
-use crate::run::wait::Goal;
+use crate::api::request::{AppDeletion, AppRef, NONCE, SyncRequest};
+use crate::judge::condition::{ConditionState, Conditions};
+use crate::judge::outcome::unhealthy;
+use crate::judge::outcome::{AppFailure, DeployOutcome, DeployReport, Leftover};
+use crate::judge::verdict::{ExpectedOperation, JudgeMemory, failed_resources};
+use crate::model::{
+    Application, HealthStatus, Operation, OperationState, Phase, ResourceTree, SyncCode,
+};
+use crate::run::event::{DeployEvent, DeployStep};
+use crate::run::follow::{FirstRead, NextState};
+use crate::run::request::DeployOptions;
+use crate::run::session::{AppRun, Listener, Subject};
+use crate::run::wait::WaitGoal;
 
 /// The sync with the options of the application itself beside its own. The server takes the one or the other, and nobody
 /// who asks for `Replace=true` means to lose `CreateNamespace=true`.
-fn with_own_options(app: &Application, sync: &Sync) -> Sync {
+fn with_own_options(app: &Application, sync: &SyncRequest) -> SyncRequest {
     let mut sync = sync.clone();
     if sync.sync_options.is_empty() {
         return sync;
@@ -35,7 +39,7 @@ fn with_own_options(app: &Application, sync: &Sync) -> Sync {
 
 /// What a sync is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub enum SyncUntil {
     /// The server has taken it.
     Started,
     /// The operation has ended, however the application is then.
@@ -52,24 +56,24 @@ pub enum Until {
 pub async fn sync(
     client: &Client,
     app: &AppRef,
-    request: &Sync,
-    until: Until,
-    options: &Options,
+    request: &SyncRequest,
+    until: SyncUntil,
+    options: &DeployOptions,
     listener: Listener<'_>,
-) -> Result<Report, Error> {
-    let about = About { release: "", by: None, nonce: &request.nonce, images: &[], options };
-    let mut run = Run::start(client, app, about, listener).await?;
+) -> Result<DeployReport, Error> {
+    let about = Subject { release: "", by: None, nonce: &request.nonce, images: &[], options };
+    let mut run = AppRun::start(client, app, about, listener).await?;
     let request = with_own_options(&run.before, request);
     let outcome = match (run.start_sync(None, &request).await?, until) {
         (Some(outcome), _) => outcome,
-        (None, Until::Started) => run.has_reached("the sync is started", None),
-        (None, Until::Ended) => {
+        (None, SyncUntil::Started) => run.has_reached("the sync is started", None),
+        (None, SyncUntil::Ended) => {
             let what = if request.dry_run { "nothing was applied" } else { "the sync succeeded" };
             run.end_of(what, |operation| operation.has_info(NONCE, &request.nonce)).await
         }
-        (None, Until::Healthy) => {
-            let expect = run.expect(None, Wanted::Sync { nonce: &request.nonce });
-            run.wait(&expect, Goal::Done, Memory::default()).await
+        (None, SyncUntil::Healthy) => {
+            let expect = run.expect(None, ExpectedOperation::Sync { nonce: &request.nonce });
+            run.wait(&expect, WaitGoal::Done, JudgeMemory::default()).await
         }
     };
     Ok(run.report(outcome))
@@ -80,15 +84,15 @@ pub async fn sync(
 /// # Errors
 ///
 /// If the rollback cannot be started.
-pub async fn rollback(
+pub(crate) async fn rollback(
     client: &Client,
     app: &AppRef,
     id: Option<i64>,
-    options: &Options,
+    options: &DeployOptions,
     listener: Listener<'_>,
-) -> Result<Report, Error> {
-    let about = About { release: "", by: None, nonce: "", images: &[], options };
-    let mut run = Run::start(client, app, about, listener).await?;
+) -> Result<DeployReport, Error> {
+    let about = Subject { release: "", by: None, nonce: "", images: &[], options };
+    let mut run = AppRun::start(client, app, about, listener).await?;
     let id = match id {
         Some(id) => id,
         None => previous(&run.before).ok_or_else(|| Error {
@@ -97,13 +101,13 @@ pub async fn rollback(
             kind: ErrorKind::Refused("its history has no earlier deployment".into()),
         })?,
     };
-    run.begin(Step::Sync);
+    run.begin(DeployStep::Sync);
     let answer = client.rollback(&run.app, id, options.prune).await?;
     // It carries no mark of ours. The slot was free, so from this state on what is in it is ours or came later.
     let source = answer.operation.as_ref().and_then(|operation| operation.sync.clone());
     run.follow.accept_write(answer);
     run.started = true;
-    run.done(Step::Sync);
+    run.done(DeployStep::Sync);
     let what = format!("deployment {id} is deployed again");
     let outcome = run
         .end_of(&what, |operation| match (&source, &operation.sync) {
@@ -124,20 +128,20 @@ fn previous(app: &Application) -> Option<i64> {
 /// # Errors
 ///
 /// If it cannot be deleted.
-pub async fn delete(
+pub(crate) async fn delete(
     client: &Client,
     app: &AppRef,
-    how: Deletion,
+    how: AppDeletion,
     wait: bool,
-    options: &Options,
+    options: &DeployOptions,
     listener: Listener<'_>,
-) -> Result<Report, Error> {
+) -> Result<DeployReport, Error> {
     if !wait {
         client.delete(app, how).await?;
         return Ok(report(client, app, gone("is being deleted")));
     }
-    let about = About { release: "", by: None, nonce: "", images: &[], options };
-    let mut run = Run::start(client, app, about, listener).await?;
+    let about = Subject { release: "", by: None, nonce: "", images: &[], options };
+    let mut run = AppRun::start(client, app, about, listener).await?;
     client.delete(&run.app, how).await?;
     let outcome = run.meet(&Conditions { delete: true, ..Conditions::default() }).await;
     Ok(run.report(outcome))
@@ -148,18 +152,18 @@ pub async fn delete(
 /// # Errors
 ///
 /// If the application cannot be read.
-pub async fn wait_for(
+pub(crate) async fn wait_for(
     client: &Client,
     app: &AppRef,
     conditions: &Conditions,
-    options: &Options,
+    options: &DeployOptions,
     listener: Listener<'_>,
-) -> Result<Report, Error> {
-    let about = About { release: "", by: None, nonce: "", images: &[], options };
+) -> Result<DeployReport, Error> {
+    let about = Subject { release: "", by: None, nonce: "", images: &[], options };
     // The status may be one of before the last change.
     let compares = (conditions.sync || !conditions.resources.is_empty()) && !conditions.delete;
-    let first = if compares { First::Compared } else { First::AsItIs };
-    let mut run = match Run::start_with(client, app, about, listener, first).await {
+    let first = if compares { FirstRead::Compared } else { FirstRead::AsItIs };
+    let mut run = match AppRun::start_with(client, app, about, listener, first).await {
         Ok(run) => run,
         Err(error) => return already_gone(client, app, conditions, error),
     };
@@ -173,7 +177,7 @@ fn already_gone(
     app: &AppRef,
     conditions: &Conditions,
     error: Error,
-) -> Result<Report, Error> {
+) -> Result<DeployReport, Error> {
     if !conditions.delete || !matches!(error.kind, ErrorKind::NotFound(_)) {
         return Err(error);
     }
@@ -181,8 +185,8 @@ fn already_gone(
 }
 
 /// A report without a run.
-fn report(client: &Client, app: &AppRef, outcome: Outcome) -> Report {
-    Report {
+fn report(client: &Client, app: &AppRef, outcome: DeployOutcome) -> DeployReport {
+    DeployReport {
         app: app.clone(),
         server: client.server().to_string(),
         release: String::new(),
@@ -194,8 +198,8 @@ fn report(client: &Client, app: &AppRef, outcome: Outcome) -> Report {
     }
 }
 
-fn gone(what: &str) -> Outcome {
-    Outcome::Reached {
+fn gone(what: &str) -> DeployOutcome {
+    DeployOutcome::Reached {
         what: what.to_owned(),
         sync: SyncCode::Unknown,
         health: HealthStatus::Missing,
@@ -204,65 +208,76 @@ fn gone(what: &str) -> Outcome {
     }
 }
 
-impl Run<'_> {
+impl AppRun<'_> {
     /// Waits for the end of the operation that is ours.
-    async fn end_of(&mut self, what: &str, is_ours: impl Fn(&Operation) -> bool) -> Outcome {
-        self.begin(Step::Wait);
+    async fn end_of(&mut self, what: &str, is_ours: impl Fn(&Operation) -> bool) -> DeployOutcome {
+        self.begin(DeployStep::Wait);
         let last = self.before.status.history.iter().map(|entry| entry.id).max();
         loop {
             self.tell_changes();
             if let Some(end) = end(self.follow.app(), last, &is_ours) {
                 return match end {
-                    End::Succeeded => {
-                        self.done(Step::Wait);
+                    OperationEnd::Succeeded => {
+                        self.done(DeployStep::Wait);
                         self.has_reached(what, self.follow.app().status.operation_state.as_ref())
                     }
-                    End::Failed(why) => Outcome::Degraded { why, unhealthy: Vec::new() },
+                    OperationEnd::Failed(why) => {
+                        DeployOutcome::Degraded { why, unhealthy: Vec::new() }
+                    }
                 };
             }
-            self.tell(Event::Waiting { text: "the operation runs".into() });
+            self.tell(DeployEvent::Waiting { text: "the operation runs".into() });
             match self.follow.next(self.deadline).await {
-                Ok(Next::Changed) => {}
-                Ok(Next::Deleted) => {
-                    return Outcome::Degraded { why: Failure::Deleted, unhealthy: Vec::new() };
+                Ok(NextState::Changed) => {}
+                Ok(NextState::Deleted) => {
+                    return DeployOutcome::Degraded {
+                        why: AppFailure::Deleted,
+                        unhealthy: Vec::new(),
+                    };
                 }
-                Ok(Next::Time) => return self.not_over("the end of the operation", None),
+                Ok(NextState::Time) => return self.not_over("the end of the operation", None),
                 Err(error) => return self.not_over("the end of the operation", Some(&error)),
             }
         }
     }
 
     /// Waits for conditions.
-    async fn meet(&mut self, conditions: &Conditions) -> Outcome {
-        self.begin(Step::Wait);
+    async fn meet(&mut self, conditions: &Conditions) -> DeployOutcome {
+        self.begin(DeployStep::Wait);
         let mut before = self.follow.app().status.health.status;
         loop {
             self.tell_changes();
             let app = self.follow.app();
             let missing = match conditions.judge(app) {
-                Met::Yes => {
-                    self.done(Step::Wait);
+                ConditionState::Yes => {
+                    self.done(DeployStep::Wait);
                     return self.has_reached("as waited for", None);
                 }
-                Met::Never(why) => return self.not_over(&why, None),
-                Met::NotYet(missing) => missing.join("; "),
+                ConditionState::Never(why) => return self.not_over(&why, None),
+                ConditionState::NotYet(missing) => missing.join("; "),
             };
             let health = app.status.health.clone();
             let breaks =
                 health.status == HealthStatus::Degraded && before != HealthStatus::Degraded;
             if breaks && conditions.health && !conditions.degraded && !conditions.delete {
-                let why = Failure::Health { health };
-                return Outcome::Degraded { why, unhealthy: unhealthy(app, &Tree::default()) };
+                let why = AppFailure::Health { health };
+                return DeployOutcome::Degraded {
+                    why,
+                    unhealthy: unhealthy(app, &ResourceTree::default()),
+                };
             }
             before = health.status;
-            self.tell(Event::Waiting { text: missing.clone() });
+            self.tell(DeployEvent::Waiting { text: missing.clone() });
             match self.follow.next(self.deadline).await {
-                Ok(Next::Changed) => {}
-                Ok(Next::Deleted) if conditions.delete => return gone("deleted"),
-                Ok(Next::Deleted) => {
-                    return Outcome::Degraded { why: Failure::Deleted, unhealthy: Vec::new() };
+                Ok(NextState::Changed) => {}
+                Ok(NextState::Deleted) if conditions.delete => return gone("deleted"),
+                Ok(NextState::Deleted) => {
+                    return DeployOutcome::Degraded {
+                        why: AppFailure::Deleted,
+                        unhealthy: Vec::new(),
+                    };
                 }
-                Ok(Next::Time) => return self.not_over(&missing, None),
+                Ok(NextState::Time) => return self.not_over(&missing, None),
                 // What is deleted and whose project is not named turns into something forbidden.
                 Err(error)
                     if conditions.delete
@@ -276,10 +291,10 @@ impl Run<'_> {
         }
     }
 
-    fn has_reached(&self, what: &str, state: Option<&OperationState>) -> Outcome {
+    fn has_reached(&self, what: &str, state: Option<&OperationState>) -> DeployOutcome {
         let status = &self.follow.app().status;
         let result = state.and_then(|state| state.sync_result.as_ref());
-        Outcome::Reached {
+        DeployOutcome::Reached {
             what: what.to_owned(),
             sync: status.sync.status,
             health: status.health.status,
@@ -288,21 +303,21 @@ impl Run<'_> {
         }
     }
 
-    fn not_over(&self, missing: &str, error: Option<&Error>) -> Outcome {
-        Outcome::Unknown {
+    fn not_over(&self, missing: &str, error: Option<&Error>) -> DeployOutcome {
+        DeployOutcome::Unknown {
             missing: missing.to_owned(),
             error: error.map(|error| format!("{error}: {}", error.kind)),
-            unhealthy: unhealthy(self.follow.app(), &Tree::default()),
-            left: if self.started { Left::Operation } else { Left::Nothing },
+            unhealthy: unhealthy(self.follow.app(), &ResourceTree::default()),
+            left: if self.started { Leftover::Operation } else { Leftover::Nothing },
         }
     }
 }
 
 /// How an operation ended.
 #[derive(Debug, PartialEq)]
-enum End {
+enum OperationEnd {
     Succeeded,
-    Failed(Failure),
+    Failed(AppFailure),
 }
 
 /// The end of the operation that is ours; `None` while it is not over. If a later one has taken its place before we saw
@@ -311,15 +326,15 @@ fn end(
     app: &Application,
     last_history: Option<i64>,
     is_ours: impl Fn(&Operation) -> bool,
-) -> Option<End> {
+) -> Option<OperationEnd> {
     if app.operation.is_some() {
         return None;
     }
     let state = app.status.operation_state.as_ref()?;
     if is_ours(&state.operation) {
         return match state.phase {
-            Phase::Succeeded => Some(End::Succeeded),
-            Phase::Failed | Phase::Error => Some(End::Failed(Failure::Operation {
+            Phase::Succeeded => Some(OperationEnd::Succeeded),
+            Phase::Failed | Phase::Error => Some(OperationEnd::Failed(AppFailure::Operation {
                 phase: state.phase,
                 message: state.message.clone(),
                 resources: failed_resources(state),
@@ -329,7 +344,7 @@ fn end(
     }
     let newer =
         app.status.history.iter().any(|entry| last_history.is_none_or(|last| entry.id > last));
-    newer.then_some(End::Succeeded)
+    newer.then_some(OperationEnd::Succeeded)
 }
 
 #[cfg(test)]
@@ -383,7 +398,7 @@ mod tests {
         ];
         for (what, value, want) in cases {
             let got = end(&app(value), Some(3), |operation| operation.has_info(NONCE, "n"));
-            assert_eq!(got.map(|end| end == End::Succeeded), want, "{what}");
+            assert_eq!(got.map(|end| end == OperationEnd::Succeeded), want, "{what}");
         }
     }
 
@@ -394,7 +409,8 @@ mod tests {
         } } }));
         let with = |options: &[&str]| {
             let sync_options = options.iter().map(|option| (*option).to_owned()).collect();
-            with_own_options(&own, &Sync { sync_options, ..Sync::default() }).sync_options
+            with_own_options(&own, &SyncRequest { sync_options, ..SyncRequest::default() })
+                .sync_options
         };
         assert_eq!(with(&["Replace=true"]), ["CreateNamespace=true", "Replace=true"]);
         // Without any of ours the server takes those of the application by itself.

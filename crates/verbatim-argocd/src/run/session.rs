@@ -6,84 +6,87 @@ use tokio::time::Instant;
 use crate::api::client::Client;
 use crate::api::error::Error;
 use crate::api::request::AppRef;
-use crate::judge::outcome::{Options, Outcome, Report, WantedImage, Warning};
-use crate::judge::plan::Plan;
-use crate::judge::verdict::{Expect, Wanted};
+use crate::judge::evidence::WantedImage;
+use crate::judge::outcome::{DeployOutcome, DeployReport};
+use crate::judge::verdict::{Expectation, ExpectedOperation};
+use crate::judge::warning::DeployWarning;
 use crate::model::{Application, HealthStatus};
-use crate::overrides::claim::{self, Claim};
+use crate::overrides::claim::{Claim, read_claim};
+use crate::overrides::plan::AppPlan;
 use crate::overrides::values::Deviation;
-use crate::run::event::{Event, Step, Told};
-use crate::run::follow::{First, Follow};
+use crate::run::event::{DeployEvent, DeployStep, StateLog};
+use crate::run::follow::{FirstRead, Follow};
+use crate::run::request::DeployOptions;
 
 /// Whoever wants to know what happens meanwhile.
-pub type Listener<'a> = &'a (dyn Fn(Event) + Sync);
+pub(crate) type Listener<'a> = &'a (dyn Fn(DeployEvent) + Sync);
 
 /// One run on one application.
-pub(crate) struct Run<'a> {
+pub(crate) struct AppRun<'a> {
     pub(crate) client: &'a Client,
     pub(crate) app: AppRef,
     pub(crate) release: &'a str,
     pub(crate) by: Option<&'a str>,
     pub(crate) nonce: &'a str,
     pub(crate) images: &'a [WantedImage],
-    pub(crate) options: &'a Options,
+    pub(crate) options: &'a DeployOptions,
     pub(crate) follow: Follow,
     pub(crate) deadline: Instant,
     /// The state before anything was done.
     pub(crate) before: Application,
-    pub(crate) plan: Option<Plan>,
+    pub(crate) plan: Option<AppPlan>,
     /// The claim as it was written last.
     pub(crate) claim: Option<Claim>,
     /// The states right before and after each of our writes.
     pub(crate) writes: Vec<(Application, Application)>,
     /// A sync was asked for, and the server has taken it.
     pub(crate) started: bool,
-    pub(crate) warnings: Vec<Warning>,
-    pub(crate) told: Told,
+    pub(crate) warnings: Vec<DeployWarning>,
+    pub(crate) told: StateLog,
     listener: Listener<'a>,
     requests_before: u64,
 }
 
 /// What a run is about, beside the application.
-pub(crate) struct About<'a> {
+pub(crate) struct Subject<'a> {
     pub(crate) release: &'a str,
     pub(crate) by: Option<&'a str>,
     pub(crate) nonce: &'a str,
     pub(crate) images: &'a [WantedImage],
-    pub(crate) options: &'a Options,
+    pub(crate) options: &'a DeployOptions,
 }
 
-impl<'a> Run<'a> {
+impl<'a> AppRun<'a> {
     /// Opens the watch and looks.
     pub(crate) async fn start(
         client: &'a Client,
         app: &AppRef,
-        about: About<'a>,
+        about: Subject<'a>,
         listener: Listener<'a>,
     ) -> Result<Self, Error> {
-        Self::start_with(client, app, about, listener, First::AsItIs).await
+        Self::start_with(client, app, about, listener, FirstRead::AsItIs).await
     }
 
     /// The same, with another first look.
     pub(crate) async fn start_with(
         client: &'a Client,
         app: &AppRef,
-        about: About<'a>,
+        about: Subject<'a>,
         listener: Listener<'a>,
-        first: First,
+        first: FirstRead,
     ) -> Result<Self, Error> {
         let requests_before = client.requests();
         let deadline = Instant::now() + about.options.timeout;
-        listener(Event::Begin { step: Step::Observe });
+        listener(DeployEvent::Begin { step: DeployStep::Observe });
         let follow = Follow::start(client, app, first).await?;
         let before = follow.app().clone();
         let mut app = app.clone();
         if app.project.is_none() && !before.spec.project.is_empty() {
             app.project = Some(before.spec.project.clone());
         }
-        let mut told = Told::default();
+        let mut told = StateLog::default();
         told.changes(&before);
-        let About { release, by, nonce, images, options } = about;
+        let Subject { release, by, nonce, images, options } = about;
         Ok(Self {
             client,
             app,
@@ -113,37 +116,41 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    pub(crate) fn tell(&self, event: Event) {
+    pub(crate) fn tell(&self, event: DeployEvent) {
         (self.listener)(event);
     }
 
-    pub(crate) fn begin(&self, step: Step) {
-        self.tell(Event::Begin { step });
+    pub(crate) fn begin(&self, step: DeployStep) {
+        self.tell(DeployEvent::Begin { step });
     }
 
-    pub(crate) fn done(&self, step: Step) {
-        self.tell(Event::Done { step });
+    pub(crate) fn done(&self, step: DeployStep) {
+        self.tell(DeployEvent::Done { step });
     }
 
-    pub(crate) fn warn(&mut self, warning: Warning) {
-        self.tell(Event::Warning { warning: warning.clone() });
+    pub(crate) fn warn(&mut self, warning: DeployWarning) {
+        self.tell(DeployEvent::Warning { warning: warning.clone() });
         self.warnings.push(warning);
     }
 
     /// Tells what changed in the newest state.
     pub(crate) fn tell_changes(&mut self) {
         for text in self.told.changes(self.follow.app()) {
-            (self.listener)(Event::Changed { text });
+            (self.listener)(DeployEvent::Changed { text });
         }
     }
 
     /// What must have happened, for the judge.
-    pub(crate) fn expect<'b>(&self, plan: Option<&'b Plan>, operation: Wanted<'b>) -> Expect<'b> {
-        Expect {
+    pub(crate) fn expect<'b>(
+        &self,
+        plan: Option<&'b AppPlan>,
+        operation: ExpectedOperation<'b>,
+    ) -> Expectation<'b> {
+        Expectation {
             values: plan.map(|plan| (plan.source, plan.changes.as_slice())),
             operation,
             last_history: self.before.status.history.iter().map(|entry| entry.id).max(),
-            health_before: if operation == Wanted::State {
+            health_before: if operation == ExpectedOperation::State {
                 HealthStatus::Unknown
             } else {
                 self.before.status.health.status
@@ -153,16 +160,16 @@ impl<'a> Run<'a> {
     }
 
     /// The outcome for values that are not ours any more, with whoever left a claim there.
-    pub(crate) fn superseded_by(&self, deviations: Vec<Deviation>) -> Outcome {
-        let on_app = claim::read(self.follow.app());
+    pub(crate) fn superseded_by(&self, deviations: Vec<Deviation>) -> DeployOutcome {
+        let on_app = read_claim(self.follow.app());
         let by = on_app.known().filter(|claim| claim.nonce != self.nonce).cloned();
-        Outcome::Superseded { deviations, by: by.map(Box::new) }
+        DeployOutcome::Superseded { deviations, by: by.map(Box::new) }
     }
 
     /// Ends the run.
-    pub(crate) fn report(mut self, outcome: Outcome) -> Report {
+    pub(crate) fn report(mut self, outcome: DeployOutcome) -> DeployReport {
         self.tell_lost_changes();
-        Report {
+        DeployReport {
             app: self.app,
             server: self.client.server().to_string(),
             release: self.release.to_owned(),

@@ -3,16 +3,16 @@
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::api::error::{Error, ErrorKind};
-use crate::api::request::{NONCE, Sync};
-use crate::judge::outcome::{Left, Outcome, Undo};
-use crate::judge::plan::Plan;
-use crate::judge::refusal::Refusal;
-use crate::judge::verdict::{Memory, Wanted, deploys_our_values};
+use crate::api::request::{NONCE, SyncRequest};
+use crate::judge::outcome::{DeployOutcome, Leftover, UndoResult};
+use crate::judge::refusal::WriteRefusal;
+use crate::judge::verdict::{ExpectedOperation, JudgeMemory, deploys_our_values};
 use crate::model::Phase;
+use crate::overrides::plan::AppPlan;
 use crate::overrides::values::deviations;
-use crate::run::event::{Event, Step};
-use crate::run::follow::Next;
-use crate::run::session::Run;
+use crate::run::event::{DeployEvent, DeployStep};
+use crate::run::follow::NextState;
+use crate::run::session::AppRun;
 
 /// How long an automatic sync is given to begin by itself before we ask for one.
 const AUTOMATIC: Duration = Duration::from_secs(2);
@@ -23,28 +23,28 @@ const ATTEMPTS: u32 = 3;
 /// Pause before a slot that looks free is asked for again.
 const SLOT_PAUSE: Duration = Duration::from_millis(50);
 
-impl Run<'_> {
+impl AppRun<'_> {
     /// Lets an automatic sync begin, or starts one. `Some` ends the run.
     pub(crate) async fn begin_operation(
         &mut self,
-        plan: &Plan,
-        request: &Sync,
-    ) -> Result<Option<Outcome>, Error> {
+        plan: &AppPlan,
+        request: &SyncRequest,
+    ) -> Result<Option<DeployOutcome>, Error> {
         if self.follow.app().spec.is_automated() && !plan.is_noop() {
-            self.begin(Step::Sync);
-            let expect = self.expect(Some(plan), Wanted::Sync { nonce: self.nonce });
+            self.begin(DeployStep::Sync);
+            let expect = self.expect(Some(plan), ExpectedOperation::Sync { nonce: self.nonce });
             let until = (Instant::now() + AUTOMATIC).min(self.deadline);
-            let mut memory = Memory::default();
+            let mut memory = JudgeMemory::default();
             loop {
                 memory.note(&expect, self.follow.app());
                 if deploys_our_values(&expect, self.follow.app()) || memory.operation().is_some() {
-                    self.done(Step::Sync);
+                    self.done(DeployStep::Sync);
                     return self.check_rendered().await;
                 }
                 match self.follow.next(until).await {
-                    Ok(Next::Changed) => self.tell_changes(),
+                    Ok(NextState::Changed) => self.tell_changes(),
                     // Whatever it is, asking for a sync will tell.
-                    Ok(Next::Time | Next::Deleted) | Err(_) => break,
+                    Ok(NextState::Time | NextState::Deleted) | Err(_) => break,
                 }
             }
             // It did not begin: perhaps the values change nothing in the manifests.
@@ -59,10 +59,10 @@ impl Run<'_> {
     /// values is under way, or over.
     pub(crate) async fn start_sync(
         &mut self,
-        plan: Option<&Plan>,
-        request: &Sync,
-    ) -> Result<Option<Outcome>, Error> {
-        self.begin(Step::Sync);
+        plan: Option<&AppPlan>,
+        request: &SyncRequest,
+    ) -> Result<Option<DeployOutcome>, Error> {
+        self.begin(DeployStep::Sync);
         let mut attempt = 1;
         loop {
             let error = match self.client.sync(&self.app, request).await {
@@ -79,7 +79,7 @@ impl Run<'_> {
                     if !lost.is_empty() {
                         return Ok(Some(self.superseded_by(lost)));
                     }
-                    self.done(Step::Sync);
+                    self.done(DeployStep::Sync);
                     return Ok(None);
                 }
                 Err(error) => error,
@@ -87,16 +87,20 @@ impl Run<'_> {
             if matches!(error.kind, ErrorKind::AnotherOperation) {
                 match self.free_slot(plan).await {
                     // Not at once: the server may see an operation that we do not.
-                    Ok(Slot::Free) if Instant::now() < self.deadline => sleep(SLOT_PAUSE).await,
-                    Ok(Slot::Free | Slot::Deadline) => return Ok(Some(self.slot_taken().await)),
-                    Ok(Slot::Adopted) => return Ok(None),
+                    Ok(OperationSlot::Free) if Instant::now() < self.deadline => {
+                        sleep(SLOT_PAUSE).await
+                    }
+                    Ok(OperationSlot::Free | OperationSlot::Deadline) => {
+                        return Ok(Some(self.slot_taken().await));
+                    }
+                    Ok(OperationSlot::Adopted) => return Ok(None),
                     Err(error) => return self.give_back(error).await,
                 }
                 continue;
             }
             // Whatever the answer is: if the operation carries our nonce, it was started.
             if self.follow.read().await.is_ok() && self.carries_nonce() {
-                self.done(Step::Sync);
+                self.done(DeployStep::Sync);
                 return Ok(None);
             }
             match &error.kind {
@@ -109,11 +113,11 @@ impl Run<'_> {
                 }
                 ErrorKind::SyncWindow | ErrorKind::PermissionDenied(_) if plan.is_some() => {
                     let reason = match error.kind {
-                        ErrorKind::SyncWindow => Refusal::SyncWindow { windows: Vec::new() },
-                        _ => Refusal::MayNot { action: "sync".into() },
+                        ErrorKind::SyncWindow => WriteRefusal::SyncWindow { windows: Vec::new() },
+                        _ => WriteRefusal::MayNot { action: "sync".into() },
                     };
                     let undo = self.undo().await;
-                    return Ok(Some(Outcome::Refused { reasons: vec![reason], undo }));
+                    return Ok(Some(DeployOutcome::Refused { reasons: vec![reason], undo }));
                 }
                 _ => return self.give_back(error).await,
             }
@@ -121,21 +125,21 @@ impl Run<'_> {
     }
 
     /// The time is over, and the sync has not begun: nothing took effect, so nothing needs to stand.
-    async fn slot_taken(&mut self) -> Outcome {
+    async fn slot_taken(&mut self) -> DeployOutcome {
         let (missing, left) = match self.undo().await {
-            Undo::NotNeeded => {
-                ("another operation holds the application".to_owned(), Left::Nothing)
+            UndoResult::NotNeeded => {
+                ("another operation holds the application".to_owned(), Leftover::Nothing)
             }
-            Undo::Done => (
+            UndoResult::Done => (
                 "another operation holds the application; the previous values are back".to_owned(),
-                Left::Nothing,
+                Leftover::Nothing,
             ),
-            Undo::Failed { why } => (
+            UndoResult::Failed { why } => (
                 format!("another operation holds the application; the values still stand: {why}"),
-                Left::Values,
+                Leftover::Values,
             ),
         };
-        Outcome::Unknown { missing, error: None, unhealthy: Vec::new(), left }
+        DeployOutcome::Unknown { missing, error: None, unhealthy: Vec::new(), left }
     }
 
     fn carries_nonce(&self) -> bool {
@@ -145,18 +149,18 @@ impl Run<'_> {
     }
 
     /// Waits until the operation slot is free, or until the operation in it turns out to deploy our values.
-    async fn free_slot(&mut self, plan: Option<&Plan>) -> Result<Slot, Error> {
+    async fn free_slot(&mut self, plan: Option<&AppPlan>) -> Result<OperationSlot, Error> {
         // If it cannot be read now, the next state will tell.
         let _ = self.follow.read().await;
         loop {
             self.tell_changes();
-            let expect = self.expect(plan, Wanted::Sync { nonce: self.nonce });
-            let mut memory = Memory::default();
+            let expect = self.expect(plan, ExpectedOperation::Sync { nonce: self.nonce });
+            let mut memory = JudgeMemory::default();
             memory.note(&expect, self.follow.app());
             if deploys_our_values(&expect, self.follow.app())
                 || (plan.is_some() && memory.operation().is_some())
             {
-                return Ok(Slot::Adopted);
+                return Ok(OperationSlot::Adopted);
             }
             let app = self.follow.app();
             let runs =
@@ -164,21 +168,23 @@ impl Run<'_> {
                     matches!(state.phase, Phase::Running | Phase::Terminating)
                 });
             if app.operation.is_none() && !runs {
-                return Ok(Slot::Free);
+                return Ok(OperationSlot::Free);
             }
-            self.tell(Event::Waiting { text: "another operation holds the application".into() });
+            self.tell(DeployEvent::Waiting {
+                text: "another operation holds the application".into(),
+            });
             match self.follow.next(self.deadline).await? {
-                Next::Changed => {}
-                Next::Time => return Ok(Slot::Deadline),
+                NextState::Changed => {}
+                NextState::Time => return Ok(OperationSlot::Deadline),
                 // The next attempt will say that it is gone.
-                Next::Deleted => return Ok(Slot::Free),
+                NextState::Deleted => return Ok(OperationSlot::Free),
             }
         }
     }
 }
 
 /// What became of the operation slot.
-enum Slot {
+enum OperationSlot {
     /// Nobody is in it.
     Free,
     /// The operation in it deploys our values.

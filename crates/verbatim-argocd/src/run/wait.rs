@@ -6,19 +6,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::api::error::Error;
+use crate::judge::evidence::{DeployProof, KnownBy, RenderedImage, WorkloadEvidence};
+use crate::judge::outcome::unhealthy;
 use crate::judge::outcome::{
-    Failure, KnownBy, Left, OnPause, Outcome, Place, Problem, Proof, RenderedImage, Unhealthy,
-    Warning, WorkloadEvidence,
+    AppFailure, DeployOutcome, Leftover, Mismatch, OnPause, ProofStage, Unhealthy,
 };
 use crate::judge::prove::Judgement;
 use crate::judge::verdict::{
-    Expect, Memory, Verdict, Waiting, Wanted, judge, only_health_is_missing,
+    Expectation, ExpectedOperation, JudgeMemory, MissingState, Verdict, judge,
+    only_health_is_missing,
 };
+use crate::judge::warning::DeployWarning;
 use crate::model::HealthStatus;
-use crate::run::event::{Event, Step, unhealthy};
-use crate::run::follow::Next;
+use crate::run::event::{DeployEvent, DeployStep};
+use crate::run::follow::NextState;
 use crate::run::read::evidence;
-use crate::run::session::{Run, now};
+use crate::run::session::{AppRun, now};
 
 /// Pause between two refreshes, if the first did not bring what is waited for.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
@@ -35,7 +38,7 @@ const LONGEST_LOOK: Duration = Duration::from_secs(3);
 
 /// What the wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Goal {
+pub(crate) enum WaitGoal {
     /// The judge says done.
     Done,
     /// And every wanted image is proven.
@@ -45,14 +48,14 @@ pub(crate) enum Goal {
 /// What a look at the pods brought.
 enum Look {
     Proven(Vec<WorkloadEvidence>, Vec<RenderedImage>),
-    Differs(Place, Vec<Problem>),
-    Paused(Problem, Vec<WorkloadEvidence>),
-    Pending(Problem),
+    Differs(ProofStage, Vec<Mismatch>),
+    Paused(Mismatch, Vec<WorkloadEvidence>),
+    Pending(Mismatch),
 }
 
 /// Timers and memory of one wait.
 struct Wait {
-    memory: Memory,
+    memory: JudgeMemory,
     /// The judge said done once.
     proving: bool,
     ready_since: Option<Instant>,
@@ -68,12 +71,12 @@ struct Wait {
     stuck: BTreeMap<String, Instant>,
     unhealthy: Vec<Unhealthy>,
     /// What is missing of a paused rollout, and what runs of it.
-    paused: Option<(Problem, Vec<WorkloadEvidence>)>,
+    paused: Option<(Mismatch, Vec<WorkloadEvidence>)>,
     missing: String,
 }
 
 impl Wait {
-    fn new(memory: Memory) -> Self {
+    fn new(memory: JudgeMemory) -> Self {
         let now = Instant::now();
         Self {
             memory,
@@ -99,15 +102,15 @@ impl Wait {
     }
 }
 
-impl Run<'_> {
+impl AppRun<'_> {
     /// Waits for the goal, or for the reason why it will not be reached.
     pub(crate) async fn wait(
         &mut self,
-        expect: &Expect<'_>,
-        goal: Goal,
-        memory: Memory,
-    ) -> Outcome {
-        self.begin(Step::Wait);
+        expect: &Expectation<'_>,
+        goal: WaitGoal,
+        memory: JudgeMemory,
+    ) -> DeployOutcome {
+        self.begin(DeployStep::Wait);
         let mut wait = Wait::new(memory);
         loop {
             self.tell_changes();
@@ -124,14 +127,17 @@ impl Run<'_> {
                 Err(error) => return self.cut_off(&wait, Some(error)),
             };
             match self.follow.next(wake.min(self.deadline)).await {
-                Ok(Next::Changed) => {}
-                Ok(Next::Deleted) => {
-                    return Outcome::Degraded { why: Failure::Deleted, unhealthy: Vec::new() };
+                Ok(NextState::Changed) => {}
+                Ok(NextState::Deleted) => {
+                    return DeployOutcome::Degraded {
+                        why: AppFailure::Deleted,
+                        unhealthy: Vec::new(),
+                    };
                 }
-                Ok(Next::Time) if Instant::now() >= self.deadline => {
+                Ok(NextState::Time) if Instant::now() >= self.deadline => {
                     return self.at_deadline(&verdict, &wait);
                 }
-                Ok(Next::Time) => {}
+                Ok(NextState::Time) => {}
                 Err(error) => return self.cut_off(&wait, Some(error)),
             }
         }
@@ -140,8 +146,8 @@ impl Run<'_> {
     async fn act(
         &mut self,
         verdict: &Verdict,
-        expect: &Expect<'_>,
-        goal: Goal,
+        expect: &Expectation<'_>,
+        goal: WaitGoal,
         wait: &mut Wait,
     ) -> Result<Act, Error> {
         match verdict {
@@ -149,7 +155,7 @@ impl Run<'_> {
             Verdict::Failed(why) => {
                 self.look_at_tree(wait).await;
                 let unhealthy = std::mem::take(&mut wait.unhealthy);
-                Ok(Act::End(Outcome::Degraded { why: why.clone(), unhealthy }))
+                Ok(Act::End(DeployOutcome::Degraded { why: why.clone(), unhealthy }))
             }
             Verdict::Stale(waiting) => {
                 self.waiting(wait, waiting);
@@ -176,7 +182,7 @@ impl Run<'_> {
                 // A new state of health is worth a look at once.
                 wait.look_at = Instant::now();
                 wait.look_pause = FIRST_LOOK;
-                if !matches!(waiting, Waiting::Health(..)) {
+                if !matches!(waiting, MissingState::Health(..)) {
                     return Ok(Act::Wait(None));
                 }
                 if Instant::now() >= wait.tree_at {
@@ -184,33 +190,33 @@ impl Run<'_> {
                     wait.tree_at = Instant::now() + TREE_PAUSE;
                 }
                 match self.stuck(wait) {
-                    Some(pods) => Ok(Act::End(Outcome::Degraded {
-                        why: Failure::Stuck { pods },
+                    Some(pods) => Ok(Act::End(DeployOutcome::Degraded {
+                        why: AppFailure::Stuck { pods },
                         unhealthy: std::mem::take(&mut wait.unhealthy),
                     })),
                     None => Ok(Act::Wait(Some(wait.tree_at))),
                 }
             }
             Verdict::Done => match goal {
-                Goal::Done => {
-                    self.done(Step::Wait);
+                WaitGoal::Done => {
+                    self.done(DeployStep::Wait);
                     Ok(Act::End(self.reached()))
                 }
-                Goal::Proof => self.prove(expect, wait).await,
+                WaitGoal::Proof => self.prove(expect, wait).await,
             },
         }
     }
 
-    fn waiting(&self, wait: &mut Wait, waiting: &Waiting) {
+    fn waiting(&self, wait: &mut Wait, waiting: &MissingState) {
         let text = waiting.to_string();
         if wait.missing != text {
-            self.tell(Event::Waiting { text: text.clone() });
+            self.tell(DeployEvent::Waiting { text: text.clone() });
             wait.missing = text;
         }
     }
 
     /// Looks at what runs; ends, or holds, or waits for more.
-    async fn prove(&mut self, expect: &Expect<'_>, wait: &mut Wait) -> Result<Act, Error> {
+    async fn prove(&mut self, expect: &Expectation<'_>, wait: &mut Wait) -> Result<Act, Error> {
         let at = Instant::now();
         if let Some(until) = wait.settled_until.filter(|until| at < *until) {
             return Ok(Act::Wait(Some(until)));
@@ -226,8 +232,8 @@ impl Run<'_> {
         }
         if !wait.proving {
             wait.proving = true;
-            self.done(Step::Wait);
-            self.begin(Step::Prove);
+            self.done(DeployStep::Wait);
+            self.begin(DeployStep::Prove);
         }
         let look = match self.look().await {
             Ok(look) => look,
@@ -242,7 +248,7 @@ impl Run<'_> {
         match look {
             Look::Proven(workloads, rendered) => {
                 if !self.options.settle.is_zero() && !wait.settled {
-                    self.begin(Step::Settle);
+                    self.begin(DeployStep::Settle);
                     let until = Instant::now() + self.options.settle;
                     wait.settled_until = Some(until);
                     // The hold is not part of the time that the deployment may take.
@@ -250,17 +256,17 @@ impl Run<'_> {
                     wait.missing = "the proof has to hold".into();
                     return Ok(Act::Wait(Some(until)));
                 }
-                self.done(Step::Prove);
+                self.done(DeployStep::Prove);
                 Ok(Act::End(self.proven(expect, wait, workloads, rendered)))
             }
             Look::Differs(place, problems) => {
                 let since = *wait.differs_since.get_or_insert(at);
                 let patience = match place {
-                    Place::Manifests => MANIFESTS_PATIENCE,
-                    Place::Cluster => self.options.patience,
+                    ProofStage::Manifests => MANIFESTS_PATIENCE,
+                    ProofStage::Cluster => self.options.patience,
                 };
                 if since.elapsed() >= patience || Instant::now() >= self.deadline {
-                    return Ok(Act::End(Outcome::NotProven { at: place, problems }));
+                    return Ok(Act::End(DeployOutcome::NotProven { at: place, problems }));
                 }
                 self.missing(wait, problems.first());
                 wait.look_later();
@@ -270,7 +276,7 @@ impl Run<'_> {
                 wait.differs_since = None;
                 let on_pause = self.options.on_pause;
                 if on_pause != OnPause::Wait {
-                    return Ok(Act::End(Outcome::Paused { missing, workloads, on_pause }));
+                    return Ok(Act::End(DeployOutcome::Paused { missing, workloads, on_pause }));
                 }
                 self.paused(wait, &missing);
                 wait.paused = Some((missing, workloads));
@@ -286,21 +292,21 @@ impl Run<'_> {
         }
     }
 
-    fn missing(&self, wait: &mut Wait, problem: Option<&Problem>) {
+    fn missing(&self, wait: &mut Wait, problem: Option<&Mismatch>) {
         let text = problem
             .map(|problem| format!("{}: {}", problem.place, problem.what))
             .unwrap_or_default();
         if wait.missing != text {
-            self.tell(Event::Waiting { text: text.clone() });
+            self.tell(DeployEvent::Waiting { text: text.clone() });
             wait.missing = text;
         }
     }
 
     /// Told once for each step of a canary: somebody has to do something now, and has to read that in the log of the job.
-    fn paused(&self, wait: &mut Wait, missing: &Problem) {
+    fn paused(&self, wait: &mut Wait, missing: &Mismatch) {
         let text = format!("paused: {}: {}", missing.place, missing.what);
         if wait.missing != text {
-            self.tell(Event::Paused { missing: missing.clone() });
+            self.tell(DeployEvent::Paused { missing: missing.clone() });
             wait.missing = text;
         }
     }
@@ -309,7 +315,7 @@ impl Run<'_> {
         let namespace = &self.follow.app().spec.destination.namespace;
         let evidence = evidence(self.client, &self.app, namespace, self.images).await?;
         if !evidence.shown.problems.is_empty() {
-            return Ok(Look::Differs(Place::Manifests, evidence.shown.problems));
+            return Ok(Look::Differs(ProofStage::Manifests, evidence.shown.problems));
         }
         let (mut proven, mut differs) = (Vec::new(), Vec::new());
         let (mut pending, mut paused) = (None, None);
@@ -325,7 +331,7 @@ impl Run<'_> {
             }
         }
         Ok(match (differs.is_empty(), pending, paused) {
-            (false, ..) => Look::Differs(Place::Cluster, differs),
+            (false, ..) => Look::Differs(ProofStage::Cluster, differs),
             (true, Some(problem), _) => Look::Pending(problem),
             (true, None, Some(missing)) => Look::Paused(missing, proven),
             (true, None, None) => Look::Proven(proven, evidence.shown.images),
@@ -334,27 +340,27 @@ impl Run<'_> {
 
     fn proven(
         &mut self,
-        expect: &Expect<'_>,
+        expect: &Expectation<'_>,
         wait: &Wait,
         workloads: Vec<WorkloadEvidence>,
         rendered: Vec<RenderedImage>,
-    ) -> Outcome {
+    ) -> DeployOutcome {
         let operation = wait.memory.operation().cloned();
         if let Some(operation) =
             operation.as_ref().filter(|operation| operation.known_by != KnownBy::Nonce)
-            && expect.operation != Wanted::State
+            && expect.operation != ExpectedOperation::State
             // That an automatic sync deploys an application that has one is no news.
             && !(operation.initiated_by.automated && self.follow.app().spec.is_automated())
         {
-            self.warn(Warning::Adopted { by: operation.initiated_by.clone() });
+            self.warn(DeployWarning::Adopted { by: operation.initiated_by.clone() });
         }
         let app = self.follow.app();
         let revisions = match wait.memory.revisions() {
             [] => app.status.sync.revisions(),
             revisions => revisions.to_vec(),
         };
-        Outcome::Proven {
-            proof: Box::new(Proof {
+        DeployOutcome::Proven {
+            proof: Box::new(DeployProof {
                 images: self.images.to_vec(),
                 resource_version: app.metadata.resource_version.clone(),
                 operation,
@@ -369,9 +375,9 @@ impl Run<'_> {
         }
     }
 
-    fn reached(&self) -> Outcome {
+    fn reached(&self) -> DeployOutcome {
         let status = &self.follow.app().status;
-        Outcome::Reached {
+        DeployOutcome::Reached {
             what: "Argo CD is done".into(),
             sync: status.sync.status,
             health: status.health.status,
@@ -395,7 +401,7 @@ impl Run<'_> {
                 health.message.clone(),
             );
             if let Some(text) = line {
-                self.tell(Event::Changed { text });
+                self.tell(DeployEvent::Changed { text });
             }
             let ours = wanted.is_empty()
                 || node.images.iter().any(|image| wanted.iter().any(|d| image.ends_with(d)));
@@ -425,14 +431,14 @@ impl Run<'_> {
         (!pods.is_empty()).then_some(pods)
     }
 
-    fn at_deadline(&mut self, verdict: &Verdict, wait: &Wait) -> Outcome {
+    fn at_deadline(&mut self, verdict: &Verdict, wait: &Wait) -> DeployOutcome {
         if let Some((missing, workloads)) = wait.paused.clone() {
-            return Outcome::Paused { missing, workloads, on_pause: OnPause::Wait };
+            return DeployOutcome::Paused { missing, workloads, on_pause: OnPause::Wait };
         }
-        if let Verdict::Waiting(Waiting::Health(HealthStatus::Degraded, _)) = verdict {
+        if let Verdict::Waiting(MissingState::Health(HealthStatus::Degraded, _)) = verdict {
             let health = self.follow.app().status.health.clone();
-            return Outcome::Degraded {
-                why: Failure::Health { health },
+            return DeployOutcome::Degraded {
+                why: AppFailure::Health { health },
                 unhealthy: wait.unhealthy.clone(),
             };
         }
@@ -440,15 +446,15 @@ impl Run<'_> {
         self.cut_off(wait, trouble)
     }
 
-    fn cut_off(&self, wait: &Wait, error: Option<Error>) -> Outcome {
-        Outcome::Unknown {
+    fn cut_off(&self, wait: &Wait, error: Option<Error>) -> DeployOutcome {
+        DeployOutcome::Unknown {
             missing: wait.missing.clone(),
             error: error.map(|error| format!("{error}: {}", error.kind)),
             unhealthy: wait.unhealthy.clone(),
             left: match (!self.writes.is_empty(), self.started) {
-                (true, _) => Left::ValuesAndOperation,
-                (false, true) => Left::Operation,
-                (false, false) => Left::Nothing,
+                (true, _) => Leftover::ValuesAndOperation,
+                (false, true) => Leftover::Operation,
+                (false, false) => Leftover::Nothing,
             },
         }
     }
@@ -457,7 +463,7 @@ impl Run<'_> {
 /// What to do after a verdict.
 enum Act {
     /// It is over.
-    End(Outcome),
+    End(DeployOutcome),
     /// Judge the newest state again.
     Again,
     /// Wait for a newer state, or until a time.

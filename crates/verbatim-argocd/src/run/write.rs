@@ -4,35 +4,42 @@ use jiff::SignedDuration;
 use tokio::time::{Duration, sleep};
 
 use crate::api::error::{Error, ErrorKind};
-use crate::judge::outcome::{Undo, Warning};
-use crate::judge::plan::{Plan, plan};
-use crate::judge::refusal::Refusal;
+use crate::judge::outcome::UndoResult;
+use crate::judge::plan::plan;
+use crate::judge::refusal::WriteRefusal;
+use crate::judge::warning::DeployWarning;
 use crate::model::Application;
-use crate::overrides::claim::{self, Claim, State};
+use crate::overrides::claim::{Claim, ClaimState, read_claim, with_previous};
 use crate::overrides::patch;
-use crate::overrides::values::{Deviation, Override, deviations};
-use crate::run::annotation::{Written as Annotated, close};
-use crate::run::event::Step;
-use crate::run::session::{Run, now};
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::{Deviation, OverrideValues, deviations};
+use crate::run::annotation::{AnnotationWrite, close};
+use crate::run::event::DeployStep;
+use crate::run::session::{AppRun, now};
 
 /// How often a write is tried: against writers of unrelated values, and against proxies that are down for a moment.
 const ATTEMPTS: u32 = 4;
 
 /// How a write went.
-pub(crate) enum Written {
+pub(crate) enum WriteResult {
     /// The values and the claim are stored, as far as the answer tells.
     Yes,
     /// What is stored now must not be written over: the plan depends on other values, or another run is at work.
-    Refused(Refusal),
+    Refused(WriteRefusal),
     /// Another writer's values are stored.
     Overwritten(Vec<Deviation>),
     /// The answer got lost, and so did the means to find out.
     Unknown(Error),
 }
 
-impl Run<'_> {
+impl AppRun<'_> {
     /// The claim that goes with a plan, on the application as it stands `before`.
-    pub(crate) fn new_claim(&self, before: &Application, plan: &Plan, state: State) -> Claim {
+    pub(crate) fn new_claim(
+        &self,
+        before: &Application,
+        plan: &AppPlan,
+        state: ClaimState,
+    ) -> Claim {
         // Whole seconds are easier to read, and as exact as everything else that Argo CD stores.
         let at = now().round(jiff::Unit::Second).unwrap_or_else(|_| now());
         let timeout =
@@ -47,7 +54,7 @@ impl Run<'_> {
             at,
             deadline: at.saturating_add(timeout + settle).unwrap_or(at),
             source: plan.source,
-            changes: claim::with_previous(plan.changes.clone(), &claim::read(before)),
+            changes: with_previous(plan.changes.clone(), &read_claim(before)),
             record: None,
             kept: None,
         }
@@ -60,11 +67,12 @@ impl Run<'_> {
     /// Only if nothing was written.
     pub(crate) async fn write(
         &mut self,
-        planned: &Plan,
-        values: &Override,
+        planned: &AppPlan,
+        values: &OverrideValues,
         mut claim: Claim,
-    ) -> Result<Written, Error> {
-        let outdated = |differences| Ok(Written::Refused(Refusal::PlanOutdated { differences }));
+    ) -> Result<WriteResult, Error> {
+        let outdated =
+            |differences| Ok(WriteResult::Refused(WriteRefusal::PlanOutdated { differences }));
         let mut state = self.follow.app().clone();
         let mut attempt = 1;
         loop {
@@ -89,10 +97,10 @@ impl Run<'_> {
                 Err(_) if certain => return Err(error),
                 Err(_) => {
                     self.claim = Some(claim);
-                    return Ok(Written::Unknown(error));
+                    return Ok(WriteResult::Unknown(error));
                 }
             };
-            if claim::read(&state).known().is_some_and(|found| found.nonce == claim.nonce) {
+            if read_claim(&state).known().is_some_and(|found| found.nonce == claim.nonce) {
                 return Ok(self.wrote(state, planned, claim));
             }
             if !again {
@@ -105,12 +113,14 @@ impl Run<'_> {
                         return outdated(differences);
                     }
                 }
-                Err(reasons) => return outdated(reasons.iter().map(Refusal::to_string).collect()),
+                Err(reasons) => {
+                    return outdated(reasons.iter().map(WriteRefusal::to_string).collect());
+                }
             }
-            if claim::read(&state) != claim::read(&self.before) {
+            if read_claim(&state) != read_claim(&self.before) {
                 // Somebody else's run has begun or ended since the look.
                 if let Some(refusal) = self.claim_refusal(&state, planned) {
-                    return Ok(Written::Refused(refusal));
+                    return Ok(WriteResult::Refused(refusal));
                 }
                 claim = self.new_claim(&state, planned, claim.state);
             }
@@ -123,59 +133,59 @@ impl Run<'_> {
 
     /// Takes the answer to a write, and looks whether it holds what was written: the server may have overlaid it with
     /// another writer's state before it answered.
-    fn wrote(&mut self, app: Application, plan: &Plan, claim: Claim) -> Written {
+    fn wrote(&mut self, app: Application, plan: &AppPlan, claim: Claim) -> WriteResult {
         let lost = deviations(app.spec.sources().get(plan.source), &plan.changes);
         self.writes.push((self.before.clone(), app.clone()));
         self.follow.accept_write(app);
         self.claim = Some(claim);
-        if lost.is_empty() { Written::Yes } else { Written::Overwritten(lost) }
+        if lost.is_empty() { WriteResult::Yes } else { WriteResult::Overwritten(lost) }
     }
 
     /// Puts the previous values back.
-    pub(crate) async fn undo(&mut self) -> Undo {
-        let Some(claim) = self.claim.clone() else { return Undo::NotNeeded };
-        self.begin(Step::Undo);
+    pub(crate) async fn undo(&mut self) -> UndoResult {
+        let Some(claim) = self.claim.clone() else { return UndoResult::NotNeeded };
+        self.begin(DeployStep::Undo);
         let undo = undo(self.client, &self.app, &claim).await;
-        if undo == Undo::Done {
-            self.claim = Some(claim.in_state(State::Undone));
-            self.done(Step::Undo);
+        if undo == UndoResult::Done {
+            self.claim = Some(claim.in_state(ClaimState::Undone));
+            self.done(DeployStep::Undo);
         }
         undo
     }
 
     /// Writes the end of the run into the claim, if it is still there.
-    pub(crate) async fn close(&mut self, state: State) {
-        let Some(claim) = self.claim.clone().filter(|claim| claim.state == State::Open) else {
+    pub(crate) async fn close(&mut self, state: ClaimState) {
+        let Some(claim) = self.claim.clone().filter(|claim| claim.state == ClaimState::Open) else {
             return;
         };
         let ours = |app: &Application| {
-            claim::read(app).known().is_some_and(|found| found.nonce == claim.nonce)
+            read_claim(app).known().is_some_and(|found| found.nonce == claim.nonce)
         };
         if !ours(self.follow.app()) {
             // If the values are lost, too, that has been said.
-            if state == State::Done {
-                self.warn(Warning::ClaimLost);
+            if state == ClaimState::Done {
+                self.warn(DeployWarning::ClaimLost);
             }
             self.claim = None;
             return;
         }
-        if state == State::Done && !self.options.close_claim {
+        if state == ClaimState::Done && !self.options.close_claim {
             return;
         }
-        self.begin(Step::Close);
+        self.begin(DeployStep::Close);
         let closed = claim.in_state(state);
         match close(self.client, &self.app, &closed).await {
             Ok(written) => {
-                if let Some(Annotated { before, after }) = written {
+                if let Some(AnnotationWrite { before, after }) = written {
                     self.follow.accept(before.clone());
                     self.follow.accept_write(after.clone());
                     self.follow.catch_up().await;
                     self.writes.push((before, after));
                 }
                 self.claim = Some(closed);
-                self.done(Step::Close);
+                self.done(DeployStep::Close);
             }
-            Err(error) => self.warn(Warning::ClaimOpen { why: error.kind.to_string() }),
+            Err(error) => self.warn(DeployWarning::ClaimOpen { why: error.kind.to_string() }),
         }
     }
 }
@@ -185,26 +195,26 @@ pub(crate) async fn undo(
     client: &crate::api::client::Client,
     app: &crate::api::request::AppRef,
     claim: &Claim,
-) -> Undo {
+) -> UndoResult {
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
         let state = match client.get(app).await {
             Ok(state) => state,
-            Err(error) => return Undo::Failed { why: error.kind.to_string() },
+            Err(error) => return UndoResult::Failed { why: error.kind.to_string() },
         };
-        match claim::read(&state).known() {
-            Some(found) if found.nonce == claim.nonce && found.state == State::Undone => {
-                return Undo::Done;
+        match read_claim(&state).known() {
+            Some(found) if found.nonce == claim.nonce && found.state == ClaimState::Undone => {
+                return UndoResult::Done;
             }
             Some(found) if found.nonce == claim.nonce => {}
-            _ => return Undo::Failed { why: "the claim is not ours any more".into() },
+            _ => return UndoResult::Failed { why: "the claim is not ours any more".into() },
         }
         let patch = match patch::undo(&state, claim) {
             Ok(patch) => patch,
-            Err(moved) => return Undo::Failed { why: moved.to_string() },
+            Err(moved) => return UndoResult::Failed { why: moved.to_string() },
         };
         match client.patch(app, patch).await {
-            Ok(_) => return Undo::Done,
+            Ok(_) => return UndoResult::Done,
             Err(error) => {
                 why = error.kind.to_string();
                 let again =
@@ -217,5 +227,5 @@ pub(crate) async fn undo(
             }
         }
     }
-    Undo::Failed { why }
+    UndoResult::Failed { why }
 }

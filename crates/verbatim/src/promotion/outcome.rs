@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use verbatim_argocd::{Prediction, Report};
+use verbatim_argocd::{DeployReport, Prediction};
 use verbatim_console::ExitStatus;
 use verbatim_oci::Digest;
 use verbatim_policy::Decision;
@@ -187,7 +187,7 @@ impl Promoted {
     }
 }
 
-fn outcome(app: String, result: Result<Report, verbatim_argocd::Error>) -> AppOutcome {
+fn outcome(app: String, result: Result<DeployReport, verbatim_argocd::Error>) -> AppOutcome {
     match result {
         Ok(report) => AppOutcome {
             app,

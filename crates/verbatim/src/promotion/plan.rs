@@ -3,8 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use verbatim_argocd::values::{KustomizeImageError, shown};
-use verbatim_argocd::{AppRef, KustomizeImage, Override};
+use verbatim_argocd::{AppRef, KustomizeImage, KustomizeImageError, OverrideValues, shown};
 use verbatim_console::Table;
 use verbatim_image::template::TemplateError;
 use verbatim_oci::Digest;
@@ -21,7 +20,7 @@ pub(crate) struct Target {
     /// The application.
     pub app: AppRef,
     /// The values.
-    pub values: Override,
+    pub values: OverrideValues,
 }
 
 impl Target {
@@ -54,7 +53,7 @@ pub(crate) enum TargetError {
 /// A template that cannot be filled in, or an image that Kustomize would not take.
 pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError> {
     let Set { helm, kustomize } = &app.set;
-    let mut values = Override { source: Target::source(app), ..Override::default() };
+    let mut values = OverrideValues { source: Target::source(app), ..OverrideValues::default() };
     for (name, template) in helm {
         values.helm.insert(name.clone(), template.render(|variable| release.variable(variable))?);
     }
@@ -110,7 +109,7 @@ pub(crate) struct PlannedApp {
     /// The commits or chart versions that Argo CD compares it with, one a source.
     pub revisions: Vec<String>,
     /// The values, old and new.
-    pub plan: verbatim_argocd::Plan,
+    pub plan: verbatim_argocd::AppPlan,
 }
 
 impl Plan {
@@ -248,12 +247,12 @@ mod tests {
 
     fn plan(change: impl FnOnce(&mut Plan)) -> Plan {
         let element = |value: &str| serde_json::json!({ "name": "image.tag", "value": value });
-        let values = verbatim_argocd::Plan {
+        let values = verbatim_argocd::AppPlan {
             app: AppRef::new("web"),
-            source: verbatim_argocd::model::SourceAt::Single,
+            source: verbatim_argocd::SourceAt::Single,
             source_name: "https://git.example/a chart".to_owned(),
-            changes: vec![verbatim_argocd::values::Change {
-                key: verbatim_argocd::values::Key::Helm("image.tag".to_owned()),
+            changes: vec![verbatim_argocd::ValueChange {
+                key: verbatim_argocd::OverrideKey::Helm("image.tag".to_owned()),
                 old: Some(element("1")),
                 new: element("2"),
             }],

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use verbatim_argocd::claim::Kept;
-use verbatim_argocd::{Outcome, Report, WantedImage};
+use verbatim_argocd::{DeployOutcome, DeployReport, PendingRecord, WantedImage};
 use verbatim_console::{Failure, StepState};
 use verbatim_oci::{Descriptor, Digest};
 use verbatim_policy::Facts;
@@ -87,7 +86,7 @@ pub(crate) struct Planned {
     /// The plan.
     pub plan: Plan,
     /// What each application says to it.
-    pub reports: Vec<Report>,
+    pub reports: Vec<DeployReport>,
     /// Whether all of them agree.
     pub is_ready: bool,
     jobs: Vec<Job>,
@@ -176,7 +175,7 @@ impl Site<'_> {
             apps,
         };
         Ok(Planned {
-            is_ready: reports.iter().all(|report| matches!(report.outcome, Outcome::Planned)),
+            is_ready: reports.iter().all(|report| matches!(report.outcome, DeployOutcome::Planned)),
             plan,
             reports,
             jobs,
@@ -331,7 +330,7 @@ impl Site<'_> {
         }
         let end = match &attached {
             Ok(()) => End { record: Some(anchor), kept: None },
-            Err(_) => End { record: previous, kept: Some(Kept::Record(record.digest())) },
+            Err(_) => End { record: previous, kept: Some(PendingRecord::Record(record.digest())) },
         };
         execute::close(&self.servers, ended, end, self.console).await;
         attached?;
@@ -373,9 +372,12 @@ fn proofs(ended: &[Ended]) -> Option<Vec<verbatim_record::Application>> {
     ended
         .iter()
         .map(|Ended { job, result }| match result {
-            Ok(Report { outcome: Outcome::Proven { proof }, plan: Some(plan), server, .. }) => {
-                Some(convert::application(server, plan, &job.sources, proof))
-            }
+            Ok(DeployReport {
+                outcome: DeployOutcome::Proven { proof },
+                plan: Some(plan),
+                server,
+                ..
+            }) => Some(convert::application(server, plan, &job.sources, proof)),
             _ => None,
         })
         .collect()

@@ -2,18 +2,16 @@
 //! not know each other.
 
 use serde_json::json;
-use verbatim_argocd::Plan;
-use verbatim_argocd::outcome;
-use verbatim_argocd::values::shown;
+use verbatim_argocd::{AppPlan, DeployProof, EvidenceLevel, WorkloadEvidence, shown};
 use verbatim_record::{Application, Override, Proof, Readback, ReadbackOutcome, Revision};
 
 /// The application of a promotion record, from a plan that was executed and the proof that it runs. `sources` are the
 /// repositories and folders or charts of the application, in their order.
 pub(crate) fn application(
     server: &str,
-    plan: &Plan,
+    plan: &AppPlan,
     sources: &[Revision],
-    proof: &outcome::Proof,
+    proof: &DeployProof,
 ) -> Application {
     Application {
         name: plan.app.name.clone(),
@@ -29,8 +27,8 @@ pub(crate) fn application(
 /// the evidence.
 pub(crate) fn unproven(
     server: &str,
-    plan: &Plan,
-    outcome: &verbatim_argocd::Outcome,
+    plan: &AppPlan,
+    outcome: &verbatim_argocd::DeployOutcome,
 ) -> Application {
     let readback =
         || Readback { outcome: ReadbackOutcome::Unproven, evidence: json!(outcome).into() };
@@ -50,7 +48,7 @@ pub(crate) fn unproven(
     }
 }
 
-fn override_of(change: &verbatim_argocd::values::Change) -> Override {
+fn override_of(change: &verbatim_argocd::ValueChange) -> Override {
     let key = change.key.to_string();
     let (kind, name) = key.split_once(':').unwrap_or(("", &key));
     Override {
@@ -77,7 +75,7 @@ fn revisions(sources: &[Revision], resolved: &[String]) -> Vec<Revision> {
         .collect()
 }
 
-fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
+fn readbacks(plan: &AppPlan, proof: &DeployProof) -> Proof {
     let proven = |is_proven: bool| {
         if is_proven { ReadbackOutcome::Proven } else { ReadbackOutcome::Unproven }
     };
@@ -114,10 +112,9 @@ fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
 }
 
 /// As good as the weakest that can be told: pods where any workload has some, templates where none runs.
-fn running(workloads: &[outcome::WorkloadEvidence]) -> ReadbackOutcome {
-    let has_pods = |workload: &outcome::WorkloadEvidence| {
-        matches!(workload.level, outcome::Level::Pods { .. })
-    };
+fn running(workloads: &[WorkloadEvidence]) -> ReadbackOutcome {
+    let has_pods =
+        |workload: &WorkloadEvidence| matches!(workload.level, EvidenceLevel::Pods { .. });
     match workloads {
         [] => ReadbackOutcome::Unproven,
         workloads if workloads.iter().any(has_pods) => ReadbackOutcome::Proven,

@@ -4,9 +4,11 @@ use serde_json::Value;
 
 use super::Client;
 use crate::api::error::Error;
-use crate::api::request::{self, AppPatch, AppRef, Deletion, EventsOf, Refresh, Revisions, Sync};
+use crate::api::request::{
+    self, AppDeletion, AppPatch, AppRef, EventsOf, Refresh, Revisions, SyncRequest,
+};
 use crate::model::{
-    Application, CanI, Items, ManagedResources, Manifests, ObjectEvent, SyncWindows, Tree,
+    Application, CanI, Items, ManagedResources, Manifests, ObjectEvent, ResourceTree, SyncWindows,
 };
 
 impl Client {
@@ -63,7 +65,7 @@ impl Client {
     }
 
     /// Starts a sync.
-    pub async fn sync(&self, app: &AppRef, sync: &Sync) -> Result<Application, Error> {
+    pub async fn sync(&self, app: &AppRef, sync: &SyncRequest) -> Result<Application, Error> {
         self.call(request::sync(app, sync)).await
     }
 
@@ -83,7 +85,7 @@ impl Client {
     }
 
     /// Deletes an application. It may still be there when this returns.
-    pub async fn delete(&self, app: &AppRef, how: Deletion) -> Result<(), Error> {
+    pub async fn delete(&self, app: &AppRef, how: AppDeletion) -> Result<(), Error> {
         self.call::<Value>(request::delete(app, how)).await.map(drop)
     }
 
@@ -93,7 +95,7 @@ impl Client {
     }
 
     /// The objects of an application.
-    pub async fn tree(&self, app: &AppRef) -> Result<Tree, Error> {
+    pub async fn tree(&self, app: &AppRef) -> Result<ResourceTree, Error> {
         self.call(request::tree(app)).await
     }
 

@@ -28,7 +28,7 @@ pub struct Config {
     /// Deadlines.
     pub timeouts: Timeouts,
     /// How often reads are repeated.
-    pub retry: Retry,
+    pub retry: RetryLimits,
 }
 
 impl Config {
@@ -43,7 +43,7 @@ impl Config {
             headers: Vec::new(),
             user_agent: concat!("verbatim/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeouts: Timeouts::default(),
-            retry: Retry::default(),
+            retry: RetryLimits::default(),
         }
     }
 }
@@ -74,7 +74,7 @@ impl Default for Timeouts {
 
 /// The budget for repeating a read that failed in a way that may pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Retry {
+pub struct RetryLimits {
     /// Attempts in all.
     pub attempts: u32,
     /// Time in all, from the first attempt until the last one begins.
@@ -83,7 +83,7 @@ pub struct Retry {
     pub first_pause: Duration,
 }
 
-impl Default for Retry {
+impl Default for RetryLimits {
     fn default() -> Self {
         Self {
             attempts: 5,

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::Client;
 use crate::api::error::{Error, ErrorKind};
-use crate::api::request::{self, AppRef, Logs};
+use crate::api::request::{self, AppRef, LogQuery};
 use crate::model::{LogEntry, LogLine};
 
 /// The longest line of a log that is kept. The server itself gives up at less.
@@ -18,7 +18,7 @@ impl Client {
     pub async fn logs(
         &self,
         app: &AppRef,
-        wanted: &Logs,
+        wanted: &LogQuery,
         mut line: impl FnMut(LogEntry),
     ) -> Result<(), Error> {
         let request = request::logs(app, wanted);

@@ -21,11 +21,11 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-use crate::api::error::{Error, ErrorKind, Transport};
-use crate::api::request::{Method, Request};
-use crate::api::response::{Head, decode};
+use crate::api::error::{Error, ErrorKind, TransportError};
+use crate::api::request::{ApiRequest, Method};
+use crate::api::response::{AnswerHead, decode};
 
-pub use self::config::{Config, Retry, Timeouts, is_loopback, server_url};
+pub use self::config::{Config, RetryLimits, Timeouts, is_loopback, server_url};
 
 /// A server that can be asked. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ struct Inner {
     base: Url,
     session: session::Session,
     timeouts: Timeouts,
-    retry: Retry,
+    retry: RetryLimits,
     sent: AtomicU64,
 }
 
@@ -116,12 +116,12 @@ impl Client {
         self.0.sent.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn error(&self, request: &Request, kind: ErrorKind) -> Error {
+    pub(crate) fn error(&self, request: &ApiRequest, kind: ErrorKind) -> Error {
         Error { action: request.action.clone(), server: self.0.base.to_string(), kind }
     }
 
     /// Sends a request, a read again if it failed in a way that may pass.
-    async fn call<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+    async fn call<T: DeserializeOwned>(&self, request: ApiRequest) -> Result<T, Error> {
         let started = Instant::now();
         let limit =
             if request.is_idempotent() { self.0.timeouts.read } else { self.0.timeouts.write };
@@ -145,7 +145,7 @@ impl Client {
 
     async fn once<T: DeserializeOwned>(
         &self,
-        request: &Request,
+        request: &ApiRequest,
         limit: Duration,
     ) -> Result<T, ErrorKind> {
         let started = Instant::now();
@@ -193,7 +193,7 @@ impl Client {
             .map_err(|error| ErrorKind::Configuration(error.to_string()))
     }
 
-    fn prepare(&self, request: &Request) -> Result<reqwest::RequestBuilder, ErrorKind> {
+    fn prepare(&self, request: &ApiRequest) -> Result<reqwest::RequestBuilder, ErrorKind> {
         let url = self.url(&request.target())?;
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
@@ -219,9 +219,9 @@ impl Client {
     /// Opens an event stream. The server sends no headers before the first event, so the wait is bounded.
     pub(crate) async fn open(
         &self,
-        request: &Request,
+        request: &ApiRequest,
         wait: Duration,
-    ) -> Result<Stream, ErrorKind> {
+    ) -> Result<AnswerStream, ErrorKind> {
         // Exactly this: with anything beside it the server answers in another framing.
         let builder = self.prepare(request)?.header(ACCEPT, "text/event-stream");
         self.0.sent.fetch_add(1, Ordering::Relaxed);
@@ -231,9 +231,9 @@ impl Client {
     /// Opens a stream of JSON documents, one a line.
     pub(crate) async fn open_lines(
         &self,
-        request: &Request,
+        request: &ApiRequest,
         wait: Duration,
-    ) -> Result<Stream, ErrorKind> {
+    ) -> Result<AnswerStream, ErrorKind> {
         self.0.sent.fetch_add(1, Ordering::Relaxed);
         stream(self.prepare(request)?, "application/json", wait).await
     }
@@ -246,7 +246,7 @@ struct Answered {
 }
 
 impl Answered {
-    fn head(&self) -> Head<'_> {
+    fn head(&self) -> AnswerHead<'_> {
         head(&self.response)
     }
 }
@@ -256,7 +256,7 @@ async fn stream(
     builder: reqwest::RequestBuilder,
     framing: &str,
     wait: Duration,
-) -> Result<Stream, ErrorKind> {
+) -> Result<AnswerStream, ErrorKind> {
     let response = match timeout(wait, builder.send()).await {
         Err(_) => return Err(ErrorKind::Timeout(wait)),
         Ok(Err(error)) => return Err(transport(error)),
@@ -264,20 +264,20 @@ async fn stream(
     };
     let head = head(&response);
     if head.status == 200 && head.content_type.starts_with(framing) {
-        return Ok(Stream(response));
+        return Ok(AnswerStream(response));
     }
     let (status, content_type) = (head.status, head.content_type.to_owned());
     let body = timeout(wait, response.bytes()).await.ok().and_then(Result::ok).unwrap_or_default();
-    let head = Head { status, content_type: &content_type, ..Head::default() };
+    let head = AnswerHead { status, content_type: &content_type, ..AnswerHead::default() };
     Err(decode::<Value>(head, &body)
         .err()
         .unwrap_or(ErrorKind::NotArgoCd { status, content_type: content_type.clone() }))
 }
 
 /// The body of a stream, piece by piece.
-pub(crate) struct Stream(reqwest::Response);
+pub(crate) struct AnswerStream(reqwest::Response);
 
-impl Stream {
+impl AnswerStream {
     /// The next piece; `None` at the end, however it came.
     pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
         self.0.chunk().await.ok().flatten().map(|chunk| chunk.to_vec())
@@ -292,10 +292,10 @@ impl Stream {
     }
 }
 
-fn head(response: &reqwest::Response) -> Head<'_> {
+fn head(response: &reqwest::Response) -> AnswerHead<'_> {
     let text =
         |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-    Head {
+    AnswerHead {
         status: response.status().as_u16(),
         content_type: text(CONTENT_TYPE).unwrap_or_default(),
         location: text(LOCATION),
@@ -311,10 +311,10 @@ fn transport(error: reqwest::Error) -> ErrorKind {
     while let Some(layer) = source {
         match layer.downcast_ref::<rustls::Error>() {
             Some(rustls::Error::InvalidCertificate(_)) => {
-                return ErrorKind::Certificate(Transport::new(layer, true));
+                return ErrorKind::Certificate(TransportError::new(layer, true));
             }
             Some(rustls::Error::AlertReceived(alert)) if is_about_certificate(*alert) => {
-                return ErrorKind::ClientCertificate(Transport::new(layer, true));
+                return ErrorKind::ClientCertificate(TransportError::new(layer, true));
             }
             _ => {}
         }
@@ -325,12 +325,12 @@ fn transport(error: reqwest::Error) -> ErrorKind {
         };
     }
     if timed_out && never_sent {
-        return ErrorKind::Unreachable(Transport::new(
+        return ErrorKind::Unreachable(TransportError::new(
             &std::io::Error::other("no connection in time"),
             true,
         ));
     }
-    ErrorKind::Unreachable(Transport::new(&error, never_sent))
+    ErrorKind::Unreachable(TransportError::new(&error, never_sent))
 }
 
 /// Whether a server says by this alert that it takes nobody without another certificate: it has read no request then.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Client;
 use crate::api::error::{Error, ErrorKind};
-use crate::api::request::{self, AppRef, ObjectDeletion, ObjectPatch, ObjectRef, Request};
+use crate::api::request::{self, ApiRequest, AppRef, ObjectDeletion, ObjectPatch, ObjectRef};
 use crate::model::{Action, Actions, LiveResource};
 
 impl Client {
@@ -56,7 +56,7 @@ impl Client {
         }
     }
 
-    async fn object_of(&self, request: Request) -> Result<Value, Error> {
+    async fn object_of(&self, request: ApiRequest) -> Result<Value, Error> {
         let live: LiveResource = self.call(request.clone()).await?;
         serde_json::from_str(&live.manifest).map_err(|error| {
             let reason = format!(

@@ -4,10 +4,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Client;
 use crate::api::error::{Error, ErrorKind};
-use crate::api::request::{self, AppRef, Request};
+use crate::api::request::{self, ApiRequest, AppRef};
 use crate::model::{
-    AppDetails, ApplicationSet, CanI, Cluster, Items, Project, Repository, Session, Settings,
-    UserInfo, Version,
+    AppDetails, AppProject, ApplicationSet, CanI, Cluster, ConfiguredRepo, Items, ServerVersion,
+    SessionToken, Settings, UserInfo,
 };
 
 impl Client {
@@ -16,7 +16,7 @@ impl Client {
         &self,
         app: &AppRef,
         project: &str,
-        source: &crate::model::Source,
+        source: &crate::model::AppSource,
         index: usize,
     ) -> Result<AppDetails, Error> {
         self.call(request::app_details(app, project, source, index)).await
@@ -37,7 +37,7 @@ impl Client {
         username: &str,
         password: &SecretString,
     ) -> Result<SecretString, Error> {
-        let session: Session =
+        let session: SessionToken =
             self.call(request::session(username, password.expose_secret())).await?;
         Ok(session.token.into())
     }
@@ -61,7 +61,7 @@ impl Client {
     }
 
     /// The server's version, and those of its tools.
-    pub async fn version(&self) -> Result<Version, Error> {
+    pub async fn version(&self) -> Result<ServerVersion, Error> {
         self.call(request::version()).await
     }
 
@@ -84,14 +84,14 @@ impl Client {
     }
 
     /// The projects that the token may see.
-    pub async fn projects(&self) -> Result<Vec<Project>, Error> {
-        let list: Items<Project> = self.call(request::projects()).await?;
+    pub async fn projects(&self) -> Result<Vec<AppProject>, Error> {
+        let list: Items<AppProject> = self.call(request::projects()).await?;
         Ok(list.items)
     }
 
     /// The repositories that the token may see.
-    pub async fn repositories(&self) -> Result<Vec<Repository>, Error> {
-        let list: Items<Repository> = self.call(request::repositories()).await?;
+    pub async fn repositories(&self) -> Result<Vec<ConfiguredRepo>, Error> {
+        let list: Items<ConfiguredRepo> = self.call(request::repositories()).await?;
         Ok(list.items)
     }
 
@@ -100,7 +100,7 @@ impl Client {
         &self,
         document: serde_json::Value,
         upsert: bool,
-    ) -> Result<Repository, Error> {
+    ) -> Result<ConfiguredRepo, Error> {
         self.call(request::add_repository(document, upsert)).await
     }
 
@@ -110,7 +110,7 @@ impl Client {
     }
 
     /// The JSON of an answer, as the server sent it.
-    pub async fn raw(&self, request: Request) -> Result<serde_json::Value, Error> {
+    pub async fn raw(&self, request: ApiRequest) -> Result<serde_json::Value, Error> {
         self.call(request).await
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{AppRef, Method, Request, segment};
+use super::{ApiRequest, AppRef, Method, segment};
 
 /// The ways to ask for a fresh comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +18,12 @@ pub(super) fn application(app: &AppRef, tail: &str) -> String {
 }
 
 /// A live read of one application.
-pub fn get(app: &AppRef) -> Request {
-    Request::get(application(app, ""), format!("read application {app}")).of(app)
+pub(crate) fn get(app: &AppRef) -> ApiRequest {
+    ApiRequest::get(application(app, ""), format!("read application {app}")).of(app)
 }
 
 /// A read that first makes the controller compare, and waits for it.
-pub fn refresh(app: &AppRef, how: Refresh) -> Request {
+pub(crate) fn refresh(app: &AppRef, how: Refresh) -> ApiRequest {
     let how = match how {
         Refresh::Normal => "normal",
         Refresh::Hard => "hard",
@@ -35,14 +35,19 @@ pub fn refresh(app: &AppRef, how: Refresh) -> Request {
 
 /// The applications of some projects (all visible ones if none is named) that match a label selector. From the
 /// server's cache, so it costs the cluster nothing; without the health of single resources.
-pub fn list(projects: &[String], selector: Option<&str>, namespace: Option<&str>) -> Request {
-    let mut request = Request::get("/api/v1/applications".into(), "list the applications".into());
+pub(crate) fn list(
+    projects: &[String],
+    selector: Option<&str>,
+    namespace: Option<&str>,
+) -> ApiRequest {
+    let mut request =
+        ApiRequest::get("/api/v1/applications".into(), "list the applications".into());
     scope(&mut request, projects, selector, namespace);
     request
 }
 
 fn scope(
-    request: &mut Request,
+    request: &mut ApiRequest,
     projects: &[String],
     selector: Option<&str>,
     namespace: Option<&str>,
@@ -59,9 +64,9 @@ fn scope(
 }
 
 /// A stream of changes of one application. `resource_version` keeps older states of other server replicas away.
-pub fn watch(app: &AppRef, resource_version: Option<&str>) -> Request {
+pub(crate) fn watch(app: &AppRef, resource_version: Option<&str>) -> ApiRequest {
     let mut request =
-        Request::get("/api/v1/stream/applications".into(), format!("watch application {app}"))
+        ApiRequest::get("/api/v1/stream/applications".into(), format!("watch application {app}"))
             .with("name", &app.name);
     scope(&mut request, app.project.as_slice(), None, app.namespace.as_deref());
     if let Some(version) = resource_version.filter(|version| !version.is_empty()) {
@@ -80,19 +85,19 @@ pub enum AppPatch {
 }
 
 /// A JSON patch of an application. The patch is a document in a string.
-pub fn patch(app: &AppRef, patch: String) -> Request {
+pub(crate) fn patch(app: &AppRef, patch: String) -> ApiRequest {
     patch_as(app, AppPatch::Json, patch)
 }
 
 /// A patch of either kind.
-pub fn patch_as(app: &AppRef, how: AppPatch, patch: String) -> Request {
+pub(crate) fn patch_as(app: &AppRef, how: AppPatch, patch: String) -> ApiRequest {
     let kind = match how {
         AppPatch::Json => "json",
         AppPatch::Merge => "merge",
     };
     let mut body = json!({ "name": app.name, "patch": patch, "patchType": kind });
     name_app(&mut body, app);
-    Request {
+    ApiRequest {
         method: Method::Patch,
         path: application(app, ""),
         query: Vec::new(),
@@ -103,8 +108,8 @@ pub fn patch_as(app: &AppRef, how: AppPatch, patch: String) -> Request {
 
 /// Replaces an application by `object`, whose name and namespace are its own. Without `validate=false` the server would
 /// reach the repository and render the manifests first.
-pub fn replace(app: &AppRef, object: Value) -> Request {
-    let request = Request {
+pub(crate) fn replace(app: &AppRef, object: Value) -> ApiRequest {
+    let request = ApiRequest {
         method: Method::Put,
         path: application(app, ""),
         query: Vec::new(),
@@ -126,10 +131,10 @@ pub(super) fn name_app(body: &mut Value, app: &AppRef) {
 }
 
 /// Stops the running operation, whosever it is.
-pub fn terminate(app: &AppRef) -> Request {
-    Request {
+pub(crate) fn terminate(app: &AppRef) -> ApiRequest {
+    ApiRequest {
         method: Method::Delete,
-        ..Request::get(
+        ..ApiRequest::get(
             application(app, "/operation"),
             format!("stop the operation of application {app}"),
         )
@@ -138,8 +143,8 @@ pub fn terminate(app: &AppRef) -> Request {
 }
 
 /// The objects of an application, from the server's cache.
-pub fn tree(app: &AppRef) -> Request {
-    Request::get(
+pub(crate) fn tree(app: &AppRef) -> ApiRequest {
+    ApiRequest::get(
         application(app, "/resource-tree"),
         format!("read the resources of application {app}"),
     )
@@ -147,8 +152,8 @@ pub fn tree(app: &AppRef) -> Request {
 }
 
 /// The manifests of the last comparison, from the server's cache.
-pub fn managed_resources(app: &AppRef) -> Request {
-    Request::get(
+pub(crate) fn managed_resources(app: &AppRef) -> ApiRequest {
+    ApiRequest::get(
         application(app, "/managed-resources"),
         format!("read the manifests of application {app}"),
     )
@@ -156,12 +161,17 @@ pub fn managed_resources(app: &AppRef) -> Request {
 }
 
 /// One managed resource of that kind and name, with the manifest that the sources have for it.
-pub fn managed_resource(app: &AppRef, kind: &str, namespace: &str, name: &str) -> Request {
+pub(crate) fn managed_resource(
+    app: &AppRef,
+    kind: &str,
+    namespace: &str,
+    name: &str,
+) -> ApiRequest {
     managed_resources(app).with("kind", kind).with("namespace", namespace).with("name", name)
 }
 
 /// The manifests that the sources give now.
-pub fn manifests(app: &AppRef) -> Request {
+pub(crate) fn manifests(app: &AppRef) -> ApiRequest {
     manifests_at(app, &Revisions::default())
 }
 
@@ -175,9 +185,10 @@ pub struct Revisions {
 }
 
 /// The manifests that the sources give at other revisions.
-pub fn manifests_at(app: &AppRef, revisions: &Revisions) -> Request {
+pub(crate) fn manifests_at(app: &AppRef, revisions: &Revisions) -> ApiRequest {
     let mut request =
-        Request::get(application(app, "/manifests"), format!("render application {app}")).of(app);
+        ApiRequest::get(application(app, "/manifests"), format!("render application {app}"))
+            .of(app);
     if let Some(revision) = &revisions.single {
         request = request.with("revision", revision);
     }
@@ -188,10 +199,12 @@ pub fn manifests_at(app: &AppRef, revisions: &Revisions) -> Request {
 }
 
 /// Events of the application itself, or of one of its objects.
-pub fn events(app: &AppRef, object: Option<&EventsOf>) -> Request {
-    let request =
-        Request::get(application(app, "/events"), format!("read the events of application {app}"))
-            .of(app);
+pub(crate) fn events(app: &AppRef, object: Option<&EventsOf>) -> ApiRequest {
+    let request = ApiRequest::get(
+        application(app, "/events"),
+        format!("read the events of application {app}"),
+    )
+    .of(app);
     match object {
         None => request,
         Some(object) => request
@@ -214,7 +227,7 @@ pub struct EventsOf {
 
 /// Which lines of which logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Logs {
+pub struct LogQuery {
     /// Only of pods of this object, or of this pod.
     pub group: Option<String>,
     /// Its kind.
@@ -242,9 +255,9 @@ pub struct Logs {
 }
 
 /// The logs of an application's pods, as a stream.
-pub fn logs(app: &AppRef, logs: &Logs) -> Request {
+pub(crate) fn logs(app: &AppRef, logs: &LogQuery) -> ApiRequest {
     let mut request =
-        Request::get(application(app, "/logs"), format!("read the logs of application {app}"))
+        ApiRequest::get(application(app, "/logs"), format!("read the logs of application {app}"))
             .of(app);
     let texts = [
         ("group", &logs.group),
@@ -276,8 +289,8 @@ pub fn logs(app: &AppRef, logs: &Logs) -> Request {
 }
 
 /// Whether a sync by hand is allowed now.
-pub fn sync_windows(app: &AppRef) -> Request {
-    Request::get(
+pub(crate) fn sync_windows(app: &AppRef) -> ApiRequest {
+    ApiRequest::get(
         application(app, "/syncwindows"),
         format!("read the sync windows of application {app}"),
     )

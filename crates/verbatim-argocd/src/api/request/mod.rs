@@ -9,15 +9,15 @@ mod setup;
 
 use serde_json::Value;
 
-pub use self::app_ref::{AppRef, AppRefError};
+pub use self::app_ref::AppRef;
 pub use self::applications::*;
-pub use self::objects::*;
+pub(crate) use self::objects::*;
 pub use self::operations::*;
-pub use self::service::*;
-pub use self::setup::*;
+pub(crate) use self::service::*;
+pub(crate) use self::setup::*;
 
 /// The name under which our operations and annotations carry their nonce.
-pub const NONCE: &str = "verbatim.dev/nonce";
+pub(crate) const NONCE: &str = "verbatim.dev/nonce";
 
 /// HTTP methods that we use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Method {
 
 /// A request, still without a server.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Request {
+pub struct ApiRequest {
     /// How.
     pub method: Method,
     /// The path, percent-encoded, from `/api` on.
@@ -62,7 +62,7 @@ pub struct Request {
     pub action: String,
 }
 
-impl Request {
+impl ApiRequest {
     fn get(path: String, action: String) -> Self {
         Self { method: Method::Get, path, query: Vec::new(), body: None, action }
     }
@@ -101,7 +101,7 @@ impl Request {
 }
 
 /// Percent-encodes one path segment. A repository's URL is one segment, too.
-pub fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -126,7 +126,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::Source;
+    use crate::model::AppSource;
 
     fn elsewhere() -> AppRef {
         AppRef {
@@ -174,7 +174,7 @@ mod tests {
                 app_details(
                     &app,
                     "default",
-                    &Source(json!({ "repoURL": "git://127.0.0.1:29518/demo.git" })),
+                    &AppSource(json!({ "repoURL": "git://127.0.0.1:29518/demo.git" })),
                     0,
                 ),
                 "/api/v1/repositories/git%3A%2F%2F127.0.0.1%3A29518%2Fdemo.git/appdetails",
@@ -189,11 +189,11 @@ mod tests {
     fn what_is_written_names_the_application_in_the_body() {
         let sync = sync(
             &elsewhere(),
-            &Sync {
+            &SyncRequest {
                 nonce: "n1".into(),
                 infos: vec![("release".into(), "r".into())],
                 prune: true,
-                ..Sync::default()
+                ..SyncRequest::default()
             },
         );
         assert_eq!(

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::applications::{application, name_app};
-use super::{AppRef, Method, Request};
+use super::{ApiRequest, AppRef, Method};
 
 /// Which object of an application's tree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -56,8 +56,8 @@ pub enum ObjectDeletion {
     Orphan,
 }
 
-fn about(app: &AppRef, object: &ObjectRef, tail: &str, verb: &str) -> Request {
-    Request::get(
+fn about(app: &AppRef, object: &ObjectRef, tail: &str, verb: &str) -> ApiRequest {
+    ApiRequest::get(
         application(app, tail),
         format!("{verb} {} {} of application {app}", object.kind, object.name),
     )
@@ -70,13 +70,18 @@ fn about(app: &AppRef, object: &ObjectRef, tail: &str, verb: &str) -> Request {
 }
 
 /// A live read of one object from its cluster.
-pub fn resource(app: &AppRef, object: &ObjectRef) -> Request {
+pub(crate) fn resource(app: &AppRef, object: &ObjectRef) -> ApiRequest {
     about(app, object, "/resource", "read")
 }
 
 /// Changes an object in its cluster. The body is the patch as a text in JSON.
-pub fn patch_resource(app: &AppRef, object: &ObjectRef, how: ObjectPatch, patch: &str) -> Request {
-    Request {
+pub(crate) fn patch_resource(
+    app: &AppRef,
+    object: &ObjectRef,
+    how: ObjectPatch,
+    patch: &str,
+) -> ApiRequest {
+    ApiRequest {
         method: Method::Post,
         body: Some(json!(patch)),
         ..about(app, object, "/resource", "patch").with("patchType", how.media_type())
@@ -84,8 +89,9 @@ pub fn patch_resource(app: &AppRef, object: &ObjectRef, how: ObjectPatch, patch:
 }
 
 /// Deletes an object in its cluster.
-pub fn delete_resource(app: &AppRef, object: &ObjectRef, how: ObjectDeletion) -> Request {
-    let request = Request { method: Method::Delete, ..about(app, object, "/resource", "delete") };
+pub(crate) fn delete_resource(app: &AppRef, object: &ObjectRef, how: ObjectDeletion) -> ApiRequest {
+    let request =
+        ApiRequest { method: Method::Delete, ..about(app, object, "/resource", "delete") };
     match how {
         ObjectDeletion::Foreground => request,
         ObjectDeletion::Force => request.with("force", "true"),
@@ -94,18 +100,18 @@ pub fn delete_resource(app: &AppRef, object: &ObjectRef, how: ObjectDeletion) ->
 }
 
 /// The actions that Argo CD offers for an object.
-pub fn actions(app: &AppRef, object: &ObjectRef) -> Request {
+pub(crate) fn actions(app: &AppRef, object: &ObjectRef) -> ApiRequest {
     about(app, object, "/resource/actions", "list the actions for")
 }
 
 /// Runs an action. Servers before 3.1 do not know this call.
-pub fn run_action(app: &AppRef, object: &ObjectRef, action: &str) -> Request {
+pub(crate) fn run_action(app: &AppRef, object: &ObjectRef, action: &str) -> ApiRequest {
     let mut body = json!({
         "namespace": object.namespace, "resourceName": object.name, "version": object.version,
         "group": object.group, "kind": object.kind, "action": action,
     });
     name_app(&mut body, app);
-    Request {
+    ApiRequest {
         method: Method::Post,
         path: application(app, "/resource/actions/v2"),
         query: Vec::new(),
@@ -115,8 +121,8 @@ pub fn run_action(app: &AppRef, object: &ObjectRef, action: &str) -> Request {
 }
 
 /// Runs an action, as servers before 3.1 take it. The body is its name as a text in JSON.
-pub fn run_action_before_v2(app: &AppRef, object: &ObjectRef, action: &str) -> Request {
-    Request {
+pub(crate) fn run_action_before_v2(app: &AppRef, object: &ObjectRef, action: &str) -> ApiRequest {
+    ApiRequest {
         method: Method::Post,
         body: Some(Value::String(action.to_owned())),
         ..about(app, object, "/resource/actions", &format!("run {action} on"))

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::applications::{application, name_app};
-use super::{AppRef, Method, NONCE, Request, Revisions};
+use super::{ApiRequest, AppRef, Method, NONCE, Revisions};
 
 /// What a sync is asked to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sync {
+pub struct SyncRequest {
     /// Marks the operation as ours.
     pub nonce: String,
     /// More pairs for people: the release, the run.
@@ -69,7 +69,7 @@ pub struct RetryStrategy {
 }
 
 /// Starts a sync. Exactly one caller gets the operation slot.
-pub fn sync(app: &AppRef, sync: &Sync) -> Request {
+pub(crate) fn sync(app: &AppRef, sync: &SyncRequest) -> ApiRequest {
     let mut infos = vec![json!({ "name": NONCE, "value": sync.nonce })];
     infos.extend(sync.infos.iter().map(|(name, value)| json!({ "name": name, "value": value })));
     let how = if sync.force { json!({ "force": true }) } else { json!({}) };
@@ -123,14 +123,14 @@ fn resource(resource: &ResourceRef) -> Value {
 }
 
 /// Deploys an entry of the history again. The application's own sources stay as they are, so it is out of sync then.
-pub fn rollback(app: &AppRef, id: i64, prune: bool) -> Request {
+pub(crate) fn rollback(app: &AppRef, id: i64, prune: bool) -> ApiRequest {
     let body = json!({ "name": app.name, "id": id, "prune": prune });
     start(app, "/rollback", body, format!("roll application {app} back to {id}"))
 }
 
-fn start(app: &AppRef, tail: &str, mut body: Value, action: String) -> Request {
+fn start(app: &AppRef, tail: &str, mut body: Value, action: String) -> ApiRequest {
     name_app(&mut body, app);
-    Request {
+    ApiRequest {
         method: Method::Post,
         path: application(app, tail),
         query: Vec::new(),

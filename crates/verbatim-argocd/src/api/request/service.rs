@@ -2,23 +2,23 @@
 
 use serde_json::json;
 
-use super::{AppRef, Method, Request, segment};
-use crate::model::Source;
+use super::{ApiRequest, AppRef, Method, segment};
+use crate::model::AppSource;
 
 /// Whether the token may do `action` to the application. `None` while its project is not known.
-pub fn can_i(app: &AppRef, action: &str) -> Option<Request> {
+pub(crate) fn can_i(app: &AppRef, action: &str) -> Option<ApiRequest> {
     let object = app.rbac_object()?;
     let object: Vec<_> = object.split('/').map(segment).collect();
-    Some(Request::get(
+    Some(ApiRequest::get(
         format!("/api/v1/account/can-i/applications/{}/{}", segment(action), object.join("/")),
         format!("ask whether the token may {action} application {app}"),
     ))
 }
 
 /// Whether the token may do `action` to an object of some kind of resource: `projects`, `get`, `shop`.
-pub fn may(resource: &str, action: &str, object: &str) -> Request {
+pub(crate) fn may(resource: &str, action: &str, object: &str) -> ApiRequest {
     let object: Vec<_> = object.split('/').map(segment).collect();
-    Request::get(
+    ApiRequest::get(
         format!(
             "/api/v1/account/can-i/{}/{}/{}",
             segment(resource),
@@ -30,8 +30,13 @@ pub fn may(resource: &str, action: &str, object: &str) -> Request {
 }
 
 /// What a source offers: the parameters of a chart. Writes nothing, though it is a POST.
-pub fn app_details(app: &AppRef, project: &str, source: &Source, index: usize) -> Request {
-    Request {
+pub(crate) fn app_details(
+    app: &AppRef,
+    project: &str,
+    source: &AppSource,
+    index: usize,
+) -> ApiRequest {
+    ApiRequest {
         method: Method::Post,
         path: format!("/api/v1/repositories/{}/appdetails", segment(source.repo_url())),
         query: Vec::new(),
@@ -46,8 +51,8 @@ pub fn app_details(app: &AppRef, project: &str, source: &Source, index: usize) -
 }
 
 /// An ApplicationSet.
-pub fn application_set(name: &str, namespace: &str) -> Request {
-    Request::get(
+pub(crate) fn application_set(name: &str, namespace: &str) -> ApiRequest {
+    ApiRequest::get(
         format!("/api/v1/applicationsets/{}", segment(name)),
         format!("read ApplicationSet {name}"),
     )
@@ -55,8 +60,8 @@ pub fn application_set(name: &str, namespace: &str) -> Request {
 }
 
 /// Login with a password. Never repeated: five wrong ones lock the account for a while.
-pub fn session(username: &str, password: &str) -> Request {
-    Request {
+pub(crate) fn session(username: &str, password: &str) -> ApiRequest {
+    ApiRequest {
         method: Method::Post,
         path: "/api/v1/session".into(),
         query: Vec::new(),
@@ -66,31 +71,31 @@ pub fn session(username: &str, password: &str) -> Request {
 }
 
 /// Whose token this is. Answers 200 without a good token, too.
-pub fn user_info() -> Request {
-    Request::get("/api/v1/session/userinfo".into(), "check the token".into())
+pub(crate) fn user_info() -> ApiRequest {
+    ApiRequest::get("/api/v1/session/userinfo".into(), "check the token".into())
 }
 
 /// The server's version. Needs no token.
-pub fn version() -> Request {
-    Request::get("/api/version".into(), "read the server's version".into())
+pub(crate) fn version() -> ApiRequest {
+    ApiRequest::get("/api/version".into(), "read the server's version".into())
 }
 
 /// The settings that everybody with a token may read.
-pub fn settings() -> Request {
-    Request::get("/api/v1/settings".into(), "read the server's settings".into())
+pub(crate) fn settings() -> ApiRequest {
+    ApiRequest::get("/api/v1/settings".into(), "read the server's settings".into())
 }
 
 /// The clusters that applications may go to.
-pub fn clusters() -> Request {
-    Request::get("/api/v1/clusters".into(), "list the clusters".into())
+pub(crate) fn clusters() -> ApiRequest {
+    ApiRequest::get("/api/v1/clusters".into(), "list the clusters".into())
 }
 
 /// The projects.
-pub fn projects() -> Request {
-    Request::get("/api/v1/projects".into(), "list the projects".into())
+pub(crate) fn projects() -> ApiRequest {
+    ApiRequest::get("/api/v1/projects".into(), "list the projects".into())
 }
 
 /// The repositories that there are credentials or settings for.
-pub fn repositories() -> Request {
-    Request::get("/api/v1/repositories".into(), "list the repositories".into())
+pub(crate) fn repositories() -> ApiRequest {
+    ApiRequest::get("/api/v1/repositories".into(), "list the repositories".into())
 }

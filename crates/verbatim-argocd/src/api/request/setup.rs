@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::applications::application;
-use super::{AppRef, Method, Request, segment};
+use super::{ApiRequest, AppRef, Method, segment};
 
 /// Makes an application. One that is there and equal is no error; one that differs is, unless `upsert`.
-pub fn create(document: Value, upsert: bool, validate: bool) -> Request {
+pub(crate) fn create(document: Value, upsert: bool, validate: bool) -> ApiRequest {
     let name = document["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let mut request = Request {
+    let mut request = ApiRequest {
         method: Method::Post,
         path: "/api/v1/applications".into(),
         query: Vec::new(),
@@ -26,7 +26,7 @@ pub fn create(document: Value, upsert: bool, validate: bool) -> Request {
 
 /// How an application is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deletion {
+pub struct AppDeletion {
     /// Its objects in the cluster, too.
     pub cascade: bool,
     /// In the background: the application goes before its objects have.
@@ -34,10 +34,10 @@ pub struct Deletion {
 }
 
 /// Deletes an application.
-pub fn delete(app: &AppRef, how: Deletion) -> Request {
-    let request = Request {
+pub(crate) fn delete(app: &AppRef, how: AppDeletion) -> ApiRequest {
+    let request = ApiRequest {
         method: Method::Delete,
-        ..Request::get(application(app, ""), format!("delete application {app}")).of(app)
+        ..ApiRequest::get(application(app, ""), format!("delete application {app}")).of(app)
     };
     let request = request.with("cascade", how.cascade.to_string());
     match (how.cascade, how.background) {
@@ -48,9 +48,9 @@ pub fn delete(app: &AppRef, how: Deletion) -> Request {
 }
 
 /// Keeps credentials and settings of a repository, after a look whether it can be reached with them.
-pub fn add_repository(document: Value, upsert: bool) -> Request {
+pub(crate) fn add_repository(document: Value, upsert: bool) -> ApiRequest {
     let url = document["repo"].as_str().unwrap_or_default().to_owned();
-    let request = Request {
+    let request = ApiRequest {
         method: Method::Post,
         path: "/api/v1/repositories".into(),
         query: Vec::new(),
@@ -61,10 +61,10 @@ pub fn add_repository(document: Value, upsert: bool) -> Request {
 }
 
 /// Forgets a repository. Applications that use it stay.
-pub fn remove_repository(url: &str, project: Option<&str>) -> Request {
-    let request = Request {
+pub(crate) fn remove_repository(url: &str, project: Option<&str>) -> ApiRequest {
+    let request = ApiRequest {
         method: Method::Delete,
-        ..Request::get(
+        ..ApiRequest::get(
             format!("/api/v1/repositories/{}", segment(url)),
             format!("remove repository {url}"),
         )
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn request_lines() {
         let app = AppRef { project: Some("default".into()), ..AppRef::new("web") };
-        let how = Deletion { cascade: true, background: false };
+        let how = AppDeletion { cascade: true, background: false };
         let document = || json!({ "metadata": { "name": "web" } });
         let cases = [
             (create(document(), false, true), "/api/v1/applications"),
@@ -94,7 +94,7 @@ mod tests {
                 "/api/v1/applications/web?project=default&cascade=true&propagationPolicy=foreground",
             ),
             (
-                delete(&app, Deletion { cascade: false, ..how }),
+                delete(&app, AppDeletion { cascade: false, ..how }),
                 "/api/v1/applications/web?project=default&cascade=false",
             ),
             (add_repository(json!({ "repo": "r" }), true), "/api/v1/repositories?upsert=true"),

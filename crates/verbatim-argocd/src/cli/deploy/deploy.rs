@@ -13,10 +13,11 @@ use crate::cli::shared::report::{conclude, conclude_each};
 use crate::cli::shared::server::{AppArgs, ServerArgs};
 use crate::cli::shared::show::{listener, steps};
 use crate::cli::shared::values::{ImageArgs, SourceArgs, ValueArgs, duration};
-use crate::judge::outcome::{Deploy, OnPause, Options, Undo};
-use crate::overrides::values::Override;
+use crate::judge::outcome::{OnPause, UndoResult};
+use crate::overrides::values::OverrideValues;
 use crate::run::deploy;
-use crate::run::event::Step;
+use crate::run::event::DeployStep;
+use crate::run::request::{DeployOptions, DeployRequest};
 
 /// Write a digest, sync, wait, and prove that it runs
 ///
@@ -130,14 +131,14 @@ struct HowArgs {
 }
 
 impl HowArgs {
-    fn options(&self) -> Options {
-        Options {
+    fn options(&self) -> DeployOptions {
+        DeployOptions {
             timeout: self.timeout,
             dry_run: self.dry_run,
             take_over: self.take_over,
             trust_owner: self.trust_owner,
             allow_unknown_parameters: self.allow_unknown_parameters,
-            ..Options::default()
+            ..DeployOptions::default()
         }
     }
 }
@@ -209,14 +210,14 @@ pub(crate) async fn run(args: DeployArgs, console: &Console) -> Result<ExitStatu
     let values = args.values.values()?;
     let images = args.images.images(Some(&values))?;
     let client = args.server.client(console)?;
-    let request = Deploy {
+    let request = DeployRequest {
         app: app.clone(),
         values,
         images,
         release: args.how.release.clone(),
         by: args.how.run_url.clone(),
         nonce: deploy::nonce().map_err(failure)?,
-        options: Options {
+        options: DeployOptions {
             settle: args.settle,
             stuck_after: args.stuck_after,
             prune: args.prune,
@@ -228,7 +229,7 @@ pub(crate) async fn run(args: DeployArgs, console: &Console) -> Result<ExitStatu
     };
     let name = app.to_string();
     if !request.options.dry_run {
-        steps(console, &Step::DEPLOY, &name);
+        steps(console, &DeployStep::DEPLOY, &name);
     }
     let progress = console.progress(format!("deploying to {name}"));
     let report = deploy::deploy(&client, &request, &listener(console, &progress, &name))
@@ -263,7 +264,7 @@ pub(crate) async fn run_unset(args: UnsetArgs, console: &Console) -> Result<Exit
 async fn write_each(
     apps: &AppsArgs,
     server: &ServerArgs,
-    values: &Override,
+    values: &OverrideValues,
     how: &HowArgs,
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
@@ -272,7 +273,7 @@ async fn write_each(
         let client = &client;
         async move {
             let name = app.to_string();
-            let request = Deploy {
+            let request = DeployRequest {
                 app,
                 values: values.clone(),
                 images: Vec::new(),
@@ -297,15 +298,15 @@ async fn run_undo(args: &OverrideArgs, console: &Console) -> Result<ExitStatus, 
         async move {
             let (undo, claim) = deploy::undo_last(client, &app).await.map_err(failure)?;
             match undo {
-                Undo::Done => {
+                UndoResult::Done => {
                     console.status(format!("{app}: the previous values are back"));
                     let release = claim.map(|claim| claim.release);
                     Ok(Undone { app: app.to_string(), release })
                 }
-                Undo::NotNeeded => {
+                UndoResult::NotNeeded => {
                     Err(Failure::new(ExitStatus::No, format!("{app} has no write to undo")))
                 }
-                Undo::Failed { why } => Err(Failure::new(ExitStatus::Conflict, why)
+                UndoResult::Failed { why } => Err(Failure::new(ExitStatus::Conflict, why)
                     .context(format!("cannot put back the values of {app}"))),
             }
         }

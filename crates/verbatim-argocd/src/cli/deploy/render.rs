@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use verbatim_console::Failure;
 
 use crate::cli::shared::values::pair;
-use crate::overrides::values::{Field, Key};
+use crate::overrides::values::{OverrideKey, SourceField};
 
 /// How it is rendered
 #[derive(Clone, Debug, Default, Args)]
@@ -102,35 +102,35 @@ impl RenderArgs {
     /// # Errors
     ///
     /// If a label or an annotation is given twice.
-    pub(crate) fn values(&self) -> Result<Vec<(Key, Value)>, Failure> {
+    pub(crate) fn values(&self) -> Result<Vec<(OverrideKey, Value)>, Failure> {
         let texts = [
-            (Field::HelmReleaseName, &self.release_name),
-            (Field::HelmVersion, &self.helm_version),
-            (Field::HelmNamespace, &self.helm_namespace),
-            (Field::HelmKubeVersion, &self.helm_kube_version),
-            (Field::KustomizeVersion, &self.kustomize_version),
-            (Field::KustomizeKubeVersion, &self.kustomize_kube_version),
-            (Field::TagPrefix, &self.tag_prefix),
+            (SourceField::HelmReleaseName, &self.release_name),
+            (SourceField::HelmVersion, &self.helm_version),
+            (SourceField::HelmNamespace, &self.helm_namespace),
+            (SourceField::HelmKubeVersion, &self.helm_kube_version),
+            (SourceField::KustomizeVersion, &self.kustomize_version),
+            (SourceField::KustomizeKubeVersion, &self.kustomize_kube_version),
+            (SourceField::TagPrefix, &self.tag_prefix),
         ];
         let switches = [
-            (Field::HelmIgnoreMissingValueFiles, self.ignore_missing_value_files),
-            (Field::HelmPassCredentials, self.helm_pass_credentials),
-            (Field::HelmSkipCrds, self.helm_skip_crds),
-            (Field::HelmSkipSchemaValidation, self.helm_skip_schema_validation),
-            (Field::HelmSkipTests, self.helm_skip_tests),
-            (Field::KustomizeLabelWithoutSelector, self.kustomize_label_without_selector),
-            (Field::KustomizeLabelIncludeTemplates, self.kustomize_label_include_templates),
-            (Field::KustomizeForceCommonLabels, self.kustomize_force_common_label),
-            (Field::KustomizeForceCommonAnnotations, self.kustomize_force_common_annotation),
-            (Field::KustomizeIgnoreMissingComponents, self.ignore_missing_components),
+            (SourceField::HelmIgnoreMissingValueFiles, self.ignore_missing_value_files),
+            (SourceField::HelmPassCredentials, self.helm_pass_credentials),
+            (SourceField::HelmSkipCrds, self.helm_skip_crds),
+            (SourceField::HelmSkipSchemaValidation, self.helm_skip_schema_validation),
+            (SourceField::HelmSkipTests, self.helm_skip_tests),
+            (SourceField::KustomizeLabelWithoutSelector, self.kustomize_label_without_selector),
+            (SourceField::KustomizeLabelIncludeTemplates, self.kustomize_label_include_templates),
+            (SourceField::KustomizeForceCommonLabels, self.kustomize_force_common_label),
+            (SourceField::KustomizeForceCommonAnnotations, self.kustomize_force_common_annotation),
+            (SourceField::KustomizeIgnoreMissingComponents, self.ignore_missing_components),
         ];
         let lists = [
-            (Field::HelmApiVersions, &self.helm_api_versions),
-            (Field::KustomizeApiVersions, &self.kustomize_api_versions),
+            (SourceField::HelmApiVersions, &self.helm_api_versions),
+            (SourceField::KustomizeApiVersions, &self.kustomize_api_versions),
         ];
         let maps = [
-            (Field::KustomizeCommonLabels, map(&self.kustomize_common_label)?),
-            (Field::KustomizeCommonAnnotations, map(&self.kustomize_common_annotation)?),
+            (SourceField::KustomizeCommonLabels, map(&self.kustomize_common_label)?),
+            (SourceField::KustomizeCommonAnnotations, map(&self.kustomize_common_annotation)?),
         ];
         let texts =
             texts.into_iter().filter_map(|(field, text)| Some((field, json!(text.as_ref()?))));
@@ -141,7 +141,7 @@ impl RenderArgs {
         let maps = maps.into_iter().filter(|(_, map)| !map.is_empty());
         let maps = maps.map(|(field, map)| (field, Value::Object(map)));
         let all = texts.chain(switches).chain(lists).chain(maps);
-        Ok(all.map(|(field, value)| (Key::Field(field), value)).collect())
+        Ok(all.map(|(field, value)| (OverrideKey::Field(field), value)).collect())
     }
 }
 

@@ -12,8 +12,8 @@ use crate::cli::shared::report::conclude_each;
 use crate::cli::shared::server::ServerArgs;
 use crate::cli::shared::show::listener;
 use crate::cli::shared::values::duration;
-use crate::judge::outcome::Options;
 use crate::run::operate;
+use crate::run::request::DeployOptions;
 
 /// Deploy an entry of the history again
 ///
@@ -54,7 +54,8 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
     let (app, id) = apps_and_id(args.apps.app.clone(), args.id)?;
     let apps = args.apps.with(app);
     let client = args.server.client(console)?;
-    let options = Options { timeout: args.timeout, prune: args.prune, ..Options::default() };
+    let options =
+        DeployOptions { timeout: args.timeout, prune: args.prune, ..DeployOptions::default() };
     let rollback = |app: AppRef| {
         let (client, options) = (&client, &options);
         async move {

@@ -17,7 +17,7 @@ use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
 use crate::overrides::kept::missing;
 use crate::overrides::patch::go_json;
-use crate::overrides::spec::{Became, Retry, SpecChange};
+use crate::overrides::spec::{SpecChange, SpecFieldChange, SyncRetry};
 use crate::run::annotation::annotate;
 
 /// Change what applications are beside their values: project, destination, sync policy, history
@@ -138,7 +138,7 @@ impl SetArgs {
             self_heal: spec.self_heal,
             allow_empty: spec.allow_empty,
             sync_options: spec.sync_option.clone(),
-            retry: retry.sync_retry_limit.map(|limit| Retry {
+            retry: retry.sync_retry_limit.map(|limit| SyncRetry {
                 limit,
                 duration: retry.sync_retry_backoff_duration.clone(),
                 factor: retry.sync_retry_backoff_factor,
@@ -160,7 +160,7 @@ impl SetArgs {
 struct Changed {
     app: AppRef,
     /// Field by field, where that is known.
-    changes: Vec<Became>,
+    changes: Vec<SpecFieldChange>,
     /// What was written and is not there.
     missing: Vec<String>,
     written: bool,
@@ -192,7 +192,7 @@ impl Changed {
     }
 }
 
-fn line(one: &Became) -> String {
+fn line(one: &SpecFieldChange) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "(absent)".into());
     format!("{} {} → {}", one.field, text(&one.old), text(&one.new))
 }

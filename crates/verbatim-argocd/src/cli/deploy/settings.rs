@@ -10,7 +10,7 @@ use verbatim_console::Failure;
 use crate::cli::deploy::render::RenderArgs;
 use crate::cli::shared::server::read;
 use crate::cli::shared::values::pair;
-use crate::overrides::values::{Field, Key, Override, SourceChoice};
+use crate::overrides::values::{OverrideKey, OverrideValues, SourceChoice, SourceField};
 
 /// What else is written
 #[derive(Clone, Debug, Default, Args)]
@@ -66,40 +66,42 @@ impl SettingArgs {
     /// # Errors
     ///
     /// If a file cannot be read or is no YAML object, or a value is given twice.
-    pub(crate) fn add_to(&self, values: &mut Override) -> Result<(), Failure> {
+    pub(crate) fn add_to(&self, values: &mut OverrideValues) -> Result<(), Failure> {
         let mut others = self.render.values()?;
         for (name, path) in &self.helm_set_file {
-            others.push((Key::HelmFile(name.clone()), json!({ "name": name, "path": path })));
+            others
+                .push((OverrideKey::HelmFile(name.clone()), json!({ "name": name, "path": path })));
         }
         for (name, count) in &self.kustomize_replica {
             let element = json!({ "name": name, "count": count });
-            others.push((Key::KustomizeReplica(name.clone()), element));
+            others.push((OverrideKey::KustomizeReplica(name.clone()), element));
         }
         for (name, value) in &self.plugin_env {
             let element = json!({ "name": name, "value": value });
-            others.push((Key::PluginEnv(name.clone()), element));
+            others.push((OverrideKey::PluginEnv(name.clone()), element));
         }
         for (name, value) in &self.plugin_parameter {
-            others.push((Key::PluginParameter(name.clone()), plugin_parameter(name, value)));
+            others
+                .push((OverrideKey::PluginParameter(name.clone()), plugin_parameter(name, value)));
         }
         let fields = [
-            (Field::NamePrefix, &self.nameprefix),
-            (Field::NameSuffix, &self.namesuffix),
-            (Field::KustomizeNamespace, &self.kustomize_namespace),
-            (Field::TargetRevision, &self.revision),
+            (SourceField::NamePrefix, &self.nameprefix),
+            (SourceField::NameSuffix, &self.namesuffix),
+            (SourceField::KustomizeNamespace, &self.kustomize_namespace),
+            (SourceField::TargetRevision, &self.revision),
         ];
         for (field, value) in fields {
             if let Some(value) = value {
-                others.push((Key::Field(field), json!(value)));
+                others.push((OverrideKey::Field(field), json!(value)));
             }
         }
         if !self.values.is_empty() {
-            others.push((Key::Field(Field::HelmValueFiles), json!(self.values)));
+            others.push((OverrideKey::Field(SourceField::HelmValueFiles), json!(self.values)));
         }
         if let Some(path) = &self.values_literal_file {
-            others.push((Key::Field(Field::HelmValues), json!(literal(path)?)));
+            others.push((OverrideKey::Field(SourceField::HelmValues), json!(literal(path)?)));
             // It would win over the text.
-            values.unset.insert(Key::Field(Field::HelmValuesObject));
+            values.unset.insert(OverrideKey::Field(SourceField::HelmValuesObject));
         }
         for (key, value) in others {
             let twice = format!("{key} is given twice");
@@ -216,35 +218,36 @@ impl NameArgs {
     /// # Errors
     ///
     /// If there is nothing.
-    pub(crate) fn some(&self, source: SourceChoice) -> Result<Override, Failure> {
-        type Make = fn(String) -> Key;
+    pub(crate) fn some(&self, source: SourceChoice) -> Result<OverrideValues, Failure> {
+        type Make = fn(String) -> OverrideKey;
         let named: [(&[String], Make); 6] = [
-            (&self.parameter, Key::Helm),
-            (&self.helm_set_file, Key::HelmFile),
-            (&self.kustomize_image, Key::Kustomize),
-            (&self.kustomize_replica, Key::KustomizeReplica),
-            (&self.plugin_env, Key::PluginEnv),
-            (&self.plugin_parameter, Key::PluginParameter),
+            (&self.parameter, OverrideKey::Helm),
+            (&self.helm_set_file, OverrideKey::HelmFile),
+            (&self.kustomize_image, OverrideKey::Kustomize),
+            (&self.kustomize_replica, OverrideKey::KustomizeReplica),
+            (&self.plugin_env, OverrideKey::PluginEnv),
+            (&self.plugin_parameter, OverrideKey::PluginParameter),
         ];
         let fields = [
-            (self.values_literal, Field::HelmValues),
-            (self.values_literal, Field::HelmValuesObject),
-            (self.all_values, Field::HelmValueFiles),
-            (self.nameprefix, Field::NamePrefix),
-            (self.namesuffix, Field::NameSuffix),
-            (self.kustomize_namespace, Field::KustomizeNamespace),
-            (self.kustomize_version, Field::KustomizeVersion),
-            (self.ignore_missing_components, Field::KustomizeIgnoreMissingComponents),
-            (self.ignore_missing_value_files, Field::HelmIgnoreMissingValueFiles),
-            (self.pass_credentials, Field::HelmPassCredentials),
+            (self.values_literal, SourceField::HelmValues),
+            (self.values_literal, SourceField::HelmValuesObject),
+            (self.all_values, SourceField::HelmValueFiles),
+            (self.nameprefix, SourceField::NamePrefix),
+            (self.namesuffix, SourceField::NameSuffix),
+            (self.kustomize_namespace, SourceField::KustomizeNamespace),
+            (self.kustomize_version, SourceField::KustomizeVersion),
+            (self.ignore_missing_components, SourceField::KustomizeIgnoreMissingComponents),
+            (self.ignore_missing_value_files, SourceField::HelmIgnoreMissingValueFiles),
+            (self.pass_credentials, SourceField::HelmPassCredentials),
         ];
         let named = named.iter().flat_map(|(names, make)| names.iter().cloned().map(*make));
-        let fields = fields.into_iter().filter(|(on, _)| *on).map(|(_, field)| Key::Field(field));
-        let values = Override {
+        let fields =
+            fields.into_iter().filter(|(on, _)| *on).map(|(_, field)| OverrideKey::Field(field));
+        let values = OverrideValues {
             source,
             unset: named.chain(fields).collect(),
             without_files: self.values.iter().cloned().collect(),
-            ..Override::default()
+            ..OverrideValues::default()
         };
         if values.is_empty() {
             return Err(Failure::usage("nothing is named that shall be taken away")

@@ -7,7 +7,7 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 
 use crate::api::client::Client;
-use crate::api::request::{AppRef, Refresh, RetryStrategy, Revisions, Strategy, Sync};
+use crate::api::request::{AppRef, Refresh, RetryStrategy, Revisions, Strategy, SyncRequest};
 use crate::cli::look::diff::Differences;
 use crate::cli::look::manifests::RevisionArgs;
 use crate::cli::shared::apps::{AppsArgs, Columns};
@@ -17,9 +17,10 @@ use crate::cli::shared::server::ServerArgs;
 use crate::cli::shared::show::listener;
 use crate::cli::shared::values::{ImageArgs, duration, pair};
 use crate::judge::condition::Conditions;
-use crate::judge::outcome::{Options, Report};
-use crate::judge::pattern::{self, Pattern};
-use crate::run::operate::Until;
+use crate::judge::outcome::DeployReport;
+use crate::judge::pattern::{self, ResourcePattern};
+use crate::run::operate::SyncUntil;
+use crate::run::request::DeployOptions;
 use crate::run::{deploy, operate};
 
 /// Sync applications as they are, and wait until they are synced and healthy
@@ -76,7 +77,7 @@ pub struct SyncArgs {
 struct HowArgs {
     /// Only these resources; may be repeated. `*` is any text, an empty part anything, `!` leaves out. No hook runs
     #[arg(long, value_name = "GROUP:KIND:NAME")]
-    resource: Vec<Pattern>,
+    resource: Vec<ResourcePattern>,
 
     /// Only resources whose manifests have this label; may be repeated, and one is enough. No hook runs
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
@@ -165,7 +166,7 @@ impl RetryArgs {
 }
 
 impl SyncArgs {
-    fn request(&self, revisions: &Revisions) -> Result<Sync, Failure> {
+    fn request(&self, revisions: &Revisions) -> Result<SyncRequest, Failure> {
         let how = &self.how;
         let switches = [
             (how.replace, "Replace=true"),
@@ -173,7 +174,7 @@ impl SyncArgs {
             (how.apply_out_of_sync_only, "ApplyOutOfSyncOnly=true"),
         ];
         let switches = switches.into_iter().filter(|(on, _)| *on).map(|(_, text)| text.to_owned());
-        Ok(Sync {
+        Ok(SyncRequest {
             nonce: deploy::nonce().map_err(failure)?,
             infos: how.info.clone(),
             prune: how.prune,
@@ -196,7 +197,7 @@ impl SyncArgs {
         console: &Console,
         app: &AppRef,
         revisions: &Revisions,
-    ) -> Result<Report, Failure> {
+    ) -> Result<DeployReport, Failure> {
         let mut request = self.request(revisions)?;
         let mut patterns = self.how.resource.clone();
         if !self.how.label.is_empty() {
@@ -222,10 +223,10 @@ impl SyncArgs {
             }
             request.resources = chosen.into_iter().map(pattern::reference).collect();
         }
-        let options = Options {
+        let options = DeployOptions {
             timeout: self.timeout,
             allow_unpruned: self.allow_unpruned,
-            ..Options::default()
+            ..DeployOptions::default()
         };
         let name = app.to_string();
         let progress = console.progress(format!("syncing {name}"));
@@ -234,9 +235,9 @@ impl SyncArgs {
             || !request.resources.is_empty()
             || request.revisions != Revisions::default();
         let until = match (self.asynchronous, partial) {
-            (true, _) => Until::Started,
-            (false, true) => Until::Ended,
-            (false, false) => Until::Healthy,
+            (true, _) => SyncUntil::Started,
+            (false, true) => SyncUntil::Ended,
+            (false, false) => SyncUntil::Healthy,
         };
         operate::sync(client, app, &request, until, &options, &listener).await.map_err(failure)
     }
@@ -288,7 +289,7 @@ pub struct WaitArgs {
 
     /// Only these resources count for sync and health; may be repeated
     #[arg(long, value_name = "GROUP:KIND:NAME")]
-    resource: Vec<Pattern>,
+    resource: Vec<ResourcePattern>,
 
     /// The most that it may take: seconds, or 90s, 10m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "600")]
@@ -375,7 +376,7 @@ async fn preview(
 
 pub(crate) async fn run_wait(args: WaitArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let client = args.server.client(console)?;
-    let options = Options { timeout: args.timeout, ..Options::default() };
+    let options = DeployOptions { timeout: args.timeout, ..DeployOptions::default() };
     let conditions = args.conditions();
     let wait = |app: AppRef| {
         let (client, options, conditions) = (&client, &options, &conditions);
@@ -397,7 +398,8 @@ pub(crate) async fn run_wait(args: WaitArgs, console: &Console) -> Result<ExitSt
 pub(crate) async fn run_prove(args: ProveArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let images = args.images.images(None)?;
     let client = args.server.client(console)?;
-    let options = Options { timeout: args.timeout, settle: args.settle, ..Options::default() };
+    let options =
+        DeployOptions { timeout: args.timeout, settle: args.settle, ..DeployOptions::default() };
     let prove = |app: AppRef| {
         let (client, images, options) = (&client, &images, &options);
         async move {

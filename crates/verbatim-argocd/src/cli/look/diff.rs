@@ -13,7 +13,7 @@ use crate::cli::look::manifests::RevisionArgs;
 use crate::cli::shared::apps::{AppsArgs, Columns};
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
-use crate::inspect::difference::{self, Difference};
+use crate::inspect::difference::{self, ObjectDiff};
 
 /// Show what a sync would change: live objects against the wanted ones
 ///
@@ -50,7 +50,7 @@ pub struct DiffArgs {
 #[derive(Serialize)]
 pub(crate) struct Differences {
     pub(crate) app: AppRef,
-    pub(crate) differences: Vec<Difference>,
+    pub(crate) differences: Vec<ObjectDiff>,
 }
 
 impl fmt::Display for Differences {

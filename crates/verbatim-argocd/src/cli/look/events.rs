@@ -15,7 +15,7 @@ use crate::cli::shared::apps::{AppsArgs, Columns};
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
 use crate::inspect::objects::ObjectFilter;
-use crate::model::{Node, ObjectEvent};
+use crate::model::{ObjectEvent, TreeNode};
 
 /// Show the events of applications, or of their objects
 ///
@@ -112,7 +112,7 @@ async fn object_events(
     wanted: &ObjectFilter,
 ) -> Result<Vec<ObjectEvent>, Failure> {
     let tree = client.tree(app).await.map_err(failure)?;
-    let objects: Vec<&Node> = tree.nodes.iter().filter(|node| wanted.wants(node)).collect();
+    let objects: Vec<&TreeNode> = tree.nodes.iter().filter(|node| wanted.wants(node)).collect();
     if objects.is_empty() {
         return Err(Failure::new(ExitStatus::Refused, "the application has no such object")
             .hint("look with `verbatim argocd get APP -o tree`"));

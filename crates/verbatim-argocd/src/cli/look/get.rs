@@ -20,7 +20,7 @@ use crate::cli::shared::show::{line, resource_table};
 use crate::inspect::live_state::{LiveState, ResourceState};
 use crate::inspect::tree;
 use crate::model::{Application, OperationState, Phase};
-use crate::overrides::claim::State;
+use crate::overrides::claim::ClaimState;
 
 /// Show an application and its overrides
 ///
@@ -269,7 +269,7 @@ struct ObjectLine {
 }
 
 impl Objects {
-    fn of(app: &Application, tree: &crate::model::Tree) -> Self {
+    fn of(app: &Application, tree: &crate::model::ResourceTree) -> Self {
         let lines = tree::lines(&tree.nodes, &app.status.resources);
         let objects = lines.into_iter().map(|line| ObjectLine {
             branch: line.branch,
@@ -327,7 +327,7 @@ impl fmt::Display for Shown {
         if let Some(claim) = &state.claim {
             let by = claim.by.iter().map(|by| format!(" by {by}")).collect::<String>();
             let state = match claim.state {
-                State::Open => format!("open until {}", claim.deadline),
+                ClaimState::Open => format!("open until {}", claim.deadline),
                 state => format!("{state:?}"),
             };
             writeln!(f, "  claim     release {}{by}, {state}", claim.release)?;

@@ -11,7 +11,7 @@ use crate::api::request::AppRef;
 use crate::cli::shared::apps::{AppsArgs, Columns};
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
-use crate::model::History;
+use crate::model::HistoryEntry;
 
 /// Show the deployments of an application that succeeded
 ///
@@ -63,7 +63,7 @@ struct Deployment {
 }
 
 impl Deployment {
-    fn of(entry: &History) -> Self {
+    fn of(entry: &HistoryEntry) -> Self {
         let by = &entry.initiated_by;
         let values = |list: &[serde_json::Value]| -> Vec<String> {
             list.iter()

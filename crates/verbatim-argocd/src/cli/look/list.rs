@@ -63,14 +63,14 @@ enum Output {
 }
 
 #[derive(Serialize)]
-struct Listed {
-    applications: Vec<Row>,
+struct AppList {
+    applications: Vec<AppRow>,
     #[serde(skip)]
     output: Option<Output>,
 }
 
 #[derive(Serialize)]
-struct Row {
+struct AppRow {
     #[serde(flatten)]
     state: LiveState,
     destination: Destination,
@@ -97,9 +97,10 @@ pub(crate) async fn run(args: ListArgs, console: &Console) -> Result<ExitStatus,
         Some(Output::Json) => document::json(console, &documents())?,
         Some(Output::Yaml) => document::yaml(console, &documents())?,
         output => {
-            let mut applications: Vec<Row> = chosen.iter().map(|(_, app)| Row::of(app)).collect();
+            let mut applications: Vec<AppRow> =
+                chosen.iter().map(|(_, app)| AppRow::of(app)).collect();
             applications.sort_by(|a, b| a.state.app.cmp(&b.state.app));
-            console.result(&Listed { applications, output })?;
+            console.result(&AppList { applications, output })?;
         }
     }
     Ok(ExitStatus::Done)
@@ -108,7 +109,7 @@ pub(crate) async fn run(args: ListArgs, console: &Console) -> Result<ExitStatus,
 impl ListArgs {
     /// The server compares a repository with the first source only, and knows no folder and no cluster.
     fn wants(&self, app: &Application) -> bool {
-        let any_source = |wanted: &Option<String>, of: fn(&crate::model::Source) -> &str| {
+        let any_source = |wanted: &Option<String>, of: fn(&crate::model::AppSource) -> &str| {
             wanted.as_ref().is_none_or(|wanted| {
                 app.spec.sources().iter().any(|(_, source)| of(source) == wanted)
             })
@@ -122,7 +123,7 @@ impl ListArgs {
     }
 }
 
-impl Row {
+impl AppRow {
     fn of(app: &Application) -> Self {
         let conditions = app.status.conditions.iter();
         Self {
@@ -133,7 +134,7 @@ impl Row {
     }
 }
 
-impl fmt::Display for Listed {
+impl fmt::Display for AppList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.output == Some(Output::Name) {
             return self.applications.iter().try_for_each(|row| writeln!(f, "{}", row.state.app));
@@ -159,7 +160,7 @@ impl fmt::Display for Listed {
                 if state.automated { "automatic" } else { "manual" }.to_owned(),
                 row.conditions.join(","),
             ];
-            let join = |of: fn(&crate::inspect::live_state::SourceState) -> String| {
+            let join = |of: fn(&crate::inspect::live_state::LiveSource) -> String| {
                 state.sources.iter().map(of).collect::<Vec<_>>().join(",")
             };
             let more = [

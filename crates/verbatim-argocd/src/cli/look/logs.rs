@@ -6,7 +6,7 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 
 use crate::api::client::Client;
-use crate::api::request::{AppRef, Logs};
+use crate::api::request::{AppRef, LogQuery};
 use crate::cli::look::objects::ObjectArgs;
 use crate::cli::shared::apps::{AppsArgs, Chosen, each};
 use crate::cli::shared::failure::failure;
@@ -107,9 +107,9 @@ pub(crate) async fn run(args: LogsArgs, console: &Console) -> Result<ExitStatus,
 }
 
 impl LogsArgs {
-    fn wanted(&self) -> Logs {
+    fn wanted(&self) -> LogQuery {
         let object = self.object.filter();
-        Logs {
+        LogQuery {
             group: object.group,
             kind: object.kind,
             name: object.name,
@@ -130,7 +130,7 @@ impl LogsArgs {
 async fn read(
     client: &Client,
     app: &AppRef,
-    wanted: &Logs,
+    wanted: &LogQuery,
     is_one_of_several: bool,
     console: &Console,
 ) -> Result<ExitStatus, Failure> {

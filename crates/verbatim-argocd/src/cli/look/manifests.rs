@@ -18,11 +18,11 @@ use crate::cli::shared::document::yaml_text;
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
 use crate::cli::shared::show::resource_table;
-use crate::inspect::live_state::{LiveState, ResourceState, SourceState};
+use crate::inspect::live_state::{LiveSource, LiveState, ResourceState};
 use crate::inspect::tree;
 use crate::judge::prove::reference;
 use crate::judge::rendered::{Workload, workload};
-use crate::model::{HealthStatus, Node, SyncCode};
+use crate::model::{HealthStatus, SyncCode, TreeNode};
 
 /// Pods that are read at a time.
 const PODS_AT_ONCE: usize = 8;
@@ -241,7 +241,7 @@ pub(crate) async fn run_resources(
     args.apps.show(&client, console, &columns, |_| ExitStatus::Done, read).await
 }
 
-fn orphan(node: &Node) -> ResourceState {
+fn orphan(node: &TreeNode) -> ResourceState {
     ResourceState {
         group: node.group.clone(),
         kind: node.kind.clone(),
@@ -274,7 +274,7 @@ pub struct ImagesArgs {
 #[derive(Serialize)]
 struct Images {
     app: AppRef,
-    overrides: Vec<SourceState>,
+    overrides: Vec<LiveSource>,
     rendered: Vec<RenderedContainer>,
     running: Vec<RunningContainer>,
 }

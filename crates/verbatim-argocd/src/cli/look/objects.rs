@@ -14,7 +14,8 @@ use crate::cli::shared::apps::{AppsArgs, Chosen, Columns, conclude_documents, ea
 use crate::cli::shared::document;
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
-use crate::inspect::objects::{ObjectFilter, only, rows, without_managed_fields};
+use crate::inspect::objects::{ObjectFilter, only, without_managed_fields};
+use crate::overrides::rows::rows;
 
 /// Objects that are read at a time.
 pub(crate) const AT_ONCE: usize = 8;

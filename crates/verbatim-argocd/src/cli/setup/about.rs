@@ -11,7 +11,7 @@ use crate::api::request;
 use crate::cli::shared::document;
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
-use crate::model::{Cluster, ConnectionState, Destination, Project};
+use crate::model::{AppProject, Cluster, ConnectionState, Destination};
 
 /// Show the server's version, and those of the tools it renders with
 ///
@@ -212,7 +212,7 @@ pub enum ProjectOutput {
 /// The items of a list as the server has them.
 pub(crate) async fn items(
     client: &Client,
-    request: request::Request,
+    request: request::ApiRequest,
 ) -> Result<serde_json::Value, Failure> {
     let mut list = client.raw(request).await.map_err(failure)?;
     Ok(list.get_mut("items").map(serde_json::Value::take).unwrap_or_default())
@@ -309,7 +309,7 @@ struct ProjectRow {
 }
 
 impl ProjectRow {
-    fn of(project: Project) -> Self {
+    fn of(project: AppProject) -> Self {
         Self {
             name: project.metadata.name,
             description: project.spec.description,

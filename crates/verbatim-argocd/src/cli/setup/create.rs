@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use verbatim_console::{Console, ExitStatus, Failure};
 
-use crate::api::request::{AppRef, Deletion};
+use crate::api::request::{AppDeletion, AppRef};
 use crate::cli::deploy::settings::SettingArgs;
 use crate::cli::shared::apps::{AppsArgs, named};
 use crate::cli::shared::failure::failure;
@@ -19,9 +19,9 @@ use crate::cli::shared::report::conclude_each;
 use crate::cli::shared::server::{ServerArgs, read};
 use crate::cli::shared::show::listener;
 use crate::cli::shared::values::{ValueArgs, duration, pair};
-use crate::judge::outcome::Options;
 use crate::overrides::create::{Automation, NewApplication};
 use crate::run::operate;
+use crate::run::request::DeployOptions;
 
 /// Make an application
 ///
@@ -348,11 +348,11 @@ pub(crate) async fn run_delete(args: DeleteArgs, console: &Console) -> Result<Ex
         ));
     }
     let client = args.server.client(console)?;
-    let how = Deletion {
+    let how = AppDeletion {
         cascade: args.cascade,
         background: args.propagation_policy == Propagation::Background,
     };
-    let options = Options { timeout: args.timeout, ..Options::default() };
+    let options = DeployOptions { timeout: args.timeout, ..DeployOptions::default() };
     let delete = |app: AppRef| {
         let (client, options) = (&client, &options);
         async move {

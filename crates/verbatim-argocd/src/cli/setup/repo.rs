@@ -15,7 +15,7 @@ use crate::cli::setup::login::line_of_stdin;
 use crate::cli::shared::document;
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::{ServerArgs, read};
-use crate::model::{ConnectionState, Repository};
+use crate::model::{ConfiguredRepo, ConnectionState};
 
 /// Look at repositories, add and remove them
 #[derive(Clone, Debug, Subcommand)]
@@ -51,7 +51,7 @@ pub struct RepoAddArgs {
 
     /// What it is
     #[arg(long = "type", value_name = "TYPE", default_value = "git")]
-    kind: Kind,
+    kind: RepoKind,
 
     /// Its name; Helm repositories need one
     #[arg(long, value_name = "NAME", required_if_eq("kind", "helm"))]
@@ -140,7 +140,7 @@ pub struct RepoAddArgs {
 
 /// What a repository is
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
+enum RepoKind {
     /// git
     Git,
     /// A Helm repository
@@ -152,9 +152,9 @@ enum Kind {
 impl RepoAddArgs {
     fn document(&self) -> Result<Value, Failure> {
         let kind = match self.kind {
-            Kind::Git => "git",
-            Kind::Helm => "helm",
-            Kind::Oci => "oci",
+            RepoKind::Git => "git",
+            RepoKind::Helm => "helm",
+            RepoKind::Oci => "oci",
         };
         let mut document = json!({ "repo": self.url, "type": kind });
         let texts = [
@@ -283,13 +283,13 @@ pub struct RepoRmArgs {
 
 #[derive(Serialize)]
 struct Repositories {
-    repositories: Vec<Row>,
+    repositories: Vec<RepoRow>,
     #[serde(skip)]
     only_urls: bool,
 }
 
 #[derive(Serialize)]
-struct Row {
+struct RepoRow {
     url: String,
     #[serde(rename = "type")]
     kind: String,
@@ -301,8 +301,8 @@ struct Row {
     connection: ConnectionState,
 }
 
-impl Row {
-    fn of(repository: Repository) -> Self {
+impl RepoRow {
+    fn of(repository: ConfiguredRepo) -> Self {
         Self {
             url: repository.repo,
             kind: repository.kind,
@@ -348,7 +348,7 @@ async fn list(args: &RepoListArgs, console: &Console) -> Result<ExitStatus, Fail
         output => {
             let repositories = client.repositories().await.map_err(failure)?;
             console.result(&Repositories {
-                repositories: repositories.into_iter().map(Row::of).collect(),
+                repositories: repositories.into_iter().map(RepoRow::of).collect(),
                 only_urls: output == Some(Output::Url),
             })?;
         }

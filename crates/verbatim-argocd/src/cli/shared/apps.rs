@@ -224,13 +224,13 @@ impl AppsArgs {
 
 /// The results of several applications.
 #[derive(Serialize)]
-struct Many {
+struct AppResults {
     applications: Vec<Value>,
     #[serde(skip)]
     text: String,
 }
 
-impl fmt::Display for Many {
+impl fmt::Display for AppResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -286,7 +286,7 @@ fn conclude_as<T: Serialize>(
 ) -> Result<ExitStatus, Failure> {
     let applications = results.iter().map(|(app, result)| json_of(app, result));
     let applications = applications.collect::<Result<_, _>>()?;
-    console.result(&Many { applications, text })?;
+    console.result(&AppResults { applications, text })?;
     Ok(ExitStatus::of_all(results.iter().map(|(_, result)| match result {
         Ok(value) => status(value),
         Err(failed) => failed.status,

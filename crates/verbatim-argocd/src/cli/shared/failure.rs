@@ -3,8 +3,8 @@
 use verbatim_console::{ExitStatus, Failure};
 
 use crate::api::error::{Error, ErrorKind};
-use crate::judge::outcome::{OnPause, Outcome, Report};
-use crate::judge::refusal::Refusal;
+use crate::judge::outcome::{DeployOutcome, DeployReport, OnPause};
+use crate::judge::refusal::WriteRefusal;
 
 /// The failure that an error of this library leads to.
 pub fn failure(error: Error) -> Failure {
@@ -79,31 +79,33 @@ fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
 }
 
 /// The exit status that a report leads to.
-pub fn status(report: &Report) -> ExitStatus {
+pub fn status(report: &DeployReport) -> ExitStatus {
     match &report.outcome {
-        Outcome::Proven { .. } | Outcome::Planned | Outcome::Reached { .. } => ExitStatus::Done,
-        Outcome::Refused { reasons, .. } => refused(reasons),
-        Outcome::Superseded { .. } => ExitStatus::Conflict,
-        Outcome::Degraded { .. } | Outcome::NotProven { .. } => ExitStatus::No,
-        Outcome::Paused { on_pause, .. } => match on_pause {
+        DeployOutcome::Proven { .. } | DeployOutcome::Planned | DeployOutcome::Reached { .. } => {
+            ExitStatus::Done
+        }
+        DeployOutcome::Refused { reasons, .. } => refused(reasons),
+        DeployOutcome::Superseded { .. } => ExitStatus::Conflict,
+        DeployOutcome::Degraded { .. } | DeployOutcome::NotProven { .. } => ExitStatus::No,
+        DeployOutcome::Paused { on_pause, .. } => match on_pause {
             OnPause::Accept => ExitStatus::Done,
             OnPause::Fail => ExitStatus::No,
             OnPause::Wait => ExitStatus::Unknown,
         },
-        Outcome::Unknown { .. } => ExitStatus::Unknown,
+        DeployOutcome::Unknown { .. } => ExitStatus::Unknown,
     }
 }
 
 /// What must be mended first decides: the command line, then rights, then what others do, then what the answer is.
-fn refused(reasons: &[Refusal]) -> ExitStatus {
-    let of = |reason: &Refusal| match reason {
-        Refusal::NoSuchSource { .. }
-        | Refusal::WhichSource { .. }
-        | Refusal::UnsupportedSource { .. } => (0, ExitStatus::Usage),
-        Refusal::MayNot { .. } => (1, ExitStatus::Refused),
-        Refusal::Claimed { .. } | Refusal::UnreadableClaim | Refusal::PlanOutdated { .. } => {
-            (2, ExitStatus::Conflict)
-        }
+fn refused(reasons: &[WriteRefusal]) -> ExitStatus {
+    let of = |reason: &WriteRefusal| match reason {
+        WriteRefusal::NoSuchSource { .. }
+        | WriteRefusal::WhichSource { .. }
+        | WriteRefusal::UnsupportedSource { .. } => (0, ExitStatus::Usage),
+        WriteRefusal::MayNot { .. } => (1, ExitStatus::Refused),
+        WriteRefusal::Claimed { .. }
+        | WriteRefusal::UnreadableClaim
+        | WriteRefusal::PlanOutdated { .. } => (2, ExitStatus::Conflict),
         _ => (3, ExitStatus::No),
     };
     reasons
@@ -119,10 +121,10 @@ mod tests {
 
     #[test]
     fn the_reason_to_mend_first_decides() {
-        let may_not = Refusal::MayNot { action: "sync".into() };
-        let window = Refusal::SyncWindow { windows: vec![] };
-        let source = Refusal::WhichSource { sources: vec![] };
-        let claimed = Refusal::UnreadableClaim;
+        let may_not = WriteRefusal::MayNot { action: "sync".into() };
+        let window = WriteRefusal::SyncWindow { windows: vec![] };
+        let source = WriteRefusal::WhichSource { sources: vec![] };
+        let claimed = WriteRefusal::UnreadableClaim;
         let cases = [
             (vec![window.clone()], 1),
             (vec![window.clone(), claimed.clone()], 5),

@@ -7,14 +7,14 @@ use crate::api::request::AppRef;
 use crate::cli::shared::apps::{AppsArgs, Chosen, Columns, conclude_many, each};
 use crate::cli::shared::failure::status;
 use crate::cli::shared::show::{hints, outcome_cells};
-use crate::judge::outcome::Report;
+use crate::judge::outcome::DeployReport;
 
 /// How reports on several applications are shown.
-const COLUMNS: Columns<Report, 2> =
+const COLUMNS: Columns<DeployReport, 2> =
     Columns { headings: ["OUTCOME", "WHY"], rows: |report| vec![outcome_cells(report)] };
 
 /// Prints a report and gives the exit status that it leads to.
-pub(crate) fn conclude(console: &Console, report: &Report) -> Result<ExitStatus, Failure> {
+pub(crate) fn conclude(console: &Console, report: &DeployReport) -> Result<ExitStatus, Failure> {
     console.result(report)?;
     for hint in hints(report) {
         console.status(format!("hint: {hint}"));
@@ -30,7 +30,7 @@ pub(crate) async fn conclude_each<F>(
     work: impl Fn(AppRef) -> F,
 ) -> Result<ExitStatus, Failure>
 where
-    F: Future<Output = Result<Report, Failure>>,
+    F: Future<Output = Result<DeployReport, Failure>>,
 {
     match apps.chosen(client).await? {
         Chosen::One(app) => conclude(console, &work(app).await?),

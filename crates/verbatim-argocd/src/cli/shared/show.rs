@@ -5,15 +5,16 @@ use std::fmt;
 use verbatim_console::{Console, Progress, StepState, Table, style};
 
 use crate::inspect::live_state::ResourceState;
+use crate::judge::evidence::{DeployProof, EvidenceLevel, ImageMatch, WorkloadEvidence};
 use crate::judge::outcome::{
-    Failure, Left, Level, Match, OnPause, Outcome, Proof, Report, Undo, Unhealthy, Warning,
-    WorkloadEvidence,
+    AppFailure, DeployOutcome, DeployReport, Leftover, OnPause, UndoResult, Unhealthy,
 };
+use crate::judge::warning::DeployWarning;
 use crate::overrides::values::shown;
-use crate::run::event::{Event, Step};
+use crate::run::event::{DeployEvent, DeployStep};
 
 /// Announces the steps of a command, so that an interrupt can name those not done.
-pub fn steps(console: &Console, steps: &[Step], app: &str) {
+pub fn steps(console: &Console, steps: &[DeployStep], app: &str) {
     console.plan_steps(steps.iter().map(|step| format!("{app}: {step}")));
 }
 
@@ -22,7 +23,7 @@ pub fn listener<'a>(
     console: &'a Console,
     progress: &'a Progress,
     app: &'a str,
-) -> impl Fn(Event) + Sync + 'a {
+) -> impl Fn(DeployEvent) + Sync + 'a {
     move |event| {
         if let Some((step, state)) = reached(&event) {
             console.step(&format!("{app}: {step}"), state);
@@ -37,7 +38,7 @@ pub fn listener_within<'a>(
     progress: &'a Progress,
     app: &'a str,
     within: &'a str,
-) -> impl Fn(Event) + Sync + 'a {
+) -> impl Fn(DeployEvent) + Sync + 'a {
     move |event| {
         if let Some((step, state)) = reached(&event) {
             console.step_within(within, &step.to_string(), state);
@@ -46,34 +47,34 @@ pub fn listener_within<'a>(
     }
 }
 
-fn reached(event: &Event) -> Option<(Step, StepState)> {
+fn reached(event: &DeployEvent) -> Option<(DeployStep, StepState)> {
     match event {
-        Event::Begin { step } => Some((*step, StepState::UnderWay)),
-        Event::Done { step } => Some((*step, StepState::Done)),
+        DeployEvent::Begin { step } => Some((*step, StepState::UnderWay)),
+        DeployEvent::Done { step } => Some((*step, StepState::Done)),
         _ => None,
     }
 }
 
-fn show(console: &Console, progress: &Progress, app: &str, event: Event) {
+fn show(console: &Console, progress: &Progress, app: &str, event: DeployEvent) {
     match event {
-        Event::Begin { step } => progress.message(step.to_string()),
-        Event::Done { step } => console.detail(format!("{app}: {step}: done")),
-        Event::Planned { plan } => {
+        DeployEvent::Begin { step } => progress.message(step.to_string()),
+        DeployEvent::Done { step } => console.detail(format!("{app}: {step}: done")),
+        DeployEvent::Planned { plan } => {
             for change in plan.changes.iter().filter(|change| !change.is_noop()) {
                 let (old, new) = (line(change.old.as_ref()), line(Some(&change.new)));
                 progress.line(format!("{app}: {}: {old} → {new}", change.key));
             }
         }
-        Event::Changed { text } => progress.line(format!("{app}: {text}")),
-        Event::Waiting { text } => progress.message(text),
-        Event::Paused { missing } => {
+        DeployEvent::Changed { text } => progress.line(format!("{app}: {text}")),
+        DeployEvent::Waiting { text } => progress.message(text),
+        DeployEvent::Paused { missing } => {
             progress.line(format!("{app}: paused: {}: {}", missing.place, missing.what));
         }
         // A pipeline's token may seldom ask everything, and the checks afterwards are the ones that count.
-        Event::Warning { warning: warning @ Warning::NotChecked { .. } } => {
+        DeployEvent::Warning { warning: warning @ DeployWarning::NotChecked { .. } } => {
             console.detail(format!("{app}: {warning}"))
         }
-        Event::Warning { warning } => console.warn(format!("{app}: {warning}")),
+        DeployEvent::Warning { warning } => console.warn(format!("{app}: {warning}")),
     }
 }
 
@@ -87,27 +88,27 @@ pub(crate) fn line(element: Option<&serde_json::Value>) -> String {
 }
 
 /// The outcome of a report in one or two words, and the reason for people.
-pub(crate) fn outcome_cells(report: &Report) -> [String; 2] {
+pub(crate) fn outcome_cells(report: &DeployReport) -> [String; 2] {
     let joined = |reasons: Vec<String>| reasons.join("; ");
     let (word, why) = match &report.outcome {
-        Outcome::Proven { .. } => (style::good("proven"), String::new()),
-        Outcome::Planned => ("planned".to_owned(), String::new()),
-        Outcome::Reached { what, .. } => (style::good(what), String::new()),
-        Outcome::Refused { reasons, .. } => {
+        DeployOutcome::Proven { .. } => (style::good("proven"), String::new()),
+        DeployOutcome::Planned => ("planned".to_owned(), String::new()),
+        DeployOutcome::Reached { what, .. } => (style::good(what), String::new()),
+        DeployOutcome::Refused { reasons, .. } => {
             (style::bad("refused"), joined(reasons.iter().map(ToString::to_string).collect()))
         }
-        Outcome::Superseded { deviations, .. } => {
+        DeployOutcome::Superseded { deviations, .. } => {
             (style::bad("superseded"), joined(deviations.iter().map(ToString::to_string).collect()))
         }
-        Outcome::Degraded { why, .. } => (style::bad("degraded"), why.to_string()),
-        Outcome::NotProven { problems, .. } => (
+        DeployOutcome::Degraded { why, .. } => (style::bad("degraded"), why.to_string()),
+        DeployOutcome::NotProven { problems, .. } => (
             style::bad("not proven"),
             joined(problems.iter().map(|one| format!("{}: {}", one.place, one.what)).collect()),
         ),
-        Outcome::Paused { missing, .. } => {
+        DeployOutcome::Paused { missing, .. } => {
             (style::attention("paused"), format!("{}: {}", missing.place, missing.what))
         }
-        Outcome::Unknown { missing, error, .. } => {
+        DeployOutcome::Unknown { missing, error, .. } => {
             let error = error.iter().map(|error| format!(" ({error})")).collect::<String>();
             (style::attention("unknown"), format!("{missing}{error}"))
         }
@@ -139,27 +140,29 @@ pub(crate) fn resource_table(resources: &[ResourceState]) -> String {
 }
 
 /// What to do next, after an outcome that is not the wanted one.
-pub fn hints(report: &Report) -> Vec<String> {
+pub fn hints(report: &DeployReport) -> Vec<String> {
     match &report.outcome {
-        Outcome::Refused { reasons, .. } => {
+        DeployOutcome::Refused { reasons, .. } => {
             reasons.iter().filter_map(|reason| reason.advice()).collect()
         }
-        Outcome::Degraded { .. } | Outcome::NotProven { .. } if report.claim.is_some() => {
+        DeployOutcome::Degraded { .. } | DeployOutcome::NotProven { .. }
+            if report.claim.is_some() =>
+        {
             vec![format!(
                 "the values stand; `verbatim argocd override --undo {}` puts the previous ones back",
                 report.app
             )]
         }
-        Outcome::Paused { on_pause: OnPause::Accept, .. } => Vec::new(),
-        Outcome::Paused { .. } => vec![
+        DeployOutcome::Paused { on_pause: OnPause::Accept, .. } => Vec::new(),
+        DeployOutcome::Paused { .. } => vec![
             format!(
                 "let it go on, for example with `verbatim argocd actions run {} resume --kind Rollout`, and run this again",
                 report.app
             ),
             "`--on-pause accept` is content with the part that runs".into(),
         ],
-        Outcome::Unknown { left, .. } => match left {
-            Left::Nothing => Vec::new(),
+        DeployOutcome::Unknown { left, .. } => match left {
+            Leftover::Nothing => Vec::new(),
             _ => vec![
                 "run the same command again: it finds out what happened and finishes it".into(),
             ],
@@ -168,20 +171,20 @@ pub fn hints(report: &Report) -> Vec<String> {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for DeployReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let app = style::strong(&self.app);
         match &self.outcome {
-            Outcome::Proven { proof } => {
+            DeployOutcome::Proven { proof } => {
                 writeln!(f, "{app} {} ({:?})", style::good("proven"), proof.health)?;
                 self.changes(f)?;
                 proof.fmt(f)
             }
-            Outcome::Planned => {
+            DeployOutcome::Planned => {
                 writeln!(f, "{app} planned, nothing was written")?;
                 self.changes(f)
             }
-            Outcome::Reached { what, sync, health, revisions, resources } => {
+            DeployOutcome::Reached { what, sync, health, revisions, resources } => {
                 writeln!(f, "{app} {} ({sync:?}, {health:?})", style::good(what))?;
                 self.changes(f)?;
                 revisions.iter().try_for_each(|revision| writeln!(f, "  revision {revision}"))?;
@@ -190,16 +193,16 @@ impl fmt::Display for Report {
                     writeln!(f, "  {kind} {name} {} {}", resource.status, resource.message)
                 })
             }
-            Outcome::Refused { reasons, undo } => {
+            DeployOutcome::Refused { reasons, undo } => {
                 writeln!(f, "{app} {}", style::bad("refused"))?;
                 reasons.iter().try_for_each(|reason| writeln!(f, "  {reason}"))?;
                 match undo {
-                    Undo::NotNeeded => writeln!(f, "  nothing was written"),
-                    Undo::Done => writeln!(f, "  the previous values are back"),
-                    Undo::Failed { why } => writeln!(f, "  the values still stand: {why}"),
+                    UndoResult::NotNeeded => writeln!(f, "  nothing was written"),
+                    UndoResult::Done => writeln!(f, "  the previous values are back"),
+                    UndoResult::Failed { why } => writeln!(f, "  the values still stand: {why}"),
                 }
             }
-            Outcome::Superseded { deviations, by } => {
+            DeployOutcome::Superseded { deviations, by } => {
                 writeln!(f, "{app} {}", style::bad("superseded"))?;
                 deviations.iter().try_for_each(|deviation| writeln!(f, "  {deviation}"))?;
                 by.as_ref().map_or(Ok(()), |claim| {
@@ -211,23 +214,23 @@ impl fmt::Display for Report {
                     )
                 })
             }
-            Outcome::Degraded { why, unhealthy } => {
+            DeployOutcome::Degraded { why, unhealthy } => {
                 writeln!(f, "{app} {}", style::bad("degraded"))?;
                 writeln!(f, "  {why}")?;
                 list(f, unhealthy)
             }
-            Outcome::NotProven { problems, .. } => {
+            DeployOutcome::NotProven { problems, .. } => {
                 writeln!(f, "{app} {}", style::bad("not proven"))?;
                 problems
                     .iter()
                     .try_for_each(|problem| writeln!(f, "  {}: {}", problem.place, problem.what))
             }
-            Outcome::Paused { missing, workloads, .. } => {
+            DeployOutcome::Paused { missing, workloads, .. } => {
                 writeln!(f, "{app} {}", style::attention("paused"))?;
                 writeln!(f, "  {}: {}", missing.place, missing.what)?;
                 workloads.iter().try_for_each(|workload| writeln!(f, "  {workload}"))
             }
-            Outcome::Unknown { missing, error, unhealthy, left } => {
+            DeployOutcome::Unknown { missing, error, unhealthy, left } => {
                 writeln!(f, "{app} {}", style::attention("unknown"))?;
                 writeln!(f, "  missing: {missing}")?;
                 if let Some(error) = error {
@@ -240,7 +243,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl Report {
+impl DeployReport {
     fn changes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(plan) = &self.plan else { return Ok(()) };
         // What was not there and shall not be there is nothing to tell.
@@ -264,7 +267,7 @@ fn list(f: &mut fmt::Formatter<'_>, unhealthy: &[Unhealthy]) -> fmt::Result {
     })
 }
 
-impl fmt::Display for Proof {
+impl fmt::Display for DeployProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for image in &self.images {
             writeln!(f, "  image {image}")?;
@@ -277,8 +280,10 @@ impl fmt::Display for Proof {
 impl fmt::Display for WorkloadEvidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.level {
-            Level::Template { why } => write!(f, "{} by its template: {why}", self.workload),
-            Level::Pods { pods } => {
+            EvidenceLevel::Template { why } => {
+                write!(f, "{} by its template: {why}", self.workload)
+            }
+            EvidenceLevel::Pods { pods } => {
                 let mut kinds: Vec<_> =
                     self.containers.iter().map(|c| c.matched.to_string()).collect();
                 kinds.sort();
@@ -290,7 +295,7 @@ impl fmt::Display for WorkloadEvidence {
     }
 }
 
-impl fmt::Display for Match {
+impl fmt::Display for ImageMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Deployed => "the deployed digest",
@@ -300,7 +305,7 @@ impl fmt::Display for Match {
     }
 }
 
-impl fmt::Display for Left {
+impl fmt::Display for Leftover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nothing => "nothing was written",
@@ -312,7 +317,7 @@ impl fmt::Display for Left {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for AppFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operation { phase, message, resources } => {

@@ -6,8 +6,8 @@ use clap::Args;
 use verbatim_console::Failure;
 use verbatim_oci::{Digest, Reference};
 
-use crate::judge::outcome::WantedImage;
-use crate::overrides::values::{KustomizeImage, Override, SourceChoice};
+use crate::judge::evidence::WantedImage;
+use crate::overrides::values::{KustomizeImage, OverrideValues, SourceChoice};
 
 /// What is written
 #[derive(Clone, Debug, Args)]
@@ -54,7 +54,7 @@ impl ValueArgs {
     /// # Errors
     ///
     /// If there is nothing to write, or one parameter is given twice.
-    pub fn values(&self) -> Result<Override, Failure> {
+    pub fn values(&self) -> Result<OverrideValues, Failure> {
         let values = self.some_values()?;
         if values.is_empty() {
             return Err(Failure::usage("there is nothing to write")
@@ -68,11 +68,11 @@ impl ValueArgs {
     /// # Errors
     ///
     /// If one parameter is given twice.
-    pub(crate) fn some_values(&self) -> Result<Override, Failure> {
-        let mut values = Override {
+    pub(crate) fn some_values(&self) -> Result<OverrideValues, Failure> {
+        let mut values = OverrideValues {
             source: self.source.choice(),
             kustomize: self.kustomize_image.clone(),
-            ..Override::default()
+            ..OverrideValues::default()
         };
         for (name, value) in &self.helm_set {
             if values.helm.insert(name.clone(), value.clone()).is_some() {
@@ -107,7 +107,7 @@ impl ImageArgs {
     /// # Errors
     ///
     /// If an image has no digest, or there is no image at all: only a digest can be proven.
-    pub fn images(&self, values: Option<&Override>) -> Result<Vec<WantedImage>, Failure> {
+    pub fn images(&self, values: Option<&OverrideValues>) -> Result<Vec<WantedImage>, Failure> {
         let mut images = Vec::new();
         for image in &self.image {
             let Some(digest) = image.digest else {
@@ -117,7 +117,7 @@ impl ImageArgs {
             images.push(WantedImage::new(Some(image.repository.clone()), digest));
         }
         if images.is_empty() {
-            let digests = values.map(Override::digests).unwrap_or_default();
+            let digests = values.map(OverrideValues::digests).unwrap_or_default();
             images.extend(digests.into_iter().map(|digest| WantedImage::new(None, digest)));
         }
         match images.as_mut_slice() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::judge::outcome::{Match, WantedImage};
+use crate::judge::evidence::{ImageMatch, WantedImage};
 
 fn wanted() -> WantedImage {
     WantedImage {
@@ -18,8 +18,8 @@ fn image() -> String {
     format!("example/web:1@{}", Digest::of(b"index"))
 }
 
-fn ours(kind: &str, group: &str) -> Ours {
-    Ours {
+fn ours(kind: &str, group: &str) -> WantedWorkload {
+    WantedWorkload {
         object: Object {
             group: group.into(),
             version: "v1".into(),
@@ -55,7 +55,7 @@ fn deployment() -> Value {
 }
 
 /// Deployment web → ReplicaSets old (Rev:1) and new (Rev:2) → pods.
-fn tree(pods: &[&str]) -> Tree {
+fn tree(pods: &[&str]) -> ResourceTree {
     let mut nodes = vec![
         json!({ "group": "apps", "version": "v1", "kind": "Deployment", "namespace": "shop", "name": "web", "uid": "d" }),
         json!({ "group": "apps", "version": "v1", "kind": "ReplicaSet", "namespace": "shop", "name": "new", "uid": "r2",
@@ -72,11 +72,15 @@ fn tree(pods: &[&str]) -> Tree {
 
 fn told(judgement: &Judgement) -> String {
     match judgement {
-        Judgement::Proven(WorkloadEvidence { level: Level::Pods { pods }, containers, .. }) => {
+        Judgement::Proven(WorkloadEvidence {
+            level: EvidenceLevel::Pods { pods },
+            containers,
+            ..
+        }) => {
             let kinds: Vec<_> = containers.iter().map(|c| format!("{:?}", c.matched)).collect();
             format!("proven by {pods} pods: {}", kinds.join(" "))
         }
-        Judgement::Proven(WorkloadEvidence { level: Level::Template { why }, .. }) => {
+        Judgement::Proven(WorkloadEvidence { level: EvidenceLevel::Template { why }, .. }) => {
             format!("template: {why}")
         }
         Judgement::Paused { part, missing } => {
@@ -93,7 +97,7 @@ fn told(judgement: &Judgement) -> String {
 
 /// Judges a Deployment with these live pods.
 #[track_caller]
-fn check(deployment: Value, pods: &[(&str, Live)], want: &str) {
+fn check(deployment: Value, pods: &[(&str, LiveObject)], want: &str) {
     let ours = ours("Deployment", "apps");
     let names: Vec<_> = pods.iter().map(|(name, _)| *name).collect();
     let tree = tree(&names);
@@ -106,7 +110,7 @@ fn check(deployment: Value, pods: &[(&str, Live)], want: &str) {
             Some((reference(node), pod.clone()))
         })
         .collect();
-    live.insert(reference(&tree.nodes[0]), Live::Is(deployment));
+    live.insert(reference(&tree.nodes[0]), LiveObject::Is(deployment));
     assert_eq!(told(&judge(&reading, &live)), want);
 }
 
@@ -118,8 +122,9 @@ fn set(mut value: Value, pointer: &str, to: Value) -> Value {
 
 #[test]
 fn a_pod_proves_by_what_its_node_reports() {
-    let one =
-        |image_id: &str, want: &str| check(deployment(), &[("a", Live::Is(pod(image_id)))], want);
+    let one = |image_id: &str, want: &str| {
+        check(deployment(), &[("a", LiveObject::Is(pod(image_id)))], want)
+    };
     one(&good(), "proven by 1 pods: Deployed");
     one(&format!("docker-pullable://{}", good()), "proven by 1 pods: Deployed");
     one(&format!("mirror:5000/x@{}", Digest::of(b"arm64")), "proven by 1 pods: PlatformManifest");
@@ -143,10 +148,10 @@ fn a_pod_proves_by_what_its_node_reports() {
 #[test]
 fn pods_that_are_going_or_not_there_yet_prove_nothing() {
     let pod = pod(&good());
-    let is = |value: Value| Live::Is(value);
+    let is = |value: Value| LiveObject::Is(value);
     let zero = "pending: Deployment web: 0 of 1 pods are there";
     check(deployment(), &[], zero);
-    check(deployment(), &[("a", Live::Gone)], zero);
+    check(deployment(), &[("a", LiveObject::Gone)], zero);
     check(
         deployment(),
         &[("a", is(set(pod.clone(), "/metadata/deletionTimestamp", json!("t"))))],
@@ -167,7 +172,7 @@ fn pods_that_are_going_or_not_there_yet_prove_nothing() {
     );
     check(
         deployment(),
-        &[("a", Live::Unreadable("403".into()))],
+        &[("a", LiveObject::Unreadable("403".into()))],
         "pending: Pod a: it cannot be read: 403",
     );
     // Pods of the old ReplicaSet are neither evidence nor a difference once the rollout is complete.
@@ -186,7 +191,7 @@ fn pods_that_are_going_or_not_there_yet_prove_nothing() {
 
 #[test]
 fn a_rollout_must_be_complete_and_the_live_object_ours() {
-    let pods = [("a", Live::Is(pod(&good())))];
+    let pods = [("a", LiveObject::Is(pod(&good())))];
     let cases = [
         (
             "/status/observedGeneration",
@@ -340,21 +345,21 @@ fn other_workloads_have_their_own_rules() {
         } else {
             json!([node(kind, group)])
         };
-        let tree: Tree = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
-        let mut live = BTreeMap::from([(reference(&tree.nodes[0]), Live::Is(workload))]);
+        let tree: ResourceTree = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
+        let mut live = BTreeMap::from([(reference(&tree.nodes[0]), LiveObject::Is(workload))]);
         if let Some(pod) = pod {
-            live.insert(reference(&tree.nodes[1]), Live::Is(pod));
+            live.insert(reference(&tree.nodes[1]), LiveObject::Is(pod));
         }
         assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &live)), want, "{kind}");
     }
     let absent = ours("Deployment", "apps");
-    let empty = Tree::default();
+    let empty = ResourceTree::default();
     let reading = reading(&absent, &empty, "shop");
     assert_eq!(
         told(&judge(&reading, &BTreeMap::new())),
         "pending: Deployment web: it is not in the cluster yet"
     );
-    let hook = Ours { is_hook: true, ..ours("Job", "batch") };
+    let hook = WantedWorkload { is_hook: true, ..ours("Job", "batch") };
     let reading = super::reading(&hook, &empty, "shop");
     assert_eq!(
         told(&judge(&reading, &BTreeMap::new())),
@@ -366,7 +371,7 @@ fn other_workloads_have_their_own_rules() {
 #[test]
 fn the_recorded_pod_is_found_and_proven() {
     let recorded = |text: &str| serde_json::from_str::<Value>(text).unwrap()["body"].clone();
-    let tree: Tree =
+    let tree: ResourceTree =
         serde_json::from_value(recorded(include_str!("../../../tests/fixtures/tree.json")))
             .unwrap();
     let pod = recorded(include_str!("../../../tests/fixtures/pod.json"))["manifest"]
@@ -383,7 +388,7 @@ fn the_recorded_pod_is_found_and_proven() {
     let ours_node = reading.pods.iter().find(|node| node.name == name).unwrap();
     let mut reading = reading.clone();
     reading.pods = vec![ours_node];
-    let live = BTreeMap::from([(reference(ours_node), Live::Is(pod.clone()))]);
+    let live = BTreeMap::from([(reference(ours_node), LiveObject::Is(pod.clone()))]);
     let Judgement::Proven(evidence) = judge_pods(&reading, &live, 1) else { panic!() };
-    assert_eq!(evidence.containers[0].matched, Match::Deployed);
+    assert_eq!(evidence.containers[0].matched, ImageMatch::Deployed);
 }

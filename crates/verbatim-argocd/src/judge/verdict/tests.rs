@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::SourceAt;
-use crate::overrides::values::Key;
+use crate::overrides::values::OverrideKey;
 
 const T0: &str = "2026-11-24T10:00:00Z";
 const T1: &str = "2026-11-24T10:00:01Z";
@@ -53,7 +53,7 @@ struct Case {
     /// What is different from [`done`], and where the rule comes from.
     what: &'static str,
     app: Value,
-    memory: Memory,
+    memory: JudgeMemory,
     health_before: HealthStatus,
     since_ready: u64,
     allow_unpruned: bool,
@@ -64,7 +64,7 @@ fn case(what: &'static str, changes: &[(&str, Value)], want: &'static str) -> Ca
     Case {
         what,
         app: set(done(), changes),
-        memory: Memory::default(),
+        memory: JudgeMemory::default(),
         health_before: HealthStatus::Healthy,
         since_ready: 0,
         allow_unpruned: false,
@@ -86,11 +86,14 @@ fn name(verdict: &Verdict) -> String {
 
 #[track_caller]
 fn check(case: &Case) {
-    let changes =
-        [Change { key: Key::Helm("image.tag".into()), old: Some(element("1")), new: element("2") }];
-    let expect = Expect {
+    let changes = [ValueChange {
+        key: OverrideKey::Helm("image.tag".into()),
+        old: Some(element("1")),
+        new: element("2"),
+    }];
+    let expect = Expectation {
         values: Some((SourceAt::Single, &changes)),
-        operation: Wanted::Sync { nonce: "n" },
+        operation: ExpectedOperation::Sync { nonce: "n" },
         last_history: Some(4),
         health_before: case.health_before,
         allow_unpruned: case.allow_unpruned,
@@ -106,23 +109,23 @@ fn check(case: &Case) {
 #[track_caller]
 fn check_found(changes: &[(&str, Value)], digest: &str, want: Option<KnownBy>) {
     let app: Application = serde_json::from_value(set(done(), changes)).unwrap();
-    let changes = [Change {
-        key: Key::Helm("image.tag".into()),
+    let changes = [ValueChange {
+        key: OverrideKey::Helm("image.tag".into()),
         old: Some(element(digest)),
         new: element(digest),
     }];
-    let expect = Expect {
+    let expect = Expectation {
         values: Some((SourceAt::Single, &changes)),
-        operation: Wanted::State,
+        operation: ExpectedOperation::State,
         last_history: Some(5),
         health_before: HealthStatus::Unknown,
         allow_unpruned: false,
     };
-    let mut memory = Memory::default();
+    let mut memory = JudgeMemory::default();
     memory.note(&expect, &app);
     assert_eq!(memory.operation().map(|operation| operation.known_by), want);
     let verdict = judge(&expect, &memory, &app, Duration::ZERO);
-    assert!(!matches!(verdict, Verdict::Failed(Failure::Operation { .. })), "{verdict:?}");
+    assert!(!matches!(verdict, Verdict::Failed(AppFailure::Operation { .. })), "{verdict:?}");
 }
 
 #[test]
@@ -135,14 +138,14 @@ fn what_was_deployed_before_proves_what_need_not_be_deployed() {
     check_found(&[], "3", None);
 }
 
-fn remembered(known_by: KnownBy) -> Memory {
+fn remembered(known_by: KnownBy) -> JudgeMemory {
     let operation = OperationEvidence {
         known_by,
         initiated_by: Default::default(),
         started_at: None,
         finished_at: None,
     };
-    Memory { operation: Some(operation), ..Memory::default() }
+    JudgeMemory { operation: Some(operation), ..JudgeMemory::default() }
 }
 
 /// Each row says in `what` where its rule comes from. "ran" means seen on Argo CD 3.6.1.
@@ -313,7 +316,7 @@ fn states_are_judged() {
             "stale Reconciled",
         ),
         Case {
-            memory: Memory { refreshed: Some(T0.parse().unwrap()), ..Memory::default() },
+            memory: JudgeMemory { refreshed: Some(T0.parse().unwrap()), ..JudgeMemory::default() },
             ..case(
                 "the same, but this is the answer to a refresh",
                 &[("/status/reconciledAt", json!(T0))],
@@ -321,9 +324,9 @@ fn states_are_judged() {
             )
         },
         Case {
-            memory: Memory {
+            memory: JudgeMemory {
                 refreshed: Some("2026-11-24T09:00:00Z".parse().unwrap()),
-                ..Memory::default()
+                ..JudgeMemory::default()
             },
             ..case(
                 "a refresh after an earlier operation",
@@ -428,7 +431,7 @@ fn states_are_judged() {
         },
         Case {
             health_before: HealthStatus::Degraded,
-            memory: Memory { health_moved: true, ..Memory::default() },
+            memory: JudgeMemory { health_moved: true, ..JudgeMemory::default() },
             ..case(
                 "degraded again",
                 &[("/status/health/status", json!("Degraded"))],
@@ -480,16 +483,16 @@ fn recorded_states_are_judged() {
         ),
     ];
     for (app, want) in cases {
-        let expect = Expect {
+        let expect = Expectation {
             values: None,
-            operation: Wanted::State,
+            operation: ExpectedOperation::State,
             last_history: None,
             health_before: HealthStatus::Healthy,
             allow_unpruned: false,
         };
-        let got = judge(&expect, &Memory::default(), &app, Duration::ZERO);
+        let got = judge(&expect, &JudgeMemory::default(), &app, Duration::ZERO);
         assert_eq!(name(&got), want, "{}", app.metadata.name);
-        let mut memory = Memory::default();
+        let mut memory = JudgeMemory::default();
         memory.note_refresh(&app);
         let refreshed = name(&judge(&expect, &memory, &app, Duration::ZERO));
         assert_ne!(refreshed, "stale Reconciled", "{}", app.metadata.name);
