@@ -36,6 +36,7 @@ pub use crate::overrides::values::{
 pub use crate::judge::evidence::{
     DeployProof, EvidenceLevel, ImageMatch, KnownBy, WantedImage, WorkloadEvidence,
 };
+pub use crate::judge::missing::Missing;
 pub use crate::judge::outcome::{
     AppFailure, DeployOutcome, DeployReport, Leftover, ProofStage, UndoResult,
 };
@@ -47,7 +48,7 @@ pub use crate::judge::warning::DeployWarning;
 
 pub use crate::run::annotation::annotate;
 pub use crate::run::deploy::{close_claim, deploy, nonce, prove, undo_last, write_requests};
-pub use crate::run::event::{DeployEvent, DeployStep};
+pub use crate::run::event::{DeployEvent, DeployStep, StateChange};
 pub use crate::run::operate::{SyncUntil, sync};
 pub use crate::run::request::{DeployOptions, DeployRequest};
 

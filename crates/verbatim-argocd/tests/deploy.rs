@@ -278,7 +278,7 @@ async fn pods_that_do_not_start_are_named_before_the_deadline() {
     else {
         panic!("{report:?}")
     };
-    assert!(missing.contains("Progressing"), "{missing}");
+    assert!(missing.to_string().contains("Progressing"), "{missing}");
     assert_eq!(status(&report).code(), 4);
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The judge of deployments ([`crate::judge::verdict`]) is stricter and does not ask which of them are wanted.
 
+use std::fmt;
+
 use crate::judge::pattern::{ResourcePattern, select};
 use crate::model::{Application, HealthStatus, Phase, Resource, SyncCode};
 
@@ -29,10 +31,48 @@ pub(crate) struct Conditions {
 pub(crate) enum ConditionState {
     /// All hold.
     Yes,
-    /// Some do not hold yet: which.
-    NotYet(Vec<String>),
-    /// They cannot hold: why.
-    Never(String),
+    /// Some do not hold yet.
+    NotYet(Vec<UnmetCondition>),
+    /// They cannot hold: the application has no such resource.
+    NoResource,
+}
+
+/// A condition that does not hold yet, of one resource or of the whole application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnmetCondition {
+    /// It is still there.
+    Deleted,
+    /// An operation is in progress.
+    Operation,
+    /// Live state does not equal the sources.
+    Sync {
+        /// `Deployment web`, for example.
+        resource: Option<String>,
+        /// What it is.
+        is: SyncCode,
+    },
+    /// It has another health.
+    Health {
+        /// `Deployment web`, for example.
+        resource: Option<String>,
+        /// What it is.
+        is: HealthStatus,
+    },
+}
+
+impl fmt::Display for UnmetCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deleted => f.write_str("it still exists"),
+            Self::Operation => f.write_str("an operation is in progress"),
+            Self::Sync { resource: None, is } => write!(f, "it is {is:?}"),
+            Self::Sync { resource: Some(resource), is } => write!(f, "{resource} is {is:?}"),
+            Self::Health { resource: None, is } => write!(f, "its health is {is:?}"),
+            Self::Health { resource: Some(resource), is } => {
+                write!(f, "the health of {resource} is {is:?}")
+            }
+        }
+    }
 }
 
 impl Conditions {
@@ -56,44 +96,45 @@ impl Conditions {
     pub(crate) fn judge(&self, app: &Application) -> ConditionState {
         let mut missing = Vec::new();
         if self.delete {
-            missing.push("it is still there".to_owned());
+            missing.push(UnmetCondition::Deleted);
         }
         if self.operation && operates(app) {
-            missing.push("an operation is in progress".to_owned());
+            missing.push(UnmetCondition::Operation);
         }
         if self.resources.is_empty() {
             self.judge_app(app, &mut missing);
         } else {
             let chosen = select(&self.resources, &app.status.resources);
             if chosen.is_empty() {
-                return ConditionState::Never("it has no such resource".to_owned());
+                return ConditionState::NoResource;
             }
             chosen.iter().for_each(|resource| self.judge_resource(resource, &mut missing));
         }
         if missing.is_empty() { ConditionState::Yes } else { ConditionState::NotYet(missing) }
     }
 
-    fn judge_app(&self, app: &Application, missing: &mut Vec<String>) {
+    fn judge_app(&self, app: &Application, missing: &mut Vec<UnmetCondition>) {
         let status = &app.status;
         if self.sync && status.sync.status != SyncCode::Synced {
-            missing.push(format!("it is {:?}", status.sync.status));
+            missing.push(UnmetCondition::Sync { resource: None, is: status.sync.status });
         }
         let healths = self.healths();
         if !healths.is_empty() && !healths.contains(&status.health.status) {
-            missing.push(format!("its health is {:?}", status.health.status));
+            missing.push(UnmetCondition::Health { resource: None, is: status.health.status });
         }
     }
 
-    fn judge_resource(&self, resource: &Resource, missing: &mut Vec<String>) {
+    fn judge_resource(&self, resource: &Resource, missing: &mut Vec<UnmetCondition>) {
         let name = format!("{} {}", resource.kind, resource.name);
         if self.sync && !resource.hook && resource.status != SyncCode::Synced {
-            missing.push(format!("{name} is {:?}", resource.status));
+            missing
+                .push(UnmetCondition::Sync { resource: Some(name.clone()), is: resource.status });
         }
         // What has no health cannot lack it.
         let Some(health) = &resource.health else { return };
         let healths = self.healths();
         if !healths.is_empty() && !healths.contains(&health.status) {
-            missing.push(format!("the health of {name} is {:?}", health.status));
+            missing.push(UnmetCondition::Health { resource: Some(name), is: health.status });
         }
     }
 }
@@ -113,13 +154,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::judge::missing::Missing;
 
     fn check(what: &str, conditions: &Conditions, status: Value, want: Result<(), &str>) {
         let app: Application = serde_json::from_value(json!({ "status": status })).unwrap();
         let got = match conditions.judge(&app) {
             ConditionState::Yes => Ok(()),
-            ConditionState::NotYet(missing) => Err(missing.join("; ")),
-            ConditionState::Never(why) => Err(format!("never: {why}")),
+            ConditionState::NotYet(unmet) => Err(Missing::Conditions(unmet).to_string()),
+            ConditionState::NoResource => Err("no resource".to_owned()),
         };
         assert_eq!(got, want.map_err(str::to_owned), "{what}");
     }
@@ -168,7 +210,7 @@ mod tests {
             late,
             Err("the health of Deployment web is Progressing"),
         );
-        check("no such resource", &none, good.clone(), Err("never: it has no such resource"));
-        check("still there", &gone, good, Err("it is still there"));
+        check("no such resource", &none, good.clone(), Err("no resource"));
+        check("still there", &gone, good, Err("it still exists"));
     }
 }

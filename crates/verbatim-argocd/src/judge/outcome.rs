@@ -1,9 +1,12 @@
 //! How a deployment can end. Data only; printed by `Display`, kept as JSON.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::api::request::AppRef;
 use crate::judge::evidence::{DeployProof, WorkloadEvidence};
+use crate::judge::missing::Missing;
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::warning::DeployWarning;
 use crate::model::{
@@ -62,8 +65,8 @@ pub enum DeployOutcome {
     Planned,
     /// The state that was asked for is there; nobody asked what runs.
     Reached {
-        /// In words.
-        what: String,
+        /// Which.
+        what: ReachedState,
         /// Whether live state equals the sources.
         sync: SyncCode,
         /// The health.
@@ -115,7 +118,7 @@ pub enum DeployOutcome {
     /// It was not over at the deadline, or the server could not be asked any more.
     Unknown {
         /// What was still missing.
-        missing: String,
+        missing: Missing,
         /// The error that ended it, if not the deadline.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
@@ -124,6 +127,51 @@ pub enum DeployOutcome {
         /// What stands on the application.
         left: Leftover,
     },
+}
+
+/// A state that was asked for. Written as a few words in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReachedState {
+    /// The values are written; no sync was asked for.
+    ValuesWritten,
+    /// Argo CD has nothing left to do.
+    Done,
+    /// The server has taken the sync.
+    SyncStarted,
+    /// The sync has ended.
+    SyncSucceeded,
+    /// A dry run of a sync has ended.
+    NothingApplied,
+    /// This entry of the history is deployed again.
+    RolledBack(i64),
+    /// The server has taken the deletion.
+    BeingDeleted,
+    /// The application is gone.
+    Deleted,
+    /// All conditions hold.
+    ConditionsMet,
+}
+
+impl fmt::Display for ReachedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ValuesWritten => "the values are written",
+            Self::Done => "Argo CD is done",
+            Self::SyncStarted => "the sync is started",
+            Self::SyncSucceeded => "the sync succeeded",
+            Self::NothingApplied => "nothing was applied",
+            Self::RolledBack(id) => return write!(f, "deployment {id} is deployed again"),
+            Self::BeingDeleted => "is being deleted",
+            Self::Deleted => "deleted",
+            Self::ConditionsMet => "as waited for",
+        })
+    }
+}
+
+impl Serialize for ReachedState {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// What was done about a write that is not to stand.
@@ -223,6 +271,12 @@ pub struct Mismatch {
     pub place: String,
     /// What is wrong.
     pub what: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
 }
 
 /// Pods of a tree that fail to start, and other resources that are not healthy, worst first.

@@ -121,7 +121,7 @@ pub(crate) enum Verdict {
 /// What is still missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum MissingState {
+pub enum MissingState {
     /// No operation has begun.
     NoOperation,
     /// An operation is asked for and has not begun.

@@ -162,6 +162,11 @@ pub struct AppStatus {
 }
 
 impl AppStatus {
+    /// The newest entry of the history.
+    pub(crate) fn last_history(&self) -> Option<i64> {
+        self.history.iter().map(|entry| entry.id).max()
+    }
+
     /// Whether Argo CD has looked at the sources at all, and so knows what they are.
     pub fn is_compared(&self) -> bool {
         !self.source_type.is_empty() || !self.source_types.is_empty()

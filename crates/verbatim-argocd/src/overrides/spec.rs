@@ -1,6 +1,6 @@
 //! Changes what an application is beside its sources: its project, where it goes, how it syncs, what it remembers. Pure.
 //!
-//! Values of the sources are not changed here: they have a claim and an undo, see [`mod@crate::judge::plan`].
+//! Values of the sources are not changed here: they have a claim and an undo, see `judge`.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};

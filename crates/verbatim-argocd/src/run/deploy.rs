@@ -8,8 +8,9 @@ use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{self, ApiRequest, AppRef, SyncRequest};
 use crate::judge::evidence::WantedImage;
+use crate::judge::missing::Missing;
 use crate::judge::outcome::{
-    DeployOutcome, DeployReport, Leftover, Mismatch, OnPause, ProofStage, UndoResult,
+    DeployOutcome, DeployReport, Leftover, Mismatch, OnPause, ProofStage, ReachedState, UndoResult,
 };
 use crate::judge::plan::plan;
 use crate::judge::preflight;
@@ -26,9 +27,9 @@ use crate::overrides::values::deviations;
 use crate::run::annotation;
 use crate::run::event::{DeployEvent, DeployStep};
 use crate::run::follow::FirstRead;
+use crate::run::log::Listener;
 use crate::run::read::{AfterWrite, facts};
 use crate::run::request::{DeployOptions, DeployRequest};
-pub(crate) use crate::run::session::Listener;
 use crate::run::session::{AppRun, Subject, now};
 use crate::run::wait::WaitGoal;
 use crate::run::write::{WriteResult, undo};
@@ -59,11 +60,10 @@ pub async fn deploy(
     deploy: &DeployRequest,
     listener: Listener<'_>,
 ) -> Result<DeployReport, Error> {
-    let mut run = AppRun::start(client, &deploy.app, about(deploy), listener).await?;
-    match run.deploy(deploy).await {
-        Ok(outcome) => Ok(run.report(outcome)),
-        Err(error) => Err(error),
-    }
+    let subject = Subject::deployment(client, deploy);
+    let mut run = subject.start(FirstRead::AsItIs, listener).await?;
+    let outcome = run.deploy(deploy).await?;
+    Ok(run.report(outcome))
 }
 
 /// Writes the values and nothing more: no sync. The claim says so, and tells how to take it back.
@@ -78,11 +78,12 @@ pub(crate) async fn write(
 ) -> Result<DeployReport, Error> {
     // Nothing but the answer tells how old a cache is, so what is only planned is read.
     let first = if deploy.options.dry_run { FirstRead::AsItIs } else { FirstRead::Watched };
-    let mut run = AppRun::start_with(client, &deploy.app, about(deploy), listener, first).await?;
+    let mut run = Subject::deployment(client, deploy).start(first, listener).await?;
     let mut outcome = run.write_only(deploy).await?;
     if first == FirstRead::Watched && is_outdated(&outcome) {
         // Nothing was written. Perhaps only the cache was behind.
-        run.look_again().await?;
+        run.follow.read().await?;
+        run.rebase();
         outcome = run.write_only(deploy).await?;
     }
     Ok(run.report(outcome))
@@ -146,8 +147,8 @@ pub(crate) async fn wait(
     options: &DeployOptions,
     listener: Listener<'_>,
 ) -> Result<DeployReport, Error> {
-    let about = Subject { release: "", by: None, nonce: "", images: &[], options };
-    let mut run = AppRun::start(client, app, about, listener).await?;
+    let subject = Subject::new(client, app, options);
+    let mut run = subject.start(FirstRead::AsItIs, listener).await?;
     let expect = run.expect(None, ExpectedOperation::State);
     let outcome = run.wait(&expect, WaitGoal::Done, JudgeMemory::default()).await;
     Ok(run.report(outcome))
@@ -165,21 +166,11 @@ pub async fn prove(
     options: &DeployOptions,
     listener: Listener<'_>,
 ) -> Result<DeployReport, Error> {
-    let about = Subject { release: "", by: None, nonce: "", images, options };
-    let mut run = AppRun::start(client, app, about, listener).await?;
+    let subject = Subject { images, ..Subject::new(client, app, options) };
+    let mut run = subject.start(FirstRead::AsItIs, listener).await?;
     let expect = run.expect(None, ExpectedOperation::State);
     let outcome = run.wait(&expect, WaitGoal::Proof, JudgeMemory::default()).await;
     Ok(run.report(outcome))
-}
-
-fn about(deploy: &DeployRequest) -> Subject<'_> {
-    Subject {
-        release: &deploy.release,
-        by: deploy.by.as_deref(),
-        nonce: &deploy.nonce,
-        images: &deploy.images,
-        options: &deploy.options,
-    }
 }
 
 impl AppRun<'_> {
@@ -208,7 +199,7 @@ impl AppRun<'_> {
         }
         let status = &self.follow.app().status;
         Ok(DeployOutcome::Reached {
-            what: "the values are written".into(),
+            what: ReachedState::ValuesWritten,
             sync: status.sync.status,
             health: status.health.status,
             revisions: status.sync.revisions(),
@@ -252,14 +243,14 @@ impl AppRun<'_> {
         // What kind a source is, only a comparison finds out. An application that was just made may have had none.
         if !self.before.status.is_compared() {
             match self.follow.refresh().await {
-                Ok(()) => self.before = self.follow.app().clone(),
+                Ok(()) => self.rebase(),
                 Err(error) => tracing::debug!(%error, "the kinds of the sources stay unknown"),
             }
         }
         let refused = |reasons| DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded };
-        let plan = plan(&self.app, &self.before, &deploy.values).map_err(refused)?;
-        self.plan = Some(plan.clone());
-        self.tell(DeployEvent::Planned { plan: plan.clone() });
+        let plan = plan(&self.subject.app, &self.before, &deploy.values).map_err(refused)?;
+        self.written.planned(plan.clone());
+        self.log.tell(DeployEvent::Planned { plan: plan.clone() });
         let mut reasons = Vec::new();
         if let Some(expected) = &deploy.expected {
             let differences = plan.differences(expected);
@@ -269,17 +260,17 @@ impl AppRun<'_> {
         }
         let before = self.before.clone();
         reasons.extend(self.claim_refusal(&before, &plan));
-        let facts = facts(self.client, &self.before, &plan, next).await;
-        let (more, warnings) = preflight::judge(&plan, &facts, self.options.waivers());
+        let facts = facts(self.subject.client, &self.before, &plan, next).await;
+        let (more, warnings) = preflight::judge(&plan, &facts, self.subject.options.waivers());
         reasons.extend(more);
         for warning in warnings {
-            self.warn(warning);
+            self.log.warn(warning);
         }
         if !reasons.is_empty() {
             return Err(refused(reasons));
         }
-        self.done(DeployStep::Observe);
-        if self.options.dry_run { Err(DeployOutcome::Planned) } else { Ok(plan) }
+        self.log.done(DeployStep::Observe);
+        if self.subject.options.dry_run { Err(DeployOutcome::Planned) } else { Ok(plan) }
     }
 
     /// Whether another run is at work on the application as it stands there.
@@ -292,17 +283,17 @@ impl AppRun<'_> {
         let stands = on_app.known().is_some_and(|claim| {
             deviations(app.spec.sources().get(claim.source), &claim.changes).is_empty()
         });
-        let (release, take_over) = (self.release, self.options.take_over);
+        let (release, take_over) = (self.subject.release, self.subject.options.take_over);
         let judged = standing(&on_app, stands, release, &plan.changes, now(), take_over);
         let claim = on_app.known();
         match (judged, claim) {
             (ClaimStanding::Free, _) => None,
             (ClaimStanding::Resume, Some(claim)) => {
-                self.warn(DeployWarning::Resumed { nonce: claim.nonce.clone() });
+                self.log.warn(DeployWarning::Resumed { nonce: claim.nonce.clone() });
                 None
             }
             (ClaimStanding::TakeOver, Some(claim)) => {
-                self.warn(DeployWarning::TookOver {
+                self.log.warn(DeployWarning::TookOver {
                     release: claim.release.clone(),
                     by: claim.by.clone(),
                 });
@@ -341,9 +332,11 @@ impl AppRun<'_> {
     /// An earlier run of this release left its values without proof. Now that they are proven, its claim is ours to close.
     fn adopt_failed_claim(&mut self) {
         let on_app = read_claim(self.follow.app());
-        let failed =
-            |claim: &&Claim| claim.state == ClaimState::Failed && claim.release == self.release;
-        self.claim = on_app.known().filter(failed).map(|claim| claim.in_state(ClaimState::Open));
+        let failed = |claim: &&Claim| {
+            claim.state == ClaimState::Failed && claim.release == self.subject.release
+        };
+        let ours = on_app.known().filter(failed).map(|claim| claim.in_state(ClaimState::Open));
+        self.written.claimed(ours);
     }
 
     /// Writes, and checks by the answer and by the rendered manifests. `Some` ends the run.
@@ -353,7 +346,7 @@ impl AppRun<'_> {
         plan: &AppPlan,
         state: ClaimState,
     ) -> Result<Option<DeployOutcome>, Error> {
-        self.begin(DeployStep::Write);
+        self.log.begin(DeployStep::Write);
         let claim = self.new_claim(&self.before, plan, state);
         match self.write(plan, &deploy.values, claim).await? {
             WriteResult::Yes => {}
@@ -366,16 +359,16 @@ impl AppRun<'_> {
             }
             WriteResult::Unknown(error) => {
                 return Ok(Some(DeployOutcome::Unknown {
-                    missing: "whether the values were written".into(),
+                    missing: Missing::WriteAnswer,
                     error: Some(format!("{error}: {}", error.kind)),
                     unhealthy: Vec::new(),
                     left: Leftover::PerhapsValues,
                 }));
             }
         }
-        self.done(DeployStep::Write);
+        self.log.done(DeployStep::Write);
         // Without a wanted image the manifests tell nothing but that they render, and the write has told that.
-        if self.images.is_empty() {
+        if self.subject.images.is_empty() {
             return Ok(None);
         }
         // An automatic sync does not wait for us to look, so there is no hurry to look first.
@@ -387,19 +380,20 @@ impl AppRun<'_> {
 
     /// The manifests must show the digest: that is where a file in git that wins over the application is seen.
     pub(crate) async fn check_rendered(&mut self) -> Result<Option<DeployOutcome>, Error> {
-        self.begin(DeployStep::Render);
-        match self.client.manifests(&self.app).await {
+        self.log.begin(DeployStep::Render);
+        match self.subject.client.manifests(&self.subject.app).await {
             Ok(manifests) => {
-                let shown = shown(manifests.manifests.iter().map(String::as_str), self.images);
+                let shown =
+                    shown(manifests.manifests.iter().map(String::as_str), self.subject.images);
                 if shown.problems.is_empty() {
-                    self.done(DeployStep::Render);
+                    self.log.done(DeployStep::Render);
                     return Ok(None);
                 }
                 Ok(Some(self.not_rendered(shown.problems).await))
             }
             Err(error) => match error.kind {
                 ErrorKind::PermissionDenied(why) => {
-                    self.warn(DeployWarning::NotChecked {
+                    self.log.warn(DeployWarning::NotChecked {
                         what: "the rendered manifests".into(),
                         why,
                     });
@@ -417,17 +411,14 @@ impl AppRun<'_> {
         {
             return superseded;
         }
-        let problems = problems
-            .into_iter()
-            .map(|problem| format!("{}: {}", problem.place, problem.what))
-            .collect();
+        let problems = problems.iter().map(ToString::to_string).collect();
         let undo = self.undo().await;
         DeployOutcome::Refused { reasons: vec![WriteRefusal::NotRendered { problems }], undo }
     }
 
     /// The outcome if our values do not stand any more.
     fn superseded(&self) -> Option<DeployOutcome> {
-        let plan = self.plan.as_ref()?;
+        let plan = self.written.plan()?;
         let app = self.follow.app();
         let deviations = deviations(app.spec.sources().get(plan.source), &plan.changes);
         (!deviations.is_empty()).then(|| self.superseded_by(deviations))
@@ -438,7 +429,7 @@ impl AppRun<'_> {
         match self.undo().await {
             UndoResult::Done | UndoResult::NotNeeded => Err(error),
             UndoResult::Failed { why } => Ok(Some(DeployOutcome::Unknown {
-                missing: format!("the previous values could not be put back: {why}"),
+                missing: Missing::PreviousValues(why),
                 error: Some(format!("{error}: {}", error.kind)),
                 unhealthy: Vec::new(),
                 left: Leftover::Values,

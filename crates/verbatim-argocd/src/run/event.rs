@@ -1,18 +1,15 @@
 //! What is told while a deployment runs: data, which the edge prints. Pure.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
-
-use crate::judge::outcome::Mismatch;
+use crate::judge::missing::Missing;
+use crate::judge::outcome::{Mismatch, Unhealthy};
 use crate::judge::warning::DeployWarning;
-use crate::model::{Application, HealthStatus, Phase, SyncCode};
+use crate::model::{HealthStatus, Phase, SyncCode};
 use crate::overrides::plan::AppPlan;
 
 /// Something that happened.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[derive(Clone, Debug)]
 pub enum DeployEvent {
     /// A step begins.
     Begin {
@@ -29,15 +26,15 @@ pub enum DeployEvent {
         /// The plan.
         plan: AppPlan,
     },
-    /// The state changed: one line.
+    /// The state changed.
     Changed {
-        /// What.
-        text: String,
+        /// What became of what.
+        change: StateChange,
     },
     /// What is waited for now.
     Waiting {
         /// What.
-        text: String,
+        missing: Missing,
     },
     /// A rollout is paused, and the deployment waits until somebody lets it go on.
     Paused {
@@ -52,8 +49,7 @@ pub enum DeployEvent {
 }
 
 /// A step of a deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeployStep {
     /// Read and refuse early.
     Observe,
@@ -104,114 +100,48 @@ impl fmt::Display for DeployStep {
     }
 }
 
-/// The last state that was told, to tell only what changes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct StateLog {
-    operation: Option<(Phase, String)>,
-    sync: Option<SyncCode>,
-    health: Option<HealthStatus>,
-    resources: BTreeMap<(String, String), (HealthStatus, String)>,
-}
-
-impl StateLog {
-    /// The lines to tell about a new state, and remembers it.
-    pub(crate) fn changes(&mut self, app: &Application) -> Vec<String> {
-        let mut lines = Vec::new();
-        if let Some(state) = &app.status.operation_state {
-            let now = (state.phase, state.message.clone());
-            if self.operation.as_ref().is_some_and(|before| *before != now) {
-                lines.push(match state.message.as_str() {
-                    "" => format!("operation {:?}", state.phase),
-                    message => format!("operation {:?}: {message}", state.phase),
-                });
-            }
-            self.operation = Some(now);
-        } else {
-            self.operation = Some((Phase::Unknown, String::new()));
-        }
-        let sync = app.status.sync.status;
-        if let Some(before) = self.sync.replace(sync).filter(|before| *before != sync) {
-            lines.push(format!("sync {before:?} → {sync:?}"));
-        }
-        let health = app.status.health.status;
-        if let Some(before) = self.health.replace(health).filter(|before| *before != health) {
-            lines.push(format!("health {before:?} → {health:?}"));
-        }
-        let resources = app.status.resources.iter().filter_map(|resource| {
-            let health = resource.health.clone()?;
-            Some((resource.kind.clone(), resource.name.clone(), health.status, health.message))
-        });
-        for (kind, name, status, message) in resources {
-            lines.extend(self.resource(kind, name, status, message));
-        }
-        lines
-    }
-
-    /// The line to tell about one resource or pod, if it changed.
-    pub(crate) fn resource(
-        &mut self,
-        kind: String,
-        name: String,
-        status: HealthStatus,
+/// A change between two states of an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateChange {
+    /// The last operation.
+    Operation {
+        /// What it is now.
+        phase: Phase,
+        /// Argo CD's words.
         message: String,
-    ) -> Option<String> {
-        let line = match message.as_str() {
-            "" => format!("{kind} {name} {status:?}"),
-            message => format!("{kind} {name} {status:?}: {message}"),
-        };
-        let before = self.resources.insert((kind, name), (status, message.clone()));
-        match before {
-            Some(before) if before == (status, message) => None,
-            // Healthy from the start is no news.
-            None if status == HealthStatus::Healthy => None,
-            _ => Some(line),
-        }
-    }
+    },
+    /// Whether live state equals the sources.
+    Sync {
+        /// What it was.
+        from: SyncCode,
+        /// What it is.
+        to: SyncCode,
+    },
+    /// The health of the application.
+    Health {
+        /// What it was.
+        from: HealthStatus,
+        /// What it is.
+        to: HealthStatus,
+    },
+    /// The health of one resource or pod.
+    Resource(Unhealthy),
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn app(phase: &str, sync: &str, health: &str, deployment: Value) -> Application {
-        serde_json::from_value(json!({ "status": {
-            "operationState": { "phase": phase },
-            "sync": { "status": sync }, "health": { "status": health },
-            "resources": [{ "kind": "Deployment", "name": "web", "health": deployment }],
-        }}))
-        .unwrap()
-    }
-
-    #[test]
-    fn only_changes_are_told() {
-        let mut told = StateLog::default();
-        let healthy = json!({ "status": "Healthy" });
-        let rolling = json!({ "status": "Progressing", "message": "1 of 2 updated" });
-        let steps: [(Application, &[&str]); 5] = [
-            (app("Succeeded", "Synced", "Healthy", healthy.clone()), &[]),
-            (
-                app("Running", "OutOfSync", "Healthy", healthy.clone()),
-                &["operation Running", "sync Synced → OutOfSync"],
-            ),
-            (
-                app("Succeeded", "Synced", "Progressing", rolling.clone()),
-                &[
-                    "operation Succeeded",
-                    "sync OutOfSync → Synced",
-                    "health Healthy → Progressing",
-                    "Deployment web Progressing: 1 of 2 updated",
-                ],
-            ),
-            (app("Succeeded", "Synced", "Progressing", rolling), &[]),
-            (
-                app("Succeeded", "Synced", "Healthy", healthy),
-                &["health Progressing → Healthy", "Deployment web Healthy"],
-            ),
-        ];
-        for (app, want) in steps {
-            assert_eq!(told.changes(&app), want);
-        }
+impl fmt::Display for StateChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = match self {
+            Self::Sync { from, to } => return write!(f, "sync {from:?} → {to:?}"),
+            Self::Health { from, to } => return write!(f, "health {from:?} → {to:?}"),
+            Self::Operation { phase, message } => {
+                write!(f, "operation {phase:?}")?;
+                message
+            }
+            Self::Resource(Unhealthy { kind, name, health }) => {
+                write!(f, "{kind} {name} {:?}", health.status)?;
+                &health.message
+            }
+        };
+        if message.is_empty() { Ok(()) } else { write!(f, ": {message}") }
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Follow {
     watching: bool,
     newest: Application,
     next_read: Instant,
+    /// The end of the time that the run may take.
+    deadline: Instant,
     /// The version that our own write made; older states say nothing any more.
     floor: u64,
     /// States between the first look and our write.
@@ -72,7 +74,9 @@ impl Follow {
         client: &Client,
         app: &AppRef,
         first: FirstRead,
+        timeout: Duration,
     ) -> Result<Self, Error> {
+        let deadline = Instant::now() + timeout;
         let mut watch = Watch::start(client, app);
         let newest = match first {
             FirstRead::AsItIs => client.get(app).await?,
@@ -93,6 +97,7 @@ impl Follow {
             watching: true,
             newest,
             next_read: Instant::now() + QUIET,
+            deadline,
             floor: 0,
             before_write: Vec::new(),
             trouble: None,
@@ -102,6 +107,19 @@ impl Follow {
     /// The newest known state.
     pub(crate) fn app(&self) -> &Application {
         &self.newest
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Puts the deadline off to a time, if that is later.
+    pub(crate) fn extend_to(&mut self, until: Instant) {
+        self.deadline = self.deadline.max(until);
     }
 
     /// Takes a state that an answer brought.

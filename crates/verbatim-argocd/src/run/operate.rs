@@ -5,16 +5,18 @@ use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{AppDeletion, AppRef, NONCE, SyncRequest};
 use crate::judge::condition::{ConditionState, Conditions};
+use crate::judge::missing::Missing;
 use crate::judge::outcome::unhealthy;
-use crate::judge::outcome::{AppFailure, DeployOutcome, DeployReport, Leftover};
+use crate::judge::outcome::{AppFailure, DeployOutcome, DeployReport, ReachedState};
 use crate::judge::verdict::{ExpectedOperation, JudgeMemory, failed_resources};
 use crate::model::{
     Application, HealthStatus, Operation, OperationState, Phase, ResourceTree, SyncCode,
 };
-use crate::run::event::{DeployEvent, DeployStep};
+use crate::run::event::DeployStep;
 use crate::run::follow::{FirstRead, NextState};
+use crate::run::log::Listener;
 use crate::run::request::DeployOptions;
-use crate::run::session::{AppRun, Listener, Subject};
+use crate::run::session::{AppRun, Subject};
 use crate::run::wait::WaitGoal;
 
 /// The sync with the options of the application itself beside its own. The server takes the one or the other, and nobody
@@ -61,14 +63,17 @@ pub async fn sync(
     options: &DeployOptions,
     listener: Listener<'_>,
 ) -> Result<DeployReport, Error> {
-    let about = Subject { release: "", by: None, nonce: &request.nonce, images: &[], options };
-    let mut run = AppRun::start(client, app, about, listener).await?;
+    let subject = Subject { nonce: &request.nonce, ..Subject::new(client, app, options) };
+    let mut run = subject.start(FirstRead::AsItIs, listener).await?;
     let request = with_own_options(&run.before, request);
     let outcome = match (run.start_sync(None, &request).await?, until) {
         (Some(outcome), _) => outcome,
-        (None, SyncUntil::Started) => run.has_reached("the sync is started", None),
+        (None, SyncUntil::Started) => run.has_reached(ReachedState::SyncStarted, None),
         (None, SyncUntil::Ended) => {
-            let what = if request.dry_run { "nothing was applied" } else { "the sync succeeded" };
+            let what = match request.dry_run {
+                true => ReachedState::NothingApplied,
+                false => ReachedState::SyncSucceeded,
+            };
             run.end_of(what, |operation| operation.has_info(NONCE, &request.nonce)).await
         }
         (None, SyncUntil::Healthy) => {
@@ -91,8 +96,8 @@ pub(crate) async fn rollback(
     options: &DeployOptions,
     listener: Listener<'_>,
 ) -> Result<DeployReport, Error> {
-    let about = Subject { release: "", by: None, nonce: "", images: &[], options };
-    let mut run = AppRun::start(client, app, about, listener).await?;
+    let subject = Subject::new(client, app, options);
+    let mut run = subject.start(FirstRead::AsItIs, listener).await?;
     let id = match id {
         Some(id) => id,
         None => previous(&run.before).ok_or_else(|| Error {
@@ -101,16 +106,15 @@ pub(crate) async fn rollback(
             kind: ErrorKind::Refused("its history has no earlier deployment".into()),
         })?,
     };
-    run.begin(DeployStep::Sync);
-    let answer = client.rollback(&run.app, id, options.prune).await?;
+    run.log.begin(DeployStep::Sync);
+    let answer = client.rollback(&run.subject.app, id, options.prune).await?;
     // It carries no mark of ours. The slot was free, so from this state on what is in it is ours or came later.
     let source = answer.operation.as_ref().and_then(|operation| operation.sync.clone());
     run.follow.accept_write(answer);
-    run.started = true;
-    run.done(DeployStep::Sync);
-    let what = format!("deployment {id} is deployed again");
+    run.written.started_operation();
+    run.log.done(DeployStep::Sync);
     let outcome = run
-        .end_of(&what, |operation| match (&source, &operation.sync) {
+        .end_of(ReachedState::RolledBack(id), |operation| match (&source, &operation.sync) {
             (Some(ours), Some(theirs)) => ours.sources().same_as(theirs.sources()),
             _ => false,
         })
@@ -137,12 +141,13 @@ pub(crate) async fn delete(
     listener: Listener<'_>,
 ) -> Result<DeployReport, Error> {
     if !wait {
+        let subject = Subject::new(client, app, options);
         client.delete(app, how).await?;
-        return Ok(report(client, app, gone("is being deleted")));
+        return Ok(subject.report(gone(ReachedState::BeingDeleted)));
     }
-    let about = Subject { release: "", by: None, nonce: "", images: &[], options };
-    let mut run = AppRun::start(client, app, about, listener).await?;
-    client.delete(&run.app, how).await?;
+    let subject = Subject::new(client, app, options);
+    let mut run = subject.start(FirstRead::AsItIs, listener).await?;
+    client.delete(&run.subject.app, how).await?;
     let outcome = run.meet(&Conditions { delete: true, ..Conditions::default() }).await;
     Ok(run.report(outcome))
 }
@@ -159,48 +164,25 @@ pub(crate) async fn wait_for(
     options: &DeployOptions,
     listener: Listener<'_>,
 ) -> Result<DeployReport, Error> {
-    let about = Subject { release: "", by: None, nonce: "", images: &[], options };
     // The status may be one of before the last change.
     let compares = (conditions.sync || !conditions.resources.is_empty()) && !conditions.delete;
     let first = if compares { FirstRead::Compared } else { FirstRead::AsItIs };
-    let mut run = match AppRun::start_with(client, app, about, listener, first).await {
+    let mut run = match Subject::new(client, app, options).start(first, listener).await {
         Ok(run) => run,
-        Err(error) => return already_gone(client, app, conditions, error),
+        // That an application is not there is known only if its project was named; else the server says "forbidden".
+        Err(error) if conditions.delete && matches!(error.kind, ErrorKind::NotFound(_)) => {
+            let outcome = gone(ReachedState::Deleted);
+            return Ok(Subject::new(client, app, options).report(outcome));
+        }
+        Err(error) => return Err(error),
     };
     let outcome = run.meet(conditions).await;
     Ok(run.report(outcome))
 }
 
-/// That an application is not there is known only if its project was named; else the server says "forbidden".
-fn already_gone(
-    client: &Client,
-    app: &AppRef,
-    conditions: &Conditions,
-    error: Error,
-) -> Result<DeployReport, Error> {
-    if !conditions.delete || !matches!(error.kind, ErrorKind::NotFound(_)) {
-        return Err(error);
-    }
-    Ok(report(client, app, gone("deleted")))
-}
-
-/// A report without a run.
-fn report(client: &Client, app: &AppRef, outcome: DeployOutcome) -> DeployReport {
-    DeployReport {
-        app: app.clone(),
-        server: client.server().to_string(),
-        release: String::new(),
-        plan: None,
-        outcome,
-        warnings: Vec::new(),
-        claim: None,
-        requests: client.requests(),
-    }
-}
-
-fn gone(what: &str) -> DeployOutcome {
+fn gone(what: ReachedState) -> DeployOutcome {
     DeployOutcome::Reached {
-        what: what.to_owned(),
+        what,
         sync: SyncCode::Unknown,
         health: HealthStatus::Missing,
         revisions: Vec::new(),
@@ -210,15 +192,19 @@ fn gone(what: &str) -> DeployOutcome {
 
 impl AppRun<'_> {
     /// Waits for the end of the operation that is ours.
-    async fn end_of(&mut self, what: &str, is_ours: impl Fn(&Operation) -> bool) -> DeployOutcome {
-        self.begin(DeployStep::Wait);
-        let last = self.before.status.history.iter().map(|entry| entry.id).max();
+    async fn end_of(
+        &mut self,
+        what: ReachedState,
+        is_ours: impl Fn(&Operation) -> bool,
+    ) -> DeployOutcome {
+        self.log.begin(DeployStep::Wait);
+        let last = self.before.status.last_history();
         loop {
             self.tell_changes();
             if let Some(end) = end(self.follow.app(), last, &is_ours) {
                 return match end {
                     OperationEnd::Succeeded => {
-                        self.done(DeployStep::Wait);
+                        self.log.done(DeployStep::Wait);
                         self.has_reached(what, self.follow.app().status.operation_state.as_ref())
                     }
                     OperationEnd::Failed(why) => {
@@ -226,8 +212,8 @@ impl AppRun<'_> {
                     }
                 };
             }
-            self.tell(DeployEvent::Waiting { text: "the operation runs".into() });
-            match self.follow.next(self.deadline).await {
+            self.log.waiting(Missing::OperationEnd);
+            match self.follow.next(self.follow.deadline()).await {
                 Ok(NextState::Changed) => {}
                 Ok(NextState::Deleted) => {
                     return DeployOutcome::Degraded {
@@ -235,26 +221,26 @@ impl AppRun<'_> {
                         unhealthy: Vec::new(),
                     };
                 }
-                Ok(NextState::Time) => return self.not_over("the end of the operation", None),
-                Err(error) => return self.not_over("the end of the operation", Some(&error)),
+                Ok(NextState::Time) => return self.not_over(Missing::OperationEnd, None),
+                Err(error) => return self.not_over(Missing::OperationEnd, Some(&error)),
             }
         }
     }
 
     /// Waits for conditions.
     async fn meet(&mut self, conditions: &Conditions) -> DeployOutcome {
-        self.begin(DeployStep::Wait);
+        self.log.begin(DeployStep::Wait);
         let mut before = self.follow.app().status.health.status;
         loop {
             self.tell_changes();
             let app = self.follow.app();
             let missing = match conditions.judge(app) {
                 ConditionState::Yes => {
-                    self.done(DeployStep::Wait);
-                    return self.has_reached("as waited for", None);
+                    self.log.done(DeployStep::Wait);
+                    return self.has_reached(ReachedState::ConditionsMet, None);
                 }
-                ConditionState::Never(why) => return self.not_over(&why, None),
-                ConditionState::NotYet(missing) => missing.join("; "),
+                ConditionState::NoResource => return self.not_over(Missing::Resource, None),
+                ConditionState::NotYet(unmet) => Missing::Conditions(unmet),
             };
             let health = app.status.health.clone();
             let breaks =
@@ -267,35 +253,35 @@ impl AppRun<'_> {
                 };
             }
             before = health.status;
-            self.tell(DeployEvent::Waiting { text: missing.clone() });
-            match self.follow.next(self.deadline).await {
+            self.log.waiting(missing.clone());
+            match self.follow.next(self.follow.deadline()).await {
                 Ok(NextState::Changed) => {}
-                Ok(NextState::Deleted) if conditions.delete => return gone("deleted"),
+                Ok(NextState::Deleted) if conditions.delete => return gone(ReachedState::Deleted),
                 Ok(NextState::Deleted) => {
                     return DeployOutcome::Degraded {
                         why: AppFailure::Deleted,
                         unhealthy: Vec::new(),
                     };
                 }
-                Ok(NextState::Time) => return self.not_over(&missing, None),
+                Ok(NextState::Time) => return self.not_over(missing, None),
                 // What is deleted and whose project is not named turns into something forbidden.
                 Err(error)
                     if conditions.delete
                         && matches!(error.kind, ErrorKind::PermissionDenied(_))
                         && self.follow.app().metadata.deletion_timestamp.is_some() =>
                 {
-                    return gone("deleted");
+                    return gone(ReachedState::Deleted);
                 }
-                Err(error) => return self.not_over(&missing, Some(&error)),
+                Err(error) => return self.not_over(missing, Some(&error)),
             }
         }
     }
 
-    fn has_reached(&self, what: &str, state: Option<&OperationState>) -> DeployOutcome {
+    fn has_reached(&self, what: ReachedState, state: Option<&OperationState>) -> DeployOutcome {
         let status = &self.follow.app().status;
         let result = state.and_then(|state| state.sync_result.as_ref());
         DeployOutcome::Reached {
-            what: what.to_owned(),
+            what,
             sync: status.sync.status,
             health: status.health.status,
             revisions: result.map_or_else(|| status.sync.revisions(), |result| result.revisions()),
@@ -303,12 +289,12 @@ impl AppRun<'_> {
         }
     }
 
-    fn not_over(&self, missing: &str, error: Option<&Error>) -> DeployOutcome {
+    fn not_over(&self, missing: Missing, error: Option<&Error>) -> DeployOutcome {
         DeployOutcome::Unknown {
-            missing: missing.to_owned(),
+            missing,
             error: error.map(|error| format!("{error}: {}", error.kind)),
             unhealthy: unhealthy(self.follow.app(), &ResourceTree::default()),
-            left: if self.started { Leftover::Operation } else { Leftover::Nothing },
+            left: self.written.leftover(),
         }
     }
 }

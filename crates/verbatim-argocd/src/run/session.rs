@@ -1,7 +1,7 @@
-//! What one run on one application knows: shared by writing, waiting and proving.
+//! One run on one application: what it is about, what is seen, what was there before, what was done, what was told. Each
+//! part has a file of its own and changes only there.
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use crate::api::client::Client;
 use crate::api::error::Error;
@@ -9,20 +9,30 @@ use crate::api::request::AppRef;
 use crate::judge::evidence::WantedImage;
 use crate::judge::outcome::{DeployOutcome, DeployReport};
 use crate::judge::verdict::{Expectation, ExpectedOperation};
-use crate::judge::warning::DeployWarning;
 use crate::model::{Application, HealthStatus};
-use crate::overrides::claim::{Claim, read_claim};
+use crate::overrides::claim::read_claim;
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::Deviation;
-use crate::run::event::{DeployEvent, DeployStep, StateLog};
+use crate::run::event::DeployStep;
 use crate::run::follow::{FirstRead, Follow};
-use crate::run::request::DeployOptions;
-
-/// Whoever wants to know what happens meanwhile.
-pub(crate) type Listener<'a> = &'a (dyn Fn(DeployEvent) + Sync);
+use crate::run::log::{Listener, RunLog};
+use crate::run::request::{DeployOptions, DeployRequest};
+use crate::run::written::Written;
 
 /// One run on one application.
 pub(crate) struct AppRun<'a> {
+    /// Stays the same.
+    pub(crate) subject: Subject<'a>,
+    /// The newest state, and the time that is left.
+    pub(crate) follow: Follow,
+    /// The state before anything was done.
+    pub(crate) before: Application,
+    pub(crate) written: Written,
+    pub(crate) log: RunLog<'a>,
+}
+
+/// What a run is about.
+pub(crate) struct Subject<'a> {
     pub(crate) client: &'a Client,
     pub(crate) app: AppRef,
     pub(crate) release: &'a str,
@@ -30,114 +40,76 @@ pub(crate) struct AppRun<'a> {
     pub(crate) nonce: &'a str,
     pub(crate) images: &'a [WantedImage],
     pub(crate) options: &'a DeployOptions,
-    pub(crate) follow: Follow,
-    pub(crate) deadline: Instant,
-    /// The state before anything was done.
-    pub(crate) before: Application,
-    pub(crate) plan: Option<AppPlan>,
-    /// The claim as it was written last.
-    pub(crate) claim: Option<Claim>,
-    /// The states right before and after each of our writes.
-    pub(crate) writes: Vec<(Application, Application)>,
-    /// A sync was asked for, and the server has taken it.
-    pub(crate) started: bool,
-    pub(crate) warnings: Vec<DeployWarning>,
-    pub(crate) told: StateLog,
-    listener: Listener<'a>,
-    requests_before: u64,
+    /// The client's count when the run began.
+    pub(crate) requests_before: u64,
 }
 
-/// What a run is about, beside the application.
-pub(crate) struct Subject<'a> {
-    pub(crate) release: &'a str,
-    pub(crate) by: Option<&'a str>,
-    pub(crate) nonce: &'a str,
-    pub(crate) images: &'a [WantedImage],
-    pub(crate) options: &'a DeployOptions,
-}
-
-impl<'a> AppRun<'a> {
-    /// Opens the watch and looks.
-    pub(crate) async fn start(
-        client: &'a Client,
-        app: &AppRef,
-        about: Subject<'a>,
-        listener: Listener<'a>,
-    ) -> Result<Self, Error> {
-        Self::start_with(client, app, about, listener, FirstRead::AsItIs).await
-    }
-
-    /// The same, with another first look.
-    pub(crate) async fn start_with(
-        client: &'a Client,
-        app: &AppRef,
-        about: Subject<'a>,
-        listener: Listener<'a>,
-        first: FirstRead,
-    ) -> Result<Self, Error> {
-        let requests_before = client.requests();
-        let deadline = Instant::now() + about.options.timeout;
-        listener(DeployEvent::Begin { step: DeployStep::Observe });
-        let follow = Follow::start(client, app, first).await?;
-        let before = follow.app().clone();
-        let mut app = app.clone();
-        if app.project.is_none() && !before.spec.project.is_empty() {
-            app.project = Some(before.spec.project.clone());
-        }
-        let mut told = StateLog::default();
-        told.changes(&before);
-        let Subject { release, by, nonce, images, options } = about;
-        Ok(Self {
+impl<'a> Subject<'a> {
+    /// A run that writes no values and proves no image.
+    pub(crate) fn new(client: &'a Client, app: &AppRef, options: &'a DeployOptions) -> Self {
+        Self {
             client,
-            app,
-            release,
-            by,
-            nonce,
-            images,
+            app: app.clone(),
+            release: "",
+            by: None,
+            nonce: "",
+            images: &[],
             options,
-            follow,
-            deadline,
-            before,
+            requests_before: client.requests(),
+        }
+    }
+
+    pub(crate) fn deployment(client: &'a Client, deploy: &'a DeployRequest) -> Self {
+        Self {
+            release: &deploy.release,
+            by: deploy.by.as_deref(),
+            nonce: &deploy.nonce,
+            images: &deploy.images,
+            ..Self::new(client, &deploy.app, &deploy.options)
+        }
+    }
+
+    /// Opens the watch and reads the application.
+    pub(crate) async fn start(
+        mut self,
+        first: FirstRead,
+        listener: Listener<'a>,
+    ) -> Result<AppRun<'a>, Error> {
+        let mut log = RunLog::new(listener);
+        log.begin(DeployStep::Observe);
+        let follow = Follow::start(self.client, &self.app, first, self.options.timeout).await?;
+        let before = follow.app().clone();
+        if self.app.project.is_none() && !before.spec.project.is_empty() {
+            self.app.project = Some(before.spec.project.clone());
+        }
+        log.begin_with(&before);
+        Ok(AppRun { subject: self, follow, before, written: Written::default(), log })
+    }
+
+    /// A report of something that needed no run.
+    pub(crate) fn report(self, outcome: DeployOutcome) -> DeployReport {
+        DeployReport {
+            app: self.app,
+            server: self.client.server().to_string(),
+            release: self.release.to_owned(),
             plan: None,
-            claim: None,
-            writes: Vec::new(),
-            started: false,
+            outcome,
             warnings: Vec::new(),
-            told,
-            listener,
-            requests_before,
-        })
+            claim: None,
+            requests: self.client.requests() - self.requests_before,
+        }
     }
+}
 
-    /// Reads the application, and begins anew with it as what was there before.
-    pub(crate) async fn look_again(&mut self) -> Result<(), Error> {
-        self.follow.read().await?;
+impl AppRun<'_> {
+    /// Begins anew with the newest state as what was there before.
+    pub(crate) fn rebase(&mut self) {
         self.before = self.follow.app().clone();
-        Ok(())
-    }
-
-    pub(crate) fn tell(&self, event: DeployEvent) {
-        (self.listener)(event);
-    }
-
-    pub(crate) fn begin(&self, step: DeployStep) {
-        self.tell(DeployEvent::Begin { step });
-    }
-
-    pub(crate) fn done(&self, step: DeployStep) {
-        self.tell(DeployEvent::Done { step });
-    }
-
-    pub(crate) fn warn(&mut self, warning: DeployWarning) {
-        self.tell(DeployEvent::Warning { warning: warning.clone() });
-        self.warnings.push(warning);
     }
 
     /// Tells what changed in the newest state.
     pub(crate) fn tell_changes(&mut self) {
-        for text in self.told.changes(self.follow.app()) {
-            (self.listener)(DeployEvent::Changed { text });
-        }
+        self.log.changes(self.follow.app());
     }
 
     /// What must have happened, for the judge.
@@ -149,51 +121,32 @@ impl<'a> AppRun<'a> {
         Expectation {
             values: plan.map(|plan| (plan.source, plan.changes.as_slice())),
             operation,
-            last_history: self.before.status.history.iter().map(|entry| entry.id).max(),
+            last_history: self.before.status.last_history(),
             health_before: if operation == ExpectedOperation::State {
                 HealthStatus::Unknown
             } else {
                 self.before.status.health.status
             },
-            allow_unpruned: self.options.allow_unpruned,
+            allow_unpruned: self.subject.options.allow_unpruned,
         }
     }
 
     /// The outcome for values that are not ours any more, with whoever left a claim there.
     pub(crate) fn superseded_by(&self, deviations: Vec<Deviation>) -> DeployOutcome {
         let on_app = read_claim(self.follow.app());
-        let by = on_app.known().filter(|claim| claim.nonce != self.nonce).cloned();
+        let by = on_app.known().filter(|claim| claim.nonce != self.subject.nonce).cloned();
         DeployOutcome::Superseded { deviations, by: by.map(Box::new) }
     }
 
-    /// Ends the run.
+    /// Ends the run. Changes of others that our writes overlaid can be told once the watch has brought everything.
     pub(crate) fn report(mut self, outcome: DeployOutcome) -> DeployReport {
-        self.tell_lost_changes();
-        DeployReport {
-            app: self.app,
-            server: self.client.server().to_string(),
-            release: self.release.to_owned(),
-            plan: self.plan,
-            outcome,
-            warnings: self.warnings,
-            claim: self.claim,
-            requests: self.client.requests() - self.requests_before,
-        }
-    }
-
-    /// Changes of others that our writes overlaid can be told once the watch has brought everything.
-    fn tell_lost_changes(&mut self) {
         self.follow.drain();
-        let mut lost = Vec::new();
-        for (before, after) in &self.writes {
-            for middle in self.follow.between(before, after) {
-                lost.extend(crate::judge::lost_changes::lost(before, middle, after));
-            }
+        for warning in self.written.lost_changes(&self.follow) {
+            self.log.warn(warning);
         }
-        lost.dedup();
-        for warning in lost {
-            self.warn(warning);
-        }
+        let (plan, claim) = self.written.into_parts();
+        let warnings = self.log.into_warnings();
+        DeployReport { plan, claim, warnings, ..self.subject.report(outcome) }
     }
 }
 

@@ -4,13 +4,14 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{NONCE, SyncRequest};
+use crate::judge::missing::Missing;
 use crate::judge::outcome::{DeployOutcome, Leftover, UndoResult};
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::verdict::{ExpectedOperation, JudgeMemory, deploys_our_values};
 use crate::model::Phase;
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::deviations;
-use crate::run::event::{DeployEvent, DeployStep};
+use crate::run::event::DeployStep;
 use crate::run::follow::NextState;
 use crate::run::session::AppRun;
 
@@ -31,14 +32,15 @@ impl AppRun<'_> {
         request: &SyncRequest,
     ) -> Result<Option<DeployOutcome>, Error> {
         if self.follow.app().spec.is_automated() && !plan.is_noop() {
-            self.begin(DeployStep::Sync);
-            let expect = self.expect(Some(plan), ExpectedOperation::Sync { nonce: self.nonce });
-            let until = (Instant::now() + AUTOMATIC).min(self.deadline);
+            self.log.begin(DeployStep::Sync);
+            let expect =
+                self.expect(Some(plan), ExpectedOperation::Sync { nonce: self.subject.nonce });
+            let until = (Instant::now() + AUTOMATIC).min(self.follow.deadline());
             let mut memory = JudgeMemory::default();
             loop {
                 memory.note(&expect, self.follow.app());
                 if deploys_our_values(&expect, self.follow.app()) || memory.operation().is_some() {
-                    self.done(DeployStep::Sync);
+                    self.log.done(DeployStep::Sync);
                     return self.check_rendered().await;
                 }
                 match self.follow.next(until).await {
@@ -62,10 +64,10 @@ impl AppRun<'_> {
         plan: Option<&AppPlan>,
         request: &SyncRequest,
     ) -> Result<Option<DeployOutcome>, Error> {
-        self.begin(DeployStep::Sync);
+        self.log.begin(DeployStep::Sync);
         let mut attempt = 1;
         loop {
-            let error = match self.client.sync(&self.app, request).await {
+            let error = match self.subject.client.sync(&self.subject.app, request).await {
                 Ok(app) => {
                     let used = app.operation.as_ref().and_then(|operation| operation.sources());
                     let lost = match (plan, used) {
@@ -75,11 +77,11 @@ impl AppRun<'_> {
                         _ => Vec::new(),
                     };
                     self.follow.accept_write(app);
-                    self.started = true;
+                    self.written.started_operation();
                     if !lost.is_empty() {
                         return Ok(Some(self.superseded_by(lost)));
                     }
-                    self.done(DeployStep::Sync);
+                    self.log.done(DeployStep::Sync);
                     return Ok(None);
                 }
                 Err(error) => error,
@@ -87,9 +89,7 @@ impl AppRun<'_> {
             if matches!(error.kind, ErrorKind::AnotherOperation) {
                 match self.free_slot(plan).await {
                     // Not at once: the server may see an operation that we do not.
-                    Ok(OperationSlot::Free) if Instant::now() < self.deadline => {
-                        sleep(SLOT_PAUSE).await
-                    }
+                    Ok(OperationSlot::Free) if !self.follow.is_over() => sleep(SLOT_PAUSE).await,
                     Ok(OperationSlot::Free | OperationSlot::Deadline) => {
                         return Ok(Some(self.slot_taken().await));
                     }
@@ -100,13 +100,13 @@ impl AppRun<'_> {
             }
             // Whatever the answer is: if the operation carries our nonce, it was started.
             if self.follow.read().await.is_ok() && self.carries_nonce() {
-                self.done(DeployStep::Sync);
+                self.log.done(DeployStep::Sync);
                 return Ok(None);
             }
             match &error.kind {
                 kind if (kind.is_transient() || !kind.nothing_happened())
                     && attempt < ATTEMPTS
-                    && Instant::now() < self.deadline =>
+                    && !self.follow.is_over() =>
                 {
                     attempt += 1;
                     sleep(Duration::from_millis(300)).await;
@@ -126,26 +126,22 @@ impl AppRun<'_> {
 
     /// The time is over, and the sync has not begun: nothing took effect, so nothing needs to stand.
     async fn slot_taken(&mut self) -> DeployOutcome {
-        let (missing, left) = match self.undo().await {
-            UndoResult::NotNeeded => {
-                ("another operation holds the application".to_owned(), Leftover::Nothing)
-            }
-            UndoResult::Done => (
-                "another operation holds the application; the previous values are back".to_owned(),
-                Leftover::Nothing,
-            ),
-            UndoResult::Failed { why } => (
-                format!("another operation holds the application; the values still stand: {why}"),
-                Leftover::Values,
-            ),
+        let undo = self.undo().await;
+        let left = match undo {
+            UndoResult::NotNeeded | UndoResult::Done => Leftover::Nothing,
+            UndoResult::Failed { .. } => Leftover::Values,
         };
+        let missing = Missing::SlotAtDeadline(undo);
         DeployOutcome::Unknown { missing, error: None, unhealthy: Vec::new(), left }
     }
 
     fn carries_nonce(&self) -> bool {
         let app = self.follow.app();
         let state = app.status.operation_state.as_ref().map(|state| &state.operation);
-        app.operation.iter().chain(state).any(|operation| operation.has_info(NONCE, self.nonce))
+        app.operation
+            .iter()
+            .chain(state)
+            .any(|operation| operation.has_info(NONCE, self.subject.nonce))
     }
 
     /// Waits until the operation slot is free, or until the operation in it turns out to deploy our values.
@@ -154,7 +150,7 @@ impl AppRun<'_> {
         let _ = self.follow.read().await;
         loop {
             self.tell_changes();
-            let expect = self.expect(plan, ExpectedOperation::Sync { nonce: self.nonce });
+            let expect = self.expect(plan, ExpectedOperation::Sync { nonce: self.subject.nonce });
             let mut memory = JudgeMemory::default();
             memory.note(&expect, self.follow.app());
             if deploys_our_values(&expect, self.follow.app())
@@ -170,10 +166,8 @@ impl AppRun<'_> {
             if app.operation.is_none() && !runs {
                 return Ok(OperationSlot::Free);
             }
-            self.tell(DeployEvent::Waiting {
-                text: "another operation holds the application".into(),
-            });
-            match self.follow.next(self.deadline).await? {
+            self.log.waiting(Missing::OperationSlot);
+            match self.follow.next(self.follow.deadline()).await? {
                 NextState::Changed => {}
                 NextState::Time => return Ok(OperationSlot::Deadline),
                 // The next attempt will say that it is gone.

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 
 use crate::api::error::Error;
 use crate::judge::evidence::{DeployProof, KnownBy, RenderedImage, WorkloadEvidence};
+use crate::judge::missing::Missing;
 use crate::judge::outcome::unhealthy;
 use crate::judge::outcome::{
-    AppFailure, DeployOutcome, Leftover, Mismatch, OnPause, ProofStage, Unhealthy,
+    AppFailure, DeployOutcome, Mismatch, OnPause, ProofStage, ReachedState, Unhealthy,
 };
 use crate::judge::prove::Judgement;
 use crate::judge::verdict::{
@@ -72,7 +73,7 @@ struct Wait {
     unhealthy: Vec<Unhealthy>,
     /// What is missing of a paused rollout, and what runs of it.
     paused: Option<(Mismatch, Vec<WorkloadEvidence>)>,
-    missing: String,
+    missing: Missing,
 }
 
 impl Wait {
@@ -92,7 +93,7 @@ impl Wait {
             stuck: BTreeMap::new(),
             unhealthy: Vec::new(),
             paused: None,
-            missing: String::new(),
+            missing: Missing::Unknown,
         }
     }
 
@@ -110,7 +111,7 @@ impl AppRun<'_> {
         goal: WaitGoal,
         memory: JudgeMemory,
     ) -> DeployOutcome {
-        self.begin(DeployStep::Wait);
+        self.log.begin(DeployStep::Wait);
         let mut wait = Wait::new(memory);
         loop {
             self.tell_changes();
@@ -123,10 +124,10 @@ impl AppRun<'_> {
             let wake = match self.act(&verdict, expect, goal, &mut wait).await {
                 Ok(Act::End(outcome)) => return outcome,
                 Ok(Act::Again) => continue,
-                Ok(Act::Wait(wake)) => wake.unwrap_or(self.deadline),
+                Ok(Act::Wait(wake)) => wake.unwrap_or(self.follow.deadline()),
                 Err(error) => return self.cut_off(&wait, Some(error)),
             };
-            match self.follow.next(wake.min(self.deadline)).await {
+            match self.follow.next(wake.min(self.follow.deadline())).await {
                 Ok(NextState::Changed) => {}
                 Ok(NextState::Deleted) => {
                     return DeployOutcome::Degraded {
@@ -134,7 +135,7 @@ impl AppRun<'_> {
                         unhealthy: Vec::new(),
                     };
                 }
-                Ok(NextState::Time) if Instant::now() >= self.deadline => {
+                Ok(NextState::Time) if self.follow.is_over() => {
                     return self.at_deadline(&verdict, &wait);
                 }
                 Ok(NextState::Time) => {}
@@ -158,7 +159,7 @@ impl AppRun<'_> {
                 Ok(Act::End(DeployOutcome::Degraded { why: why.clone(), unhealthy }))
             }
             Verdict::Stale(waiting) => {
-                self.waiting(wait, waiting);
+                self.waiting(wait, Missing::State(waiting.clone()));
                 if Instant::now() < wait.refresh_at {
                     return Ok(Act::Wait(Some(wait.refresh_at)));
                 }
@@ -177,7 +178,7 @@ impl AppRun<'_> {
                 }
             }
             Verdict::Waiting(waiting) => {
-                self.waiting(wait, waiting);
+                self.waiting(wait, Missing::State(waiting.clone()));
                 wait.settled_until = None;
                 // A new state of health is worth a look at once.
                 wait.look_at = Instant::now();
@@ -199,7 +200,7 @@ impl AppRun<'_> {
             }
             Verdict::Done => match goal {
                 WaitGoal::Done => {
-                    self.done(DeployStep::Wait);
+                    self.log.done(DeployStep::Wait);
                     Ok(Act::End(self.reached()))
                 }
                 WaitGoal::Proof => self.prove(expect, wait).await,
@@ -207,11 +208,11 @@ impl AppRun<'_> {
         }
     }
 
-    fn waiting(&self, wait: &mut Wait, waiting: &MissingState) {
-        let text = waiting.to_string();
-        if wait.missing != text {
-            self.tell(DeployEvent::Waiting { text: text.clone() });
-            wait.missing = text;
+    /// Tells what is waited for, if that is something else than before.
+    fn waiting(&self, wait: &mut Wait, missing: Missing) {
+        if wait.missing != missing {
+            self.log.waiting(missing.clone());
+            wait.missing = missing;
         }
     }
 
@@ -232,88 +233,77 @@ impl AppRun<'_> {
         }
         if !wait.proving {
             wait.proving = true;
-            self.done(DeployStep::Wait);
-            self.begin(DeployStep::Prove);
+            self.log.done(DeployStep::Wait);
+            self.log.begin(DeployStep::Prove);
         }
         let look = match self.look().await {
             Ok(look) => look,
             Err(error) if error.kind.is_transient() => {
-                wait.missing = error.kind.to_string();
+                wait.missing = Missing::Answer(error.kind.to_string());
                 wait.look_later();
                 return Ok(Act::Wait(Some(wait.look_at)));
             }
             Err(error) => return Err(error),
         };
-        wait.paused = None;
+        let paused_before = wait.paused.take();
         match look {
             Look::Proven(workloads, rendered) => {
-                if !self.options.settle.is_zero() && !wait.settled {
-                    self.begin(DeployStep::Settle);
-                    let until = Instant::now() + self.options.settle;
+                if !self.subject.options.settle.is_zero() && !wait.settled {
+                    self.log.begin(DeployStep::Settle);
+                    let until = Instant::now() + self.subject.options.settle;
                     wait.settled_until = Some(until);
                     // The hold is not part of the time that the deployment may take.
-                    self.deadline = self.deadline.max(until + Duration::from_secs(30));
-                    wait.missing = "the proof has to hold".into();
+                    self.follow.extend_to(until + Duration::from_secs(30));
+                    wait.missing = Missing::Hold;
                     return Ok(Act::Wait(Some(until)));
                 }
-                self.done(DeployStep::Prove);
+                self.log.done(DeployStep::Prove);
                 Ok(Act::End(self.proven(expect, wait, workloads, rendered)))
             }
             Look::Differs(place, problems) => {
                 let since = *wait.differs_since.get_or_insert(at);
                 let patience = match place {
                     ProofStage::Manifests => MANIFESTS_PATIENCE,
-                    ProofStage::Cluster => self.options.patience,
+                    ProofStage::Cluster => self.subject.options.patience,
                 };
-                if since.elapsed() >= patience || Instant::now() >= self.deadline {
+                if since.elapsed() >= patience || self.follow.is_over() {
                     return Ok(Act::End(DeployOutcome::NotProven { at: place, problems }));
                 }
-                self.missing(wait, problems.first());
+                if let Some(problem) = problems.into_iter().next() {
+                    self.waiting(wait, Missing::Proof(problem));
+                }
                 wait.look_later();
                 Ok(Act::Wait(Some(wait.look_at)))
             }
             Look::Paused(missing, workloads) => {
                 wait.differs_since = None;
-                let on_pause = self.options.on_pause;
+                let on_pause = self.subject.options.on_pause;
                 if on_pause != OnPause::Wait {
                     return Ok(Act::End(DeployOutcome::Paused { missing, workloads, on_pause }));
                 }
-                self.paused(wait, &missing);
+                // Told once for each step of a canary: somebody has to do something now.
+                if paused_before.is_none_or(|(told, _)| told != missing) {
+                    self.log.tell(DeployEvent::Paused { missing: missing.clone() });
+                }
+                wait.missing = Missing::Proof(missing.clone());
                 wait.paused = Some((missing, workloads));
                 wait.look_later();
                 Ok(Act::Wait(Some(wait.look_at)))
             }
             Look::Pending(problem) => {
                 wait.differs_since = None;
-                self.missing(wait, Some(&problem));
+                self.waiting(wait, Missing::Proof(problem));
                 wait.look_later();
                 Ok(Act::Wait(Some(wait.look_at)))
             }
         }
     }
 
-    fn missing(&self, wait: &mut Wait, problem: Option<&Mismatch>) {
-        let text = problem
-            .map(|problem| format!("{}: {}", problem.place, problem.what))
-            .unwrap_or_default();
-        if wait.missing != text {
-            self.tell(DeployEvent::Waiting { text: text.clone() });
-            wait.missing = text;
-        }
-    }
-
-    /// Told once for each step of a canary: somebody has to do something now, and has to read that in the log of the job.
-    fn paused(&self, wait: &mut Wait, missing: &Mismatch) {
-        let text = format!("paused: {}: {}", missing.place, missing.what);
-        if wait.missing != text {
-            self.tell(DeployEvent::Paused { missing: missing.clone() });
-            wait.missing = text;
-        }
-    }
-
     async fn look(&self) -> Result<Look, Error> {
         let namespace = &self.follow.app().spec.destination.namespace;
-        let evidence = evidence(self.client, &self.app, namespace, self.images).await?;
+        let evidence =
+            evidence(self.subject.client, &self.subject.app, namespace, self.subject.images)
+                .await?;
         if !evidence.shown.problems.is_empty() {
             return Ok(Look::Differs(ProofStage::Manifests, evidence.shown.problems));
         }
@@ -352,7 +342,7 @@ impl AppRun<'_> {
             // That an automatic sync deploys an application that has one is no news.
             && !(operation.initiated_by.automated && self.follow.app().spec.is_automated())
         {
-            self.warn(DeployWarning::Adopted { by: operation.initiated_by.clone() });
+            self.log.warn(DeployWarning::Adopted { by: operation.initiated_by.clone() });
         }
         let app = self.follow.app();
         let revisions = match wait.memory.revisions() {
@@ -361,7 +351,7 @@ impl AppRun<'_> {
         };
         DeployOutcome::Proven {
             proof: Box::new(DeployProof {
-                images: self.images.to_vec(),
+                images: self.subject.images.to_vec(),
                 resource_version: app.metadata.resource_version.clone(),
                 operation,
                 revisions,
@@ -370,7 +360,7 @@ impl AppRun<'_> {
                 sync: app.status.sync.status,
                 health: app.status.health.status,
                 at: now(),
-                settled_seconds: self.options.settle.as_secs(),
+                settled_seconds: self.subject.options.settle.as_secs(),
             }),
         }
     }
@@ -378,7 +368,7 @@ impl AppRun<'_> {
     fn reached(&self) -> DeployOutcome {
         let status = &self.follow.app().status;
         DeployOutcome::Reached {
-            what: "Argo CD is done".into(),
+            what: ReachedState::Done,
             sync: status.sync.status,
             health: status.health.status,
             revisions: status.sync.revisions(),
@@ -388,21 +378,17 @@ impl AppRun<'_> {
 
     /// Looks for pods that fail to start. From the server's cache: it costs the cluster nothing.
     async fn look_at_tree(&mut self, wait: &mut Wait) {
-        let Ok(tree) = self.client.tree(&self.app).await else { return };
+        let Ok(tree) = self.subject.client.tree(&self.subject.app).await else { return };
         let wanted: Vec<String> =
-            self.images.iter().map(|image| image.digest.to_string()).collect();
+            self.subject.images.iter().map(|image| image.digest.to_string()).collect();
         let mut failing = BTreeMap::new();
         for node in tree.nodes.iter().filter(|node| node.kind == "Pod") {
             let Some(health) = &node.health else { continue };
-            let line = self.told.resource(
-                node.kind.clone(),
-                node.name.clone(),
-                health.status,
-                health.message.clone(),
-            );
-            if let Some(text) = line {
-                self.tell(DeployEvent::Changed { text });
-            }
+            self.log.resource(Unhealthy {
+                kind: node.kind.clone(),
+                name: node.name.clone(),
+                health: health.clone(),
+            });
             let ours = wanted.is_empty()
                 || node.images.iter().any(|image| wanted.iter().any(|d| image.ends_with(d)));
             if ours && health.status == HealthStatus::Degraded {
@@ -419,7 +405,7 @@ impl AppRun<'_> {
         let names: Vec<_> = wait
             .stuck
             .iter()
-            .filter(|(_, since)| since.elapsed() >= self.options.stuck_after)
+            .filter(|(_, since)| since.elapsed() >= self.subject.options.stuck_after)
             .map(|(name, _)| name)
             .collect();
         let pods: Vec<_> = wait
@@ -451,11 +437,7 @@ impl AppRun<'_> {
             missing: wait.missing.clone(),
             error: error.map(|error| format!("{error}: {}", error.kind)),
             unhealthy: wait.unhealthy.clone(),
-            left: match (!self.writes.is_empty(), self.started) {
-                (true, _) => Leftover::ValuesAndOperation,
-                (false, true) => Leftover::Operation,
-                (false, false) => Leftover::Nothing,
-            },
+            left: self.written.leftover(),
         }
     }
 }

@@ -42,15 +42,16 @@ impl AppRun<'_> {
     ) -> Claim {
         // Whole seconds are easier to read, and as exact as everything else that Argo CD stores.
         let at = now().round(jiff::Unit::Second).unwrap_or_else(|_| now());
-        let timeout =
-            SignedDuration::try_from(self.options.timeout).unwrap_or(SignedDuration::from_hours(1));
-        let settle = SignedDuration::try_from(self.options.settle).unwrap_or(SignedDuration::ZERO);
+        let timeout = SignedDuration::try_from(self.subject.options.timeout)
+            .unwrap_or(SignedDuration::from_hours(1));
+        let settle =
+            SignedDuration::try_from(self.subject.options.settle).unwrap_or(SignedDuration::ZERO);
         Claim {
             version: Claim::VERSION,
-            nonce: self.nonce.to_owned(),
+            nonce: self.subject.nonce.to_owned(),
             state,
-            release: self.release.to_owned(),
-            by: self.by.map(str::to_owned),
+            release: self.subject.release.to_owned(),
+            by: self.subject.by.map(str::to_owned),
             at,
             deadline: at.saturating_add(timeout + settle).unwrap_or(at),
             source: plan.source,
@@ -80,7 +81,7 @@ impl AppRun<'_> {
                 Ok(patch) => patch,
                 Err(moved) => return outdated(vec![moved.to_string()]),
             };
-            let error = match self.client.patch(&self.app, patch).await {
+            let error = match self.subject.client.patch(&self.subject.app, patch).await {
                 Ok(app) => return Ok(self.wrote(app, planned, claim)),
                 Err(error) => error,
             };
@@ -92,11 +93,11 @@ impl AppRun<'_> {
                 sleep(Duration::from_millis(200) * attempt).await;
             }
             // A write whose answer was lost, or replaced by a proxy, may have been done all the same.
-            state = match self.client.get(&self.app).await {
+            state = match self.subject.client.get(&self.subject.app).await {
                 Ok(app) => app,
                 Err(_) if certain => return Err(error),
                 Err(_) => {
-                    self.claim = Some(claim);
+                    self.written.claimed(Some(claim));
                     return Ok(WriteResult::Unknown(error));
                 }
             };
@@ -106,7 +107,7 @@ impl AppRun<'_> {
             if !again {
                 return Err(error);
             }
-            match plan(&self.app, &state, values) {
+            match plan(&self.subject.app, &state, values) {
                 Ok(now) => {
                     let differences = now.differences(planned);
                     if !differences.is_empty() {
@@ -135,57 +136,55 @@ impl AppRun<'_> {
     /// another writer's state before it answered.
     fn wrote(&mut self, app: Application, plan: &AppPlan, claim: Claim) -> WriteResult {
         let lost = deviations(app.spec.sources().get(plan.source), &plan.changes);
-        self.writes.push((self.before.clone(), app.clone()));
+        self.written.wrote(self.before.clone(), app.clone());
         self.follow.accept_write(app);
-        self.claim = Some(claim);
+        self.written.claimed(Some(claim));
         if lost.is_empty() { WriteResult::Yes } else { WriteResult::Overwritten(lost) }
     }
 
     /// Puts the previous values back.
     pub(crate) async fn undo(&mut self) -> UndoResult {
-        let Some(claim) = self.claim.clone() else { return UndoResult::NotNeeded };
-        self.begin(DeployStep::Undo);
-        let undo = undo(self.client, &self.app, &claim).await;
+        let Some(claim) = self.written.claim().cloned() else { return UndoResult::NotNeeded };
+        self.log.begin(DeployStep::Undo);
+        let undo = undo(self.subject.client, &self.subject.app, &claim).await;
         if undo == UndoResult::Done {
-            self.claim = Some(claim.in_state(ClaimState::Undone));
-            self.done(DeployStep::Undo);
+            self.written.claimed(Some(claim.in_state(ClaimState::Undone)));
+            self.log.done(DeployStep::Undo);
         }
         undo
     }
 
     /// Writes the end of the run into the claim, if it is still there.
     pub(crate) async fn close(&mut self, state: ClaimState) {
-        let Some(claim) = self.claim.clone().filter(|claim| claim.state == ClaimState::Open) else {
-            return;
-        };
+        let Some(claim) = self.written.open_claim().cloned() else { return };
         let ours = |app: &Application| {
             read_claim(app).known().is_some_and(|found| found.nonce == claim.nonce)
         };
         if !ours(self.follow.app()) {
             // If the values are lost, too, that has been said.
             if state == ClaimState::Done {
-                self.warn(DeployWarning::ClaimLost);
+                self.log.warn(DeployWarning::ClaimLost);
             }
-            self.claim = None;
+            self.written.claimed(None);
             return;
         }
-        if state == ClaimState::Done && !self.options.close_claim {
+        if state == ClaimState::Done && !self.subject.options.close_claim {
             return;
         }
-        self.begin(DeployStep::Close);
+        self.log.begin(DeployStep::Close);
         let closed = claim.in_state(state);
-        match close(self.client, &self.app, &closed).await {
+        match close(self.subject.client, &self.subject.app, &closed).await {
             Ok(written) => {
                 if let Some(AnnotationWrite { before, after }) = written {
                     self.follow.accept(before.clone());
                     self.follow.accept_write(after.clone());
                     self.follow.catch_up().await;
-                    self.writes.push((before, after));
+                    self.written.wrote(before, after);
                 }
-                self.claim = Some(closed);
-                self.done(DeployStep::Close);
+                self.written.claimed(Some(closed));
+                self.log.done(DeployStep::Close);
             }
-            Err(error) => self.warn(DeployWarning::ClaimOpen { why: error.kind.to_string() }),
+            Err(error) => self.log.warn(DeployWarning::ClaimOpen { why: error.kind.to_string() }),
         }
     }
 }

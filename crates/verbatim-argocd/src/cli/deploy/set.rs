@@ -10,7 +10,6 @@ use verbatim_console::{Console, ExitStatus, Failure, style};
 
 use crate::api::client::Client;
 use crate::api::request::{AppPatch, AppRef};
-use crate::cli::setup::create::Policy;
 use crate::cli::shared::apps::{AppsArgs, Chosen, Columns, each};
 use crate::cli::shared::document;
 use crate::cli::shared::failure::failure;
@@ -77,7 +76,7 @@ struct SpecArgs {
 
     /// Whether it syncs by itself. What it does then is set anew
     #[arg(long, value_name = "POLICY")]
-    sync_policy: Option<Policy>,
+    sync_policy: Option<SyncPolicy>,
 
     /// When it syncs by itself: delete what is not in the sources any more
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
@@ -98,6 +97,17 @@ struct SpecArgs {
     /// How many deployments its history keeps
     #[arg(long, value_name = "N")]
     revision_history_limit: Option<i64>,
+}
+
+/// Whether an application syncs by itself
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SyncPolicy {
+    /// It does not
+    #[value(alias = "none")]
+    Manual,
+    /// It does
+    #[value(alias = "auto", alias = "automatic")]
+    Automated,
 }
 
 /// What an application does when a sync of its own fails
@@ -133,7 +143,7 @@ impl SetArgs {
             server: spec.dest_server.clone(),
             cluster: spec.dest_name.clone(),
             namespace: spec.dest_namespace.clone(),
-            automated: spec.sync_policy.map(|policy| policy == Policy::Automated),
+            automated: spec.sync_policy.map(|policy| policy == SyncPolicy::Automated),
             prune: spec.auto_prune,
             self_heal: spec.self_heal,
             allow_empty: spec.allow_empty,

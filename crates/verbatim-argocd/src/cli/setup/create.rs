@@ -12,6 +12,7 @@ use serde_json::Value;
 use verbatim_console::{Console, ExitStatus, Failure};
 
 use crate::api::request::{AppDeletion, AppRef};
+use crate::cli::deploy::set::SyncPolicy;
 use crate::cli::deploy::settings::SettingArgs;
 use crate::cli::shared::apps::{AppsArgs, named};
 use crate::cli::shared::failure::failure;
@@ -130,7 +131,7 @@ struct SpecArgs {
 
     /// Whether it syncs by itself
     #[arg(long, value_name = "POLICY", default_value = "manual")]
-    sync_policy: Policy,
+    sync_policy: SyncPolicy,
 
     /// When it syncs by itself: delete what is not in the sources any more
     #[arg(long)]
@@ -163,17 +164,6 @@ struct SpecArgs {
     /// How many deployments its history keeps
     #[arg(long, value_name = "N")]
     revision_history_limit: Option<i64>,
-}
-
-/// Whether an application syncs by itself
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Policy {
-    /// It does not
-    #[value(alias = "none")]
-    Manual,
-    /// It does
-    #[value(alias = "auto", alias = "automatic")]
-    Automated,
 }
 
 #[derive(Serialize)]
@@ -220,7 +210,7 @@ impl CreateArgs {
         let Some(app) = &self.app else { return Ok(Vec::new()) };
         let app = named(app, self.app_namespace.as_deref(), None)?;
         let spec = &self.spec;
-        let automated = spec.sync_policy == Policy::Automated;
+        let automated = spec.sync_policy == SyncPolicy::Automated;
         if !automated && (spec.auto_prune || spec.self_heal || spec.allow_empty) {
             return Err(Failure::usage(
                 "--auto-prune, --self-heal and --allow-empty need --sync-policy automated",

@@ -65,10 +65,10 @@ fn show(console: &Console, progress: &Progress, app: &str, event: DeployEvent) {
                 progress.line(format!("{app}: {}: {old} → {new}", change.key));
             }
         }
-        DeployEvent::Changed { text } => progress.line(format!("{app}: {text}")),
-        DeployEvent::Waiting { text } => progress.message(text),
+        DeployEvent::Changed { change } => progress.line(format!("{app}: {change}")),
+        DeployEvent::Waiting { missing } => progress.message(missing.to_string()),
         DeployEvent::Paused { missing } => {
-            progress.line(format!("{app}: paused: {}: {}", missing.place, missing.what));
+            progress.line(format!("{app}: paused: {missing}"));
         }
         // A pipeline's token may seldom ask everything, and the checks afterwards are the ones that count.
         DeployEvent::Warning { warning: warning @ DeployWarning::NotChecked { .. } } => {
@@ -101,13 +101,10 @@ pub(crate) fn outcome_cells(report: &DeployReport) -> [String; 2] {
             (style::bad("superseded"), joined(deviations.iter().map(ToString::to_string).collect()))
         }
         DeployOutcome::Degraded { why, .. } => (style::bad("degraded"), why.to_string()),
-        DeployOutcome::NotProven { problems, .. } => (
-            style::bad("not proven"),
-            joined(problems.iter().map(|one| format!("{}: {}", one.place, one.what)).collect()),
-        ),
-        DeployOutcome::Paused { missing, .. } => {
-            (style::attention("paused"), format!("{}: {}", missing.place, missing.what))
+        DeployOutcome::NotProven { problems, .. } => {
+            (style::bad("not proven"), joined(problems.iter().map(ToString::to_string).collect()))
         }
+        DeployOutcome::Paused { missing, .. } => (style::attention("paused"), missing.to_string()),
         DeployOutcome::Unknown { missing, error, .. } => {
             let error = error.iter().map(|error| format!(" ({error})")).collect::<String>();
             (style::attention("unknown"), format!("{missing}{error}"))
