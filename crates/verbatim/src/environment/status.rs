@@ -6,7 +6,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_argocd::model::Application;
+use verbatim_argocd::Application;
 use verbatim_console::{ExitStatus, Failure, FailureReport};
 use verbatim_oci::{Digest, Repository};
 use verbatim_record::{

@@ -3,14 +3,12 @@
 
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
-use serde_json::Value;
-use verbatim_argocd::claim::{Claim, Kept, State};
 use verbatim_argocd::cli::listener_within;
-use verbatim_argocd::deploy::{self, nonce};
-use verbatim_argocd::event::Event;
-use verbatim_argocd::request;
-use verbatim_argocd::values::{digests, shown};
-use verbatim_argocd::{Deploy, Error, Options, Outcome, Plan, Prediction, Report, WantedImage};
+use verbatim_argocd::{
+    AppPlan, Claim, ClaimState, DeployEvent, DeployOptions, DeployOutcome, DeployReport,
+    DeployRequest, Error, PendingRecord, Prediction, WantedImage, close_claim, digests, nonce,
+    shown, write_requests,
+};
 use verbatim_console::{Console, ExitStatus, Failure, StepState};
 use verbatim_oci::Digest;
 use verbatim_record::{Anchor, Revision};
@@ -42,7 +40,7 @@ pub(crate) struct AppResult {
     /// The application.
     pub app: AppToDeploy,
     /// How it was deployed, or an error before anything was changed.
-    pub report: Result<Report, Error>,
+    pub report: Result<DeployReport, Error>,
 }
 
 /// How one application ended, for the result of the command.
@@ -52,7 +50,7 @@ pub(crate) struct AppOutcome {
     pub app: String,
     /// The report of its deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub report: Option<Report>,
+    pub report: Option<DeployReport>,
     /// Why there is no report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -70,14 +68,14 @@ pub(crate) struct AppOutcome {
 impl AppOutcome {
     /// Whether it agrees to what is planned, and nothing was written.
     pub(crate) fn is_planned(&self) -> bool {
-        self.report.as_ref().is_some_and(|report| matches!(report.outcome, Outcome::Planned))
+        self.report.as_ref().is_some_and(|report| matches!(report.outcome, DeployOutcome::Planned))
     }
 
     /// Whether the release runs there, proven and not changed since.
     pub(crate) fn is_proven(&self) -> bool {
         let report = self.report.as_ref();
         self.changed_since.is_none()
-            && report.is_some_and(|report| matches!(report.outcome, Outcome::Proven { .. }))
+            && report.is_some_and(|report| matches!(report.outcome, DeployOutcome::Proven { .. }))
     }
 }
 
@@ -91,7 +89,7 @@ pub(crate) struct Rollout<'a> {
     /// Who promotes: the URL of the run, or a name.
     pub by: Option<String>,
     /// How it is done.
-    pub options: Options,
+    pub options: DeployOptions,
 }
 
 /// The applications of an environment as jobs.
@@ -118,15 +116,15 @@ pub(crate) fn apps_to_deploy(
 }
 
 /// The options of an environment.
-pub(crate) fn options(environment: &Environment, take_over: bool) -> Options {
-    Options {
+pub(crate) fn options(environment: &Environment, take_over: bool) -> DeployOptions {
+    DeployOptions {
         timeout: environment.timeout,
         settle: environment.settle,
         stuck_after: environment.stuck_after,
         take_over,
         // The claim is closed with the digest of the record, when there is one.
         close_claim: false,
-        ..Options::default()
+        ..DeployOptions::default()
     }
 }
 
@@ -141,7 +139,7 @@ pub(crate) async fn check(
     console: &Console,
 ) -> Result<Vec<(PlannedApp, Report)>, Failure> {
     let rollout = Rollout {
-        options: Options { dry_run: true, ..rollout.options.clone() },
+        options: DeployOptions { dry_run: true, ..rollout.options.clone() },
         ..rollout.clone()
     };
     let checks = stream::iter(apps).map(|app| {
@@ -164,12 +162,12 @@ pub(crate) async fn check(
 pub(crate) fn writes(plans: &[PlannedApp]) -> Vec<String> {
     let mut writes = Vec::new();
     for PlannedApp { plan, .. } in plans.iter().filter(|app| !app.plan.is_noop()) {
-        let sync = request::Sync::default();
-        for (request, what) in [
-            (request::patch(&plan.app, String::new()), "the values and the claim"),
-            (request::sync(&plan.app, &sync), "the sync, unless Argo CD begins one by itself"),
-            (request::replace(&plan.app, Value::Null), "the claim is closed with the record"),
-        ] {
+        let what = [
+            "the values and the claim",
+            "the sync, unless Argo CD begins one by itself",
+            "the claim is closed with the record",
+        ];
+        for (request, what) in write_requests(&plan.app).iter().zip(what) {
             let method = request.method.name();
             writes.push(format!("{method} {}: {what}", request.target()));
         }
@@ -197,10 +195,10 @@ pub(crate) async fn predict(
 }
 
 /// A plan for an application for which none could be made; its report says why.
-fn empty_plan(target: &Target) -> Plan {
-    Plan {
+fn empty_plan(target: &Target) -> AppPlan {
+    AppPlan {
         app: target.app.clone(),
-        source: verbatim_argocd::model::SourceAt::Single,
+        source: verbatim_argocd::SourceAt::Single,
         source_name: String::new(),
         changes: Vec::new(),
     }
@@ -222,7 +220,7 @@ pub(crate) async fn execute(
         console.step(&step, StepState::UnderWay);
         let deploy = deployment(&app.target, rollout, Some(planned.plan.clone()))?;
         let report = run(servers, &app.target, &deploy, Some(&step), console).await?;
-        if matches!(&report, Ok(Report { outcome: Outcome::Proven { .. }, .. })) {
+        if matches!(&report, Ok(DeployReport { outcome: DeployOutcome::Proven { .. }, .. })) {
             console.step(&step, StepState::Done);
         }
         Ok(AppResult { app, report })
@@ -233,9 +231,9 @@ pub(crate) async fn execute(
 fn deployment(
     target: &Target,
     rollout: &Rollout<'_>,
-    expected: Option<Plan>,
-) -> Result<Deploy, Failure> {
-    Ok(Deploy {
+    expected: Option<AppPlan>,
+) -> Result<DeployRequest, Failure> {
+    Ok(DeployRequest {
         app: target.app.clone(),
         values: target.values.clone(),
         images: concerned(rollout.images, &target.values.digests()),
@@ -263,22 +261,22 @@ pub(crate) fn step(target: &Target) -> String {
 async fn run(
     servers: &Servers,
     target: &Target,
-    deploy: &Deploy,
+    deploy: &DeployRequest,
     step: Option<&str>,
     console: &Console,
-) -> Result<Result<Report, Error>, Failure> {
+) -> Result<Result<DeployReport, Error>, Failure> {
     let client = servers.get(&target.server)?;
     let app = &target.app;
     let progress = step.map(|step| (step, console.progress(format!("deploying to {app}"))));
     let name = app.to_string();
     let tell =
         progress.as_ref().map(|(step, progress)| listener_within(console, progress, &name, step));
-    let told = |event: Event| {
+    let told = |event: DeployEvent| {
         if let Some(tell) = &tell {
             tell(event);
         }
     };
-    Ok(deploy::deploy(client, deploy, &told).await)
+    Ok(verbatim_argocd::deploy(client, deploy, &told).await)
 }
 
 /// What the claims of a promotion are closed with.
@@ -287,16 +285,16 @@ pub(crate) struct ClaimEnding {
     /// The end of the ledger.
     pub record: Option<Anchor>,
     /// What is to become the end of it and could not be attached.
-    pub kept: Option<Kept>,
+    pub kept: Option<PendingRecord>,
 }
 
 impl ClaimEnding {
     /// The claim on an application as the outcome leaves it. `None` if that is not known: an open claim that somebody has
     /// yet to look after.
-    fn of(self, claim: &Claim, outcome: &Outcome) -> Option<Claim> {
+    fn of(self, claim: &Claim, outcome: &DeployOutcome) -> Option<Claim> {
         let (state, kept) = match (outcome, claim.state) {
-            (Outcome::Proven { .. }, _) => (State::Done, self.kept),
-            (_, State::Open) => return None,
+            (DeployOutcome::Proven { .. }, _) => (ClaimState::Done, self.kept),
+            (_, ClaimState::Open) => return None,
             (_, ended) => (ended, None),
         };
         let record = self.record.map(|anchor| anchor.to_string());
@@ -312,10 +310,10 @@ pub(crate) async fn close(
     console: &Console,
 ) {
     for AppResult { app, report } in results {
-        let Ok(Report { claim: Some(claim), outcome, .. }) = report else { continue };
+        let Ok(DeployReport { claim: Some(claim), outcome, .. }) = report else { continue };
         let Ok(client) = servers.get(&app.target.server) else { continue };
         let Some(claim) = ending.of(claim, outcome) else { continue };
-        if let Err(error) = deploy::close(client, &app.target.app, &claim).await {
+        if let Err(error) = close_claim(client, &app.target.app, &claim).await {
             console.warn(format!(
                 "{}: the claim could not be closed: {error}: {}",
                 app.target.app, error.kind

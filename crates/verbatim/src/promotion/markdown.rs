@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use verbatim_argocd::values::shown;
+use verbatim_argocd::shown;
 
 use super::outcome::PromotionResult;
 

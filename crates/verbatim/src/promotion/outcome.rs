@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_argocd::{Prediction, Report};
+use verbatim_argocd::{DeployReport, Prediction};
 use verbatim_console::ExitStatus;
 use verbatim_oci::Digest;
 use verbatim_policy::Decision;
@@ -267,7 +267,7 @@ fn outcomes(results: Vec<AppResult>, changed: &mut BTreeMap<String, Changed>) ->
 
 fn outcome(
     app: String,
-    report: Result<Report, verbatim_argocd::Error>,
+    report: Result<DeployReport, verbatim_argocd::Error>,
     changed: Option<Changed>,
 ) -> AppOutcome {
     let (report, status, error, hints) = match report {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use verbatim_argocd::values::shown;
+use verbatim_argocd::shown;
 use verbatim_console::Table;
 use verbatim_oci::Digest;
 use verbatim_record::{Anchor, EnvironmentId};
@@ -50,7 +50,7 @@ pub(crate) struct PlannedApp {
     /// The commits or chart versions that Argo CD compares it with, one a source.
     pub revisions: Vec<String>,
     /// The values, old and new.
-    pub plan: verbatim_argocd::Plan,
+    pub plan: verbatim_argocd::AppPlan,
 }
 
 impl PromotionPlan {
@@ -153,12 +153,12 @@ mod tests {
 
     fn plan(change: impl FnOnce(&mut PromotionPlan)) -> PromotionPlan {
         let element = |value: &str| serde_json::json!({ "name": "image.tag", "value": value });
-        let values = verbatim_argocd::Plan {
+        let values = verbatim_argocd::AppPlan {
             app: AppRef::new("web"),
-            source: verbatim_argocd::model::SourceAt::Single,
+            source: verbatim_argocd::SourceAt::Single,
             source_name: "https://git.example/a chart".to_owned(),
-            changes: vec![verbatim_argocd::values::Change {
-                key: verbatim_argocd::values::Key::Helm("image.tag".to_owned()),
+            changes: vec![verbatim_argocd::ValueChange {
+                key: verbatim_argocd::OverrideKey::Helm("image.tag".to_owned()),
                 old: Some(element("1")),
                 new: element("2"),
             }],

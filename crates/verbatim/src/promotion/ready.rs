@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use verbatim_argocd::{Outcome, Prediction, Report, WantedImage};
+use verbatim_argocd::{Outcome, Prediction, DeployReport, WantedImage};
 use verbatim_console::Failure;
 use verbatim_record::Anchor;
 
@@ -23,7 +23,7 @@ pub(crate) struct Sketch {
     /// The plan.
     pub plan: PromotionPlan,
     /// What each application says to it.
-    pub reports: Vec<Report>,
+    pub reports: Vec<DeployReport>,
     apps: Vec<AppToDeploy>,
     images: Vec<WantedImage>,
     take_over: bool,
@@ -153,7 +153,7 @@ impl Planned {
 impl Sketch {
     /// Whether all applications agree to it.
     pub(crate) fn is_agreed(&self) -> bool {
-        self.reports.iter().all(|report| matches!(report.outcome, Outcome::Planned))
+        self.reports.iter().all(|report| matches!(report.outcome, DeployOutcome::Planned))
     }
 
     /// Tells what it would change, if all applications agree to it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use verbatim_argocd::claim::{self, Kept};
-use verbatim_argocd::values::deviations;
+use verbatim_argocd::deviations;
 use verbatim_argocd::{Outcome, Report};
 use verbatim_console::{Failure, StepState};
 use verbatim_oci::Descriptor;
@@ -280,7 +280,7 @@ impl PromotionContext<'_> {
         }
         let (end, kept) = match &attached {
             Ok(()) => (Some(anchor), None),
-            Err(_) => (previous, Some(Kept::Record(record.digest()))),
+            Err(_) => (previous, Some(PendingRecord::Record(record.digest()))),
         };
         self.close(results, end, kept).await;
         attached?;
@@ -292,7 +292,7 @@ impl PromotionContext<'_> {
         &self,
         results: &[AppResult],
         record: Option<Anchor>,
-        kept: Option<Kept>,
+        kept: Option<PendingRecord>,
     ) {
         execute::close(&self.servers, results, ClaimEnding { record, kept }, self.console).await;
     }
@@ -312,7 +312,7 @@ fn proofs(results: &[AppResult]) -> Option<Vec<verbatim_record::PromotedApplicat
     results
         .iter()
         .map(|AppResult { app, report }| match report {
-            Ok(Report { outcome: Outcome::Proven { proof }, plan: Some(plan), server, .. }) => {
+            Ok(DeployReport { outcome: DeployOutcome::Proven { proof }, plan: Some(plan), server, .. }) => {
                 Some(convert::application(server, plan, &app.sources, proof))
             }
             _ => None,
@@ -345,7 +345,7 @@ fn changed(results: &[AppResult], seen: &Result<Vec<Seen>, Failure>) -> BTreeMap
 /// while its values stand is lost and no difference, as owners wipe annotations.
 fn difference(
     result: &AppResult,
-    application: &verbatim_argocd::model::Application,
+    application: &verbatim_argocd::Application,
 ) -> Option<String> {
     let report = result.report.as_ref().ok()?;
     let plan = report.plan.as_ref()?;
@@ -354,7 +354,7 @@ fn difference(
         return Some(deviation.to_string());
     }
     let ours = report.claim.as_ref()?;
-    let claim = claim::read(application);
+    let claim = read_claim(application);
     let other = claim.known().filter(|claim| claim.nonce != ours.nonce)?;
     Some(format!("was claimed meanwhile for {}", other.release))
 }

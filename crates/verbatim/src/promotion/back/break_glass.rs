@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use verbatim_argocd::claim::{self, Kept};
-use verbatim_argocd::history::past;
-use verbatim_argocd::model::Application;
-use verbatim_argocd::{Outcome, Override, Report, WantedImage};
+use verbatim_argocd::{
+    Application, DeployOutcome, DeployReport, OverrideValues, PendingRecord, WantedImage, past,
+    read_claim,
+};
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::{Digest, Reference, Repository};
 use verbatim_record::{Predicate, ReleaseArtifact, ReleaseDocument, ReleaseImage, Statement, Veto};
@@ -36,7 +36,7 @@ struct Candidate {
     app: App,
     sources: Vec<verbatim_record::Revision>,
     revisions: Vec<String>,
-    plan: verbatim_argocd::Plan,
+    plan: verbatim_argocd::AppPlan,
     known: Known,
 }
 
@@ -97,7 +97,7 @@ pub(crate) async fn break_glass(
         true => {
             let what = What::Done("the rollback");
             let kept = keep(context, &mut carried.considered, &statement, signer, what).await;
-            kept.map(|record| record.map(Kept::Record).or_else(|| attach::unsigned(&statement)))
+            kept.map(|record| record.map(PendingRecord::Record).or_else(|| attach::unsigned(&statement)))
         }
         false => Ok(None),
     };
@@ -132,7 +132,7 @@ fn candidate(seen: Seen, only: Option<&str>) -> Result<Candidate, Failure> {
     let Seen { app, application } = seen;
     let application: Application = application.map_err(failures::argocd)?;
     // Only the keys matter here: which values they had is what the history tells.
-    let mut keys = Override { source: Target::source(&app), ..Override::default() };
+    let mut keys = OverrideValues { source: Target::source(&app), ..OverrideValues::default() };
     keys.helm = app.set.helm.keys().map(|name| (name.clone(), String::new())).collect();
     for name in app.set.kustomize.keys() {
         keys.kustomize.push(format!("{name}={name}").parse().map_err(Failure::usage)?);
@@ -146,7 +146,7 @@ fn candidate(seen: Seen, only: Option<&str>) -> Result<Candidate, Failure> {
     )?;
     let set = &app.set;
     let history = past(&application, &plan).into_iter();
-    let on_app = claim::read(&application);
+    let on_app = read_claim(&application);
     let known = Known {
         app: app.name.clone(),
         carries: pinned::carried(set, only),
@@ -154,7 +154,7 @@ fn candidate(seen: Seen, only: Option<&str>) -> Result<Candidate, Failure> {
         past: history.filter_map(|values| pinned::read(set, only, values)).collect(),
         last: on_app.known().map(|claim| {
             let source = application.spec.sources().get(claim.source);
-            let stands = verbatim_argocd::values::deviations(source, &claim.changes).is_empty();
+            let stands = verbatim_argocd::deviations(source, &claim.changes).is_empty();
             let before = pinned::read(set, only, pinned::replaced(&claim.changes));
             LastWrite { at: claim.at, release: claim.release.clone(), before, stands }
         }),
@@ -224,13 +224,13 @@ fn release(project: &Project, home: &Repository, pins: &Pins) -> Release {
 /// What the record says of an application whose values were changed; also if what runs is not proven.
 fn told(result: &AppResult) -> Option<verbatim_record::PromotedApplication> {
     let AppResult { app, report: Ok(report) } = result else { return None };
-    let Report { plan: Some(plan), server, .. } = report else { return None };
+    let DeployReport { plan: Some(plan), server, .. } = report else { return None };
     match &report.outcome {
-        Outcome::Proven { proof } => Some(convert::application(server, plan, &app.sources, proof)),
-        Outcome::NotProven { .. }
-        | Outcome::Degraded { .. }
-        | Outcome::Paused { .. }
-        | Outcome::Unknown { .. } => Some(convert::unproven(server, plan, &report.outcome)),
+        DeployOutcome::Proven { proof } => Some(convert::application(server, plan, &app.sources, proof)),
+        DeployOutcome::NotProven { .. }
+        | DeployOutcome::Degraded { .. }
+        | DeployOutcome::Paused { .. }
+        | DeployOutcome::Unknown { .. } => Some(convert::unproven(server, plan, &report.outcome)),
         _ => None,
     }
 }

@@ -222,7 +222,7 @@ fn digests(images: &Pins) -> BTreeMap<&str, Digest> {
 
 #[cfg(test)]
 mod tests {
-    use verbatim_argocd::history::Past;
+    use verbatim_argocd::PastValues;
 
     use super::super::pinned::Pin;
     use super::*;
@@ -237,7 +237,7 @@ mod tests {
     }
 
     fn values(text: &str) -> Values {
-        let past = Past { id: 1, deployed_at: None, values: Vec::new() };
+        let past = PastValues { id: 1, deployed_at: None, values: Vec::new() };
         Values { past, pins: pins(text) }
     }
 

@@ -147,10 +147,10 @@ async fn target(
 fn claimed(seen: &[Seen]) -> Option<Digest> {
     let mut digests = seen.iter().map(|Seen { application, .. }| {
         let application = application.as_ref().ok()?;
-        let on_app = verbatim_argocd::claim::read(application);
+        let on_app = verbatim_argocd::read_claim(application);
         let claim = on_app.known()?;
         let source = application.spec.sources().get(claim.source);
-        let stands = verbatim_argocd::values::deviations(source, &claim.changes).is_empty();
+        let stands = verbatim_argocd::deviations(source, &claim.changes).is_empty();
         claim.release.parse::<Reference>().ok()?.digest.filter(|_| stands)
     });
     let first = digests.next()??;
@@ -184,7 +184,7 @@ fn argocd_knows(situation: &Situation) -> Vec<String> {
         let target = crate::environment::target::target(app, &situation.release).ok()?;
         let plan = verbatim_argocd::plan(&target.app, application, &target.values).ok()?;
         let digests = target.values.digests();
-        let past = verbatim_argocd::history::past(application, &plan);
+        let past = verbatim_argocd::past(application, &plan);
         Some(match past.iter().find(|past| past.digests() == digests) {
             Some(past) => {
                 let at = past.deployed_at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
