@@ -71,7 +71,7 @@ impl Project {
     /// # Errors
     /// git refuses.
     pub async fn git(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new("git")
+        let output = Command::from(needs::Program::Git.command())
             .args(["-c", "user.name=Test", "-c", "user.email=test@example.com"])
             .args(arguments)
             .current_dir(&self.root)

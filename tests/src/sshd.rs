@@ -7,9 +7,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use needs::Program;
 use tokio::process::{Child, Command};
-
-use crate::service::sshd;
 
 /// A running server; it ends when this is dropped.
 #[derive(Debug)]
@@ -31,12 +30,12 @@ impl Sshd {
     /// # Errors
     /// It does not start.
     pub async fn start(folder: &Path) -> Result<Option<Self>> {
-        let Some(program) = sshd() else { return Ok(None) };
+        let Some(program) = needs::program(Program::Sshd) else { return Ok(None) };
         let folder = folder.join("ssh");
         std::fs::create_dir_all(&folder)?;
-        let user = printed(Command::new("id").arg("-un")).await?;
+        let user = printed(Command::from(Program::Id.command()).arg("-un")).await?;
         for name in ["host", "key", "other"] {
-            let mut keygen = Command::new("ssh-keygen");
+            let mut keygen = Command::from(Program::SshKeygen.command());
             keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(folder.join(name));
             printed(&mut keygen).await?;
         }

@@ -7,9 +7,6 @@ use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-/// The variable that names the description of the rig a test shall use.
-pub const VARIABLE: &str = "VERBATIM_RIG";
-
 /// A running rig: a real Argo CD, a real Kubernetes API server, a git server, and (unless kwok stands in) a node whose
 /// pods are containers of a Docker Engine. Everything listens on 127.0.0.1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,22 +126,5 @@ impl Rig {
             .with_context(|| format!("no rig is described in {}", path.display()))?;
         serde_json::from_str(&text)
             .with_context(|| format!("{} does not describe a rig", path.display()))
-    }
-
-    /// The rig that [`VARIABLE`] names. For tests: they fail when there is none, and never pass without having looked.
-    ///
-    /// # Errors
-    /// The variable is not set, or what it names is not a rig.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where tests learn which rig to use"
-    )]
-    pub fn from_env() -> anyhow::Result<Self> {
-        let path = std::env::var(VARIABLE).with_context(|| {
-            format!(
-                "{VARIABLE} is not set: run this through `cargo xtask test`, or see docs/rig.md"
-            )
-        })?;
-        Self::read(Path::new(&path))
     }
 }

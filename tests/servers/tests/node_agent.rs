@@ -37,19 +37,9 @@ struct World {
 }
 
 impl World {
-    #[expect(
-        clippy::print_stderr,
-        reason = "a skipped test says why, and the harness shows what it prints"
-    )]
     async fn new(name: &str) -> anyhow::Result<Option<Self>> {
-        let rig = match Rig::from_env() {
-            Ok(rig) => rig,
-            Err(error) if std::env::var_os("VERBATIM_TEST_REQUIRE").is_some() => return Err(error),
-            Err(error) => {
-                eprintln!("skipped: {error:#}");
-                return Ok(None);
-            }
-        };
+        let Some(path) = needs::service(needs::Service::Rig) else { return Ok(None) };
+        let rig = Rig::read(Path::new(&path))?;
         let Nodes::Agent { url, .. } = rig.nodes.clone() else {
             bail!("this rig runs no containers")
         };
@@ -180,7 +170,7 @@ impl World {
         let repository = format!("{}/{repository}", self.registry.host());
         let layer = self.dir.path().join("layer.tar");
         let bin = self.crane.parent().context("crane lies in a folder")?;
-        run(Command::new("tar").arg("-cf").arg(&layer).arg("-C").arg(bin).arg("crane"))?;
+        run(needs::Program::Tar.command().arg("-cf").arg(&layer).arg("-C").arg(bin).arg("crane"))?;
         let base = format!("{repository}:base");
         self.crane(&["append", "--insecure", "-f", text(&layer)?, "-t", &base])?;
         let tag = format!("{repository}:{version}");

@@ -191,7 +191,7 @@ impl Scene<'_> {
         let rig = &self.lease.rig;
         let argocd =
             format!("{} --server {} --plaintext", rig.argocd.cli.display(), rig.argocd.server);
-        let mut command = Command::new("sh");
+        let mut command = needs::Program::Sh.command();
         command.arg("-c").arg(format!(
             "{argocd} app set {APP} --helm-set-string image.digest={digest} && \
              {argocd} app sync {APP} && {argocd} app wait {APP} --sync --health"

@@ -337,7 +337,7 @@ keys:
         &["add", "--all"],
         &["commit", "--quiet", "--message", "Begin"],
     ] {
-        let mut command = Command::new("git");
+        let mut command = needs::Program::Git.command();
         command.args(["-c", "user.name=Bench", "-c", "user.email=bench@example.com"]);
         command.args(arguments).current_dir(folder);
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");

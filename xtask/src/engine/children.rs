@@ -119,13 +119,14 @@ mod tests {
     #[test]
     fn a_command_runs_to_its_end_and_its_pipe_is_read() {
         let mut text = String::new();
-        let mut command = Command::new("sh");
+        let mut command = needs::Program::Sh.command();
         command.args(["-c", "echo out; exit 3"]).stdout(Stdio::piped());
         let status = run_with(&mut command, |child| {
             child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         })
         .unwrap();
         assert_eq!((status.code(), text.as_str()), (Some(3), "out\n"));
-        assert!(run(&mut Command::new("no-such-program")).is_err());
+        let absent = "no-such-program";
+        assert!(run(&mut Command::new(absent)).is_err());
     }
 }

@@ -4,11 +4,11 @@
 //! containers use host networking. Everything it needs to be ended is written down in the state folder.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
+use needs::Program;
 use serde::{Deserialize, Serialize};
 
 use super::find;
@@ -57,7 +57,8 @@ pub(super) fn start(state: &Path) -> Result<String, StartError> {
     if !rustix::process::geteuid().is_root() {
         return Err(StartError::NotHere("a private engine needs root".to_owned()));
     }
-    install()?;
+    needs::install(&[Program::Dockerd, Program::Containerd, Program::Runc])
+        .map_err(|error| StartError::NotHere(format!("{error:#}")))?;
     // What an earlier start left half done, for instance after a kill -9.
     stop(state)?;
     Ok(start_here(state).inspect_err(|_| {
@@ -100,7 +101,7 @@ fn start_here(state: &Path) -> Result<String> {
     .context("failed to write the configuration of containerd")?;
     let containerd_log = data.join("containerd.log");
     let containerd = process::start_detached(
-        Command::new("containerd").arg("--config").arg(&config),
+        Program::Containerd.command().arg("--config").arg(&config),
         &containerd_log,
     )?;
     record.containerd = Some(containerd.clone());
@@ -109,7 +110,8 @@ fn start_here(state: &Path) -> Result<String> {
 
     let dockerd_log = data.join("dockerd.log");
     let dockerd = process::start_detached(
-        Command::new("dockerd")
+        Program::Dockerd
+            .command()
             .arg("--config-file")
             .arg(empty_config(&data)?)
             .arg("--host")
@@ -196,45 +198,6 @@ fn unescape(field: &str) -> PathBuf {
         text = text.replace(escape, character);
     }
     PathBuf::from(text)
-}
-
-/// Makes sure of `dockerd`, `containerd` and `runc`; Debian's `docker.io` brings all three.
-fn install() -> Result<(), StartError> {
-    let missing: Vec<_> =
-        ["dockerd", "containerd", "runc"].into_iter().filter(|name| !on_path(name)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    if !on_path("apt-get") {
-        return Err(StartError::NotHere(format!(
-            "a private engine needs {}, and this is no Debian where apt could install docker.io",
-            missing.join(", ")
-        )));
-    }
-    eprintln!("Installing docker.io with apt, for {} …", missing.join(", "));
-    for arguments in
-        [&["update"][..], &["install", "--yes", "--no-install-recommends", "docker.io"][..]]
-    {
-        let output = Command::new("apt-get")
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .output()
-            .context("failed to run apt-get")?;
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr);
-            return Err(StartError::NotHere(format!(
-                "apt-get {} failed: {}",
-                arguments[0],
-                text.trim().lines().last().unwrap_or("it said nothing")
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn on_path(program: &str) -> bool {
-    env::split_paths(&env::var_os("PATH").unwrap_or_default())
-        .any(|folder| folder.join(program).is_file())
 }
 
 fn read(state: &Path) -> Option<Record> {

@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn only_the_very_process_is_ended() {
-        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let mut child =
+            needs::Program::Sh.command().args(["-c", "exec sleep 600"]).spawn().unwrap();
         let identity = Identity::of(child.id()).unwrap();
         let other = Identity { start: identity.start + 1, ..identity.clone() };
         assert!(!other.end(Duration::from_secs(1)).unwrap());

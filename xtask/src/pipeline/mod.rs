@@ -82,6 +82,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         .prefix("verbatim-demo-")
         .tempdir()
         .context("failed to create a folder")?;
+    needs::install(&[needs::Program::Git])?;
     let state = folder.path().join("engine");
     let engine = engine(narrator, (!args.no_engine).then_some(state.as_path()))?;
     let root = folder.path().join("demo");

@@ -83,7 +83,7 @@ impl Project {
 
     /// Runs git as nobody in particular: no configuration of this machine or user counts.
     pub(super) fn git(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new("git");
+        let mut command = needs::Program::Git.command();
         hermetic(&mut command);
         let output = command
             .args(arguments)

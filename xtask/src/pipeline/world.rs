@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -164,7 +163,7 @@ impl World {
         let Argocd::Real(lease) = &self.argocd else { return Ok(()) };
         let bare = lease.rig.git.root.join("demo.git");
         if !bare.exists() {
-            let mut command = Command::new("git");
+            let mut command = needs::Program::Git.command();
             hermetic(&mut command);
             let status = children::run(
                 command.args(["init", "--quiet", "--bare", "--initial-branch=main"]).arg(&bare),

@@ -6,7 +6,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use anyhow::{Context as _, ensure};
@@ -59,7 +59,8 @@ fn git<const N: usize>(dir: &Path, args: [&str; N]) -> anyhow::Result<String> {
 }
 
 fn git_with(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<String> {
-    let output = Command::new("git")
+    let output = needs::Program::Git
+        .command()
         .args(args)
         .current_dir(dir)
         .envs(hermetic())
@@ -119,7 +120,7 @@ async fn run_backend(root: &Path, request: Request) -> anyhow::Result<Response> 
     let text = |name: HeaderName| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     };
-    let mut command = tokio::process::Command::new("git");
+    let mut command = tokio::process::Command::from(needs::Program::Git.command());
     command
         .arg("http-backend")
         .envs(hermetic())

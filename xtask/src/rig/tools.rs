@@ -85,6 +85,16 @@ impl Module {
     }
 }
 
+impl Module {
+    /// What building it takes besides Go.
+    fn needs(self) -> &'static [needs::Program] {
+        match self {
+            Self::Dex => &[needs::Program::Cc],
+            Self::Rig | Self::Helm | Self::Peers => &[],
+        }
+    }
+}
+
 impl Tool {
     /// The name of the program's file.
     pub(crate) fn name(self) -> &'static str {
@@ -220,6 +230,7 @@ fn ensure_one(tool: Tool) -> anyhow::Result<PathBuf> {
 
 fn build(tool: Tool, path: &Path) -> anyhow::Result<()> {
     go_version()?;
+    needs::install(tool.module().needs())?;
     eprintln!("building {} (needed once; Go may download modules)", tool.name());
     let started = Instant::now();
     // Built beside its final name, so that a killed build leaves nothing that looks finished.

@@ -5,11 +5,12 @@ use std::{
     fs,
     net::TcpListener,
     os::unix::fs::{PermissionsExt as _, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
 use anyhow::{Context as _, bail};
+use needs::Program;
 use p256::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 use serde_json::json;
 use test_servers::rig::{Argocd as ArgocdInfo, Git, Identity, Kubernetes, Nodes, Rig};
@@ -20,7 +21,7 @@ use super::{
     components::{Parts, Ports},
     down, git,
     kube::Kube,
-    objects, packages,
+    memory, objects,
     process::{self, Launch, Process},
     sso::SingleSignOn,
     state::{Home, KNOWN_HOSTS, Options, State},
@@ -28,6 +29,13 @@ use super::{
     wait,
 };
 use crate::engine;
+
+/// What a rig runs of this machine; ssh is for git, with repositories that Argo CD has over ssh.
+const NEEDS: [Program; 4] = [Program::Etcd, Program::RedisServer, Program::Git, Program::Ssh];
+
+fn path(program: Program) -> anyhow::Result<PathBuf> {
+    needs::find(program.name()).with_context(|| program.lacking())
+}
 
 /// What `up` found or did.
 pub(super) struct Up {
@@ -57,8 +65,8 @@ pub(super) async fn up(home: &Home, options: Options) -> anyhow::Result<Up> {
         );
         down::end(home, &state).await?;
     }
-    packages::ensure_memory()?;
-    let programs = packages::ensure_installed()?;
+    memory::ensure_memory()?;
+    needs::install(&NEEDS)?;
     let mut list = vec![
         Tool::KubeApiserver,
         Tool::KubeControllerManager,
@@ -91,7 +99,7 @@ pub(super) async fn up(home: &Home, options: Options) -> anyhow::Result<Up> {
     home.write_state(&state)?;
     let mut starter = Starter { home, state, began: Instant::now() };
     let result = tokio::select! {
-        result = starter.run(&tools, &argocd_source, programs) => result,
+        result = starter.run(&tools, &argocd_source) => result,
         () = interrupted() => Err(anyhow::anyhow!("interrupted; ended what was started")),
     };
     match result {
@@ -131,12 +139,7 @@ struct Made {
 }
 
 impl Starter<'_> {
-    async fn run(
-        &mut self,
-        tools: &tools::Tools,
-        argocd_source: &Path,
-        programs: packages::Programs,
-    ) -> anyhow::Result<Rig> {
+    async fn run(&mut self, tools: &tools::Tools, argocd_source: &Path) -> anyhow::Result<Rig> {
         let made = Made {
             ports: Ports::from_free(free_ports()?),
             kube_token: random_hex::<16>()?,
@@ -155,11 +158,11 @@ impl Starter<'_> {
             options: &options,
             redis_password: &made.redis_password,
             xtask: crate::lease::this_program()?,
-            path: packages::SYSTEM_PATH,
+            path: needs::SYSTEM_PATH,
         };
         let nodes = self.nodes(&parts).await?;
-        let etcd = self.start(&parts.etcd(programs.etcd))?;
-        self.start(&parts.redis(programs.redis))?;
+        let etcd = self.start(&parts.etcd(path(Program::Etcd)?))?;
+        self.start(&parts.redis(path(Program::RedisServer)?))?;
         let git_server = self.start(&parts.git())?;
         let identity = self.start(&parts.identity())?;
         let apiserver = self.start(&parts.kube_apiserver()?)?;
@@ -432,7 +435,7 @@ fn environment(rig: &Rig, description: &Path) -> BTreeMap<String, String> {
         // The real client asks about TLS otherwise, and would read the user's own configuration.
         ("ARGOCD_OPTS".to_owned(), "--plaintext".to_owned()),
         ("KUBECONFIG".to_owned(), rig.kubernetes.kubeconfig.display().to_string()),
-        (test_servers::rig::VARIABLE.to_owned(), description.display().to_string()),
+        (needs::Service::Rig.variable().to_owned(), description.display().to_string()),
     ]);
     if let Nodes::Agent { docker_host, .. } = &rig.nodes {
         env.insert("DOCKER_HOST".to_owned(), docker_host.clone());

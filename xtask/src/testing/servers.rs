@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::{Args as ClapArgs, ValueEnum};
+use needs::Service;
 use test_servers::argocd::{Config, SimulatedArgocd, Tools};
 use test_servers::cases::{self, Cell, Target};
-use test_servers::rig::{Nodes, Rig, VARIABLE};
+use test_servers::rig::{Nodes, Rig};
 
 use crate::rig::tools::{Tool, tool};
 
@@ -82,7 +83,7 @@ async fn run_all(args: Args) -> anyhow::Result<()> {
 
 /// The description of the rig to use.
 fn rig(name: &str) -> anyhow::Result<Rig> {
-    if let Some(path) = env::var_os(VARIABLE) {
+    if let Some(path) = env::var_os(Service::Rig.variable()) {
         return Rig::read(Path::new(&path));
     }
     crate::rig::running(name).with_context(|| {

@@ -40,14 +40,15 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     // Servers for tests share no code with the clients that they test, so that they cannot share a mistake.
-    ("test-servers", &[]),
+    ("needs", &[]),
+    ("test-servers", &["needs"]),
 ];
 
 /// Tasks and end-to-end tests may know everything; nothing may know them.
 const KNOW_EVERYTHING: &[&str] = &["e2e", "xtask"];
 
-/// Only for tests: any package may name it under `[dev-dependencies]`, and nowhere else.
-const FOR_TESTS: &str = "test-servers";
+/// Only for tests: any package may name them under `[dev-dependencies]`, and nowhere else.
+const FOR_TESTS: &[&str] = &["needs", "test-servers"];
 
 /// Crates that decide and describe: given the same values they return the same values.
 pub(super) const PURE: &[&str] =
@@ -206,7 +207,7 @@ fn judge(package: &str, allowed: Option<&[&str]>, dependency: &Dependency) -> Op
         ));
     }
     let allowed = allowed?;
-    if name == FOR_TESTS {
+    if FOR_TESTS.contains(&name) && !FOR_TESTS.contains(&package) {
         let message = format!("may depend on {name} under [dev-dependencies] only");
         return (dependency.kind.as_deref() != Some("dev")).then_some(message);
     }

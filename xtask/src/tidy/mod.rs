@@ -5,13 +5,13 @@
 
 mod arrows;
 mod pages;
+mod programs;
 mod purity;
 mod sources;
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args as ClapArgs;
@@ -69,6 +69,7 @@ pub(crate) fn run(_args: Args) -> Result<()> {
     let mut findings = arrows::check(&metadata);
     for page in &pages {
         findings.extend(sources::check(&page.path, &page.text));
+        findings.extend(programs::check(&page.path, &page.text));
     }
     findings.extend(purity::check(&pages));
     findings.extend(pages::check(
@@ -95,7 +96,9 @@ pub(crate) fn workspace_root() -> PathBuf {
 
 /// Every file that git knows or would know, as text; binary files are left out.
 fn pages_of(root: &Path) -> Result<Vec<Page>> {
-    let output = Command::new("git")
+    needs::install(&[needs::Program::Git])?;
+    let output = needs::Program::Git
+        .command()
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
         .output()

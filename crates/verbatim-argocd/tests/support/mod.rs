@@ -4,7 +4,6 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -161,7 +160,8 @@ impl Rig {
 }
 
 fn run_git(folder: &Path, arguments: &[&str]) {
-    let status = Command::new("git")
+    let status = needs::Program::Git
+        .command()
         .current_dir(folder)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("HOME", folder)

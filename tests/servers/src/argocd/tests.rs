@@ -59,7 +59,7 @@ async fn world(image: &str, config: Config) -> World {
     for arguments in
         [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "first"]]
     {
-        let mut git = std::process::Command::new("git");
+        let mut git = needs::Program::Git.command();
         git.current_dir(folder.path())
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null");

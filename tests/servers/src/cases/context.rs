@@ -1,7 +1,7 @@
 //! What a case works with: requests, answers, applications of its own, and waiting.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -70,7 +70,8 @@ impl Shared {
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-    let output = Command::new("git")
+    let output = needs::Program::Git
+        .command()
         .current_dir(folder)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")

@@ -7,7 +7,8 @@ use super::*;
 const TARGET: Target<'static> = Target { app: "web", project: "default", namespace: "n" };
 
 fn git(folder: &Path, arguments: &[&str]) {
-    let output = std::process::Command::new("git")
+    let output = needs::Program::Git
+        .command()
         .current_dir(folder)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
