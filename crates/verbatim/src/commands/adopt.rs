@@ -11,8 +11,8 @@ use verbatim_oci::{Digest, Reference};
 use verbatim_record::Role;
 
 use super::registry;
-use crate::adopting;
-use crate::settings::{KeyArgs, Project, ProjectArgs};
+use crate::project::{KeyArgs, Project, ProjectArgs};
+use crate::release::adopt;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,7 +90,7 @@ pub(crate) async fn run(args: AdoptArgs, console: &Console) -> Result<ExitStatus
             .hint("a release has all images of the configuration"));
     }
     let signer = project.signer(&args.key, &[Role::BUILDER], console).await?;
-    let outcome = adopting::adopt(&project, &registry(&project)?, &signer, images, console).await?;
+    let outcome = adopt::adopt(&project, &registry(&project)?, &signer, images, console).await?;
     console.result(&outcome)?;
     Ok(ExitStatus::Done)
 }
@@ -146,7 +146,7 @@ fn from_metadata(project: &Project, name: Option<&str>, file: &Path) -> Result<R
         (Some(reference), _) => Ok(reference.pinned(metadata.digest)),
         // An image that was exported without a name still has its digest.
         (None, 1) if names.is_empty() => {
-            let home = crate::discover::home(project)?;
+            let home = crate::release::find::home(project)?;
             Ok(Reference::by_digest(home.clone(), metadata.digest))
         }
         (None, _) => {

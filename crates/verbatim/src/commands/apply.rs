@@ -7,9 +7,9 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
 use super::{ReleaseArgs, environment, find, registry, told};
+use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::promotion::{Apply, OverrideArgs, Overrides, SavedPlan, Site, apply};
 use crate::release::Named;
-use crate::settings::{KeyArgs, Project, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:

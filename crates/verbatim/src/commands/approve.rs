@@ -13,12 +13,11 @@ use verbatim_record::{Approval, EnvironmentId, Role, Statement};
 
 use super::{ReleaseArgs, environment, find, registry};
 use crate::config::Environment;
-use crate::failures;
+use crate::project::signer::RecordSigner;
+use crate::project::{KeyArgs, Project, ProjectArgs, failures};
 use crate::promotion::SavedPlan;
+use crate::records::statements::{self, UntilArgs};
 use crate::release::Release;
-use crate::settings::{KeyArgs, Project, ProjectArgs};
-use crate::signer::RecordSigner;
-use crate::word::{self, UntilArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,7 +58,7 @@ pub(crate) struct ApproveArgs {
 #[derive(Serialize)]
 struct Approved {
     environment: String,
-    #[serde(serialize_with = "crate::result::release")]
+    #[serde(serialize_with = "crate::release::result::release")]
     release: Release,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
@@ -111,7 +110,8 @@ pub(crate) async fn run(args: ApproveArgs, console: &Console) -> Result<ExitStat
     let descriptor = found.resolved.manifest.descriptor().map_err(failures::registry)?;
     let subjects = (Some(&descriptor), Some(&environment.id));
     let what = format!("the approval for {}", environment.id);
-    let record = word::say(&project, &registry, &statement, &key, subjects, &what, console).await?;
+    let record =
+        statements::say(&project, &registry, &statement, &key, subjects, &what, console).await?;
     console.result(&Approved {
         environment: environment.id.to_string(),
         release: release.clone(),

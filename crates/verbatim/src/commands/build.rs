@@ -5,8 +5,8 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
 use super::registry;
-use crate::building;
-use crate::settings::{KeyArgs, Project, ProjectArgs};
+use crate::project::{KeyArgs, Project, ProjectArgs};
+use crate::release::build;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus
     let project = Project::load(&args.project).await?;
     let key = project.signer(&args.key, &[Role::BUILDER], console).await?;
     let outcome =
-        building::build(&project, &registry(&project)?, &key, args.overwrite, console).await?;
+        build::build(&project, &registry(&project)?, &key, args.overwrite, console).await?;
     console.result(&outcome)?;
     Ok(ExitStatus::Done)
 }

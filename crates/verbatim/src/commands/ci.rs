@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 
-use crate::pipeline_file::{Kind, render};
-use crate::settings::{Project, ProjectArgs};
+use crate::project::{Project, ProjectArgs};
+use crate::scaffold::pipeline_file::{Kind, render};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,8 +4,8 @@ use clap::Args;
 use futures_util::join;
 use verbatim_console::{Console, ExitStatus, Failure};
 
-use crate::checkup::{Check, Finding, Report, local, services};
-use crate::settings::{KeyArgs, Project, ProjectArgs};
+use crate::doctor::{Check, Finding, Report, local, services};
+use crate::project::{KeyArgs, Project, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -12,11 +12,10 @@ use verbatim_record::{
 };
 
 use super::{environment, registry};
-use crate::failures;
-use crate::look::{self, Servers};
-use crate::result::ReleaseResult;
-use crate::settings::{Project, ProjectArgs};
-use crate::store::{Ledger, Wanted};
+use crate::environment::applications::{self, Servers};
+use crate::project::{Project, ProjectArgs, failures};
+use crate::records::store::{Ledger, Wanted};
+use crate::release::result::ReleaseResult;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -166,7 +165,7 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
     let progress = console.progress(format!("reading the ledger of {}", environment.id));
     let now = Timestamp::now();
     // What stands on the applications tells when the end of the ledger was cut off.
-    let anchors = look::anchors(&look::at(environment, &servers).await?);
+    let anchors = applications::anchors(&applications::at(environment, &servers).await?);
     let (id, ring) = (&environment.id, &project.config.policy.ring);
     let Ledger { chain, records, .. } = registry
         .store

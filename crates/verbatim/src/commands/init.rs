@@ -23,8 +23,10 @@ use verbatim_oci::Repository;
 use verbatim_record::EnvironmentId;
 
 use crate::config::{self, FILE_NAMES};
-use crate::first_config::{FirstApp, FirstConfig, FirstEnvironment, FirstServer, FirstSet};
-use crate::{failures, source};
+use crate::project::{failures, git};
+use crate::scaffold::config_file::{
+    FirstApp, FirstConfig, FirstEnvironment, FirstServer, FirstSet,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -230,7 +232,7 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
 
 /// The last part of where the repository comes from, else the name of the folder; made to what a name may be.
 async fn project_name(folder: &Path) -> String {
-    let remote = source::remote(folder).await;
+    let remote = git::remote(folder).await;
     let last = remote.as_deref().and_then(|remote| remote.rsplit(['/', ':']).next());
     let name = last.map(|name| name.strip_suffix(".git").unwrap_or(name).to_owned());
     let name = name.or_else(|| Some(folder.file_name()?.to_str()?.to_owned()));

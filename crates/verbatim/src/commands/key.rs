@@ -13,7 +13,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::ExposeSecret as _;
 use verbatim_record::{KeyId, SigningKey};
 
-use crate::settings::{KeyFileArgs, signing_key, variables};
+use crate::project::{KeyFileArgs, signing_key, variables};
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:

@@ -11,10 +11,10 @@ use verbatim_record::{Lock, Power, Statement};
 
 use super::{environment, registry};
 use crate::config::Environment;
+use crate::project::signer::RecordSigner;
+use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::promotion::Registry;
-use crate::settings::{KeyArgs, Project, ProjectArgs};
-use crate::signer::RecordSigner;
-use crate::word::{self, UntilArgs};
+use crate::records::statements::{self, UntilArgs};
 
 const LOCK_EXAMPLES: &str = "\
 Examples:
@@ -110,7 +110,7 @@ pub(crate) async fn lock(args: LockArgs, console: &Console) -> Result<ExitStatus
         if let Some(until) = until {
             text.push_str(&format!(" (until {until:.0})"));
         }
-        word::show_lock(&project, environment, Some(&text), console).await;
+        statements::show_lock(&project, environment, Some(&text), console).await;
     }
     let environment = environment.id.to_string();
     console.result(&Locked { environment, locked: true, until, lifted: Vec::new(), record })?;
@@ -126,9 +126,9 @@ pub(crate) async fn unlock(args: UnlockArgs, console: &Console) -> Result<ExitSt
     let environment = environment(&project, &args.which.environment)?;
     let registry = registry(&project)?;
     let now = Timestamp::now();
-    let locks = word::locks(&project, &registry, environment, now).await?;
+    let locks = statements::locks(&project, &registry, environment, now).await?;
     let what = format!("lock of {}", environment.id);
-    let lifts: Vec<Digest> = word::to_lift(&project, &locks, &key, &what, now)?
+    let lifts: Vec<Digest> = statements::to_lift(&project, &locks, &key, &what, now)?
         .iter()
         .map(|lock| lock.record())
         .collect();
@@ -136,7 +136,7 @@ pub(crate) async fn unlock(args: UnlockArgs, console: &Console) -> Result<ExitSt
     let said = Said { environment, reason, lifts: lifts.clone(), until: None };
     let record = said.say(&project, &registry, &key, console).await?;
     if !args.which.no_annotation {
-        word::show_lock(&project, environment, None, console).await;
+        statements::show_lock(&project, environment, None, console).await;
     }
     let environment = environment.id.to_string();
     console.result(&Locked { environment, locked: false, until: None, lifted: lifts, record })?;
@@ -183,6 +183,6 @@ impl Said<'_> {
             run: project.run(),
         };
         let statement = Statement::lock(lock);
-        word::say(project, registry, &statement, key, (None, Some(id)), &what, console).await
+        statements::say(project, registry, &statement, key, (None, Some(id)), &what, console).await
     }
 }

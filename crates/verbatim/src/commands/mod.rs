@@ -32,14 +32,13 @@ use clap::Args;
 use jiff::Timestamp;
 use verbatim_console::{Console, ExitStatus, Failure};
 
-use crate::clients;
 use crate::config::Environment;
-use crate::discover::{self, Found};
-use crate::execute::AppOutcome;
+use crate::project::{Project, clients};
+use crate::promotion::execute::AppOutcome;
 use crate::promotion::{Promoted, Registry, SavedPlan};
+use crate::records::store::Store;
 use crate::release::Named;
-use crate::settings::Project;
-use crate::store::Store;
+use crate::release::find::{self, Found};
 
 /// Which release.
 #[derive(Clone, Debug, Args)]
@@ -64,7 +63,7 @@ fn registry(project: &Project) -> Result<Registry, Failure> {
     let client = clients::registry(project)?;
     let repository = match &project.config.records {
         Some(repository) => repository.clone(),
-        None => discover::home(project)?.clone(),
+        None => find::home(project)?.clone(),
     };
     Ok(Registry { store: Store::new(client.clone(), repository), client })
 }
@@ -77,15 +76,8 @@ async fn find(
     console: &Console,
 ) -> Result<Found, Failure> {
     let now = Timestamp::now();
-    discover::release(
-        project,
-        &registry.client,
-        &registry.store,
-        args.release.as_ref(),
-        now,
-        console,
-    )
-    .await
+    find::release(project, &registry.client, &registry.store, args.release.as_ref(), now, console)
+        .await
 }
 
 /// Prints how a move of a release ended, and what to do next.

@@ -6,8 +6,8 @@ use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
 
 use super::{ReleaseArgs, environment, find, keep_plan, registry, told};
+use crate::project::{Project, ProjectArgs};
 use crate::promotion::{Comment, OverrideArgs, Request, Site, preview};
-use crate::settings::{Project, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:

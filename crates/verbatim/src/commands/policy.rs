@@ -15,11 +15,11 @@ use verbatim_record::{KeyRing, PolicyOrigin, Power, Role};
 use super::policy_push::{self, PushArgs};
 use super::{ReleaseArgs, environment, find, registry};
 use crate::config::{self, nearest};
-use crate::gates::gates;
-use crate::policy_cases::{self, Case, Cases, Wanted};
+use crate::policy::cases::{self, Case, Cases, Wanted};
+use crate::policy::gates::gates;
+use crate::project::{Project, ProjectArgs};
 use crate::promotion::Site;
-use crate::result::ReleaseResult;
-use crate::settings::{Project, ProjectArgs};
+use crate::release::result::ReleaseResult;
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -390,7 +390,7 @@ async fn test(args: &TestArgs, console: &Console) -> Result<ExitStatus, Failure>
 
 fn tested(project: &Project, case: &Case) -> TestedCase {
     let name = case.name.clone();
-    let decision = match policy_cases::ask(&project.config, case) {
+    let decision = match cases::ask(&project.config, case) {
         Ok(decision) => decision,
         Err(error) => {
             return TestedCase {

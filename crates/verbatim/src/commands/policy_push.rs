@@ -10,8 +10,9 @@ use verbatim_credentials::Environment;
 use verbatim_oci::{Digest, Reference, Repository, Tag};
 use verbatim_registry::cli::RegistryArgs;
 
-use crate::policy_source::artifact::{self, LAYER_TYPE};
-use crate::{config, failures, settings};
+use crate::config;
+use crate::policy::fetch::artifact::{self, LAYER_TYPE};
+use crate::project::{self, failures};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,7 +70,7 @@ pub(crate) async fn run(args: PushArgs, console: &Console) -> Result<ExitStatus,
     })?;
     let text = config::self_contained(&file, &text, &|path| std::fs::read_to_string(path))
         .map_err(Failure::usage)?;
-    let client = registry.client(&Environment::from_map(&settings::variables()))?;
+    let client = registry.client(&Environment::from_map(&project::variables()))?;
     let Reference { repository, tag, digest } =
         artifact::push(&client, &repository, tag, text).await.map_err(failures::registry)?;
     // The tag may come to name something else; the digest cannot.

@@ -7,8 +7,8 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
 use super::{ReleaseArgs, environment, find, keep_plan, registry, told};
+use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::promotion::{OverrideArgs, Request, Site, preview, promote};
-use crate::settings::{KeyArgs, Project, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -14,11 +14,12 @@ use verbatim_record::{
 };
 
 use super::{environment, registry};
-use crate::look::Servers;
-use crate::promotion::Registry;
-use crate::settings::{KeyArgs, Project, ProjectArgs};
-use crate::signer::RecordSigner;
-use crate::{discover, failures, gather, word};
+use crate::environment::applications::Servers;
+use crate::project::signer::RecordSigner;
+use crate::project::{KeyArgs, Project, ProjectArgs, failures};
+use crate::promotion::{Registry, gather};
+use crate::records::statements;
+use crate::release::find;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,7 +132,7 @@ async fn descriptor(
     registry: &Registry,
     digest: Digest,
 ) -> Result<Descriptor, Failure> {
-    let reference = Reference::by_digest(discover::home(project)?.clone(), digest);
+    let reference = Reference::by_digest(find::home(project)?.clone(), digest);
     let manifest = registry.client.manifest(&reference).await.map_err(failures::registry)?;
     manifest.descriptor().map_err(failures::registry)
 }
@@ -194,9 +195,9 @@ async fn may_lock(
         return Ok(());
     }
     let place = environment(project, lock.environment.name())?;
-    let locks = word::locks(project, registry, place, Timestamp::now()).await?;
+    let locks = statements::locks(project, registry, place, Timestamp::now()).await?;
     let lifted: Vec<_> = locks.iter().filter(|it| lock.lifts.contains(&it.record())).collect();
-    word::may_lift(project, &lifted, signer, &format!("lock of {}", lock.environment))
+    statements::may_lift(project, &lifted, signer, &format!("lock of {}", lock.environment))
 }
 
 /// Checks that a veto, or its lifting, would count with this key.
@@ -211,9 +212,9 @@ async fn may_veto(
     let (release, veto) = (statement.subjects().next(), &statement.predicate);
     let (Some(release), false) = (release, veto.lifts.is_empty()) else { return Ok(()) };
     let place = veto.environment.as_ref();
-    let vetoes = word::vetoes(project, registry, release, place, Timestamp::now()).await?;
+    let vetoes = statements::vetoes(project, registry, release, place, Timestamp::now()).await?;
     let lifted: Vec<_> = vetoes.iter().filter(|it| veto.lifts.contains(&it.record())).collect();
-    word::may_lift(project, &lifted, signer, &format!("veto against {release}"))
+    statements::may_lift(project, &lifted, signer, &format!("veto against {release}"))
 }
 
 /// A promotion that was kept without a signature, as the next one of the ledger: others may have followed meanwhile.

@@ -6,11 +6,11 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
 use super::{ReleaseArgs, environment, find, registry, told};
-use crate::gather;
-use crate::look::Servers;
-use crate::promotion::{GateArgs, Restore, Site, restore};
+use crate::environment::applications::Servers;
+use crate::project::{KeyArgs, Project, ProjectArgs};
+use crate::promotion::restore;
+use crate::promotion::{GateArgs, Restore, Site, gather};
 use crate::release::Named;
-use crate::settings::{KeyArgs, Project, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:

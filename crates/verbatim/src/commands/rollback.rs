@@ -6,9 +6,10 @@ use verbatim_oci::Digest;
 use verbatim_record::{Power, Role};
 
 use super::{environment, registry, told};
-use crate::promotion::{GateArgs, Goal, Rollback, Site, VetoScope, break_glass, rollback};
-use crate::settings::{KeyArgs, Project, ProjectArgs};
-use crate::signer::RecordSigner;
+use crate::project::signer::RecordSigner;
+use crate::project::{KeyArgs, Project, ProjectArgs};
+use crate::promotion::{GateArgs, Goal, Rollback, Site, VetoScope};
+use crate::promotion::{break_glass, rollback};
 
 const EXAMPLES: &str = "\
 Examples:

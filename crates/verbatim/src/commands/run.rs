@@ -8,13 +8,12 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
 use super::{ReleaseArgs, environment, find, registry};
-use crate::building;
 use crate::config::Config;
-use crate::gates::gates;
+use crate::policy::gates::gates;
+use crate::project::signer::RecordSigner;
+use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::promotion::{OverrideArgs, Overrides, Promoted, Registry, Request, Site, promote};
-use crate::release::Named;
-use crate::settings::{KeyArgs, Project, ProjectArgs};
-use crate::signer::RecordSigner;
+use crate::release::{Named, build};
 use crate::testing::{self, Tested};
 
 const EXAMPLES: &str = "\
@@ -56,7 +55,7 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Default, Serialize)]
 struct Ran {
     #[serde(skip_serializing_if = "Option::is_none")]
-    build: Option<building::Outcome>,
+    build: Option<build::Outcome>,
     stages: Vec<Stage>,
 }
 
@@ -124,7 +123,7 @@ pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, 
     let mut ran = Ran::default();
     let mut release = ReleaseArgs { release: args.release };
     if release.release.is_none() {
-        let built = building::build(&project, &registry, &key, false, console).await?;
+        let built = build::build(&project, &registry, &key, false, console).await?;
         release.release = Some(Named::Reference(built.release.reference()));
         ran.build = Some(built);
     }

@@ -10,9 +10,9 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 
 use super::registry;
-use crate::look::Servers;
-use crate::overview::{Row, row};
-use crate::settings::{Project, ProjectArgs};
+use crate::environment::applications::Servers;
+use crate::environment::status::{Row, row};
+use crate::project::{Project, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -5,7 +5,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
 use super::{ReleaseArgs, environment, find, registry};
-use crate::settings::{KeyArgs, Project, ProjectArgs};
+use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::testing;
 
 const EXAMPLES: &str = "\

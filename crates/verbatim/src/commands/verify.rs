@@ -11,10 +11,9 @@ use verbatim_oci::Digest;
 use verbatim_record::{Anchor, Custody, EnvironmentId, Promotion, Rejection};
 
 use super::{ReleaseArgs, find, registry};
-use crate::failures;
+use crate::project::{Project, ProjectArgs, failures};
+use crate::records::store::Wanted;
 use crate::release::{Named, Release};
-use crate::settings::{Project, ProjectArgs};
-use crate::store::Wanted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,7 +41,7 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, Serialize)]
 struct Verified {
-    #[serde(serialize_with = "crate::result::release")]
+    #[serde(serialize_with = "crate::release::result::release")]
     release: Release,
     verified: bool,
     #[serde(flatten)]

@@ -10,13 +10,12 @@ use verbatim_oci::Digest;
 use verbatim_record::{EnvironmentId, Power, Statement, Veto};
 
 use super::{ReleaseArgs, environment, find, registry};
-use crate::discover::Found;
-use crate::failures;
+use crate::project::signer::RecordSigner;
+use crate::project::{KeyArgs, Project, ProjectArgs, failures};
 use crate::promotion::Registry;
+use crate::records::statements::{self, UntilArgs};
+use crate::release::find::Found;
 use crate::release::{Named, Release};
-use crate::settings::{KeyArgs, Project, ProjectArgs};
-use crate::signer::RecordSigner;
-use crate::word::{self, UntilArgs};
 
 const VETO_EXAMPLES: &str = "\
 Examples:
@@ -76,7 +75,7 @@ pub(crate) struct UnvetoArgs {
 
 #[derive(Serialize)]
 struct Vetoed {
-    #[serde(serialize_with = "crate::result::release")]
+    #[serde(serialize_with = "crate::release::result::release")]
     release: Release,
     #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<EnvironmentId>,
@@ -129,9 +128,9 @@ pub(crate) async fn unveto(args: UnvetoArgs, console: &Console) -> Result<ExitSt
     let found = find(&project, &registry, &named(&args.place), console).await?;
     let now = Timestamp::now();
     let digest = found.release.digest;
-    let vetoes = word::vetoes(&project, &registry, digest, environment.as_ref(), now).await?;
+    let vetoes = statements::vetoes(&project, &registry, digest, environment.as_ref(), now).await?;
     let what = format!("veto against {}", found.release);
-    let lifted = word::to_lift(&project, &vetoes, &key, &what, now)?;
+    let lifted = statements::to_lift(&project, &vetoes, &key, &what, now)?;
     let lifts = lifted.iter().map(|veto| veto.record()).collect();
     let said = Said { lifts, reason: args.place.reason.clone(), until: None };
     said.say(&project, &registry, &found, environment, &key, console).await
@@ -190,7 +189,7 @@ impl Said {
             false => format!("the end of the veto against {}", release.digest),
         };
         let record =
-            word::say(project, registry, &statement, key, subjects, &what, console).await?;
+            statements::say(project, registry, &statement, key, subjects, &what, console).await?;
         console.result(&Vetoed {
             release: release.clone(),
             environment,

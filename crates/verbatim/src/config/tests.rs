@@ -126,7 +126,8 @@ fn every_gate_is_read() {
     insta::assert_json_snapshot!(rules.gates);
     let skipped: Vec<_> = rules.skipped_by_rollbacks.iter().map(|kind| kind.name()).collect();
     assert_eq!(skipped, ["same_manifests", "soak", "approvals", "order", "freshness"]);
-    let before = crate::gates::gates(config.environment("production").unwrap(), &rules).unwrap();
+    let before =
+        crate::policy::gates::gates(config.environment("production").unwrap(), &rules).unwrap();
     assert!(before.list.is_sorted_by_key(verbatim_policy::Gate::kind));
     assert!(before.has(GateKind::Locked) && before.has(GateKind::Vetoed));
     assert!(config.rules("dev").gates.is_empty());

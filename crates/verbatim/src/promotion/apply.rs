@@ -6,8 +6,8 @@ use verbatim_policy::decide;
 use super::outcome::Promoted;
 use super::overrides::Overrides;
 use super::{SavedPlan, Site};
-use crate::discover::Found;
-use crate::signer::RecordSigner;
+use crate::project::signer::RecordSigner;
+use crate::release::find::Found;
 
 /// What is asked for.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use verbatim_record::{Application, Promotion};
 
-use crate::plan::PlannedApp;
+use crate::promotion::plan::PlannedApp;
 
 /// The revisions that the sources of each application had at a promotion, by its name.
 pub(super) fn revisions(promotion: &Promotion) -> BTreeMap<String, Vec<String>> {

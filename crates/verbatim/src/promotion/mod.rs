@@ -2,17 +2,15 @@
 //! that moves a release is a composition of them, in a file of its own. What a step does in detail is elsewhere.
 
 mod apply;
-mod break_glass;
+mod back;
 mod charts;
-mod choose;
-mod go_back;
+pub(crate) mod execute;
+pub(crate) mod gather;
 mod markdown;
 mod outcome;
 mod overrides;
-mod pinned;
+pub(crate) mod plan;
 mod promote;
-mod restore;
-mod rollback;
 mod saved;
 mod steps;
 
@@ -21,20 +19,20 @@ use verbatim_policy::Gates;
 use verbatim_registry::Client;
 
 pub(crate) use self::apply::{Apply, apply};
-pub(crate) use self::break_glass::break_glass;
-pub(crate) use self::choose::Goal;
+pub(crate) use self::back::break_glass::break_glass;
+pub(crate) use self::back::choose::Goal;
+pub(crate) use self::back::restore::{Restore, restore};
+pub(crate) use self::back::rollback::{Rollback, VetoScope, rollback};
 pub(crate) use self::markdown::Comment;
 pub(crate) use self::outcome::Promoted;
 pub(crate) use self::overrides::{GateArgs, OverrideArgs, Overrides};
 pub(crate) use self::promote::{Request, preview, promote};
-pub(crate) use self::restore::{Restore, restore};
-pub(crate) use self::rollback::{Rollback, VetoScope, rollback};
 pub(crate) use self::saved::SavedPlan;
 use crate::config::Environment;
-use crate::gates::gates;
-use crate::look::Servers;
-use crate::settings::Project;
-use crate::store::Store;
+use crate::environment::applications::Servers;
+use crate::policy::gates::gates;
+use crate::project::Project;
+use crate::records::store::Store;
 
 /// The registry of a project, and the records in it.
 #[derive(Clone, Debug)]

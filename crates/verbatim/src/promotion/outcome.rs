@@ -12,11 +12,12 @@ use verbatim_record::{Anchor, PromotionKind};
 
 use super::steps::{Entry, News, Planned, Situation};
 use crate::config::Environment;
-use crate::execute::{AppOutcome, Ended};
-use crate::plan::Plan;
+use crate::project::failures;
+use crate::promotion::execute::{AppOutcome, Ended};
+use crate::promotion::gather;
+use crate::promotion::plan::Plan;
 use crate::release::Release;
-use crate::result::ReleaseResult;
-use crate::{failures, gather};
+use crate::release::result::ReleaseResult;
 
 /// How a promotion ended.
 #[derive(Debug, Serialize)]
@@ -26,7 +27,7 @@ pub(crate) struct Promoted {
     /// The environment.
     pub environment: String,
     /// The release, with its tag.
-    #[serde(serialize_with = "crate::result::release")]
+    #[serde(serialize_with = "crate::release::result::release")]
     pub release: Release,
     /// Whether it runs there now, proven.
     pub proven: bool,
@@ -67,7 +68,7 @@ pub(crate) struct Promoted {
     /// The place of the promotion in the ledger, with its record.
     #[serde(
         rename = "promotion",
-        serialize_with = "crate::result::promotion",
+        serialize_with = "crate::release::result::promotion",
         skip_serializing_if = "Option::is_none"
     )]
     pub record: Option<Anchor>,

@@ -6,9 +6,9 @@ use verbatim_console::Failure;
 use verbatim_policy::{Decision, Gates};
 use verbatim_record::Power;
 
-use crate::plan::GateOverride;
-use crate::settings::Project;
-use crate::signer::RecordSigner;
+use crate::project::Project;
+use crate::project::signer::RecordSigner;
+use crate::promotion::plan::GateOverride;
 
 /// Which gates, for a command that has a reason of its own.
 #[derive(Clone, Debug, Default, Args)]

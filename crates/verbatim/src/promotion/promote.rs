@@ -10,10 +10,10 @@ use super::outcome::Promoted;
 use super::overrides::Overrides;
 use super::steps::{Entry, News, Situation};
 use super::{Site, charts};
-use crate::discover::Found;
-use crate::gather;
-use crate::result::ReleaseResult;
-use crate::signer::RecordSigner;
+use crate::project::signer::RecordSigner;
+use crate::promotion::gather;
+use crate::release::find::Found;
+use crate::release::result::ReleaseResult;
 
 /// What is asked for.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::Digest;
 
-use crate::handoff;
-use crate::plan::Plan;
+use crate::project::handoff;
+use crate::promotion::plan::Plan;
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -14,15 +14,16 @@ use verbatim_record::{
 
 use super::outcome::Promoted;
 use super::{Site, charts};
-use crate::discover::Found;
-use crate::execute::{self, End, Ended, Job, Order};
-use crate::gather::{self, Gathered};
-use crate::look::Seen;
-use crate::plan::Plan;
-use crate::recording::What;
-use crate::release::{Release, ReleaseFile};
-use crate::signer::RecordSigner;
-use crate::{building, evidence, failures, identity, recording};
+use crate::environment::applications::Seen;
+use crate::project::failures;
+use crate::project::signer::RecordSigner;
+use crate::promotion::execute::{self, End, Ended, Job, Order};
+use crate::promotion::gather::{self, Gathered};
+use crate::promotion::plan::Plan;
+use crate::records::attach::{self, What};
+use crate::records::convert;
+use crate::release::find::Found;
+use crate::release::{Release, ReleaseFile, build, digests};
 
 /// What is known before anything is decided.
 pub(crate) struct Situation {
@@ -142,7 +143,7 @@ impl Site<'_> {
         take_over: bool,
     ) -> Result<Planned, Failure> {
         let Situation { release, seen, ledger, .. } = situation;
-        let images = identity::wanted(&self.registry.client, &release, &found.resolved)
+        let images = digests::wanted(&self.registry.client, &release, &found.resolved)
             .await
             .map_err(failures::registry)?;
         let jobs = execute::jobs(seen, &release)?;
@@ -305,15 +306,15 @@ impl Site<'_> {
         let environment = &self.environment.id;
         let what = format!("the promotion to {environment}");
         let what = What::Done(&what);
-        let record = match recording::signed(self.project, statement, key, what).await {
+        let record = match attach::signed(self.project, statement, key, what).await {
             Ok(record) => record,
             Err(failure) => {
-                let end = End { record: previous, kept: recording::unsigned(statement) };
+                let end = End { record: previous, kept: attach::unsigned(statement) };
                 execute::close(&self.servers, ended, end, self.console).await;
                 return Err(failure);
             }
         };
-        let attached = recording::attach(
+        let attached = attach::attach(
             self.project,
             &self.registry.store,
             &record,
@@ -344,8 +345,7 @@ impl Site<'_> {
             file.promotions.extend(anchor);
             file
         });
-        let handed =
-            file.map_or(Ok(()), |file| building::hand_on(self.project, &file, self.console));
+        let handed = file.map_or(Ok(()), |file| build::hand_on(self.project, &file, self.console));
         if let Err(failure) = handed {
             self.console.warn(format!("{failure}"));
         }
@@ -353,7 +353,7 @@ impl Site<'_> {
             "### {} → {}\n\n```text\n{promoted}\n```\n",
             promoted.release, promoted.environment
         );
-        if let Err(error) = crate::handoff::summarise(&summary, &self.project.ci) {
+        if let Err(error) = crate::project::handoff::summarise(&summary, &self.project.ci) {
             self.console.warn(error.to_string());
         }
     }
@@ -374,7 +374,7 @@ fn proofs(ended: &[Ended]) -> Option<Vec<verbatim_record::Application>> {
         .iter()
         .map(|Ended { job, result }| match result {
             Ok(Report { outcome: Outcome::Proven { proof }, plan: Some(plan), server, .. }) => {
-                Some(evidence::application(server, plan, &job.sources, proof))
+                Some(convert::application(server, plan, &job.sources, proof))
             }
             _ => None,
         })

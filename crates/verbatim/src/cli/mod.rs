@@ -1,0 +1,139 @@
+//! The command line: all commands, and which function runs each. Must not do what a command does.
+
+mod deferred;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use verbatim_console::{Console, ConsoleArgs, ExitStatus, Failure};
+
+use self::deferred::Deferred;
+use crate::commands;
+pub use crate::commands::policy::{PolicyCommand, run as policy};
+
+const EXAMPLES: &str = "\
+Examples:
+  verbatim init dev=shop-dev          write the first verbatim.yaml
+  verbatim build                      build and push the image, sign how it was made
+  verbatim promote staging --dry-run  show what would be written, and what the gates say
+  verbatim promote staging            move the digest, and prove that it runs
+  verbatim test staging               run the tests of staging, sign the result
+  verbatim run --to staging           all of that, stage by stage
+  verbatim rollback production        put the last good release back, keep the bad one out
+  verbatim restore production         put back what was promoted, after somebody changed it
+  verbatim verify                     tell what happened to a release, and who signed it
+
+Exit statuses:
+  0 done and proven      1 the answer is no      2 command line or configuration
+  3 not reachable        4 outcome unknown       5 somebody else changed it
+  6 superseded           7 refused or not found  70 a defect in verbatim    130 interrupted";
+
+/// Carry one tested image digest from environment to environment
+///
+/// The image is built once. Its digest moves from one environment to the next by overriding parameters of Argo CD
+/// applications, and at every step it is proven that what runs is what was tested. Signed records of all this are kept
+/// in the registry, beside the image.
+#[derive(Debug, Parser)]
+#[command(name = "verbatim", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How to print.
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+// A comment on a variant would hide the one on its arguments, which is the help.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(commands::init::InitArgs),
+    Build(commands::build::BuildArgs),
+    Adopt(commands::adopt::AdoptArgs),
+    Plan(commands::plan::PlanArgs),
+    Promote(commands::promote::PromoteArgs),
+    Apply(commands::apply::ApplyArgs),
+    Rollback(commands::rollback::RollbackArgs),
+    Restore(commands::restore::RestoreArgs),
+    Test(commands::test::TestArgs),
+    Run(commands::run::RunArgs),
+    Approve(commands::approve::ApproveArgs),
+    Veto(commands::veto::VetoArgs),
+    Unveto(commands::veto::UnvetoArgs),
+    Lock(commands::lock::LockArgs),
+    Unlock(commands::lock::UnlockArgs),
+    Status(commands::status::StatusArgs),
+    History(commands::history::HistoryArgs),
+    Verify(commands::verify::VerifyArgs),
+    Record(commands::record::RecordArgs),
+    Key(commands::key::KeyCommandArgs),
+    Doctor(commands::doctor::DoctorArgs),
+    Ci(commands::ci::CiArgs),
+    /// Build and push images over the Docker Engine's API
+    #[command(subcommand)]
+    Image(Deferred<verbatim_image::cli::ImageCommand>),
+    /// Ask registries: digests, manifests, tags, referrers
+    #[command(subcommand)]
+    Registry(Deferred<verbatim_registry::cli::RegistryCommand>),
+    /// Write, sync and prove Argo CD applications
+    #[command(subcommand)]
+    Argocd(Deferred<verbatim_argocd::cli::ArgocdCommand>),
+    /// Check, explain, test and push the rules of a project
+    #[command(subcommand)]
+    Policy(Deferred<PolicyCommand>),
+    Completions(commands::completions::CompletionsArgs),
+    Version(commands::version::VersionArgs),
+    /// Print the JSON Schema of verbatim.yaml
+    #[command(hide = true)]
+    Schema,
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What the command fails with.
+    pub async fn run(self, console: Console) -> Result<ExitStatus, Failure> {
+        match self.command {
+            Command::Init(args) => commands::init::run(args, &console).await,
+            Command::Adopt(args) => commands::adopt::run(args, &console).await,
+            Command::Build(args) => commands::build::run(args, &console).await,
+            Command::Plan(args) => commands::plan::run(args, &console).await,
+            Command::Apply(args) => commands::apply::run(args, &console).await,
+            Command::Promote(args) => commands::promote::run(args, &console).await,
+            Command::Rollback(args) => commands::rollback::run(args, &console).await,
+            Command::Restore(args) => commands::restore::run(args, &console).await,
+            Command::Test(args) => commands::test::run(args, &console).await,
+            Command::Run(args) => commands::run::run(args, &console).await,
+            Command::Approve(args) => commands::approve::run(args, &console).await,
+            Command::Veto(args) => commands::veto::veto(args, &console).await,
+            Command::Unveto(args) => commands::veto::unveto(args, &console).await,
+            Command::Lock(args) => commands::lock::lock(args, &console).await,
+            Command::Unlock(args) => commands::lock::unlock(args, &console).await,
+            Command::Status(args) => commands::status::run(args, &console).await,
+            Command::History(args) => commands::history::run(args, &console).await,
+            Command::Verify(args) => commands::verify::run(args, &console).await,
+            Command::Record(args) => commands::record::run(args, &console).await,
+            Command::Key(args) => commands::key::run(args, &console),
+            Command::Doctor(args) => commands::doctor::run(args, &console).await,
+            Command::Ci(args) => commands::ci::run(&args, &console).await,
+            Command::Image(command) => verbatim_image::cli::run(*command.0, &console).await,
+            Command::Registry(command) => verbatim_registry::cli::run(*command.0, &console).await,
+            Command::Argocd(command) => verbatim_argocd::cli::run(*command.0, &console).await,
+            Command::Policy(command) => policy(*command.0, &console).await,
+            Command::Completions(args) => commands::completions::run(&args, &console),
+            Command::Version(args) => commands::version::run(&args, &console),
+            Command::Schema => console.data(crate::config::schema()).map(|()| ExitStatus::Done),
+        }
+    }
+}
+
+/// The whole command line, for completions and documentation.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,396 @@
+//! Looks at the applications of an environment: what they are, what stands in them, what an earlier run left there.
+//! Reads only.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use verbatim_argocd::model::{Application, HealthStatus, SyncCode};
+use verbatim_argocd::request::Refresh;
+use verbatim_argocd::{AppRef, Client, claim};
+use verbatim_console::Failure;
+use verbatim_policy::Live;
+use verbatim_record::{Anchor, Revision};
+
+use crate::config::{App, Apps, Environment};
+use crate::project::{Project, clients};
+use crate::promotion::plan::target;
+use crate::release::Release;
+
+/// How many applications are read at the same time. A server allows itself 50 requests a second in all.
+const CONCURRENCY: usize = 8;
+
+/// Clients of the Argo CD servers that some environments need, by the name in the configuration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Servers(BTreeMap<String, Client>);
+
+impl Servers {
+    /// Makes the clients.
+    ///
+    /// # Errors
+    /// A server without a token, or with files that cannot be used.
+    pub(crate) fn of<'a>(
+        project: &Project,
+        environments: impl IntoIterator<Item = &'a Environment>,
+    ) -> Result<Self, Failure> {
+        let mut servers = Self::default();
+        for name in environments.into_iter().flat_map(Environment::servers) {
+            servers.add(project, name)?;
+        }
+        Ok(servers)
+    }
+
+    /// The same, without those that have no token or files that cannot be used: who looks at several environments tells
+    /// what is known of the others.
+    pub(crate) fn usable<'a>(
+        project: &Project,
+        environments: impl IntoIterator<Item = &'a Environment>,
+    ) -> Self {
+        let mut servers = Self::default();
+        for name in environments.into_iter().flat_map(Environment::servers) {
+            // Why it cannot be used is told by `check`, of each environment that needs it.
+            let _ = servers.add(project, name);
+        }
+        servers
+    }
+
+    fn add(&mut self, project: &Project, name: &str) -> Result<(), Failure> {
+        if let (false, Some(server)) = (self.0.contains_key(name), project.config.servers.get(name))
+        {
+            self.0.insert(name.to_owned(), clients::argocd(project, server)?);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there are clients of the servers that an environment needs.
+    ///
+    /// # Errors
+    /// As [`Servers::of`].
+    pub(crate) fn check(
+        &self,
+        project: &Project,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
+        let is_there = environment.servers().into_iter().all(|name| self.0.contains_key(name));
+        if is_there { Ok(()) } else { Self::of(project, [environment]).map(drop) }
+    }
+
+    /// The client of the server of that name.
+    ///
+    /// # Errors
+    /// None for names of the configuration that the clients were made for.
+    pub(crate) fn get(&self, name: &str) -> Result<&Client, Failure> {
+        self.0.get(name).ok_or_else(|| Failure::usage(format!("no Argo CD server `{name}`")))
+    }
+}
+
+/// An application of an environment, as it is now.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// What the configuration says of it.
+    pub app: App,
+    /// The application.
+    pub application: Result<Application, verbatim_argocd::Error>,
+}
+
+/// Reads all applications of an environment, in the order of the configuration, or by name if they are selected.
+///
+/// # Errors
+/// The selected applications could not be listed, or there is none. One that cannot be read is part of the answer.
+pub(crate) async fn at(environment: &Environment, servers: &Servers) -> Result<Vec<Seen>, Failure> {
+    match &environment.apps {
+        Apps::Named(apps) => {
+            read(apps.iter().cloned(), servers, async |client, app| client.get(app).await).await
+        }
+        Apps::Selected(selector) => {
+            let template = &selector.template;
+            let projects: Vec<String> = template.project.iter().cloned().collect();
+            let client = servers.get(&template.server)?;
+            let listed = client
+                .list(&projects, Some(&selector.labels), template.namespace.as_deref())
+                .await
+                .map_err(crate::project::failures::argocd)?;
+            if listed.is_empty() {
+                return Err(Failure::new(
+                    verbatim_console::ExitStatus::Refused,
+                    format!(
+                        "no application of Argo CD `{}` has the labels {}",
+                        template.server, selector.labels
+                    ),
+                )
+                .hint("or the token may not see them"));
+            }
+            let mut seen: Vec<Seen> = listed
+                .into_iter()
+                .map(|application| Seen {
+                    app: App {
+                        name: application.metadata.name.clone(),
+                        project: Some(application.spec.project.clone()),
+                        ..template.clone()
+                    },
+                    application: Ok(application),
+                })
+                .collect();
+            seen.sort_by(|a, b| a.app.name.cmp(&b.app.name));
+            Ok(seen)
+        }
+    }
+}
+
+/// The same, after Argo CD has compared all applications again, so that the revisions it names are those of now.
+///
+/// # Errors
+/// As [`at`].
+pub(crate) async fn refreshed(
+    environment: &Environment,
+    servers: &Servers,
+) -> Result<Vec<Seen>, Failure> {
+    let apps: Vec<App> = match &environment.apps {
+        Apps::Named(apps) => apps.clone(),
+        Apps::Selected(_) => {
+            at(environment, servers).await?.into_iter().map(|seen| seen.app).collect()
+        }
+    };
+    let refresh = async |client: &Client, app: &AppRef| client.refresh(app, Refresh::Normal).await;
+    read(apps, servers, refresh).await
+}
+
+/// Reads applications, some at a time, and keeps their order.
+async fn read(
+    apps: impl IntoIterator<Item = App>,
+    servers: &Servers,
+    one: impl AsyncFn(&Client, &AppRef) -> Result<Application, verbatim_argocd::Error>,
+) -> Result<Vec<Seen>, Failure> {
+    let one = &one;
+    let reads = stream::iter(apps).map(|app| async move {
+        let application = one(servers.get(&app.server)?, &reference(&app)).await;
+        Ok(Seen { app, application })
+    });
+    reads.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
+}
+
+/// An application by the names of the configuration.
+pub(crate) fn reference(app: &App) -> AppRef {
+    AppRef {
+        name: app.name.clone(),
+        namespace: app.namespace.clone(),
+        project: app.project.clone(),
+    }
+}
+
+/// What the applications know of the end of the ledger: the record that the last promotion wrote on them.
+pub(crate) fn anchors(seen: &[Seen]) -> Vec<Anchor> {
+    let mut anchors: Vec<Anchor> = Vec::new();
+    for application in seen.iter().filter_map(|seen| seen.application.as_ref().ok()) {
+        let on_app = claim::read(application);
+        let anchor = on_app.known().and_then(|claim| claim.record.as_ref()?.parse().ok());
+        anchors.extend(anchor.filter(|anchor| !anchors.contains(anchor)));
+    }
+    anchors
+}
+
+/// The sources of an application, for the record; the revision is filled in by the proof.
+pub(crate) fn sources(application: &Application) -> Vec<Revision> {
+    application
+        .spec
+        .sources()
+        .iter()
+        .map(|(_, source)| {
+            let inside = if source.chart().is_empty() { source.path() } else { source.chart() };
+            Revision {
+                repository: verbatim_ci::without_credentials(source.repo_url()),
+                path: (!inside.is_empty()).then(|| inside.to_owned()),
+                revision: String::new(),
+            }
+        })
+        .collect()
+}
+
+/// Whether every application holds the values of a release, in sync and healthy. Not a proof; enough to see that
+/// something else runs.
+pub(crate) fn live(seen: &[Seen], release: &Release) -> Live {
+    let mut differences = Vec::new();
+    for Seen { app, application } in seen {
+        let application = match application {
+            Ok(application) => application,
+            Err(error) => return Live::Unknown(format!("{}: {error}: {}", app.name, error.kind)),
+        };
+        differences.extend(
+            difference(app, application, release).map(|what| format!("{} {what}", app.name)),
+        );
+    }
+    match differences.as_slice() {
+        [] => Live::Running(release.digest),
+        _ => Live::Differs(differences.join("; ")),
+    }
+}
+
+/// Since when all applications have been as healthy as they are, if the server tells of each.
+pub(crate) fn healthy_since(seen: &[Seen]) -> Option<Timestamp> {
+    let since = seen.iter().map(|seen| seen.application.as_ref().ok()?.status.health.since);
+    since.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// What the applications would be rendered from now: their sources, with the revisions of the last comparison.
+///
+/// # Errors
+/// An application that could not be read, in words.
+pub(crate) fn manifests(seen: &[Seen]) -> Result<Vec<Revision>, String> {
+    let mut all: Vec<Revision> = Vec::new();
+    for Seen { app, application } in seen {
+        let application = application
+            .as_ref()
+            .map_err(|error| format!("{}: {error}: {}", app.name, error.kind))?;
+        let resolved = application.status.sync.revisions();
+        for (index, source) in sources(application).into_iter().enumerate() {
+            let revision = resolved.get(index).cloned().unwrap_or_default();
+            let source = Revision { revision, ..source };
+            if !all.contains(&source) {
+                all.push(source);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The applications as conditions see them.
+pub(crate) fn described(seen: &[Seen]) -> Value {
+    let described = seen.iter().map(|Seen { app, application }| match application {
+        Ok(application) => json!({
+            "name": app.name,
+            "labels": application.metadata.labels,
+            "project": application.spec.project,
+            "health": application.status.health.status,
+            "sync": application.status.sync.status,
+            "revisions": application.status.sync.revisions(),
+        }),
+        // Without its fields, so that a condition on them comes to no answer.
+        Err(_) => json!({ "name": app.name }),
+    });
+    Value::Array(described.collect())
+}
+
+/// Whether every application holds the values of a release, whatever its state.
+pub(crate) fn holds(seen: &[Seen], release: &Release) -> bool {
+    seen.iter().all(|Seen { app, application }| {
+        application.as_ref().is_ok_and(|application| has_values(app, application, release))
+    })
+}
+
+/// Whether an application holds the values of a release, whatever its state.
+pub(crate) fn has_values(app: &App, application: &Application, release: &Release) -> bool {
+    target(app, release).is_ok_and(|target| {
+        verbatim_argocd::plan(&target.app, application, &target.values)
+            .is_ok_and(|plan| plan.is_noop())
+    })
+}
+
+/// How an application differs from one that runs a release; `None` if it does not, as far as can be seen.
+pub(crate) fn difference(
+    app: &App,
+    application: &Application,
+    release: &Release,
+) -> Option<String> {
+    let target = match target(app, release) {
+        Ok(target) => target,
+        Err(error) => return Some(format!("cannot be compared: {error}")),
+    };
+    let plan = match verbatim_argocd::plan(&target.app, application, &target.values) {
+        Ok(plan) => plan,
+        Err(refusals) => {
+            return Some(refusals.first().map_or_else(String::new, ToString::to_string));
+        }
+    };
+    if let Some(change) = plan.changes.iter().find(|change| !change.is_noop()) {
+        let now = verbatim_argocd::values::shown(change.old.as_ref());
+        return Some(format!("has {} = {now}", change.key));
+    }
+    if application.status.sync.status != SyncCode::Synced {
+        return Some(format!("is {:?}", application.status.sync.status));
+    }
+    match application.status.health.status {
+        HealthStatus::Healthy | HealthStatus::Suspended => None,
+        health => Some(format!("is {health:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use verbatim_oci::Digest;
+
+    use super::*;
+    use crate::config::Set;
+
+    fn release() -> Release {
+        Release {
+            image: "app".to_owned(),
+            repository: "r.example/app".parse().unwrap(),
+            tag: None,
+            digest: Digest::of(b"x"),
+            images: Default::default(),
+        }
+    }
+
+    fn seen(value: &str, sync: &str, health: &str, claim: Option<Value>) -> Seen {
+        let app = App {
+            name: "web".to_owned(),
+            server: "main".to_owned(),
+            namespace: None,
+            project: None,
+            source: None,
+            set: Set {
+                helm: [("image.digest".to_owned(), "${digest}".parse().unwrap())].into(),
+                ..Set::default()
+            },
+            url: None,
+        };
+        let annotations = claim.map(|claim| json!({ claim::ANNOTATION: claim.to_string() }));
+        let application = serde_json::from_value(json!({
+            "metadata": { "name": "web", "annotations": annotations },
+            "spec": { "source": { "repoURL": "https://me:secret@git.example/a", "path": "chart", "helm": { "parameters": [
+                { "name": "image.digest", "value": value, "forceString": true }
+            ] } } },
+            "status": { "sync": { "status": sync }, "health": { "status": health }, "sourceType": "Helm" },
+        }));
+        Seen { app, application: Ok(application.unwrap()) }
+    }
+
+    #[test]
+    fn what_differs_from_the_release_is_told() {
+        let x = Digest::of(b"x").to_string();
+        let cases = [
+            (seen(&x, "Synced", "Healthy", None), Live::Running(Digest::of(b"x"))),
+            (seen(&x, "Synced", "Suspended", None), Live::Running(Digest::of(b"x"))),
+            (
+                seen("old", "Synced", "Healthy", None),
+                Live::Differs("web has helm:image.digest = old".to_owned()),
+            ),
+            (seen(&x, "OutOfSync", "Healthy", None), Live::Differs("web is OutOfSync".to_owned())),
+            (seen(&x, "Synced", "Degraded", None), Live::Differs("web is Degraded".to_owned())),
+        ];
+        for (seen, want) in cases {
+            assert_eq!(live(&[seen], &release()), want);
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_ledger_is_read_from_the_applications() {
+        let anchor = format!("7@{}", Digest::of(b"r"));
+        let claim = |record: Option<&str>| {
+            json!({
+                "version": 1, "nonce": "n", "state": "done", "release": "r", "at": "2026-01-01T00:00:00Z",
+                "deadline": "2026-01-01T00:00:00Z", "source": "single", "changes": [], "record": record,
+            })
+        };
+        let one = || seen("", "Synced", "Healthy", Some(claim(Some(&anchor))));
+        let other = seen("", "Synced", "Healthy", Some(claim(Some("not an anchor"))));
+        assert_eq!(anchors(&[one(), one(), other]), [anchor.parse().unwrap()]);
+        assert_eq!(anchors(&[seen("", "Synced", "Healthy", None)]), []);
+        let application = one().application.unwrap();
+        let sources = sources(&application);
+        assert_eq!(sources[0].repository, "https://git.example/a");
+        assert_eq!(sources[0].path.as_deref(), Some("chart"));
+    }
+}

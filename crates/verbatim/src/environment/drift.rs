@@ -1,0 +1,246 @@
+//! How an application stands to what was promoted: which override is gone or changed, and what runs that no record knows.
+//! Pure. Not a proof: it looks at what Argo CD tells, and at no pod.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_argocd::claim;
+use verbatim_argocd::model::{Application, HealthStatus, SyncCode};
+use verbatim_argocd::values::{digests, shown};
+use verbatim_oci::{Digest, Reference, Repository};
+use verbatim_record::{Chain, Promotion, Verified};
+
+use crate::config::App;
+use crate::promotion::plan::target;
+use crate::release::Release;
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "drift", rename_all = "kebab-case")]
+pub(crate) enum Drift {
+    /// A value is not there any more.
+    Gone {
+        /// Which.
+        key: String,
+        /// What was promoted.
+        promoted: String,
+        /// When the application was made, if that was after the promotion: its overrides went with the one before it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        created_again: Option<Timestamp>,
+    },
+    /// A value is another one.
+    Changed {
+        /// Which.
+        key: String,
+        /// What was promoted.
+        promoted: String,
+        /// What is there.
+        found: String,
+        /// The promotion of what is there; absent if no record of this environment knows it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        known_as: Option<u64>,
+    },
+    /// The values cannot be compared.
+    Incomparable {
+        /// Why.
+        why: String,
+    },
+    /// Live objects differ from the sources.
+    NotSynced {
+        /// What Argo CD says.
+        sync: SyncCode,
+    },
+    /// It is not healthy.
+    NotHealthy {
+        /// What Argo CD says.
+        health: HealthStatus,
+    },
+    /// Pods have an image of the release's repository that no record of this environment knows.
+    Unrecorded {
+        /// The image.
+        image: String,
+    },
+}
+
+/// All differences between an application and the last promotion, whose release this is.
+pub(crate) fn drift(
+    app: &App,
+    application: &Application,
+    release: &Release,
+    ledger: &Chain,
+) -> Vec<Drift> {
+    let mut drift = values(app, application, release, ledger);
+    let (sync, health) = (application.status.sync.status, application.status.health.status);
+    if sync != SyncCode::Synced {
+        drift.push(Drift::NotSynced { sync });
+    }
+    if !matches!(health, HealthStatus::Healthy | HealthStatus::Suspended) {
+        drift.push(Drift::NotHealthy { health });
+    }
+    for image in release.images().values() {
+        drift.extend(unrecorded(application, &image.repository, ledger));
+    }
+    drift
+}
+
+fn values(app: &App, application: &Application, release: &Release, ledger: &Chain) -> Vec<Drift> {
+    let target = match target(app, release) {
+        Ok(target) => target,
+        Err(error) => return vec![Drift::Incomparable { why: error.to_string() }],
+    };
+    let plan = match verbatim_argocd::plan(&target.app, application, &target.values) {
+        Ok(plan) => plan,
+        Err(why) => {
+            return why.iter().map(|why| Drift::Incomparable { why: why.to_string() }).collect();
+        }
+    };
+    let created_again = created_again(application, ledger);
+    let changed = plan.changes.iter().filter(|change| !change.is_noop());
+    changed
+        .map(|change| {
+            let key = change.key.to_string();
+            let promoted = shown(Some(&change.new));
+            match &change.old {
+                None => Drift::Gone { key, promoted, created_again },
+                Some(old) => {
+                    let found = shown(Some(old));
+                    let known_as = digests([found.as_str()])
+                        .first()
+                        .and_then(|digest| promotion_of(ledger, digest))
+                        .map(|promotion| promotion.chain.sequence);
+                    Drift::Changed { key, promoted, found, known_as }
+                }
+            }
+        })
+        .collect()
+}
+
+/// When an application was made, if that was after the promotion. Kubernetes tells whole seconds; what was promoted in the
+/// very second that it was made in has a claim.
+fn created_again(application: &Application, ledger: &Chain) -> Option<Timestamp> {
+    let promoted_at = ledger.head()?.predicate().finished_at;
+    let created = application.metadata.creation_timestamp?;
+    let is_unclaimed = claim::read(application) == claim::OnApp::Absent;
+    (is_unclaimed && created.as_second() >= promoted_at.as_second()).then_some(created)
+}
+
+/// Images of the pods that are of a repository, and that no promotion of the environment brought.
+pub(crate) fn unrecorded(
+    application: &Application,
+    repository: &Repository,
+    ledger: &Chain,
+) -> Vec<Drift> {
+    let images = application.status.summary.images.iter().filter(|image| {
+        let Ok(reference) = image.parse::<Reference>() else { return false };
+        let is_known =
+            reference.digest.is_some_and(|digest| promotion_of(ledger, &digest).is_some());
+        reference.repository == *repository && !is_known
+    });
+    images.map(|image| Drift::Unrecorded { image: image.clone() }).collect()
+}
+
+/// The last promotion of a release.
+fn promotion_of<'a>(ledger: &'a Chain, digest: &Digest) -> Option<&'a Promotion> {
+    let mut promotions = ledger.promotions().iter().rev().map(Verified::predicate);
+    promotions.find(|promotion| promotion.release.includes(digest))
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone { key, promoted, created_again: None } => {
+                write!(f, "{key} is gone, was {promoted}")
+            }
+            Self::Gone { key, promoted, created_again: Some(at) } => {
+                write!(
+                    f,
+                    "{key} is gone, was {promoted}: the application was made again at {at:.0}"
+                )
+            }
+            Self::Changed { key, promoted, found, known_as } => {
+                write!(f, "{key} is {found}, was {promoted}")?;
+                match known_as {
+                    Some(number) => write!(f, " (it came with promotion {number})"),
+                    None => write!(f, " (no promotion brought it)"),
+                }
+            }
+            Self::Incomparable { why } => write!(f, "cannot be compared: {why}"),
+            Self::NotSynced { sync } => write!(f, "is {sync:?}"),
+            Self::NotHealthy { health } => write!(f, "is {health:?}"),
+            Self::Unrecorded { image } => write!(f, "runs {image}, which no promotion brought"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::Set;
+
+    fn release() -> Release {
+        Release {
+            image: "app".to_owned(),
+            repository: "r.example/app".parse().unwrap(),
+            tag: Some("2".parse().unwrap()),
+            digest: Digest::of(b"x"),
+            images: Default::default(),
+        }
+    }
+
+    fn empty_ledger() -> Chain {
+        Chain::verify(&"shop/dev".parse().unwrap(), [], &[])
+    }
+
+    #[track_caller]
+    fn check(parameters: Value, sync: &str, images: &[&str], want: &[&str]) {
+        let app = App {
+            name: "web".to_owned(),
+            server: "main".to_owned(),
+            namespace: None,
+            project: None,
+            source: None,
+            set: Set {
+                helm: [("image.tag".to_owned(), "${tag}@${digest}".parse().unwrap())].into(),
+                ..Set::default()
+            },
+            url: None,
+        };
+        let application = serde_json::from_value(json!({
+            "metadata": { "name": "web" },
+            "spec": { "source": { "repoURL": "r", "path": "c", "helm": { "parameters": parameters } } },
+            "status": {
+                "sync": { "status": sync }, "health": { "status": "Healthy" }, "sourceType": "Helm",
+                "summary": { "images": images },
+            },
+        }));
+        let found = drift(&app, &application.unwrap(), &release(), &empty_ledger());
+        let x = Digest::of(b"x").to_string();
+        let told: Vec<String> = found.iter().map(|it| it.to_string().replace(&x, "X")).collect();
+        assert_eq!(told, want);
+    }
+
+    #[test]
+    fn every_difference_is_told() {
+        let value =
+            |value: &str| json!([{ "name": "image.tag", "value": value, "forceString": true }]);
+        let x = Digest::of(b"x");
+        let good = value(&format!("2@{x}"));
+        check(good.clone(), "Synced", &["envoy:1", "r.example/other:1"], &[]);
+        check(json!([]), "Synced", &[], &["helm:image.tag is gone, was 2@X"]);
+        check(
+            value("9"),
+            "OutOfSync",
+            &[],
+            &["helm:image.tag is 9, was 2@X (no promotion brought it)", "is OutOfSync"],
+        );
+        check(
+            good,
+            "Synced",
+            &["r.example/app:9"],
+            &["runs r.example/app:9, which no promotion brought"],
+        );
+    }
+}

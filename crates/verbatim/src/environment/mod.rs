@@ -1,0 +1,8 @@
+//! An environment as it stands: its applications, its ledger, and how the two agree. Reads and judges; writes nothing.
+
+pub(crate) mod applications;
+pub(crate) mod attempt;
+pub(crate) mod drift;
+pub(crate) mod standing;
+pub(crate) mod status;
+pub(crate) mod unrecorded;

@@ -1,0 +1,296 @@
+//! What is known of each environment: what was promoted there last, how the applications stand to that, and what keeps
+//! releases out. One environment about which something cannot be found out does not keep the others from being told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_argocd::model::Application;
+use verbatim_console::{ExitStatus, Failure, FailureReport};
+use verbatim_oci::{Digest, Repository};
+use verbatim_record::{
+    Ban, Chain, EnvironmentId, Lock, Promotion, Records, Verified, Veto, in_force, vetoes_against,
+};
+
+use crate::config::{App, Environment};
+use crate::environment::applications::{Seen, Servers};
+use crate::environment::attempt::Attempt;
+use crate::environment::drift::Drift;
+use crate::environment::standing::{Expected, Standing, State, standing};
+use crate::environment::unrecorded::Unrecorded;
+use crate::project::{Project, failures};
+use crate::promotion::{Registry, gather};
+use crate::records::store::{Ledger, Wanted};
+use crate::release::find;
+use crate::release::result::{PromotionResult, ReleaseResult};
+
+/// One environment.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    /// Which.
+    pub environment: EnvironmentId,
+    /// What was promoted there last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseResult>,
+    /// The last promotion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<PromotionResult>,
+    /// When the release began to be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// How it stands.
+    #[serde(flatten)]
+    pub state: State,
+    /// Promotions that have not come to their end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unfinished: Vec<Attempt>,
+    /// Promotions that were proven and that the ledger lacks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unrecorded: Vec<Unrecorded>,
+    /// Each difference, by application.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<String, Vec<Drift>>,
+    /// What keeps every release out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<Banned>,
+    /// What says that the release must not be there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vetoes: Vec<Banned>,
+    /// What kept something from being found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<FailureReport>,
+    /// How the command ends if this is all.
+    #[serde(skip)]
+    pub status: ExitStatus,
+}
+
+/// A lock or a veto that is in force.
+#[derive(Debug, Serialize)]
+pub(crate) struct Banned {
+    /// Why.
+    pub reason: String,
+    /// The name of the key.
+    pub signed_by: String,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Until when; without, until it is lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The digest of the record.
+    pub record: Digest,
+}
+
+impl Banned {
+    fn of<P: Ban>(bans: &[Verified<P>], now: Timestamp) -> Vec<Self> {
+        let in_force = in_force(bans, now).into_iter();
+        in_force
+            .map(|ban| Self {
+                reason: ban.predicate().reason().to_owned(),
+                signed_by: ban.signed_by().to_owned(),
+                since: ban.recorded_at(),
+                until: ban.predicate().until(),
+                record: ban.record(),
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for Banned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "by {}", self.signed_by)?;
+        if let Some(until) = self.until {
+            write!(f, " until {until:.0}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+impl Row {
+    /// An environment of which nothing is known yet.
+    fn of(environment: &Environment) -> Self {
+        Self {
+            environment: environment.id.clone(),
+            release: None,
+            promotion: None,
+            since: None,
+            state: State::Empty,
+            unfinished: Vec::new(),
+            unrecorded: Vec::new(),
+            drift: BTreeMap::new(),
+            locks: Vec::new(),
+            vetoes: Vec::new(),
+            error: None,
+            status: ExitStatus::Done,
+        }
+    }
+
+    /// The state, and what is to be known beside it.
+    pub(crate) fn told(&self) -> String {
+        let locks = self.locks.iter().map(|lock| format!("locked {lock}"));
+        let vetoes = self.vetoes.iter().map(|veto| format!("vetoed {veto}"));
+        let all = std::iter::once(self.state.to_string()).chain(vetoes).chain(locks);
+        all.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Whether somebody has to do something.
+    pub(crate) fn is_wrong(&self) -> bool {
+        let is_so = matches!(
+            self.state,
+            State::Unfinished(_) | State::Unrecorded(_) | State::Drift(_) | State::LedgerBroken(_)
+        );
+        let is_known = !self.unfinished.is_empty() || !self.unrecorded.is_empty();
+        is_so || is_known || !self.vetoes.is_empty() || !self.drift.is_empty()
+    }
+
+    /// What puts it right. A release that has a veto is not to be restored, what a promotion has begun is not to be undone
+    /// without a thought, and what only lacks its record is not to be undone at all.
+    pub(crate) fn hints(&self) -> Vec<String> {
+        let (name, is_promoted) = (self.environment.name(), self.promotion.is_some());
+        let lacking = self.unrecorded.iter().map(|it| it.hint(name));
+        let unfinished = self.unfinished.iter().map(|attempt| attempt.hint(name, is_promoted));
+        let hints: Vec<String> = lacking.chain(unfinished).collect();
+        if !self.vetoes.is_empty() && self.unrecorded.is_empty() {
+            return vec![format!("verbatim rollback {name}")];
+        }
+        if !hints.is_empty() {
+            return hints;
+        }
+        let is_restorable = is_promoted && !self.drift.is_empty();
+        is_restorable.then(|| format!("verbatim restore {name}")).into_iter().collect()
+    }
+
+    /// Something that has to be known could not be read.
+    fn unknown(self, failure: &Failure) -> Self {
+        let (state, status) = (State::Unknown(failure.to_string()), failure.status);
+        Self { state, status, error: Some(failure.report()), ..self }
+    }
+}
+
+/// What is known of an environment.
+pub(crate) async fn row(
+    project: &Project,
+    registry: &Registry,
+    servers: &Servers,
+    environment: &Environment,
+    now: Timestamp,
+) -> Row {
+    let row = Row::of(environment);
+    let known = async {
+        servers.check(project, environment)?;
+        let wanted = Wanted::only::<Lock>().and::<Veto>();
+        gather::ledger_with(project, &registry.store, servers, environment, &wanted, now).await
+    };
+    let (seen, Ledger { chain: ledger, records, .. }) = match known.await {
+        Ok(known) => known,
+        Err(failure) => return row.unknown(&failure),
+    };
+    let row = Row { locks: Banned::of(&records.locks, now), ..row };
+    if let Some(fault) = ledger.faults().first() {
+        return Row { state: State::LedgerBroken(fault.to_string()), ..row };
+    }
+    let (seen, unread) = split(seen);
+    let row = match ledger.head() {
+        None => unpromoted(project, &seen, &ledger, row, now),
+        Some(head) => {
+            let vetoes = vetoes(project, registry, environment, head, &records, now).await;
+            let row = promoted(project, &seen, &ledger, head, row, now);
+            match vetoes {
+                Ok(vetoes) => Row { vetoes: Banned::of(&vetoes, now), ..row },
+                Err(failure) => return row.unknown(&failure),
+            }
+        }
+    };
+    match unread.into_iter().next() {
+        Some(failure) => row.unknown(&failure),
+        None => row,
+    }
+}
+
+/// The applications that could be read, and what kept the others from being.
+fn split(seen: Vec<Seen>) -> (Vec<(App, Application)>, Vec<Failure>) {
+    let (mut read, mut unread) = (Vec::new(), Vec::new());
+    for Seen { app, application } in seen {
+        match application {
+            Ok(application) => read.push((app, application)),
+            Err(mut error) => {
+                error.action = format!("read {} of Argo CD {}", app.name, error.server);
+                unread.push(failures::argocd(error));
+            }
+        }
+    }
+    (read, unread)
+}
+
+/// The vetoes against what was promoted last: those of the environment, and those of the release.
+async fn vetoes(
+    project: &Project,
+    registry: &Registry,
+    environment: &Environment,
+    head: &Verified<Promotion>,
+    records: &Records,
+    now: Timestamp,
+) -> Result<Vec<Verified<Veto>>, Failure> {
+    let digest = &head.predicate().release.digest;
+    let ring = &project.config.policy.ring;
+    let of_release = registry.store.of_release(ring, *digest, &Wanted::only::<Veto>(), now).await;
+    let of_release = of_release.map_err(|error| {
+        failures::registry(error).context(format!("cannot tell whether {digest} has a veto"))
+    })?;
+    let lists = [of_release.vetoes.as_slice(), records.vetoes.as_slice()];
+    Ok(vetoes_against(digest, &environment.id, lists))
+}
+
+/// An environment with a last promotion.
+fn promoted(
+    project: &Project,
+    seen: &[(App, Application)],
+    ledger: &Chain,
+    head: &Verified<Promotion>,
+    row: Row,
+    now: Timestamp,
+) -> Row {
+    let promoted = &head.predicate().release;
+    let row = Row {
+        release: Some(promoted.into()),
+        promotion: ledger.anchor().map(PromotionResult::from),
+        since: ledger.began().and_then(Verified::recorded_at),
+        ..row
+    };
+    match find::recorded(project, promoted) {
+        Some(release) => judged(project, seen, Expected::Release(&release), ledger, row, now),
+        None => {
+            let why = "the promoted release is not of this configuration".to_owned();
+            Row { state: State::Unknown(why), status: ExitStatus::Unknown, ..row }
+        }
+    }
+}
+
+/// An environment to which nothing was promoted; something of the project may run there all the same.
+fn unpromoted(
+    project: &Project,
+    seen: &[(App, Application)],
+    ledger: &Chain,
+    row: Row,
+    now: Timestamp,
+) -> Row {
+    let repositories: Vec<&Repository> =
+        project.config.images.values().map(|image| &image.repository).collect();
+    judged(project, seen, Expected::Nothing(&repositories), ledger, row, now)
+}
+
+fn judged(
+    project: &Project,
+    seen: &[(App, Application)],
+    expected: Expected<'_>,
+    ledger: &Chain,
+    row: Row,
+    now: Timestamp,
+) -> Row {
+    let seen: Vec<(&App, &Application)> = seen.iter().map(|(app, it)| (app, it)).collect();
+    let Standing { state, unfinished, mut unrecorded, drift } =
+        standing(&seen, expected, ledger, now);
+    unrecorded.iter_mut().for_each(|it| it.look_below(&project.state_folder()));
+    Row { state, unfinished, unrecorded, drift, ..row }
+}

@@ -1,0 +1,144 @@
+//! Clients of the services, made from the configuration and the environment. Sends nothing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use verbatim_console::Failure;
+use verbatim_credentials::argocd::{ServerKey, find_token, is_token_for_another};
+use verbatim_credentials::{
+    Environment as CredentialEnvironment, ExposeSecret as _, Keychain, SecretString,
+};
+use verbatim_image::cli::EngineArgs;
+use verbatim_image::{Endpoint, Engine, REQUEST_TIMEOUT};
+
+use crate::config::{Config, Server};
+use crate::project::{Project, Variables, failures};
+
+/// A write makes Argo CD render the manifests before it answers.
+const SLOWER_WRITES: u32 = 4;
+
+const USER_AGENT: &str = concat!("verbatim/", env!("CARGO_PKG_VERSION"));
+
+/// The logins of registries.
+pub(crate) fn keychain(variables: &Variables) -> Keychain {
+    Keychain::from_environment(&CredentialEnvironment::from_map(variables))
+}
+
+/// A client of all registries of the project.
+///
+/// # Errors
+/// A file with certificates cannot be used.
+pub(crate) fn registry(project: &Project) -> Result<verbatim_registry::Client, Failure> {
+    registry_of(&project.config, &project.variables)
+}
+
+/// The same, for a configuration whose rules are not there yet.
+///
+/// # Errors
+/// As [`registry`].
+pub(crate) fn registry_of(
+    of: &Config,
+    variables: &Variables,
+) -> Result<verbatim_registry::Client, Failure> {
+    let mut config = verbatim_registry::Config::new(USER_AGENT);
+    let options = &of.registries;
+    config.plain_http = options
+        .iter()
+        .filter(|(_, options)| options.plain_http)
+        .map(|(host, _)| host.clone())
+        .collect();
+    for file in options.values().filter_map(|options| options.ca.as_ref()).collect::<BTreeSet<_>>()
+    {
+        config.extra_roots.extend(read(file)?);
+        config.extra_roots.push(b'\n');
+    }
+    if let Some(limit) = of.request_timeout {
+        config.timeouts.request = limit;
+        config.timeouts.idle = limit;
+    }
+    verbatim_registry::Client::new(config, keychain(variables)).map_err(failures::registry)
+}
+
+/// A client of one Argo CD server. Its token comes from the variable that the configuration names, else from where
+/// every tool looks for it.
+///
+/// # Errors
+/// No token, or a file that cannot be used.
+pub(crate) fn argocd(
+    project: &Project,
+    server: &Server,
+) -> Result<verbatim_argocd::Client, Failure> {
+    let mut config = verbatim_argocd::Config::new(server.url.clone());
+    config.token = Some(token(project, server)?);
+    config.ca = server.ca.as_deref().map(read).transpose()?;
+    config.client_cert = match &server.client_certificate {
+        None => None,
+        Some((certificate, key)) => {
+            let mut pem = read(certificate)?;
+            pem.push(b'\n');
+            pem.extend(read(key)?);
+            let pem = String::from_utf8(pem).map_err(|error| {
+                Failure::usage(error).context(format!("{} is no PEM", certificate.display()))
+            })?;
+            Some(SecretString::from(pem))
+        }
+    };
+    config.headers = server
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), SecretString::from(value.as_str())))
+        .collect();
+    config.insecure = server.insecure;
+    if let Some(limit) = project.config.request_timeout {
+        config.timeouts.read = limit;
+        config.timeouts.write = limit * SLOWER_WRITES;
+        config.timeouts.refresh = limit;
+    }
+    verbatim_argocd::Client::new(config).map_err(failures::argocd)
+}
+
+fn token(project: &Project, server: &Server) -> Result<SecretString, Failure> {
+    if let Some(variable) = &server.token_variable {
+        return match project.variables.get(variable).filter(|token| !token.trim().is_empty()) {
+            Some(token) => Ok(SecretString::from(token.trim())),
+            None => Err(Failure::usage(format!(
+                "{variable} is not set: it holds the token of Argo CD `{}`",
+                server.name
+            ))),
+        };
+    }
+    let environment = CredentialEnvironment::from_map(&project.variables);
+    let key = ServerKey::new(server.url.as_str());
+    let found = find_token(&environment, &key)
+        .map_err(|error| Failure::usage(error).context("cannot look for the token of Argo CD"))?;
+    match found {
+        Some(found) if !found.token.expose_secret().trim().is_empty() => Ok(found.token),
+        _ if is_token_for_another(&environment, &key) => Err(Failure::usage(format!(
+            "no token for Argo CD `{}` at {}: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, which is another one",
+            server.name, server.url
+        ))
+        .hint("remove ARGOCD_SERVER, or name another variable as `token_variable` of this server")),
+        _ => Err(Failure::usage(format!(
+            "no token for Argo CD `{}` at {}",
+            server.name, server.url
+        ))
+        .hint("put one into ARGOCD_AUTH_TOKEN, or name another variable as its `token_variable`")
+        .hint(format!("or log in once: verbatim argocd login --server {}", server.url))),
+    }
+}
+
+/// A connection to the Docker Engine that the environment names.
+///
+/// # Errors
+/// There is none, or it does not answer.
+pub(crate) async fn engine(project: &Project) -> Result<Engine, Failure> {
+    let config = EngineArgs::default().endpoint_config(&project.variables);
+    let endpoint = Endpoint::find(&config).map_err(failures::image)?;
+    let limit = project.config.request_timeout.unwrap_or(REQUEST_TIMEOUT);
+    Engine::connect(&endpoint, limit).await.map_err(failures::image)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file)
+        .map_err(|error| Failure::usage(error).context(format!("cannot read {}", file.display())))
+}

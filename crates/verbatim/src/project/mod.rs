@@ -1,0 +1,448 @@
+//! From the command line, the configuration file and the environment to what a command works with. The only
+//! file of this crate that reads environment variables. Must not do what a command does.
+
+pub(crate) mod child;
+pub(crate) mod clients;
+pub(crate) mod failures;
+pub(crate) mod git;
+pub(crate) mod handoff;
+pub(crate) mod signer;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use verbatim_ci::CiContext;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_credentials::SecretString;
+use verbatim_record::{KeyError, KeyRing, Power, Role, Run, SigningKey};
+
+use crate::config::{self, Config, ConfigError, Draft};
+use crate::policy::fetch;
+use crate::project::signer::{RecordSigner, SigningError};
+
+/// Holds the private key itself.
+const KEY: &str = "VERBATIM_KEY";
+
+/// The environment variables, by name. Values that are not UTF-8 are left out: none that is read here may be one.
+pub(crate) type Variables = BTreeMap<String, String>;
+
+/// Reads the environment, once.
+pub(crate) fn variables() -> Variables {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Which project.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Project")]
+pub(crate) struct ProjectArgs {
+    /// The configuration [default: verbatim.yaml, here or in a folder above, as far as the git repository goes]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "VERBATIM_CONFIG",
+        hide_env_values = true
+    )]
+    pub config: Option<PathBuf>,
+}
+
+/// A private key.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KeyFileArgs {
+    /// The private key, in PEM; or put the key itself into VERBATIM_KEY. For a key file of cosign, put its password into
+    /// COSIGN_PASSWORD
+    #[arg(long, value_name = "FILE", env = "VERBATIM_KEY_FILE", hide_env_values = true)]
+    pub key: Option<PathBuf>,
+}
+
+/// Who signs records.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KeyArgs {
+    #[command(flatten)]
+    pub file: KeyFileArgs,
+    /// A command that signs in place of a key, for a key management service, a hardware token or an agent: it gets the
+    /// bytes on stdin, their SHA-256 in VERBATIM_SHA256 and VERBATIM_SHA256_BASE64, and prints the signature
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        env = "VERBATIM_SIGNER",
+        hide_env_values = true,
+        conflicts_with = "key"
+    )]
+    pub signer: Option<String>,
+}
+
+/// A project with everything around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Project {
+    /// The configuration.
+    pub config: Config,
+    /// The environment variables.
+    pub variables: Variables,
+    /// The CI job that this is part of.
+    pub ci: CiContext,
+}
+
+impl Project {
+    /// Finds and reads the configuration, and its rules from where it says they are.
+    ///
+    /// # Errors
+    /// There is none, or it has mistakes: a failure of the user's, with the lines. Or the rules cannot be had.
+    pub(crate) async fn load(arguments: &ProjectArgs) -> Result<Self, Failure> {
+        let variables = variables();
+        let config = fetch::complete(draft(arguments)?, &variables).await?;
+        Ok(Self::of(config, variables))
+    }
+
+    /// The same, also if the rules cannot be had, or are wrong: whoever breaks the glass asks them nothing.
+    ///
+    /// # Errors
+    /// There is no configuration, or something else than its rules is wrong.
+    pub(crate) async fn load_without_rules_if_need_be(
+        arguments: &ProjectArgs,
+        console: &Console,
+    ) -> Result<Self, Failure> {
+        let variables = variables();
+        let complete = async { fetch::complete(draft(arguments)?, &variables).await };
+        let config = match complete.await {
+            Ok(config) => config,
+            Err(failure) => {
+                // If it is not the rules that are wrong, that is what has to be told.
+                let Ok(config) = config_file(arguments)
+                    .and_then(|file| config::load_without_rules(&file).map_err(config_failure))
+                else {
+                    return Err(failure);
+                };
+                console.warn(format!("going on without a policy: {}", failure.whole()));
+                config
+            }
+        };
+        Ok(Self::of(config, variables))
+    }
+
+    fn of(config: Config, variables: Variables) -> Self {
+        let ci = with_event(verbatim_ci::detect(&variables), &variables);
+        Self { config, variables, ci }
+    }
+
+    /// The CI run, as records name it. On a laptop there is only whoever sits there.
+    pub(crate) fn run(&self) -> Run {
+        let ci = &self.ci;
+        let user = || self.variables.get("USER").filter(|name| !name.is_empty()).cloned();
+        Run {
+            ci: ci.is_ci().then(|| ci.kind.name().to_owned()),
+            pipeline: ci.pipeline.clone(),
+            number: ci.number,
+            url: ci.run_url.clone(),
+            actor: ci.actor.clone().or_else(user),
+        }
+    }
+
+    /// The folder for what verbatim itself keeps; not for the repository.
+    pub(crate) fn state_folder(&self) -> PathBuf {
+        self.config.root.join(".verbatim")
+    }
+
+    /// The folder that git is asked about. A configuration named without a folder lies in the working folder.
+    pub(crate) fn folder(&self) -> &Path {
+        match self.config.root.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => &self.config.root,
+        }
+    }
+
+    /// Whether it is said anywhere who signs.
+    pub(crate) fn is_given_a_key(&self, arguments: &KeyArgs) -> bool {
+        let in_variable = self.variables.get(KEY).is_some_and(|pem| !pem.trim().is_empty());
+        in_variable || arguments.signer.is_some() || arguments.file.key.is_some()
+    }
+
+    /// Who signs, checked to have a key whose records count for these roles.
+    ///
+    /// # Errors
+    /// No key, a wrong one, or one that the policy does not trust that far. All before anything is written.
+    pub(crate) async fn signer(
+        &self,
+        arguments: &KeyArgs,
+        roles: &[Role],
+        console: &Console,
+    ) -> Result<RecordSigner, Failure> {
+        let ring = &self.config.policy.ring;
+        let key = match &arguments.signer {
+            None => RecordSigner::Key(
+                signing_key(&arguments.file, &self.variables)?,
+                arguments.file.key.clone(),
+            ),
+            Some(_) if self.variables.get(KEY).is_some_and(|pem| !pem.trim().is_empty()) => {
+                return Err(Failure::usage("both a signing command and VERBATIM_KEY are given")
+                    .hint("unset one of them"));
+            }
+            Some(line) => command(line, ring).await?,
+        };
+        if !self.config.policy.is_known() {
+            console.warn("whether the record is going to count is not known: there is no policy");
+            return Ok(key);
+        }
+        if ring.is_empty() {
+            console
+                .warn("no `keys` are configured: records are written, and none of them will count");
+            return Ok(key);
+        }
+        let id = key.verifying_key().id();
+        let Some(trusted) = ring.find(&id) else {
+            return Err(Failure::usage(format!(
+                "the signing key {id} is not among `keys`: its records would not count"
+            ))
+            .hint("add its public half to `keys`; `verbatim key public` prints it"));
+        };
+        match roles.iter().find(|role| !trusted.roles.contains(role)) {
+            None => Ok(key),
+            Some(role) => Err(Failure::usage(format!(
+                "the signing key `{}` does not have the role `{role}`: this record would not count",
+                trusted.name
+            ))
+            .hint(format!("add `{role}` to its `roles`, or use another key"))),
+        }
+    }
+}
+
+impl Project {
+    /// Whether the key of a signer has a power; without configured keys nothing counts, and nothing is checked.
+    pub(crate) fn has_power(&self, key: &RecordSigner, power: Power) -> bool {
+        let ring = &self.config.policy.ring;
+        let trusted = ring.find(&key.verifying_key().id());
+        trusted.is_none_or(|trusted| ring.has_power(&trusted.roles, power))
+    }
+
+    /// Whether the key of a signer has a role.
+    pub(crate) fn has_role(&self, key: &RecordSigner, role: &Role) -> bool {
+        let trusted = self.config.policy.ring.find(&key.verifying_key().id());
+        trusted.is_some_and(|trusted| trusted.roles.contains(role))
+    }
+
+    /// Checks that the records of a signer count. `what` they are, in the plural.
+    ///
+    /// # Errors
+    /// They would not; nothing was written yet.
+    pub(crate) fn may(&self, key: &RecordSigner, power: Power, what: &str) -> Result<(), Failure> {
+        if self.has_power(key, power) {
+            return Ok(());
+        }
+        let roles: Vec<_> =
+            self.config.policy.ring.roles(power).map(|role| format!("`{role}`")).collect();
+        let failure = Failure::usage(format!("the {what} of the signing key would not count"));
+        Err(match roles.is_empty() {
+            true => failure.hint("no role may; `powers` in the policy says which do"),
+            false => failure.hint(format!("it needs one of the roles {}", roles.join(", "))),
+        })
+    }
+}
+
+/// The configuration that is named, or found.
+fn draft(arguments: &ProjectArgs) -> Result<Draft, Failure> {
+    Draft::load(&config_file(arguments)?).map_err(config_failure)
+}
+
+/// The file of the configuration that is named, or found.
+fn config_file(arguments: &ProjectArgs) -> Result<PathBuf, Failure> {
+    let file = match &arguments.config {
+        Some(file) => file.clone(),
+        None => config::find(&working_folder()?).map_err(config_failure)?,
+    };
+    Ok(shortened(&file))
+}
+
+/// Adds what GitHub tells of a pull request in a file only. A file that cannot be read tells nothing, and then the pull
+/// request may be anybody's.
+fn with_event(ci: CiContext, variables: &Variables) -> CiContext {
+    let Some(path) = variables.get("GITHUB_EVENT_PATH").filter(|_| ci.pull_request.is_some())
+    else {
+        return ci;
+    };
+    match std::fs::read(path) {
+        Ok(payload) => ci.with_github_event(&payload),
+        Err(error) => {
+            tracing::debug!(path, %error, "cannot read the event of GitHub");
+            ci
+        }
+    }
+}
+
+/// A command that signs.
+async fn command(line: &str, ring: &KeyRing) -> Result<RecordSigner, Failure> {
+    RecordSigner::command(line, ring).await.map_err(|error| {
+        let unknown = matches!(error, SigningError::NoSignature(_));
+        let failure = Failure::new(ExitStatus::Refused, error)
+            .context("cannot use the command that is to sign");
+        match unknown {
+            true => failure
+                .hint("add the public half of its key to `keys`")
+                .hint("it has to print an ECDSA P-256 signature over SHA-256 of its stdin, and nothing else"),
+            false => failure,
+        }
+    })
+}
+
+/// Reads the private key from the file that is named, or from `VERBATIM_KEY`.
+///
+/// # Errors
+/// No key is given, or it is none.
+pub(crate) fn signing_key(
+    arguments: &KeyFileArgs,
+    variables: &Variables,
+) -> Result<SigningKey, Failure> {
+    let (pem, place) =
+        match (&arguments.key, variables.get(KEY).filter(|pem| !pem.trim().is_empty())) {
+            (Some(file), _) => {
+                let pem = std::fs::read_to_string(file).map_err(|error| {
+                    Failure::usage(error).context(format!("cannot read the key {}", file.display()))
+                })?;
+                (pem, file.display().to_string())
+            }
+            // Some CI systems keep secrets on one line.
+            (None, Some(pem)) => (pem.replace("\\n", "\n"), KEY.to_owned()),
+            (None, None) => {
+                return Err(Failure::usage("no key to sign the record with")
+                .hint(
+                    "name a file with --key or VERBATIM_KEY_FILE, or put the key into VERBATIM_KEY",
+                )
+                .hint("or name a command that signs, with --signer or VERBATIM_SIGNER")
+                .hint("`verbatim key generate` makes one"));
+            }
+        };
+    // An empty password is one: cosign takes it too.
+    let password = variables.get("COSIGN_PASSWORD").map(|text| SecretString::from(text.as_str()));
+    SigningKey::from_pem_with(&pem, password.as_ref()).map_err(|error| {
+        let hint = match error {
+            KeyError::PasswordNeeded => Some("put its password into COSIGN_PASSWORD"),
+            KeyError::Password => Some("the password is taken from COSIGN_PASSWORD"),
+            KeyError::NotP256 => {
+                Some("`verbatim key generate` makes a key that can be used, also by cosign")
+            }
+            _ => None,
+        };
+        let failure = Failure::usage(error).context(format!("cannot use the key in {place}"));
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
+}
+
+/// The failure for a configuration that is not there or not right.
+pub(crate) fn config_failure(error: ConfigError) -> Failure {
+    match error {
+        ConfigError::NotFound(_) => Failure::usage(error)
+            .hint("name one with --config or VERBATIM_CONFIG")
+            .hint("or write the first one: verbatim init dev=APP …, where APP is an application in Argo CD"),
+        other => Failure::usage(other),
+    }
+}
+
+fn working_folder() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|error| {
+        Failure::new(ExitStatus::Usage, error).context("cannot tell the working folder")
+    })
+}
+
+/// A path below the working folder without that folder: people read it.
+fn shortened(path: &Path) -> PathBuf {
+    let short = std::env::current_dir()
+        .ok()
+        .and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    short.unwrap_or_else(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use verbatim_credentials::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn the_event_of_github_tells_whose_pull_request_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("event.json");
+        let event = |head: &str| {
+            format!(
+                r#"{{"pull_request":{{"number":7,"head":{{"sha":"aaaa","repo":{{"full_name":"{head}"}}}},"base":{{"repo":{{"full_name":"acme/shop"}}}}}}}}"#
+            )
+        };
+        let variables = |name: &str| -> Variables {
+            let given = [
+                ("GITHUB_ACTIONS", "true"),
+                ("GITHUB_EVENT_NAME", name),
+                ("GITHUB_EVENT_PATH", file.to_str().unwrap()),
+                ("GITHUB_HEAD_REF", if name == "push" { "" } else { "patch-1" }),
+                (
+                    "GITHUB_REF",
+                    if name == "push" { "refs/heads/main" } else { "refs/pull/7/merge" },
+                ),
+                ("GITHUB_SHA", "ffff"),
+            ];
+            given.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        };
+        let cases = [
+            ("push", Some(event("mallory/shop")), Some("ffff"), false),
+            ("pull_request", Some(event("acme/shop")), Some("aaaa"), false),
+            ("pull_request", Some(event("mallory/shop")), Some("aaaa"), true),
+            ("pull_request", Some("no JSON".to_owned()), Some("ffff"), true),
+            ("pull_request", None, Some("ffff"), true),
+        ];
+        for (name, payload, revision, foreign) in cases {
+            let _ = std::fs::remove_file(&file);
+            if let Some(payload) = &payload {
+                std::fs::write(&file, payload).unwrap();
+            }
+            let variables = variables(name);
+            let ci = with_event(verbatim_ci::detect(&variables), &variables);
+            assert_eq!(
+                (ci.revision(), ci.may_be_foreign()),
+                (revision, foreign),
+                "{name} {payload:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_comes_from_a_file_or_a_variable() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key.pem");
+        let made = SigningKey::generate(|bytes| {
+            bytes.fill(7);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        let made = made.unwrap();
+        let pem = made.to_pkcs8_pem().unwrap();
+        let pem = pem.expose_secret();
+        std::fs::write(&file, pem).unwrap();
+        let one_line = pem.replace('\n', "\\n");
+        let variable =
+            |value: &str| Variables::from([("VERBATIM_KEY".to_owned(), value.to_owned())]);
+        let cases: [(Option<&Path>, Variables, Result<(), &str>); 7] = [
+            (Some(&file), variable("not looked at"), Ok(())),
+            (None, variable(pem), Ok(())),
+            (None, variable(&one_line), Ok(())),
+            (None, variable(" "), Err("no key to sign the record with")),
+            (None, Variables::new(), Err("no key to sign the record with")),
+            (None, variable("secret"), Err("cannot use the key in VERBATIM_KEY")),
+            (
+                Some(Path::new("/nowhere/key")),
+                variable(pem),
+                Err("cannot read the key /nowhere/key"),
+            ),
+        ];
+        for (file, variables, want) in cases {
+            let arguments = KeyFileArgs { key: file.map(Path::to_owned) };
+            let got = signing_key(&arguments, &variables);
+            match (got, want) {
+                (Ok(key), Ok(())) => assert_eq!(key.verifying_key(), made.verifying_key()),
+                (Err(failure), Err(want)) => assert_eq!(failure.to_string(), want),
+                (got, want) => panic!("{got:?}, want {want:?}"),
+            }
+        }
+    }
+}

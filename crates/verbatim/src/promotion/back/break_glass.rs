@@ -1,0 +1,322 @@
+//! Breaks the glass: what Argo CD deployed before is put back, though registry, records and gates cannot be asked. What was
+//! done is kept in a file, to be attached when they can.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use verbatim_argocd::claim::{self, Kept};
+use verbatim_argocd::history::past;
+use verbatim_argocd::model::Application;
+use verbatim_argocd::{Outcome, Override, Report, WantedImage};
+use verbatim_console::{ExitStatus, Failure};
+use verbatim_oci::{Digest, Reference, Repository};
+use verbatim_policy::Decision;
+use verbatim_record::{
+    Anchor, ChainLink, Predicate, Promotion, PromotionKind, ReleaseArtifact, ReleaseDocument,
+    ReleaseImage, Statement, Veto,
+};
+
+use super::from_history::{self, Known, LastWrite, go_back};
+use super::pinned::{self, Pins};
+use super::rollback::{Rollback, VetoScope};
+use crate::config::App;
+use crate::environment::applications::{self, Seen};
+use crate::project::signer::RecordSigner;
+use crate::project::{Project, failures};
+use crate::promotion::Site;
+use crate::promotion::execute::{self, End, Ended, Job};
+use crate::promotion::outcome::Promoted;
+use crate::promotion::plan::Target;
+use crate::promotion::steps::Executed;
+use crate::records::attach::{self, What};
+use crate::records::convert;
+use crate::release::find::{self, only_image};
+use crate::release::{Release, compose};
+
+/// An application with what it was deployed with before.
+struct Candidate {
+    app: App,
+    sources: Vec<verbatim_record::Revision>,
+    revisions: Vec<String>,
+    plan: verbatim_argocd::Plan,
+    known: Known,
+}
+
+/// Puts back what Argo CD's history has, without a registry. With `key` the record is signed before it is kept.
+///
+/// # Errors
+/// Argo CD could not be asked, or has nothing to go back to. All else is an outcome.
+pub(crate) async fn break_glass(
+    site: &Site<'_>,
+    request: &Rollback,
+    key: Option<&RecordSigner>,
+    looks_only: bool,
+) -> Result<Promoted, Failure> {
+    let seen = applications::at(site.environment, &site.servers).await?;
+    let anchor = applications::anchors(&seen).into_iter().max_by_key(|anchor| anchor.sequence);
+    let only = only_image(site.project).ok().map(|image| image.name.as_str());
+    let candidates = seen.into_iter().map(|seen| candidate(seen, only));
+    let candidates = candidates.collect::<Result<Vec<_>, Failure>>()?;
+    let known: Vec<Known> = candidates.iter().map(|it| it.known.clone()).collect();
+    let home = find::home(site.project)?;
+    let digest_of = |images: &Pins| release(site.project, home, images).digest;
+    let images = go_back(&known, request.goal, &digest_of).map_err(|why| {
+        Failure::new(ExitStatus::No, format!("nothing to go back to in Argo CD: {why}"))
+            .hint("write values by hand: verbatim argocd override APP --helm-set NAME=VALUE")
+    })?;
+    let release = release(site.project, home, &images);
+    let bad = standing(&known, only).filter(|bad| *bad != release.digest);
+    let jobs = candidates
+        .into_iter()
+        .map(|candidate| job(candidate, &images))
+        .collect::<Result<Vec<_>, Failure>>()?;
+
+    let mut promoted = Promoted::begin(site.environment, &release, unasked(site, release.digest));
+    promoted.kind = PromotionKind::BreakGlass;
+    promoted.notes.extend(notes(&release));
+    let wanted = release.images().into_values();
+    let images = wanted.map(|image| WantedImage::new(Some(image.repository), image.digest));
+    // Of several images the digest of the release is only computed, and without the end of the ledger the place of the
+    // record is not known: a signature would fix what may be wrong.
+    let signer = key.filter(|_| anchor.is_some() && release.images.is_empty());
+    let planned = site.check(release, images.collect(), jobs, anchor, request.take_over).await?;
+    promoted.planned(&planned);
+    if looks_only || !planned.is_ready {
+        return Ok(promoted);
+    }
+    let executed = site.execute(planned).await?;
+    let promotion = promotion(site, request, &executed, bad);
+    promoted.proven = promotion.applications.len() == executed.ended.len() && promotion.is_proven();
+    let is_told = !promotion.applications.is_empty();
+    let statement = Statement::promotion(promotion);
+    let kept = match is_told {
+        true => {
+            let what = What::Done("the rollback");
+            let kept = keep(site, &mut promoted, &statement, signer, what).await;
+            kept.map(|record| record.map(Kept::Record).or_else(|| attach::unsigned(&statement)))
+        }
+        false => Ok(None),
+    };
+    let end = End { record: anchor, kept: kept.as_ref().ok().copied().flatten() };
+    execute::close(&site.servers, &executed.ended, end, site.console).await;
+    if let (Some(_), Some(bad)) = (kept?, bad) {
+        veto(site, &mut promoted, request, bad, key).await?;
+    }
+    promoted.ended(executed.ended);
+    Ok(promoted)
+}
+
+/// What nobody was asked.
+fn notes(release: &Release) -> Vec<String> {
+    let mut notes = vec!["no gate was asked, and no record was read".to_owned()];
+    match release.images.len() {
+        0 => notes.push("that the registry has the image is not known".to_owned()),
+        _ => {
+            notes.push("that the registry has the images is not known".to_owned());
+            let images = release.images.values().map(|image| image.reference().to_string());
+            notes.push(format!("back to {}", images.collect::<Vec<_>>().join(", ")));
+            notes.push(
+                "which release these images are is looked up in the ledger when the record is attached"
+                    .to_owned(),
+            );
+        }
+    }
+    notes
+}
+
+/// The decision of nobody.
+fn unasked(site: &Site<'_>, release: Digest) -> Decision {
+    let environment = site.environment.id.clone();
+    Decision { release, environment, allowed: true, answers: Vec::new() }
+}
+
+/// What the record is going to say.
+fn promotion(
+    site: &Site<'_>,
+    request: &Rollback,
+    executed: &Executed,
+    bad: Option<Digest>,
+) -> Promotion {
+    let Executed { plan, ended, started_at } = executed;
+    Promotion {
+        kind: PromotionKind::BreakGlass,
+        reason: request.reason.clone(),
+        environment: site.environment.id.clone(),
+        release: plan.release.promoted(None),
+        release_before: bad,
+        applications: ended.iter().filter_map(told).collect(),
+        plan: Some(plan.hash()),
+        policy: plan.policy,
+        policy_origin: site.project.config.policy.origin.clone(),
+        gates: Vec::new(),
+        run: site.project.run(),
+        started_at: *started_at,
+        finished_at: Timestamp::now(),
+        chain: link(plan.ledger),
+    }
+}
+
+/// An application as it is, with the keys of the configuration and what stood in them.
+fn candidate(seen: Seen, only: Option<&str>) -> Result<Candidate, Failure> {
+    let Seen { app, application } = seen;
+    let application: Application = application.map_err(failures::argocd)?;
+    // Only the keys matter here: which values they had is what the history tells.
+    let mut keys = Override { source: Target::source(&app), ..Override::default() };
+    keys.helm = app.set.helm.keys().map(|name| (name.clone(), String::new())).collect();
+    for name in app.set.kustomize.keys() {
+        keys.kustomize.push(format!("{name}={name}").parse().map_err(Failure::usage)?);
+    }
+    let plan = verbatim_argocd::plan(&applications::reference(&app), &application, &keys).map_err(
+        |why| {
+            let why: Vec<String> = why.iter().map(ToString::to_string).collect();
+            Failure::new(ExitStatus::No, why.join("; "))
+                .context(format!("cannot write to {}", app.name))
+        },
+    )?;
+    let set = &app.set;
+    let history = past(&application, &plan).into_iter();
+    let on_app = claim::read(&application);
+    let known = Known {
+        app: app.name.clone(),
+        carries: pinned::carried(set, only),
+        now: pinned::read(set, only, pinned::replaced(&plan.changes)),
+        past: history.filter_map(|values| pinned::read(set, only, values)).collect(),
+        last: on_app.known().map(|claim| {
+            let source = application.spec.sources().get(claim.source);
+            let stands = verbatim_argocd::values::deviations(source, &claim.changes).is_empty();
+            let before = pinned::read(set, only, pinned::replaced(&claim.changes));
+            LastWrite { at: claim.at, release: claim.release.clone(), before, stands }
+        }),
+    };
+    Ok(Candidate {
+        sources: applications::sources(&application),
+        revisions: application.status.sync.revisions(),
+        plan,
+        known,
+        app,
+    })
+}
+
+/// The release that stands in all applications: the only image that their values pin, or, of several images, what their
+/// claims name.
+fn standing(known: &[Known], only: Option<&str>) -> Option<Digest> {
+    let Some(only) = only else {
+        return from_history::standing(known)?.parse::<Reference>().ok()?.digest;
+    };
+    let mut digests = known.iter().map(|it| Some(it.now.as_ref()?.pins.get(only)?.digest));
+    let first = digests.next()??;
+    digests.all(|digest| digest == Some(first)).then_some(first)
+}
+
+/// The job that puts the values of the past back; those of an application that has the images already stay.
+fn job(candidate: Candidate, images: &Pins) -> Result<Job, Failure> {
+    let Candidate { app, sources, revisions, plan, known } = candidate;
+    let values = known.with(images).ok_or_else(|| {
+        Failure::new(ExitStatus::No, format!("{} never had these images", app.name))
+    })?;
+    let values = values.past.to_override(plan.source).map_err(Failure::usage)?;
+    let target = Target { server: app.server.clone(), app: plan.app, values };
+    Ok(Job { target, sources, revisions })
+}
+
+/// The release as far as the values tell. Of several images its digest is that of the artifact with these images and
+/// tags: the same images make the same artifact, but a value need not have the tag.
+fn release(project: &Project, home: &Repository, pins: &Pins) -> Release {
+    let config = &project.config;
+    let images = pins.iter().filter_map(|(name, pin)| {
+        let repository = config.images.get(name)?.repository.clone();
+        let image = ReleaseImage { repository, tag: pin.tag.clone(), digest: pin.digest };
+        Some((name.clone(), image))
+    });
+    let document = ReleaseDocument { project: config.project.clone(), images: images.collect() };
+    if let (Ok(only), Some(image)) = (only_image(project), document.images.values().next()) {
+        let ReleaseImage { repository, tag, digest } = image.clone();
+        return Release {
+            image: only.name.clone(),
+            repository,
+            tag,
+            digest,
+            images: BTreeMap::new(),
+        };
+    }
+    let first = document.images.values().next();
+    let tag = first.and_then(|image| image.tag.as_ref()).and_then(|tag| compose::tag(tag).ok());
+    Release {
+        image: document.project.clone(),
+        repository: home.clone(),
+        tag,
+        digest: ReleaseArtifact::of(&document).digest(),
+        images: document.images,
+    }
+}
+
+/// The place after the end that the applications know of.
+fn link(anchor: Option<Anchor>) -> ChainLink {
+    match anchor {
+        Some(anchor) => ChainLink {
+            sequence: anchor.sequence.saturating_add(1),
+            previous: Some(anchor.record),
+            merged: Vec::new(),
+        },
+        None => ChainLink { sequence: 1, previous: None, merged: Vec::new() },
+    }
+}
+
+/// What the record says of an application whose values were changed; also if what runs is not proven.
+fn told(ended: &Ended) -> Option<verbatim_record::Application> {
+    let Ended { job, result: Ok(report) } = ended else { return None };
+    let Report { plan: Some(plan), server, .. } = report else { return None };
+    match &report.outcome {
+        Outcome::Proven { proof } => Some(convert::application(server, plan, &job.sources, proof)),
+        Outcome::NotProven { .. }
+        | Outcome::Degraded { .. }
+        | Outcome::Paused { .. }
+        | Outcome::Unknown { .. } => Some(convert::unproven(server, plan, &report.outcome)),
+        _ => None,
+    }
+}
+
+/// Keeps a record in a file, and notes what to do with it.
+async fn keep<P: Predicate>(
+    site: &Site<'_>,
+    promoted: &mut Promoted,
+    statement: &Statement<P>,
+    signer: Option<&RecordSigner>,
+    what: What<'_>,
+) -> Result<Option<Digest>, Failure> {
+    let (path, record) = attach::queue(site.project, statement, signer, what).await?;
+    let how = if record.is_some() { "signed" } else { "not signed yet" };
+    promoted.kept.push(path.clone());
+    promoted.notes.push(format!(
+        "{what} is kept, {how}; when the registry answers: verbatim record attach {}",
+        path.display()
+    ));
+    Ok(record)
+}
+
+async fn veto(
+    site: &Site<'_>,
+    promoted: &mut Promoted,
+    request: &Rollback,
+    bad: Digest,
+    key: Option<&RecordSigner>,
+) -> Result<(), Failure> {
+    let id = &site.environment.id;
+    let environment = match request.veto {
+        VetoScope::None => return Ok(()),
+        VetoScope::All => None,
+        VetoScope::Environment => Some(id.clone()),
+    };
+    let veto = Veto {
+        environment,
+        lifts: Vec::new(),
+        reason: request.reason.clone().unwrap_or_else(|| format!("{id} was rolled back from it")),
+        at: Timestamp::now(),
+        until: None,
+        run: site.project.run(),
+    };
+    let repository = promoted.release.repository.to_string();
+    keep(site, promoted, &Statement::veto(&repository, &bad, veto), key, What::Said("the veto"))
+        .await
+        .map(drop)
+}

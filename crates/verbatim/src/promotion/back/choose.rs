@@ -1,0 +1,181 @@
+//! Which release a rollback goes back to, by the ledger. Pure.
+
+use std::collections::BTreeMap;
+
+use verbatim_oci::Digest;
+use verbatim_record::{PromotedRelease, Promotion};
+
+use crate::promotion::charts;
+
+/// How far back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// So many good releases before what runs; from 1.
+    Steps(usize),
+    /// This release.
+    Release(Digest),
+}
+
+/// A release to go back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The release, as it was promoted last.
+    pub release: PromotedRelease,
+    /// The number of that promotion.
+    pub sequence: u64,
+    /// The revisions that each application had then, by its name.
+    pub revisions: BTreeMap<String, Vec<String>>,
+}
+
+/// Why there is nothing to go back to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoTarget {
+    /// The ledger does not go back that far.
+    #[error("the ledger has {} before what runs there{}", good(*.found), asked(*.found, *.wanted))]
+    TooFar {
+        /// Releases that there are.
+        found: usize,
+        /// The one that is wanted.
+        wanted: usize,
+    },
+    /// It was never promoted there.
+    #[error("{0} was never proven there, by the ledger")]
+    NeverThere(Digest),
+    /// It is what runs.
+    #[error("{0} is what runs there")]
+    RunsThere(Digest),
+}
+
+fn good(found: usize) -> String {
+    match found {
+        0 => "no good release".to_owned(),
+        1 => "one good release".to_owned(),
+        more => format!("{more} good releases"),
+    }
+}
+
+/// How far back was asked for, where that is not told by there being none.
+fn asked(found: usize, wanted: usize) -> String {
+    if found == 0 { String::new() } else { format!(", and --steps {wanted} goes further back") }
+}
+
+/// Chooses among the promotions of an environment, oldest first. `running` is the release that stands there, if it is the
+/// last one of the ledger; if something else stands there, the last one is where to go back to. Good is what was proven
+/// and has no veto; a release that is named may have one, and the gate tells.
+pub(super) fn choose<'a>(
+    promotions: impl DoubleEndedIterator<Item = &'a Promotion>,
+    goal: Goal,
+    running: Option<Digest>,
+    is_vetoed: impl Fn(&Digest) -> bool,
+) -> Result<Target, NoTarget> {
+    let mut good: Vec<Target> = Vec::new();
+    for promotion in promotions.rev().filter(|promotion| promotion.is_proven()) {
+        let digest = promotion.release.digest;
+        let is_known = good.iter().any(|target| target.release.digest == digest);
+        let is_named = goal == Goal::Release(digest);
+        if !is_known && running != Some(digest) && (is_named || !is_vetoed(&digest)) {
+            good.push(Target {
+                release: promotion.release.clone(),
+                sequence: promotion.chain.sequence,
+                revisions: charts::revisions(promotion),
+            });
+        }
+    }
+    let found = good.len();
+    match goal {
+        Goal::Steps(wanted) => wanted
+            .checked_sub(1)
+            .and_then(|index| good.into_iter().nth(index))
+            .ok_or(NoTarget::TooFar { found, wanted }),
+        Goal::Release(digest) if running == Some(digest) => Err(NoTarget::RunsThere(digest)),
+        Goal::Release(digest) => good
+            .into_iter()
+            .find(|target| target.release.digest == digest)
+            .ok_or(NoTarget::NeverThere(digest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+    use verbatim_record::ChainLink;
+
+    use super::*;
+
+    /// Promotions of these releases, one after the other; in brackets those without proof.
+    fn ledger(releases: &str) -> Vec<Promotion> {
+        let mut promotions = Vec::new();
+        for (name, sequence) in releases.split_whitespace().zip(1..) {
+            let outcome = if name.starts_with('[') { "unproven" } else { "proven" };
+            let readback = json!({ "outcome": outcome });
+            let application = json!({
+                "name": "web", "server": "https://argocd.example",
+                "proof": { "spec": readback, "operation": readback, "manifests": readback, "running": readback },
+            });
+            promotions.push(Promotion {
+                kind: Default::default(),
+                reason: None,
+                environment: "shop/dev".parse().unwrap(),
+                release: PromotedRelease {
+                    digest: digest(name.trim_matches(['[', ']'])),
+                    repository: "registry.example/shop".to_owned(),
+                    tag: None,
+                    commit: None,
+                    images: Default::default(),
+                },
+                release_before: None,
+                applications: vec![serde_json::from_value(application).unwrap()],
+                plan: None,
+                policy: None,
+                policy_origin: None,
+                gates: Vec::new(),
+                run: Default::default(),
+                started_at: Timestamp::UNIX_EPOCH,
+                finished_at: Timestamp::UNIX_EPOCH,
+                chain: ChainLink { sequence, previous: None, merged: Vec::new() },
+            });
+        }
+        promotions
+    }
+
+    fn digest(name: &str) -> Digest {
+        Digest::of(name.as_bytes())
+    }
+
+    #[test]
+    fn the_way_back_goes_over_good_releases() {
+        use Goal::{Release, Steps};
+        use NoTarget::{NeverThere, RunsThere, TooFar};
+        let cases = [
+            ("a b c", Steps(1), Some("c"), Ok(("b", 2))),
+            ("a b c", Steps(2), Some("c"), Ok(("a", 1))),
+            ("a b c", Steps(3), Some("c"), Err(TooFar { found: 2, wanted: 3 })),
+            ("a b c", Steps(0), Some("c"), Err(TooFar { found: 2, wanted: 0 })),
+            // A release that was there twice is one step.
+            ("a b a c", Steps(1), Some("c"), Ok(("a", 3))),
+            ("a b a c", Steps(2), Some("c"), Ok(("b", 2))),
+            ("a b a", Steps(1), Some("a"), Ok(("b", 2))),
+            // What was never proven, and what has a veto, is not good.
+            ("a [b] c", Steps(1), Some("c"), Ok(("a", 1))),
+            ("a v c", Steps(1), Some("c"), Ok(("a", 1))),
+            // Something stands there that the ledger does not end with: its end is the last good one.
+            ("a b", Steps(1), None, Ok(("b", 2))),
+            ("a", Steps(1), Some("a"), Err(TooFar { found: 0, wanted: 1 })),
+            ("", Steps(1), None, Err(TooFar { found: 0, wanted: 1 })),
+            ("a b c", Release(digest("a")), Some("c"), Ok(("a", 1))),
+            ("a v c", Release(digest("v")), Some("c"), Ok(("v", 2))),
+            ("a b", Release(digest("b")), Some("b"), Err(RunsThere(digest("b")))),
+            ("a b", Release(digest("x")), Some("b"), Err(NeverThere(digest("x")))),
+            ("a [b] c", Release(digest("b")), Some("c"), Err(NeverThere(digest("b")))),
+        ];
+        for (releases, goal, running, want) in cases {
+            let promotions = ledger(releases);
+            let got =
+                choose(promotions.iter(), goal, running.map(digest), |one| *one == digest("v"));
+            let got = got.map(|target| (target.release.digest, target.sequence));
+            let want = want.map(|(name, sequence)| (digest(name), sequence));
+            assert_eq!(got, want, "{releases} {goal:?}");
+        }
+    }
+}

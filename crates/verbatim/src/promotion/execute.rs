@@ -1,0 +1,304 @@
+//! Carries out a plan: all applications are checked before the first is written, then several are deployed at a time, and
+//! each ends with an outcome of its own.
+
+use futures_util::{StreamExt as _, stream};
+use serde::Serialize;
+use serde_json::Value;
+use verbatim_argocd::claim::{Claim, Kept, State};
+use verbatim_argocd::cli::listener_within;
+use verbatim_argocd::deploy::{self, nonce};
+use verbatim_argocd::event::Event;
+use verbatim_argocd::request;
+use verbatim_argocd::values::{digests, shown};
+use verbatim_argocd::{Deploy, Error, Options, Outcome, Plan, Prediction, Report, WantedImage};
+use verbatim_console::{Console, ExitStatus, Failure, StepState};
+use verbatim_oci::Digest;
+use verbatim_record::{Anchor, Revision};
+
+use crate::config::Environment;
+use crate::environment::applications::{self, Seen, Servers};
+use crate::project::failures;
+use crate::promotion::plan::{PlannedApp, Target, target};
+use crate::release::Release;
+
+/// How many applications are deployed at the same time: their writes cost the server most.
+const CONCURRENCY: usize = 4;
+
+/// One application of a promotion, with what was seen of it.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// What it is to hold.
+    pub target: Target,
+    /// Its sources, for the record.
+    pub sources: Vec<Revision>,
+    /// What Argo CD compares them with.
+    pub revisions: Vec<String>,
+}
+
+/// What became of one application.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Which.
+    pub job: Job,
+    /// How: a report, or an error before anything was changed.
+    pub result: Result<Report, Error>,
+}
+
+/// How one application ended, for the result of the command.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct AppOutcome {
+    /// The application.
+    pub app: String,
+    /// The report of its deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
+    /// Why there is no report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What to do about that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+    /// What it means for the exit status.
+    #[serde(skip)]
+    pub status: ExitStatus,
+}
+
+impl AppOutcome {
+    /// Whether it agrees to what is planned, and nothing was written.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| matches!(report.outcome, Outcome::Planned))
+    }
+}
+
+/// What all applications of a promotion have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Order<'a> {
+    /// The release.
+    pub release: &'a Release,
+    /// What must run.
+    pub images: &'a [WantedImage],
+    /// Who promotes: the URL of the run, or a name.
+    pub by: Option<String>,
+    /// How it is done.
+    pub options: Options,
+}
+
+/// The applications of an environment as jobs.
+///
+/// # Errors
+/// One of them could not be read, or its values cannot be made.
+pub(crate) fn jobs(seen: Vec<Seen>, release: &Release) -> Result<Vec<Job>, Failure> {
+    seen.into_iter()
+        .map(|Seen { app, application }| {
+            let application = application.map_err(failures::argocd)?;
+            let target = target(&app, release).map_err(|error| {
+                Failure::usage(error).context(format!("cannot make the values of {}", app.name))
+            })?;
+            Ok(Job {
+                target,
+                sources: applications::sources(&application),
+                revisions: application.status.sync.revisions(),
+            })
+        })
+        .collect()
+}
+
+/// The options of an environment.
+pub(crate) fn options(environment: &Environment, take_over: bool) -> Options {
+    Options {
+        timeout: environment.timeout,
+        settle: environment.settle,
+        stuck_after: environment.stuck_after,
+        take_over,
+        // The claim is closed with the digest of the record, when there is one.
+        close_claim: false,
+        ..Options::default()
+    }
+}
+
+/// Checks all applications without writing anything.
+///
+/// # Errors
+/// The first that could not be asked. Refusals are part of the reports.
+pub(crate) async fn check(
+    servers: &Servers,
+    jobs: &[Job],
+    order: &Order<'_>,
+    console: &Console,
+) -> Result<Vec<(PlannedApp, Report)>, Failure> {
+    let order =
+        Order { options: Options { dry_run: true, ..order.options.clone() }, ..order.clone() };
+    let checks = stream::iter(jobs).map(|job| {
+        let order = &order;
+        async move {
+            let deploy = deployment(&job.target, order, None)?;
+            let report = run(servers, &job.target, &deploy, None, console)
+                .await?
+                .map_err(failures::argocd)?;
+            let plan = report.plan.clone();
+            let plan = plan.unwrap_or_else(|| empty_plan(&job.target));
+            let server = job.target.server.clone();
+            Ok((PlannedApp { server, revisions: job.revisions.clone(), plan }, report))
+        }
+    });
+    checks.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
+}
+
+/// The requests to Argo CD that would change something.
+pub(crate) fn writes(plans: &[PlannedApp]) -> Vec<String> {
+    let mut writes = Vec::new();
+    for PlannedApp { plan, .. } in plans.iter().filter(|app| !app.plan.is_noop()) {
+        let sync = request::Sync::default();
+        for (request, what) in [
+            (request::patch(&plan.app, String::new()), "the values and the claim"),
+            (request::sync(&plan.app, &sync), "the sync, unless Argo CD begins one by itself"),
+            (request::replace(&plan.app, Value::Null), "the claim is closed with the record"),
+        ] {
+            let method = request.method.name();
+            writes.push(format!("{method} {}: {what}", request.target()));
+        }
+    }
+    writes
+}
+
+/// What the manifests of each application would become.
+///
+/// # Errors
+/// One of them could not be rendered as it is.
+pub(crate) async fn predict(
+    servers: &Servers,
+    plans: &[PlannedApp],
+    images: &[WantedImage],
+) -> Result<Vec<Prediction>, Failure> {
+    let predictions = stream::iter(plans).map(|PlannedApp { server, plan, .. }| async move {
+        let rendered = servers.get(server)?.manifests(&plan.app).await.map_err(failures::argocd)?;
+        let manifests = rendered.manifests.iter().map(String::as_str);
+        let new: Vec<String> = plan.changes.iter().map(|change| shown(Some(&change.new))).collect();
+        let images = concerned(images, &digests(new.iter().map(String::as_str)));
+        Ok(verbatim_argocd::predict(&plan.app, manifests, &plan.changes, &images))
+    });
+    predictions.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
+}
+
+/// A plan for an application for which none could be made; its report says why.
+fn empty_plan(target: &Target) -> Plan {
+    Plan {
+        app: target.app.clone(),
+        source: verbatim_argocd::model::SourceAt::Single,
+        source_name: String::new(),
+        changes: Vec::new(),
+    }
+}
+
+/// Deploys to all applications by their plans, in the order of the jobs.
+///
+/// # Errors
+/// None that stops the others: what went wrong with one application is in its result.
+pub(crate) async fn execute(
+    servers: &Servers,
+    jobs: Vec<Job>,
+    plans: &[PlannedApp],
+    order: &Order<'_>,
+    console: &Console,
+) -> Result<Vec<Ended>, Failure> {
+    let runs = stream::iter(jobs.into_iter().zip(plans)).map(|(job, planned)| async move {
+        let step = step(&job.target);
+        console.step(&step, StepState::UnderWay);
+        let deploy = deployment(&job.target, order, Some(planned.plan.clone()))?;
+        let result = run(servers, &job.target, &deploy, Some(&step), console).await?;
+        if matches!(&result, Ok(Report { outcome: Outcome::Proven { .. }, .. })) {
+            console.step(&step, StepState::Done);
+        }
+        Ok(Ended { job, result })
+    });
+    runs.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
+}
+
+fn deployment(
+    target: &Target,
+    order: &Order<'_>,
+    expected: Option<Plan>,
+) -> Result<Deploy, Failure> {
+    Ok(Deploy {
+        app: target.app.clone(),
+        values: target.values.clone(),
+        images: concerned(order.images, &target.values.digests()),
+        release: order.release.to_string(),
+        by: order.by.clone(),
+        nonce: nonce().map_err(failures::argocd)?,
+        options: order.options.clone(),
+        expected,
+    })
+}
+
+/// The images of a release that an application is given; all of them if its values name none.
+fn concerned(images: &[WantedImage], named: &[Digest]) -> Vec<WantedImage> {
+    let concerned: Vec<WantedImage> =
+        images.iter().filter(|image| named.contains(&image.digest)).cloned().collect();
+    if concerned.is_empty() { images.to_vec() } else { concerned }
+}
+
+/// What is done with an application, for who has to be told how far it came.
+pub(crate) fn step(target: &Target) -> String {
+    format!("deploy to {}", target.app)
+}
+
+/// Deploys to one application, and tells how if it is a `step` of the command.
+async fn run(
+    servers: &Servers,
+    target: &Target,
+    deploy: &Deploy,
+    step: Option<&str>,
+    console: &Console,
+) -> Result<Result<Report, Error>, Failure> {
+    let client = servers.get(&target.server)?;
+    let app = &target.app;
+    let progress = step.map(|step| (step, console.progress(format!("deploying to {app}"))));
+    let name = app.to_string();
+    let tell =
+        progress.as_ref().map(|(step, progress)| listener_within(console, progress, &name, step));
+    let told = |event: Event| {
+        if let Some(tell) = &tell {
+            tell(event);
+        }
+    };
+    Ok(deploy::deploy(client, deploy, &told).await)
+}
+
+/// What the claims of a promotion are closed with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    /// The end of the ledger.
+    pub record: Option<Anchor>,
+    /// What is to become the end of it and could not be attached.
+    pub kept: Option<Kept>,
+}
+
+impl End {
+    /// The claim on an application as the outcome leaves it. `None` if that is not known: an open claim that somebody has
+    /// yet to look after.
+    fn of(self, claim: &Claim, outcome: &Outcome) -> Option<Claim> {
+        let (state, kept) = match (outcome, claim.state) {
+            (Outcome::Proven { .. }, _) => (State::Done, self.kept),
+            (_, State::Open) => return None,
+            (_, ended) => (ended, None),
+        };
+        let record = self.record.map(|anchor| anchor.to_string());
+        Some(Claim { record, kept, ..claim.in_state(state) })
+    }
+}
+
+/// Closes the claims of a promotion. That a claim stays open is told and no failure: the next run closes it.
+pub(crate) async fn close(servers: &Servers, ended: &[Ended], end: End, console: &Console) {
+    for Ended { job, result } in ended {
+        let Ok(Report { claim: Some(claim), outcome, .. }) = result else { continue };
+        let Ok(client) = servers.get(&job.target.server) else { continue };
+        let Some(claim) = end.of(claim, outcome) else { continue };
+        if let Err(error) = deploy::close(client, &job.target.app, &claim).await {
+            console.warn(format!(
+                "{}: the claim could not be closed: {error}: {}",
+                job.target.app, error.kind
+            ));
+        }
+    }
+}

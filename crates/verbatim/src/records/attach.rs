@@ -1,0 +1,171 @@
+//! Signs a record and attaches it. A record of something that has happened must not get lost: if it cannot be signed or
+//! attached, it is kept in a file, and the message names the command that does that later.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use verbatim_argocd::claim::Kept;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::{Descriptor, Digest};
+use verbatim_record::{Bundle, EnvironmentId, Payload, Predicate, Promotion, SignError, Statement};
+
+use crate::project::signer::{RecordSigner, SigningError};
+use crate::project::{Project, failures, handoff};
+use crate::records::store::Store;
+
+/// The file below the state folder that something is kept in.
+pub(crate) fn file(kept: Kept) -> PathBuf {
+    match kept {
+        Kept::Record(digest) => named(UNATTACHED, digest),
+        Kept::Statement { digest, .. } => named(UNSIGNED, digest),
+    }
+}
+
+fn named(folder: &str, digest: Digest) -> PathBuf {
+    Path::new(folder).join(format!("{}.json", digest.hex()))
+}
+
+/// Below the state folder.
+const UNATTACHED: &str = "unattached";
+const UNSIGNED: &str = "unsigned";
+
+/// What a record is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What<'a> {
+    /// Something that is done; without its record nobody else can know.
+    Done(&'a str),
+    /// Something that somebody says; it counts for nothing until its record is attached.
+    Said(&'a str),
+}
+
+impl What<'_> {
+    /// How things stand if something kept its record from being `signed` or `attached`.
+    fn without(self, step: &str) -> String {
+        match self {
+            Self::Done(what) => format!("{what} is done, and its record could not be {step}"),
+            Self::Said(what) => format!("{what} could not be {step}, and does not count yet"),
+        }
+    }
+}
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(what) => write!(f, "the record of {what}"),
+            Self::Said(what) => f.write_str(what),
+        }
+    }
+}
+
+/// Signs a statement.
+///
+/// # Errors
+/// There is no signature. The statement is kept in a file, and the message says so.
+pub(crate) async fn signed<P: Predicate>(
+    project: &Project,
+    statement: &Statement<P>,
+    signer: &RecordSigner,
+    what: What<'_>,
+) -> Result<Bundle, Failure> {
+    let payload = Payload::of(statement).map_err(defect)?;
+    let error = match signer.sign_payload(payload.clone()).await {
+        Ok(record) => return Ok(record),
+        Err(SigningError::Statement(error)) => return Err(defect(error)),
+        Err(error) => error,
+    };
+    let failure = Failure::new(ExitStatus::Unknown, error).context(what.without("signed"));
+    Err(match keep(project, named(UNSIGNED, Digest::of(payload.bytes())), payload.bytes()) {
+        Ok(path) => failure.hint(format!(
+            "the statement is kept; sign and attach it with `verbatim record attach {}`",
+            path.display()
+        )),
+        Err(error) => failure.hint(format!("the statement could not be kept either: {error}")),
+    })
+}
+
+fn defect(error: SignError) -> Failure {
+    Failure::new(ExitStatus::Defect, error).context("cannot make the record")
+}
+
+/// Attaches a record. An interrupt is held off until that has ended, for a bounded time.
+///
+/// # Errors
+/// It is not attached. It is signed all the same, so the outcome of the command is "unfinished".
+pub(crate) async fn attach<'a>(
+    project: &Project,
+    store: &Store,
+    record: &Bundle,
+    release: impl Into<Option<&'a Descriptor>>,
+    environment: Option<&EnvironmentId>,
+    what: What<'_>,
+    console: &Console,
+) -> Result<(), Failure> {
+    let _guard = console.tidy_guard();
+    let progress = console.progress(format!("attaching {what}"));
+    let attached = tokio::select! {
+        attached = store.attach(record, release.into(), environment) => attached.map_err(failures::registry),
+        // What is to be done about it is said below.
+        () = console.interrupt().cancelled() => Err(Failure::new(ExitStatus::Interrupted, "interrupted")),
+    };
+    drop(progress);
+    let failure = match attached {
+        Ok(()) => return Ok(()),
+        Err(failure) => failure,
+    };
+    let interrupted = failure.status == ExitStatus::Interrupted;
+    let failure = Failure {
+        status: if interrupted { ExitStatus::Interrupted } else { ExitStatus::Unknown },
+        ..failure.context(what.without("attached"))
+    };
+    Err(match keep(project, named(UNATTACHED, record.digest()), record.bytes()) {
+        Ok(path) => failure.hint(format!(
+            "the signed record is kept; attach it with `verbatim record attach {}`",
+            path.display()
+        )),
+        // The last resort: whoever has the log has the record.
+        Err(error) => failure
+            .hint(format!("the signed record could not be kept either ({error}); it is: "))
+            .hint(String::from_utf8_lossy(record.bytes()).into_owned()),
+    })
+}
+
+/// What is kept of a promotion that could not be signed.
+pub(crate) fn unsigned(promotion: &Statement<Promotion>) -> Option<Kept> {
+    let digest = Digest::of(Payload::of(promotion).ok()?.bytes());
+    Some(Kept::Statement { digest, finished_at: promotion.predicate.finished_at })
+}
+
+/// Keeps a record for later, signed if somebody can sign it. Returns the file, and the record if it is signed.
+///
+/// # Errors
+/// It cannot be written. What it tells of has happened all the same.
+pub(crate) async fn queue<P: Predicate>(
+    project: &Project,
+    statement: &Statement<P>,
+    signer: Option<&RecordSigner>,
+    what: What<'_>,
+) -> Result<(PathBuf, Option<Digest>), Failure> {
+    let payload = Payload::of(statement).map_err(defect)?;
+    let signed = match signer {
+        Some(signer) => signer.sign_payload(payload.clone()).await.ok(),
+        None => None,
+    };
+    let kept = match &signed {
+        Some(record) => keep(project, named(UNATTACHED, record.digest()), record.bytes()),
+        None => keep(project, named(UNSIGNED, Digest::of(payload.bytes())), payload.bytes()),
+    };
+    kept.map(|path| (path, signed.map(|record| record.digest())))
+        .map_err(|error| Failure::new(ExitStatus::Unknown, error).context(what.without("kept")))
+}
+
+/// Keeps a record or a statement in a file of this name below the state folder.
+fn keep(project: &Project, name: PathBuf, bytes: &[u8]) -> Result<PathBuf, handoff::HandoffError> {
+    let state = project.state_folder();
+    handoff::make_folder(&state)?;
+    let path = state.join(name);
+    if let Some(folder) = path.parent() {
+        handoff::make_folder(folder)?;
+    }
+    handoff::replace(&path, &String::from_utf8_lossy(bytes))?;
+    Ok(path)
+}

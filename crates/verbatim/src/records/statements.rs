@@ -1,0 +1,183 @@
+//! What people say about releases and environments: approvals, vetoes, locks, and their liftings. Signs and attaches them;
+//! what they lead to is decided by the gates.
+
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use verbatim_argocd::annotate;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::{Descriptor, Digest};
+use verbatim_record::{
+    Ban, EnvironmentId, Lock, Power, Predicate, Statement, Verified, Veto, in_force,
+};
+
+use crate::config::{Environment, Period};
+use crate::environment::applications::{self, Servers};
+use crate::project::signer::RecordSigner;
+use crate::project::{Project, failures};
+use crate::promotion::Registry;
+use crate::records::attach::{self, What};
+use crate::records::store::Wanted;
+
+/// The annotation that shows a lock on the applications, for people who look there. Nothing is decided by it.
+const LOCK_ANNOTATION: &str = "verbatim.dev/lock";
+
+/// Until when something counts.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UntilArgs {
+    /// For how long it counts, such as 2h or 14d [default: until it is lifted]
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "until")]
+    period: Option<Period>,
+    /// Until when it counts, such as 2026-12-24T00:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    until: Option<Timestamp>,
+}
+
+impl UntilArgs {
+    /// The end, if there is one.
+    ///
+    /// # Errors
+    /// It is over already.
+    pub(crate) fn end(&self, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+        if self.period.is_some_and(|period| period.0.is_zero()) {
+            return Err(Failure::usage("--for gives it no time at all")
+                .hint("leave --for out for something that counts until it is lifted"));
+        }
+        let period = self.period.map(|period| {
+            let period = SignedDuration::try_from(period.0).unwrap_or(SignedDuration::MAX);
+            now.saturating_add(period).unwrap_or(Timestamp::MAX)
+        });
+        match self.until.or(period) {
+            Some(end) if end <= now => Err(Failure::usage(format!("{end:.0} is over already"))),
+            end => Ok(end),
+        }
+    }
+}
+
+/// Signs a statement and attaches it to what it is about.
+///
+/// # Errors
+/// It was not signed, or not attached.
+pub(crate) async fn say<P: Predicate>(
+    project: &Project,
+    registry: &Registry,
+    statement: &Statement<P>,
+    key: &RecordSigner,
+    subjects: (Option<&Descriptor>, Option<&EnvironmentId>),
+    what: &str,
+    console: &Console,
+) -> Result<Digest, Failure> {
+    let what = What::Said(what);
+    let record = attach::signed(project, statement, key, what).await?;
+    let (release, environment) = subjects;
+    attach::attach(project, &registry.store, &record, release, environment, what, console).await?;
+    Ok(record.digest())
+}
+
+/// The bans among some that are in force, checked to be ones that this key may lift.
+///
+/// # Errors
+/// There is none, or one that only others may lift.
+pub(crate) fn to_lift<'a, P: Ban>(
+    project: &Project,
+    bans: &'a [Verified<P>],
+    key: &RecordSigner,
+    what: &str,
+    now: Timestamp,
+) -> Result<Vec<&'a Verified<P>>, Failure> {
+    let bans = in_force(bans, now);
+    if bans.is_empty() {
+        return Err(Failure::new(ExitStatus::No, format!("there is no {what} in force")));
+    }
+    may_lift(project, &bans, key, what)?;
+    Ok(bans)
+}
+
+/// Checks that a key may lift some bans. The command is right, and the answer is no.
+///
+/// # Errors
+/// One of them is by another key, and only others may lift it.
+pub(crate) fn may_lift<P: Ban>(
+    project: &Project,
+    bans: &[&Verified<P>],
+    key: &RecordSigner,
+    what: &str,
+) -> Result<(), Failure> {
+    let own = key.verifying_key().id();
+    let foreign = bans.iter().find(|ban| *ban.key_id() != own);
+    match foreign {
+        Some(ban) if !project.has_power(key, Power::Lift) => Err(Failure::new(
+            ExitStatus::No,
+            format!(
+                "the {what} {} is by `{}`, and the roles of the signing key do not let it lift those of others",
+                ban.record(),
+                ban.signed_by()
+            ),
+        )
+        .hint("`powers: { lift: … }` says which roles may")),
+        _ => Ok(()),
+    }
+}
+
+/// The locks of an environment and their liftings.
+///
+/// # Errors
+/// They could not be read.
+pub(crate) async fn locks(
+    project: &Project,
+    registry: &Registry,
+    environment: &Environment,
+    now: Timestamp,
+) -> Result<Vec<Verified<Lock>>, Failure> {
+    let ring = &project.config.policy.ring;
+    let wanted = Wanted::only::<Lock>();
+    let ledger = registry.store.of_environment(ring, &environment.id, &wanted, &[], now).await;
+    Ok(ledger.map_err(failures::registry)?.records.locks)
+}
+
+/// The vetoes against a release for one place and their liftings: from the release, and from the environment that also
+/// lists them.
+///
+/// # Errors
+/// They could not be read.
+pub(crate) async fn vetoes(
+    project: &Project,
+    registry: &Registry,
+    release: Digest,
+    environment: Option<&EnvironmentId>,
+    now: Timestamp,
+) -> Result<Vec<Verified<Veto>>, Failure> {
+    let ring = &project.config.policy.ring;
+    let (store, wanted) = (&registry.store, Wanted::only::<Veto>());
+    let records =
+        store.of_release(ring, release, &wanted, now).await.map_err(failures::registry)?;
+    let mut vetoes = records.vetoes;
+    if let Some(environment) = environment {
+        let ledger = store.of_environment(ring, environment, &wanted, &[], now).await;
+        vetoes.extend(ledger.map_err(failures::registry)?.records.vetoes);
+    }
+    vetoes.retain(|veto| veto.statement().is_about(&release) && veto.environment() == environment);
+    Ok(vetoes)
+}
+
+/// Shows a lock on the applications of an environment, or that there is none. The lock itself is the record, so what does
+/// not work here is only a warning.
+pub(crate) async fn show_lock(
+    project: &Project,
+    environment: &Environment,
+    text: Option<&str>,
+    console: &Console,
+) {
+    let shown = async {
+        let servers = Servers::of(project, [environment])?;
+        for seen in applications::at(environment, &servers).await? {
+            let client = servers.get(&seen.app.server)?;
+            annotate(client, &applications::reference(&seen.app), LOCK_ANNOTATION, text)
+                .await
+                .map_err(failures::argocd)?;
+        }
+        Ok::<(), Failure>(())
+    };
+    if let Err(failure) = shown.await {
+        console.warn(format!("the lock is not shown on the applications: {failure}"));
+    }
+}

@@ -1,0 +1,364 @@
+//! Builds the image, pushes it, and signs how it was made. What is there already and recorded is not built again: a job
+//! that is started twice must not make two images of one commit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_console::{Console, Failure};
+use verbatim_image::labels::Origin;
+use verbatim_image::template::{Template, TemplateError};
+use verbatim_image::{BuildConfig, Existing, How, PushConfig, Pushed};
+use verbatim_oci::{Descriptor, Digest, Reference};
+use verbatim_record::{Build, Provenance, Records, ReleaseImage, Source, Statement};
+
+use crate::config::Image;
+use crate::project::git::{self, SourceState};
+use crate::project::signer::RecordSigner;
+use crate::project::{Project, clients, failures, handoff};
+use crate::promotion::{Registry, gather};
+use crate::records::attach::{self, What};
+use crate::records::store::Wanted;
+use crate::release::compose::{Part, compose};
+use crate::release::find::{build_variable, tag};
+use crate::release::{Release, ReleaseFile};
+
+/// What was built, or found to be built already.
+#[derive(Debug, Serialize)]
+pub(crate) struct Outcome {
+    /// The release.
+    #[serde(serialize_with = "crate::release::result::release")]
+    pub release: Release,
+    /// How it came into the registry.
+    pub how: How,
+    /// What it was built from.
+    pub source: Source,
+    /// The digest of its build record.
+    pub record: Digest,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.how {
+            How::Pushed => "built and pushed",
+            How::AlreadyThere => "built; the registry had it already",
+            How::Reused => "not built again: the registry has it, with its build record",
+        };
+        writeln!(f, "{}", self.release)?;
+        for (name, image) in &self.release.images {
+            writeln!(f, "  {name}  {}", image.reference())?;
+        }
+        writeln!(f, "  {how}")?;
+        let commit = self.source.commit.as_deref().unwrap_or("unknown");
+        let limit = match (self.source.dirty, self.source.foreign) {
+            (true, _) => " with local changes: it goes no further than the first environment",
+            (false, true) => {
+                " of a pull request that may be anybody's: it goes no further than the first environment"
+            }
+            (false, false) => "",
+        };
+        writeln!(f, "  from commit {commit}{limit}")?;
+        if let Some(head) = &self.source.head {
+            writeln!(f, "  which merges {head}")?;
+        }
+        write!(f, "  record {}", self.record)
+    }
+}
+
+/// Builds, pushes, records, and leaves the release for the next stage. `anew` builds although the image is there, and
+/// moves its tag.
+///
+/// # Errors
+/// Whatever git, the engine or the registry did not do.
+pub(crate) async fn build(
+    project: &Project,
+    registry: &Registry,
+    key: &RecordSigner,
+    anew: bool,
+    console: &Console,
+) -> Result<Outcome, Failure> {
+    let state = git::state(project.folder()).await.map_err(source_failure)?;
+    if state.is_dirty() {
+        console.warn(format!(
+            "the tree differs from its commit ({}): this build goes no further than the first environment",
+            state.changes.join(", ")
+        ));
+    }
+    if project.ci.may_be_foreign() {
+        console.warn(
+            "this pull request may come from another repository: this build goes no further than the first environment",
+        );
+    }
+    console.plan_steps(project.config.images.values().flat_map(|image| {
+        ["build the image", "push it", "attach its build record"]
+            .map(|step| step_of(project, image, step))
+    }));
+    let source = source_of(project, &state);
+    let (mut parts, mut how) = (Vec::new(), Vec::new());
+    for image in project.config.images.values() {
+        let tag = tag(image, &project.ci, &state)?;
+        let reference = Reference::by_tag(image.repository.clone(), tag);
+        let found = if anew || state.is_dirty() {
+            None
+        } else {
+            recorded(project, registry, &reference, &state).await?
+        };
+        let (pushed, record) = match found {
+            Some(found) => found,
+            None => fresh(project, image, registry, &reference, &state, key, anew, console).await?,
+        };
+        how.push(pushed.how);
+        let Pushed { repository, tag, digest, .. } = pushed;
+        let image_of = ReleaseImage { repository, tag: Some(tag), digest };
+        parts.push(Part { name: image.name.clone(), image: image_of, record });
+    }
+    let (release, record) = compose(project, registry, key, parts, &source, console).await?;
+    let outcome =
+        Outcome { release: release.clone(), how: most(&how), source: source.clone(), record };
+    hand_on(project, &release_file(project, release, source, record), console)?;
+    Ok(outcome)
+}
+
+/// A step, with the name of its image if there are several.
+fn step_of(project: &Project, image: &Image, step: &str) -> String {
+    match project.config.images.len() {
+        1 => step.to_owned(),
+        _ => format!("{}: {step}", image.name),
+    }
+}
+
+/// What was done for any image was done.
+fn most(how: &[How]) -> How {
+    let by_work = [How::Pushed, How::AlreadyThere, How::Reused];
+    by_work.into_iter().find(|one| how.contains(one)).unwrap_or(How::Reused)
+}
+
+/// What the next stage is told of a release that was just made.
+pub(crate) fn release_file(
+    project: &Project,
+    release: Release,
+    source: Source,
+    record: Digest,
+) -> ReleaseFile {
+    ReleaseFile {
+        schema_version: ReleaseFile::VERSION,
+        project: project.config.project.clone(),
+        release,
+        source,
+        run: project.run(),
+        build_record: Some(record),
+        promotions: BTreeMap::new(),
+    }
+}
+
+/// Leaves the release for the next stage, and tells the CI.
+///
+/// # Errors
+/// A file cannot be written: the next stage would not find the release.
+pub(crate) fn hand_on(
+    project: &Project,
+    file: &ReleaseFile,
+    console: &Console,
+) -> Result<(), Failure> {
+    let log = handoff::write(&project.state_folder(), file, &project.ci)
+        .map_err(|error| Failure::new(verbatim_console::ExitStatus::Unknown, error))?;
+    if let Some(log) = log {
+        console.status(log.trim_end());
+    }
+    Ok(())
+}
+
+/// The image of this commit under its tag, if a record that counts says that it was built from it.
+async fn recorded(
+    project: &Project,
+    Registry { client, store }: &Registry,
+    reference: &Reference,
+    state: &SourceState,
+) -> Result<Option<(Pushed, Digest)>, Failure> {
+    let existing = verbatim_image::existing(client, reference, &state.commit)
+        .await
+        .map_err(failures::image)?;
+    let Existing::SameRevision(pushed) = existing else { return Ok(None) };
+    let ring = &project.config.policy.ring;
+    let records = store
+        .of_release(ring, pushed.digest, &Wanted::only::<Provenance>(), Timestamp::now())
+        .await
+        .map_err(failures::registry)?;
+    let is_of_commit = gather::source(&records)
+        .is_some_and(|source| source.commit.as_ref() == Some(&state.commit));
+    Ok(newest(&records).filter(|_| is_of_commit).map(|record| (pushed, record)))
+}
+
+fn newest(records: &Records) -> Option<Digest> {
+    records.builds.last().map(verbatim_record::Verified::record)
+}
+
+/// Builds and pushes, then signs how.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call, and a struct for it would only name the same things twice"
+)]
+async fn fresh(
+    project: &Project,
+    image: &Image,
+    Registry { client, store }: &Registry,
+    reference: &Reference,
+    state: &SourceState,
+    key: &RecordSigner,
+    anew: bool,
+    console: &Console,
+) -> Result<(Pushed, Digest), Failure> {
+    let engine = clients::engine(project).await?;
+    let keychain = clients::keychain(&project.variables);
+    let withheld = key.file().map(Path::to_owned).into_iter().collect();
+    let config = build_config(project, image, reference, state).map_err(Failure::usage)?;
+    let config = BuildConfig { withheld, ..config };
+    let started_at = Timestamp::now();
+    console
+        .step(&step_of(project, image, "build the image"), verbatim_console::StepState::UnderWay);
+    let mut teller = verbatim_image::cli::Teller::new(console, format!("building {reference}"));
+    let built = verbatim_image::build(&engine, &keychain, &config, &mut |event| teller.tell(event))
+        .await
+        .map_err(failures::image)?;
+    drop(teller);
+    console.step(&step_of(project, image, "build the image"), verbatim_console::StepState::Done);
+
+    // A tag of a dirty tree or of an image that nobody has recorded is nobody's: it may move.
+    let unrecorded = matches!(
+        verbatim_image::existing(client, reference, &state.commit).await,
+        Ok(Existing::SameRevision(_))
+    );
+    let overwrite = anew || state.is_dirty() || unrecorded;
+    let push = PushConfig {
+        image: reference.clone(),
+        overwrite,
+        timeout: image.push_timeout,
+        idle_timeout: image.idle_timeout,
+    };
+    console.step(&step_of(project, image, "push it"), verbatim_console::StepState::UnderWay);
+    let mut teller = verbatim_image::cli::Teller::new(console, format!("pushing {reference}"));
+    let pushed =
+        verbatim_image::push(&engine, client, &keychain, &push, &mut |event| teller.tell(event))
+            .await
+            .map_err(failures::image)?;
+    drop(teller);
+    console.step(&step_of(project, image, "push it"), verbatim_console::StepState::Done);
+
+    let build = Build {
+        source: source_of(project, state),
+        image: reference.to_string(),
+        context: relative(project, image),
+        dockerfile: image.dockerfile.clone().unwrap_or_else(|| "Dockerfile".to_owned()),
+        target: image.target.clone(),
+        platforms: image.platform.iter().map(ToString::to_string).collect(),
+        build_args: image.args.keys().cloned().collect(),
+        builder: built.builder.to_string(),
+        builder_id: Build::builder_id(project.ci.kind.name()),
+        versions: BTreeMap::from([
+            ("verbatim".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("engine".to_owned(), built.engine.clone()),
+        ]),
+        run: project.run(),
+        started_at,
+        finished_at: Timestamp::now(),
+    };
+    let statement =
+        Statement::build(&pushed.repository.to_string(), &pushed.digest, build.provenance());
+    let what = What::Done("the build");
+    let record = attach::signed(project, &statement, key, what).await?;
+    let descriptor = Descriptor {
+        digest: pushed.digest,
+        size: pushed.size,
+        ..Descriptor::of(&pushed.media_type, b"")
+    };
+    attach::attach(project, store, &record, &descriptor, None, what, console).await?;
+    console.step(
+        &step_of(project, image, "attach its build record"),
+        verbatim_console::StepState::Done,
+    );
+    Ok((pushed, record.digest()))
+}
+
+fn build_config(
+    project: &Project,
+    image: &Image,
+    reference: &Reference,
+    state: &SourceState,
+) -> Result<BuildConfig, TemplateError> {
+    let render = |templates: &BTreeMap<String, Template>| {
+        let pairs = templates.iter().map(|(key, template)| {
+            Ok((key.clone(), template.render(|name| build_variable(name, &project.ci, state))?))
+        });
+        pairs.collect::<Result<BTreeMap<_, _>, TemplateError>>()
+    };
+    // As `git describe` has it: the commit alone would be a lie.
+    let revision =
+        if state.is_dirty() { format!("{}-dirty", state.commit) } else { state.commit.clone() };
+    Ok(BuildConfig {
+        withheld: Vec::new(),
+        image: reference.clone(),
+        context: image.context.clone(),
+        dockerfile: image.dockerfile.as_ref().map(|file| image.context.join(file)),
+        build_args: render(&image.args)?,
+        labels: render(&image.labels)?,
+        origin: Origin {
+            revision: Some(revision),
+            source: state.remote.clone(),
+            created: Some(state.committed_at),
+            version: reference.tag.as_ref().map(ToString::to_string),
+        },
+        target: image.target.clone(),
+        platform: image.platform.clone(),
+        network: None,
+        pull: false,
+        no_cache: false,
+        cache_from: Vec::new(),
+        builder: None,
+        timeout: image.build_timeout,
+        idle_timeout: image.idle_timeout,
+    })
+}
+
+fn source_of(project: &Project, state: &SourceState) -> Source {
+    let ci = &project.ci;
+    // The variables of the CI speak of the commit that it checked out; a job may have moved on to another one.
+    let is_checked_out = ci.commit.as_ref() == Some(&state.commit);
+    let head = ci.revision().filter(|head| is_checked_out && *head != state.commit);
+    Source {
+        repository: state.remote.clone(),
+        commit: Some(state.commit.clone()),
+        head: head.map(str::to_owned),
+        branch: state.branch.clone(),
+        tag: None,
+        dirty: state.is_dirty(),
+        foreign: ci.may_be_foreign(),
+    }
+}
+
+/// The context as the configuration names it.
+fn relative(project: &Project, image: &Image) -> String {
+    let path = image.context.strip_prefix(&project.config.root).unwrap_or(&image.context);
+    match path.as_os_str().is_empty() {
+        true => ".".to_owned(),
+        false => path.display().to_string(),
+    }
+}
+
+/// What is wrong with the source tree.
+pub(crate) fn source_failure(error: git::SourceError) -> Failure {
+    use git::SourceError;
+    let hint = match &error {
+        SourceError::NoGit(_) => {
+            "install git: the commit becomes part of the image's tag and record"
+        }
+        SourceError::NotARepository(_) => "run this in a clone of the repository",
+        SourceError::NoCommit => "commit first: a release is built from a commit",
+        SourceError::Failed { .. } => {
+            "in a container git may have to be told: git config --global --add safe.directory '*'"
+        }
+        SourceError::Deadline { .. } => "look whether the file system answers",
+    };
+    Failure::usage(error).hint(hint)
+}

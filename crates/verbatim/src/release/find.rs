@@ -1,0 +1,313 @@
+//! Which release a command means: the one that is named, else the one that an earlier stage left, else the one that was
+//! built from this commit in this CI run. Never "the latest".
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use verbatim_ci::{CiContext, Numbering};
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::{Reference, Repository, Tag};
+use verbatim_record::PromotedRelease;
+use verbatim_record::Provenance;
+use verbatim_registry::{Client, Resolved};
+
+use crate::config::Image;
+use crate::project::git::{self, SourceState};
+use crate::project::{Project, failures, handoff};
+use crate::records::store::{Store, Wanted};
+use crate::release::{Named, Release, ReleaseFile, compose};
+
+/// A release that was found, with the manifest that was read and hashed.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The release.
+    pub release: Release,
+    /// Its manifest.
+    pub resolved: Resolved,
+    /// What an earlier stage left, if the release comes from there or is the same.
+    pub handed_on: Option<ReleaseFile>,
+}
+
+/// The one image of the project.
+///
+/// # Errors
+/// There are several, and what is to be done cannot be done for several.
+pub(crate) fn only_image(project: &Project) -> Result<&Image, Failure> {
+    let mut images = project.config.images.values();
+    match (images.next(), images.next()) {
+        (Some(image), None) => Ok(image),
+        _ => Err(Failure::usage("this works only for a configuration with one image")),
+    }
+}
+
+/// The repository in which releases are found: that of the image; of several images, the one that their artifacts are in.
+///
+/// # Errors
+/// None for a configuration that was checked.
+pub(crate) fn home(project: &Project) -> Result<&Repository, Failure> {
+    let config = &project.config;
+    let first = config.images.values().next().map(|image| &image.repository);
+    let home = if config.images.len() > 1 { config.records.as_ref().or(first) } else { first };
+    home.ok_or_else(|| Failure::usage("the configuration has no image"))
+}
+
+/// A release that was promoted, as one of this configuration; `None` if it has other images by now.
+pub(crate) fn recorded(project: &Project, promoted: &PromotedRelease) -> Option<Release> {
+    let repository = promoted.repository.parse().ok()?;
+    let tag = promoted.tag.as_deref().and_then(|tag| tag.parse().ok());
+    let image = match promoted.images.is_empty() {
+        true => only_image(project).ok()?.name.clone(),
+        false => project.config.project.clone(),
+    };
+    let images = promoted.images.clone();
+    Some(Release { image, repository, tag, digest: promoted.digest, images })
+}
+
+/// Finds the release and reads its manifest.
+///
+/// # Errors
+/// No release is meant, it is not of this project, or the registry does not have it.
+pub(crate) async fn release(
+    project: &Project,
+    client: &Client,
+    store: &Store,
+    named: Option<&Named>,
+    now: Timestamp,
+    console: &Console,
+) -> Result<Found, Failure> {
+    let folder = project.state_folder();
+    let handed_on = handoff::read(&folder).map_err(|error| {
+        Failure::usage(error)
+            .hint(format!("remove {} and name the release with --release", folder.display()))
+    })?;
+    let handed_on = handed_on.filter(|file| file.project == project.config.project);
+    if let Some(named) = named {
+        return by_name(project, client, named, handed_on).await;
+    }
+    let state = git::state(project.folder()).await;
+    if let Some(file) = handed_on {
+        match &state {
+            // The file of an earlier build lies around on every laptop; it must not be promoted by accident.
+            Ok(state) if file.source.commit.as_ref() != Some(&state.commit) => {
+                let of = file.source.commit.as_deref().unwrap_or("another commit");
+                console.warn(format!(
+                    "{} is of {of}, this is {}: not used",
+                    folder.join("release.json").display(),
+                    state.commit
+                ));
+            }
+            _ => {
+                let reference =
+                    Reference { digest: Some(file.release.digest), ..file.release.reference() };
+                let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
+                let release = pinned(project, client, reference.tag, &resolved).await?;
+                return Ok(Found { release, resolved, handed_on: Some(file) });
+            }
+        }
+    }
+    let state = state.map_err(|error| {
+        no_release().hint(format!("nor can it be found by the commit: {error}"))
+    })?;
+    by_build_record(project, client, store, &state, now).await
+}
+
+async fn by_name(
+    project: &Project,
+    client: &Client,
+    named: &Named,
+    handed_on: Option<ReleaseFile>,
+) -> Result<Found, Failure> {
+    let home = home(project)?;
+    let reference = match named {
+        Named::Digest(digest) => Reference::by_digest(home.clone(), *digest),
+        Named::Reference(reference) if reference.repository == *home => reference.clone(),
+        Named::Reference(reference) => {
+            let failure = match only_image(project) {
+                Ok(image) => format!("{reference} is not of the image `{}`", image.name),
+                Err(_) => format!("{reference} is no release of {}", project.config.project),
+            };
+            return Err(Failure::usage(failure).hint(format!("its repository is {home}")));
+        }
+    };
+    // A tag is turned into a digest here, once, and never again.
+    let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
+    let digest = resolved.digest();
+    let handed_on = handed_on.filter(|file| file.release.digest == digest);
+    let tag =
+        reference.tag.or_else(|| handed_on.as_ref().and_then(|file| file.release.tag.clone()));
+    let release = pinned(project, client, tag, &resolved).await?;
+    Ok(Found { release, resolved, handed_on })
+}
+
+/// The release that a manifest is: an image, or the artifact that names several.
+///
+/// # Errors
+/// It is no such artifact, or names other images than the configuration.
+async fn pinned(
+    project: &Project,
+    client: &Client,
+    tag: Option<Tag>,
+    resolved: &Resolved,
+) -> Result<Release, Failure> {
+    let repository = resolved.reference.repository.clone();
+    let (image, images) = match only_image(project) {
+        Ok(image) => (image.name.clone(), BTreeMap::new()),
+        Err(_) => {
+            let document = compose::read(client, resolved).await?;
+            compose::check(project, &document).map_err(|why| {
+                Failure::usage(format!(
+                    "{} is no release of this project: {why}",
+                    resolved.reference
+                ))
+            })?;
+            (project.config.project.clone(), document.images)
+        }
+    };
+    Ok(Release { image, repository, tag, digest: resolved.digest(), images })
+}
+
+/// The image under the tag that the build of this commit in this run has pushed; its build record must say so, because
+/// anybody who may push can move a tag.
+async fn by_build_record(
+    project: &Project,
+    client: &Client,
+    store: &Store,
+    state: &SourceState,
+    now: Timestamp,
+) -> Result<Found, Failure> {
+    if project.ci.numbering == Numbering::Job && project.config.images.values().any(uses_build) {
+        return Err(no_release()
+            .hint(format!("on {} every job has another build number, so the tag of the build job is not known here", project.ci.kind)));
+    }
+    let tag = release_tag(project, state)?;
+    let reference = Reference::by_tag(home(project)?.clone(), tag.clone());
+    if client.head(&reference).await.map_err(failures::registry)?.is_none() {
+        return Err(
+            no_release().hint(format!("there is no {reference} either: was this commit built?"))
+        );
+    }
+    let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
+    let digest = resolved.digest();
+    let records = store
+        .of_release(&project.config.policy.ring, digest, &Wanted::only::<Provenance>(), now)
+        .await
+        .map_err(failures::registry)?;
+    let built_from_this = records.builds.iter().any(|record| {
+        let source = record.predicate().source().unwrap_or_default();
+        source.commit.as_ref() == Some(&state.commit)
+    });
+    if !built_from_this {
+        return Err(Failure::new(
+            ExitStatus::No,
+            format!(
+                "{reference} is there, and no record that counts says it was built from {}",
+                state.commit
+            ),
+        )
+        .hint("name the release with --release if it is the right one"));
+    }
+    let release = pinned(project, client, Some(tag), &resolved).await?;
+    Ok(Found { release, resolved, handed_on: None })
+}
+
+fn no_release() -> Failure {
+    Failure::usage("no release is named, and no earlier stage left one")
+        .hint("name it with --release or VERBATIM_RELEASE, or run `verbatim build` first")
+}
+
+fn uses_build(image: &Image) -> bool {
+    image.tag.variables().any(|name| name == "build")
+}
+
+/// The tag of a release built from this state in this CI run: that of the image, or, of several images, one that is made
+/// from the first one's.
+///
+/// # Errors
+/// As [`tag`].
+pub(crate) fn release_tag(project: &Project, state: &SourceState) -> Result<Tag, Failure> {
+    let mut images = project.config.images.values();
+    let first = images.next().ok_or_else(|| Failure::usage("the configuration has no image"))?;
+    let first_tag = tag(first, &project.ci, state)?;
+    match images.next() {
+        None => Ok(first_tag),
+        Some(_) => compose::tag(&first_tag),
+    }
+}
+
+/// The tag of an image built from this state in this CI run. Outside of a CI the build is called `local`, and changes
+/// that are not committed are told at the end.
+///
+/// # Errors
+/// The template makes no tag of these values.
+pub(crate) fn tag(image: &Image, ci: &CiContext, state: &SourceState) -> Result<Tag, Failure> {
+    let tag =
+        image.tag.render_tag(|name| build_variable(name, ci, state)).map_err(Failure::usage)?;
+    match state.is_dirty() {
+        false => Ok(tag),
+        true => format!("{tag}-dirty").parse().map_err(Failure::usage),
+    }
+}
+
+/// A variable of tags, build arguments and labels.
+pub(crate) fn build_variable(name: &str, ci: &CiContext, state: &SourceState) -> Option<String> {
+    let branch = || state.branch.clone().or_else(|| ci.branch.clone());
+    Some(match name {
+        "build" => ci.build.clone().unwrap_or_else(|| "local".to_owned()),
+        "commit" => state.commit.clone(),
+        "short_commit" => state.commit.chars().take(12).collect(),
+        // What a branch may have in its name and a tag may not becomes a dash.
+        "branch" => branch()
+            .unwrap_or_else(|| "detached".to_owned())
+            .replace(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c), "-"),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+
+    fn image(tag: &str) -> Image {
+        let text = format!(
+            "version: 1\nproject: p\nimages: {{ app: {{ repository: r.example/app, tag: '{tag}' }} }}\n\
+             argocd: {{ main: {{ url: https://a.example }} }}\nset: {{ helm: {{ t: '${{digest}}' }} }}\n\
+             environments: [{{ name: dev, apps: [web] }}]\n"
+        );
+        let read = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+        config::parse(Path::new("verbatim.yaml"), &text, &read).unwrap().images["app"].clone()
+    }
+
+    #[test]
+    fn tags_tell_build_and_commit() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let in_ci = CiContext { build: Some("42".to_owned()), ..CiContext::default() };
+        let laptop = CiContext::default();
+        let clean = SourceState {
+            commit: commit.to_owned(),
+            changes: Vec::new(),
+            branch: Some("feature/a b".to_owned()),
+            remote: None,
+            committed_at: Timestamp::UNIX_EPOCH,
+        };
+        let dirty = SourceState { changes: vec!["a".to_owned()], ..clean.clone() };
+        let cases = [
+            ("${build}.${commit}", &in_ci, &clean, Some(format!("42.{commit}"))),
+            ("${build}.${commit}", &laptop, &clean, Some(format!("local.{commit}"))),
+            ("${build}.${commit}", &laptop, &dirty, Some(format!("local.{commit}-dirty"))),
+            (
+                "${branch}-${short_commit}",
+                &in_ci,
+                &clean,
+                Some("feature-a-b-0123456789ab".to_owned()),
+            ),
+            ("-${build}", &in_ci, &clean, None),
+        ];
+        for (template, ci, state, want) in cases {
+            let got = tag(&image(template), ci, state).ok().map(|tag| tag.to_string());
+            assert_eq!(got, want, "{template}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What is promoted, and how a release is named on the command line, in variables and in the file that one stage
+//! leaves for the next. Pure; which of these is used is decided in `discover`.
+
+pub(crate) mod adopt;
+pub(crate) mod build;
+pub(crate) mod compose;
+pub(crate) mod digests;
+pub(crate) mod find;
+pub(crate) mod newer;
+pub(crate) mod precedence;
+pub(crate) mod provenance;
+pub(crate) mod result;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use verbatim_oci::{Digest, Reference, Repository, Tag};
+use verbatim_record::{PromotedRelease, ReleaseImage, Run, Source};
+
+/// A release, pinned: one image, or several that belong together and are named by an artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Release {
+    /// The name of its image in the configuration; of several images, the name of the project.
+    pub image: String,
+    /// Where the image is, or the artifact that names the images.
+    pub repository: Repository,
+    /// A tag that people know it by; never used to find it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// The hash of its top-level manifest, or of the artifact.
+    pub digest: Digest,
+    /// The images by name, if they are several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, ReleaseImage>,
+}
+
+/// Stands where a tag is wanted for people and none is known; still a valid one, since it becomes part of references.
+const NO_TAG: &str = "untagged";
+
+impl Release {
+    /// `repository[:tag]@digest`.
+    pub(crate) fn reference(&self) -> Reference {
+        Reference {
+            repository: self.repository.clone(),
+            tag: self.tag.clone(),
+            digest: Some(self.digest),
+        }
+    }
+
+    /// The release as a promotion record names it.
+    pub(crate) fn promoted(&self, commit: Option<String>) -> PromotedRelease {
+        PromotedRelease {
+            digest: self.digest,
+            repository: self.repository.to_string(),
+            tag: self.tag.as_ref().map(ToString::to_string),
+            commit,
+            images: self.images.clone(),
+        }
+    }
+
+    /// Its images by name: one, or several.
+    pub(crate) fn images(&self) -> BTreeMap<String, ReleaseImage> {
+        match self.images.is_empty() {
+            true => BTreeMap::from([(self.image.clone(), self.only())]),
+            false => self.images.clone(),
+        }
+    }
+
+    fn only(&self) -> ReleaseImage {
+        ReleaseImage {
+            repository: self.repository.clone(),
+            tag: self.tag.clone(),
+            digest: self.digest,
+        }
+    }
+
+    /// The value of a template variable such as `app.digest`, or `digest` for the only image.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        let (image, field) = match name.split_once('.') {
+            Some((image, field)) => (self.images().remove(image)?, field),
+            None if self.images.is_empty() => (self.only(), name),
+            None => return None,
+        };
+        Some(match field {
+            "registry" => image.repository.registry().to_owned(),
+            "path" => image.repository.path().to_owned(),
+            "name" => image.repository.name().to_owned(),
+            "repository" => image.repository.to_string(),
+            "tag" => image.tag.as_ref().map_or(NO_TAG, Tag::as_str).to_owned(),
+            "digest" => image.digest.to_string(),
+            "reference" => image.reference().to_string(),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reference().fmt(f)
+    }
+}
+
+/// What the build stage leaves for later ones, in `.verbatim/release.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReleaseFile {
+    /// The version of this file: 1.
+    pub schema_version: u32,
+    /// The project that it belongs to.
+    pub project: String,
+    /// The release.
+    pub release: Release,
+    /// What it was built from.
+    pub source: Source,
+    /// The CI run that built it.
+    #[serde(default)]
+    pub run: Run,
+    /// The digest of its build record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_record: Option<Digest>,
+    /// The last promotion record of each environment that this run promoted it to: `number@digest`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub promotions: BTreeMap<String, verbatim_record::Anchor>,
+}
+
+impl ReleaseFile {
+    /// The version that is written.
+    pub(crate) const VERSION: u32 = 1;
+}
+
+/// A release as a person writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// `sha256:…`, of the project's image.
+    Digest(Digest),
+    /// A tag or a digest in a repository.
+    Reference(Reference),
+}
+
+/// Why a text names no release.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NamedError {
+    /// It begins as a digest does.
+    #[error(transparent)]
+    Digest(verbatim_oci::DigestError),
+    /// It is no reference.
+    #[error(transparent)]
+    Reference(verbatim_oci::ReferenceError),
+}
+
+impl std::str::FromStr for Named {
+    type Err = NamedError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(digest) => Ok(Self::Digest(digest)),
+            // A digest that was cut off reads as an image `sha256` with a tag, which nobody means.
+            Err(error) if text.starts_with("sha256:") => Err(NamedError::Digest(error)),
+            Err(_) => text.parse().map(Self::Reference).map_err(NamedError::Reference),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(tag: Option<&str>) -> Release {
+        Release {
+            image: "app".to_owned(),
+            repository: "registry.example:5000/team/web".parse().unwrap(),
+            tag: tag.map(|tag| tag.parse().unwrap()),
+            digest: Digest::of(b"x"),
+            images: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn of_several_images_each_has_its_own_variables() {
+        let image = |name: &str| ReleaseImage {
+            repository: format!("registry.example/{name}").parse().unwrap(),
+            tag: None,
+            digest: Digest::of(name.as_bytes()),
+        };
+        let images = ["app", "web"].map(|name| (name.to_owned(), image(name)));
+        let several = Release { images: images.into(), ..release(None) };
+        let digest = Digest::of(b"web").to_string();
+        assert_eq!(several.variable("web.digest"), Some(digest));
+        assert_eq!(several.variable("app.name").as_deref(), Some("app"));
+        for name in ["digest", "reference", "other.digest", "web.size"] {
+            assert_eq!(several.variable(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn variables_name_every_part() {
+        let digest = Digest::of(b"x").to_string();
+        let reference = format!("registry.example:5000/team/web:1.2@{digest}");
+        let cases = [
+            ("registry", Some("registry.example:5000")),
+            ("path", Some("team/web")),
+            ("name", Some("web")),
+            ("repository", Some("registry.example:5000/team/web")),
+            ("tag", Some("1.2")),
+            ("digest", Some(digest.as_str())),
+            ("reference", Some(reference.as_str())),
+            ("app.digest", Some(digest.as_str())),
+            ("other.digest", None),
+            ("size", None),
+        ];
+        for (name, want) in cases {
+            assert_eq!(release(Some("1.2")).variable(name).as_deref(), want, "{name}");
+        }
+        assert_eq!(release(None).variable("tag").as_deref(), Some("untagged"));
+    }
+
+    #[test]
+    fn a_release_is_named_by_digest_or_reference() {
+        let digest = Digest::of(b"x");
+        assert_eq!(digest.to_string().parse(), Ok(Named::Digest(digest)));
+        let reference: Reference = format!("r.example/a@{digest}").parse().unwrap();
+        assert_eq!(reference.to_string().parse(), Ok(Named::Reference(reference)));
+        let short = "sha256:abcd".parse::<Named>().map_err(|error| error.to_string());
+        assert_eq!(
+            short,
+            Err("a sha256 digest has 64 hexadecimal digits, this one has 4".to_owned())
+        );
+        assert!("not a name".parse::<Named>().is_err());
+    }
+
+    #[test]
+    fn the_file_survives_writing_and_reading() {
+        let file = ReleaseFile {
+            schema_version: ReleaseFile::VERSION,
+            project: "example".to_owned(),
+            release: release(Some("1.2")),
+            source: Source { commit: Some("a".repeat(40)), ..Source::default() },
+            run: Run::default(),
+            build_record: Some(Digest::of(b"r")),
+            promotions: BTreeMap::from([(
+                "dev".to_owned(),
+                format!("1@{}", Digest::of(b"p")).parse().unwrap(),
+            )]),
+        };
+        let text = serde_json::to_string_pretty(&file).unwrap();
+        assert_eq!(serde_json::from_str::<ReleaseFile>(&text).unwrap(), file);
+    }
+}

@@ -1,0 +1,115 @@
+//! Runs the commands that test an environment, one after the other, and tells how each ended. Knows nothing of records.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::Command;
+use verbatim_console::Console;
+
+use crate::config::Suite;
+use crate::project::child::{end, told};
+
+/// How a suite ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Its command ended with 0.
+    Passed,
+    /// It did not, and how.
+    Failed(String),
+    /// Somebody interrupted it: no word on whether it would have passed.
+    Interrupted,
+}
+
+/// Runs one suite. What it prints goes to stderr as it comes: stdout belongs to the result.
+pub(crate) async fn run(
+    suite: &Suite,
+    folder: &Path,
+    variables: &[(String, String)],
+    console: &Console,
+) -> Ended {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &suite.run])
+        .current_dir(folder)
+        .envs(&suite.env)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        // The key is for records; tests have no business with it.
+        .env_remove("VERBATIM_KEY")
+        .env_remove("VERBATIM_KEY_FILE")
+        .env_remove("VERBATIM_SIGNER")
+        .env_remove("COSIGN_PASSWORD")
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .stderr(std::io::stderr())
+        // A group of its own, so that what it has started can be ended with it.
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return Ended::Failed(format!("its command could not be started: {error}")),
+    };
+    tokio::select! {
+        ended = child.wait() => match ended {
+            Ok(status) if status.success() => Ended::Passed,
+            Ok(status) => Ended::Failed(told(status)),
+            Err(error) => Ended::Failed(format!("it could not be waited for: {error}")),
+        },
+        () = tokio::time::sleep(suite.timeout) => {
+            end(&mut child).await;
+            Ended::Failed(format!("it did not end within {} s", suite.timeout.as_secs()))
+        }
+        () = console.interrupt().cancelled() => {
+            end(&mut child).await;
+            Ended::Interrupted
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn suite(run: &str, timeout: Duration) -> Suite {
+        Suite {
+            run: run.to_owned(),
+            timeout,
+            env: BTreeMap::from([("OWN".to_owned(), "own".to_owned())]),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_suite_passes_or_says_how_it_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let variables = [("VERBATIM_DIGEST".to_owned(), "sha256:x".to_owned())];
+        let long = Duration::from_secs(60);
+        let failed = |why: &str| Ended::Failed(why.to_owned());
+        let cases = [
+            ("true", long, Ended::Passed),
+            ("exit 3", long, failed("its command ended with status 3")),
+            ("kill -9 $$", long, failed("its command was ended by signal 9")),
+            ("test \"$VERBATIM_DIGEST$OWN\" = sha256:xown", long, Ended::Passed),
+            ("test \"$(pwd -P)\" = \"$(cd . && pwd -P)\" && touch here", long, Ended::Passed),
+            ("test -z \"$VERBATIM_KEY\"", long, Ended::Passed),
+            ("sleep 60 & wait", Duration::from_millis(20), failed("it did not end within 0 s")),
+        ];
+        for (line, timeout, want) in cases {
+            let got =
+                run(&suite(line, timeout), folder.path(), &variables, &Console::silent()).await;
+            assert_eq!(got, want, "{line}");
+        }
+        assert!(folder.path().join("here").exists(), "it runs in the folder of the configuration");
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_ends_the_suite() {
+        let folder = tempfile::tempdir().unwrap();
+        let console = Console::silent();
+        console.interrupt().cancel();
+        let got =
+            run(&suite("sleep 60", Duration::from_secs(60)), folder.path(), &[], &console).await;
+        assert_eq!(got, Ended::Interrupted);
+    }
+}
