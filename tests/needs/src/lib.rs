@@ -4,10 +4,12 @@
 //! for, and installs or starts it. A test that asks for more fails on every machine, also on one that has it: otherwise a
 //! need that no step installs would stay unnoticed until somebody starts on a fresh machine.
 
+mod cargo;
 mod install;
 mod program;
 mod service;
 
+pub use cargo::{cargo, workspace_root};
 pub use install::{SYSTEM_PATH, find, install};
 pub use program::Program;
 pub use service::Service;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 
-use crate::engine::children;
+use rig::engine::children;
 
 use self::count::Count;
 use self::services::Services;

@@ -8,7 +8,7 @@ use needs::{Program, Service};
 use super::children;
 use super::services::Services;
 use super::steps::cargo;
-use crate::rig::tools::{self, Tool};
+use rig::tools::{self, Tool};
 
 /// Something that a step needs. A Rust toolchain and what links its programs are there, or this would not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::engine::{self, Engine};
-use crate::lease::{Lease, Pods};
+use rig::engine::{self, Engine};
+use rig::lease::{Lease, Pods};
 
 /// Engine and rig of this run. Their state lies in a folder of its own, so that runs do not meet.
 #[derive(Debug)]

@@ -12,9 +12,8 @@ use serde_json::Value;
 use super::count::Count;
 use super::needs::{Need, Provided};
 use super::{Ended, children};
-use crate::cargo;
-use crate::lease::xtask;
-use crate::tidy::workspace_root;
+use needs::workspace_root;
+use rig::lease::xtask;
 
 /// Builds in five minutes on two cores, so it is kept in a cache that clones share.
 const CARGO_DENY: &str = "0.20.2";
@@ -207,7 +206,7 @@ fn doctest(_: &Provided) -> Result<Ended> {
 }
 
 fn demo(_: &Provided) -> Result<Ended> {
-    let manifest = workspace_root().join("tests/demo/Cargo.toml");
+    let manifest = workspace_root().join("tests/demo/app/Cargo.toml");
     let with_manifest = |arguments: &[&str]| {
         let mut command = cargo(arguments);
         command.arg("--manifest-path").arg(&manifest);
@@ -334,7 +333,7 @@ fn cache() -> PathBuf {
 }
 
 pub(super) fn cargo(arguments: &[&str]) -> Command {
-    let mut command = cargo::cargo();
+    let mut command = needs::cargo();
     command.args(arguments).current_dir(workspace_root());
     if io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");

@@ -11,7 +11,7 @@ mod sources;
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args as ClapArgs;
@@ -63,7 +63,7 @@ struct Page {
 
 /// Runs the task.
 pub(crate) fn run(_args: Args) -> Result<()> {
-    let root = workspace_root();
+    let root = needs::workspace_root();
     let pages = pages_of(&root)?;
     let metadata = arrows::Metadata::read(&root)?;
     let mut findings = arrows::check(&metadata);
@@ -86,12 +86,6 @@ pub(crate) fn run(_args: Args) -> Result<()> {
     ensure!(errors == 0, "{errors} rules broken");
     println!("tidy: {} files, {} warnings", pages.len(), findings.len());
     Ok(())
-}
-
-/// The root of the workspace: this package lies in a folder right below it.
-pub(crate) fn workspace_root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
 }
 
 /// Every file that git knows or would know, as text; binary files are left out.

@@ -61,10 +61,10 @@ mod tests {
             ("crates/verbatim/src/source.rs", runs("git"), 0),
             ("crates/verbatim/src/source.rs", runs("hg"), 1),
             ("crates/verbatim/tests/commands.rs", runs("git"), 1),
-            ("tests/src/project.rs", runs("git"), 1),
-            ("tests/src/demo.rs", runs("rustc"), 0),
+            ("tests/e2e/src/project.rs", runs("git"), 1),
+            ("tests/e2e/src/demo.rs", runs("rustc"), 0),
             ("tests/needs/src/install.rs", runs("apt-get"), 0),
-            ("xtask/src/rig/git.rs", "Program::Git.command()".to_owned(), 0),
+            ("tests/rig/src/git.rs", "Program::Git.command()".to_owned(), 0),
         ] {
             assert_eq!(check_with(path, &text, &["git"]).len(), want, "{path}: {text}");
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use test_servers::argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
+use simulated_argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
 use verbatim_argocd::client::{Client, Config, Retry, Timeouts, server_url};
 use verbatim_argocd::deploy::nonce;
 use verbatim_argocd::operate::{Until, sync as sync_app};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use test_servers::registry::{Config as RegistryConfig, Distribution, Registry};
+use test_registry::{Config as RegistryConfig, Distribution, Registry};
 use verbatim_credentials::{Credential, Keychain};
 use verbatim_oci::{
     Descriptor, Digest, ImageManifest, Index, Platform, Reference, Repository, media_type,
