@@ -2,35 +2,35 @@
 
 use clap::{Args, ValueEnum};
 
-/// How results and talk are printed.
+/// How results and messages are printed.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct ConsoleArgs {
-    /// Print results for people, as JSON, or as Markdown for a comment or a job summary
+    /// Print results as text, JSON or Markdown
     #[arg(long, value_enum, global = true, env = "VERBATIM_FORMAT", hide_env = true, default_value_t = Format::Human, value_name = "FORMAT")]
     pub format: Format,
 
-    /// Use colours
+    /// When to use colours
     #[arg(long, value_enum, global = true, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub color: ColorChoice,
 
-    /// Print no progress and no talk, only results, warnings and errors
+    /// Print no progress or status messages
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Tell more; twice for every request, thrice for the libraries too
+    /// More detail; -vv logs requests, -vvv also libraries
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
-/// In which form results are printed.
+/// The form of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Text for people.
     Human,
     /// One JSON document, with `schema_version`.
     Json,
-    /// Markdown: what a command has to say as such, else its text in a block of code.
+    /// Markdown, for a pull request comment or a job summary.
     Markdown,
 }
 
@@ -45,7 +45,6 @@ pub enum ColorChoice {
     Never,
 }
 
-/// What the environment says about the terminal.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Terminal {
     pub(crate) stdout_is_terminal: bool,
@@ -54,9 +53,8 @@ pub(crate) struct Terminal {
     pub(crate) no_color: bool,
     /// `CLICOLOR_FORCE` is set and not `0` (bixense.com/clicolors).
     pub(crate) force_color: bool,
-    /// `CI` is set: a terminal there is a log that nobody watches.
+    /// `CI` is set: nobody watches a terminal there.
     pub(crate) ci: bool,
-    /// `TERM` is `dumb`.
     pub(crate) dumb: bool,
 }
 

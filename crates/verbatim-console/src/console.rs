@@ -14,7 +14,7 @@ use crate::failure::FailureReport;
 use crate::journal::{Journal, Step};
 use crate::{ConsoleArgs, ExitStatus, Failure, Format, Progress, StepState, style};
 
-/// The version of the JSON that commands print. It grows when a field is removed or changes its meaning.
+/// The version of the JSON that commands print. It grows when a field goes or changes its meaning.
 const SCHEMA_VERSION: u32 = 1;
 
 /// Where a command prints. Cheap to clone; all clones are one.
@@ -35,7 +35,7 @@ struct Inner {
     tidying: AtomicUsize,
 }
 
-/// While this lives, an interrupt does not end the command but waits for it, for a bounded time.
+/// While this lives, an interrupt waits for the command, for a bounded time, instead of dropping it.
 #[derive(Debug)]
 pub struct TidyGuard(Arc<Inner>);
 
@@ -55,7 +55,7 @@ impl Console {
         }))
     }
 
-    /// A console that prints no talk and no colours, for tests of code that needs one.
+    /// A console without messages and colours, for tests of code that needs one.
     pub fn silent() -> Self {
         let args = ConsoleArgs {
             format: Format::Human,
@@ -76,17 +76,17 @@ impl Console {
         self.0.format == Format::Markdown
     }
 
-    /// Whether somebody watches: lines can be redrawn.
+    /// Whether a person watches, so that lines can be redrawn.
     pub fn is_interactive(&self) -> bool {
         self.0.interactive
     }
 
-    /// How often `--verbose` was given.
+    /// The number of `-v` given.
     pub fn verbosity(&self) -> u8 {
         self.0.verbose
     }
 
-    /// Prints the result of the command on stdout, once: for people by `Display`, or as JSON with `schema_version`.
+    /// Prints the result of the command on stdout, once: its `Display` for people, or JSON with `schema_version`.
     ///
     /// # Errors
     ///
@@ -142,57 +142,57 @@ impl Console {
         }
     }
 
-    /// Tells something on stderr, unless `--quiet`.
+    /// Prints a message on stderr, unless `--quiet`.
     pub fn status(&self, text: impl Display) {
         if !self.0.quiet {
             self.talk(&text.to_string());
         }
     }
 
-    /// Tells something on stderr if `--verbose`.
+    /// Prints a message on stderr if `--verbose`.
     pub fn detail(&self, text: impl Display) {
         if self.0.verbose > 0 {
             self.talk(&style::dim(text));
         }
     }
 
-    /// Warns on stderr, also with `--quiet`.
+    /// Prints a warning on stderr, even with `--quiet`.
     pub fn warn(&self, text: impl Display) {
         self.talk(&format!("{}: {text}", style::attention("warning")));
     }
 
-    /// Begins something that takes longer than a moment.
+    /// Begins a progress line.
     pub fn progress(&self, label: impl Into<String>) -> Progress {
         Progress::start(self, label.into(), None)
     }
 
-    /// Begins something whose size is known, in bytes.
+    /// Begins a progress line with a bar; `total` is in bytes.
     pub fn progress_of(&self, label: impl Into<String>, total: u64) -> Progress {
         Progress::start(self, label.into(), Some(total))
     }
 
-    /// Announces the steps that the command is going to take, so that an interrupt can name those not done.
+    /// Announces the steps of the command, so that an interrupt can name those not done.
     pub fn plan_steps<S: Into<String>>(&self, names: impl IntoIterator<Item = S>) {
         self.journal(|journal| journal.plan(names));
     }
 
-    /// Notes how far a step came.
+    /// Notes how far a step has come.
     pub fn step(&self, name: &str, state: StepState) {
         self.journal(|journal| journal.set(name, state));
     }
 
-    /// Notes how far a part of a step came.
+    /// Notes how far a part of a step has come.
     pub fn step_within(&self, step: &str, name: &str, state: StepState) {
         self.journal(|journal| journal.set_within(step, name, state));
     }
 
-    /// The token that is cancelled by the first Ctrl-C or SIGTERM.
+    /// The token that the first Ctrl-C or SIGTERM cancels.
     pub fn interrupt(&self) -> &CancellationToken {
         &self.0.interrupt
     }
 
-    /// Announces that the command has to tidy up when it is interrupted. Without a guard an interrupt drops the
-    /// command where it stands; with one the command has to watch [`Console::interrupt`] and end soon.
+    /// Announces that the command has to clean up when interrupted. Without a guard an interrupt drops the command where
+    /// it stands; with one the command has to watch [`Console::interrupt`] and end soon.
     #[must_use]
     pub fn tidy_guard(&self) -> TidyGuard {
         self.0.tidying.fetch_add(1, Ordering::SeqCst);
@@ -211,7 +211,7 @@ impl Console {
         self.0.color_stderr
     }
 
-    /// Prints a failure: for people on stderr, and with `--format json` as a document on stdout as well.
+    /// Prints a failure on stderr, and with `--format json` as a document on stdout too.
     pub(crate) fn failure(&self, failure: &Failure) {
         let report = failure.report();
         let mut text = format!("{}: {failure}", style::bad("error"));
@@ -246,7 +246,7 @@ impl Console {
         } else {
             anstream::adapter::strip_str(text).to_string()
         };
-        // Redrawn lines make room; a stderr that is gone is no reason to fail.
+        // Redrawn lines make room; a closed stderr is no reason to fail.
         self.0.bars.suspend(|| {
             let _ = writeln!(io::stderr().lock(), "{text}");
         });
@@ -258,7 +258,6 @@ impl Console {
     }
 }
 
-/// The failure of a command, and how far its steps came.
 #[derive(Serialize)]
 struct CutShort {
     #[serde(flatten)]
@@ -272,7 +271,7 @@ impl Drop for TidyGuard {
     }
 }
 
-/// Text as a block of code of Markdown, whatever it contains.
+/// Text as a Markdown code block, whatever it contains.
 fn fenced(text: &str) -> String {
     let text = anstream::adapter::strip_str(text).to_string();
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
@@ -280,7 +279,7 @@ fn fenced(text: &str) -> String {
     format!("{fence}text\n{}\n{fence}\n", text.trim_end())
 }
 
-/// Puts `schema_version` into an object; anything else goes into `result` beside it.
+/// Puts `schema_version` into an object, or next to anything else under `result`.
 fn with_schema_version<T: Serialize>(outcome: &T) -> serde_json::Result<serde_json::Value> {
     let value = match serde_json::to_value(outcome)? {
         serde_json::Value::Object(mut fields) => {

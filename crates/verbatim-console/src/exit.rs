@@ -43,8 +43,8 @@ impl ExitStatus {
         Self::Interrupted,
     ];
 
-    /// The status of several things done by one command: the one that asks for most attention. First what is wrong with
-    /// the command itself, then what may be half done, then what others did, then refusals, then an honest no.
+    /// The status of several things that one command did: the most urgent one. First what is wrong with the command
+    /// itself, then what may be half done, then what others did, then refusals, then an honest no.
     pub fn of_all(all: impl IntoIterator<Item = Self>) -> Self {
         const BY_URGENCY: [ExitStatus; 9] = [
             ExitStatus::Defect,
@@ -61,7 +61,7 @@ impl ExitStatus {
         BY_URGENCY.into_iter().find(|status| all.contains(status)).unwrap_or(Self::Done)
     }
 
-    /// The number that the process ends with.
+    /// The exit code of the process.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -93,7 +93,7 @@ impl ExitStatus {
         }
     }
 
-    /// What it means, for the documentation.
+    /// What it means, for help and documentation.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done, allowed, proven",
@@ -113,7 +113,7 @@ impl ExitStatus {
         }
     }
 
-    /// What a pipeline should do, for the documentation.
+    /// What a pipeline should do, for help and documentation.
     pub fn advice(self) -> &'static str {
         match self {
             Self::Done => "go on",

@@ -1,4 +1,4 @@
-//! Failures: an error with the exit status it leads to and what to do next.
+//! Failures: an error, the exit status that it leads to, and what to do next.
 
 use std::error::Error;
 use std::fmt;
@@ -7,21 +7,21 @@ use serde::Serialize;
 
 use crate::ExitStatus;
 
-/// Why a command did not do what it was asked. Made at the edge, from a library's error.
+/// Why a command failed. Made at the edge, from a library's error.
 #[derive(Debug)]
 pub struct Failure {
-    /// What the process ends with.
+    /// The exit status of the process.
     pub status: ExitStatus,
-    /// What went wrong, where; with its causes.
+    /// What went wrong and where, with its causes.
     pub error: Box<dyn Error + Send + Sync>,
     /// What to do next, each a sentence or a command to type.
     pub hints: Vec<String>,
 }
 
-/// What a failure says to programs.
+/// A failure as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailureReport {
-    /// The exit status that it leads to, as its code.
+    /// The exit status as a number.
     pub status: u8,
     /// The same as a word.
     pub kind: &'static str,
@@ -34,7 +34,7 @@ pub struct FailureReport {
 }
 
 impl Failure {
-    /// What it says to programs: for the document of a command that fails, or as a part of a result.
+    /// The failure as JSON: the document of a command that fails, or a part of a result.
     pub fn report(&self) -> FailureReport {
         FailureReport {
             status: self.status.code(),
@@ -55,8 +55,8 @@ impl Failure {
         Self::new(ExitStatus::Usage, error)
     }
 
-    /// The failure of a command that was interrupted. Every command may be run again after that: it finds what it has
-    /// begun, and goes on from there.
+    /// The failure of an interrupted command. Every command can be run again: it finds what it began, and continues from
+    /// there.
     pub fn interrupted() -> Self {
         Self::new(ExitStatus::Interrupted, "interrupted").hint("run the same command again")
     }
@@ -68,7 +68,7 @@ impl Failure {
         self
     }
 
-    /// Puts a message in front: the error so far becomes its cause.
+    /// Puts a message in front; the error so far becomes its cause.
     #[must_use]
     pub fn context(mut self, message: impl Into<String>) -> Self {
         self.error = Box::new(Context { message: message.into(), source: self.error });
@@ -81,8 +81,8 @@ impl Failure {
         texts.join(": ")
     }
 
-    /// The texts of the causes, outermost first, without those that add nothing for a reader: a text that its
-    /// predecessor contains already, and the layers of the HTTP stack between "no answer" and the operating system.
+    /// The texts of the causes, outermost first, without those that tell a reader nothing: text that the one before
+    /// contains already, and the layers of the HTTP stack between "no answer" and the operating system.
     pub fn causes(&self) -> Vec<String> {
         const STACK: [&str; 4] =
             ["error sending request", "client error (", "tcp connect error", "connection error"];

@@ -1,26 +1,26 @@
-//! The journal: which steps of a command are done, under way, or not begun. Told when a command is cut short.
+//! The journal: which steps of a command are done, in progress or not begun. Printed when a command ends early.
 
 use serde::Serialize;
 
-/// One step of a command, as it is told when the command ends early.
+/// One step of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What the step does, in words that fit behind "done:" and "not done:".
+    /// What the step does, in words that fit after "done:" and "not done:".
     pub name: String,
-    /// How far it came.
+    /// How far it has come.
     pub state: StepState,
-    /// The step that it is a part of.
+    /// The step that this is a part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<String>,
 }
 
-/// How far a step came.
+/// How far a step has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
     /// Not begun: nothing was changed by it.
     NotDone,
-    /// Begun and not ended: its effect may be there or not.
+    /// Begun and not ended: it may have taken effect.
     UnderWay,
     /// Done.
     Done,
@@ -30,7 +30,7 @@ impl StepState {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::NotDone => "not done",
-            Self::UnderWay => "under way, may have taken effect",
+            Self::UnderWay => "in progress, may have taken effect",
             Self::Done => "done",
         }
     }
@@ -55,7 +55,7 @@ impl Journal {
         self.set_at(place, name, None, state);
     }
 
-    /// Sets the state of a part of a step. Which parts a step has shows as they begin, so they are told behind it.
+    /// Sets the state of a part of a step. Parts become known as they begin, so each is inserted after its step.
     pub(crate) fn set_within(&mut self, step: &str, name: &str, state: StepState) {
         let last =
             self.0.iter().rposition(|it| it.name == step || it.within.as_deref() == Some(step));

@@ -1,8 +1,8 @@
 //! The only crate that prints.
 //!
-//! Everything that touches the terminal or the exit status of the process is here: results on stdout, talk on stderr,
-//! progress, failures with their causes and hints, signals, panics, log set-up. A command gets a [`Console`], returns
-//! an [`ExitStatus`] or a [`Failure`], and never prints by itself.
+//! Everything that touches the terminal or the exit status of the process is here: results on stdout, messages on stderr,
+//! progress, failures with their causes and hints, signals, panics, log set-up. A command gets a [`Console`] and returns
+//! an [`ExitStatus`] or a [`Failure`]; it never prints by itself.
 //!
 //! Nothing that knows an image, a registry or an application may come in here.
 

@@ -1,4 +1,4 @@
-//! Logs for developers: off unless asked for, on stderr. What a user must know is never told by a log line.
+//! Logs for developers: off unless asked for, on stderr. Nothing that a user must know is only in the log.
 
 use tracing_subscriber::EnvFilter;
 
@@ -17,6 +17,6 @@ pub(crate) fn start(verbose: u8, filter: Option<&str>, color: bool) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(color);
-    // Fails only if somebody has started a log already: then that one is used.
+    // Fails only if a log was started before; then that one stays.
     let _ = subscriber.try_init();
 }

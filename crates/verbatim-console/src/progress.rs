@@ -10,7 +10,7 @@ use crate::Console;
 /// How often a line of progress is printed where lines cannot be redrawn.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Something under way that takes longer than a moment. Dropping it ends the redrawn line.
+/// A progress line. Dropping it removes the redrawn line.
 #[derive(Debug)]
 pub struct Progress {
     console: Console,
@@ -51,7 +51,7 @@ impl Progress {
         Self { console: console.clone(), label, bar, plain }
     }
 
-    /// Says what is happening now. Elsewhere than on a terminal a message is printed at most every ten seconds.
+    /// Says what is happening now; outside a terminal, at most every ten seconds.
     pub fn message(&self, message: impl Into<String>) {
         let message = message.into();
         match &self.bar {
@@ -67,21 +67,21 @@ impl Progress {
         }
     }
 
-    /// Sets how much there is in all, in bytes.
+    /// Sets the total, in bytes.
     pub fn total(&self, total: u64) {
         if let Some(bar) = &self.bar {
             bar.set_length(total);
         }
     }
 
-    /// Sets how much is done, in bytes.
+    /// Sets how much of it is done, in bytes.
     pub fn position(&self, position: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
         }
     }
 
-    /// Prints a line that stays, above the redrawn one.
+    /// Prints a line that stays above the redrawn one.
     pub fn line(&self, line: impl Into<String>) {
         self.console.status(line.into());
     }

@@ -11,14 +11,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::Terminal;
 use crate::{Console, ConsoleArgs, ExitStatus, Failure, log};
 
-/// How long a command may tidy up after an interrupt.
+/// How long a command may clean up after an interrupt.
 const TIDY_TIME: Duration = Duration::from_secs(20);
 
-/// Runs a command to its end and gives the exit code of the process.
+/// Runs a command to its end and returns the exit code of the process.
 ///
-/// The first Ctrl-C or SIGTERM cancels [`Console::interrupt`]. A command that holds a [`Console::tidy_guard`] is then
-/// waited for, up to 20 seconds; any other is dropped where it stands. A second signal always ends it. A panic is
-/// reported as a defect.
+/// The first Ctrl-C or SIGTERM cancels [`Console::interrupt`]. A command that holds a
+/// [`Console::tidy_guard`] then gets up to 20 seconds; any other is dropped where it stands. A second signal always
+/// ends it. A panic is reported as a defect.
 pub fn main<C, F>(args: &ConsoleArgs, command: C) -> ExitCode
 where
     C: FnOnce(Console) -> F,
@@ -31,7 +31,7 @@ where
         console.color_stderr(),
     );
     report_panics();
-    // One thread: starting more costs more than most commands take, and what needs another thread asks for it.
+    // One thread: starting more takes longer than most commands, and what needs another thread asks for it.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -69,14 +69,14 @@ async fn until_signal(
     if !console.is_tidying() {
         return Err(Failure::interrupted());
     }
-    console.warn("interrupted: tidying up; interrupt once more to end at once");
+    console.warn("interrupted: cleaning up; interrupt again to stop now");
     let ended = tokio::select! {
         biased;
         ended = tokio::time::timeout(TIDY_TIME, &mut command) => ended,
         () = a_signal() => return Err(Failure::interrupted()),
     };
     match ended {
-        // It came to its end all the same.
+        // It finished despite the signal.
         Ok(Ok(ExitStatus::Done)) => Ok(ExitStatus::Done),
         Ok(Ok(_)) | Err(_) => Err(Failure::interrupted()),
         Ok(Err(failure)) if failure.status == ExitStatus::Interrupted => Err(failure),
@@ -86,7 +86,7 @@ async fn until_signal(
     }
 }
 
-/// Returns at the next Ctrl-C or SIGTERM. Where signals cannot be had, never.
+/// Returns at the next Ctrl-C or SIGTERM; never, where signals cannot be received.
 async fn a_signal() {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))

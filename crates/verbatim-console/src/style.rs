@@ -1,6 +1,6 @@
-//! Colours for texts. They mark what the words say already, so that nothing is lost without them.
+//! Colours. They mark what the words say already, so nothing is lost without them.
 //!
-//! These functions always colour; the [`Console`](crate::Console) takes the colours off again where they are not wanted.
+//! These functions always colour; the [`Console`](crate::Console) removes colours that are not wanted.
 
 use std::fmt::Display;
 

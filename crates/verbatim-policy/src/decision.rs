@@ -1,6 +1,5 @@
-//! What was decided, with reasons: for people as text, for programs as JSON, for promotion records as gate results.
-
-use std::fmt;
+//! What was decided, with reasons: for programs as JSON, for promotion records as gate results. The text for people is
+//! in `display`.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -278,37 +277,5 @@ impl Answer {
     /// Whether the gate does not keep the release out: it passed, or was overridden.
     pub fn lets_pass(&self) -> bool {
         self.passed || self.overridden.is_some()
-    }
-}
-
-impl fmt::Display for Decision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.allowed { "may enter" } else { "may not enter" };
-        writeln!(f, "{} {verdict} {}", self.release, self.environment)?;
-        if self.answers.is_empty() {
-            writeln!(f, "  no gates")?;
-        }
-        let width = self.answers.iter().map(|it| it.gate.name().len()).max().unwrap_or(0).max(12);
-        for answer in &self.answers {
-            let mark = match (&answer.overridden, answer.passed) {
-                (Some(_), _) => "overridden",
-                (None, true) => "pass",
-                (None, false) => "refused",
-            };
-            writeln!(f, "  {mark:<7}  {:<width$}  {}", answer.gate.name(), answer.text)?;
-            for evidence in &answer.evidence {
-                write!(f, "             - {}", evidence.text)?;
-                match &evidence.record {
-                    Some(record) => writeln!(f, " (record {record})")?,
-                    None => writeln!(f)?,
-                }
-            }
-            if let Some(reason) = &answer.overridden {
-                writeln!(f, "             overridden: {reason}")?;
-            } else if let Some(remedy) = &answer.remedy {
-                writeln!(f, "             to pass: {remedy}")?;
-            }
-        }
-        Ok(())
     }
 }

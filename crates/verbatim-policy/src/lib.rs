@@ -7,6 +7,7 @@
 mod condition;
 mod decide;
 mod decision;
+mod display;
 mod facts;
 mod gate;
 mod windows;
@@ -14,6 +15,7 @@ mod windows;
 pub use condition::{Condition, ConditionError, EvaluationError, Variables};
 pub use decide::{ATTESTED_VARIABLES, WHEN_VARIABLES, decide};
 pub use decision::{Answer, Decision, OverrideError, Reason};
+pub use display::FullDecision;
 pub use facts::{Author, Bans, Facts, Ledger, Live, Order};
 pub use gate::{Approvals, Attested, Gate, GateKind, Gates, Latest, Ran, Signed};
 pub use windows::{Window, WindowError, WindowKind, ZonedWindow, is_open, next_opening};

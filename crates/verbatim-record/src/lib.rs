@@ -6,47 +6,38 @@
 //! A record is an in-toto [`Statement`] in a DSSE envelope in a Sigstore [`Bundle`], signed with ECDSA P-256. It is made
 //! by [`sign`], believed after [`verify`], and stored as [`Bundle::attachment`] says. The promotions of an environment
 //! form a [`Chain`].
+//!
+//! Folders, each of which knows only those on its left: `keys`, `artifact` ◄ `predicate` ◄ `envelope` ◄ `ledger`.
 
-mod bans;
-mod bundle;
-mod chain;
-mod cosign;
-mod custody;
-mod dsse;
-mod environment;
-mod json;
-mod key;
+mod artifact;
+mod envelope;
+mod keys;
+mod ledger;
 mod predicate;
-mod records;
-mod release;
-mod ring;
-mod statement;
 #[cfg(test)]
 mod testing;
-mod text;
-mod verify;
 
-pub use bans::{in_force, vetoes_against};
-pub use bundle::{
-    Attachment, BUNDLE_MEDIA_TYPE, Bundle, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Payload,
-    SignError, sign,
-};
-pub use chain::{Anchor, AnchorError, Chain, ChainFault};
-pub use custody::{Custody, Step, StepKind};
-pub use dsse::{PAYLOAD_TYPE, pae};
-pub use environment::{
+pub use artifact::{
     EMPTY_BLOB, EMPTY_BLOB_MEDIA_TYPE, EnvironmentArtifact, EnvironmentId, EnvironmentIdError,
+    ReleaseArtifact, ReleaseDocument, ReleaseImage,
 };
-pub use json::JsonText;
-pub use key::{KeyError, KeyId, SigningKey, VerifyingKey};
+pub use envelope::{
+    Attachment, BUNDLE_MEDIA_TYPE, Bundle, Expected, MAX_BUNDLE_SIZE, MAX_CLOCK_SKEW, PAYLOAD_TYPE,
+    PREDICATE_TYPE_ANNOTATION, Payload, Rejection, STATEMENT_TYPE, SignError, Statement, Verified,
+    pae, sign, verify, verify_any,
+};
+pub use keys::{
+    KeyError, KeyId, KeyRing, KeyRingError, Power, Powers, Role, Signer, SigningKey, TrustedKey,
+    VerifyingKey, usual_powers,
+};
+pub use ledger::{
+    Anchor, AnchorError, Chain, ChainFault, Custody, Gathering, Judge, Judged, Records, Rejected,
+    Step, StepKind, in_force, vetoes_against,
+};
 pub use predicate::{
     Adopted, Application, Approval, Ban, Build, BuildDefinition, BuildMetadata, Builder, ChainLink,
-    Composed, Evidence, GateResult, Lock, Override, PolicyOrigin, Predicate, PromotedRelease,
-    Promotion, PromotionKind, Proof, Provenance, Readback, ReadbackOutcome, Revision, Run,
-    RunDetails, Source, SourceClaim, SuiteOutcome, TestOutcome, TestResult, TestRun, Veto,
+    Composed, Evidence, GateResult, JsonText, Lock, Override, PolicyOrigin, Predicate,
+    PromotedRelease, Promotion, PromotionKind, Proof, Provenance, Readback, ReadbackOutcome,
+    ResourceDescriptor, Revision, Run, RunDetails, Source, SourceClaim, SuiteOutcome, TestOutcome,
+    TestResult, TestRun, Veto,
 };
-pub use records::{Gathering, Judge, Judged, Records, Rejected};
-pub use release::{ReleaseArtifact, ReleaseDocument, ReleaseImage};
-pub use ring::{KeyRing, KeyRingError, Power, Powers, Role, Signer, TrustedKey, usual_powers};
-pub use statement::{ResourceDescriptor, STATEMENT_TYPE, Statement};
-pub use verify::{Expected, MAX_CLOCK_SKEW, Rejection, Verified, verify, verify_any};

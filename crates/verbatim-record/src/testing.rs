@@ -8,14 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use verbatim_oci::Digest;
 
-use crate::bundle::{BUNDLE_MEDIA_TYPE, Bundle, sign};
-use crate::dsse::{PAYLOAD_TYPE, pae};
-use crate::environment::EnvironmentId;
-use crate::key::SigningKey;
+use crate::artifact::EnvironmentId;
+use crate::envelope::{
+    BUNDLE_MEDIA_TYPE, Bundle, Expected, PAYLOAD_TYPE, Statement, Verified, pae, sign, verify,
+};
+use crate::keys::{KeyRing, Role, SigningKey, TrustedKey};
 use crate::predicate::*;
-use crate::ring::{KeyRing, Role, TrustedKey};
-use crate::statement::Statement;
-use crate::verify::{Expected, Verified, verify};
 
 /// The same key for the same number.
 pub(crate) fn key(number: u8) -> SigningKey {

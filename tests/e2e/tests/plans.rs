@@ -141,7 +141,7 @@ async fn a_plan_is_no_permission() -> Result<()> {
     let dry = ["promote", "staging", "--dry-run", "--release", &release];
     let _ = world.verbatim(&dry).await?.ends(1);
     let run = world.verbatim(&["apply", "../plan.json"]).await?.ends(1);
-    assert!(run.stdout.contains("it was never promoted to shop/dev"), "{run}");
+    assert!(run.stdout.contains("never promoted to shop/dev"), "{run}");
     assert_eq!(world.writes(), [] as [&str; 0]);
     // The gates open, and the plan is still the same.
     world.carry(&release, &["dev"]).await?;
@@ -208,7 +208,7 @@ async fn a_plan_is_a_comment_on_a_pull_request() -> Result<()> {
     for want in [
         "### `registry.example/shop/app:local.",
         "**Not yet.**",
-        "| after | **refused** | it was never promoted to shop/dev | ",
+        "| after | **refused** | never promoted to shop/dev | ",
         "| `shop-staging` | `helm:image.repository` | `(absent)` | `registry.example/shop/app` |",
         "<details><summary>What the manifests become, predicted</summary>",
         "Plan `sha256:",

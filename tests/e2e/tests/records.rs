@@ -73,7 +73,7 @@ async fn a_copied_record_does_not_count() -> Result<()> {
         e2e::attach(&image, subject.clone(), record).await?;
     }
     let refused = world.verbatim(&["promote", "staging", "--release", &second]).await?.ends(1);
-    assert!(refused.stdout.contains("it was never promoted to shop/dev"), "{refused}");
+    assert!(refused.stdout.contains("never promoted to shop/dev"), "{refused}");
     let verify = world.verbatim(&["verify", &second]).await?.ends(1);
     assert!(verify.stdout.contains(&format!("it is not about {}", digest(&second)?)), "{verify}");
     Ok(())
@@ -247,7 +247,7 @@ async fn an_approval_made_with_cosign_opens_the_gate() -> Result<()> {
     let promote = ["promote", "dev", "--release", &release];
     // (whose key, for which environment, what keeps the release out then)
     let said = [
-        ("ci", "shop/dev", Some("its key does not have the role `release-manager`")),
+        ("ci", "shop/dev", Some("its key lacks the role `release-manager`")),
         ("lead", "shop/staging", Some("0 of 1 approval by `release-manager`")),
         ("lead", "shop/dev", None),
     ];

@@ -51,7 +51,7 @@ async fn two_approvals_by_one_key_are_one() -> Result<()> {
     }
     assert_eq!(world.writes(), [] as [&str; 0]);
     let _ = by(&world, "chief", &["approve", "dev", "--release", &release]).await?.ends(0);
-    let run = world.verbatim(&promote).await?.ends(0);
+    let run = world.verbatim(&[&promote[..], &["--format", "json"]].concat()).await?.ends(0);
     assert!(run.stdout.contains("approved by chief, lead"), "{run}");
     Ok(())
 }

@@ -146,12 +146,12 @@ async fn each_of_several_images_has_labels() -> Result<()> {
         (
             format!("release.images.all(name, release.images[name].{label}.size() == 40)"),
             0,
-            "it holds",
+            "gates passed",
         ),
         (
             format!("release.images.all(name, release.images[name].{label} == \"\")"),
             1,
-            "it does not hold",
+            "does not hold",
         ),
         (
             "release.images.app.labels.team == \"web\"".to_owned(),

@@ -47,10 +47,11 @@ fn still(environment: &EnvironmentId, chain: &Chain, facts: &Facts) -> Finding {
             Reason::Replaced { by: now_there, at },
             format!("{} replaced it in {environment} at {}", now_there.short(), told(at)),
             vec![evidence(head)],
-            format!(
-                "promote the release that runs in {environment}, or bring this one back there: {}",
-                promote(environment, facts)
-            ),
+            promote(environment, facts, |promote| {
+                format!(
+                    "promote the release that runs in {environment}, or bring this one back there: {promote}"
+                )
+            }),
         );
     }
     if !head.predicate().is_proven() {
@@ -64,7 +65,7 @@ fn still(environment: &EnvironmentId, chain: &Chain, facts: &Facts) -> Finding {
     let since = since(chain, facts.release).unwrap_or(at);
     Finding::pass(
         Reason::RunsThere { since },
-        format!("proven in {environment}, where it has been since {}", told(since)),
+        format!("proven in {environment}, there since {}", told(since)),
         vec![evidence(head)],
     )
 }
@@ -73,17 +74,17 @@ fn never(environment: &EnvironmentId, chain: &Chain, facts: &Facts) -> Finding {
     let evidence = chain.head().map(evidence).into_iter().collect();
     Finding::refuse(
         Reason::NeverThere,
-        format!("it was never promoted to {environment}"),
+        format!("never promoted to {environment}"),
         evidence,
-        promote(environment, facts),
+        promote(environment, facts, ToOwned::to_owned),
     )
 }
 
 fn not_proven(environment: &EnvironmentId, record: &Verified<Promotion>, facts: &Facts) -> Finding {
     Finding::refuse(
         Reason::NotProven,
-        format!("its promotion to {environment} has no complete proof"),
+        format!("its promotion to {environment} was not fully proven"),
         vec![evidence(record)],
-        promote(environment, facts),
+        promote(environment, facts, ToOwned::to_owned),
     )
 }

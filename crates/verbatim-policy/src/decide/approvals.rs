@@ -47,15 +47,13 @@ pub(super) fn judge(wanted: &Approvals, facts: &Facts) -> Finding {
         if wanted.count == 1 { "approval" } else { "approvals" },
         wanted.role
     );
-    let mut remedy = format!(
-        "{missing} more by a key with the role `{}`: `verbatim approve {} --release {}`",
+    let others = if wanted.not_author { ", but not from who built or promotes it" } else { "" };
+    let remedy = format!(
+        "get {missing} more from a key with the role `{}`{others}: `verbatim approve {} --release {}`",
         wanted.role,
         facts.environment.name(),
         facts.release
     );
-    if wanted.not_author {
-        remedy.push_str(", by nobody who built or promotes it");
-    }
     let told = good.chain(told).collect();
     Finding::refuse(Reason::NotApproved { missing, by }, text, told, remedy)
 }
@@ -69,10 +67,10 @@ fn complaint(
 ) -> Option<String> {
     let said = approval.predicate();
     if !approval.signer().roles.contains(&wanted.role) {
-        return Some(format!("its key does not have the role `{}`", wanted.role));
+        return Some(format!("its key lacks the role `{}`", wanted.role));
     }
     if let Some(until) = said.until.filter(|until| facts.now >= *until) {
-        return Some(format!("it was for until {}", told(until)));
+        return Some(format!("it expired at {}", told(until)));
     }
     if let Some(max_age) = wanted.max_age
         && facts.now.duration_since(said.at) > max_age
@@ -81,12 +79,12 @@ fn complaint(
     }
     if said.plan.is_some() && said.plan != facts.plan {
         return Some(match facts.plan {
-            None => "it is for a plan: `verbatim apply` it".to_owned(),
+            None => "it is for a saved plan: run `verbatim apply`".to_owned(),
             Some(_) => "it is for another plan".to_owned(),
         });
     }
     if wanted.not_author && authors.iter().any(|author| is_same(author, approval)) {
-        return Some("it is by whoever built or promotes the release".to_owned());
+        return Some("its signer built or promotes the release".to_owned());
     }
     None
 }

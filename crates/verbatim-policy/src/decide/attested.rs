@@ -10,7 +10,7 @@ use crate::decision::Reason;
 use crate::facts::Facts;
 use crate::gate::{Attested, Latest};
 
-/// What conditions on a statement may use, beside `now`.
+/// What conditions on a statement may use, besides `now`.
 pub const ATTESTED_VARIABLES: &[&str] = &["predicate"];
 
 type Statement = Verified<JsonText>;
@@ -29,14 +29,14 @@ pub(super) fn judge(wanted: &Attested, facts: &Facts) -> Finding {
     let (mine, others): (Vec<_>, Vec<_>) =
         of_type.into_iter().partition(|it| it.signer().roles.contains(&wanted.role));
     let remedy = format!(
-        "attach one that does, signed by a key with the role `{}`: `cosign attest --type {}`",
+        "attach a statement that passes, signed by a key with the role `{}`: `cosign attest --type {}`",
         wanted.role, wanted.predicate_type
     );
     if mine.is_empty() {
-        let complaint = format!("its key does not have the role `{}`", wanted.role);
+        let complaint = format!("its key lacks the role `{}`", wanted.role);
         return Finding::refuse(
             Reason::NotAttested,
-            format!("there is no statement {} that counts", wanted.predicate_type),
+            format!("no statement {} that counts", wanted.predicate_type),
             others.iter().map(|it| evidence(it, Some(&complaint))).collect(),
             remedy,
         );
@@ -54,13 +54,13 @@ pub(super) fn judge(wanted: &Attested, facts: &Facts) -> Finding {
     match complaint {
         Some((statement, complaint)) => Finding::refuse(
             Reason::AttestedOtherwise,
-            format!("the statement {}: {complaint}", wanted.predicate_type),
+            format!("statement {}: {complaint}", wanted.predicate_type),
             vec![evidence(statement, None)],
             remedy,
         ),
         None => Finding::pass(
             Reason::Attested,
-            format!("the statement {} says so", wanted.predicate_type),
+            format!("statement {} holds", wanted.predicate_type),
             asked.iter().flatten().map(|it| evidence(it, None)).collect(),
         ),
     }
@@ -102,11 +102,11 @@ fn latest_of<'a>(
         return Err((statements[0], "there is none".to_owned()));
     };
     if at.duration_since(now) > verbatim_record::MAX_CLOCK_SKEW {
-        return Err((statement, format!("it was made at {}, which is in the future", told(at))));
+        return Err((statement, format!("made at {}, which is in the future", told(at))));
     }
     match latest.max_age {
         Some(max_age) if now.duration_since(at) > max_age => {
-            Err((statement, format!("it is of {}, which is longer ago than {max_age:#}", told(at))))
+            Err((statement, format!("made at {}, more than {max_age:#} ago", told(at))))
         }
         _ => Ok(statement),
     }

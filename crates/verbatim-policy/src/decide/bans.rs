@@ -1,4 +1,4 @@
-//! `locked` and `vetoed`: nobody keeps the environment closed, or this release out. Asked always, without being configured.
+//! `locked` and `vetoed`: nobody keeps the environment closed, or this release out. Always checked, configured or not.
 
 use verbatim_record::{Ban, Evidence, Lock, Verified, in_force, vetoes_against};
 
@@ -16,7 +16,7 @@ pub(super) fn locked(facts: &Facts) -> Finding {
         locks.iter().filter(|lock| lock.environment() == Some(environment)).cloned().collect();
     let locks = in_force(&own, facts.now);
     if locks.is_empty() {
-        return Finding::pass(Reason::NotLocked, "it is not locked".to_owned(), Vec::new());
+        return Finding::pass(Reason::NotLocked, "not locked".to_owned(), Vec::new());
     }
     Finding::refuse(
         Reason::Locked { locks: locks.iter().map(|lock| lock.record()).collect() },
@@ -40,11 +40,7 @@ pub(super) fn vetoed(facts: &Facts) -> Finding {
     let own = vetoes_against(&facts.release, environment, lists);
     let vetoes = in_force(&own, facts.now);
     if vetoes.is_empty() {
-        return Finding::pass(
-            Reason::NotVetoed,
-            "nobody vetoed it for here".to_owned(),
-            Vec::new(),
-        );
+        return Finding::pass(Reason::NotVetoed, "no veto".to_owned(), Vec::new());
     }
     let place = match vetoes.iter().any(|veto| veto.environment().is_none()) {
         true => String::new(),
@@ -52,10 +48,10 @@ pub(super) fn vetoed(facts: &Facts) -> Finding {
     };
     Finding::refuse(
         Reason::Vetoed { vetoes: vetoes.iter().map(|veto| veto.record()).collect() },
-        format!("it is vetoed: {}", reasons(&vetoes)),
+        format!("vetoed: {}", reasons(&vetoes)),
         vetoes.iter().map(|veto| evidence("veto", veto)).collect(),
         format!(
-            "{}`verbatim unveto {}{place} --reason …`; or a better release",
+            "{}`verbatim unveto {}{place} --reason …`, or promote a better release",
             wait(&vetoes),
             facts.release
         ),
@@ -66,7 +62,7 @@ fn reasons<P: Ban>(bans: &[&Verified<P>]) -> String {
     bans.iter().map(|ban| ban.predicate().reason()).collect::<Vec<_>>().join("; ")
 }
 
-/// When it is over by itself, if all of them are.
+/// When the last of them expires, if all of them do.
 fn wait<P: Ban>(bans: &[&Verified<P>]) -> String {
     let ends: Option<Vec<_>> = bans.iter().map(|ban| ban.predicate().until()).collect();
     let last = ends.and_then(|ends| ends.into_iter().max());

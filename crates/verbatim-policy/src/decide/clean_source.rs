@@ -23,7 +23,7 @@ pub(super) fn judge(facts: &Facts) -> Finding {
         let commit = source.commit.as_deref().unwrap_or("no commit");
         return Finding::refuse(
             Reason::DirtySource,
-            format!("it was built from a working tree with changes on top of {commit}"),
+            format!("built from uncommitted changes on top of {commit}"),
             told,
             "commit the changes and build again".to_owned(),
         );
@@ -32,27 +32,27 @@ pub(super) fn judge(facts: &Facts) -> Finding {
         let commit = source.lasting_commit().unwrap_or("no commit");
         return Finding::refuse(
             Reason::ForeignSource,
-            format!("it was built from a pull request that may be anybody's, {commit}"),
+            format!("built from {commit}, a pull request whose author may be anybody"),
             told,
-            "merge the pull request and promote what is built then".to_owned(),
+            "merge the pull request, then promote the build of the merge".to_owned(),
         );
     }
     if sources.is_empty() {
         return Finding::refuse(
             Reason::NoBuildRecord,
-            "no build record that counts names its source commit".to_owned(),
+            "no build record that counts names a source commit".to_owned(),
             told,
-            "build it with `verbatim build`, with a key that has the role `builder`".to_owned(),
+            "build it with `verbatim build` and a key with the role `builder`".to_owned(),
         );
     }
-    Finding::pass(Reason::SourceIsCommit, "it was built from a commit".to_owned(), told)
+    Finding::pass(Reason::SourceIsCommit, "built from a commit".to_owned(), told)
 }
 
 fn evidence((build, source): &(&Verified<Provenance>, Source)) -> Evidence {
     let commit = source.commit.as_deref().unwrap_or("unknown");
     let changes = match (source.dirty, source.foreign) {
-        (true, _) => " with changes",
-        (false, true) => " of a pull request that may be anybody's",
+        (true, _) => " with uncommitted changes",
+        (false, true) => " of a pull request whose author may be anybody",
         (false, false) => "",
     };
     Evidence {

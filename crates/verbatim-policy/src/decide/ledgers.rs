@@ -1,4 +1,4 @@
-//! What several gates ask of the ledger and the live state of another environment.
+//! What several gates need from the ledger and the live state of another environment.
 
 use jiff::Timestamp;
 use verbatim_oci::Digest;
@@ -19,7 +19,7 @@ pub(super) fn ledger<'a>(
     let chain = match facts.ledgers.get(environment) {
         Some(Ledger::Known(chain)) if chain.environment() == environment => chain,
         Some(Ledger::Known(chain)) => {
-            let cause = format!("it is that of {}", chain.environment());
+            let cause = format!("it belongs to {}", chain.environment());
             return Err(Finding::unreadable(&what, &cause).into());
         }
         Some(Ledger::Unknown(cause)) => return Err(Finding::unreadable(&what, cause).into()),
@@ -36,13 +36,12 @@ pub(super) fn live(
 ) -> Result<(), Box<Finding>> {
     let unreadable =
         |cause: &str| Finding::unreadable(&format!("the live state of {environment}"), cause);
-    let promote = promote(environment, facts);
     match facts.live.get(environment) {
         Some(Live::Running(digest)) if *digest == facts.release => Ok(()),
         Some(Live::Running(digest)) => {
-            Err(drifted(environment, head, digest.to_string(), &promote).into())
+            Err(drifted(environment, head, digest.to_string(), facts).into())
         }
-        Some(Live::Differs(seen)) => Err(drifted(environment, head, seen.clone(), &promote).into()),
+        Some(Live::Differs(seen)) => Err(drifted(environment, head, seen.clone(), facts).into()),
         Some(Live::Unknown(cause)) => Err(unreadable(cause).into()),
         None => Err(unreadable("it was not looked at").into()),
     }
@@ -59,9 +58,9 @@ pub(super) fn broken(chain: &Chain) -> Finding {
     let faults: Vec<String> = chain.faults().iter().map(ToString::to_string).collect();
     let only_forks = chain.faults().iter().all(|fault| matches!(fault, ChainFault::Fork { .. }));
     let remedy = if only_forks {
-        format!("promote to {} once more: its record joins the branches", environment.name())
+        format!("promote to {} again: the new record joins the branches", environment.name())
     } else {
-        "find out who removed or hid records, and put them back".to_owned()
+        "find out who removed or hid records, and restore them".to_owned()
     };
     Finding::refuse(
         Reason::LedgerBroken { faults: faults.clone() },
@@ -75,27 +74,34 @@ fn drifted(
     environment: &EnvironmentId,
     head: &Verified<Promotion>,
     seen: String,
-    promote: &str,
+    facts: &Facts,
 ) -> Finding {
     Finding::refuse(
         Reason::Drifted { seen: seen.clone() },
-        format!("the ledger of {environment} names it, but something else was seen there: {seen}"),
+        format!(
+            "it is in the ledger of {environment}, but Argo CD shows something else there: {seen}"
+        ),
         vec![evidence(head)],
-        format!("put it back: {promote}"),
+        promote(environment, facts, |promote| format!("put it back: {promote}")),
     )
 }
 
-/// How the release gets to another environment. One that somebody vetoed does not, whatever is typed.
-pub(super) fn promote(environment: &EnvironmentId, facts: &Facts) -> String {
+/// The remedy that promotes the release to another environment, made from the command to type. A vetoed release does
+/// not get there, whatever anybody types.
+pub(super) fn promote(
+    environment: &EnvironmentId,
+    facts: &Facts,
+    remedy: impl FnOnce(&str) -> String,
+) -> String {
     for place in [environment, &facts.environment] {
         if is_vetoed(place, facts) {
-            return format!("a better release: this one is vetoed for {place}");
+            return format!("promote a better release: this one is vetoed for {place}");
         }
     }
-    format!("`verbatim promote {} --release {}`", environment.name(), facts.release)
+    remedy(&format!("`verbatim promote {} --release {}`", environment.name(), facts.release))
 }
 
-/// Whether a veto against the release is known that keeps it out of an environment.
+/// Whether a known veto keeps the release out of an environment.
 fn is_vetoed(environment: &EnvironmentId, facts: &Facts) -> bool {
     let of_release = facts.records.as_ref().map(|records| records.vetoes.as_slice());
     let of_environment = facts.bans.as_ref().map(|bans| bans.vetoes.as_slice());

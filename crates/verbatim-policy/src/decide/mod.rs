@@ -1,4 +1,4 @@
-//! The decision: every gate is asked, all answers are kept. One module a gate.
+//! The decision: checks every gate and keeps all answers. One module for each gate.
 
 mod after;
 mod approvals;
@@ -26,7 +26,7 @@ use crate::gate::{Gate, Gates};
 pub use self::attested::ATTESTED_VARIABLES;
 pub use self::when::WHEN_VARIABLES;
 
-/// Asks every gate. The release may enter if none refuses; no gates, no refusal.
+/// Checks every gate. The release may enter if none refuses; without gates, none does.
 pub fn decide(gates: &Gates, facts: &Facts) -> Decision {
     let answers: Vec<Answer> = gates.list.iter().map(|gate| answer(gate, gates, facts)).collect();
     Decision {
@@ -93,21 +93,21 @@ impl Finding {
     }
 
     fn skipped() -> Self {
-        let text = "a rollback is not asked this".to_owned();
+        let text = "not checked for rollbacks".to_owned();
         Self::pass(Reason::SkippedByRollback, text, Vec::new())
     }
 
     fn unreadable(what: &str, cause: &str) -> Self {
         Self::refuse(
             Reason::Unreadable { cause: cause.to_owned() },
-            format!("{what} could not be read, which is not the same as empty: {cause}"),
+            format!("cannot read {what}: {cause}"),
             Vec::new(),
-            "make it readable, then run again".to_owned(),
+            "fix this, then run again".to_owned(),
         )
     }
 }
 
-/// Seconds are enough for a person.
+/// A time for people, to the second.
 fn told(at: Timestamp) -> String {
     format!("{at:.0}")
 }

@@ -15,7 +15,7 @@ pub(super) fn judge(environment: &EnvironmentId, facts: &Facts) -> Finding {
     let wanted = match &facts.manifests {
         Ok(wanted) => wanted,
         Err(cause) => {
-            let what = format!("what {} would be rendered from", facts.environment);
+            let what = format!("the sources of {}", facts.environment);
             return Finding::unreadable(&what, cause);
         }
     };
@@ -26,9 +26,9 @@ pub(super) fn judge(environment: &EnvironmentId, facts: &Facts) -> Finding {
     let Some(proven) = proven else {
         return Finding::refuse(
             Reason::NeverThere,
-            format!("it was never proven in {environment}"),
+            format!("never proven in {environment}"),
             Vec::new(),
-            promote(environment, facts),
+            promote(environment, facts, ToOwned::to_owned),
         );
     };
     let tested: Vec<&Revision> =
@@ -37,24 +37,24 @@ pub(super) fn judge(environment: &EnvironmentId, facts: &Facts) -> Finding {
         wanted.iter().filter_map(|revision| difference(revision, &tested)).collect();
     let mut told = vec![evidence(proven)];
     if differences.is_empty() && !wanted.is_empty() {
-        let text = format!("the manifests are the ones that it was proven with in {environment}");
+        let text = format!("the same manifests as proven in {environment}");
         told.extend(wanted.iter().map(|it| Evidence { record: None, text: name(it) }));
         return Finding::pass(Reason::SameManifests, text, told);
     }
     let text = match differences.as_slice() {
-        [] => format!("Argo CD does not tell what {} would be rendered from", facts.environment),
+        [] => format!("Argo CD does not say what it would render for {}", facts.environment),
         differences => differences.join("; "),
     };
     Finding::refuse(
         Reason::OtherManifests,
         text,
         told,
-        format!(
-            "promote it to {} again, where it is then tried with these manifests: {}; or pin the revision of {}",
-            environment.name(),
-            promote(environment, facts),
-            facts.environment.name(),
-        ),
+        promote(environment, facts, |promote| {
+            let (there, here) = (environment.name(), facts.environment.name());
+            format!(
+                "try it with these manifests in {there}: {promote}; or pin the revision of {here}"
+            )
+        }),
     )
 }
 
@@ -68,11 +68,11 @@ fn difference(wanted: &Revision, tested: &[&Revision]) -> Option<String> {
         return Some(format!("{}: Argo CD has not resolved its revision", wanted.repository));
     }
     match candidates.as_slice() {
-        [] => Some(format!("{} was not tried there", name(wanted))),
+        [] => Some(format!("{}, which was not proven there", name(wanted))),
         candidates if candidates.iter().any(|it| it.revision == wanted.revision) => None,
         candidates => {
             let tested: Vec<_> = candidates.iter().map(|it| it.revision.as_str()).collect();
-            Some(format!("{}, and it was tried with {}", name(wanted), tested.join(", ")))
+            Some(format!("{}, but was proven with {}", name(wanted), tested.join(", ")))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `signed`: a build record tells of a trusted builder, source and branch.
+//! `signed`: a build record names a trusted builder, source and branch.
 
 use verbatim_record::{Evidence, Provenance, Verified};
 use wildmatch::WildMatchPattern;
@@ -19,30 +19,30 @@ pub(super) fn judge(wanted: &Signed, facts: &Facts) -> Finding {
     for build in builds.iter().rev() {
         match complaint(wanted, build.predicate()) {
             None => {
-                let text = "its build record is of a trusted builder and source".to_owned();
+                let text = "built by a trusted builder from a trusted source".to_owned();
                 return Finding::pass(Reason::TrustedBuild, text, vec![evidence(build, None)]);
             }
             Some(complaint) => told.push(evidence(build, Some(complaint))),
         }
     }
-    let remedy = "build it where the policy trusts the builder, the source and the branch";
+    let remedy = "build it where the policy trusts builder, source and branch";
     if builds.is_empty() {
         return Finding::refuse(
             Reason::NoBuildRecord,
-            "it has no build record that counts".to_owned(),
+            "no build record that counts".to_owned(),
             told,
-            format!("{remedy}; for an image of another builder: `verbatim adopt`"),
+            format!("{remedy}; adopt an image of another builder with `verbatim adopt`"),
         );
     }
     Finding::refuse(
         Reason::UntrustedBuild,
-        "no build record is of a trusted builder and source".to_owned(),
+        "no build record names a trusted builder, source and branch".to_owned(),
         told,
         remedy.to_owned(),
     )
 }
 
-/// What is wrong with a build; `None` if nothing is. What is not told is not trusted.
+/// What is wrong with a build; `None` if nothing is. What is not named is not trusted.
 fn complaint(wanted: &Signed, build: &Provenance) -> Option<String> {
     let source = build.source().unwrap_or_default();
     let checks = [
@@ -56,7 +56,7 @@ fn complaint(wanted: &Signed, build: &Provenance) -> Option<String> {
             _ if patterns.is_empty() => None,
             Some(text) if fits(text) => None,
             Some(text) => Some(format!("{what} {text} is not {}", patterns.join(" or "))),
-            None => Some(format!("it does not tell its {what}")),
+            None => Some(format!("it names no {what}")),
         }
     })
 }

@@ -15,11 +15,16 @@ pub(super) fn judge(environment: &EnvironmentId, period: SignedDuration, facts: 
         Err(finding) => return *finding,
     };
     let never = |text: String| {
-        Finding::refuse(Reason::NeverThere, text, Vec::new(), promote(environment, facts))
+        Finding::refuse(
+            Reason::NeverThere,
+            text,
+            Vec::new(),
+            promote(environment, facts, ToOwned::to_owned),
+        )
     };
     let Some(head) = chain.head() else {
         return match chain.is_intact() {
-            true => never(format!("nothing was promoted to {environment} yet")),
+            true => never(format!("nothing promoted to {environment} yet")),
             false => broken(chain),
         };
     };
@@ -27,13 +32,13 @@ pub(super) fn judge(environment: &EnvironmentId, period: SignedDuration, facts: 
         let (by, at) = (head.predicate().release.digest, head.predicate().finished_at);
         return Finding::refuse(
             Reason::Replaced { by, at },
-            format!("{} runs in {environment} since {}", by.short(), told(at)),
+            format!("{} has been in {environment} since {}", by.short(), told(at)),
             vec![evidence(head)],
-            promote(environment, facts),
+            promote(environment, facts, ToOwned::to_owned),
         );
     }
     let Some(came) = since(chain, facts.release) else {
-        return never(format!("its promotion to {environment} has no complete proof"));
+        return never(format!("its promotion to {environment} was not fully proven"));
     };
     if let Err(finding) = live(environment, head, facts) {
         return *finding;
@@ -41,7 +46,7 @@ pub(super) fn judge(environment: &EnvironmentId, period: SignedDuration, facts: 
     let mut evidence = vec![evidence(head)];
     let healthy = facts.healthy_since.get(environment).copied();
     if let Some(healthy) = healthy {
-        let text = format!("healthy since {}, as Argo CD says", told(healthy));
+        let text = format!("healthy since {}, according to Argo CD", told(healthy));
         evidence.push(Evidence { record: None, text });
     }
     let since = healthy.map_or(came, |healthy| healthy.max(came));
@@ -52,7 +57,7 @@ pub(super) fn judge(environment: &EnvironmentId, period: SignedDuration, facts: 
     }
     Finding::refuse(
         Reason::Soaking { since, until },
-        format!("healthy in {environment} since {}, which is not yet {period:#}", told(since)),
+        format!("healthy in {environment} since {}, for less than {period:#}", told(since)),
         evidence,
         format!("wait until {}", told(until)),
     )

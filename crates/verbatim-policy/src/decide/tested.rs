@@ -29,7 +29,7 @@ pub(super) fn judge(
     }
     Finding::refuse(
         Reason::TestsTooOld { at: oldest },
-        format!("{}, and not all of it within {max_age:#}", finding.text),
+        format!("{}, but not all within {max_age:#}", finding.text),
         finding.evidence,
         format!("`verbatim test {} --release {}`", environment.name(), facts.release),
     )
@@ -59,7 +59,7 @@ fn passed_ever(
         let whole = |result: &TestResult| Some(result.result);
         return match latest(&tests, whole) {
             None => {
-                let text = format!("no test was recorded in {environment}");
+                let text = format!("no test recorded in {environment}");
                 let reason = Reason::NotTested { suites: Vec::new() };
                 (Finding::refuse(reason, text, Vec::new(), test), None)
             }
@@ -135,7 +135,7 @@ fn failed(
         Reason::TestsFailed { suites: suites.map(ToOwned::to_owned).collect(), at },
         text,
         runs.iter().map(|(suite, run)| evidence(suite, run)).collect(),
-        format!("{test}, once the cause is gone; a fixed build is another release"),
+        format!("fix the cause, then {test}; a new build is a new release"),
     )
 }
 

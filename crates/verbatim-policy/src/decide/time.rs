@@ -14,13 +14,13 @@ pub(super) fn windows(windows: &[ZonedWindow], facts: &Facts) -> Finding {
     if is_open(windows, now) {
         let open = windows.iter().filter(|it| it.kind == WindowKind::Allow && it.is_open(now));
         let told: Vec<_> = open.map(|window| evidence(window.to_string())).collect();
-        return Finding::pass(Reason::WindowOpen, "releases may enter now".to_owned(), told);
+        return Finding::pass(Reason::WindowOpen, "open now".to_owned(), told);
     }
     let denied = windows.iter().filter(|it| it.kind == WindowKind::Deny && it.is_open(now));
     let mut told_windows: Vec<_> = denied.map(|window| evidence(window.to_string())).collect();
     let text = match told_windows.is_empty() {
-        false => "releases are kept out now",
-        true => "no window is open now",
+        false => "a `deny` window is open",
+        true => "no `allow` window is open",
     };
     if told_windows.is_empty() {
         told_windows = windows
@@ -66,9 +66,9 @@ pub(super) fn freshness(max_age: SignedDuration, facts: &Facts) -> Finding {
     let Some((built, record)) = latest else {
         return Finding::refuse(
             Reason::NoBuildRecord,
-            "no build record that counts tells when it was built".to_owned(),
+            "no build record that counts says when it was built".to_owned(),
             Vec::new(),
-            "build it with `verbatim build`, with a key that has the role `builder`".to_owned(),
+            "build it with `verbatim build` and a key with the role `builder`".to_owned(),
         );
     };
     let evidence = vec![Evidence {
@@ -76,14 +76,14 @@ pub(super) fn freshness(max_age: SignedDuration, facts: &Facts) -> Finding {
         text: format!("built at {}, signed by {}", told(built), record.signed_by()),
     }];
     if facts.now.duration_since(built) <= max_age {
-        let text = format!("it was built at {}", told(built));
+        let text = format!("built at {}", told(built));
         return Finding::pass(Reason::Fresh { built }, text, evidence);
     }
     Finding::refuse(
         Reason::Stale { built },
-        format!("it was built at {}, which is longer ago than {max_age:#}", told(built)),
+        format!("built at {}, more than {max_age:#} ago", told(built)),
         evidence,
-        "build again, and promote that".to_owned(),
+        "build again, and promote the new release".to_owned(),
     )
 }
 
@@ -91,22 +91,24 @@ pub(super) fn order(unrelated: bool, facts: &Facts) -> Finding {
     let environment = &facts.environment;
     let pass = |text: &str| Finding::pass(Reason::NotOlder, text.to_owned(), Vec::new());
     match facts.order {
-        Order::First => pass("nothing was promoted there yet"),
-        Order::Same => pass("it is the release that runs there, or of the same commit"),
-        Order::Newer => pass("it is newer than the release that runs there"),
-        Order::Unrelated(_) if unrelated => pass("it cannot be compared with what runs there"),
+        Order::First => pass("nothing promoted there yet"),
+        Order::Same => pass("the same release or commit runs there"),
+        Order::Newer => pass("newer than what runs there"),
+        Order::Unrelated(_) if unrelated => {
+            pass("not comparable with what runs there, which the policy allows")
+        }
         Order::Older(than) => Finding::refuse(
             Reason::Older { than },
-            format!("it is older than {}, which runs in {environment}", than.short()),
+            format!("older than {}, which runs in {environment}", than.short()),
             Vec::new(),
-            format!("promote a newer one; to go back: `verbatim rollback {}`", environment.name()),
+            format!(
+                "promote a newer release, or go back with `verbatim rollback {}`",
+                environment.name()
+            ),
         ),
         Order::Unrelated(with) => Finding::refuse(
             Reason::NotComparable { with },
-            format!(
-                "whether it is older than {}, which runs in {environment}, is not known",
-                with.short()
-            ),
+            format!("not comparable with {}, which runs in {environment}", with.short()),
             Vec::new(),
             "run where git has the history of both commits, or build both in one pipeline"
                 .to_owned(),

@@ -9,7 +9,7 @@ use crate::condition::{Condition, Variables};
 use crate::decision::Reason;
 use crate::facts::{Facts, Live};
 
-/// What conditions may use, beside `now`.
+/// What conditions may use, besides `now`.
 pub const WHEN_VARIABLES: &[&str] =
     &["release", "environment", "records", "live", "applications", "run"];
 
@@ -20,18 +20,18 @@ pub(super) fn judge(condition: &Condition, facts: &Facts) -> Finding {
     };
     let told = vec![Evidence { record: None, text: condition.to_string() }];
     match condition.holds(&variables, facts.now) {
-        Ok(true) => Finding::pass(Reason::Holds, "it holds".to_owned(), told),
+        Ok(true) => Finding::pass(Reason::Holds, "holds".to_owned(), told),
         Ok(false) => Finding::refuse(
             Reason::DoesNotHold,
-            "it does not hold".to_owned(),
+            "does not hold".to_owned(),
             told,
-            "make it hold, or change the policy".to_owned(),
+            "meet the condition, or change the policy".to_owned(),
         ),
         Err(error) => Finding::refuse(
             Reason::NoAnswer { cause: error.to_string() },
-            format!("it comes to no answer: {error}"),
+            format!("cannot be evaluated: {error}"),
             told,
-            "ask for a field with `has(…)` before it is used, or change the policy".to_owned(),
+            "check that fields are there with `has(…)` first, or change the policy".to_owned(),
         ),
     }
 }
@@ -70,8 +70,8 @@ fn release(facts: &Facts) -> Result<Value, (&'static str, String)> {
         labels.iter().map(|(name, labels)| (name.clone(), json!({ "labels": labels }))).collect();
     let mut release =
         json!({ "digest": facts.release, "images": images, "rollback": facts.is_rollback });
-    // Of several images nobody can tell whose labels are meant. A condition on them comes to no answer, also if it asks
-    // that there be none.
+    // With several images it is not clear whose labels are meant, so a condition on them has no answer, not even one
+    // that wants no label.
     let mut labels = labels.values();
     if let (Some(only), None) = (labels.next(), labels.next()) {
         release["labels"] = json!(only);

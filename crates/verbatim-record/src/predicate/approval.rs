@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+use super::json::null_is_default;
 use super::{Predicate, Run};
-use crate::environment::{EnvironmentArtifact, EnvironmentId};
-use crate::json::null_is_default;
-use crate::ring::Power;
+use crate::artifact::{EnvironmentArtifact, EnvironmentId};
+use crate::keys::Power;
 
 /// One approval. Who gives it is told by the key; `run.actor` is a name for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

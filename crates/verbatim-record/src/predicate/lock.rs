@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+use super::json::null_is_default;
 use super::{Ban, Predicate, Run};
-use crate::environment::{EnvironmentArtifact, EnvironmentId};
-use crate::json::null_is_default;
-use crate::ring::Power;
+use crate::artifact::{EnvironmentArtifact, EnvironmentId};
+use crate::keys::Power;
 
 /// One lock, or the lifting of some.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,8 @@
-//! What statements say: one module a predicate type.
+//! What statements say: one module for each predicate type. Nothing here knows of signatures.
 
 mod approval;
+mod descriptor;
+mod json;
 mod lock;
 mod origin;
 mod promotion;
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 pub use approval::Approval;
+pub use descriptor::ResourceDescriptor;
+pub use json::JsonText;
 pub use lock::Lock;
 pub use origin::{Adopted, Composed, SourceClaim};
 pub use promotion::{
@@ -26,8 +30,8 @@ pub use provenance::{
 pub use test_result::{SuiteOutcome, TestOutcome, TestResult, TestRun};
 pub use veto::Veto;
 
-use crate::environment::EnvironmentId;
-use crate::ring::Power;
+use crate::artifact::EnvironmentId;
+use crate::keys::Power;
 
 /// A predicate type that this crate signs and verifies.
 pub trait Predicate: Serialize + DeserializeOwned {

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::descriptor::ResourceDescriptor;
 use super::provenance::object;
 use super::{Build, BuildDefinition, BuildMetadata, Builder, Provenance, Run, RunDetails, Source};
-use crate::release::ReleaseImage;
-use crate::statement::ResourceDescriptor;
+use crate::artifact::ReleaseImage;
 
 /// An image that another builder made.
 #[derive(Debug, Clone, PartialEq)]

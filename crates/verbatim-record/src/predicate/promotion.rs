@@ -7,11 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+use super::json::JsonText;
 use super::{Predicate, Run};
-use crate::environment::{EnvironmentArtifact, EnvironmentId};
-use crate::json::JsonText;
-use crate::release::ReleaseImage;
-use crate::ring::Power;
+use crate::artifact::{EnvironmentArtifact, EnvironmentId, ReleaseImage};
+use crate::keys::Power;
 
 /// One promotion. Written only after the proof.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use verbatim_oci::Digest;
 
+use super::descriptor::ResourceDescriptor;
+use super::json::null_is_default;
 use super::origin::{Adopted, Composed, source_dependency};
 use super::{Predicate, Run};
-use crate::environment::EnvironmentId;
-use crate::json::null_is_default;
-use crate::ring::Power;
-use crate::statement::ResourceDescriptor;
+use crate::artifact::EnvironmentId;
+use crate::keys::Power;
 
 /// SLSA provenance v1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

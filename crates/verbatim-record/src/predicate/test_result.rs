@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use verbatim_oci::Digest;
 
+use super::descriptor::ResourceDescriptor;
+use super::json::null_is_default;
 use super::{Predicate, Run};
-use crate::environment::{EnvironmentArtifact, EnvironmentId};
-use crate::json::null_is_default;
-use crate::ring::Power;
-use crate::statement::ResourceDescriptor;
+use crate::artifact::{EnvironmentArtifact, EnvironmentId};
+use crate::keys::Power;
 
 const STARTED_ON: &str = "verbatim_startedOn";
 const FINISHED_ON: &str = "verbatim_finishedOn";

@@ -10,7 +10,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Digest, Reference};
 use verbatim_record::Role;
 
-use super::registry;
+use super::context::{self, registry};
 use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::release::adopt;
 
@@ -76,7 +76,7 @@ struct Metadata {
 /// # Errors
 /// An image of another project, one that is not there, or one of which nobody knows what it was built from.
 pub(crate) async fn run(args: AdoptArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let mut images = BTreeMap::new();
     for image in args.images {
         add(&project, &mut images, image)?;

@@ -6,8 +6,8 @@ use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
-use super::{ReleaseArgs, environment, find, registry, told};
-use crate::project::{KeyArgs, Project, ProjectArgs};
+use super::context::{self, ReleaseArgs, environment, find, registry, told};
+use crate::project::{KeyArgs, ProjectArgs};
 use crate::promotion::{Apply, OverrideArgs, Overrides, SavedPlan, Site, apply};
 use crate::release::Named;
 
@@ -48,7 +48,7 @@ pub(crate) struct ApplyArgs {
 /// # Errors
 /// What stopped it before anything was written, or kept its record from being attached.
 pub(crate) async fn run(args: ApplyArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let saved = SavedPlan::read(&args.plan)?;
     let id = &saved.plan.environment;
     if id.project() != project.config.project {

@@ -11,7 +11,7 @@ use verbatim_oci::Digest;
 use verbatim_policy::Gate;
 use verbatim_record::{Approval, EnvironmentId, Role, Statement};
 
-use super::{ReleaseArgs, environment, find, registry};
+use super::context::{self, ReleaseArgs, environment, find, registry};
 use crate::config::Environment;
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs, failures};
@@ -85,7 +85,7 @@ impl fmt::Display for Approved {
 /// # Errors
 /// No key, no such release, or a record that could not be attached.
 pub(crate) async fn run(args: ApproveArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
     let now = Timestamp::now();
     let until = args.until.end(now)?;

@@ -4,8 +4,8 @@ use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
-use super::registry;
-use crate::project::{KeyArgs, Project, ProjectArgs};
+use super::context::{self, registry};
+use crate::project::{KeyArgs, ProjectArgs};
 use crate::release::build;
 
 const EXAMPLES: &str = "\
@@ -41,7 +41,7 @@ pub(crate) struct BuildArgs {
 /// # Errors
 /// What git, the engine or the registry did not do.
 pub(crate) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let key = project.signer(&args.key, &[Role::BUILDER], console).await?;
     let outcome =
         build::build(&project, &registry(&project)?, &key, args.overwrite, console).await?;

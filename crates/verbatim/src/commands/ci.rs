@@ -6,7 +6,8 @@ use clap::Args;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 
-use crate::project::{Project, ProjectArgs};
+use super::context;
+use crate::project::ProjectArgs;
 use crate::scaffold::pipeline_file::{Kind, render};
 
 const EXAMPLES: &str = "\
@@ -50,7 +51,7 @@ impl fmt::Display for PipelineFile {
 /// # Errors
 /// No usable configuration.
 pub(crate) async fn run(args: &CiArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let text = render(args.kind, &project.config, args.branch.as_deref());
     console.result(&PipelineFile { ci: args.kind, text })?;
     Ok(ExitStatus::Done)

@@ -4,8 +4,9 @@ use clap::Args;
 use futures_util::join;
 use verbatim_console::{Console, ExitStatus, Failure};
 
+use super::context;
 use crate::doctor::{Check, Finding, Report, local, services};
-use crate::project::{KeyArgs, Project, ProjectArgs};
+use crate::project::{KeyArgs, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,7 +42,7 @@ pub(crate) async fn run(args: DoctorArgs, console: &Console) -> Result<ExitStatu
 }
 
 async fn look(args: &DoctorArgs, console: &Console) -> Vec<Finding> {
-    let project = match Project::load(&args.project).await {
+    let project = match context::project(&args.project).await {
         Ok(project) => project,
         // Nothing else can be told without it.
         Err(failure) => return vec![Finding::failed(Check::Configuration, "", failure)],

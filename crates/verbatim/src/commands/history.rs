@@ -11,9 +11,9 @@ use verbatim_record::{
     EnvironmentId, PolicyOrigin, Promotion, PromotionKind, Run, Verified, Veto, in_force,
 };
 
-use super::{environment, registry};
+use super::context::{self, environment, registry};
 use crate::environment::applications::{self, Servers};
-use crate::project::{Project, ProjectArgs, failures};
+use crate::project::{ProjectArgs, failures};
 use crate::records::store::{Ledger, Wanted};
 use crate::release::result::ReleaseResult;
 
@@ -158,7 +158,7 @@ impl fmt::Display for History {
 /// # Errors
 /// The applications or the ledger could not be read.
 pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
     let servers = Servers::of(&project, [environment])?;

@@ -5,16 +5,21 @@ use std::fmt;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
+use verbatim_argocd::annotate;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{Lock, Power, Statement};
 
-use super::{environment, registry};
+use super::context::{self, environment, registry};
 use crate::config::Environment;
+use crate::environment::applications::{self, Servers};
 use crate::project::signer::RecordSigner;
-use crate::project::{KeyArgs, Project, ProjectArgs};
-use crate::promotion::Registry;
+use crate::project::{KeyArgs, Project, ProjectArgs, failures};
+use crate::records::Registry;
 use crate::records::statements::{self, UntilArgs};
+
+/// The annotation that shows a lock on the applications, for people who look there. Nothing is decided by it.
+const LOCK_ANNOTATION: &str = "verbatim.dev/lock";
 
 const LOCK_EXAMPLES: &str = "\
 Examples:
@@ -110,7 +115,7 @@ pub(crate) async fn lock(args: LockArgs, console: &Console) -> Result<ExitStatus
         if let Some(until) = until {
             text.push_str(&format!(" (until {until:.0})"));
         }
-        statements::show_lock(&project, environment, Some(&text), console).await;
+        show_lock(&project, environment, Some(&text), console).await;
     }
     let environment = environment.id.to_string();
     console.result(&Locked { environment, locked: true, until, lifted: Vec::new(), record })?;
@@ -136,7 +141,7 @@ pub(crate) async fn unlock(args: UnlockArgs, console: &Console) -> Result<ExitSt
     let said = Said { environment, reason, lifts: lifts.clone(), until: None };
     let record = said.say(&project, &registry, &key, console).await?;
     if !args.which.no_annotation {
-        statements::show_lock(&project, environment, None, console).await;
+        show_lock(&project, environment, None, console).await;
     }
     let environment = environment.id.to_string();
     console.result(&Locked { environment, locked: false, until: None, lifted: lifts, record })?;
@@ -148,7 +153,7 @@ async fn prepare(
     key: &KeyArgs,
     console: &Console,
 ) -> Result<(Project, RecordSigner), Failure> {
-    let project = Project::load(project).await?;
+    let project = context::project(project).await?;
     let key = project.signer(key, &[], console).await?;
     project.may(&key, Power::Lock, "locks")?;
     Ok((project, key))
@@ -184,5 +189,28 @@ impl Said<'_> {
         };
         let statement = Statement::lock(lock);
         statements::say(project, registry, &statement, key, (None, Some(id)), &what, console).await
+    }
+}
+
+/// Shows a lock on the applications of an environment, or that there is none. The lock itself is the record, so what does
+/// not work here is only a warning.
+async fn show_lock(
+    project: &Project,
+    environment: &Environment,
+    text: Option<&str>,
+    console: &Console,
+) {
+    let shown = async {
+        let servers = Servers::of(project, [environment])?;
+        for seen in applications::at(environment, &servers).await? {
+            let client = servers.get(&seen.app.server)?;
+            annotate(client, &applications::reference(&seen.app), LOCK_ANNOTATION, text)
+                .await
+                .map_err(failures::argocd)?;
+        }
+        Ok::<(), Failure>(())
+    };
+    if let Err(failure) = shown.await {
+        console.warn(format!("the lock is not shown on the applications: {failure}"));
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
 
-use super::{ReleaseArgs, environment, find, keep_plan, registry, told};
-use crate::project::{Project, ProjectArgs};
+use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
+use crate::project::ProjectArgs;
 use crate::promotion::{Comment, OverrideArgs, Request, Site, preview};
 
 const EXAMPLES: &str = "\
@@ -49,7 +49,7 @@ pub(crate) struct PlanArgs {
 /// # Errors
 /// What kept the plan from being made.
 pub(crate) async fn run(args: PlanArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;

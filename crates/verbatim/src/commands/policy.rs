@@ -12,8 +12,8 @@ use verbatim_oci::Digest;
 use verbatim_policy::{Decision, Gate, Gates, decide, next_opening};
 use verbatim_record::{KeyRing, PolicyOrigin, Power, Role};
 
+use super::context::{self, ReleaseArgs, environment, find, registry};
 use super::policy_push::{self, PushArgs};
-use super::{ReleaseArgs, environment, find, registry};
 use crate::config::{self, nearest};
 use crate::policy::cases::{self, Case, Cases, Wanted};
 use crate::policy::gates::gates;
@@ -163,7 +163,7 @@ impl fmt::Display for Checked {
 }
 
 async fn check(args: &CheckArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let environments = &project.config.environments;
     let environments = environments
         .iter()
@@ -251,7 +251,7 @@ struct Explained {
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(decision) = &self.decision {
-            return write!(f, "{decision}");
+            return write!(f, "{}", decision.in_full());
         }
         writeln!(f, "before {}:", self.asked.environment)?;
         for gate in &self.asked.gates.list {
@@ -315,7 +315,7 @@ fn told(gate: &Gate, now: Timestamp) -> String {
 }
 
 async fn explain(args: ExplainArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
     let asked = Asked::of(&project, environment)?;
     if args.release.release.is_none() {
@@ -359,7 +359,7 @@ impl fmt::Display for Tested {
             if let Some(why) = &case.why {
                 writeln!(f, "      {why}")?;
                 for line in case.decision.iter().flat_map(|it| {
-                    it.to_string().lines().map(ToOwned::to_owned).collect::<Vec<_>>()
+                    it.in_full().to_string().lines().map(ToOwned::to_owned).collect::<Vec<_>>()
                 }) {
                     writeln!(f, "      {line}")?;
                 }
@@ -370,7 +370,7 @@ impl fmt::Display for Tested {
 }
 
 async fn test(args: &TestArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let file = args.file.display();
     let text = std::fs::read_to_string(&args.file)
         .map_err(|error| Failure::usage(error).context(format!("cannot read {file}")))?;

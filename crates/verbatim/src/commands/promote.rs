@@ -6,8 +6,8 @@ use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
-use super::{ReleaseArgs, environment, find, keep_plan, registry, told};
-use crate::project::{KeyArgs, Project, ProjectArgs};
+use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
+use crate::project::{KeyArgs, ProjectArgs};
 use crate::promotion::{OverrideArgs, Request, Site, preview, promote};
 
 const EXAMPLES: &str = "\
@@ -62,7 +62,7 @@ pub(crate) struct PromoteArgs {
 /// # Errors
 /// What stopped it before anything was written, or kept its record from being attached.
 pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
     let looks_only = args.dry_run || args.out.is_some();
     let key = match looks_only {

@@ -13,12 +13,13 @@ use verbatim_record::{
     PromotedRelease, Promotion, PromotionKind, Provenance, Role, Statement, TestResult, Veto,
 };
 
-use super::{environment, registry};
+use super::context::{self, environment, registry};
 use crate::environment::applications::Servers;
+use crate::environment::ledger;
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs, failures};
-use crate::promotion::{Registry, gather};
 use crate::records::statements;
+use crate::records::{Registry, running};
 use crate::release::find;
 
 const EXAMPLES: &str = "\
@@ -75,7 +76,7 @@ impl fmt::Display for Attached {
 /// The file holds no record, it is not about this project, or the registry does not take it.
 pub(crate) async fn run(args: RecordArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let RecordCommand::Attach(args) = args.command;
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let bytes = std::fs::read(&args.file).map_err(|error| {
         Failure::usage(error).context(format!("cannot read {}", args.file.display()))
     })?;
@@ -234,7 +235,7 @@ async fn appended(
     let servers = Servers::of(project, [place])?;
     let now = Timestamp::now();
     let (_, ledger) =
-        gather::ledger_with_anchors(project, &registry.store, &servers, place, now).await?;
+        ledger::ledger_with_anchors(project, &registry.store, &servers, place, now).await?;
     promotion.chain = ledger.next().map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         let why = format!("the ledger of {id} cannot be relied on: {}", faults.join("; "));
@@ -245,7 +246,7 @@ async fn appended(
     if let (PromotionKind::BreakGlass, Some(known)) = (promotion.kind, known) {
         promotion.release = known.clone();
     }
-    promotion.release_before = gather::running(&ledger).map(|release| release.digest);
+    promotion.release_before = running(&ledger).map(|release| release.digest);
     Payload::of(&Statement::promotion(statement.predicate)).map_err(Failure::usage)
 }
 

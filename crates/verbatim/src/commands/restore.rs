@@ -5,11 +5,13 @@ use jiff::Timestamp;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
-use super::{ReleaseArgs, environment, find, registry, told};
+use super::context::{self, ReleaseArgs, environment, find, registry, told};
 use crate::environment::applications::Servers;
-use crate::project::{KeyArgs, Project, ProjectArgs};
+use crate::environment::ledger;
+use crate::project::{KeyArgs, ProjectArgs};
 use crate::promotion::restore;
-use crate::promotion::{GateArgs, Restore, Site, gather};
+use crate::promotion::{GateArgs, Restore, Site};
+use crate::records::running;
 use crate::release::Named;
 
 const EXAMPLES: &str = "\
@@ -58,7 +60,7 @@ pub(crate) struct RestoreArgs {
 /// # Errors
 /// Nothing was ever promoted there, the ledger cannot be relied on, or what stops a promotion.
 pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
     let key = match args.dry_run {
         true => None,
@@ -71,7 +73,7 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     let registry = registry(&project)?;
     let servers = Servers::of(&project, [environment])?;
     let site = Site::of(&project, &registry, environment, console)?;
-    let (seen, ledger) = gather::ledger_with_anchors(
+    let (seen, ledger) = ledger::ledger_with_anchors(
         &project,
         &registry.store,
         &servers,
@@ -84,7 +86,7 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
         let why = format!("the ledger of {id} cannot be relied on: {fault}");
         return Err(Failure::new(ExitStatus::No, why));
     }
-    let Some(release) = gather::running(&ledger) else {
+    let Some(release) = running(&ledger) else {
         site.refuse_unrecorded(&seen, None, &ledger)?;
         let why = format!("nothing was promoted to {} yet", environment.id);
         return Err(Failure::new(ExitStatus::No, why)

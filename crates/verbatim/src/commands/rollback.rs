@@ -5,7 +5,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{Power, Role};
 
-use super::{environment, registry, told};
+use super::context::{self, environment, registry, told};
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::promotion::{GateArgs, Goal, Rollback, Site, VetoScope};
@@ -73,8 +73,8 @@ pub(crate) struct RollbackArgs {
 /// What stopped it before anything was written, or kept its record from being attached.
 pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = match args.from_argocd_history {
-        true => Project::load_without_rules_if_need_be(&args.project, console).await?,
-        false => Project::load(&args.project).await?,
+        true => context::project_without_rules_if_need_be(&args.project, console).await?,
+        false => context::project(&args.project).await?,
     };
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;

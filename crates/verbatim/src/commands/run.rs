@@ -7,12 +7,13 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
-use super::{ReleaseArgs, environment, find, registry};
+use super::context::{self, ReleaseArgs, environment, find, registry};
 use crate::config::Config;
 use crate::policy::gates::gates;
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
-use crate::promotion::{OverrideArgs, Overrides, Promoted, Registry, Request, Site, promote};
+use crate::promotion::{OverrideArgs, Overrides, Promoted, Request, Site, promote};
+use crate::records::Registry;
 use crate::release::{Named, build};
 use crate::testing::{self, Tested};
 
@@ -111,7 +112,7 @@ impl fmt::Display for Stage {
 /// # Errors
 /// What any of the commands fails with.
 pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let last = args.to.as_deref().map(|name| environment(&project, name)).transpose()?;
     let key =
         project.signer(&args.key, &[Role::BUILDER, Role::PROMOTER, Role::TESTER], console).await?;

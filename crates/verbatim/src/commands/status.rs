@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 
-use super::registry;
+use super::context::{self, registry};
 use crate::environment::applications::Servers;
 use crate::environment::status::{Row, row};
-use crate::project::{Project, ProjectArgs};
+use crate::project::ProjectArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,7 +71,7 @@ impl fmt::Display for Status {
 /// # Errors
 /// No usable configuration. What could not be found out about an environment is part of the answer.
 pub(crate) async fn run(args: StatusArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let registry = registry(&project)?;
     let environments = &project.config.environments;
     let servers = Servers::usable(&project, environments);

@@ -4,8 +4,8 @@ use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
 
-use super::{ReleaseArgs, environment, find, registry};
-use crate::project::{KeyArgs, Project, ProjectArgs};
+use super::context::{self, ReleaseArgs, environment, find, registry};
+use crate::project::{KeyArgs, ProjectArgs};
 use crate::testing;
 
 const EXAMPLES: &str = "\
@@ -45,7 +45,7 @@ pub(crate) struct TestArgs {
 /// # Errors
 /// Nothing to run, another release there, or a record that could not be attached.
 pub(crate) async fn run(args: TestArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
     testing::choose(environment, &args.suite)?;
     let key = project.signer(&args.key, &[Role::TESTER], console).await?;

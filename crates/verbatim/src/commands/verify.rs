@@ -10,8 +10,8 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{Anchor, Custody, EnvironmentId, Promotion, Rejection};
 
-use super::{ReleaseArgs, find, registry};
-use crate::project::{Project, ProjectArgs, failures};
+use super::context::{self, ReleaseArgs, find, registry};
+use crate::project::{ProjectArgs, failures};
 use crate::records::store::Wanted;
 use crate::release::{Named, Release};
 
@@ -91,7 +91,7 @@ impl fmt::Display for Verified {
 /// # Errors
 /// No release is meant, or its records could not be listed.
 pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = Project::load(&args.project).await?;
+    let project = context::project(&args.project).await?;
     let registry = registry(&project)?;
     let named = args.reference.or_else(|| project.variables.get("VERBATIM_RELEASE")?.parse().ok());
     let found = find(&project, &registry, &ReleaseArgs { release: named }, console).await?;

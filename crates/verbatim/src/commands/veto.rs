@@ -9,10 +9,10 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{EnvironmentId, Power, Statement, Veto};
 
-use super::{ReleaseArgs, environment, find, registry};
+use super::context::{self, ReleaseArgs, environment, find, registry};
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs, failures};
-use crate::promotion::Registry;
+use crate::records::Registry;
 use crate::records::statements::{self, UntilArgs};
 use crate::release::find::Found;
 use crate::release::{Named, Release};
@@ -146,7 +146,7 @@ async fn prepare(
     project: &ProjectArgs,
     console: &Console,
 ) -> Result<(Project, RecordSigner, Option<EnvironmentId>), Failure> {
-    let project = Project::load(project).await?;
+    let project = context::project(project).await?;
     let environment = match &place.environment {
         Some(name) => Some(environment(&project, name)?.id.clone()),
         None => None,

@@ -14,8 +14,8 @@ use verbatim_policy::Live;
 use verbatim_record::{Anchor, Revision};
 
 use crate::config::{App, Apps, Environment};
+use crate::environment::target::target;
 use crate::project::{Project, clients};
-use crate::promotion::plan::target;
 use crate::release::Release;
 
 /// How many applications are read at the same time. A server allows itself 50 requests a second in all.

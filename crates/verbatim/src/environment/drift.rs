@@ -12,7 +12,7 @@ use verbatim_oci::{Digest, Reference, Repository};
 use verbatim_record::{Chain, Promotion, Verified};
 
 use crate::config::App;
-use crate::promotion::plan::target;
+use crate::environment::target::target;
 use crate::release::Release;
 
 /// One difference.

@@ -3,6 +3,8 @@
 pub(crate) mod applications;
 pub(crate) mod attempt;
 pub(crate) mod drift;
+pub(crate) mod ledger;
 pub(crate) mod standing;
 pub(crate) mod status;
+pub(crate) mod target;
 pub(crate) mod unrecorded;

@@ -17,10 +17,11 @@ use crate::config::{App, Environment};
 use crate::environment::applications::{Seen, Servers};
 use crate::environment::attempt::Attempt;
 use crate::environment::drift::Drift;
+use crate::environment::ledger;
 use crate::environment::standing::{Expected, Standing, State, standing};
 use crate::environment::unrecorded::Unrecorded;
 use crate::project::{Project, failures};
-use crate::promotion::{Registry, gather};
+use crate::records::Registry;
 use crate::records::store::{Ledger, Wanted};
 use crate::release::find;
 use crate::release::result::{PromotionResult, ReleaseResult};
@@ -180,7 +181,7 @@ pub(crate) async fn row(
     let known = async {
         servers.check(project, environment)?;
         let wanted = Wanted::only::<Lock>().and::<Veto>();
-        gather::ledger_with(project, &registry.store, servers, environment, &wanted, now).await
+        ledger::ledger_with(project, &registry.store, servers, environment, &wanted, now).await
     };
     let (seen, Ledger { chain: ledger, records, .. }) = match known.await {
         Ok(known) => known,

@@ -4,8 +4,8 @@
 pub(crate) mod child;
 pub(crate) mod clients;
 pub(crate) mod failures;
+pub(crate) mod files;
 pub(crate) mod git;
-pub(crate) mod handoff;
 pub(crate) mod signer;
 
 use std::collections::BTreeMap;
@@ -18,7 +18,6 @@ use verbatim_credentials::SecretString;
 use verbatim_record::{KeyError, KeyRing, Power, Role, Run, SigningKey};
 
 use crate::config::{self, Config, ConfigError, Draft};
-use crate::policy::fetch;
 use crate::project::signer::{RecordSigner, SigningError};
 
 /// Holds the private key itself.
@@ -87,43 +86,8 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// Finds and reads the configuration, and its rules from where it says they are.
-    ///
-    /// # Errors
-    /// There is none, or it has mistakes: a failure of the user's, with the lines. Or the rules cannot be had.
-    pub(crate) async fn load(arguments: &ProjectArgs) -> Result<Self, Failure> {
-        let variables = variables();
-        let config = fetch::complete(draft(arguments)?, &variables).await?;
-        Ok(Self::of(config, variables))
-    }
-
-    /// The same, also if the rules cannot be had, or are wrong: whoever breaks the glass asks them nothing.
-    ///
-    /// # Errors
-    /// There is no configuration, or something else than its rules is wrong.
-    pub(crate) async fn load_without_rules_if_need_be(
-        arguments: &ProjectArgs,
-        console: &Console,
-    ) -> Result<Self, Failure> {
-        let variables = variables();
-        let complete = async { fetch::complete(draft(arguments)?, &variables).await };
-        let config = match complete.await {
-            Ok(config) => config,
-            Err(failure) => {
-                // If it is not the rules that are wrong, that is what has to be told.
-                let Ok(config) = config_file(arguments)
-                    .and_then(|file| config::load_without_rules(&file).map_err(config_failure))
-                else {
-                    return Err(failure);
-                };
-                console.warn(format!("going on without a policy: {}", failure.whole()));
-                config
-            }
-        };
-        Ok(Self::of(config, variables))
-    }
-
-    fn of(config: Config, variables: Variables) -> Self {
+    /// A project with its configuration and the environment that it is worked on in.
+    pub(crate) fn new(config: Config, variables: Variables) -> Self {
         let ci = with_event(verbatim_ci::detect(&variables), &variables);
         Self { config, variables, ci }
     }
@@ -242,12 +206,12 @@ impl Project {
 }
 
 /// The configuration that is named, or found.
-fn draft(arguments: &ProjectArgs) -> Result<Draft, Failure> {
+pub(crate) fn draft(arguments: &ProjectArgs) -> Result<Draft, Failure> {
     Draft::load(&config_file(arguments)?).map_err(config_failure)
 }
 
 /// The file of the configuration that is named, or found.
-fn config_file(arguments: &ProjectArgs) -> Result<PathBuf, Failure> {
+pub(crate) fn config_file(arguments: &ProjectArgs) -> Result<PathBuf, Failure> {
     let file = match &arguments.config {
         Some(file) => file.clone(),
         None => config::find(&working_folder()?).map_err(config_failure)?,

@@ -17,8 +17,9 @@ use verbatim_record::{Anchor, Revision};
 
 use crate::config::Environment;
 use crate::environment::applications::{self, Seen, Servers};
+use crate::environment::target::{Target, target};
 use crate::project::failures;
-use crate::promotion::plan::{PlannedApp, Target, target};
+use crate::promotion::plan::PlannedApp;
 use crate::release::Release;
 
 /// How many applications are deployed at the same time: their writes cost the server most.

@@ -6,19 +6,19 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use verbatim_console::Failure;
-use verbatim_oci::{Reference, Tag};
 use verbatim_policy::{Author, Bans, Facts, GateKind, Gates, Ledger as LedgerFact, Live};
-use verbatim_record::{Chain, EnvironmentId, Lock, Promotion, Records, Source, Veto};
+use verbatim_record::{Chain, EnvironmentId, Lock, Promotion, Records, Veto};
 use verbatim_registry::Client;
 
 use crate::config::Environment;
 use crate::environment::applications::{self, Seen, Servers};
-use crate::project::{Project, failures};
-use crate::promotion::Registry;
+use crate::environment::ledger;
+use crate::project::Project;
+use crate::records::Registry;
+use crate::records::running;
 use crate::records::store::{Ledger, Store, Wanted};
 use crate::release::find::Found;
-use crate::release::newer::Origin;
-use crate::release::{Release, digests, precedence};
+use crate::release::{Release, digests, order};
 
 /// What is known when a promotion is decided.
 #[derive(Debug)]
@@ -61,13 +61,12 @@ pub(crate) async fn gather(
                 false => applications::at(environment, servers).await,
             }
         };
-        ledger_of(project, store, environment, look, &wanted, now).await
+        ledger::ledger_of(project, store, environment, look, &wanted, now).await
     };
     let labels = labels(&registry.client, gates, found);
     let (records, earlier, own, labels) = tokio::join!(records, earlier, own, labels);
     let (seen, Ledger { chain, records: own_records, .. }) = own?;
-    let order =
-        precedence::order(project, store, &chain, records.as_ref().ok(), release, now).await;
+    let order = order::order(project, store, &chain, records.as_ref().ok(), release, now).await;
     let mut facts = Facts {
         release: release.digest,
         environment: environment.id.clone(),
@@ -122,60 +121,6 @@ async fn labels(
     labels.map_err(|error| format!("{error}: {}", error.kind()))
 }
 
-/// The applications of an environment and its ledger, checked against what is written on the applications and what an
-/// earlier stage of this run left.
-///
-/// # Errors
-/// One of them could not be read.
-pub(crate) async fn ledger_with_anchors(
-    project: &Project,
-    store: &Store,
-    servers: &Servers,
-    environment: &Environment,
-    now: Timestamp,
-) -> Result<(Vec<Seen>, Chain), Failure> {
-    let wanted = Wanted::only::<Promotion>();
-    let (seen, ledger) = ledger_with(project, store, servers, environment, &wanted, now).await?;
-    Ok((seen, ledger.chain))
-}
-
-/// The same, with other records of the environment.
-///
-/// # Errors
-/// As [`ledger_with_anchors`].
-pub(crate) async fn ledger_with(
-    project: &Project,
-    store: &Store,
-    servers: &Servers,
-    environment: &Environment,
-    wanted: &Wanted,
-    now: Timestamp,
-) -> Result<(Vec<Seen>, Ledger), Failure> {
-    let look = applications::at(environment, servers);
-    ledger_of(project, store, environment, look, wanted, now).await
-}
-
-/// The ledger of an environment and its applications, which `look` reads: Argo CD and the registry are asked at the same
-/// time.
-async fn ledger_of(
-    project: &Project,
-    store: &Store,
-    environment: &Environment,
-    look: impl Future<Output = Result<Vec<Seen>, Failure>>,
-    wanted: &Wanted,
-    now: Timestamp,
-) -> Result<(Vec<Seen>, Ledger), Failure> {
-    let ring = &project.config.policy.ring;
-    let (seen, listed) = tokio::join!(look, store.listed(ring, &environment.id, wanted, now));
-    let seen = seen?;
-    let mut anchors = applications::anchors(&seen);
-    let left = crate::project::handoff::read(&project.state_folder()).ok().flatten();
-    let left = left.filter(|file| file.project == project.config.project);
-    anchors.extend(left.and_then(|file| file.promotions.get(environment.name()).copied()));
-    let ledger = store.ledger(listed.map_err(failures::registry)?, &anchors).await;
-    Ok((seen, ledger.map_err(failures::registry)?))
-}
-
 /// What is known of another environment.
 struct Other {
     id: EnvironmentId,
@@ -194,7 +139,7 @@ async fn other(
     now: Timestamp,
 ) -> Other {
     let id = environment.id.clone();
-    match ledger_with_anchors(project, store, servers, environment, now).await {
+    match ledger::ledger_with_anchors(project, store, servers, environment, now).await {
         Ok((seen, ledger)) => {
             let live = applications::live(&seen, &as_promoted(&ledger, release));
             let healthy_since = applications::healthy_since(&seen);
@@ -213,31 +158,4 @@ fn as_promoted(ledger: &Chain, release: &Release) -> Release {
     let promoted = running(ledger).filter(|promoted| promoted.digest == release.digest);
     let tag = promoted.and_then(|promoted| promoted.tag.as_ref()?.parse().ok());
     Release { tag: tag.or_else(|| release.tag.clone()), ..release.clone() }
-}
-
-/// What the newest build record that counts says of the source.
-pub(crate) fn source(records: &Records) -> Option<Source> {
-    records.builds.last().and_then(|record| record.predicate().source())
-}
-
-/// Where a release comes from, for telling which of two is newer.
-pub(crate) fn origin(records: &Records) -> Origin {
-    let build = records.builds.last().map(verbatim_record::Verified::predicate);
-    Origin {
-        commit: build.and_then(|build| Some(build.source()?.lasting_commit()?.to_owned())),
-        run: build.and_then(|build| build.run()).unwrap_or_default(),
-    }
-}
-
-/// The tag that the build record has, for a release that was named by its digest alone.
-pub(crate) fn tag(records: &Records, release: &Release) -> Option<Tag> {
-    let build = records.builds.last()?.predicate();
-    let image = build.build_definition.external_parameters.get("image")?.as_str()?;
-    let reference: Reference = image.parse().ok()?;
-    reference.tag.filter(|_| reference.repository == release.repository)
-}
-
-/// The release that the ledger has in an environment.
-pub(crate) fn running(chain: &Chain) -> Option<&verbatim_record::PromotedRelease> {
-    chain.head().map(|head| &head.predicate().release)
 }

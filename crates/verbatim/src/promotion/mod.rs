@@ -16,7 +16,6 @@ mod steps;
 
 use verbatim_console::{Console, Failure};
 use verbatim_policy::Gates;
-use verbatim_registry::Client;
 
 pub(crate) use self::apply::{Apply, apply};
 pub(crate) use self::back::break_glass::break_glass;
@@ -32,16 +31,7 @@ use crate::config::Environment;
 use crate::environment::applications::Servers;
 use crate::policy::gates::gates;
 use crate::project::Project;
-use crate::records::store::Store;
-
-/// The registry of a project, and the records in it.
-#[derive(Clone, Debug)]
-pub(crate) struct Registry {
-    /// The client.
-    pub client: Client,
-    /// The records.
-    pub store: Store,
-}
+use crate::records::Registry;
 
 /// Where a release is moved to: an environment, its gates, and the services around it.
 pub(crate) struct Site<'a> {

@@ -14,10 +14,10 @@ use super::steps::{Entry, News, Planned, Situation};
 use crate::config::Environment;
 use crate::project::failures;
 use crate::promotion::execute::{AppOutcome, Ended};
-use crate::promotion::gather;
 use crate::promotion::plan::Plan;
-use crate::release::Release;
+use crate::records::running;
 use crate::release::result::ReleaseResult;
+use crate::release::{Release, builds};
 
 /// How a promotion ended.
 #[derive(Debug, Serialize)]
@@ -137,9 +137,9 @@ impl Promoted {
                 kind: PromotionKind::Promotion,
                 reason: None,
                 link,
-                before: gather::running(ledger).map(|release| release.digest),
+                before: running(ledger).map(|release| release.digest),
                 previous: ledger.anchor(),
-                commit: situation.records().and_then(|records| gather::source(records)?.commit),
+                commit: situation.records().and_then(|records| builds::source(records)?.commit),
                 news: News::Always,
             }),
             Err(faults) => {

@@ -11,7 +11,7 @@ use super::overrides::Overrides;
 use super::steps::{Entry, News, Situation};
 use super::{Site, charts};
 use crate::project::signer::RecordSigner;
-use crate::promotion::gather;
+use crate::records::running;
 use crate::release::find::Found;
 use crate::release::result::ReleaseResult;
 
@@ -92,7 +92,7 @@ async fn candidate(
     request.overrides.apply(&mut decision)?;
     let mut promoted = Promoted::begin(site.environment, &situation.release, decision);
     if let (Order::Older(_), false) = (situation.facts.order, request.backwards) {
-        promoted.superseded_by = gather::running(&situation.ledger).map(ReleaseResult::from);
+        promoted.superseded_by = running(&situation.ledger).map(ReleaseResult::from);
     }
     if promoted.superseded_by.is_some() {
         return Ok(ControlFlow::Break(Promoted { status: ExitStatus::Superseded, ..promoted }));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::Digest;
 
-use crate::project::handoff;
+use crate::project::files;
 use crate::promotion::plan::Plan;
 
 /// The file.
@@ -40,7 +40,7 @@ impl SavedPlan {
     pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self)
             .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
-        handoff::replace(file, &format!("{text}\n")).map_err(Failure::usage)
+        files::replace(file, &format!("{text}\n")).map_err(Failure::usage)
     }
 
     /// Reads the file.

@@ -23,7 +23,8 @@ use crate::promotion::plan::Plan;
 use crate::records::attach::{self, What};
 use crate::records::convert;
 use crate::release::find::Found;
-use crate::release::{Release, ReleaseFile, build, digests};
+use crate::release::handoff::{self, ReleaseFile};
+use crate::release::{Release, builds, digests};
 
 /// What is known before anything is decided.
 pub(crate) struct Situation {
@@ -127,7 +128,7 @@ impl Site<'_> {
         drop(progress);
         if release.tag.is_none() {
             let records = facts.records.as_ref().ok();
-            release.tag = records.and_then(|records| gather::tag(records, &release));
+            release.tag = records.and_then(|records| builds::tag(records, &release));
         }
         Ok(Situation { release, facts, seen, ledger })
     }
@@ -345,7 +346,8 @@ impl Site<'_> {
             file.promotions.extend(anchor);
             file
         });
-        let handed = file.map_or(Ok(()), |file| build::hand_on(self.project, &file, self.console));
+        let handed =
+            file.map_or(Ok(()), |file| handoff::hand_on(self.project, &file, self.console));
         if let Err(failure) = handed {
             self.console.warn(format!("{failure}"));
         }
@@ -353,7 +355,7 @@ impl Site<'_> {
             "### {} → {}\n\n```text\n{promoted}\n```\n",
             promoted.release, promoted.environment
         );
-        if let Err(error) = crate::project::handoff::summarise(&summary, &self.project.ci) {
+        if let Err(error) = handoff::summarise(&summary, &self.project.ci) {
             self.console.warn(error.to_string());
         }
     }

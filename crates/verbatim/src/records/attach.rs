@@ -9,8 +9,9 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Descriptor, Digest};
 use verbatim_record::{Bundle, EnvironmentId, Payload, Predicate, Promotion, SignError, Statement};
 
+use crate::project::files::{self, FileError};
 use crate::project::signer::{RecordSigner, SigningError};
-use crate::project::{Project, failures, handoff};
+use crate::project::{Project, failures};
 use crate::records::store::Store;
 
 /// The file below the state folder that something is kept in.
@@ -159,13 +160,13 @@ pub(crate) async fn queue<P: Predicate>(
 }
 
 /// Keeps a record or a statement in a file of this name below the state folder.
-fn keep(project: &Project, name: PathBuf, bytes: &[u8]) -> Result<PathBuf, handoff::HandoffError> {
+fn keep(project: &Project, name: PathBuf, bytes: &[u8]) -> Result<PathBuf, FileError> {
     let state = project.state_folder();
-    handoff::make_folder(&state)?;
+    files::make_folder(&state)?;
     let path = state.join(name);
     if let Some(folder) = path.parent() {
-        handoff::make_folder(folder)?;
+        files::make_folder(folder)?;
     }
-    handoff::replace(&path, &String::from_utf8_lossy(bytes))?;
+    files::replace(&path, &String::from_utf8_lossy(bytes))?;
     Ok(path)
 }

@@ -4,3 +4,22 @@ pub(crate) mod attach;
 pub(crate) mod convert;
 pub(crate) mod statements;
 pub(crate) mod store;
+
+use verbatim_record::{Chain, PromotedRelease};
+use verbatim_registry::Client;
+
+use self::store::Store;
+
+/// The registry of a project, and the records in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry {
+    /// The client.
+    pub client: Client,
+    /// The records.
+    pub store: Store,
+}
+
+/// The release that the ledger has in an environment.
+pub(crate) fn running(chain: &Chain) -> Option<&PromotedRelease> {
+    chain.head().map(|head| &head.predicate().release)
+}

@@ -3,7 +3,6 @@
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use verbatim_argocd::annotate;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Descriptor, Digest};
 use verbatim_record::{
@@ -11,15 +10,11 @@ use verbatim_record::{
 };
 
 use crate::config::{Environment, Period};
-use crate::environment::applications::{self, Servers};
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
-use crate::promotion::Registry;
+use crate::records::Registry;
 use crate::records::attach::{self, What};
 use crate::records::store::Wanted;
-
-/// The annotation that shows a lock on the applications, for people who look there. Nothing is decided by it.
-const LOCK_ANNOTATION: &str = "verbatim.dev/lock";
 
 /// Until when something counts.
 #[derive(Clone, Debug, Args)]
@@ -157,27 +152,4 @@ pub(crate) async fn vetoes(
     }
     vetoes.retain(|veto| veto.statement().is_about(&release) && veto.environment() == environment);
     Ok(vetoes)
-}
-
-/// Shows a lock on the applications of an environment, or that there is none. The lock itself is the record, so what does
-/// not work here is only a warning.
-pub(crate) async fn show_lock(
-    project: &Project,
-    environment: &Environment,
-    text: Option<&str>,
-    console: &Console,
-) {
-    let shown = async {
-        let servers = Servers::of(project, [environment])?;
-        for seen in applications::at(environment, &servers).await? {
-            let client = servers.get(&seen.app.server)?;
-            annotate(client, &applications::reference(&seen.app), LOCK_ANNOTATION, text)
-                .await
-                .map_err(failures::argocd)?;
-        }
-        Ok::<(), Failure>(())
-    };
-    if let Err(failure) = shown.await {
-        console.warn(format!("the lock is not shown on the applications: {failure}"));
-    }
 }

@@ -15,12 +15,12 @@ use verbatim_registry::{Client, Error, FetchedManifest};
 
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures, git};
-use crate::promotion::Registry;
+use crate::records::Registry;
 use crate::records::attach::{self, What};
 use crate::records::store::{Store, Wanted};
 use crate::release::Release;
-use crate::release::build::{hand_on, release_file};
 use crate::release::compose::{Part, compose};
+use crate::release::handoff::{hand_on, release_file};
 use crate::release::provenance::{self, BY_RECORD, BY_WORK_TREE};
 
 /// No image configuration and no provenance is larger.

@@ -17,13 +17,14 @@ use verbatim_record::{Build, Provenance, Records, ReleaseImage, Source, Statemen
 use crate::config::Image;
 use crate::project::git::{self, SourceState};
 use crate::project::signer::RecordSigner;
-use crate::project::{Project, clients, failures, handoff};
-use crate::promotion::{Registry, gather};
+use crate::project::{Project, clients, failures};
+use crate::records::Registry;
 use crate::records::attach::{self, What};
 use crate::records::store::Wanted;
 use crate::release::compose::{Part, compose};
 use crate::release::find::{build_variable, tag};
-use crate::release::{Release, ReleaseFile};
+use crate::release::handoff::{hand_on, release_file};
+use crate::release::{Release, builds};
 
 /// What was built, or found to be built already.
 #[derive(Debug, Serialize)]
@@ -135,41 +136,6 @@ fn most(how: &[How]) -> How {
     by_work.into_iter().find(|one| how.contains(one)).unwrap_or(How::Reused)
 }
 
-/// What the next stage is told of a release that was just made.
-pub(crate) fn release_file(
-    project: &Project,
-    release: Release,
-    source: Source,
-    record: Digest,
-) -> ReleaseFile {
-    ReleaseFile {
-        schema_version: ReleaseFile::VERSION,
-        project: project.config.project.clone(),
-        release,
-        source,
-        run: project.run(),
-        build_record: Some(record),
-        promotions: BTreeMap::new(),
-    }
-}
-
-/// Leaves the release for the next stage, and tells the CI.
-///
-/// # Errors
-/// A file cannot be written: the next stage would not find the release.
-pub(crate) fn hand_on(
-    project: &Project,
-    file: &ReleaseFile,
-    console: &Console,
-) -> Result<(), Failure> {
-    let log = handoff::write(&project.state_folder(), file, &project.ci)
-        .map_err(|error| Failure::new(verbatim_console::ExitStatus::Unknown, error))?;
-    if let Some(log) = log {
-        console.status(log.trim_end());
-    }
-    Ok(())
-}
-
 /// The image of this commit under its tag, if a record that counts says that it was built from it.
 async fn recorded(
     project: &Project,
@@ -186,7 +152,7 @@ async fn recorded(
         .of_release(ring, pushed.digest, &Wanted::only::<Provenance>(), Timestamp::now())
         .await
         .map_err(failures::registry)?;
-    let is_of_commit = gather::source(&records)
+    let is_of_commit = builds::source(&records)
         .is_some_and(|source| source.commit.as_ref() == Some(&state.commit));
     Ok(newest(&records).filter(|_| is_of_commit).map(|record| (pushed, record)))
 }

@@ -15,7 +15,7 @@ use verbatim_registry::{Client, PutAs, Resolved};
 
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
-use crate::promotion::Registry;
+use crate::records::Registry;
 use crate::records::attach::{self, What};
 use crate::records::store::Wanted;
 use crate::release::{Release, find};

@@ -13,9 +13,10 @@ use verbatim_registry::{Client, Resolved};
 
 use crate::config::Image;
 use crate::project::git::{self, SourceState};
-use crate::project::{Project, failures, handoff};
+use crate::project::{Project, failures};
 use crate::records::store::{Store, Wanted};
-use crate::release::{Named, Release, ReleaseFile, compose};
+use crate::release::handoff::{self, ReleaseFile};
+use crate::release::{Named, Release, compose};
 
 /// A release that was found, with the manifest that was read and hashed.
 #[derive(Clone, Debug)]

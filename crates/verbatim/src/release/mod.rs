@@ -3,11 +3,12 @@
 
 pub(crate) mod adopt;
 pub(crate) mod build;
+pub(crate) mod builds;
 pub(crate) mod compose;
 pub(crate) mod digests;
 pub(crate) mod find;
-pub(crate) mod newer;
-pub(crate) mod precedence;
+pub(crate) mod handoff;
+pub(crate) mod order;
 pub(crate) mod provenance;
 pub(crate) mod result;
 
@@ -16,7 +17,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use verbatim_oci::{Digest, Reference, Repository, Tag};
-use verbatim_record::{PromotedRelease, ReleaseImage, Run, Source};
+use verbatim_record::{PromotedRelease, ReleaseImage};
 
 /// A release, pinned: one image, or several that belong together and are named by an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,34 +101,6 @@ impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.reference().fmt(f)
     }
-}
-
-/// What the build stage leaves for later ones, in `.verbatim/release.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ReleaseFile {
-    /// The version of this file: 1.
-    pub schema_version: u32,
-    /// The project that it belongs to.
-    pub project: String,
-    /// The release.
-    pub release: Release,
-    /// What it was built from.
-    pub source: Source,
-    /// The CI run that built it.
-    #[serde(default)]
-    pub run: Run,
-    /// The digest of its build record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub build_record: Option<Digest>,
-    /// The last promotion record of each environment that this run promoted it to: `number@digest`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub promotions: BTreeMap<String, verbatim_record::Anchor>,
-}
-
-impl ReleaseFile {
-    /// The version that is written.
-    pub(crate) const VERSION: u32 = 1;
 }
 
 /// A release as a person writes it.
@@ -228,23 +201,5 @@ mod tests {
             Err("a sha256 digest has 64 hexadecimal digits, this one has 4".to_owned())
         );
         assert!("not a name".parse::<Named>().is_err());
-    }
-
-    #[test]
-    fn the_file_survives_writing_and_reading() {
-        let file = ReleaseFile {
-            schema_version: ReleaseFile::VERSION,
-            project: "example".to_owned(),
-            release: release(Some("1.2")),
-            source: Source { commit: Some("a".repeat(40)), ..Source::default() },
-            run: Run::default(),
-            build_record: Some(Digest::of(b"r")),
-            promotions: BTreeMap::from([(
-                "dev".to_owned(),
-                format!("1@{}", Digest::of(b"p")).parse().unwrap(),
-            )]),
-        };
-        let text = serde_json::to_string_pretty(&file).unwrap();
-        assert_eq!(serde_json::from_str::<ReleaseFile>(&text).unwrap(), file);
     }
 }

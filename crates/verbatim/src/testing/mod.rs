@@ -20,7 +20,7 @@ use self::suites::Ended;
 use crate::config::{Apps, Environment, Suite};
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
-use crate::promotion::Registry;
+use crate::records::Registry;
 use crate::records::attach::{self, What};
 use crate::records::store::Wanted;
 use crate::release::Release;

@@ -97,7 +97,8 @@ fn a_vetoed_release_is_not_to_be_promoted() {
     let after = || Gate::After { environment: id("staging"), ran: crate::gate::Ran::Still };
     let ledger = BTreeMap::from([(id("staging"), ledger("staging", &[("two", 5)]))]);
     let promote = format!("`verbatim promote staging --release {}`", release("one"));
-    let vetoed = |place: &str| format!("a better release: this one is vetoed for shop/{place}");
+    let vetoed =
+        |place: &str| format!("promote a better release: this one is vetoed for shop/{place}");
     for (place, until, want) in [
         (Some("staging"), None, vetoed("staging")),
         (Some("production"), None, vetoed("production")),

@@ -13,9 +13,10 @@ use crate::project::signer::RecordSigner;
 use crate::promotion::outcome::Promoted;
 use crate::promotion::overrides::Overrides;
 use crate::promotion::steps::Situation;
-use crate::promotion::{Registry, Site, charts, gather};
+use crate::promotion::{Site, charts};
 use crate::records::attach::{self, What};
 use crate::records::store::{Ledger, Wanted};
+use crate::records::{Registry, running};
 use crate::release::Named;
 use crate::release::find::{self, Found};
 
@@ -133,7 +134,7 @@ async fn target(site: &Site<'_>, goal: Goal) -> Result<(Target, Option<Digest>),
             ))
         })?;
     drop(progress);
-    let head = gather::running(&chain);
+    let head = running(&chain);
     let holds_head = head
         .and_then(|head| find::recorded(site.project, head))
         .is_some_and(|release| applications::holds(&seen, &release));
@@ -188,7 +189,7 @@ async fn found(site: &Site<'_>, target: &Target) -> Result<Found, Failure> {
 fn argocd_knows(situation: &Situation) -> Vec<String> {
     let told = situation.seen.iter().filter_map(|Seen { app, application }| {
         let application = application.as_ref().ok()?;
-        let target = crate::promotion::plan::target(app, &situation.release).ok()?;
+        let target = crate::environment::target::target(app, &situation.release).ok()?;
         let plan = verbatim_argocd::plan(&target.app, application, &target.values).ok()?;
         let digests = target.values.digests();
         let past = verbatim_argocd::history::past(application, &plan);

@@ -1,0 +1,21 @@
+//! A statement as signed bytes: making them, reading them, believing them. What follows from several records is not
+//! known here.
+
+mod bundle;
+mod dsse;
+mod json;
+mod statement;
+mod text;
+mod verify;
+
+pub use bundle::{
+    Attachment, BUNDLE_MEDIA_TYPE, Bundle, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Payload,
+    SignError, sign,
+};
+pub use dsse::{PAYLOAD_TYPE, pae};
+pub use statement::{STATEMENT_TYPE, Statement};
+pub use verify::{Expected, MAX_CLOCK_SKEW, Rejection, Verified, verify, verify_any};
+
+pub(crate) use bundle::Envelope;
+pub(crate) use text::{escaped, plain};
+pub(crate) use verify::{Opened, complete, complete_any, read_statement};

@@ -1,0 +1,371 @@
+//! Whether a record is to be believed. Fails closed: everything that is not known to be right is a [`Rejection`].
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use verbatim_oci::Digest;
+
+use super::bundle::Envelope;
+use super::dsse::{PAYLOAD_TYPE, pae};
+use super::json;
+use super::statement::{STATEMENT_TYPE, STATEMENT_TYPE_0_1, Statement};
+use super::text::plain;
+use crate::artifact::EnvironmentId;
+use crate::keys::{KeyId, KeyRing, Power, Role, Signer};
+use crate::predicate::{JsonText, Predicate};
+
+/// How far the clock of a signer may be ahead of ours.
+pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// What a record has to be about to count.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Digest of the manifest that it was found on: the release, or the environment artifact.
+    pub subject: Digest,
+    /// The environment that it has to be about; `None` for any.
+    pub environment: Option<EnvironmentId>,
+    /// Now, against statements from the future.
+    pub now: Timestamp,
+}
+
+/// A statement that was signed by a trusted key with the role that its predicate needs, about what was expected. Only
+/// [`verify`] makes one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified<P> {
+    record: Digest,
+    #[serde(skip)]
+    statement_digest: Digest,
+    #[serde(flatten, serialize_with = "signed_by")]
+    signer: Arc<Signer>,
+    recorded_at: Option<Timestamp>,
+    #[serde(skip)]
+    environment: Option<EnvironmentId>,
+    statement: Statement<P>,
+}
+
+/// The part of a signer that is told.
+fn signed_by<S: serde::Serializer>(signer: &Signer, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct as _;
+    let mut told = serializer.serialize_struct("Signer", 2)?;
+    told.serialize_field("signedBy", &signer.name)?;
+    told.serialize_field("keyId", &signer.key_id)?;
+    told.end()
+}
+
+impl<P> Verified<P> {
+    /// Digest of the bundle.
+    pub fn record(&self) -> Digest {
+        self.record
+    }
+
+    /// Digest of the signed bytes: the same for two bundles that differ only outside of what is signed.
+    pub fn statement_digest(&self) -> Digest {
+        self.statement_digest
+    }
+
+    /// Name of the key.
+    pub fn signed_by(&self) -> &str {
+        &self.signer.name
+    }
+
+    /// The key.
+    pub fn key_id(&self) -> &KeyId {
+        &self.signer.key_id
+    }
+
+    /// Whose key it is, and what that may.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// When, as the signer says.
+    pub fn recorded_at(&self) -> Option<Timestamp> {
+        self.recorded_at
+    }
+
+    /// The environment that it is about.
+    pub fn environment(&self) -> Option<&EnvironmentId> {
+        self.environment.as_ref()
+    }
+
+    /// The statement.
+    pub fn statement(&self) -> &Statement<P> {
+        &self.statement
+    }
+
+    /// What it says.
+    pub fn predicate(&self) -> &P {
+        &self.statement.predicate
+    }
+}
+
+/// Why a record does not count. Texts of the record are data here and are made harmless when displayed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Rejection {
+    /// Larger than [`MAX_BUNDLE_SIZE`](crate::MAX_BUNDLE_SIZE).
+    #[error("it has {0} bytes, which is too many")]
+    TooLarge(usize),
+    /// Not the JSON of a bundle.
+    #[error("it is not a Sigstore bundle: {}", plain(.0))]
+    NotABundle(String),
+    /// Another kind or version of bundle.
+    #[error("its media type is `{}`", plain(.0))]
+    MediaType(String),
+    /// Signed with a short-lived certificate instead of a key.
+    #[error("it is signed with a certificate; only configured keys are accepted")]
+    Certificate,
+    /// Another kind of payload.
+    #[error("its payload type is `{}`", plain(.0))]
+    PayloadType(String),
+    /// No signature, or several.
+    #[error("it has {0} signatures where exactly one is wanted")]
+    Signatures(usize),
+    /// The key is not configured.
+    #[error("it is signed by a key that is not configured (`{}`)", plain(.hint))]
+    UnknownKey {
+        /// Id that the bundle gives.
+        hint: String,
+    },
+    /// The signature is not one of the key over the payload: one of them was changed.
+    #[error("the signature does not fit: payload or signature is not what key `{key}` signed")]
+    BadSignature {
+        /// Name of the key.
+        key: String,
+    },
+    /// Signed, but not a statement that has exactly one meaning.
+    #[error("its payload is not an in-toto statement: {}", plain(.0))]
+    NotAStatement(String),
+    /// Another version of the statement.
+    #[error("its statement type is `{}`", plain(.0))]
+    StatementType(String),
+    /// A statement of another kind.
+    #[error("its predicate type is `{}`, wanted is `{wanted}`", plain(.found))]
+    PredicateType {
+        /// What it says.
+        found: String,
+        /// What was looked for.
+        wanted: String,
+    },
+    /// A statement of a kind that nothing here reads.
+    #[error("its predicate type `{}` is not used here", plain(.0))]
+    Foreign(String),
+    /// The predicate does not follow its schema.
+    #[error("its predicate is malformed: {}", plain(.0))]
+    Predicate(String),
+    /// The key may not make such statements.
+    #[error("key `{key}` does not have {}", needed(.roles))]
+    Role {
+        /// Name of the key.
+        key: String,
+        /// The roles of which one is needed.
+        roles: Vec<Role>,
+    },
+    /// It is about something else: a record that was copied to where it does not belong.
+    #[error("it is not about {wanted}")]
+    Subject {
+        /// Digest of the manifest that it was found on.
+        wanted: Digest,
+    },
+    /// It is about another environment.
+    #[error("it is about environment {}, wanted is {wanted}", .found.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string))]
+    Environment {
+        /// What it says.
+        found: Option<EnvironmentId>,
+        /// What was looked for.
+        wanted: EnvironmentId,
+    },
+    /// The parts of the statement do not fit each other.
+    #[error("it contradicts itself: {}", plain(.0))]
+    Contradiction(String),
+    /// Made later than now, by more than the allowed skew: a wrong clock, here or there.
+    #[error("it was made at {at}, which is in the future; it is {now}")]
+    Future {
+        /// What it says.
+        at: Timestamp,
+        /// Our clock.
+        now: Timestamp,
+    },
+}
+
+fn needed(roles: &[Role]) -> String {
+    match roles {
+        [] => "a role for it; no role has".to_owned(),
+        [role] => format!("the role `{role}`"),
+        many => {
+            let names: Vec<_> = many.iter().map(|role| format!("`{role}`")).collect();
+            format!("one of the roles {}", names.join(", "))
+        }
+    }
+}
+
+/// Verifies one stored bundle: exactly one signature, by a configured key, over exactly these bytes; a statement of the
+/// type `P` by a key with the role for it, about the expected subject and environment, and not from the future.
+///
+/// # Errors
+/// The first reason for which the record does not count. That is an answer, not a failure.
+pub fn verify<P: Predicate>(
+    bundle: &[u8],
+    ring: &KeyRing,
+    expected: &Expected,
+) -> Result<Verified<P>, Rejection> {
+    complete(Opened::open(Digest::of(bundle), &Envelope::open(bundle)?, ring)?, ring, expected)
+}
+
+/// The rest of [`verify`], after the signature was checked.
+pub(crate) fn complete<P: Predicate>(
+    opened: Opened,
+    ring: &KeyRing,
+    expected: &Expected,
+) -> Result<Verified<P>, Rejection> {
+    let Opened { record, statement_digest, signer, statement: outer } = opened;
+    if outer.predicate_type != P::TYPE {
+        return Err(Rejection::PredicateType {
+            found: outer.predicate_type,
+            wanted: P::TYPE.to_owned(),
+        });
+    }
+    if let Some(power) = P::POWER {
+        check_power(ring, &signer, power)?;
+    }
+    let predicate: P = serde_json::from_value(outer.predicate)
+        .map_err(|error| Rejection::Predicate(error.to_string()))?;
+    let statement = Statement {
+        kind: outer.kind,
+        subject: outer.subject,
+        predicate_type: outer.predicate_type,
+        predicate,
+    };
+    if let Some(power) = statement.predicate.further_power() {
+        check_power(ring, &signer, power)?;
+    }
+    let subjects = check_subject(&statement, &expected.subject)?;
+    check_predicate(&statement.predicate, &subjects, expected)?;
+    let (recorded_at, environment) =
+        (statement.predicate.recorded_at(), statement.predicate.environment());
+    Ok(Verified { record, statement_digest, signer, recorded_at, environment, statement })
+}
+
+/// Verifies one stored bundle with a statement of any type, of which nothing but its subject is known here: one
+/// signature, by a configured key, about the expected subject. Which role the key needs, and what the predicate has to
+/// say, is for the caller to judge. It has no time that could be compared.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_any(
+    bundle: &[u8],
+    ring: &KeyRing,
+    subject: &Digest,
+) -> Result<Verified<JsonText>, Rejection> {
+    complete_any(Opened::open(Digest::of(bundle), &Envelope::open(bundle)?, ring)?, subject)
+}
+
+/// The rest of [`verify_any`], after the signature was checked.
+pub(crate) fn complete_any(
+    opened: Opened,
+    subject: &Digest,
+) -> Result<Verified<JsonText>, Rejection> {
+    let Opened { record, statement_digest, signer, statement } = opened;
+    check_subject(&statement, subject)?;
+    let Statement { kind, subject, predicate_type, predicate } = statement;
+    Ok(Verified {
+        record,
+        statement_digest,
+        signer,
+        recorded_at: None,
+        environment: None,
+        statement: Statement { kind, subject, predicate_type, predicate: predicate.into() },
+    })
+}
+
+/// The statement in a bundle, after its signature was checked.
+pub(crate) struct Opened {
+    record: Digest,
+    statement_digest: Digest,
+    signer: Arc<Signer>,
+    statement: Statement<serde_json::Value>,
+}
+
+impl Opened {
+    /// Checks the signature. From here on the bytes are those of a trusted key; what they say is read by one parser only,
+    /// once.
+    pub(crate) fn open(
+        record: Digest,
+        envelope: &Envelope,
+        ring: &KeyRing,
+    ) -> Result<Self, Rejection> {
+        let signer = check_signature(envelope, ring)?;
+        let statement = read_statement(&envelope.payload)?;
+        if ![STATEMENT_TYPE, STATEMENT_TYPE_0_1].contains(&statement.kind.as_str()) {
+            return Err(Rejection::StatementType(statement.kind));
+        }
+        let statement_digest = Digest::of(&envelope.payload);
+        Ok(Self { record, statement_digest, signer, statement })
+    }
+
+    /// What kind of statement it is.
+    pub(crate) fn predicate_type(&self) -> &str {
+        &self.statement.predicate_type
+    }
+}
+
+/// Reads a payload, whoever signed it.
+pub(crate) fn read_statement(payload: &[u8]) -> Result<Statement<serde_json::Value>, Rejection> {
+    json::parse_as(payload).map_err(|error| Rejection::NotAStatement(error.to_string()))
+}
+
+fn check_power(ring: &KeyRing, signer: &Signer, power: Power) -> Result<(), Rejection> {
+    if ring.has_power(&signer.roles, power) {
+        return Ok(());
+    }
+    let roles = ring.roles(power).cloned().collect();
+    Err(Rejection::Role { key: signer.name.clone(), roles })
+}
+
+fn check_signature(envelope: &Envelope, ring: &KeyRing) -> Result<Arc<Signer>, Rejection> {
+    let Some(entry) = ring.find_hint(&envelope.hint) else {
+        return Err(Rejection::UnknownKey { hint: envelope.hint.clone() });
+    };
+    if !entry.key.key.accepts(&pae(PAYLOAD_TYPE, &envelope.payload), &envelope.signature) {
+        return Err(Rejection::BadSignature { key: entry.key.name.clone() });
+    }
+    Ok(Arc::clone(&entry.signer))
+}
+
+/// All subjects, if the expected one is among them and every one of them can be compared.
+fn check_subject<P>(statement: &Statement<P>, wanted: &Digest) -> Result<Vec<Digest>, Rejection> {
+    if !statement.is_about(wanted) {
+        return Err(Rejection::Subject { wanted: *wanted });
+    }
+    let subjects: Vec<Digest> = statement.subjects().collect();
+    if subjects.len() != statement.subject.len() {
+        return Err(Rejection::Contradiction("a subject has no sha256 digest".to_owned()));
+    }
+    Ok(subjects)
+}
+
+fn check_predicate<P: Predicate>(
+    predicate: &P,
+    subjects: &[Digest],
+    expected: &Expected,
+) -> Result<(), Rejection> {
+    predicate.check(subjects).map_err(Rejection::Contradiction)?;
+    if let Some(wanted) = &expected.environment {
+        let found = predicate.environment();
+        if found.as_ref() != Some(wanted) {
+            return Err(Rejection::Environment { found, wanted: wanted.clone() });
+        }
+    }
+    match predicate.recorded_at() {
+        Some(at) if at.duration_since(expected.now) > MAX_CLOCK_SKEW => {
+            Err(Rejection::Future { at, now: expected.now })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

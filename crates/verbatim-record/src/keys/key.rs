@@ -1,0 +1,364 @@
+//! ECDSA P-256 keys in PEM: reading, making, naming. Reads no files; where a PEM text came from is the caller's to tell.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD as BASE64};
+use p256::SecretKey;
+use p256::ecdsa::Signature;
+use p256::ecdsa::signature::{Signer as _, Verifier as _};
+use p256::elliptic_curve::zeroize::Zeroizing;
+use p256::pkcs8::{
+    DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _,
+    LineEnding,
+};
+use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
+
+use super::cosign;
+
+/// Base64 as signers write it, with padding or without.
+const ANY_PADDING: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const ANY_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
+const ANY_URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
+
+/// Why a text is not a usable key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is no PEM block.
+    #[error("no PEM block (`-----BEGIN … KEY-----`)")]
+    NotPem,
+    /// A key file of cosign, which is always encrypted, and no password for it.
+    #[error("a key file of cosign, which is encrypted, and no password is given for it")]
+    PasswordNeeded,
+    /// A key file of cosign, and another password.
+    #[error("the password does not open this key file of cosign")]
+    Password,
+    /// A key file of cosign that was made in a way not known here.
+    #[error("a key file of cosign in a form that is not known here: {0}")]
+    CosignForm(String),
+    /// A key that openssl has encrypted.
+    #[error("the private key is encrypted; decrypt it with `openssl pkey -in FILE -out PLAIN`")]
+    Encrypted,
+    /// A private key was wanted and a public one found, or the other way round.
+    #[error("a {found} where a {wanted} is wanted")]
+    Wrong {
+        /// What the PEM block is.
+        found: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// A PEM block of another kind.
+    #[error("a PEM block `{0}`, which is not a key that can be used here")]
+    Label(String),
+    /// A key, but of another algorithm or curve, or damaged.
+    #[error("not an ECDSA key on the curve P-256, or damaged")]
+    NotP256,
+}
+
+/// A private key. Cannot be printed, and is wiped from memory when dropped.
+#[derive(Clone)]
+pub struct SigningKey {
+    secret: SecretKey,
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").field("id", &self.verifying_key().id()).finish_non_exhaustive()
+    }
+}
+
+impl SigningKey {
+    /// Makes a key from random bytes of the operating system: `SigningKey::generate(getrandom::fill)`.
+    ///
+    /// # Errors
+    /// Those of `fill`, which has to fill the whole slice.
+    pub fn generate<E>(mut fill: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
+        loop {
+            let mut bytes = Zeroizing::new([0_u8; 32]);
+            fill(bytes.as_mut_slice())?;
+            // Rejection sampling (FIPS 186-5, A.2.2): reducing a number that is too large would favour small keys.
+            if let Ok(secret) = SecretKey::from_slice(bytes.as_slice()) {
+                return Ok(Self { secret });
+            }
+        }
+    }
+
+    /// Reads a private key in PEM: PKCS #8 (`PRIVATE KEY`) or SEC 1 (`EC PRIVATE KEY`, also behind the `EC PARAMETERS`
+    /// that `openssl ecparam -genkey` writes).
+    ///
+    /// # Errors
+    /// No key, an encrypted one, or one of another algorithm; the message says what to do.
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        Self::from_pem_with(text, None)
+    }
+
+    /// Reads a private key in PEM, also one that cosign has encrypted with this password (`ENCRYPTED SIGSTORE PRIVATE KEY`).
+    ///
+    /// # Errors
+    /// As [`SigningKey::from_pem`], and a password that does not open the file.
+    pub fn from_pem_with(text: &str, password: Option<&SecretString>) -> Result<Self, KeyError> {
+        for label in labels(text) {
+            let (begin, end) =
+                (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+            let block = block(text, &begin, &end).ok_or(KeyError::NotPem)?;
+            let secret = match label {
+                "EC PARAMETERS" => continue,
+                "PRIVATE KEY" => SecretKey::from_pkcs8_pem(block).map_err(|_| KeyError::NotP256)?,
+                "EC PRIVATE KEY" if block.contains("ENCRYPTED") => return Err(KeyError::Encrypted),
+                "EC PRIVATE KEY" => {
+                    SecretKey::from_sec1_pem(block).map_err(|_| KeyError::NotP256)?
+                }
+                "ENCRYPTED PRIVATE KEY" => return Err(KeyError::Encrypted),
+                "ENCRYPTED SIGSTORE PRIVATE KEY" | "ENCRYPTED COSIGN PRIVATE KEY" => {
+                    cosign::open(block, password.ok_or(KeyError::PasswordNeeded)?)?
+                }
+                "PUBLIC KEY" => {
+                    return Err(KeyError::Wrong { found: "public key", wanted: "private key" });
+                }
+                other => return Err(KeyError::Label(other.to_owned())),
+            };
+            return Ok(Self { secret });
+        }
+        Err(KeyError::NotPem)
+    }
+
+    /// The key as PKCS #8 in PEM, unencrypted: for a file that only its owner may read, or a secret of the CI.
+    ///
+    /// # Errors
+    /// None are known; the encoder's signature has them.
+    pub fn to_pkcs8_pem(&self) -> Result<SecretString, KeyError> {
+        let pem = self.secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::NotP256)?;
+        Ok(SecretString::from(pem.as_str()))
+    }
+
+    /// The public half.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        VerifyingKey { key: self.secret.public_key().into() }
+    }
+
+    /// ECDSA over SHA-256 of `message`, DER. The nonce is derived from key and message (RFC 6979), so signing the same
+    /// bytes again gives the same signature, and a record that is attached again is the same record.
+    pub(crate) fn sign_der(&self, message: &[u8]) -> Vec<u8> {
+        let key = p256::ecdsa::SigningKey::from(&self.secret);
+        let signature: p256::ecdsa::DerSignature = key.sign(message);
+        signature.as_bytes().to_vec()
+    }
+}
+
+/// A public key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct VerifyingKey {
+    key: p256::ecdsa::VerifyingKey,
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({})", self.id())
+    }
+}
+
+impl VerifyingKey {
+    /// Reads a public key in PEM (`PUBLIC KEY`, the `cosign.pub` that cosign writes and `openssl pkey -pubout` too).
+    ///
+    /// # Errors
+    /// No key, a private one, or one of another algorithm.
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        let label = labels(text).next().ok_or(KeyError::NotPem)?;
+        match label {
+            "PUBLIC KEY" => {
+                let key = p256::PublicKey::from_public_key_pem(text.trim())
+                    .map_err(|_| KeyError::NotP256)?;
+                Ok(Self { key: key.into() })
+            }
+            private if private.ends_with("PRIVATE KEY") => {
+                Err(KeyError::Wrong { found: "private key", wanted: "public key" })
+            }
+            other => Err(KeyError::Label(other.to_owned())),
+        }
+    }
+
+    /// The key as SubjectPublicKeyInfo in PEM: what `cosign --key` and openssl read.
+    ///
+    /// # Errors
+    /// None are known; the encoder's signature has them.
+    pub fn to_pem(&self) -> Result<String, KeyError> {
+        p256::PublicKey::from(self.key)
+            .to_public_key_pem(LineEnding::LF)
+            .map_err(|_| KeyError::NotP256)
+    }
+
+    /// The name under which a bundle refers to this key (its `hint`): base64 of SHA-256 of the DER of the public key,
+    /// as cosign computes it.
+    pub fn id(&self) -> KeyId {
+        // Encoding a point that exists cannot fail; an empty encoding would merely be the id of no key.
+        let der = p256::PublicKey::from(self.key).to_public_key_der().map(|der| der.into_vec());
+        KeyId(BASE64.encode(Sha256::digest(der.unwrap_or_default())))
+    }
+
+    /// Finds this key's signature over `message` in what a signer answered, and returns it in DER. Signers write DER, or r
+    /// and s after each other; and both as they are, or in base64 of either alphabet, or behind a prefix with a colon.
+    pub fn signature_in(&self, message: &[u8], answer: &[u8]) -> Option<Vec<u8>> {
+        let text: Vec<u8> =
+            answer.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let text = text.rsplit(|byte| *byte == b':').next().unwrap_or_default();
+        let decoded = [ANY_STANDARD, ANY_URL_SAFE].map(|engine| engine.decode(text).ok());
+        let spellings = decoded.into_iter().flatten().chain([answer.to_vec()]);
+        spellings.into_iter().find_map(|bytes| {
+            let signature = Signature::from_der(&bytes).or_else(|_| Signature::from_slice(&bytes));
+            let signature = signature.ok().filter(|it| self.key.verify(message, it).is_ok())?;
+            Some(signature.to_der().as_bytes().to_vec())
+        })
+    }
+
+    /// Whether `signature` (DER) is this key's, over `message`. By `ring`, which needs a fifth of the time of `p256`: of ten
+    /// thousand records this is most of the work.
+    pub(crate) fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
+        let point = self.key.to_sec1_point(false);
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.as_bytes())
+            .verify(message, signature)
+            .is_ok()
+    }
+}
+
+/// See [`VerifyingKey::id`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// The text of the `hint`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The labels of the PEM blocks of `text`, in order.
+fn labels(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
+}
+
+/// One PEM block with its two boundary lines.
+fn block<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
+    let start = text.find(begin)?;
+    let stop = start + text[start..].find(end)? + end.len();
+    text.get(start..stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+    use crate::testing::key;
+
+    // Made with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`, `openssl ec` and
+    // `openssl pkey -pubout`: three spellings of one key.
+    const PKCS8: &str = include_str!("../../tests/keys/pkcs8.pem");
+    const SEC1: &str = include_str!("../../tests/keys/sec1.pem");
+    const PUBLIC: &str = include_str!("../../tests/keys/public.pem");
+
+    #[test]
+    fn keys_of_openssl() {
+        let pkcs8 = SigningKey::from_pem(PKCS8).unwrap();
+        let sec1 = SigningKey::from_pem(SEC1).unwrap();
+        let public = VerifyingKey::from_pem(PUBLIC).unwrap();
+        assert_eq!(pkcs8.verifying_key(), public);
+        assert_eq!(sec1.verifying_key(), public);
+        assert_eq!(public.to_pem().unwrap(), PUBLIC);
+        // `openssl pkey -pubin -in public.pem -outform DER | openssl sha256 -binary | base64`
+        assert_eq!(public.id().as_str(), include_str!("../../tests/keys/public.id").trim());
+    }
+
+    #[test]
+    fn a_generated_key_survives_its_file() {
+        let made = key(7);
+        let read = SigningKey::from_pem(made.to_pkcs8_pem().unwrap().expose_secret()).unwrap();
+        assert_eq!(read.verifying_key(), made.verifying_key());
+        let public = VerifyingKey::from_pem(&made.verifying_key().to_pem().unwrap()).unwrap();
+        assert!(public.accepts(b"message", &read.sign_der(b"message")));
+        assert!(!public.accepts(b"massage", &read.sign_der(b"message")));
+        assert_eq!(read.sign_der(b"message"), made.sign_der(b"message"), "the nonce is derived");
+    }
+
+    #[test]
+    fn numbers_outside_of_the_field_are_drawn_again() {
+        let mut draws = [[0xff_u8; 32], [0; 32], [5; 32]].into_iter();
+        let made = SigningKey::generate(|bytes| {
+            bytes.copy_from_slice(&draws.next().ok_or("empty")?);
+            Ok::<_, &str>(())
+        });
+        assert_eq!(made.unwrap().verifying_key(), key(5).verifying_key());
+        assert_eq!(draws.next(), None);
+        assert_eq!(SigningKey::generate(|_| Err::<(), _>("no entropy")).unwrap_err(), "no entropy");
+    }
+
+    #[test]
+    fn a_signature_is_found_in_every_spelling() {
+        let (signer, message) = (key(7), b"message".as_slice());
+        let public = signer.verifying_key();
+        let der = signer.sign_der(message);
+        let raw = Signature::from_der(&der).unwrap().to_bytes().to_vec();
+        let url_safe = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let lines = |text: String| format!("{}\n{}\n", &text[..40], &text[40..]).into_bytes();
+        for answer in [
+            der.clone(),
+            raw.clone(),
+            BASE64.encode(&der).into_bytes(),
+            lines(BASE64.encode(&der)),
+            lines(url_safe.encode(&raw)),
+            format!("vault:v1:{}", BASE64.encode(&der)).into_bytes(),
+        ] {
+            assert_eq!(public.signature_in(message, &answer).as_ref(), Some(&der));
+            assert_eq!(public.signature_in(b"massage", &answer), None);
+            assert_eq!(key(8).verifying_key().signature_in(message, &answer), None);
+        }
+        assert_eq!(public.signature_in(message, b""), None);
+        assert_eq!(public.signature_in(message, b"no signature"), None);
+    }
+
+    #[test]
+    fn a_key_cannot_be_printed() {
+        let secret = key(7);
+        let printed = format!("{secret:?}");
+        assert_eq!(
+            printed,
+            format!("SigningKey {{ id: KeyId({:?}), .. }}", secret.verifying_key().id().as_str())
+        );
+    }
+
+    #[test]
+    fn what_is_no_private_key_says_what_it_is() {
+        let pem = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        for (text, want) in [
+            (String::new(), KeyError::NotPem),
+            ("not a key".to_owned(), KeyError::NotPem),
+            ("-----BEGIN PRIVATE KEY-----\nAAAA".to_owned(), KeyError::NotPem),
+            (pem("PRIVATE KEY"), KeyError::NotP256),
+            (pem("EC PRIVATE KEY"), KeyError::NotP256),
+            (pem("ENCRYPTED PRIVATE KEY"), KeyError::Encrypted),
+            (pem("ENCRYPTED SIGSTORE PRIVATE KEY"), KeyError::PasswordNeeded),
+            (pem("ENCRYPTED COSIGN PRIVATE KEY"), KeyError::PasswordNeeded),
+            (pem("RSA PRIVATE KEY"), KeyError::Label("RSA PRIVATE KEY".to_owned())),
+            (PUBLIC.to_owned(), KeyError::Wrong { found: "public key", wanted: "private key" }),
+            (include_str!("../../tests/keys/ed25519.pem").to_owned(), KeyError::NotP256),
+        ] {
+            assert_eq!(SigningKey::from_pem(&text).unwrap_err(), want, "{text}");
+        }
+        assert_eq!(
+            VerifyingKey::from_pem(PKCS8).unwrap_err(),
+            KeyError::Wrong { found: "private key", wanted: "public key" }
+        );
+        assert_eq!(VerifyingKey::from_pem(&pem("PUBLIC KEY")).unwrap_err(), KeyError::NotP256);
+    }
+}

@@ -1,0 +1,8 @@
+//! Keys: reading, making and naming them, and which of them are trusted for what. Nothing here knows what they sign.
+
+mod cosign;
+mod key;
+mod ring;
+
+pub use key::{KeyError, KeyId, SigningKey, VerifyingKey};
+pub use ring::{KeyRing, KeyRingError, Power, Powers, Role, Signer, TrustedKey, usual_powers};

@@ -1,0 +1,277 @@
+//! Which keys are trusted, and for what.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::{KeyId, VerifyingKey};
+
+/// What a key may vouch for. The names here are known to this project; teams add their own (`release-manager`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Role(Cow<'static, str>);
+
+impl Role {
+    /// May state how a release was built.
+    pub const BUILDER: Self = Self(Cow::Borrowed("builder"));
+    /// May state that a release was tested.
+    pub const TESTER: Self = Self(Cow::Borrowed("tester"));
+    /// May state that a release was promoted.
+    pub const PROMOTER: Self = Self(Cow::Borrowed("promoter"));
+    /// May promote past a gate that refuses.
+    pub const BREAK_GLASS: Self = Self(Cow::Borrowed("break-glass"));
+
+    /// A role by name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(Cow::Owned(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is one of the roles of machines: the ones that the work of a pipeline needs.
+    fn is_of_pipelines(&self) -> bool {
+        [Self::BUILDER, Self::TESTER, Self::PROMOTER].contains(self)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Something that only keys with certain roles may do. To approve is not among them: every trusted key may, and the gate
+/// that asks for approvals says of which role they have to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Power {
+    /// State how a release was built.
+    Build,
+    /// State that a release was tested.
+    Test,
+    /// State that a release was promoted.
+    Promote,
+    /// Keep a release out of an environment, or of all.
+    Veto,
+    /// Keep every release out of an environment.
+    Lock,
+    /// Lift the vetoes and locks of others. Whoever made one may always take it back.
+    Lift,
+    /// Promote past a gate that refuses.
+    OverrideGate,
+}
+
+/// Which roles have which power. A power that is not in here has no roles: nobody has it.
+pub type Powers = BTreeMap<Power, BTreeSet<Role>>;
+
+/// The powers as they are unless a team says otherwise. `roles` are all roles that some key has. Vetoes and locks only
+/// keep things out, so everybody but builders and testers may make them; lifting is for people.
+pub fn usual_powers<'a>(roles: impl IntoIterator<Item = &'a Role>) -> Powers {
+    let mut people: BTreeSet<Role> =
+        roles.into_iter().filter(|role| !role.is_of_pipelines()).cloned().collect();
+    let only = |role: Role| BTreeSet::from([role]);
+    let lift = people.clone();
+    people.insert(Role::PROMOTER);
+    Powers::from([
+        (Power::Build, only(Role::BUILDER)),
+        (Power::Test, only(Role::TESTER)),
+        (Power::Promote, only(Role::PROMOTER)),
+        (Power::Veto, people.clone()),
+        (Power::Lock, people),
+        (Power::Lift, lift),
+        (Power::OverrideGate, only(Role::BREAK_GLASS)),
+    ])
+}
+
+/// A key that is trusted.
+#[derive(Debug, Clone)]
+pub struct TrustedKey {
+    /// What people call it.
+    pub name: String,
+    /// The key.
+    pub key: VerifyingKey,
+    /// What it may vouch for.
+    pub roles: BTreeSet<Role>,
+    /// The names under which its owner starts CI runs, so that nobody approves what is their own.
+    pub actors: BTreeSet<String>,
+}
+
+/// Whose signature a record has: what of a trusted key matters after verification.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Signer {
+    /// What people call the key.
+    pub name: String,
+    /// The key.
+    pub key_id: KeyId,
+    /// What it may vouch for.
+    pub roles: BTreeSet<Role>,
+    /// The names under which its owner starts CI runs.
+    pub actors: BTreeSet<String>,
+    /// Whether it may lift the vetoes and locks of others.
+    pub may_lift: bool,
+}
+
+/// All keys that are trusted. Statements of any other key never count.
+#[derive(Debug, Clone, Default)]
+pub struct KeyRing {
+    keys: Vec<Entry>,
+    powers: Powers,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) key: TrustedKey,
+    pub(crate) signer: Arc<Signer>,
+}
+
+/// Why keys do not make a ring.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRingError {
+    /// Two keys have one name.
+    #[error("two keys are named `{0}`")]
+    Name(String),
+    /// One key has two names: it could then count as two people.
+    #[error("`{0}` and `{1}` are the same key")]
+    Key(String, String),
+}
+
+impl KeyRing {
+    /// A ring of these keys, with the usual powers.
+    ///
+    /// # Errors
+    /// A name or a key that occurs twice.
+    pub fn new(keys: impl IntoIterator<Item = TrustedKey>) -> Result<Self, KeyRingError> {
+        let keys: Vec<TrustedKey> = keys.into_iter().collect();
+        let powers = usual_powers(keys.iter().flat_map(|key| &key.roles));
+        Self::with_powers(keys, powers)
+    }
+
+    /// A ring of these keys, and what their roles may do.
+    ///
+    /// # Errors
+    /// A name or a key that occurs twice.
+    pub fn with_powers(
+        keys: impl IntoIterator<Item = TrustedKey>,
+        powers: Powers,
+    ) -> Result<Self, KeyRingError> {
+        let mut ring = Self { keys: Vec::new(), powers };
+        for key in keys {
+            let key_id = key.key.id();
+            if let Some(other) = ring.find(&key_id) {
+                return Err(KeyRingError::Key(other.name.clone(), key.name));
+            }
+            if ring.keys.iter().any(|other| other.key.name == key.name) {
+                return Err(KeyRingError::Name(key.name));
+            }
+            let signer = Signer {
+                name: key.name.clone(),
+                key_id,
+                roles: key.roles.clone(),
+                actors: key.actors.clone(),
+                may_lift: ring.has_power(&key.roles, Power::Lift),
+            };
+            ring.keys.push(Entry { key, signer: Arc::new(signer) });
+        }
+        Ok(ring)
+    }
+
+    /// The key with this id.
+    pub fn find(&self, id: &KeyId) -> Option<&TrustedKey> {
+        self.find_hint(id.as_str()).map(|entry| &entry.key)
+    }
+
+    /// The key that a bundle's hint names.
+    pub(crate) fn find_hint(&self, hint: &str) -> Option<&Entry> {
+        self.keys.iter().find(|entry| entry.signer.key_id.as_str() == hint)
+    }
+
+    /// The trusted keys, in the order given.
+    pub fn iter(&self) -> impl Iterator<Item = &TrustedKey> {
+        self.keys.iter().map(|entry| &entry.key)
+    }
+
+    /// Whether nothing is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// What roles may do.
+    pub fn powers(&self) -> &Powers {
+        &self.powers
+    }
+
+    /// The roles that have a power.
+    pub fn roles(&self, power: Power) -> impl Iterator<Item = &Role> {
+        self.powers.get(&power).into_iter().flatten()
+    }
+
+    /// Whether a key with these roles has a power.
+    pub fn has_power(&self, roles: &BTreeSet<Role>, power: Power) -> bool {
+        self.roles(power).any(|role| roles.contains(role))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::key;
+
+    fn trusted(name: &str, number: u8, roles: &[&str]) -> TrustedKey {
+        TrustedKey {
+            name: name.to_owned(),
+            key: key(number).verifying_key(),
+            roles: roles.iter().map(|role| Role::new(*role)).collect(),
+            actors: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn one_key_is_one_person() {
+        let ring = KeyRing::new([trusted("a", 1, &[]), trusted("b", 2, &[])]).unwrap();
+        assert_eq!(ring.find(&key(2).verifying_key().id()).unwrap().name, "b");
+        assert!(ring.find(&key(3).verifying_key().id()).is_none());
+        assert_eq!(
+            KeyRing::new([trusted("a", 1, &[]), trusted("b", 1, &[])]).unwrap_err(),
+            KeyRingError::Key("a".to_owned(), "b".to_owned())
+        );
+        assert_eq!(
+            KeyRing::new([trusted("a", 1, &[]), trusted("a", 2, &[])]).unwrap_err(),
+            KeyRingError::Name("a".to_owned())
+        );
+    }
+
+    #[test]
+    fn who_may_do_what() {
+        use Power::{Build, Lift, Lock, OverrideGate, Promote, Test, Veto};
+        let usual = KeyRing::new([
+            trusted("ci", 1, &["builder", "tester", "promoter"]),
+            trusted("lead", 2, &["release-manager", "break-glass"]),
+        ])
+        .unwrap();
+        let veto_only_by_leads =
+            Powers::from([(Veto, BTreeSet::from([Role::new("release-manager")]))]);
+        let own = KeyRing::with_powers([], veto_only_by_leads).unwrap();
+        let cases: [(&KeyRing, &str, &[Power]); 7] = [
+            (&usual, "builder", &[Build]),
+            (&usual, "tester", &[Test]),
+            (&usual, "promoter", &[Promote, Veto, Lock]),
+            (&usual, "release-manager", &[Veto, Lock, Lift]),
+            (&usual, "break-glass", &[Veto, Lock, Lift, OverrideGate]),
+            (&own, "release-manager", &[Veto]),
+            (&own, "promoter", &[]),
+        ];
+        for (ring, role, want) in cases {
+            let all = [Build, Test, Promote, Veto, Lock, Lift, OverrideGate];
+            let roles = BTreeSet::from([Role::new(role)]);
+            let got: Vec<Power> =
+                all.into_iter().filter(|power| ring.has_power(&roles, *power)).collect();
+            assert_eq!(got, want, "{role}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Which of many vetoes or locks are in force. Whether one is lifted is told by the records alone, in whatever order they
+//! are found.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use verbatim_oci::Digest;
+
+use crate::artifact::EnvironmentId;
+use crate::envelope::Verified;
+use crate::predicate::{Ban, Veto};
+
+/// The bans of a list that are in force at `now`, oldest first: neither over nor lifted by whoever made them or by a key
+/// with the power to lift.
+pub fn in_force<P: Ban>(records: &[Verified<P>], now: Timestamp) -> Vec<&Verified<P>> {
+    let lifts: Vec<_> = records.iter().filter(|it| !it.predicate().lifts().is_empty()).collect();
+    let is_lifted = |ban: &Verified<P>| {
+        // A bundle can be written differently around the same signed bytes: all spellings are one ban.
+        let spellings: BTreeSet<Digest> = records
+            .iter()
+            .filter(|it| it.statement_digest() == ban.statement_digest())
+            .map(Verified::record)
+            .collect();
+        lifts.iter().any(|lift| {
+            let may = lift.signer().may_lift || lift.key_id() == ban.key_id();
+            may && lift.predicate().lifts().iter().any(|lifted| spellings.contains(lifted))
+        })
+    };
+    let mut told = BTreeSet::new();
+    records
+        .iter()
+        .filter(|it| it.predicate().lifts().is_empty())
+        .filter(|it| it.predicate().until().is_none_or(|until| now < until))
+        .filter(|it| told.insert(it.statement_digest()))
+        .filter(|it| !is_lifted(it))
+        .collect()
+}
+
+/// The vetoes of some lists that are about a release, and for an environment or for all; with what lifts them. A veto is
+/// attached to the release and to its environment: what the list of one does not show, that of the other may.
+pub fn vetoes_against<'a>(
+    release: &Digest,
+    environment: &EnvironmentId,
+    lists: impl IntoIterator<Item = &'a [Verified<Veto>]>,
+) -> Vec<Verified<Veto>> {
+    let vetoes = lists.into_iter().flatten();
+    vetoes
+        .filter(|veto| veto.statement().is_about(release))
+        .filter(|veto| veto.environment().is_none_or(|of| of == environment))
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::EnvironmentArtifact;
+    use crate::envelope::{Bundle, Statement, sign, verify};
+    use crate::predicate::Lock;
+    use crate::testing::{at, environment, expecting, key, ring, run};
+
+    fn lock(reason: &str, lifts: &[&Bundle], until: Option<i64>, number: u8) -> Bundle {
+        let lock = Lock {
+            environment: environment("dev"),
+            lifts: lifts.iter().map(|it| it.digest()).collect(),
+            reason: reason.to_owned(),
+            at: at(0),
+            until: until.map(at),
+            run: run(),
+        };
+        sign(&Statement::lock(lock), &key(number)).unwrap()
+    }
+
+    /// The reasons of the locks that are in force at minute 30.
+    #[track_caller]
+    fn check(bundles: &[&Bundle], want: &[&str]) {
+        let subject = *EnvironmentArtifact::of(&environment("dev")).digest();
+        let verified = |bundle: &&Bundle| {
+            verify::<Lock>(bundle.bytes(), &ring(), &expecting(subject)).unwrap()
+        };
+        for records in [bundles.to_vec(), bundles.iter().rev().copied().collect()] {
+            let records: Vec<_> = records.iter().map(verified).collect();
+            let mut got: Vec<_> =
+                in_force(&records, at(30)).iter().map(|it| it.predicate().reason.clone()).collect();
+            got.sort();
+            assert_eq!(got, want);
+        }
+    }
+
+    #[test]
+    fn a_ban_ends_by_time_or_by_being_lifted() {
+        let (ci, lead) = (1, 2);
+        let by_ci = lock("freeze", &[], None, ci);
+        let by_lead = lock("audit", &[], None, lead);
+        check(&[], &[]);
+        check(&[&by_ci, &by_lead], &["audit", "freeze"]);
+        // The same lock found twice is one lock.
+        check(&[&by_ci, &by_ci], &["freeze"]);
+        // Over at the very minute.
+        check(&[&lock("freeze", &[], Some(31), ci)], &["freeze"]);
+        check(&[&lock("freeze", &[], Some(30), ci)], &[]);
+        // Lifted by its maker, or by somebody with the power to.
+        check(&[&by_ci, &lock("over", &[&by_ci], None, ci)], &[]);
+        check(&[&by_ci, &lock("over", &[&by_ci], None, lead)], &[]);
+        check(&[&by_lead, &lock("over", &[&by_lead], None, lead)], &[]);
+        // A pipeline does not lift what a person imposed.
+        check(&[&by_lead, &lock("over", &[&by_lead], None, ci)], &["audit"]);
+        // Only what is named is lifted.
+        check(&[&by_ci, &by_lead, &lock("over", &[&by_ci], None, lead)], &["audit"]);
+        check(&[&lock("over", &[&by_ci], None, lead)], &[]);
+    }
+
+    /// Written differently around the same signature, a lifted ban must not come back.
+    #[test]
+    fn another_spelling_of_a_lifted_ban_is_lifted_too() {
+        let lifted = lock("freeze", &[], None, 1);
+        let mut spelled: serde_json::Value = serde_json::from_slice(lifted.bytes()).unwrap();
+        spelled["verificationMaterial"]["tlogEntries"] = serde_json::json!([]);
+        let respelled = Bundle::read(serde_json::to_vec_pretty(&spelled).unwrap()).unwrap();
+        assert_ne!(respelled.digest(), lifted.digest());
+        let lift = lock("over", &[&lifted], None, 2);
+        check(&[&lifted, &respelled, &lift], &[]);
+        // Without the one that was named nobody can tell that it is the same.
+        check(&[&respelled, &lift], &["freeze"]);
+    }
+}

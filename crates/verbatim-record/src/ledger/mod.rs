@@ -1,0 +1,12 @@
+//! What many records say together: which count, which are in force, whether one is missing. One record alone is judged in
+//! `envelope`.
+
+mod bans;
+mod chain;
+mod custody;
+mod records;
+
+pub use bans::{in_force, vetoes_against};
+pub use chain::{Anchor, AnchorError, Chain, ChainFault};
+pub use custody::{Custody, Step, StepKind};
+pub use records::{Gathering, Judge, Judged, Records, Rejected};

@@ -1,0 +1,124 @@
+//! What every command begins with: the project, the environment, the registry, the release that is meant; and how a move
+//! of a release is told at its end.
+
+use std::path::Path;
+
+use clap::Args;
+use jiff::Timestamp;
+use verbatim_console::{Console, ExitStatus, Failure};
+
+use crate::config::{self, Environment};
+use crate::policy::fetch;
+use crate::project::{self, Project, ProjectArgs, clients, config_failure};
+use crate::promotion::execute::AppOutcome;
+use crate::promotion::{Promoted, SavedPlan};
+use crate::records::Registry;
+use crate::records::store::Store;
+use crate::release::Named;
+use crate::release::find::{self, Found};
+
+/// Which release.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReleaseArgs {
+    /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: what an earlier stage left, or what
+    /// was built from this commit in this CI run]
+    #[arg(long, value_name = "REF", env = "VERBATIM_RELEASE", hide_env_values = true)]
+    pub release: Option<Named>,
+}
+
+/// The project that is named, or found: its configuration, and its rules from where they are.
+///
+/// # Errors
+/// If there is no configuration, or it has mistakes: with the lines. If the rules cannot be had.
+pub(super) async fn project(arguments: &ProjectArgs) -> Result<Project, Failure> {
+    let variables = project::variables();
+    let config = fetch::complete(project::draft(arguments)?, &variables).await?;
+    Ok(Project::new(config, variables))
+}
+
+/// The same, also if the rules cannot be had, or are wrong: break-glass asks them nothing.
+///
+/// # Errors
+/// If there is no configuration, or something else than its rules is wrong.
+pub(super) async fn project_without_rules_if_need_be(
+    arguments: &ProjectArgs,
+    console: &Console,
+) -> Result<Project, Failure> {
+    let variables = project::variables();
+    let complete = async { fetch::complete(project::draft(arguments)?, &variables).await };
+    let config = match complete.await {
+        Ok(config) => config,
+        Err(failure) => {
+            // If it is not the rules that are wrong, that is what has to be told.
+            let Ok(config) = project::config_file(arguments)
+                .and_then(|file| config::load_without_rules(&file).map_err(config_failure))
+            else {
+                return Err(failure);
+            };
+            console.warn(format!("going on without a policy: {}", failure.whole()));
+            config
+        }
+    };
+    Ok(Project::new(config, variables))
+}
+
+/// The environment of that name.
+pub(super) fn environment<'a>(
+    project: &'a Project,
+    name: &str,
+) -> Result<&'a Environment, Failure> {
+    project.config.environment(name).ok_or_else(|| {
+        let known = project.config.environment_names().collect::<Vec<_>>().join(", ");
+        Failure::usage(format!("no environment `{name}` in {}", project.config.file.display()))
+            .hint(format!("there are: {known}"))
+    })
+}
+
+/// The registry of the project, and the records in it.
+pub(super) fn registry(project: &Project) -> Result<Registry, Failure> {
+    let client = clients::registry(project)?;
+    let repository = match &project.config.records {
+        Some(repository) => repository.clone(),
+        None => find::home(project)?.clone(),
+    };
+    Ok(Registry { store: Store::new(client.clone(), repository), client })
+}
+
+/// The release that is meant.
+pub(super) async fn find(
+    project: &Project,
+    registry: &Registry,
+    args: &ReleaseArgs,
+    console: &Console,
+) -> Result<Found, Failure> {
+    let now = Timestamp::now();
+    find::release(project, &registry.client, &registry.store, args.release.as_ref(), now, console)
+        .await
+}
+
+/// Prints how a move of a release ended, and what to do next.
+pub(super) fn told(promoted: &Promoted, console: &Console) -> Result<ExitStatus, Failure> {
+    console.result(promoted)?;
+    for hint in promoted.hints() {
+        console.status(format!("hint: {hint}"));
+    }
+    Ok(promoted.status)
+}
+
+/// Saves a plan that could be made and that every application agrees to.
+pub(super) fn keep_plan(
+    promoted: &Promoted,
+    file: Option<&Path>,
+    console: &Console,
+) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    let is_agreed = promoted.applications.iter().all(AppOutcome::is_planned);
+    match promoted.plan.clone().filter(|_| is_agreed) {
+        Some(plan) => {
+            SavedPlan::new(plan, Timestamp::now()).write(file)?;
+            console.status(format!("the plan is in {}", file.display()));
+        }
+        None => console.warn(format!("there is no plan to write into {}", file.display())),
+    }
+    Ok(())
+}

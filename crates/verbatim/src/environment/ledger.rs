@@ -1,0 +1,65 @@
+//! The ledger of an environment, read together with its applications, on which the end of the ledger is anchored.
+
+use jiff::Timestamp;
+use verbatim_console::Failure;
+use verbatim_record::{Chain, Promotion};
+
+use super::applications::{self, Seen, Servers};
+use crate::config::Environment;
+use crate::project::{Project, failures};
+use crate::records::store::{Ledger, Store, Wanted};
+use crate::release::handoff;
+
+/// The applications of an environment and its ledger, checked against what is written on the applications and what an
+/// earlier stage of this run left.
+///
+/// # Errors
+/// One of them could not be read.
+pub(crate) async fn ledger_with_anchors(
+    project: &Project,
+    store: &Store,
+    servers: &Servers,
+    environment: &Environment,
+    now: Timestamp,
+) -> Result<(Vec<Seen>, Chain), Failure> {
+    let wanted = Wanted::only::<Promotion>();
+    let (seen, ledger) = ledger_with(project, store, servers, environment, &wanted, now).await?;
+    Ok((seen, ledger.chain))
+}
+
+/// The same, with other records of the environment.
+///
+/// # Errors
+/// As [`ledger_with_anchors`].
+pub(crate) async fn ledger_with(
+    project: &Project,
+    store: &Store,
+    servers: &Servers,
+    environment: &Environment,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<(Vec<Seen>, Ledger), Failure> {
+    let look = applications::at(environment, servers);
+    ledger_of(project, store, environment, look, wanted, now).await
+}
+
+/// The ledger of an environment and its applications, which `look` reads: Argo CD and the registry are asked at the same
+/// time.
+pub(crate) async fn ledger_of(
+    project: &Project,
+    store: &Store,
+    environment: &Environment,
+    look: impl Future<Output = Result<Vec<Seen>, Failure>>,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<(Vec<Seen>, Ledger), Failure> {
+    let ring = &project.config.policy.ring;
+    let (seen, listed) = tokio::join!(look, store.listed(ring, &environment.id, wanted, now));
+    let seen = seen?;
+    let mut anchors = applications::anchors(&seen);
+    let left = handoff::read(&project.state_folder()).ok().flatten();
+    let left = left.filter(|file| file.project == project.config.project);
+    anchors.extend(left.and_then(|file| file.promotions.get(environment.name()).copied()));
+    let ledger = store.ledger(listed.map_err(failures::registry)?, &anchors).await;
+    Ok((seen, ledger.map_err(failures::registry)?))
+}

@@ -1,0 +1,131 @@
+//! What an application of an environment is to hold for a release. Pure.
+
+use verbatim_argocd::values::KustomizeImageError;
+use verbatim_argocd::{AppRef, KustomizeImage, Override};
+use verbatim_image::template::TemplateError;
+
+use crate::config::{App, Set, SourceChoice};
+use crate::release::Release;
+
+/// One application and what it is to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The name of its server in the configuration.
+    pub server: String,
+    /// The application.
+    pub app: AppRef,
+    /// The values.
+    pub values: Override,
+}
+
+impl Target {
+    /// Which source of an application is written to.
+    pub(crate) fn source(app: &App) -> verbatim_argocd::SourceChoice {
+        match &app.source {
+            None => verbatim_argocd::SourceChoice::Auto,
+            Some(SourceChoice::Name(name)) => verbatim_argocd::SourceChoice::Name(name.clone()),
+            Some(SourceChoice::Position(position)) => {
+                verbatim_argocd::SourceChoice::Position(*position)
+            }
+        }
+    }
+}
+
+/// Why the values of an application cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TargetError {
+    /// A variable has no value.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A value is not what Kustomize takes.
+    #[error(transparent)]
+    Kustomize(#[from] KustomizeImageError),
+}
+
+/// The values of one application for a release.
+///
+/// # Errors
+/// A template that cannot be filled in, or an image that Kustomize would not take.
+pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError> {
+    let Set { helm, kustomize } = &app.set;
+    let mut values = Override { source: Target::source(app), ..Override::default() };
+    for (name, template) in helm {
+        values.helm.insert(name.clone(), template.render(|variable| release.variable(variable))?);
+    }
+    for (name, template) in kustomize {
+        let reference = template.render(|variable| release.variable(variable))?;
+        values.kustomize.push(format!("{name}={reference}").parse::<KustomizeImage>()?);
+    }
+    let reference = AppRef {
+        name: app.name.clone(),
+        namespace: app.namespace.clone(),
+        project: app.project.clone(),
+    };
+    Ok(Target { server: app.server.clone(), app: reference, values })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use verbatim_oci::Digest;
+
+    use super::*;
+
+    fn release() -> Release {
+        Release {
+            image: "app".to_owned(),
+            repository: "registry.example/team/web".parse().unwrap(),
+            tag: Some("7.abc".parse().unwrap()),
+            digest: Digest::of(b"x"),
+            images: Default::default(),
+        }
+    }
+
+    fn app(helm: &[(&str, &str)], kustomize: &[(&str, &str)]) -> App {
+        let templates = |values: &[(&str, &str)]| {
+            values
+                .iter()
+                .map(|(key, text)| ((*key).to_owned(), text.parse().unwrap()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        App {
+            name: "web".to_owned(),
+            server: "main".to_owned(),
+            namespace: None,
+            project: Some("team".to_owned()),
+            source: Some(SourceChoice::Position(2)),
+            set: Set { helm: templates(helm), kustomize: templates(kustomize) },
+            url: None,
+        }
+    }
+
+    #[test]
+    fn values_are_filled_in() {
+        let digest = Digest::of(b"x");
+        let helm =
+            [("image.repository", "${repository}"), ("image.tag", "${app.tag}@${app.digest}")];
+        let target = target(&app(&helm, &[("web", "${reference}")]), &release()).unwrap();
+        assert_eq!(target.app.project.as_deref(), Some("team"));
+        assert_eq!(target.values.source, verbatim_argocd::SourceChoice::Position(2));
+        assert_eq!(target.values.helm["image.repository"], "registry.example/team/web");
+        assert_eq!(target.values.helm["image.tag"], format!("7.abc@{digest}"));
+        assert_eq!(
+            target.values.kustomize[0].to_string(),
+            format!("web=registry.example/team/web:7.abc@{digest}")
+        );
+        assert_eq!(target.values.digests(), [digest]);
+    }
+
+    #[test]
+    fn values_that_cannot_be_made_are_errors() {
+        assert!(matches!(
+            target(&app(&[("a", "${other.digest}")], &[]), &release()),
+            Err(TargetError::Template(_))
+        ));
+        assert!(matches!(
+            target(&app(&[], &[("a b", "${digest}")]), &release()),
+            Err(TargetError::Kustomize(_))
+        ));
+    }
+}

@@ -1,0 +1,29 @@
+//! What the build records of a release say: its source, where it comes from, its tag. Pure.
+
+use verbatim_oci::{Reference, Tag};
+use verbatim_record::{Records, Source};
+
+use super::Release;
+use super::order::Origin;
+
+/// What the newest build record that counts says of the source.
+pub(crate) fn source(records: &Records) -> Option<Source> {
+    records.builds.last().and_then(|record| record.predicate().source())
+}
+
+/// Where a release comes from, for telling which of two is newer.
+pub(crate) fn origin(records: &Records) -> Origin {
+    let build = records.builds.last().map(verbatim_record::Verified::predicate);
+    Origin {
+        commit: build.and_then(|build| Some(build.source()?.lasting_commit()?.to_owned())),
+        run: build.and_then(|build| build.run()).unwrap_or_default(),
+    }
+}
+
+/// The tag that the build record has, for a release that was named by its digest alone.
+pub(crate) fn tag(records: &Records, release: &Release) -> Option<Tag> {
+    let build = records.builds.last()?.predicate();
+    let image = build.build_definition.external_parameters.get("image")?.as_str()?;
+    let reference: Reference = image.parse().ok()?;
+    reference.tag.filter(|_| reference.repository == release.repository)
+}
