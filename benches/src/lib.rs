@@ -126,16 +126,7 @@ pub fn run(args: Args) -> Result<()> {
 fn build() -> Result<PathBuf> {
     eprintln!("Building verbatim for release …");
     let mut command = cargo();
-    command.args([
-        "build",
-        "--release",
-        "--locked",
-        "--quiet",
-        "--package",
-        "verbatim",
-        "--bin",
-        "verbatim",
-    ]);
+    command.args(["build", "--release", "--locked", "--package", "verbatim", "--bin", "verbatim"]);
     let status = children::run(command.current_dir(workspace_root()))?;
     if !status.success() {
         bail!("the release build failed: {status}");

@@ -127,7 +127,6 @@ pub(super) fn build() -> Result<PathBuf> {
     command.args([
         "build",
         "--locked",
-        "--quiet",
         "--package",
         "verbatim",
         "--package",

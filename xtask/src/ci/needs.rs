@@ -100,8 +100,7 @@ fn built(tool: Tool) -> Result<String> {
 }
 
 fn binaries() -> Result<()> {
-    let built =
-        children::run(&mut cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"]))?;
+    let built = children::run(&mut cargo(&["build", "--workspace", "--bins", "--locked"]))?;
     if !built.success() {
         bail!("the binaries do not build: {built}");
     }

@@ -156,20 +156,11 @@ fn fmt(_: &Provided) -> Result<Ended> {
 }
 
 fn clippy(_: &Provided) -> Result<Ended> {
-    finish(cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    finish(cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
 }
 
 fn doc(_: &Provided) -> Result<Ended> {
-    let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+    let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
     // Modules tell who reads the source where their private parts are.
     command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     finish(command)
@@ -213,7 +204,7 @@ fn demo(_: &Provided) -> Result<Ended> {
         command
     };
     for command in [with_manifest(&["fmt", "--check"]), {
-        let mut command = with_manifest(&["clippy", "--all-targets", "--locked", "--quiet"]);
+        let mut command = with_manifest(&["clippy", "--all-targets", "--locked"]);
         command.args(["--", "-D", "warnings"]);
         command
     }] {
@@ -313,7 +304,7 @@ fn cargo_deny() -> Result<PathBuf> {
         root.display()
     );
     let mut install =
-        cargo(&["install", "--locked", "--quiet", "--version", CARGO_DENY, "cargo-deny", "--root"]);
+        cargo(&["install", "--locked", "--version", CARGO_DENY, "cargo-deny", "--root"]);
     // Its own target folder, which cargo removes: ours would keep a hundred crates that nothing else uses.
     install.arg(&root).env_remove("CARGO_TARGET_DIR");
     let status = children::run(&mut install)?;

@@ -168,7 +168,6 @@ fn build() -> anyhow::Result<PathBuf> {
     command.args([
         "build",
         "--locked",
-        "--quiet",
         "--package",
         "verbatim-registry",
         "--package",

@@ -4,6 +4,7 @@
 //! clippy can check does not belong here.
 
 mod arrows;
+mod folders;
 mod pages;
 mod programs;
 mod purity;
@@ -18,7 +19,7 @@ use clap::Args as ClapArgs;
 
 /// The arguments of this task.
 ///
-/// Checks the arrows between the crates and what the pure ones may touch, that every source file says what it is
+/// Checks the arrows between the crates and between their folders, what the pure ones may touch, that every source file says what it is
 /// for, the sizes of files, that nothing names one machine or one registry of packages, and that links resolve.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {}
@@ -72,6 +73,7 @@ pub(crate) fn run(_args: Args) -> Result<()> {
         findings.extend(programs::check(&page.path, &page.text));
     }
     findings.extend(purity::check(&pages));
+    findings.extend(folders::check(&pages));
     findings.extend(pages::check(
         &pages,
         &|path| root.join(path).exists(),
