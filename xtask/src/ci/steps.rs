@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, io};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use needs::{Program, Service};
-use serde_json::Value;
 
 use super::count::Count;
 use super::needs::{Need, Provided};
@@ -217,43 +216,27 @@ fn demo(_: &Provided) -> Result<Ended> {
 }
 
 fn e2e(provided: &Provided) -> Result<Ended> {
-    finish(provided.to_tests(end_to_end(&e2e_tests()?)))
+    let mut command = provided.to_tests(end_to_end("suite"));
+    // A test waits for its services for more than half of its time.
+    command.args(["--", "--test-threads", "4"]);
+    finish(command)
 }
 
-/// Runs tests of the package `e2e`. They are asked for by name in the whole workspace, not by their package: of another
+/// Runs one test program of the package `e2e`. It is asked for by name in the whole workspace, not by its package: of another
 /// selection of packages the dependencies have other features, and all of them would be compiled once more.
-fn end_to_end(names: &[String]) -> Command {
-    let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    command.args(names.iter().flat_map(|name| ["--test", name.as_str()]));
-    command
-}
-
-/// The tests of the package `e2e` that run unless one is asked for by name.
-fn e2e_tests() -> Result<Vec<String>> {
-    let output = cargo(&["metadata", "--no-deps", "--locked", "--format-version", "1"]).output()?;
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).context("cargo metadata prints no JSON")?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let targets = packages
-        .filter(|package| package["name"] == "e2e")
-        .flat_map(|package| package["targets"].as_array().into_iter().flatten());
-    let tests: Vec<String> = targets
-        .filter(|target| target["kind"][0] == "test" && target["test"] == true)
-        .filter_map(|target| target["name"].as_str().map(str::to_owned))
-        .collect();
-    ensure!(!tests.is_empty(), "cargo metadata tells of no test of the package e2e");
-    Ok(tests)
+fn end_to_end(name: &str) -> Command {
+    cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--test", name])
 }
 
 fn faults(provided: &Provided) -> Result<Ended> {
-    let mut command = provided.to_tests(end_to_end(&["fault_table".to_owned()]));
+    let mut command = provided.to_tests(end_to_end("fault_table"));
     // Every table at once: what bounds the load is how many cells run at a time, over all tables.
     command.args(["--", "--test-threads", "16"]);
     finish(command)
 }
 
 fn twins(provided: &Provided) -> Result<Ended> {
-    finish(provided.to_tests(end_to_end(&["twin".to_owned()])))
+    finish(provided.to_tests(end_to_end("twin")))
 }
 
 /// A task of this program. It starts by itself what is not provided.
