@@ -7,7 +7,9 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use verbatim_console::Failure;
 use verbatim_oci::Digest;
-use verbatim_policy::{Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading};
+use verbatim_policy::{
+    Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading,
+};
 use verbatim_record::{Chain, EnvironmentId, KeyId, Lock, Promotion, PromotionKind, Records, Veto};
 use verbatim_registry::Client;
 
