@@ -30,14 +30,10 @@ struct Plain {
 }
 
 impl Progress {
-    pub(crate) fn start(console: &Console, label: String, total: Option<u64>) -> Self {
+    pub(crate) fn start(console: &Console, label: String) -> Self {
         let bar = console.is_interactive().then(|| {
-            let bar = ProgressBar::new(total.unwrap_or(0));
-            let template = match total {
-                Some(_) => "{spinner} {prefix} {bar:24} {bytes}/{total_bytes} {wide_msg}",
-                None => "{spinner} {prefix} {wide_msg}",
-            };
-            if let Ok(style) = ProgressStyle::with_template(template) {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}") {
                 bar.set_style(style);
             }
             let bar = console.bars().add(bar);
@@ -66,20 +62,6 @@ impl Progress {
                     plain.last_message = message;
                 }
             }
-        }
-    }
-
-    /// Sets the total, in bytes.
-    pub fn total(&self, total: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(total);
-        }
-    }
-
-    /// Sets how much of it is done, in bytes.
-    pub fn position(&self, position: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(position);
         }
     }
 

@@ -73,7 +73,7 @@ enum Command {
     /// Query registries: digests, manifests, tags, referrers
     #[command(subcommand)]
     Registry(Deferred<verbatim_registry::cli::RegistryCommand>),
-    /// Write, sync and prove Argo CD applications
+    /// Override, sync and prove Argo CD applications
     #[command(subcommand)]
     Argocd(Deferred<verbatim_argocd::cli::ArgocdCommand>),
     /// Check, explain, test and push the policy of a project
@@ -119,7 +119,7 @@ impl Cli {
             Command::Registry(command) => verbatim_registry::cli::run(*command.0, &console).await,
             Command::Argocd(command) => verbatim_argocd::cli::run(*command.0, &console).await,
             Command::Policy(command) => policy(*command.0, &console).await,
-            Command::Completions(args) => commands::completions::run(&args, &console),
+            Command::Completions(args) => commands::completions::run(&args, command(), &console),
             Command::Version(args) => commands::version::run(&args, &console),
             Command::Schema => console.data(crate::config::schema()).map(|()| ExitStatus::Done),
         }

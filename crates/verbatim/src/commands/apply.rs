@@ -8,7 +8,7 @@ use verbatim_record::Role;
 
 use super::context::{self, ReleaseArgs, environment, find, registry, told};
 use crate::project::{KeyArgs, ProjectArgs};
-use crate::promotion::{Apply, OverrideArgs, Overrides, SavedPlan, Site, apply};
+use crate::promotion::{Apply, OverrideArgs, Overrides, PromotionContext, SavedPlan, apply};
 use crate::release::Named;
 
 const EXAMPLES: &str = "\
@@ -64,8 +64,8 @@ pub(crate) async fn run(args: ApplyArgs, console: &Console) -> Result<ExitStatus
     let registry = registry(&project)?;
     let release = ReleaseArgs { release: Some(Named::Digest(saved.plan.release.digest)) };
     let found = find(&project, &registry, &release, console).await?;
-    let site = Site::of(&project, &registry, environment, console)?;
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
     let take_over = args.take_over;
     let request = Apply { saved: &saved, found: &found, take_over, overrides: &overrides };
-    told(&apply(&site, &request, &key).await?, console)
+    told(&apply(&context, &request, &key).await?, console)
 }

@@ -11,7 +11,7 @@ use crate::config::{self, Environment};
 use crate::policy::fetch;
 use crate::project::{self, Project, ProjectArgs, clients, config_failure};
 use crate::promotion::execute::AppOutcome;
-use crate::promotion::{Promoted, SavedPlan};
+use crate::promotion::{PromotionResult, SavedPlan};
 use crate::records::Registry;
 use crate::records::store::Store;
 use crate::release::Named;
@@ -97,7 +97,7 @@ pub(super) async fn find(
 }
 
 /// Prints how a move of a release ended, and what to do next.
-pub(super) fn told(promoted: &Promoted, console: &Console) -> Result<ExitStatus, Failure> {
+pub(super) fn told(promoted: &PromotionResult, console: &Console) -> Result<ExitStatus, Failure> {
     console.result(promoted)?;
     for hint in promoted.hints() {
         console.status(format!("hint: {hint}"));
@@ -107,7 +107,7 @@ pub(super) fn told(promoted: &Promoted, console: &Console) -> Result<ExitStatus,
 
 /// Saves a plan that could be made and that every application agrees to.
 pub(super) fn keep_plan(
-    promoted: &Promoted,
+    promoted: &PromotionResult,
     file: Option<&Path>,
     console: &Console,
 ) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    EnvironmentId, PolicyOrigin, Promotion, PromotionKind, Run, Verified, Veto, in_force,
+    CiRun, EnvironmentId, PolicyOrigin, Promotion, PromotionKind, Verified, Veto, in_force,
 };
 
 use super::context::{self, environment, registry};
@@ -81,7 +81,7 @@ struct Entry {
     /// What that policy was taken from.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_origin: Option<PolicyOrigin>,
-    run: Run,
+    run: CiRun,
     signed_by: String,
     record: Digest,
 }

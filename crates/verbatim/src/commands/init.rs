@@ -12,13 +12,12 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 use url::Url;
 use verbatim_argocd::cli::ServerArgs;
-use verbatim_argocd::client::is_loopback;
-use verbatim_argocd::model::{AppDetails, Application, SourceAt};
-use verbatim_argocd::preflight::owning_set;
-use verbatim_argocd::request::Refresh;
-use verbatim_argocd::suggest::{NoSuggestion, Suggestion, suggest};
-use verbatim_argocd::{AppRef, Client, ErrorKind};
+use verbatim_argocd::{
+    AppDetails, AppRef, Application, Client, ErrorKind, NoSuggestion, Refresh, SourceAt,
+    Suggestion, owning_set, suggest,
+};
 use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_http::is_loopback;
 use verbatim_oci::Repository;
 use verbatim_record::EnvironmentId;
 

@@ -7,7 +7,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 
 use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
 use crate::project::ProjectArgs;
-use crate::promotion::{Comment, OverrideArgs, Request, Site, preview};
+use crate::promotion::{Comment, OverrideArgs, Promote, PromotionContext, preview};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,16 +55,16 @@ pub(crate) async fn run(args: PlanArgs, console: &Console) -> Result<ExitStatus,
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let site = Site::of(&project, &registry, environment, console)?;
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
     let overrides = args.overrides.overrides()?;
-    let request = Request {
+    let request = Promote {
         found: &found,
         backwards: args.backwards,
         again: true,
         take_over: false,
         overrides: &overrides,
     };
-    let promoted = preview(&site, &request).await?;
+    let promoted = preview(&context, &request).await?;
     keep_plan(&promoted, args.out.as_deref(), console)?;
     match console.is_markdown() {
         true => console.data(Comment(&promoted)).map(|()| promoted.status),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
-use verbatim_policy::{Decision, Gate, Gates, decide, next_opening};
+use verbatim_policy::{Decision, Gate, Gates, next_opening};
 use verbatim_record::{KeyRing, PolicyOrigin, Power, Role};
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
@@ -18,7 +18,7 @@ use crate::config::{self, nearest};
 use crate::policy::cases::{self, Case, Cases, Wanted};
 use crate::policy::gates::gates;
 use crate::project::{Project, ProjectArgs};
-use crate::promotion::Site;
+use crate::promotion::{PromotionContext, ask};
 use crate::release::result::ReleaseResult;
 
 const CHECK_EXAMPLES: &str = "\
@@ -272,8 +272,8 @@ fn told(gate: &Gate, now: Timestamp) -> String {
         Gate::Locked => "no lock on the environment".to_owned(),
         Gate::Vetoed => "no veto against the release".to_owned(),
         Gate::After { environment, ran } => match ran {
-            verbatim_policy::Ran::Still => format!("proven in {environment}, and runs there"),
-            verbatim_policy::Ran::Ever => format!("proven in {environment} once"),
+            verbatim_policy::Presence::Still => format!("proven in {environment}, and runs there"),
+            verbatim_policy::Presence::Ever => format!("proven in {environment} once"),
         },
         Gate::Tested { environment, suites, max_age } => {
             let age = max_age.map(|age| format!(", within {age:#}")).unwrap_or_default();
@@ -324,11 +324,10 @@ async fn explain(args: ExplainArgs, console: &Console) -> Result<ExitStatus, Fai
     }
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let site = Site::of(&project, &registry, environment, console)?;
-    let situation = site.gather(&found).await?;
-    let decision = decide(&asked.gates, &situation.facts);
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let (release, decision) = ask(&context, &found).await?;
     let status = if decision.allowed { ExitStatus::Done } else { ExitStatus::No };
-    let release = Some(ReleaseResult::from(&situation.release));
+    let release = Some(ReleaseResult::from(&release));
     console.result(&Explained { asked, release, decision: Some(decision) })?;
     Ok(status)
 }

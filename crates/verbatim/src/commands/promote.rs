@@ -8,7 +8,7 @@ use verbatim_record::Role;
 
 use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
 use crate::project::{KeyArgs, ProjectArgs};
-use crate::promotion::{OverrideArgs, Request, Site, preview, promote};
+use crate::promotion::{OverrideArgs, Promote, PromotionContext, preview, promote};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,7 @@ Examples:
 
   A release by its digest:
   verbatim promote production --release registry.example.com/shop@sha256:3f0c…
+  verbatim promote production --override-gate windows --reason 'shop is down'
 
   In an emergency:
   verbatim promote production --override-gate windows --reason 'shop is down'
@@ -80,8 +81,8 @@ pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStat
     }
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let site = Site::of(&project, &registry, environment, console)?;
-    let request = Request {
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let request = Promote {
         found: &found,
         backwards: args.backwards,
         again: true,
@@ -89,12 +90,12 @@ pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStat
         overrides: &overrides,
     };
     let Some(key) = key else {
-        let mut promoted = preview(&site, &request).await?;
+        let mut promoted = preview(&context, &request).await?;
         keep_plan(&promoted, args.out.as_deref(), console)?;
         if promoted.status == ExitStatus::Done && !promoted.decision.allowed {
             promoted.status = ExitStatus::No;
         }
         return told(&promoted, console);
     };
-    told(&promote(&site, &request, &key).await?, console)
+    told(&promote(&context, &request, &key).await?, console)
 }

@@ -10,7 +10,7 @@ use crate::environment::applications::Servers;
 use crate::environment::ledger;
 use crate::project::{KeyArgs, ProjectArgs};
 use crate::promotion::restore;
-use crate::promotion::{GateArgs, Restore, Site};
+use crate::promotion::{GateArgs, PromotionContext, Restore};
 use crate::records::running;
 use crate::release::Named;
 
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     }
     let registry = registry(&project)?;
     let servers = Servers::of(&project, [environment])?;
-    let site = Site::of(&project, &registry, environment, console)?;
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
     let (seen, ledger) = ledger::ledger_with_anchors(
         &project,
         &registry.store,
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
         return Err(Failure::new(ExitStatus::No, why));
     }
     let Some(release) = running(&ledger) else {
-        site.refuse_unrecorded(&seen, None, &ledger)?;
+        context.refuse_unrecorded(&seen, None, &ledger)?;
         let why = format!("nothing was promoted to {} yet", environment.id);
         return Err(Failure::new(ExitStatus::No, why)
             .hint(format!("promote first: verbatim promote {}", environment.name())));
@@ -102,5 +102,5 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     let RestoreArgs { reason, take_over, discard_unrecorded, .. } = args;
     let request =
         Restore { release, found: &found, reason, discard_unrecorded, take_over, overrides };
-    told(&restore(&site, &request, key.as_ref()).await?, console)
+    told(&restore(&context, &request, key.as_ref()).await?, console)
 }

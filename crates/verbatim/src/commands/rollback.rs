@@ -8,7 +8,7 @@ use verbatim_record::{Power, Role};
 use super::context::{self, environment, registry, told};
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
-use crate::promotion::{GateArgs, Goal, Rollback, Site, VetoScope};
+use crate::promotion::{GateArgs, Goal, PromotionContext, Rollback, VetoScope};
 use crate::promotion::{break_glass, rollback};
 
 const EXAMPLES: &str = "\
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
         reason: args.reason,
         take_over: args.take_over,
     };
-    let site = Site::of(&project, &registry, environment, console)?;
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
     let key = match args.dry_run {
         true => Ok(None),
         false => project.signer(&args.key, &[Role::PROMOTER], console).await.map(Some),
@@ -97,7 +97,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
             console.warn(format!("the record will be unsigned: {failure}"));
             None
         });
-        let promoted = break_glass(&site, &request, key.as_ref(), args.dry_run).await?;
+        let promoted = break_glass(&context, &request, key.as_ref(), args.dry_run).await?;
         return told(&promoted, console);
     }
     let key = key?;
@@ -107,7 +107,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
     if let Some(key) = key.as_ref().filter(|_| request.veto != VetoScope::None) {
         may_veto(&project, key)?;
     }
-    told(&rollback(&site, &request, key.as_ref()).await?, console)
+    told(&rollback(&context, &request, key.as_ref()).await?, console)
 }
 
 /// A veto that does not count would let the bad release in again.

@@ -12,9 +12,10 @@ use crate::config::Config;
 use crate::policy::gates::gates;
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
-use crate::promotion::{OverrideArgs, Overrides, Promoted, Request, Site, promote};
+use crate::promotion::{
+    OverrideArgs, Overrides, Promote, PromotionContext, PromotionResult, promote,
+};
 use crate::records::Registry;
-use crate::release::result::twelve;
 use crate::release::{Named, build};
 use crate::testing::{self, TestReport};
 
@@ -64,7 +65,7 @@ struct RunResult {
 #[derive(Debug, Serialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
 enum Stage {
-    Promote(Box<Promoted>),
+    Promote(Box<PromotionResult>),
     Test(Box<TestReport>),
 }
 
@@ -83,13 +84,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Promote(promoted) if promoted.status == ExitStatus::Done && !f.alternate() => {
-                let (digest, environment) =
-                    (twelve(&promoted.release.digest), &promoted.environment);
-                let news = match promoted.record {
-                    Some(_) => "proven",
-                    None => "proven again, not promoted again",
-                };
-                writeln!(f, "{environment}  {digest}  {news}")
+                writeln!(f, "{}", promoted.line())
             }
             Self::Promote(promoted) => promoted.fmt(f),
             Self::Test(tested) => tested.fmt(f).and_then(|()| writeln!(f)),
@@ -160,10 +155,10 @@ impl StageRunner<'_> {
         let environment = environment(project, name)?;
         // Found anew for each stage, so that it knows what the one before it has left.
         let found = find(project, registry, release, console).await?;
-        let site = Site::of(project, registry, environment, console)?;
+        let context = PromotionContext::of(project, registry, environment, console)?;
         let request =
-            Request { found: &found, backwards: false, again, take_over: false, overrides };
-        let promoted = promote(&site, &request, key).await?;
+            Promote { found: &found, backwards: false, again, take_over: false, overrides };
+        let promoted = promote(&context, &request, key).await?;
         let (status, is_news) = (promoted.status, promoted.record.is_some());
         ran.stages.push(Stage::Promote(Box::new(promoted)));
         if status != ExitStatus::Done || environment.tests.is_empty() {

@@ -15,7 +15,7 @@ use clap::Args;
 use verbatim_ci::CiContext;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::SecretString;
-use verbatim_record::{KeyError, KeyRing, Power, Role, Run, SigningKey};
+use verbatim_record::{CiRun, KeyError, KeyRing, Power, Role, SigningKey};
 
 use crate::config::{self, Config, ConfigError, Draft};
 use crate::project::signer::{RecordSigner, SigningError};
@@ -92,10 +92,10 @@ impl Project {
     }
 
     /// The CI run, as records name it. On a laptop there is only whoever sits there.
-    pub(crate) fn run(&self) -> Run {
+    pub(crate) fn run(&self) -> CiRun {
         let ci = &self.ci;
         let user = || self.variables.get("USER").filter(|name| !name.is_empty()).cloned();
-        Run {
+        CiRun {
             ci: ci.is_ci().then(|| ci.kind.name().to_owned()),
             pipeline: ci.pipeline.clone(),
             number: ci.number,

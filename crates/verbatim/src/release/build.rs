@@ -1,4 +1,4 @@
-//! Builds the image, pushes it, and signs how it was made. What already exists and recorded is not built again: a job
+//! Builds the image, pushes it, and signs how it was made. An image that exists with its record is not built again: a job
 //! that is started twice must not make two images of one commit.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use verbatim_image::labels::Origin;
 use verbatim_image::template::{Template, TemplateError};
 use verbatim_image::{BuildConfig, Existing, How, PushConfig, Pushed};
 use verbatim_oci::{Descriptor, Digest, Reference};
-use verbatim_record::{Build, Provenance, Records, ReleaseImage, Source, Statement};
+use verbatim_record::{Build, BuildSource, Provenance, Records, ReleaseImage, Statement};
 
 use crate::config::Image;
 use crate::project::git::{self, SourceState};
@@ -35,7 +35,7 @@ pub(crate) struct BuildResult {
     /// How it came into the registry.
     pub how: How,
     /// What it was built from.
-    pub source: Source,
+    pub source: BuildSource,
     /// The digest of its build record.
     pub record: Digest,
 }
@@ -43,7 +43,7 @@ pub(crate) struct BuildResult {
 /// Short: the release, and what became of it. With `{:#}` also its images in full and its record.
 impl fmt::Display for BuildResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Source { commit, head, dirty, foreign, .. } = &self.source;
+        let BuildSource { commit, head, dirty, foreign, .. } = &self.source;
         let how = match self.how {
             How::Pushed => "built and pushed",
             How::AlreadyThere => "built; the registry had it already",
@@ -289,12 +289,12 @@ fn build_config(
     })
 }
 
-fn source_of(project: &Project, state: &SourceState) -> Source {
+fn source_of(project: &Project, state: &SourceState) -> BuildSource {
     let ci = &project.ci;
     // The variables of the CI speak of the commit that it checked out; a job may have moved on to another one.
     let is_checked_out = ci.commit.as_ref() == Some(&state.commit);
     let head = ci.revision().filter(|head| is_checked_out && *head != state.commit);
-    Source {
+    BuildSource {
         repository: state.remote.clone(),
         commit: Some(state.commit.clone()),
         head: head.map(str::to_owned),
