@@ -191,7 +191,7 @@ fn warnings(project: &Project, environments: &[Asked], now: Timestamp) -> Vec<St
     warnings.extend(mistyped(ring, environments));
     if !can(Power::OverrideGate) {
         warnings.push(format!(
-            "no key may override a gate: if the policy locks everybody out, it has to be changed; `{}` is the role",
+            "no key may override a gate: if the policy locks everybody out, only a new policy helps; the role is `{}`",
             Role::BREAK_GLASS
         ));
     }
