@@ -31,7 +31,7 @@ verbatim looks for the source in this order:
   2. provenance that BuildKit adds to the image
   3. the label org.opencontainers.image.revision
   4. the commit that is checked out here
-What the image itself says (1 to 3) must agree.";
+RecordSubject the image itself says (1 to 3) must agree.";
 
 /// Adopt an image that another builder made
 ///

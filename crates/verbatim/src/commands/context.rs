@@ -15,7 +15,7 @@ use crate::promotion::{PromotionResult, SavedPlan};
 use crate::records::Registry;
 use crate::records::store::Store;
 use crate::release::Named;
-use crate::release::find::{self, Found};
+use crate::release::find::{self, ResolvedRelease};
 
 /// Which release.
 #[derive(Clone, Debug, Args)]
@@ -90,7 +90,7 @@ pub(super) async fn find(
     registry: &Registry,
     args: &ReleaseArgs,
     console: &Console,
-) -> Result<Found, Failure> {
+) -> Result<ResolvedRelease, Failure> {
     let now = Timestamp::now();
     find::release(project, &registry.client, &registry.store, args.release.as_ref(), now, console)
         .await

@@ -14,7 +14,7 @@ use verbatim_record::{
 use super::context::{self, environment, registry};
 use crate::environment::applications::{self, Servers};
 use crate::project::{ProjectArgs, failures};
-use crate::records::store::{Ledger, Wanted};
+use crate::records::store::{Ledger, RecordFilter};
 use crate::release::result::ReleaseResult;
 
 const EXAMPLES: &str = "\
@@ -44,7 +44,7 @@ struct History {
     environment: EnvironmentId,
     /// How many there are in all.
     total: usize,
-    promotions: Vec<Entry>,
+    promotions: Vec<HistoryEntry>,
     /// What is wrong with the ledger.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<String>,
@@ -52,7 +52,7 @@ struct History {
 
 /// One promotion.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct HistoryEntry {
     number: u64,
     kind: PromotionKind,
     release: ReleaseResult,
@@ -86,7 +86,7 @@ struct Entry {
     record: Digest,
 }
 
-impl Entry {
+impl HistoryEntry {
     fn of(record: &Verified<Promotion>, vetoes: &[&Verified<Veto>]) -> Self {
         let promotion = record.predicate();
         let digest = &promotion.release.digest;
@@ -170,7 +170,7 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
     let (id, ring) = (&environment.id, &project.config.policy.ring);
     let Ledger { chain, records, .. } = registry
         .store
-        .of_environment(ring, id, &Wanted::only::<Veto>(), &anchors, now)
+        .of_environment(ring, id, &RecordFilter::only::<Veto>(), &anchors, now)
         .await
         .map_err(failures::registry)?;
     drop(progress);
@@ -179,7 +179,10 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
     let history = History {
         environment: id.clone(),
         total: chain.promotions().len(),
-        promotions: newest.take(args.limit).map(|record| Entry::of(record, &vetoes)).collect(),
+        promotions: newest
+            .take(args.limit)
+            .map(|record| HistoryEntry::of(record, &vetoes))
+            .collect(),
         faults: chain.faults().iter().map(ToString::to_string).collect(),
     };
     console.result(&history)?;

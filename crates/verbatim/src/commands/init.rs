@@ -104,31 +104,31 @@ impl FromStr for Stage {
 
 /// What was written.
 #[derive(Serialize)]
-struct Written {
+struct InitResult {
     file: PathBuf,
     written: bool,
     project: String,
     repository: String,
-    environments: Vec<WrittenStage>,
+    environments: Vec<InitStage>,
     /// What to run now.
     next: Vec<String>,
     text: String,
 }
 
 #[derive(Serialize)]
-struct WrittenStage {
+struct InitStage {
     environment: EnvironmentId,
-    applications: Vec<WrittenApp>,
+    applications: Vec<InitApp>,
 }
 
 #[derive(Serialize)]
-struct WrittenApp {
+struct InitApp {
     name: String,
     /// The parameters and images that will be overridden.
     values: Vec<String>,
 }
 
-impl fmt::Display for Written {
+impl fmt::Display for InitResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.written {
             return f.write_str(&self.text);
@@ -197,10 +197,10 @@ pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus,
     }
     let first = config.environments.first().map_or("", |first| first.name.as_str());
     let next = next(&config.key, first, &folder);
-    let environments = ids.into_iter().zip(&config.environments).map(WrittenStage::of).collect();
+    let environments = ids.into_iter().zip(&config.environments).map(InitStage::of).collect();
     let repository = config.repository.to_string();
     let project = config.project;
-    console.result(&Written { file, written, project, repository, environments, next, text })?;
+    console.result(&InitResult { file, written, project, repository, environments, next, text })?;
     Ok(ExitStatus::Done)
 }
 
@@ -284,13 +284,13 @@ fn server(args: &InitArgs, url: &Url) -> FirstServer {
 }
 
 /// An application, and each of its sources that could take an override.
-struct Seen {
+struct InspectedApp {
     reference: AppRef,
     app: Application,
-    sources: Vec<SeenSource>,
+    sources: Vec<InspectedSource>,
 }
 
-struct SeenSource {
+struct InspectedSource {
     at: SourceAt,
     kind: String,
     details: Option<AppDetails>,
@@ -307,7 +307,7 @@ async fn asked(
         .environments
         .iter()
         .map(|stage| try_join_all(stage.apps.iter().map(|app| look(client, app, console))));
-    let seen: Vec<Vec<Seen>> = try_join_all(looks).await.map_err(failures::argocd)?;
+    let seen: Vec<Vec<InspectedApp>> = try_join_all(looks).await.map_err(failures::argocd)?;
     drop(progress);
     let repository = match &args.image {
         Some(repository) => repository.clone(),
@@ -326,7 +326,7 @@ async fn look(
     client: &Client,
     reference: &AppRef,
     console: &Console,
-) -> Result<Seen, verbatim_argocd::Error> {
+) -> Result<InspectedApp, verbatim_argocd::Error> {
     let mut app = client.get(reference).await?;
     if !app.status.is_compared() {
         // What its sources are, only a comparison finds out.
@@ -360,13 +360,13 @@ async fn look(
             }
             _ => None,
         };
-        sources.push(SeenSource { at, kind, details });
+        sources.push(InspectedSource { at, kind, details });
     }
-    Ok(Seen { reference: reference.clone(), app, sources })
+    Ok(InspectedApp { reference: reference.clone(), app, sources })
 }
 
 /// The one image that all applications have.
-fn common_image<'a>(all: impl Iterator<Item = &'a Seen>) -> Result<Repository, Failure> {
+fn common_image<'a>(all: impl Iterator<Item = &'a InspectedApp>) -> Result<Repository, Failure> {
     let mut found: BTreeMap<Repository, Vec<String>> = BTreeMap::new();
     let mut several = None;
     for seen in all {
@@ -399,12 +399,12 @@ fn common_image<'a>(all: impl Iterator<Item = &'a Seen>) -> Result<Repository, F
     }
 }
 
-impl Seen {
+impl InspectedApp {
     /// What each source suggests, if any does.
     fn suggestions(
         &self,
         image: Option<&Repository>,
-    ) -> Result<Vec<(&SeenSource, Suggestion)>, NoSuggestion> {
+    ) -> Result<Vec<(&InspectedSource, Suggestion)>, NoSuggestion> {
         let (mut found, mut none) = (Vec::new(), NoSuggestion::Nothing(Vec::new()));
         for source in &self.sources {
             let Some(written) = self.app.spec.sources().get(source.at) else { continue };
@@ -455,7 +455,7 @@ impl Seen {
 }
 
 /// An application with what is to be written into it.
-fn first_app(seen: &Seen, repository: &Repository) -> Result<FirstApp, Failure> {
+fn first_app(seen: &InspectedApp, repository: &Repository) -> Result<FirstApp, Failure> {
     let suggestions = seen.suggestions(Some(repository)).map_err(|why| seen.failure(why))?;
     let [(source, suggestion)] = &suggestions[..] else {
         let sources = suggestions.len();
@@ -478,13 +478,13 @@ fn first_app(seen: &Seen, repository: &Repository) -> Result<FirstApp, Failure> 
     })
 }
 
-impl WrittenStage {
+impl InitStage {
     fn of((environment, written): (EnvironmentId, &FirstEnvironment)) -> Self {
-        Self { environment, applications: written.apps.iter().map(WrittenApp::of).collect() }
+        Self { environment, applications: written.apps.iter().map(InitApp::of).collect() }
     }
 }
 
-impl WrittenApp {
+impl InitApp {
     fn of(app: &FirstApp) -> Self {
         let values = app.set.names().into_iter().map(str::to_owned).collect();
         Self { name: app.name.clone(), values }

@@ -12,7 +12,7 @@ use verbatim_record::{Anchor, Custody, EnvironmentId, Promotion, Rejection};
 
 use super::context::{self, ReleaseArgs, find, registry};
 use crate::project::{ProjectArgs, failures};
-use crate::records::store::Wanted;
+use crate::records::store::RecordFilter;
 use crate::release::{Named, Release};
 
 const EXAMPLES: &str = "\
@@ -95,7 +95,7 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
     let digest = found.release.digest;
     let records = registry
         .store
-        .of_release(ring, digest, &Wanted::All, now)
+        .of_release(ring, digest, &RecordFilter::All, now)
         .await
         .map_err(failures::registry)?;
     let places: BTreeSet<EnvironmentId> = records
@@ -114,7 +114,7 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
             of_release.map(|it| it.anchor()).chain(handed_on.copied()).collect();
         let ledger = registry
             .store
-            .of_environment(ring, &environment, &Wanted::only::<Promotion>(), &anchors, now)
+            .of_environment(ring, &environment, &RecordFilter::only::<Promotion>(), &anchors, now)
             .await
             .map_err(failures::registry)?;
         ledgers.push(LedgerState {

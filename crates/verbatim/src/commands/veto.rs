@@ -14,7 +14,7 @@ use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs, failures};
 use crate::records::Registry;
 use crate::records::statements::{self, UntilArgs};
-use crate::release::find::Found;
+use crate::release::find::ResolvedRelease;
 use crate::release::{Named, Release};
 
 const VETO_EXAMPLES: &str = "\
@@ -176,7 +176,7 @@ impl Said {
         self,
         project: &Project,
         registry: &Registry,
-        found: &Found,
+        found: &ResolvedRelease,
         environment: Option<EnvironmentId>,
         key: &RecordSigner,
         console: &Console,

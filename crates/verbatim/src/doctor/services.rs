@@ -12,7 +12,7 @@ use verbatim_registry::{Client, ReferrersSource};
 
 use super::{Check, Finding};
 use crate::config::{Environment, Server};
-use crate::environment::applications::{self, Seen, Servers};
+use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::project::{Project, clients, failures};
 
 /// What a promotion does to an application, in the words of Argo CD's rights.
@@ -176,7 +176,7 @@ async fn refused(
 ) -> Result<(Vec<String>, Vec<String>), Failure> {
     let servers = Servers::of(project, [environment])?;
     let (mut all, mut refused) = (Vec::new(), Vec::new());
-    for Seen { app, application } in applications::at(environment, &servers).await? {
+    for ObservedApp { app, application } in applications::at(environment, &servers).await? {
         let application = application.map_err(failures::argocd)?;
         let mut reference = applications::reference(&app);
         // Rights are given by project.

@@ -85,7 +85,7 @@ impl Servers {
 
 /// An application of an environment, as it is now.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ObservedApp {
     /// What the configuration says of it.
     pub app: App,
     /// The application.
@@ -96,7 +96,10 @@ pub(crate) struct Seen {
 ///
 /// # Errors
 /// The selected applications could not be listed, or there is none. One that cannot be read is part of the answer.
-pub(crate) async fn at(environment: &Environment, servers: &Servers) -> Result<Vec<Seen>, Failure> {
+pub(crate) async fn at(
+    environment: &Environment,
+    servers: &Servers,
+) -> Result<Vec<ObservedApp>, Failure> {
     match &environment.apps {
         Apps::Named(apps) => {
             read(apps.iter().cloned(), servers, async |client, app| client.get(app).await).await
@@ -119,9 +122,9 @@ pub(crate) async fn at(environment: &Environment, servers: &Servers) -> Result<V
                 )
                 .hint("or the token cannot see them"));
             }
-            let mut seen: Vec<Seen> = listed
+            let mut seen: Vec<ObservedApp> = listed
                 .into_iter()
-                .map(|application| Seen {
+                .map(|application| ObservedApp {
                     app: App {
                         name: application.metadata.name.clone(),
                         project: Some(application.spec.project.clone()),
@@ -143,7 +146,7 @@ pub(crate) async fn at(environment: &Environment, servers: &Servers) -> Result<V
 pub(crate) async fn refreshed(
     environment: &Environment,
     servers: &Servers,
-) -> Result<Vec<Seen>, Failure> {
+) -> Result<Vec<ObservedApp>, Failure> {
     let apps: Vec<App> = match &environment.apps {
         Apps::Named(apps) => apps.clone(),
         Apps::Selected(_) => {
@@ -159,11 +162,11 @@ async fn read(
     apps: impl IntoIterator<Item = App>,
     servers: &Servers,
     one: impl AsyncFn(&Client, &AppRef) -> Result<Application, verbatim_argocd::Error>,
-) -> Result<Vec<Seen>, Failure> {
+) -> Result<Vec<ObservedApp>, Failure> {
     let one = &one;
     let reads = stream::iter(apps).map(|app| async move {
         let application = one(servers.get(&app.server)?, &reference(&app)).await;
-        Ok(Seen { app, application })
+        Ok(ObservedApp { app, application })
     });
     reads.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
 }
@@ -178,7 +181,7 @@ pub(crate) fn reference(app: &App) -> AppRef {
 }
 
 /// What the applications know of the end of the ledger: the record that the last promotion wrote on them.
-pub(crate) fn anchors(seen: &[Seen]) -> Vec<Anchor> {
+pub(crate) fn anchors(seen: &[ObservedApp]) -> Vec<Anchor> {
     let mut anchors: Vec<Anchor> = Vec::new();
     for application in seen.iter().filter_map(|seen| seen.application.as_ref().ok()) {
         let on_app = read_claim(application);
@@ -206,7 +209,7 @@ pub(crate) fn sources(application: &Application) -> Vec<Revision> {
 }
 
 /// Since when all applications have been as healthy as they are, if the server tells of each.
-pub(crate) fn healthy_since(seen: &[Seen]) -> Option<Timestamp> {
+pub(crate) fn healthy_since(seen: &[ObservedApp]) -> Option<Timestamp> {
     let since = seen.iter().map(|seen| seen.application.as_ref().ok()?.status.health.since);
     since.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
@@ -215,9 +218,9 @@ pub(crate) fn healthy_since(seen: &[Seen]) -> Option<Timestamp> {
 ///
 /// # Errors
 /// An application that could not be read, in words.
-pub(crate) fn manifests(seen: &[Seen]) -> Result<Vec<Revision>, String> {
+pub(crate) fn manifests(seen: &[ObservedApp]) -> Result<Vec<Revision>, String> {
     let mut all: Vec<Revision> = Vec::new();
-    for Seen { app, application } in seen {
+    for ObservedApp { app, application } in seen {
         let application = application
             .as_ref()
             .map_err(|error| format!("{}: {error}: {}", app.name, error.kind))?;
@@ -234,8 +237,8 @@ pub(crate) fn manifests(seen: &[Seen]) -> Result<Vec<Revision>, String> {
 }
 
 /// The applications as conditions see them.
-pub(crate) fn described(seen: &[Seen]) -> Value {
-    let described = seen.iter().map(|Seen { app, application }| match application {
+pub(crate) fn described(seen: &[ObservedApp]) -> Value {
+    let described = seen.iter().map(|ObservedApp { app, application }| match application {
         Ok(application) => json!({
             "name": app.name,
             "labels": application.metadata.labels,
@@ -251,8 +254,8 @@ pub(crate) fn described(seen: &[Seen]) -> Value {
 }
 
 /// Whether every application holds the values of a release, whatever its state.
-pub(crate) fn holds(seen: &[Seen], release: &Release) -> bool {
-    seen.iter().all(|Seen { app, application }| {
+pub(crate) fn holds(seen: &[ObservedApp], release: &Release) -> bool {
+    seen.iter().all(|ObservedApp { app, application }| {
         application.as_ref().is_ok_and(|application| has_values(app, application, release))
     })
 }
@@ -274,7 +277,7 @@ mod tests {
     use crate::config::Set;
     use verbatim_argocd::CLAIM_ANNOTATION;
 
-    fn seen(value: &str, sync: &str, health: &str, claim: Option<Value>) -> Seen {
+    fn seen(value: &str, sync: &str, health: &str, claim: Option<Value>) -> ObservedApp {
         let app = App {
             name: "web".to_owned(),
             server: "main".to_owned(),
@@ -295,7 +298,7 @@ mod tests {
             ] } } },
             "status": { "sync": { "status": sync }, "health": { "status": health }, "sourceType": "Helm" },
         }));
-        Seen { app, application: Ok(application.unwrap()) }
+        ObservedApp { app, application: Ok(application.unwrap()) }
     }
 
     #[test]

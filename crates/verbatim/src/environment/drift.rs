@@ -13,7 +13,7 @@ use verbatim_policy::LiveReading;
 use verbatim_record::{Chain, Promotion, Verified};
 
 use crate::config::App;
-use crate::environment::applications::Seen;
+use crate::environment::applications::ObservedApp;
 use crate::environment::target::target;
 use crate::release::Release;
 
@@ -88,9 +88,9 @@ pub(crate) fn drift(
 
 /// Whether every application runs a release, as far as Argo CD tells: the judge that `status` has, so that what a gate says
 /// of an environment is what people read of it.
-pub(crate) fn live(seen: &[Seen], release: &Release, ledger: &Chain) -> LiveReading {
+pub(crate) fn live(seen: &[ObservedApp], release: &Release, ledger: &Chain) -> LiveReading {
     let mut differences = Vec::new();
-    for Seen { app, application } in seen {
+    for ObservedApp { app, application } in seen {
         let application = match application {
             Ok(application) => application,
             Err(error) => {
@@ -244,7 +244,7 @@ mod tests {
         let told: Vec<String> = found.iter().map(|it| it.to_string().replace(&x, "X")).collect();
         assert_eq!(told, want);
         // A gate that asks whether the release still runs there gets the same answer.
-        let live = live(&[Seen { app, application }], &release(), &empty_ledger());
+        let live = live(&[ObservedApp { app, application }], &release(), &empty_ledger());
         let want = match want {
             [] => LiveReading::Running(release().digest),
             _ => LiveReading::Differs(

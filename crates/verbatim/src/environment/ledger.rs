@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use verbatim_console::Failure;
 use verbatim_record::{Chain, Promotion};
 
-use super::applications::{self, Seen, Servers};
+use super::applications::{self, ObservedApp, Servers};
 use crate::config::Environment;
 use crate::project::{Project, failures};
-use crate::records::store::{Ledger, Store, Wanted};
+use crate::records::store::{Ledger, RecordFilter, Store};
 use crate::release::handoff;
 
 /// The applications of an environment and its ledger, checked against what is written on the applications and what an
@@ -21,8 +21,8 @@ pub(crate) async fn ledger_with_anchors(
     servers: &Servers,
     environment: &Environment,
     now: Timestamp,
-) -> Result<(Vec<Seen>, Chain), Failure> {
-    let wanted = Wanted::only::<Promotion>();
+) -> Result<(Vec<ObservedApp>, Chain), Failure> {
+    let wanted = RecordFilter::only::<Promotion>();
     let (seen, ledger) = ledger_with(project, store, servers, environment, &wanted, now).await?;
     Ok((seen, ledger.chain))
 }
@@ -36,9 +36,9 @@ pub(crate) async fn ledger_with(
     store: &Store,
     servers: &Servers,
     environment: &Environment,
-    wanted: &Wanted,
+    wanted: &RecordFilter,
     now: Timestamp,
-) -> Result<(Vec<Seen>, Ledger), Failure> {
+) -> Result<(Vec<ObservedApp>, Ledger), Failure> {
     let look = applications::at(environment, servers);
     ledger_of(project, store, environment, look, wanted, now).await
 }
@@ -49,10 +49,10 @@ pub(crate) async fn ledger_of(
     project: &Project,
     store: &Store,
     environment: &Environment,
-    look: impl Future<Output = Result<Vec<Seen>, Failure>>,
-    wanted: &Wanted,
+    look: impl Future<Output = Result<Vec<ObservedApp>, Failure>>,
+    wanted: &RecordFilter,
     now: Timestamp,
-) -> Result<(Vec<Seen>, Ledger), Failure> {
+) -> Result<(Vec<ObservedApp>, Ledger), Failure> {
     let ring = &project.config.policy.ring;
     let (seen, listed) = tokio::join!(look, store.listed(ring, &environment.id, wanted, now));
     let seen = seen?;

@@ -18,7 +18,7 @@ use crate::release::Release;
 /// How live state stands to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", content = "detail", rename_all = "kebab-case")]
-pub(crate) enum State {
+pub(crate) enum EnvironmentState {
     /// As the ledger says.
     Running,
     /// Nothing was ever promoted there.
@@ -39,7 +39,7 @@ pub(crate) enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// All of it in a word.
-    pub state: State,
+    pub state: EnvironmentState,
     /// The promotions that have not come to their end.
     pub unfinished: Vec<Attempt>,
     /// The promotions that the ledger lacks.
@@ -106,16 +106,16 @@ pub(crate) fn standing(
         .chain(differences)
         .collect();
     let state = match expected {
-        _ if !unfinished.is_empty() => State::Unfinished(told.join("; ")),
-        _ if !unrecorded.is_empty() => State::Unrecorded(told.join("; ")),
-        _ if !told.is_empty() => State::Drift(told.join("; ")),
-        Expected::Release(_) => State::Running,
-        Expected::Nothing(_) => State::Empty,
+        _ if !unfinished.is_empty() => EnvironmentState::Unfinished(told.join("; ")),
+        _ if !unrecorded.is_empty() => EnvironmentState::Unrecorded(told.join("; ")),
+        _ if !told.is_empty() => EnvironmentState::Drift(told.join("; ")),
+        Expected::Release(_) => EnvironmentState::Running,
+        Expected::Nothing(_) => EnvironmentState::Empty,
     };
     Standing { state, unfinished, unrecorded, drift }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for EnvironmentState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Running => f.write_str("running"),
@@ -200,21 +200,30 @@ mod tests {
         let lacks_db = &lacks.replace("(web)", "(db)");
         let changed =
             |app: &str| format!("{app}: helm:image.digest is y, was {x} (from no promotion)");
-        let is = |state: fn(String) -> State, parts: &[&str]| state(parts.join("; "));
+        let is = |state: fn(String) -> EnvironmentState, parts: &[&str]| state(parts.join("; "));
         let foreign =
             |app: &str| format!("{app}: runs r.example/app:9, which no promotion deployed");
         let cases = [
             // Of each application: what is there, and the state of its claim.
-            ([("y", Some("open")), (x.as_str(), None)], is(State::Unfinished, &[begun])),
-            ([("y", Some("open")), ("y", None)], is(State::Unfinished, &[begun, &changed("db")])),
-            ([("y", Some("done")), (&x, None)], is(State::Drift, &[&changed("web")])),
-            ([("y", Some("kept")), (&x, None)], is(State::Unrecorded, &[lacks])),
-            ([("y", Some("kept")), ("y", None)], is(State::Unrecorded, &[lacks, &changed("db")])),
-            ([("y", Some("open")), ("y", Some("kept"))], is(State::Unfinished, &[begun, lacks_db])),
+            ([("y", Some("open")), (x.as_str(), None)], is(EnvironmentState::Unfinished, &[begun])),
+            (
+                [("y", Some("open")), ("y", None)],
+                is(EnvironmentState::Unfinished, &[begun, &changed("db")]),
+            ),
+            ([("y", Some("done")), (&x, None)], is(EnvironmentState::Drift, &[&changed("web")])),
+            ([("y", Some("kept")), (&x, None)], is(EnvironmentState::Unrecorded, &[lacks])),
+            (
+                [("y", Some("kept")), ("y", None)],
+                is(EnvironmentState::Unrecorded, &[lacks, &changed("db")]),
+            ),
+            (
+                [("y", Some("open")), ("y", Some("kept"))],
+                is(EnvironmentState::Unfinished, &[begun, lacks_db]),
+            ),
             // The ledger has the values of the release, whatever was kept of them.
-            ([(&x, Some("kept")), (&x, None)], State::Running),
+            ([(&x, Some("kept")), (&x, None)], EnvironmentState::Running),
             // The values of the last promotion stand, and only its claim was left.
-            ([(&x, Some("open")), (&x, None)], State::Running),
+            ([(&x, Some("open")), (&x, None)], EnvironmentState::Running),
         ];
         let release = Release { repository: "r.example/other".parse().unwrap(), ..release() };
         let ledger = Chain::verify(&"shop/dev".parse().unwrap(), [], &[]);
@@ -225,15 +234,15 @@ mod tests {
             let expected = Expected::Release(&release);
             let got = standing(&seen, expected, &ledger, NOW.parse().unwrap());
             assert_eq!(got.state, want);
-            assert_eq!(got.unfinished.is_empty(), !matches!(want, State::Unfinished(_)));
+            assert_eq!(got.unfinished.is_empty(), !matches!(want, EnvironmentState::Unfinished(_)));
         }
         let repositories = ["r.example/app", "r.example/other"].map(|it| it.parse().unwrap());
         let [ours, other] = &repositories;
         for (claimed, repositories, want) in [
-            (Some("open"), &[other][..], is(State::Unfinished, &[begun])),
-            (Some("kept"), &[ours], is(State::Unrecorded, &[lacks])),
-            (None, &[other], State::Empty),
-            (None, &[ours], is(State::Drift, &[&foreign("web")])),
+            (Some("open"), &[other][..], is(EnvironmentState::Unfinished, &[begun])),
+            (Some("kept"), &[ours], is(EnvironmentState::Unrecorded, &[lacks])),
+            (None, &[other], EnvironmentState::Empty),
+            (None, &[ours], is(EnvironmentState::Drift, &[&foreign("web")])),
         ] {
             let web = application("y", claimed);
             let expected = Expected::Nothing(repositories);

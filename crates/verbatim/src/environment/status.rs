@@ -14,15 +14,15 @@ use verbatim_record::{
 };
 
 use crate::config::{App, Environment};
-use crate::environment::applications::{Seen, Servers};
+use crate::environment::applications::{ObservedApp, Servers};
 use crate::environment::attempt::Attempt;
 use crate::environment::drift::Drift;
 use crate::environment::ledger;
-use crate::environment::standing::{Expected, Standing, State, standing};
+use crate::environment::standing::{EnvironmentState, Expected, Standing, standing};
 use crate::environment::unrecorded::Unrecorded;
 use crate::project::{Project, failures};
 use crate::records::Registry;
-use crate::records::store::{Ledger, Wanted};
+use crate::records::store::{Ledger, RecordFilter};
 use crate::release::find;
 use crate::release::result::{PromotionPlace, ReleaseResult};
 
@@ -42,7 +42,7 @@ pub(crate) struct Row {
     pub since: Option<Timestamp>,
     /// How it stands.
     #[serde(flatten)]
-    pub state: State,
+    pub state: EnvironmentState,
     /// Promotions that have not come to their end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unfinished: Vec<Attempt>,
@@ -116,7 +116,7 @@ impl Row {
             release: None,
             promotion: None,
             since: None,
-            state: State::Empty,
+            state: EnvironmentState::Empty,
             unfinished: Vec::new(),
             unrecorded: Vec::new(),
             drift: BTreeMap::new(),
@@ -139,7 +139,10 @@ impl Row {
     pub(crate) fn is_wrong(&self) -> bool {
         let is_so = matches!(
             self.state,
-            State::Unfinished(_) | State::Unrecorded(_) | State::Drift(_) | State::LedgerBroken(_)
+            EnvironmentState::Unfinished(_)
+                | EnvironmentState::Unrecorded(_)
+                | EnvironmentState::Drift(_)
+                | EnvironmentState::LedgerBroken(_)
         );
         let is_known = !self.unfinished.is_empty() || !self.unrecorded.is_empty();
         is_so || is_known || !self.vetoes.is_empty() || !self.drift.is_empty()
@@ -164,7 +167,7 @@ impl Row {
 
     /// Something that has to be known could not be read.
     fn unknown(self, failure: &Failure) -> Self {
-        let (state, status) = (State::Unknown(failure.to_string()), failure.status);
+        let (state, status) = (EnvironmentState::Unknown(failure.to_string()), failure.status);
         Self { state, status, error: Some(failure.report()), ..self }
     }
 }
@@ -180,7 +183,7 @@ pub(crate) async fn row(
     let row = Row::of(environment);
     let known = async {
         servers.check(project, environment)?;
-        let wanted = Wanted::only::<Lock>().and::<Veto>();
+        let wanted = RecordFilter::only::<Lock>().and::<Veto>();
         ledger::ledger_with(project, &registry.store, servers, environment, &wanted, now).await
     };
     let (seen, Ledger { chain: ledger, records, .. }) = match known.await {
@@ -189,7 +192,7 @@ pub(crate) async fn row(
     };
     let row = Row { locks: Banned::of(&records.locks, now), ..row };
     if let Some(fault) = ledger.faults().first() {
-        return Row { state: State::LedgerBroken(fault.to_string()), ..row };
+        return Row { state: EnvironmentState::LedgerBroken(fault.to_string()), ..row };
     }
     let (seen, unread) = split(seen);
     let row = match ledger.head() {
@@ -210,9 +213,9 @@ pub(crate) async fn row(
 }
 
 /// The applications that could be read, and what kept the others from being.
-fn split(seen: Vec<Seen>) -> (Vec<(App, Application)>, Vec<Failure>) {
+fn split(seen: Vec<ObservedApp>) -> (Vec<(App, Application)>, Vec<Failure>) {
     let (mut read, mut unread) = (Vec::new(), Vec::new());
-    for Seen { app, application } in seen {
+    for ObservedApp { app, application } in seen {
         match application {
             Ok(application) => read.push((app, application)),
             Err(mut error) => {
@@ -235,7 +238,8 @@ async fn vetoes(
 ) -> Result<Vec<Verified<Veto>>, Failure> {
     let digest = &head.predicate().release.digest;
     let ring = &project.config.policy.ring;
-    let of_release = registry.store.of_release(ring, *digest, &Wanted::only::<Veto>(), now).await;
+    let of_release =
+        registry.store.of_release(ring, *digest, &RecordFilter::only::<Veto>(), now).await;
     let of_release = of_release.map_err(|error| {
         failures::registry(error).context(format!("cannot tell whether {digest} has a veto"))
     })?;
@@ -263,7 +267,7 @@ fn promoted(
         Some(release) => judged(project, seen, Expected::Release(&release), ledger, row, now),
         None => {
             let why = "the promoted release is not of this configuration".to_owned();
-            Row { state: State::Unknown(why), status: ExitStatus::Unknown, ..row }
+            Row { state: EnvironmentState::Unknown(why), status: ExitStatus::Unknown, ..row }
         }
     }
 }

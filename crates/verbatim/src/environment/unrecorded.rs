@@ -43,7 +43,7 @@ pub(crate) struct Unrecorded {
 
 impl Unrecorded {
     /// The promotion that an application tells of, if the ledger lacks it.
-    fn on(name: &str, application: &Application, ledger: &[Entry]) -> Option<Self> {
+    fn on(name: &str, application: &Application, ledger: &[LedgerEntry]) -> Option<Self> {
         let on_app = read_claim(application);
         let Claim { release, by, at, state, source, changes, kept, .. } = on_app.known()?;
         let kept = kept.filter(|_| *state == ClaimState::Done)?;
@@ -83,12 +83,12 @@ impl Unrecorded {
 }
 
 /// What tells a promotion of the ledger.
-struct Entry {
+struct LedgerEntry {
     record: Digest,
     finished_at: Timestamp,
 }
 
-impl Entry {
+impl LedgerEntry {
     fn all(ledger: &Chain) -> Vec<Self> {
         let promotions = ledger.promotions().iter();
         let entry = |it: &Verified<Promotion>| Self {
@@ -118,13 +118,13 @@ pub(crate) fn unrecorded<'a>(
     let otherwise = applications.into_iter().filter(is_otherwise);
     merged(
         otherwise.map(|(app, application)| (app.name.as_str(), application)),
-        &Entry::all(ledger),
+        &LedgerEntry::all(ledger),
     )
 }
 
 fn merged<'a>(
     applications: impl Iterator<Item = (&'a str, &'a Application)>,
-    ledger: &[Entry],
+    ledger: &[LedgerEntry],
 ) -> Vec<Unrecorded> {
     let mut all: Vec<Unrecorded> = Vec::new();
     for (name, application) in applications {
@@ -231,7 +231,7 @@ mod tests {
         ];
         for (state, found, kept, record, finished_at, want) in cases {
             let application = application(state, found, kept);
-            let ledger = [Entry { record: Digest::of(record), finished_at }];
+            let ledger = [LedgerEntry { record: Digest::of(record), finished_at }];
             let got = merged([("web", &application)].into_iter(), &ledger);
             assert_eq!(!got.is_empty(), want, "{state} {found} {kept:?} {record:?} {finished_at}");
             let got = merged([("web", &application)].into_iter(), &[]);

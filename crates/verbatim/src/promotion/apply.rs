@@ -8,7 +8,7 @@ use super::outcome::PromotionResult;
 use super::overrides::Overrides;
 use super::{PromotionContext, SavedPlan};
 use crate::project::signer::RecordSigner;
-use crate::release::find::Found;
+use crate::release::find::ResolvedRelease;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Apply<'a> {
     /// The plan.
     pub saved: &'a SavedPlan,
     /// Its release, in the registry.
-    pub found: &'a Found,
+    pub found: &'a ResolvedRelease,
     /// Take over the claim of a run that is still within its time.
     pub take_over: bool,
     /// Gates that are to let it pass although they refuse, those that the plan names among them.

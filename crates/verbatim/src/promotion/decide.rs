@@ -13,7 +13,7 @@ use verbatim_record::{
 
 use super::charts;
 use super::gather::{Movement, Question, Situation};
-use crate::environment::applications::Seen;
+use crate::environment::applications::ObservedApp;
 use crate::records::running;
 use crate::release::result::ReleaseResult;
 use crate::release::{Release, builds};
@@ -39,7 +39,7 @@ pub(crate) struct Considered {
 #[derive(Debug)]
 pub(crate) struct Decided {
     considered: Box<Considered>,
-    seen: Vec<Seen>,
+    seen: Vec<ObservedApp>,
     admission: Result<LedgerPlace, Refusal>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Decided {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(super) considered: Box<Considered>,
-    pub(super) seen: Vec<Seen>,
+    pub(super) seen: Vec<ObservedApp>,
     pub(super) place: LedgerPlace,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 pub struct Refused {
     pub(super) considered: Box<Considered>,
-    pub(super) seen: Vec<Seen>,
+    pub(super) seen: Vec<ObservedApp>,
     pub(super) refusal: Refusal,
 }
 

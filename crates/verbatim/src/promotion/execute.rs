@@ -14,7 +14,7 @@ use verbatim_oci::Digest;
 use verbatim_record::{Anchor, Revision};
 
 use crate::config::Environment;
-use crate::environment::applications::{self, Seen, Servers};
+use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::target::{Target, target};
 use crate::project::failures;
 use crate::promotion::plan::PlannedApp;
@@ -97,11 +97,11 @@ pub(crate) struct Rollout<'a> {
 /// # Errors
 /// One of them could not be read, or its values cannot be made.
 pub(crate) fn apps_to_deploy(
-    seen: Vec<Seen>,
+    seen: Vec<ObservedApp>,
     release: &Release,
 ) -> Result<Vec<AppToDeploy>, Failure> {
     seen.into_iter()
-        .map(|Seen { app, application }| {
+        .map(|ObservedApp { app, application }| {
             let application = application.map_err(failures::argocd)?;
             let target = target(&app, release).map_err(|error| {
                 Failure::usage(error).context(format!("cannot make the values of {}", app.name))

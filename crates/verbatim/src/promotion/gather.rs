@@ -15,19 +15,19 @@ use verbatim_registry::Client;
 
 use super::{Overrides, PromotionContext, SavedPlan};
 use crate::config::Environment;
-use crate::environment::applications::{self, Seen, Servers};
+use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::{drift, ledger};
 use crate::project::Project;
 use crate::records::running;
-use crate::records::store::{Ledger, Store, Wanted};
-use crate::release::find::Found;
+use crate::records::store::{Ledger, RecordFilter, Store};
+use crate::release::find::ResolvedRelease;
 use crate::release::{Release, builds, digests, order};
 
 /// What is asked: whether this release may enter, how, and for whom.
 #[derive(Debug)]
 pub(crate) struct Question<'a> {
     /// The release, in the registry.
-    pub found: &'a Found,
+    pub found: &'a ResolvedRelease,
     /// How it comes there.
     pub movement: Movement<'a>,
     /// Who is going to sign; `None` if nothing is going to be signed.
@@ -89,7 +89,7 @@ pub(crate) struct Situation {
     /// For the policy; nothing is added to them later.
     pub facts: Facts,
     /// The applications of the environment that the release wants to enter.
-    pub seen: Vec<Seen>,
+    pub seen: Vec<ObservedApp>,
     /// The ledger of that environment.
     pub ledger: Chain,
 }
@@ -126,7 +126,7 @@ impl PromotionContext<'_> {
             .await
         };
         let own = async {
-            let wanted = Wanted::only::<Promotion>().and::<Lock>().and::<Veto>();
+            let wanted = RecordFilter::only::<Promotion>().and::<Lock>().and::<Veto>();
             let look = async {
                 match gates.has(GateKind::SameManifests) {
                     true => applications::refreshed(environment, servers).await,
@@ -189,7 +189,7 @@ async fn records(
     release: &Release,
     now: Timestamp,
 ) -> Result<Records, String> {
-    let wanted = Wanted::Types(gates.record_types());
+    let wanted = RecordFilter::Types(gates.record_types());
     let ring = &project.config.policy.ring;
     let types = gates.attested_types();
     let records = store.with_attestations(ring, release.digest, &wanted, &types, now).await;
@@ -200,7 +200,7 @@ async fn records(
 async fn labels(
     client: &Client,
     gates: &Gates,
-    found: &Found,
+    found: &ResolvedRelease,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, String> {
     if !gates.uses("release") {
         return Ok(BTreeMap::new());

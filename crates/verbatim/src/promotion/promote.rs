@@ -10,13 +10,13 @@ use super::outcome::PromotionResult;
 use super::overrides::Overrides;
 use crate::project::signer::RecordSigner;
 use crate::release::Release;
-use crate::release::find::Found;
+use crate::release::find::ResolvedRelease;
 
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) struct Promote<'a> {
     /// The release, in the registry.
-    pub found: &'a Found,
+    pub found: &'a ResolvedRelease,
     /// Promote although a newer release runs there.
     pub backwards: bool,
     /// Record it also if it is there already, by the ledger and by what is found.
@@ -68,7 +68,7 @@ pub(crate) async fn preview(
 /// Asks the gates what they say of a release, and nothing else.
 pub(crate) async fn ask(
     context: &PromotionContext<'_>,
-    found: &Found,
+    found: &ResolvedRelease,
 ) -> Result<(Release, Decision), Failure> {
     let (overrides, movement) =
         (Overrides::default(), Movement::Promote { backwards: true, again: true });

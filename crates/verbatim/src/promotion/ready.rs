@@ -12,9 +12,9 @@ use super::execute::{self, AppToDeploy, Rollout};
 use super::overrides::Overrides;
 use super::plan::PromotionPlan;
 use super::{PromotionContext, charts};
-use crate::environment::applications::Seen;
+use crate::environment::applications::ObservedApp;
 use crate::project::failures;
-use crate::release::find::Found;
+use crate::release::find::ResolvedRelease;
 use crate::release::{Release, digests};
 
 /// What would be written, and what each application says to it. Nothing can be carried out from it.
@@ -91,7 +91,7 @@ impl Admitted {
     pub(crate) async fn plan(
         self,
         context: &PromotionContext<'_>,
-        found: &Found,
+        found: &ResolvedRelease,
         overrides: &Overrides,
         take_over: bool,
     ) -> Result<Planned, Failure> {
@@ -123,7 +123,7 @@ impl Refused {
     pub(super) async fn sketch(
         &mut self,
         context: &PromotionContext<'_>,
-        found: &Found,
+        found: &ResolvedRelease,
         overrides: &Overrides,
         take_over: bool,
     ) -> Result<Option<Sketch>, Failure> {
@@ -177,8 +177,8 @@ impl PromotionContext<'_> {
     async fn sketch(
         &self,
         release: Release,
-        seen: Vec<Seen>,
-        found: &Found,
+        seen: Vec<ObservedApp>,
+        found: &ResolvedRelease,
         ledger: Option<Anchor>,
         overrides: &Overrides,
         take_over: bool,

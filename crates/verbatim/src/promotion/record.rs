@@ -17,12 +17,12 @@ use super::execute::{self, AppResult, ClaimEnding};
 use super::outcome::PromotionResult;
 use super::plan::PromotionPlan;
 use super::ready::{Planned, Ready};
-use crate::environment::applications::{self, Seen};
+use crate::environment::applications::{self, ObservedApp};
 use crate::project::failures;
 use crate::project::signer::RecordSigner;
-use crate::records::attach::{self, What};
+use crate::records::attach::{self, RecordSubject};
 use crate::records::convert;
-use crate::release::find::Found;
+use crate::release::find::ResolvedRelease;
 use crate::release::handoff::{self, ReleaseFile};
 
 /// What became of a plan. Nothing of it is recorded yet.
@@ -187,7 +187,7 @@ impl PromotionContext<'_> {
     pub(super) async fn carry_out_or_show(
         &self,
         planned: Planned,
-        found: &Found,
+        found: &ResolvedRelease,
         key: Option<&RecordSigner>,
     ) -> Result<PromotionResult, Failure> {
         match key {
@@ -208,7 +208,7 @@ impl PromotionContext<'_> {
     pub(super) async fn finish(
         &self,
         ready: Ready,
-        found: &Found,
+        found: &ResolvedRelease,
         key: &RecordSigner,
     ) -> Result<PromotionResult, Failure> {
         let descriptor = found.resolved.manifest.descriptor().map_err(failures::registry)?;
@@ -255,7 +255,7 @@ impl PromotionContext<'_> {
     ) -> Result<Anchor, Failure> {
         let environment = &self.environment.id;
         let what = format!("the promotion to {environment}");
-        let what = What::Done(&what);
+        let what = RecordSubject::Done(&what);
         let record = match attach::signed(self.project, statement, key, what).await {
             Ok(record) => record,
             Err(failure) => {
@@ -324,14 +324,17 @@ fn proofs(results: &[AppResult]) -> Option<Vec<verbatim_record::PromotedApplicat
 }
 
 /// What is not as its proof says, by application. Pure.
-fn changed(results: &[AppResult], seen: &Result<Vec<Seen>, Failure>) -> BTreeMap<String, Changed> {
+fn changed(
+    results: &[AppResult],
+    seen: &Result<Vec<ObservedApp>, Failure>,
+) -> BTreeMap<String, Changed> {
     let change = |result: &AppResult| {
         let seen = match seen {
             Ok(seen) => seen,
             Err(failure) => return Some(Changed::Unknown(failure.whole())),
         };
         let target = &result.app.target;
-        let is_it = |it: &&Seen| {
+        let is_it = |it: &&ObservedApp| {
             it.app.server == target.server && applications::reference(&it.app) == target.app
         };
         match seen.iter().find(is_it).map(|it| &it.application) {

@@ -32,14 +32,14 @@ const UNSIGNED: &str = "unsigned";
 
 /// What a record is of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum What<'a> {
+pub(crate) enum RecordSubject<'a> {
     /// Something that is done; without its record nobody else can know.
     Done(&'a str),
     /// Something that somebody says; it counts for nothing until its record is attached.
     Said(&'a str),
 }
 
-impl What<'_> {
+impl RecordSubject<'_> {
     /// How things stand if something kept its record from being `signed` or `attached`.
     fn without(self, step: &str) -> String {
         match self {
@@ -49,7 +49,7 @@ impl What<'_> {
     }
 }
 
-impl fmt::Display for What<'_> {
+impl fmt::Display for RecordSubject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done(what) => write!(f, "the record of {what}"),
@@ -66,7 +66,7 @@ pub(crate) async fn signed<P: Predicate>(
     project: &Project,
     statement: &Statement<P>,
     signer: &RecordSigner,
-    what: What<'_>,
+    what: RecordSubject<'_>,
 ) -> Result<Bundle, Failure> {
     let payload = Payload::of(statement).map_err(defect)?;
     let error = match signer.sign_payload(payload.clone()).await {
@@ -98,7 +98,7 @@ pub(crate) async fn attach<'a>(
     record: &Bundle,
     release: impl Into<Option<&'a Descriptor>>,
     environment: Option<&EnvironmentId>,
-    what: What<'_>,
+    what: RecordSubject<'_>,
     console: &Console,
 ) -> Result<(), Failure> {
     let _guard = console.tidy_guard();
@@ -144,7 +144,7 @@ pub(crate) async fn queue<P: Predicate>(
     project: &Project,
     statement: &Statement<P>,
     signer: Option<&RecordSigner>,
-    what: What<'_>,
+    what: RecordSubject<'_>,
 ) -> Result<(PathBuf, Option<Digest>), Failure> {
     let payload = Payload::of(statement).map_err(defect)?;
     let signed = match signer {

@@ -13,8 +13,8 @@ use crate::config::{Environment, Period};
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
 use crate::records::Registry;
-use crate::records::attach::{self, What};
-use crate::records::store::Wanted;
+use crate::records::attach::{self, RecordSubject};
+use crate::records::store::RecordFilter;
 
 /// Until when something counts.
 #[derive(Clone, Debug, Args)]
@@ -61,7 +61,7 @@ pub(crate) async fn say<P: Predicate>(
     what: &str,
     console: &Console,
 ) -> Result<Digest, Failure> {
-    let what = What::Said(what);
+    let what = RecordSubject::Said(what);
     let record = attach::signed(project, statement, key, what).await?;
     let (release, environment) = subjects;
     attach::attach(project, &registry.store, &record, release, environment, what, console).await?;
@@ -124,7 +124,7 @@ pub(crate) async fn locks(
     now: Timestamp,
 ) -> Result<Vec<Verified<Lock>>, Failure> {
     let ring = &project.config.policy.ring;
-    let wanted = Wanted::only::<Lock>();
+    let wanted = RecordFilter::only::<Lock>();
     let ledger = registry.store.of_environment(ring, &environment.id, &wanted, &[], now).await;
     Ok(ledger.map_err(failures::registry)?.records.locks)
 }
@@ -142,7 +142,7 @@ pub(crate) async fn vetoes(
     now: Timestamp,
 ) -> Result<Vec<Verified<Veto>>, Failure> {
     let ring = &project.config.policy.ring;
-    let (store, wanted) = (&registry.store, Wanted::only::<Veto>());
+    let (store, wanted) = (&registry.store, RecordFilter::only::<Veto>());
     let records =
         store.of_release(ring, release, &wanted, now).await.map_err(failures::registry)?;
     let mut vetoes = records.vetoes;

@@ -25,14 +25,14 @@ const CONCURRENCY: usize = 8;
 /// Which records are fetched, by their predicate types. A listing says the type of each; a record of which it does not is
 /// fetched in any case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum RecordFilter {
     /// All that are there, foreign ones too.
     All,
     /// Those of these types.
     Types(BTreeSet<String>),
 }
 
-impl Wanted {
+impl RecordFilter {
     /// Records of one type.
     pub(crate) fn only<P: Predicate>() -> Self {
         Self::Types(BTreeSet::from([P::TYPE.to_owned()]))
@@ -99,7 +99,7 @@ impl Store {
         &self,
         ring: &KeyRing,
         release: Digest,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         now: Timestamp,
     ) -> Result<Records, Error> {
         self.with_attestations(ring, release, wanted, &BTreeSet::new(), now).await
@@ -113,7 +113,7 @@ impl Store {
         &self,
         ring: &KeyRing,
         release: Digest,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         types: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<Records, Error> {
@@ -130,7 +130,7 @@ impl Store {
         &self,
         ring: &KeyRing,
         environment: &EnvironmentId,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         anchors: &[Anchor],
         now: Timestamp,
     ) -> Result<Ledger, Error> {
@@ -148,7 +148,7 @@ impl Store {
         &self,
         ring: &KeyRing,
         environment: &EnvironmentId,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         now: Timestamp,
     ) -> Result<Listed, Error> {
         let artifact = EnvironmentArtifact::of(environment);
@@ -272,7 +272,7 @@ impl Store {
     async fn records(
         &self,
         subject: &Digest,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         judge: RecordJudge,
     ) -> Result<Records, Error> {
         let listed =
@@ -354,11 +354,11 @@ mod tests {
                 .collect(),
             ..Descriptor::of(BUNDLE_MEDIA_TYPE, b"")
         };
-        let builds = Wanted::only::<Provenance>();
+        let builds = RecordFilter::only::<Provenance>();
         let both = builds.clone().and::<TestResult>();
         for (wanted, claimed, want) in [
-            (&Wanted::All, Some("urn:example:other"), true),
-            (&Wanted::All, None, true),
+            (&RecordFilter::All, Some("urn:example:other"), true),
+            (&RecordFilter::All, None, true),
             (&builds, Some(Provenance::TYPE), true),
             (&builds, Some(TestResult::TYPE), false),
             (&builds, None, true),
@@ -367,6 +367,6 @@ mod tests {
         ] {
             assert_eq!(wanted.admits(&entry(claimed)), want, "{wanted:?} {claimed:?}");
         }
-        assert_eq!(Wanted::All.and::<Provenance>(), Wanted::All);
+        assert_eq!(RecordFilter::All.and::<Provenance>(), RecordFilter::All);
     }
 }

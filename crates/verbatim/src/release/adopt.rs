@@ -16,10 +16,10 @@ use verbatim_registry::{Client, Error, FetchedManifest};
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures, git};
 use crate::records::Registry;
-use crate::records::attach::{self, What};
-use crate::records::store::{Store, Wanted};
+use crate::records::attach::{self, RecordSubject};
+use crate::records::store::{RecordFilter, Store};
 use crate::release::Release;
-use crate::release::compose::{Part, compose};
+use crate::release::compose::{ReleasePart, compose};
 use crate::release::handoff::{hand_on, release_file};
 use crate::release::provenance::{self, BY_RECORD, BY_WORK_TREE};
 
@@ -117,11 +117,11 @@ async fn one(
     name: &str,
     reference: &Reference,
     console: &Console,
-) -> Result<(Part, BuildSource, Vec<SourceClaim>), Failure> {
+) -> Result<(ReleasePart, BuildSource, Vec<SourceClaim>), Failure> {
     let client = &registry.client;
     let resolved = client.resolve(reference).await.map_err(failures::registry)?;
     let digest = resolved.digest();
-    let part = |record| Part {
+    let part = |record| ReleasePart {
         name: name.to_owned(),
         image: ReleaseImage {
             repository: reference.repository.clone(),
@@ -165,9 +165,9 @@ async fn one(
     let what = format!("the adoption of {reference}");
     let repository = reference.repository.to_string();
     let statement = Statement::build(&repository, &digest, adopted.provenance());
-    let record = attach::signed(project, &statement, signer, What::Done(&what)).await?;
+    let record = attach::signed(project, &statement, signer, RecordSubject::Done(&what)).await?;
     let descriptor: Descriptor = resolved.manifest.descriptor().map_err(failures::registry)?;
-    let what = What::Done(&what);
+    let what = RecordSubject::Done(&what);
     attach::attach(project, &registry.store, &record, &descriptor, None, what, console).await?;
     Ok((part(record.digest()), source, claims))
 }
@@ -178,7 +178,7 @@ async fn trusted(
     store: &Store,
     digest: Digest,
 ) -> Result<Option<Verified<Provenance>>, Failure> {
-    let (ring, wanted) = (&project.config.policy.ring, Wanted::only::<Provenance>());
+    let (ring, wanted) = (&project.config.policy.ring, RecordFilter::only::<Provenance>());
     let records = store.of_release(ring, digest, &wanted, Timestamp::now()).await;
     Ok(records.map_err(failures::registry)?.builds.pop())
 }

@@ -19,9 +19,9 @@ use crate::project::git::{self, SourceState};
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, clients, failures};
 use crate::records::Registry;
-use crate::records::attach::{self, What};
-use crate::records::store::Wanted;
-use crate::release::compose::{Part, compose};
+use crate::records::attach::{self, RecordSubject};
+use crate::records::store::RecordFilter;
+use crate::release::compose::{ReleasePart, compose};
 use crate::release::find::{build_variable, tag};
 use crate::release::handoff::{hand_on, release_file};
 use crate::release::{Release, builds};
@@ -115,7 +115,7 @@ pub(crate) async fn build(
         how.push(pushed.how);
         let Pushed { repository, tag, digest, .. } = pushed;
         let image_of = ReleaseImage { repository, tag: Some(tag), digest };
-        parts.push(Part { name: image.name.clone(), image: image_of, record });
+        parts.push(ReleasePart { name: image.name.clone(), image: image_of, record });
     }
     let (release, record) = compose(project, registry, key, parts, &source, console).await?;
     let result =
@@ -151,7 +151,7 @@ async fn recorded(
     let Existing::SameRevision(pushed) = existing else { return Ok(None) };
     let ring = &project.config.policy.ring;
     let records = store
-        .of_release(ring, pushed.digest, &Wanted::only::<Provenance>(), Timestamp::now())
+        .of_release(ring, pushed.digest, &RecordFilter::only::<Provenance>(), Timestamp::now())
         .await
         .map_err(failures::registry)?;
     let is_of_commit = builds::source(&records)
@@ -234,7 +234,7 @@ async fn fresh(
     };
     let statement =
         Statement::build(&pushed.repository.to_string(), &pushed.digest, build.provenance());
-    let what = What::Done("the build");
+    let what = RecordSubject::Done("the build");
     let record = attach::signed(project, &statement, key, what).await?;
     let descriptor = Descriptor {
         digest: pushed.digest,

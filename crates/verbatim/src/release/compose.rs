@@ -16,13 +16,13 @@ use verbatim_registry::{Client, PutAs, Resolved};
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
 use crate::records::Registry;
-use crate::records::attach::{self, What};
-use crate::records::store::Wanted;
+use crate::records::attach::{self, RecordSubject};
+use crate::records::store::RecordFilter;
 use crate::release::{Release, find};
 
 /// An image that was built or adopted.
 #[derive(Clone, Debug)]
-pub(crate) struct Part {
+pub(crate) struct ReleasePart {
     /// Its name in the configuration.
     pub name: String,
     /// The image.
@@ -40,11 +40,11 @@ pub(crate) async fn compose(
     project: &Project,
     registry: &Registry,
     signer: &RecordSigner,
-    parts: Vec<Part>,
+    parts: Vec<ReleasePart>,
     source: &BuildSource,
     console: &Console,
 ) -> Result<(Release, Digest), Failure> {
-    if let [Part { name, image, record }] = parts.as_slice() {
+    if let [ReleasePart { name, image, record }] = parts.as_slice() {
         let ReleaseImage { repository, tag, digest } = image.clone();
         let images = BTreeMap::new();
         return Ok((Release { image: name.clone(), repository, tag, digest, images }, *record));
@@ -91,7 +91,7 @@ async fn record(
     source: &BuildSource,
     console: &Console,
 ) -> Result<Digest, Failure> {
-    let (ring, wanted) = (&project.config.policy.ring, Wanted::only::<Provenance>());
+    let (ring, wanted) = (&project.config.policy.ring, RecordFilter::only::<Provenance>());
     let records = registry
         .store
         .of_release(ring, release.digest, &wanted, Timestamp::now())
@@ -111,7 +111,7 @@ async fn record(
     };
     let name = release.repository.to_string();
     let statement = Statement::build(&name, &release.digest, composed.provenance());
-    let what = What::Done("the release");
+    let what = RecordSubject::Done("the release");
     let record = attach::signed(project, &statement, signer, what).await?;
     let descriptor = artifact.descriptor();
     attach::attach(project, &registry.store, &record, &descriptor, None, what, console).await?;

@@ -14,13 +14,13 @@ use verbatim_registry::{Client, Resolved};
 use crate::config::Image;
 use crate::project::git::{self, SourceState};
 use crate::project::{Project, failures};
-use crate::records::store::{Store, Wanted};
+use crate::records::store::{RecordFilter, Store};
 use crate::release::handoff::{self, ReleaseFile};
 use crate::release::{Named, Release, compose};
 
 /// A release that was found, with the manifest that was read and hashed.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct ResolvedRelease {
     /// The release.
     pub release: Release,
     /// Its manifest.
@@ -75,7 +75,7 @@ pub(crate) async fn release(
     named: Option<&Named>,
     now: Timestamp,
     console: &Console,
-) -> Result<Found, Failure> {
+) -> Result<ResolvedRelease, Failure> {
     let folder = project.state_folder();
     let handed_on = handoff::read(&folder).map_err(|error| {
         Failure::usage(error)
@@ -102,7 +102,7 @@ pub(crate) async fn release(
                     Reference { digest: Some(file.release.digest), ..file.release.reference() };
                 let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
                 let release = pinned(project, client, reference.tag, &resolved).await?;
-                return Ok(Found { release, resolved, handed_on: Some(file) });
+                return Ok(ResolvedRelease { release, resolved, handed_on: Some(file) });
             }
         }
     }
@@ -117,7 +117,7 @@ async fn by_name(
     client: &Client,
     named: &Named,
     handed_on: Option<ReleaseFile>,
-) -> Result<Found, Failure> {
+) -> Result<ResolvedRelease, Failure> {
     let home = home(project)?;
     let reference = match named {
         Named::Digest(digest) => Reference::by_digest(home.clone(), *digest),
@@ -137,7 +137,7 @@ async fn by_name(
     let tag =
         reference.tag.or_else(|| handed_on.as_ref().and_then(|file| file.release.tag.clone()));
     let release = pinned(project, client, tag, &resolved).await?;
-    Ok(Found { release, resolved, handed_on })
+    Ok(ResolvedRelease { release, resolved, handed_on })
 }
 
 /// The release that a manifest is: an image, or the artifact that names several.
@@ -175,7 +175,7 @@ async fn by_build_record(
     store: &Store,
     state: &SourceState,
     now: Timestamp,
-) -> Result<Found, Failure> {
+) -> Result<ResolvedRelease, Failure> {
     if project.ci.numbering == Numbering::Job && project.config.images.values().any(uses_build) {
         return Err(no_release()
             .hint(format!("on {} every job has another build number, so the tag of the build job is not known here", project.ci.kind)));
@@ -190,7 +190,7 @@ async fn by_build_record(
     let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
     let digest = resolved.digest();
     let records = store
-        .of_release(&project.config.policy.ring, digest, &Wanted::only::<Provenance>(), now)
+        .of_release(&project.config.policy.ring, digest, &RecordFilter::only::<Provenance>(), now)
         .await
         .map_err(failures::registry)?;
     let built_from_this = records.builds.iter().any(|record| {
@@ -208,7 +208,7 @@ async fn by_build_record(
         .hint("name the release with --release if it is the right one"));
     }
     let release = pinned(project, client, Some(tag), &resolved).await?;
-    Ok(Found { release, resolved, handed_on: None })
+    Ok(ResolvedRelease { release, resolved, handed_on: None })
 }
 
 fn no_release() -> Failure {

@@ -8,7 +8,7 @@ use verbatim_record::{Chain, CiRun, Provenance, Records};
 use super::{Release, builds};
 use crate::project::{Project, git};
 use crate::records::running;
-use crate::records::store::{Store, Wanted};
+use crate::records::store::{RecordFilter, Store};
 
 /// How a release stands to the one that the ledger has. What cannot be found out cannot be compared.
 pub(crate) async fn order(
@@ -30,7 +30,7 @@ pub(crate) async fn order(
     if matches!(order, Age::Unrelated | Age::Same) {
         // Git does not tell; the runs that built the two may.
         let ring = &project.config.policy.ring;
-        let wanted = Wanted::only::<Provenance>();
+        let wanted = RecordFilter::only::<Provenance>();
         if let Ok(records) = store.of_release(ring, there.digest, &wanted, now).await {
             order = compare(&ours, &builds::origin(&records), ancestry);
         }

@@ -23,10 +23,10 @@ use crate::config::{Apps, Environment, Suite};
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
 use crate::records::Registry;
-use crate::records::attach::{self, What};
-use crate::records::store::Wanted;
+use crate::records::attach::{self, RecordSubject};
+use crate::records::store::RecordFilter;
 use crate::release::Release;
-use crate::release::find::Found;
+use crate::release::find::ResolvedRelease;
 use crate::release::result::twelve;
 
 /// How the tests of an environment ended.
@@ -88,7 +88,7 @@ pub(crate) async fn test(
     project: &Project,
     registry: &Registry,
     environment: &Environment,
-    found: &Found,
+    found: &ResolvedRelease,
     chosen: &[String],
     key: &RecordSigner,
     console: &Console,
@@ -128,7 +128,7 @@ pub(crate) async fn test(
     let statement = Statement::test(&release.repository.to_string(), &release.digest, run.result());
     let descriptor = found.resolved.manifest.descriptor().map_err(failures::registry)?;
     let what = format!("the test of {}", environment.id);
-    let what = What::Done(&what);
+    let what = RecordSubject::Done(&what);
     let record = attach::signed(project, &statement, key, what).await?;
     attach::attach(project, &registry.store, &record, &descriptor, None, what, console).await?;
     Ok(TestReport {
@@ -150,13 +150,13 @@ pub(crate) async fn earlier(
     project: &Project,
     registry: &Registry,
     environment: &Environment,
-    found: &Found,
+    found: &ResolvedRelease,
 ) -> Result<Option<TestReport>, Failure> {
     let (ring, now) = (&project.config.policy.ring, Timestamp::now());
-    let wanted = Wanted::only::<Promotion>();
+    let wanted = RecordFilter::only::<Promotion>();
     let (store, digest) = (&registry.store, found.release.digest);
     let ledger = store.of_environment(ring, &environment.id, &wanted, &[], now);
-    let wanted = Wanted::only::<TestResult>();
+    let wanted = RecordFilter::only::<TestResult>();
     let records = store.of_release(ring, digest, &wanted, now);
     let (ledger, records) = tokio::try_join!(ledger, records).map_err(failures::registry)?;
     let Some(came) = ledger.chain.began() else { return Ok(None) };
@@ -221,12 +221,18 @@ async fn promotion_there(
     project: &Project,
     registry: &Registry,
     environment: &Environment,
-    found: &Found,
+    found: &ResolvedRelease,
 ) -> Result<(Digest, PromotedRelease), Failure> {
     let ring = &project.config.policy.ring;
     let ledger = registry
         .store
-        .of_environment(ring, &environment.id, &Wanted::only::<Promotion>(), &[], Timestamp::now())
+        .of_environment(
+            ring,
+            &environment.id,
+            &RecordFilter::only::<Promotion>(),
+            &[],
+            Timestamp::now(),
+        )
         .await
         .map_err(failures::registry)?
         .chain;
@@ -260,7 +266,7 @@ async fn promotion_there(
 /// What a test can know of what it tests.
 fn variables(
     environment: &Environment,
-    found: &Found,
+    found: &ResolvedRelease,
     promoted: &PromotedRelease,
 ) -> Vec<(String, String)> {
     let release = &found.release;

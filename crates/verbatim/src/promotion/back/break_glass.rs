@@ -16,7 +16,7 @@ use super::from_history::{self, Known, LastWrite, go_back};
 use super::pinned::{self, Pins};
 use super::rollback::{Rollback, VetoScope};
 use crate::config::App;
-use crate::environment::applications::{self, Seen};
+use crate::environment::applications::{self, ObservedApp};
 use crate::environment::target::Target;
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
@@ -26,7 +26,7 @@ use crate::promotion::execute::{AppResult, AppToDeploy};
 use crate::promotion::outcome::PromotionResult;
 use crate::promotion::ready::{Planned, Preview};
 use crate::promotion::record::Recorded;
-use crate::records::attach::{self, What};
+use crate::records::attach::{self, RecordSubject};
 use crate::records::convert;
 use crate::release::find::{self, only_image};
 use crate::release::{Release, compose};
@@ -95,7 +95,7 @@ pub(crate) async fn break_glass(
     let statement = Statement::promotion(promotion);
     let kept = match is_told {
         true => {
-            let what = What::Done("the rollback");
+            let what = RecordSubject::Done("the rollback");
             let kept = keep(context, &mut carried.considered, &statement, signer, what).await;
             kept.map(|record| {
                 record.map(PendingRecord::Record).or_else(|| attach::unsigned(&statement))
@@ -130,8 +130,8 @@ fn notes(release: &Release) -> Vec<String> {
 }
 
 /// An application as it is, with the keys of the configuration and what stood in them.
-fn candidate(seen: Seen, only: Option<&str>) -> Result<Candidate, Failure> {
-    let Seen { app, application } = seen;
+fn candidate(seen: ObservedApp, only: Option<&str>) -> Result<Candidate, Failure> {
+    let ObservedApp { app, application } = seen;
     let application: Application = application.map_err(failures::argocd)?;
     // Only the keys matter here: which values they had is what the history tells.
     let mut keys = OverrideValues { source: Target::source(&app), ..OverrideValues::default() };
@@ -245,7 +245,7 @@ async fn keep<P: Predicate>(
     considered: &mut Considered,
     statement: &Statement<P>,
     signer: Option<&RecordSigner>,
-    what: What<'_>,
+    what: RecordSubject<'_>,
 ) -> Result<Option<Digest>, Failure> {
     let (path, record) = attach::queue(context.project, statement, signer, what).await?;
     let how = if record.is_some() { "signed" } else { "not signed yet" };
@@ -284,7 +284,7 @@ async fn veto(
         considered,
         &Statement::veto(&repository, &bad, veto),
         key,
-        What::Said("the veto"),
+        RecordSubject::Said("the veto"),
     )
     .await
     .map(drop)

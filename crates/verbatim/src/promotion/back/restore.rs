@@ -3,7 +3,7 @@
 use verbatim_console::Failure;
 use verbatim_record::{Chain, PromotedRelease};
 
-use crate::environment::applications::Seen;
+use crate::environment::applications::ObservedApp;
 use crate::environment::unrecorded;
 use crate::project::signer::RecordSigner;
 use crate::promotion::decide::Decided;
@@ -12,7 +12,7 @@ use crate::promotion::outcome::PromotionResult;
 use crate::promotion::overrides::Overrides;
 use crate::promotion::{PromotionContext, charts};
 use crate::release::Release;
-use crate::release::find::Found;
+use crate::release::find::ResolvedRelease;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Restore<'a> {
     /// The recorded release.
     pub release: &'a PromotedRelease,
     /// The same, in the registry.
-    pub found: &'a Found,
+    pub found: &'a ResolvedRelease,
     /// Why, for the record.
     pub reason: Option<String>,
     /// Put it back although a promotion was proven since, whose record the ledger lacks.
@@ -70,7 +70,7 @@ impl PromotionContext<'_> {
     /// There is one.
     pub(crate) fn refuse_unrecorded(
         &self,
-        seen: &[Seen],
+        seen: &[ObservedApp],
         promoted: Option<&Release>,
         ledger: &Chain,
     ) -> Result<(), Failure> {

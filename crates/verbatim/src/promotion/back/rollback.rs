@@ -6,7 +6,7 @@ use verbatim_oci::{Digest, Reference};
 use verbatim_record::{Statement, Verified, Veto, in_force};
 
 use super::choose::{Goal, Target, choose};
-use crate::environment::applications::{self, Seen};
+use crate::environment::applications::{self, ObservedApp};
 use crate::project::failures;
 use crate::project::signer::RecordSigner;
 use crate::promotion::PromotionContext;
@@ -14,11 +14,11 @@ use crate::promotion::decide::Decided;
 use crate::promotion::gather::{Movement, Question, Situation};
 use crate::promotion::outcome::PromotionResult;
 use crate::promotion::overrides::Overrides;
-use crate::records::attach::{self, What};
-use crate::records::store::{Ledger, Wanted};
+use crate::records::attach::{self, RecordSubject};
+use crate::records::store::{Ledger, RecordFilter};
 use crate::records::{Registry, running};
 use crate::release::Named;
-use crate::release::find::{self, Found};
+use crate::release::find::{self, ResolvedRelease};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ async fn target(
     let seen = applications::at(context.environment, &context.servers).await?;
     let id = &context.environment.id;
     let ring = &context.project.config.policy.ring;
-    let wanted = Wanted::only::<Veto>();
+    let wanted = RecordFilter::only::<Veto>();
     let anchors = applications::anchors(&seen);
     let store = &context.registry.store;
     let Ledger { chain, records, .. } =
@@ -144,8 +144,8 @@ async fn target(
 }
 
 /// The release whose values stand on the applications, by the claims of the runs that wrote them.
-fn claimed(seen: &[Seen]) -> Option<Digest> {
-    let mut digests = seen.iter().map(|Seen { application, .. }| {
+fn claimed(seen: &[ObservedApp]) -> Option<Digest> {
+    let mut digests = seen.iter().map(|ObservedApp { application, .. }| {
         let application = application.as_ref().ok()?;
         let on_app = verbatim_argocd::read_claim(application);
         let claim = on_app.known()?;
@@ -158,7 +158,10 @@ fn claimed(seen: &[Seen]) -> Option<Digest> {
 }
 
 /// The release in the registry: to go back to one that is gone would leave nothing running.
-async fn found(context: &PromotionContext<'_>, target: &Target) -> Result<Found, Failure> {
+async fn found(
+    context: &PromotionContext<'_>,
+    target: &Target,
+) -> Result<ResolvedRelease, Failure> {
     let Registry { client, store } = context.registry;
     let digest = target.release.digest;
     let named = Named::Digest(digest);
@@ -179,7 +182,7 @@ async fn found(context: &PromotionContext<'_>, target: &Target) -> Result<Found,
 
 /// Whether Argo CD's own history has deployments of the release, for people: it keeps the last ten only.
 fn argocd_knows(situation: &Situation) -> Vec<String> {
-    let told = situation.seen.iter().filter_map(|Seen { app, application }| {
+    let told = situation.seen.iter().filter_map(|ObservedApp { app, application }| {
         let application = application.as_ref().ok()?;
         let target = crate::environment::target::target(app, &situation.release).ok()?;
         let plan = verbatim_argocd::plan(&target.app, application, &target.values).ok()?;
@@ -219,7 +222,7 @@ async fn veto(
     };
     let statement = Statement::veto(&home.to_string(), &bad, veto);
     let what = format!("the veto against {bad}");
-    let what = What::Said(&what);
+    let what = RecordSubject::Said(&what);
     let record = attach::signed(context.project, &statement, key, what).await?;
     let reference = Reference::by_digest(home.clone(), bad);
     let manifest =
