@@ -225,10 +225,7 @@ async fn what_only_lacks_its_record_is_not_taken_for_drift() -> Result<()> {
         let (told, hints) = dev(&world, 1).await?;
         assert_eq!(told["state"], "unrecorded", "{told}");
         let detail = told["detail"].as_str().unwrap_or_default();
-        assert!(
-            detail.contains("was proven but is missing from the ledger (shop-dev)"),
-            "{told}"
-        );
+        assert!(detail.contains("was proven but is missing from the ledger (shop-dev)"), "{told}");
         assert!(!detail.contains(';'), "it explains every difference: {told}");
         let it = &told["unrecorded"][0];
         assert_eq!((&it["reference"], &it["file"]), (&json!(release), &json!(file)));

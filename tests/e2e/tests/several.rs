@@ -332,10 +332,7 @@ async fn an_image_of_another_builder_is_adopted() -> Result<()> {
     });
     world.project.write("build.json", &metadata.to_string())?;
     let adopted = world.verbatim(&["adopt", "--metadata-file", "build.json"]).await?.ends(0);
-    assert!(
-        adopted.stdout.contains("its buildkit-provenance (unsigned)"),
-        "{adopted}"
-    );
+    assert!(adopted.stdout.contains("its buildkit-provenance (unsigned)"), "{adopted}");
     let promoted = world.verbatim(&["promote", "dev"]).await?.ends(0);
     assert!(promoted.stdout.contains("7.abc"), "{promoted}");
     Ok(())
