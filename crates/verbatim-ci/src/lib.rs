@@ -11,4 +11,3 @@ mod text;
 pub use context::{CiContext, CiKind, Numbering, PullRequest, Sink};
 pub use outputs::{OutputError, azure_variables, dotenv, github_outputs, shell_exports};
 pub use provider::detect;
-pub use text::without_credentials;

@@ -22,8 +22,9 @@ impl Env<'_> {
 }
 
 /// A URL without the user and password in front of its host. The user of an ssh URL (`git@…`) is no secret and stays;
-/// what is no URL is returned as it is.
-pub fn without_credentials(url: &str) -> String {
+/// what is no URL is returned as it is. (`verbatim-http` has a type for this, which is built with TLS: too much for a crate that
+/// is pure, and that repeats what a CI says letter by letter.)
+pub(crate) fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };

@@ -86,13 +86,15 @@ impl Console {
         self.0.verbose
     }
 
-    /// Prints the result of the command on stdout, once: its `Display` for people, or JSON with `schema_version`.
+    /// Prints the result of the command on stdout, once: its `Display` for people, in full (`{:#}`) with `-v`, or JSON with
+    /// `schema_version`.
     ///
     /// # Errors
     /// If stdout cannot be written. A reader that has gone away is no error.
     pub fn result<T: Serialize + Display>(&self, outcome: &T) -> Result<(), Failure> {
         match self.0.format {
-            Format::Human => self.data(outcome.to_string()),
+            Format::Human if self.verbosity() > 0 => self.data(format_args!("{outcome:#}")),
+            Format::Human => self.data(outcome),
             Format::Json => self.json(outcome),
             Format::Markdown => self.bytes(fenced(&outcome.to_string()).as_bytes()),
         }

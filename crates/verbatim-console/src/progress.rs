@@ -1,13 +1,15 @@
-//! Progress: a line that is redrawn on a terminal, plain lines elsewhere.
+//! Progress: a line that is redrawn on a terminal, plain lines elsewhere, and there only of what takes long.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::AbortHandle;
 
 use crate::Console;
 
-/// How often a line of progress is printed where lines cannot be redrawn.
+/// How often a line of progress is printed where lines cannot be redrawn; also how long something takes before it is
+/// worth its first line there.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A progress line. Dropping it removes the redrawn line.
@@ -17,6 +19,8 @@ pub struct Progress {
     label: String,
     bar: Option<ProgressBar>,
     plain: Mutex<Plain>,
+    /// Prints the label if this takes long.
+    first_line: Option<AbortHandle>,
 }
 
 #[derive(Debug)]
@@ -37,14 +41,12 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        if bar.is_none() {
-            console.status(&label);
-        }
+        let first_line = bar.is_none().then(|| first_line(console, &label)).flatten();
         let plain = Mutex::new(Plain {
             last_printed: tokio::time::Instant::now(),
             last_message: String::new(),
         });
-        Self { console: console.clone(), label, bar, plain }
+        Self { console: console.clone(), label, bar, plain, first_line }
     }
 
     /// Says what is happening now; outside a terminal, at most every ten seconds.
@@ -69,8 +71,26 @@ impl Progress {
     }
 }
 
+/// Prints the label at once with `-v`, else when this has taken long.
+fn first_line(console: &Console, label: &str) -> Option<AbortHandle> {
+    if console.verbosity() > 0 {
+        console.status(label);
+        return None;
+    }
+    let (console, label) = (console.clone(), label.to_owned());
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    let line = runtime.spawn(async move {
+        tokio::time::sleep(PLAIN_INTERVAL).await;
+        console.status(format!("{label} …"));
+    });
+    Some(line.abort_handle())
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
+        if let Some(line) = &self.first_line {
+            line.abort();
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -5,52 +5,6 @@ mod support;
 
 use support::Folder;
 
-/// Every help text, as it is printed on a pipe.
-#[test]
-fn help() {
-    let folder = Folder::new();
-    let commands = [
-        "",
-        "build",
-        "adopt",
-        "promote",
-        "plan",
-        "apply",
-        "rollback",
-        "restore",
-        "history",
-        "approve",
-        "veto",
-        "unveto",
-        "lock",
-        "unlock",
-        "policy",
-        "policy check",
-        "policy explain",
-        "policy test",
-        "test",
-        "run",
-        "status",
-        "verify",
-        "record",
-        "record attach",
-        "key",
-        "key generate",
-        "key public",
-        "doctor",
-        "ci",
-        "completions",
-        "version",
-    ];
-    for command in commands {
-        let mut arguments: Vec<&str> = command.split_whitespace().collect();
-        arguments.push("--help");
-        let name =
-            if command.is_empty() { "verbatim".to_owned() } else { command.replace(' ', "-") };
-        insta::assert_snapshot!(format!("help-{name}"), folder.run(&arguments).stdout);
-    }
-}
-
 #[test]
 fn the_version() {
     let folder = Folder::new();

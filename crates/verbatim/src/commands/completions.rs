@@ -6,15 +6,15 @@ use verbatim_console::{Console, ExitStatus, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim completions bash > ~/.local/share/bash-completion/completions/verbatim
+  verbatim completions bash > /etc/bash_completion.d/verbatim
   verbatim completions zsh > ~/.zfunc/_verbatim
   verbatim completions fish > ~/.config/fish/completions/verbatim.fish";
 
-/// Print completions for a shell
+/// Print shell completions
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompletionsArgs {
-    /// Which shell
+    /// The shell
     pub shell: Shell,
 }
 

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use verbatim_argocd::model::{Application, HealthStatus, SyncCode};
-use verbatim_argocd::request::Refresh;
-use verbatim_argocd::{AppRef, Client, claim};
+use verbatim_argocd::{AppRef, Application, Client, HealthStatus, Refresh, SyncCode, read_claim};
 use verbatim_console::Failure;
+use verbatim_http::RedactedUrl;
 use verbatim_policy::LiveReading;
 use verbatim_record::{Anchor, Revision};
 
@@ -183,7 +182,7 @@ pub(crate) fn reference(app: &App) -> AppRef {
 pub(crate) fn anchors(seen: &[Seen]) -> Vec<Anchor> {
     let mut anchors: Vec<Anchor> = Vec::new();
     for application in seen.iter().filter_map(|seen| seen.application.as_ref().ok()) {
-        let on_app = claim::read(application);
+        let on_app = read_claim(application);
         let anchor = on_app.known().and_then(|claim| claim.record.as_ref()?.parse().ok());
         anchors.extend(anchor.filter(|anchor| !anchors.contains(anchor)));
     }
@@ -199,7 +198,7 @@ pub(crate) fn sources(application: &Application) -> Vec<Revision> {
         .map(|(_, source)| {
             let inside = if source.chart().is_empty() { source.path() } else { source.chart() };
             Revision {
-                repository: verbatim_ci::without_credentials(source.repo_url()),
+                repository: RedactedUrl::of_repository(source.repo_url()).to_string(),
                 path: (!inside.is_empty()).then(|| inside.to_owned()),
                 revision: String::new(),
             }
@@ -305,7 +304,7 @@ pub(crate) fn difference(
         }
     };
     if let Some(change) = plan.changes.iter().find(|change| !change.is_noop()) {
-        let now = verbatim_argocd::values::shown(change.old.as_ref());
+        let now = verbatim_argocd::shown(change.old.as_ref());
         return Some(format!("has {} = {now}", change.key));
     }
     if application.status.sync.status != SyncCode::Synced {
@@ -324,6 +323,7 @@ mod tests {
 
     use super::*;
     use crate::config::Set;
+    use verbatim_argocd::CLAIM_ANNOTATION;
 
     fn release() -> Release {
         Release {
@@ -348,7 +348,7 @@ mod tests {
             },
             url: None,
         };
-        let annotations = claim.map(|claim| json!({ claim::ANNOTATION: claim.to_string() }));
+        let annotations = claim.map(|claim| json!({ CLAIM_ANNOTATION: claim.to_string() }));
         let application = serde_json::from_value(json!({
             "metadata": { "name": "web", "annotations": annotations },
             "spec": { "source": { "repoURL": "https://me:secret@git.example/a", "path": "chart", "helm": { "parameters": [

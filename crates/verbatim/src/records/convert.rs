@@ -2,9 +2,7 @@
 //! not know each other.
 
 use serde_json::json;
-use verbatim_argocd::outcome;
-use verbatim_argocd::plan::Plan;
-use verbatim_argocd::values::shown;
+use verbatim_argocd::{AppPlan, DeployProof, EvidenceLevel, WorkloadEvidence, shown};
 use verbatim_record::{
     AppliedOverride, PromotedApplication, PromotionProof, Readback, ReadbackOutcome, Revision,
 };
@@ -13,9 +11,9 @@ use verbatim_record::{
 /// repositories and folders or charts of the application, in their order.
 pub(crate) fn application(
     server: &str,
-    plan: &Plan,
+    plan: &AppPlan,
     sources: &[Revision],
-    proof: &outcome::Proof,
+    proof: &DeployProof,
 ) -> PromotedApplication {
     PromotedApplication {
         name: plan.app.name.clone(),
@@ -31,8 +29,8 @@ pub(crate) fn application(
 /// the evidence.
 pub(crate) fn unproven(
     server: &str,
-    plan: &Plan,
-    outcome: &verbatim_argocd::Outcome,
+    plan: &AppPlan,
+    outcome: &verbatim_argocd::DeployOutcome,
 ) -> PromotedApplication {
     let readback =
         || Readback { outcome: ReadbackOutcome::Unproven, evidence: json!(outcome).into() };
@@ -79,7 +77,7 @@ fn revisions(sources: &[Revision], resolved: &[String]) -> Vec<Revision> {
         .collect()
 }
 
-fn readbacks(plan: &Plan, proof: &outcome::Proof) -> PromotionProof {
+fn readbacks(plan: &AppPlan, proof: &DeployProof) -> PromotionProof {
     let proven = |is_proven: bool| {
         if is_proven { ReadbackOutcome::Proven } else { ReadbackOutcome::Unproven }
     };
@@ -116,10 +114,9 @@ fn readbacks(plan: &Plan, proof: &outcome::Proof) -> PromotionProof {
 }
 
 /// As good as the weakest that can be told: pods where any workload has some, templates where none runs.
-fn running(workloads: &[outcome::WorkloadEvidence]) -> ReadbackOutcome {
-    let has_pods = |workload: &outcome::WorkloadEvidence| {
-        matches!(workload.level, outcome::Level::Pods { .. })
-    };
+fn running(workloads: &[WorkloadEvidence]) -> ReadbackOutcome {
+    let has_pods =
+        |workload: &WorkloadEvidence| matches!(workload.level, EvidenceLevel::Pods { .. });
     match workloads {
         [] => ReadbackOutcome::Unproven,
         workloads if workloads.iter().any(has_pods) => ReadbackOutcome::Proven,

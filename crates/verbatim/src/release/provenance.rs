@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use verbatim_http::RedactedUrl;
 use verbatim_oci::Digest;
 use verbatim_record::{BuildSource, SourceClaim};
 
@@ -117,7 +118,7 @@ pub(crate) fn of_labels(config: &[u8]) -> Option<SourceClaim> {
 /// The address of a repository without fragment, scheme prefix and credentials.
 fn plain(uri: &str) -> String {
     let uri = uri.strip_prefix("git+").unwrap_or(uri);
-    verbatim_ci::without_credentials(uri.split('#').next().unwrap_or(uri))
+    RedactedUrl::of_repository(uri.split('#').next().unwrap_or(uri)).to_string()
 }
 
 /// The source that claims agree on: the first that names one counts, and no other may contradict it.
