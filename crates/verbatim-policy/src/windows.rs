@@ -370,6 +370,16 @@ mod tests {
     }
 
     #[test]
+    fn dates_of_every_year() {
+        let spring = [allow("03-10..03-20", "UTC")];
+        check(&spring, "2026-03-09T12:00:00Z", false, Some("2026-03-10T00:00:00Z"));
+        check(&spring, "2026-03-10T00:00:00Z", true, None);
+        check(&spring, "2026-03-20T23:59:00Z", true, None);
+        check(&spring, "2026-03-21T00:00:00Z", false, Some("2027-03-10T00:00:00Z"));
+        check(&spring, "2026-12-15T12:00:00Z", false, Some("2027-03-10T00:00:00Z"));
+    }
+
+    #[test]
     fn some_windows_never_open() {
         check(&[allow("2020-01-01", "UTC")], "2026-11-24T12:00:00Z", false, None);
         let denied = [allow("Mon", "UTC"), deny("Mon-Sun", "UTC")];

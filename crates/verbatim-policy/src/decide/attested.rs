@@ -43,7 +43,7 @@ pub(super) fn judge(wanted: &StatementRequirement, facts: &Facts) -> Finding {
     }
     let asked = match &wanted.latest {
         None => Ok(mine.clone()),
-        Some(latest) => latest_of(latest, &mine, facts.now).map(|statement| vec![statement]),
+        Some(latest) => latest_of(latest, &mine, facts.now),
     };
     let complaint = match &asked {
         Err((statement, complaint)) => Some((*statement, complaint.clone())),
@@ -77,14 +77,14 @@ fn says(wanted: &StatementRequirement, statement: &Statement, now: Timestamp) ->
     }
 }
 
-/// The latest of several, if it is not too old. One that does not tell its time might be the latest.
+/// The latest of several, if it is not too old; all of those that are of one time. One without a time might be the latest.
 fn latest_of<'a>(
     latest: &StatementTime,
     statements: &[&'a Statement],
     now: Timestamp,
-) -> Result<&'a Statement, (&'a Statement, String)> {
+) -> Result<Vec<&'a Statement>, (&'a Statement, String)> {
     let name = latest.field.join(".");
-    let mut found: Option<(Timestamp, &'a Statement)> = None;
+    let mut dated: Vec<(Timestamp, &'a Statement)> = Vec::new();
     for &statement in statements {
         let predicate = statement.predicate().value();
         let field = latest.field.iter().try_fold(&predicate, |value, field| value.get(field));
@@ -93,11 +93,9 @@ fn latest_of<'a>(
             Some(Err(_)) => return Err((statement, format!("its `{name}` is not a time"))),
             None => return Err((statement, format!("there is no field `{name}`"))),
         };
-        if found.is_none_or(|(latest, _)| latest < at) {
-            found = Some((at, statement));
-        }
+        dated.push((at, statement));
     }
-    let Some((at, statement)) = found else {
+    let Some((at, statement)) = dated.iter().copied().max_by_key(|(at, _)| *at) else {
         // Not reached: the caller has at least one.
         return Err((statements[0], "there is none".to_owned()));
     };
@@ -108,7 +106,7 @@ fn latest_of<'a>(
         Some(max_age) if now.duration_since(at) > max_age => {
             Err((statement, format!("made at {}, more than {max_age:#} ago", to_the_second(at))))
         }
-        _ => Ok(statement),
+        _ => Ok(dated.into_iter().filter(|it| it.0 == at).map(|it| it.1).collect()),
     }
 }
 

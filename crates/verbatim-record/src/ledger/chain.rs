@@ -424,6 +424,10 @@ mod tests {
             &[left.anchor(), right.anchor()],
             &[ChainFault::Fork { heads: forked(&[&left, &right]) }],
         );
+        let told = verified(&all, &[]).faults()[0].to_string();
+        for head in [&left, &right] {
+            assert!(told.contains(&head.record().to_string()), "{told}");
+        }
         let next = verified(&all, &[]).next().unwrap();
         assert_eq!(
             next,

@@ -68,6 +68,11 @@ fn of_several_all_count_or_the_latest() {
     passes(gate(NONE, Some(None)), &reports(&both), Reason::Attested);
     let worse = [report(found(0, 10), carl), report(found(1, 300), ben)];
     refuses(gate(NONE, Some(None)), &reports(&worse), Reason::AttestedOtherwise);
+    // Of the same time, whichever is found first.
+    for pair in [[(1, carl), (0, ben)], [(0, carl), (1, ben)]] {
+        let tie = pair.map(|(critical, number)| report(found(critical, 300), number));
+        refuses(gate(NONE, Some(None)), &reports(&tie), Reason::AttestedOtherwise);
+    }
     // Five hours ago.
     passes(gate(NONE, Some(Some(5))), &reports(&both), Reason::Attested);
     refuses(gate(NONE, Some(Some(4))), &reports(&both), Reason::AttestedOtherwise);
