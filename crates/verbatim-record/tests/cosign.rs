@@ -3,11 +3,7 @@
 //! The program is named by `VERBATIM_TEST_COSIGN`. Without it the tests say that they did nothing, unless
 //! `VERBATIM_TEST_REQUIRE=1`, with which they fail.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test, and it says when it was skipped"
-)]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,28 +16,13 @@ use serde_json::json;
 use tempfile::TempDir;
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Application, Approval, Build, Bundle, ChainLink, EnvironmentArtifact, EnvironmentId, Expected,
-    KeyRing, Lock, Predicate, PromotedRelease, Promotion, Proof, Provenance, Readback,
-    ReadbackOutcome, Rejection, Role, Run, SigningKey, Source, Statement, SuiteOutcome,
-    TestOutcome, TestResult, TestRun, TrustedKey, Veto, sign, verify,
+    Approval, Build, BuildSource, Bundle, ChainLink, CiRun, EnvironmentArtifact, EnvironmentId,
+    Expectation, KeyRing, Lock, Predicate, PromotedApplication, PromotedRelease, Promotion,
+    PromotionProof, Provenance, Readback, ReadbackOutcome, Rejection, Role, SigningKey, Statement,
+    SuiteOutcome, TestOutcome, TestResult, TestRun, TrustedKey, Veto, sign, verify,
 };
 
 const BLOB: &[u8] = b"the bytes that were built";
-
-/// The program, or why there is none.
-fn cosign() -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "the edge of a test: it names a program")]
-    let (program, required) =
-        (std::env::var("VERBATIM_TEST_COSIGN"), std::env::var("VERBATIM_TEST_REQUIRE"));
-    match program {
-        Ok(program) => Some(program.into()),
-        Err(_) => {
-            assert_ne!(required.as_deref(), Ok("1"), "VERBATIM_TEST_COSIGN is not set");
-            eprintln!("skipped: VERBATIM_TEST_COSIGN does not name a cosign");
-            None
-        }
-    }
-}
 
 struct Bench {
     cosign: PathBuf,
@@ -50,7 +31,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Option<Self> {
-        let bench = Self { cosign: cosign()?, folder: tempfile::tempdir().unwrap() };
+        let bench = Self {
+            cosign: needs::service(needs::Service::Cosign)?.into(),
+            folder: tempfile::tempdir().unwrap(),
+        };
         bench.write("blob", BLOB);
         bench.write("key.pub", signer().verifying_key().to_pem().unwrap().as_bytes());
         bench.write("other.pub", other().verifying_key().to_pem().unwrap().as_bytes());
@@ -119,10 +103,10 @@ fn staging() -> EnvironmentId {
 
 fn provenance() -> Provenance {
     Build {
-        source: Source {
+        source: BuildSource {
             repository: Some("https://git.example.com/acme/shop".to_owned()),
             commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
-            ..Source::default()
+            ..BuildSource::default()
         },
         image: "registry.example.com/acme/shop:42".to_owned(),
         context: ".".to_owned(),
@@ -133,7 +117,7 @@ fn provenance() -> Provenance {
         builder: "classic".to_owned(),
         builder_id: Build::builder_id("git"),
         versions: BTreeMap::new(),
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: now(),
         finished_at: now(),
     }
@@ -145,7 +129,7 @@ fn test_result() -> TestResult {
         environment: staging(),
         suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome: TestOutcome::Passed }],
         promotion: None,
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: now(),
         finished_at: now(),
     }
@@ -159,7 +143,7 @@ fn approval() -> Approval {
         at: now(),
         until: None,
         plan: None,
-        run: Run::default(),
+        run: CiRun::default(),
     }
 }
 
@@ -170,7 +154,7 @@ fn veto() -> Veto {
         reason: "it leaks".to_owned(),
         at: now(),
         until: None,
-        run: Run::default(),
+        run: CiRun::default(),
     }
 }
 
@@ -181,7 +165,7 @@ fn lock() -> Lock {
         reason: "audit".to_owned(),
         at: now(),
         until: None,
-        run: Run::default(),
+        run: CiRun::default(),
     }
 }
 
@@ -202,13 +186,13 @@ fn promotion() -> Promotion {
             images: Default::default(),
         },
         release_before: None,
-        applications: vec![Application {
+        applications: vec![PromotedApplication {
             name: "shop-staging".to_owned(),
             namespace: None,
             server: "https://argocd.example.com".to_owned(),
             overrides: Vec::new(),
             revisions: Vec::new(),
-            proof: Proof {
+            proof: PromotionProof {
                 spec: proven(),
                 operation: proven(),
                 manifests: proven(),
@@ -220,7 +204,7 @@ fn promotion() -> Promotion {
         policy: None,
         policy_origin: None,
         gates: Vec::new(),
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: now(),
         finished_at: now(),
         chain: ChainLink { sequence: 1, previous: None, merged: Vec::new() },
@@ -312,7 +296,8 @@ fn what_cosign_signs_counts_here() {
         KeyRing::new([TrustedKey { name: "ci".to_owned(), key, roles, actors: BTreeSet::new() }])
             .unwrap()
     };
-    let expected = Expected { subject: Digest::of(BLOB), environment: Some(staging()), now: now() };
+    let expected =
+        Expectation { subject: Digest::of(BLOB), environment: Some(staging()), now: now() };
     let got = verify::<TestResult>(&bundle, &ring(&[Role::TESTER]), &expected).unwrap();
     assert_eq!(*got.predicate(), test_result());
     let refused = verify::<TestResult>(&bundle, &ring(&[Role::PROMOTER]), &expected);
@@ -322,7 +307,8 @@ fn what_cosign_signs_counts_here() {
     let lead = ring(&[Role::new("release-manager")]);
     let got = verify::<Approval>(&bundle, &lead, &expected).unwrap();
     assert_eq!(*got.predicate(), approval());
-    let elsewhere = Expected { environment: Some("shop/production".parse().unwrap()), ..expected };
+    let elsewhere =
+        Expectation { environment: Some("shop/production".parse().unwrap()), ..expected };
     let refused = verify::<Approval>(&bundle, &lead, &elsewhere);
     assert!(matches!(refused, Err(Rejection::Environment { .. })), "{refused:?}");
 }

@@ -5,52 +5,6 @@ mod support;
 
 use support::Folder;
 
-/// Every help text, as it is printed on a pipe.
-#[test]
-fn help() {
-    let folder = Folder::new();
-    let commands = [
-        "",
-        "build",
-        "adopt",
-        "promote",
-        "plan",
-        "apply",
-        "rollback",
-        "restore",
-        "history",
-        "approve",
-        "veto",
-        "unveto",
-        "lock",
-        "unlock",
-        "policy",
-        "policy check",
-        "policy explain",
-        "policy test",
-        "test",
-        "run",
-        "status",
-        "verify",
-        "record",
-        "record attach",
-        "key",
-        "key generate",
-        "key public",
-        "doctor",
-        "ci",
-        "completions",
-        "version",
-    ];
-    for command in commands {
-        let mut arguments: Vec<&str> = command.split_whitespace().collect();
-        arguments.push("--help");
-        let name =
-            if command.is_empty() { "verbatim".to_owned() } else { command.replace(' ', "-") };
-        insta::assert_snapshot!(format!("help-{name}"), folder.run(&arguments).stdout);
-    }
-}
-
 #[test]
 fn the_version() {
     let folder = Folder::new();
@@ -178,7 +132,8 @@ fn keys_are_made_once_and_kept_private() {
 fn a_private_key_that_git_would_take_is_told() {
     let folder = Folder::new();
     let git = |arguments: &[&str]| {
-        let status = std::process::Command::new("git")
+        let status = needs::Program::Git
+            .command()
             .args(arguments)
             .current_dir(folder.path(""))
             .status()

@@ -18,17 +18,18 @@ const STEP: &str = "build the image";
 
 /// Build an image on a Docker Engine, and push it
 ///
-/// Sends the directory to the engine as Docker's own client does, `.dockerignore` included, and prints the id of the
-/// image; with `--push` its name with the digest that the registry holds.
+/// Sends the directory to the engine as Docker's own client does, with its `.dockerignore`. Prints the id of the image,
+/// or, with `--push`, its name with the digest in the registry.
 ///
-/// The same directory is the same to the engine's cache on every machine: files are sent in a fixed order, without
-/// times and owners. What it was built from is written into labels of the image (org.opencontainers.image.*).
+/// Sends files in a fixed order, without times and owners, so the engine's cache works across machines. Stores the
+/// source of the image in its labels (org.opencontainers.image.*).
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-image build --tag example/app:dev .
   verbatim-image build --push --tag registry.example.com/shop/cart:17.4f2a91c \\
     --revision \"$(git rev-parse HEAD)\" --created \"$(git log -1 --format=%cI)\"
-  verbatim-image build --push --if-missing --tag \"$IMAGE\" --revision \"$COMMIT\" --metadata-file build.json")]
+  verbatim-image build --push --if-missing --tag \"$IMAGE\" \\
+    --revision \"$COMMIT\" --metadata-file build.json")]
 pub struct BuildArgs {
     /// The directory to build from
     #[arg(value_name = "DIRECTORY", default_value = ".")]
@@ -66,7 +67,7 @@ pub struct BuildArgs {
     #[arg(long)]
     pub pull: bool,
 
-    /// Do every step anew
+    /// Do not use the cache
     #[arg(long)]
     pub no_cache: bool,
 
@@ -74,7 +75,7 @@ pub struct BuildArgs {
     #[arg(long, value_name = "IMAGE", value_delimiter = ',')]
     pub cache_from: Vec<String>,
 
-    /// What builds: auto takes what the engine prefers
+    /// The builder
     #[arg(long, value_enum, default_value_t = BuilderChoice::Auto)]
     pub builder: BuilderChoice,
 
@@ -82,7 +83,7 @@ pub struct BuildArgs {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     pub timeout: Duration,
 
-    /// Give up when the engine has said nothing for this long
+    /// Give up when the engine is silent for this long
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
     pub idle_timeout: Duration,
 
@@ -94,7 +95,7 @@ pub struct BuildArgs {
     #[arg(long, requires = "push")]
     pub overwrite: bool,
 
-    /// Build nothing if the registry has an image of this revision under the tag
+    /// Build nothing if the tag already names an image of this revision
     #[arg(long, requires = "push", requires = "revision", conflicts_with = "overwrite")]
     pub if_missing: bool,
 
@@ -102,7 +103,7 @@ pub struct BuildArgs {
     #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub origin: OriginArgs,
 
-    /// Write the engine's id of the image into this file, without a line end
+    /// Write the engine's id of the image to this file, without a newline
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub iidfile: Option<PathBuf>,
 
@@ -135,7 +136,7 @@ pub struct OriginArgs {
     #[arg(long, value_name = "TIME", env = "SOURCE_DATE_EPOCH", value_parser = parse_time)]
     pub created: Option<jiff::Timestamp>,
 
-    /// The version of what is in the image (org.opencontainers.image.version)
+    /// The version of the software in the image (org.opencontainers.image.version)
     #[arg(long, value_name = "VERSION")]
     pub image_version: Option<String>,
 }
@@ -145,7 +146,7 @@ pub struct OriginArgs {
 pub enum BuilderChoice {
     /// What the engine prefers.
     Auto,
-    /// The builder of old.
+    /// The classic builder.
     Classic,
     /// BuildKit.
     #[value(name = "buildkit")]

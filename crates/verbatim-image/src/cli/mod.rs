@@ -28,11 +28,11 @@ use crate::{Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Docker Engine")]
 pub struct EngineArgs {
-    /// Use the engine at this address: unix://PATH or tcp://HOST:PORT [env: DOCKER_HOST]
+    /// The engine at this address: unix://PATH or tcp://HOST:PORT [env: DOCKER_HOST]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "docker_context")]
     pub host: Option<String>,
 
-    /// Use the engine of this Docker context [env: DOCKER_CONTEXT]
+    /// The engine of this Docker context [env: DOCKER_CONTEXT]
     #[arg(long, value_name = "NAME")]
     pub docker_context: Option<String>,
 }
@@ -64,10 +64,12 @@ impl EngineArgs {
 
 /// Build and push images
 #[derive(Clone, Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a comment on a variant would hide the one on its arguments, which is the help"
+)]
 pub enum ImageCommand {
-    /// Build an image on a Docker Engine, and push it
     Build(Box<BuildArgs>),
-    /// Push an image, and print the digest that the registry holds then
     Push(Box<PushArgs>),
 }
 

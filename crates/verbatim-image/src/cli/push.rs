@@ -15,13 +15,13 @@ use crate::{Engine, PushConfig, Pushed, tag_state};
 
 const STEP: &str = "push the image";
 
-/// Push an image, and print the digest that the registry holds then
+/// Push an image, and print its digest in the registry
 ///
-/// Prints the image's name with its digest, which is what to deploy. The digest is the hash of the manifest as it was
-/// read back from the registry, and it must be the one that the engine says it pushed.
+/// Prints the image's name with its digest, ready to deploy. The digest is the hash of the manifest as read back from
+/// the registry, and it must be the one that the engine reports.
 ///
-/// A tag that names another image already is left alone: that is a conflict (exit status 5), unless `--overwrite`. If
-/// the registry has this very image under the tag, nothing is pushed, and that is success.
+/// If the tag already names another image, nothing is pushed (exit status 5), unless `--overwrite` is given. If it
+/// already names this image, nothing is pushed, and that is success.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-image push registry.example.com/shop/cart:17.4f2a91c
@@ -39,7 +39,7 @@ pub struct PushArgs {
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = parse_duration)]
     pub timeout: Duration,
 
-    /// Give up when the engine has said nothing for this long
+    /// Give up when the engine is silent for this long
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
     pub idle_timeout: Duration,
 

@@ -12,19 +12,21 @@ use crate::CopyOptions;
 
 /// Copy an image to another repository, with its signatures and records
 ///
-/// Copies the manifest byte for byte, so the digest stays; of a multi-platform image all platforms. What refers to the
-/// image comes with it: signatures, records, attestations; also where only one of the two registries has the referrers API.
-/// Within a registry, content is not sent but taken over. A copy that was broken off is completed by the next one.
+/// Copies the manifest byte for byte, so the digest stays the same; of a multi-platform image all platforms. Also
+/// copies what refers to the image: signatures, records, attestations, even if only one of the two registries has the
+/// referrers API. Within a registry, blobs are mounted and not uploaded. An interrupted copy is completed by the next
+/// one.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-registry copy registry.example.com/shop:42.3f0c9a eu.example.com/shop
-  verbatim-registry copy example/app@sha256:… mirror.example.com/app:stable --overwrite")]
+  verbatim-registry copy --overwrite example/app@sha256:… \\
+    mirror.example.com/app:stable")]
 pub struct CopyArgs {
-    /// What to copy: `host[:port]/path[:tag][@digest]`
+    /// The image: `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "SOURCE")]
     pub source: Reference,
 
-    /// Where to: `host[:port]/path[:tag]` [default tag: that of the source, if it has one]
+    /// The target: `host[:port]/path[:tag]` [default tag: that of the image]
     #[arg(value_name = "TARGET")]
     pub target: Reference,
 
@@ -32,7 +34,7 @@ pub struct CopyArgs {
     #[arg(long)]
     pub no_referrers: bool,
 
-    /// Move the tag if it names something else
+    /// Move the tag even if it names another image
     #[arg(long)]
     pub overwrite: bool,
 

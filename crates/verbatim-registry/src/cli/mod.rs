@@ -29,23 +29,23 @@ use crate::{Client, Config};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Registry")]
 pub struct RegistryArgs {
-    /// Speak plain HTTP to this registry (`host[:port]`); registries on this machine need no such permission
+    /// Use plain HTTP for this registry (`host[:port]`); registries on this machine need no flag
     #[arg(long, value_name = "HOST", env = "VERBATIM_PLAIN_HTTP", value_delimiter = ',')]
     pub plain_http: Vec<String>,
 
-    /// Trust the certificates in this PEM file beside those of the system
+    /// Also trust the certificates in this PEM file
     #[arg(long, value_name = "FILE", env = "VERBATIM_REGISTRY_CA")]
     pub registry_ca: Option<PathBuf>,
 
-    /// Speak TLS to registries on this machine too
+    /// Use TLS for registries on this machine, too
     #[arg(long)]
     pub registry_tls_on_loopback: bool,
 
-    /// Show credentials to this token server even though it is not of the registry's own site
+    /// Send credentials to this token server although it is on another site than the registry
     #[arg(long, value_name = "HOST", env = "VERBATIM_TRUST_REALM", value_delimiter = ',')]
     pub trust_realm: Vec<String>,
 
-    /// Use no credentials, only what everybody may see
+    /// Use no credentials
     #[arg(long)]
     pub registry_anonymous: bool,
 }
@@ -82,16 +82,16 @@ impl RegistryArgs {
 
 /// Ask registries
 #[derive(Clone, Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a comment on a variant would hide the one on its arguments, which is the help"
+)]
 pub enum RegistryCommand {
-    /// Turn tags into digests
     Resolve(ResolveArgs),
-    /// Print a manifest
     Manifest(ManifestArgs),
-    /// List the tags of a repository
     Tags(TagsArgs),
-    /// Copy an image to another repository, with its signatures and records
     Copy(CopyArgs),
-    /// Work with what refers to an image: signatures, records, attestations
+    /// List, read and attach referrers: signatures, records, attestations
     #[command(subcommand)]
     Referrers(ReferrersCommand),
 }

@@ -15,29 +15,30 @@ use crate::{Attachment, Client, Layer, ReferrersSource};
 /// Records and signatures are small; whoever attaches larger things has tools for it.
 const LAYER_LIMIT: u64 = 256 * 1024 * 1024;
 
-/// Work with what refers to an image: signatures, records, attestations
+/// List, read and attach referrers: signatures, records, attestations
 #[derive(Clone, Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a comment on a variant would hide the one on its arguments, which is the help"
+)]
 pub enum ReferrersCommand {
-    /// List what refers to an image
     List(ReferrersListArgs),
-    /// Print the content of a referrer
     Get(ReferrersGetArgs),
-    /// Attach files to an image
     Attach(ReferrersAttachArgs),
-    /// List a referrer again that the listing of its subject misses
     Relist(ReferrersRelistArgs),
 }
 
-/// List what refers to an image
+/// List the referrers of an image
 ///
-/// Asks the registry's referrers API, or reads the tag `sha256-…` where the registry has none. That the list could not be
-/// had is an error; an empty list means that there is nothing.
+/// Uses the registry's referrers API, or the tag `sha256-…` where the registry has none. A list that cannot be read is
+/// an error; an empty list means that there are none.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-registry referrers list example/app:v1
-  verbatim-registry referrers list --type application/vnd.dev.sigstore.bundle.v0.3+json example/app@sha256:…")]
+  verbatim-registry referrers list example/app@sha256:… \\
+    --type application/vnd.dev.sigstore.bundle.v0.3+json")]
 pub struct ReferrersListArgs {
-    /// Of which image: `host[:port]/path[:tag][@digest]`
+    /// The image: `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
@@ -56,13 +57,13 @@ pub struct ReferrersListArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-registry referrers get example/app@sha256:… | jq .
-  verbatim-registry referrers get --layer 1 --output sbom.json example/app@sha256:…")]
+  verbatim-registry referrers get example/app@sha256:… --output sbom.json")]
 pub struct ReferrersGetArgs {
-    /// Which referrer: `host[:port]/path@digest`, with the digest that `referrers list` shows
+    /// The referrer: `host[:port]/path@digest`, with the digest from `referrers list`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
-    /// Which layer, counted from 0
+    /// The layer, counted from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub layer: usize,
 
@@ -78,13 +79,15 @@ pub struct ReferrersGetArgs {
 /// Attach files to an image
 ///
 /// Stores the files as an artifact whose subject is the image, reads the listing back until it shows the artifact, and
-/// prints the reference of the artifact. Where the registry has no referrers API, the tag `sha256-…` is kept up.
+/// prints the artifact's reference. Where the registry has no referrers API, the tag `sha256-…` is updated.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  verbatim-registry referrers attach --type application/spdx+json example/app:v1 sbom.json
-  verbatim-registry referrers attach --type application/vnd.example --media-type text/plain example/app@sha256:… notes.txt")]
+  verbatim-registry referrers attach --type application/spdx+json \\
+    example/app:v1 sbom.json
+  verbatim-registry referrers attach --type application/vnd.example \\
+    --media-type text/plain example/app@sha256:… notes.txt")]
 pub struct ReferrersAttachArgs {
-    /// To which image: `host[:port]/path[:tag][@digest]`
+    /// The image: `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
@@ -109,15 +112,15 @@ pub struct ReferrersAttachArgs {
     pub registry: RegistryArgs,
 }
 
-/// List a referrer again that the listing of its subject misses
+/// Add a referrer to a listing that lost it
 ///
-/// Registries without a referrers API keep the listing in a tag, and of two clients that change it at the same moment one
-/// undoes the other. What was stored is still there under its digest; this puts it back into the listing.
+/// Registries without a referrers API keep the listing in a tag. If two clients change it at the same moment, one
+/// undoes the other. The artifact is still stored under its digest; this command lists it again.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example:
   verbatim-registry referrers relist example/app@sha256:…")]
 pub struct ReferrersRelistArgs {
-    /// Which referrer: `host[:port]/path@digest`
+    /// The referrer: `host[:port]/path@digest`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 

@@ -12,25 +12,26 @@ pub use crate::commands::policy::{PolicyCommand, run as policy};
 const EXAMPLES: &str = "\
 Examples:
   verbatim init dev=shop-dev          write the first verbatim.yaml
-  verbatim build                      build and push the image, sign how it was made
-  verbatim promote staging --dry-run  show what would be written, and what the gates say
-  verbatim promote staging            move the digest, and prove that it runs
+  verbatim build                      build and push the image, sign its origin
+  verbatim promote staging --dry-run  show the plan and the gates' answers
+  verbatim promote staging            move the digest, prove that it runs
   verbatim test staging               run the tests of staging, sign the result
-  verbatim run --to staging           all of that, stage by stage
-  verbatim rollback production        put the last good release back, keep the bad one out
-  verbatim restore production         put back what was promoted, after somebody changed it
-  verbatim verify                     tell what happened to a release, and who signed it
+  verbatim run --to staging           all of the above, stage by stage
+  verbatim rollback production        go back to the last proven release
+  verbatim restore production         undo changes that bypassed verbatim
+  verbatim verify                     show the verified history of a release
 
 Exit statuses:
-  0 done and proven      1 the answer is no      2 command line or configuration
-  3 not reachable        4 outcome unknown       5 somebody else changed it
-  6 superseded           7 refused or not found  70 a defect in verbatim    130 interrupted";
+  0 done, proven     1 the answer is no      2 bad command line or configuration
+  3 unreachable      4 outcome unknown       5 conflict with another change
+  6 superseded       7 denied or not found   70 a defect in verbatim
+  130 interrupted";
 
 /// Carry one tested image digest from environment to environment
 ///
-/// The image is built once. Its digest moves from one environment to the next by overriding parameters of Argo CD
-/// applications, and at every step it is proven that what runs is what was tested. Signed records of all this are kept
-/// in the registry, beside the image.
+/// verbatim builds the image once and moves its digest from one environment to the next by overriding parameters of
+/// Argo CD applications. At every step it proves that what runs is what was tested, and signs a record of it. The
+/// records live in the registry, next to the image.
 #[derive(Debug, Parser)]
 #[command(name = "verbatim", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub struct Cli {
@@ -69,13 +70,13 @@ enum Command {
     /// Build and push images over the Docker Engine's API
     #[command(subcommand)]
     Image(Deferred<verbatim_image::cli::ImageCommand>),
-    /// Ask registries: digests, manifests, tags, referrers
+    /// Query registries: digests, manifests, tags, referrers
     #[command(subcommand)]
     Registry(Deferred<verbatim_registry::cli::RegistryCommand>),
-    /// Write, sync and prove Argo CD applications
+    /// Override, sync and prove Argo CD applications
     #[command(subcommand)]
     Argocd(Deferred<verbatim_argocd::cli::ArgocdCommand>),
-    /// Check, explain, test and push the rules of a project
+    /// Check, explain, test and push the policy of a project
     #[command(subcommand)]
     Policy(Deferred<PolicyCommand>),
     Completions(commands::completions::CompletionsArgs),
@@ -118,7 +119,7 @@ impl Cli {
             Command::Registry(command) => verbatim_registry::cli::run(*command.0, &console).await,
             Command::Argocd(command) => verbatim_argocd::cli::run(*command.0, &console).await,
             Command::Policy(command) => policy(*command.0, &console).await,
-            Command::Completions(args) => commands::completions::run(&args, &console),
+            Command::Completions(args) => commands::completions::run(&args, command(), &console),
             Command::Version(args) => commands::version::run(&args, &console),
             Command::Schema => console.data(crate::config::schema()).map(|()| ExitStatus::Done),
         }
@@ -135,5 +136,25 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::command().debug_assert();
+    }
+
+    /// Examples are to be pasted, so a terminal of 80 columns must not break them.
+    #[test]
+    fn examples_fit_80_columns() {
+        let mut whole = super::command();
+        whole.build();
+        // Their own crates look after theirs.
+        let is_tool = |command: &&clap::Command| {
+            ["image", "registry", "argocd"].contains(&command.get_name())
+        };
+        let mut rest: Vec<&clap::Command> = vec![&whole];
+        let mut too_long = Vec::new();
+        while let Some(command) = rest.pop() {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines = examples.lines().filter(|line| line.chars().count() > 80);
+            too_long.extend(lines.map(|line| format!("{}: {line}", command.get_name())));
+            rest.extend(command.get_subcommands().filter(|command| !is_tool(command)));
+        }
+        assert!(too_long.is_empty(), "{too_long:#?}");
     }
 }

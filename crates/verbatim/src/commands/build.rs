@@ -10,24 +10,24 @@ use crate::release::build;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim build                     as the first stage of a pipeline
-  verbatim build --format json       the release as a document on stdout
+  verbatim build                   the first stage of a pipeline
+  verbatim build --format json     print the release as JSON
 
-The next stage finds the release in .verbatim/release.json, in the outputs of the job (on GitHub
-`release`, on GitLab the dotenv report .verbatim/release.env), or by the build record of this
-commit and CI run.";
+Later stages find the release in .verbatim/release.json, in the outputs of the
+job (`release` on GitHub, the dotenv report .verbatim/release.env on GitLab), or
+by the build record of this commit and CI run.";
 
-/// Build the image, push it, and sign how it was made
+/// Build the image, push it, and sign its origin
 ///
-/// The image is built from the working tree by the Docker Engine, with the tag of the configuration, and pushed. Its
-/// digest is read back from the registry. A record of how it was made (SLSA provenance) is signed and attached to it.
+/// The Docker Engine builds the image from the working tree. verbatim pushes it under the tag of the configuration,
+/// reads its digest back from the registry, and attaches a signed build record (SLSA provenance).
 ///
-/// An image of this commit that is there already, with its record, is not built again: a job that is started twice makes
-/// no second image. A build of uncommitted changes can be promoted to the first environment only.
+/// If the registry has an image of this commit with its build record, verbatim reuses it: a job that starts twice makes
+/// one image. A build of uncommitted changes can enter only the first environment.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BuildArgs {
-    /// Build even if the image of this commit is there, and move its tag
+    /// Build even if the registry has an image of this commit, and move its tag
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]

@@ -16,17 +16,17 @@ Examples:
   verbatim ci github > .github/workflows/verbatim.yml
   verbatim ci gitlab > .gitlab-ci.yml";
 
-/// Print the file of a CI that runs the stages
+/// Print a pipeline file for a CI system
 ///
-/// One job for each command: build, then promote and test for each environment. The release is handed on by the means
-/// of that CI: outputs of jobs on GitHub, a dotenv report on GitLab. Travis has none, so there later stages find it by
-/// the build record of the commit and build number. Print it once, then keep and change it like any other file.
+/// One job per command: build, then promote and test for each environment. Jobs pass the release on in the way of that
+/// CI: job outputs on GitHub, a dotenv report on GitLab. Travis has neither; later stages find the release by the build
+/// record of the commit and build number. Print the file once, then edit it like any other.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CiArgs {
-    /// Which CI
+    /// The CI system
     pub kind: Kind,
-    /// The branch whose commits are released [default: main; on GitLab the default branch of the project]
+    /// The branch to release [default: main; on GitLab the default branch]
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
     #[command(flatten)]

@@ -6,25 +6,26 @@ use verbatim_console::{Console, ExitStatus, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim completions bash > ~/.local/share/bash-completion/completions/verbatim
+  verbatim completions bash > /etc/bash_completion.d/verbatim
   verbatim completions zsh > ~/.zfunc/_verbatim
   verbatim completions fish > ~/.config/fish/completions/verbatim.fish";
 
-/// Print completions for a shell
+/// Print shell completions
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompletionsArgs {
-    /// Which shell
+    /// The shell
     pub shell: Shell,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// Stdout cannot be written.
-pub(crate) fn run(args: &CompletionsArgs, console: &Console) -> Result<ExitStatus, Failure> {
+/// Runs the command; `whole` is the whole command line.
+pub(crate) fn run(
+    args: &CompletionsArgs,
+    mut whole: clap::Command,
+    console: &Console,
+) -> Result<ExitStatus, Failure> {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::cli::command(), "verbatim", &mut text);
+    clap_complete::generate(args.shell, &mut whole, "verbatim", &mut text);
     console.bytes(&text)?;
     Ok(ExitStatus::Done)
 }

@@ -10,17 +10,17 @@ use crate::project::{KeyArgs, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim doctor                    before the first pipeline, on a laptop or in a job
-  verbatim doctor --format json      each check with its level, detail and hints";
+  verbatim doctor                  before the first pipeline, or in a job
+  verbatim doctor --format json    each check with level, detail and hints";
 
-/// Look whether everything is there that a pipeline needs
+/// Check that everything a pipeline needs is in place
 ///
-/// Reads the configuration, looks at the working tree and the key, asks the Docker Engine, each registry, each Argo CD
-/// server and each application whether this token may do what a promotion does, and compares the clocks. Changes
-/// nothing: in each repository an upload is begun and given up again.
+/// Checks the configuration, the working tree, the signing key and the clocks, and asks the Docker Engine, each
+/// registry, each Argo CD server and each application whether a promotion would be allowed. Changes nothing: it starts
+/// one upload per repository and cancels it.
 ///
-/// A warning is about what only some commands need. If a check fails, the exit status is that of a command which would
-/// have failed on it.
+/// A warning concerns something that only some commands need. If a check fails, the exit status is that of the command
+/// that would fail.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArgs {

@@ -14,9 +14,10 @@ use url::Url;
 use verbatim_argocd::cli::ServerArgs;
 use verbatim_argocd::{
     AppDetails, AppRef, Application, Client, ErrorKind, NoSuggestion, Refresh, SourceAt,
-    Suggestion, is_loopback, owning_set, suggest,
+    Suggestion, owning_set, suggest,
 };
 use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_http::is_loopback;
 use verbatim_oci::Repository;
 use verbatim_record::EnvironmentId;
 
@@ -29,42 +30,48 @@ use crate::scaffold::config_file::{
 const EXAMPLES: &str = "\
 Examples:
   verbatim init dev=shop-dev staging=shop-staging production=shop-eu,shop-us
-  verbatim init dev=shop-dev --image registry.example.com/acme/shop     one of several images
-  verbatim init dev=shop-dev --dry-run                                  show it, write nothing
-  verbatim init dev=shop-dev --offline --image registry.example.com/acme/shop --server argocd.example.com";
+
+  The applications run several images; this project builds one of them:
+  verbatim init dev=shop-dev --image registry.example.com/acme/shop
+
+  Print the file only:
+  verbatim init dev=shop-dev --dry-run
+
+  Without access to Argo CD:
+  verbatim init dev=shop-dev --offline --server argocd.example.com \\
+    --image registry.example.com/acme/shop";
 
 /// Write the first verbatim.yaml of a project
 ///
-/// Looks at the applications in Argo CD: which image they run, and which values of their charts hold it. Writes a
-/// verbatim.yaml here that pins this image by its digest, and tells what comes next. A file that is there already is
-/// never overwritten.
+/// Asks Argo CD which image the applications run and which chart values hold it, then writes a verbatim.yaml that pins
+/// this image by digest, and prints the next commands. Never overwrites a file.
 ///
-/// What the charts hold is told from the names that charts commonly use. Look at the file; `verbatim promote ENV
-/// --dry-run` then shows what would be written.
+/// verbatim recognizes chart values by the names that charts commonly use. Review the file; `verbatim promote ENV
+/// --dry-run` then shows what a promotion would write.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InitArgs {
-    /// The stages in their order, each with its applications
+    /// The stages in order, each with its applications
     #[arg(required = true, value_name = "ENV=APP[,APP…]")]
     environments: Vec<Stage>,
 
-    /// The repository that the image is pushed to [default: what the applications run, if that is one image]
+    /// The repository of the image [default: the image that the applications run, if it is only one]
     #[arg(long, value_name = "REPOSITORY")]
     image: Option<Repository>,
 
-    /// The name of the product, as its ledgers know it [default: that of the git repository, else of this folder]
+    /// The project name, part of every ledger [default: the name of the git repository or of this folder]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// The public key of the pipeline, as seen from here; it need not be there yet
+    /// The public key of the pipeline, relative to this folder; it need not exist yet
     #[arg(long, value_name = "FILE", default_value = "keys/ci.pub")]
     public_key: PathBuf,
 
-    /// Do not ask Argo CD: take the names that most charts use
+    /// Do not ask Argo CD; use the most common value names
     #[arg(long, requires_all = ["image", "server"])]
     offline: bool,
 
-    /// Print the file, write nothing
+    /// Print the file without writing it
     #[arg(long)]
     dry_run: bool,
 

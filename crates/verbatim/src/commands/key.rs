@@ -17,16 +17,16 @@ use crate::project::{KeyFileArgs, signing_key, variables};
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:
-  verbatim key generate keys/ci       writes keys/ci.pem (secret) and keys/ci.pub
+  verbatim key generate keys/ci    writes keys/ci.pem (secret) and keys/ci.pub
 
-Then name the public half in verbatim.yaml, and commit it:
+Then add the public key to verbatim.yaml, and commit both:
   keys:
     - { name: ci, file: keys/ci.pub, roles: [builder, tester, promoter] }
 
-The private half goes into a secret of the CI:
+Store the private key as a secret of the CI:
   VERBATIM_KEY=\"$(cat keys/ci.pem)\"";
 
-/// Make and show signing keys
+/// Generate and show signing keys
 #[derive(Debug, Args)]
 pub(crate) struct KeyCommandArgs {
     #[command(subcommand)]
@@ -39,10 +39,10 @@ enum KeyCommand {
     Public(PublicArgs),
 }
 
-/// Make a key pair: ECDSA on the curve P-256, in PEM
+/// Generate a key pair: ECDSA P-256, as PEM
 ///
-/// The private half is not encrypted, and only its owner may read the file. cosign and openssl read both halves. A file
-/// that is there already is never overwritten.
+/// The private key is not encrypted; only its owner may read the file. cosign and openssl read both keys. Never
+/// overwrites a file.
 #[derive(Debug, Args)]
 #[command(after_help = GENERATE_EXAMPLES)]
 struct GenerateArgs {
@@ -51,7 +51,7 @@ struct GenerateArgs {
     name: PathBuf,
 }
 
-/// Print the public half of the signing key
+/// Print the public key of the signing key
 #[derive(Debug, Args)]
 struct PublicArgs {
     #[command(flatten)]

@@ -7,32 +7,34 @@ use verbatim_console::{Console, ExitStatus, Failure};
 
 use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
 use crate::project::ProjectArgs;
-use crate::promotion::{Comment, OverrideArgs, Request, Site, preview};
+use crate::promotion::{Comment, OverrideArgs, Promote, PromotionContext, preview};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim plan production                                 the release that an earlier stage left
-  verbatim plan production --out plan.json                 for `verbatim apply plan.json`
-  verbatim plan production --format markdown > comment.md  for a pull request";
+  verbatim plan production                    the release of an earlier stage
+  verbatim plan production --out plan.json    for `verbatim apply plan.json`
+
+  A comment for a pull request:
+  verbatim plan production --format markdown > comment.md";
 
 /// Show what a promotion would write, and save it as a plan
 ///
-/// Needs no key and writes nothing. Shows for each application the values, old and new, what they make of the manifests
-/// as far as that can be predicted, what every gate says, and which requests would change something. Argo CD renders
-/// only values that are stored, so the manifests are a prediction: the old values replaced in what is rendered now.
+/// Needs no key and writes nothing. Shows each application's old and new values, the predicted change of its manifests,
+/// the answer of every gate, and the requests that would change something. Argo CD renders only stored values, so
+/// verbatim predicts the manifests by replacing the old values in the current ones.
 ///
-/// Ends with 0 if a plan was made, also if a gate refuses: it may open before the plan is applied. Its hash is what an
-/// approval of exactly this plan names. A gate that is overridden here is so in the plan; whoever applies it needs a key
-/// with the role `break-glass`.
+/// Ends with 0 if the plan could be made, even if a gate refuses: it may open before you apply the plan. An approval
+/// can name the hash of the plan, and then counts for this plan only. The plan records the gates that you override
+/// here; to apply it you need a key with the role `break-glass`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PlanArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
     #[command(flatten)]
     release: ReleaseArgs,
-    /// Save the plan in this file
+    /// Save the plan to this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Plan even if a newer release runs there
@@ -53,16 +55,16 @@ pub(crate) async fn run(args: PlanArgs, console: &Console) -> Result<ExitStatus,
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let site = Site::of(&project, &registry, environment, console)?;
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
     let overrides = args.overrides.overrides()?;
-    let request = Request {
+    let request = Promote {
         found: &found,
         backwards: args.backwards,
         again: true,
         take_over: false,
         overrides: &overrides,
     };
-    let promoted = preview(&site, &request).await?;
+    let promoted = preview(&context, &request).await?;
     keep_plan(&promoted, args.out.as_deref(), console)?;
     match console.is_markdown() {
         true => console.data(Comment(&promoted)).map(|()| promoted.status),

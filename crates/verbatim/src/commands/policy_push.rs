@@ -17,28 +17,29 @@ use crate::project::{self, failures};
 const EXAMPLES: &str = "\
 Examples:
   verbatim policy push policy.yaml registry.example.com/policies/shop
-  verbatim policy push policy.yaml registry.example.com/policies/shop --tag 2026-11
+  verbatim policy push policy.yaml registry.example.com/policies/shop \\
+    --tag 2026-11
 
-What it prints is what verbatim.yaml names:
+Put the printed reference into verbatim.yaml:
   policy: { oci: registry.example.com/policies/shop@sha256:3f0c… }";
 
-/// Store a policy in a registry, and print its digest
+/// Push a policy to a registry, and print its digest
 ///
-/// The file holds what `policy: { file: … }` would name: rules, keys and powers. Public keys that it names by their files
-/// are written into what is stored, so that it needs nothing beside it. The same rules have the same digest, and what a digest
-/// names cannot change: to change the rules, push them, and change the digest in verbatim.yaml.
+/// The file holds what `policy: { file: … }` would name: rules, keys and powers. verbatim inlines the public keys that
+/// it names by file, so the pushed policy needs nothing else. The same rules have the same digest. To change the rules,
+/// push them again and change the digest in verbatim.yaml.
 ///
-/// Whether every environment that the rules speak of is there is seen where they are used, by `verbatim policy check`.
+/// verbatim does not check here whether the environments that the rules name exist; `verbatim policy check` does.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PushArgs {
-    /// The policy
+    /// The policy file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Where to store it: `host[:port]/path`
+    /// The target: `host[:port]/path`
     #[arg(value_name = "REPOSITORY")]
     repository: Repository,
-    /// The tag that keeps registries from cleaning it up [default: `policy-` and the beginning of the digest]
+    /// A tag, so that the registry does not clean it up [default: `policy-` and the start of the digest]
     #[arg(long, value_name = "TAG")]
     tag: Option<Tag>,
     #[command(flatten)]

@@ -26,7 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   verbatim record attach .verbatim/unattached/3f0c….json";
 
-/// Attach records that were kept in a file
+/// Attach saved records
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
     #[command(subcommand)]
@@ -38,17 +38,18 @@ enum RecordCommand {
     Attach(AttachArgs),
 }
 
-/// Attach a record that was kept in a file
+/// Attach a record from a file
 ///
-/// When a promotion is proven and its record cannot be attached, the promotion stands: it ends with status 4, and the
-/// signed record is kept below .verbatim/unattached; or, if it could not be signed either, the statement below
-/// .verbatim/unsigned. So does every command that makes a record: build, adopt, test, rollback, restore, approve, veto, lock.
-/// A lock, veto or approval that is kept counts for nothing yet. This command signs a statement, a promotion at the end that
-/// its ledger has by now, and attaches the record to everything that it is about. Attaching a record twice changes nothing.
+/// If a promotion is proven but its record cannot be attached, the deployment stands and verbatim ends with status 4.
+/// It saves the signed record below .verbatim/unattached, or the unsigned statement below .verbatim/unsigned. So does
+/// every command that makes a record. A saved lock, veto or approval does not count yet.
+///
+/// This command signs the statement if needed, appends a promotion to the current end of its ledger, and attaches the
+/// record to the release and to the environment. Attaching a record twice changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct AttachArgs {
-    /// The file
+    /// The file that holds the record
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]

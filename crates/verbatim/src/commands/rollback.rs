@@ -8,55 +8,56 @@ use verbatim_record::{Power, Role};
 use super::context::{self, environment, registry, told};
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
-use crate::promotion::{GateArgs, Goal, Rollback, Site, VetoScope};
+use crate::promotion::{GateArgs, Goal, PromotionContext, Rollback, VetoScope};
 use crate::promotion::{break_glass, rollback};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim rollback production                          to the last good release, by the ledger
-  verbatim rollback production --steps 2                to the one before that
-  verbatim rollback production --to sha256:3f0c…        to this one
+  verbatim rollback production                      to the last proven release
+  verbatim rollback production --steps 2            to the one before that
+  verbatim rollback production --to sha256:3f0c…    to this release
+
+  Without registry and records:
   verbatim rollback production --from-argocd-history --reason 'registry is down'
 
-Ends as `verbatim promote` does.";
+Exit statuses are those of `verbatim promote`.";
 
-/// Put the last good release back, and keep the bad one out
+/// Go back to the last proven release, and keep the bad one out
 ///
-/// The last good release is the last one that was proven there, differs from what stands there now, and has no veto. It is
-/// looked up in the registry first, then takes the same way as every promotion, with the same proof, and works with
-/// automatic sync. Gates that look at the past of a release let it pass: it has been there. The release that it replaces
-/// gets a veto for this environment, so that no pipeline promotes it there again; `verbatim unveto` lifts that.
+/// Goes back to the last release that was proven there, differs from the current one, and has no veto. A rollback takes
+/// the same steps as a promotion, with the same proof, and works with automatic sync. Gates that ask about the past of
+/// a release let it pass, because it has been there. The replaced release gets a veto for this environment, so that no
+/// pipeline promotes it there again; `verbatim unveto` lifts the veto.
 ///
-/// With --from-argocd-history neither registry, records nor gates are asked: the values come from what Argo CD deployed
-/// before. The record is kept in a file, signed if there is a key, and `verbatim record attach` adds it later. Of several
-/// images it is signed then, when the ledger can tell which release they are. If each application carries only some of
-/// them, Argo CD does not tell which of their earlier deployments belong together: then --steps 1 undoes the last promotion, and
-/// --to finds the parts of the release of that digest, but --steps 2 is not possible.
+/// With --from-argocd-history, verbatim asks neither the registry nor the gates: it takes the values from Argo CD's
+/// deployment history. It saves the record to a file, signed if there is a key; `verbatim record attach` adds it to the
+/// ledger later. If each application runs only some images of the release, Argo CD cannot tell which earlier
+/// deployments belong together: use --steps 1 or --to.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RollbackArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
-    /// Go back to this release; it was there before
+    /// Go back to this release, which ran there before
     #[arg(long, value_name = "DIGEST", conflicts_with = "steps")]
     to: Option<Digest>,
-    /// Go back so many good releases
+    /// Go back N proven releases
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     steps: u16,
-    /// Where a veto keeps the release out that is replaced
+    /// Where to veto the replaced release
     #[arg(long, value_enum, value_name = "WHERE", default_value_t)]
     veto: VetoScope,
-    /// Why; part of the records
+    /// The reason, for the records
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Break the glass: ask nobody but Argo CD
+    /// Ask only Argo CD (break-glass)
     #[arg(long, requires = "reason", conflicts_with = "override_gate")]
     from_argocd_history: bool,
-    /// Show what would be written; write nothing
+    /// Show the plan; write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Take over from a run that has claimed the applications and is still within its time
+    /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -85,7 +86,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
         reason: args.reason,
         take_over: args.take_over,
     };
-    let site = Site::of(&project, &registry, environment, console)?;
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
     let key = match args.dry_run {
         true => Ok(None),
         false => project.signer(&args.key, &[Role::PROMOTER], console).await.map(Some),
@@ -96,7 +97,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
             console.warn(format!("the record will not be signed: {failure}"));
             None
         });
-        let promoted = break_glass(&site, &request, key.as_ref(), args.dry_run).await?;
+        let promoted = break_glass(&context, &request, key.as_ref(), args.dry_run).await?;
         return told(&promoted, console);
     }
     let key = key?;
@@ -106,7 +107,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
     if let Some(key) = key.as_ref().filter(|_| request.veto != VetoScope::None) {
         may_veto(&project, key)?;
     }
-    told(&rollback(&site, &request, key.as_ref()).await?, console)
+    told(&rollback(&context, &request, key.as_ref()).await?, console)
 }
 
 /// A veto that does not count would let the bad release in again.

@@ -16,24 +16,25 @@ use crate::project::ProjectArgs;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim status              all environments
-  verbatim status --check      ends with 1 if any of them is not as it should be";
+  verbatim status            all environments
+  verbatim status --check    end with 1 if an environment needs attention";
 
-/// Show which release runs where, by the ledger and by what Argo CD says
+/// Show which release runs where, and what differs from the ledger
 ///
-/// Needs no key. For each environment: the last promotion of its ledger, and how the applications differ from it. An
-/// override that is gone or changed, one that was lost with an application that was made again, and an image that no
-/// promotion brought are told. `verbatim restore` puts the recorded release back.
+/// Needs no key. Shows the last promotion of each environment and compares it with Argo CD. Reports overrides that are
+/// missing or changed, applications that were re-created without theirs, and images that no promotion deployed.
+/// `verbatim restore` puts the recorded release back.
 ///
-/// A promotion that has not come to its end is told too: who began it, when, and until when it has time. So is one that was
-/// proven and whose record could not be attached: `verbatim record attach` adds it to the ledger.
+/// Reports unfinished promotions: who started each, when, and its deadline. Also reports promotions that were proven
+/// but not recorded; `verbatim record attach` adds them to the ledger.
 ///
-/// Locks are told, and vetoes against what was promoted last. With --check a veto counts: somebody said that what runs must
-/// not run there, and `verbatim rollback` replaces it. A lock does not: it keeps releases out, and what runs may stay.
+/// Shows locks, and vetoes against the running release. With --check, a veto counts as a problem: the running release
+/// is vetoed for this environment, and `verbatim rollback` replaces it. A lock does not count, because it only keeps
+/// releases out.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StatusArgs {
-    /// End with 1 if an environment differs from its ledger, or runs what has a veto
+    /// End with 1 if an environment differs from its ledger or runs a vetoed release
     #[arg(long)]
     check: bool,
     #[command(flatten)]

@@ -17,18 +17,19 @@ use crate::release::{Named, Release};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim verify                                             the release of an earlier stage
-  verbatim verify registry.example.com/shop:42.3f0c9a         what is under a tag now
+  verbatim verify                                      the latest build or stage
+  verbatim verify registry.example.com/shop:42.3f0c9a  what a tag names now
   verbatim verify sha256:3f0c… --format json
 
-The same records, checked by cosign:
-  cosign verify-attestation --key ci.pub --insecure-ignore-tlog=true --type slsaprovenance1 REPOSITORY@sha256:…";
+cosign verifies the same records:
+  cosign verify-attestation --key ci.pub --insecure-ignore-tlog=true \\
+    --type slsaprovenance1 REPOSITORY@sha256:…";
 
-/// Tell what happened to a release: who built, tested and promoted it, as far as signatures tell
+/// Verify who built, tested and promoted a release
 ///
-/// Only records signed by a key of the configuration, with the role for it, count. Others are listed with the reason why
-/// they do not. Ends with 1 if no record counts, if one was tampered with, or if the ledger of an environment that the
-/// release was promoted to cannot be relied on.
+/// Only records count that a configured key signed, with the role for them. verbatim lists the others with the reason.
+/// Ends with 1 if no record counts, if somebody tampered with one, or if the ledger of an environment that the release
+/// entered is broken.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {

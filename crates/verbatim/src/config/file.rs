@@ -19,7 +19,7 @@ pub struct File {
     pub version: Located<u64>,
     /// The name of the product. `project/environment` is the id of an environment in the records.
     pub project: Located<String>,
-    /// What is built and promoted, by a short name that templates use.
+    /// The images that are built and promoted, by a short name that templates use.
     pub images: BTreeMap<Located<String>, ImageFile>,
     /// The Argo CD servers, by a short name.
     #[serde(default)]
@@ -27,12 +27,13 @@ pub struct File {
     /// How to reach a registry, by its `host` or `host:port`. Needed only for a CA or plain HTTP.
     #[serde(default)]
     pub registries: BTreeMap<Located<String>, RegistryFile>,
-    /// How long a registry, Argo CD or the Docker Engine may take to answer one request. Default: 30s, of the engine 20s. A
-    /// write to Argo CD, which renders the manifests first, may take four times as long, and so may git with the policy.
+    /// How long a registry, Argo CD or the Docker Engine may take to answer one request. Default: 30s, for the engine
+    /// 20s. A write to Argo CD, which renders the manifests first, may take four times as long, and so may fetching a
+    /// policy with git.
     pub request_timeout: Option<Located<Period>>,
     /// The repository that keeps the records. Default: the repository of the image.
     pub records: Option<Located<String>>,
-    /// What is written into every application, unless its environment or itself says otherwise.
+    /// What is written into every application, unless its environment or its own entry overrides it.
     pub set: Option<SetFile>,
     /// Where `gates`, `after` and `keys` come from, if not from this file.
     pub policy: Option<Located<PolicySourceFile>>,
@@ -41,7 +42,7 @@ pub struct File {
     /// Whose signatures count, and for what.
     #[serde(default)]
     pub keys: Vec<KeyFile>,
-    /// Which roles may do what is not bound to one role.
+    /// The roles for what no fixed role is needed.
     #[serde(default)]
     pub powers: PowersFile,
 }
@@ -63,7 +64,7 @@ pub struct ImageFile {
     /// Build arguments. `${build}`, `${commit}`, `${short_commit}` and `${branch}` are replaced.
     #[serde(default)]
     pub args: BTreeMap<String, Located<String>>,
-    /// Labels beside the ones of OCI, which are filled in. The same variables are replaced.
+    /// More labels; those of OCI are set automatically. The same variables are replaced.
     #[serde(default)]
     pub labels: BTreeMap<String, Located<String>>,
     /// The tag, from `${build}`, `${commit}`, `${short_commit}` and `${branch}`. Default: `${build}.${commit}`.
@@ -72,7 +73,7 @@ pub struct ImageFile {
     pub build_timeout: Option<Located<Period>>,
     /// How long a push may take. Default: 30m.
     pub push_timeout: Option<Located<Period>>,
-    /// How long the Docker Engine may say nothing while it builds or pushes; the builder of old is silent while a step
+    /// How long the Docker Engine may be silent while it builds or pushes; the classic builder is silent while a step
     /// prints nothing. Default: 15m.
     pub idle_timeout: Option<Located<Period>>,
 }
@@ -93,13 +94,13 @@ pub struct ServerFile {
     pub client_cert: Option<Located<String>>,
     /// A file with the key of the client certificate, in PEM.
     pub client_key: Option<Located<String>>,
-    /// Headers that are sent with each request.
+    /// Headers for every request.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Allows plain HTTP to another host than this one.
+    /// Allow plain HTTP to a host other than this machine.
     #[serde(default)]
     pub plain_http: bool,
-    /// Does not check the certificate of the server. Anybody in between can then read the token.
+    /// Do not check the server's certificate. Anybody in between can then read the token.
     #[serde(default)]
     pub insecure: bool,
 }
@@ -110,7 +111,7 @@ pub struct ServerFile {
 pub struct RegistryFile {
     /// A file with the certificate authorities to trust, in PEM.
     pub ca: Option<String>,
-    /// Allows plain HTTP to another host than this one.
+    /// Allow plain HTTP to a host other than this machine.
     #[serde(default)]
     pub plain_http: bool,
 }
@@ -129,14 +130,14 @@ pub struct SetFile {
     pub kustomize: BTreeMap<Located<String>, Located<String>>,
 }
 
-/// Rules from elsewhere, so that who changes the code does not change the rules: `file`, or `git` with `ref` and `path`, or
-/// `oci`.
+/// Rules from elsewhere, so that whoever changes the code does not change the rules: `file`, or `git` with `ref` and
+/// `path`, or `oci`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicySourceFile {
     /// A file, relative to this one.
     pub file: Option<Located<String>>,
-    /// A git repository, for example `https://git.example.com/policies.git`. What git asks for a login is asked.
+    /// A git repository, for example `https://git.example.com/policies.git`. git uses its own credential helpers.
     pub git: Option<Located<String>>,
     /// A branch or a tag of the git repository, or a full commit.
     #[serde(rename = "ref")]
@@ -153,22 +154,22 @@ pub struct PolicySourceFile {
 pub struct EnvironmentFile {
     /// Its name.
     pub name: Located<String>,
-    /// The environments that must have proven the release before.
+    /// The environments in which the release must be proven before.
     #[serde(default)]
     pub after: Vec<Located<NameOr<AfterFile>>>,
-    /// Its applications, by name, as mappings, or all that carry some labels.
+    /// Its applications: names, mappings, or a label selector.
     pub apps: Located<ListOr<Located<NameOr<AppFile>>, SelectorFile>>,
-    /// Where it can be reached; tests get it in `VERBATIM_URL`.
+    /// Its address, which tests get in `VERBATIM_URL`.
     pub url: Option<Located<String>>,
-    /// What is written into its applications.
+    /// What is written into its applications instead of the default.
     pub set: Option<SetFile>,
-    /// The conditions beside `after`.
+    /// The conditions besides `after`.
     #[serde(default)]
     pub gates: GatesFile,
-    /// Commands that test it, by suite.
+    /// The commands that test it, by suite.
     #[serde(default)]
     pub tests: BTreeMap<Located<String>, NameOr<TestFile>>,
-    /// How long the proof must hold before it counts. Default: nothing in the first environment, 10s in others.
+    /// How long the proof must hold before it counts. Default: 0s in the first environment, 10s in others.
     pub settle: Option<Period>,
     /// How long one application may take. Default: 10m.
     pub timeout: Option<Period>,
@@ -212,17 +213,17 @@ impl FromName for AfterFile {
 pub struct AppFile {
     /// Its name.
     pub name: String,
-    /// The server it lives on. Needed if there are several.
+    /// Its server. Needed if there are several.
     pub server: Option<Located<String>>,
-    /// Its namespace, where applications are allowed in any.
+    /// Its namespace, if Argo CD allows applications outside its own.
     pub namespace: Option<String>,
-    /// Its project. With it, "not there" and "not allowed" can be told apart.
+    /// Its Argo CD project. Naming it lets verbatim tell a missing application from a forbidden one.
     pub project: Option<String>,
-    /// Which of several sources is overridden: its name, or its position from 1.
+    /// Which of several sources to override: its name, or its position from 1.
     pub source: Option<Located<String>>,
-    /// What is written into it.
+    /// What is written into it instead.
     pub set: Option<SetFile>,
-    /// Where it can be reached; tests get it in `VERBATIM_URLS`.
+    /// Its address, which tests get in `VERBATIM_URLS`.
     pub url: Option<Located<String>>,
 }
 
@@ -248,9 +249,9 @@ impl FromName for AppFile {
 pub struct SelectorFile {
     /// A label selector, for example `team=web,env=production`.
     pub selector: Located<String>,
-    /// The server they live on. Needed if there are several.
+    /// Their server. Needed if there are several.
     pub server: Option<Located<String>>,
-    /// Their namespace, where applications are allowed in any.
+    /// Their namespace, if Argo CD allows applications outside its own.
     pub namespace: Option<String>,
     /// Their project.
     pub project: Option<String>,
@@ -264,7 +265,7 @@ pub struct TestFile {
     pub run: String,
     /// How long it may take. Default: 10m.
     pub timeout: Option<Period>,
-    /// Variables for it, beside the ones of `verbatim test`.
+    /// Variables for it, besides those of `verbatim test`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
 }
@@ -281,30 +282,30 @@ impl FromName for TestFile {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyFile {
-    /// A name for messages.
+    /// Its name in messages.
     pub name: Located<String>,
     /// The file with the public key (P-256, PEM), relative to this one.
     pub file: Option<Located<String>>,
-    /// The public key itself, in place of `file`.
+    /// The public key itself, instead of `file`.
     pub pem: Option<Located<String>>,
-    /// What it may sign: `builder`, `tester`, `promoter`, or a role of your own for approvals.
+    /// What it may sign: `builder`, `tester`, `promoter`, or a role you define for approvals.
     pub roles: Vec<Located<String>>,
     /// The names under which its owner starts CI runs, for `not_author`.
     #[serde(default)]
     pub actors: Vec<String>,
 }
 
-/// Which roles may do what is not bound to one role.
+/// The roles for what no fixed role is needed.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PowersFile {
-    /// Keep a release out of environments. Default: `promoter` and all roles of your own.
+    /// Keep a release out of environments. Default: `promoter` and all roles you define.
     pub veto: Option<Vec<Located<String>>>,
-    /// Keep every release out of an environment. Default: `promoter` and all roles of your own.
+    /// Keep every release out of an environment. Default: `promoter` and all roles you define.
     pub lock: Option<Vec<Located<String>>>,
-    /// Lift the vetoes and locks of others. Default: all roles of your own.
+    /// Lift the vetoes and locks of others. Default: all roles you define.
     pub lift: Option<Vec<Located<String>>>,
-    /// Promote past a gate that refuses, with `--override-gate`. Default: `break-glass`.
+    /// Override a gate that refuses, with `--override-gate`. Default: `break-glass`.
     pub override_gate: Option<Vec<Located<String>>>,
 }
 
@@ -320,7 +321,7 @@ pub struct PolicyFile {
     /// Whose signatures count, and for what.
     #[serde(default)]
     pub keys: Vec<KeyFile>,
-    /// Which roles may do what is not bound to one role.
+    /// The roles for what no fixed role is needed.
     #[serde(default)]
     pub powers: PowersFile,
 }
@@ -329,10 +330,10 @@ pub struct PolicyFile {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RulesFile {
-    /// The environments that must have proven the release before.
+    /// The environments in which the release must be proven before.
     #[serde(default)]
     pub after: Vec<Located<NameOr<AfterFile>>>,
-    /// The conditions beside `after`.
+    /// The conditions besides `after`.
     #[serde(default)]
     pub gates: GatesFile,
 }

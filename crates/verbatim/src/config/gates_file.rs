@@ -24,16 +24,15 @@ pub(super) const GATES: [&str; 11] = [
     "on_rollback",
 ];
 
-/// Conditions on a release before it enters an environment. That nobody locked the environment or vetoed the release is
-/// asked always.
+/// Conditions that a release must meet before it enters an environment. Locks and vetoes are always checked.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatesFile {
     /// It passed these suites in an earlier environment.
     pub tested: Option<Many<TestedFile>>,
-    /// A build record tells of a trusted builder, source and branch.
+    /// A build record names a trusted builder, source and branch.
     pub signed: Option<SignedFile>,
-    /// The name of an environment in which it was proven with the charts and manifests that are used here.
+    /// The environment in which it must be proven with the same charts and manifests.
     pub same_manifests: Option<Located<String>>,
     /// It has been healthy in an environment for some time.
     pub soak: Option<Many<SoakFile>>,
@@ -41,7 +40,7 @@ pub struct GatesFile {
     pub approvals: Option<Many<ApprovalsFile>>,
     /// The times at which releases may enter, or may not.
     pub windows: Option<Vec<WindowFile>>,
-    /// Somebody made a statement about it, such as a report on vulnerabilities.
+    /// Somebody made a statement about it, such as a vulnerability report.
     pub attested: Option<Many<AttestedFile>>,
     /// It is not older than the release that runs here.
     pub order: Option<NameOr<OrderFile>>,
@@ -50,7 +49,7 @@ pub struct GatesFile {
     /// Conditions of your own in the Common Expression Language (CEL), each with a name.
     #[serde(default)]
     pub when: BTreeMap<Located<String>, Located<String>>,
-    /// What a rollback is asked.
+    /// What is checked for rollbacks.
     #[serde(default)]
     pub on_rollback: OnRollbackFile,
 }
@@ -84,7 +83,7 @@ pub struct SignedFile {
     pub branches: Vec<Located<String>>,
 }
 
-/// How long a release must have been healthy somewhere.
+/// How long a release must have been healthy in an environment.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SoakFile {
@@ -102,9 +101,9 @@ pub struct SoakFile {
 pub struct ApprovalsFile {
     /// How many keys must have approved. Default: 1.
     pub count: Option<Located<u32>>,
-    /// The role that their keys have.
+    /// The role their keys need.
     pub role: Located<String>,
-    /// Whether whoever built or promotes the release does not count.
+    /// If true, approvals of whoever built or promotes the release do not count.
     #[serde(default)]
     pub not_author: bool,
     /// How old they may be. Default: any age.
@@ -130,18 +129,18 @@ pub struct AttestedFile {
     /// Its predicate type.
     #[serde(rename = "type")]
     pub predicate_type: Located<String>,
-    /// The role that its key has. Default: `tester`.
+    /// The role its key needs. Default: `tester`.
     pub role: Option<Located<String>>,
-    /// What has to hold for `predicate`, in the Common Expression Language (CEL).
+    /// The condition on `predicate`, in the Common Expression Language (CEL).
     pub when: Option<Located<String>>,
-    /// Where the predicate has its time, for example `metadata.scanFinishedOn`: then only the latest statement counts.
-    /// Default: `when` has to hold for all of them.
+    /// The field of the predicate with its time, for example `metadata.scanFinishedOn`: then only the latest statement
+    /// counts. Without it, `when` must hold for all of them.
     pub time: Option<Located<String>>,
     /// How old the latest may be. Needs `time`.
     pub max_age: Option<Located<Period>>,
 }
 
-/// How a release has to stand to the one that runs.
+/// How a release must compare to the one that runs.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderFile {
@@ -169,14 +168,14 @@ impl FromName for OrderFile {
     }
 }
 
-/// What a rollback is asked, beside what it usually is.
+/// How the checks of a rollback differ from the usual ones.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnRollbackFile {
-    /// Gates that it is asked although rollbacks usually are not: `windows`, `soak`, `order`, `approvals`, `freshness`.
+    /// Gates to check although rollbacks usually skip them: `windows`, `soak`, `order`, `approvals`, `freshness`.
     #[serde(default)]
     pub ask: Vec<Located<String>>,
-    /// Gates that it is not asked. Never `signed`, `vetoed` or `locked`.
+    /// Gates to skip. Never `signed`, `vetoed` or `locked`.
     #[serde(default)]
     pub skip: Vec<Located<String>>,
 }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use verbatim_record::{Application, Promotion};
+use verbatim_record::{PromotedApplication, Promotion};
 
 use crate::promotion::plan::PlannedApp;
 
 /// The revisions that the sources of each application had at a promotion, by its name.
 pub(super) fn revisions(promotion: &Promotion) -> BTreeMap<String, Vec<String>> {
-    let revisions = |application: &Application| {
+    let revisions = |application: &PromotedApplication| {
         application.revisions.iter().map(|source| source.revision.clone()).collect()
     };
     let applications = promotion.applications.iter();

@@ -25,7 +25,7 @@ const CONCURRENCY: usize = 4;
 
 /// One application of a promotion, with what was seen of it.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct AppToDeploy {
     /// What it is to hold.
     pub target: Target,
     /// Its sources, for the record.
@@ -36,11 +36,11 @@ pub(crate) struct Job {
 
 /// What became of one application.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    /// Which.
-    pub job: Job,
-    /// How: a report, or an error before anything was changed.
-    pub result: Result<DeployReport, Error>,
+pub(crate) struct AppResult {
+    /// The application.
+    pub app: AppToDeploy,
+    /// How it was deployed, or an error before anything was changed.
+    pub report: Result<DeployReport, Error>,
 }
 
 /// How one application ended, for the result of the command.
@@ -54,6 +54,9 @@ pub(crate) struct AppOutcome {
     /// Why there is no report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How it differs from what was proven, at the last look before the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_since: Option<String>,
     /// What to do about that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
@@ -67,11 +70,18 @@ impl AppOutcome {
     pub(crate) fn is_planned(&self) -> bool {
         self.report.as_ref().is_some_and(|report| matches!(report.outcome, DeployOutcome::Planned))
     }
+
+    /// Whether the release runs there, proven and not changed since.
+    pub(crate) fn is_proven(&self) -> bool {
+        let report = self.report.as_ref();
+        self.changed_since.is_none()
+            && report.is_some_and(|report| matches!(report.outcome, DeployOutcome::Proven { .. }))
+    }
 }
 
 /// What all applications of a promotion have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct Order<'a> {
+pub(crate) struct Rollout<'a> {
     /// The release.
     pub release: &'a Release,
     /// What must run.
@@ -86,14 +96,17 @@ pub(crate) struct Order<'a> {
 ///
 /// # Errors
 /// One of them could not be read, or its values cannot be made.
-pub(crate) fn jobs(seen: Vec<Seen>, release: &Release) -> Result<Vec<Job>, Failure> {
+pub(crate) fn apps_to_deploy(
+    seen: Vec<Seen>,
+    release: &Release,
+) -> Result<Vec<AppToDeploy>, Failure> {
     seen.into_iter()
         .map(|Seen { app, application }| {
             let application = application.map_err(failures::argocd)?;
             let target = target(&app, release).map_err(|error| {
                 Failure::usage(error).context(format!("cannot make the values of {}", app.name))
             })?;
-            Ok(Job {
+            Ok(AppToDeploy {
                 target,
                 sources: applications::sources(&application),
                 revisions: application.status.sync.revisions(),
@@ -121,25 +134,25 @@ pub(crate) fn options(environment: &Environment, take_over: bool) -> DeployOptio
 /// The first that could not be asked. Refusals are part of the reports.
 pub(crate) async fn check(
     servers: &Servers,
-    jobs: &[Job],
-    order: &Order<'_>,
+    apps: &[AppToDeploy],
+    rollout: &Rollout<'_>,
     console: &Console,
 ) -> Result<Vec<(PlannedApp, DeployReport)>, Failure> {
-    let order = Order {
-        options: DeployOptions { dry_run: true, ..order.options.clone() },
-        ..order.clone()
+    let rollout = Rollout {
+        options: DeployOptions { dry_run: true, ..rollout.options.clone() },
+        ..rollout.clone()
     };
-    let checks = stream::iter(jobs).map(|job| {
-        let order = &order;
+    let checks = stream::iter(apps).map(|app| {
+        let rollout = &rollout;
         async move {
-            let deploy = deployment(&job.target, order, None)?;
-            let report = run(servers, &job.target, &deploy, None, console)
+            let deploy = deployment(&app.target, rollout, None)?;
+            let report = run(servers, &app.target, &deploy, None, console)
                 .await?
                 .map_err(failures::argocd)?;
             let plan = report.plan.clone();
-            let plan = plan.unwrap_or_else(|| empty_plan(&job.target));
-            let server = job.target.server.clone();
-            Ok((PlannedApp { server, revisions: job.revisions.clone(), plan }, report))
+            let plan = plan.unwrap_or_else(|| empty_plan(&app.target));
+            let server = app.target.server.clone();
+            Ok((PlannedApp { server, revisions: app.revisions.clone(), plan }, report))
         }
     });
     checks.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
@@ -197,37 +210,37 @@ fn empty_plan(target: &Target) -> AppPlan {
 /// None that stops the others: what went wrong with one application is in its result.
 pub(crate) async fn execute(
     servers: &Servers,
-    jobs: Vec<Job>,
+    apps: Vec<AppToDeploy>,
     plans: &[PlannedApp],
-    order: &Order<'_>,
+    rollout: &Rollout<'_>,
     console: &Console,
-) -> Result<Vec<Ended>, Failure> {
-    let runs = stream::iter(jobs.into_iter().zip(plans)).map(|(job, planned)| async move {
-        let step = step(&job.target);
+) -> Result<Vec<AppResult>, Failure> {
+    let runs = stream::iter(apps.into_iter().zip(plans)).map(|(app, planned)| async move {
+        let step = step(&app.target);
         console.step(&step, StepState::UnderWay);
-        let deploy = deployment(&job.target, order, Some(planned.plan.clone()))?;
-        let result = run(servers, &job.target, &deploy, Some(&step), console).await?;
-        if matches!(&result, Ok(DeployReport { outcome: DeployOutcome::Proven { .. }, .. })) {
+        let deploy = deployment(&app.target, rollout, Some(planned.plan.clone()))?;
+        let report = run(servers, &app.target, &deploy, Some(&step), console).await?;
+        if matches!(&report, Ok(DeployReport { outcome: DeployOutcome::Proven { .. }, .. })) {
             console.step(&step, StepState::Done);
         }
-        Ok(Ended { job, result })
+        Ok(AppResult { app, report })
     });
     runs.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
 }
 
 fn deployment(
     target: &Target,
-    order: &Order<'_>,
+    rollout: &Rollout<'_>,
     expected: Option<AppPlan>,
 ) -> Result<DeployRequest, Failure> {
     Ok(DeployRequest {
         app: target.app.clone(),
         values: target.values.clone(),
-        images: concerned(order.images, &target.values.digests()),
-        release: order.release.to_string(),
-        by: order.by.clone(),
+        images: concerned(rollout.images, &target.values.digests()),
+        release: rollout.release.to_string(),
+        by: rollout.by.clone(),
         nonce: nonce().map_err(failures::argocd)?,
-        options: order.options.clone(),
+        options: rollout.options.clone(),
         expected,
     })
 }
@@ -268,14 +281,14 @@ async fn run(
 
 /// What the claims of a promotion are closed with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct End {
+pub(crate) struct ClaimEnding {
     /// The end of the ledger.
     pub record: Option<Anchor>,
     /// What is to become the end of it and could not be attached.
     pub kept: Option<PendingRecord>,
 }
 
-impl End {
+impl ClaimEnding {
     /// The claim on an application as the outcome leaves it. `None` if that is not known: an open claim that somebody has
     /// yet to look after.
     fn of(self, claim: &Claim, outcome: &DeployOutcome) -> Option<Claim> {
@@ -290,15 +303,20 @@ impl End {
 }
 
 /// Closes the claims of a promotion. That a claim stays open is told and no failure: the next run closes it.
-pub(crate) async fn close(servers: &Servers, ended: &[Ended], end: End, console: &Console) {
-    for Ended { job, result } in ended {
-        let Ok(DeployReport { claim: Some(claim), outcome, .. }) = result else { continue };
-        let Ok(client) = servers.get(&job.target.server) else { continue };
-        let Some(claim) = end.of(claim, outcome) else { continue };
-        if let Err(error) = close_claim(client, &job.target.app, &claim).await {
+pub(crate) async fn close(
+    servers: &Servers,
+    results: &[AppResult],
+    ending: ClaimEnding,
+    console: &Console,
+) {
+    for AppResult { app, report } in results {
+        let Ok(DeployReport { claim: Some(claim), outcome, .. }) = report else { continue };
+        let Ok(client) = servers.get(&app.target.server) else { continue };
+        let Some(claim) = ending.of(claim, outcome) else { continue };
+        if let Err(error) = close_claim(client, &app.target.app, &claim).await {
             console.warn(format!(
                 "{}: the claim could not be closed: {error}: {}",
-                job.target.app, error.kind
+                app.target.app, error.kind
             ));
         }
     }

@@ -13,8 +13,7 @@ use crate::promotion::plan::GateOverride;
 /// Which gates, for a command that has a reason of its own.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct GateArgs {
-    /// Break the glass: let the release pass this gate although it refuses; may be repeated. Needs a key with the role
-    /// `break-glass`, and becomes part of the record
+    /// Override this gate (break-glass); may be repeated. Needs a key with the role `break-glass`, and is recorded
     #[arg(long, value_name = "GATE", requires = "reason")]
     pub override_gate: Vec<String>,
 }

@@ -3,7 +3,9 @@
 
 use serde_json::json;
 use verbatim_argocd::{AppPlan, DeployProof, EvidenceLevel, WorkloadEvidence, shown};
-use verbatim_record::{Application, Override, Proof, Readback, ReadbackOutcome, Revision};
+use verbatim_record::{
+    AppliedOverride, PromotedApplication, PromotionProof, Readback, ReadbackOutcome, Revision,
+};
 
 /// The application of a promotion record, from a plan that was executed and the proof that it runs. `sources` are the
 /// repositories and folders or charts of the application, in their order.
@@ -12,8 +14,8 @@ pub(crate) fn application(
     plan: &AppPlan,
     sources: &[Revision],
     proof: &DeployProof,
-) -> Application {
-    Application {
+) -> PromotedApplication {
+    PromotedApplication {
         name: plan.app.name.clone(),
         namespace: plan.app.namespace.clone(),
         server: server.to_owned(),
@@ -29,16 +31,16 @@ pub(crate) fn unproven(
     server: &str,
     plan: &AppPlan,
     outcome: &verbatim_argocd::DeployOutcome,
-) -> Application {
+) -> PromotedApplication {
     let readback =
         || Readback { outcome: ReadbackOutcome::Unproven, evidence: json!(outcome).into() };
-    Application {
+    PromotedApplication {
         name: plan.app.name.clone(),
         namespace: plan.app.namespace.clone(),
         server: server.to_owned(),
         overrides: plan.changes.iter().map(override_of).collect(),
         revisions: Vec::new(),
-        proof: Proof {
+        proof: PromotionProof {
             spec: readback(),
             operation: readback(),
             manifests: readback(),
@@ -48,10 +50,10 @@ pub(crate) fn unproven(
     }
 }
 
-fn override_of(change: &verbatim_argocd::ValueChange) -> Override {
+fn override_of(change: &verbatim_argocd::ValueChange) -> AppliedOverride {
     let key = change.key.to_string();
     let (kind, name) = key.split_once(':').unwrap_or(("", &key));
-    Override {
+    AppliedOverride {
         kind: kind.to_owned(),
         name: name.to_owned(),
         before: change.old.as_ref().map(|old| shown(Some(old))),
@@ -75,7 +77,7 @@ fn revisions(sources: &[Revision], resolved: &[String]) -> Vec<Revision> {
         .collect()
 }
 
-fn readbacks(plan: &AppPlan, proof: &DeployProof) -> Proof {
+fn readbacks(plan: &AppPlan, proof: &DeployProof) -> PromotionProof {
     let proven = |is_proven: bool| {
         if is_proven { ReadbackOutcome::Proven } else { ReadbackOutcome::Unproven }
     };
@@ -84,7 +86,7 @@ fn readbacks(plan: &AppPlan, proof: &DeployProof) -> Proof {
         .iter()
         .map(|change| json!({ "key": change.key, "value": shown(Some(&change.new)) }))
         .collect();
-    Proof {
+    PromotionProof {
         // There is no proof of a deployment without its spec read back: then the outcome is another one.
         spec: Readback {
             outcome: ReadbackOutcome::Proven,
