@@ -221,7 +221,7 @@ async fn nobody_listening_is_told_without_the_layers() {
     let ErrorKind::Unreachable(transport) = &error.kind else { panic!("{:?}", error.kind) };
     assert!(transport.to_string().starts_with("Connection refused"), "{transport}");
     assert!(error.kind.nothing_happened());
-    assert_eq!(error.to_string(), "failed to read application shop");
+    assert_eq!(error.to_string(), "cannot read application shop");
     assert_eq!(client.requests(), 2);
 }
 

@@ -115,7 +115,7 @@ async fn one_environment_that_cannot_be_read_hides_no_other() -> Result<()> {
         assert_eq!((&error["kind"], &error["status"]), (&json!(kind), &json!(code)), "{status}");
         let status = world.verbatim(&["status"]).await?.ends(code);
         let address = world.argocd_proxy.url();
-        let told = format!("unknown: failed to read shop-staging of Argo CD {address}");
+        let told = format!("unknown: cannot read shop-staging of Argo CD {address}");
         assert!(status.stdout.contains(&told), "{status}");
         assert!(status.stderr.contains("warning: staging: "), "{status}");
         world.argocd_proxy.heal();

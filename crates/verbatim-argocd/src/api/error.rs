@@ -5,9 +5,9 @@ use std::time::Duration;
 
 /// A call that did not succeed: what was tried, and why it failed.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to {action}")]
+#[error("cannot {action}")]
 pub struct Error {
-    /// What was tried, as the rest of the sentence "failed to …".
+    /// What was tried, as the rest of the sentence "cannot …".
     pub action: String,
     /// The server's address, without credentials.
     pub server: String,
@@ -27,7 +27,7 @@ pub enum ErrorKind {
     #[error("the server's certificate is not trusted")]
     Certificate(#[source] TransportError),
     /// TLS was refused by the server, or by a proxy before it: it wants a client certificate, or another one.
-    #[error("the server does not accept the client certificate, or misses one")]
+    #[error("the server rejects the client certificate, or requires one")]
     ClientCertificate(#[source] TransportError),
     /// No complete answer in time.
     #[error("no complete answer within {}", seconds(.0))]
@@ -36,22 +36,22 @@ pub enum ErrorKind {
     #[error("the server redirects to {0}")]
     Redirected(String),
     /// 401: a wrong password; no token, or one that is expired or was never valid here.
-    #[error("the server does not accept the credentials: {0}")]
+    #[error("Argo CD rejects the credentials: {0}")]
     Unauthenticated(String),
     /// 403. Argo CD says this for an application that does not exist, too, unless its project is named.
-    #[error("the server denies it: {0}")]
+    #[error("permission denied by Argo CD{}", after_permission_denied(.0))]
     PermissionDenied(String),
     /// 404 with Argo CD's own error envelope.
     #[error("not found: {0}")]
     NotFound(String),
     /// A `test` operation of our JSON patch did not hold.
-    #[error("somebody else changed a value that this depends on: {0}")]
+    #[error("another writer changed a value that this depends on: {0}")]
     TestFailed(String),
     /// The operation slot of the application is taken.
     #[error("another operation is in progress")]
     AnotherOperation,
     /// A sync window of the project forbids the sync.
-    #[error("a sync window blocks it")]
+    #[error("a sync window blocks the sync")]
     SyncWindow,
     /// The manifests cannot be made from the sources. A write is refused then, too.
     #[error("the application does not render: {0}")]
@@ -60,16 +60,16 @@ pub enum ErrorKind {
     #[error("Argo CD cannot reach the repository: {0}")]
     RepoUnreachable(String),
     /// The server reached the git repository, and its host key or our credentials are not those that are wanted.
-    #[error("Argo CD and the repository's server do not trust each other: {0}")]
+    #[error("the repository rejects Argo CD, or Argo CD its host key: {0}")]
     RepoRefused(String),
     /// The server gave up writing, because others write the same application all the time.
     #[error("too many concurrent writers")]
     TooManyConflicts,
     /// 400 for another reason: the request or the state of the application does not allow it.
-    #[error("the server refuses it: {0}")]
+    #[error("refused by Argo CD: {0}")]
     Refused(String),
     /// 429.
-    #[error("the server limits our requests")]
+    #[error("the server limits the rate of requests")]
     RateLimited {
         /// How long it asks us to wait.
         retry_after: Option<Duration>,
@@ -99,7 +99,7 @@ pub enum ErrorKind {
         reason: String,
     },
     /// The connection ended in the middle of the answer.
-    #[error("the answer breaks off after {0} bytes")]
+    #[error("the answer ends after {0} bytes, incomplete")]
     Truncated(usize),
     /// The configuration of the client cannot work.
     #[error("{0}")]
@@ -156,6 +156,18 @@ impl fmt::Display for TransportError {
 }
 
 impl std::error::Error for TransportError {}
+
+/// What a refusal says besides that it is one.
+fn after_permission_denied(message: &str) -> String {
+    match message
+        .strip_prefix("permission denied")
+        .unwrap_or(message)
+        .trim_start_matches([':', ' '])
+    {
+        "" => String::new(),
+        detail => format!(": {detail}"),
+    }
+}
 
 fn seconds(duration: &Duration) -> String {
     if duration.subsec_millis() == 0 {

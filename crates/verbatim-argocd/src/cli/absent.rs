@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use verbatim_console::Failure;
 
-/// Commands of argocd that are not here
+/// Commands of argocd that do not exist here
 #[derive(Clone, Debug, Subcommand)]
 pub enum AbsentCommand {
     /// The word that argocd has before most commands
@@ -68,9 +68,9 @@ impl AbsentCommand {
         };
         let first = rest.words.first().map_or("", String::as_str);
         let what = if first.is_empty() || first.starts_with('-') {
-            format!("there is no command `{name}`")
+            format!("no command `{name}`")
         } else {
-            format!("there is no command `{name} {first}`")
+            format!("no command `{name} {first}`")
         };
         Failure::usage(what).hint(advice(name, first))
     }

@@ -1,6 +1,6 @@
 //! The command line of the tool, used by `verbatim-argocd` and by `verbatim argocd` alike.
 //!
-//! The only place of this crate that reads the environment and files and knows exit statuses.
+//! The only folder that reads the environment and files, and knows exit statuses.
 
 mod absent;
 mod deploy;
@@ -43,13 +43,13 @@ pub use self::shared::values::{ImageArgs, SourceArgs, ValueArgs};
 /// Work with Argo CD applications
 #[derive(Clone, Debug, Subcommand)]
 pub enum ArgocdCommand {
-    /// Obtain a token, or check one, and keep it
+    /// Log in, or check a token, and store it
     Login(LoginArgs),
     /// List applications
     List(ListArgs),
     /// Show an application and its overrides
     Get(GetArgs),
-    /// Show what a sync would change: live objects against the wanted ones
+    /// Show what a sync would change
     Diff(DiffArgs),
     /// Print the manifests of applications as YAML
     Manifests(ManifestsArgs),
@@ -57,64 +57,64 @@ pub enum ArgocdCommand {
     Resources(ResourcesArgs),
     /// Show the images of an application: overridden, rendered, running
     Images(ImagesArgs),
-    /// Show the deployments of an application that succeeded
+    /// Show the past deployments of an application
     History(HistoryArgs),
-    /// Show the events of applications, or of their objects
+    /// Show events of applications or of their objects
     Events(EventsArgs),
     /// Print the logs of the pods of applications
     Logs(LogsArgs),
-    /// Write values into applications, without a sync
+    /// Write overrides without syncing
     Override(Box<OverrideArgs>),
-    /// Take values away from applications, without a sync
+    /// Remove overrides without syncing
     Unset(UnsetArgs),
-    /// Change what applications are beside their values: project, destination, sync policy, history
+    /// Change project, destination, sync policy or history limit of applications
     Set(SetArgs),
-    /// Change applications by a patch
+    /// Patch applications
     Patch(PatchArgs),
-    /// Sync applications as they are, and wait until they are synced and healthy
+    /// Sync applications and wait until they are healthy
     Sync(SyncArgs),
-    /// Wait until applications are as wanted
+    /// Wait until applications are synced and healthy
     Wait(WaitArgs),
-    /// Stop the operation that runs
+    /// Stop the running operation
     #[command(visible_alias = "terminate-op")]
     Terminate(TerminateArgs),
-    /// Deploy an entry of the history again
+    /// Deploy an earlier entry of the history again
     Rollback(RollbackArgs),
-    /// Prove which images applications run
+    /// Prove which images run
     Prove(ProveArgs),
-    /// Write a digest, sync, wait, and prove that it runs
+    /// Deploy a digest and prove that it runs
     Deploy(DeployArgs),
-    /// Make an application
+    /// Create applications
     Create(Box<CreateArgs>),
     /// Delete applications
     Delete(DeleteArgs),
-    /// Let applications delete and prune what waits for a confirmation
+    /// Confirm deletions and prunings that wait for it
     ConfirmDeletion(ConfirmDeletionArgs),
-    /// Look at the actions of objects, and run them
+    /// List and run actions of objects
     #[command(subcommand)]
     Actions(ActionsCommand),
-    /// Print objects of applications as they are in the cluster
+    /// Print live objects of applications
     GetResource(GetResourceArgs),
-    /// Change objects of applications in their cluster
+    /// Patch live objects of applications
     PatchResource(PatchResourceArgs),
-    /// Delete objects of applications in their cluster
+    /// Delete live objects of applications
     DeleteResource(DeleteResourceArgs),
-    /// Look at repositories, add and remove them
+    /// List, add and remove repositories
     #[command(subcommand)]
     Repo(RepoCommand),
-    /// Look at clusters
+    /// List clusters
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Look at projects
+    /// List projects
     #[command(subcommand, visible_alias = "proj")]
     Project(ProjectCommand),
-    /// Show whose token is used
+    /// Show who the token belongs to
     Whoami(WhoamiArgs),
-    /// Ask whether the token may do something
+    /// Check whether the token may do something
     CanI(CanIArgs),
-    /// Show the server's version, and those of the tools it renders with
+    /// Show the versions of Argo CD and of its rendering tools
     Version(VersionArgs),
-    /// What argocd has besides.
+    /// Other commands of argocd.
     #[command(flatten)]
     Absent(AbsentCommand),
 }

@@ -163,7 +163,7 @@ impl fmt::Display for ReachedState {
             Self::RolledBack(id) => return write!(f, "deployment {id} is deployed again"),
             Self::BeingDeleted => "is being deleted",
             Self::Deleted => "deleted",
-            Self::ConditionsMet => "as waited for",
+            Self::ConditionsMet => "conditions met",
         })
     }
 }

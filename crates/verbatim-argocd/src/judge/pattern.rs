@@ -23,7 +23,7 @@ pub(crate) struct ResourcePattern {
 /// Why a text is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` names no resources: want [!]GROUP:KIND:[NAMESPACE/]NAME, as in apps:Deployment:web or :Service:*"
+    "`{0}` is not a resource pattern: want [!]GROUP:KIND:[NAMESPACE/]NAME, as in apps:Deployment:web or :Service:*"
 )]
 pub(crate) struct PatternError(String);
 

@@ -131,16 +131,16 @@ pub(crate) fn judge(
     }
     let Some(node) = reading.node else {
         return if reading.ours.is_hook {
-            template("a hook that is not there any more")
+            template("a hook that no longer exists")
         } else {
             pending("it is not in the cluster yet".into())
         };
     };
     let workload = match live.get(&reference(node)) {
         Some(LiveObject::Is(workload)) => workload,
-        Some(LiveObject::Unreadable(why)) => return pending(format!("it cannot be read: {why}")),
+        Some(LiveObject::Unreadable(why)) => return pending(format!("cannot read it: {why}")),
         Some(LiveObject::Gone) | None if reading.ours.is_hook => {
-            return template("a hook that is not there any more");
+            return template("a hook that no longer exists");
         }
         Some(LiveObject::Gone) | None => return pending("it is not in the cluster".into()),
     };
@@ -318,7 +318,7 @@ fn judge_pods(
             Some(LiveObject::Is(_)) | Some(LiveObject::Gone) | None => {}
             Some(LiveObject::Unreadable(why)) => {
                 pods += 1;
-                pending.push(Mismatch { place, what: format!("it cannot be read: {why}") });
+                pending.push(Mismatch { place, what: format!("cannot read it: {why}") });
             }
         }
     }
@@ -337,7 +337,7 @@ fn judge_pods(
         return Judgement::Proven(template("its pods are gone"));
     }
     if (pods as i64) < least {
-        let what = format!("{pods} of {least} pods are there");
+        let what = format!("{pods} of {least} pods exist");
         return Judgement::Pending(Mismatch { place: object.to_string(), what });
     }
     Judgement::Proven(WorkloadEvidence {
@@ -376,8 +376,8 @@ fn container_state(pod: &Value, name: &str) -> Reported {
             |field: &str| waiting.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         // A container that crashed reports the image that it ran, but it does not run.
         return Reported::Nothing(match text("message").as_str() {
-            "" => format!("it waits: {}", text("reason")),
-            message => format!("it waits: {}: {message}", text("reason")),
+            "" => format!("waiting: {}", text("reason")),
+            message => format!("waiting: {}: {message}", text("reason")),
         });
     }
     match status.get("imageID").and_then(Value::as_str).filter(|id| !id.is_empty()) {

@@ -96,9 +96,9 @@ impl WriteRefusal {
             Self::Repeated { key } => format!("remove all but one {key} from the application"),
             Self::MissingParameter { similar, .. } => match similar {
                 Some(similar) => format!(
-                    "did you mean {similar}? If the chart reads it anyway: --allow-unknown-parameters"
+                    "did you mean {similar}? If the chart reads this one: --allow-unknown-parameters"
                 ),
-                None => "if the chart reads it anyway: --allow-unknown-parameters".to_owned(),
+                None => "if the chart reads it: --allow-unknown-parameters".to_owned(),
             },
             Self::Owned { kind, name, known } if kind == "ApplicationSet" => {
                 let path = "/spec/source/helm/parameters (or /spec/source/kustomize/images)";
@@ -109,7 +109,7 @@ impl WriteRefusal {
                     exempt
                 } else {
                     format!(
-                        "{exempt}; if it is exempt already and the token may not see it: --trust-owner"
+                        "{exempt}; if it is exempt already and the token cannot see that: --trust-owner"
                     )
                 }
             }
@@ -126,18 +126,17 @@ impl WriteRefusal {
                 )
             }
             Self::Claimed { .. } => {
-                "wait for that run; if it is dead, let its deadline pass, or use --take-over"
-                    .to_owned()
+                "wait for that run; if it died, wait for its deadline or use --take-over".to_owned()
             }
             Self::UnreadableClaim => {
                 format!(
-                    "look at the annotation {}, or use --take-over",
+                    "check the annotation {}, or use --take-over",
                     crate::overrides::claim::ANNOTATION
                 )
             }
             Self::NotRendered { .. } => {
                 "the name of a parameter may be wrong, the chart may not use it, or a \
-                                         .argocd-source file in git may win over the application"
+                 .argocd-source file in git may override the application"
                     .to_owned()
             }
         })
@@ -160,7 +159,7 @@ impl fmt::Display for WriteRefusal {
             Self::UnsupportedSource { kind, .. } => {
                 write!(f, "a {kind} source has no such values to override")
             }
-            Self::Repeated { key } => write!(f, "{key} is in the application more than once"),
+            Self::Repeated { key } => write!(f, "{key} appears more than once in the application"),
             Self::MissingParameter { name, .. } => write!(f, "the chart has no parameter {name}"),
             Self::Owned { kind, name, known: true } => {
                 write!(f, "{kind} {name} owns the application and would revert the override")
@@ -168,7 +167,7 @@ impl fmt::Display for WriteRefusal {
             Self::Owned { kind, name, known: false } => {
                 write!(
                     f,
-                    "{kind} {name} owns the application, and it cannot be seen whether it would revert the override"
+                    "{kind} {name} owns the application, and the token cannot see whether it would revert the override"
                 )
             }
             Self::SyncWindow { windows } if windows.is_empty() => {
@@ -183,7 +182,7 @@ impl fmt::Display for WriteRefusal {
                 by.as_ref().map_or(Ok(()), |by| write!(f, " ({by})"))
             }
             Self::UnreadableClaim => {
-                f.write_str("there is a claim that this version does not understand")
+                f.write_str("this version cannot read the claim on the application")
             }
             Self::PlanOutdated { differences } => {
                 write!(

@@ -152,16 +152,16 @@ impl fmt::Display for MissingState {
         };
         match self {
             Self::NoOperation => f.write_str("no operation has deployed the values yet"),
-            Self::Queued => f.write_str("the operation has not begun"),
-            Self::Running(message) => with(f, "the operation runs", message),
-            Self::Other(message) => with(f, "another operation runs", message),
-            Self::Retry(message) => {
-                with(f, "the operation failed and will be tried again", message)
-            }
+            Self::Queued => f.write_str("the operation has not started"),
+            Self::Running(message) => with(f, "the operation is running", message),
+            Self::Other(message) => with(f, "another operation is running", message),
+            Self::Retry(message) => with(f, "the operation failed and will be retried", message),
             Self::Comparison => f.write_str("Argo CD has not compared the values yet"),
-            Self::Reconciled => f.write_str("Argo CD has not compared since the operation ended"),
+            Self::Reconciled => {
+                f.write_str("Argo CD has not compared again since the operation ended")
+            }
             Self::OutOfSync(resources) => with(f, "out of sync", &resources.join(", ")),
-            Self::SyncUnknown => f.write_str("the sync status is not known"),
+            Self::SyncUnknown => f.write_str("the sync status is unknown"),
             Self::Health(health, resources) => {
                 with(f, &format!("health is {health:?}"), &resources.join(", "))
             }

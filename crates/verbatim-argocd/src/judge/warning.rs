@@ -64,21 +64,21 @@ impl fmt::Display for DeployWarning {
         match self {
             Self::NotChecked { what, why } => write!(f, "cannot check {what}: {why}"),
             Self::Owner { kind, name } => write!(f, "{kind} {name} owns the application and may revert the override"),
-            Self::Resumed { nonce } => write!(f, "an earlier run of this release did not end ({nonce}): continuing its work"),
+            Self::Resumed { nonce } => write!(f, "an earlier run of this release did not finish ({nonce}): continuing it"),
             Self::TookOver { release, by } => {
-                write!(f, "took over from a run of release {release} that did not end")?;
+                write!(f, "took over from an unfinished run of release {release}")?;
                 by.as_ref().map_or(Ok(()), |by| write!(f, " ({by})"))
             }
             Self::ClaimLost => {
-                f.write_str("the values stand and the claim is gone: somebody else writes the annotations of this application")
+                f.write_str("the values are in place, but the claim is gone: another client writes the annotations of this application")
             }
             Self::LostForeignChange { path, value } => write!(
                 f,
-                "another client's change of {path} to {value} was lost by our write; Argo CD has no protection against that"
+                "our write overwrote another client's change of {path} to {value}; Argo CD has no protection against that"
             ),
             Self::Adopted { by } if by.automated => f.write_str("Argo CD's automatic sync deployed the values"),
             Self::Adopted { by } => write!(f, "a sync of {} deployed the values", by.username),
-            Self::ClaimOpen { why } => write!(f, "the claim could not be closed: {why}"),
+            Self::ClaimOpen { why } => write!(f, "cannot close the claim: {why}"),
         }
     }
 }

@@ -257,7 +257,7 @@ pub struct Deviation {
 
 impl fmt::Display for Deviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}, we wrote {}", self.key, self.found, self.wrote)
+        write!(f, "{} is {}, wrote {}", self.key, self.found, self.wrote)
     }
 }
 
@@ -358,9 +358,9 @@ mod tests {
         assert_eq!(
             found,
             [
-                "helm:image.tag is 2, we wrote 3",
-                "helm:gone is (absent), we wrote 1",
-                "helm:twice is there more than once, we wrote 1",
+                "helm:image.tag is 2, wrote 3",
+                "helm:gone is (absent), wrote 1",
+                "helm:twice is there more than once, wrote 1",
             ]
         );
         assert_eq!(deviations(None, &changes[..1]).len(), 1);

@@ -60,7 +60,7 @@ pub(crate) async fn close(
     write(client, app, &action, ANNOTATION, Some(&end.to_text()), |app| {
         match read_claim(app).known() {
             Some(found) if found.nonce == end.nonce => Ok(()),
-            _ => Err(ErrorKind::TestFailed("the claim is not ours any more".into())),
+            _ => Err(ErrorKind::TestFailed("the claim belongs to another run".into())),
         }
     })
     .await

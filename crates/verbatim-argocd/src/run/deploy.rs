@@ -111,10 +111,9 @@ pub async fn undo_last(
         }
         ClaimOnApp::Known(claim) => Ok((undo(client, app, &claim).await, Some(*claim))),
         ClaimOnApp::Absent => Ok((UndoResult::NotNeeded, None)),
-        ClaimOnApp::Foreign(_) => Ok((
-            UndoResult::Failed { why: "this version does not understand the claim".into() },
-            None,
-        )),
+        ClaimOnApp::Foreign(_) => {
+            Ok((UndoResult::Failed { why: "this version cannot read the claim".into() }, None))
+        }
     }
 }
 

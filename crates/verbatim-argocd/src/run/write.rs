@@ -206,7 +206,7 @@ pub(crate) async fn undo(
                 return UndoResult::Done;
             }
             Some(found) if found.nonce == claim.nonce => {}
-            _ => return UndoResult::Failed { why: "the claim is not ours any more".into() },
+            _ => return UndoResult::Failed { why: "the claim belongs to another run".into() },
         }
         let patch = match patch::undo(&state, claim) {
             Ok(patch) => patch,

@@ -58,7 +58,7 @@ pub struct ApiRequest {
     pub query: Vec<(&'static str, String)>,
     /// The JSON body.
     pub body: Option<Value>,
-    /// The rest of the sentence "failed to …".
+    /// The rest of the sentence "cannot …".
     pub action: String,
 }
 

@@ -19,23 +19,28 @@ use crate::run::deploy;
 use crate::run::event::DeployStep;
 use crate::run::request::{DeployOptions, DeployRequest};
 
-/// Write a digest, sync, wait, and prove that it runs
+/// Deploy a digest and prove that it runs
 ///
-/// Writes the values and a claim in one guarded patch, checks that the rendered manifests show the digest, syncs (or
-/// lets an automatic sync do it), waits for operation, comparison and health, and then asks the nodes, through Argo CD,
-/// which image every pod really runs. It ends with status 0 only if every container of the image's repository runs the
-/// digest.
+/// Writes the values and a claim in one guarded patch, checks that the rendered manifests contain the digest, syncs (or
+/// lets automatic sync do it), and waits for operation, comparison and health. Then it reads, through Argo CD, which
+/// image the nodes report for every pod. Succeeds only if every container of the image's repository runs the digest.
 ///
-/// Where it cannot work, it says so before it writes: an owner that would revert the values, a sync window, missing
-/// rights, a parameter that the chart does not have. If it fails before the sync, the previous values are put back.
+/// Refuses before it writes anything if an owner would revert the values, a sync window is closed, rights are missing,
+/// or the chart has no such parameter. If it fails before the sync, it restores the previous values.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  verbatim-argocd deploy shop --helm-set image.tag=1.4@sha256:… --image example/shop@sha256:…
-  verbatim-argocd deploy shop --kustomize-image example/shop:1.4@sha256:… --settle 30s
+  verbatim-argocd deploy shop --helm-set image.tag=1.4@sha256:… \\
+    --image example/shop@sha256:…
+  verbatim-argocd deploy shop --settle 30s \\
+    --kustomize-image example/shop:1.4@sha256:…
   verbatim-argocd deploy shop --helm-set image.digest=sha256:… --dry-run
 
-Exit status: 0 proven; 1 refused, degraded or another image; 4 not over at the deadline; 5 somebody else wrote;
-7 the server refuses the token or the right.")]
+Exit status:
+  0  proven
+  1  refused, degraded, or another image runs
+  4  unfinished at the deadline
+  5  another writer changed the application
+  7  token or rights are not sufficient")]
 pub struct DeployArgs {
     #[command(flatten)]
     app: AppArgs,
@@ -52,18 +57,18 @@ pub struct DeployArgs {
     #[command(flatten)]
     how: HowArgs,
 
-    /// How long the proof must hold: seconds, or 90s, 10m
+    /// Time the proof must hold: seconds, or 90s, 10m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
     settle: Duration,
 
-    /// Give up when a pod with the image has been failing to start for so long
+    /// Give up once a pod with the image has failed to start for this long
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
     stuck_after: Duration,
 
-    /// What a rollout that is paused means, a canary between its steps for example
+    /// What to do when a rollout is paused, for example between canary steps
     ///
-    /// `wait` waits until it goes on, and ends with status 4 if it does not in time. `accept` is content when every pod of
-    /// the new version runs the digest, and ends with 0. `fail` ends with 1.
+    /// `wait` waits until it continues, and exits with 4 at the deadline. `accept` succeeds once every pod of the new
+    /// version runs the digest. `fail` exits with 1.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     on_pause: PauseArg,
 
@@ -71,18 +76,18 @@ pub struct DeployArgs {
     #[arg(long)]
     prune: bool,
 
-    /// Accept that resources that are no longer in the sources stay
+    /// Accept leftover resources that are no longer in the sources
     #[arg(long, conflicts_with = "prune")]
     allow_unpruned: bool,
 }
 
-/// What a paused rollout means
+/// What to do when a rollout is paused
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum PauseArg {
-    /// Wait until it goes on
+    /// Wait until it continues
     #[default]
     Wait,
-    /// Be content with the pods of the new version
+    /// Succeed with the pods of the new version
     Accept,
     /// Give up
     Fail,
@@ -98,30 +103,30 @@ impl From<PauseArg> for OnPause {
     }
 }
 
-/// How it is written
+/// Write options
 #[derive(Clone, Debug, Args)]
 struct HowArgs {
-    /// The name of the release, kept with the values
+    /// Name of the release, stored with the values
     #[arg(long, value_name = "NAME", default_value = "unnamed")]
     release: String,
 
-    /// Who deploys: the address of the CI run, for example
+    /// Who deploys, for example the URL of the CI run
     #[arg(long, value_name = "URL")]
     run_url: Option<String>,
 
-    /// The most that all of it may take: seconds, or 90s, 10m
+    /// Time limit for everything: seconds, or 90s, 10m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "600")]
     timeout: Duration,
 
-    /// Show what would be written, and every reason against it, and stop
+    /// Show the plan and every reason to refuse it, and write nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Continue over the claim of another run that is dead
+    /// Take over the claim of another run that died
     #[arg(long)]
     take_over: bool,
 
-    /// Write although an owner of the application may revert it
+    /// Write even if an owner of the application may revert it
     #[arg(long)]
     trust_owner: bool,
 
@@ -143,20 +148,22 @@ impl HowArgs {
     }
 }
 
-/// Write values into applications, without a sync
+/// Write overrides without syncing
 ///
-/// What stood there before is kept in an annotation, and --undo puts it back. An application with automatic sync deploys
-/// the values at once. Values may be anything here; only `deploy` insists on a digest.
+/// The previous values are stored in an annotation; --undo restores them. An application with automatic sync deploys the
+/// new values at once. Any value is accepted; only `deploy` requires a digest.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd override shop --helm-set image.tag=1.4@sha256:…
-  verbatim-argocd override shop --values-literal-file values-staging.yaml --revision v1.4
+  verbatim-argocd override shop --revision v1.4 \\
+    --values-literal-file values-staging.yaml
   verbatim-argocd override shop --kustomize-replica web=3 --nameprefix blue-
   verbatim-argocd override -l team=web --helm-set featureFlag=on
   verbatim-argocd override shop --undo
 
-As `argocd app set`, but for two things: --helm-set stores a text always (there --helm-set-string does), and
---values-literal-file stores the text as it is (there it becomes an object, and `1.10` becomes 1.1).")]
+Differences from `argocd app set`: --helm-set always stores a string, as
+--helm-set-string does there; --values-literal-file stores the text unchanged
+(argocd converts it to an object, and `1.10` becomes 1.1).")]
 pub struct OverrideArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -173,21 +180,22 @@ pub struct OverrideArgs {
     #[command(flatten)]
     how: HowArgs,
 
-    /// Put back what stood there before the last write
+    /// Restore the values from before the last write
     #[arg(long, conflicts_with_all = ["helm_set", "kustomize_image", "dry_run"])]
     undo: bool,
 }
 
-/// Take values away from applications, without a sync
+/// Remove overrides without syncing
 ///
-/// Guarded, claimed and undone as a write is: `override --undo` puts the values back.
+/// Guarded like a write; `override --undo` restores the values.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd unset shop --parameter image.tag
   verbatim-argocd unset shop --kustomize-image example/shop --nameprefix
   verbatim-argocd unset shop --values-literal
 
-As `argocd app unset`, but for --all-values: there --values takes single files away.")]
+Difference from `argocd app unset`: --all-values removes all value files;
+--values removes single ones, as there.")]
 pub struct UnsetArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -249,7 +257,7 @@ pub(crate) async fn run_override(
     let mut values = args.values.some_values()?;
     args.settings.add_to(&mut values)?;
     if values.is_empty() {
-        return Err(Failure::usage("there is nothing to write")
+        return Err(Failure::usage("nothing to write")
             .hint("use --helm-set, --kustomize-image, --values-literal-file, …"));
     }
     write_each(&args.apps, &args.server, &values, &args.how, console).await

@@ -7,91 +7,91 @@ use verbatim_console::Failure;
 use crate::cli::shared::values::pair;
 use crate::overrides::values::{OverrideKey, SourceField};
 
-/// How it is rendered
+/// Rendering
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Rendering")]
 pub struct RenderArgs {
-    /// The name of the Helm release
+    /// Name of the Helm release
     #[arg(long, value_name = "NAME")]
     release_name: Option<String>,
 
-    /// Let files with values for Helm be missing
+    /// Allow missing Helm value files
     #[arg(long)]
     ignore_missing_value_files: bool,
 
-    /// The version of Helm
+    /// Helm version
     #[arg(long, value_name = "VERSION")]
     helm_version: Option<String>,
 
-    /// Send the repository's password to other hosts, too
+    /// Send the repository's password to other hosts too
     #[arg(long)]
     helm_pass_credentials: bool,
 
-    /// Leave the chart's definitions of resources out
+    /// Skip the chart's CRDs
     #[arg(long)]
     helm_skip_crds: bool,
 
-    /// Do not ask the chart's schema of its values
+    /// Skip validation by the chart's schema
     #[arg(long)]
     helm_skip_schema_validation: bool,
 
-    /// Leave the chart's tests out
+    /// Skip the chart's tests
     #[arg(long)]
     helm_skip_tests: bool,
 
-    /// The namespace that the chart is told; else that of the objects
+    /// Namespace passed to Helm [default: that of the objects]
     #[arg(long, value_name = "NAMESPACE")]
     helm_namespace: Option<String>,
 
-    /// The version of Kubernetes that the chart is told; else the cluster's
+    /// Kubernetes version passed to Helm [default: the cluster's]
     #[arg(long, value_name = "VERSION")]
     helm_kube_version: Option<String>,
 
-    /// An API that the chart is told, [GROUP/]VERSION/KIND; may be repeated. Else the cluster's
+    /// API passed to Helm, [GROUP/]VERSION/KIND (repeatable) [default: the cluster's]
     #[arg(long, value_name = "API")]
     helm_api_versions: Vec<String>,
 
-    /// The version of Kustomize
+    /// Kustomize version
     #[arg(long, value_name = "VERSION")]
     kustomize_version: Option<String>,
 
-    /// A label of all objects, for Kustomize; may be repeated. Replaces those that the application has
+    /// Label for all objects, for Kustomize (repeatable); replaces the current ones
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     kustomize_common_label: Vec<(String, String)>,
 
-    /// An annotation of all objects, for Kustomize; may be repeated. Replaces those that the application has
+    /// Annotation for all objects, for Kustomize (repeatable); replaces the current ones
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     kustomize_common_annotation: Vec<(String, String)>,
 
-    /// Keep the labels out of selectors, and out of templates
+    /// Add the labels to neither selectors nor templates
     #[arg(long)]
     kustomize_label_without_selector: bool,
 
-    /// Put the labels into templates all the same
+    /// Add the labels to templates nevertheless
     #[arg(long)]
     kustomize_label_include_templates: bool,
 
-    /// Replace labels of the sources
+    /// Override labels from the sources
     #[arg(long)]
     kustomize_force_common_label: bool,
 
-    /// Replace annotations of the sources
+    /// Override annotations from the sources
     #[arg(long)]
     kustomize_force_common_annotation: bool,
 
-    /// The version of Kubernetes that charts in the folder are told
+    /// Kubernetes version passed to charts in a Kustomize folder
     #[arg(long, value_name = "VERSION")]
     kustomize_kube_version: Option<String>,
 
-    /// An API that charts in the folder are told; may be repeated
+    /// API passed to charts in a Kustomize folder (repeatable)
     #[arg(long, value_name = "API")]
     kustomize_api_versions: Vec<String>,
 
-    /// Let components of Kustomize be missing
+    /// Allow missing Kustomize components
     #[arg(long)]
     ignore_missing_components: bool,
 
-    /// What tags begin with that --revision, a range of versions, chooses from
+    /// Prefix of the tags that a version range in --revision chooses from
     #[arg(long, value_name = "PREFIX")]
     tag_prefix: Option<String>,
 }

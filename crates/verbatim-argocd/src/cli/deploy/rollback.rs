@@ -15,26 +15,26 @@ use crate::cli::shared::values::duration;
 use crate::run::operate;
 use crate::run::request::DeployOptions;
 
-/// Deploy an entry of the history again
+/// Deploy an earlier entry of the history again
 ///
-/// With the sources and overrides of that deployment, and without hooks. The application itself is not changed, so it is
-/// out of sync afterwards, and the next sync deploys again what it says: to stay on the old values, write them with
-/// `override`, or use `verbatim rollback`. Argo CD refuses it for applications that sync by themselves.
+/// Uses the sources and overrides of that deployment, and runs no hooks. The application itself stays unchanged: it is
+/// out of sync afterwards, and the next sync deploys the current values again. To stay on the old values, write them
+/// with `override`, or use `verbatim rollback`. Argo CD refuses this for applications with automatic sync.
 ///
-/// Behind one application may stand the number of the deployment, as in `argocd app rollback`. Several applications are
-/// each rolled back to the deployment before their last one, or all to the one that --id names.
+/// The number of the deployment may follow a single application, as in `argocd app rollback`. Several applications go
+/// back to the deployment before their last one each, or all to the one given by --id.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd history shop
   verbatim-argocd rollback shop 3
-  verbatim-argocd rollback shop              # to the deployment before the last one
-  verbatim-argocd rollback shop cart         # each of them
+  verbatim-argocd rollback shop              # to the deployment before
+  verbatim-argocd rollback shop cart         # each to the one before
   verbatim-argocd rollback -l team=web --prune")]
 pub struct RollbackArgs {
     #[command(flatten)]
     apps: AppsArgs,
 
-    /// The number of the deployment; else the one before the last
+    /// Number of the deployment [default: the one before the last]
     #[arg(long, value_name = "ID")]
     id: Option<i64>,
 
@@ -45,7 +45,7 @@ pub struct RollbackArgs {
     #[arg(long)]
     prune: bool,
 
-    /// The most that it may take: seconds, or 90s, 10m
+    /// Time limit: seconds, or 90s, 10m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "600")]
     timeout: Duration,
 }
@@ -88,11 +88,11 @@ fn apps_and_id(
             Ok((apps, Some(number)))
         }
         (Some(number), None) => Err(Failure::usage(format!(
-            "{number} behind several applications may be a deployment or an application"
+            "{number} after several applications may be a deployment or an application"
         ))
         .hint(format!("--id {number} is the deployment, NAMESPACE/{number} the application"))),
         (Some(number), Some(id)) => {
-            Err(Failure::usage(format!("two deployments are named: {number} and --id {id}"))
+            Err(Failure::usage(format!("two deployments given: {number} and --id {id}"))
                 .hint(format!("NAMESPACE/{number} is the application of that name")))
         }
     }

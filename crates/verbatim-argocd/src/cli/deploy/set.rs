@@ -19,23 +19,26 @@ use crate::overrides::patch::go_json;
 use crate::overrides::spec::{SpecChange, SpecFieldChange, SyncRetry};
 use crate::run::annotation::annotate;
 
-/// Change what applications are beside their values: project, destination, sync policy, history
+/// Change project, destination, sync policy or history limit of applications
 ///
-/// In one patch that is refused if somebody else has changed the same meanwhile; the answer is looked at whether it holds
-/// what was written. What stood there before is printed. Values of the sources are written with `override`, which keeps
-/// what stood there; repository and chart with `create --file --upsert`.
+/// Sends one patch, which fails if someone else changed the same fields meanwhile, and checks that the answer contains
+/// what was written. Prints the previous values. For values of the sources use `override`, which stores the previous
+/// ones; for repository and chart use `create --file --upsert`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd set shop --sync-policy automated --auto-prune --self-heal
   verbatim-argocd set shop --sync-policy none
-  verbatim-argocd set shop --sync-option CreateNamespace=true --sync-option '!Validate=false'
+  verbatim-argocd set shop --sync-option CreateNamespace=true \\
+    --sync-option '!Validate=false'
   verbatim-argocd set -l team=web --revision-history-limit 3
 
-As `argocd app set`, but for three things: --dest-server takes the cluster's name away and --dest-name its address, where
-argocd leaves both, which no server accepts; an option of a sync takes the place of another value of the same option; and
-a patch is always validated.
+Differences from `argocd app set`: --dest-server removes the cluster's name and
+--dest-name its address (argocd keeps both, which no server accepts); a sync
+option replaces another value of the same option; patches are always validated.
 
-Exit status: 1 if an answer does not hold what was written; 5 if somebody else changed it.")]
+Exit status:
+  1  the answer does not contain what was written
+  5  someone else changed the same fields")]
 pub struct SetArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -49,88 +52,88 @@ pub struct SetArgs {
     #[command(flatten)]
     retry: RetryArgs,
 
-    /// Show what would change, and stop
+    /// Show what would change, and exit
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What an application becomes
+/// Application
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Application")]
 struct SpecArgs {
-    /// Its new Argo CD project; `--project` says which applications are meant
+    /// New Argo CD project; `--project` selects applications
     #[arg(long, value_name = "PROJECT")]
     to_project: Option<String>,
 
-    /// The address of its cluster
+    /// Address of the target cluster
     #[arg(long, value_name = "URL", conflicts_with = "dest_name")]
     dest_server: Option<String>,
 
-    /// Or the name of its cluster
+    /// Name of the target cluster
     #[arg(long, value_name = "NAME")]
     dest_name: Option<String>,
 
-    /// The namespace of its objects
+    /// Target namespace
     #[arg(long, value_name = "NAMESPACE")]
     dest_namespace: Option<String>,
 
-    /// Whether it syncs by itself. What it does then is set anew
+    /// Automatic or manual sync; resets the options of automatic sync
     #[arg(long, value_name = "POLICY")]
     sync_policy: Option<SyncPolicy>,
 
-    /// When it syncs by itself: delete what is not in the sources any more
+    /// Automatic sync: delete resources that are no longer in the sources
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     auto_prune: Option<bool>,
 
-    /// When it syncs by itself: take back changes of live objects
+    /// Automatic sync: revert changes of live objects
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     self_heal: Option<bool>,
 
-    /// When it syncs by itself: even if nothing is left
+    /// Automatic sync: even if no resource is left
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     allow_empty: Option<bool>,
 
-    /// An option of its syncs; with `!` before it, it goes. May be repeated
+    /// Sync option; a leading `!` removes it (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     sync_option: Vec<String>,
 
-    /// How many deployments its history keeps
+    /// Number of deployments to keep in the history
     #[arg(long, value_name = "N")]
     revision_history_limit: Option<i64>,
 }
 
-/// Whether an application syncs by itself
+/// Sync policy
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SyncPolicy {
-    /// It does not
+    /// Sync on request
     #[value(alias = "none")]
     Manual,
-    /// It does
+    /// Sync on every change
     #[value(alias = "auto", alias = "automatic")]
     Automated,
 }
 
-/// What an application does when a sync of its own fails
+/// Retries of automatic syncs
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Application")]
 struct RetryArgs {
-    /// How often its syncs are tried again; 0 is never
+    /// Number of retries of a sync; 0 for none
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     sync_retry_limit: Option<i64>,
 
-    /// The pause before the first time, in Go's writing: 5s, 1m30s
+    /// Pause before the first retry: 5s, 1m30s
     #[arg(long, value_name = "TIME", default_value = "5s", requires = "sync_retry_limit")]
     sync_retry_backoff_duration: String,
 
-    /// By how much each further pause is longer
+    /// Factor by which each further pause grows
     #[arg(long, value_name = "N", default_value_t = 2, requires = "sync_retry_limit")]
     sync_retry_backoff_factor: i64,
 
-    /// The longest pause, in Go's writing
+    /// Longest pause between retries
     #[arg(long, value_name = "TIME", default_value = "3m0s", requires = "sync_retry_limit")]
     sync_retry_backoff_max_duration: String,
 
-    /// Resolve the revision again each time
+    /// Resolve the revision again for each retry
     #[arg(long, requires = "sync_retry_limit")]
     sync_retry_refresh: bool,
 }
@@ -158,8 +161,8 @@ impl SetArgs {
             history_limit: spec.revision_history_limit,
         };
         if change == SpecChange::default() {
-            return Err(Failure::usage("nothing is named that shall change")
-                .hint("use --sync-policy, --sync-option, --dest-namespace, …; for values verbatim argocd override"));
+            return Err(Failure::usage("nothing to change")
+                .hint("use --sync-policy, --sync-option, --dest-namespace, …; for values use `verbatim argocd override`"));
         }
         Ok(change)
     }
@@ -208,7 +211,9 @@ fn line(one: &SpecFieldChange) -> String {
 }
 
 fn lost(place: &String) -> String {
-    format!("{place} is not what was written: Argo CD does not know it, or somebody else wrote")
+    format!(
+        "{place} is not what was written: Argo CD does not know the field, or another writer changed it"
+    )
 }
 
 impl fmt::Display for Changed {
@@ -250,17 +255,20 @@ async fn set(
     Ok(Changed { app, changes, missing, written: true, object })
 }
 
-/// Change applications by a patch
+/// Patch applications
 ///
-/// For what no other command writes. Values are better written with `override`, which is guarded, keeps what stood there and
-/// can be undone; this is as careful as the patch: `test` operations of a JSON patch refuse it where something else stands.
-/// The answer is looked at whether it holds what was written.
+/// For everything that no other command writes. Prefer `override` for values: it is guarded and can be undone. A patch is
+/// guarded only by its own `test` operations. Checks that the answer contains what was written.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  verbatim-argocd patch shop --patch '[{\"op\": \"replace\", \"path\": \"/spec/source/path\", \"value\": \"chart\"}]'
-  verbatim-argocd patch shop --type merge --patch '{\"spec\": {\"source\": {\"targetRevision\": \"v1.4\"}}}'
+  verbatim-argocd patch shop --patch \\
+    '[{\"op\":\"replace\",\"path\":\"/spec/source/path\",\"value\":\"chart\"}]'
+  verbatim-argocd patch shop --type merge --patch \\
+    '{\"spec\":{\"source\":{\"targetRevision\":\"v1.4\"}}}'
 
-Exit status: 1 if an answer does not hold what was written; 5 if a `test` operation failed.")]
+Exit status:
+  1  the answer does not contain what was written
+  5  a `test` operation failed")]
 pub struct PatchArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -268,20 +276,20 @@ pub struct PatchArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// The patch
+    /// Patch, as JSON
     #[arg(long, value_name = "PATCH")]
     patch: String,
 
-    /// How it is meant
+    /// Type of patch
     #[arg(long = "type", value_name = "TYPE", default_value = "json")]
     kind: PatchType,
 
-    /// Print the application as Argo CD has it then
+    /// Print the resulting application
     #[arg(long, short = 'o', value_name = "OUTPUT")]
     output: Option<Output>,
 }
 
-/// How a patch is meant
+/// Type of patch
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PatchType {
     /// RFC 6902: operations
@@ -290,7 +298,7 @@ enum PatchType {
     Merge,
 }
 
-/// What is printed
+/// Output format
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
     /// As JSON
@@ -349,9 +357,9 @@ pub(crate) async fn run_patch(args: PatchArgs, console: &Console) -> Result<Exit
 /// `AnnotationDeletionApproved` in `common/common.go`.
 const DELETION_APPROVED: &str = "argocd.argoproj.io/deletion-approved";
 
-/// Let applications delete and prune what waits for a confirmation
+/// Confirm deletions and prunings that wait for it
 ///
-/// Objects with `Prune=confirm` or `Delete=confirm` in their sync options.
+/// Concerns objects with the sync option `Prune=confirm` or `Delete=confirm`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd confirm-deletion shop")]
@@ -370,7 +378,7 @@ struct Confirmed {
 
 impl fmt::Display for Confirmed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} deletion is confirmed", self.app)
+        writeln!(f, "{}: deletion confirmed", self.app)
     }
 }
 

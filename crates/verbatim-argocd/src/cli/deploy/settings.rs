@@ -12,47 +12,47 @@ use crate::cli::shared::server::read;
 use crate::cli::shared::values::pair;
 use crate::overrides::values::{OverrideKey, OverrideValues, SourceChoice, SourceField};
 
-/// What else is written
+/// Other values
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "More values")]
 pub struct SettingArgs {
-    /// A Helm parameter whose value is the text of a file of the repository; may be repeated
+    /// Set a Helm parameter to the text of a file in the repository (repeatable)
     #[arg(long, value_name = "NAME=PATH", value_parser = pair)]
     helm_set_file: Vec<(String, String)>,
 
-    /// Values for Helm: the text of this YAML file, as it is. Replaces the values that the application has
+    /// Set Helm values to the text of this YAML file, replacing the current values
     #[arg(long, value_name = "FILE")]
     values_literal_file: Option<PathBuf>,
 
-    /// A file of the repository with values for Helm; may be repeated. Replaces the files that the application has
+    /// Helm value file in the repository (repeatable); replaces the current list
     #[arg(long, value_name = "PATH")]
     values: Vec<String>,
 
-    /// The number of replicas of a workload; may be repeated
+    /// Replicas of a workload, for Kustomize (repeatable)
     #[arg(long, value_name = "NAME=COUNT", value_parser = count)]
     kustomize_replica: Vec<(String, i64)>,
 
-    /// The prefix of all names, for Kustomize
+    /// Prefix of all names, for Kustomize
     #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
     nameprefix: Option<String>,
 
-    /// The suffix of all names, for Kustomize
+    /// Suffix of all names, for Kustomize
     #[arg(long, value_name = "SUFFIX", allow_hyphen_values = true)]
     namesuffix: Option<String>,
 
-    /// The namespace of all objects, for Kustomize
+    /// Namespace of all objects, for Kustomize
     #[arg(long, value_name = "NAMESPACE")]
     kustomize_namespace: Option<String>,
 
-    /// A variable of a plugin; may be repeated
+    /// Plugin variable (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     plugin_env: Vec<(String, String)>,
 
-    /// A parameter of a plugin; may be repeated. A JSON list or object is one, anything else is a text
+    /// Plugin parameter (repeatable); JSON lists and objects are recognized
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     plugin_parameter: Vec<(String, String)>,
 
-    /// The branch, tag, commit or chart version that the application follows
+    /// Branch, tag, commit or chart version to follow
     #[arg(long, value_name = "REVISION")]
     revision: Option<String>,
 
@@ -122,7 +122,7 @@ fn literal(path: &Path) -> Result<String, Failure> {
     match parsed {
         Ok(_) => Ok(text),
         Err(error) => Err(Failure::usage(error.to_string())
-            .context(format!("{} holds no values for Helm", path.display()))),
+            .context(format!("{} contains no Helm values", path.display()))),
     }
 }
 
@@ -143,71 +143,71 @@ fn count(text: &str) -> Result<(String, i64), String> {
     }
 }
 
-/// What is taken away
+/// Values to remove
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Values")]
 pub struct NameArgs {
-    /// A Helm parameter; may be repeated
+    /// Helm parameter (repeatable)
     #[arg(long, short = 'p', value_name = "NAME", visible_alias = "helm-set")]
     parameter: Vec<String>,
 
-    /// A Helm parameter whose value is a file; may be repeated
+    /// Helm parameter that is read from a file (repeatable)
     #[arg(long, value_name = "NAME")]
     helm_set_file: Vec<String>,
 
-    /// The values for Helm, as a text or as an object
+    /// Helm values, as text or object
     #[arg(long)]
     values_literal: bool,
 
-    /// A file with values for Helm; the others stay as they are. May be repeated
+    /// Helm value file; keeps the others (repeatable)
     #[arg(long, value_name = "PATH", conflicts_with = "all_values")]
     values: Vec<String>,
 
-    /// All files with values for Helm
+    /// All Helm value files
     #[arg(long)]
     all_values: bool,
 
-    /// A Kustomize image, by the name that it replaces; may be repeated
+    /// Kustomize image, by the name that it replaces (repeatable)
     #[arg(long, value_name = "NAME")]
     kustomize_image: Vec<String>,
 
-    /// The number of replicas of a workload; may be repeated
+    /// Replicas of a workload, for Kustomize (repeatable)
     #[arg(long, value_name = "NAME")]
     kustomize_replica: Vec<String>,
 
-    /// The prefix of all names
+    /// Prefix of all names
     #[arg(long)]
     nameprefix: bool,
 
-    /// The suffix of all names
+    /// Suffix of all names
     #[arg(long)]
     namesuffix: bool,
 
-    /// The namespace of all objects
+    /// Namespace of all objects
     #[arg(long)]
     kustomize_namespace: bool,
 
-    /// The version of Kustomize
+    /// Kustomize version
     #[arg(long)]
     kustomize_version: bool,
 
-    /// That components of Kustomize may be missing
+    /// Permission for missing Kustomize components
     #[arg(long)]
     ignore_missing_components: bool,
 
-    /// That files with values for Helm may be missing
+    /// Permission for missing Helm value files
     #[arg(long)]
     ignore_missing_value_files: bool,
 
-    /// That other hosts than the repository's get its password
+    /// Permission to send the repository's password to other hosts
     #[arg(long)]
     pass_credentials: bool,
 
-    /// A variable of a plugin; may be repeated
+    /// Plugin variable (repeatable)
     #[arg(long, value_name = "NAME")]
     plugin_env: Vec<String>,
 
-    /// A parameter of a plugin; may be repeated
+    /// Plugin parameter (repeatable)
     #[arg(long, value_name = "NAME")]
     plugin_parameter: Vec<String>,
 }
@@ -250,7 +250,7 @@ impl NameArgs {
             ..OverrideValues::default()
         };
         if values.is_empty() {
-            return Err(Failure::usage("nothing is named that shall be taken away")
+            return Err(Failure::usage("nothing to remove")
                 .hint("use --parameter, --kustomize-image, --values-literal, …"));
         }
         Ok(values)

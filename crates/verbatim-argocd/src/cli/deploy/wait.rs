@@ -23,10 +23,10 @@ use crate::run::operate::SyncUntil;
 use crate::run::request::DeployOptions;
 use crate::run::{deploy, operate};
 
-/// Sync applications as they are, and wait until they are synced and healthy
+/// Sync applications and wait until they are healthy
 ///
-/// A sync of some resources only, to another revision, or a dry run leaves the application out of sync; then only the end
-/// of the operation is waited for. While another operation runs, its end is waited for first.
+/// A dry run, a sync of selected resources, or one to another revision leaves the application out of sync; then this
+/// waits only for the end of the operation. If another operation is running, this waits for it first.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd sync shop
@@ -35,10 +35,14 @@ use crate::run::{deploy, operate};
   verbatim-argocd sync shop --resource apps:Deployment:web
   verbatim-argocd sync -l team=web --parallel 4
 
-Beside what `argocd app sync` has: --sync-option adds to the options of the application, which Argo CD would leave out.
---preview-changes asks nothing, as a pipeline has nobody to ask: it prints the differences and stops.
+Differences from `argocd app sync`: --sync-option adds to the application's own
+options instead of replacing them; --preview-changes prints the differences and
+exits without asking.
 
-Exit status: 0 synced and healthy; 1 failed, degraded, or a difference with --preview-changes; 4 not over at the deadline.")]
+Exit status:
+  0  synced and healthy
+  1  failed or degraded; with --preview-changes: there are differences
+  4  unfinished at the deadline")]
 pub struct SyncArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -55,35 +59,37 @@ pub struct SyncArgs {
     #[command(flatten)]
     retry: RetryArgs,
 
-    /// Print what would change, and stop
+    /// Print what would change, and exit
     #[arg(long)]
     preview_changes: bool,
 
-    /// Do not wait: return when the sync is started
+    /// Exit once the sync has started
     #[arg(long = "async", conflicts_with_all = ["dry_run", "preview_changes"])]
     asynchronous: bool,
 
-    /// Accept that resources that are no longer in the sources stay
+    /// Accept leftover resources that are no longer in the sources
     #[arg(long, conflicts_with = "prune")]
     allow_unpruned: bool,
 
-    /// The most that it may take: seconds, or 90s, 10m
+    /// Time limit: seconds, or 90s, 10m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "600")]
     timeout: Duration,
 }
 
-/// How it is synced
+/// Sync options
 #[derive(Clone, Debug, Args)]
 struct HowArgs {
-    /// Only these resources; may be repeated. `*` is any text, an empty part anything, `!` leaves out. No hook runs
+    /// Sync only these resources, without hooks (repeatable)
+    ///
+    /// `*` matches any text, an empty part anything; a leading `!` excludes.
     #[arg(long, value_name = "GROUP:KIND:NAME")]
     resource: Vec<ResourcePattern>,
 
-    /// Only resources whose manifests have this label; may be repeated, and one is enough. No hook runs
+    /// Sync only resources with one of these labels, without hooks (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
 
-    /// Apply nothing, and show what Argo CD would do
+    /// Apply nothing; show what Argo CD would do
     #[arg(long)]
     dry_run: bool,
 
@@ -91,36 +97,36 @@ struct HowArgs {
     #[arg(long)]
     prune: bool,
 
-    /// How the manifests are applied
+    /// How to apply manifests
     #[arg(long, value_name = "STRATEGY", default_value = "hook")]
     strategy: StrategyArg,
 
-    /// Delete and make again what cannot be changed in place
+    /// Delete and re-create what cannot be changed in place
     #[arg(long)]
     force: bool,
 
-    /// Replace objects in place of applying them
+    /// Replace objects instead of applying them
     #[arg(long)]
     replace: bool,
 
-    /// Let the API server merge
+    /// Use server-side apply
     #[arg(long)]
     server_side: bool,
 
-    /// Leave alone what is in sync
+    /// Skip resources that are in sync
     #[arg(long)]
     apply_out_of_sync_only: bool,
 
-    /// An option beside those of the application; may be repeated
+    /// Sync option in addition to the application's own (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     sync_option: Vec<String>,
 
-    /// A pair that is kept with the operation; may be repeated
+    /// Info to store with the operation (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     info: Vec<(String, String)>,
 }
 
-/// How manifests are applied
+/// How to apply manifests
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum StrategyArg {
     /// With hooks
@@ -129,26 +135,26 @@ enum StrategyArg {
     Apply,
 }
 
-/// What Argo CD does when an operation fails
+/// Retries by Argo CD
 #[derive(Clone, Debug, Args)]
 struct RetryArgs {
-    /// How often Argo CD tries again
+    /// Number of retries by Argo CD
     #[arg(long, value_name = "N", default_value_t = 0)]
     retry_limit: i64,
 
-    /// The pause before the first time, in Go's writing: 5s, 1m30s
+    /// Pause before the first retry: 5s, 1m30s
     #[arg(long, value_name = "TIME", default_value = "5s")]
     retry_backoff_duration: String,
 
-    /// By how much each further pause is longer
+    /// Factor by which each further pause grows
     #[arg(long, value_name = "N", default_value_t = 2)]
     retry_backoff_factor: i64,
 
-    /// The longest pause, in Go's writing
+    /// Longest pause between retries
     #[arg(long, value_name = "TIME", default_value = "3m0s")]
     retry_backoff_max_duration: String,
 
-    /// Resolve the revision again each time
+    /// Resolve the revision again for each retry
     #[arg(long)]
     retry_refresh: bool,
 }
@@ -219,7 +225,7 @@ impl SyncArgs {
                     ExitStatus::Refused,
                     format!("{app} has no such resource"),
                 )
-                .hint(format!("look with `verbatim argocd resources {app}`")));
+                .hint(format!("`verbatim argocd resources {app}` lists them")));
             }
             request.resources = chosen.into_iter().map(pattern::reference).collect();
         }
@@ -243,10 +249,11 @@ impl SyncArgs {
     }
 }
 
-/// Wait until applications are as wanted
+/// Wait until applications are synced and healthy
 ///
-/// Without a flag: synced, healthy, and no operation runs; a status that is older than the last operation is not believed.
-/// With flags only what they say, all of it; of --health, --suspended and --degraded one is enough.
+/// Without flags, this waits until the application is synced and healthy and no operation runs, and ignores a status
+/// that is older than the last operation. With flags, it waits for exactly these conditions; of --health, --suspended
+/// and --degraded, one is enough.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd wait shop --timeout 5m
@@ -255,7 +262,10 @@ impl SyncArgs {
   verbatim-argocd wait shop --delete --project default
   verbatim-argocd wait -l team=web --sync
 
-Exit status: 0 as wanted; 1 it became degraded while its health was waited for; 4 not so at the deadline.")]
+Exit status:
+  0  all conditions hold
+  1  degraded while waiting for health
+  4  unfinished at the deadline")]
 pub struct WaitArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -263,35 +273,35 @@ pub struct WaitArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Wait until it is synced
+    /// Wait until synced
     #[arg(long)]
     sync: bool,
 
-    /// Wait until it is healthy
+    /// Wait until healthy
     #[arg(long)]
     health: bool,
 
-    /// Wait until it is suspended
+    /// Wait until suspended
     #[arg(long)]
     suspended: bool,
 
-    /// Wait until it is degraded
+    /// Wait until degraded
     #[arg(long)]
     degraded: bool,
 
-    /// Wait until no operation is queued or runs
+    /// Wait until no operation is queued or running
     #[arg(long)]
     operation: bool,
 
-    /// Wait until it is gone; name its project with --project
+    /// Wait until deleted; needs --project
     #[arg(long)]
     delete: bool,
 
-    /// Only these resources count for sync and health; may be repeated
+    /// Consider only these resources for sync and health (repeatable)
     #[arg(long, value_name = "GROUP:KIND:NAME")]
     resource: Vec<ResourcePattern>,
 
-    /// The most that it may take: seconds, or 90s, 10m
+    /// Time limit: seconds, or 90s, 10m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "600")]
     timeout: Duration,
 }
@@ -315,14 +325,15 @@ impl WaitArgs {
     }
 }
 
-/// Prove which images applications run
+/// Prove which images run
 ///
-/// Changes nothing. Waits until an application is synced and healthy, looks for the digest in the rendered manifests,
-/// and asks for every pod which image its node reports.
+/// Changes nothing. Waits until the application is synced and healthy, looks for the digest in the rendered manifests,
+/// and reads for every pod which image its node reports.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd prove shop --image example/shop@sha256:…
-  verbatim-argocd prove shop --image example/shop@sha256:… --accept sha256:… --timeout 1m
+  verbatim-argocd prove shop --image example/shop@sha256:… \\
+    --accept sha256:… --timeout 1m
   verbatim-argocd prove -l team=web --image example/shop@sha256:…")]
 pub struct ProveArgs {
     #[command(flatten)]
@@ -334,11 +345,11 @@ pub struct ProveArgs {
     #[command(flatten)]
     images: ImageArgs,
 
-    /// How long the proof must hold: seconds, or 90s, 10m
+    /// Time the proof must hold: seconds, or 90s, 10m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
     settle: Duration,
 
-    /// The most that it may take: seconds, or 90s, 10m
+    /// Time limit: seconds, or 90s, 10m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60")]
     timeout: Duration,
 }
@@ -412,9 +423,9 @@ pub(crate) async fn run_prove(args: ProveArgs, console: &Console) -> Result<Exit
     conclude_each(&args.apps, &client, console, prove).await
 }
 
-/// Stop the operation that runs
+/// Stop the running operation
 ///
-/// Whosever it is: Argo CD cannot be told to stop a certain one. What it has applied stays.
+/// Argo CD stops whichever operation is running. What it has applied stays applied.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd terminate shop
@@ -435,7 +446,7 @@ struct Terminated {
 
 impl std::fmt::Display for Terminated {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{} operation is being stopped", self.app)
+        writeln!(f, "{}: stopping the operation", self.app)
     }
 }
 

@@ -17,18 +17,18 @@ use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
 use crate::inspect::objects::ObjectFilter;
 
-/// Look at the actions of objects, and run them
+/// List and run actions of objects
 #[derive(Clone, Debug, Subcommand)]
 pub enum ActionsCommand {
-    /// List what can be done to the objects of applications
+    /// List the actions that objects offer
     List(ActionsListArgs),
-    /// Run an action on objects of applications
+    /// Run an action on objects
     Run(ActionsRunArgs),
 }
 
-/// List what can be done to the objects of applications
+/// List the actions that objects offer
 ///
-/// To those that are managed, and to the application itself with --kind Application.
+/// Covers managed objects and, with --kind Application, the application itself.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd actions list shop
@@ -43,12 +43,12 @@ pub struct ActionsListArgs {
     #[command(flatten)]
     object: ObjectArgs,
 
-    /// What is printed: the list as argocd prints it
+    /// Output format, as in argocd
     #[arg(long, short = 'o', value_name = "OUTPUT", visible_alias = "out")]
     output: Option<Output>,
 }
 
-/// What is printed
+/// Output format
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
     /// As JSON
@@ -104,17 +104,17 @@ impl fmt::Display for Offered {
     }
 }
 
-/// Run an action on objects of applications
+/// Run an action on objects
 ///
-/// The applications come first, the action last. Which actions there are, `actions list` tells. Only managed objects have
-/// actions, and with --kind Application the application itself.
+/// The action is the last word after the applications; `actions list` lists the actions. Only managed objects have
+/// actions and, with --kind Application, the application itself.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd actions run shop restart --kind Deployment --name web
   verbatim-argocd actions run shop resume --kind Rollout
   verbatim-argocd actions run -l team=web restart --kind Deployment --all")]
 pub struct ActionsRunArgs {
-    /// The applications, NAME or NAMESPACE/NAME; without any, those of --selector or --project. And the action
+    /// Applications (NAME or NAMESPACE/NAME, or use --selector), then the action
     #[arg(value_name = "APP… ACTION", required = true)]
     words: Vec<String>,
 
@@ -217,7 +217,7 @@ async fn run_action(args: ActionsRunArgs, console: &Console) -> Result<ExitStatu
 /// The last word is the action, as in argocd. It may have letters that a name of an application may not have.
 fn apps_and_action(words: &[String], many: ManyArgs) -> Result<(AppsArgs, String), Failure> {
     let Some((action, apps)) = words.split_last() else {
-        return Err(Failure::usage("no action is named"));
+        return Err(Failure::usage("no action given"));
     };
     let apps: Result<Vec<AppRef>, _> = apps.iter().map(|word| word.parse()).collect();
     let app = apps.map_err(Failure::usage)?;

@@ -15,19 +15,21 @@ use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
 use crate::inspect::difference::{self, ObjectDiff};
 
-/// Show what a sync would change: live objects against the wanted ones
+/// Show what a sync would change
 ///
-/// A unified diff of YAML, one an object, without what only tells who wrote it when. Ignored differences are left out as
-/// Argo CD does, data of secrets is masked. The comparison is Argo CD's last one: with --refresh it makes a new one.
+/// Prints a unified YAML diff per object, without bookkeeping fields. Leaves out differences that Argo CD ignores, and
+/// masks secrets. Uses Argo CD's last comparison; --refresh makes a new one.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd diff shop
   verbatim-argocd diff shop --refresh
-  verbatim-argocd diff shop --revision next  # what a sync to another revision would change
+  verbatim-argocd diff shop --revision next  # a sync to another revision
   verbatim-argocd diff -l team=web           # a table
   verbatim-argocd diff shop --format json
 
-Exit status: 0 no difference; 1 a difference.")]
+Exit status:
+  0  no differences
+  1  differences")]
 pub struct DiffArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -41,7 +43,7 @@ pub struct DiffArgs {
     #[command(flatten)]
     revisions: RevisionArgs,
 
-    /// Whether a difference leads to exit status 1
+    /// Exit with 1 if there are differences
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     exit_code: bool,
 }

@@ -17,10 +17,10 @@ use crate::cli::shared::server::ServerArgs;
 use crate::inspect::objects::ObjectFilter;
 use crate::model::{ObjectEvent, TreeNode};
 
-/// Show the events of applications, or of their objects
+/// Show events of applications or of their objects
 ///
-/// Without --kind or --name they are the events of the application itself: who created, changed and synced it. With them
-/// they are those of its objects: why a pod does not start. Of several applications they are one table.
+/// Without --kind and --name, shows events of the application itself: who created, changed and synced it. With them,
+/// shows events of its objects: why a pod does not start.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd events shop
@@ -115,7 +115,7 @@ async fn object_events(
     let objects: Vec<&TreeNode> = tree.nodes.iter().filter(|node| wanted.wants(node)).collect();
     if objects.is_empty() {
         return Err(Failure::new(ExitStatus::Refused, "the application has no such object")
-            .hint("look with `verbatim argocd get APP -o tree`"));
+            .hint("`verbatim argocd get APP -o tree` lists them"));
     }
     let mut events = Vec::new();
     for object in objects {

@@ -24,7 +24,7 @@ use crate::overrides::claim::ClaimState;
 
 /// Show an application and its overrides
 ///
-/// Several applications are shown as a table; `list` costs the server less.
+/// Shows several applications as a table; `list` is cheaper for the server.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd get shop
@@ -33,8 +33,8 @@ use crate::overrides::claim::ClaimState;
   verbatim-argocd get shop --refresh -o json | jq .status.sync
   verbatim-argocd get shop --format json
 
--o json and -o yaml print the application as Argo CD has it, as `argocd app get` does. --format json prints what
-verbatim makes of it, with a schema version.")]
+-o json and -o yaml print the application as returned by Argo CD, as
+`argocd app get` does; --format json prints verbatim's own versioned format.")]
 pub struct GetArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -45,40 +45,40 @@ pub struct GetArgs {
     #[command(flatten)]
     refresh: RefreshArgs,
 
-    /// Print the Helm parameters and the Kustomize images, too
+    /// Print Helm parameters and Kustomize images too
     #[arg(long)]
     show_params: bool,
 
-    /// Print the operation that runs or ran last, too
+    /// Print the running or last operation too
     #[arg(long)]
     show_operation: bool,
 
-    /// What is printed: the resources, too; a tree of all objects; the application as Argo CD has it
+    /// Output format
     #[arg(long, short = 'o', value_name = "OUTPUT")]
     output: Option<Output>,
 }
 
-/// What is printed
+/// Output format
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// And the resources
+    /// Details and resources
     Wide,
-    /// The objects, below those that made them
+    /// Tree of all objects
     Tree,
-    /// The application as Argo CD has it, as JSON
+    /// JSON, as returned by Argo CD
     Json,
-    /// The application as Argo CD has it, as YAML
+    /// YAML, as returned by Argo CD
     Yaml,
 }
 
-/// How fresh it must be
+/// Freshness
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct RefreshArgs {
-    /// Make Argo CD compare first
+    /// Let Argo CD compare first
     #[arg(long)]
     pub refresh: bool,
 
-    /// Make Argo CD forget its rendered manifests and compare first
+    /// Let Argo CD render without its cache and compare first
     #[arg(long)]
     pub hard_refresh: bool,
 }

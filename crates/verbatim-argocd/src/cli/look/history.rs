@@ -13,10 +13,10 @@ use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
 use crate::model::HistoryEntry;
 
-/// Show the deployments of an application that succeeded
+/// Show the past deployments of an application
 ///
-/// Oldest first, as Argo CD keeps them (ten, unless the application says otherwise). Failed, partial and dry runs leave no
-/// trace there.
+/// Oldest first. Argo CD keeps the last ten successful ones, unless the application says otherwise; failed, partial and
+/// dry runs are not recorded.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd history shop
@@ -29,17 +29,17 @@ pub struct HistoryArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// What is printed: with the overrides; only the numbers
+    /// Output format
     #[arg(long, short = 'o', value_name = "OUTPUT")]
     output: Option<Output>,
 }
 
-/// What is printed
+/// Output format
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
     /// With the overrides
     Wide,
-    /// Only the numbers, one a line
+    /// Numbers only, one per line
     Id,
 }
 

@@ -17,8 +17,8 @@ use crate::model::{Application, Destination, HealthStatus, SyncCode};
 
 /// List applications
 ///
-/// One request, answered from the server's cache. Names are printed with their namespace, as `argocd app list` does; the
-/// other commands take them like that. Applications that the token may not see are missing without a word.
+/// Sends one request, answered from the server's cache. Prints names with their namespace, as `argocd app list` does; all
+/// commands accept them in this form. Argo CD silently leaves out applications that the token may not see.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd list
@@ -32,33 +32,33 @@ pub struct ListArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Only applications with a source in this repository
+    /// Only applications from this repository
     #[arg(long, short = 'r', value_name = "URL")]
     repo: Option<String>,
 
-    /// Only applications with a source in this folder
+    /// Only applications from this folder
     #[arg(long, short = 'P', value_name = "PATH")]
     path: Option<String>,
 
-    /// Only applications that go to this cluster, by its name or address
+    /// Only applications for this cluster (name or address)
     #[arg(long, short = 'c', value_name = "CLUSTER")]
     cluster: Option<String>,
 
-    /// What is printed: more columns; only names; the applications as Argo CD has them
+    /// Output format
     #[arg(long, short = 'o', value_name = "OUTPUT")]
     output: Option<Output>,
 }
 
-/// What is printed
+/// Output format
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
     /// More columns
     Wide,
-    /// Only names, one a line
+    /// Names only, one per line
     Name,
-    /// The applications as Argo CD has them, as JSON
+    /// JSON, as returned by Argo CD
     Json,
-    /// The applications as Argo CD has them, as YAML
+    /// YAML, as returned by Argo CD
     Yaml,
 }
 
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: ListArgs, console: &Console) -> Result<ExitStatus,
     let mut chosen: Vec<(Value, Application)> = Vec::new();
     for item in list.get("items").and_then(Value::as_array).into_iter().flatten() {
         let app: Application = serde_json::from_value(item.clone()).map_err(|_| {
-            Failure::new(ExitStatus::Unreachable, "an application of the list is not as expected")
+            Failure::new(ExitStatus::Unreachable, "cannot understand an application in the list")
         })?;
         if args.wants(&app) {
             chosen.push((item.clone(), app));

@@ -15,17 +15,18 @@ use crate::model::LogEntry;
 
 /// Print the logs of the pods of applications
 ///
-/// Lines of several pods are mixed in the order of their times; --format json tells which pod wrote each, one document
-/// a line. Lines of several applications come as they arrive, each after its application's name. The token needs
+/// Merges the lines of several pods by time; --format json prints one document per line and says which pod wrote it.
+/// Lines of several applications are printed as they arrive, after the application's name. The token needs the right
 /// `logs, get`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd logs shop --tail 100
-  verbatim-argocd logs shop --kind Deployment --name web --container app --follow
+  verbatim-argocd logs shop --kind Deployment --name web --follow
   verbatim-argocd logs shop --since-seconds 600 --filter ERROR
   verbatim-argocd logs -l team=web --tail 20
 
-Exit status: 3 if a log could not be read; Argo CD then sends the reason in its place, and it is printed on stderr.")]
+Exit status:
+  3  cannot read a log; the reason is on stderr")]
 pub struct LogsArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -36,15 +37,15 @@ pub struct LogsArgs {
     #[command(flatten)]
     object: ObjectArgs,
 
-    /// Only of this container
+    /// Only this container
     #[arg(long, short = 'c', value_name = "CONTAINER")]
     container: Option<String>,
 
-    /// At most so many lines from the end of each log
+    /// Number of lines from the end of each log
     #[arg(long, value_name = "N")]
     tail: Option<u64>,
 
-    /// Only lines that are not older than so many seconds
+    /// Only lines of the last N seconds
     #[arg(long, value_name = "SECONDS")]
     since_seconds: Option<u64>,
 
@@ -52,19 +53,19 @@ pub struct LogsArgs {
     #[arg(long, value_name = "TIME")]
     until_time: Option<Timestamp>,
 
-    /// Only lines with this text
+    /// Only lines that contain this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
 
-    /// Let --filter tell capitals from small letters
+    /// Make --filter case-sensitive
     #[arg(long, short = 'm', requires = "filter")]
     match_case: bool,
 
-    /// Of the containers that ran before
+    /// Logs of the previous containers
     #[arg(long, short = 'p')]
     previous: bool,
 
-    /// Go on until the pods end
+    /// Follow the logs until the pods end
     #[arg(long, short = 'f')]
     follow: bool,
 }
@@ -86,10 +87,10 @@ pub(crate) async fn run(args: LogsArgs, console: &Console) -> Result<ExitStatus,
             let places = usize::from(args.apps.parallel());
             if args.follow && apps.len() > places {
                 return Err(Failure::usage(format!(
-                    "{} applications cannot be followed {places} at a time",
+                    "cannot follow {} applications {places} at a time",
                     apps.len()
                 ))
-                .hint("raise --parallel, or leave --follow out"));
+                .hint("raise --parallel, or drop --follow"));
             }
             let wanted = args.wanted();
             let results = each(apps, args.apps.parallel(), |app| {
@@ -139,7 +140,7 @@ async fn read(
     let mut line = |entry: LogEntry| {
         if entry.is_failure() {
             failed += 1;
-            console.warn(format!("a log of {app} cannot be read: {}", entry.content));
+            console.warn(format!("cannot read a log of {app}: {}", entry.content));
         } else if written.is_ok() {
             written = print(console, app, &entry, is_one_of_several);
         }

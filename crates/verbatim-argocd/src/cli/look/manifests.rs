@@ -29,8 +29,8 @@ const PODS_AT_ONCE: usize = 8;
 
 /// Print the manifests of applications as YAML
 ///
-/// Those of several follow each other, each after a comment with the application's name. From git they are those of the last comparison, with the overrides of the application; with --revision or --refresh
-/// they are rendered now. Live they are the objects as they are in the cluster.
+/// From git, prints the manifests of the last comparison, with the overrides of the application; --revision and --refresh
+/// render them now. With --source live, prints the objects in the cluster. A comment names each of several applications.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd manifests shop > shop.yaml
@@ -46,7 +46,7 @@ pub struct ManifestsArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Where they come from
+    /// Origin of the manifests
     #[arg(long, value_name = "WHERE", default_value = "git")]
     source: From,
 
@@ -57,7 +57,7 @@ pub struct ManifestsArgs {
     revisions: RevisionArgs,
 }
 
-/// Where manifests come from
+/// Origin of manifests
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum From {
     /// Rendered from the sources
@@ -66,18 +66,18 @@ enum From {
     Live,
 }
 
-/// Which revisions
+/// Revisions
 #[derive(Clone, Debug, Default, Args)]
 pub struct RevisionArgs {
-    /// Another revision than the application's
+    /// Revision to use instead of the application's
     #[arg(long, value_name = "REVISION", conflicts_with = "revisions")]
     pub revision: Option<String>,
 
-    /// Another revision of one of several sources; as often as --source-positions
+    /// Revision of one of several sources; once per --source-positions
     #[arg(long, value_name = "REVISION", requires = "source_positions")]
     pub revisions: Vec<String>,
 
-    /// The position of that source, counted from 1
+    /// Position of that source, counted from 1
     #[arg(long, value_name = "N", requires = "revisions", value_delimiter = ',')]
     pub source_positions: Vec<usize>,
 }
@@ -122,7 +122,7 @@ impl fmt::Display for Printed {
 pub(crate) async fn run(args: ManifestsArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let revisions = args.revisions.revisions()?;
     if args.source == From::Live && revisions != Revisions::default() {
-        return Err(Failure::usage("live objects have no revision"));
+        return Err(Failure::usage("--source live cannot be combined with a revision"));
     }
     let client = args.server.client(console)?;
     let read = |app: AppRef| {
@@ -179,7 +179,7 @@ async fn printed(
 #[command(after_help = "Examples:
   verbatim-argocd resources shop
   verbatim-argocd resources shop --orphaned
-  verbatim-argocd get shop -o tree           # with everything that they made")]
+  verbatim-argocd get shop -o tree           # all objects below them")]
 pub struct ResourcesArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -187,7 +187,7 @@ pub struct ResourcesArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Only objects in the application's namespace that nobody manages, if its project watches for them
+    /// Only unmanaged objects in the namespace, if the project monitors them
     #[arg(long)]
     orphaned: bool,
 }
@@ -256,8 +256,8 @@ fn orphan(node: &TreeNode) -> ResourceState {
 
 /// Show the images of an application: overridden, rendered, running
 ///
-/// Three levels side by side: the overrides in its sources, the images that its manifests show when they are rendered now,
-/// and for each container that runs the image that its node reports. Nothing is judged; `prove` does that.
+/// Shows three levels: the overrides in the sources, the images in the manifests rendered now, and the image that the
+/// node reports for each running container. To compare them with a digest, use `prove`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd images shop

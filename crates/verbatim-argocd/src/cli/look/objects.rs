@@ -20,7 +20,7 @@ use crate::overrides::rows::rows;
 /// Objects that are read at a time.
 pub(crate) const AT_ONCE: usize = 8;
 
-/// Which objects of an application
+/// Objects
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ObjectArgs {
     /// Only objects of this API group
@@ -54,18 +54,18 @@ impl ObjectArgs {
     pub(crate) fn filter_of_a_kind(&self) -> Result<ObjectFilter, Failure> {
         match self.kind {
             Some(_) => Ok(self.filter()),
-            None => Err(Failure::usage("no kind of object is named").hint("use --kind KIND")),
+            None => Err(Failure::usage("no kind given").hint("use --kind KIND")),
         }
     }
 }
 
-/// Which managed objects are changed
+/// Objects to change
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ChosenArgs {
     #[command(flatten)]
     object: ObjectArgs,
 
-    /// All objects that fit, if there are several
+    /// All objects that match
     #[arg(long)]
     all: bool,
 }
@@ -92,11 +92,11 @@ impl ChosenArgs {
         }
         match found.len() {
             0 => Err(Failure::new(ExitStatus::Refused, format!("{app} has no such object"))
-                .hint(format!("look with `verbatim argocd resources {app}`"))),
+                .hint(format!("`verbatim argocd resources {app}` lists them"))),
             1 => Ok(found),
             _ if self.all => Ok(found),
-            several => Err(Failure::usage(format!("{several} objects of {app} fit"))
-                .hint("name one with --name, or take all with --all")),
+            several => Err(Failure::usage(format!("{several} objects of {app} match"))
+                .hint("choose one with --name, or use --all")),
         }
     }
 }
@@ -129,15 +129,17 @@ impl Touched {
     };
 }
 
-/// Print objects of applications as they are in the cluster
+/// Print live objects of applications
 ///
-/// Managed ones and those that they made, pods for example. As argocd does it: each field on a line, unless -o says
-/// otherwise. Data of secrets is masked by Argo CD.
+/// Includes objects that managed ones created, such as pods. Prints one field per line, as argocd does, unless -o says
+/// otherwise. Argo CD masks the data of secrets.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd get-resource shop --kind Deployment -o yaml
-  verbatim-argocd get-resource shop --kind Pod --filter-fields status.phase,status.podIP
-  verbatim-argocd get-resource -l team=web --kind Ingress -o json | jq -r '.spec.rules[].host'")]
+  verbatim-argocd get-resource shop --kind Pod \\
+    --filter-fields status.phase,status.podIP
+  verbatim-argocd get-resource -l team=web --kind Ingress -o json | \\
+    jq -r '.spec.rules[].host'")]
 pub struct GetResourceArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -152,19 +154,19 @@ pub struct GetResourceArgs {
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
     filter_fields: Vec<String>,
 
-    /// Who wrote which field when, too
+    /// Include managed fields
     #[arg(long)]
     show_managed_fields: bool,
 
-    /// What is printed: each field on a line; the objects as they are, one document each
+    /// Output format
     #[arg(long, short = 'o', value_name = "OUTPUT", default_value = "wide")]
     output: Output,
 }
 
-/// What is printed
+/// Output format
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// Each field on a line
+    /// One field per line
     Wide,
     /// The objects as JSON
     Json,
@@ -241,7 +243,7 @@ impl GetResourceArgs {
             .collect();
         if wanted.is_empty() {
             return Err(Failure::new(ExitStatus::Refused, format!("{app} has no such object"))
-                .hint(format!("look with `verbatim argocd get {app} -o tree`")));
+                .hint(format!("`verbatim argocd get {app} -o tree` lists them")));
         }
         let app_of_all = &app;
         let objects: Vec<Value> = stream::iter(wanted)
@@ -276,13 +278,15 @@ impl GetResourceArgs {
     }
 }
 
-/// Change objects of applications in their cluster
+/// Patch live objects of applications
 ///
-/// Past the sources: the application is out of sync afterwards, if the sources say otherwise, and self-heal takes it back.
+/// Bypasses the sources: the application may be out of sync afterwards, and self-heal reverts the change.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  verbatim-argocd patch-resource shop --kind Deployment --name web --patch '{\"spec\":{\"paused\":true}}'
-  verbatim-argocd patch-resource shop --kind ConfigMap --all --patch-type application/json-patch+json \\
+  verbatim-argocd patch-resource shop --kind Deployment --name web \\
+    --patch '{\"spec\":{\"paused\":true}}'
+  verbatim-argocd patch-resource shop --kind ConfigMap --all \\
+    --patch-type application/json-patch+json \\
     --patch '[{\"op\":\"remove\",\"path\":\"/data/flag\"}]'")]
 pub struct PatchResourceArgs {
     #[command(flatten)]
@@ -294,16 +298,16 @@ pub struct PatchResourceArgs {
     #[command(flatten)]
     chosen: ChosenArgs,
 
-    /// The patch
+    /// Patch, as JSON
     #[arg(long, value_name = "PATCH")]
     patch: String,
 
-    /// How it is meant
+    /// Type of patch
     #[arg(long, value_name = "TYPE", default_value = "application/merge-patch+json")]
     patch_type: PatchType,
 }
 
-/// How a patch is meant
+/// Type of patch
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PatchType {
     /// RFC 6902
@@ -347,9 +351,9 @@ pub(crate) async fn run_patch(
     args.apps.show(&client, console, &Touched::COLUMNS, |_| ExitStatus::Done, patch).await
 }
 
-/// Delete objects of applications in their cluster
+/// Delete live objects of applications
 ///
-/// To run a job again, for example: the next sync makes it anew. Nothing is asked.
+/// For example to run a job again: the next sync re-creates it. Does not ask for confirmation.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd delete-resource shop --kind Job --name migrate
@@ -364,11 +368,11 @@ pub struct DeleteResourceArgs {
     #[command(flatten)]
     chosen: ChosenArgs,
 
-    /// At once, without time to end
+    /// Delete at once, without a grace period
     #[arg(long, conflicts_with = "orphan")]
     force: bool,
 
-    /// Leave what it has made
+    /// Keep the objects that it created
     #[arg(long)]
     orphan: bool,
 }

@@ -13,9 +13,9 @@ use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
 use crate::model::{AppProject, Cluster, ConnectionState, Destination};
 
-/// Show the server's version, and those of the tools it renders with
+/// Show the versions of Argo CD and of its rendering tools
 ///
-/// Works without a token; then Argo CD tells its own version only.
+/// Without a token, Argo CD returns only its own version.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd version --server argocd.example.com")]
@@ -66,12 +66,13 @@ pub(crate) async fn run_version(
     Ok(ExitStatus::Done)
 }
 
-/// Show whose token is used
+/// Show who the token belongs to
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd whoami
 
-Exit status: 7 if the server does not accept the token.")]
+Exit status:
+  7  the server rejects the token")]
 pub struct WhoamiArgs {
     #[command(flatten)]
     server: ServerArgs,
@@ -105,24 +106,26 @@ pub(crate) async fn run_whoami(args: WhoamiArgs, console: &Console) -> Result<Ex
     Ok(ExitStatus::Done)
 }
 
-/// Ask whether the token may do something
+/// Check whether the token may do something
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd can-i sync applications shop/web
   verbatim-argocd can-i get projects shop
   verbatim-argocd can-i create repositories '*'
 
-Exit status: 0 yes; 1 no.")]
+Exit status:
+  0  yes
+  1  no")]
 pub struct CanIArgs {
-    /// What: get, create, update, delete, sync, override, action, invoke, rollback
+    /// Action: get, create, update, delete, sync, override, action, invoke, rollback
     #[arg(value_name = "ACTION")]
     action: String,
 
-    /// With what: applications, applicationsets, projects, repositories, clusters, accounts, logs, exec
+    /// Resource type: applications, applicationsets, projects, repositories, clusters, accounts, logs, exec
     #[arg(value_name = "RESOURCE")]
     resource: String,
 
-    /// With which: PROJECT/NAME of an application, or PROJECT/NAMESPACE/NAME; a project's name; a URL
+    /// Object: PROJECT/NAME or PROJECT/NAMESPACE/NAME of an application, a project, a URL
     #[arg(value_name = "OBJECT")]
     object: String,
 
@@ -152,60 +155,60 @@ pub(crate) async fn run_can_i(args: CanIArgs, console: &Console) -> Result<ExitS
     Ok(if allowed { ExitStatus::Done } else { ExitStatus::No })
 }
 
-/// Look at clusters
+/// List clusters
 #[derive(Clone, Debug, Subcommand)]
 pub enum ClusterCommand {
-    /// List the clusters that applications may go to
+    /// List the target clusters
     #[command(after_help = "Examples:
   verbatim-argocd cluster list
   verbatim-argocd cluster list -o server")]
     List(CatalogArgs<ClusterOutput>),
 }
 
-/// Look at projects
+/// List projects
 #[derive(Clone, Debug, Subcommand)]
 pub enum ProjectCommand {
-    /// List the projects
+    /// List projects
     #[command(after_help = "Examples:
   verbatim-argocd project list
   verbatim-argocd project list -o name")]
     List(CatalogArgs<ProjectOutput>),
 }
 
-/// What is listed, and how
+/// Listing
 #[derive(Clone, Debug, Args)]
 pub struct CatalogArgs<O: ValueEnum + Clone + Send + Sync + 'static> {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// What is printed: only names; the objects as Argo CD has them
+    /// Output format
     #[arg(long, short = 'o', value_name = "OUTPUT")]
     output: Option<O>,
 }
 
-/// What is printed of clusters
+/// Output format for clusters
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ClusterOutput {
-    /// The table
+    /// Table
     Wide,
-    /// Only the addresses, one a line
+    /// Addresses only, one per line
     Server,
-    /// As Argo CD has them, as JSON
+    /// JSON, as returned by Argo CD
     Json,
-    /// As Argo CD has them, as YAML
+    /// YAML, as returned by Argo CD
     Yaml,
 }
 
-/// What is printed of projects
+/// Output format for projects
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProjectOutput {
-    /// The table
+    /// Table
     Wide,
-    /// Only the names, one a line
+    /// Names only, one per line
     Name,
-    /// As Argo CD has them, as JSON
+    /// JSON, as returned by Argo CD
     Json,
-    /// As Argo CD has them, as YAML
+    /// YAML, as returned by Argo CD
     Yaml,
 }
 

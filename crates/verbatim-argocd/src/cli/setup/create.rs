@@ -24,29 +24,32 @@ use crate::overrides::create::{Automation, NewApplication};
 use crate::run::operate;
 use crate::run::request::DeployOptions;
 
-/// Make an application
+/// Create applications
 ///
-/// From flags, or from a file as kubectl takes it. One that is there already and says the same is fine; one that says
-/// something else is left alone, unless --upsert.
+/// From flags, or from a file as for kubectl. An existing application that is the same is fine; one that differs is an
+/// error, unless --upsert is given.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  verbatim-argocd create shop --repo https://git.example.com/shop.git --path chart --dest-namespace shop \\
-    --dest-server https://kubernetes.default.svc --helm-set image.tag=1.4@sha256:… --sync-policy automated
-  verbatim-argocd create shop --repo https://charts.example.com --helm-chart shop --revision 1.2.3 --dest-name in-cluster
+  verbatim-argocd create shop --repo https://git.example.com/shop.git \\
+    --path chart --dest-server https://kubernetes.default.svc \\
+    --dest-namespace shop --sync-policy automated \\
+    --helm-set image.tag=1.4@sha256:…
+  verbatim-argocd create shop --repo https://charts.example.com \\
+    --helm-chart shop --revision 1.2.3 --dest-name in-cluster
   verbatim-argocd create --file application.yaml --upsert
   generate | verbatim-argocd create --file -
 
 As in `argocd app create`, but for --helm-set, which stores a text always. An application of several sources is made from
 a file.")]
 pub struct CreateArgs {
-    /// The application, NAME or NAMESPACE/NAME
+    /// Application: NAME or NAMESPACE/NAME
     #[arg(value_name = "APP", required_unless_present = "file")]
     app: Option<AppRef>,
 
     #[command(flatten)]
     server: ServerArgs,
 
-    /// The file with the application, or with several, as YAML or JSON; `-` is the standard input
+    /// YAML or JSON file with applications; `-` for standard input
     #[arg(long, short = 'f', value_name = "FILE", conflicts_with_all = [
         "app", "repo", "path", "helm_chart", "release_name", "directory_recurse", "config_management_plugin", "dest_server", "dest_name",
         "dest_namespace", "sync_policy", "sync_option", "label", "annotations", "set_finalizer", "helm_set",
@@ -54,15 +57,15 @@ pub struct CreateArgs {
     ])]
     file: Option<PathBuf>,
 
-    /// Replace an application that says something else
+    /// Replace an existing application that differs
     #[arg(long)]
     upsert: bool,
 
-    /// Whether Argo CD looks first if the repository answers and renders
+    /// Let Argo CD check first that the repository is reachable and renders
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     validate: bool,
 
-    /// The application's namespace, if it is not Argo CD's own
+    /// Namespace of the application, if it is not Argo CD's own
     #[arg(long, short = 'N', value_name = "NAMESPACE")]
     app_namespace: Option<String>,
 
@@ -76,19 +79,19 @@ pub struct CreateArgs {
     settings: SettingArgs,
 }
 
-/// What the application is
+/// Application
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Application")]
 struct SpecArgs {
-    /// Its repository
+    /// URL of the repository
     #[arg(long, value_name = "URL", required_unless_present = "file")]
     repo: Option<String>,
 
-    /// Its folder in the repository
+    /// Folder in the repository
     #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
     path: String,
 
-    /// Or its chart
+    /// Helm chart in the repository
     #[arg(
         long,
         value_name = "NAME",
@@ -99,23 +102,23 @@ struct SpecArgs {
     )]
     helm_chart: String,
 
-    /// Take folders below the folder, too, for plain manifests
+    /// Include subfolders, for plain manifests
     #[arg(long)]
     directory_recurse: bool,
 
-    /// The plugin that renders it
+    /// Plugin that renders the manifests
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     config_management_plugin: String,
 
-    /// Its Argo CD project
+    /// Argo CD project
     #[arg(long, value_name = "PROJECT", default_value = "default")]
     project: String,
 
-    /// The address of its cluster
+    /// Address of the target cluster
     #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
     dest_server: String,
 
-    /// Or the name of its cluster
+    /// Name of the target cluster
     #[arg(
         long,
         value_name = "NAME",
@@ -125,43 +128,43 @@ struct SpecArgs {
     )]
     dest_name: String,
 
-    /// The namespace of its objects
+    /// Target namespace
     #[arg(long, value_name = "NAMESPACE", default_value = "", hide_default_value = true)]
     dest_namespace: String,
 
-    /// Whether it syncs by itself
+    /// Automatic or manual sync
     #[arg(long, value_name = "POLICY", default_value = "manual")]
     sync_policy: SyncPolicy,
 
-    /// When it syncs by itself: delete what is not in the sources any more
+    /// Automatic sync: delete resources that are no longer in the sources
     #[arg(long)]
     auto_prune: bool,
 
-    /// When it syncs by itself: take back changes of live objects
+    /// Automatic sync: revert changes of live objects
     #[arg(long)]
     self_heal: bool,
 
-    /// When it syncs by itself: even if nothing is left
+    /// Automatic sync: even if no resource is left
     #[arg(long)]
     allow_empty: bool,
 
-    /// An option of its syncs; may be repeated
+    /// Sync option (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     sync_option: Vec<String>,
 
-    /// A label; may be repeated
+    /// Label (repeatable)
     #[arg(long, short = 'l', value_name = "NAME=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
 
-    /// An annotation; may be repeated
+    /// Annotation (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     annotations: Vec<(String, String)>,
 
-    /// Let its deletion delete its objects, too, whoever deletes it
+    /// Delete the objects with the application, whoever deletes it
     #[arg(long)]
     set_finalizer: bool,
 
-    /// How many deployments its history keeps
+    /// Number of deployments to keep in the history
     #[arg(long, value_name = "N")]
     revision_history_limit: Option<i64>,
 }
@@ -173,7 +176,7 @@ struct Created {
 
 impl fmt::Display for Created {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.applications.iter().try_for_each(|app| writeln!(f, "{app} is there"))
+        self.applications.iter().try_for_each(|app| writeln!(f, "{app} created or unchanged"))
     }
 }
 
@@ -200,10 +203,8 @@ impl CreateArgs {
         self.settings.add_to(&mut values)?;
         if let Some(file) = &self.file {
             if !values.is_empty() {
-                return Err(Failure::usage(
-                    "values are for an application that is made from flags",
-                )
-                .hint("write them into the file"));
+                return Err(Failure::usage("values cannot be combined with --file")
+                    .hint("put them into the file"));
             }
             return documents(file);
         }
@@ -273,20 +274,20 @@ fn documents(file: &Path) -> Result<Vec<Value>, Failure> {
         let has_name = document["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
         if kind != "Application" || !has_name {
             return Err(Failure::usage(format!(
-                "document {} of {place} is no application with a name, but `{kind}`",
+                "document {} of {place} is not an application with a name, but `{kind}`",
                 index + 1
             )));
         }
     }
     if documents.is_empty() {
-        return Err(Failure::usage(format!("{place} holds no application")));
+        return Err(Failure::usage(format!("{place} contains no application")));
     }
     Ok(documents)
 }
 
 /// Delete applications
 ///
-/// With their objects in the cluster, unless --cascade=false. Several by --selector or --project only with --yes.
+/// Deletes their objects in the cluster too, unless --cascade=false. --selector and --project need --yes.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd delete shop --wait
@@ -301,41 +302,40 @@ pub struct DeleteArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Whether its objects in the cluster are deleted, too
+    /// Delete the objects in the cluster too
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     cascade: bool,
 
-    /// Whether the application waits for its objects to go
+    /// Whether the application outlives its objects
     #[arg(long, value_name = "POLICY", default_value = "foreground")]
     propagation_policy: Propagation,
 
-    /// Wait until it is gone
+    /// Wait until the application is gone
     #[arg(long)]
     wait: bool,
 
-    /// Delete all that --selector or --project find
+    /// Delete everything that --selector or --project match
     #[arg(long, short = 'y')]
     yes: bool,
 
-    /// The most that waiting may take: seconds, or 90s, 10m
+    /// Time limit for waiting: seconds, or 90s, 10m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "600")]
     timeout: Duration,
 }
 
-/// Whether an application waits for its objects
+/// Order of deletion
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Propagation {
-    /// It goes after its objects
+    /// Objects first, then the application
     Foreground,
-    /// It goes before its objects have gone
+    /// The application first
     Background,
 }
 
 pub(crate) async fn run_delete(args: DeleteArgs, console: &Console) -> Result<ExitStatus, Failure> {
     if args.apps.app.is_empty() && !args.yes {
-        return Err(Failure::usage("no application is named, and --yes is not given").hint(
-            "look with `verbatim argocd list` which ones they are, then delete them with --yes",
-        ));
+        return Err(Failure::usage("no application given, and no --yes")
+            .hint("check with `verbatim argocd list` which applications match, then add --yes"));
     }
     let client = args.server.client(console)?;
     let how = AppDeletion {

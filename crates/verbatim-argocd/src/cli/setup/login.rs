@@ -12,44 +12,47 @@ use crate::api::client::{Client, Config};
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::{Reach, ServerArgs, variable};
 
-/// Obtain a token, or check one, and keep it
+/// Log in, or check a token, and store it
 ///
-/// With a user name, the password is read from the terminal or, with --password-stdin, from the standard input. Without
-/// one, the token that the other commands would use is checked. A token that was obtained is kept in a file that only
-/// you can read.
+/// With --username, reads the password from the terminal, or from standard input with --password-stdin. Without it,
+/// checks the token that the other commands would use. Stores a new token in a file that only you can read.
 ///
-/// Never give a password on the command line: other users of the machine can see it. After five wrong passwords Argo CD
-/// refuses even the right one for some minutes, so it is never tried twice.
+/// There is no --password, because other users of the machine can see command lines. After five wrong passwords Argo CD
+/// locks the account for some minutes, so the password is never tried twice.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd login --server argocd.example.com --username admin
-  echo \"$PASSWORD\" | verbatim-argocd login --server argocd.example.com --username ci --password-stdin
-  ARGOCD_AUTH_TOKEN=… verbatim-argocd login --server argocd.example.com   # checks the token
-  verbatim-argocd login --server argocd.example.com --ci-identity github-actions
+  echo \"$PASSWORD\" | verbatim-argocd login --server argocd.example.com \\
+    --username ci --password-stdin
+  ARGOCD_AUTH_TOKEN=… verbatim-argocd login --server argocd.example.com
+  verbatim-argocd login --server argocd.example.com \\
+    --ci-identity github-actions
 
---ci-identity needs no stored secret: the token that GitHub Actions (`permissions: {id-token: write}`) or GitLab
-(`id_tokens: {GITLAB_OIDC_TOKEN: …}`) gives the job is exchanged through Dex, as Argo CD's documentation tells.")]
+--ci-identity needs no stored secret. It exchanges the token that the CI system
+gives the job through Argo CD's Dex: on GitHub Actions the job needs
+`permissions: {id-token: write}`, on GitLab
+`id_tokens: {GITLAB_OIDC_TOKEN: …}`.")]
 pub struct LoginArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Log in with this name and a password
+    /// Log in with this user name and a password
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
 
-    /// Read the password from the standard input
+    /// Read the password from standard input
     #[arg(long, requires = "username")]
     password_stdin: bool,
 
-    /// Read a token from the standard input, check it and keep it
+    /// Read a token from standard input, check it and store it
     #[arg(long, conflicts_with_all = ["username", "auth_token"])]
     token_stdin: bool,
 
-    /// Exchange the identity token of this CI job through this connector of Argo CD's Dex
+    /// Exchange the identity token of this CI job through this Dex connector
     #[arg(long, value_name = "CONNECTOR", conflicts_with_all = ["username", "token_stdin", "auth_token"])]
     ci_identity: Option<String>,
 
-    /// The variable that holds the identity token; without it that of GitLab, or GitHub is asked
+    /// Variable with the identity token [default: as GitLab and GitHub provide it]
     #[arg(
         long,
         value_name = "NAME",
@@ -58,7 +61,7 @@ pub struct LoginArgs {
     )]
     identity_variable: String,
 
-    /// The audience to ask GitHub for; GitLab's is in its `id_tokens`
+    /// Audience to request from GitHub; for GitLab set it in `id_tokens`
     #[arg(long, value_name = "URL", requires = "ci_identity")]
     audience: Option<String>,
 }
@@ -74,7 +77,7 @@ struct LoggedIn {
 impl std::fmt::Display for LoggedIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} at {} (Argo CD {})", self.username, self.server, self.version)?;
-        self.kept_in.as_ref().map_or(Ok(()), |path| write!(f, "\nkept in {path}"))
+        self.kept_in.as_ref().map_or(Ok(()), |path| write!(f, "\nstored in {path}"))
     }
 }
 
@@ -98,7 +101,7 @@ pub(crate) async fn run(args: LoginArgs, console: &Console) -> Result<ExitStatus
                 Some(found) => (found.token, false),
                 None => {
                     return Err(Failure::usage(
-                        "there is no token to check and no user name to log in with",
+                        "no token to check and no user name to log in with",
                     )
                     .hint("use --username NAME, or --token-stdin"));
                 }
@@ -111,7 +114,7 @@ pub(crate) async fn run(args: LoginArgs, console: &Console) -> Result<ExitStatus
     let mut kept_in = None;
     if keep {
         let store = TokenStore::from_environment(&environment)
-            .ok_or_else(|| Failure::usage("there is no folder to keep the token in: set HOME"))?;
+            .ok_or_else(|| Failure::usage("no folder to store the token in: set HOME"))?;
         store.put(&key, token).map_err(Failure::usage)?;
         kept_in = Some(store.path().display().to_string());
     }
@@ -187,8 +190,9 @@ fn password(username: &str, from_stdin: bool) -> Result<SecretString, Failure> {
         return line_of_stdin("the password");
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("there is no terminal to ask for the password")
-            .hint("use --password-stdin"));
+        return Err(
+            Failure::usage("no terminal to ask for the password").hint("use --password-stdin")
+        );
     }
     ask(username).map_err(|error| Failure::usage(error).context("cannot read the password"))
 }

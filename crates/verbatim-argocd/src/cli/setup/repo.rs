@@ -17,128 +17,131 @@ use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::{ServerArgs, read};
 use crate::model::{ConfiguredRepo, ConnectionState};
 
-/// Look at repositories, add and remove them
+/// List, add and remove repositories
 #[derive(Clone, Debug, Subcommand)]
 pub enum RepoCommand {
-    /// Let Argo CD use a repository: https, ssh, a Helm repository, or an OCI registry
+    /// Add a repository: git over https or ssh, Helm, or OCI
     Add(Box<RepoAddArgs>),
-    /// List the repositories that Argo CD has credentials or settings for
+    /// List repositories with credentials or settings
     List(RepoListArgs),
-    /// Forget repositories; applications that use them stay
+    /// Remove repositories; applications that use them stay
     #[command(visible_alias = "remove")]
     Rm(RepoRmArgs),
 }
 
-/// Let Argo CD use a repository: https, ssh, a Helm repository, or an OCI registry
+/// Add a repository: git over https or ssh, Helm, or OCI
 ///
-/// Argo CD looks first whether it can reach it. A repository that needs neither credentials nor settings need not be added.
+/// Argo CD checks first that it can reach the repository. Public repositories need not be added.
 ///
-/// Secrets are read from files or from the standard input, never from the command line, which other users of the machine
-/// can see: there is no --password and no --bearer-token.
+/// Secrets come from files or standard input. There is no --password or --bearer-token, because other users of the
+/// machine can see command lines.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  echo \"$PASSWORD\" | verbatim-argocd repo add https://git.example.com/shop.git --username ci --password-stdin
-  verbatim-argocd repo add git@git.example.com:shop.git --ssh-private-key-path ~/.ssh/deploy
+  echo \"$PASSWORD\" | verbatim-argocd repo add \\
+    https://git.example.com/shop.git --username ci --password-stdin
+  verbatim-argocd repo add git@git.example.com:shop.git \\
+    --ssh-private-key-path ~/.ssh/deploy
   verbatim-argocd repo add https://charts.example.com --type helm --name charts
-  verbatim-argocd repo add registry.example.com/charts --type helm --name oci --enable-oci --username ci --password-file p")]
+  verbatim-argocd repo add registry.example.com/charts --type helm --name oci \\
+    --enable-oci --username ci --password-file p")]
 pub struct RepoAddArgs {
-    /// Its URL
+    /// URL of the repository
     #[arg(value_name = "URL")]
     url: String,
 
     #[command(flatten)]
     server: ServerArgs,
 
-    /// What it is
+    /// Type of repository
     #[arg(long = "type", value_name = "TYPE", default_value = "git")]
     kind: RepoKind,
 
-    /// Its name; Helm repositories need one
+    /// Name; required for Helm
     #[arg(long, value_name = "NAME", required_if_eq("kind", "helm"))]
     name: Option<String>,
 
-    /// The only project that may use it
+    /// Only project that may use the repository
     #[arg(long, value_name = "PROJECT")]
     project: Option<String>,
 
-    /// The user name
+    /// User name
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
 
-    /// Read the password from the standard input
+    /// Read the password from standard input
     #[arg(long, conflicts_with = "password_file")]
     password_stdin: bool,
 
-    /// The file with the password
+    /// File with the password
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 
-    /// The file with the bearer token, for Bitbucket Data Center
+    /// File with the bearer token, for Bitbucket Data Center
     #[arg(long, value_name = "FILE")]
     bearer_token_file: Option<PathBuf>,
 
-    /// The private key for ssh
+    /// File with the ssh private key
     #[arg(long, value_name = "FILE")]
     ssh_private_key_path: Option<PathBuf>,
 
-    /// A client certificate, as PEM
+    /// Client certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_client_cert_key_path")]
     tls_client_cert_path: Option<PathBuf>,
 
-    /// The key of the client certificate, as PEM
+    /// Key of the client certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_client_cert_path")]
     tls_client_cert_key_path: Option<PathBuf>,
 
-    /// The number of the GitHub App
+    /// ID of the GitHub App
     #[arg(long, value_name = "ID", requires = "github_app_private_key_path")]
     github_app_id: Option<i64>,
 
-    /// The number of its installation
+    /// ID of the GitHub App installation
     #[arg(long, value_name = "ID", requires = "github_app_id")]
     github_app_installation_id: Option<i64>,
 
-    /// The private key of the GitHub App
+    /// File with the private key of the GitHub App
     #[arg(long, value_name = "FILE", requires = "github_app_id")]
     github_app_private_key_path: Option<PathBuf>,
 
-    /// The address of GitHub Enterprise
+    /// URL of GitHub Enterprise
     #[arg(long, value_name = "URL", requires = "github_app_id")]
     github_app_enterprise_base_url: Option<String>,
 
-    /// Do not check its certificate or host key
+    /// Skip verification of certificate or host key
     #[arg(long)]
     insecure_skip_server_verification: bool,
 
-    /// Its charts are in an OCI registry
+    /// The charts are in an OCI registry
     #[arg(long)]
     enable_oci: bool,
 
-    /// Speak plain HTTP to an OCI registry
+    /// Use plain HTTP for an OCI registry
     #[arg(long)]
     insecure_oci_force_http: bool,
 
-    /// Fetch large files, too
+    /// Enable Git LFS
     #[arg(long)]
     enable_lfs: bool,
 
-    /// Send the name and the password at once, not only when asked
+    /// Send name and password with the first request
     #[arg(long)]
     force_http_basic_auth: bool,
 
-    /// The proxy to it
+    /// Proxy
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
 
-    /// Hosts that are reached without the proxy
+    /// Hosts to reach without the proxy
     #[arg(long, value_name = "HOSTS")]
     no_proxy: Option<String>,
 
-    /// Replace what Argo CD has about it, if that differs
+    /// Replace existing settings that differ
     #[arg(long)]
     upsert: bool,
 }
 
-/// What a repository is
+/// Type of repository
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RepoKind {
     /// git
@@ -237,7 +240,7 @@ impl fmt::Display for Removed {
     }
 }
 
-/// List the repositories that Argo CD has credentials or settings for
+/// List repositories with credentials or settings
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd repo list
@@ -246,37 +249,37 @@ pub struct RepoListArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// What is printed: only URLs; the repositories as Argo CD has them
+    /// Output format
     #[arg(long, short = 'o', value_name = "OUTPUT")]
     output: Option<Output>,
 }
 
-/// What is printed
+/// Output format
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// The table
+    /// Table
     Wide,
-    /// Only the URLs, one a line
+    /// URLs only, one per line
     Url,
-    /// As Argo CD has them, as JSON
+    /// JSON, as returned by Argo CD
     Json,
-    /// As Argo CD has them, as YAML
+    /// YAML, as returned by Argo CD
     Yaml,
 }
 
-/// Forget repositories; applications that use them stay
+/// Remove repositories; applications that use them stay
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-argocd repo rm https://git.example.com/shop.git")]
 pub struct RepoRmArgs {
-    /// Their URLs
+    /// URLs of the repositories
     #[arg(value_name = "URL", required = true)]
     url: Vec<String>,
 
     #[command(flatten)]
     server: ServerArgs,
 
-    /// The project that the repository is for
+    /// Project that the repository belongs to
     #[arg(long, value_name = "PROJECT")]
     project: Option<String>,
 }

@@ -13,10 +13,10 @@ use crate::api::client::Client;
 use crate::api::request::AppRef;
 use crate::cli::shared::failure::failure;
 
-/// Which applications
+/// Applications
 #[derive(Clone, Debug, Args)]
 pub struct AppsArgs {
-    /// The applications, NAME or NAMESPACE/NAME; without any, those of --selector or --project
+    /// Applications: NAME or NAMESPACE/NAME; alternatively use --selector or --project
     #[arg(value_name = "APP")]
     pub app: Vec<AppRef>,
 
@@ -24,30 +24,31 @@ pub struct AppsArgs {
     pub(crate) many: ManyArgs,
 }
 
-/// Which applications, when none is named, and how many at a time
+/// Selection of applications, and how many at a time
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ManyArgs {
     #[command(flatten)]
     filter: FilterArgs,
 
-    /// How many applications are worked on at a time
+    /// Number of applications to process in parallel
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
     parallel: u8,
 }
 
-/// Which applications, when none is named
+/// Selection of applications
 #[derive(Clone, Debug, Default, Args)]
 pub struct FilterArgs {
-    /// All applications with these labels: `team=web,env!=dev,tier in (a, b)`
+    /// Select applications by label: `team=web,env!=dev,tier in (a, b)`
     #[arg(long, short = 'l', value_name = "LABELS")]
     pub selector: Option<String>,
 
-    /// All applications of this Argo CD project; may be repeated. Of applications that are named it is their project, and
-    /// a missing one can be told from a forbidden one
+    /// Select applications by Argo CD project (repeatable)
+    ///
+    /// With applications on the command line it is their project, and lets Argo CD say "not found" instead of "denied".
     #[arg(long, value_name = "PROJECT")]
     pub project: Vec<String>,
 
-    /// The namespace of the applications, if it is not Argo CD's own
+    /// Namespace of the applications, if it is not Argo CD's own
     #[arg(long, short = 'N', value_name = "NAMESPACE")]
     pub app_namespace: Option<String>,
 }
@@ -82,14 +83,14 @@ impl AppsArgs {
             return self.many.filter.list(client).await.map(Chosen::Many);
         }
         if self.many.filter.selector.is_some() {
-            return Err(Failure::usage("--selector is for when no application is named"));
+            return Err(Failure::usage("--selector cannot be combined with application names"));
         }
         let project = match self.many.filter.project.as_slice() {
             [] => None,
             [only] => Some(only.clone()),
             _ => {
                 return Err(Failure::usage(
-                    "an application has one project, and several are named",
+                    "an application has one project, but --project is given several times",
                 ));
             }
         };
@@ -120,7 +121,7 @@ pub(crate) fn named(
 ) -> Result<AppRef, Failure> {
     let namespace = match (app.namespace.as_deref(), namespace) {
         (Some(a), Some(b)) if a != b => {
-            return Err(Failure::usage(format!("two namespaces are named: {a} and {b}")));
+            return Err(Failure::usage(format!("two namespaces given: {a} and {b}")));
         }
         (a, b) => a.or(b).map(str::to_owned),
     };
@@ -131,7 +132,7 @@ impl FilterArgs {
     /// The applications that match, by one listing.
     async fn list(&self, client: &Client) -> Result<Vec<AppRef>, Failure> {
         if self.selector.is_none() && self.project.is_empty() {
-            return Err(Failure::usage("no application is named")
+            return Err(Failure::usage("no application given")
                 .hint("name applications, or use --selector or --project"));
         }
         let found = client
@@ -139,9 +140,8 @@ impl FilterArgs {
             .await
             .map_err(failure)?;
         if found.is_empty() {
-            return Err(Failure::new(ExitStatus::Refused, "no application matches").hint(
-                "look with `verbatim argocd list`; what the token may not see is missing there, too",
-            ));
+            return Err(Failure::new(ExitStatus::Refused, "no application matches")
+                .hint("`verbatim argocd list` shows what the token may see"));
         }
         let mut apps: Vec<AppRef> = found
             .into_iter()

@@ -41,36 +41,36 @@ pub fn failure(error: Error) -> Failure {
 
 fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
     Some(match kind {
-        ErrorKind::Unreachable(_) => format!("is {server} the right address, and does it answer?"),
-        ErrorKind::Certificate(_) => "give the certificate of its authority with --ca FILE".into(),
+        ErrorKind::Unreachable(_) => format!("check that {server} is the right address and that the server is running"),
+        ErrorKind::Certificate(_) => "trust the certificate of its authority with --ca FILE".into(),
         ErrorKind::ClientCertificate(_) => {
-            "give the one that it wants with --client-crt FILE and --client-crt-key FILE".into()
+            "present one with --client-crt FILE and --client-crt-key FILE".into()
         }
         ErrorKind::Timeout(_) => format!("{server} may be overloaded, or its controller may not run"),
         ErrorKind::Redirected(to) if to.starts_with("https:") => "use https:// in the server's address".into(),
-        ErrorKind::Redirected(_) => "name the address that it redirects to, or log in at the proxy with --header".into(),
+        ErrorKind::Redirected(_) => "use the address that it redirects to, or log in at the proxy with --header".into(),
         ErrorKind::Unauthenticated(_) => "log in again with `verbatim argocd login`, or set ARGOCD_AUTH_TOKEN".into(),
         ErrorKind::PermissionDenied(_) => {
-            "Argo CD says this of an application that does not exist, too; name its project (--project, in verbatim.yaml \
-             `project` of the application) to tell them apart. To deploy, a token needs get, update and sync on it"
+            "Argo CD answers like this for a missing application, too, unless its project is given (--project, or \
+             `project` of the application in verbatim.yaml). To deploy, a token needs get, update and sync"
                 .into()
         }
-        ErrorKind::NotFound(_) => "look at the names of application, namespace and project".into(),
+        ErrorKind::NotFound(_) => "check the names of application, namespace and project".into(),
         ErrorKind::NotArgoCd { .. } => {
-            format!("{server} may need --root-path, or a login page of a proxy answers in its place (--header)")
+            format!("{server} may need --root-path, or a proxy answers with its login page (see --header)")
         }
         ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts => {
-            "look who else writes this application, then run again".into()
+            "find out who else writes this application, then run again".into()
         }
         ErrorKind::AnotherOperation => "wait for it with `verbatim argocd wait`, then run again".into(),
         ErrorKind::SyncWindow => "wait until the window closes, or allow manual syncs in it".into(),
-        ErrorKind::DoesNotRender(_) => "Argo CD writes and syncs only what renders: mend the chart or the values".into(),
+        ErrorKind::DoesNotRender(_) => "Argo CD writes and syncs only what renders: fix the chart or the values".into(),
         ErrorKind::RepoUnreachable(_) => {
-            "Argo CD needs the repository for every write and every sync: look whether it is up".into()
+            "Argo CD needs the repository for every write and sync: check that it is up".into()
         }
         ErrorKind::RepoRefused(_) => {
-            "give Argo CD the host key that the server really has (`argocd cert add-ssh`), or a login that it lets in (`verbatim \
-             argocd repo add --upsert`)"
+            "give Argo CD the server's current host key (`argocd cert add-ssh`) or working credentials (`verbatim argocd \
+             repo add --upsert`)"
                 .into()
         }
         ErrorKind::RateLimited { .. } => "wait a moment, then run again".into(),

@@ -17,47 +17,47 @@ use crate::api::request::AppRef;
 use crate::cli::shared::apps::named;
 use crate::cli::shared::failure::failure;
 
-/// How the Argo CD server is reached
+/// Argo CD server
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Argo CD")]
 pub struct ServerArgs {
-    /// The server; else the current context of the argocd command line
+    /// Argo CD server [default: the current context of the argocd CLI]
     #[arg(long, value_name = "URL", env = "ARGOCD_SERVER")]
     pub server: Option<String>,
 
-    /// The token; else ARGOCD_AUTH_TOKEN, the token of `login`, or that of the argocd command line
+    /// Token [default: that of `login`, or of the argocd CLI]
     #[arg(long, value_name = "TOKEN", value_parser = secret)]
     pub auth_token: Option<SecretString>,
 
-    /// Trust the certificates in this PEM file beside those of the system
+    /// PEM file with certificates to trust in addition to the system's
     #[arg(long, value_name = "FILE", visible_alias = "server-crt")]
     pub ca: Option<PathBuf>,
 
-    /// A client certificate, as PEM
+    /// Client certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "client_crt_key")]
     pub client_crt: Option<PathBuf>,
 
-    /// The key of the client certificate, as PEM
+    /// Key of the client certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "client_crt")]
     pub client_crt_key: Option<PathBuf>,
 
-    /// Do not check the server's certificate
+    /// Skip verification of the server's certificate
     #[arg(long)]
     pub insecure: bool,
 
-    /// Speak plain HTTP to a server on this machine; elsewhere write http:// into the server's address
+    /// Use plain HTTP, for a server on this machine; elsewhere write --server http://…
     #[arg(long)]
     pub plaintext: bool,
 
-    /// The path below which the server answers
+    /// Path under which the server answers
     #[arg(long, value_name = "PATH", visible_alias = "grpc-web-root-path")]
     pub root_path: Option<String>,
 
-    /// Send this header with every request, for a proxy before the server
+    /// Extra header for every request, for example for a proxy
     #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = header)]
     pub header: Vec<(String, SecretString)>,
 
-    /// These options for all commands, as the argocd command line reads them from the same variable
+    /// Options for every command, as in the argocd CLI
     #[arg(
         long,
         value_name = "OPTIONS",
@@ -86,18 +86,18 @@ struct Opts {
     prompts_enabled: Option<Option<bool>>,
 }
 
-/// Which application
+/// Application
 #[derive(Clone, Debug, Args)]
 pub struct AppArgs {
-    /// The application, NAME or NAMESPACE/NAME
+    /// Application: NAME or NAMESPACE/NAME
     #[arg(value_name = "APP")]
     pub app: AppRef,
 
-    /// The application's namespace, if it is not Argo CD's own
+    /// Namespace of the application, if it is not Argo CD's own
     #[arg(long, short = 'N', value_name = "NAMESPACE")]
     pub app_namespace: Option<String>,
 
-    /// The application's Argo CD project; named, a missing application can be told from a forbidden one
+    /// Argo CD project of the application; lets Argo CD say "not found" instead of "denied"
     #[arg(long, value_name = "PROJECT")]
     pub project: Option<String>,
 }
@@ -161,7 +161,7 @@ impl ServerArgs {
             };
             return Err(Failure::new(
                 verbatim_console::ExitStatus::Refused,
-                format!("there is no token for {}", client.server()),
+                format!("no token for {}", client.server()),
             )
             .hint(hint));
         }
@@ -194,8 +194,8 @@ impl ServerArgs {
         let opts = Opts::try_parse_from(std::iter::once("ARGOCD_OPTS".to_owned()).chain(words))
             // Its own text quotes the options, and a token may be among them.
             .map_err(|error| {
-                Failure::usage(format!("ARGOCD_OPTS cannot be used: {}", error.kind()))
-                    .hint("it may hold the options of the group `Argo CD` in --help")
+                Failure::usage(format!("cannot use ARGOCD_OPTS: {}", error.kind()))
+                    .hint("ARGOCD_OPTS takes the options under `Argo CD` in --help")
             })?
             .server;
         let own = self.clone();
@@ -231,7 +231,7 @@ impl ServerArgs {
         };
         let Some(server) = named.clone().or_else(|| current.map(|server| server.server.clone()))
         else {
-            return Err(Failure::usage("no Argo CD server is named")
+            return Err(Failure::usage("no Argo CD server given")
                 .hint("use --server, or set ARGOCD_SERVER"));
         };
         let plaintext = self.plaintext || from_cli.is_some_and(|server| server.plain_text);
@@ -243,20 +243,20 @@ impl ServerArgs {
             .map_err(|kind| Failure::usage(kind.to_string()))?;
         if url.scheme() == "http" && !is_loopback(&url) {
             if self.plaintext && !server.starts_with("http://") {
-                return Err(Failure::usage("--plaintext alone is for servers on this machine")
+                return Err(Failure::usage("--plaintext works only for servers on this machine")
                     .hint(format!(
-                        "if the token may travel unprotected: --server http://{server}"
+                        "to send the token unencrypted anyway: --server http://{server}"
                     )));
             }
             console.warn(format!(
-                "{url} is spoken to in plain HTTP: everybody on the way can read the token"
+                "{url} uses plain HTTP: anyone on the network path can read the token"
             ));
         }
         let mut config = Config::new(url);
         config.insecure = self.insecure || from_cli.is_some_and(|server| server.insecure);
         if config.insecure && config.url.scheme() == "https" {
             console.warn(
-                "the server's certificate is not checked: somebody else may pose as the server",
+                "the server's certificate is not verified: another host may impersonate the server",
             );
         }
         config.ca = self.ca.as_deref().map(read).transpose()?;
@@ -310,7 +310,9 @@ fn client_certificate(server: &CliServer) -> Result<Option<SecretString>, Failur
     }
     let decode = |text: &str| {
         base64::engine::general_purpose::STANDARD.decode(text).map_err(|_| {
-            Failure::usage("the client certificate of the argocd command line is not base64")
+            Failure::usage(
+                "the client certificate in the configuration of the argocd CLI is not base64",
+            )
         })
     };
     let key = decode(server.client_certificate_key_data.expose_secret())?;

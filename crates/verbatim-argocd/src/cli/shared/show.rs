@@ -120,7 +120,7 @@ pub(crate) fn resource_table(resources: &[ResourceState]) -> String {
         let health = resource.health.as_ref();
         let note = match (resource.hook, resource.requires_pruning) {
             (true, _) => "hook".to_owned(),
-            (_, true) => "not in the sources any more".to_owned(),
+            (_, true) => "no longer in the sources".to_owned(),
             _ => health.map(|health| health.message.clone()).unwrap_or_default(),
         };
         table.row([
@@ -146,23 +146,23 @@ pub fn hints(report: &DeployReport) -> Vec<String> {
             if report.claim.is_some() =>
         {
             vec![format!(
-                "the values stand; `verbatim argocd override --undo {}` puts the previous ones back",
+                "the values are still in place; `verbatim argocd override --undo {}` restores the previous ones",
                 report.app
             )]
         }
         DeployOutcome::Paused { on_pause: OnPause::Accept, .. } => Vec::new(),
         DeployOutcome::Paused { .. } => vec![
             format!(
-                "let it go on, for example with `verbatim argocd actions run {} resume --kind Rollout`, and run this again",
+                "resume it, for example with `verbatim argocd actions run {} resume --kind Rollout`, and run this again",
                 report.app
             ),
-            "`--on-pause accept` is content with the part that runs".into(),
+            "`--on-pause accept` succeeds with the part that runs".into(),
         ],
         DeployOutcome::Unknown { left, .. } => match left {
             Leftover::Nothing => Vec::new(),
-            _ => vec![
-                "run the same command again: it finds out what happened and finishes it".into(),
-            ],
+            _ => {
+                vec!["run the same command again: it finds out what happened, and finishes".into()]
+            }
         },
         _ => Vec::new(),
     }
@@ -196,7 +196,9 @@ impl fmt::Display for DeployReport {
                 match undo {
                     UndoResult::NotNeeded => writeln!(f, "  nothing was written"),
                     UndoResult::Done => writeln!(f, "  the previous values are back"),
-                    UndoResult::Failed { why } => writeln!(f, "  the values still stand: {why}"),
+                    UndoResult::Failed { why } => {
+                        writeln!(f, "  cannot put the previous values back: {why}")
+                    }
                 }
             }
             DeployOutcome::Superseded { deviations, by } => {
@@ -218,13 +220,11 @@ impl fmt::Display for DeployReport {
             }
             DeployOutcome::NotProven { problems, .. } => {
                 writeln!(f, "{app} {}", style::bad("not proven"))?;
-                problems
-                    .iter()
-                    .try_for_each(|problem| writeln!(f, "  {}: {}", problem.place, problem.what))
+                problems.iter().try_for_each(|problem| writeln!(f, "  {problem}"))
             }
             DeployOutcome::Paused { missing, workloads, .. } => {
                 writeln!(f, "{app} {}", style::attention("paused"))?;
-                writeln!(f, "  {}: {}", missing.place, missing.what)?;
+                writeln!(f, "  {missing}")?;
                 workloads.iter().try_for_each(|workload| writeln!(f, "  {workload}"))
             }
             DeployOutcome::Unknown { missing, error, unhealthy, left } => {
@@ -325,7 +325,7 @@ impl fmt::Display for AppFailure {
             Self::NeedsPruning { resources } => {
                 write!(
                     f,
-                    "no longer in the sources, and not deleted without --prune: {}",
+                    "no longer in the sources, kept without --prune: {}",
                     resources.join(", ")
                 )
             }

@@ -9,15 +9,15 @@ use verbatim_oci::{Digest, Reference};
 use crate::judge::evidence::WantedImage;
 use crate::overrides::values::{KustomizeImage, OverrideValues, SourceChoice};
 
-/// What is written
+/// Values
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Values")]
 pub struct ValueArgs {
-    /// A Helm parameter, always stored as a string; may be repeated
+    /// Set a Helm parameter, stored as a string (repeatable)
     #[arg(long, short = 'p', value_name = "NAME=VALUE", visible_aliases = ["helm-set-string", "parameter"], value_parser = pair)]
     pub helm_set: Vec<(String, String)>,
 
-    /// A Kustomize image; may be repeated
+    /// Set a Kustomize image (repeatable)
     #[arg(long, value_name = "[OLD=]NEW[:TAG][@DIGEST]")]
     pub kustomize_image: Vec<KustomizeImage>,
 
@@ -25,14 +25,14 @@ pub struct ValueArgs {
     source: SourceArgs,
 }
 
-/// Which of several sources
+/// Source, if the application has several
 #[derive(Clone, Debug, Default, Args)]
 pub struct SourceArgs {
-    /// Write into the source at this position, counted from 1
+    /// Source by position, counted from 1
     #[arg(long, value_name = "N", conflicts_with = "source_name")]
     source_position: Option<usize>,
 
-    /// Write into the source with this name
+    /// Source by name
     #[arg(long, value_name = "NAME")]
     source_name: Option<String>,
 }
@@ -57,8 +57,9 @@ impl ValueArgs {
     pub fn values(&self) -> Result<OverrideValues, Failure> {
         let values = self.some_values()?;
         if values.is_empty() {
-            return Err(Failure::usage("there is nothing to write")
-                .hint("use --helm-set or --kustomize-image"));
+            return Err(
+                Failure::usage("nothing to write").hint("use --helm-set or --kustomize-image")
+            );
         }
         Ok(values)
     }
@@ -76,7 +77,7 @@ impl ValueArgs {
         };
         for (name, value) in &self.helm_set {
             if values.helm.insert(name.clone(), value.clone()).is_some() {
-                return Err(Failure::usage(format!("the parameter {name} is given twice")));
+                return Err(Failure::usage(format!("parameter {name} is given twice")));
             }
         }
         let mut names: Vec<_> = values.kustomize.iter().map(KustomizeImage::name).collect();
@@ -88,15 +89,15 @@ impl ValueArgs {
     }
 }
 
-/// What must run
+/// Images to prove
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Proof")]
 pub struct ImageArgs {
-    /// An image that must run, by its digest; may be repeated. Every container of its repository must run it
+    /// Image that every container of its repository must run, with digest (repeatable)
     #[arg(long, value_name = "IMAGE@DIGEST")]
     pub image: Vec<Reference>,
 
-    /// Another digest of that image that a node may report: of a platform's manifest, or of its config
+    /// Another digest that nodes may report for it: of a platform manifest or a config
     #[arg(long, value_name = "DIGEST")]
     pub accept: Vec<Digest>,
 }
@@ -122,13 +123,15 @@ impl ImageArgs {
         }
         match images.as_mut_slice() {
             [] => {
-                return Err(Failure::usage("no digest is given, and only a digest can be proven")
+                return Err(Failure::usage("no digest given, and only a digest can be proven")
                     .hint("use --image REPOSITORY@sha256:…"));
             }
             // A flag does not say which kind of digest it is; both kinds are accepted alike.
             [only] => only.manifests.extend(&self.accept),
             _ if self.accept.is_empty() => {}
-            _ => return Err(Failure::usage("--accept is for one image, and there are several")),
+            _ => {
+                return Err(Failure::usage("--accept works with one image, but there are several"));
+            }
         }
         Ok(images)
     }

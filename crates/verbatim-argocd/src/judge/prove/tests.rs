@@ -149,7 +149,7 @@ fn a_pod_proves_by_what_its_node_reports() {
 fn pods_that_are_going_or_not_there_yet_prove_nothing() {
     let pod = pod(&good());
     let is = |value: Value| LiveObject::Is(value);
-    let zero = "pending: Deployment web: 0 of 1 pods are there";
+    let zero = "pending: Deployment web: 0 of 1 pods exist";
     check(deployment(), &[], zero);
     check(deployment(), &[("a", LiveObject::Gone)], zero);
     check(
@@ -168,12 +168,12 @@ fn pods_that_are_going_or_not_there_yet_prove_nothing() {
     check(
         deployment(),
         &[("a", is(set(pod.clone(), "/status/containerStatuses", waiting)))],
-        "pending: Pod a, container web: it waits: CrashLoopBackOff",
+        "pending: Pod a, container web: waiting: CrashLoopBackOff",
     );
     check(
         deployment(),
         &[("a", LiveObject::Unreadable("403".into()))],
-        "pending: Pod a: it cannot be read: 403",
+        "pending: Pod a: cannot read it: 403",
     );
     // Pods of the old ReplicaSet are neither evidence nor a difference once the rollout is complete.
     check(
@@ -185,7 +185,7 @@ fn pods_that_are_going_or_not_there_yet_prove_nothing() {
     check(
         set(set(deployment(), "/spec/replicas", json!(2)), "/status/updatedReplicas", json!(2)),
         &[("a", is(pod))],
-        "pending: Deployment web: 1 of 2 pods are there",
+        "pending: Deployment web: 1 of 2 pods exist",
     );
 }
 
@@ -320,7 +320,7 @@ fn other_workloads_have_their_own_rules() {
             json!({ "spec": { "replicas": 2, "template": template },
                     "status": { "updatedReplicas": 2, "currentPodHash": "b", "stableRS": "b" } }),
             Some(pod(&good())),
-            "pending: Rollout web: 1 of 2 pods are there",
+            "pending: Rollout web: 1 of 2 pods exist",
         ),
         // A kind that we do not know, with pods of its own.
         (
@@ -335,7 +335,7 @@ fn other_workloads_have_their_own_rules() {
             "example.com",
             json!({ "spec": { "parts": [template] } }),
             None,
-            "pending: Fleet web: 0 of 1 pods are there",
+            "pending: Fleet web: 0 of 1 pods exist",
         ),
     ];
     for (kind, group, workload, pod, want) in cases {
@@ -363,7 +363,7 @@ fn other_workloads_have_their_own_rules() {
     let reading = super::reading(&hook, &empty, "shop");
     assert_eq!(
         told(&judge(&reading, &BTreeMap::new())),
-        "template: a hook that is not there any more"
+        "template: a hook that no longer exists"
     );
 }
 
