@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Descriptor, Digest, Manifest, Reference, media_type};
-use verbatim_record::{Build, Bundle, Run, SigningKey, Source, Statement, sign};
+use verbatim_record::{Build, BuildSource, Bundle, CiRun, SigningKey, Statement, sign};
 use verbatim_registry::{Attachment, Client, Config, Layer, PutAs};
 
 /// How an image came to be.
@@ -157,11 +157,11 @@ fn record(
     let now = Timestamp::now();
     let (pipeline, number) = built.run.clone().unzip();
     let build = Build {
-        source: Source {
+        source: BuildSource {
             commit: Some(built.commit.clone()),
             branch: Some("main".to_owned()),
             dirty: built.dirty,
-            ..Source::default()
+            ..BuildSource::default()
         },
         image: image.to_string(),
         context: ".".to_owned(),
@@ -172,7 +172,7 @@ fn record(
         builder: "none".to_owned(),
         builder_id: Build::builder_id("tests"),
         versions: BTreeMap::new(),
-        run: Run { pipeline, number, ..Run::default() },
+        run: CiRun { pipeline, number, ..CiRun::default() },
         started_at: now,
         finished_at: now,
     };

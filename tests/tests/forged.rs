@@ -88,7 +88,7 @@ fn forgeries(digest: &Digest) -> Result<Vec<(&'static str, Vec<u8>, String)>> {
     let of_other_text: Value = serde_json::from_slice(of_other.bytes())?;
     unsigned["dsseEnvelope"]["signatures"] = of_other_text["dsseEnvelope"]["signatures"].clone();
 
-    let unfit = "the signature does not fit".to_owned();
+    let unfit = "the signature does not match".to_owned();
     let (hour, now) = (SignedDuration::from_hours(1), Timestamp::now());
     Ok(vec![
         ("a changed payload", with_payload(&good, "looks good", "looks bad")?, unfit.clone()),
@@ -141,7 +141,7 @@ fn forgeries(digest: &Digest) -> Result<Vec<(&'static str, Vec<u8>, String)>> {
         (
             "two signatures",
             serde_json::to_vec(&cosigned)?,
-            "it has 2 signatures where exactly one is wanted".to_owned(),
+            "it has 2 signatures instead of one".to_owned(),
         ),
     ])
 }

@@ -116,7 +116,7 @@ async fn a_changed_payload_does_not_count() -> Result<()> {
     }
     e2e::attach(&image, subject, &changed.context("no promotion")?).await?;
     let verify = world.verbatim(&["verify", &release]).await?.ends(1);
-    assert!(verify.stdout.contains("the signature does not fit"), "{verify}");
+    assert!(verify.stdout.contains("the signature does not match"), "{verify}");
     let refused = world.verbatim(&["promote", "production", "--release", &release]).await?.ends(1);
     assert!(refused.stdout.contains("never promoted to shop/staging"), "{refused}");
     let _ = world.verbatim(&["promote", "staging", "--release", &release]).await?.ends(0);

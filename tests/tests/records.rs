@@ -53,7 +53,7 @@ async fn a_changed_record_does_not_count() -> Result<()> {
     let changed = Bundle::read(format!("{}{other}{}", &text[..at], &text[at + 1..]).into_bytes())?;
     e2e::attach(&image, subject, &changed).await?;
     let run = world.verbatim(&["verify", &release]).await?.ends(1);
-    assert!(run.stdout.contains("the signature does not fit"), "{run}");
+    assert!(run.stdout.contains("the signature does not match"), "{run}");
     assert!(run.stdout.trim_end().ends_with("NOT verified"), "{run}");
     // The untouched one beside it still counts.
     let _ = world.verbatim(&["promote", "staging", "--release", &release]).await?.ends(0);
@@ -129,7 +129,7 @@ async fn records_are_believed_only_from_configured_keys() -> Result<()> {
     // The team replaces its key; the old one is not trusted any more.
     world.project.write("ci.pub", &e2e::key(8)?.verifying_key().to_pem()?)?;
     let run = world.verbatim(&["verify", &release]).await?.ends(1);
-    assert!(run.stdout.contains("no record counts"), "{run}");
+    assert!(run.stdout.contains("no record that counts"), "{run}");
     let refused =
         world.verbatim(&["promote", "staging", "--dry-run", "--release", &release]).await?.ends(1);
     assert!(refused.stdout.contains("refused  after"), "{refused}");

@@ -209,7 +209,7 @@ async fn the_glass_is_broken_by_those_who_may_and_it_is_recorded() -> Result<()>
     assert!(run.stderr.contains("it needs one of the roles `break-glass`"), "{run}");
     let unknown = [&promote[..], &["--override-gate", "window", "--reason", "down"]].concat();
     let run = by(&world, "chief", &unknown).await?.ends(2);
-    assert!(run.stderr.contains("there is no gate `window`"), "{run}");
+    assert!(run.stderr.contains("no gate `window` before"), "{run}");
     assert_eq!(world.writes(), [] as [&str; 0]);
     let run = by(&world, "chief", &broken).await?.ends(0);
     assert!(run.stdout.contains("overridden: down"), "{run}");

@@ -1,64 +1,56 @@
-//! Argo CD tool: override, sync, wait and prove over REST.
+//! A client of Argo CD, and the tool `verbatim-argocd` on top of it.
 //!
-//! [`deploy`](deploy::deploy) writes a digest into an application, syncs it and proves that it runs. Everything it
-//! decides is decided by pure functions over what the server answered: [`mod@plan`], [`patch`], [`claim`], [`verdict`],
-//! [`prove`]; [`request`] and [`response`] know the API, [`client`] and [`watch`] are the only ones that use the network.
+//! [`deploy`] writes a digest into an application, syncs it and proves that it runs. Read the folders in this order, each
+//! knows only those before it: `model` (what Argo CD says), `api` (the only network), `overrides` (what can be written),
+//! `judge` (pure decisions), `run` (effects), `inspect` (what is shown), `cli`.
 //!
 //! The server has no optimistic locking on applications: of two overlapping writes both succeed and one is lost. So
 //! nothing here promises that a write survives. What is promised is that a loss does not go untold.
 
-mod annotation;
-pub mod claim;
+mod api;
 pub mod cli;
-pub mod client;
-pub mod condition;
-pub mod create;
-pub mod deploy;
-pub mod difference;
-pub mod error;
-pub mod event;
-mod field;
-mod follow;
-pub mod foreign;
-mod gather;
-pub mod history;
-mod key;
-pub mod model;
-pub mod objects;
-pub mod observe;
-pub mod operate;
-mod operation;
-pub mod outcome;
-pub mod patch;
-pub mod patched;
-pub mod plan;
-pub mod predict;
-pub mod preflight;
-pub mod prove;
+mod inspect;
+mod judge;
+mod model;
+mod overrides;
 #[cfg(test)]
 mod recorded;
-pub mod refusal;
-pub mod rendered;
-pub mod request;
-pub mod resources;
-pub mod response;
 mod run;
-pub mod spec;
-pub mod suggest;
-pub mod tree;
-pub mod values;
-pub mod verdict;
-mod wait;
-pub mod watch;
-mod write;
-pub mod yaml;
 
-pub use crate::annotation::annotate;
-pub use crate::client::{Client, Config, server_url};
-pub use crate::error::{Error, ErrorKind};
-pub use crate::outcome::{Deploy, Options, Outcome, Proof, Report, WantedImage};
-pub use crate::plan::{Plan, plan};
-pub use crate::predict::{Prediction, predict};
-pub use crate::refusal::Refusal;
-pub use crate::request::AppRef;
-pub use crate::values::{KustomizeImage, Override, SourceChoice};
+pub use crate::model::{AppDetails, AppSource, Application, HealthStatus, SourceAt, SyncCode};
+
+pub use crate::api::client::{Client, Config, RetryLimits, Timeouts, is_loopback, server_url};
+pub use crate::api::error::{Error, ErrorKind};
+pub use crate::api::request::{ApiRequest, AppRef, Refresh, SyncRequest};
+pub use crate::api::watch::{Watch, WatchEvent};
+
+pub use crate::overrides::claim::{
+    ANNOTATION as CLAIM_ANNOTATION, Claim, ClaimOnApp, ClaimState, PendingRecord, read_claim,
+};
+pub use crate::overrides::plan::AppPlan;
+pub use crate::overrides::values::{
+    KustomizeImage, KustomizeImageError, OverrideKey, OverrideValues, SourceChoice, ValueChange,
+    deviations, digests, shown,
+};
+
+pub use crate::judge::evidence::{
+    DeployProof, EvidenceLevel, ImageMatch, KnownBy, WantedImage, WorkloadEvidence,
+};
+pub use crate::judge::missing::Missing;
+pub use crate::judge::outcome::{
+    AppFailure, DeployOutcome, DeployReport, Leftover, ProofStage, UndoResult,
+};
+pub use crate::judge::plan::plan;
+pub use crate::judge::predict::{Prediction, predict};
+pub use crate::judge::preflight::owning_set;
+pub use crate::judge::refusal::WriteRefusal;
+pub use crate::judge::warning::DeployWarning;
+
+pub use crate::run::annotation::annotate;
+pub use crate::run::deploy::{close_claim, deploy, nonce, prove, undo_last, write_requests};
+pub use crate::run::event::{DeployEvent, DeployStep, StateChange};
+pub use crate::run::operate::{SyncUntil, sync};
+pub use crate::run::request::{DeployOptions, DeployRequest};
+
+pub use crate::inspect::history::{PastValues, past};
+pub use crate::inspect::suggest::{ImagePart, NoSuggestion, SuggestedPins, Suggestion, suggest};

@@ -7,15 +7,17 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::ErrorKind;
-use crate::model::{
-    Application, ApplicationSet, CanI, HealthStatus, Items, LiveResource, Manifests, Project,
-    Repository, SourceAt, SyncWindows, UserInfo, Version,
+use crate::api::error::ErrorKind;
+use crate::api::response::{AnswerHead, decode};
+use crate::judge::preflight::effect_of_set;
+use crate::judge::verdict::{
+    Expectation, ExpectedOperation, JudgeMemory, deploys_our_values, judge,
 };
-use crate::preflight::effect_of_set;
-use crate::response::{Head, decode};
-use crate::values::{Change, Found, Key, find};
-use crate::verdict::{Expect, Memory, Wanted, deploys_our_values, judge};
+use crate::model::{
+    AppProject, Application, ApplicationSet, CanI, ConfiguredRepo, HealthStatus, Items,
+    LiveResource, Manifests, ServerVersion, SourceAt, SyncWindows, UserInfo,
+};
+use crate::overrides::values::{Occurrence, OverrideKey, ValueChange, find};
 
 /// One line of `answers.ndjson`.
 #[derive(Deserialize)]
@@ -30,8 +32,11 @@ struct Recorded {
 
 impl Recorded {
     fn read<T: DeserializeOwned>(&self) -> Result<T, ErrorKind> {
-        let head =
-            Head { status: self.status, content_type: &self.content_type, ..Head::default() };
+        let head = AnswerHead {
+            status: self.status,
+            content_type: &self.content_type,
+            ..AnswerHead::default()
+        };
         let body = match &self.body {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -45,7 +50,7 @@ impl Recorded {
         let parts: Vec<&str> = path.trim_start_matches("/api/").split('/').collect();
         Ok(match parts.as_slice() {
             ["version"] => {
-                let version: Version = self.read()?;
+                let version: ServerVersion = self.read()?;
                 format!("{} helm {}", version.version, version.helm_version)
             }
             [_, "session", "userinfo"] => {
@@ -55,16 +60,19 @@ impl Recorded {
             [_, "account", "can-i", ..] => self.read::<CanI>()?.value,
             [_, "applicationsets"] => {
                 let set: ApplicationSet = self.read()?;
-                let change =
-                    Change { key: Key::Helm("image.tag".into()), old: None, new: Value::Null };
+                let change = ValueChange {
+                    key: OverrideKey::Helm("image.tag".into()),
+                    old: None,
+                    new: Value::Null,
+                };
                 format!("{:?}", effect_of_set(&set, "app", SourceAt::Single, &[change]))
             }
             [_, "projects", ..] => {
-                let project: Project = self.read()?;
+                let project: AppProject = self.read()?;
                 format!("{} for {:?}", project.metadata.name, project.spec.source_repos)
             }
             [_, "repositories"] => {
-                format!("{} repositories", self.read::<Items<Repository>>()?.items.len())
+                format!("{} repositories", self.read::<Items<ConfiguredRepo>>()?.items.len())
             }
             [_, "applications", _, "syncwindows"] => {
                 let windows: SyncWindows = self.read()?;
@@ -203,7 +211,7 @@ fn every_recorded_answer_is_read() {
 #[test]
 fn the_recorded_stream_is_read() {
     let stream = include_str!("../tests/fixtures/watch.sse");
-    let events = crate::watch::events(stream);
+    let events = crate::api::watch::events(stream);
     let told: Vec<_> = events
         .iter()
         .map(|app| (app.metadata.resource_version.as_str(), app.status.sync.status))
@@ -358,17 +366,17 @@ const SHAPES: &[Shape] = &[
 /// What decisions rest on: whose operation it is, who asked for it, what was deployed before, what the sources are.
 fn decided(app: &Application) -> String {
     let (at, source) = app.spec.sources().iter().next().unwrap();
-    let key = Key::Helm("image.tag".into());
-    let Found::At(_, element) = find(source, &key) else { panic!("there is no image.tag") };
-    let changes = [Change { key, old: None, new: element.clone() }];
-    let expect = Expect {
+    let key = OverrideKey::Helm("image.tag".into());
+    let Occurrence::At(_, element) = find(source, &key) else { panic!("there is no image.tag") };
+    let changes = [ValueChange { key, old: None, new: element.clone() }];
+    let expect = Expectation {
         values: Some((at, &changes)),
-        operation: Wanted::Sync { nonce: "n" },
+        operation: ExpectedOperation::Sync { nonce: "n" },
         last_history: None,
         health_before: HealthStatus::Healthy,
         allow_unpruned: false,
     };
-    let mut memory = Memory::default();
+    let mut memory = JudgeMemory::default();
     memory.note(&expect, app);
     memory.note_refresh(app);
     let operation = memory

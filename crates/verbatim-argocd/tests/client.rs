@@ -13,10 +13,10 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderMap, Response, Version};
 use secrecy::SecretString;
 use serde_json::json;
-use verbatim_argocd::client::{Client, Config, Retry, Timeouts, server_url};
-use verbatim_argocd::request::{Refresh, Sync};
-use verbatim_argocd::watch::{Seen, Watch};
-use verbatim_argocd::{AppRef, ErrorKind};
+use verbatim_argocd::{
+    AppRef, Client, Config, ErrorKind, Refresh, RetryLimits, SyncRequest, Timeouts, Watch,
+    WatchEvent, server_url,
+};
 
 /// One scripted answer: status, media type, more headers, body.
 #[derive(Clone, Default)]
@@ -79,7 +79,7 @@ async fn serve(answers: Vec<Answer>) -> (Client, Script) {
     let mut config = Config::new(server_url(&url, false, Some("argo")).unwrap());
     config.token = Some("a-token".into());
     config.headers = vec![("X-Proxy".into(), SecretString::from("secret"))];
-    config.retry = Retry {
+    config.retry = RetryLimits {
         attempts: 3,
         budget: Duration::from_secs(5),
         first_pause: Duration::from_millis(5),
@@ -184,7 +184,7 @@ async fn reads_are_repeated_within_their_budget_and_writes_never() {
     let writes = [bad(503), limited, html(200)];
     for answer in writes {
         let (client, script) = serve(vec![answer.clone(), app_answer()]).await;
-        assert!(client.sync(&shop(), &Sync::default()).await.is_err());
+        assert!(client.sync(&shop(), &SyncRequest::default()).await.is_err());
         assert_eq!(lines(&script).len(), 1);
         let (client, script) = serve(vec![answer.clone(), app_answer()]).await;
         assert!(client.patch(&shop(), "[]".into()).await.is_err());
@@ -211,7 +211,7 @@ async fn nobody_listening_is_told_without_the_layers() {
     // Bound and dropped again: the port is free.
     let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut config = Config::new(server_url(&format!("http://{address}"), false, None).unwrap());
-    config.retry = Retry {
+    config.retry = RetryLimits {
         attempts: 2,
         budget: Duration::from_secs(1),
         first_pause: Duration::from_millis(5),
@@ -265,10 +265,10 @@ async fn a_watch_comes_back_and_says_that_it_was_away() {
     let mut told = Vec::new();
     loop {
         match tokio::time::timeout(Duration::from_secs(30), watch.next()).await.unwrap() {
-            Seen::Changed(app) => told.push(app.metadata.resource_version),
-            Seen::Interrupted => told.push("interrupted".into()),
-            Seen::Deleted => told.push("deleted".into()),
-            Seen::Lost(error) => {
+            WatchEvent::Changed(app) => told.push(app.metadata.resource_version),
+            WatchEvent::Interrupted => told.push("interrupted".into()),
+            WatchEvent::Deleted => told.push("deleted".into()),
+            WatchEvent::Lost(error) => {
                 assert!(matches!(error.kind, ErrorKind::PermissionDenied(_)), "{:?}", error.kind);
                 break;
             }

@@ -10,16 +10,16 @@ use serde_json::json;
 use test_servers::argocd::{Behaviour, Pace, PodRule};
 use test_servers::fault_proxy::{Fault, FaultProxy, Rule, Upstream};
 use tokio::sync::Notify;
-use verbatim_argocd::claim::State;
 use verbatim_argocd::cli::status;
-use verbatim_argocd::deploy::{deploy, prove, undo_last};
-use verbatim_argocd::event::{Event, Step};
-use verbatim_argocd::outcome::{Failure, KnownBy, Left, Level, Match, Place, Undo, Warning};
-use verbatim_argocd::{AppRef, Client, Deploy, Options, Outcome, Refusal, Report};
+use verbatim_argocd::{
+    AppFailure, AppRef, ClaimState, Client, DeployEvent, DeployOptions, DeployOutcome,
+    DeployReport, DeployRequest, DeployStep, DeployWarning, EvidenceLevel, ImageMatch, KnownBy,
+    Leftover, ProofStage, UndoResult, WriteRefusal, deploy, prove, undo_last,
+};
 
 use support::{Rig, digest, image, quick, value, wanted};
 
-async fn run(client: &Client, request: &Deploy) -> Report {
+async fn run(client: &Client, request: &DeployRequest) -> DeployReport {
     deploy(client, request, &|_| {})
         .await
         .unwrap_or_else(|error| panic!("{error}: {:?}", error.kind))
@@ -40,19 +40,21 @@ async fn a_digest_is_deployed_and_proven_with_few_requests() {
     rig.server.forget_seen();
     let request = wanted(&app, "1");
     let report = run(&rig.client(), &request).await;
-    let Outcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+    let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
     assert_eq!(status(&report).code(), 0);
     assert_eq!(proof.operation.as_ref().unwrap().known_by, KnownBy::Nonce);
-    assert_eq!(proof.workloads[0].level, Level::Pods { pods: 2 });
+    assert_eq!(proof.workloads[0].level, EvidenceLevel::Pods { pods: 2 });
     assert!(
-        proof.workloads[0].containers.iter().all(|container| container.matched == Match::Deployed)
+        proof.workloads[0]
+            .containers
+            .iter()
+            .all(|container| container.matched == ImageMatch::Deployed)
     );
     assert_eq!(proof.revisions[0].len(), 40);
     assert_eq!(rig.parameters(&app).await, tag("1"));
 
-    let claim =
-        verbatim_argocd::observe::observe(&rig.client(), &app).await.unwrap().claim.unwrap();
-    assert_eq!((claim.state, claim.nonce.as_str()), (State::Done, request.nonce.as_str()));
+    let claim = rig.claim(&app).await.unwrap();
+    assert_eq!((claim.state, claim.nonce.as_str()), (ClaimState::Done, request.nonce.as_str()));
     assert_eq!(claim.changes[0].old, None);
 
     // The first only asks for the chart's parameters.
@@ -77,12 +79,12 @@ async fn an_automatic_sync_is_left_to_itself_and_adopted() {
     let app = rig.app("auto", true, json!([])).await;
     rig.server.forget_seen();
     let report = run(&rig.client(), &wanted(&app, "1")).await;
-    let Outcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+    let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
     let operation = proof.operation.as_ref().unwrap();
     assert!(operation.initiated_by.automated, "{operation:?}");
     assert!(!rig.writes().iter().any(|write| write.ends_with("/sync")), "{:?}", rig.writes());
     assert!(
-        report.warnings.iter().all(|warning| matches!(warning, Warning::NotChecked { .. })),
+        report.warnings.iter().all(|warning| matches!(warning, DeployWarning::NotChecked { .. })),
         "{report:?}"
     );
 }
@@ -94,7 +96,7 @@ async fn what_runs_already_is_proven_without_a_write() {
     run(&rig.client(), &wanted(&app, "1")).await;
     rig.server.forget_seen();
     let report = run(&rig.client(), &wanted(&app, "1")).await;
-    assert!(matches!(report.outcome, Outcome::Proven { .. }), "{report:?}");
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
     assert!(rig.writes().is_empty(), "{:?}", rig.writes());
 }
 
@@ -107,16 +109,15 @@ async fn the_claim_of_a_run_without_proof_is_closed_by_the_next() {
     let proxy = FaultProxy::start(Upstream::parse(&rig.server.url()).unwrap()).await.unwrap();
     proxy.inject(Rule::new(Fault::Status(401)).path("refresh="));
     let report = run(&rig.client_at(&proxy.url()), &wanted(&app, "1")).await;
-    assert!(matches!(report.outcome, Outcome::Unknown { .. }), "{report:?}");
-    assert_eq!(report.claim.unwrap().state, State::Failed);
+    assert!(matches!(report.outcome, DeployOutcome::Unknown { .. }), "{report:?}");
+    assert_eq!(report.claim.unwrap().state, ClaimState::Failed);
     rig.server.forget_seen();
     let report = run(&rig.client(), &wanted(&app, "1")).await;
-    assert!(matches!(report.outcome, Outcome::Proven { .. }), "{report:?}");
-    assert_eq!(report.claim.unwrap().state, State::Done);
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+    assert_eq!(report.claim.unwrap().state, ClaimState::Done);
     // The values stand: only the claim is written.
     assert_eq!(rig.writes().len(), 1, "{:?}", rig.writes());
-    let claim = verbatim_argocd::observe::observe(&rig.client(), &app).await.unwrap().claim;
-    assert_eq!(claim.unwrap().state, State::Done);
+    assert_eq!(rig.claim(&app).await.unwrap().state, ClaimState::Done);
 }
 
 #[tokio::test]
@@ -127,7 +128,7 @@ async fn a_dry_run_and_every_early_refusal_write_nothing() {
     let mut request = wanted(&app, "1");
     request.options.dry_run = true;
     let report = run(&rig.client(), &request).await;
-    assert!(matches!(report.outcome, Outcome::Planned), "{report:?}");
+    assert!(matches!(report.outcome, DeployOutcome::Planned), "{report:?}");
     let plan = report.plan.unwrap();
     assert_eq!((plan.changes.len(), plan.changes[0].old.as_ref()), (1, None));
 
@@ -135,7 +136,7 @@ async fn a_dry_run_and_every_early_refusal_write_nothing() {
     request.options.dry_run = false;
     let reader = Client::new(rig.config(&rig.server.url(), rig.server.tokens().reader)).unwrap();
     let report = run(&reader, &request).await;
-    let Outcome::Refused { reasons, undo: Undo::NotNeeded } = &report.outcome else {
+    let DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded } = &report.outcome else {
         panic!("{report:?}")
     };
     assert_eq!(reasons.len(), 2, "{reasons:?}");
@@ -146,10 +147,10 @@ async fn a_dry_run_and_every_early_refusal_write_nothing() {
     let mut typo = wanted(&app, "1");
     typo.values.helm = [("image.tga".to_owned(), value("1"))].into();
     let report = run(&admin, &typo).await;
-    let Outcome::Refused { reasons, .. } = &report.outcome else { panic!("{report:?}") };
+    let DeployOutcome::Refused { reasons, .. } = &report.outcome else { panic!("{report:?}") };
     assert_eq!(
         reasons,
-        &[Refusal::MissingParameter {
+        &[WriteRefusal::MissingParameter {
             name: "image.tga".into(),
             similar: Some("image.tag".into())
         }]
@@ -176,15 +177,15 @@ async fn manifests_without_the_digest_stop_it_and_the_old_values_come_back() {
         request.values.helm = [(parameter.to_owned(), value("1"))].into();
         request.options.allow_unknown_parameters = true;
         let report = run(&client, &request).await;
-        let Outcome::Refused { reasons, undo: Undo::Done } = &report.outcome else {
+        let DeployOutcome::Refused { reasons, undo: UndoResult::Done } = &report.outcome else {
             panic!("{name}: {report:?}")
         };
-        assert!(matches!(reasons[..], [Refusal::NotRendered { .. }]), "{name}: {reasons:?}");
+        assert!(matches!(reasons[..], [WriteRefusal::NotRendered { .. }]), "{name}: {reasons:?}");
         assert_eq!(status(&report).code(), 1);
         let pairs =
             [("replicas", "1"), ("image.tag", "old")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         assert_eq!(rig.parameters(&app).await, pairs, "{name}");
-        assert_eq!(report.claim.unwrap().state, State::Undone, "{name}");
+        assert_eq!(report.claim.unwrap().state, ClaimState::Undone, "{name}");
     }
 }
 
@@ -205,15 +206,15 @@ async fn nodes_that_report_something_else_make_the_proof_fail() {
         let app = rig.app(release, false, json!([])).await;
         rig.server.set_pod_rules(rule(&digest(release).to_string(), Behaviour::ImageId(image_id)));
         let report = run(&client, &wanted(&app, release)).await;
-        let Outcome::NotProven { at: Place::Cluster, problems } = &report.outcome else {
+        let DeployOutcome::NotProven { at: ProofStage::Cluster, problems } = &report.outcome else {
             panic!("{report:?}")
         };
         assert_eq!(problems[0].what, want);
         assert_eq!(status(&report).code(), 1);
-        assert_eq!(report.claim.as_ref().unwrap().state, State::Failed);
+        assert_eq!(report.claim.as_ref().unwrap().state, ClaimState::Failed);
         // The values stand, and can be taken back by name.
         assert_eq!(rig.parameters(&app).await, tag(release));
-        assert_eq!(undo_last(&client, &app).await.unwrap().0, Undo::Done);
+        assert_eq!(undo_last(&client, &app).await.unwrap().0, UndoResult::Done);
         assert_eq!(rig.parameters(&app).await, []);
     }
 }
@@ -226,9 +227,9 @@ async fn a_platforms_manifest_and_a_config_are_the_image_too() {
         (
             "by-manifest",
             format!("docker-pullable://mirror.example.com/web@{}", digest("amd64")),
-            Match::PlatformManifest,
+            ImageMatch::PlatformManifest,
         ),
-        ("by-config", digest("config").to_string(), Match::Config),
+        ("by-config", digest("config").to_string(), ImageMatch::Config),
     ];
     for (release, image_id, want) in cases {
         let app = rig.app(release, false, json!([])).await;
@@ -237,14 +238,14 @@ async fn a_platforms_manifest_and_a_config_are_the_image_too() {
         request.images[0].manifests = [digest("amd64"), digest("arm64")].into();
         request.images[0].configs = [digest("config")].into();
         let report = run(&client, &request).await;
-        let Outcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+        let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
         assert!(
             proof.workloads[0].containers.iter().all(|container| container.matched == want),
             "{proof:?}"
         );
         // And the same judged without a deployment.
         let report = prove(&client, &app, &request.images, &quick(), &|_| {}).await.unwrap();
-        assert!(matches!(report.outcome, Outcome::Proven { .. }), "{report:?}");
+        assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
     }
 }
 
@@ -259,7 +260,8 @@ async fn pods_that_do_not_start_are_named_before_the_deadline() {
         let mut request = wanted(&app, release);
         request.options.stuck_after = Duration::from_millis(1);
         let report = run(&client, &request).await;
-        let Outcome::Degraded { why: Failure::Stuck { pods }, .. } = &report.outcome else {
+        let DeployOutcome::Degraded { why: AppFailure::Stuck { pods }, .. } = &report.outcome
+        else {
             panic!("{report:?}")
         };
         assert!(pods[0].health.message.len() > 5, "{pods:?}");
@@ -271,10 +273,12 @@ async fn pods_that_do_not_start_are_named_before_the_deadline() {
     let mut request = wanted(&app, "waits");
     request.options.timeout = Duration::from_secs(3);
     let report = run(&client, &request).await;
-    let Outcome::Unknown { left: Left::ValuesAndOperation, missing, .. } = &report.outcome else {
+    let DeployOutcome::Unknown { left: Leftover::ValuesAndOperation, missing, .. } =
+        &report.outcome
+    else {
         panic!("{report:?}")
     };
-    assert!(missing.contains("Progressing"), "{missing}");
+    assert!(missing.to_string().contains("Progressing"), "{missing}");
     assert_eq!(status(&report).code(), 4);
 }
 
@@ -291,16 +295,16 @@ async fn of_two_deployments_at_once_one_is_proven_and_the_other_says_so() {
         let now = rig.parameters(&app).await;
         for (report, release) in [(&a, "a"), (&b, "b")] {
             match &report.outcome {
-                Outcome::Proven { .. } => assert_eq!(now, tag(release), "{report:?}"),
-                Outcome::Superseded { .. } => {
+                DeployOutcome::Proven { .. } => assert_eq!(now, tag(release), "{report:?}"),
+                DeployOutcome::Superseded { .. } => {
                     assert_ne!(now, tag(release), "{report:?}");
                     assert_eq!(status(report).code(), 5);
                 }
-                Outcome::Refused { reasons, undo: Undo::NotNeeded } => {
+                DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded } => {
                     assert!(
                         matches!(
                             reasons[0],
-                            Refusal::Claimed { .. } | Refusal::PlanOutdated { .. }
+                            WriteRefusal::Claimed { .. } | WriteRefusal::PlanOutdated { .. }
                         ),
                         "{report:?}"
                     );
@@ -308,32 +312,34 @@ async fn of_two_deployments_at_once_one_is_proven_and_the_other_says_so() {
                 _ => panic!("{report:?}"),
             }
         }
-        let proven =
-            [&a, &b].into_iter().filter(|r| matches!(r.outcome, Outcome::Proven { .. })).count();
+        let proven = [&a, &b]
+            .into_iter()
+            .filter(|r| matches!(r.outcome, DeployOutcome::Proven { .. }))
+            .count();
         assert_eq!(proven, 1, "{a:?} {b:?}");
     }
 }
 
 #[tokio::test]
 async fn a_change_of_somebody_else_that_our_write_overlaid_is_told() {
-    overlaid_by(Step::Write).await;
+    overlaid_by(DeployStep::Write).await;
 }
 
 #[tokio::test]
 async fn a_change_of_somebody_else_that_closing_the_claim_overlaid_is_told() {
-    overlaid_by(Step::Close).await;
+    overlaid_by(DeployStep::Close).await;
 }
 
 /// Another client changes a value while one of our writes is under way.
-async fn overlaid_by(step: Step) {
+async fn overlaid_by(step: DeployStep) {
     let rig = Rig::start().await;
     let client = rig.client();
     let app = rig.app("shop", false, json!([{ "name": "replicas", "value": "1" }])).await;
     rig.server.set_pace(Pace { write_ms: 300, ..Pace::default() });
     let wrote = Notify::new();
     let ours = wanted(&app, "1");
-    let listen = |event: Event| {
-        if matches!(event, Event::Begin { step: begun } if begun == step) {
+    let listen = |event: DeployEvent| {
+        if matches!(event, DeployEvent::Begin { step: begun } if begun == step) {
             wrote.notify_one();
         }
     };
@@ -347,7 +353,7 @@ async fn overlaid_by(step: Step) {
     };
     let (report, ()) = tokio::join!(deployment, other);
     let report = report.unwrap();
-    let lost = Warning::LostForeignChange {
+    let lost = DeployWarning::LostForeignChange {
         path: "/spec/source/helm/parameters/replicas/value".into(),
         value: "3".into(),
     };
@@ -357,10 +363,10 @@ async fn overlaid_by(step: Step) {
 }
 
 /// Runs a deployment until a step is done, and drops it there, as a killed job is.
-async fn killed_after(client: &Client, request: &Deploy, step: Step) {
+async fn killed_after(client: &Client, request: &DeployRequest, step: DeployStep) {
     let reached = Notify::new();
-    let listen = |event: Event| {
-        if matches!(event, Event::Done { step: done } if done == step) {
+    let listen = |event: DeployEvent| {
+        if matches!(event, DeployEvent::Done { step: done } if done == step) {
             reached.notify_one();
         }
     };
@@ -377,48 +383,49 @@ async fn the_claim_of_a_killed_run_is_respected_resumed_taken_over_or_undone() {
     let client = rig.client();
     let app = rig.app("shop", false, json!([{ "name": "image.tag", "value": "old" }])).await;
     let killed = wanted(&app, "killed");
-    for step in [Step::Write, Step::Render, Step::Sync] {
+    for step in [DeployStep::Write, DeployStep::Render, DeployStep::Sync] {
         rig.server.hold_operations("shop", true);
         killed_after(&client, &killed, step).await;
         rig.server.hold_operations("shop", false);
         // Another release does not touch it.
         let report = run(&client, &wanted(&app, "other")).await;
-        let Outcome::Refused { reasons, undo: Undo::NotNeeded } = &report.outcome else {
+        let DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded } = &report.outcome
+        else {
             panic!("{report:?}")
         };
         assert!(
-            matches!(&reasons[..], [Refusal::Claimed { release, .. }] if release == "killed"),
+            matches!(&reasons[..], [WriteRefusal::Claimed { release, .. }] if release == "killed"),
             "{reasons:?}"
         );
         assert_eq!(status(&report).code(), 5);
         // The same release finishes it.
         let report = run(&client, &wanted(&app, "killed")).await;
-        assert!(matches!(report.outcome, Outcome::Proven { .. }), "{report:?}");
+        assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
         assert!(
-            report.warnings.contains(&Warning::Resumed { nonce: killed.nonce.clone() }),
+            report.warnings.contains(&DeployWarning::Resumed { nonce: killed.nonce.clone() }),
             "{report:?}"
         );
         let claim = report.claim.unwrap();
-        assert_eq!(claim.state, State::Done);
+        assert_eq!(claim.state, ClaimState::Done);
         // The value before the killed run is the one to go back to.
         assert_eq!(claim.changes[0].old.as_ref().unwrap()["value"], "old");
-        assert_eq!(undo_last(&client, &app).await.unwrap().0, Undo::Done);
+        assert_eq!(undo_last(&client, &app).await.unwrap().0, UndoResult::Done);
         assert_eq!(rig.parameters(&app).await, [("image.tag".to_owned(), "old".to_owned())]);
     }
     // With permission another release takes over.
-    killed_after(&client, &killed, Step::Write).await;
+    killed_after(&client, &killed, DeployStep::Write).await;
     let mut other = wanted(&app, "other");
     other.options.take_over = true;
     let report = run(&client, &other).await;
-    assert!(matches!(report.outcome, Outcome::Proven { .. }), "{report:?}");
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
     assert_eq!(report.claim.unwrap().changes[0].old.as_ref().unwrap()["value"], "old");
     // And after its deadline without.
     let mut short = wanted(&app, "short");
     short.options.timeout = Duration::from_secs(1);
-    killed_after(&client, &short, Step::Write).await;
+    killed_after(&client, &short, DeployStep::Write).await;
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let report = run(&client, &wanted(&app, "late")).await;
-    assert!(matches!(report.outcome, Outcome::Proven { .. }), "{report:?}");
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
 }
 
 #[tokio::test]
@@ -427,11 +434,11 @@ async fn a_taken_operation_slot_is_waited_for() {
     let client = rig.client();
     let app = rig.app("shop", false, json!([])).await;
     rig.server.hold_operations("shop", true);
-    let other = verbatim_argocd::request::Sync { nonce: "other".into(), ..Default::default() };
+    let other = verbatim_argocd::SyncRequest { nonce: "other".into(), ..Default::default() };
     client.sync(&app, &other).await.unwrap();
     let waiting = Notify::new();
-    let listen = |event: Event| {
-        if matches!(event, Event::Waiting { .. }) {
+    let listen = |event: DeployEvent| {
+        if matches!(event, DeployEvent::Waiting { .. }) {
             waiting.notify_one();
         }
     };
@@ -441,14 +448,14 @@ async fn a_taken_operation_slot_is_waited_for() {
         rig.server.hold_operations("shop", false);
     });
     let report = report.unwrap();
-    let Outcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+    let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
     assert_eq!(proof.operation.as_ref().unwrap().known_by, KnownBy::Nonce);
     // An operation that never ends is no success.
     rig.server.hold_operations("shop", true);
     let mut request = wanted(&app, "2");
     request.options.timeout = Duration::from_secs(2);
     let report = run(&client, &request).await;
-    assert!(matches!(report.outcome, Outcome::Unknown { .. }), "{report:?}");
+    assert!(matches!(report.outcome, DeployOutcome::Unknown { .. }), "{report:?}");
     assert_eq!(status(&report).code(), 4);
     rig.server.hold_operations("shop", false);
 }
@@ -459,8 +466,8 @@ async fn a_proof_has_to_hold_for_the_settle_time() {
     let client = rig.client();
     let app = rig.app("shop", false, json!([])).await;
     let settling = Notify::new();
-    let listen = |event: Event| {
-        if matches!(event, Event::Begin { step: Step::Settle }) {
+    let listen = |event: DeployEvent| {
+        if matches!(event, DeployEvent::Begin { step: DeployStep::Settle }) {
             settling.notify_one();
         }
     };
@@ -473,11 +480,11 @@ async fn a_proof_has_to_hold_for_the_settle_time() {
         client.patch(&app, change.to_string()).await.unwrap();
     });
     let report = report.unwrap();
-    assert!(matches!(report.outcome, Outcome::Superseded { .. }), "{report:?}");
+    assert!(matches!(report.outcome, DeployOutcome::Superseded { .. }), "{report:?}");
     let mut request = wanted(&app, "2");
     request.options.settle = Duration::from_secs(1);
     let report = run(&client, &request).await;
-    let Outcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+    let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
     assert_eq!(proof.settled_seconds, 1);
 }
 
@@ -518,24 +525,24 @@ async fn owners_that_revert_are_refused_and_noticed() {
     until_there(&admin, &[&strict, &lenient]).await;
 
     let report = run(&admin, &wanted(&strict, "1")).await;
-    let Outcome::Refused { reasons, undo: Undo::NotNeeded } = &report.outcome else {
+    let DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded } = &report.outcome else {
         panic!("{report:?}")
     };
-    assert!(matches!(reasons[..], [Refusal::Owned { known: true, .. }]), "{reasons:?}");
+    assert!(matches!(reasons[..], [WriteRefusal::Owned { known: true, .. }]), "{reasons:?}");
     // Trusted all the same: the loss does not go untold.
     let mut request = wanted(&strict, "1");
     request.options.trust_owner = true;
     let report = run(&admin, &request).await;
-    assert!(matches!(report.outcome, Outcome::Superseded { .. }), "{report:?}");
+    assert!(matches!(report.outcome, DeployOutcome::Superseded { .. }), "{report:?}");
     // The exempt one keeps the values; its annotations are wiped, and that is told.
     let report = run(&admin, &wanted(&lenient, "1")).await;
-    assert!(matches!(report.outcome, Outcome::Proven { .. }), "{report:?}");
-    assert!(report.warnings.contains(&Warning::ClaimLost), "{report:?}");
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+    assert!(report.warnings.contains(&DeployWarning::ClaimLost), "{report:?}");
     assert_eq!(report.claim, None);
     // A token that may not look at the set cannot know.
     let report = run(&rig.client(), &wanted(&lenient, "2")).await;
-    let Outcome::Refused { reasons, .. } = &report.outcome else { panic!("{report:?}") };
-    assert!(matches!(reasons[..], [Refusal::Owned { known: false, .. }]), "{reasons:?}");
+    let DeployOutcome::Refused { reasons, .. } = &report.outcome else { panic!("{report:?}") };
+    assert!(matches!(reasons[..], [WriteRefusal::Owned { known: false, .. }]), "{reasons:?}");
 }
 
 async fn until_there(client: &Client, apps: &[&AppRef]) {
@@ -555,15 +562,15 @@ async fn an_earlier_plan_is_kept_or_refused() {
     let client = rig.client();
     let app = rig.app("shop", false, json!([{ "name": "image.tag", "value": "old" }])).await;
     let mut dry = wanted(&app, "1");
-    dry.options = Options { dry_run: true, ..quick() };
+    dry.options = DeployOptions { dry_run: true, ..quick() };
     let plan = run(&client, &dry).await.plan.unwrap();
     let change = json!([{ "op": "replace", "path": "/spec/source/helm/parameters/0/value", "value": "newer" }]);
     client.patch(&app, change.to_string()).await.unwrap();
-    let request = Deploy { expected: Some(plan), ..wanted(&app, "1") };
+    let request = DeployRequest { expected: Some(plan), ..wanted(&app, "1") };
     let report = run(&client, &request).await;
-    let Outcome::Refused { reasons, .. } = &report.outcome else { panic!("{report:?}") };
+    let DeployOutcome::Refused { reasons, .. } = &report.outcome else { panic!("{report:?}") };
     let want =
-        Refusal::PlanOutdated { differences: vec!["helm:image.tag is newer, was old".into()] };
+        WriteRefusal::PlanOutdated { differences: vec!["helm:image.tag is newer, was old".into()] };
     assert_eq!(reasons, &[want]);
     assert_eq!(status(&report).code(), 5);
 }

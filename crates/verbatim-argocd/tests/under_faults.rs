@@ -11,12 +11,9 @@ use http::Method;
 use serde_json::json;
 use test_servers::argocd::Pace;
 use test_servers::fault_proxy::{Fault, FaultProxy, Rule, Upstream};
-use verbatim_argocd::claim::State;
-use verbatim_argocd::client::Retry;
-use verbatim_argocd::deploy::deploy;
-use verbatim_argocd::observe::observe;
-use verbatim_argocd::outcome::{Left, Undo};
-use verbatim_argocd::{AppRef, Client, ErrorKind, Outcome};
+use verbatim_argocd::{
+    AppRef, ClaimState, Client, DeployOutcome, ErrorKind, Leftover, RetryLimits, UndoResult, deploy,
+};
 
 use support::{Rig, value, wanted};
 
@@ -58,9 +55,9 @@ fn faults() -> Vec<Fault> {
 /// What was found after a deployment under a fault.
 struct End {
     place: String,
-    outcome: Result<Outcome, verbatim_argocd::Error>,
+    outcome: Result<DeployOutcome, verbatim_argocd::Error>,
     value: Option<String>,
-    claim: Option<State>,
+    claim: Option<ClaimState>,
     proxied: usize,
 }
 
@@ -90,10 +87,9 @@ async fn deploy_under(
     End { place, outcome, value, claim, proxied: proxy.faults_injected() }
 }
 
-async fn state(rig: &Rig, app: &AppRef) -> (Option<String>, Option<State>) {
-    let state = observe(&rig.client(), app).await.unwrap();
-    let tag = state.sources[0].parameters.iter().find(|parameter| parameter.name == "image.tag");
-    (tag.map(|parameter| parameter.value.clone()), state.claim.map(|claim| claim.state))
+async fn state(rig: &Rig, app: &AppRef) -> (Option<String>, Option<ClaimState>) {
+    let tag = rig.parameters(app).await.into_iter().find(|(name, _)| name == "image.tag");
+    (tag.map(|(_, value)| value), rig.claim(app).await.map(|claim| claim.state))
 }
 
 /// What must hold however it ends: what is said to be written is, and what is said not to be is not.
@@ -101,26 +97,26 @@ fn check(end: &End, may_fail: bool) {
     let End { place, outcome, value: found, claim, .. } = end;
     let (ours, old) = (Some(value("1")), Some("old".to_owned()));
     match outcome {
-        Ok(Outcome::Proven { .. }) => assert_eq!(*found, ours, "{place}"),
-        Ok(Outcome::Refused { undo: Undo::NotNeeded | Undo::Done, .. }) => {
+        Ok(DeployOutcome::Proven { .. }) => assert_eq!(*found, ours, "{place}"),
+        Ok(DeployOutcome::Refused { undo: UndoResult::NotNeeded | UndoResult::Done, .. }) => {
             assert_eq!(*found, old, "{place}: {outcome:?}");
-            assert_ne!(*claim, Some(State::Open), "{place}");
+            assert_ne!(*claim, Some(ClaimState::Open), "{place}");
         }
-        Ok(Outcome::Unknown { left, .. }) => match left {
-            Left::Nothing => assert_eq!(*found, old, "{place}: {outcome:?}"),
-            Left::PerhapsValues | Left::Operation => {}
-            Left::Values | Left::ValuesAndOperation => {
+        Ok(DeployOutcome::Unknown { left, .. }) => match left {
+            Leftover::Nothing => assert_eq!(*found, old, "{place}: {outcome:?}"),
+            Leftover::PerhapsValues | Leftover::Operation => {}
+            Leftover::Values | Leftover::ValuesAndOperation => {
                 assert_eq!(*found, ours, "{place}: {outcome:?}")
             }
         },
         Ok(other) => panic!("{place}: {other:?}"),
         Err(error) => {
             assert_eq!(*found, old, "{place}: {error}: {}", error.kind);
-            assert_ne!(*claim, Some(State::Open), "{place}: {error}: {}", error.kind);
+            assert_ne!(*claim, Some(ClaimState::Open), "{place}: {error}: {}", error.kind);
         }
     }
     if !may_fail {
-        assert!(matches!(outcome, Ok(Outcome::Proven { .. })), "{place}: {outcome:?}");
+        assert!(matches!(outcome, Ok(DeployOutcome::Proven { .. })), "{place}: {outcome:?}");
     }
 }
 
@@ -197,7 +193,7 @@ async fn a_server_that_goes_away_for_good_is_told_truly() {
             Rule::new(Fault::Unreachable).method(&method.parse::<Method>().unwrap()).path(path),
         );
         let mut config = rig.config(&proxy.url(), rig.server.tokens().bot);
-        config.retry = Retry { attempts: 2, ..config.retry };
+        config.retry = RetryLimits { attempts: 2, ..config.retry };
         let client = Client::new(config).unwrap();
         let mut request = wanted(&app, "1");
         request.options.timeout = Duration::from_secs(4);
@@ -214,11 +210,11 @@ async fn a_server_that_goes_away_for_good_is_told_truly() {
                 assert_eq!(found.as_deref(), Some("old"), "{place}");
             }
             // Connections that stood already go on to work.
-            Ok(Outcome::Proven { .. }) => assert_eq!(found, Some(value("1")), "{place}"),
-            Ok(Outcome::Unknown { left: Left::PerhapsValues, .. }) => {}
-            Ok(Outcome::Unknown { left, missing, .. }) => {
+            Ok(DeployOutcome::Proven { .. }) => assert_eq!(found, Some(value("1")), "{place}"),
+            Ok(DeployOutcome::Unknown { left: Leftover::PerhapsValues, .. }) => {}
+            Ok(DeployOutcome::Unknown { left, missing, .. }) => {
                 assert!(
-                    matches!(left, Left::Values | Left::ValuesAndOperation),
+                    matches!(left, Leftover::Values | Leftover::ValuesAndOperation),
                     "{place}: {left:?} {missing}"
                 );
                 assert_eq!(found, Some(value("1")), "{place}");

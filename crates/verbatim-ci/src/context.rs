@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The job that this process is part of. Everything that its CI does not tell is `None`.
+/// The job that this process is part of. What its CI does not tell is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CiContext {
-    /// Which CI.
+    /// The CI that runs the job.
     pub kind: CiKind,
-    /// The build number as the CI prints it: what people look for, and what goes into tags.
+    /// The build number as the CI prints it, for people and for tags.
     pub build: Option<String>,
     /// The build number, if it is one. Two are comparable if [`Self::pipeline`] is the same; the higher is the newer.
     pub number: Option<u64>,
@@ -19,13 +19,13 @@ pub struct CiContext {
     pub pipeline: Option<String>,
     /// Id of the job within the run.
     pub job: Option<String>,
-    /// Where a person can look at the run.
+    /// The page of the run.
     pub run_url: Option<String>,
-    /// The commit that is checked out, in full. For a pull request it may be a merge that no branch has; see
+    /// The full hash of the commit that is checked out. For a pull request it may be a merge that no branch has; see
     /// [`PullRequest::merged`].
     pub commit: Option<String>,
-    /// The branch that is built. `None` for tags and for pull requests: the target of a pull request is not what is
-    /// built, even where the CI has it in its branch variable.
+    /// The branch that is built. `None` for tags and pull requests: the CI does not build the target of a pull request,
+    /// even where its branch variable names it.
     pub branch: Option<String>,
     /// The git tag that is built.
     pub tag: Option<String>,
@@ -33,18 +33,18 @@ pub struct CiContext {
     pub pull_request: Option<PullRequest>,
     /// URL of the repository, without credentials.
     pub repository: Option<String>,
-    /// Who started the run, as the CI says; not authenticated by us.
+    /// Who started the run, as the CI says; we do not authenticate it.
     pub actor: Option<String>,
     /// Where this CI looks for results.
     pub sinks: Vec<Sink>,
 }
 
-/// A CI.
+/// A CI that is known here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum CiKind {
-    /// No CI that is known: a laptop, or a server of one's own. Commit and branch come from git.
+    /// No known CI: a laptop or a server. Commit and branch come from git.
     #[default]
     Git,
     /// Travis CI.
@@ -71,7 +71,7 @@ pub enum CiKind {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Numbering {
-    /// Runs: every job of a run has the same number, so a later job finds what an earlier one built by it.
+    /// Runs: every job of a run has the same number, by which a later job finds what an earlier one built.
     #[default]
     Run,
     /// Jobs: each job of a run has another number.
@@ -81,18 +81,18 @@ pub enum Numbering {
 /// A pull request that is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct PullRequest {
-    /// Its number.
+    /// Its number, as the CI writes it.
     pub number: Option<String>,
-    /// The branch that it wants to merge.
+    /// The branch to merge.
     pub source_branch: Option<String>,
-    /// The branch that it wants to merge into.
+    /// The branch to merge into.
     pub target_branch: Option<String>,
     /// The last commit of the source branch, if the CI tells.
     pub head: Option<String>,
-    /// Whether [`CiContext::commit`] is a merge of source and target that the CI made for this run. Such a commit is
-    /// gone from the repository after a while: a poor thing to name in an image.
+    /// Whether [`CiContext::commit`] is a merge of source and target that the CI made for this run. The repository loses
+    /// such a commit after a while, so an image should not name it.
     pub merged: bool,
-    /// Whether it comes from another repository, so that its author may be anybody. `None`: not told, so maybe.
+    /// Whether it comes from another repository, so that its author may be anybody. `None`: the CI does not say.
     pub fork: Option<bool>,
 }
 
@@ -103,12 +103,12 @@ pub struct PullRequest {
 pub enum Sink {
     /// Append [`github_outputs`](crate::github_outputs) to this file.
     GithubOutput {
-        /// Path.
+        /// Path of the file.
         path: String,
     },
     /// Append Markdown to this file.
     GithubSummary {
-        /// Path.
+        /// Path of the file.
         path: String,
     },
     /// Write [`dotenv`](crate::dotenv) to a file that the job declares as its report `dotenv`.
@@ -117,13 +117,13 @@ pub enum Sink {
     AzureLog,
     /// Append [`shell_exports`](crate::shell_exports) to this file, which later steps source.
     ShellFile {
-        /// Path.
+        /// Path of the file.
         path: String,
     },
 }
 
 impl CiKind {
-    /// The name, as in records and on the command line.
+    /// The name in records and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Git => "git",
@@ -152,13 +152,12 @@ impl CiContext {
         self.kind != CiKind::Git
     }
 
-    /// Whether the code that is built may come from somebody outside: a pull request of another repository, or one of
-    /// which the CI does not say where it comes from.
+    /// Whether the code may come from outside: a pull request of another repository, or of one that the CI does not name.
     pub fn may_be_foreign(&self) -> bool {
         self.pull_request.as_ref().is_some_and(|change| change.fork != Some(false))
     }
 
-    /// The commit that a clone knows later: for a pull request its own last commit rather than a merge made for the run.
+    /// The commit that a later clone has: for a pull request its last commit, not the merge made for the run.
     pub fn revision(&self) -> Option<&str> {
         let head = self
             .pull_request

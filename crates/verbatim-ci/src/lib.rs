@@ -9,8 +9,5 @@ mod provider;
 mod text;
 
 pub use context::{CiContext, CiKind, Numbering, PullRequest, Sink};
-pub use outputs::{
-    OutputError, azure_variables, dotenv, github_annotation, github_outputs, shell_exports,
-};
+pub use outputs::{OutputError, azure_variables, dotenv, github_outputs, shell_exports};
 pub use provider::detect;
-pub use text::without_credentials;

@@ -1,48 +1,46 @@
-//! Results as the text that a CI reads. Pure: where the text goes is the runner's business. Every function either
-//! renders all values so that exactly these values come back out, or refuses.
+//! Results as text for a CI. The runner decides where the text goes. Every function either renders all values so that
+//! exactly these values come back out, or refuses.
 
-/// Why results cannot be told to a CI.
+/// Why results cannot be handed to a CI.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
-    /// The name would be read as something else.
-    #[error(
-        "`{0}` is not a name for a variable: letters, digits and `_`, not beginning with a digit"
-    )]
+    /// The CI would read the name as something else.
+    #[error("`{0}` is not a variable name: letters, digits and `_`, not beginning with a digit")]
     Name(String),
-    /// The value has something that the format cannot carry.
+    /// The format cannot carry the value.
     #[error("the value of `{name}` has {what}, which {format} cannot carry")]
     Value {
         /// Name of the variable.
         name: String,
-        /// What is in the value.
+        /// What it cannot carry.
         what: &'static str,
-        /// The format.
+        /// The format, for people.
         format: &'static str,
     },
     /// The report is larger than the CI takes.
     #[error("the report has {size} {unit}, more than the {limit} that GitLab takes")]
     Limit {
-        /// How much it is.
+        /// The size of the report.
         size: usize,
-        /// How much it may be.
+        /// The largest size.
         limit: usize,
-        /// Of what.
+        /// The unit of both.
         unit: &'static str,
     },
 }
 
-/// Size of a dotenv report that every GitLab takes, in bytes.
+/// In bytes; every GitLab takes this much.
 const DOTENV_MAX_BYTES: usize = 5 * 1024;
 
-/// Number of variables in a dotenv report that every GitLab takes.
+/// Every GitLab takes this many.
 const DOTENV_MAX_VARIABLES: usize = 20;
 
 /// Lines for the file `GITHUB_OUTPUT`. Values may have several lines.
 /// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings>
 ///
 /// # Errors
-/// A name that is none.
+/// If a name is not a variable name.
 pub fn github_outputs<'a>(
     values: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<String, OutputError> {
@@ -55,7 +53,7 @@ pub fn github_outputs<'a>(
     Ok(text)
 }
 
-/// A line that the value does not have: a value with the delimiter in it could otherwise set outputs of its own.
+/// A line that the value does not have: otherwise a value could end itself and set further outputs.
 fn delimiter(value: &str) -> String {
     let mut delimiter = "VERBATIM_EOF".to_owned();
     while value.contains(&delimiter) {
@@ -64,12 +62,12 @@ fn delimiter(value: &str) -> String {
     delimiter
 }
 
-/// A dotenv report for GitLab: one `NAME=value` a line, without quotes (they would become part of the value), comments
-/// or empty lines. <https://docs.gitlab.com/ci/variables/dotenv_variables/>
+/// A dotenv report for GitLab: one `NAME=value` for each line, without quotes (GitLab keeps them as part of the value),
+/// comments or empty lines. <https://docs.gitlab.com/ci/variables/dotenv_variables/>
 ///
 /// # Errors
-/// A name that is none; a value with a line break, with blanks around it, or with a `$` (the runner may expand it); more
-/// than 20 variables or 5 KiB.
+/// If a name is not a variable name; if a value has a line break, blanks around it, or a `$` (the runner may expand it); if
+/// there are more than 20 variables or 5 KiB.
 pub fn dotenv<'a>(
     values: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<String, OutputError> {
@@ -103,19 +101,18 @@ pub fn dotenv<'a>(
     Ok(text)
 }
 
-/// Logging commands that set output variables of an Azure Pipelines step, one a line.
+/// Logging commands that set output variables of an Azure Pipelines step, one for each line.
 /// <https://learn.microsoft.com/en-us/azure/devops/pipelines/scripts/logging-commands>
 ///
 /// # Errors
-/// A name that is none.
+/// If a name is not a variable name.
 pub fn azure_variables<'a>(
     values: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<String, OutputError> {
     let mut text = String::new();
     for (name, value) in values {
         check_name(name)?;
-        // The agent decodes `%0A`, so a `%` of the value has to be written differently: as `%AZP25`, the agent's own
-        // escape.
+        // The agent decodes `%0A`, so a `%` in the value becomes `%AZP25`, the agent's own escape.
         let value = value.replace('%', "%AZP25").replace('\r', "%0D").replace('\n', "%0A");
         text.push_str(&format!("##vso[task.setvariable variable={name};isOutput=true]{value}\n"));
     }
@@ -125,7 +122,7 @@ pub fn azure_variables<'a>(
 /// `export NAME='value'` lines for a shell to source, for example `BASH_ENV` of CircleCI.
 ///
 /// # Errors
-/// A name that is none; a value with a NUL, which no environment can hold.
+/// If a name is not a variable name, or a value has a NUL, which no environment can hold.
 pub fn shell_exports<'a>(
     values: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<String, OutputError> {
@@ -140,14 +137,6 @@ pub fn shell_exports<'a>(
         text.push_str(&format!("export {name}='{}'\n", value.replace('\'', r"'\''")));
     }
     Ok(text)
-}
-
-/// A message that GitHub shows on the page of the run. `level` is `notice`, `warning` or `error`.
-/// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#setting-an-error-message>
-pub fn github_annotation(level: &str, title: &str, message: &str) -> String {
-    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
-    format!("::{level} title={}::{}\n", property(title), data(message))
 }
 
 fn check_name(name: &str) -> Result<(), OutputError> {
@@ -219,14 +208,6 @@ mod tests {
         assert_eq!(
             got,
             "##vso[task.setvariable variable=a;isOutput=true]100%AZP25%0D%0A##vso[task.complete]\n"
-        );
-    }
-
-    #[test]
-    fn an_annotation_is_one_line() {
-        assert_eq!(
-            github_annotation("error", "refused: a, b", "50%\nnot tested"),
-            "::error title=refused%3A a%2C b::50%25%0Anot tested\n"
         );
     }
 

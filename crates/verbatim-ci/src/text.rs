@@ -1,8 +1,8 @@
-//! Small pure helpers over the texts that CIs give.
+//! The texts that CIs give: variables, URLs, path segments.
 
 use std::collections::BTreeMap;
 
-/// Environment variables; an empty one counts as absent, because several CIs set what does not apply to "".
+/// Environment variables. An empty one counts as absent: several CIs set what does not apply to "".
 pub(crate) struct Env<'a>(pub(crate) &'a BTreeMap<String, String>);
 
 impl Env<'_> {
@@ -10,7 +10,7 @@ impl Env<'_> {
         self.0.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
-    /// The first of several names that is set.
+    /// The value of the first name that is set.
     pub(crate) fn first(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.get(name))
     }
@@ -22,8 +22,9 @@ impl Env<'_> {
 }
 
 /// A URL without the user and password in front of its host. The user of an ssh URL (`git@…`) is no secret and stays;
-/// what is no URL is returned as it is.
-pub fn without_credentials(url: &str) -> String {
+/// what is no URL is returned as it is. (`verbatim-http` has a type for this, which is built with TLS: too much for a crate that
+/// is pure, and that repeats what a CI says letter by letter.)
+pub(crate) fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };

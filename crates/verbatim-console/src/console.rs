@@ -86,14 +86,15 @@ impl Console {
         self.0.verbose
     }
 
-    /// Prints the result of the command on stdout, once: its `Display` for people, or JSON with `schema_version`.
+    /// Prints the result of the command on stdout, once: its `Display` for people, in full (`{:#}`) with `-v`, or JSON with
+    /// `schema_version`.
     ///
     /// # Errors
-    ///
     /// If stdout cannot be written. A reader that has gone away is no error.
     pub fn result<T: Serialize + Display>(&self, outcome: &T) -> Result<(), Failure> {
         match self.0.format {
-            Format::Human => self.data(outcome.to_string()),
+            Format::Human if self.verbosity() > 0 => self.data(format_args!("{outcome:#}")),
+            Format::Human => self.data(outcome),
             Format::Json => self.json(outcome),
             Format::Markdown => self.bytes(fenced(&outcome.to_string()).as_bytes()),
         }
@@ -102,7 +103,6 @@ impl Console {
     /// Prints a value as JSON with `schema_version`, whatever the format.
     ///
     /// # Errors
-    ///
     /// If stdout cannot be written.
     pub fn json<T: Serialize>(&self, outcome: &T) -> Result<(), Failure> {
         let text = with_schema_version(outcome)
@@ -114,7 +114,6 @@ impl Console {
     /// Prints text on stdout, with a line end if it has none.
     ///
     /// # Errors
-    ///
     /// If stdout cannot be written.
     pub fn data(&self, text: impl Display) -> Result<(), Failure> {
         let mut text = text.to_string();
@@ -130,7 +129,6 @@ impl Console {
     /// Writes bytes to stdout as they are.
     ///
     /// # Errors
-    ///
     /// If stdout cannot be written. A reader that has gone away (`| head`) is no error.
     pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
@@ -163,12 +161,7 @@ impl Console {
 
     /// Begins a progress line.
     pub fn progress(&self, label: impl Into<String>) -> Progress {
-        Progress::start(self, label.into(), None)
-    }
-
-    /// Begins a progress line with a bar; `total` is in bytes.
-    pub fn progress_of(&self, label: impl Into<String>, total: u64) -> Progress {
-        Progress::start(self, label.into(), Some(total))
+        Progress::start(self, label.into())
     }
 
     /// Announces the steps of the command, so that an interrupt can name those not done.

@@ -27,7 +27,7 @@ pub struct FailureReport {
     pub kind: &'static str,
     /// What went wrong, where.
     pub message: String,
-    /// Why, outermost first.
+    /// The causes, outermost first.
     pub causes: Vec<String>,
     /// What to do next.
     pub hints: Vec<String>,
@@ -61,7 +61,7 @@ impl Failure {
         Self::new(ExitStatus::Interrupted, "interrupted").hint("run the same command again")
     }
 
-    /// Adds a hint.
+    /// Adds what to do next: a sentence or a command to type.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());

@@ -1,13 +1,15 @@
-//! Progress: a line that is redrawn on a terminal, plain lines elsewhere.
+//! Progress: a line that is redrawn on a terminal, plain lines elsewhere, and there only of what takes long.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::AbortHandle;
 
 use crate::Console;
 
-/// How often a line of progress is printed where lines cannot be redrawn.
+/// How often a line of progress is printed where lines cannot be redrawn; also how long something takes before it is
+/// worth its first line there.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A progress line. Dropping it removes the redrawn line.
@@ -17,6 +19,8 @@ pub struct Progress {
     label: String,
     bar: Option<ProgressBar>,
     plain: Mutex<Plain>,
+    /// Prints the label if this takes long.
+    first_line: Option<AbortHandle>,
 }
 
 #[derive(Debug)]
@@ -26,14 +30,10 @@ struct Plain {
 }
 
 impl Progress {
-    pub(crate) fn start(console: &Console, label: String, total: Option<u64>) -> Self {
+    pub(crate) fn start(console: &Console, label: String) -> Self {
         let bar = console.is_interactive().then(|| {
-            let bar = ProgressBar::new(total.unwrap_or(0));
-            let template = match total {
-                Some(_) => "{spinner} {prefix} {bar:24} {bytes}/{total_bytes} {wide_msg}",
-                None => "{spinner} {prefix} {wide_msg}",
-            };
-            if let Ok(style) = ProgressStyle::with_template(template) {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}") {
                 bar.set_style(style);
             }
             let bar = console.bars().add(bar);
@@ -41,14 +41,12 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        if bar.is_none() {
-            console.status(&label);
-        }
+        let first_line = bar.is_none().then(|| first_line(console, &label)).flatten();
         let plain = Mutex::new(Plain {
             last_printed: tokio::time::Instant::now(),
             last_message: String::new(),
         });
-        Self { console: console.clone(), label, bar, plain }
+        Self { console: console.clone(), label, bar, plain, first_line }
     }
 
     /// Says what is happening now; outside a terminal, at most every ten seconds.
@@ -67,28 +65,32 @@ impl Progress {
         }
     }
 
-    /// Sets the total, in bytes.
-    pub fn total(&self, total: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(total);
-        }
-    }
-
-    /// Sets how much of it is done, in bytes.
-    pub fn position(&self, position: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(position);
-        }
-    }
-
     /// Prints a line that stays above the redrawn one.
     pub fn line(&self, line: impl Into<String>) {
         self.console.status(line.into());
     }
 }
 
+/// Prints the label at once with `-v`, else when this has taken long.
+fn first_line(console: &Console, label: &str) -> Option<AbortHandle> {
+    if console.verbosity() > 0 {
+        console.status(label);
+        return None;
+    }
+    let (console, label) = (console.clone(), label.to_owned());
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    let line = runtime.spawn(async move {
+        tokio::time::sleep(PLAIN_INTERVAL).await;
+        console.status(format!("{label} …"));
+    });
+    Some(line.abort_handle())
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
+        if let Some(line) = &self.first_line {
+            line.abort();
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -24,7 +24,7 @@ impl Table {
         Self(table)
     }
 
-    /// Adds a row.
+    /// Adds a row; cells may be coloured.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) -> &mut Self {
         self.wide_row(cells)
     }

@@ -8,17 +8,13 @@
 //! into an [`Environment`] and pass it in. Only a credential helper inherits it, since helpers live on it.
 
 pub mod argocd;
-mod credential;
-mod docker_config;
 mod environment;
 mod error;
-mod helper;
-mod keychain;
 mod permissions;
+mod registry;
 
 pub use secrecy::{ExposeSecret, SecretString};
 
-pub use crate::credential::Credential;
 pub use crate::environment::Environment;
 pub use crate::error::{Error, ErrorKind, Position};
-pub use crate::keychain::Keychain;
+pub use crate::registry::{Credential, Keychain};

@@ -16,16 +16,12 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Platform, Reference};
 
-use crate::archive::{self, ArchiveWriter, Counters};
-use crate::context::{Context, SendError};
-use crate::credentials::{self, KeyStyle};
-use crate::dockerfile::base_repositories;
-use crate::engine::{Builder, Engine, read_id};
+use crate::context::{ArchiveWriter, Context, Counters, SendError, archive, base_repositories};
+use crate::engine::{
+    Builder, Engine, Event, KeyStyle, Silence, Transcript, for_repositories, read_id,
+};
 use crate::error::{Error, ErrorKind};
-use crate::event::Event;
 use crate::labels::Origin;
-use crate::silence::Silence;
-use crate::transcript::Transcript;
 
 /// How often it is told how much of the context was sent.
 const SENDING_INTERVAL: Duration = Duration::from_millis(200);
@@ -124,7 +120,8 @@ async fn build_with(
     builder: Builder,
     on_event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Built, ErrorKind> {
-    let context = Context::open(&config.context, config.dockerfile.as_deref())?;
+    let context =
+        Context::open(&config.context, config.dockerfile.as_deref()).map_err(ErrorKind::Context)?;
     let context = context.without(&config.withheld);
     let context = match builder {
         Builder::Classic => context,
@@ -142,7 +139,7 @@ async fn build_with(
         Builder::Classic => KeyStyle::Header,
         Builder::BuildKit => KeyStyle::Session,
     };
-    let credentials = credentials::for_repositories(keychain, &bases, style).await?;
+    let credentials = for_repositories(keychain, &bases, style).await?;
     let labels = config.origin.labels(&config.labels);
     let options = options(config, &context, builder, &labels)?;
 
@@ -227,7 +224,7 @@ impl Sender {
         self.is_done = true;
         match sent {
             Ok(Ok(skipped)) => Ok(Some(skipped)),
-            Ok(Err(SendError::Context(kind))) => Err(kind),
+            Ok(Err(SendError::Context(error))) => Err(ErrorKind::Context(error)),
             Ok(Err(SendError::Closed)) => Ok(None),
             Err(panic) => Err(ErrorKind::Failed { message: panic.to_string() }),
         }
@@ -243,7 +240,7 @@ async fn run(
     mut silence: Silence,
     on_event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(Transcript, Arc<Counters>), ErrorKind> {
-    let (writer, body, counters) = archive::archive();
+    let (writer, body, counters) = archive();
     let mut sender = Sender::start(context, writer);
     let mut transcript = Transcript::default();
     let ended = {

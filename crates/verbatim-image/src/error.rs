@@ -1,12 +1,12 @@
 //! Why an image could not be built or pushed.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use verbatim_oci::{Digest, Reference};
 
-use crate::ignore::IgnoreError;
-use crate::remote::TagState;
+use crate::context::ContextError;
 
 /// Something that was tried did not work.
 #[derive(Debug, thiserror::Error)]
@@ -37,48 +37,17 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The context is not there, or is no directory.
-    #[error("`{}` is not a directory that can be read", path.display())]
-    Context {
-        /// The directory that was named.
-        path: PathBuf,
-        /// What the operating system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// There is no Dockerfile.
-    #[error("there is no Dockerfile at `{}`", .0.display())]
-    NoDockerfile(PathBuf),
-    /// A file or directory of the context cannot be read.
+    /// The build context cannot be sent.
+    #[error(transparent)]
+    Context(ContextError),
+    /// A file that says how to reach the engine cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
-        /// The file or directory.
+        /// The file.
         path: PathBuf,
         /// What the operating system says.
         #[source]
         source: std::io::Error,
-    },
-    /// A file that must not be sent is part of the context.
-    #[error("`{}` must not get into an image, and is in the build context", .0.display())]
-    Withheld(PathBuf),
-    /// A file was written to while it was sent.
-    #[error("`{}` changed while it was sent: it had {expected} bytes, then {}", path.display(), size_words(*expected, *found))]
-    Changed {
-        /// The file.
-        path: PathBuf,
-        /// Its size when it was opened.
-        expected: u64,
-        /// How much was found.
-        found: u64,
-    },
-    /// A pattern is malformed.
-    #[error("`{}` is malformed", path.display())]
-    Ignore {
-        /// The ignore file.
-        path: PathBuf,
-        /// Which line, and what is wrong.
-        #[source]
-        source: IgnoreError,
     },
     /// The address of the engine, or a Docker context, cannot be used.
     #[error("{0}")]
@@ -228,6 +197,29 @@ pub enum ErrorKind {
     ImageConfig(#[source] Cause),
 }
 
+/// What a tag names, when it could not be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagState {
+    /// There is no such tag.
+    Absent,
+    /// It names this.
+    Names(Digest),
+    /// It could not be found out.
+    Unknown,
+}
+
+impl fmt::Display for TagState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => {
+                f.write_str("the tag does not exist; layers that were sent already are not in use")
+            }
+            Self::Names(digest) => write!(f, "the tag names {digest}"),
+            Self::Unknown => f.write_str("what the tag names could not be found out"),
+        }
+    }
+}
+
 /// What lies below an error, in the words of the library that met it.
 #[derive(Debug)]
 pub struct Cause(Box<dyn std::error::Error + Send + Sync>);
@@ -238,8 +230,8 @@ impl Cause {
     }
 }
 
-impl std::fmt::Display for Cause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
@@ -248,10 +240,6 @@ impl std::error::Error for Cause {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
     }
-}
-
-fn size_words(expected: u64, found: u64) -> String {
-    if found > expected { "more".to_owned() } else { found.to_string() }
 }
 
 fn step_words(step: Option<&str>, message: &str, output: &[String]) -> String {

@@ -2,34 +2,26 @@
 //!
 //! [`build`] sends a directory, streamed and the same on every machine, and reads the engine's answer to its end;
 //! [`push`] lets the engine push and reads back what the registry holds then, so that a digest is always the hash of
-//! bytes that were read. [`template`] and [`ignore`] are pure.
+//! bytes that were read. [`template`] is pure.
 //!
 //! Where an image goes next, who may deploy it, and what git knows of its source are not known here. Types of bollard,
 //! the engine's client library, stay inside.
 
-mod archive;
-mod ask;
 mod build;
 pub mod cli;
 mod context;
-mod credentials;
-mod dockerfile;
-mod endpoint;
 mod engine;
 mod error;
-mod event;
-pub mod ignore;
 pub mod labels;
 mod push;
 mod remote;
-mod silence;
 pub mod template;
-mod transcript;
 
 pub use crate::build::{BuildConfig, Built, IDLE_TIMEOUT, build};
-pub use crate::endpoint::{DEFAULT_HOST, Endpoint, EndpointConfig};
-pub use crate::engine::{Builder, Engine, REQUEST_TIMEOUT};
-pub use crate::error::{Cause, Error, ErrorKind};
-pub use crate::event::Event;
+pub use crate::context::{ContextError, IgnoreError, IgnoreErrorKind};
+pub use crate::engine::{
+    Builder, DEFAULT_HOST, Endpoint, EndpointConfig, Engine, Event, REQUEST_TIMEOUT,
+};
+pub use crate::error::{Cause, Error, ErrorKind, TagState};
 pub use crate::push::{PushConfig, push};
-pub use crate::remote::{Existing, How, Pushed, TagState, existing, tag_state};
+pub use crate::remote::{Existing, How, Pushed, existing, tag_state};

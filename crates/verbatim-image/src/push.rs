@@ -14,12 +14,9 @@ use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Reference};
 use verbatim_registry::{Client, FetchedManifest};
 
-use crate::credentials;
-use crate::engine::Engine;
+use crate::engine::{Class, Engine, Event, classify, for_repository};
 use crate::error::{Error, ErrorKind};
-use crate::event::Event;
 use crate::remote::{How, Pushed, by_tag, is_image, pushed, tag_state};
-use crate::transcript::{Class, classify};
 
 /// The waits before the looks at the tag after a push: some registries show a moment later what they took.
 const READ_BACKS: [Duration; 3] =
@@ -117,7 +114,7 @@ async fn send(
     idle_timeout: Duration,
     on_event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Digest, ErrorKind> {
-    let credentials = credentials::for_repository(keychain, &image.repository).await?;
+    let credentials = for_repository(keychain, &image.repository).await?;
     let options = PushImageOptions {
         tag: Some(image.tag_or_latest().to_owned()),
         ..PushImageOptions::default()

@@ -11,7 +11,7 @@ use verbatim_oci::{
 };
 use verbatim_registry::{Client, FetchedManifest};
 
-use crate::error::{Cause, Error, ErrorKind};
+use crate::error::{Cause, Error, ErrorKind, TagState};
 use crate::labels;
 
 /// No image configuration is larger.
@@ -63,29 +63,6 @@ fn as_texts<S: serde::Serializer>(
 impl fmt::Display for Pushed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.reference.fmt(f)
-    }
-}
-
-/// What a tag names, when it could not be waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TagState {
-    /// There is no such tag.
-    Absent,
-    /// It names this.
-    Names(Digest),
-    /// It could not be found out.
-    Unknown,
-}
-
-impl fmt::Display for TagState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => {
-                f.write_str("the tag does not exist; layers that were sent already are not in use")
-            }
-            Self::Names(digest) => write!(f, "the tag names {digest}"),
-            Self::Unknown => f.write_str("what the tag names could not be found out"),
-        }
     }
 }
 

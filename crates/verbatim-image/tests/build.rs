@@ -15,7 +15,9 @@ use support::{
     Image, Tree, config, docker_host, ended, endless, engine, started, static_program, unique,
 };
 use verbatim_credentials::Keychain;
-use verbatim_image::{BuildConfig, Builder, Built, Engine, Error, ErrorKind, Event, build};
+use verbatim_image::{
+    BuildConfig, Builder, Built, ContextError, Engine, Error, ErrorKind, Event, build,
+};
 
 const BUILDERS: [Builder; 2] = [Builder::Classic, Builder::BuildKit];
 
@@ -244,7 +246,7 @@ async fn a_file_that_grows_while_it_is_sent_is_no_success() {
     writer.join().unwrap();
     let error = built.unwrap_err();
     assert!(
-        matches!(error.kind(), ErrorKind::Changed { path, .. } if path.ends_with("log")),
+        matches!(error.kind(), ErrorKind::Context(ContextError::Changed { path, .. }) if path.ends_with("log")),
         "{error:?}"
     );
 }

@@ -28,11 +28,11 @@ pub struct Descriptor {
     /// The kind of artifact; in a list of referrers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// Annotations.
+    /// Annotations of the content, by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The content itself, in base64, where whoever wrote the descriptor has [embedded][spec] it. Only said:
-    /// [`Descriptor::embedded`] checks it.
+    /// The content itself in base64, if the writer of the descriptor [embedded][spec] it. Only a claim, which
+    /// [`Descriptor::embedded`] checks.
     ///
     /// [spec]: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#embedded-content
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,10 +1,10 @@
 //! The names and the documents of container images.
 //!
-//! Names (digest, tag, repository, reference, platform) are types that cannot hold a wrong value: they are parsed at
-//! the edge, once. Documents (manifest, index, descriptor) follow the [OCI image specification][image] and Docker's
+//! Names (digest, tag, repository, reference, platform) are types that cannot hold a wrong value: parse them once, at the
+//! edge. Documents (manifest, index, descriptor) follow the [OCI image specification][image] and Docker's
 //! schema 2, which differs in media types only.
 //!
-//! This crate is pure: it knows no network, no file, no clock. Whatever asks a registry belongs into `verbatim-registry`.
+//! This crate is pure: it knows no network, no file, no clock. What asks a registry belongs into `verbatim-registry`.
 //!
 //! [image]: https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md
 

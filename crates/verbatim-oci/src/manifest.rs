@@ -34,7 +34,7 @@ pub struct ImageManifest {
     /// The kind of artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// The configuration.
+    /// The configuration of the image, or an empty blob.
     pub config: Descriptor,
     /// The layers, base first.
     #[serde(default)]
@@ -42,7 +42,7 @@ pub struct ImageManifest {
     /// What this document refers to, if it is a referrer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
-    /// Annotations.
+    /// Annotations of this document, by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -67,7 +67,7 @@ pub struct Index {
     /// What this document refers to, if it is a referrer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
-    /// Annotations.
+    /// Annotations of this document, by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -114,7 +114,6 @@ impl Manifest {
     /// (GHSA-77vh-xpmg-72qh).
     ///
     /// # Errors
-    ///
     /// If the bytes are not a manifest or an index of schema 2, or contradict `content_type`.
     pub fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
         let head: Head = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
@@ -158,7 +157,7 @@ impl Manifest {
 }
 
 impl Index {
-    /// The images of the index, without the attestations that builders put beside them under `unknown/unknown`.
+    /// The images of the index, without the attestations that builders put next to them under `unknown/unknown`.
     pub fn images(&self) -> impl Iterator<Item = &Descriptor> {
         self.manifests
             .iter()

@@ -33,7 +33,7 @@ impl Platform {
         self.os == "unknown" && self.architecture == "unknown"
     }
 
-    /// Whether an image for this platform serves somebody who asks for `wanted`: what is not asked for does not matter.
+    /// Whether an image for this platform serves `wanted`: what `wanted` leaves out does not matter.
     pub fn serves(&self, wanted: &Platform) -> bool {
         let same = |have: &Option<String>, want: &Option<String>| want.is_none() || have == want;
         self.os == wanted.os

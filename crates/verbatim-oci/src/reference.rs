@@ -22,7 +22,7 @@ pub struct Reference {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not an image reference")]
 pub struct ReferenceError {
-    /// What was parsed.
+    /// The text that is not a reference.
     pub text: String,
     /// Which part is wrong.
     #[source]
@@ -55,7 +55,7 @@ impl Reference {
         Self { repository, tag: Some(tag), digest: None }
     }
 
-    /// The tag that is asked for where there is no digest: the written one, or `latest`.
+    /// The tag to ask for where there is no digest: the written one, or `latest`.
     pub fn tag_or_latest(&self) -> &str {
         self.tag.as_ref().map_or("latest", Tag::as_str)
     }

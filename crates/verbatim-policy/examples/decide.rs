@@ -15,7 +15,7 @@ use std::thread;
 
 use many::Found;
 use verbatim_policy::decide;
-use verbatim_record::{Gathering, Judge, Judged};
+use verbatim_record::{JudgedRecord, RecordCollector, RecordJudge};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -57,7 +57,7 @@ fn decided(file: &str) -> Result<()> {
     let of_ledger = many::judge_of_ledger().ok_or("a name is wrong")?;
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let (sender, receiver) = sync_channel(AT_A_TIME);
-    let (mut release, mut ledger) = (Gathering::default(), Gathering::default());
+    let (mut release, mut ledger) = (RecordCollector::default(), RecordCollector::default());
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
@@ -83,9 +83,9 @@ fn decided(file: &str) -> Result<()> {
 /// Judges lines until there are none.
 fn judge(
     lines: &Mutex<Lines<BufReader<File>>>,
-    of_release: &Judge,
-    of_ledger: &Judge,
-    sender: SyncSender<(Found, Judged)>,
+    of_release: &RecordJudge,
+    of_ledger: &RecordJudge,
+    sender: SyncSender<(Found, JudgedRecord)>,
 ) -> Result<()> {
     loop {
         let some = {

@@ -1,8 +1,7 @@
-//! Conditions that a team writes itself, in the Common Expression Language. <https://cel.dev>
+//! Conditions of a team's own, in the Common Expression Language. <https://cel.dev>
 //!
-//! Whoever may write a policy must not be able to stop a pipeline by accident: text, nesting and the number of steps of
-//! all loops together are bounded, names are checked when the policy is read, and whatever goes wrong later is an error
-//! that says which field it was, never a yes.
+//! No policy must stop a pipeline by accident: text, nesting and the steps of all loops together are bounded, names are
+//! checked when the policy is read, and what goes wrong later is an error that names the field, never a yes.
 
 mod check;
 
@@ -16,23 +15,23 @@ use cel::{Context, ExecutionError, IdedExpr, Value};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-/// Longest text of a condition, in bytes. The parser and the evaluation go as deep as the text is nested.
+/// Longest text of a condition, in bytes. Parser and evaluation recurse as deep as the text is nested.
 const MAX_TEXT: usize = 1000;
 
 /// Deepest nesting that the parser follows.
 const MAX_PARSER_DEPTH: u16 = 40;
 
-/// How often the bodies of all loops of one evaluation may run, together. Enough to look at ten thousand records once, or
-/// at two hundred against two hundred.
+/// Steps of all loops of one evaluation together. Enough to look at ten thousand records once, or to compare two hundred
+/// with two hundred.
 const MAX_STEPS: u32 = 40_000;
 
-/// How many steps a turn of a loop is that builds a list. Each copies the list, so two thousand turns take half a second.
+/// Steps of one turn of a loop that builds a list. Each turn copies the list, so two thousand take half a second.
 const STEPS_OF_COPY: u32 = 20;
 
-/// The function that loops are made to call, with the number of steps; a name that cannot be written.
+/// The function that every loop calls with its number of steps; nobody can write this name.
 const STEP: &str = "@step";
 
-/// A condition that was read and checked. Equal if its text is.
+/// A checked condition. Two are equal if their texts are.
 #[derive(Clone)]
 pub struct Condition {
     text: String,
@@ -43,36 +42,36 @@ pub struct Condition {
 /// Why a text is not a condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConditionError {
-    /// Too long.
+    /// Longer than 1000 bytes.
     #[error("it has {0} bytes; at most {MAX_TEXT} are allowed")]
     TooLong(usize),
     /// Nested too deeply, or with too many parts.
     #[error("it is too large: {0}")]
     TooLarge(&'static str),
-    /// Not an expression.
+    /// Not an expression of the language.
     #[error("it does not compile, at line {line}, column {column}: {message}")]
     Syntax {
-        /// What is wrong.
+        /// The complaint of the parser.
         message: String,
         /// Where, from 1; in characters.
         line: usize,
-        /// Where, from 1.
+        /// The column, from 1.
         column: usize,
     },
-    /// A name that nothing has.
-    #[error("it names `{name}`, which is not known here; known are {}", .known.join(", "))]
+    /// A name that does not exist.
+    #[error("unknown name `{name}`; known are {}", .known.join(", "))]
     UnknownVariable {
-        /// The name.
+        /// The unknown name.
         name: String,
-        /// What there is.
+        /// The names that exist.
         known: Vec<String>,
     },
     /// A function that does not exist.
-    #[error("it calls `{0}`, which is not known here")]
+    #[error("unknown function `{0}`")]
     UnknownFunction(String),
 }
 
-/// Why a condition did not come to an answer.
+/// Why a condition could not be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluationError {
     /// A field is not there.
@@ -83,10 +82,10 @@ pub enum EvaluationError {
         "it takes more than {MAX_STEPS} steps; `exists` and `all` take one for each item, `map` and `filter` {STEPS_OF_COPY}"
     )]
     TooManySteps,
-    /// It comes to something else than true or false.
+    /// It yields neither true nor false.
     #[error("it gives {0}, not true or false")]
     NotBool(String),
-    /// Anything else.
+    /// Any other error of the language.
     #[error("{0}")]
     Failed(String),
 }
@@ -95,10 +94,10 @@ pub enum EvaluationError {
 pub type Variables = BTreeMap<String, serde_json::Value>;
 
 impl Condition {
-    /// Reads a condition that may use these variables, beside `now`.
+    /// Reads a condition over these variables and `now`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// If it is too large, does not compile, or uses an unknown name.
     pub fn parse(text: &str, known: &[&str]) -> Result<Self, ConditionError> {
         if text.len() > MAX_TEXT {
             return Err(ConditionError::TooLong(text.len()));
@@ -119,12 +118,12 @@ impl Condition {
     /// Whether it holds.
     ///
     /// # Errors
-    /// It came to no answer.
+    /// If it cannot be evaluated, or yields neither true nor false.
     pub fn holds(&self, variables: &Variables, now: Timestamp) -> Result<bool, EvaluationError> {
         let steps = Arc::new(AtomicU32::new(0));
         let context = self.context(variables, now, Arc::clone(&steps))?;
         let outcome = Value::resolve(&self.expression, &context);
-        // An error in one branch of `||` can be forgotten for the other; that there were too many steps cannot.
+        // `||` may forget an error for its other branch, but not that there were too many steps.
         if steps.load(Ordering::Relaxed) > MAX_STEPS {
             return Err(EvaluationError::TooManySteps);
         }
@@ -147,7 +146,7 @@ impl Condition {
         let failed = |error: &dyn fmt::Display| EvaluationError::Failed(error.to_string());
         let mut context = Context::default();
         for name in &self.variables {
-            // `now` is a time of the language itself, so that one can count with it.
+            // `now` is a time of the language, so that conditions can count with it.
             if name == "now" {
                 let now = chrono::DateTime::from_timestamp(now.as_second(), 0).unwrap_or_default();
                 context.add_variable_from_value("now", Value::Timestamp(now.fixed_offset()));

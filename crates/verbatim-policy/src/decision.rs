@@ -4,40 +4,40 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_oci::Digest;
-use verbatim_record::{EnvironmentId, Evidence, GateResult};
+use verbatim_record::{EnvironmentId, GateEvidence, GateResult};
 
 use crate::gate::Gate;
 
-/// Whether a release may enter an environment, and what every gate said.
+/// Whether a release may enter an environment, with the answer of every gate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Decision {
-    /// The release. Both are told by what the decision is a part of.
+    /// The release. The document around a decision names it, and the environment.
     #[serde(skip)]
     pub release: Digest,
-    /// The environment.
+    /// The environment that it may enter, or not.
     #[serde(skip)]
     pub environment: EnvironmentId,
     /// Whether every gate let it pass.
     pub allowed: bool,
     /// One for each gate, in their order.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<GateAnswer>,
 }
 
-/// What one gate said.
+/// The answer of one gate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Answer {
-    /// The gate.
+pub struct GateAnswer {
+    /// The gate, with its settings.
     #[serde(flatten)]
     pub gate: Gate,
     /// Whether it let the release pass.
     pub passed: bool,
-    /// Why, for programs.
+    /// The reason for programs.
     pub reason: Reason,
-    /// Why, for people.
+    /// The reason for people: a fragment without a full stop.
     pub text: String,
-    /// What that rests on.
-    pub evidence: Vec<Evidence>,
-    /// What would make it pass, if it did not.
+    /// What the answer rests on.
+    pub evidence: Vec<GateEvidence>,
+    /// What would make it pass; `None` if it did.
     pub remedy: Option<String>,
     /// Why the release may pass although the gate refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,32 +46,32 @@ pub struct Answer {
 
 /// Why a gate cannot be overridden.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no gate `{name}` before {environment}; its gates are {}", .gates.join(", "))]
+#[error("no gate `{name}` before {environment}; its gates are {}", .gates.join(", "))]
 pub struct OverrideError {
-    /// The name that was given.
+    /// The name that was asked for.
     pub name: String,
-    /// The environment.
+    /// The environment that it may enter, or not.
     pub environment: EnvironmentId,
-    /// The names that there are.
+    /// The names of the gates there.
     pub gates: Vec<String>,
 }
 
-/// Why a gate answered as it did. The environment, where there is one, is the gate's.
+/// Why a gate answered as it did. An environment, where there is one, is the gate's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// Passed: it was promoted there, and is the last.
+    /// Passed: it was proven there, and was promoted there last.
     RunsThere {
         /// When it was proven.
         since: Timestamp,
     },
-    /// Passed: it was promoted there, and that is enough.
+    /// Passed: it was proven there once.
     RanThere {
         /// When it was proven last.
         at: Timestamp,
     },
-    /// Passed: the suites did.
+    /// Passed: so did the suites.
     SuitesPassed {
         /// When the last of them ended.
         at: Timestamp,
@@ -82,13 +82,13 @@ pub enum Reason {
     NotLocked,
     /// Passed: no veto is in force.
     NotVetoed,
-    /// Passed: a build record tells of a trusted builder, source and branch.
+    /// Passed: a build record names a trusted builder, source and branch.
     TrustedBuild,
     /// Passed: the same charts and manifests.
     SameManifests,
     /// Passed: healthy there for long enough.
     Soaked {
-        /// Since when.
+        /// The later of: it came, and it became healthy.
         since: Timestamp,
     },
     /// Passed: approved.
@@ -98,7 +98,7 @@ pub enum Reason {
     },
     /// Passed: some window is open.
     WindowOpen,
-    /// Passed: the statement was made, and says the right thing.
+    /// Passed: the statement holds.
     Attested,
     /// Passed: it is not older than what runs.
     NotOlder,
@@ -109,21 +109,21 @@ pub enum Reason {
     },
     /// Passed: the condition holds.
     Holds,
-    /// Passed: a rollback is not asked this.
+    /// Passed: not checked for rollbacks.
     SkippedByRollback,
     /// Locks are in force.
     Locked {
-        /// Their records.
+        /// The digests of their records.
         locks: Vec<Digest>,
     },
     /// Vetoes are in force.
     Vetoed {
-        /// Their records.
+        /// The digests of their records.
         vetoes: Vec<Digest>,
     },
-    /// No build record tells of a trusted builder, source and branch.
+    /// No build record names a trusted builder, source and branch.
     UntrustedBuild,
-    /// Charts or manifests are others than the ones that it was proven with.
+    /// Charts or manifests differ from those that it was proven with.
     OtherManifests,
     /// It has not been healthy there for long enough.
     Soaking {
@@ -144,61 +144,61 @@ pub enum Reason {
         /// When the next one opens; `None`: not within 400 days.
         opens: Option<Timestamp>,
     },
-    /// Nobody who may made the statement.
+    /// No statement that counts.
     NotAttested,
-    /// The statement does not say the right thing, or is too old.
+    /// The statement does not hold, or is too old.
     AttestedOtherwise,
     /// A newer release runs there.
     Older {
-        /// It.
+        /// The newer release.
         than: Digest,
     },
     /// It cannot be compared with the release that runs there.
     NotComparable {
-        /// That release.
+        /// The release that runs there.
         with: Digest,
     },
     /// Tests passed, too long ago.
     TestsTooOld {
-        /// When.
+        /// The time of the oldest result.
         at: Timestamp,
     },
     /// Built too long ago.
     Stale {
-        /// When.
+        /// When it was built.
         built: Timestamp,
     },
     /// The condition does not hold.
     DoesNotHold,
-    /// The condition came to no answer.
+    /// The condition could not be evaluated.
     NoAnswer {
-        /// Why.
+        /// The error, for people.
         cause: String,
     },
-    /// Records or ledger could not be read, or were not given. Not the same as "there are none".
+    /// Records or ledger could not be read, or were not given, which is not "none".
     Unreadable {
-        /// Why.
+        /// The error, for people.
         cause: String,
     },
     /// The ledger is not a chain that can be relied on.
     LedgerBroken {
-        /// What is wrong.
+        /// The faults of the chain, for people.
         faults: Vec<String>,
     },
     /// It was never promoted there.
     NeverThere,
-    /// It was promoted there, and no promotion of it has a complete proof.
+    /// It was promoted there, but never fully proven.
     NotProven,
     /// Another release was promoted there afterwards.
     Replaced {
-        /// The release that is there according to the ledger.
+        /// The release that is there by the ledger.
         by: Digest,
         /// When that was proven.
         at: Timestamp,
     },
-    /// The ledger says that it is there; what was seen running says otherwise.
+    /// It is in the ledger, but something else was seen running.
     Drifted {
-        /// What was seen.
+        /// What was seen running, for people.
         seen: String,
     },
     /// Suites that never ran against this release there.
@@ -210,30 +210,29 @@ pub enum Reason {
     TestsFailed {
         /// Their names; empty if the run as a whole failed.
         suites: Vec<String>,
-        /// When.
+        /// The time of the latest result.
         at: Timestamp,
     },
-    /// No build record.
+    /// No build record that counts.
     NoBuildRecord,
-    /// Built from a working tree with changes.
+    /// Built from uncommitted changes.
     DirtySource,
     /// Built from a pull request whose author may be anybody.
     ForeignSource,
 }
 
 impl Decision {
-    /// The refusals.
-    pub fn refusals(&self) -> impl Iterator<Item = &Answer> {
+    /// The answers that keep the release out.
+    pub fn refusals(&self) -> impl Iterator<Item = &GateAnswer> {
         self.answers.iter().filter(|answer| !answer.lets_pass())
     }
 
-    /// Lets the release pass a gate although it refuses, because a person says so. A gate that passes is left alone: nothing
-    /// was overridden.
+    /// Lets the release pass a gate that refuses, because a person says so. Leaves a gate that passes alone.
     ///
     /// # Errors
-    /// There is no such gate.
+    /// If there is no such gate.
     pub fn override_gate(&mut self, name: &str, reason: &str) -> Result<(), OverrideError> {
-        let is_meant = |answer: &Answer| answer.gate.is_called(name);
+        let is_meant = |answer: &GateAnswer| answer.gate.is_called(name);
         if !self.answers.iter().any(is_meant) {
             let mut gates: Vec<String> =
                 self.answers.iter().map(|answer| answer.gate.name()).collect();
@@ -244,18 +243,13 @@ impl Decision {
         for answer in self.answers.iter_mut().filter(|it| is_meant(it) && !it.passed) {
             answer.overridden = Some(reason.to_owned());
         }
-        self.allowed = self.answers.iter().all(Answer::lets_pass);
+        self.allowed = self.answers.iter().all(GateAnswer::lets_pass);
         Ok(())
     }
 
-    /// Why a gate was overridden; of the first one, if several were.
+    /// Why a gate was overridden: the first of several.
     pub fn override_reason(&self) -> Option<&str> {
         self.answers.iter().find_map(|answer| answer.overridden.as_deref())
-    }
-
-    /// Whether a gate was overridden, so that the record needs a key that may.
-    pub fn is_overridden(&self) -> bool {
-        self.answers.iter().any(|answer| answer.overridden.is_some())
     }
 
     /// The answers as a promotion record keeps them.
@@ -273,8 +267,8 @@ impl Decision {
     }
 }
 
-impl Answer {
-    /// Whether the gate does not keep the release out: it passed, or was overridden.
+impl GateAnswer {
+    /// Whether the release gets past the gate: it passed, or was overridden.
     pub fn lets_pass(&self) -> bool {
         self.passed || self.overridden.is_some()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use verbatim_oci::Digest;
 
-use crate::decision::{Answer, Decision};
+use crate::decision::{Decision, GateAnswer};
 
 /// A decision whose text has every gate; made by [`Decision::in_full`].
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +20,9 @@ impl Decision {
 /// What refuses or was overridden, at length; what passes, as a number.
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = |answer: &&Answer| !answer.passed;
-        write(f, self, self.answers.iter().filter(told).collect(), Digest::short)?;
-        match self.answers.iter().filter(|answer| answer.passed).count() {
+        let (passed, shown): (Vec<_>, Vec<_>) = self.answers.iter().partition(|it| it.passed);
+        write(f, self, shown, Digest::short)?;
+        match passed.len() {
             0 => Ok(()),
             1 => writeln!(f, "  1 gate passed"),
             passed => writeln!(f, "  {passed} gates passed"),
@@ -39,7 +39,7 @@ impl fmt::Display for FullDecision<'_> {
 fn write(
     f: &mut fmt::Formatter<'_>,
     decision: &Decision,
-    answers: Vec<&Answer>,
+    answers: Vec<&GateAnswer>,
     name: impl Fn(&Digest) -> String,
 ) -> fmt::Result {
     let verdict = if decision.allowed { "may enter" } else { "may not enter" };
@@ -68,7 +68,7 @@ fn write(
     Ok(())
 }
 
-fn mark(answer: &Answer) -> &'static str {
+fn mark(answer: &GateAnswer) -> &'static str {
     match (&answer.overridden, answer.passed) {
         (Some(_), _) => "overridden",
         (None, true) => "pass",

@@ -13,12 +13,12 @@ use verbatim_record::{
 use crate::condition::Condition;
 use crate::windows::ZonedWindow;
 
-/// The gates before an environment, in the order in which they are told.
+/// The gates before an environment, in the order in which they are shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gates {
-    /// The gates.
+    /// The gates, all of which are checked.
     pub list: Vec<Gate>,
-    /// The kinds that a rollback is not asked; see [`GateKind::usually_skipped`].
+    /// The kinds that are not checked for rollbacks; see [`GateKind::usually_skipped`].
     pub skipped_by_rollbacks: BTreeSet<GateKind>,
 }
 
@@ -35,7 +35,7 @@ impl Serialize for Gates {
     }
 }
 
-/// One condition.
+/// A condition before an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "gate", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -44,48 +44,48 @@ pub enum Gate {
     Locked,
     /// Nobody vetoed the release.
     Vetoed,
-    /// The release was promoted to another environment first, with proof.
+    /// The release was proven in another environment first.
     After {
-        /// Where.
+        /// The other environment.
         environment: EnvironmentId,
         /// Whether it must still run there.
-        ran: Ran,
+        ran: Presence,
     },
     /// Suites passed against the release in an environment.
     Tested {
-        /// Where.
+        /// The other environment.
         environment: EnvironmentId,
-        /// Names of the suites. Empty: whatever was run last must have passed as a whole.
+        /// Names of the suites. Empty: the latest test run must have passed as a whole.
         suites: Vec<String>,
         /// How old the results may be.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_age: Option<SignedDuration>,
     },
-    /// The release was built from a commit, not from a working tree with changes.
+    /// The release was built from a commit, not from uncommitted changes.
     CleanSource,
-    /// A build record tells of a trusted builder, source and branch.
-    Signed(Signed),
-    /// Charts and manifests are the ones that the release was proven with in an environment.
+    /// A build record names a trusted builder, source and branch.
+    Signed(BuildRequirement),
+    /// Charts and manifests are those that the release was proven with in an environment.
     SameManifests {
-        /// Where.
+        /// The other environment.
         environment: EnvironmentId,
     },
     /// The release has been healthy in an environment for some time.
     Soak {
-        /// Where.
+        /// The other environment.
         environment: EnvironmentId,
-        /// How long.
+        /// How long it has to be there.
         period: SignedDuration,
     },
     /// Enough people approved.
-    Approvals(Approvals),
-    /// It is a time at which releases may enter.
+    Approvals(ApprovalRequirement),
+    /// Releases may enter at this time.
     Windows {
-        /// The windows.
+        /// Windows that allow or deny.
         windows: Vec<ZonedWindow>,
     },
-    /// A statement of some type was made about the release, and says the right thing.
-    Attested(Attested),
+    /// A statement of some type about the release holds.
+    Attested(StatementRequirement),
     /// The release is not older than the one that runs.
     Order {
         /// Whether a release that cannot be compared may enter.
@@ -93,12 +93,12 @@ pub enum Gate {
     },
     /// The release was built not long ago.
     Freshness {
-        /// How long.
+        /// How long ago at most.
         max_age: SignedDuration,
     },
     /// A condition of the team's own.
     When {
-        /// What it is called.
+        /// Its name in the policy.
         name: String,
         /// What has to hold.
         condition: Condition,
@@ -108,8 +108,8 @@ pub enum Gate {
 /// How much of the past counts for [`Gate::After`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ran {
-    /// It is the last release that was promoted there.
+pub enum Presence {
+    /// It is the release promoted there last.
     #[default]
     Still,
     /// It was promoted there once; another release may have followed.
@@ -118,55 +118,55 @@ pub enum Ran {
 
 /// Which builds are trusted. A `*` in a pattern stands for any text; an empty list, for anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Signed {
-    /// Ids of builders.
+pub struct BuildRequirement {
+    /// Patterns for ids of builders.
     pub builders: Vec<String>,
     /// Repositories of the source.
     pub sources: Vec<String>,
-    /// Branches.
+    /// Patterns for branches.
     pub branches: Vec<String>,
 }
 
 /// Which approvals are enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Approvals {
-    /// How many, each with a key of its own.
+pub struct ApprovalRequirement {
+    /// How many, each by another key.
     pub count: u32,
-    /// The role that their keys have.
+    /// The role that their keys must have.
     pub role: Role,
-    /// Whether whoever built or promotes the release may not be among them.
+    /// Whether those who built or promote the release do not count.
     pub not_author: bool,
     /// How old they may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<SignedDuration>,
 }
 
-/// Which statement is wanted about a release.
+/// Which statement about a release has to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attested {
-    /// Its predicate type.
+pub struct StatementRequirement {
+    /// Its `predicateType` URI.
     pub predicate_type: String,
-    /// The role that its key has.
+    /// The role that its key must have.
     pub role: Role,
-    /// What has to hold for it; it uses `predicate` and `now`.
+    /// The condition on it, over `predicate` and `now`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
-    /// How the latest of several is known; `None`: it is not, and the condition has to hold for all of them.
+    /// How to find the latest of several; `None`: the condition has to hold for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latest: Option<Latest>,
+    pub latest: Option<StatementTime>,
 }
 
 /// The time that a predicate holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Latest {
-    /// The names of the fields, from the outside in.
+pub struct StatementTime {
+    /// The path to the field, outermost name first.
     pub field: Vec<String>,
     /// How old it may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<SignedDuration>,
 }
 
-/// What kind of gate one is: its name in configuration and records.
+/// The kind of a gate: its name in configuration and records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is the kind of the gate of that name")]
 pub enum GateKind {
@@ -187,7 +187,7 @@ pub enum GateKind {
 }
 
 impl GateKind {
-    /// All kinds, in the order in which they are told.
+    /// All kinds, in the order in which they are shown.
     pub const ALL: [Self; 14] = [
         Self::Locked,
         Self::Vetoed,
@@ -205,7 +205,7 @@ impl GateKind {
         Self::When,
     ];
 
-    /// The name.
+    /// The name in configuration and records.
     pub fn name(self) -> &'static str {
         match self {
             Self::Locked => "locked",
@@ -225,14 +225,14 @@ impl GateKind {
         }
     }
 
-    /// What a rollback is not asked unless the policy says otherwise: it brings back what was let in before, and it cannot
-    /// wait. The age of tests is not asked either, while the tests themselves are.
+    /// The kinds that are not checked for rollbacks unless the policy says otherwise: a rollback brings back what entered
+    /// before, and it cannot wait. Tests are checked, but not their age.
     pub fn usually_skipped() -> BTreeSet<Self> {
         [Self::Windows, Self::Soak, Self::Order, Self::Approvals, Self::Freshness].into()
     }
 
-    /// Whether a policy may let rollbacks skip it. What was vetoed or not built by anybody who is trusted does not come
-    /// back, and a lock locks.
+    /// Whether a policy may let rollbacks skip it. A vetoed release, or one of an untrusted builder, does not come back, and
+    /// a lock locks.
     pub fn may_be_skipped(self) -> bool {
         !matches!(self, Self::Locked | Self::Vetoed | Self::Signed)
     }
@@ -253,7 +253,7 @@ impl FromStr for GateKind {
 }
 
 impl Gate {
-    /// Its kind.
+    /// The kind, without settings.
     pub fn kind(&self) -> GateKind {
         match self {
             Self::Locked => GateKind::Locked,
@@ -273,7 +273,7 @@ impl Gate {
         }
     }
 
-    /// The name, as in records and for `--override-gate`: that of its kind, and for conditions `when:NAME`.
+    /// The name in records and for `--override-gate`: that of its kind, or `when:NAME` for conditions.
     pub fn name(&self) -> String {
         match self {
             Self::When { name, .. } => format!("when:{name}"),
@@ -281,12 +281,12 @@ impl Gate {
         }
     }
 
-    /// Whether a name means it: its own, or that of its kind.
+    /// Whether a name means this gate: its own, or that of its kind.
     pub fn is_called(&self, name: &str) -> bool {
         self.name() == name || self.kind().name() == name
     }
 
-    /// The environment that it looks at, beside the one that the release wants to enter.
+    /// The environment that it looks at, besides the one that the release is to enter.
     fn looks_at(&self) -> Option<&EnvironmentId> {
         match self {
             Self::After { environment, .. }
@@ -305,7 +305,7 @@ impl Gates {
         self.list.iter().filter_map(Gate::looks_at).filter(move |id| told.insert(*id))
     }
 
-    /// The predicate types that are wanted beside the ones of this project.
+    /// The predicate types that the gates need besides those of this project.
     pub fn attested_types(&self) -> BTreeSet<String> {
         let wanted = |gate: &Gate| match gate {
             Gate::Attested(attested) => Some(attested.predicate_type.clone()),
@@ -314,8 +314,8 @@ impl Gates {
         self.list.iter().filter_map(wanted).collect()
     }
 
-    /// The predicate types of the records of a release that the gates look at. Whatever else is attached to it is not
-    /// needed, however much that is.
+    /// The predicate types that the gates look at. Nothing else that is attached to a release is needed, however much it
+    /// is.
     pub fn record_types(&self) -> BTreeSet<String> {
         let own = |gate: &Gate| match gate {
             Gate::Vetoed => Some(Veto::TYPE),
@@ -327,7 +327,7 @@ impl Gates {
         types.extend(self.list.iter().filter_map(own).map(ToOwned::to_owned));
         types.insert(Provenance::TYPE.to_owned());
         if self.uses("records") {
-            // A condition on the records sees all that count.
+            // A condition on records sees all that count.
             let all = [TestResult::TYPE, Promotion::TYPE, Approval::TYPE, Veto::TYPE];
             types.extend(all.map(ToOwned::to_owned));
         }
@@ -358,7 +358,7 @@ mod tests {
             name: "own".to_owned(),
             condition: Condition::parse(condition, crate::WHEN_VARIABLES).unwrap(),
         };
-        let attested = Gate::Attested(Attested {
+        let attested = Gate::Attested(StatementRequirement {
             predicate_type: "urn:example:report".to_owned(),
             role: Role::TESTER,
             condition: None,

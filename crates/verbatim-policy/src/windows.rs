@@ -1,5 +1,5 @@
-//! Windows of time: how they are written, whether one is open, when the next one opens. Time zones are values here;
-//! where their rules come from is the caller's business.
+//! Windows of time: how to write them, whether one is open, when the next one opens. Time zones are values here; the
+//! caller gets their rules.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde::{Serialize, Serializer};
 
-/// How far ahead the next opening is looked for: a year, and whatever a holiday at its end may add.
+/// How far ahead to look for the next opening: a year, and what a holiday at its end may add.
 const HORIZON_DAYS: i64 = 400;
 
 const DAY: i16 = 24 * 60;
@@ -39,7 +39,7 @@ enum Dates {
 /// Why a text is not a window.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
-    /// Nothing is said.
+    /// No dates, days or times.
     #[error("an empty window")]
     Empty,
     /// A part is neither dates, days nor times, or comes a second time or out of order.
@@ -213,13 +213,13 @@ pub enum WindowKind {
 /// A window in a time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZonedWindow {
-    /// What it does.
+    /// Whether it allows or denies.
     pub kind: WindowKind,
-    /// When.
+    /// The recurring time, by the clock of the zone.
     pub window: Window,
     /// The IANA name of the zone.
     pub zone_name: String,
-    /// Its rules.
+    /// The rules of the zone.
     pub zone: TimeZone,
 }
 

@@ -4,7 +4,7 @@ mod many;
 
 use many::Found;
 use verbatim_policy::{Gate, GateKind, decide};
-use verbatim_record::{Judged, Records};
+use verbatim_record::{JudgedRecord, Records};
 
 /// All gates are asked, all records count, and one record more that does not count changes nothing.
 #[test]
@@ -14,13 +14,13 @@ fn ten_thousand_records_are_verified() {
     assert_eq!(kinds.len(), GateKind::ALL.len(), "every gate is asked");
     let records = many::records(10_000).unwrap();
     let (of_release, of_ledger) = (many::judge_of_release(), many::judge_of_ledger().unwrap());
-    let judged = |found: Found| -> Vec<Judged> {
+    let judged = |found: Found| -> Vec<JudgedRecord> {
         let judge = if found == Found::Release { &of_release } else { &of_ledger };
         let those = records.iter().filter(|(place, _)| *place == found);
         those.map(|(_, bundle)| judge.judge(bundle.bytes())).collect()
     };
     let (release, ledger) = (judged(Found::Release), judged(Found::Ledger));
-    let gathered = |judged: &[Judged]| judged.iter().cloned().collect::<Records>();
+    let gathered = |judged: &[JudgedRecord]| judged.iter().cloned().collect::<Records>();
     let facts = many::facts(gathered(&release), gathered(&ledger)).unwrap();
     let counted = facts.records.as_ref().unwrap();
     assert_eq!(counted.rejected, []);

@@ -22,22 +22,22 @@ pub use artifact::{
     ReleaseArtifact, ReleaseDocument, ReleaseImage,
 };
 pub use envelope::{
-    Attachment, BUNDLE_MEDIA_TYPE, Bundle, Expected, MAX_BUNDLE_SIZE, MAX_CLOCK_SKEW, PAYLOAD_TYPE,
-    PREDICATE_TYPE_ANNOTATION, Payload, Rejection, STATEMENT_TYPE, SignError, Statement, Verified,
-    pae, sign, verify, verify_any,
+    BUNDLE_MEDIA_TYPE, Bundle, Expectation, MAX_BUNDLE_SIZE, MAX_CLOCK_SKEW, PAYLOAD_TYPE,
+    PREDICATE_TYPE_ANNOTATION, Payload, RecordAttachment, Rejection, STATEMENT_TYPE, SignError,
+    Statement, Verified, pae, sign, verify,
 };
 pub use keys::{
     KeyError, KeyId, KeyRing, KeyRingError, Power, Powers, Role, Signer, SigningKey, TrustedKey,
     VerifyingKey, usual_powers,
 };
 pub use ledger::{
-    Anchor, AnchorError, Chain, ChainFault, Custody, Gathering, Judge, Judged, Records, Rejected,
-    Step, StepKind, in_force, vetoes_against,
+    Anchor, AnchorError, Chain, ChainFault, Custody, CustodyStep, CustodyStepKind, JudgedRecord,
+    RecordCollector, RecordJudge, Records, RejectedRecord, in_force, vetoes_against,
 };
 pub use predicate::{
-    Adopted, Application, Approval, Ban, Build, BuildDefinition, BuildMetadata, Builder, ChainLink,
-    Composed, Evidence, GateResult, JsonText, Lock, Override, PolicyOrigin, Predicate,
-    PromotedRelease, Promotion, PromotionKind, Proof, Provenance, Readback, ReadbackOutcome,
-    ResourceDescriptor, Revision, Run, RunDetails, Source, SourceClaim, SuiteOutcome, TestOutcome,
-    TestResult, TestRun, Veto,
+    AdoptedImage, AppliedOverride, Approval, Ban, Build, BuildDefinition, BuildMetadata,
+    BuildPlatform, BuildSource, ChainLink, CiRun, ComposedRelease, GateEvidence, GateResult,
+    JsonText, Lock, PolicyOrigin, Predicate, PromotedApplication, PromotedRelease, Promotion,
+    PromotionKind, PromotionProof, Provenance, Readback, ReadbackOutcome, ResourceDescriptor,
+    Revision, RunDetails, SourceClaim, SuiteOutcome, TestOutcome, TestResult, TestRun, Veto,
 };

@@ -10,7 +10,7 @@ use verbatim_oci::Digest;
 
 use crate::artifact::EnvironmentId;
 use crate::envelope::{
-    BUNDLE_MEDIA_TYPE, Bundle, Expected, PAYLOAD_TYPE, Statement, Verified, pae, sign, verify,
+    BUNDLE_MEDIA_TYPE, Bundle, Expectation, PAYLOAD_TYPE, Statement, Verified, pae, sign, verify,
 };
 use crate::keys::{KeyRing, Role, SigningKey, TrustedKey};
 use crate::predicate::*;
@@ -56,8 +56,8 @@ pub(crate) fn environment(name: &str) -> EnvironmentId {
     EnvironmentId::new("shop", name).unwrap()
 }
 
-pub(crate) fn run() -> Run {
-    Run {
+pub(crate) fn run() -> CiRun {
+    CiRun {
         ci: Some("github".to_owned()),
         pipeline: Some("github.com/acme/shop/.github/workflows/ci.yml".to_owned()),
         number: Some(42),
@@ -68,7 +68,7 @@ pub(crate) fn run() -> Run {
 
 pub(crate) fn build() -> Build {
     Build {
-        source: Source {
+        source: BuildSource {
             repository: Some("https://github.com/acme/shop".to_owned()),
             commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
             head: None,
@@ -118,13 +118,13 @@ pub(crate) fn promotion(place: &str, what: &str, chain: ChainLink, minutes: i64)
             images: Default::default(),
         },
         release_before: None,
-        applications: vec![Application {
+        applications: vec![PromotedApplication {
             name: format!("shop-{place}"),
             namespace: None,
             server: "https://argocd.example.com".to_owned(),
             overrides: Vec::new(),
             revisions: Vec::new(),
-            proof: Proof {
+            proof: PromotionProof {
                 spec: proven(),
                 operation: proven(),
                 manifests: proven(),
@@ -152,8 +152,8 @@ pub(crate) fn promoted(place: &str, what: &str, chain: ChainLink, minutes: i64) 
     sign(&Statement::promotion(promotion(place, what, chain, minutes)), &key(1)).unwrap()
 }
 
-pub(crate) fn expecting(subject: Digest) -> Expected {
-    Expected { subject, environment: None, now: at(60 * 24) }
+pub(crate) fn expecting(subject: Digest) -> Expectation {
+    Expectation { subject, environment: None, now: at(60 * 24) }
 }
 
 /// A promotion that counts.

@@ -20,10 +20,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Application, Approval, Build, Bundle, ChainLink, EnvironmentArtifact, EnvironmentId, Expected,
-    KeyRing, Lock, Predicate, PromotedRelease, Promotion, Proof, Provenance, Readback,
-    ReadbackOutcome, Rejection, Role, Run, SigningKey, Source, Statement, SuiteOutcome,
-    TestOutcome, TestResult, TestRun, TrustedKey, Veto, sign, verify,
+    Approval, Build, BuildSource, Bundle, ChainLink, CiRun, EnvironmentArtifact, EnvironmentId,
+    Expectation, KeyRing, Lock, Predicate, PromotedApplication, PromotedRelease, Promotion,
+    PromotionProof, Provenance, Readback, ReadbackOutcome, Rejection, Role, SigningKey, Statement,
+    SuiteOutcome, TestOutcome, TestResult, TestRun, TrustedKey, Veto, sign, verify,
 };
 
 const BLOB: &[u8] = b"the bytes that were built";
@@ -119,10 +119,10 @@ fn staging() -> EnvironmentId {
 
 fn provenance() -> Provenance {
     Build {
-        source: Source {
+        source: BuildSource {
             repository: Some("https://git.example.com/acme/shop".to_owned()),
             commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
-            ..Source::default()
+            ..BuildSource::default()
         },
         image: "registry.example.com/acme/shop:42".to_owned(),
         context: ".".to_owned(),
@@ -133,7 +133,7 @@ fn provenance() -> Provenance {
         builder: "classic".to_owned(),
         builder_id: Build::builder_id("git"),
         versions: BTreeMap::new(),
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: now(),
         finished_at: now(),
     }
@@ -145,7 +145,7 @@ fn test_result() -> TestResult {
         environment: staging(),
         suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome: TestOutcome::Passed }],
         promotion: None,
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: now(),
         finished_at: now(),
     }
@@ -159,7 +159,7 @@ fn approval() -> Approval {
         at: now(),
         until: None,
         plan: None,
-        run: Run::default(),
+        run: CiRun::default(),
     }
 }
 
@@ -170,7 +170,7 @@ fn veto() -> Veto {
         reason: "it leaks".to_owned(),
         at: now(),
         until: None,
-        run: Run::default(),
+        run: CiRun::default(),
     }
 }
 
@@ -181,7 +181,7 @@ fn lock() -> Lock {
         reason: "audit".to_owned(),
         at: now(),
         until: None,
-        run: Run::default(),
+        run: CiRun::default(),
     }
 }
 
@@ -202,13 +202,13 @@ fn promotion() -> Promotion {
             images: Default::default(),
         },
         release_before: None,
-        applications: vec![Application {
+        applications: vec![PromotedApplication {
             name: "shop-staging".to_owned(),
             namespace: None,
             server: "https://argocd.example.com".to_owned(),
             overrides: Vec::new(),
             revisions: Vec::new(),
-            proof: Proof {
+            proof: PromotionProof {
                 spec: proven(),
                 operation: proven(),
                 manifests: proven(),
@@ -220,7 +220,7 @@ fn promotion() -> Promotion {
         policy: None,
         policy_origin: None,
         gates: Vec::new(),
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: now(),
         finished_at: now(),
         chain: ChainLink { sequence: 1, previous: None, merged: Vec::new() },
@@ -312,7 +312,8 @@ fn what_cosign_signs_counts_here() {
         KeyRing::new([TrustedKey { name: "ci".to_owned(), key, roles, actors: BTreeSet::new() }])
             .unwrap()
     };
-    let expected = Expected { subject: Digest::of(BLOB), environment: Some(staging()), now: now() };
+    let expected =
+        Expectation { subject: Digest::of(BLOB), environment: Some(staging()), now: now() };
     let got = verify::<TestResult>(&bundle, &ring(&[Role::TESTER]), &expected).unwrap();
     assert_eq!(*got.predicate(), test_result());
     let refused = verify::<TestResult>(&bundle, &ring(&[Role::PROMOTER]), &expected);
@@ -322,7 +323,8 @@ fn what_cosign_signs_counts_here() {
     let lead = ring(&[Role::new("release-manager")]);
     let got = verify::<Approval>(&bundle, &lead, &expected).unwrap();
     assert_eq!(*got.predicate(), approval());
-    let elsewhere = Expected { environment: Some("shop/production".parse().unwrap()), ..expected };
+    let elsewhere =
+        Expectation { environment: Some("shop/production".parse().unwrap()), ..expected };
     let refused = verify::<Approval>(&bundle, &lead, &elsewhere);
     assert!(matches!(refused, Err(Rejection::Environment { .. })), "{refused:?}");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use oci_distribution::errors::{OciEnvelope, OciError};
 use url::Url;
+use verbatim_http::RedactedUrl;
 use verbatim_oci::{Digest, ManifestError, Platform, Tag};
 
 /// Something that was asked of a registry did not come about.
@@ -22,12 +23,12 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(action: impl Into<String>, url: &Url, kind: ErrorKind) -> Self {
-        Self::at(action, redacted(url), kind)
+        Self::at(action, RedactedUrl::of_request(url), kind)
     }
 
     /// For a place that is no URL, or holds nothing to hide.
-    pub(crate) fn at(action: impl Into<String>, place: String, kind: ErrorKind) -> Self {
-        Self { action: action.into(), url: place, kind: Box::new(kind) }
+    pub(crate) fn at(action: impl Into<String>, place: impl fmt::Display, kind: ErrorKind) -> Self {
+        Self { action: action.into(), url: place.to_string(), kind: Box::new(kind) }
     }
 
     /// Why.
@@ -72,7 +73,7 @@ pub enum ErrorKind {
     NotTls,
     /// A registry that is spoken to over TLS sends us to a plain HTTP address.
     #[error("refused to go on in plain HTTP to {0}")]
-    PlainHttpRefused(String),
+    PlainHttpRefused(RedactedUrl),
     /// The registry names a token server that is not of its own site.
     #[error("refused to show the credentials of the registry to {0}")]
     RealmRefused(String),
@@ -313,17 +314,6 @@ impl ErrorKind {
     }
 }
 
-/// The URL without user, password and query: upload sessions and signed downloads carry secrets there.
-pub(crate) fn redacted(url: &Url) -> String {
-    let mut url = url.clone();
-    // Fails for URLs that cannot have a user, which then have none to hide.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.set_fragment(None);
-    url.to_string()
-}
-
 fn one_line(text: &str) -> String {
     let mut line = text.lines().next().unwrap_or_default().chars();
     let mut short: String = line.by_ref().take(300).collect();
@@ -371,6 +361,16 @@ mod tests {
             assert_eq!(kind.retry_after().is_some(), code == 408 || code == 429 || code >= 500);
             assert!(kind.to_string().contains(&code.to_string()), "{kind}");
         }
+    }
+
+    #[test]
+    fn connections_are_tried_again_and_nonsense_is_not() {
+        let cause = || Cause("reset".into());
+        assert!(ErrorKind::Unreachable(cause()).is_retryable());
+        assert!(ErrorKind::BrokenOff(cause()).is_retryable());
+        assert!(ErrorKind::Timeout(Duration::ZERO).is_retryable());
+        assert!(!ErrorKind::Tls(cause()).is_retryable());
+        assert!(!ErrorKind::Malformed("x".into()).is_retryable());
     }
 
     #[test]

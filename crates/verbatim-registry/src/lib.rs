@@ -8,37 +8,19 @@
 //!
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
 
-mod attach;
-mod blobs;
-mod challenge;
+mod auth;
 pub mod cli;
-mod client;
-mod config;
-mod copy;
-mod endpoint;
 mod error;
-mod fallback;
-mod link;
-mod login;
-mod manifests;
-mod need;
-mod probe;
-mod realm;
-mod referrers;
-pub mod retry;
-mod tags;
-mod tls;
-mod token;
-mod transport;
-mod wire;
+mod http;
+mod operations;
 
-pub use crate::attach::{Attached, Attachment, Layer};
-pub use crate::blobs::{Mount, Upload};
-pub use crate::client::Client;
-pub use crate::config::{Config, RetryPolicy, Timeouts};
-pub use crate::copy::{Copied, CopyOptions};
 pub use crate::error::{Cause, DigestClaim, Error, ErrorKind, Problem, Refusal};
-pub use crate::manifests::{FetchedManifest, Head, PutAs, PutManifest, Resolved};
-pub use crate::probe::Writable;
-pub use crate::referrers::{Referrers, ReferrersSource};
-pub use crate::tags::DerivedTags;
+pub use crate::http::client::Client;
+pub use crate::http::config::{Config, Timeouts};
+pub use crate::operations::attach::{Attached, Attachment, Layer};
+pub use crate::operations::blobs::{Mount, Upload};
+pub use crate::operations::copy::{Copied, CopyOptions};
+pub use crate::operations::manifests::{FetchedManifest, Head, PutAs, PutManifest, Resolved};
+pub use crate::operations::probe::Writable;
+pub use crate::operations::referrers::{Referrers, ReferrersSource};
+pub use crate::operations::tags::DerivedTags;

@@ -10,7 +10,7 @@ mod doctor;
 mod environment;
 mod policy;
 mod project;
-mod promotion;
+pub mod promotion;
 mod records;
 mod release;
 mod scaffold;

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use verbatim_credentials::{ExposeSecret as _, Keychain};
 use verbatim_oci::{Descriptor, Reference};
 use verbatim_record::{
-    Approval, BUNDLE_MEDIA_TYPE, Bundle, EnvironmentId, PREDICATE_TYPE_ANNOTATION, Payload, Run,
+    Approval, BUNDLE_MEDIA_TYPE, Bundle, CiRun, EnvironmentId, PREDICATE_TYPE_ANNOTATION, Payload,
     SigningKey, Statement, SuiteOutcome, TestOutcome, TestRun, Veto, sign,
 };
 use verbatim_registry::{Attachment, Client, Layer};
@@ -172,7 +172,7 @@ impl Scene {
     fn record(&self, name: &str, number: usize) -> Result<Bundle> {
         let (release, production) =
             (&self.subject.digest, EnvironmentId::new("shop", "production")?);
-        let run = Run { number: u64::try_from(number).ok(), ..Run::default() };
+        let run = CiRun { number: u64::try_from(number).ok(), ..CiRun::default() };
         let at = Timestamp::now();
         Ok(match number % 4 {
             0 => {
@@ -212,7 +212,7 @@ impl Scene {
             environment: EnvironmentId::new("shop", "staging")?,
             suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome: TestOutcome::Passed }],
             promotion: None,
-            run: Run { number: u64::try_from(number).ok(), ..Run::default() },
+            run: CiRun { number: u64::try_from(number).ok(), ..CiRun::default() },
             started_at: at,
             finished_at: at,
         };

@@ -13,7 +13,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Descriptor, Reference, media_type};
-use verbatim_record::{Build, Bundle, Run, SigningKey, Source, Statement};
+use verbatim_record::{Build, BuildSource, Bundle, CiRun, SigningKey, Statement};
 use verbatim_registry::{Attachment, Client, Config, Layer, PutAs};
 
 /// Where the program lies in the image.
@@ -88,10 +88,10 @@ fn record(
     key: &SigningKey,
 ) -> Result<Bundle> {
     let build = Build {
-        source: Source {
+        source: BuildSource {
             commit: Some(commit.to_owned()),
             branch: Some("main".to_owned()),
-            ..Source::default()
+            ..BuildSource::default()
         },
         image: image.to_string(),
         context: ".".to_owned(),
@@ -102,7 +102,7 @@ fn record(
         builder: "none".to_owned(),
         builder_id: Build::builder_id("xtask"),
         versions: BTreeMap::from([("engine".to_owned(), "none".to_owned())]),
-        run: Run::default(),
+        run: CiRun::default(),
         started_at,
         finished_at: Timestamp::now(),
     };

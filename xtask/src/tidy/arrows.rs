@@ -17,13 +17,23 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("verbatim-ci", &[]),
     ("verbatim-console", &[]),
     ("verbatim-credentials", &[]),
+    ("verbatim-http", &[]),
     ("verbatim-record", &["verbatim-oci"]),
     ("verbatim-policy", &["verbatim-oci", "verbatim-record"]),
-    ("verbatim-registry", &["verbatim-console", "verbatim-credentials", "verbatim-oci"]),
+    (
+        "verbatim-registry",
+        &["verbatim-console", "verbatim-credentials", "verbatim-http", "verbatim-oci"],
+    ),
     ("verbatim-argocd", &["verbatim-console", "verbatim-credentials", "verbatim-oci"]),
     (
         "verbatim-image",
-        &["verbatim-console", "verbatim-credentials", "verbatim-oci", "verbatim-registry"],
+        &[
+            "verbatim-console",
+            "verbatim-credentials",
+            "verbatim-http",
+            "verbatim-oci",
+            "verbatim-registry",
+        ],
     ),
     (
         "verbatim",
@@ -32,6 +42,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "verbatim-ci",
             "verbatim-console",
             "verbatim-credentials",
+            "verbatim-http",
             "verbatim-image",
             "verbatim-oci",
             "verbatim-policy",

@@ -2,65 +2,43 @@
 //!
 //! The only place of this crate that reads the environment and files and knows exit statuses.
 
-mod about;
 mod absent;
-mod actions;
-mod apps;
-mod create;
 mod deploy;
-mod diff;
-mod document;
-mod events;
-mod failure;
-mod get;
-mod history;
-mod list;
-mod login;
-mod logs;
-mod manifests;
-mod objects;
-mod render;
-mod repo;
-mod report;
-mod rollback;
-mod server;
-mod set;
-mod settings;
-mod show;
-mod values;
-mod wait;
+mod look;
+mod setup;
+mod shared;
 
 use clap::Subcommand;
 use verbatim_console::{Console, ExitStatus, Failure};
 
-pub use self::about::{
+pub use self::absent::AbsentCommand;
+pub use self::deploy::deploy::{DeployArgs, OverrideArgs, UnsetArgs};
+pub use self::deploy::render::RenderArgs;
+pub use self::deploy::rollback::RollbackArgs;
+pub use self::deploy::set::{ConfirmDeletionArgs, PatchArgs, SetArgs};
+pub use self::deploy::settings::{NameArgs, SettingArgs};
+pub use self::deploy::wait::{ProveArgs, SyncArgs, TerminateArgs, WaitArgs};
+pub use self::look::actions::{ActionsCommand, ActionsListArgs, ActionsRunArgs};
+pub use self::look::diff::DiffArgs;
+pub use self::look::events::EventsArgs;
+pub use self::look::get::{GetArgs, RefreshArgs};
+pub use self::look::history::HistoryArgs;
+pub use self::look::list::ListArgs;
+pub use self::look::logs::LogsArgs;
+pub use self::look::manifests::{ImagesArgs, ManifestsArgs, ResourcesArgs, RevisionArgs};
+pub use self::look::objects::{DeleteResourceArgs, GetResourceArgs, PatchResourceArgs};
+pub use self::setup::about::{
     CanIArgs, CatalogArgs, ClusterCommand, ClusterOutput, ProjectCommand, ProjectOutput,
     VersionArgs, WhoamiArgs,
 };
-pub use self::absent::AbsentCommand;
-pub use self::actions::{ActionsCommand, ActionsListArgs, ActionsRunArgs};
-pub use self::apps::{AppsArgs, FilterArgs};
-pub use self::create::{CreateArgs, DeleteArgs};
-pub use self::deploy::{DeployArgs, OverrideArgs, UnsetArgs};
-pub use self::diff::DiffArgs;
-pub use self::events::EventsArgs;
-pub use self::failure::{failure, status};
-pub use self::get::{GetArgs, RefreshArgs};
-pub use self::history::HistoryArgs;
-pub use self::list::ListArgs;
-pub use self::login::LoginArgs;
-pub use self::logs::LogsArgs;
-pub use self::manifests::{ImagesArgs, ManifestsArgs, ResourcesArgs, RevisionArgs};
-pub use self::objects::{DeleteResourceArgs, GetResourceArgs, PatchResourceArgs};
-pub use self::render::RenderArgs;
-pub use self::repo::{RepoAddArgs, RepoCommand, RepoListArgs, RepoRmArgs};
-pub use self::rollback::RollbackArgs;
-pub use self::server::{AppArgs, ServerArgs};
-pub use self::set::{ConfirmDeletionArgs, PatchArgs, SetArgs};
-pub use self::settings::{NameArgs, SettingArgs};
-pub use self::show::{hints, listener, listener_within, steps};
-pub use self::values::{ImageArgs, SourceArgs, ValueArgs};
-pub use self::wait::{ProveArgs, SyncArgs, TerminateArgs, WaitArgs};
+pub use self::setup::create::{CreateArgs, DeleteArgs};
+pub use self::setup::login::LoginArgs;
+pub use self::setup::repo::{RepoAddArgs, RepoCommand, RepoListArgs, RepoRmArgs};
+pub use self::shared::apps::{AppsArgs, FilterArgs};
+pub use self::shared::failure::{failure, status};
+pub use self::shared::server::{AppArgs, ServerArgs};
+pub use self::shared::show::{hints, listener, listener_within, steps};
+pub use self::shared::values::{ImageArgs, SourceArgs, ValueArgs};
 
 /// Work with Argo CD applications
 #[derive(Clone, Debug, Subcommand)]
@@ -148,39 +126,41 @@ pub enum ArgocdCommand {
 /// With the exit status that the pipeline should see.
 pub async fn run(command: ArgocdCommand, console: &Console) -> Result<ExitStatus, Failure> {
     match command {
-        ArgocdCommand::Login(args) => login::run(args, console).await,
-        ArgocdCommand::List(args) => list::run(args, console).await,
-        ArgocdCommand::Get(args) => get::run(args, console).await,
-        ArgocdCommand::Diff(args) => diff::run(args, console).await,
-        ArgocdCommand::Manifests(args) => manifests::run(args, console).await,
-        ArgocdCommand::Resources(args) => manifests::run_resources(args, console).await,
-        ArgocdCommand::Images(args) => manifests::run_images(args, console).await,
-        ArgocdCommand::History(args) => history::run(args, console).await,
-        ArgocdCommand::Events(args) => events::run(args, console).await,
-        ArgocdCommand::Logs(args) => logs::run(args, console).await,
-        ArgocdCommand::Override(args) => deploy::run_override(*args, console).await,
-        ArgocdCommand::Unset(args) => deploy::run_unset(args, console).await,
-        ArgocdCommand::Set(args) => set::run(args, console).await,
-        ArgocdCommand::Patch(args) => set::run_patch(args, console).await,
-        ArgocdCommand::Terminate(args) => wait::run_terminate(args, console).await,
-        ArgocdCommand::Rollback(args) => rollback::run(args, console).await,
-        ArgocdCommand::Sync(args) => wait::run_sync(args, console).await,
-        ArgocdCommand::Wait(args) => wait::run_wait(args, console).await,
-        ArgocdCommand::Prove(args) => wait::run_prove(args, console).await,
-        ArgocdCommand::Deploy(args) => deploy::run(args, console).await,
-        ArgocdCommand::Create(args) => create::run(*args, console).await,
-        ArgocdCommand::Delete(args) => create::run_delete(args, console).await,
-        ArgocdCommand::ConfirmDeletion(args) => set::run_confirm_deletion(args, console).await,
-        ArgocdCommand::Actions(command) => actions::run(command, console).await,
-        ArgocdCommand::GetResource(args) => objects::run_get(args, console).await,
-        ArgocdCommand::PatchResource(args) => objects::run_patch(args, console).await,
-        ArgocdCommand::DeleteResource(args) => objects::run_delete(args, console).await,
-        ArgocdCommand::Repo(command) => repo::run(command, console).await,
-        ArgocdCommand::Cluster(command) => about::run_cluster(command, console).await,
-        ArgocdCommand::Project(command) => about::run_project(command, console).await,
-        ArgocdCommand::Whoami(args) => about::run_whoami(args, console).await,
-        ArgocdCommand::CanI(args) => about::run_can_i(args, console).await,
-        ArgocdCommand::Version(args) => about::run_version(args, console).await,
+        ArgocdCommand::Login(args) => setup::login::run(args, console).await,
+        ArgocdCommand::List(args) => look::list::run(args, console).await,
+        ArgocdCommand::Get(args) => look::get::run(args, console).await,
+        ArgocdCommand::Diff(args) => look::diff::run(args, console).await,
+        ArgocdCommand::Manifests(args) => look::manifests::run(args, console).await,
+        ArgocdCommand::Resources(args) => look::manifests::run_resources(args, console).await,
+        ArgocdCommand::Images(args) => look::manifests::run_images(args, console).await,
+        ArgocdCommand::History(args) => look::history::run(args, console).await,
+        ArgocdCommand::Events(args) => look::events::run(args, console).await,
+        ArgocdCommand::Logs(args) => look::logs::run(args, console).await,
+        ArgocdCommand::Override(args) => deploy::deploy::run_override(*args, console).await,
+        ArgocdCommand::Unset(args) => deploy::deploy::run_unset(args, console).await,
+        ArgocdCommand::Set(args) => deploy::set::run(args, console).await,
+        ArgocdCommand::Patch(args) => deploy::set::run_patch(args, console).await,
+        ArgocdCommand::Terminate(args) => deploy::wait::run_terminate(args, console).await,
+        ArgocdCommand::Rollback(args) => deploy::rollback::run(args, console).await,
+        ArgocdCommand::Sync(args) => deploy::wait::run_sync(args, console).await,
+        ArgocdCommand::Wait(args) => deploy::wait::run_wait(args, console).await,
+        ArgocdCommand::Prove(args) => deploy::wait::run_prove(args, console).await,
+        ArgocdCommand::Deploy(args) => deploy::deploy::run(args, console).await,
+        ArgocdCommand::Create(args) => setup::create::run(*args, console).await,
+        ArgocdCommand::Delete(args) => setup::create::run_delete(args, console).await,
+        ArgocdCommand::ConfirmDeletion(args) => {
+            deploy::set::run_confirm_deletion(args, console).await
+        }
+        ArgocdCommand::Actions(command) => look::actions::run(command, console).await,
+        ArgocdCommand::GetResource(args) => look::objects::run_get(args, console).await,
+        ArgocdCommand::PatchResource(args) => look::objects::run_patch(args, console).await,
+        ArgocdCommand::DeleteResource(args) => look::objects::run_delete(args, console).await,
+        ArgocdCommand::Repo(command) => setup::repo::run(command, console).await,
+        ArgocdCommand::Cluster(command) => setup::about::run_cluster(command, console).await,
+        ArgocdCommand::Project(command) => setup::about::run_project(command, console).await,
+        ArgocdCommand::Whoami(args) => setup::about::run_whoami(args, console).await,
+        ArgocdCommand::CanI(args) => setup::about::run_can_i(args, console).await,
+        ArgocdCommand::Version(args) => setup::about::run_version(args, console).await,
         ArgocdCommand::Absent(command) => Err(command.failure()),
     }
 }

@@ -2,24 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Application, Health, Info, or_default};
+use super::application::or_default;
+use super::{Application, Health, Info};
 
 /// `GET …/resource-tree`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Tree {
+pub struct ResourceTree {
     /// Managed resources and everything they made.
     #[serde(deserialize_with = "or_default")]
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<TreeNode>,
     /// Objects in the application's namespace that nobody manages, if its project watches for them.
     #[serde(rename = "orphanedNodes", deserialize_with = "or_default")]
-    pub orphaned: Vec<Node>,
+    pub orphaned: Vec<TreeNode>,
 }
 
 /// One object of the tree.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Node {
+pub struct TreeNode {
     /// The API group.
     pub group: String,
     /// The API version.
@@ -47,7 +48,7 @@ pub struct Node {
     pub health: Option<Health>,
 }
 
-impl Node {
+impl TreeNode {
     /// The revision number of a ReplicaSet or Rollout ("Rev:4").
     pub fn revision(&self) -> Option<u64> {
         let info = self.info.iter().find(|info| info.name == "Revision")?;
@@ -117,7 +118,7 @@ pub struct Manifests {
 /// `GET …/resource`: a live read.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct LiveResource {
+pub(crate) struct LiveResource {
     /// The object as JSON.
     pub manifest: String,
 }
@@ -125,7 +126,7 @@ pub struct LiveResource {
 /// `GET …/resource/actions`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Actions {
+pub(crate) struct Actions {
     /// What can be done to the object.
     #[serde(deserialize_with = "or_default")]
     pub actions: Vec<Action>,
@@ -167,7 +168,7 @@ pub struct SyncWindow {
 /// `GET /api/v1/account/can-i/…`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct CanI {
+pub(crate) struct CanI {
     /// `yes` or `no`.
     pub value: String,
 }
@@ -190,7 +191,7 @@ pub struct UserInfo {
 /// `GET /api/version`. Without a token only the version itself is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub struct Version {
+pub struct ServerVersion {
     /// Of the server.
     pub version: String,
     /// When it was built.
@@ -207,7 +208,7 @@ pub struct Version {
 
 /// The answer to a login.
 #[derive(Deserialize)]
-pub(crate) struct Session {
+pub(crate) struct SessionToken {
     /// A JWT.
     pub(crate) token: String,
 }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Source, Sources, or_default, revisions};
+use super::application::{or_default, revisions};
+use super::{AppSource, AppSources};
 
 /// An operation that was asked for.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -26,7 +27,7 @@ impl Operation {
     }
 
     /// The snapshot of the sources: from 2.11 with several sources, from 3.2 with one.
-    pub fn sources(&self) -> Option<Sources<'_>> {
+    pub fn sources(&self) -> Option<AppSources<'_>> {
         let sources = self.sync.as_ref()?.sources();
         (!sources.is_empty()).then_some(sources)
     }
@@ -36,9 +37,9 @@ impl Operation {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SyncOperation {
-    source: Option<Source>,
+    source: Option<AppSource>,
     #[serde(deserialize_with = "or_default")]
-    sources: Vec<Source>,
+    sources: Vec<AppSource>,
     /// Nothing is applied.
     pub dry_run: bool,
     /// Not empty: only these resources are synced, and no history is written.
@@ -48,8 +49,8 @@ pub struct SyncOperation {
 
 impl SyncOperation {
     /// The sources.
-    pub fn sources(&self) -> Sources<'_> {
-        Sources::new(&self.source, &self.sources)
+    pub fn sources(&self) -> AppSources<'_> {
+        AppSources::new(&self.source, &self.sources)
     }
 }
 
@@ -121,9 +122,9 @@ pub struct SyncResult {
     /// One a resource.
     #[serde(deserialize_with = "or_default")]
     pub resources: Vec<ResourceResult>,
-    source: Option<Source>,
+    source: Option<AppSource>,
     #[serde(deserialize_with = "or_default")]
-    sources: Vec<Source>,
+    sources: Vec<AppSource>,
     revision: String,
     #[serde(deserialize_with = "or_default")]
     revisions: Vec<String>,
@@ -131,8 +132,8 @@ pub struct SyncResult {
 
 impl SyncResult {
     /// The sources that were really used.
-    pub fn sources(&self) -> Sources<'_> {
-        Sources::new(&self.source, &self.sources)
+    pub fn sources(&self) -> AppSources<'_> {
+        AppSources::new(&self.source, &self.sources)
     }
 
     /// The revisions that were really used.

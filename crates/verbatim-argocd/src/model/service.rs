@@ -4,12 +4,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Metadata, or_default};
+use super::ObjectMeta;
+use super::application::or_default;
 
 /// A list as the server gives it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
-pub struct Items<T> {
+pub(crate) struct Items<T> {
     /// `null` when there is none.
     #[serde(deserialize_with = "or_default", bound(deserialize = "T: Deserialize<'de>"))]
     pub items: Vec<T>,
@@ -61,9 +62,9 @@ pub struct ConnectionState {
 /// A project of Argo CD.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Project {
+pub struct AppProject {
     /// Its name.
-    pub metadata: Metadata,
+    pub metadata: ObjectMeta,
     /// What it allows.
     pub spec: ProjectSpec,
 }
@@ -85,7 +86,7 @@ pub struct ProjectSpec {
 /// A repository that the server has credentials or settings for. Its secrets are never in an answer.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Repository {
+pub struct ConfiguredRepo {
     /// The URL: its identity.
     pub repo: String,
     /// `git`, `helm` or `oci`.
@@ -112,7 +113,7 @@ pub struct Repository {
 #[serde(default, rename_all = "camelCase")]
 pub struct ObjectEvent {
     /// Of the event itself.
-    pub metadata: Metadata,
+    pub metadata: ObjectMeta,
     /// What it is about.
     pub involved_object: InvolvedObject,
     /// One word.
@@ -176,7 +177,7 @@ pub(crate) struct LogLine {
 /// The part of the server's settings that says where it runs.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The namespace of Argo CD itself; applications there are named without one.
     pub controller_namespace: String,
 }

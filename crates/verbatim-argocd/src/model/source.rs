@@ -6,9 +6,9 @@ use serde_json::Value;
 /// One source, kept as the JSON that the server sent, so that two of them compare as the server would.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
-pub struct Source(pub Value);
+pub struct AppSource(pub Value);
 
-impl Source {
+impl AppSource {
     fn text(&self, field: &str) -> &str {
         self.0.get(field).and_then(Value::as_str).unwrap_or_default()
     }
@@ -97,19 +97,19 @@ impl SourceAt {
 /// A view of `source` and `sources`, which Argo CD has side by side in five places: a multi-source application fills
 /// the second and leaves an empty shell in the first.
 #[derive(Clone, Copy, Debug)]
-pub struct Sources<'a> {
-    single: Option<&'a Source>,
-    many: &'a [Source],
+pub struct AppSources<'a> {
+    single: Option<&'a AppSource>,
+    many: &'a [AppSource],
 }
 
-impl<'a> Sources<'a> {
-    pub(super) fn new(single: &'a Option<Source>, many: &'a [Source]) -> Self {
+impl<'a> AppSources<'a> {
+    pub(super) fn new(single: &'a Option<AppSource>, many: &'a [AppSource]) -> Self {
         let filled = single.as_ref().filter(|source| !source.repo_url().is_empty());
         Self { single: if many.is_empty() { filled } else { None }, many }
     }
 
     /// The sources with their places.
-    pub fn iter(self) -> impl Iterator<Item = (SourceAt, &'a Source)> {
+    pub fn iter(self) -> impl Iterator<Item = (SourceAt, &'a AppSource)> {
         let single = self.single.map(|source| (SourceAt::Single, source));
         let many =
             self.many.iter().enumerate().map(|(index, source)| (SourceAt::Index(index), source));
@@ -117,7 +117,7 @@ impl<'a> Sources<'a> {
     }
 
     /// The source at a place.
-    pub fn get(self, at: SourceAt) -> Option<&'a Source> {
+    pub fn get(self, at: SourceAt) -> Option<&'a AppSource> {
         match at {
             SourceAt::Single => self.single,
             SourceAt::Index(index) => self.many.get(index),
@@ -130,7 +130,7 @@ impl<'a> Sources<'a> {
     }
 
     /// Whether both name the same sources with the same parameters.
-    pub fn same_as(self, other: Sources<'_>) -> bool {
+    pub fn same_as(self, other: AppSources<'_>) -> bool {
         self.single == other.single && self.many == other.many
     }
 }

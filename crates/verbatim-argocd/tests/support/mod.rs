@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use test_servers::argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
-use verbatim_argocd::client::{Client, Config, Retry, Timeouts, server_url};
-use verbatim_argocd::deploy::nonce;
-use verbatim_argocd::operate::{Until, sync as sync_app};
-use verbatim_argocd::{AppRef, Deploy, Options, Override, WantedImage};
+use verbatim_argocd::{
+    AppRef, Claim, Client, Config, DeployOptions, DeployRequest, OverrideValues, RetryLimits,
+    SyncUntil, Timeouts, WantedImage, nonce, read_claim, server_url, sync as sync_app,
+};
 use verbatim_oci::Digest;
 
 pub(crate) const REPOSITORY: &str = "127.0.0.1:5000/example/web";
@@ -82,7 +82,8 @@ impl Rig {
             write: Duration::from_secs(10),
             refresh: Duration::from_secs(5),
         };
-        config.retry = Retry { first_pause: Duration::from_millis(20), ..Retry::default() };
+        config.retry =
+            RetryLimits { first_pause: Duration::from_millis(20), ..RetryLimits::default() };
         config
     }
 
@@ -118,9 +119,10 @@ impl Rig {
         )
         .await;
         let app: AppRef = name.parse().unwrap();
-        let sync = verbatim_argocd::request::Sync { nonce: nonce().unwrap(), ..Default::default() };
-        let report =
-            sync_app(&self.client(), &app, &sync, Until::Healthy, &quick(), &|_| {}).await.unwrap();
+        let sync = verbatim_argocd::SyncRequest { nonce: nonce().unwrap(), ..Default::default() };
+        let report = sync_app(&self.client(), &app, &sync, SyncUntil::Healthy, &quick(), &|_| {})
+            .await
+            .unwrap();
         assert_eq!(verbatim_argocd::cli::status(&report).code(), 0, "{report:?}");
         app
     }
@@ -141,9 +143,17 @@ impl Rig {
 
     /// The Helm parameters that an application has now.
     pub(crate) async fn parameters(&self, app: &AppRef) -> Vec<(String, String)> {
-        let state = verbatim_argocd::observe::observe(&self.client(), app).await.unwrap();
-        let parameters = state.sources.into_iter().flat_map(|source| source.parameters);
-        parameters.map(|parameter| (parameter.name, parameter.value)).collect()
+        let app = self.client().get(app).await.unwrap();
+        let sources = app.spec.sources();
+        let parameters = sources.iter().flat_map(|(_, source)| source.helm_parameters());
+        let text =
+            |parameter: &Value, name: &str| parameter[name].as_str().unwrap_or("").to_owned();
+        parameters.map(|one| (text(one, "name"), text(one, "value"))).collect()
+    }
+
+    /// The claim on an application.
+    pub(crate) async fn claim(&self, app: &AppRef) -> Option<Claim> {
+        read_claim(&self.client().get(app).await.unwrap()).known().cloned()
     }
 
     /// What an application is said to be.
@@ -171,12 +181,12 @@ fn run_git(folder: &Path, arguments: &[&str]) {
     assert!(status.success(), "git {arguments:?}");
 }
 
-pub(crate) fn quick() -> Options {
-    Options {
+pub(crate) fn quick() -> DeployOptions {
+    DeployOptions {
         // Long enough for a machine that is busy with other tests.
         timeout: Duration::from_secs(90),
         patience: Duration::from_millis(500),
-        ..Options::default()
+        ..DeployOptions::default()
     }
 }
 
@@ -189,13 +199,13 @@ pub(crate) fn image(digest: Digest) -> WantedImage {
 }
 
 /// A deployment of `TAG@DIGEST` into `image.tag`.
-pub(crate) fn wanted(app: &AppRef, release: &str) -> Deploy {
+pub(crate) fn wanted(app: &AppRef, release: &str) -> DeployRequest {
     let digest = digest(release);
-    Deploy {
+    DeployRequest {
         app: app.clone(),
-        values: Override {
+        values: OverrideValues {
             helm: [("image.tag".to_owned(), format!("{release}@{digest}"))].into(),
-            ..Override::default()
+            ..OverrideValues::default()
         },
         images: vec![image(digest)],
         release: release.to_owned(),

@@ -34,7 +34,7 @@ pub(super) fn read(env: &Env<'_>) -> Option<CiContext> {
         tag: reference(&full, "tags").map(ToOwned::to_owned),
         pull_request,
         repository,
-        // The triggering actor started this very run; the actor is whoever caused the first attempt.
+        // The triggering actor started this very run; the actor caused the first attempt.
         actor: env.first(&["GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR"]),
         sinks: sinks(env),
     })

@@ -1,5 +1,4 @@
-//! One module a CI: how it is recognised and which of its variables mean what. Each test names the page that documents
-//! them.
+//! One module for each CI: how to recognise it, and what its variables mean. Each test names the page that documents them.
 
 mod azure;
 mod buildkite;
@@ -16,11 +15,10 @@ use std::collections::BTreeMap;
 use crate::context::CiContext;
 use crate::text::Env;
 
-/// Recognises the CI by the variables that it sets, and reads them. No CI recognised: a context of kind `Git` with
-/// nothing in it.
+/// Recognises the CI by its variables, and reads them. Without a CI the context is empty and of kind `Git`.
 ///
-/// The first that fits is taken. Jenkins comes last: its variables are also set for what a Jenkins job starts, which
-/// may well be the agent of another CI.
+/// The first that fits wins. Jenkins comes last: its variables are also set for what a Jenkins job starts, which may be
+/// the agent of another CI.
 pub fn detect(variables: &BTreeMap<String, String>) -> CiContext {
     let env = Env(variables);
     let providers: [fn(&Env<'_>) -> Option<CiContext>; 9] = [

@@ -26,7 +26,7 @@ pub(super) fn read(env: &Env<'_>) -> Option<CiContext> {
         branch,
         tag,
         pull_request,
-        // Only owner and name are told, and Travis builds from several hosts: git knows the URL.
+        // The variables have only owner and name, and Travis builds from several hosts: git knows the URL.
         repository: None,
         actor: None,
         sinks: Vec::new(),

@@ -3,7 +3,7 @@
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_credentials::ErrorKind as CredentialsKind;
 
-use crate::{Error, ErrorKind};
+use crate::{ContextError, Error, ErrorKind};
 
 /// What an error means for the process that met it.
 pub fn failure(error: Error) -> Failure {
@@ -37,12 +37,10 @@ pub fn failure(error: Error) -> Failure {
 fn status(kind: &ErrorKind) -> ExitStatus {
     match kind {
         ErrorKind::Step { .. } => ExitStatus::No,
-        ErrorKind::Context { .. }
-        | ErrorKind::NoDockerfile(_)
+        ErrorKind::Context(ContextError::Changed { .. }) => ExitStatus::Conflict,
+        ErrorKind::Context(_)
         | ErrorKind::Dockerfile { .. }
         | ErrorKind::Read { .. }
-        | ErrorKind::Withheld(_)
-        | ErrorKind::Ignore { .. }
         | ErrorKind::Endpoint(_)
         | ErrorKind::NoBuildKit { .. } => ExitStatus::Usage,
         ErrorKind::Unreachable { .. }
@@ -55,10 +53,9 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::Silent { .. }
         | ErrorKind::PushSilent { .. }
         | ErrorKind::PushUnfinished { .. } => ExitStatus::Unknown,
-        ErrorKind::Changed { .. }
-        | ErrorKind::TagTaken { .. }
-        | ErrorKind::Mismatch { .. }
-        | ErrorKind::Vanished { .. } => ExitStatus::Conflict,
+        ErrorKind::TagTaken { .. } | ErrorKind::Mismatch { .. } | ErrorKind::Vanished { .. } => {
+            ExitStatus::Conflict
+        }
         ErrorKind::Permission { .. }
         | ErrorKind::RegistryRefused { .. }
         | ErrorKind::NoImage(_) => ExitStatus::Refused,
@@ -90,14 +87,14 @@ fn hint(kind: &ErrorKind) -> Option<String> {
             "members of the socket's group may use it (`sudo usermod -aG docker $USER`, then log in again)"
         }
         ErrorKind::Protocol { .. } => "DOCKER_HOST names another engine",
-        ErrorKind::NoDockerfile(_) => {
+        ErrorKind::Context(ContextError::NoDockerfile(_)) => {
             "`--dockerfile FILE` names another one, in verbatim.yaml `dockerfile` of the image"
         }
         ErrorKind::NoBuildKit { .. } => "`--builder classic` builds without it",
-        ErrorKind::Changed { .. } => {
+        ErrorKind::Context(ContextError::Changed { .. }) => {
             "something writes into the context: let it end first, or list the file in .dockerignore"
         }
-        ErrorKind::Withheld(_) => {
+        ErrorKind::Context(ContextError::Withheld(_)) => {
             "keep it outside of the context, or list it in .dockerignore; if it was in an image before, make a new one"
         }
         ErrorKind::TagTaken { .. } => "push under another tag, or move this one with `--overwrite`",
@@ -153,8 +150,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::Cause;
-    use crate::remote::TagState;
+    use crate::error::{Cause, TagState};
 
     #[test]
     fn every_kind_has_a_status() {
@@ -164,8 +160,8 @@ mod tests {
         let io = || std::io::Error::from(std::io::ErrorKind::NotFound);
         let cases = [
             (ErrorKind::Step { step: None, message: message(), output: vec![] }, 1),
-            (ErrorKind::NoDockerfile("x".into()), 2),
-            (ErrorKind::Context { path: "x".into(), source: io() }, 2),
+            (ErrorKind::Context(ContextError::NoDockerfile("x".into())), 2),
+            (ErrorKind::Context(ContextError::Directory { path: "x".into(), source: io() }), 2),
             (ErrorKind::Dockerfile { message: message() }, 2),
             (ErrorKind::Engine { status: 400, message: message() }, 2),
             (ErrorKind::NoBuildKit { version: message() }, 2),
@@ -187,8 +183,15 @@ mod tests {
             (ErrorKind::TagTaken { existing: digest }, 5),
             (ErrorKind::Mismatch { pushed: digest, found: digest }, 5),
             (ErrorKind::Vanished { pushed: digest }, 5),
-            (ErrorKind::Withheld("keys/ci.pem".into()), 2),
-            (ErrorKind::Changed { path: "x".into(), expected: 1, found: 2 }, 5),
+            (ErrorKind::Context(ContextError::Withheld("keys/ci.pem".into())), 2),
+            (
+                ErrorKind::Context(ContextError::Changed {
+                    path: "x".into(),
+                    expected: 1,
+                    found: 2,
+                }),
+                5,
+            ),
             (ErrorKind::Permission { endpoint: endpoint() }, 7),
             (ErrorKind::RegistryRefused { message: message() }, 7),
             (ErrorKind::Engine { status: 403, message: message() }, 7),
@@ -200,7 +203,9 @@ mod tests {
             let text = format!("{kind:?}");
             let is_told = matches!(
                 kind,
-                ErrorKind::Step { .. } | ErrorKind::Context { .. } | ErrorKind::Dockerfile { .. }
+                ErrorKind::Step { .. }
+                    | ErrorKind::Context(ContextError::Directory { .. })
+                    | ErrorKind::Dockerfile { .. }
             );
             let failure = failure(Error::new("do it", kind));
             assert_eq!(failure.status.code(), code, "{text}");

@@ -10,7 +10,7 @@ use crate::Event;
 /// How often the redrawn line changes at most.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(80);
 
-/// Tells events to people. Steps always; what steps print where nobody can watch it pass by, or with `--verbose`.
+/// Shows events to people: steps always, and their output with `--verbose`. A step that fails shows its last lines.
 #[derive(Debug)]
 pub struct Teller {
     console: Console,
@@ -25,7 +25,7 @@ impl Teller {
         Self {
             console: console.clone(),
             progress: console.progress(label),
-            shows_output: !console.is_interactive() || console.verbosity() > 0,
+            shows_output: console.verbosity() > 0,
             last_drawn: None,
         }
     }

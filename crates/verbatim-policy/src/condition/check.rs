@@ -1,5 +1,5 @@
-//! What is looked at before a condition is evaluated: how large it is, which names it uses; and the counting of steps
-//! that is built into its loops.
+//! The check of a condition before its evaluation: its size and the names in it; and the counting of steps, which is
+//! built into its loops.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ const MAX_PARTS: usize = 600;
 /// How deep its parts may be nested: a chain of a hundred fields, or of a hundred `&&`.
 const MAX_DEPTH: usize = 120;
 
-/// The functions of the language, beside its operators and macros. `matches` is not among them: a regular expression can
+/// The functions of the language, besides its operators and macros. `matches` is not among them: a regular expression can
 /// cost more than all the rest.
 const FUNCTIONS: &[&str] = &[
     "size",
@@ -46,8 +46,8 @@ const FUNCTIONS: &[&str] = &[
     "getMilliseconds",
 ];
 
-/// Refuses text that is nested too deeply, before anything recursive looks at it. Brackets within texts count too: that
-/// refuses only what nobody writes.
+/// Refuses text that is nested too deeply, before anything recurses into it. Brackets in strings count too, which refuses
+/// only what nobody writes.
 pub(super) fn brackets(text: &str) -> Result<(), ConditionError> {
     let mut depth = 0_usize;
     for character in text.chars() {
@@ -63,17 +63,17 @@ pub(super) fn brackets(text: &str) -> Result<(), ConditionError> {
     Ok(())
 }
 
-/// The variables that are used; every one is known, and so is every function.
+/// The variables in use, after a check that every variable and function is known.
 pub(super) fn names(
     expression: &IdedExpr,
     known: &[&str],
 ) -> Result<BTreeSet<String>, ConditionError> {
-    let mut walk = Walk { known, used: BTreeSet::new(), scope: Vec::new(), parts: 0 };
-    walk.expression(expression, 0)?;
-    Ok(walk.used)
+    let mut check = ExpressionCheck { known, used: BTreeSet::new(), scope: Vec::new(), parts: 0 };
+    check.expression(expression, 0)?;
+    Ok(check.used)
 }
 
-struct Walk<'a> {
+struct ExpressionCheck<'a> {
     known: &'a [&'a str],
     used: BTreeSet<String>,
     /// The variables of the loops around.
@@ -81,7 +81,7 @@ struct Walk<'a> {
     parts: usize,
 }
 
-impl Walk<'_> {
+impl ExpressionCheck<'_> {
     fn expression(&mut self, expression: &IdedExpr, depth: usize) -> Result<(), ConditionError> {
         self.parts += 1;
         if depth > MAX_DEPTH || self.parts > MAX_PARTS {
@@ -199,8 +199,8 @@ fn call(name: &str, args: Vec<IdedExpr>) -> IdedExpr {
     IdedExpr { id: 0, expr: Expr::Call(call) }
 }
 
-/// Where a field is named in an expression, for people: `release.labels.team` instead of `team`. The first place, if there
-/// are several; the field alone, if it is not named at all.
+/// The path to a field for people: `release.labels.team`, not `team`. The first of several places; the field alone if
+/// there is none.
 pub(super) fn path_of(expression: &IdedExpr, field: &str) -> String {
     find(expression, field).unwrap_or_else(|| field.to_owned())
 }

@@ -3,18 +3,18 @@
 use verbatim_record::{Chain, EnvironmentId, Promotion, Verified};
 
 use super::ledgers::{broken, evidence, ledger, live, promote, since};
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::decision::Reason;
 use crate::facts::Facts;
-use crate::gate::Ran;
+use crate::gate::Presence;
 
-pub(super) fn judge(environment: &EnvironmentId, ran: Ran, facts: &Facts) -> Finding {
+pub(super) fn judge(environment: &EnvironmentId, ran: Presence, facts: &Facts) -> Finding {
     let chain = match ledger(environment, facts) {
         Ok(chain) => chain,
         Err(finding) => return *finding,
     };
     // A rollback goes back to what ran there once; by now something else does.
-    let ran = if facts.is_rollback { Ran::Ever } else { ran };
+    let ran = if facts.is_rollback { Presence::Ever } else { ran };
     let there: Vec<_> = chain
         .promotions()
         .iter()
@@ -27,12 +27,12 @@ pub(super) fn judge(environment: &EnvironmentId, ran: Ran, facts: &Facts) -> Fin
         return not_proven(environment, latest, facts);
     };
     match ran {
-        Ran::Ever => Finding::pass(
+        Presence::Ever => Finding::pass(
             Reason::RanThere { at: proven.predicate().finished_at },
-            format!("proven in {environment} at {}", told(proven.predicate().finished_at)),
+            format!("proven in {environment} at {}", to_the_second(proven.predicate().finished_at)),
             vec![evidence(proven)],
         ),
-        Ran::Still => still(environment, chain, facts),
+        Presence::Still => still(environment, chain, facts),
     }
 }
 
@@ -45,7 +45,7 @@ fn still(environment: &EnvironmentId, chain: &Chain, facts: &Facts) -> Finding {
     if now_there != facts.release {
         return Finding::refuse(
             Reason::Replaced { by: now_there, at },
-            format!("{} replaced it in {environment} at {}", now_there.short(), told(at)),
+            format!("{} replaced it in {environment} at {}", now_there.short(), to_the_second(at)),
             vec![evidence(head)],
             promote(environment, facts, |promote| {
                 format!(
@@ -65,7 +65,7 @@ fn still(environment: &EnvironmentId, chain: &Chain, facts: &Facts) -> Finding {
     let since = since(chain, facts.release).unwrap_or(at);
     Finding::pass(
         Reason::RunsThere { since },
-        format!("proven in {environment}, there since {}", told(since)),
+        format!("proven in {environment}, there since {}", to_the_second(since)),
         vec![evidence(head)],
     )
 }

@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use verbatim_record::{Approval, Evidence, KeyId, Verified};
+use verbatim_record::{Approval, GateEvidence, KeyId, Verified};
 
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::decision::Reason;
 use crate::facts::{Author, Facts};
-use crate::gate::Approvals;
+use crate::gate::ApprovalRequirement;
 
-pub(super) fn judge(wanted: &Approvals, facts: &Facts) -> Finding {
+pub(super) fn judge(wanted: &ApprovalRequirement, facts: &Facts) -> Finding {
     let records = match &facts.records {
         Ok(records) => records,
         Err(cause) => return Finding::unreadable("the records of the release", cause),
     };
     let authors = authors(facts);
     let mut counted: BTreeMap<&KeyId, &Verified<Approval>> = BTreeMap::new();
-    let mut told = Vec::new();
-    // The latest of a key is the one that is told.
+    let mut rejected = Vec::new();
+    // Of several by one key, the latest is shown.
     for approval in records.approvals.iter().rev() {
         if approval.environment() != Some(&facts.environment)
             || !approval.statement().is_about(&facts.release)
@@ -25,7 +25,7 @@ pub(super) fn judge(wanted: &Approvals, facts: &Facts) -> Finding {
             continue;
         }
         match complaint(wanted, approval, &authors, facts) {
-            Some(complaint) => told.push(evidence(approval, Some(complaint))),
+            Some(complaint) => rejected.push(evidence(approval, Some(complaint))),
             None if counted.contains_key(approval.key_id()) => {}
             None => {
                 counted.insert(approval.key_id(), approval);
@@ -54,13 +54,13 @@ pub(super) fn judge(wanted: &Approvals, facts: &Facts) -> Finding {
         facts.environment.name(),
         facts.release
     );
-    let told = good.chain(told).collect();
-    Finding::refuse(Reason::NotApproved { missing, by }, text, told, remedy)
+    let evidence = good.chain(rejected).collect();
+    Finding::refuse(Reason::NotApproved { missing, by }, text, evidence, remedy)
 }
 
 /// Why an approval does not count; `None` if it does.
 fn complaint(
-    wanted: &Approvals,
+    wanted: &ApprovalRequirement,
     approval: &Verified<Approval>,
     authors: &[Author],
     facts: &Facts,
@@ -70,7 +70,7 @@ fn complaint(
         return Some(format!("its key lacks the role `{}`", wanted.role));
     }
     if let Some(until) = said.until.filter(|until| facts.now >= *until) {
-        return Some(format!("it expired at {}", told(until)));
+        return Some(format!("it expired at {}", to_the_second(until)));
     }
     if let Some(max_age) = wanted.max_age
         && facts.now.duration_since(said.at) > max_age
@@ -109,14 +109,15 @@ fn is_same(author: &Author, approval: &Verified<Approval>) -> bool {
     same_key || same_person
 }
 
-fn evidence(approval: &Verified<Approval>, complaint: Option<String>) -> Evidence {
+fn evidence(approval: &Verified<Approval>, complaint: Option<String>) -> GateEvidence {
     let said = approval.predicate();
-    let mut text = format!("approval at {}, signed by {}", told(said.at), approval.signed_by());
+    let mut text =
+        format!("approval at {}, signed by {}", to_the_second(said.at), approval.signed_by());
     if !said.reason.is_empty() {
         text.push_str(&format!(": {}", said.reason));
     }
     if let Some(complaint) = complaint {
         text.push_str(&format!("; does not count: {complaint}"));
     }
-    Evidence { record: Some(approval.record()), text }
+    GateEvidence { record: Some(approval.record()), text }
 }

@@ -2,20 +2,20 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use verbatim_record::{Evidence, JsonText, Verified};
+use verbatim_record::{GateEvidence, JsonText, Verified};
 
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::condition::Variables;
 use crate::decision::Reason;
 use crate::facts::Facts;
-use crate::gate::{Attested, Latest};
+use crate::gate::{StatementRequirement, StatementTime};
 
 /// What conditions on a statement may use, besides `now`.
 pub const ATTESTED_VARIABLES: &[&str] = &["predicate"];
 
 type Statement = Verified<JsonText>;
 
-pub(super) fn judge(wanted: &Attested, facts: &Facts) -> Finding {
+pub(super) fn judge(wanted: &StatementRequirement, facts: &Facts) -> Finding {
     let records = match &facts.records {
         Ok(records) => records,
         Err(cause) => return Finding::unreadable("the records of the release", cause),
@@ -67,7 +67,7 @@ pub(super) fn judge(wanted: &Attested, facts: &Facts) -> Finding {
 }
 
 /// What is wrong with what a statement says.
-fn says(wanted: &Attested, statement: &Statement, now: Timestamp) -> Option<String> {
+fn says(wanted: &StatementRequirement, statement: &Statement, now: Timestamp) -> Option<String> {
     let condition = wanted.condition.as_ref()?;
     let variables = Variables::from([("predicate".to_owned(), statement.predicate().value())]);
     match condition.holds(&variables, now) {
@@ -79,7 +79,7 @@ fn says(wanted: &Attested, statement: &Statement, now: Timestamp) -> Option<Stri
 
 /// The latest of several, if it is not too old. One that does not tell its time might be the latest.
 fn latest_of<'a>(
-    latest: &Latest,
+    latest: &StatementTime,
     statements: &[&'a Statement],
     now: Timestamp,
 ) -> Result<&'a Statement, (&'a Statement, String)> {
@@ -102,21 +102,21 @@ fn latest_of<'a>(
         return Err((statements[0], "there is none".to_owned()));
     };
     if at.duration_since(now) > verbatim_record::MAX_CLOCK_SKEW {
-        return Err((statement, format!("made at {}, which is in the future", told(at))));
+        return Err((statement, format!("made at {}, which is in the future", to_the_second(at))));
     }
     match latest.max_age {
         Some(max_age) if now.duration_since(at) > max_age => {
-            Err((statement, format!("made at {}, more than {max_age:#} ago", told(at))))
+            Err((statement, format!("made at {}, more than {max_age:#} ago", to_the_second(at))))
         }
         _ => Ok(statement),
     }
 }
 
-fn evidence(statement: &Statement, complaint: Option<&str>) -> Evidence {
+fn evidence(statement: &Statement, complaint: Option<&str>) -> GateEvidence {
     let kind = &statement.statement().predicate_type;
     let mut text = format!("{kind}, signed by {}", statement.signed_by());
     if let Some(complaint) = complaint {
         text.push_str(&format!(": {complaint}"));
     }
-    Evidence { record: Some(statement.record()), text }
+    GateEvidence { record: Some(statement.record()), text }
 }

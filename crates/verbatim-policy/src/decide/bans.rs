@@ -1,8 +1,8 @@
 //! `locked` and `vetoed`: nobody keeps the environment closed, or this release out. Always checked, configured or not.
 
-use verbatim_record::{Ban, Evidence, Lock, Verified, in_force, vetoes_against};
+use verbatim_record::{Ban, GateEvidence, Lock, Verified, in_force, vetoes_against};
 
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::decision::Reason;
 use crate::facts::Facts;
 
@@ -66,21 +66,21 @@ fn reasons<P: Ban>(bans: &[&Verified<P>]) -> String {
 fn wait<P: Ban>(bans: &[&Verified<P>]) -> String {
     let ends: Option<Vec<_>> = bans.iter().map(|ban| ban.predicate().until()).collect();
     let last = ends.and_then(|ends| ends.into_iter().max());
-    last.map_or_else(String::new, |last| format!("wait until {}, or ", told(last)))
+    last.map_or_else(String::new, |last| format!("wait until {}, or ", to_the_second(last)))
 }
 
-fn evidence<P: Ban>(kind: &str, ban: &Verified<P>) -> Evidence {
+fn evidence<P: Ban>(kind: &str, ban: &Verified<P>) -> GateEvidence {
     let place = match ban.environment() {
         Some(environment) => format!("of {environment}"),
         None => "for every environment".to_owned(),
     };
     let mut text = format!("{kind} {place}");
     if let Some(at) = ban.recorded_at() {
-        text.push_str(&format!(" at {}", told(at)));
+        text.push_str(&format!(" at {}", to_the_second(at)));
     }
     if let Some(until) = ban.predicate().until() {
-        text.push_str(&format!(" until {}", told(until)));
+        text.push_str(&format!(" until {}", to_the_second(until)));
     }
     text.push_str(&format!(", signed by {}: {}", ban.signed_by(), ban.predicate().reason()));
-    Evidence { record: Some(ban.record()), text }
+    GateEvidence { record: Some(ban.record()), text }
 }

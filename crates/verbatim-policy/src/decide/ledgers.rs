@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Chain, ChainFault, EnvironmentId, Evidence, Promotion, Verified, in_force, vetoes_against,
+    Chain, ChainFault, EnvironmentId, GateEvidence, Promotion, Verified, in_force, vetoes_against,
 };
 
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::decision::Reason;
-use crate::facts::{Facts, Ledger, Live};
+use crate::facts::{Facts, LedgerReading, LiveReading};
 
 /// The ledger of an environment, if it can be relied on.
 pub(super) fn ledger<'a>(
@@ -17,12 +17,12 @@ pub(super) fn ledger<'a>(
 ) -> Result<&'a Chain, Box<Finding>> {
     let what = format!("the ledger of {environment}");
     let chain = match facts.ledgers.get(environment) {
-        Some(Ledger::Known(chain)) if chain.environment() == environment => chain,
-        Some(Ledger::Known(chain)) => {
+        Some(LedgerReading::Known(chain)) if chain.environment() == environment => chain,
+        Some(LedgerReading::Known(chain)) => {
             let cause = format!("it belongs to {}", chain.environment());
             return Err(Finding::unreadable(&what, &cause).into());
         }
-        Some(Ledger::Unknown(cause)) => return Err(Finding::unreadable(&what, cause).into()),
+        Some(LedgerReading::Unknown(cause)) => return Err(Finding::unreadable(&what, cause).into()),
         None => return Err(Finding::unreadable(&what, "it was not fetched").into()),
     };
     if chain.is_intact() { Ok(chain) } else { Err(broken(chain).into()) }
@@ -37,12 +37,14 @@ pub(super) fn live(
     let unreadable =
         |cause: &str| Finding::unreadable(&format!("the live state of {environment}"), cause);
     match facts.live.get(environment) {
-        Some(Live::Running(digest)) if *digest == facts.release => Ok(()),
-        Some(Live::Running(digest)) => {
+        Some(LiveReading::Running(digest)) if *digest == facts.release => Ok(()),
+        Some(LiveReading::Running(digest)) => {
             Err(drifted(environment, head, digest.to_string(), facts).into())
         }
-        Some(Live::Differs(seen)) => Err(drifted(environment, head, seen.clone(), facts).into()),
-        Some(Live::Unknown(cause)) => Err(unreadable(cause).into()),
+        Some(LiveReading::Differs(seen)) => {
+            Err(drifted(environment, head, seen.clone(), facts).into())
+        }
+        Some(LiveReading::Unknown(cause)) => Err(unreadable(cause).into()),
         None => Err(unreadable("it was not looked at").into()),
     }
 }
@@ -65,7 +67,7 @@ pub(super) fn broken(chain: &Chain) -> Finding {
     Finding::refuse(
         Reason::LedgerBroken { faults: faults.clone() },
         format!("the ledger of {environment} cannot be relied on"),
-        faults.into_iter().map(|text| Evidence { record: None, text }).collect(),
+        faults.into_iter().map(|text| GateEvidence { record: None, text }).collect(),
         remedy,
     )
 }
@@ -109,16 +111,16 @@ fn is_vetoed(environment: &EnvironmentId, facts: &Facts) -> bool {
     !in_force(&vetoes_against(&facts.release, environment, lists), facts.now).is_empty()
 }
 
-pub(super) fn evidence(record: &Verified<Promotion>) -> Evidence {
+pub(super) fn evidence(record: &Verified<Promotion>) -> GateEvidence {
     let promotion = record.predicate();
-    Evidence {
+    GateEvidence {
         record: Some(record.record()),
         text: format!(
             "promotion {} of {} to {} at {}, signed by {}",
             promotion.chain.sequence,
             promotion.release.digest.short(),
             promotion.environment,
-            told(promotion.finished_at),
+            to_the_second(promotion.finished_at),
             record.signed_by(),
         ),
     }

@@ -17,9 +17,9 @@ mod when;
 mod tests;
 
 use jiff::Timestamp;
-use verbatim_record::Evidence;
+use verbatim_record::GateEvidence;
 
-use crate::decision::{Answer, Decision, Reason};
+use crate::decision::{Decision, GateAnswer, Reason};
 use crate::facts::Facts;
 use crate::gate::{Gate, Gates};
 
@@ -28,7 +28,8 @@ pub use self::when::WHEN_VARIABLES;
 
 /// Checks every gate. The release may enter if none refuses; without gates, none does.
 pub fn decide(gates: &Gates, facts: &Facts) -> Decision {
-    let answers: Vec<Answer> = gates.list.iter().map(|gate| answer(gate, gates, facts)).collect();
+    let answers: Vec<GateAnswer> =
+        gates.list.iter().map(|gate| answer(gate, gates, facts)).collect();
     Decision {
         release: facts.release,
         environment: facts.environment.clone(),
@@ -37,12 +38,12 @@ pub fn decide(gates: &Gates, facts: &Facts) -> Decision {
     }
 }
 
-fn answer(gate: &Gate, gates: &Gates, facts: &Facts) -> Answer {
+fn answer(gate: &Gate, gates: &Gates, facts: &Facts) -> GateAnswer {
     let is_skipped = facts.is_rollback
         && gate.kind().may_be_skipped()
         && gates.skipped_by_rollbacks.contains(&gate.kind());
     let finding = if is_skipped { Finding::skipped() } else { judge(gate, facts) };
-    Answer {
+    GateAnswer {
         gate: gate.clone(),
         passed: finding.remedy.is_none(),
         reason: finding.reason,
@@ -79,16 +80,16 @@ fn judge(gate: &Gate, facts: &Facts) -> Finding {
 struct Finding {
     reason: Reason,
     text: String,
-    evidence: Vec<Evidence>,
+    evidence: Vec<GateEvidence>,
     remedy: Option<String>,
 }
 
 impl Finding {
-    fn pass(reason: Reason, text: String, evidence: Vec<Evidence>) -> Self {
+    fn pass(reason: Reason, text: String, evidence: Vec<GateEvidence>) -> Self {
         Self { reason, text, evidence, remedy: None }
     }
 
-    fn refuse(reason: Reason, text: String, evidence: Vec<Evidence>, remedy: String) -> Self {
+    fn refuse(reason: Reason, text: String, evidence: Vec<GateEvidence>, remedy: String) -> Self {
         Self { reason, text, evidence, remedy: Some(remedy) }
     }
 
@@ -107,7 +108,6 @@ impl Finding {
     }
 }
 
-/// A time for people, to the second.
-fn told(at: Timestamp) -> String {
+fn to_the_second(at: Timestamp) -> String {
     format!("{at:.0}")
 }

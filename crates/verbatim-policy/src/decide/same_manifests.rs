@@ -1,6 +1,6 @@
 //! `same_manifests`: the charts and manifests are the ones that the release was proven with in another environment.
 
-use verbatim_record::{EnvironmentId, Evidence, Revision};
+use verbatim_record::{EnvironmentId, GateEvidence, Revision};
 
 use super::Finding;
 use super::ledgers::{evidence, ledger, promote};
@@ -35,11 +35,11 @@ pub(super) fn judge(environment: &EnvironmentId, facts: &Facts) -> Finding {
         proven.predicate().applications.iter().flat_map(|app| &app.revisions).collect();
     let differences: Vec<String> =
         wanted.iter().filter_map(|revision| difference(revision, &tested)).collect();
-    let mut told = vec![evidence(proven)];
+    let mut evidence = vec![evidence(proven)];
     if differences.is_empty() && !wanted.is_empty() {
         let text = format!("the same manifests as proven in {environment}");
-        told.extend(wanted.iter().map(|it| Evidence { record: None, text: name(it) }));
-        return Finding::pass(Reason::SameManifests, text, told);
+        evidence.extend(wanted.iter().map(|it| GateEvidence { record: None, text: name(it) }));
+        return Finding::pass(Reason::SameManifests, text, evidence);
     }
     let text = match differences.as_slice() {
         [] => format!("Argo CD does not say what it would render for {}", facts.environment),
@@ -48,7 +48,7 @@ pub(super) fn judge(environment: &EnvironmentId, facts: &Facts) -> Finding {
     Finding::refuse(
         Reason::OtherManifests,
         text,
-        told,
+        evidence,
         promote(environment, facts, |promote| {
             let (there, here) = (environment.name(), facts.environment.name());
             format!(

@@ -1,28 +1,28 @@
 //! `signed`: a build record names a trusted builder, source and branch.
 
-use verbatim_record::{Evidence, Provenance, Verified};
+use verbatim_record::{GateEvidence, Provenance, Verified};
 use wildmatch::WildMatchPattern;
 
 use super::Finding;
 use crate::decision::Reason;
 use crate::facts::Facts;
-use crate::gate::Signed;
+use crate::gate::BuildRequirement;
 
-pub(super) fn judge(wanted: &Signed, facts: &Facts) -> Finding {
+pub(super) fn judge(wanted: &BuildRequirement, facts: &Facts) -> Finding {
     let records = match &facts.records {
         Ok(records) => records,
         Err(cause) => return Finding::unreadable("the records of the release", cause),
     };
     let builds: Vec<_> =
         records.builds.iter().filter(|build| build.statement().is_about(&facts.release)).collect();
-    let mut told = Vec::new();
+    let mut rejected = Vec::new();
     for build in builds.iter().rev() {
         match complaint(wanted, build.predicate()) {
             None => {
                 let text = "built by a trusted builder from a trusted source".to_owned();
                 return Finding::pass(Reason::TrustedBuild, text, vec![evidence(build, None)]);
             }
-            Some(complaint) => told.push(evidence(build, Some(complaint))),
+            Some(complaint) => rejected.push(evidence(build, Some(complaint))),
         }
     }
     let remedy = "build it where the policy trusts builder, source and branch";
@@ -30,20 +30,20 @@ pub(super) fn judge(wanted: &Signed, facts: &Facts) -> Finding {
         return Finding::refuse(
             Reason::NoBuildRecord,
             "no build record that counts".to_owned(),
-            told,
+            rejected,
             format!("{remedy}; adopt an image of another builder with `verbatim adopt`"),
         );
     }
     Finding::refuse(
         Reason::UntrustedBuild,
         "no build record names a trusted builder, source and branch".to_owned(),
-        told,
+        rejected,
         remedy.to_owned(),
     )
 }
 
 /// What is wrong with a build; `None` if nothing is. What is not named is not trusted.
-fn complaint(wanted: &Signed, build: &Provenance) -> Option<String> {
+fn complaint(wanted: &BuildRequirement, build: &Provenance) -> Option<String> {
     let source = build.source().unwrap_or_default();
     let checks = [
         ("builder", &wanted.builders, Some(build.run_details.builder.id.as_str())),
@@ -61,7 +61,7 @@ fn complaint(wanted: &Signed, build: &Provenance) -> Option<String> {
     })
 }
 
-fn evidence(build: &Verified<Provenance>, complaint: Option<String>) -> Evidence {
+fn evidence(build: &Verified<Provenance>, complaint: Option<String>) -> GateEvidence {
     let provenance = build.predicate();
     let source = provenance.source().unwrap_or_default();
     let mut text = format!("built by {}", provenance.run_details.builder.id);
@@ -74,7 +74,7 @@ fn evidence(build: &Verified<Provenance>, complaint: Option<String>) -> Evidence
     if let Some(complaint) = complaint {
         text.push_str(&format!(": {complaint}"));
     }
-    Evidence { record: Some(build.record()), text }
+    GateEvidence { record: Some(build.record()), text }
 }
 
 /// Whether a text fits a pattern, in which `*` stands for any text, and nothing else for more than itself.

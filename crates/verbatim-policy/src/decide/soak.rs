@@ -2,10 +2,10 @@
 //! since when all applications have been healthy, by Argo CD; the later of the two.
 
 use jiff::SignedDuration;
-use verbatim_record::{EnvironmentId, Evidence};
+use verbatim_record::{EnvironmentId, GateEvidence};
 
 use super::ledgers::{broken, evidence, ledger, live, promote, since};
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::decision::Reason;
 use crate::facts::Facts;
 
@@ -32,7 +32,7 @@ pub(super) fn judge(environment: &EnvironmentId, period: SignedDuration, facts: 
         let (by, at) = (head.predicate().release.digest, head.predicate().finished_at);
         return Finding::refuse(
             Reason::Replaced { by, at },
-            format!("{} has been in {environment} since {}", by.short(), told(at)),
+            format!("{} has been in {environment} since {}", by.short(), to_the_second(at)),
             vec![evidence(head)],
             promote(environment, facts, ToOwned::to_owned),
         );
@@ -46,19 +46,22 @@ pub(super) fn judge(environment: &EnvironmentId, period: SignedDuration, facts: 
     let mut evidence = vec![evidence(head)];
     let healthy = facts.healthy_since.get(environment).copied();
     if let Some(healthy) = healthy {
-        let text = format!("healthy since {}, according to Argo CD", told(healthy));
-        evidence.push(Evidence { record: None, text });
+        let text = format!("healthy since {}, according to Argo CD", to_the_second(healthy));
+        evidence.push(GateEvidence { record: None, text });
     }
     let since = healthy.map_or(came, |healthy| healthy.max(came));
     let until = since.saturating_add(period).unwrap_or(jiff::Timestamp::MAX);
     if facts.now >= until {
-        let text = format!("healthy in {environment} since {}", told(since));
+        let text = format!("healthy in {environment} since {}", to_the_second(since));
         return Finding::pass(Reason::Soaked { since }, text, evidence);
     }
     Finding::refuse(
         Reason::Soaking { since, until },
-        format!("healthy in {environment} since {}, for less than {period:#}", told(since)),
+        format!(
+            "healthy in {environment} since {}, for less than {period:#}",
+            to_the_second(since)
+        ),
         evidence,
-        format!("wait until {}", told(until)),
+        format!("wait until {}", to_the_second(until)),
     )
 }

@@ -1,14 +1,14 @@
 //! `tested`: suites passed against this very release in an environment. Of several results the latest counts.
 
 use jiff::{SignedDuration, Timestamp};
-use verbatim_record::{EnvironmentId, Evidence, TestOutcome, TestResult, Verified};
+use verbatim_record::{EnvironmentId, GateEvidence, TestOutcome, TestResult, Verified};
 
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::decision::Reason;
 use crate::facts::Facts;
 
 /// The latest result of one suite, or of a run as a whole.
-struct Latest<'a> {
+struct SuiteRun<'a> {
     record: &'a Verified<TestResult>,
     at: Timestamp,
     failed: bool,
@@ -96,24 +96,24 @@ fn passed_ever(
 fn latest<'a>(
     tests: &[&'a Verified<TestResult>],
     outcome: impl Fn(&TestResult) -> Option<TestOutcome>,
-) -> Option<Latest<'a>> {
+) -> Option<SuiteRun<'a>> {
     tests
         .iter()
         .filter_map(|record| {
             let failed = outcome(record.predicate())? == TestOutcome::Failed;
-            Some(Latest { record, at: record.recorded_at()?, failed })
+            Some(SuiteRun { record, at: record.recorded_at()?, failed })
         })
         .max_by_key(|run| (run.at, run.failed))
 }
 
 fn passed(
     environment: &EnvironmentId,
-    runs: &[(&str, Latest<'_>)],
+    runs: &[(&str, SuiteRun<'_>)],
 ) -> (Finding, Option<Timestamp>) {
     let at = runs.iter().map(|(_, run)| run.at).max().unwrap_or(Timestamp::UNIX_EPOCH);
     let finding = Finding::pass(
         Reason::SuitesPassed { at },
-        format!("{} passed in {environment} at {}", names(runs), told(at)),
+        format!("{} passed in {environment} at {}", names(runs), to_the_second(at)),
         runs.iter().map(|(suite, run)| evidence(suite, run)).collect(),
     );
     (finding, runs.iter().map(|(_, run)| run.at).min())
@@ -121,12 +121,12 @@ fn passed(
 
 fn failed(
     environment: &EnvironmentId,
-    runs: &[(&str, Latest<'_>)],
+    runs: &[(&str, SuiteRun<'_>)],
     missing: &[&str],
     test: String,
 ) -> Finding {
     let at = runs.iter().map(|(_, run)| run.at).max().unwrap_or(Timestamp::UNIX_EPOCH);
-    let mut text = format!("{} failed in {environment} at {}", names(runs), told(at));
+    let mut text = format!("{} failed in {environment} at {}", names(runs), to_the_second(at));
     if !missing.is_empty() {
         text.push_str(&format!("; {} did not run", missing.join(", ")));
     }
@@ -139,18 +139,18 @@ fn failed(
     )
 }
 
-fn names(runs: &[(&str, Latest<'_>)]) -> String {
+fn names(runs: &[(&str, SuiteRun<'_>)]) -> String {
     let names: Vec<_> =
         runs.iter().map(|(suite, _)| *suite).filter(|suite| !suite.is_empty()).collect();
     if names.is_empty() { "the latest test run".to_owned() } else { names.join(", ") }
 }
 
-fn evidence(suite: &str, run: &Latest<'_>) -> Evidence {
+fn evidence(suite: &str, run: &SuiteRun<'_>) -> GateEvidence {
     let verdict = if run.failed { "failed" } else { "passed" };
     let subject = if suite.is_empty() { "test run" } else { suite };
     let signer = run.record.signed_by();
-    Evidence {
+    GateEvidence {
         record: Some(run.record.record()),
-        text: format!("{subject} {verdict} at {}, signed by {signer}", told(run.at)),
+        text: format!("{subject} {verdict} at {}, signed by {signer}", to_the_second(run.at)),
     }
 }

@@ -1,29 +1,29 @@
 //! `windows`, `freshness` and `order`: whether it is the right time for this release.
 
 use jiff::{SignedDuration, Timestamp};
-use verbatim_record::{Evidence, Verified};
+use verbatim_record::{GateEvidence, Verified};
 
-use super::{Finding, told};
+use super::{Finding, to_the_second};
 use crate::decision::Reason;
-use crate::facts::{Facts, Order};
+use crate::facts::{Facts, ReleaseOrder};
 use crate::windows::{WindowKind, ZonedWindow, is_open, next_opening};
 
 pub(super) fn windows(windows: &[ZonedWindow], facts: &Facts) -> Finding {
     let now = facts.now;
-    let evidence = |text: String| Evidence { record: None, text };
+    let evidence = |text: String| GateEvidence { record: None, text };
     if is_open(windows, now) {
         let open = windows.iter().filter(|it| it.kind == WindowKind::Allow && it.is_open(now));
-        let told: Vec<_> = open.map(|window| evidence(window.to_string())).collect();
-        return Finding::pass(Reason::WindowOpen, "open now".to_owned(), told);
+        let open: Vec<_> = open.map(|window| evidence(window.to_string())).collect();
+        return Finding::pass(Reason::WindowOpen, "open now".to_owned(), open);
     }
     let denied = windows.iter().filter(|it| it.kind == WindowKind::Deny && it.is_open(now));
-    let mut told_windows: Vec<_> = denied.map(|window| evidence(window.to_string())).collect();
-    let text = match told_windows.is_empty() {
+    let mut shown: Vec<_> = denied.map(|window| evidence(window.to_string())).collect();
+    let text = match shown.is_empty() {
         false => "a `deny` window is open",
         true => "no `allow` window is open",
     };
-    if told_windows.is_empty() {
-        told_windows = windows
+    if shown.is_empty() {
+        shown = windows
             .iter()
             .filter(|window| window.kind == WindowKind::Allow)
             .map(|window| evidence(window.to_string()))
@@ -31,12 +31,12 @@ pub(super) fn windows(windows: &[ZonedWindow], facts: &Facts) -> Finding {
     }
     let opens = next_opening(windows, now);
     let remedy = match opens {
-        Some(opens) => format!("wait until {}{}", told(opens), local(windows, opens)),
+        Some(opens) => format!("wait until {}{}", to_the_second(opens), local(windows, opens)),
         None => {
             "no window opens within 400 days: change the policy, or override the gate".to_owned()
         }
     };
-    Finding::refuse(Reason::WindowClosed { opens }, text.to_owned(), told_windows, remedy)
+    Finding::refuse(Reason::WindowClosed { opens }, text.to_owned(), shown, remedy)
 }
 
 /// A moment on the clocks of the windows, where they are not those of UTC.
@@ -71,17 +71,17 @@ pub(super) fn freshness(max_age: SignedDuration, facts: &Facts) -> Finding {
             "build it with `verbatim build` and a key with the role `builder`".to_owned(),
         );
     };
-    let evidence = vec![Evidence {
+    let evidence = vec![GateEvidence {
         record: Some(Verified::record(record)),
-        text: format!("built at {}, signed by {}", told(built), record.signed_by()),
+        text: format!("built at {}, signed by {}", to_the_second(built), record.signed_by()),
     }];
     if facts.now.duration_since(built) <= max_age {
-        let text = format!("built at {}", told(built));
+        let text = format!("built at {}", to_the_second(built));
         return Finding::pass(Reason::Fresh { built }, text, evidence);
     }
     Finding::refuse(
         Reason::Stale { built },
-        format!("built at {}, more than {max_age:#} ago", told(built)),
+        format!("built at {}, more than {max_age:#} ago", to_the_second(built)),
         evidence,
         "build again, and promote the new release".to_owned(),
     )
@@ -91,13 +91,13 @@ pub(super) fn order(unrelated: bool, facts: &Facts) -> Finding {
     let environment = &facts.environment;
     let pass = |text: &str| Finding::pass(Reason::NotOlder, text.to_owned(), Vec::new());
     match facts.order {
-        Order::First => pass("nothing promoted there yet"),
-        Order::Same => pass("the same release or commit runs there"),
-        Order::Newer => pass("newer than what runs there"),
-        Order::Unrelated(_) if unrelated => {
+        ReleaseOrder::First => pass("nothing promoted there yet"),
+        ReleaseOrder::Same => pass("the same release or commit runs there"),
+        ReleaseOrder::Newer => pass("newer than what runs there"),
+        ReleaseOrder::Unrelated(_) if unrelated => {
             pass("not comparable with what runs there, which the policy allows")
         }
-        Order::Older(than) => Finding::refuse(
+        ReleaseOrder::Older(than) => Finding::refuse(
             Reason::Older { than },
             format!("older than {}, which runs in {environment}", than.short()),
             Vec::new(),
@@ -106,7 +106,7 @@ pub(super) fn order(unrelated: bool, facts: &Facts) -> Finding {
                 environment.name()
             ),
         ),
-        Order::Unrelated(with) => Finding::refuse(
+        ReleaseOrder::Unrelated(with) => Finding::refuse(
             Reason::NotComparable { with },
             format!("not comparable with {}, which runs in {environment}", with.short()),
             Vec::new(),

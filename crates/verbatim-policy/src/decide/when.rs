@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use verbatim_record::{Evidence, Records, Verified};
+use verbatim_record::{GateEvidence, Records, Verified};
 
 use super::Finding;
 use crate::condition::{Condition, Variables};
 use crate::decision::Reason;
-use crate::facts::{Facts, Live};
+use crate::facts::{Facts, LiveReading};
 
 /// What conditions may use, besides `now`.
 pub const WHEN_VARIABLES: &[&str] =
@@ -18,19 +18,19 @@ pub(super) fn judge(condition: &Condition, facts: &Facts) -> Finding {
         Ok(variables) => variables,
         Err((what, cause)) => return Finding::unreadable(what, &cause),
     };
-    let told = vec![Evidence { record: None, text: condition.to_string() }];
+    let evidence = vec![GateEvidence { record: None, text: condition.to_string() }];
     match condition.holds(&variables, facts.now) {
-        Ok(true) => Finding::pass(Reason::Holds, "holds".to_owned(), told),
+        Ok(true) => Finding::pass(Reason::Holds, "holds".to_owned(), evidence),
         Ok(false) => Finding::refuse(
             Reason::DoesNotHold,
             "does not hold".to_owned(),
-            told,
+            evidence,
             "meet the condition, or change the policy".to_owned(),
         ),
         Err(error) => Finding::refuse(
             Reason::NoAnswer { cause: error.to_string() },
             format!("cannot be evaluated: {error}"),
-            told,
+            evidence,
             "check that fields are there with `has(…)` first, or change the policy".to_owned(),
         ),
     }
@@ -104,8 +104,8 @@ fn all(records: &Records) -> Value {
 }
 
 fn list<P: Serialize>(records: &[Verified<P>]) -> Vec<Value> {
-    let told = |record: &Verified<P>| {
-        let mut told = json!({
+    let entry = |record: &Verified<P>| {
+        let mut entry = json!({
             "record": record.record(),
             "predicateType": record.statement().predicate_type,
             "predicate": record.predicate(),
@@ -113,28 +113,28 @@ fn list<P: Serialize>(records: &[Verified<P>]) -> Vec<Value> {
             "roles": record.signer().roles,
         });
         if let Some(at) = record.recorded_at() {
-            told["at"] = at.to_string().into();
+            entry["at"] = at.to_string().into();
         }
         if let Some(environment) = record.environment() {
-            told["environment"] = environment.name().into();
+            entry["environment"] = environment.name().into();
         }
-        told
+        entry
     };
-    records.iter().map(told).collect()
+    records.iter().map(entry).collect()
 }
 
 /// By the name of the environment. One that could not be looked at is left out.
 fn live(facts: &Facts) -> Value {
     let seen = facts.live.iter().filter_map(|(id, live)| {
-        let mut told = match live {
-            Live::Running(digest) => json!({ "running": digest }),
-            Live::Differs(seen) => json!({ "running": "", "seen": seen }),
-            Live::Unknown(_) => return None,
+        let mut entry = match live {
+            LiveReading::Running(digest) => json!({ "running": digest }),
+            LiveReading::Differs(seen) => json!({ "running": "", "seen": seen }),
+            LiveReading::Unknown(_) => return None,
         };
         if let Some(since) = facts.healthy_since.get(id) {
-            told["healthySince"] = since.to_string().into();
+            entry["healthySince"] = since.to_string().into();
         }
-        Some((id.name().to_owned(), told))
+        Some((id.name().to_owned(), entry))
     });
     Value::Object(seen.collect())
 }

@@ -7,13 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use verbatim_oci::Digest;
 use verbatim_policy::{
-    ATTESTED_VARIABLES, Approvals, Attested, Author, Bans, Condition, Facts, Gate, Gates, Latest,
-    Ledger, Live, Order, Ran, Signed, WHEN_VARIABLES, Window, WindowKind, ZonedWindow,
+    ATTESTED_VARIABLES, ApprovalRequirement, Author, Bans, BuildRequirement, Condition, Facts,
+    Gate, Gates, LedgerReading, LiveReading, Presence, ReleaseOrder, StatementRequirement,
+    StatementTime, WHEN_VARIABLES, Window, WindowKind, ZonedWindow,
 };
 use verbatim_record::{
-    Application, Approval, Build, Bundle, Chain, ChainLink, EnvironmentId, Judge, KeyRing, Payload,
-    PromotedRelease, Promotion, Proof, Readback, ReadbackOutcome, Records, Revision, Role, Run,
-    SigningKey, Source, Statement, SuiteOutcome, TestOutcome, TestRun, TrustedKey, Veto, sign,
+    Approval, Build, BuildSource, Bundle, Chain, ChainLink, CiRun, EnvironmentId, KeyRing, Payload,
+    PromotedApplication, PromotedRelease, Promotion, PromotionProof, Readback, ReadbackOutcome,
+    RecordJudge, Records, Revision, Role, SigningKey, Statement, SuiteOutcome, TestOutcome,
+    TestRun, TrustedKey, Veto, sign,
 };
 
 /// A report on vulnerabilities.
@@ -81,8 +83,8 @@ fn revisions() -> Vec<Revision> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-fn run(number: usize) -> Run {
-    Run {
+fn run(number: usize) -> CiRun {
+    CiRun {
         ci: Some("github".to_owned()),
         pipeline: Some("github.com/acme/shop/.github/workflows/ci.yml".to_owned()),
         number: u64::try_from(number).ok(),
@@ -128,7 +130,7 @@ pub(crate) fn records(count: usize) -> Result<Vec<(Found, Bundle)>, Box<dyn std:
                     until: None,
                     plan: None,
                     // Somebody else than who built it.
-                    run: Run::default(),
+                    run: CiRun::default(),
                 };
                 let by = 2 + u8::try_from(number / 4 % 4)?;
                 sign(&Statement::approval("shop", &release(), approval), &key(by))?
@@ -156,11 +158,11 @@ pub(crate) fn records(count: usize) -> Result<Vec<(Found, Bundle)>, Box<dyn std:
 
 fn build() -> Build {
     Build {
-        source: Source {
+        source: BuildSource {
             repository: Some("https://github.com/acme/shop".to_owned()),
             commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
             branch: Some("main".to_owned()),
-            ..Source::default()
+            ..BuildSource::default()
         },
         image: "registry.example.com/shop:42.ffac537".to_owned(),
         context: ".".to_owned(),
@@ -226,13 +228,13 @@ fn promotion(
             images: BTreeMap::new(),
         },
         release_before: chain.previous,
-        applications: vec![Application {
+        applications: vec![PromotedApplication {
             name: format!("shop-{}", environment.name()),
             namespace: None,
             server: "https://argocd.example.com".to_owned(),
             overrides: Vec::new(),
             revisions: revisions(),
-            proof: Proof {
+            proof: PromotionProof {
                 spec: readback(json!({ "values": values })),
                 operation: readback(json!({ "nonce": format!("{number:016x}"), "values": values })),
                 manifests: readback(
@@ -254,13 +256,13 @@ fn promotion(
 }
 
 /// What the records of the release are held against.
-pub(crate) fn judge_of_release() -> Judge {
-    Judge::of_release(ring(), release(), now(), BTreeSet::from([REPORT.to_owned()]))
+pub(crate) fn judge_of_release() -> RecordJudge {
+    RecordJudge::of_release(ring(), release(), now(), BTreeSet::from([REPORT.to_owned()]))
 }
 
 /// What the ledger is held against.
-pub(crate) fn judge_of_ledger() -> Option<Judge> {
-    Some(Judge::of_environment(ring(), &environment("staging")?, now()))
+pub(crate) fn judge_of_ledger() -> Option<RecordJudge> {
+    Some(RecordJudge::of_environment(ring(), &environment("staging")?, now()))
 }
 
 /// Every gate, as strict as these records allow.
@@ -270,7 +272,7 @@ pub(crate) fn judge_of_ledger() -> Option<Judge> {
 pub(crate) fn gates() -> Result<Gates, Box<dyn std::error::Error>> {
     let staging = environment("staging").ok_or("a name")?;
     let window: Window = "00:00-24:00".parse()?;
-    let report = Attested {
+    let report = StatementRequirement {
         predicate_type: REPORT.to_owned(),
         role: Role::TESTER,
         condition: Some(Condition::parse(
@@ -280,23 +282,27 @@ pub(crate) fn gates() -> Result<Gates, Box<dyn std::error::Error>> {
         latest: None,
     };
     let field = ["metadata", "scanFinishedOn"].map(str::to_owned).into();
-    let latest = Some(Latest { field, max_age: Some(SignedDuration::from_hours(48)) });
+    let latest = Some(StatementTime { field, max_age: Some(SignedDuration::from_hours(48)) });
     let hours = |hours| SignedDuration::from_hours(hours);
-    let mut approvals =
-        Approvals { count: 4, role: Role::new("release-manager"), not_author: true, max_age: None };
+    let mut approvals = ApprovalRequirement {
+        count: 4,
+        role: Role::new("release-manager"),
+        not_author: true,
+        max_age: None,
+    };
     let four = Gate::Approvals(approvals.clone());
     approvals.max_age = Some(hours(48));
     Ok(Gates::new(vec![
         Gate::Locked,
         Gate::Vetoed,
-        Gate::After { environment: staging.clone(), ran: Ran::Still },
+        Gate::After { environment: staging.clone(), ran: Presence::Still },
         Gate::Tested {
             environment: staging.clone(),
             suites: vec!["smoke".to_owned(), "load".to_owned()],
             max_age: Some(hours(48)),
         },
         Gate::CleanSource,
-        Gate::Signed(Signed {
+        Gate::Signed(BuildRequirement {
             builders: vec!["urn:verbatim:builder:*".to_owned()],
             sources: vec!["https://github.com/acme/*".to_owned()],
             branches: vec!["main".to_owned()],
@@ -314,7 +320,7 @@ pub(crate) fn gates() -> Result<Gates, Box<dyn std::error::Error>> {
             }],
         },
         Gate::Attested(report.clone()),
-        Gate::Attested(Attested { latest, ..report }),
+        Gate::Attested(StatementRequirement { latest, ..report }),
         Gate::Order { unrelated: false },
         Gate::Freshness { max_age: hours(48) },
         Gate::When {
@@ -334,11 +340,11 @@ pub(crate) fn facts(of_release: Records, of_ledger: Records) -> Option<Facts> {
         is_rollback: false,
         records: Ok(of_release),
         bans: Ok(Bans::default()),
-        ledgers: BTreeMap::from([(staging.clone(), Ledger::Known(chain))]),
-        live: BTreeMap::from([(staging.clone(), Live::Running(release()))]),
+        ledgers: BTreeMap::from([(staging.clone(), LedgerReading::Known(chain))]),
+        live: BTreeMap::from([(staging.clone(), LiveReading::Running(release()))]),
         healthy_since: BTreeMap::from([(staging, noon())]),
         manifests: Ok(revisions()),
-        order: Order::Newer,
+        order: ReleaseOrder::Newer,
         author: Author { key: None, actor: Some("ci@example.com".to_owned()) },
         plan: None,
         labels: Ok(BTreeMap::new()),

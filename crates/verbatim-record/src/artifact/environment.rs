@@ -1,8 +1,8 @@
 //! The name of an environment and the OCI artifact that stands for it in a registry.
 //!
-//! Records are attached to manifests, so an environment needs a manifest of its own to carry its ledger. It is
-//! made from nothing but the environment's id: everybody who knows the id knows its digest, without asking.
-//! The bytes are part of every signature made so far and must never change.
+//! Records are attached to manifests, so an environment needs a manifest of its own to carry its ledger. It is made from
+//! the environment's id alone: everybody who knows the id knows the digest, without asking. The bytes are part of every
+//! signature made so far and must never change.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
-/// Longest project or environment name. The id has to fit where names are short: labels, tags, job names.
+/// Longest project or environment name, in bytes. The id has to fit where names are short: labels, tags, job names.
 const MAX_NAME: usize = 63;
 
 /// `project/environment`: a product and a named stage of it.
@@ -27,7 +27,7 @@ pub enum EnvironmentIdError {
     /// There is no `/`, or more than one.
     #[error("`{0}` is not of the form project/environment")]
     Form(String),
-    /// One of the two names is empty, too long, or has a character that is not allowed.
+    /// A name is empty, too long, or has a character that is not allowed.
     #[error(
         "`{0}` is not a name: 1 to {MAX_NAME} of a-z A-Z 0-9 . _ -, beginning with a letter or digit"
     )]
@@ -38,7 +38,7 @@ impl EnvironmentId {
     /// Joins the two names.
     ///
     /// # Errors
-    /// A name that is empty, longer than 63 characters, or has other characters than letters, digits, `.`, `_`, `-`.
+    /// If a name is empty, longer than 63 characters, or has characters other than letters, digits, `.`, `_`, `-`.
     pub fn new(project: &str, name: &str) -> Result<Self, EnvironmentIdError> {
         for part in [project, name] {
             if !is_name(part) {
@@ -48,7 +48,7 @@ impl EnvironmentId {
         Ok(Self { project: project.to_owned(), name: name.to_owned() })
     }
 
-    /// The product.
+    /// The project, for example `shop`.
     pub fn project(&self) -> &str {
         &self.project
     }
@@ -58,7 +58,7 @@ impl EnvironmentId {
         &self.name
     }
 
-    /// The URI that names this environment inside statements.
+    /// The URI of this environment in statements.
     pub fn uri(&self) -> String {
         format!("urn:verbatim:environment:{self}")
     }
@@ -66,7 +66,7 @@ impl EnvironmentId {
     /// Another environment of the same project.
     ///
     /// # Errors
-    /// As [`EnvironmentId::new`].
+    /// If [`EnvironmentId::new`] refuses the name.
     pub fn sibling(&self, name: &str) -> Result<Self, EnvironmentIdError> {
         Self::new(&self.project, name)
     }
@@ -119,8 +119,8 @@ pub struct EnvironmentArtifact {
     digest: Digest,
 }
 
-/// The blob that serves as config and only layer: the two bytes `{}`, as the OCI image specification has it for
-/// artifacts without content.
+/// The blob that is both config and only layer: the two bytes `{}`, as the OCI image specification asks of artifacts
+/// without content.
 pub const EMPTY_BLOB: &[u8] = b"{}";
 
 /// Media type of [`EMPTY_BLOB`].

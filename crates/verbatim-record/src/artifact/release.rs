@@ -12,9 +12,9 @@ use super::environment::{EMPTY_BLOB, EMPTY_BLOB_MEDIA_TYPE};
 /// One image of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseImage {
-    /// Where it is.
+    /// The repository, with its registry.
     pub repository: Repository,
-    /// A tag that people know it by; never used to find it.
+    /// The tag that people know; never used to find it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// The hash of its top-level manifest.
@@ -32,10 +32,10 @@ impl ReleaseImage {
     }
 }
 
-/// What stands in the artifact.
+/// The content of the artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseDocument {
-    /// The project.
+    /// The name of the project.
     pub project: String,
     /// The images, by their names in the configuration.
     pub images: BTreeMap<String, ReleaseImage>,

@@ -1,5 +1,5 @@
 //! Sigstore bundle v0.3 around a DSSE envelope: the bytes that are stored, and how they are stored.
-//! Makes and reads bundles; whether one is to be believed is decided in `verify`.
+//! Makes and reads bundles; `verify` decides which to believe.
 //!
 //! <https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto>
 
@@ -22,14 +22,14 @@ use crate::predicate::{Predicate, Promotion, Provenance, TestResult};
 /// Media type of a bundle, and artifact type of the manifest that carries it.
 pub const BUNDLE_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// Annotation of a stored record that says its predicate type, so that clients can choose what to fetch; cosign's.
+/// Annotation with the predicate type of a stored record, as cosign writes it, so that clients can choose what to fetch.
 pub const PREDICATE_TYPE_ANNOTATION: &str = "dev.sigstore.bundle.predicateType";
 
-/// Largest bundle that is read, in bytes. Ours have a few kilobytes.
+/// Largest bundle that is read, in bytes. Ours take a few kilobytes.
 pub const MAX_BUNDLE_SIZE: usize = 4 * 1024 * 1024;
 
-/// A signed record, as bytes, with what its signer says it is about. **Not verified**: whoever decides anything by a
-/// record uses [`verify`](crate::verify()).
+/// A signed record as bytes, with what it claims to be about. **Not verified**: decide nothing by it before
+/// [`verify`](crate::verify()).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     bytes: Vec<u8>,
@@ -42,26 +42,26 @@ pub struct Bundle {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignError {
-    /// The statement would be refused by every reader.
+    /// Every reader would refuse the statement.
     #[error("the statement contradicts itself: {0}")]
     Contradiction(String),
-    /// The signature that an external signer returned is not one of this key over these bytes.
-    #[error("the signature does not belong to the key")]
+    /// The signature of an external signer is not by this key over these bytes.
+    #[error("the signature is not by this key")]
     ForeignSignature,
     /// The statement cannot be written or read as JSON.
-    #[error("the statement is not JSON of its kind")]
+    #[error("the statement is not valid JSON of its type")]
     Json(#[source] serde_json::Error),
 }
 
 /// Signs a statement. The same statement and key give the same bytes.
 ///
 /// # Errors
-/// A statement that contradicts itself, so that `verify` would refuse it.
+/// If the statement contradicts itself, so that [`verify`](crate::verify()) would refuse it.
 pub fn sign<P: Predicate>(statement: &Statement<P>, key: &SigningKey) -> Result<Bundle, SignError> {
     Payload::of(statement)?.signed_by(key)
 }
 
-/// A statement as bytes that somebody else signs: a key management service, a hardware token.
+/// A statement as bytes for an external signer: a key management service, a hardware token.
 #[derive(Debug, Clone)]
 pub struct Payload {
     bytes: Vec<u8>,
@@ -72,7 +72,7 @@ impl Payload {
     /// Fixes the bytes of a statement.
     ///
     /// # Errors
-    /// As [`sign`].
+    /// If the statement contradicts itself.
     pub fn of<P: Predicate>(statement: &Statement<P>) -> Result<Self, SignError> {
         let subjects: Vec<Digest> = statement.subjects().collect();
         statement.predicate.check(&subjects).map_err(SignError::Contradiction)?;
@@ -83,7 +83,7 @@ impl Payload {
     /// Reads the bytes of a statement that was kept unsigned.
     ///
     /// # Errors
-    /// They are no statement.
+    /// If they are not a statement.
     pub fn read(bytes: Vec<u8>) -> Result<Self, SignError> {
         let Claims { predicate_type, .. } = Claims::read(&bytes).map_err(SignError::Json)?;
         Ok(Self { bytes, predicate_type })
@@ -94,7 +94,7 @@ impl Payload {
         &self.bytes
     }
 
-    /// The predicate type.
+    /// The `predicateType` URI of the statement.
     pub fn predicate_type(&self) -> &str {
         &self.predicate_type
     }
@@ -102,13 +102,13 @@ impl Payload {
     /// The bundle with a signature by this key.
     ///
     /// # Errors
-    /// None that are known: what can be wrong with a statement was found before.
+    /// If the key refuses its own signature; no such case is known.
     pub fn signed_by(self, key: &SigningKey) -> Result<Bundle, SignError> {
         let signature = key.sign_der(&self.to_be_signed());
         self.signed(&key.verifying_key(), &signature)
     }
 
-    /// What the signature has to cover, with ECDSA over SHA-256.
+    /// The bytes to sign, with ECDSA over SHA-256.
     pub fn to_be_signed(&self) -> Vec<u8> {
         pae(PAYLOAD_TYPE, &self.bytes)
     }
@@ -116,7 +116,7 @@ impl Payload {
     /// The bundle with this signature (DER).
     ///
     /// # Errors
-    /// [`SignError::ForeignSignature`] if `key` does not accept it.
+    /// If `key` did not make the signature over these bytes.
     pub fn signed(self, key: &VerifyingKey, signature: &[u8]) -> Result<Bundle, SignError> {
         if !key.accepts(&self.to_be_signed(), signature) {
             return Err(SignError::ForeignSignature);
@@ -145,10 +145,10 @@ impl Bundle {
         Self { bytes, predicate_type, subjects, created }
     }
 
-    /// Reads a bundle that was stored, **without verifying it**: to attach a saved record, or to list what is there.
+    /// Reads a stored bundle **without verifying it**: to attach a saved record, or to list what is there.
     ///
     /// # Errors
-    /// The bytes are not a bundle of this kind around a statement.
+    /// If the bytes are not a bundle of this kind around a statement.
     pub fn read(bytes: Vec<u8>) -> Result<Self, Rejection> {
         let envelope = Envelope::open(&bytes)?;
         let claims = Claims::read(&envelope.payload)
@@ -161,8 +161,8 @@ impl Bundle {
         &self.bytes
     }
 
-    /// The record's digest: that of [`Self::bytes`]. It names the record in chains and anchors, and it is the digest of
-    /// the blob in the registry, so that a record that is missing from a listing can be fetched.
+    /// The digest of [`Self::bytes`]: the name of the record in chains and anchors. It is also the digest of the blob in
+    /// the registry, so a record that a listing lacks can be fetched.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.bytes)
     }
@@ -173,16 +173,16 @@ impl Bundle {
     }
 
     /// How to store the record in a registry.
-    pub fn attachment(&self) -> Attachment {
+    pub fn attachment(&self) -> RecordAttachment {
         let mut annotations = BTreeMap::from([
             ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
             (PREDICATE_TYPE_ANNOTATION.to_owned(), self.predicate_type.clone()),
         ]);
-        // The time of the record and not that of the upload: a second attempt then makes the same manifest.
+        // The time of the record, not of the upload: a second attempt then makes the same manifest.
         if let Some(created) = self.created {
             annotations.insert("org.opencontainers.image.created".to_owned(), created.to_string());
         }
-        Attachment {
+        RecordAttachment {
             artifact_type: BUNDLE_MEDIA_TYPE,
             layer_media_type: BUNDLE_MEDIA_TYPE,
             layer: self.bytes.clone(),
@@ -194,21 +194,21 @@ impl Bundle {
 
 /// An OCI manifest to be, one for each of `subjects`: config is the empty blob, one layer, annotations on the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
+pub struct RecordAttachment {
     /// `artifactType` of the manifest.
     pub artifact_type: &'static str,
     /// Media type of the only layer.
     pub layer_media_type: &'static str,
-    /// The only layer.
+    /// The content of the only layer: the bundle.
     pub layer: Vec<u8>,
-    /// Annotations of the manifest, and of its entry in a fallback index: by them clients choose what to fetch.
+    /// Annotations of the manifest, and of its entry in a fallback index; clients choose by them what to fetch.
     pub annotations: BTreeMap<String, String>,
-    /// The manifests to attach it to, in this order: for promotions the environment artifact first. A job that is killed
+    /// The manifests to attach it to, in this order. Promotions name the environment artifact first: a job that is killed
     /// in between has then extended the ledger, which decides, and not only the history of the release.
     pub subjects: Vec<Digest>,
 }
 
-/// What a statement says of itself.
+/// What a statement claims, unverified.
 pub(crate) struct Claims {
     pub(crate) predicate_type: String,
     pub(crate) subjects: Vec<Digest>,
@@ -245,7 +245,7 @@ impl Envelope {
         if bytes.len() > MAX_BUNDLE_SIZE {
             return Err(Rejection::TooLarge(bytes.len()));
         }
-        // A field that is there twice is an error of every struct below; what is kept as a value is not looked into.
+        // A repeated field is an error in every struct below; nothing looks into what is kept as a value.
         let raw: RawBundle = serde_json::from_slice(bytes)
             .map_err(|error| Rejection::NotABundle(error.to_string()))?;
         if raw.media_type != BUNDLE_MEDIA_TYPE {
@@ -282,8 +282,8 @@ fn decode(text: &str) -> Result<Vec<u8>, Rejection> {
     BASE64.decode(text).map_err(|error| Rejection::NotABundle(format!("base64: {error}")))
 }
 
-// The wire form. Unknown fields are refused here, unlike in statements: the envelope is not signed, so a field that we
-// do not understand may be anybody's.
+// The wire form. Unlike statements, it allows no unknown fields: the envelope is not signed, so a field that we do not
+// understand may be anybody's.
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

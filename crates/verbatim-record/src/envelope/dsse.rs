@@ -1,6 +1,6 @@
 //! DSSE v1: the bytes that a signature covers. <https://github.com/secure-systems-lab/dsse/blob/v1.0.2/protocol.md>
 
-/// Payload type of in-toto statements; the only one that this project signs and accepts.
+/// Payload type of in-toto statements, the only one that this project signs and accepts.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
 /// The pre-authentication encoding: type and payload with their lengths, so that no two pairs give the same bytes.

@@ -1,4 +1,4 @@
-//! JSON that means one thing only. Reads text into a value and refuses what parsers disagree about.
+//! Reads JSON that has one meaning, and refuses what parsers disagree about.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use serde::de::{
 };
 use serde_json::{Map, Number, Value};
 
-/// Parses one JSON document. An object that has a key twice is an error: of two readers of one signature, one would
-/// see the first value and the other the last.
+/// Parses one JSON document. A repeated key is an error: of two readers of one signature, one would see the first value
+/// and the other the last.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Unambiguous.deserialize(&mut reader)?;

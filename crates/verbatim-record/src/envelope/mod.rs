@@ -9,12 +9,12 @@ mod text;
 mod verify;
 
 pub use bundle::{
-    Attachment, BUNDLE_MEDIA_TYPE, Bundle, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Payload,
-    SignError, sign,
+    BUNDLE_MEDIA_TYPE, Bundle, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Payload,
+    RecordAttachment, SignError, sign,
 };
 pub use dsse::{PAYLOAD_TYPE, pae};
 pub use statement::{STATEMENT_TYPE, Statement};
-pub use verify::{Expected, MAX_CLOCK_SKEW, Rejection, Verified, verify, verify_any};
+pub use verify::{Expectation, MAX_CLOCK_SKEW, Rejection, Verified, verify};
 
 pub(crate) use bundle::Envelope;
 pub(crate) use text::{escaped, plain};

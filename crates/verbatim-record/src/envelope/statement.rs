@@ -1,4 +1,4 @@
-//! in-toto Statement v1: who says what about which bytes. Knows nothing of signatures.
+//! in-toto Statement v1: what is said about which bytes. Knows no signatures.
 //!
 //! <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>
 
@@ -9,25 +9,25 @@ use crate::predicate::{
     Approval, Lock, Predicate, Promotion, Provenance, ResourceDescriptor, TestResult, Veto,
 };
 
-/// The `_type` of every statement that is made here.
+/// The `_type` of every statement made here.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 
 /// The `_type` that cosign 3 gives its statements. The fields are the same; only v1 allows more of them in a subject.
 pub(crate) const STATEMENT_TYPE_0_1: &str = "https://in-toto.io/Statement/v0.1";
 
-/// A statement with a predicate of one type. Fields that this version does not know are ignored when reading, as
-/// the in-toto parsing rules ask.
+/// A statement with a predicate of one type. Reading ignores fields that this version does not know, as the in-toto
+/// parsing rules ask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Statement<P> {
-    /// [`STATEMENT_TYPE`]; in statements made by cosign that of v0.1, which has the same fields.
+    /// [`STATEMENT_TYPE`]; in statements of cosign that of v0.1, which has the same fields.
     #[serde(rename = "_type")]
     pub kind: String,
-    /// What the statement is about; matched by digest, never by name.
+    /// What the statement is about; compared by digest, never by name.
     pub subject: Vec<ResourceDescriptor>,
     /// URI of the predicate's schema.
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
-    /// What is said.
+    /// What it says about the subjects.
     pub predicate: P,
 }
 

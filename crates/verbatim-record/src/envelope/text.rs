@@ -1,9 +1,9 @@
-//! Text of strangers, made safe to print: records that do not count are listed with what they claim.
+//! Makes text of strangers safe to print: records that do not count are listed with what they claim.
 
-/// Longest text of a stranger that is shown, in characters.
+/// In characters.
 const MAX_SHOWN: usize = 200;
 
-/// [`escaped`], and cut if it is long: for text that nobody vouches for.
+/// [`escaped`], and cut if long: for text that nobody vouches for.
 pub(crate) fn plain(text: &str) -> String {
     let mut shown: String = escaped(&text.chars().take(MAX_SHOWN).collect::<String>());
     if text.chars().nth(MAX_SHOWN).is_some() {
@@ -12,7 +12,7 @@ pub(crate) fn plain(text: &str) -> String {
     shown
 }
 
-/// `text` without anything that a terminal would obey: control characters and invisible ones are escaped.
+/// `text` with control and invisible characters escaped, so that no terminal obeys it.
 pub(crate) fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {

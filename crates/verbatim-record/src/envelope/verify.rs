@@ -18,19 +18,19 @@ use crate::predicate::{JsonText, Predicate};
 /// How far the clock of a signer may be ahead of ours.
 pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// What a record has to be about to count.
+/// What a record must be about to count.
 #[derive(Debug, Clone)]
-pub struct Expected {
-    /// Digest of the manifest that it was found on: the release, or the environment artifact.
+pub struct Expectation {
+    /// The manifest that it was found on: the release, or the environment artifact.
     pub subject: Digest,
-    /// The environment that it has to be about; `None` for any.
+    /// The environment that it must be about; `None` for any.
     pub environment: Option<EnvironmentId>,
-    /// Now, against statements from the future.
+    /// The time to compare statements with; none may be from the future.
     pub now: Timestamp,
 }
 
-/// A statement that was signed by a trusted key with the role that its predicate needs, about what was expected. Only
-/// [`verify`] makes one.
+/// A statement about what was expected, signed by a trusted key with the role that its predicate needs. Only [`verify`]
+/// and [`Records`](crate::Records) make one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verified<P> {
@@ -45,13 +45,13 @@ pub struct Verified<P> {
     statement: Statement<P>,
 }
 
-/// The part of a signer that is told.
+/// The part of a signer that goes into JSON.
 fn signed_by<S: serde::Serializer>(signer: &Signer, serializer: S) -> Result<S::Ok, S::Error> {
     use serde::ser::SerializeStruct as _;
-    let mut told = serializer.serialize_struct("Signer", 2)?;
-    told.serialize_field("signedBy", &signer.name)?;
-    told.serialize_field("keyId", &signer.key_id)?;
-    told.end()
+    let mut fields = serializer.serialize_struct("Signer", 2)?;
+    fields.serialize_field("signedBy", &signer.name)?;
+    fields.serialize_field("keyId", &signer.key_id)?;
+    fields.end()
 }
 
 impl<P> Verified<P> {
@@ -70,22 +70,22 @@ impl<P> Verified<P> {
         &self.signer.name
     }
 
-    /// The key.
+    /// The id of the key that signed it.
     pub fn key_id(&self) -> &KeyId {
         &self.signer.key_id
     }
 
-    /// Whose key it is, and what that may.
+    /// The owner and the rights of the key.
     pub fn signer(&self) -> &Signer {
         &self.signer
     }
 
-    /// When, as the signer says.
+    /// The time of the statement, as its signer says.
     pub fn recorded_at(&self) -> Option<Timestamp> {
         self.recorded_at
     }
 
-    /// The environment that it is about.
+    /// The environment that the statement is about.
     pub fn environment(&self) -> Option<&EnvironmentId> {
         self.environment.as_ref()
     }
@@ -95,43 +95,43 @@ impl<P> Verified<P> {
         &self.statement
     }
 
-    /// What it says.
+    /// What the statement says.
     pub fn predicate(&self) -> &P {
         &self.statement.predicate
     }
 }
 
-/// Why a record does not count. Texts of the record are data here and are made harmless when displayed.
+/// Why a record does not count. Text from the record is data here; `Display` makes it harmless.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Rejection {
     /// Larger than [`MAX_BUNDLE_SIZE`](crate::MAX_BUNDLE_SIZE).
-    #[error("it has {0} bytes, which is too many")]
+    #[error("it is too large: {0} bytes")]
     TooLarge(usize),
     /// Not the JSON of a bundle.
     #[error("it is not a Sigstore bundle: {}", plain(.0))]
     NotABundle(String),
-    /// Another kind or version of bundle.
+    /// A bundle of another kind or version.
     #[error("its media type is `{}`", plain(.0))]
     MediaType(String),
-    /// Signed with a short-lived certificate instead of a key.
+    /// Signed with a short-lived certificate, not with a key.
     #[error("it is signed with a certificate; only configured keys are accepted")]
     Certificate,
     /// Another kind of payload.
     #[error("its payload type is `{}`", plain(.0))]
     PayloadType(String),
     /// No signature, or several.
-    #[error("it has {0} signatures where exactly one is wanted")]
+    #[error("it has {0} signatures instead of one")]
     Signatures(usize),
     /// The key is not configured.
     #[error("it is signed by a key that is not configured (`{}`)", plain(.hint))]
     UnknownKey {
-        /// Id that the bundle gives.
+        /// The id in the bundle.
         hint: String,
     },
-    /// The signature is not one of the key over the payload: one of them was changed.
-    #[error("the signature does not fit: payload or signature is not what key `{key}` signed")]
+    /// The key did not sign this payload: payload or signature was changed.
+    #[error("the signature does not match: key `{key}` did not sign this payload")]
     BadSignature {
         /// Name of the key.
         key: String,
@@ -143,50 +143,50 @@ pub enum Rejection {
     #[error("its statement type is `{}`", plain(.0))]
     StatementType(String),
     /// A statement of another kind.
-    #[error("its predicate type is `{}`, wanted is `{wanted}`", plain(.found))]
+    #[error("its predicate type is `{}`, not `{wanted}`", plain(.found))]
     PredicateType {
-        /// What it says.
+        /// The type in the statement.
         found: String,
-        /// What was looked for.
+        /// The type that was looked for.
         wanted: String,
     },
-    /// A statement of a kind that nothing here reads.
+    /// A statement of a type that nothing here reads.
     #[error("its predicate type `{}` is not used here", plain(.0))]
     Foreign(String),
-    /// The predicate does not follow its schema.
+    /// The predicate does not match its schema.
     #[error("its predicate is malformed: {}", plain(.0))]
     Predicate(String),
     /// The key may not make such statements.
-    #[error("key `{key}` does not have {}", needed(.roles))]
+    #[error("key `{key}` lacks {}", needed(.roles))]
     Role {
         /// Name of the key.
         key: String,
-        /// The roles of which one is needed.
+        /// The roles, one of which is needed.
         roles: Vec<Role>,
     },
-    /// It is about something else: a record that was copied to where it does not belong.
+    /// It is about something else: a record copied to where it does not belong.
     #[error("it is not about {wanted}")]
     Subject {
-        /// Digest of the manifest that it was found on.
+        /// The manifest that it was found on.
         wanted: Digest,
     },
     /// It is about another environment.
-    #[error("it is about environment {}, wanted is {wanted}", .found.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string))]
+    #[error("it is about environment {}, not {wanted}", .found.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string))]
     Environment {
-        /// What it says.
+        /// The environment in the statement.
         found: Option<EnvironmentId>,
-        /// What was looked for.
+        /// The environment that was looked for.
         wanted: EnvironmentId,
     },
-    /// The parts of the statement do not fit each other.
+    /// The parts of the statement contradict each other.
     #[error("it contradicts itself: {}", plain(.0))]
     Contradiction(String),
-    /// Made later than now, by more than the allowed skew: a wrong clock, here or there.
-    #[error("it was made at {at}, which is in the future; it is {now}")]
+    /// Made later than now by more than [`MAX_CLOCK_SKEW`]: a wrong clock, here or there.
+    #[error("it was made at {at}, which is in the future; it is {now} here")]
     Future {
-        /// What it says.
+        /// The time in the statement.
         at: Timestamp,
-        /// Our clock.
+        /// The time here.
         now: Timestamp,
     },
 }
@@ -206,20 +206,20 @@ fn needed(roles: &[Role]) -> String {
 /// type `P` by a key with the role for it, about the expected subject and environment, and not from the future.
 ///
 /// # Errors
-/// The first reason for which the record does not count. That is an answer, not a failure.
+/// If the record does not count, with the first reason. That is an answer, not a failure.
 pub fn verify<P: Predicate>(
     bundle: &[u8],
     ring: &KeyRing,
-    expected: &Expected,
+    expected: &Expectation,
 ) -> Result<Verified<P>, Rejection> {
     complete(Opened::open(Digest::of(bundle), &Envelope::open(bundle)?, ring)?, ring, expected)
 }
 
-/// The rest of [`verify`], after the signature was checked.
+/// The rest of [`verify`], after the check of the signature.
 pub(crate) fn complete<P: Predicate>(
     opened: Opened,
     ring: &KeyRing,
-    expected: &Expected,
+    expected: &Expectation,
 ) -> Result<Verified<P>, Rejection> {
     let Opened { record, statement_digest, signer, statement: outer } = opened;
     if outer.predicate_type != P::TYPE {
@@ -249,21 +249,8 @@ pub(crate) fn complete<P: Predicate>(
     Ok(Verified { record, statement_digest, signer, recorded_at, environment, statement })
 }
 
-/// Verifies one stored bundle with a statement of any type, of which nothing but its subject is known here: one
-/// signature, by a configured key, about the expected subject. Which role the key needs, and what the predicate has to
-/// say, is for the caller to judge. It has no time that could be compared.
-///
-/// # Errors
-/// As [`verify`].
-pub fn verify_any(
-    bundle: &[u8],
-    ring: &KeyRing,
-    subject: &Digest,
-) -> Result<Verified<JsonText>, Rejection> {
-    complete_any(Opened::open(Digest::of(bundle), &Envelope::open(bundle)?, ring)?, subject)
-}
-
-/// The rest of [`verify_any`], after the signature was checked.
+/// The same for a statement of any type, of which only the subject is checked. The caller judges which role the key needs
+/// and what the predicate has to say. The result has no time.
 pub(crate) fn complete_any(
     opened: Opened,
     subject: &Digest,
@@ -281,7 +268,7 @@ pub(crate) fn complete_any(
     })
 }
 
-/// The statement in a bundle, after its signature was checked.
+/// The statement in a bundle whose signature is right.
 pub(crate) struct Opened {
     record: Digest,
     statement_digest: Digest,
@@ -306,13 +293,12 @@ impl Opened {
         Ok(Self { record, statement_digest, signer, statement })
     }
 
-    /// What kind of statement it is.
     pub(crate) fn predicate_type(&self) -> &str {
         &self.statement.predicate_type
     }
 }
 
-/// Reads a payload, whoever signed it.
+/// Reads a payload without a look at its signature.
 pub(crate) fn read_statement(payload: &[u8]) -> Result<Statement<serde_json::Value>, Rejection> {
     json::parse_as(payload).map_err(|error| Rejection::NotAStatement(error.to_string()))
 }
@@ -350,7 +336,7 @@ fn check_subject<P>(statement: &Statement<P>, wanted: &Digest) -> Result<Vec<Dig
 fn check_predicate<P: Predicate>(
     predicate: &P,
     subjects: &[Digest],
-    expected: &Expected,
+    expected: &Expectation,
 ) -> Result<(), Rejection> {
     predicate.check(subjects).map_err(Rejection::Contradiction)?;
     if let Some(wanted) = &expected.environment {

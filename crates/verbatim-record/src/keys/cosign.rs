@@ -1,7 +1,6 @@
-//! Key files that cosign writes: PKCS #8 in a box of NaCl, under a key that scrypt makes of a password. Reads them, and
-//! makes none.
+//! Reads the key files of cosign: PKCS #8 in a NaCl box, under a key that scrypt derives from a password. Writes none.
 //!
-//! The form is that of [go-securesystemslib]'s package `encrypted`, in PEM.
+//! The form is that of the package `encrypted` of [go-securesystemslib], in PEM.
 //!
 //! [go-securesystemslib]: https://github.com/secure-systems-lab/go-securesystemslib/blob/v0.9.0/encrypted/encrypted.go
 
@@ -17,7 +16,7 @@ use serde::Deserialize;
 
 use super::key::KeyError;
 
-/// More memory than this is not given to a key file, in bytes. cosign's own take 64 MiB.
+/// Most memory that a key file may ask for, in bytes. cosign's own ask for 64 MiB.
 const MOST_MEMORY: u64 = 256 * 1024 * 1024;
 
 #[derive(Deserialize)]
@@ -49,9 +48,6 @@ struct Cipher {
 }
 
 /// The private key inside one PEM block of cosign.
-///
-/// # Errors
-/// Another form, another password, or a key that is not on P-256.
 pub(crate) fn open(block: &str, password: &SecretString) -> Result<SecretKey, KeyError> {
     let body: String = block.lines().filter(|line| !line.starts_with("-----")).collect();
     let file: File = serde_json::from_slice(&decode(body.trim())?)
@@ -77,7 +73,7 @@ pub(crate) fn open(block: &str, password: &SecretString) -> Result<SecretKey, Ke
 }
 
 fn cost(cost: &Cost) -> Result<scrypt::Params, KeyError> {
-    let wrong = || KeyError::CosignForm("an impossible cost of scrypt".to_owned());
+    let wrong = || KeyError::CosignForm("an impossible scrypt cost".to_owned());
     let memory = cost.n.checked_mul(128).and_then(|n| n.checked_mul(cost.r.into()));
     // Work is this times `p`.
     let total = memory.and_then(|memory| memory.checked_mul(cost.p.into()));
@@ -136,9 +132,9 @@ mod tests {
         assert_eq!(changed("/cipher/name", "aes".into()), "`scrypt` with `aes`");
         assert_eq!(changed("/cipher/nonce", "AAAA".into()), "a nonce of 3 bytes");
         for n in [0_u64, 3, 1 << 40, u64::MAX] {
-            assert_eq!(changed("/kdf/params/N", n.into()), "an impossible cost of scrypt");
+            assert_eq!(changed("/kdf/params/N", n.into()), "an impossible scrypt cost");
         }
-        assert_eq!(changed("/kdf/params/r", 0.into()), "an impossible cost of scrypt");
+        assert_eq!(changed("/kdf/params/r", 0.into()), "an impossible scrypt cost");
         assert!(changed("/ciphertext", "not base64!".into()).starts_with("base64: "));
         assert!(form("-----BEGIN X-----\ne30=\n-----END X-----").contains("missing field"));
     }

@@ -1,4 +1,4 @@
-//! ECDSA P-256 keys in PEM: reading, making, naming. Reads no files; where a PEM text came from is the caller's to tell.
+//! ECDSA P-256 keys in PEM: reading, making, naming. Reads no files.
 
 use std::fmt;
 
@@ -33,35 +33,35 @@ pub enum KeyError {
     /// There is no PEM block.
     #[error("no PEM block (`-----BEGIN … KEY-----`)")]
     NotPem,
-    /// A key file of cosign, which is always encrypted, and no password for it.
-    #[error("a key file of cosign, which is encrypted, and no password is given for it")]
+    /// A cosign key file, which is always encrypted, and no password for it.
+    #[error("an encrypted cosign key file, and no password for it")]
     PasswordNeeded,
-    /// A key file of cosign, and another password.
-    #[error("the password does not open this key file of cosign")]
+    /// A cosign key file, and another password.
+    #[error("wrong password for this cosign key file")]
     Password,
-    /// A key file of cosign that was made in a way not known here.
-    #[error("a key file of cosign in a form that is not known here: {0}")]
+    /// A cosign key file of an unknown form.
+    #[error("an unsupported cosign key file: {0}")]
     CosignForm(String),
-    /// A key that openssl has encrypted.
+    /// A key encrypted by openssl.
     #[error("the private key is encrypted; decrypt it with `openssl pkey -in FILE -out PLAIN`")]
     Encrypted,
-    /// A private key was wanted and a public one found, or the other way round.
-    #[error("a {found} where a {wanted} is wanted")]
+    /// A public key in place of a private one, or the other way round.
+    #[error("a {found} instead of a {wanted}")]
     Wrong {
-        /// What the PEM block is.
+        /// The kind of the PEM block.
         found: &'static str,
-        /// What it should be.
+        /// The kind that is needed.
         wanted: &'static str,
     },
     /// A PEM block of another kind.
-    #[error("a PEM block `{0}`, which is not a key that can be used here")]
+    #[error("an unsupported PEM block `{0}`")]
     Label(String),
-    /// A key, but of another algorithm or curve, or damaged.
-    #[error("not an ECDSA key on the curve P-256, or damaged")]
+    /// A key of another algorithm or curve, or a damaged one.
+    #[error("not an ECDSA P-256 key, or damaged")]
     NotP256,
 }
 
-/// A private key. Cannot be printed, and is wiped from memory when dropped.
+/// A private key. Cannot be printed; dropping it wipes the memory.
 #[derive(Clone)]
 pub struct SigningKey {
     secret: SecretKey,
@@ -77,7 +77,7 @@ impl SigningKey {
     /// Makes a key from random bytes of the operating system: `SigningKey::generate(getrandom::fill)`.
     ///
     /// # Errors
-    /// Those of `fill`, which has to fill the whole slice.
+    /// If `fill` fails, which has to fill the whole slice.
     pub fn generate<E>(mut fill: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
         loop {
             let mut bytes = Zeroizing::new([0_u8; 32]);
@@ -93,15 +93,15 @@ impl SigningKey {
     /// that `openssl ecparam -genkey` writes).
     ///
     /// # Errors
-    /// No key, an encrypted one, or one of another algorithm; the message says what to do.
+    /// If there is no key, or an encrypted one, or one of another algorithm; the message says what to do.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         Self::from_pem_with(text, None)
     }
 
-    /// Reads a private key in PEM, also one that cosign has encrypted with this password (`ENCRYPTED SIGSTORE PRIVATE KEY`).
+    /// Reads a private key in PEM, also one that cosign encrypted with this password (`ENCRYPTED SIGSTORE PRIVATE KEY`).
     ///
     /// # Errors
-    /// As [`SigningKey::from_pem`], and a password that does not open the file.
+    /// If [`SigningKey::from_pem`] refuses the key, or the password is wrong.
     pub fn from_pem_with(text: &str, password: Option<&SecretString>) -> Result<Self, KeyError> {
         for label in labels(text) {
             let (begin, end) =
@@ -128,10 +128,10 @@ impl SigningKey {
         Err(KeyError::NotPem)
     }
 
-    /// The key as PKCS #8 in PEM, unencrypted: for a file that only its owner may read, or a secret of the CI.
+    /// The key as unencrypted PKCS #8 in PEM: for a file that only its owner may read, or a secret of the CI.
     ///
     /// # Errors
-    /// None are known; the encoder's signature has them.
+    /// If the encoder fails; no such case is known.
     pub fn to_pkcs8_pem(&self) -> Result<SecretString, KeyError> {
         let pem = self.secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::NotP256)?;
         Ok(SecretString::from(pem.as_str()))
@@ -142,8 +142,8 @@ impl SigningKey {
         VerifyingKey { key: self.secret.public_key().into() }
     }
 
-    /// ECDSA over SHA-256 of `message`, DER. The nonce is derived from key and message (RFC 6979), so signing the same
-    /// bytes again gives the same signature, and a record that is attached again is the same record.
+    /// ECDSA over SHA-256 of `message`, DER. The nonce comes from key and message (RFC 6979), so signing the same bytes
+    /// again gives the same signature, and a record that is attached again is the same record.
     pub(crate) fn sign_der(&self, message: &[u8]) -> Vec<u8> {
         let key = p256::ecdsa::SigningKey::from(&self.secret);
         let signature: p256::ecdsa::DerSignature = key.sign(message);
@@ -151,7 +151,7 @@ impl SigningKey {
     }
 }
 
-/// A public key.
+/// A public key, which verifies signatures.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct VerifyingKey {
     key: p256::ecdsa::VerifyingKey,
@@ -164,10 +164,10 @@ impl fmt::Debug for VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Reads a public key in PEM (`PUBLIC KEY`, the `cosign.pub` that cosign writes and `openssl pkey -pubout` too).
+    /// Reads a public key in PEM (`PUBLIC KEY`), as cosign and `openssl pkey -pubout` write it.
     ///
     /// # Errors
-    /// No key, a private one, or one of another algorithm.
+    /// If there is no key, or a private one, or one of another algorithm.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         let label = labels(text).next().ok_or(KeyError::NotPem)?;
         match label {
@@ -183,26 +183,25 @@ impl VerifyingKey {
         }
     }
 
-    /// The key as SubjectPublicKeyInfo in PEM: what `cosign --key` and openssl read.
+    /// The key as SubjectPublicKeyInfo in PEM, which `cosign --key` and openssl read.
     ///
     /// # Errors
-    /// None are known; the encoder's signature has them.
+    /// If the encoder fails; no such case is known.
     pub fn to_pem(&self) -> Result<String, KeyError> {
         p256::PublicKey::from(self.key)
             .to_public_key_pem(LineEnding::LF)
             .map_err(|_| KeyError::NotP256)
     }
 
-    /// The name under which a bundle refers to this key (its `hint`): base64 of SHA-256 of the DER of the public key,
-    /// as cosign computes it.
+    /// The name of this key in a bundle (its `hint`): base64 of SHA-256 of the DER of the public key, as in cosign.
     pub fn id(&self) -> KeyId {
-        // Encoding a point that exists cannot fail; an empty encoding would merely be the id of no key.
+        // Encoding an existing point cannot fail; an empty encoding would merely be the id of no key.
         let der = p256::PublicKey::from(self.key).to_public_key_der().map(|der| der.into_vec());
         KeyId(BASE64.encode(Sha256::digest(der.unwrap_or_default())))
     }
 
-    /// Finds this key's signature over `message` in what a signer answered, and returns it in DER. Signers write DER, or r
-    /// and s after each other; and both as they are, or in base64 of either alphabet, or behind a prefix with a colon.
+    /// Finds this key's signature over `message` in the answer of a signer, and returns it in DER. Signers write DER, or r
+    /// and s after each other; either as bytes, in base64 of both alphabets, or after a prefix with a colon.
     pub fn signature_in(&self, message: &[u8], answer: &[u8]) -> Option<Vec<u8>> {
         let text: Vec<u8> =
             answer.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
@@ -216,8 +215,8 @@ impl VerifyingKey {
         })
     }
 
-    /// Whether `signature` (DER) is this key's, over `message`. By `ring`, which needs a fifth of the time of `p256`: of ten
-    /// thousand records this is most of the work.
+    /// Whether `signature` (DER) is by this key over `message`. Uses `ring`, which takes a fifth of the time of `p256`:
+    /// with ten thousand records this is most of the work.
     pub(crate) fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
         let point = self.key.to_sec1_point(false);
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.as_bytes())
@@ -226,7 +225,7 @@ impl VerifyingKey {
     }
 }
 
-/// See [`VerifyingKey::id`].
+/// The id of a key: see [`VerifyingKey::id`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct KeyId(String);
 

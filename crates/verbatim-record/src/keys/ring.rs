@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{KeyId, VerifyingKey};
 
-/// What a key may vouch for. The names here are known to this project; teams add their own (`release-manager`).
+/// What a key may vouch for. This project knows the names here; teams add their own (`release-manager`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Role(Cow<'static, str>);
@@ -29,12 +29,12 @@ impl Role {
         Self(Cow::Owned(name.into()))
     }
 
-    /// The name.
+    /// The name in the configuration.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is one of the roles of machines: the ones that the work of a pipeline needs.
+    /// Whether machines have it: the work of a pipeline needs it.
     fn is_of_pipelines(&self) -> bool {
         [Self::BUILDER, Self::TESTER, Self::PROMOTER].contains(self)
     }
@@ -46,8 +46,8 @@ impl fmt::Display for Role {
     }
 }
 
-/// Something that only keys with certain roles may do. To approve is not among them: every trusted key may, and the gate
-/// that asks for approvals says of which role they have to be.
+/// Something that only keys with certain roles may do. Approving is not among them: every trusted key may, and the gate
+/// that asks for approvals names the role that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Power {
@@ -61,17 +61,17 @@ pub enum Power {
     Veto,
     /// Keep every release out of an environment.
     Lock,
-    /// Lift the vetoes and locks of others. Whoever made one may always take it back.
+    /// Lift the vetoes and locks of others. The maker of one may always lift it.
     Lift,
     /// Promote past a gate that refuses.
     OverrideGate,
 }
 
-/// Which roles have which power. A power that is not in here has no roles: nobody has it.
+/// Which roles have which power. Nobody has a power that is not in here.
 pub type Powers = BTreeMap<Power, BTreeSet<Role>>;
 
-/// The powers as they are unless a team says otherwise. `roles` are all roles that some key has. Vetoes and locks only
-/// keep things out, so everybody but builders and testers may make them; lifting is for people.
+/// The powers unless a team says otherwise. `roles` are all roles that some key has. Vetoes and locks only keep things
+/// out, so everybody but builders and testers may make them; lifting is for people.
 pub fn usual_powers<'a>(roles: impl IntoIterator<Item = &'a Role>) -> Powers {
     let mut people: BTreeSet<Role> =
         roles.into_iter().filter(|role| !role.is_of_pipelines()).cloned().collect();
@@ -92,9 +92,9 @@ pub fn usual_powers<'a>(roles: impl IntoIterator<Item = &'a Role>) -> Powers {
 /// A key that is trusted.
 #[derive(Debug, Clone)]
 pub struct TrustedKey {
-    /// What people call it.
+    /// The name that people give it.
     pub name: String,
-    /// The key.
+    /// The public key.
     pub key: VerifyingKey,
     /// What it may vouch for.
     pub roles: BTreeSet<Role>,
@@ -102,12 +102,12 @@ pub struct TrustedKey {
     pub actors: BTreeSet<String>,
 }
 
-/// Whose signature a record has: what of a trusted key matters after verification.
+/// The signer of a record: what matters of a trusted key after verification.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Signer {
-    /// What people call the key.
+    /// The name that people give the key.
     pub name: String,
-    /// The key.
+    /// The id of the key.
     pub key_id: KeyId,
     /// What it may vouch for.
     pub roles: BTreeSet<Role>,
@@ -117,7 +117,7 @@ pub struct Signer {
     pub may_lift: bool,
 }
 
-/// All keys that are trusted. Statements of any other key never count.
+/// All trusted keys. Statements of any other key never count.
 #[derive(Debug, Clone, Default)]
 pub struct KeyRing {
     keys: Vec<Entry>,
@@ -130,13 +130,13 @@ pub(crate) struct Entry {
     pub(crate) signer: Arc<Signer>,
 }
 
-/// Why keys do not make a ring.
+/// Why some keys do not form a ring.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
     /// Two keys have one name.
     #[error("two keys are named `{0}`")]
     Name(String),
-    /// One key has two names: it could then count as two people.
+    /// One key has two names, so it could count as two people.
     #[error("`{0}` and `{1}` are the same key")]
     Key(String, String),
 }
@@ -145,17 +145,17 @@ impl KeyRing {
     /// A ring of these keys, with the usual powers.
     ///
     /// # Errors
-    /// A name or a key that occurs twice.
+    /// If a name or a key occurs twice.
     pub fn new(keys: impl IntoIterator<Item = TrustedKey>) -> Result<Self, KeyRingError> {
         let keys: Vec<TrustedKey> = keys.into_iter().collect();
         let powers = usual_powers(keys.iter().flat_map(|key| &key.roles));
         Self::with_powers(keys, powers)
     }
 
-    /// A ring of these keys, and what their roles may do.
+    /// A ring of these keys, with these powers.
     ///
     /// # Errors
-    /// A name or a key that occurs twice.
+    /// If a name or a key occurs twice.
     pub fn with_powers(
         keys: impl IntoIterator<Item = TrustedKey>,
         powers: Powers,
@@ -196,12 +196,12 @@ impl KeyRing {
         self.keys.iter().map(|entry| &entry.key)
     }
 
-    /// Whether nothing is trusted.
+    /// Whether no key is trusted.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// What roles may do.
+    /// What each role may do.
     pub fn powers(&self) -> &Powers {
         &self.powers
     }

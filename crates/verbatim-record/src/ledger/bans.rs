@@ -1,5 +1,4 @@
-//! Which of many vetoes or locks are in force. Whether one is lifted is told by the records alone, in whatever order they
-//! are found.
+//! Which of many vetoes or locks are in force. The records alone say which are lifted, in whatever order they come.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +9,12 @@ use crate::artifact::EnvironmentId;
 use crate::envelope::Verified;
 use crate::predicate::{Ban, Veto};
 
-/// The bans of a list that are in force at `now`, oldest first: neither over nor lifted by whoever made them or by a key
-/// with the power to lift.
+/// The bans of a list that are in force at `now`, oldest first: neither expired nor lifted by their maker or by a key with
+/// the power to lift.
 pub fn in_force<P: Ban>(records: &[Verified<P>], now: Timestamp) -> Vec<&Verified<P>> {
     let lifts: Vec<_> = records.iter().filter(|it| !it.predicate().lifts().is_empty()).collect();
     let is_lifted = |ban: &Verified<P>| {
-        // A bundle can be written differently around the same signed bytes: all spellings are one ban.
+        // One signed text can have several bundles around it: all of them are one ban.
         let spellings: BTreeSet<Digest> = records
             .iter()
             .filter(|it| it.statement_digest() == ban.statement_digest())
@@ -36,8 +35,8 @@ pub fn in_force<P: Ban>(records: &[Verified<P>], now: Timestamp) -> Vec<&Verifie
         .collect()
 }
 
-/// The vetoes of some lists that are about a release, and for an environment or for all; with what lifts them. A veto is
-/// attached to the release and to its environment: what the list of one does not show, that of the other may.
+/// The vetoes in some lists against a release, for an environment or for all, with what lifts them. A veto is attached to
+/// the release and to its environment: the list of one may show what the other hides.
 pub fn vetoes_against<'a>(
     release: &Digest,
     environment: &EnvironmentId,

@@ -1,8 +1,8 @@
-//! The ledger of one environment as a chain: is every promotion there that should be?
+//! The ledger of one environment as a chain: is every promotion there?
 //!
-//! Each promotion names its predecessor by hash, so nothing in the middle can be left out; an anchor kept elsewhere (on
-//! the applications, in CI outputs) shows when the end was cut off. Registries cannot compare-and-set, so two jobs may
-//! append at the same time; the next promotion names both and joins the branches.
+//! Each promotion names its predecessor by hash, so none in the middle can be left out; an anchor kept elsewhere (on the
+//! applications, in CI outputs) shows when the end was cut off. Registries cannot compare-and-set, so two jobs may append
+//! at the same time; the next promotion names both and joins the branches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,35 +31,35 @@ pub struct Chain {
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum ChainFault {
-    /// A promotion names a predecessor that is not there: removed, hidden, or signed by a key that is not trusted (any
-    /// more).
+    /// A promotion names a predecessor that is not there: removed, hidden, or signed by a key that is not trusted, or no
+    /// longer.
     #[error("promotion {sequence} follows record {record}, which is missing or does not count")]
     Missing {
         /// The record that should be there.
         record: Digest,
-        /// Sequence number of the one that names it.
+        /// The number of the promotion that names it.
         sequence: u64,
     },
     /// A promotion's number is not one more than that of its predecessors.
-    #[error("record {record} has number {found} where {wanted} would follow")]
+    #[error("record {record} has number {found} instead of {wanted}")]
     Sequence {
-        /// The record.
+        /// The misnumbered record.
         record: Digest,
-        /// Its number.
+        /// The number in it.
         found: u64,
         /// The number that fits.
         wanted: u64,
     },
     /// Several promotions have no successor: two jobs promoted at the same time. The next promotion joins them.
-    #[error("{} promotions were made at the same time and none follows them: {}", .heads.len(), list(.heads))]
+    #[error("{} promotions were made at the same time, and none has a successor: {}", .heads.len(), list(.heads))]
     Fork {
-        /// The records.
+        /// The records without a successor.
         heads: Vec<Digest>,
     },
     /// An anchor names a promotion that is not there: the end of the chain was cut off or is hidden.
     #[error("promotion {} (record {}) is known elsewhere and missing here", .anchor.sequence, .anchor.record)]
     Cut {
-        /// What is known elsewhere.
+        /// The promotion that is known elsewhere.
         anchor: Anchor,
     },
 }
@@ -72,7 +72,7 @@ fn list(records: &[Digest]) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Anchor {
-    /// Its number.
+    /// Its number in the chain, from 1.
     pub sequence: u64,
     /// Digest of its record.
     pub record: Digest,
@@ -125,15 +125,15 @@ struct Node {
 }
 
 impl Chain {
-    /// Checks the promotions of `environment` against each other and against what is known elsewhere. Promotions of
-    /// other environments are left out. An anchor that is behind the end is fine; one that is not in the chain is not.
+    /// Checks the promotions of `environment` against each other and against what is known elsewhere; leaves out those of
+    /// other environments. An anchor may be behind the end, and must be in the chain.
     pub fn verify(
         environment: &EnvironmentId,
         promotions: impl IntoIterator<Item = Verified<Promotion>>,
         anchors: &[Anchor],
     ) -> Self {
         let mut nodes: BTreeMap<Digest, Node> = BTreeMap::new();
-        // A bundle can be written differently around the same signed bytes; every spelling names the same promotion.
+        // One signed text can have several bundles around it; each of them names the same promotion.
         let mut names: BTreeMap<Digest, Digest> = BTreeMap::new();
         for promotion in promotions {
             if promotion.predicate().environment != *environment {
@@ -151,7 +151,7 @@ impl Chain {
         Self { environment: environment.clone(), promotions, heads, faults }
     }
 
-    /// The environment.
+    /// The environment whose ledger this is.
     pub fn environment(&self) -> &EnvironmentId {
         &self.environment
     }
@@ -161,7 +161,7 @@ impl Chain {
         &self.promotions
     }
 
-    /// What is wrong; empty for a chain that can be relied on.
+    /// What is wrong; empty for a chain to rely on.
     pub fn faults(&self) -> &[ChainFault] {
         &self.faults
     }
@@ -171,7 +171,7 @@ impl Chain {
         self.faults.is_empty()
     }
 
-    /// The last promotion; `None` if there is none, or if it is not known which is the last.
+    /// The last promotion; `None` if there is none, or if a fault leaves open which it is.
     pub fn head(&self) -> Option<&Verified<Promotion>> {
         if !self.is_intact() {
             return None;
@@ -179,8 +179,8 @@ impl Chain {
         self.promotions.last()
     }
 
-    /// The promotion with which the release at the end came, proven. When it is promoted again, without another one in
-    /// between, it is there still.
+    /// The proven promotion with which the release at the end came. A release that is promoted again, with no other in
+    /// between, has been there all the time.
     pub fn began(&self) -> Option<&Verified<Promotion>> {
         let release = self.head()?.predicate().release.digest;
         let there = self.promotions.iter().rev();
@@ -190,8 +190,8 @@ impl Chain {
             .last()
     }
 
-    /// The records that should be there and are not: a listing may have left them out, so each is worth fetching by its
-    /// digest, which is that of its blob, before the chain is given up.
+    /// The records that are missing. A listing may have left them out, so fetch each by its digest, which is that of its
+    /// blob, before giving up the chain.
     pub fn missing(&self) -> impl Iterator<Item = Digest> + '_ {
         self.faults.iter().filter_map(|fault| match fault {
             ChainFault::Missing { record, .. } => Some(*record),
@@ -200,16 +200,16 @@ impl Chain {
         })
     }
 
-    /// What to write where the registry's owner has no hand.
+    /// The anchor to keep where the owner of the registry cannot change it.
     pub fn anchor(&self) -> Option<Anchor> {
         self.head()
             .map(|head| Anchor { sequence: head.predicate().chain.sequence, record: head.record() })
     }
 
-    /// The place of the next promotion. A fork is joined by it.
+    /// The place of the next promotion, which joins a fork.
     ///
     /// # Errors
-    /// The faults that a further promotion would hide: something is missing or misnumbered.
+    /// If something is missing or misnumbered, which a further promotion would hide; with those faults.
     pub fn next(&self) -> Result<ChainLink, Vec<ChainFault>> {
         let serious: Vec<_> = self
             .faults
@@ -227,7 +227,7 @@ impl Chain {
             return Ok(ChainLink { sequence: 1, previous: None, merged: Vec::new() });
         };
         Ok(ChainLink {
-            // The sort puts the highest number last, so this is one more than every predecessor's.
+            // The highest number is last, so this is one more than every predecessor's.
             sequence: last.predicate().chain.sequence.saturating_add(1),
             previous: Some(last.record()),
             merged: heads.iter().map(|head| head.record()).collect(),
@@ -236,7 +236,7 @@ impl Chain {
 }
 
 impl Verified<Promotion> {
-    /// The anchor of this promotion, to be written as soon as it is recorded.
+    /// The anchor of this promotion, to write as soon as it is recorded.
     pub fn anchor(&self) -> Anchor {
         Anchor { sequence: self.predicate().chain.sequence, record: self.record() }
     }
@@ -396,7 +396,7 @@ mod tests {
         check(&ledger, &[lie], &[ChainFault::Cut { anchor: lie }]);
     }
 
-    /// Heads are told in the order of the signed bytes, which no test can foresee.
+    /// Heads come in the order of the signed bytes, which no test can foresee.
     fn forked(heads: &[&Verified<Promotion>]) -> Vec<Digest> {
         let mut heads: Vec<_> =
             heads.iter().map(|head| (head.statement_digest(), head.record())).collect();

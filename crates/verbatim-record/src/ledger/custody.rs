@@ -1,4 +1,4 @@
-//! The chain of custody of one release, as a person would tell it: built, tested, promoted, in the order of time.
+//! The chain of custody of one release, for people: built, tested, promoted, in the order of time.
 
 use std::fmt;
 
@@ -6,76 +6,81 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_oci::Digest;
 
-use super::records::{Records, Rejected};
+use super::records::{Records, RejectedRecord};
 use crate::envelope::{Verified, escaped, plain};
-use crate::predicate::{Approval, Promotion, Provenance, Run, TestOutcome, TestResult, Veto};
+use crate::predicate::{Approval, CiRun, Promotion, Provenance, TestOutcome, TestResult, Veto};
 
-/// What happened to a release, as far as verified records tell. `Display` is the story, `Serialize` the same as data.
+/// What happened to a release, by its verified records. `Display` tells it to people, `Serialize` to programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Custody {
-    /// The release. Whoever prints the story as data knows more of it than its digest.
+    /// The release. Not serialized: the document around it says more of it than the digest.
     #[serde(skip)]
     pub release: Digest,
     /// Oldest first.
-    pub steps: Vec<Step>,
-    /// Records that are there and do not count.
-    pub rejected: Vec<Rejected>,
+    pub steps: Vec<CustodyStep>,
+    /// Records that do not count.
+    pub rejected: Vec<RejectedRecord>,
 }
 
-/// One verified record, told.
+/// One verified record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// When, as its signer says.
+pub struct CustodyStep {
+    /// The time of the record, as its signer says.
     pub at: Option<Timestamp>,
-    /// What kind of thing happened.
-    pub kind: StepKind,
-    /// What happened, in a few words, without the subject.
+    /// What happened, for programs.
+    pub kind: CustodyStepKind,
+    /// What happened, in a few words that follow the kind.
     pub text: String,
     /// Name of the key.
     pub signed_by: String,
-    /// Where it happened, if it was a CI run.
+    /// The page of the CI run.
     pub run_url: Option<String>,
     /// Digest of the record.
     pub record: Digest,
 }
 
-/// What kind of thing happened.
+/// What happened to a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum StepKind {
-    /// It was built.
+pub enum CustodyStepKind {
+    /// A build record says how it was built.
     Built,
-    /// It was tested, and passed.
+    /// Its tests passed.
     Tested,
-    /// It was tested, and failed.
+    /// Its tests failed.
     Failed,
     /// It was moved into an environment.
     Promoted,
-    /// Somebody wanted it to enter an environment.
+    /// Somebody approved it for an environment.
     Approved,
-    /// It was kept out of an environment, or of all.
+    /// Somebody kept it out of an environment, or of all.
     Vetoed,
-    /// A veto was lifted.
+    /// Somebody lifted a veto.
     Lifted,
 }
 
 impl Custody {
-    /// The story of `release`, from the records that were found on it.
+    /// What happened to `release`, from the records found on it.
     pub fn tell(release: Digest, records: &Records) -> Self {
         let builds = records.builds.iter().map(build_step);
         let tests = records.tests.iter().map(test_step);
         let promotions = records.promotions.iter().map(promotion_step);
         let approvals = records.approvals.iter().map(approval_step);
         let vetoes = records.vetoes.iter().map(veto_step);
-        let mut steps: Vec<Step> =
+        let mut steps: Vec<CustodyStep> =
             builds.chain(tests).chain(promotions).chain(approvals).chain(vetoes).collect();
         steps.sort_by_key(|step| (step.at, step.record));
         Self { release, steps, rejected: records.rejected.clone() }
     }
 }
 
-fn step<P>(record: &Verified<P>, kind: StepKind, text: String, run_url: Option<String>) -> Step {
-    Step {
+fn step<P>(
+    record: &Verified<P>,
+    kind: CustodyStepKind,
+    text: String,
+    run_url: Option<String>,
+) -> CustodyStep {
+    CustodyStep {
         at: record.recorded_at(),
         kind,
         text,
@@ -85,7 +90,7 @@ fn step<P>(record: &Verified<P>, kind: StepKind, text: String, run_url: Option<S
     }
 }
 
-fn build_step(record: &Verified<Provenance>) -> Step {
+fn build_step(record: &Verified<Provenance>) -> CustodyStep {
     let provenance = record.predicate();
     let source = provenance.source().unwrap_or_default();
     let mut text = match (&source.commit, &source.repository) {
@@ -93,20 +98,21 @@ fn build_step(record: &Verified<Provenance>) -> Step {
             format!("from commit {} of {repository}", short(commit))
         }
         (Some(commit), None) => format!("from commit {}", short(commit)),
-        (None, _) => "from a source that is not recorded".to_owned(),
+        (None, _) => "from an unrecorded source".to_owned(),
     };
     if source.dirty {
         text.push_str(" with local changes");
     }
     text.push_str(&format!(" by {}", provenance.run_details.builder.id));
     let url = provenance.run().and_then(|run| run.url);
-    step(record, StepKind::Built, text, url)
+    step(record, CustodyStepKind::Built, text, url)
 }
 
-fn test_step(record: &Verified<TestResult>) -> Step {
+fn test_step(record: &Verified<TestResult>) -> CustodyStep {
     let result = record.predicate();
-    let place =
-        record.environment().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let place = record
+        .environment()
+        .map_or_else(|| "an unknown environment".to_owned(), ToString::to_string);
     let mut parts = vec![format!("in {place}")];
     for (names, verdict) in [
         (&result.passed_tests, "passed"),
@@ -118,13 +124,13 @@ fn test_step(record: &Verified<TestResult>) -> Step {
         }
     }
     let kind = match result.result {
-        TestOutcome::Failed => StepKind::Failed,
-        TestOutcome::Passed | TestOutcome::Warned => StepKind::Tested,
+        TestOutcome::Failed => CustodyStepKind::Failed,
+        TestOutcome::Passed | TestOutcome::Warned => CustodyStepKind::Tested,
     };
     step(record, kind, parts.join("; "), result.url.clone())
 }
 
-fn promotion_step(record: &Verified<Promotion>) -> Step {
+fn promotion_step(record: &Verified<Promotion>) -> CustodyStep {
     let promotion = record.predicate();
     let count = promotion.applications.len();
     let applications =
@@ -141,7 +147,7 @@ fn promotion_step(record: &Verified<Promotion>) -> Step {
     if let Some(before) =
         promotion.release_before.filter(|before| *before != promotion.release.digest)
     {
-        text.push_str(&format!("; before it ran {}", before.short()));
+        text.push_str(&format!("; replaced {}", before.short()));
     }
     if let Some(actor) = &promotion.run.actor {
         text.push_str(&format!("; started by {actor}"));
@@ -152,20 +158,20 @@ fn promotion_step(record: &Verified<Promotion>) -> Step {
     if let Some(reason) = &promotion.reason {
         text.push_str(&format!(": {reason}"));
     }
-    step(record, StepKind::Promoted, text, promotion.run.url.clone())
+    step(record, CustodyStepKind::Promoted, text, promotion.run.url.clone())
 }
 
-fn approval_step(record: &Verified<Approval>) -> Step {
+fn approval_step(record: &Verified<Approval>) -> CustodyStep {
     let approval = record.predicate();
     let mut text = format!("for {}", approval.environment);
     if let Some(until) = approval.until {
         text.push_str(&format!(" until {until:.0}"));
     }
     because(&mut text, &approval.reason, &approval.run);
-    step(record, StepKind::Approved, text, approval.run.url.clone())
+    step(record, CustodyStepKind::Approved, text, approval.run.url.clone())
 }
 
-fn veto_step(record: &Verified<Veto>) -> Step {
+fn veto_step(record: &Verified<Veto>) -> CustodyStep {
     let veto = record.predicate();
     let place = veto
         .environment
@@ -179,11 +185,12 @@ fn veto_step(record: &Verified<Veto>) -> Step {
         text.push_str(&format!("; the veto {}", lifted.short()));
     }
     because(&mut text, &veto.reason, &veto.run);
-    let kind = if veto.lifts.is_empty() { StepKind::Vetoed } else { StepKind::Lifted };
+    let kind =
+        if veto.lifts.is_empty() { CustodyStepKind::Vetoed } else { CustodyStepKind::Lifted };
     step(record, kind, text, veto.run.url.clone())
 }
 
-fn because(text: &mut String, reason: &str, run: &Run) {
+fn because(text: &mut String, reason: &str, run: &CiRun) {
     if !reason.is_empty() {
         text.push_str(&format!(": {reason}"));
     }
@@ -196,7 +203,7 @@ fn short(commit: &str) -> String {
     commit.chars().take(12).collect()
 }
 
-impl fmt::Display for StepKind {
+impl fmt::Display for CustodyStepKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Built => "built",
@@ -214,7 +221,7 @@ impl fmt::Display for Custody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.release)?;
         if self.steps.is_empty() {
-            writeln!(f, "  no record counts")?;
+            writeln!(f, "  no record that counts")?;
         }
         for step in &self.steps {
             let at =
@@ -275,7 +282,7 @@ mod tests {
             at: at(30),
             until: Some(at(60)),
             plan: None,
-            run: Run { actor: Some("bob".to_owned()), ..Run::default() },
+            run: CiRun { actor: Some("bob".to_owned()), ..CiRun::default() },
         }
     }
 
@@ -286,7 +293,7 @@ mod tests {
             reason: "it leaks".to_owned(),
             at: at(40 + i64::try_from(lifts.len()).unwrap()),
             until: None,
-            run: Run::default(),
+            run: CiRun::default(),
         }
     }
 
@@ -321,7 +328,7 @@ mod tests {
   2026-11-24T12:13:00Z  tested    in shop/dev; smoke passed
       record #3, signed by ci
       {url}
-  2026-11-24T12:21:00Z  promoted  to shop/dev (number 1), proven on 1 application: shop-dev; before it ran #two; started by alice
+  2026-11-24T12:21:00Z  promoted  to shop/dev (number 1), proven on 1 application: shop-dev; replaced #two; started by alice
       record #4, signed by ci
       {url}
   2026-11-24T12:30:00Z  approved  for shop/production until 2026-11-24T13:00:00Z: looks good; by bob
@@ -340,7 +347,7 @@ mod tests {
     #[test]
     fn nothing_is_a_story_too() {
         let custody = Custody::tell(release("one"), &Records::default());
-        assert_eq!(custody.to_string(), format!("{}\n  no record counts\n", release("one")));
+        assert_eq!(custody.to_string(), format!("{}\n  no record that counts\n", release("one")));
     }
 
     #[test]

@@ -8,5 +8,5 @@ mod records;
 
 pub use bans::{in_force, vetoes_against};
 pub use chain::{Anchor, AnchorError, Chain, ChainFault};
-pub use custody::{Custody, Step, StepKind};
-pub use records::{Gathering, Judge, Judged, Records, Rejected};
+pub use custody::{Custody, CustodyStep, CustodyStepKind};
+pub use records::{JudgedRecord, RecordCollector, RecordJudge, Records, RejectedRecord};

@@ -1,4 +1,4 @@
-//! All records that were found on one manifest, sorted into what counts and what does not.
+//! All records found on one manifest, sorted into what counts and what does not.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use verbatim_oci::Digest;
 
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::envelope::{
-    Envelope, Expected, Opened, Rejection, Verified, complete, complete_any, read_statement,
+    Envelope, Expectation, Opened, Rejection, Verified, complete, complete_any, read_statement,
 };
 use crate::keys::KeyRing;
 use crate::predicate::{
@@ -20,28 +20,28 @@ use crate::predicate::{
 pub struct Records {
     /// How it was built.
     pub builds: Vec<Verified<Provenance>>,
-    /// Test runs.
+    /// Test runs, passed or failed.
     pub tests: Vec<Verified<TestResult>>,
-    /// Promotions.
+    /// Promotions of it, or into it.
     pub promotions: Vec<Verified<Promotion>>,
-    /// Approvals, over or not.
+    /// Approvals, expired or not.
     pub approvals: Vec<Verified<Approval>>,
-    /// Vetoes and their liftings; [`in_force`](crate::in_force) tells which of them count now.
+    /// Vetoes and their lifts; [`in_force`](crate::in_force) tells which are in force.
     pub vetoes: Vec<Verified<Veto>>,
-    /// Locks and their liftings, of environments only.
+    /// Locks and their lifts, of environments only.
     pub locks: Vec<Verified<Lock>>,
-    /// Statements of the other types that were asked for. Their signers are trusted keys of whatever role.
+    /// Statements of other types that were asked for, by trusted keys of any role.
     pub attestations: Vec<Verified<JsonText>>,
-    /// What does not count, and why. Listed, so that a person sees that something is there.
-    pub rejected: Vec<Rejected>,
+    /// What does not count, and why: people should see that it is there.
+    pub rejected: Vec<RejectedRecord>,
 }
 
 /// A record that does not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Rejected {
+pub struct RejectedRecord {
     /// Digest of its bytes.
     pub record: Digest,
-    /// What it claims to be, unverified.
+    /// Its predicate type, unverified.
     pub predicate_type: Option<String>,
     /// Why it does not count.
     pub rejection: Rejection,
@@ -58,7 +58,7 @@ impl Records {
         Self::with_attestations(bundles, ring, release, now, &BTreeSet::new())
     }
 
-    /// The same, and the statements of other predicate types that somebody wants to look at.
+    /// The same, with the statements of further predicate types.
     pub fn with_attestations<B: AsRef<[u8]>>(
         bundles: impl IntoIterator<Item = B>,
         ring: &KeyRing,
@@ -66,7 +66,7 @@ impl Records {
         now: Timestamp,
         types: &BTreeSet<String>,
     ) -> Self {
-        Self::judged(bundles, &Judge::of_release(ring.clone(), release, now, types.clone()))
+        Self::judged(bundles, &RecordJudge::of_release(ring.clone(), release, now, types.clone()))
     }
 
     /// The records found on the artifact of an environment: its ledger.
@@ -76,32 +76,32 @@ impl Records {
         environment: &EnvironmentId,
         now: Timestamp,
     ) -> Self {
-        Self::judged(bundles, &Judge::of_environment(ring.clone(), environment, now))
+        Self::judged(bundles, &RecordJudge::of_environment(ring.clone(), environment, now))
     }
 
-    fn judged<B: AsRef<[u8]>>(bundles: impl IntoIterator<Item = B>, judge: &Judge) -> Self {
+    fn judged<B: AsRef<[u8]>>(bundles: impl IntoIterator<Item = B>, judge: &RecordJudge) -> Self {
         bundles.into_iter().map(|bytes| judge.judge(bytes.as_ref())).collect()
     }
 }
 
-/// What the records that are found on one manifest are held against. For those who have many of them: each can be judged
-/// as it comes, wherever there is a processor for it, and its bytes need not be kept.
+/// What the records of one manifest are judged by. With many of them, each can be judged as it comes, on any thread, and
+/// its bytes need not be kept.
 #[derive(Debug, Clone)]
-pub struct Judge {
+pub struct RecordJudge {
     ring: KeyRing,
-    expected: Expected,
+    expected: Expectation,
     types: BTreeSet<String>,
 }
 
-/// One record that was judged. Collected, they are [`Records`].
+/// One judged record. Collected, they are [`Records`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
+pub struct JudgedRecord {
     record: Digest,
-    outcome: Outcome,
+    outcome: JudgedAs,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Outcome {
+enum JudgedAs {
     Build(Box<Verified<Provenance>>),
     Test(Box<Verified<TestResult>>),
     Promotion(Box<Verified<Promotion>>),
@@ -109,34 +109,34 @@ enum Outcome {
     Veto(Box<Verified<Veto>>),
     Lock(Box<Verified<Lock>>),
     Attestation(Box<Verified<JsonText>>),
-    Rejected(Rejected),
+    Rejected(RejectedRecord),
 }
 
-impl Judge {
-    /// For the records of a release, and statements of these other types about it.
+impl RecordJudge {
+    /// For the records of a release, and statements of these further types about it.
     pub fn of_release(
         ring: KeyRing,
         release: Digest,
         now: Timestamp,
         types: BTreeSet<String>,
     ) -> Self {
-        Self { ring, expected: Expected { subject: release, environment: None, now }, types }
+        Self { ring, expected: Expectation { subject: release, environment: None, now }, types }
     }
 
     /// For the records of an environment.
     pub fn of_environment(ring: KeyRing, environment: &EnvironmentId, now: Timestamp) -> Self {
         let subject = *EnvironmentArtifact::of(environment).digest();
-        let expected = Expected { subject, environment: Some(environment.clone()), now };
+        let expected = Expectation { subject, environment: Some(environment.clone()), now };
         Self { ring, expected, types: BTreeSet::new() }
     }
 
     /// Judges one stored bundle.
-    pub fn judge(&self, bundle: &[u8]) -> Judged {
+    pub fn judge(&self, bundle: &[u8]) -> JudgedRecord {
         let record = Digest::of(bundle);
         let outcome = self.outcome(record, bundle).unwrap_or_else(|(predicate_type, rejection)| {
-            Outcome::Rejected(Rejected { record, predicate_type, rejection })
+            JudgedAs::Rejected(RejectedRecord { record, predicate_type, rejection })
         });
-        Judged { record, outcome }
+        JudgedRecord { record, outcome }
     }
 
     /// The record, or what it claims to be and why it does not count.
@@ -144,12 +144,12 @@ impl Judge {
         &self,
         record: Digest,
         bundle: &[u8],
-    ) -> Result<Outcome, (Option<String>, Rejection)> {
+    ) -> Result<JudgedAs, (Option<String>, Rejection)> {
         let envelope = Envelope::open(bundle).map_err(|rejection| (None, rejection))?;
         let claims = |payload: &[u8]| read_statement(payload).map(|it| it.predicate_type);
         let opened = match Opened::open(record, &envelope, &self.ring) {
             Ok(opened) => opened,
-            // Whoever reads the list wants to know what it claims to be, and foreign statements may have foreign keys.
+            // Readers of the list want to know what it claims to be, and foreign statements may have foreign keys.
             Err(rejection) => {
                 return Err(match claims(&envelope.payload) {
                     Ok(claimed) if !self.reads(&claimed) => {
@@ -164,26 +164,25 @@ impl Judge {
         self.sorted(opened).map_err(|rejection| (Some(claimed), rejection))
     }
 
-    fn sorted(&self, opened: Opened) -> Result<Outcome, Rejection> {
+    fn sorted(&self, opened: Opened) -> Result<JudgedAs, Rejection> {
         let (ring, expected) = (&self.ring, &self.expected);
         match opened.predicate_type() {
             Provenance::TYPE => {
-                complete(opened, ring, expected).map(|it| Outcome::Build(Box::new(it)))
+                complete(opened, ring, expected).map(|it| JudgedAs::Build(Box::new(it)))
             }
             TestResult::TYPE => {
-                complete(opened, ring, expected).map(|it| Outcome::Test(Box::new(it)))
+                complete(opened, ring, expected).map(|it| JudgedAs::Test(Box::new(it)))
             }
             Promotion::TYPE => {
-                complete(opened, ring, expected).map(|it| Outcome::Promotion(Box::new(it)))
+                complete(opened, ring, expected).map(|it| JudgedAs::Promotion(Box::new(it)))
             }
             Approval::TYPE => {
-                complete(opened, ring, expected).map(|it| Outcome::Approval(Box::new(it)))
+                complete(opened, ring, expected).map(|it| JudgedAs::Approval(Box::new(it)))
             }
-            Veto::TYPE => complete(opened, ring, expected).map(|it| Outcome::Veto(Box::new(it))),
-            Lock::TYPE => complete(opened, ring, expected).map(|it| Outcome::Lock(Box::new(it))),
-            other if self.types.contains(other) => {
-                complete_any(opened, &expected.subject).map(|it| Outcome::Attestation(Box::new(it)))
-            }
+            Veto::TYPE => complete(opened, ring, expected).map(|it| JudgedAs::Veto(Box::new(it))),
+            Lock::TYPE => complete(opened, ring, expected).map(|it| JudgedAs::Lock(Box::new(it))),
+            other if self.types.contains(other) => complete_any(opened, &expected.subject)
+                .map(|it| JudgedAs::Attestation(Box::new(it))),
             foreign => Err(Rejection::Foreign(foreign.to_owned())),
         }
     }
@@ -202,29 +201,29 @@ impl Judge {
     }
 }
 
-/// Puts records together, one after the other. A record that is there twice counts once.
+/// Collects records one after the other; one that comes twice counts once.
 #[derive(Debug, Default)]
-pub struct Gathering {
+pub struct RecordCollector {
     records: Records,
     seen: BTreeSet<Digest>,
 }
 
-impl Gathering {
-    /// Adds a record.
-    pub fn add(&mut self, Judged { record, outcome }: Judged) {
+impl RecordCollector {
+    /// Adds a record, unless it is there.
+    pub fn add(&mut self, JudgedRecord { record, outcome }: JudgedRecord) {
         if !self.seen.insert(record) {
             return;
         }
         let records = &mut self.records;
         match outcome {
-            Outcome::Build(it) => records.builds.push(*it),
-            Outcome::Test(it) => records.tests.push(*it),
-            Outcome::Promotion(it) => records.promotions.push(*it),
-            Outcome::Approval(it) => records.approvals.push(*it),
-            Outcome::Veto(it) => records.vetoes.push(*it),
-            Outcome::Lock(it) => records.locks.push(*it),
-            Outcome::Attestation(it) => records.attestations.push(*it),
-            Outcome::Rejected(it) => records.rejected.push(it),
+            JudgedAs::Build(it) => records.builds.push(*it),
+            JudgedAs::Test(it) => records.tests.push(*it),
+            JudgedAs::Promotion(it) => records.promotions.push(*it),
+            JudgedAs::Approval(it) => records.approvals.push(*it),
+            JudgedAs::Veto(it) => records.vetoes.push(*it),
+            JudgedAs::Lock(it) => records.locks.push(*it),
+            JudgedAs::Attestation(it) => records.attestations.push(*it),
+            JudgedAs::Rejected(it) => records.rejected.push(it),
         }
     }
 
@@ -241,15 +240,15 @@ impl Gathering {
     }
 }
 
-impl FromIterator<Judged> for Records {
-    fn from_iter<I: IntoIterator<Item = Judged>>(judged: I) -> Self {
-        let mut gathering = Gathering::default();
+impl FromIterator<JudgedRecord> for Records {
+    fn from_iter<I: IntoIterator<Item = JudgedRecord>>(judged: I) -> Self {
+        let mut gathering = RecordCollector::default();
         judged.into_iter().for_each(|one| gathering.add(one));
         gathering.finish()
     }
 }
 
-/// Records without a time come first: nothing may become the latest by leaving it out.
+/// Records without a time come first: nothing becomes the latest by leaving it out.
 fn oldest_first<P>(records: &mut [Verified<P>]) {
     records.sort_by_key(|record| (record.recorded_at(), record.record()));
 }

@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 use super::json::null_is_default;
-use super::{Predicate, Run};
+use super::{CiRun, Predicate};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::keys::Power;
 
-/// One approval. Who gives it is told by the key; `run.actor` is a name for people.
+/// One approval. The key says who gives it; `run.actor` is a name for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
     /// Where the release may go.
     pub environment: EnvironmentId,
-    /// Why.
+    /// The reason for people; may be empty.
     #[serde(
         default,
         deserialize_with = "null_is_default",
@@ -27,15 +27,15 @@ pub struct Approval {
     pub reason: String,
     /// When it was given.
     pub at: Timestamp,
-    /// Until when it counts; `None`: as long as the gate lets it.
+    /// When it expires; `None`: when the gate says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// The hash of the plan that was approved; `None`: any plan that brings this release there.
+    /// The hash of the approved plan; `None`: any plan that brings this release there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Digest>,
     /// The CI run, with the actor.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub run: Run,
+    pub run: CiRun,
 }
 
 impl Predicate for Approval {

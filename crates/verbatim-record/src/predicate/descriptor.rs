@@ -17,7 +17,7 @@ pub struct ResourceDescriptor {
     /// Name, for people and for telling descriptors apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Global identifier.
+    /// Global identifier of it, a URI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
     /// Algorithm (`sha256`, `gitCommit`, …) to lower-case hex.
@@ -30,7 +30,7 @@ pub struct ResourceDescriptor {
     /// Where it can be had, if not at `uri`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub download_location: Option<String>,
-    /// Media type.
+    /// Media type of what it points to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// Anything else; our own keys begin with `verbatim_`, as the rules for extension fields advise.

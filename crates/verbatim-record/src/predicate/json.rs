@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct JsonText(Box<str>);
 
 impl JsonText {
-    /// What it says.
+    /// The JSON as a tree.
     pub fn value(&self) -> Value {
         // It was made from a value, so it is one.
         serde_json::from_str(&self.0).unwrap_or_default()

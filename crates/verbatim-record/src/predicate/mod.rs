@@ -19,13 +19,13 @@ pub use approval::Approval;
 pub use descriptor::ResourceDescriptor;
 pub use json::JsonText;
 pub use lock::Lock;
-pub use origin::{Adopted, Composed, SourceClaim};
+pub use origin::{AdoptedImage, ComposedRelease, SourceClaim};
 pub use promotion::{
-    Application, ChainLink, Evidence, GateResult, Override, PolicyOrigin, PromotedRelease,
-    Promotion, PromotionKind, Proof, Readback, ReadbackOutcome, Revision,
+    AppliedOverride, ChainLink, GateEvidence, GateResult, PolicyOrigin, PromotedApplication,
+    PromotedRelease, Promotion, PromotionKind, PromotionProof, Readback, ReadbackOutcome, Revision,
 };
 pub use provenance::{
-    Build, BuildDefinition, BuildMetadata, Builder, Provenance, RunDetails, Source,
+    Build, BuildDefinition, BuildMetadata, BuildPlatform, BuildSource, Provenance, RunDetails,
 };
 pub use test_result::{SuiteOutcome, TestOutcome, TestResult, TestRun};
 pub use veto::Veto;
@@ -38,8 +38,8 @@ pub trait Predicate: Serialize + DeserializeOwned {
     /// The `predicateType` URI.
     const TYPE: &'static str;
 
-    /// The power that a key needs for its statements of this type to count; `None`: every trusted key may make them, and
-    /// whoever looks at one asks for its roles.
+    /// The power that a key needs for its statements of this type to count. `None`: every trusted key may make them, and
+    /// the reader checks its roles.
     const POWER: Option<Power>;
 
     /// What a key needs beyond [`Self::POWER`], because of what this statement says.
@@ -47,7 +47,7 @@ pub trait Predicate: Serialize + DeserializeOwned {
         None
     }
 
-    /// When what is stated was finished, as the signer says.
+    /// The end of what is stated, as the signer says.
     fn recorded_at(&self) -> Option<Timestamp>;
 
     /// The environment that the statement is about, if it is about one.
@@ -56,29 +56,29 @@ pub trait Predicate: Serialize + DeserializeOwned {
     /// Checks that the predicate agrees with itself and with the subjects of its statement.
     ///
     /// # Errors
-    /// What does not agree.
+    /// If it does not, with the contradiction as a sentence about `it`.
     fn check(&self, subjects: &[Digest]) -> Result<(), String>;
 }
 
-/// A predicate that keeps something out until it is over or lifted. A lifting is a ban's own predicate type, and names
-/// the records that it ends.
+/// A predicate that keeps something out until it expires or is lifted. A lift has the predicate type of the ban, and
+/// names the records that it ends.
 pub trait Ban: Predicate {
-    /// The records that this lifts; empty: it is a ban itself.
+    /// The records that this lifts; empty for a ban.
     fn lifts(&self) -> &[Digest];
 
-    /// When it ends by itself.
+    /// When it expires.
     fn until(&self) -> Option<Timestamp>;
 
-    /// Why.
+    /// The reason for people.
     fn reason(&self) -> &str;
 
-    /// What both kinds of bans have to agree with.
+    /// Checks what both kinds of bans have in common.
     ///
     /// # Errors
-    /// What does not agree.
+    /// If it contradicts itself.
     fn check_ban(&self) -> Result<(), String> {
         if !self.lifts().is_empty() && self.until().is_some() {
-            return Err("it lifts bans until some time, which means nothing".to_owned());
+            return Err("it lifts bans, which cannot have an end".to_owned());
         }
         if self.reason().trim().is_empty() {
             return Err("it gives no reason".to_owned());
@@ -87,20 +87,20 @@ pub trait Ban: Predicate {
     }
 }
 
-/// The CI run in which something was done. All parts are optional: on a laptop there is none of them but the actor.
+/// The CI run in which something happened. All parts are optional: on a laptop there is only the actor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Run {
+pub struct CiRun {
     /// Which CI, for example `github`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ci: Option<String>,
-    /// What the run numbers count: two numbers are comparable only within one pipeline.
+    /// What the run numbers count: two are comparable only within one pipeline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
     /// The number of the run within its pipeline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
-    /// Where a person can look at the run.
+    /// The page of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Who started it, as the CI says.

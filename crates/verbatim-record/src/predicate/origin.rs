@@ -1,5 +1,5 @@
-//! Build records about what `verbatim build` did not build itself: images of another builder, and releases that are made
-//! of several images. Both are SLSA provenance, as all build records.
+//! Build records about what `verbatim build` did not build: images of another builder, and releases of several images.
+//! Both are SLSA provenance, as all build records.
 
 use std::collections::BTreeMap;
 
@@ -9,50 +9,53 @@ use serde_json::{Value, json};
 
 use super::descriptor::ResourceDescriptor;
 use super::provenance::object;
-use super::{Build, BuildDefinition, BuildMetadata, Builder, Provenance, Run, RunDetails, Source};
+use super::{
+    Build, BuildDefinition, BuildMetadata, BuildPlatform, BuildSource, CiRun, Provenance,
+    RunDetails,
+};
 use crate::artifact::ReleaseImage;
 
-/// An image that another builder made.
+/// An image of another builder.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Adopted {
+pub struct AdoptedImage {
     /// What it was built from, as far as known.
-    pub source: Source,
-    /// The reference under which it was found.
+    pub source: BuildSource,
+    /// The reference that it was found by.
     pub image: String,
-    /// What the source is known from.
+    /// How the source is known.
     pub known_from: Vec<SourceClaim>,
-    /// The CI run that took it over.
-    pub run: Run,
-    /// When.
+    /// The CI run that adopted it.
+    pub run: CiRun,
+    /// When it was signed.
     pub at: Timestamp,
-    /// Component to version.
+    /// Versions by component, for example `verbatim`.
     pub versions: BTreeMap<String, String>,
 }
 
-/// Something that says what an image was built from.
+/// A claim about what an image was built from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceClaim {
-    /// What says so: `buildkit-provenance`, `label`, `work-tree`.
+    /// The origin of the claim: `buildkit-provenance`, `label`, `work-tree`.
     pub by: String,
-    /// Whether it is signed by somebody who is trusted.
+    /// Whether a trusted key signed it.
     pub signed: bool,
-    /// The commit.
+    /// Full hash of the commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// The repository.
+    /// URL of the git repository, without credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// Who built, in the words of whoever says so.
+    /// The builder, in the words of the claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub builder: Option<String>,
 }
 
-impl Adopted {
+impl AdoptedImage {
     /// The `buildType` of these records.
     pub const TYPE: &'static str = "urn:verbatim:build:adopted:v1";
 
-    /// The predicate.
+    /// This as SLSA provenance.
     pub fn provenance(&self) -> Provenance {
         provenance(
             Self::TYPE,
@@ -68,24 +71,24 @@ impl Adopted {
 
 /// A release of several images.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Composed {
-    /// What all of them were built from.
-    pub source: Source,
+pub struct ComposedRelease {
+    /// The source of all of them.
+    pub source: BuildSource,
     /// The images, by name.
     pub images: BTreeMap<String, ReleaseImage>,
-    /// The CI run.
-    pub run: Run,
-    /// When.
+    /// The CI run that put it together.
+    pub run: CiRun,
+    /// When it was signed.
     pub at: Timestamp,
-    /// Component to version.
+    /// Versions by component, for example `verbatim`.
     pub versions: BTreeMap<String, String>,
 }
 
-impl Composed {
+impl ComposedRelease {
     /// The `buildType` of these records.
     pub const TYPE: &'static str = "urn:verbatim:build:release:v1";
 
-    /// The predicate.
+    /// This as SLSA provenance.
     pub fn provenance(&self) -> Provenance {
         let images = self.images.iter().map(|(name, image)| ResourceDescriptor {
             uri: Some(image.reference().to_string()),
@@ -109,7 +112,7 @@ fn provenance(
     external: Value,
     internal: Value,
     resolved_dependencies: Vec<ResourceDescriptor>,
-    run: &Run,
+    run: &CiRun,
     versions: &BTreeMap<String, String>,
     at: Timestamp,
 ) -> Provenance {
@@ -121,8 +124,8 @@ fn provenance(
             resolved_dependencies,
         },
         run_details: RunDetails {
-            // Whoever signs this vouches for it, whoever has built.
-            builder: Builder {
+            // The signer vouches for it, not the builder.
+            builder: BuildPlatform {
                 id: Build::builder_id(run.ci.as_deref().unwrap_or("local")),
                 version: versions.clone(),
             },
@@ -137,7 +140,7 @@ fn provenance(
 }
 
 /// A dirty tree is not the commit, so the commit is then no dependency that was resolved.
-pub(super) fn source_dependency(source: &Source) -> Option<ResourceDescriptor> {
+pub(super) fn source_dependency(source: &BuildSource) -> Option<ResourceDescriptor> {
     let (repository, commit) = (source.repository.as_ref()?, source.commit.as_ref()?);
     (!source.dirty).then(|| ResourceDescriptor {
         uri: Some(format!("git+{repository}@{commit}")),
@@ -154,8 +157,8 @@ mod tests {
 
     #[test]
     fn source_and_run_can_be_read_from_them() {
-        let source = Source { dirty: true, ..build().source };
-        let adopted = Adopted {
+        let source = BuildSource { dirty: true, ..build().source };
+        let adopted = AdoptedImage {
             source: source.clone(),
             image: "registry.example/shop@sha256:0".to_owned(),
             known_from: Vec::new(),
@@ -163,7 +166,7 @@ mod tests {
             at: at(0),
             versions: BTreeMap::new(),
         };
-        let composed = Composed {
+        let composed = ComposedRelease {
             source: source.clone(),
             images: BTreeMap::new(),
             run: run(),

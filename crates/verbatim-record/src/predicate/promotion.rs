@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 use super::json::JsonText;
-use super::{Predicate, Run};
+use super::{CiRun, Predicate};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId, ReleaseImage};
 use crate::keys::Power;
 
@@ -19,33 +19,33 @@ pub struct Promotion {
     /// What kind of move it was.
     #[serde(default, skip_serializing_if = "PromotionKind::is_promotion")]
     pub kind: PromotionKind,
-    /// Why, in the words of whoever did it.
+    /// The reason for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Where to.
+    /// The environment that it entered.
     pub environment: EnvironmentId,
-    /// What.
+    /// What entered it.
     pub release: PromotedRelease,
-    /// The release that the ledger had there before; `None` for the first promotion.
+    /// The release before it, by the ledger; `None` for the first promotion.
     #[serde(default)]
     pub release_before: Option<Digest>,
     /// The applications that were changed, each with its proof.
-    pub applications: Vec<Application>,
-    /// SHA-256 of the plan that was executed.
+    pub applications: Vec<PromotedApplication>,
+    /// SHA-256 of the executed plan.
     #[serde(default)]
     pub plan: Option<Digest>,
-    /// SHA-256 of the policy (gates and keys) that was in force.
+    /// SHA-256 of the policy (gates and keys) in force.
     #[serde(default)]
     pub policy: Option<Digest>,
-    /// Where the policy was taken from, if not from the repository of the product.
+    /// The origin of the policy, if it is not the repository of the product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_origin: Option<PolicyOrigin>,
-    /// What the gates answered.
+    /// The answers of the gates.
     #[serde(default)]
     pub gates: Vec<GateResult>,
     /// The CI run, with the actor.
     #[serde(default)]
-    pub run: Run,
+    pub run: CiRun,
     /// When the first thing was written.
     pub started_at: Timestamp,
     /// When the proof was complete.
@@ -54,15 +54,15 @@ pub struct Promotion {
     pub chain: ChainLink,
 }
 
-/// What a policy was taken from: a resource as in-toto describes one.
+/// The origin of a policy: a resource as in-toto describes one.
 ///
 /// <https://github.com/in-toto/attestation/blob/main/spec/v1/resource_descriptor.md>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyOrigin {
-    /// How it was named.
+    /// The name in the configuration.
     pub uri: String,
-    /// What that name stood for: a `gitCommit`, or the `sha256` of a manifest.
+    /// What the name stood for: a `gitCommit`, or the `sha256` of a manifest.
     pub digest: BTreeMap<String, String>,
 }
 
@@ -77,16 +77,16 @@ impl fmt::Display for PolicyOrigin {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PromotionKind {
-    /// It is the next one.
+    /// The next release.
     #[default]
     Promotion,
-    /// It ran there before, and the one after it was bad.
+    /// An earlier release, because the one after it was bad.
     Rollback,
-    /// It is the recorded one, and something else was found there.
+    /// The recorded release, because something else was found there.
     Restore,
-    /// It ran there before by Argo CD's word; registry, records and gates were not asked.
+    /// An earlier release by the history of Argo CD, without registry, records and gates.
     BreakGlass,
-    /// Something that a later version may invent.
+    /// A kind that a later version may invent.
     #[serde(other)]
     Other,
 }
@@ -120,7 +120,7 @@ pub struct PromotedRelease {
     /// Tag under which it was found or built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Source commit.
+    /// Full hash of the source commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// The images, if they are several; then the digest is that of the artifact that names them.
@@ -129,7 +129,7 @@ pub struct PromotedRelease {
 }
 
 impl PromotedRelease {
-    /// Whether this digest is that of the release, or of one of its images.
+    /// Whether this is the digest of the release, or of one of its images.
     pub fn includes(&self, digest: &Digest) -> bool {
         self.digest == *digest || self.images.values().any(|image| image.digest == *digest)
     }
@@ -138,27 +138,27 @@ impl PromotedRelease {
 /// One Argo CD application within a promotion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Application {
-    /// Name.
+pub struct PromotedApplication {
+    /// Name of the Application object.
     pub name: String,
-    /// Namespace of the Application object, if told.
+    /// Namespace of the Application object, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// URL of the Argo CD server, without credentials.
     pub server: String,
-    /// What was written.
+    /// The parameters written.
     #[serde(default)]
-    pub overrides: Vec<Override>,
-    /// The revisions of chart and values that the sync resolved, one a source.
+    pub overrides: Vec<AppliedOverride>,
+    /// The revisions of chart and values that the sync resolved, one for each source.
     #[serde(default)]
     pub revisions: Vec<Revision>,
-    /// What was read back.
-    pub proof: Proof,
+    /// What was read back, level by level.
+    pub proof: PromotionProof,
 }
 
-/// One parameter that was written into a source of an application.
+/// One parameter written into a source of an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Override {
+pub struct AppliedOverride {
     /// `helm` or `kustomize`.
     pub kind: String,
     /// Name of the parameter or image.
@@ -166,7 +166,7 @@ pub struct Override {
     /// Value before; `None` if it was absent.
     #[serde(default)]
     pub before: Option<String>,
-    /// Value now.
+    /// Value that was written.
     pub after: String,
 }
 
@@ -185,7 +185,7 @@ pub struct Revision {
 /// The four readbacks of one application.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Proof {
+pub struct PromotionProof {
     /// The override is in the application's spec.
     pub spec: Readback,
     /// The operation that ran carried it.
@@ -199,12 +199,12 @@ pub struct Proof {
     pub settled_seconds: u64,
 }
 
-/// One readback.
+/// What one level of the proof showed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Readback {
-    /// What it showed.
+    /// Whether it showed the digest.
     pub outcome: ReadbackOutcome,
-    /// What was seen, in the words of whoever looked.
+    /// What was seen, as the reader of that level tells it.
     #[serde(default)]
     pub evidence: JsonText,
 }
@@ -217,19 +217,19 @@ pub enum ReadbackOutcome {
     Proven,
     /// The digest, in templates: nothing runs (a CronJob, or scaled to zero).
     Template,
-    /// Something else, or nothing. Also every outcome that a later version may invent: unknown is not proven.
+    /// Something else or nothing, and every outcome that a later version may invent: unknown is not proven.
     #[serde(other)]
     Unproven,
 }
 
 impl ReadbackOutcome {
-    /// Whether this outcome is good enough.
+    /// Whether this outcome counts as proof.
     pub fn holds(self) -> bool {
         matches!(self, Self::Proven | Self::Template)
     }
 }
 
-impl Proof {
+impl PromotionProof {
     /// Whether all four readbacks hold. Only the last can be satisfied by a template: the other three always exist.
     pub fn holds(&self) -> bool {
         let proven = |readback: &Readback| readback.outcome == ReadbackOutcome::Proven;
@@ -240,7 +240,7 @@ impl Proof {
     }
 }
 
-/// What one gate answered.
+/// The answer of one gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateResult {
     /// Name of the gate, for example `after`.
@@ -249,34 +249,33 @@ pub struct GateResult {
     pub passed: bool,
     /// Why, in a sentence.
     pub reason: String,
-    /// What that rests on.
+    /// What the answer rests on.
     #[serde(default)]
-    pub evidence: Vec<Evidence>,
-    /// Why it was promoted although the gate refused.
+    pub evidence: Vec<GateEvidence>,
+    /// Why the release was promoted although the gate refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<String>,
 }
 
 /// Something that a decision rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
+pub struct GateEvidence {
     /// The record, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Digest>,
-    /// What it says, in a few words.
+    /// The evidence in a few words.
     pub text: String,
 }
 
 /// The place of a promotion in the ledger of its environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainLink {
-    /// 1 for the first; afterwards one more than the highest that is named below.
+    /// 1 for the first; then one more than the highest of those named below.
     pub sequence: u64,
     /// Digest of the previous promotion record (of its bundle); `None` for the first.
     #[serde(default)]
     pub previous: Option<Digest>,
-    /// Further records that had no successor, when two jobs had promoted at the same time: naming them here joins the
-    /// branches again.
+    /// Further records without a successor, if two jobs promoted at the same time: naming them here joins the branches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<Digest>,
 }
@@ -289,7 +288,7 @@ impl ChainLink {
 }
 
 impl Promotion {
-    /// Whether there is an application, and the proof of each holds.
+    /// Whether there is an application, and every proof holds.
     pub fn is_proven(&self) -> bool {
         !self.applications.is_empty() && self.applications.iter().all(|app| app.proof.holds())
     }
@@ -336,10 +335,12 @@ mod tests {
         let [spec, operation, manifests, running] = outcomes.map(|outcome| {
             serde_json::from_value(serde_json::json!({ "outcome": outcome })).unwrap()
         });
-        let proof = Proof { spec, operation, manifests, running, settled_seconds: 0 };
+        let proof = PromotionProof { spec, operation, manifests, running, settled_seconds: 0 };
         assert_eq!(proof.holds(), want, "{outcomes:?}");
         let mut promotion = promotion("dev", "one", first(), 0);
-        promotion.applications.push(Application { proof, ..promotion.applications[0].clone() });
+        promotion
+            .applications
+            .push(PromotedApplication { proof, ..promotion.applications[0].clone() });
         assert_eq!(promotion.is_proven(), want, "one weak application is enough");
     }
 

@@ -11,8 +11,8 @@ use verbatim_oci::Digest;
 
 use super::descriptor::ResourceDescriptor;
 use super::json::null_is_default;
-use super::origin::{Adopted, Composed, source_dependency};
-use super::{Predicate, Run};
+use super::origin::{AdoptedImage, ComposedRelease, source_dependency};
+use super::{CiRun, Predicate};
 use crate::artifact::EnvironmentId;
 use crate::keys::Power;
 
@@ -20,9 +20,9 @@ use crate::keys::Power;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provenance {
-    /// The input.
+    /// The input of the build.
     pub build_definition: BuildDefinition,
-    /// This execution.
+    /// This execution of it.
     pub run_details: RunDetails,
 }
 
@@ -32,13 +32,13 @@ pub struct Provenance {
 pub struct BuildDefinition {
     /// URI that tells how to read the parameters.
     pub build_type: String,
-    /// What whoever started the build could choose.
+    /// What the person or job that started the build could choose.
     #[serde(default, deserialize_with = "null_is_default")]
     pub external_parameters: Map<String, Value>,
     /// What the build platform chose.
     #[serde(default, skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
     pub internal_parameters: Map<String, Value>,
-    /// What was fetched, as far as known; at least the source commit.
+    /// What was fetched, as far as known: at least the source commit.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub resolved_dependencies: Vec<ResourceDescriptor>,
 }
@@ -47,22 +47,22 @@ pub struct BuildDefinition {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunDetails {
-    /// Who built.
-    pub builder: Builder,
-    /// When, and under which name.
+    /// The build platform.
+    pub builder: BuildPlatform,
+    /// When it ran, and its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<BuildMetadata>,
-    /// Side products.
+    /// What else the build made.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub byproducts: Vec<ResourceDescriptor>,
 }
 
-/// The build platform.
+/// A build platform, which the record trusts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Builder {
-    /// URI of everything that has to be trusted for this record to be true.
+pub struct BuildPlatform {
+    /// URI of all that must be trusted for this record to be true.
     pub id: String,
-    /// Component to version.
+    /// Versions by component, for example `engine`.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
@@ -78,10 +78,10 @@ pub struct BuildMetadata {
     /// Name of this execution; opaque.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocation_id: Option<String>,
-    /// Start.
+    /// Start of the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_on: Option<Timestamp>,
-    /// End.
+    /// End of the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_on: Option<Timestamp>,
 }
@@ -89,32 +89,32 @@ pub struct BuildMetadata {
 /// The source of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Source {
+pub struct BuildSource {
     /// URL of the git repository, without credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
     /// Full hash of the commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// For a pull request whose commit is a merge that a CI made for one run: the last commit of its branch. The merge
-    /// is gone from the repository after a while.
+    /// For a pull request whose commit is a merge that a CI made for one run: the last commit of its branch. The
+    /// repository loses the merge after a while.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
-    /// Branch.
+    /// The branch, as the CI names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// Git tag.
+    /// The git tag, as the CI names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Whether files differed from the commit. Such a build has no source that anybody else could look at.
+    /// Whether files differed from the commit. Nobody else can look at the source of such a build.
     pub dirty: bool,
-    /// Whether it is a pull request of another repository, or one of which the CI does not say where it comes from: its
-    /// author may be anybody.
+    /// Whether it is a pull request of another repository, or of one that the CI does not name: its author may be
+    /// anybody.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
 }
 
-impl Source {
+impl BuildSource {
     /// The commit that a clone of the repository knows.
     pub fn lasting_commit(&self) -> Option<&str> {
         self.head.as_deref().or(self.commit.as_deref())
@@ -125,8 +125,8 @@ impl Source {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Build {
     /// What was built from.
-    pub source: Source,
-    /// The reference under which the image was pushed, with its tag.
+    pub source: BuildSource,
+    /// The reference of the pushed image, with its tag.
     pub image: String,
     /// Folder of the build context, relative to the repository.
     pub context: String,
@@ -140,12 +140,12 @@ pub struct Build {
     pub build_args: Vec<String>,
     /// Which of the engine's builders ran: `classic` or `buildkit`.
     pub builder: String,
-    /// URI of the platform that is trusted to have built; see [`Build::builder_id`] for one made from the CI's kind.
+    /// URI of the platform that is trusted to have built it; [`Build::builder_id`] makes one from the kind of CI.
     pub builder_id: String,
     /// Component to version: `verbatim`, `engine`.
     pub versions: BTreeMap<String, String>,
-    /// The CI run.
-    pub run: Run,
+    /// The CI run that built it.
+    pub run: CiRun,
     /// Start of the build.
     pub started_at: Timestamp,
     /// End of the push.
@@ -161,7 +161,7 @@ impl Build {
         format!("urn:verbatim:builder:{ci}")
     }
 
-    /// The predicate.
+    /// This build as SLSA provenance.
     pub fn provenance(&self) -> Provenance {
         Provenance {
             build_definition: BuildDefinition {
@@ -171,7 +171,10 @@ impl Build {
                 resolved_dependencies: source_dependency(&self.source).into_iter().collect(),
             },
             run_details: RunDetails {
-                builder: Builder { id: self.builder_id.clone(), version: self.versions.clone() },
+                builder: BuildPlatform {
+                    id: self.builder_id.clone(),
+                    version: self.versions.clone(),
+                },
                 metadata: Some(BuildMetadata {
                     invocation_id: self.run.url.clone(),
                     started_on: Some(self.started_at),
@@ -212,7 +215,7 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
 
 impl Provenance {
     /// The source. For a build of another builder: the first git dependency, which counts as clean.
-    pub fn source(&self) -> Option<Source> {
+    pub fn source(&self) -> Option<BuildSource> {
         if self.is_ours() {
             let source = self.build_definition.external_parameters.get("source")?;
             return serde_json::from_value(source.clone()).ok();
@@ -226,22 +229,22 @@ impl Provenance {
             let uri = dependency.uri.as_deref()?;
             let repository = uri.strip_prefix("git+").unwrap_or(uri);
             let repository = repository.split(['@', '#']).next().unwrap_or(repository);
-            Some(Source {
+            Some(BuildSource {
                 repository: Some(repository.to_owned()),
                 commit: Some(commit),
-                ..Source::default()
+                ..BuildSource::default()
             })
         })
     }
 
     /// Whether this project has written it.
     fn is_ours(&self) -> bool {
-        let ours = [Build::TYPE, Adopted::TYPE, Composed::TYPE];
+        let ours = [Build::TYPE, AdoptedImage::TYPE, ComposedRelease::TYPE];
         ours.contains(&self.build_definition.build_type.as_str())
     }
 
     /// The CI run, if the builder was this project's own.
-    pub fn run(&self) -> Option<Run> {
+    pub fn run(&self) -> Option<CiRun> {
         let run = self.build_definition.internal_parameters.get("run")?;
         serde_json::from_value(run.clone()).ok()
     }

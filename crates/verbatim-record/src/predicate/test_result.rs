@@ -13,7 +13,7 @@ use verbatim_oci::Digest;
 
 use super::descriptor::ResourceDescriptor;
 use super::json::null_is_default;
-use super::{Predicate, Run};
+use super::{CiRun, Predicate};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::keys::Power;
 
@@ -40,10 +40,10 @@ pub enum TestOutcome {
 pub struct TestResult {
     /// The outcome as a whole.
     pub result: TestOutcome,
-    /// What the tests ran with; here the environment.
+    /// What the tests ran with: the environment.
     #[serde(default, deserialize_with = "null_is_default")]
     pub configuration: Vec<ResourceDescriptor>,
-    /// Where the run can be looked at.
+    /// The page of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Names of suites that passed.
@@ -62,21 +62,21 @@ pub struct TestResult {
 pub struct SuiteOutcome {
     /// Name of the suite.
     pub suite: String,
-    /// How it ended.
+    /// Its result.
     pub outcome: TestOutcome,
 }
 
 /// A run of `verbatim test`, as it goes into a [`TestResult`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestRun {
-    /// Where the release ran that was tested.
+    /// Where the tested release ran.
     pub environment: EnvironmentId,
-    /// Every suite that was started.
+    /// Every suite that started.
     pub suites: Vec<SuiteOutcome>,
     /// The promotion record that brought the release there, if known.
     pub promotion: Option<Digest>,
-    /// The CI run.
-    pub run: Run,
+    /// The CI run that tested.
+    pub run: CiRun,
     /// Start of the first suite.
     pub started_at: Timestamp,
     /// End of the last suite.
@@ -126,7 +126,7 @@ impl TestRun {
 }
 
 impl TestResult {
-    /// How one suite ended here, or `None` if it did not run. A suite that is listed twice ended the worse way.
+    /// How one suite ended, or `None` if it did not run. Of a suite that is listed twice, the worse result.
     pub fn suite(&self, name: &str) -> Option<TestOutcome> {
         let listed = |list: &[String]| list.iter().any(|suite| suite == name);
         if listed(&self.failed_tests) {
@@ -138,17 +138,17 @@ impl TestResult {
         }
     }
 
-    /// The promotion record that brought the tested release there.
+    /// The promotion record that brought the tested release to the environment.
     pub fn promotion(&self) -> Option<Digest> {
         self.environment_descriptor()?.annotation(PROMOTION)?.parse().ok()
     }
 
-    /// The CI run.
-    pub fn run(&self) -> Option<Run> {
+    /// The CI run that tested, if recorded.
+    pub fn run(&self) -> Option<CiRun> {
         serde_json::from_value(self.environment_descriptor()?.annotations.get(RUN)?.clone()).ok()
     }
 
-    /// The descriptor of the one environment in the configuration. Two would leave open where the tests ran.
+    /// The only environment in the configuration. Two would leave open where the tests ran.
     fn environment_descriptor(&self) -> Option<&ResourceDescriptor> {
         let mut found = self.configuration.iter().filter(|entry| environment_id(entry).is_some());
         let first = found.next()?;
@@ -156,7 +156,7 @@ impl TestResult {
     }
 }
 
-/// The environment that a descriptor points to; the digest decides, the name only says which id to try.
+/// The environment that a descriptor points to. The digest decides; the name only says which id to try.
 fn environment_id(entry: &ResourceDescriptor) -> Option<EnvironmentId> {
     let id: EnvironmentId = entry.name.as_deref()?.parse().ok()?;
     (entry.sha256()? == *EnvironmentArtifact::of(&id).digest()).then_some(id)
@@ -177,7 +177,7 @@ impl Predicate for TestResult {
     fn check(&self, _subjects: &[Digest]) -> Result<(), String> {
         let failed = !self.failed_tests.is_empty();
         if failed && self.result != TestOutcome::Failed {
-            return Err("it lists failed tests and yet says that it passed".to_owned());
+            return Err("it lists failed tests and says that it passed".to_owned());
         }
         // Of several results the latest counts, so one without a time could be taken for anything.
         if self.environment_descriptor().is_some() && self.recorded_at().is_none() {

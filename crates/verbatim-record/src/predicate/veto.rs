@@ -5,30 +5,30 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 use super::json::null_is_default;
-use super::{Ban, Predicate, Run};
+use super::{Ban, CiRun, Predicate};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::keys::Power;
 
-/// One veto, or the lifting of some.
+/// One veto, or a lift of some.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Veto {
     /// Where the release must not go; `None`: nowhere.
     #[serde(default)]
     pub environment: Option<EnvironmentId>,
-    /// The vetoes that this lifts; empty: it is a veto itself.
+    /// The vetoes that this lifts; empty for a veto.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub lifts: Vec<Digest>,
-    /// Why.
+    /// The reason for people.
     pub reason: String,
     /// When it was made.
     pub at: Timestamp,
-    /// When it ends by itself; `None`: not before it is lifted.
+    /// When it expires; `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// The CI run, with the actor.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub run: Run,
+    pub run: CiRun,
 }
 
 impl Predicate for Veto {

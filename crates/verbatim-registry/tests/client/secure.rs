@@ -120,7 +120,7 @@ async fn nobody_is_led_from_tls_to_plain_http() {
         Config { tls_on_loopback: true, extra_roots: made.certificate.clone(), ..config() };
     let error = client(config).resolve(&tagged(&made.host, "v1")).await.expect_err("refused");
     assert!(
-        matches!(error.kind(), ErrorKind::PlainHttpRefused(url) if *url == format!("http://{}/x", plain.host)),
+        matches!(error.kind(), ErrorKind::PlainHttpRefused(url) if url.as_str() == format!("http://{}/x", plain.host)),
         "{:?}",
         error.kind()
     );

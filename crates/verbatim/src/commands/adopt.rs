@@ -17,28 +17,35 @@ use crate::release::adopt;
 const EXAMPLES: &str = "\
 Examples:
   verbatim adopt registry.example.com/shop:42@sha256:3f0c…
-  verbatim adopt app=registry.example.com/app@sha256:… web=…      several images
-  verbatim adopt --metadata-file build.json     from docker buildx build
 
-The source of the image is taken from the first of these that it has; all that
-it has must agree:
-  1. provenance that a trusted key signed (cosign attest --type slsaprovenance1)
-  2. provenance that BuildKit stored in the image
-  3. its label org.opencontainers.image.revision
-  4. the commit that is checked out here";
+  The image that buildx pushed:
+  docker buildx build --push --metadata-file build.json …
+  verbatim adopt --metadata-file build.json
 
-/// Take over an image from another builder
+  A release of two images:
+  verbatim adopt app=registry.example.com/app@sha256:… \\
+    web=registry.example.com/web@sha256:…
+
+verbatim looks for the source in this order:
+  1. provenance signed by a trusted key (cosign attest --type slsaprovenance1)
+  2. provenance that BuildKit adds to the image
+  3. the label org.opencontainers.image.revision
+  4. the commit that is checked out here
+What the image itself says (1 to 3) must agree.";
+
+/// Adopt an image that another builder made
 ///
-/// Finds out what the image was built from and signs that as its build record, so that it can be promoted like an image
-/// of `verbatim build`. Provenance from a trusted key is verified. Nobody signs the provenance that BuildKit stores in
-/// an image, and the record says so. Later stages find the release as after `verbatim build`.
+/// Finds out which source the image was built from and signs that as its build record. The image can then be promoted
+/// like one from `verbatim build`. verbatim verifies provenance that a trusted key signed; BuildKit does not sign the
+/// provenance that it adds to an image, and the record says so. Later stages find the release as they do after
+/// `verbatim build`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct AdoptArgs {
-    /// The image, by its digest: `[NAME=]repository[:tag]@sha256:…`. For a release of several images, all of them
+    /// The image, by digest: `[NAME=]repository[:tag]@sha256:…`; name every image of the release
     #[arg(value_name = "IMAGE", required_unless_present = "metadata_file")]
     images: Vec<Named<Reference>>,
-    /// The file that `docker buildx build --metadata-file` wrote: `[NAME=]FILE`; may be repeated
+    /// The output of `docker buildx build --metadata-file`: `[NAME=]FILE`; may be repeated
     #[arg(long, value_name = "FILE")]
     metadata_file: Vec<Named<PathBuf>>,
     #[command(flatten)]

@@ -8,31 +8,31 @@ use verbatim_record::Role;
 
 use super::context::{self, ReleaseArgs, environment, find, registry, told};
 use crate::project::{KeyArgs, ProjectArgs};
-use crate::promotion::{Apply, OverrideArgs, Overrides, SavedPlan, Site, apply};
+use crate::promotion::{Apply, OverrideArgs, Overrides, PromotionContext, SavedPlan, apply};
 use crate::release::Named;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim plan production --out plan.json    in one job: look at it, approve it
-  verbatim apply plan.json                    in a later job: exactly that
+  verbatim plan production --out plan.json    in one job: plan, review, approve
+  verbatim apply plan.json                    in a later job: exactly that plan
 
-Ends as `verbatim promote` does, and with 5 if something has changed since the
-plan was made; the differences are printed.";
+Exit statuses are those of `verbatim promote`, and
+  5  something changed since the plan was made; verbatim prints what";
 
 /// Apply a saved plan, exactly as it is
 ///
-/// Checks the gates again: a plan is no permission. Values, chart revisions, ledger and policy must be as they were
-/// when the plan was made. If they are not, nothing is written, and the differences are printed.
+/// verbatim asks the gates again: a plan is not a permission. Values, chart revisions, ledger and policy must be as
+/// they were when the plan was made. Otherwise verbatim prints the differences and writes nothing.
 ///
-/// Overrides the gates that the plan overrides and those named here. Both need a key with the role `break-glass`. Gates
-/// named here are not part of the plan, so an approval of its hash still counts.
+/// Overrides the gates that the plan overrides, and those that you name here. Both need a key with the role
+/// `break-glass`. Overrides that you add here do not change the hash of the plan, so its approvals still count.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ApplyArgs {
     /// The file that `verbatim plan --out` wrote
     #[arg(value_name = "PLAN")]
     plan: PathBuf,
-    /// Take over from a run that has claimed the applications, before its deadline
+    /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -64,8 +64,8 @@ pub(crate) async fn run(args: ApplyArgs, console: &Console) -> Result<ExitStatus
     let registry = registry(&project)?;
     let release = ReleaseArgs { release: Some(Named::Digest(saved.plan.release.digest)) };
     let found = find(&project, &registry, &release, console).await?;
-    let site = Site::of(&project, &registry, environment, console)?;
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
     let take_over = args.take_over;
     let request = Apply { saved: &saved, found: &found, take_over, overrides: &overrides };
-    told(&apply(&site, &request, &key).await?, console)
+    told(&apply(&context, &request, &key).await?, console)
 }

@@ -22,31 +22,32 @@ use crate::release::Release;
 const EXAMPLES: &str = "\
 Examples:
   verbatim approve production --release registry.example.com/shop@sha256:3f0c…
-  verbatim approve production --release sha256:3f0c… --for 24h
+  verbatim approve production --release sha256:3f0c… --reason 'demo' --for 24h
   verbatim approve production --release sha256:3f0c… --plan plan.json";
 
 /// Approve a release for an environment
 ///
-/// Signs an approval and attaches it to the release and to the environment. It counts for this release in this
-/// environment only, and only if the key has the role that the gate `approvals` requires. Each key counts once. The
-/// approval of a plan counts only when that plan is applied. An approval that no gate requires is refused.
+/// Signs an approval and attaches it to the release and to the environment. It counts for this release and this
+/// environment only, if the key has the role that the gate `approvals` asks for. A key counts once, however often it
+/// signs. An approval of a plan counts only when exactly that plan is applied. verbatim refuses to sign an approval
+/// that no gate asks for.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ApproveArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
     #[command(flatten)]
     release: ReleaseArgs,
-    /// Why; part of the record
+    /// The reason, for the record
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
-    /// Approve this saved plan only: its file, or its hash
+    /// Approve only this saved plan: its file or its hash
     #[arg(long, value_name = "FILE|HASH")]
     plan: Option<String>,
     #[command(flatten)]
     until: UntilArgs,
-    /// Sign it even if no gate requires it, for example before the rules change
+    /// Sign it even if no gate asks for it
     #[arg(long)]
     anyway: bool,
     #[command(flatten)]

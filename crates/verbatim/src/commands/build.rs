@@ -10,24 +10,24 @@ use crate::release::build;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim build                     the first stage of a pipeline
-  verbatim build --format json       the release as a document on stdout
+  verbatim build                   the first stage of a pipeline
+  verbatim build --format json     print the release as JSON
 
-The next stage finds the release in .verbatim/release.json, in the outputs of
-the job (`release` on GitHub, the dotenv report .verbatim/release.env on
-GitLab), or by the build record of this commit and CI run.";
+Later stages find the release in .verbatim/release.json, in the outputs of the
+job (`release` on GitHub, the dotenv report .verbatim/release.env on GitLab), or
+by the build record of this commit and CI run.";
 
-/// Build the image, push it, and sign how it was built
+/// Build the image, push it, and sign its origin
 ///
-/// Builds the image from the working tree with the Docker Engine, under the tag of the configuration, and pushes it.
-/// Reads its digest back from the registry. Signs a record of the build (SLSA provenance) and attaches it.
+/// The Docker Engine builds the image from the working tree. verbatim pushes it under the tag of the configuration,
+/// reads its digest back from the registry, and attaches a signed build record (SLSA provenance).
 ///
-/// If this commit already has an image with its record, it is not built again: a job that is started twice makes no
-/// second image. A build of uncommitted changes can enter the first environment only.
+/// If the registry has an image of this commit with its build record, verbatim reuses it: a job that starts twice makes
+/// one image. A build of uncommitted changes can enter only the first environment.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BuildArgs {
-    /// Build even if this commit already has an image, and move its tag
+    /// Build even if the registry has an image of this commit, and move its tag
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]

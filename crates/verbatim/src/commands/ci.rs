@@ -16,17 +16,17 @@ Examples:
   verbatim ci github > .github/workflows/verbatim.yml
   verbatim ci gitlab > .gitlab-ci.yml";
 
-/// Print the pipeline file of a CI system
+/// Print a pipeline file for a CI system
 ///
-/// One job for each command: build, then promote and test for each environment. Jobs hand the release on as their CI
-/// does: job outputs on GitHub, a dotenv report on GitLab. Travis has neither, so later stages find the release by the
-/// build record of the commit and build number. Print the file once, then keep it like any other file.
+/// One job per command: build, then promote and test for each environment. Jobs pass the release on in the way of that
+/// CI: job outputs on GitHub, a dotenv report on GitLab. Travis has neither; later stages find the release by the build
+/// record of the commit and build number. Print the file once, then edit it like any other.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CiArgs {
     /// The CI system
     pub kind: Kind,
-    /// The branch to release from [default: main; on GitLab the default branch of the project]
+    /// The branch to release [default: main; on GitLab the default branch]
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
     #[command(flatten)]

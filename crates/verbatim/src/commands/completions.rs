@@ -10,7 +10,7 @@ Examples:
   verbatim completions zsh > ~/.zfunc/_verbatim
   verbatim completions fish > ~/.config/fish/completions/verbatim.fish";
 
-/// Print completions for a shell
+/// Print shell completions
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompletionsArgs {

@@ -11,7 +11,7 @@ use crate::config::{self, Environment};
 use crate::policy::fetch;
 use crate::project::{self, Project, ProjectArgs, clients, config_failure};
 use crate::promotion::execute::AppOutcome;
-use crate::promotion::{Promoted, SavedPlan};
+use crate::promotion::{PromotionResult, SavedPlan};
 use crate::records::Registry;
 use crate::records::store::Store;
 use crate::release::Named;
@@ -20,8 +20,8 @@ use crate::release::find::{self, Found};
 /// Which release.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ReleaseArgs {
-    /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: what an earlier stage left, or what
-    /// was built from this commit in this CI run]
+    /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: the release of an earlier stage, or
+    /// the build of this commit and CI run]
     #[arg(long, value_name = "REF", env = "VERBATIM_RELEASE", hide_env_values = true)]
     pub release: Option<Named>,
 }
@@ -97,7 +97,7 @@ pub(super) async fn find(
 }
 
 /// Prints how a move of a release ended, and what to do next.
-pub(super) fn told(promoted: &Promoted, console: &Console) -> Result<ExitStatus, Failure> {
+pub(super) fn told(promoted: &PromotionResult, console: &Console) -> Result<ExitStatus, Failure> {
     console.result(promoted)?;
     for hint in promoted.hints() {
         console.status(format!("hint: {hint}"));
@@ -107,7 +107,7 @@ pub(super) fn told(promoted: &Promoted, console: &Console) -> Result<ExitStatus,
 
 /// Saves a plan that could be made and that every application agrees to.
 pub(super) fn keep_plan(
-    promoted: &Promoted,
+    promoted: &PromotionResult,
     file: Option<&Path>,
     console: &Console,
 ) -> Result<(), Failure> {

@@ -10,17 +10,17 @@ use crate::project::{KeyArgs, ProjectArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim doctor                    before the first pipeline, here or in a job
-  verbatim doctor --format json      each check with its level, detail and hints";
+  verbatim doctor                  before the first pipeline, or in a job
+  verbatim doctor --format json    each check with level, detail and hints";
 
 /// Check that everything a pipeline needs is in place
 ///
-/// Checks the configuration, the working tree and the signing key. Asks the Docker Engine, each registry, each Argo CD
-/// server and each application whether this login may do what a promotion does. Compares the clocks. Changes nothing;
-/// to test a repository it starts an upload and cancels it.
+/// Checks the configuration, the working tree, the signing key and the clocks, and asks the Docker Engine, each
+/// registry, each Argo CD server and each application whether a promotion would be allowed. Changes nothing: it starts
+/// one upload per repository and cancels it.
 ///
-/// A warning concerns something that only some commands need. If a check fails, the exit status is that of a command
-/// that would have failed for the same reason.
+/// A warning concerns something that only some commands need. If a check fails, the exit status is that of the command
+/// that would fail.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArgs {

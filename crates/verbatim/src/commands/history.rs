@@ -8,7 +8,7 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    EnvironmentId, PolicyOrigin, Promotion, PromotionKind, Run, Verified, Veto, in_force,
+    CiRun, EnvironmentId, PolicyOrigin, Promotion, PromotionKind, Verified, Veto, in_force,
 };
 
 use super::context::{self, environment, registry};
@@ -22,16 +22,17 @@ Examples:
   verbatim history production
   verbatim history production --limit 5 --format json";
 
-/// Show what was promoted to an environment, when and by whom
+/// Show the promotions of an environment
 ///
-/// Reads the ledger: only signed records that count, newest first. Ends with 1 if the ledger is damaged.
+/// Lists when each happened, who promoted which release, and how it ended, newest first. Reads the ledger and counts
+/// only signed records of trusted keys. Ends with 1 if the ledger is broken.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct HistoryArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
-    /// Show the last N promotions
+    /// Show at most N promotions
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
     #[command(flatten)]
@@ -80,7 +81,7 @@ struct Entry {
     /// What that policy was taken from.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_origin: Option<PolicyOrigin>,
-    run: Run,
+    run: CiRun,
     signed_by: String,
     record: Digest,
 }

@@ -12,13 +12,12 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 use url::Url;
 use verbatim_argocd::cli::ServerArgs;
-use verbatim_argocd::client::is_loopback;
-use verbatim_argocd::model::{AppDetails, Application, SourceAt};
-use verbatim_argocd::preflight::owning_set;
-use verbatim_argocd::request::Refresh;
-use verbatim_argocd::suggest::{NoSuggestion, Suggestion, suggest};
-use verbatim_argocd::{AppRef, Client, ErrorKind};
+use verbatim_argocd::{
+    AppDetails, AppRef, Application, Client, ErrorKind, NoSuggestion, Refresh, SourceAt,
+    Suggestion, owning_set, suggest,
+};
 use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_http::is_loopback;
 use verbatim_oci::Repository;
 use verbatim_record::EnvironmentId;
 
@@ -31,30 +30,36 @@ use crate::scaffold::config_file::{
 const EXAMPLES: &str = "\
 Examples:
   verbatim init dev=shop-dev staging=shop-staging production=shop-eu,shop-us
+
+  The applications run several images; this project builds one of them:
   verbatim init dev=shop-dev --image registry.example.com/acme/shop
-  verbatim init dev=shop-dev --dry-run          print the file, write nothing
-  verbatim init dev=shop-dev --offline --image registry.example.com/acme/shop \\
-    --server argocd.example.com";
+
+  Print the file only:
+  verbatim init dev=shop-dev --dry-run
+
+  Without access to Argo CD:
+  verbatim init dev=shop-dev --offline --server argocd.example.com \\
+    --image registry.example.com/acme/shop";
 
 /// Write the first verbatim.yaml of a project
 ///
-/// Reads from Argo CD which image the applications run, and which values of their charts hold it. Writes a
-/// verbatim.yaml that pins this image by its digest, and says what to do next. Never overwrites a file.
+/// Asks Argo CD which image the applications run and which chart values hold it, then writes a verbatim.yaml that pins
+/// this image by digest, and prints the next commands. Never overwrites a file.
 ///
-/// Chart values are guessed by the names that charts commonly use, so check the file. `verbatim promote ENV --dry-run`
-/// then shows what would be written.
+/// verbatim recognizes chart values by the names that charts commonly use. Review the file; `verbatim promote ENV
+/// --dry-run` then shows what a promotion would write.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InitArgs {
-    /// The stages in their order, each with its applications
+    /// The stages in order, each with its applications
     #[arg(required = true, value_name = "ENV=APP[,APP…]")]
     environments: Vec<Stage>,
 
-    /// The repository of the image [default: the one that the applications run, if it is one]
+    /// The repository of the image [default: the image that the applications run, if it is only one]
     #[arg(long, value_name = "REPOSITORY")]
     image: Option<Repository>,
 
-    /// The name of the project in its ledgers [default: the name of the git repository, or of this folder]
+    /// The project name, part of every ledger [default: the name of the git repository or of this folder]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
@@ -62,11 +67,11 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "FILE", default_value = "keys/ci.pub")]
     public_key: PathBuf,
 
-    /// Do not ask Argo CD; use the value names that most charts have
+    /// Do not ask Argo CD; use the most common value names
     #[arg(long, requires_all = ["image", "server"])]
     offline: bool,
 
-    /// Print the file; write nothing
+    /// Print the file without writing it
     #[arg(long)]
     dry_run: bool,
 

@@ -17,9 +17,9 @@ use crate::project::{KeyFileArgs, signing_key, variables};
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:
-  verbatim key generate keys/ci     writes keys/ci.pem (secret) and keys/ci.pub
+  verbatim key generate keys/ci    writes keys/ci.pem (secret) and keys/ci.pub
 
-Then list the public key in verbatim.yaml, and commit it:
+Then add the public key to verbatim.yaml, and commit both:
   keys:
     - { name: ci, file: keys/ci.pub, roles: [builder, tester, promoter] }
 
@@ -39,9 +39,9 @@ enum KeyCommand {
     Public(PublicArgs),
 }
 
-/// Generate a key pair (ECDSA P-256, PEM)
+/// Generate a key pair: ECDSA P-256, as PEM
 ///
-/// The private key is not encrypted; only its owner may read the file. cosign and openssl read both files. Never
+/// The private key is not encrypted; only its owner may read the file. cosign and openssl read both keys. Never
 /// overwrites a file.
 #[derive(Debug, Args)]
 #[command(after_help = GENERATE_EXAMPLES)]

@@ -33,21 +33,21 @@ Examples:
 /// Which environment.
 #[derive(Debug, Args)]
 struct WhichArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
-    /// Why; part of the record
+    /// The reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Do not show the lock in an annotation on the applications
+    /// Do not show the lock on the applications
     #[arg(long)]
     no_annotation: bool,
 }
 
 /// Keep every release out of an environment
 ///
-/// Signs a lock and attaches it to the environment. Every promotion and rollback checks for locks, without
-/// configuration. The annotation verbatim.dev/lock shows the lock on the applications; it decides nothing.
+/// Signs a lock and attaches it to the environment. Every promotion and rollback checks for locks; no gate needs to be
+/// configured. verbatim also shows the lock on the applications, in the annotation verbatim.dev/lock, for people only.
 #[derive(Debug, Args)]
 #[command(after_help = LOCK_EXAMPLES)]
 pub(crate) struct LockArgs {
@@ -63,8 +63,7 @@ pub(crate) struct LockArgs {
 
 /// Lift the locks of an environment
 ///
-/// Lifts all locks in force. A lock is lifted by the key that made it, or by a key whose role may lift the locks of
-/// others.
+/// Lifts all locks in force. You can lift your own locks; lifting those of others needs a role with the power to lift.
 #[derive(Debug, Args)]
 #[command(after_help = UNLOCK_EXAMPLES)]
 pub(crate) struct UnlockArgs {

@@ -7,27 +7,29 @@ use verbatim_console::{Console, ExitStatus, Failure};
 
 use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
 use crate::project::ProjectArgs;
-use crate::promotion::{Comment, OverrideArgs, Request, Site, preview};
+use crate::promotion::{Comment, OverrideArgs, Promote, PromotionContext, preview};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim plan production                      the release of this pipeline
-  verbatim plan production --out plan.json      for `verbatim apply plan.json`
-  verbatim plan production --format markdown    for a pull request comment";
+  verbatim plan production                    the release of an earlier stage
+  verbatim plan production --out plan.json    for `verbatim apply plan.json`
+
+  A comment for a pull request:
+  verbatim plan production --format markdown > comment.md";
 
 /// Show what a promotion would write, and save it as a plan
 ///
-/// Needs no key and writes nothing. Shows the old and new values of each application, the manifests they lead to, the
-/// answers of the gates, and the requests that would change something. The manifests are a prediction, because Argo CD
-/// renders only stored values: the old values are replaced in what Argo CD renders now.
+/// Needs no key and writes nothing. Shows each application's old and new values, the predicted change of its manifests,
+/// the answer of every gate, and the requests that would change something. Argo CD renders only stored values, so
+/// verbatim predicts the manifests by replacing the old values in the current ones.
 ///
-/// Ends with 0 if a plan was made, even if a gate refuses: the gate may open before the plan is applied. An approval
-/// can name the hash of the plan. Overrides given here become part of the plan; applying it then needs a key with the
-/// role `break-glass`.
+/// Ends with 0 if the plan could be made, even if a gate refuses: it may open before you apply the plan. An approval
+/// can name the hash of the plan, and then counts for this plan only. The plan records the gates that you override
+/// here; to apply it you need a key with the role `break-glass`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PlanArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
     #[command(flatten)]
@@ -53,16 +55,16 @@ pub(crate) async fn run(args: PlanArgs, console: &Console) -> Result<ExitStatus,
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let site = Site::of(&project, &registry, environment, console)?;
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
     let overrides = args.overrides.overrides()?;
-    let request = Request {
+    let request = Promote {
         found: &found,
         backwards: args.backwards,
         again: true,
         take_over: false,
         overrides: &overrides,
     };
-    let promoted = preview(&site, &request).await?;
+    let promoted = preview(&context, &request).await?;
     keep_plan(&promoted, args.out.as_deref(), console)?;
     match console.is_markdown() {
         true => console.data(Comment(&promoted)).map(|()| promoted.status),

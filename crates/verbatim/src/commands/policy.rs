@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
-use verbatim_policy::{Decision, Gate, Gates, decide, next_opening};
+use verbatim_policy::{Decision, Gate, Gates, next_opening};
 use verbatim_record::{KeyRing, PolicyOrigin, Power, Role};
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
@@ -18,7 +18,7 @@ use crate::config::{self, nearest};
 use crate::policy::cases::{self, Case, Cases, Wanted};
 use crate::policy::gates::gates;
 use crate::project::{Project, ProjectArgs};
-use crate::promotion::Site;
+use crate::promotion::{PromotionContext, ask};
 use crate::release::result::ReleaseResult;
 
 const CHECK_EXAMPLES: &str = "\
@@ -28,15 +28,14 @@ Examples:
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
-  verbatim policy explain production            the gates before production
-  verbatim policy explain production --release sha256:3f0c…
-                                                and their answers, now";
+  verbatim policy explain production                           the gates
+  verbatim policy explain production --release sha256:3f0c…    their answers";
 
 const TEST_EXAMPLES: &str = "\
 Examples:
   verbatim policy test cases.yaml
 
-A file of cases (docs/gates.md lists all facts):
+A file of cases; docs/gates.md lists all facts:
   version: 1
   cases:
     - name: nobody promotes at night
@@ -46,7 +45,7 @@ A file of cases (docs/gates.md lists all facts):
       want: refused
       refused_by: [windows]";
 
-/// Check, explain, test and push the rules of a project
+/// Check, explain, test and push the policy of a project
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Check the policy, and show the gates of each environment
@@ -55,7 +54,7 @@ pub enum PolicyCommand {
     /// Explain the gates of an environment, and their answers for a release
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
-    /// Test the policy with cases: facts, and the decision they should lead to
+    /// Test the policy with your own cases: facts and the expected decision
     #[command(after_help = TEST_EXAMPLES)]
     Test(TestArgs),
     #[expect(
@@ -75,10 +74,10 @@ pub struct CheckArgs {
 /// Which environment, and which release.
 #[derive(Debug, Args)]
 #[command(mut_arg("release", |release| release.help(
-    "The release to check: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: none, only list the gates]"
+    "The release to answer for: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: none; show only the gates]"
 )))]
 pub struct ExplainArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
     #[command(flatten)]
@@ -90,7 +89,7 @@ pub struct ExplainArgs {
 /// Which cases.
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// The file of cases
+    /// The file with the cases
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -273,8 +272,8 @@ fn told(gate: &Gate, now: Timestamp) -> String {
         Gate::Locked => "nobody locked the environment".to_owned(),
         Gate::Vetoed => "nobody vetoed the release".to_owned(),
         Gate::After { environment, ran } => match ran {
-            verbatim_policy::Ran::Still => format!("proven in {environment}, and runs there"),
-            verbatim_policy::Ran::Ever => format!("proven in {environment} once"),
+            verbatim_policy::Presence::Still => format!("proven in {environment}, and runs there"),
+            verbatim_policy::Presence::Ever => format!("proven in {environment} once"),
         },
         Gate::Tested { environment, suites, max_age } => {
             let age = max_age.map(|age| format!(", within {age:#}")).unwrap_or_default();
@@ -325,11 +324,10 @@ async fn explain(args: ExplainArgs, console: &Console) -> Result<ExitStatus, Fai
     }
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let site = Site::of(&project, &registry, environment, console)?;
-    let situation = site.gather(&found).await?;
-    let decision = decide(&asked.gates, &situation.facts);
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let (release, decision) = ask(&context, &found).await?;
     let status = if decision.allowed { ExitStatus::Done } else { ExitStatus::No };
-    let release = Some(ReleaseResult::from(&situation.release));
+    let release = Some(ReleaseResult::from(&release));
     console.result(&Explained { asked, release, decision: Some(decision) })?;
     Ok(status)
 }

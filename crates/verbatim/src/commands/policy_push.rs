@@ -17,24 +17,26 @@ use crate::project::{self, failures};
 const EXAMPLES: &str = "\
 Examples:
   verbatim policy push policy.yaml registry.example.com/policies/shop
+  verbatim policy push policy.yaml registry.example.com/policies/shop \\
+    --tag 2026-11
 
-The output goes into verbatim.yaml:
+Put the printed reference into verbatim.yaml:
   policy: { oci: registry.example.com/policies/shop@sha256:3f0c… }";
 
-/// Store a policy in a registry, and print its digest
+/// Push a policy to a registry, and print its digest
 ///
-/// FILE holds what `policy: { file: … }` would name: rules, keys and powers. Public keys in files become part of the
-/// stored policy, so it needs nothing else. The same rules have the same digest, and a digest never changes: to change
-/// the rules, push them again and put the new digest into verbatim.yaml.
+/// The file holds what `policy: { file: … }` would name: rules, keys and powers. verbatim inlines the public keys that
+/// it names by file, so the pushed policy needs nothing else. The same rules have the same digest. To change the rules,
+/// push them again and change the digest in verbatim.yaml.
 ///
-/// Whether all environments of the rules exist is checked where they are used, by `verbatim policy check`.
+/// verbatim does not check here whether the environments that the rules name exist; `verbatim policy check` does.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PushArgs {
     /// The policy file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Where to store it: `host[:port]/path`
+    /// The target: `host[:port]/path`
     #[arg(value_name = "REPOSITORY")]
     repository: Repository,
     /// A tag, so that the registry does not clean it up [default: `policy-` and the start of the digest]

@@ -8,36 +8,42 @@ use verbatim_record::Role;
 
 use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
 use crate::project::{KeyArgs, ProjectArgs};
-use crate::promotion::{OverrideArgs, Request, Site, preview, promote};
+use crate::promotion::{OverrideArgs, Promote, PromotionContext, preview, promote};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim promote staging                   the release of this pipeline
-  verbatim promote staging --dry-run         only show the plan and the gates
+  verbatim promote staging                   the release of an earlier stage
+  verbatim promote staging --dry-run         show the plan and the gates
+
+  A release by its digest:
   verbatim promote production --release registry.example.com/shop@sha256:3f0c…
   verbatim promote production --override-gate windows --reason 'shop is down'
 
-Ends with 0 only if the release runs there, proven and recorded; else with
-  1  a gate refused, or something else runs than the release
+  In an emergency:
+  verbatim promote production --override-gate windows --reason 'shop is down'
+
+Exit statuses:
+  0  the release runs there, proven and recorded
+  1  a gate refused, or something else runs
   4  not known yet: look, then run again
   5  somebody else changed the application
   6  a newer release runs there";
 
 /// Move a release into an environment, and prove that it runs there
 ///
-/// First checks all gates, on verified records only. Then checks all applications, writes the digest into each, syncs,
-/// and reads four things back: the values in the application, in the operation that ran and in the rendered manifests,
-/// and the digest that the nodes report for the running pods. Finally signs the promotion and attaches it to the
-/// release and to the environment.
+/// verbatim verifies the records and asks every gate. It checks all applications, writes the digest into each, and lets
+/// Argo CD sync. Then it reads four things back: the values in the application, the values in the sync operation, the
+/// rendered manifests, and the image digest of the running pods. Finally it signs the promotion and attaches the record
+/// to the release and to the environment.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PromoteArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
     #[command(flatten)]
     release: ReleaseArgs,
-    /// Show what would be written and what the gates say; write nothing
+    /// Show the plan and the answers of the gates; write nothing
     #[arg(long)]
     dry_run: bool,
     /// Like --dry-run, and save the plan to this file for `verbatim apply`
@@ -46,7 +52,7 @@ pub(crate) struct PromoteArgs {
     /// Promote even if a newer release runs there
     #[arg(long)]
     backwards: bool,
-    /// Take over from a run that has claimed the applications, before its deadline
+    /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -75,8 +81,8 @@ pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStat
     }
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let site = Site::of(&project, &registry, environment, console)?;
-    let request = Request {
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let request = Promote {
         found: &found,
         backwards: args.backwards,
         again: true,
@@ -84,12 +90,12 @@ pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStat
         overrides: &overrides,
     };
     let Some(key) = key else {
-        let mut promoted = preview(&site, &request).await?;
+        let mut promoted = preview(&context, &request).await?;
         keep_plan(&promoted, args.out.as_deref(), console)?;
         if promoted.status == ExitStatus::Done && !promoted.decision.allowed {
             promoted.status = ExitStatus::No;
         }
         return told(&promoted, console);
     };
-    told(&promote(&site, &request, &key).await?, console)
+    told(&promote(&context, &request, &key).await?, console)
 }

@@ -26,7 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   verbatim record attach .verbatim/unattached/3f0c….json";
 
-/// Attach records that were saved to a file
+/// Attach saved records
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
     #[command(subcommand)]
@@ -38,18 +38,18 @@ enum RecordCommand {
     Attach(AttachArgs),
 }
 
-/// Attach a record that was saved to a file
+/// Attach a record from a file
 ///
-/// If a command succeeds but its record cannot be attached, it ends with 4 and saves the signed record below
-/// .verbatim/unattached. If the record cannot be signed either, the statement is saved below .verbatim/unsigned. What
-/// was deployed stays deployed; an approval, a veto or a lock counts only once it is attached.
+/// If a promotion is proven but its record cannot be attached, the deployment stands and verbatim ends with status 4.
+/// It saves the signed record below .verbatim/unattached, or the unsigned statement below .verbatim/unsigned. So does
+/// every command that makes a record. A saved lock, veto or approval does not count yet.
 ///
-/// This command signs the statement if needed, puts a promotion at the current end of its ledger, and attaches the
-/// record to everything it is about. Attaching a record twice changes nothing.
+/// This command signs the statement if needed, appends a promotion to the current end of its ledger, and attaches the
+/// record to the release and to the environment. Attaching a record twice changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct AttachArgs {
-    /// The saved record or statement
+    /// The file that holds the record
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]

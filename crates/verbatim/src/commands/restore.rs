@@ -10,42 +10,43 @@ use crate::environment::applications::Servers;
 use crate::environment::ledger;
 use crate::project::{KeyArgs, ProjectArgs};
 use crate::promotion::restore;
-use crate::promotion::{GateArgs, Restore, Site};
+use crate::promotion::{GateArgs, PromotionContext, Restore};
 use crate::records::running;
 use crate::release::Named;
 
 const EXAMPLES: &str = "\
 Examples:
   verbatim status --check || verbatim restore production
-  verbatim restore production --dry-run          what would be written";
+  verbatim restore production --dry-run";
 
-/// Restore the release that was promoted last, and prove it
+/// Put back the last promoted release, and prove it
 ///
-/// For an override that somebody deleted or changed, that a parent reverted, or that was lost when an application was
-/// re-created. If nothing differs, nothing is written, but it is still proven. What was changed is recorded as a
-/// restore.
+/// For overrides that somebody deleted or changed, that a parent application reverted, or that were lost when an
+/// application was re-created. If nothing differs, verbatim writes nothing and proves it all the same. It records
+/// changes as a restore.
 ///
-/// If a promotion was proven but its record could not be attached, the ledger is behind, and what runs is right. Then
-/// nothing is written, and the message names the command that attaches the record. --discard-unrecorded restores the
-/// release of the ledger anyway.
+/// If a promotion was proven but its record could not be attached, the right release runs and the ledger is behind.
+/// verbatim then writes nothing and prints how to attach the record. Use --discard-unrecorded to put back what the
+/// ledger says.
 ///
-/// Restores the image only. The chart stays at its current revision; if the ledger has another one, both are printed.
+/// Restores only the image. The chart stays at its current revision; if the ledger has another one, verbatim reports
+/// both.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RestoreArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
-    /// Why; part of the record
+    /// The reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Show what would be written; write nothing
+    /// Show the plan; write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Restore even if a newer promotion was proven and only its record is missing
+    /// Restore even if a later promotion was proven and only its record is missing
     #[arg(long)]
     discard_unrecorded: bool,
-    /// Take over from a run that has claimed the applications, before its deadline
+    /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -73,7 +74,7 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     }
     let registry = registry(&project)?;
     let servers = Servers::of(&project, [environment])?;
-    let site = Site::of(&project, &registry, environment, console)?;
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
     let (seen, ledger) = ledger::ledger_with_anchors(
         &project,
         &registry.store,
@@ -88,7 +89,7 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
         return Err(Failure::new(ExitStatus::No, why));
     }
     let Some(release) = running(&ledger) else {
-        site.refuse_unrecorded(&seen, None, &ledger)?;
+        context.refuse_unrecorded(&seen, None, &ledger)?;
         let why = format!("nothing was promoted to {} yet", environment.id);
         return Err(Failure::new(ExitStatus::No, why)
             .hint(format!("promote first: verbatim promote {}", environment.name())));
@@ -101,5 +102,5 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     let RestoreArgs { reason, take_over, discard_unrecorded, .. } = args;
     let request =
         Restore { release, found: &found, reason, discard_unrecorded, take_over, overrides };
-    told(&restore(&site, &request, key.as_ref()).await?, console)
+    told(&restore(&context, &request, key.as_ref()).await?, console)
 }

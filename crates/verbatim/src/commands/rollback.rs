@@ -8,54 +8,56 @@ use verbatim_record::{Power, Role};
 use super::context::{self, environment, registry, told};
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
-use crate::promotion::{GateArgs, Goal, Rollback, Site, VetoScope};
+use crate::promotion::{GateArgs, Goal, PromotionContext, Rollback, VetoScope};
 use crate::promotion::{break_glass, rollback};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim rollback production                     to the last good release
-  verbatim rollback production --steps 2           to the one before that
-  verbatim rollback production --to sha256:3f0c…   to this one
+  verbatim rollback production                      to the last proven release
+  verbatim rollback production --steps 2            to the one before that
+  verbatim rollback production --to sha256:3f0c…    to this release
+
+  Without registry and records:
   verbatim rollback production --from-argocd-history --reason 'registry is down'
 
-Ends as `verbatim promote` does.";
+Exit statuses are those of `verbatim promote`.";
 
-/// Return to the last good release, and veto the bad one
+/// Go back to the last proven release, and keep the bad one out
 ///
-/// The last good release is the newest in the ledger that was proven there, is not the current one, and has no veto. It
-/// must exist in the registry, and is deployed and proven like any promotion, also with automatic sync. Gates about the
-/// past of a release are not checked, because it was there before. The replaced release gets a veto for this
-/// environment, so that no pipeline promotes it there again; `verbatim unveto` lifts it.
+/// Goes back to the last release that was proven there, differs from the current one, and has no veto. A rollback takes
+/// the same steps as a promotion, with the same proof, and works with automatic sync. Gates that ask about the past of
+/// a release let it pass, because it has been there. The replaced release gets a veto for this environment, so that no
+/// pipeline promotes it there again; `verbatim unveto` lifts the veto.
 ///
-/// --from-argocd-history needs no registry: it checks no gate, reads no record, and takes the values from what Argo CD
-/// deployed before. The record is saved to a file, signed if there is a key, and `verbatim record attach` adds it
-/// later. If each application carries only some images of a release, Argo CD does not know which deployments belong
-/// together: then only --steps 1 and --to are possible.
+/// With --from-argocd-history, verbatim asks neither the registry nor the gates: it takes the values from Argo CD's
+/// deployment history. It saves the record to a file, signed if there is a key; `verbatim record attach` adds it to the
+/// ledger later. If each application runs only some images of the release, Argo CD cannot tell which earlier
+/// deployments belong together: use --steps 1 or --to.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RollbackArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
-    /// Return to this release; it must have been there before
+    /// Go back to this release, which ran there before
     #[arg(long, value_name = "DIGEST", conflicts_with = "steps")]
     to: Option<Digest>,
     /// Go back N proven releases
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     steps: u16,
-    /// Where the replaced release gets a veto
+    /// Where to veto the replaced release
     #[arg(long, value_enum, value_name = "WHERE", default_value_t)]
     veto: VetoScope,
-    /// Why; part of the records
+    /// The reason, for the records
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Use only the history of Argo CD (break-glass)
+    /// Ask only Argo CD (break-glass)
     #[arg(long, requires = "reason", conflicts_with = "override_gate")]
     from_argocd_history: bool,
-    /// Show what would be written; write nothing
+    /// Show the plan; write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Take over from a run that has claimed the applications, before its deadline
+    /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -84,7 +86,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
         reason: args.reason,
         take_over: args.take_over,
     };
-    let site = Site::of(&project, &registry, environment, console)?;
+    let context = PromotionContext::of(&project, &registry, environment, console)?;
     let key = match args.dry_run {
         true => Ok(None),
         false => project.signer(&args.key, &[Role::PROMOTER], console).await.map(Some),
@@ -95,7 +97,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
             console.warn(format!("the record will not be signed: {failure}"));
             None
         });
-        let promoted = break_glass(&site, &request, key.as_ref(), args.dry_run).await?;
+        let promoted = break_glass(&context, &request, key.as_ref(), args.dry_run).await?;
         return told(&promoted, console);
     }
     let key = key?;
@@ -105,7 +107,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
     if let Some(key) = key.as_ref().filter(|_| request.veto != VetoScope::None) {
         may_veto(&project, key)?;
     }
-    told(&rollback(&site, &request, key.as_ref()).await?, console)
+    told(&rollback(&context, &request, key.as_ref()).await?, console)
 }
 
 /// A veto that does not count would let the bad release in again.

@@ -12,24 +12,26 @@ use crate::config::Config;
 use crate::policy::gates::gates;
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
-use crate::promotion::{OverrideArgs, Overrides, Promoted, Request, Site, promote};
+use crate::promotion::{
+    OverrideArgs, Overrides, Promote, PromotionContext, PromotionResult, promote,
+};
 use crate::records::Registry;
 use crate::release::{Named, build};
 use crate::testing::{self, Tested};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim run                              through all environments
-  verbatim run --to staging                 no further than staging
-  verbatim run --release sha256:3f0c…       build nothing";
+  verbatim run                            through all environments
+  verbatim run --to staging               no further than staging
+  verbatim run --release sha256:3f0c…     build nothing";
 
-/// Build, promote and test through all environments in one go
+/// Build, promote and test, environment by environment
 ///
-/// Does what the single commands do, in the order of the stages, and stops at the first gate that refuses or test that
-/// fails. In a CI, use the single commands: each stage can then be seen, repeated and given its own secrets.
+/// Does what the single commands do, in the order of the stages, and stops at the first closed gate or failed test. In
+/// CI prefer the single commands: you can then see and repeat each stage, and give each its own secrets.
 ///
-/// If the release already runs in an environment, proven and tested, it is not promoted or tested again, but proven
-/// once more.
+/// Where the release runs already, proven and tested, verbatim proves once more that it runs, promotes and tests
+/// nothing, and goes on.
 ///
 /// Overrides apply to every environment with that gate.
 #[derive(Debug, Args)]
@@ -38,10 +40,10 @@ pub(crate) struct RunArgs {
     /// Stop after this environment
     #[arg(long, value_name = "ENV")]
     to: Option<String>,
-    /// Build nothing; promote this release: `repository@sha256:…`, `repository:tag` or `sha256:…`
+    /// Promote this release instead of building: `repository@sha256:…`, `repository:tag` or `sha256:…`
     #[arg(long, value_name = "REF", env = "VERBATIM_RELEASE", hide_env_values = true)]
     release: Option<Named>,
-    /// Promote and test again even where the release already runs, proven and tested
+    /// Promote and test again where the release runs already
     #[arg(long)]
     again: bool,
     #[command(flatten)]
@@ -63,7 +65,7 @@ struct Ran {
 #[derive(Debug, Serialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
 enum Stage {
-    Promote(Box<Promoted>),
+    Promote(Box<PromotionResult>),
     Test(Box<Tested>),
 }
 
@@ -166,10 +168,10 @@ impl Walk<'_> {
         let environment = environment(project, name)?;
         // Found anew for each stage, so that it knows what the one before it has left.
         let found = find(project, registry, release, console).await?;
-        let site = Site::of(project, registry, environment, console)?;
+        let context = PromotionContext::of(project, registry, environment, console)?;
         let request =
-            Request { found: &found, backwards: false, again, take_over: false, overrides };
-        let promoted = promote(&site, &request, key).await?;
+            Promote { found: &found, backwards: false, again, take_over: false, overrides };
+        let promoted = promote(&context, &request, key).await?;
         let (status, is_news) = (promoted.status, promoted.record.is_some());
         ran.stages.push(Stage::Promote(Box::new(promoted)));
         if status != ExitStatus::Done || environment.tests.is_empty() {

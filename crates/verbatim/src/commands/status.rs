@@ -16,24 +16,25 @@ use crate::project::ProjectArgs;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim status              all environments
-  verbatim status --check      end with 1 if one of them needs attention";
+  verbatim status            all environments
+  verbatim status --check    end with 1 if an environment needs attention";
 
-/// Show which release runs where
+/// Show which release runs where, and what differs from the ledger
 ///
-/// Needs no key. Compares the last promotion in the ledger of each environment with its applications. Reports overrides
-/// that are missing or changed, applications that were re-created without theirs, and images that no promotion
-/// deployed; `verbatim restore` puts the recorded release back.
+/// Needs no key. Shows the last promotion of each environment and compares it with Argo CD. Reports overrides that are
+/// missing or changed, applications that were re-created without theirs, and images that no promotion deployed.
+/// `verbatim restore` puts the recorded release back.
 ///
-/// Also reports promotions that have not ended: who started them, when, and their deadline. Reports promotions that
-/// were proven but not recorded; `verbatim record attach` completes the ledger.
+/// Reports unfinished promotions: who started each, when, and its deadline. Also reports promotions that were proven
+/// but not recorded; `verbatim record attach` adds them to the ledger.
 ///
-/// Also shows locks, and vetoes against the running release. With --check a veto counts: the release is not supposed to
-/// run there, and `verbatim rollback` replaces it. A lock does not count: it keeps new releases out.
+/// Shows locks, and vetoes against the running release. With --check, a veto counts as a problem: the running release
+/// is vetoed for this environment, and `verbatim rollback` replaces it. A lock does not count, because it only keeps
+/// releases out.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StatusArgs {
-    /// End with 1 if an environment differs from its ledger, or its running release is vetoed
+    /// End with 1 if an environment differs from its ledger or runs a vetoed release
     #[arg(long)]
     check: bool,
     #[command(flatten)]

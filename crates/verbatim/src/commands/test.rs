@@ -10,24 +10,24 @@ use crate::testing;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim test staging                    all suites of staging
-  verbatim test staging --suite smoke      one of them
+  verbatim test staging                  all suites of staging
+  verbatim test staging --suite smoke    one of them
 
 The commands run in the folder of verbatim.yaml, and their output goes to
 stderr. They get these variables:
   VERBATIM_RELEASE, VERBATIM_REPOSITORY, VERBATIM_TAG, VERBATIM_DIGEST,
-  VERBATIM_COMMIT, VERBATIM_PROJECT, VERBATIM_ENVIRONMENT, VERBATIM_URL
-  VERBATIM_URLS      the addresses of its applications, as a JSON object
-  VERBATIM_IMAGES    its images by name, as a JSON object";
+  VERBATIM_COMMIT, VERBATIM_PROJECT, VERBATIM_ENVIRONMENT, VERBATIM_URL,
+  VERBATIM_URLS     the URLs of the applications, as a JSON object
+  VERBATIM_IMAGES   the images by name, as a JSON object";
 
 /// Run the tests of an environment, and sign the result
 ///
-/// The release must be the one that was promoted there last. Its result, passed or failed, is signed and attached to
-/// it; the gate `tested` of a later environment checks the latest one. Ends with 1 if a suite failed.
+/// Tests only the release that was promoted there last. verbatim signs the result, passed or failed, and attaches it to
+/// the release; the gate `tested` of a later environment reads the latest result. Ends with 1 if a suite failed.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TestArgs {
-    /// The environment, by its name in the configuration
+    /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     environment: String,
     /// Run only this suite; may be repeated

@@ -17,19 +17,19 @@ use crate::release::{Named, Release};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim verify                                       the current release
-  verbatim verify registry.example.com/shop:42.3f0c9a   what the tag names now
+  verbatim verify                                      the latest build or stage
+  verbatim verify registry.example.com/shop:42.3f0c9a  what a tag names now
   verbatim verify sha256:3f0c… --format json
 
 cosign verifies the same records:
   cosign verify-attestation --key ci.pub --insecure-ignore-tlog=true \\
     --type slsaprovenance1 REPOSITORY@sha256:…";
 
-/// Show who built, tested and promoted a release
+/// Verify who built, tested and promoted a release
 ///
-/// Reads signed records. A record counts only if a configured key with the right role signed it; the others are listed
-/// with the reason why they do not count. Ends with 1 if no record counts, if one was tampered with, or if the ledger of an
-/// environment that the release was promoted to is damaged.
+/// Only records count that a configured key signed, with the role for them. verbatim lists the others with the reason.
+/// Ends with 1 if no record counts, if somebody tampered with one, or if the ledger of an environment that the release
+/// entered is broken.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {

@@ -19,12 +19,17 @@ use crate::release::{Named, Release};
 
 const VETO_EXAMPLES: &str = "\
 Examples:
-  verbatim veto sha256:3f0c… --reason 'leaks memory'       in no environment
-  verbatim veto sha256:3f0c… --environment production --reason legal --for 3d";
+  verbatim veto sha256:3f0c… --reason 'leaks memory'
+
+  In one environment, for three days:
+  verbatim veto sha256:3f0c… --environment production --for 3d \\
+    --reason 'wait for legal'";
 
 const UNVETO_EXAMPLES: &str = "\
 Examples:
   verbatim unveto sha256:3f0c… --reason 'it was the database'
+
+  In one environment:
   verbatim unveto sha256:3f0c… --environment production --reason 'legal agreed'";
 
 /// Which release, and where.
@@ -33,18 +38,18 @@ struct WhereArgs {
     /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…`
     #[arg(value_name = "REF")]
     release: Named,
-    /// The environment, by its name in the configuration [default: all environments]
+    /// The environment, by its name in verbatim.yaml [default: all environments]
     #[arg(long, value_name = "ENV")]
     environment: Option<String>,
-    /// Why; part of the record
+    /// The reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
 }
 
 /// Keep a release out of one environment, or of all
 ///
-/// Does not touch what already runs: `verbatim rollback` replaces it, and makes a veto by itself. Every promotion and
-/// rollback checks for vetoes, without configuration.
+/// Does not touch what runs: use `verbatim rollback`, which replaces the release and vetoes it. Every promotion and
+/// rollback checks for vetoes; no gate needs to be configured.
 #[derive(Debug, Args)]
 #[command(after_help = VETO_EXAMPLES)]
 pub(crate) struct VetoArgs {
@@ -60,8 +65,8 @@ pub(crate) struct VetoArgs {
 
 /// Lift the vetoes against a release
 ///
-/// Lifts the vetoes for the named environment, or, without one, those for all environments. A veto is lifted by the key
-/// that made it, or by a key whose role may lift the vetoes of others.
+/// Lifts the vetoes for the named environment, or those for all environments if you name none. You can lift your own
+/// vetoes; lifting those of others needs a role with the power to lift.
 #[derive(Debug, Args)]
 #[command(after_help = UNVETO_EXAMPLES)]
 pub(crate) struct UnvetoArgs {

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use url::Url;
+use verbatim_http::is_loopback;
 use verbatim_image::template::Template;
 use verbatim_oci::Repository;
 
@@ -269,15 +270,6 @@ fn server_url(written: &ServerFile, problems: &mut Vec<Problem>) -> Option<Url> 
         url.set_path(root_path.trim_end_matches('/'));
     }
     Some(url)
-}
-
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
-    }
 }
 
 fn registry(

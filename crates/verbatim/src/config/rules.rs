@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use verbatim_policy::{
-    ATTESTED_VARIABLES, Approvals, Attested, Condition, Gate, GateKind, Latest, Signed,
-    WHEN_VARIABLES, Window, WindowKind, ZonedWindow,
+    ATTESTED_VARIABLES, ApprovalRequirement, BuildRequirement, Condition, Gate, GateKind,
+    StatementRequirement, StatementTime, WHEN_VARIABLES, Window, WindowKind, ZonedWindow,
 };
 use verbatim_record::{EnvironmentId, Role};
 
@@ -155,23 +155,27 @@ fn tested(written: &TestedFile, scope: &Scope<'_>, problems: &mut Vec<Problem>) 
     Some(Gate::Tested { environment, suites, max_age })
 }
 
-fn signed(written: &SignedFile) -> Signed {
+fn signed(written: &SignedFile) -> BuildRequirement {
     let texts = |list: &[Located<String>]| list.iter().map(|it| it.value.clone()).collect();
-    Signed {
+    BuildRequirement {
         builders: texts(&written.builders),
         sources: texts(&written.sources),
         branches: texts(&written.branches),
     }
 }
 
-fn approvals(written: &ApprovalsFile, scope: &Scope<'_>, problems: &mut Vec<Problem>) -> Approvals {
+fn approvals(
+    written: &ApprovalsFile,
+    scope: &Scope<'_>,
+    problems: &mut Vec<Problem>,
+) -> ApprovalRequirement {
     let count = written.count.as_ref().map_or(1, |count| count.value);
     if let Some(zero) = written.count.as_ref().filter(|count| count.value == 0) {
         problems.push(
             Problem::new(zero.place, "no approvals are always there").help("leave out `approvals`"),
         );
     }
-    Approvals {
+    ApprovalRequirement {
         count,
         role: scope.role(&written.role, count, problems),
         not_author: written.not_author,
@@ -227,7 +231,7 @@ fn attested(
     written: &AttestedFile,
     scope: &Scope<'_>,
     problems: &mut Vec<Problem>,
-) -> Option<Attested> {
+) -> Option<StatementRequirement> {
     let role = match &written.role {
         Some(role) => scope.role(role, 1, problems),
         None => Role::TESTER,
@@ -242,7 +246,7 @@ fn attested(
                     "write the names from the outside in, for example `metadata.scanFinishedOn`",
                 ));
             }
-            Some(Latest { field, max_age })
+            Some(StatementTime { field, max_age })
         }
         (None, Some(lonely)) => {
             let message = "`max_age` needs `time`: where the predicate tells how old it is";
@@ -257,7 +261,7 @@ fn attested(
         None => None,
     };
     let predicate_type = written.predicate_type.value.clone();
-    Some(Attested { predicate_type, role, condition, latest })
+    Some(StatementRequirement { predicate_type, role, condition, latest })
 }
 
 fn condition(

@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use url::Url;
+use verbatim_http::is_loopback;
 use verbatim_oci::{Digest, Reference, Repository};
 
-use super::check::is_loopback;
 use super::file::PolicySourceFile;
 use super::located::{Located, Place};
 use super::problem::Problem;

@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use verbatim_argocd::model::{Application, HealthStatus, SyncCode};
-use verbatim_argocd::request::Refresh;
-use verbatim_argocd::{AppRef, Client, claim};
+use verbatim_argocd::{AppRef, Application, Client, HealthStatus, Refresh, SyncCode, read_claim};
 use verbatim_console::Failure;
-use verbatim_policy::Live;
+use verbatim_http::RedactedUrl;
+use verbatim_policy::LiveReading;
 use verbatim_record::{Anchor, Revision};
 
 use crate::config::{App, Apps, Environment};
@@ -183,7 +182,7 @@ pub(crate) fn reference(app: &App) -> AppRef {
 pub(crate) fn anchors(seen: &[Seen]) -> Vec<Anchor> {
     let mut anchors: Vec<Anchor> = Vec::new();
     for application in seen.iter().filter_map(|seen| seen.application.as_ref().ok()) {
-        let on_app = claim::read(application);
+        let on_app = read_claim(application);
         let anchor = on_app.known().and_then(|claim| claim.record.as_ref()?.parse().ok());
         anchors.extend(anchor.filter(|anchor| !anchors.contains(anchor)));
     }
@@ -199,7 +198,7 @@ pub(crate) fn sources(application: &Application) -> Vec<Revision> {
         .map(|(_, source)| {
             let inside = if source.chart().is_empty() { source.path() } else { source.chart() };
             Revision {
-                repository: verbatim_ci::without_credentials(source.repo_url()),
+                repository: RedactedUrl::of_repository(source.repo_url()).to_string(),
                 path: (!inside.is_empty()).then(|| inside.to_owned()),
                 revision: String::new(),
             }
@@ -209,20 +208,22 @@ pub(crate) fn sources(application: &Application) -> Vec<Revision> {
 
 /// Whether every application holds the values of a release, in sync and healthy. Not a proof; enough to see that
 /// something else runs.
-pub(crate) fn live(seen: &[Seen], release: &Release) -> Live {
+pub(crate) fn live(seen: &[Seen], release: &Release) -> LiveReading {
     let mut differences = Vec::new();
     for Seen { app, application } in seen {
         let application = match application {
             Ok(application) => application,
-            Err(error) => return Live::Unknown(format!("{}: {error}: {}", app.name, error.kind)),
+            Err(error) => {
+                return LiveReading::Unknown(format!("{}: {error}: {}", app.name, error.kind));
+            }
         };
         differences.extend(
             difference(app, application, release).map(|what| format!("{} {what}", app.name)),
         );
     }
     match differences.as_slice() {
-        [] => Live::Running(release.digest),
-        _ => Live::Differs(differences.join("; ")),
+        [] => LiveReading::Running(release.digest),
+        _ => LiveReading::Differs(differences.join("; ")),
     }
 }
 
@@ -303,7 +304,7 @@ pub(crate) fn difference(
         }
     };
     if let Some(change) = plan.changes.iter().find(|change| !change.is_noop()) {
-        let now = verbatim_argocd::values::shown(change.old.as_ref());
+        let now = verbatim_argocd::shown(change.old.as_ref());
         return Some(format!("has {} = {now}", change.key));
     }
     if application.status.sync.status != SyncCode::Synced {
@@ -322,6 +323,7 @@ mod tests {
 
     use super::*;
     use crate::config::Set;
+    use verbatim_argocd::CLAIM_ANNOTATION;
 
     fn release() -> Release {
         Release {
@@ -346,7 +348,7 @@ mod tests {
             },
             url: None,
         };
-        let annotations = claim.map(|claim| json!({ claim::ANNOTATION: claim.to_string() }));
+        let annotations = claim.map(|claim| json!({ CLAIM_ANNOTATION: claim.to_string() }));
         let application = serde_json::from_value(json!({
             "metadata": { "name": "web", "annotations": annotations },
             "spec": { "source": { "repoURL": "https://me:secret@git.example/a", "path": "chart", "helm": { "parameters": [
@@ -361,14 +363,20 @@ mod tests {
     fn what_differs_from_the_release_is_told() {
         let x = Digest::of(b"x").to_string();
         let cases = [
-            (seen(&x, "Synced", "Healthy", None), Live::Running(Digest::of(b"x"))),
-            (seen(&x, "Synced", "Suspended", None), Live::Running(Digest::of(b"x"))),
+            (seen(&x, "Synced", "Healthy", None), LiveReading::Running(Digest::of(b"x"))),
+            (seen(&x, "Synced", "Suspended", None), LiveReading::Running(Digest::of(b"x"))),
             (
                 seen("old", "Synced", "Healthy", None),
-                Live::Differs("web has helm:image.digest = old".to_owned()),
+                LiveReading::Differs("web has helm:image.digest = old".to_owned()),
             ),
-            (seen(&x, "OutOfSync", "Healthy", None), Live::Differs("web is OutOfSync".to_owned())),
-            (seen(&x, "Synced", "Degraded", None), Live::Differs("web is Degraded".to_owned())),
+            (
+                seen(&x, "OutOfSync", "Healthy", None),
+                LiveReading::Differs("web is OutOfSync".to_owned()),
+            ),
+            (
+                seen(&x, "Synced", "Degraded", None),
+                LiveReading::Differs("web is Degraded".to_owned()),
+            ),
         ];
         for (seen, want) in cases {
             assert_eq!(live(&[seen], &release()), want);

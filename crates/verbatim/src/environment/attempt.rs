@@ -4,9 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_argocd::claim::{self, Claim, State};
-use verbatim_argocd::model::Application;
-use verbatim_argocd::values::deviations;
+use verbatim_argocd::{Application, Claim, ClaimState, deviations, read_claim};
 use verbatim_oci::Reference;
 
 /// A promotion without an end. What it wrote still stands on the application.
@@ -44,13 +42,13 @@ impl Attempt {
     /// The promotion whose end an application lacks, if there is one. Values that somebody changed since are not those of
     /// a promotion any more, whatever its claim says.
     fn on(name: &str, application: &Application, now: Timestamp) -> Option<Self> {
-        let on_app = claim::read(application);
+        let on_app = read_claim(application);
         let Claim { release, by, at, deadline, state, source, changes, .. } = on_app.known()?;
         let phase = match state {
-            State::Open if *deadline < now => Phase::Overdue,
-            State::Open => Phase::UnderWay,
-            State::Failed => Phase::Failed,
-            State::Written | State::Done | State::Undone => return None,
+            ClaimState::Open if *deadline < now => Phase::Overdue,
+            ClaimState::Open => Phase::UnderWay,
+            ClaimState::Failed => Phase::Failed,
+            ClaimState::Written | ClaimState::Done | ClaimState::Undone => return None,
         };
         let stands = deviations(application.spec.sources().get(*source), changes).is_empty();
         stands.then(|| Self {
@@ -143,6 +141,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use verbatim_argocd::CLAIM_ANNOTATION;
 
     const NOW: &str = "2026-11-28T10:00:00Z";
 
@@ -157,7 +156,7 @@ mod tests {
             "changes": [{ "key": "helm:image.tag", "old": element("1"), "new": element("2") }],
         });
         let application = serde_json::from_value(json!({
-            "metadata": { "name": "web", "annotations": { claim::ANNOTATION: claim.to_string() } },
+            "metadata": { "name": "web", "annotations": { CLAIM_ANNOTATION: claim.to_string() } },
             "spec": { "source": { "repoURL": "r", "path": "c", "helm": { "parameters": [element(found)] } } },
         }));
         application.unwrap()

@@ -5,9 +5,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_argocd::claim;
-use verbatim_argocd::model::{Application, HealthStatus, SyncCode};
-use verbatim_argocd::values::{digests, shown};
+use verbatim_argocd::{
+    Application, ClaimOnApp, HealthStatus, SyncCode, digests, read_claim, shown,
+};
 use verbatim_oci::{Digest, Reference, Repository};
 use verbatim_record::{Chain, Promotion, Verified};
 
@@ -121,7 +121,7 @@ fn values(app: &App, application: &Application, release: &Release, ledger: &Chai
 fn created_again(application: &Application, ledger: &Chain) -> Option<Timestamp> {
     let promoted_at = ledger.head()?.predicate().finished_at;
     let created = application.metadata.creation_timestamp?;
-    let is_unclaimed = claim::read(application) == claim::OnApp::Absent;
+    let is_unclaimed = read_claim(application) == ClaimOnApp::Absent;
     (is_unclaimed && created.as_second() >= promoted_at.as_second()).then_some(created)
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_argocd::model::Application;
+use verbatim_argocd::Application;
 use verbatim_oci::Repository;
 use verbatim_record::Chain;
 
@@ -132,7 +132,7 @@ impl fmt::Display for State {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use verbatim_argocd::claim;
+    use verbatim_argocd::CLAIM_ANNOTATION;
     use verbatim_oci::Digest;
 
     use super::*;
@@ -180,7 +180,7 @@ mod tests {
                 "changes": [{ "key": "helm:image.digest", "old": null, "new": element(found) }],
             })
         });
-        let annotations = claim.map(|claim| json!({ claim::ANNOTATION: claim.to_string() }));
+        let annotations = claim.map(|claim| json!({ CLAIM_ANNOTATION: claim.to_string() }));
         let application = serde_json::from_value(json!({
             "metadata": { "name": "web", "annotations": annotations },
             "spec": { "source": { "repoURL": "r", "path": "c", "helm": { "parameters": [element(found)] } } },

@@ -6,7 +6,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_argocd::model::Application;
+use verbatim_argocd::Application;
 use verbatim_console::{ExitStatus, Failure, FailureReport};
 use verbatim_oci::{Digest, Repository};
 use verbatim_record::{
@@ -24,7 +24,7 @@ use crate::project::{Project, failures};
 use crate::records::Registry;
 use crate::records::store::{Ledger, Wanted};
 use crate::release::find;
-use crate::release::result::{PromotionResult, ReleaseResult};
+use crate::release::result::{PromotionPlace, ReleaseResult};
 
 /// One environment.
 #[derive(Debug, Serialize)]
@@ -36,7 +36,7 @@ pub(crate) struct Row {
     pub release: Option<ReleaseResult>,
     /// The last promotion.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub promotion: Option<PromotionResult>,
+    pub promotion: Option<PromotionPlace>,
     /// When the release began to be there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
@@ -255,7 +255,7 @@ fn promoted(
     let promoted = &head.predicate().release;
     let row = Row {
         release: Some(promoted.into()),
-        promotion: ledger.anchor().map(PromotionResult::from),
+        promotion: ledger.anchor().map(PromotionPlace::from),
         since: ledger.began().and_then(Verified::recorded_at),
         ..row
     };

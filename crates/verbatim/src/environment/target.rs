@@ -1,7 +1,7 @@
 //! What an application of an environment is to hold for a release. Pure.
 
-use verbatim_argocd::values::KustomizeImageError;
-use verbatim_argocd::{AppRef, KustomizeImage, Override};
+use verbatim_argocd::KustomizeImageError;
+use verbatim_argocd::{AppRef, KustomizeImage, OverrideValues};
 use verbatim_image::template::TemplateError;
 
 use crate::config::{App, Set, SourceChoice};
@@ -15,7 +15,7 @@ pub(crate) struct Target {
     /// The application.
     pub app: AppRef,
     /// The values.
-    pub values: Override,
+    pub values: OverrideValues,
 }
 
 impl Target {
@@ -48,7 +48,7 @@ pub(crate) enum TargetError {
 /// A template that cannot be filled in, or an image that Kustomize would not take.
 pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError> {
     let Set { helm, kustomize } = &app.set;
-    let mut values = Override { source: Target::source(app), ..Override::default() };
+    let mut values = OverrideValues { source: Target::source(app), ..OverrideValues::default() };
     for (name, template) in helm {
         values.helm.insert(name.clone(), template.render(|variable| release.variable(variable))?);
     }

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_argocd::claim::{self, Claim, Kept, State};
-use verbatim_argocd::model::Application;
-use verbatim_argocd::values::deviations;
+use verbatim_argocd::{Application, Claim, ClaimState, PendingRecord, deviations, read_claim};
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{Chain, EnvironmentId, Promotion, Verified};
@@ -32,7 +30,7 @@ pub(crate) struct Unrecorded {
     pub since: Timestamp,
     /// What it kept.
     #[serde(skip)]
-    pub kept: Kept,
+    pub kept: PendingRecord,
     /// Whether that is signed.
     pub is_signed: bool,
     /// The file that this is kept in, on the machine that promoted.
@@ -46,9 +44,9 @@ pub(crate) struct Unrecorded {
 impl Unrecorded {
     /// The promotion that an application tells of, if the ledger lacks it.
     fn on(name: &str, application: &Application, ledger: &[Entry]) -> Option<Self> {
-        let on_app = claim::read(application);
+        let on_app = read_claim(application);
         let Claim { release, by, at, state, source, changes, kept, .. } = on_app.known()?;
-        let kept = kept.filter(|_| *state == State::Done)?;
+        let kept = kept.filter(|_| *state == ClaimState::Done)?;
         let stands = deviations(application.spec.sources().get(*source), changes).is_empty();
         let is_recorded = ledger.iter().any(|entry| entry.is_of(kept));
         (stands && !is_recorded).then(|| Self {
@@ -56,7 +54,7 @@ impl Unrecorded {
             by: by.clone(),
             since: *at,
             kept,
-            is_signed: matches!(kept, Kept::Record(_)),
+            is_signed: matches!(kept, PendingRecord::Record(_)),
             file: attach::file(kept),
             is_here: false,
             applications: vec![name.to_owned()],
@@ -100,10 +98,10 @@ impl Entry {
         promotions.map(entry).collect()
     }
 
-    fn is_of(&self, kept: Kept) -> bool {
+    fn is_of(&self, kept: PendingRecord) -> bool {
         match kept {
-            Kept::Record(record) => self.record == record,
-            Kept::Statement { finished_at, .. } => self.finished_at == finished_at,
+            PendingRecord::Record(record) => self.record == record,
+            PendingRecord::Statement { finished_at, .. } => self.finished_at == finished_at,
         }
     }
 }
@@ -183,9 +181,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use verbatim_argocd::CLAIM_ANNOTATION;
 
     /// An application on which a promotion wrote `2`, with its claim in a state.
-    fn application(state: &str, found: &str, kept: Option<Kept>) -> Application {
+    fn application(state: &str, found: &str, kept: Option<PendingRecord>) -> Application {
         let element =
             |value: &str| json!({ "name": "image.tag", "value": value, "forceString": true });
         let mut claim = json!({
@@ -198,7 +197,7 @@ mod tests {
             claim["kept"] = serde_json::to_value(kept).unwrap();
         }
         let application = serde_json::from_value(json!({
-            "metadata": { "name": "web", "annotations": { claim::ANNOTATION: claim.to_string() } },
+            "metadata": { "name": "web", "annotations": { CLAIM_ANNOTATION: claim.to_string() } },
             "spec": { "source": { "repoURL": "r", "path": "c", "helm": { "parameters": [element(found)] } } },
         }));
         application.unwrap()
@@ -210,9 +209,9 @@ mod tests {
             "2026-11-28T09:51:00.123456789Z".parse().unwrap(),
             "2026-11-28T09:51:00.12345679Z".parse().unwrap(),
         );
-        let record = Some(Kept::Record(Digest::of(b"record")));
+        let record = Some(PendingRecord::Record(Digest::of(b"record")));
         let statement =
-            Some(Kept::Statement { digest: Digest::of(b"statement"), finished_at: then });
+            Some(PendingRecord::Statement { digest: Digest::of(b"statement"), finished_at: then });
         // The state of the claim, what is found, what was kept; the promotion that the ledger has, and when it ended.
         let cases = [
             ("done", "2", record, &b"other"[..], other, true),
@@ -244,7 +243,7 @@ mod tests {
 
     #[test]
     fn it_is_told_once_with_what_to_do() {
-        let kept = Kept::Record(Digest::of(b"record"));
+        let kept = PendingRecord::Record(Digest::of(b"record"));
         let (one, other) = (application("done", "2", Some(kept)), application("done", "2", None));
         let all = [("a", &one), ("b", &one), ("c", &other)];
         let [mut found] = merged(all.into_iter(), &[]).try_into().unwrap();

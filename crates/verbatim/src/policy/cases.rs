@@ -10,11 +10,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use verbatim_oci::Digest;
-use verbatim_policy::{Author, Bans, Decision, Facts, Gates, Ledger, Live, Order, decide};
+use verbatim_policy::{
+    Author, Bans, Decision, Facts, Gates, LedgerReading, LiveReading, ReleaseOrder, decide,
+};
 use verbatim_record::{
-    Application, Approval, Build, Bundle, Chain, ChainLink, EnvironmentId, KeyRing, Lock, Payload,
-    Predicate, PromotedRelease, Promotion, Proof, Readback, ReadbackOutcome, Records, Revision,
-    Run, SigningKey, Source, Statement, SuiteOutcome, TestOutcome, TestRun, TrustedKey, Veto, sign,
+    Approval, Build, BuildSource, Bundle, Chain, ChainLink, CiRun, EnvironmentId, KeyRing, Lock,
+    Payload, Predicate, PromotedApplication, PromotedRelease, Promotion, PromotionProof, Readback,
+    ReadbackOutcome, Records, Revision, SigningKey, Statement, SuiteOutcome, TestOutcome, TestRun,
+    TrustedKey, Veto, sign,
 };
 
 use crate::config::Config;
@@ -273,14 +276,14 @@ impl Asked<'_> {
             let chain = self.chain(&environment.id, &promotions);
             let head = chain.head().map(|head| head.predicate().release.digest);
             if let Some(digest) = head {
-                live.insert(environment.id.clone(), Live::Running(digest));
+                live.insert(environment.id.clone(), LiveReading::Running(digest));
             }
-            ledgers.insert(environment.id.clone(), Ledger::Known(chain));
+            ledgers.insert(environment.id.clone(), LedgerReading::Known(chain));
             let own = promotions.into_iter().filter(|(_, other)| !other);
             bundles.extend(own.map(|(bundle, _)| bundle));
         }
         for (name, seen) in &case.drift {
-            live.insert(self.environment(name)?, Live::Differs(seen.clone()));
+            live.insert(self.environment(name)?, LiveReading::Differs(seen.clone()));
         }
         let bytes = bundles.iter().map(Bundle::bytes);
         let ring = &self.keys.ring;
@@ -309,17 +312,17 @@ impl Asked<'_> {
             healthy_since,
             manifests: Ok(case.manifests.clone()),
             order: match case.order {
-                OrderFact::First => Order::First,
-                OrderFact::Same => Order::Same,
-                OrderFact::Newer => Order::Newer,
-                OrderFact::Older => Order::Older(other),
-                OrderFact::Unrelated => Order::Unrelated(other),
+                OrderFact::First => ReleaseOrder::First,
+                OrderFact::Same => ReleaseOrder::Same,
+                OrderFact::Newer => ReleaseOrder::Newer,
+                OrderFact::Older => ReleaseOrder::Older(other),
+                OrderFact::Unrelated => ReleaseOrder::Unrelated(other),
             },
             author: Author { key: None, actor: case.actor.clone() },
             plan: None,
             labels: Ok(images.map(|image| (image.clone(), case.labels.clone())).collect()),
             applications: json!(case.applications),
-            run: Run { actor: case.actor.clone(), ..Run::default() },
+            run: CiRun { actor: case.actor.clone(), ..CiRun::default() },
             now: case.now,
         })
     }
@@ -356,7 +359,7 @@ impl Asked<'_> {
                 at: fact.at,
                 until: fact.until,
                 plan: None,
-                run: Run { actor: fact.actor.clone(), ..Run::default() },
+                run: CiRun { actor: fact.actor.clone(), ..CiRun::default() },
             };
             let statement = Statement::approval("case", &release, approval);
             bundles.push(self.keys.sign(&fact.by, &statement)?);
@@ -368,7 +371,7 @@ impl Asked<'_> {
                 reason: "a case".to_owned(),
                 at: fact.at,
                 until: fact.until,
-                run: Run::default(),
+                run: CiRun::default(),
             };
             bundles.push(self.keys.sign(&fact.by, &Statement::veto("case", &release, veto))?);
         }
@@ -396,7 +399,7 @@ impl Asked<'_> {
             environment: self.environment(&fact.environment)?,
             suites,
             promotion: None,
-            run: Run::default(),
+            run: CiRun::default(),
             started_at: fact.at,
             finished_at: fact.at,
         })
@@ -410,7 +413,7 @@ impl Asked<'_> {
                 reason: "a case".to_owned(),
                 at: fact.at,
                 until: fact.until,
-                run: Run::default(),
+                run: CiRun::default(),
             };
             self.keys.sign(&fact.by, &Statement::lock(lock))
         });
@@ -444,12 +447,12 @@ impl Asked<'_> {
 
 fn build(fact: &BuildFact) -> Build {
     Build {
-        source: Source {
+        source: BuildSource {
             repository: fact.repository.clone(),
             commit: Some("0".repeat(40)),
             branch: fact.branch.clone(),
             dirty: fact.dirty,
-            ..Source::default()
+            ..BuildSource::default()
         },
         image: "case".to_owned(),
         context: ".".to_owned(),
@@ -460,7 +463,7 @@ fn build(fact: &BuildFact) -> Build {
         builder: "buildkit".to_owned(),
         builder_id: fact.builder.clone().unwrap_or_else(|| Build::builder_id("case")),
         versions: BTreeMap::new(),
-        run: Run { actor: fact.actor.clone(), ..Run::default() },
+        run: CiRun { actor: fact.actor.clone(), ..CiRun::default() },
         started_at: fact.at,
         finished_at: fact.at,
     }
@@ -482,13 +485,13 @@ fn promotion(environment: EnvironmentId, fact: &PromotionFact, chain: ChainLink)
             commit: None,
         },
         release_before: None,
-        applications: vec![Application {
+        applications: vec![PromotedApplication {
             name: "case".to_owned(),
             namespace: None,
             server: "https://argocd.example.com".to_owned(),
             overrides: Vec::new(),
             revisions: fact.manifests.clone(),
-            proof: Proof {
+            proof: PromotionProof {
                 spec: proven(),
                 operation: proven(),
                 manifests: proven(),
@@ -500,7 +503,7 @@ fn promotion(environment: EnvironmentId, fact: &PromotionFact, chain: ChainLink)
         policy: None,
         policy_origin: None,
         gates: Vec::new(),
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: fact.at,
         finished_at: fact.at,
         chain,

@@ -1,6 +1,6 @@
 //! The rules of the configuration as gates of the policy. Pure.
 
-use verbatim_policy::{Gate, Gates, Ran};
+use verbatim_policy::{Gate, Gates, Presence};
 use verbatim_record::EnvironmentIdError;
 
 use crate::config::{self, Environment, Rules};
@@ -14,8 +14,8 @@ pub(crate) fn gates(environment: &Environment, rules: &Rules) -> Result<Gates, E
     let mut gates = vec![Gate::Locked, Gate::Vetoed];
     for after in &rules.after {
         let ran = match after.ran {
-            config::Ran::Running => Ran::Still,
-            config::Ran::Ever => Ran::Ever,
+            config::Ran::Running => Presence::Still,
+            config::Ran::Ever => Presence::Ever,
         };
         let environment = environment.id.sibling(&after.environment)?;
         gates.push(Gate::After { environment, ran });

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::process::Command;
+use verbatim_http::RedactedUrl;
 
 /// Status of a big repository on a cold disk takes seconds; a hanging file system must not hold a job for ever.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -97,7 +98,7 @@ pub(crate) async fn state(folder: &Path) -> Result<SourceState, SourceError> {
 pub(crate) async fn remote(folder: &Path) -> Option<String> {
     let output = git(folder, &["remote", "get-url", "origin"]).await.ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    output.status.success().then(|| without_credentials(text.trim()))
+    output.status.success().then(|| RedactedUrl::of_repository(text.trim()).to_string())
 }
 
 /// Whether `descendant` comes after `ancestor`; `None` if this clone does not know both.
@@ -191,22 +192,6 @@ fn changed_path(line: &str) -> Option<&str> {
     Some(path.split('\t').next().unwrap_or(path))
 }
 
-/// The address as people may see it. Tokens are often written into the remote by a CI.
-fn without_credentials(remote: &str) -> String {
-    match url::Url::parse(remote) {
-        Ok(mut url) if url.has_host() => {
-            let is_login = matches!(url.scheme(), "ssh" | "git+ssh");
-            // Both fail only for addresses that cannot hold credentials.
-            let _ = url.set_password(None);
-            if !is_login {
-                let _ = url.set_username("");
-            }
-            url.to_string()
-        }
-        _ => remote.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,20 +209,6 @@ mod tests {
         assert_eq!(state.changes, ["src/a file.rs", "new.rs", "both.rs", "notes.txt"]);
         let empty = porcelain("# branch.oid (initial)\n# branch.head (detached)\n");
         assert_eq!(empty, Porcelain::default());
-    }
-
-    #[test]
-    fn a_remote_is_shown_without_credentials() {
-        let cases = [
-            ("https://user:secret@git.example/a.git", "https://git.example/a.git"),
-            ("https://oauth2@git.example/a.git", "https://git.example/a.git"),
-            ("ssh://git@git.example/a.git", "ssh://git@git.example/a.git"),
-            ("git@git.example:a/b.git", "git@git.example:a/b.git"),
-            ("/srv/git/a.git", "/srv/git/a.git"),
-        ];
-        for (remote, want) in cases {
-            assert_eq!(without_credentials(remote), want);
-        }
     }
 
     /// A repository whose git does not see the developer's own configuration.

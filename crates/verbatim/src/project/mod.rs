@@ -15,7 +15,7 @@ use clap::Args;
 use verbatim_ci::CiContext;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::SecretString;
-use verbatim_record::{KeyError, KeyRing, Power, Role, Run, SigningKey};
+use verbatim_record::{CiRun, KeyError, KeyRing, Power, Role, SigningKey};
 
 use crate::config::{self, Config, ConfigError, Draft};
 use crate::project::signer::{RecordSigner, SigningError};
@@ -37,7 +37,7 @@ pub(crate) fn variables() -> Variables {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Project")]
 pub(crate) struct ProjectArgs {
-    /// The configuration [default: verbatim.yaml in this folder or above, up to the root of the git repository]
+    /// The configuration file [default: verbatim.yaml in this folder or above, up to the root of the git repository]
     #[arg(
         long,
         global = true,
@@ -51,8 +51,7 @@ pub(crate) struct ProjectArgs {
 /// A private key.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct KeyFileArgs {
-    /// The private key: PEM, or a cosign key file with its password in COSIGN_PASSWORD. VERBATIM_KEY can hold the key
-    /// itself instead
+    /// The private key, as PEM; or put the key itself into VERBATIM_KEY. COSIGN_PASSWORD opens a cosign key file
     #[arg(long, value_name = "FILE", env = "VERBATIM_KEY_FILE", hide_env_values = true)]
     pub key: Option<PathBuf>,
 }
@@ -62,8 +61,8 @@ pub(crate) struct KeyFileArgs {
 pub(crate) struct KeyArgs {
     #[command(flatten)]
     pub file: KeyFileArgs,
-    /// A command that signs instead, for a key management service or a hardware token. It gets the bytes on stdin and
-    /// their SHA-256 in VERBATIM_SHA256 and VERBATIM_SHA256_BASE64, and prints the signature
+    /// A command that signs instead of a key: for a key management service, a hardware token or an agent. It gets the
+    /// bytes on stdin and their SHA-256 in VERBATIM_SHA256 and VERBATIM_SHA256_BASE64, and prints the signature
     #[arg(
         long,
         value_name = "COMMAND",
@@ -93,10 +92,10 @@ impl Project {
     }
 
     /// The CI run, as records name it. On a laptop there is only whoever sits there.
-    pub(crate) fn run(&self) -> Run {
+    pub(crate) fn run(&self) -> CiRun {
         let ci = &self.ci;
         let user = || self.variables.get("USER").filter(|name| !name.is_empty()).cloned();
-        Run {
+        CiRun {
             ci: ci.is_ci().then(|| ci.kind.name().to_owned()),
             pipeline: ci.pipeline.clone(),
             number: ci.number,

@@ -206,8 +206,10 @@ mod tests {
     }
 
     fn payload() -> Payload {
-        let builder =
-            verbatim_record::Builder { id: "urn:example".into(), version: Default::default() };
+        let builder = verbatim_record::BuildPlatform {
+            id: "urn:example".into(),
+            version: Default::default(),
+        };
         let provenance = verbatim_record::Provenance {
             build_definition: verbatim_record::BuildDefinition {
                 build_type: "urn:example".into(),

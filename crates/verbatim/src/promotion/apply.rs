@@ -1,11 +1,12 @@
 //! Applies a saved plan: exactly what it says, or nothing.
 
-use verbatim_console::{ExitStatus, Failure};
-use verbatim_policy::decide;
+use verbatim_console::Failure;
 
-use super::outcome::Promoted;
+use super::decide::Decided;
+use super::gather::{Movement, Question};
+use super::outcome::PromotionResult;
 use super::overrides::Overrides;
-use super::{SavedPlan, Site};
+use super::{PromotionContext, SavedPlan};
 use crate::project::signer::RecordSigner;
 use crate::release::find::Found;
 
@@ -23,40 +24,44 @@ pub(crate) struct Apply<'a> {
 }
 
 /// Applies a plan. The gates are asked again, since a plan is no permission; which release is the newer is not, since the
-/// ledger must be the one that the plan was made on.
-///
-/// # Errors
-/// What stopped it before anything was written, or kept its record from being attached. All else is an outcome.
+/// ledger must be the one that the plan was made on. It fails as a promotion does.
 pub(crate) async fn apply(
-    site: &Site<'_>,
+    context: &PromotionContext<'_>,
     request: &Apply<'_>,
     key: &RecordSigner,
-) -> Result<Promoted, Failure> {
+) -> Result<PromotionResult, Failure> {
     let Apply { saved, found, take_over, overrides } = *request;
-    let mut situation = site.gather(found).await?;
-    // The tag is written, too: it has to be the one of the plan, however the release is known now.
-    situation.release = saved.plan.release.clone();
-    // An approval may be for exactly this plan.
-    situation.facts.plan = Some(saved.hash);
-    situation.facts.author.key = Some(key.verifying_key().id());
-    let mut decision = decide(&site.gates, &situation.facts);
-    overrides.apply(&mut decision)?;
-    let mut promoted = Promoted::begin(site.environment, &situation.release, decision);
-    let Some(mut entry) = promoted.entry(&situation) else { return Ok(promoted) };
-    entry.reason = promoted.decision.override_reason().map(ToOwned::to_owned);
-    let mut planned = site.plan(situation, found, take_over).await?;
+    let question = Question {
+        found,
+        movement: Movement::Apply(saved),
+        author: Some(key.verifying_key().id()),
+        overrides,
+    };
+    let situation = context.gather(&question).await?;
     // What is overridden beyond the plan is no part of it, so that its hash stays the one that was approved.
-    planned.plan.overrides.clone_from(&saved.plan.overrides);
-    promoted.planned(&planned);
-    promoted.outdated = planned.plan.differences(&saved.plan);
-    if !promoted.outdated.is_empty() {
-        return Ok(Promoted { status: ExitStatus::Conflict, ..promoted });
-    }
-    if !promoted.decision.allowed {
-        return Ok(Promoted { status: ExitStatus::No, ..promoted });
-    }
-    match planned.is_ready {
-        true => site.carry_out(promoted, planned, entry, found, key).await,
-        false => Ok(promoted),
+    let of_plan = Overrides::planned(&saved.plan.overrides);
+    match Decided::decide(&context.gates, &question, situation)?.admit() {
+        Ok(admitted) => {
+            let planned = admitted.plan(context, found, &of_plan, take_over).await?;
+            let outdated = planned.sketch.plan.differences(&saved.plan);
+            if !outdated.is_empty() {
+                return Ok(planned.considered.outdated(planned.sketch, outdated));
+            }
+            match planned.ready() {
+                Ok(ready) => context.finish(ready, found, key).await,
+                Err(not_ready) => Ok(not_ready.into_result()),
+            }
+        }
+        // That the world has moved on is worth more than what a gate says of it.
+        Err(mut refused) => match refused.sketch(context, found, &of_plan, take_over).await? {
+            Some(sketch) => {
+                let outdated = sketch.plan.differences(&saved.plan);
+                match outdated.is_empty() {
+                    true => Ok(refused.into_result()),
+                    false => Ok(refused.considered.outdated(sketch, outdated)),
+                }
+            }
+            None => Ok(refused.into_result()),
+        },
     }
 }

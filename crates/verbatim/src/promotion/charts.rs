@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use verbatim_record::{Application, Promotion};
+use verbatim_record::{PromotedApplication, Promotion};
 
 use crate::promotion::plan::PlannedApp;
 
 /// The revisions that the sources of each application had at a promotion, by its name.
 pub(super) fn revisions(promotion: &Promotion) -> BTreeMap<String, Vec<String>> {
-    let revisions = |application: &Application| {
+    let revisions = |application: &PromotedApplication| {
         application.revisions.iter().map(|source| source.revision.clone()).collect()
     };
     let applications = promotion.applications.iter();
@@ -33,15 +33,18 @@ pub(super) fn stay(apps: &[PlannedApp], then: &BTreeMap<String, Vec<String>>) ->
 
 #[cfg(test)]
 mod tests {
-    use verbatim_argocd::model::SourceAt;
-    use verbatim_argocd::{AppRef, Plan};
+    use verbatim_argocd::{AppPlan, AppRef, SourceAt};
 
     use super::*;
 
     fn app(name: &str, revision: &str) -> PlannedApp {
         let app = AppRef { name: name.to_owned(), namespace: None, project: None };
-        let plan =
-            Plan { app, source: SourceAt::Single, source_name: String::new(), changes: Vec::new() };
+        let plan = AppPlan {
+            app,
+            source: SourceAt::Single,
+            source_name: String::new(),
+            changes: Vec::new(),
+        };
         PlannedApp { server: "main".to_owned(), revisions: vec![revision.to_owned()], plan }
     }
 

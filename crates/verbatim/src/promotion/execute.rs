@@ -3,14 +3,12 @@
 
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
-use serde_json::Value;
-use verbatim_argocd::claim::{Claim, Kept, State};
 use verbatim_argocd::cli::listener_within;
-use verbatim_argocd::deploy::{self, nonce};
-use verbatim_argocd::event::Event;
-use verbatim_argocd::request;
-use verbatim_argocd::values::{digests, shown};
-use verbatim_argocd::{Deploy, Error, Options, Outcome, Plan, Prediction, Report, WantedImage};
+use verbatim_argocd::{
+    AppPlan, Claim, ClaimState, DeployEvent, DeployOptions, DeployOutcome, DeployReport,
+    DeployRequest, Error, PendingRecord, Prediction, WantedImage, close_claim, digests, nonce,
+    shown, write_requests,
+};
 use verbatim_console::{Console, ExitStatus, Failure, StepState};
 use verbatim_oci::Digest;
 use verbatim_record::{Anchor, Revision};
@@ -27,7 +25,7 @@ const CONCURRENCY: usize = 4;
 
 /// One application of a promotion, with what was seen of it.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct AppToDeploy {
     /// What it is to hold.
     pub target: Target,
     /// Its sources, for the record.
@@ -38,11 +36,11 @@ pub(crate) struct Job {
 
 /// What became of one application.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    /// Which.
-    pub job: Job,
-    /// How: a report, or an error before anything was changed.
-    pub result: Result<Report, Error>,
+pub(crate) struct AppResult {
+    /// The application.
+    pub app: AppToDeploy,
+    /// How it was deployed, or an error before anything was changed.
+    pub report: Result<DeployReport, Error>,
 }
 
 /// How one application ended, for the result of the command.
@@ -52,10 +50,13 @@ pub(crate) struct AppOutcome {
     pub app: String,
     /// The report of its deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub report: Option<Report>,
+    pub report: Option<DeployReport>,
     /// Why there is no report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How it differs from what was proven, at the last look before the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_since: Option<String>,
     /// What to do about that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
@@ -67,13 +68,20 @@ pub(crate) struct AppOutcome {
 impl AppOutcome {
     /// Whether it agrees to what is planned, and nothing was written.
     pub(crate) fn is_planned(&self) -> bool {
-        self.report.as_ref().is_some_and(|report| matches!(report.outcome, Outcome::Planned))
+        self.report.as_ref().is_some_and(|report| matches!(report.outcome, DeployOutcome::Planned))
+    }
+
+    /// Whether the release runs there, proven and not changed since.
+    pub(crate) fn is_proven(&self) -> bool {
+        let report = self.report.as_ref();
+        self.changed_since.is_none()
+            && report.is_some_and(|report| matches!(report.outcome, DeployOutcome::Proven { .. }))
     }
 }
 
 /// What all applications of a promotion have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct Order<'a> {
+pub(crate) struct Rollout<'a> {
     /// The release.
     pub release: &'a Release,
     /// What must run.
@@ -81,21 +89,24 @@ pub(crate) struct Order<'a> {
     /// Who promotes: the URL of the run, or a name.
     pub by: Option<String>,
     /// How it is done.
-    pub options: Options,
+    pub options: DeployOptions,
 }
 
 /// The applications of an environment as jobs.
 ///
 /// # Errors
 /// One of them could not be read, or its values cannot be made.
-pub(crate) fn jobs(seen: Vec<Seen>, release: &Release) -> Result<Vec<Job>, Failure> {
+pub(crate) fn apps_to_deploy(
+    seen: Vec<Seen>,
+    release: &Release,
+) -> Result<Vec<AppToDeploy>, Failure> {
     seen.into_iter()
         .map(|Seen { app, application }| {
             let application = application.map_err(failures::argocd)?;
             let target = target(&app, release).map_err(|error| {
                 Failure::usage(error).context(format!("cannot make the values of {}", app.name))
             })?;
-            Ok(Job {
+            Ok(AppToDeploy {
                 target,
                 sources: applications::sources(&application),
                 revisions: application.status.sync.revisions(),
@@ -105,15 +116,15 @@ pub(crate) fn jobs(seen: Vec<Seen>, release: &Release) -> Result<Vec<Job>, Failu
 }
 
 /// The options of an environment.
-pub(crate) fn options(environment: &Environment, take_over: bool) -> Options {
-    Options {
+pub(crate) fn options(environment: &Environment, take_over: bool) -> DeployOptions {
+    DeployOptions {
         timeout: environment.timeout,
         settle: environment.settle,
         stuck_after: environment.stuck_after,
         take_over,
         // The claim is closed with the digest of the record, when there is one.
         close_claim: false,
-        ..Options::default()
+        ..DeployOptions::default()
     }
 }
 
@@ -123,23 +134,25 @@ pub(crate) fn options(environment: &Environment, take_over: bool) -> Options {
 /// The first that could not be asked. Refusals are part of the reports.
 pub(crate) async fn check(
     servers: &Servers,
-    jobs: &[Job],
-    order: &Order<'_>,
+    apps: &[AppToDeploy],
+    rollout: &Rollout<'_>,
     console: &Console,
 ) -> Result<Vec<(PlannedApp, Report)>, Failure> {
-    let order =
-        Order { options: Options { dry_run: true, ..order.options.clone() }, ..order.clone() };
-    let checks = stream::iter(jobs).map(|job| {
-        let order = &order;
+    let rollout = Rollout {
+        options: DeployOptions { dry_run: true, ..rollout.options.clone() },
+        ..rollout.clone()
+    };
+    let checks = stream::iter(apps).map(|app| {
+        let rollout = &rollout;
         async move {
-            let deploy = deployment(&job.target, order, None)?;
-            let report = run(servers, &job.target, &deploy, None, console)
+            let deploy = deployment(&app.target, rollout, None)?;
+            let report = run(servers, &app.target, &deploy, None, console)
                 .await?
                 .map_err(failures::argocd)?;
             let plan = report.plan.clone();
-            let plan = plan.unwrap_or_else(|| empty_plan(&job.target));
-            let server = job.target.server.clone();
-            Ok((PlannedApp { server, revisions: job.revisions.clone(), plan }, report))
+            let plan = plan.unwrap_or_else(|| empty_plan(&app.target));
+            let server = app.target.server.clone();
+            Ok((PlannedApp { server, revisions: app.revisions.clone(), plan }, report))
         }
     });
     checks.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
@@ -149,12 +162,12 @@ pub(crate) async fn check(
 pub(crate) fn writes(plans: &[PlannedApp]) -> Vec<String> {
     let mut writes = Vec::new();
     for PlannedApp { plan, .. } in plans.iter().filter(|app| !app.plan.is_noop()) {
-        let sync = request::Sync::default();
-        for (request, what) in [
-            (request::patch(&plan.app, String::new()), "the values and the claim"),
-            (request::sync(&plan.app, &sync), "the sync, unless Argo CD begins one by itself"),
-            (request::replace(&plan.app, Value::Null), "the claim is closed with the record"),
-        ] {
+        let what = [
+            "the values and the claim",
+            "the sync, unless Argo CD begins one by itself",
+            "the claim is closed with the record",
+        ];
+        for (request, what) in write_requests(&plan.app).iter().zip(what) {
             let method = request.method.name();
             writes.push(format!("{method} {}: {what}", request.target()));
         }
@@ -182,10 +195,10 @@ pub(crate) async fn predict(
 }
 
 /// A plan for an application for which none could be made; its report says why.
-fn empty_plan(target: &Target) -> Plan {
-    Plan {
+fn empty_plan(target: &Target) -> AppPlan {
+    AppPlan {
         app: target.app.clone(),
-        source: verbatim_argocd::model::SourceAt::Single,
+        source: verbatim_argocd::SourceAt::Single,
         source_name: String::new(),
         changes: Vec::new(),
     }
@@ -197,37 +210,37 @@ fn empty_plan(target: &Target) -> Plan {
 /// None that stops the others: what went wrong with one application is in its result.
 pub(crate) async fn execute(
     servers: &Servers,
-    jobs: Vec<Job>,
+    apps: Vec<AppToDeploy>,
     plans: &[PlannedApp],
-    order: &Order<'_>,
+    rollout: &Rollout<'_>,
     console: &Console,
-) -> Result<Vec<Ended>, Failure> {
-    let runs = stream::iter(jobs.into_iter().zip(plans)).map(|(job, planned)| async move {
-        let step = step(&job.target);
+) -> Result<Vec<AppResult>, Failure> {
+    let runs = stream::iter(apps.into_iter().zip(plans)).map(|(app, planned)| async move {
+        let step = step(&app.target);
         console.step(&step, StepState::UnderWay);
-        let deploy = deployment(&job.target, order, Some(planned.plan.clone()))?;
-        let result = run(servers, &job.target, &deploy, Some(&step), console).await?;
-        if matches!(&result, Ok(Report { outcome: Outcome::Proven { .. }, .. })) {
+        let deploy = deployment(&app.target, rollout, Some(planned.plan.clone()))?;
+        let report = run(servers, &app.target, &deploy, Some(&step), console).await?;
+        if matches!(&report, Ok(DeployReport { outcome: DeployOutcome::Proven { .. }, .. })) {
             console.step(&step, StepState::Done);
         }
-        Ok(Ended { job, result })
+        Ok(AppResult { app, report })
     });
     runs.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
 }
 
 fn deployment(
     target: &Target,
-    order: &Order<'_>,
-    expected: Option<Plan>,
-) -> Result<Deploy, Failure> {
-    Ok(Deploy {
+    rollout: &Rollout<'_>,
+    expected: Option<AppPlan>,
+) -> Result<DeployRequest, Failure> {
+    Ok(DeployRequest {
         app: target.app.clone(),
         values: target.values.clone(),
-        images: concerned(order.images, &target.values.digests()),
-        release: order.release.to_string(),
-        by: order.by.clone(),
+        images: concerned(rollout.images, &target.values.digests()),
+        release: rollout.release.to_string(),
+        by: rollout.by.clone(),
         nonce: nonce().map_err(failures::argocd)?,
-        options: order.options.clone(),
+        options: rollout.options.clone(),
         expected,
     })
 }
@@ -248,40 +261,40 @@ pub(crate) fn step(target: &Target) -> String {
 async fn run(
     servers: &Servers,
     target: &Target,
-    deploy: &Deploy,
+    deploy: &DeployRequest,
     step: Option<&str>,
     console: &Console,
-) -> Result<Result<Report, Error>, Failure> {
+) -> Result<Result<DeployReport, Error>, Failure> {
     let client = servers.get(&target.server)?;
     let app = &target.app;
     let progress = step.map(|step| (step, console.progress(format!("deploying to {app}"))));
     let name = app.to_string();
     let tell =
         progress.as_ref().map(|(step, progress)| listener_within(console, progress, &name, step));
-    let told = |event: Event| {
+    let told = |event: DeployEvent| {
         if let Some(tell) = &tell {
             tell(event);
         }
     };
-    Ok(deploy::deploy(client, deploy, &told).await)
+    Ok(verbatim_argocd::deploy(client, deploy, &told).await)
 }
 
 /// What the claims of a promotion are closed with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct End {
+pub(crate) struct ClaimEnding {
     /// The end of the ledger.
     pub record: Option<Anchor>,
     /// What is to become the end of it and could not be attached.
-    pub kept: Option<Kept>,
+    pub kept: Option<PendingRecord>,
 }
 
-impl End {
+impl ClaimEnding {
     /// The claim on an application as the outcome leaves it. `None` if that is not known: an open claim that somebody has
     /// yet to look after.
-    fn of(self, claim: &Claim, outcome: &Outcome) -> Option<Claim> {
+    fn of(self, claim: &Claim, outcome: &DeployOutcome) -> Option<Claim> {
         let (state, kept) = match (outcome, claim.state) {
-            (Outcome::Proven { .. }, _) => (State::Done, self.kept),
-            (_, State::Open) => return None,
+            (DeployOutcome::Proven { .. }, _) => (ClaimState::Done, self.kept),
+            (_, ClaimState::Open) => return None,
             (_, ended) => (ended, None),
         };
         let record = self.record.map(|anchor| anchor.to_string());
@@ -290,15 +303,20 @@ impl End {
 }
 
 /// Closes the claims of a promotion. That a claim stays open is told and no failure: the next run closes it.
-pub(crate) async fn close(servers: &Servers, ended: &[Ended], end: End, console: &Console) {
-    for Ended { job, result } in ended {
-        let Ok(Report { claim: Some(claim), outcome, .. }) = result else { continue };
-        let Ok(client) = servers.get(&job.target.server) else { continue };
-        let Some(claim) = end.of(claim, outcome) else { continue };
-        if let Err(error) = deploy::close(client, &job.target.app, &claim).await {
+pub(crate) async fn close(
+    servers: &Servers,
+    results: &[AppResult],
+    ending: ClaimEnding,
+    console: &Console,
+) {
+    for AppResult { app, report } in results {
+        let Ok(DeployReport { claim: Some(claim), outcome, .. }) = report else { continue };
+        let Ok(client) = servers.get(&app.target.server) else { continue };
+        let Some(claim) = ending.of(claim, outcome) else { continue };
+        if let Err(error) = close_claim(client, &app.target.app, &claim).await {
             console.warn(format!(
                 "{}: the claim could not be closed: {error}: {}",
-                job.target.app, error.kind
+                app.target.app, error.kind
             ));
         }
     }

@@ -6,24 +6,85 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use verbatim_console::Failure;
-use verbatim_policy::{Author, Bans, Facts, GateKind, Gates, Ledger as LedgerFact, Live};
-use verbatim_record::{Chain, EnvironmentId, Lock, Promotion, Records, Veto};
+use verbatim_oci::Digest;
+use verbatim_policy::{Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading};
+use verbatim_record::{Chain, EnvironmentId, KeyId, Lock, Promotion, PromotionKind, Records, Veto};
 use verbatim_registry::Client;
 
+use super::{Overrides, PromotionContext, SavedPlan};
 use crate::config::Environment;
 use crate::environment::applications::{self, Seen, Servers};
 use crate::environment::ledger;
 use crate::project::Project;
-use crate::records::Registry;
 use crate::records::running;
 use crate::records::store::{Ledger, Store, Wanted};
 use crate::release::find::Found;
-use crate::release::{Release, digests, order};
+use crate::release::{Release, builds, digests, order};
 
-/// What is known when a promotion is decided.
+/// What is asked: whether this release may enter, how, and for whom.
 #[derive(Debug)]
-pub(crate) struct Gathered {
-    /// For the policy.
+pub(crate) struct Question<'a> {
+    /// The release, in the registry.
+    pub found: &'a Found,
+    /// How it comes there.
+    pub movement: Movement<'a>,
+    /// Who is going to sign; `None` if nothing is going to be signed.
+    pub author: Option<KeyId>,
+    /// Gates that are to let it pass although they refuse.
+    pub overrides: &'a Overrides,
+}
+
+/// How a release comes into an environment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Movement<'a> {
+    /// Forward, from the environment before.
+    Promote {
+        /// Also if a newer release runs there.
+        backwards: bool,
+        /// Recorded also if the ledger and what is found say that it is there.
+        again: bool,
+    },
+    /// By a plan that was made before.
+    Apply(&'a SavedPlan),
+    /// Back to what was proven there before.
+    RollBack {
+        /// Why, for the record.
+        reason: Option<&'a str>,
+    },
+    /// Back to what the ledger has.
+    Restore {
+        /// That release.
+        recorded: Digest,
+        /// Why, for the record.
+        reason: Option<&'a str>,
+    },
+}
+
+impl Movement<'_> {
+    /// As the record names it.
+    pub(crate) fn kind(self) -> PromotionKind {
+        match self {
+            Self::Promote { .. } | Self::Apply(_) => PromotionKind::Promotion,
+            Self::RollBack { .. } => PromotionKind::Rollback,
+            Self::Restore { .. } => PromotionKind::Restore,
+        }
+    }
+
+    /// The plan that it follows, if it was made before.
+    fn saved(&self) -> Option<&SavedPlan> {
+        match self {
+            Self::Apply(saved) => Some(saved),
+            _ => None,
+        }
+    }
+}
+
+/// What is known before anything is decided.
+#[derive(Debug)]
+pub(crate) struct Situation {
+    /// The release, with the tag of its build record if it was named by its digest alone.
+    pub release: Release,
+    /// For the policy; nothing is added to them later.
     pub facts: Facts,
     /// The applications of the environment that the release wants to enter.
     pub seen: Vec<Seen>,
@@ -31,66 +92,91 @@ pub(crate) struct Gathered {
     pub ledger: Chain,
 }
 
-/// Collects the facts for the promotion of a release into an environment.
-///
-/// # Errors
-/// What cannot be done without: the applications and the ledger of the environment itself.
-pub(crate) async fn gather(
-    project: &Project,
-    registry: &Registry,
-    servers: &Servers,
-    environment: &Environment,
-    gates: &Gates,
-    found: &Found,
-    now: Timestamp,
-) -> Result<Gathered, Failure> {
-    let (release, store) = (&found.release, &registry.store);
-    let records = records(project, store, gates, release, now);
-    let earlier = async {
-        let earlier = gates.ledgers().filter_map(|id| project.config.environment(id.name()));
-        join_all(
-            earlier.map(|environment| other(project, store, servers, environment, release, now)),
-        )
-        .await
-    };
-    let own = async {
-        let wanted = Wanted::only::<Promotion>().and::<Lock>().and::<Veto>();
-        let look = async {
-            match gates.has(GateKind::SameManifests) {
-                true => applications::refreshed(environment, servers).await,
-                false => applications::at(environment, servers).await,
-            }
-        };
-        ledger::ledger_of(project, store, environment, look, &wanted, now).await
-    };
-    let labels = labels(&registry.client, gates, found);
-    let (records, earlier, own, labels) = tokio::join!(records, earlier, own, labels);
-    let (seen, Ledger { chain, records: own_records, .. }) = own?;
-    let order = order::order(project, store, &chain, records.as_ref().ok(), release, now).await;
-    let mut facts = Facts {
-        release: release.digest,
-        environment: environment.id.clone(),
-        is_rollback: false,
-        records,
-        bans: Ok(Bans { locks: own_records.locks, vetoes: own_records.vetoes }),
-        ledgers: BTreeMap::new(),
-        live: BTreeMap::from([(environment.id.clone(), applications::live(&seen, release))]),
-        healthy_since: BTreeMap::new(),
-        manifests: applications::manifests(&seen),
-        order,
-        author: Author { key: None, actor: project.run().actor },
-        plan: None,
-        labels,
-        applications: applications::described(&seen),
-        run: project.run(),
-        now,
-    };
-    for Other { id, ledger, live, healthy_since } in earlier {
-        facts.ledgers.insert(id.clone(), ledger);
-        facts.healthy_since.extend(healthy_since.map(|since| (id.clone(), since)));
-        facts.live.insert(id, live);
+impl PromotionContext<'_> {
+    /// Gathers what is known of a release and of this environment.
+    ///
+    /// It fails only where the applications or the ledger of the environment itself cannot be read. Whatever else cannot
+    /// be found out is a fact of its own.
+    pub(crate) async fn gather(&self, question: &Question<'_>) -> Result<Situation, Failure> {
+        let found = question.found;
+        let progress =
+            self.console.progress(format!("gathering what is known of {}", found.release));
+        let situation = self.situation(question, Timestamp::now()).await?;
+        drop(progress);
+        Ok(situation)
     }
-    Ok(Gathered { facts, seen, ledger: chain })
+
+    async fn situation(
+        &self,
+        question: &Question<'_>,
+        now: Timestamp,
+    ) -> Result<Situation, Failure> {
+        let Self { project, registry, environment, gates, servers, .. } = self;
+        let (found, store) = (question.found, &registry.store);
+        let release = &found.release;
+        let records = records(project, store, gates, release, now);
+        let earlier = async {
+            let earlier = gates.ledgers().filter_map(|id| project.config.environment(id.name()));
+            join_all(
+                earlier
+                    .map(|environment| other(project, store, servers, environment, release, now)),
+            )
+            .await
+        };
+        let own = async {
+            let wanted = Wanted::only::<Promotion>().and::<Lock>().and::<Veto>();
+            let look = async {
+                match gates.has(GateKind::SameManifests) {
+                    true => applications::refreshed(environment, servers).await,
+                    false => applications::at(environment, servers).await,
+                }
+            };
+            ledger::ledger_of(project, store, environment, look, &wanted, now).await
+        };
+        let labels = labels(&registry.client, gates, found);
+        let (records, earlier, own, labels) = tokio::join!(records, earlier, own, labels);
+        let (seen, Ledger { chain, records: own_records, .. }) = own?;
+        let order = order::order(project, store, &chain, records.as_ref().ok(), release, now).await;
+        let saved = question.movement.saved();
+        let mut facts = Facts {
+            release: release.digest,
+            environment: environment.id.clone(),
+            is_rollback: question.movement.kind() != PromotionKind::Promotion,
+            records,
+            bans: Ok(Bans { locks: own_records.locks, vetoes: own_records.vetoes }),
+            ledgers: BTreeMap::new(),
+            live: BTreeMap::from([(environment.id.clone(), applications::live(&seen, release))]),
+            healthy_since: BTreeMap::new(),
+            manifests: applications::manifests(&seen),
+            order,
+            author: Author { key: question.author.clone(), actor: project.run().actor },
+            // An approval may be for exactly this plan.
+            plan: saved.map(|saved| saved.hash),
+            labels,
+            applications: applications::described(&seen),
+            run: project.run(),
+            now,
+        };
+        for Other { id, ledger, live, healthy_since } in earlier {
+            facts.ledgers.insert(id.clone(), ledger);
+            facts.healthy_since.extend(healthy_since.map(|since| (id.clone(), since)));
+            facts.live.insert(id, live);
+        }
+        let release = named(release, saved, facts.records.as_ref().ok());
+        Ok(Situation { release, facts, seen, ledger: chain })
+    }
+}
+
+/// The release as it is written: with the tag of the plan that is applied, however it is known now, else with the tag of
+/// its build record if it was named by its digest alone.
+fn named(found: &Release, saved: Option<&SavedPlan>, records: Option<&Records>) -> Release {
+    match saved {
+        Some(saved) => saved.plan.release.clone(),
+        None => {
+            let recorded = || records.and_then(|records| builds::tag(records, found));
+            Release { tag: found.tag.clone().or_else(recorded), ..found.clone() }
+        }
+    }
 }
 
 /// The records of the release that the gates look at.
@@ -125,7 +211,7 @@ async fn labels(
 struct Other {
     id: EnvironmentId,
     ledger: LedgerFact,
-    live: Live,
+    live: LiveReading,
     healthy_since: Option<Timestamp>,
 }
 
@@ -147,7 +233,7 @@ async fn other(
         }
         Err(failure) => {
             let why = failure.whole();
-            let (ledger, live) = (LedgerFact::Unknown(why.clone()), Live::Unknown(why));
+            let (ledger, live) = (LedgerFact::Unknown(why.clone()), LiveReading::Unknown(why));
             Other { id, ledger, live, healthy_since: None }
         }
     }

@@ -2,25 +2,25 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use verbatim_argocd::values::shown;
+use verbatim_argocd::shown;
 
-use super::outcome::Promoted;
+use super::outcome::PromotionResult;
 
 /// The comment.
-pub(crate) struct Comment<'a>(pub &'a Promoted);
+pub(crate) struct Comment<'a>(pub &'a PromotionResult);
 
 impl Display for Comment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let promoted = self.0;
-        writeln!(f, "### {} → {}\n", code(&promoted.release), promoted.environment)?;
-        gates(f, promoted)?;
-        if let Some(newer) = &promoted.superseded_by {
+        let result = self.0;
+        writeln!(f, "### {} → {}\n", code(&result.release), result.environment)?;
+        gates(f, result)?;
+        if let Some(newer) = &result.superseded_by {
             writeln!(f, "**Superseded**: {} runs there, which is newer.\n", code(&newer.digest))?;
         }
-        for fault in &promoted.ledger_faults {
+        for fault in &result.ledger_faults {
             writeln!(f, "**The ledger cannot be relied on**: {}\n", cell(fault))?;
         }
-        let Some(plan) = &promoted.plan else { return writeln!(f, "Nothing is planned.") };
+        let Some(plan) = &result.plan else { return writeln!(f, "Nothing is planned.") };
         writeln!(f, "| application | value | old | new |\n|---|---|---|---|")?;
         for app in &plan.apps {
             for change in &app.plan.changes {
@@ -34,8 +34,8 @@ impl Display for Comment<'_> {
             }
         }
         writeln!(f)?;
-        refusals(f, promoted)?;
-        predictions(f, promoted)?;
+        refusals(f, result)?;
+        predictions(f, result)?;
         write!(f, "Plan {}", code(&plan.hash()))?;
         match &plan.policy {
             Some(policy) => writeln!(f, ", made under policy {}", code(policy)),
@@ -44,8 +44,8 @@ impl Display for Comment<'_> {
     }
 }
 
-fn gates(f: &mut fmt::Formatter<'_>, promoted: &Promoted) -> fmt::Result {
-    let decision = &promoted.decision;
+fn gates(f: &mut fmt::Formatter<'_>, result: &PromotionResult) -> fmt::Result {
+    let decision = &result.decision;
     let verdict = if decision.allowed { "Every gate lets it pass." } else { "**Not yet.**" };
     if decision.answers.is_empty() {
         return writeln!(f, "There are no gates.\n");
@@ -69,8 +69,8 @@ fn gates(f: &mut fmt::Formatter<'_>, promoted: &Promoted) -> fmt::Result {
 }
 
 /// What the applications say against it.
-fn refusals(f: &mut fmt::Formatter<'_>, promoted: &Promoted) -> fmt::Result {
-    let unready = promoted.applications.iter().filter(|app| !app.is_planned());
+fn refusals(f: &mut fmt::Formatter<'_>, result: &PromotionResult) -> fmt::Result {
+    let unready = result.applications.iter().filter(|app| !app.is_planned());
     for app in unready {
         let why = match (&app.report, &app.error) {
             (Some(report), _) => report.to_string(),
@@ -81,8 +81,8 @@ fn refusals(f: &mut fmt::Formatter<'_>, promoted: &Promoted) -> fmt::Result {
     Ok(())
 }
 
-fn predictions(f: &mut fmt::Formatter<'_>, promoted: &Promoted) -> fmt::Result {
-    if promoted.predictions.is_empty() {
+fn predictions(f: &mut fmt::Formatter<'_>, result: &PromotionResult) -> fmt::Result {
+    if result.predictions.is_empty() {
         return Ok(());
     }
     writeln!(f, "<details><summary>What the manifests become, predicted</summary>\n")?;
@@ -91,7 +91,7 @@ fn predictions(f: &mut fmt::Formatter<'_>, promoted: &Promoted) -> fmt::Result {
         "Argo CD renders stored values only: the old ones are replaced in what it renders now.\n"
     )?;
     let mut diff = String::new();
-    for prediction in &promoted.predictions {
+    for prediction in &result.predictions {
         for it in &prediction.differences {
             writeln!(diff, "# {}: {} {}", prediction.app, it.object, it.path)?;
             writeln!(diff, "- {}\n+ {}", it.now, it.then)?;

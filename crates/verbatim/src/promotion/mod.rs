@@ -1,18 +1,25 @@
-//! A release enters an environment: gather, decide, plan, execute, prove, record. The steps are in [`steps`]; each command
-//! that moves a release is a composition of them, in a file of its own. What a step does in detail is elsewhere.
+//! A release enters an environment. The order is a chain of types, each with one constructor that takes the one before it:
+//! `Decided` → [`Admitted`](decide::Admitted) → [`Planned`](ready::Planned) → [`Ready`] → [`Carried`] →
+//! [`Rechecked`](record::Rechecked) → [`Recorded`](record::Recorded). Nothing is written without an admitted release, and
+//! nothing is recorded that was not looked at after its proof. Every command that moves a release is a composition of
+//! these, in a file of its own.
 
 mod apply;
 mod back;
 mod charts;
+mod decide;
 pub(crate) mod execute;
-pub(crate) mod gather;
+mod gather;
 mod markdown;
 mod outcome;
 mod overrides;
 pub(crate) mod plan;
 mod promote;
+mod ready;
+mod record;
 mod saved;
-mod steps;
+
+use std::fmt;
 
 use verbatim_console::{Console, Failure};
 use verbatim_policy::Gates;
@@ -22,10 +29,13 @@ pub(crate) use self::back::break_glass::break_glass;
 pub(crate) use self::back::choose::Goal;
 pub(crate) use self::back::restore::{Restore, restore};
 pub(crate) use self::back::rollback::{Rollback, VetoScope, rollback};
+pub use self::decide::Refused;
 pub(crate) use self::markdown::Comment;
-pub(crate) use self::outcome::Promoted;
+pub(crate) use self::outcome::PromotionResult;
 pub(crate) use self::overrides::{GateArgs, OverrideArgs, Overrides};
-pub(crate) use self::promote::{Request, preview, promote};
+pub(crate) use self::promote::{Promote, ask, preview, promote};
+pub use self::ready::Ready;
+pub use self::record::Carried;
 pub(crate) use self::saved::SavedPlan;
 use crate::config::Environment;
 use crate::environment::applications::Servers;
@@ -34,7 +44,7 @@ use crate::project::Project;
 use crate::records::Registry;
 
 /// Where a release is moved to: an environment, its gates, and the services around it.
-pub(crate) struct Site<'a> {
+pub struct PromotionContext<'a> {
     project: &'a Project,
     registry: &'a Registry,
     environment: &'a Environment,
@@ -43,11 +53,9 @@ pub(crate) struct Site<'a> {
     console: &'a Console,
 }
 
-impl<'a> Site<'a> {
-    /// An environment with its gates, and clients of all servers that they look at.
-    ///
-    /// # Errors
-    /// A server without a token, or with files that cannot be used.
+impl<'a> PromotionContext<'a> {
+    /// An environment with its gates, and clients of all servers that they look at. It fails for a server without a token,
+    /// or with files that cannot be used.
     pub(crate) fn of(
         project: &'a Project,
         registry: &'a Registry,
@@ -62,5 +70,11 @@ impl<'a> Site<'a> {
             .chain([environment]);
         let servers = Servers::of(project, needed)?;
         Ok(Self { project, registry, environment, gates, servers, console })
+    }
+}
+
+impl fmt::Debug for PromotionContext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PromotionContext").field("environment", &self.environment.id).finish()
     }
 }

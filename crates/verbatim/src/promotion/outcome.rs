@@ -1,27 +1,31 @@
-//! How a move of a release ended: for people as text, for programs as JSON, for the pipeline as an exit status.
+//! How a move of a release ended: for people as text, for programs as JSON, for the pipeline as an exit status. Made once,
+//! at the end, from the last stage that was reached.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_argocd::{Prediction, Report};
+use verbatim_argocd::{DeployReport, Prediction};
 use verbatim_console::ExitStatus;
 use verbatim_oci::Digest;
 use verbatim_policy::Decision;
 use verbatim_record::{Anchor, PromotionKind};
 
-use super::steps::{Entry, News, Planned, Situation};
-use crate::config::Environment;
+use super::decide::{Considered, Refusal, Refused};
+use super::execute::{AppOutcome, AppResult};
+use super::plan::PromotionPlan;
+use super::ready::{NotReady, Preview, Sketch};
+use super::record::{Changed, Recorded};
 use crate::project::failures;
-use crate::promotion::execute::{AppOutcome, Ended};
-use crate::promotion::plan::Plan;
-use crate::records::running;
+use crate::release::Release;
 use crate::release::result::ReleaseResult;
-use crate::release::{Release, builds};
 
 /// How a promotion ended.
 #[derive(Debug, Serialize)]
-pub(crate) struct Promoted {
+pub(crate) struct PromotionResult {
     /// What kind of move it is.
     pub kind: PromotionKind,
     /// The environment.
@@ -33,7 +37,7 @@ pub(crate) struct Promoted {
     pub proven: bool,
     /// What every gate said.
     pub decision: Decision,
-    /// What else is to be known, for people.
+    /// What else people should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// The release that must not enter any more.
@@ -50,7 +54,7 @@ pub(crate) struct Promoted {
     pub ledger_faults: Vec<String>,
     /// What was to be written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Plan>,
+    pub plan: Option<PromotionPlan>,
     /// The hash of that, by which it can be approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_hash: Option<Digest>,
@@ -72,13 +76,120 @@ pub(crate) struct Promoted {
         skip_serializing_if = "Option::is_none"
     )]
     pub record: Option<Anchor>,
+    /// How long writing and proving took.
+    #[serde(skip)]
+    pub took: Option<Duration>,
     /// How the command ends.
     #[serde(skip)]
     pub status: ExitStatus,
 }
 
-impl Promoted {
-    /// What a plan that is shown tells beside its values.
+impl Considered {
+    /// The result as far as it is known when everything is decided and nothing was written.
+    fn into_result(self) -> PromotionResult {
+        let Self { kind, release, decision, notes, vetoed, kept } = self;
+        PromotionResult {
+            kind,
+            environment: decision.environment.to_string(),
+            release,
+            proven: false,
+            decision,
+            notes,
+            vetoed,
+            kept,
+            superseded_by: None,
+            ledger_faults: Vec::new(),
+            plan: None,
+            plan_hash: None,
+            outdated: Vec::new(),
+            predictions: Vec::new(),
+            writes: Vec::new(),
+            applications: Vec::new(),
+            record: None,
+            took: None,
+            status: ExitStatus::No,
+        }
+    }
+
+    /// The result of a plan that is only shown.
+    pub(super) fn shown(self, sketch: Sketch, preview: Preview) -> PromotionResult {
+        let Preview { predictions, writes } = preview;
+        PromotionResult { predictions, writes, ..self.planned(sketch) }
+    }
+
+    /// The result of a saved plan that the world has moved away from.
+    pub(super) fn outdated(self, sketch: Sketch, outdated: Vec<String>) -> PromotionResult {
+        PromotionResult { outdated, status: ExitStatus::Conflict, ..self.planned(sketch) }
+    }
+
+    fn planned(self, sketch: Sketch) -> PromotionResult {
+        let Sketch { plan, reports, .. } = sketch;
+        let applications: Vec<AppOutcome> = reports
+            .into_iter()
+            .map(|report| outcome(report.app.to_string(), Ok(report), None))
+            .collect();
+        PromotionResult {
+            plan_hash: Some(plan.hash()),
+            plan: Some(plan),
+            status: status(&applications),
+            applications,
+            ..self.into_result()
+        }
+    }
+}
+
+impl Refused {
+    /// The result of a release that may not enter.
+    pub(super) fn into_result(self) -> PromotionResult {
+        let mut result = self.considered.into_result();
+        match self.refusal {
+            Refusal::Gates(_) => {}
+            Refusal::Ledger(faults) => result.ledger_faults = faults,
+            Refusal::Superseded(newer) => {
+                result.superseded_by = Some(*newer);
+                result.status = ExitStatus::Superseded;
+            }
+            Refusal::PromotedMeanwhile => {
+                result.notes.push("another release was promoted meanwhile".to_owned());
+                result.status = ExitStatus::Conflict;
+            }
+        }
+        result
+    }
+}
+
+impl NotReady {
+    /// The result of a plan that an application does not agree to.
+    pub(super) fn into_result(self) -> PromotionResult {
+        self.considered.planned(self.sketch)
+    }
+}
+
+impl Recorded {
+    /// The result of a promotion that was carried out. Without a complete proof nothing is done.
+    pub(super) fn into_result(self) -> PromotionResult {
+        let Self { carried, proven, record, mut changed } = self;
+        let took = Timestamp::now().duration_since(carried.started_at).try_into().ok();
+        let applications = outcomes(carried.results, &mut changed);
+        let status = match status(&applications) {
+            ExitStatus::Done if !proven => ExitStatus::No,
+            status => status,
+        };
+        PromotionResult {
+            proven,
+            plan_hash: Some(carried.plan.hash()),
+            plan: Some(carried.plan),
+            applications,
+            record,
+            took,
+            status,
+            ..carried.considered.into_result()
+        }
+    }
+}
+
+impl PromotionResult {
+    /// What a plan that is shown tells besides its values.
     fn preview(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.predictions.is_empty() {
             writeln!(f, "predicted, by replacing the old values in what is rendered now:")?;
@@ -105,72 +216,6 @@ impl Promoted {
         }
     }
 
-    /// What was decided, before anything else is known.
-    pub(super) fn begin(environment: &Environment, release: &Release, decision: Decision) -> Self {
-        Self {
-            kind: PromotionKind::Promotion,
-            environment: environment.id.to_string(),
-            release: release.clone(),
-            proven: false,
-            decision,
-            notes: Vec::new(),
-            vetoed: None,
-            kept: Vec::new(),
-            superseded_by: None,
-            ledger_faults: Vec::new(),
-            plan: None,
-            plan_hash: None,
-            outdated: Vec::new(),
-            predictions: Vec::new(),
-            writes: Vec::new(),
-            applications: Vec::new(),
-            record: None,
-            status: ExitStatus::No,
-        }
-    }
-
-    /// The place in the ledger. If nothing can be added to it, that is noted.
-    pub(super) fn entry(&mut self, situation: &Situation) -> Option<Entry> {
-        let ledger = &situation.ledger;
-        match ledger.next() {
-            Ok(link) => Some(Entry {
-                kind: PromotionKind::Promotion,
-                reason: None,
-                link,
-                before: running(ledger).map(|release| release.digest),
-                previous: ledger.anchor(),
-                commit: situation.records().and_then(|records| builds::source(records)?.commit),
-                news: News::Always,
-            }),
-            Err(faults) => {
-                self.ledger_faults = faults.iter().map(ToString::to_string).collect();
-                None
-            }
-        }
-    }
-
-    /// Notes what is to be written, and what the applications say to it.
-    pub(super) fn planned(&mut self, planned: &Planned) {
-        self.plan_hash = Some(planned.plan.hash());
-        self.plan = Some(planned.plan.clone());
-        let reports = planned.reports.iter().cloned();
-        self.applications =
-            reports.map(|report| outcome(report.app.to_string(), Ok(report))).collect();
-        self.status = status(&self.applications);
-    }
-
-    /// Notes what became of each application. Without a complete proof nothing is done.
-    pub(super) fn ended(&mut self, ended: Vec<Ended>) {
-        self.applications = ended
-            .into_iter()
-            .map(|Ended { job, result }| outcome(job.target.app.to_string(), result))
-            .collect();
-        self.status = status(&self.applications);
-        if self.status == ExitStatus::Done && !self.proven {
-            self.status = ExitStatus::No;
-        }
-    }
-
     /// What to do next, where Argo CD or an application stood in the way.
     pub(crate) fn hints(&self) -> Vec<String> {
         let of_app = |app: &AppOutcome| {
@@ -185,38 +230,79 @@ impl Promoted {
         hints.dedup();
         hints
     }
+
+    /// Whether this is a plan that was only shown.
+    fn is_shown_only(&self) -> bool {
+        self.plan.is_some() && self.applications.iter().all(AppOutcome::is_planned)
+    }
+
+    /// What went where, on one line.
+    fn line(&self) -> String {
+        let environment = &self.environment;
+        let digest = self.release.digest.short();
+        let digest = digest.strip_prefix("sha256:").unwrap_or(&digest);
+        let apps = match self.applications.len() {
+            1 => "1 app".to_owned(),
+            more => format!("{more} apps"),
+        };
+        let took = self.took.unwrap_or_default().as_secs_f64();
+        let end = match &self.record {
+            Some(anchor) => format!("promotion {}", anchor.sequence),
+            None if self.kept.is_empty() => "as recorded".to_owned(),
+            None => "record kept".to_owned(),
+        };
+        format!("{environment}  {digest}  proven  {apps}  {took:.1}s  {end}")
+    }
 }
 
-fn outcome(app: String, result: Result<Report, verbatim_argocd::Error>) -> AppOutcome {
-    match result {
-        Ok(report) => AppOutcome {
-            app,
-            status: verbatim_argocd::cli::status(&report),
-            report: Some(report),
-            error: None,
-            hints: Vec::new(),
-        },
+/// What became of each application, and what has changed of it since.
+fn outcomes(results: Vec<AppResult>, changed: &mut BTreeMap<String, Changed>) -> Vec<AppOutcome> {
+    let outcomes = results.into_iter().map(|AppResult { app, report }| {
+        let name = app.target.app.to_string();
+        let changed = changed.remove(&name);
+        outcome(name, report, changed)
+    });
+    outcomes.collect()
+}
+
+fn outcome(
+    app: String,
+    report: Result<DeployReport, verbatim_argocd::Error>,
+    changed: Option<Changed>,
+) -> AppOutcome {
+    let (report, status, error, hints) = match report {
+        Ok(report) => {
+            let status = verbatim_argocd::cli::status(&report);
+            (Some(report), status, None, Vec::new())
+        }
         Err(error) => {
             let failure = failures::argocd(error);
-            AppOutcome {
-                app,
-                status: failure.status,
-                report: None,
-                error: Some(failure.whole()),
-                hints: failure.hints,
-            }
+            (None, failure.status, Some(failure.whole()), failure.hints)
         }
-    }
+    };
+    let (status, changed_since) = match changed {
+        None => (status, None),
+        Some(Changed::By(what)) => (ExitStatus::Conflict, Some(what)),
+        Some(Changed::Unknown(why)) => {
+            (ExitStatus::Unknown, Some(format!("cannot be looked at once more: {why}")))
+        }
+    };
+    AppOutcome { app, report, error, changed_since, hints, status }
 }
 
 fn status(applications: &[AppOutcome]) -> ExitStatus {
     ExitStatus::of_all(applications.iter().map(|application| application.status))
 }
 
-impl fmt::Display for Promoted {
+/// Short: what a person would miss. With `{:#}` everything: each gate, and the evidence of each application.
+impl fmt::Display for PromotionResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_full = f.alternate();
         if self.kind != PromotionKind::BreakGlass {
-            write!(f, "{}", self.decision)?;
+            match is_full || self.is_shown_only() {
+                true => write!(f, "{}", self.decision.in_full())?,
+                false => write!(f, "{}", self.decision)?,
+            }
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))?;
         if let Some(newer) = &self.superseded_by {
@@ -236,32 +322,28 @@ impl fmt::Display for Promoted {
             self.outdated.iter().try_for_each(|what| writeln!(f, "  {what}"))?;
             return writeln!(f, "nothing was written");
         }
-        if let Some(plan) =
-            self.plan.as_ref().filter(|_| self.applications.iter().all(AppOutcome::is_planned))
-        {
+        if let Some(plan) = self.plan.as_ref().filter(|_| self.is_shown_only()) {
             write!(f, "{plan}")?;
             self.preview(f)?;
             return writeln!(f, "nothing was written");
         }
-        for application in &self.applications {
+        for application in self.applications.iter().filter(|app| is_full || !app.is_proven()) {
             match (&application.report, &application.error) {
                 (Some(report), _) => write!(f, "{report}")?,
                 (None, error) => {
                     writeln!(f, "{}: {}", application.app, error.as_deref().unwrap_or("unknown"))?;
                 }
             }
+            if let Some(what) = &application.changed_since {
+                writeln!(f, "{} after its proof: {what}", application.app)?;
+            }
         }
         if let Some(digest) = &self.vetoed {
             writeln!(f, "{digest} has a veto now")?;
         }
-        match &self.record {
-            Some(anchor) => {
-                writeln!(f, "{} runs in {}, promotion {anchor}", self.release, self.environment)
-            }
-            None if self.proven && self.kept.is_empty() => {
-                writeln!(f, "{} runs in {}, as recorded", self.release, self.environment)
-            }
-            None => Ok(()),
+        match self.proven {
+            true => writeln!(f, "{}", self.line()),
+            false => Ok(()),
         }
     }
 }

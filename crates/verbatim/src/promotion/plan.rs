@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use verbatim_argocd::values::shown;
+use verbatim_argocd::shown;
 use verbatim_console::Table;
 use verbatim_oci::Digest;
 use verbatim_record::{Anchor, EnvironmentId};
@@ -13,7 +13,7 @@ use crate::release::Release;
 /// What would be written, with the state of the world it was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Plan {
+pub(crate) struct PromotionPlan {
     /// Where.
     pub environment: EnvironmentId,
     /// What.
@@ -50,10 +50,10 @@ pub(crate) struct PlannedApp {
     /// The commits or chart versions that Argo CD compares it with, one a source.
     pub revisions: Vec<String>,
     /// The values, old and new.
-    pub plan: verbatim_argocd::Plan,
+    pub plan: verbatim_argocd::AppPlan,
 }
 
-impl Plan {
+impl PromotionPlan {
     /// The hash of what the plan says; part of the promotion record.
     pub(crate) fn hash(&self) -> Digest {
         // Through a value: its maps are sorted, so the same plan has the same bytes.
@@ -63,9 +63,9 @@ impl Plan {
 
     /// How the world of this plan differs from that of an earlier one for the same release and environment; empty if the
     /// earlier one still says what would happen.
-    pub(crate) fn differences(&self, earlier: &Plan) -> Vec<String> {
+    pub(crate) fn differences(&self, earlier: &PromotionPlan) -> Vec<String> {
         let mut differences = Vec::new();
-        let ledger = |plan: &Plan| match &plan.ledger {
+        let ledger = |plan: &PromotionPlan| match &plan.ledger {
             Some(anchor) => format!("promotion {anchor}"),
             None => "no promotion".to_owned(),
         };
@@ -77,7 +77,7 @@ impl Plan {
             ));
         }
         if self.policy != earlier.policy {
-            let hash = |plan: &Plan| match &plan.policy {
+            let hash = |plan: &PromotionPlan| match &plan.policy {
                 Some(hash) => hash.to_string(),
                 None => "not known".to_owned(),
             };
@@ -115,7 +115,7 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for PromotionPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} → {}", self.release, self.environment)?;
         let mut table = Table::new(["APPLICATION", "VALUE", "OLD", "NEW"]);
@@ -151,19 +151,19 @@ mod tests {
         }
     }
 
-    fn plan(change: impl FnOnce(&mut Plan)) -> Plan {
+    fn plan(change: impl FnOnce(&mut PromotionPlan)) -> PromotionPlan {
         let element = |value: &str| serde_json::json!({ "name": "image.tag", "value": value });
-        let values = verbatim_argocd::Plan {
+        let values = verbatim_argocd::AppPlan {
             app: AppRef::new("web"),
-            source: verbatim_argocd::model::SourceAt::Single,
+            source: verbatim_argocd::SourceAt::Single,
             source_name: "https://git.example/a chart".to_owned(),
-            changes: vec![verbatim_argocd::values::Change {
-                key: verbatim_argocd::values::Key::Helm("image.tag".to_owned()),
+            changes: vec![verbatim_argocd::ValueChange {
+                key: verbatim_argocd::OverrideKey::Helm("image.tag".to_owned()),
                 old: Some(element("1")),
                 new: element("2"),
             }],
         };
-        let mut plan = Plan {
+        let mut plan = PromotionPlan {
             environment: "shop/dev".parse().unwrap(),
             release: release(),
             policy: Some(Digest::of(b"policy")),
@@ -184,7 +184,7 @@ mod tests {
         let element = |value: &str| serde_json::json!({ "name": "image.tag", "value": value });
         let (p, q) = (Digest::of(b"policy"), Digest::of(b"other"));
         let r = Digest::of(b"r");
-        type Edit = Box<dyn FnOnce(&mut Plan)>;
+        type Edit = Box<dyn FnOnce(&mut PromotionPlan)>;
         let cases: Vec<(Edit, Vec<String>)> = vec![
             (Box::new(|_| {}), vec![]),
             (
@@ -233,11 +233,12 @@ mod tests {
         ];
         for plan in &plans {
             let text = serde_json::to_string_pretty(plan).unwrap();
-            let read: Plan = serde_json::from_str(&text).unwrap();
+            let read: PromotionPlan = serde_json::from_str(&text).unwrap();
             assert_eq!((read.hash(), &read), (plan.hash(), plan));
         }
         // Whoever approves a plan approves what it overrides.
-        let hashes: std::collections::BTreeSet<Digest> = plans.iter().map(Plan::hash).collect();
+        let hashes: std::collections::BTreeSet<Digest> =
+            plans.iter().map(PromotionPlan::hash).collect();
         assert_eq!(hashes.len(), plans.len());
     }
 }

@@ -1,24 +1,21 @@
 //! Promotes: a release enters an environment because every gate lets it in.
 
-use std::ops::ControlFlow;
+use verbatim_console::Failure;
+use verbatim_policy::{Decision, decide};
 
-use verbatim_console::{ExitStatus, Failure};
-use verbatim_policy::{Order, decide};
-use verbatim_record::{Promotion, Verified};
-
-use super::outcome::Promoted;
+use super::PromotionContext;
+use super::decide::Decided;
+use super::gather::{Movement, Question, Situation};
+use super::outcome::PromotionResult;
 use super::overrides::Overrides;
-use super::steps::{Entry, News, Situation};
-use super::{Site, charts};
 use crate::project::signer::RecordSigner;
-use crate::records::running;
+use crate::release::Release;
 use crate::release::find::Found;
-use crate::release::result::ReleaseResult;
 
 /// What is asked for.
 #[derive(Debug)]
-pub(crate) struct Request<'a> {
-    /// What.
+pub(crate) struct Promote<'a> {
+    /// The release, in the registry.
     pub found: &'a Found,
     /// Promote although a newer release runs there.
     pub backwards: bool,
@@ -30,85 +27,68 @@ pub(crate) struct Request<'a> {
     pub overrides: &'a Overrides,
 }
 
-/// A release that could enter, as far as its age and the ledger tell; what the gates say is in `promoted`.
-struct Candidate {
-    promoted: Promoted,
-    situation: Situation,
-    entry: Entry,
-}
-
-/// Promotes a release.
-///
-/// # Errors
-/// What stopped it before anything was written, or kept its record from being attached. All else is an outcome.
+/// Promotes a release. It fails with what stopped it before anything was written, or kept its record from being attached;
+/// all else is a result.
 pub(crate) async fn promote(
-    site: &Site<'_>,
-    request: &Request<'_>,
+    context: &PromotionContext<'_>,
+    request: &Promote<'_>,
     key: &RecordSigner,
-) -> Result<Promoted, Failure> {
-    let Candidate { mut promoted, situation, entry } =
-        match candidate(site, request, Some(key)).await? {
-            ControlFlow::Continue(candidate) => candidate,
-            ControlFlow::Break(promoted) => return Ok(promoted),
-        };
-    if !promoted.decision.allowed {
-        return Ok(promoted);
-    }
-    let mut planned = site.plan(situation, request.found, request.take_over).await?;
-    planned.plan.overrides = request.overrides.to_plan();
-    promoted.planned(&planned);
-    match planned.is_ready {
-        true => site.carry_out(promoted, planned, entry, request.found, key).await,
-        false => Ok(promoted),
+) -> Result<PromotionResult, Failure> {
+    let Promote { found, overrides, take_over, .. } = *request;
+    let admitted = match decided(context, request, Some(key)).await?.admit() {
+        Ok(admitted) => admitted,
+        Err(refused) => return Ok(refused.into_result()),
+    };
+    match admitted.plan(context, found, overrides, take_over).await?.ready() {
+        Ok(ready) => context.finish(ready, found, key).await,
+        Err(not_ready) => Ok(not_ready.into_result()),
     }
 }
 
 /// Plans a promotion and shows it, whatever the gates say: they may open before the plan is applied.
-///
-/// # Errors
-/// What kept the plan from being made.
-pub(crate) async fn preview(site: &Site<'_>, request: &Request<'_>) -> Result<Promoted, Failure> {
-    let Candidate { mut promoted, situation, .. } = match candidate(site, request, None).await? {
-        ControlFlow::Continue(candidate) => candidate,
-        ControlFlow::Break(promoted) => return Ok(promoted),
+pub(crate) async fn preview(
+    context: &PromotionContext<'_>,
+    request: &Promote<'_>,
+) -> Result<PromotionResult, Failure> {
+    let Promote { found, overrides, take_over, .. } = *request;
+    let (considered, sketch) = match decided(context, request, None).await?.admit() {
+        Ok(admitted) => {
+            let planned = admitted.plan(context, found, overrides, take_over).await?;
+            (planned.considered, planned.sketch)
+        }
+        Err(mut refused) => match refused.sketch(context, found, overrides, take_over).await? {
+            Some(sketch) => (refused.considered, sketch),
+            None => return Ok(refused.into_result()),
+        },
     };
-    let mut planned = site.plan(situation, request.found, request.take_over).await?;
-    planned.plan.overrides = request.overrides.to_plan();
-    promoted.planned(&planned);
-    if planned.is_ready {
-        site.preview(&mut promoted, &planned).await?;
-    }
-    Ok(promoted)
+    let preview = sketch.preview(context).await?;
+    Ok(considered.shown(sketch, preview))
 }
 
-async fn candidate(
-    site: &Site<'_>,
-    request: &Request<'_>,
+/// Asks the gates what they say of a release, and nothing else.
+pub(crate) async fn ask(
+    context: &PromotionContext<'_>,
+    found: &Found,
+) -> Result<(Release, Decision), Failure> {
+    let (overrides, movement) =
+        (Overrides::default(), Movement::Promote { backwards: true, again: true });
+    let question = Question { found, movement, author: None, overrides: &overrides };
+    let Situation { release, facts, .. } = context.gather(&question).await?;
+    Ok((release, decide(&context.gates, &facts)))
+}
+
+async fn decided(
+    context: &PromotionContext<'_>,
+    request: &Promote<'_>,
     key: Option<&RecordSigner>,
-) -> Result<ControlFlow<Promoted, Candidate>, Failure> {
-    let mut situation = site.gather(request.found).await?;
-    situation.facts.author.key = key.map(|key| key.verifying_key().id());
-    let mut decision = decide(&site.gates, &situation.facts);
-    request.overrides.apply(&mut decision)?;
-    let mut promoted = Promoted::begin(site.environment, &situation.release, decision);
-    if let (Order::Older(_), false) = (situation.facts.order, request.backwards) {
-        promoted.superseded_by = running(&situation.ledger).map(ReleaseResult::from);
-    }
-    if promoted.superseded_by.is_some() {
-        return Ok(ControlFlow::Break(Promoted { status: ExitStatus::Superseded, ..promoted }));
-    }
-    Ok(match promoted.entry(&situation) {
-        Some(mut entry) => {
-            entry.reason = promoted.decision.override_reason().map(ToOwned::to_owned);
-            let head = situation.ledger.head().map(Verified::predicate);
-            let is_there = |head: &&Promotion| {
-                !request.again && head.release.digest == situation.release.digest
-            };
-            if let Some(head) = head.filter(is_there) {
-                entry.news = News::IfWrittenOrOther(charts::revisions(head));
-            }
-            ControlFlow::Continue(Candidate { promoted, situation, entry })
-        }
-        None => ControlFlow::Break(promoted),
-    })
+) -> Result<Decided, Failure> {
+    let Promote { found, backwards, again, overrides, .. } = *request;
+    let question = Question {
+        found,
+        movement: Movement::Promote { backwards, again },
+        author: key.map(|key| key.verifying_key().id()),
+        overrides,
+    };
+    let situation = context.gather(&question).await?;
+    Decided::decide(&context.gates, &question, situation)
 }

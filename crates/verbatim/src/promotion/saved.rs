@@ -8,7 +8,7 @@ use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::Digest;
 
 use crate::project::files;
-use crate::promotion::plan::Plan;
+use crate::promotion::plan::PromotionPlan;
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub(crate) struct SavedPlan {
     /// When it was made.
     pub made_at: Timestamp,
     /// The plan.
-    pub plan: Plan,
+    pub plan: PromotionPlan,
 }
 
 /// The version that is written.
@@ -29,7 +29,7 @@ const VERSION: u32 = 1;
 
 impl SavedPlan {
     /// A plan to be kept.
-    pub(crate) fn new(plan: Plan, made_at: Timestamp) -> Self {
+    pub(crate) fn new(plan: PromotionPlan, made_at: Timestamp) -> Self {
         Self { schema_version: VERSION, hash: plan.hash(), made_at, plan }
     }
 
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn only_the_plan_that_was_made_is_read() {
-        let plan = Plan {
+        let plan = PromotionPlan {
             environment: "shop/dev".parse().unwrap(),
             release: crate::release::Release {
                 image: "app".to_owned(),

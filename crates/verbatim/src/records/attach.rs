@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use verbatim_argocd::claim::Kept;
+use verbatim_argocd::PendingRecord;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Descriptor, Digest};
 use verbatim_record::{Bundle, EnvironmentId, Payload, Predicate, Promotion, SignError, Statement};
@@ -15,10 +15,10 @@ use crate::project::{Project, failures};
 use crate::records::store::Store;
 
 /// The file below the state folder that something is kept in.
-pub(crate) fn file(kept: Kept) -> PathBuf {
+pub(crate) fn file(kept: PendingRecord) -> PathBuf {
     match kept {
-        Kept::Record(digest) => named(UNATTACHED, digest),
-        Kept::Statement { digest, .. } => named(UNSIGNED, digest),
+        PendingRecord::Record(digest) => named(UNATTACHED, digest),
+        PendingRecord::Statement { digest, .. } => named(UNSIGNED, digest),
     }
 }
 
@@ -131,9 +131,9 @@ pub(crate) async fn attach<'a>(
 }
 
 /// What is kept of a promotion that could not be signed.
-pub(crate) fn unsigned(promotion: &Statement<Promotion>) -> Option<Kept> {
+pub(crate) fn unsigned(promotion: &Statement<Promotion>) -> Option<PendingRecord> {
     let digest = Digest::of(Payload::of(promotion).ok()?.bytes());
-    Some(Kept::Statement { digest, finished_at: promotion.predicate.finished_at })
+    Some(PendingRecord::Statement { digest, finished_at: promotion.predicate.finished_at })
 }
 
 /// Keeps a record for later, signed if somebody can sign it. Returns the file, and the record if it is signed.

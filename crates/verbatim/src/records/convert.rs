@@ -2,20 +2,20 @@
 //! not know each other.
 
 use serde_json::json;
-use verbatim_argocd::outcome;
-use verbatim_argocd::plan::Plan;
-use verbatim_argocd::values::shown;
-use verbatim_record::{Application, Override, Proof, Readback, ReadbackOutcome, Revision};
+use verbatim_argocd::{AppPlan, DeployProof, EvidenceLevel, WorkloadEvidence, shown};
+use verbatim_record::{
+    AppliedOverride, PromotedApplication, PromotionProof, Readback, ReadbackOutcome, Revision,
+};
 
 /// The application of a promotion record, from a plan that was executed and the proof that it runs. `sources` are the
 /// repositories and folders or charts of the application, in their order.
 pub(crate) fn application(
     server: &str,
-    plan: &Plan,
+    plan: &AppPlan,
     sources: &[Revision],
-    proof: &outcome::Proof,
-) -> Application {
-    Application {
+    proof: &DeployProof,
+) -> PromotedApplication {
+    PromotedApplication {
         name: plan.app.name.clone(),
         namespace: plan.app.namespace.clone(),
         server: server.to_owned(),
@@ -29,18 +29,18 @@ pub(crate) fn application(
 /// the evidence.
 pub(crate) fn unproven(
     server: &str,
-    plan: &Plan,
-    outcome: &verbatim_argocd::Outcome,
-) -> Application {
+    plan: &AppPlan,
+    outcome: &verbatim_argocd::DeployOutcome,
+) -> PromotedApplication {
     let readback =
         || Readback { outcome: ReadbackOutcome::Unproven, evidence: json!(outcome).into() };
-    Application {
+    PromotedApplication {
         name: plan.app.name.clone(),
         namespace: plan.app.namespace.clone(),
         server: server.to_owned(),
         overrides: plan.changes.iter().map(override_of).collect(),
         revisions: Vec::new(),
-        proof: Proof {
+        proof: PromotionProof {
             spec: readback(),
             operation: readback(),
             manifests: readback(),
@@ -50,10 +50,10 @@ pub(crate) fn unproven(
     }
 }
 
-fn override_of(change: &verbatim_argocd::values::Change) -> Override {
+fn override_of(change: &verbatim_argocd::values::Change) -> AppliedOverride {
     let key = change.key.to_string();
     let (kind, name) = key.split_once(':').unwrap_or(("", &key));
-    Override {
+    AppliedOverride {
         kind: kind.to_owned(),
         name: name.to_owned(),
         before: change.old.as_ref().map(|old| shown(Some(old))),
@@ -77,7 +77,7 @@ fn revisions(sources: &[Revision], resolved: &[String]) -> Vec<Revision> {
         .collect()
 }
 
-fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
+fn readbacks(plan: &AppPlan, proof: &DeployProof) -> PromotionProof {
     let proven = |is_proven: bool| {
         if is_proven { ReadbackOutcome::Proven } else { ReadbackOutcome::Unproven }
     };
@@ -86,7 +86,7 @@ fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
         .iter()
         .map(|change| json!({ "key": change.key, "value": shown(Some(&change.new)) }))
         .collect();
-    Proof {
+    PromotionProof {
         // There is no proof of a deployment without its spec read back: then the outcome is another one.
         spec: Readback {
             outcome: ReadbackOutcome::Proven,
@@ -114,10 +114,9 @@ fn readbacks(plan: &Plan, proof: &outcome::Proof) -> Proof {
 }
 
 /// As good as the weakest that can be told: pods where any workload has some, templates where none runs.
-fn running(workloads: &[outcome::WorkloadEvidence]) -> ReadbackOutcome {
-    let has_pods = |workload: &outcome::WorkloadEvidence| {
-        matches!(workload.level, outcome::Level::Pods { .. })
-    };
+fn running(workloads: &[WorkloadEvidence]) -> ReadbackOutcome {
+    let has_pods =
+        |workload: &WorkloadEvidence| matches!(workload.level, EvidenceLevel::Pods { .. });
     match workloads {
         [] => ReadbackOutcome::Unproven,
         workloads if workloads.iter().any(has_pods) => ReadbackOutcome::Proven,

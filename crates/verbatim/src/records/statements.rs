@@ -19,10 +19,10 @@ use crate::records::store::Wanted;
 /// Until when something counts.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct UntilArgs {
-    /// How long it counts, such as 2h or 14d [default: until it is lifted]
+    /// How long it counts, such as 2h or 14d [default: until lifted]
     #[arg(long = "for", value_name = "TIME", conflicts_with = "until")]
     period: Option<Period>,
-    /// When it stops counting, such as 2026-12-24T00:00:00Z
+    /// When it ends, such as 2026-12-24T00:00:00Z
     #[arg(long, value_name = "WHEN")]
     until: Option<Timestamp>,
 }

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use verbatim_oci::{Descriptor, Digest, Manifest, Repository};
 use verbatim_record::{
     Anchor, BUNDLE_MEDIA_TYPE, Bundle, Chain, EMPTY_BLOB, EnvironmentArtifact, EnvironmentId,
-    Gathering, Judge, Judged, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Predicate,
-    Promotion, Records,
+    JudgedRecord, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Predicate, Promotion,
+    RecordCollector, RecordJudge, Records,
 };
 use verbatim_registry::{Attachment, Client, Error, Layer, PutAs};
 
@@ -117,7 +117,7 @@ impl Store {
         types: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<Records, Error> {
-        let judge = Judge::of_release(ring.clone(), release, now, types.clone());
+        let judge = RecordJudge::of_release(ring.clone(), release, now, types.clone());
         self.records(&release, wanted, judge).await
     }
 
@@ -153,7 +153,7 @@ impl Store {
     ) -> Result<Listed, Error> {
         let artifact = EnvironmentArtifact::of(environment);
         let wanted = wanted.clone().and::<Promotion>();
-        let judge = Judge::of_environment(ring.clone(), environment, now);
+        let judge = RecordJudge::of_environment(ring.clone(), environment, now);
         let records = self.records(artifact.digest(), &wanted, judge).await?;
         Ok(Listed { ring: ring.clone(), environment: environment.clone(), records, now })
     }
@@ -273,7 +273,7 @@ impl Store {
         &self,
         subject: &Digest,
         wanted: &Wanted,
-        judge: Judge,
+        judge: RecordJudge,
     ) -> Result<Records, Error> {
         let listed =
             self.client.referrers(&self.repository, subject, Some(BUNDLE_MEDIA_TYPE)).await?;
@@ -286,7 +286,7 @@ impl Store {
                 async move { Ok::<_, Error>(judged(judge, self.bundle(&entry).await?).await) }
             })
             .buffered(CONCURRENCY);
-        let mut gathering = Gathering::default();
+        let mut gathering = RecordCollector::default();
         while let Some(one) = judged.try_next().await? {
             gathering.add(one);
         }
@@ -330,7 +330,7 @@ impl Store {
 }
 
 /// Judges a record on another thread.
-async fn judged(judge: Arc<Judge>, bundle: Bytes) -> Judged {
+async fn judged(judge: Arc<RecordJudge>, bundle: Bytes) -> JudgedRecord {
     let work = {
         let (judge, bundle) = (Arc::clone(&judge), bundle.clone());
         tokio::task::spawn_blocking(move || judge.judge(&bundle))

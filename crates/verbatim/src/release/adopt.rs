@@ -9,7 +9,7 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Descriptor, Digest, Manifest, Reference};
 use verbatim_record::{
-    Adopted, Provenance, ReleaseImage, Source, SourceClaim, Statement, Verified,
+    AdoptedImage, BuildSource, Provenance, ReleaseImage, SourceClaim, Statement, Verified,
 };
 use verbatim_registry::{Client, Error, FetchedManifest};
 
@@ -33,7 +33,7 @@ pub(crate) struct Outcome {
     #[serde(serialize_with = "crate::release::result::release")]
     pub release: Release,
     /// What it was built from.
-    pub source: Source,
+    pub source: BuildSource,
     /// What the source of each image is known from.
     pub known_from: BTreeMap<String, Vec<SourceClaim>>,
     /// Whether somebody who is trusted has signed the source of each image.
@@ -73,7 +73,7 @@ pub(crate) async fn adopt(
 ) -> Result<Outcome, Failure> {
     let mut parts = Vec::new();
     let mut known_from = BTreeMap::new();
-    let mut sources: Vec<Source> = Vec::new();
+    let mut sources: Vec<BuildSource> = Vec::new();
     for (name, reference) in images {
         let progress = console.progress(format!("looking at {reference}"));
         let (part, source, claims) =
@@ -111,7 +111,7 @@ async fn one(
     name: &str,
     reference: &Reference,
     console: &Console,
-) -> Result<(Part, Source, Vec<SourceClaim>), Failure> {
+) -> Result<(Part, BuildSource, Vec<SourceClaim>), Failure> {
     let client = &registry.client;
     let resolved = client.resolve(reference).await.map_err(failures::registry)?;
     let digest = resolved.digest();
@@ -148,7 +148,7 @@ async fn one(
         Failure::new(ExitStatus::No, format!("{reference} cannot be adopted: {why}"))
             .hint("label it when it is built: org.opencontainers.image.revision=COMMIT")
     })?;
-    let adopted = Adopted {
+    let adopted = AdoptedImage {
         source: source.clone(),
         image: reference.to_string(),
         known_from: claims.clone(),

@@ -12,7 +12,7 @@ use verbatim_image::labels::Origin;
 use verbatim_image::template::{Template, TemplateError};
 use verbatim_image::{BuildConfig, Existing, How, PushConfig, Pushed};
 use verbatim_oci::{Descriptor, Digest, Reference};
-use verbatim_record::{Build, Provenance, Records, ReleaseImage, Source, Statement};
+use verbatim_record::{Build, BuildSource, Provenance, Records, ReleaseImage, Statement};
 
 use crate::config::Image;
 use crate::project::git::{self, SourceState};
@@ -35,7 +35,7 @@ pub(crate) struct Outcome {
     /// How it came into the registry.
     pub how: How,
     /// What it was built from.
-    pub source: Source,
+    pub source: BuildSource,
     /// The digest of its build record.
     pub record: Digest,
 }
@@ -287,12 +287,12 @@ fn build_config(
     })
 }
 
-fn source_of(project: &Project, state: &SourceState) -> Source {
+fn source_of(project: &Project, state: &SourceState) -> BuildSource {
     let ci = &project.ci;
     // The variables of the CI speak of the commit that it checked out; a job may have moved on to another one.
     let is_checked_out = ci.commit.as_ref() == Some(&state.commit);
     let head = ci.revision().filter(|head| is_checked_out && *head != state.commit);
-    Source {
+    BuildSource {
         repository: state.remote.clone(),
         commit: Some(state.commit.clone()),
         head: head.map(str::to_owned),

@@ -1,13 +1,13 @@
 //! What the build records of a release say: its source, where it comes from, its tag. Pure.
 
 use verbatim_oci::{Reference, Tag};
-use verbatim_record::{Records, Source};
+use verbatim_record::{BuildSource, Records};
 
 use super::Release;
 use super::order::Origin;
 
 /// What the newest build record that counts says of the source.
-pub(crate) fn source(records: &Records) -> Option<Source> {
+pub(crate) fn source(records: &Records) -> Option<BuildSource> {
     records.builds.last().and_then(|record| record.predicate().source())
 }
 

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Digest, Manifest, Tag};
 use verbatim_record::{
-    Composed, EMPTY_BLOB, Provenance, ReleaseArtifact, ReleaseDocument, ReleaseImage, Source,
-    Statement,
+    BuildSource, ComposedRelease, EMPTY_BLOB, Provenance, ReleaseArtifact, ReleaseDocument,
+    ReleaseImage, Statement,
 };
 use verbatim_registry::{Client, PutAs, Resolved};
 
@@ -41,7 +41,7 @@ pub(crate) async fn compose(
     registry: &Registry,
     signer: &RecordSigner,
     parts: Vec<Part>,
-    source: &Source,
+    source: &BuildSource,
     console: &Console,
 ) -> Result<(Release, Digest), Failure> {
     if let [Part { name, image, record }] = parts.as_slice() {
@@ -88,7 +88,7 @@ async fn record(
     signer: &RecordSigner,
     release: &Release,
     artifact: &ReleaseArtifact,
-    source: &Source,
+    source: &BuildSource,
     console: &Console,
 ) -> Result<Digest, Failure> {
     let (ring, wanted) = (&project.config.policy.ring, Wanted::only::<Provenance>());
@@ -102,7 +102,7 @@ async fn record(
     {
         return Ok(last.record());
     }
-    let composed = Composed {
+    let composed = ComposedRelease {
         source: source.clone(),
         images: release.images.clone(),
         run: project.run(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
-use verbatim_argocd::outcome::WantedImage;
+use verbatim_argocd::WantedImage;
 use verbatim_oci::{Digest, Manifest, Reference, Repository};
 use verbatim_record::ReleaseImage;
 use verbatim_registry::{Client, Error, FetchedManifest, Resolved};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use verbatim_ci::{CiContext, OutputError, Sink};
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
-use verbatim_record::{Anchor, Run, Source};
+use verbatim_record::{Anchor, BuildSource, CiRun};
 
 use super::Release;
 use crate::project::Project;
@@ -30,10 +30,10 @@ pub(crate) struct ReleaseFile {
     /// The release.
     pub release: Release,
     /// What it was built from.
-    pub source: Source,
+    pub source: BuildSource,
     /// The CI run that built it.
     #[serde(default)]
-    pub run: Run,
+    pub run: CiRun,
     /// The digest of its build record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_record: Option<Digest>,
@@ -51,7 +51,7 @@ impl ReleaseFile {
 pub(crate) fn release_file(
     project: &Project,
     release: Release,
-    source: Source,
+    source: BuildSource,
     record: Digest,
 ) -> ReleaseFile {
     ReleaseFile {
@@ -210,8 +210,8 @@ mod tests {
                 digest: Digest::of(b"x"),
                 images: Default::default(),
             },
-            source: Source::default(),
-            run: Run::default(),
+            source: BuildSource::default(),
+            run: CiRun::default(),
             build_record: None,
             promotions: BTreeMap::from([(
                 "dev-1".to_owned(),
@@ -271,8 +271,8 @@ mod tests {
             schema_version: ReleaseFile::VERSION,
             project: "example".to_owned(),
             release: file().release,
-            source: Source { commit: Some("a".repeat(40)), ..Source::default() },
-            run: Run::default(),
+            source: BuildSource { commit: Some("a".repeat(40)), ..BuildSource::default() },
+            run: CiRun::default(),
             build_record: Some(Digest::of(b"r")),
             promotions: BTreeMap::from([(
                 "dev".to_owned(),

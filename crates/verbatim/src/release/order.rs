@@ -2,8 +2,8 @@
 //! digest has no order, and a rebuild of an old commit has a new time.
 
 use jiff::Timestamp;
-use verbatim_policy::Order;
-use verbatim_record::{Chain, Provenance, Records, Run};
+use verbatim_policy::ReleaseOrder;
+use verbatim_record::{Chain, CiRun, Provenance, Records};
 
 use super::{Release, builds};
 use crate::project::{Project, git};
@@ -18,10 +18,10 @@ pub(crate) async fn order(
     records: Option<&Records>,
     release: &Release,
     now: Timestamp,
-) -> Order {
-    let Some(there) = running(ledger) else { return Order::First };
+) -> ReleaseOrder {
+    let Some(there) = running(ledger) else { return ReleaseOrder::First };
     if there.digest == release.digest {
-        return Order::Same;
+        return ReleaseOrder::Same;
     }
     let ours = records.map(builds::origin).unwrap_or_default();
     let theirs = Origin { commit: there.commit.clone(), ..Origin::default() };
@@ -36,10 +36,10 @@ pub(crate) async fn order(
         }
     }
     match order {
-        Age::Newer => Order::Newer,
-        Age::Older => Order::Older(there.digest),
-        Age::Same => Order::Same,
-        Age::Unrelated => Order::Unrelated(there.digest),
+        Age::Newer => ReleaseOrder::Newer,
+        Age::Older => ReleaseOrder::Older(there.digest),
+        Age::Same => ReleaseOrder::Same,
+        Age::Unrelated => ReleaseOrder::Unrelated(there.digest),
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Origin {
     /// The commit that it was built from.
     pub commit: Option<String>,
     /// The run that built it.
-    pub run: Run,
+    pub run: CiRun,
 }
 
 /// How two commits are related, as git tells.
@@ -118,7 +118,7 @@ mod tests {
         let (pipeline, number) = run.unzip();
         Origin {
             commit: (!commit.is_empty()).then(|| commit.to_owned()),
-            run: Run { pipeline: pipeline.map(str::to_owned), number, ..Run::default() },
+            run: CiRun { pipeline: pipeline.map(str::to_owned), number, ..CiRun::default() },
         }
     }
 

@@ -3,8 +3,9 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use verbatim_http::RedactedUrl;
 use verbatim_oci::Digest;
-use verbatim_record::{Source, SourceClaim};
+use verbatim_record::{BuildSource, SourceClaim};
 
 /// Annotation of a manifest in an index: what it is, if it is no image.
 pub(crate) const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
@@ -117,14 +118,14 @@ pub(crate) fn of_labels(config: &[u8]) -> Option<SourceClaim> {
 /// The address of a repository without fragment, scheme prefix and credentials.
 fn plain(uri: &str) -> String {
     let uri = uri.strip_prefix("git+").unwrap_or(uri);
-    verbatim_ci::without_credentials(uri.split('#').next().unwrap_or(uri))
+    RedactedUrl::of_repository(uri.split('#').next().unwrap_or(uri)).to_string()
 }
 
 /// The source that claims agree on: the first that names one counts, and no other may contradict it.
 ///
 /// # Errors
 /// None names a commit, or two name different ones.
-pub(crate) fn agreed(claims: &[SourceClaim]) -> Result<Source, String> {
+pub(crate) fn agreed(claims: &[SourceClaim]) -> Result<BuildSource, String> {
     let mut with_commit = claims.iter().filter_map(|claim| Some((claim, claim.commit.as_ref()?)));
     let Some((first, revision)) = with_commit.next() else {
         return Err("nothing says what it was built from".to_owned());
@@ -140,7 +141,7 @@ pub(crate) fn agreed(claims: &[SourceClaim]) -> Result<Source, String> {
         None => (revision.as_str(), false),
     };
     let repository = claims.iter().find_map(|claim| claim.repository.clone());
-    Ok(Source { repository, commit: Some(commit.to_owned()), dirty, ..Source::default() })
+    Ok(BuildSource { repository, commit: Some(commit.to_owned()), dirty, ..BuildSource::default() })
 }
 
 #[cfg(test)]

@@ -46,14 +46,14 @@ impl From<&PromotedRelease> for ReleaseResult {
 
 /// The place of a promotion in the ledger, and its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct PromotionResult {
+pub(crate) struct PromotionPlace {
     /// Its number, from 1.
     pub number: u64,
     /// The digest of its record.
     pub record: Digest,
 }
 
-impl From<Anchor> for PromotionResult {
+impl From<Anchor> for PromotionPlace {
     fn from(Anchor { sequence, record }: Anchor) -> Self {
         Self { number: sequence, record }
     }
@@ -75,5 +75,5 @@ pub(crate) fn promotion<S: Serializer>(
     anchor: &Option<Anchor>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    anchor.map(PromotionResult::from).serialize(serializer)
+    anchor.map(PromotionPlace::from).serialize(serializer)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use verbatim_argocd::suggest::{Part, Pins, Suggestion};
+use verbatim_argocd::{ImagePart, SuggestedPins, Suggestion};
 use verbatim_oci::Repository;
 
 /// What is written into an application, as templates.
@@ -75,12 +75,13 @@ impl FirstSet {
     /// The templates for what was suggested; `image` is the short name that they use.
     pub(crate) fn of(suggestion: &Suggestion, image: &str) -> Self {
         match &suggestion.pins {
-            Pins::Helm(pins) => {
+            SuggestedPins::Helm(pins) => {
                 let helm = pins.iter().map(|(name, part)| (name.clone(), template(*part, image)));
                 Self { helm: helm.collect(), kustomize: BTreeMap::new() }
             }
-            Pins::Kustomize(name) => {
-                let kustomize = BTreeMap::from([(name.clone(), template(Part::Reference, image))]);
+            SuggestedPins::Kustomize(name) => {
+                let kustomize =
+                    BTreeMap::from([(name.clone(), template(ImagePart::Reference, image))]);
                 Self { helm: BTreeMap::new(), kustomize }
             }
         }
@@ -88,7 +89,8 @@ impl FirstSet {
 
     /// What most charts have, for when nobody can be asked.
     pub(crate) fn usual(image: &str) -> Self {
-        let pins = [("image.repository", Part::Repository), ("image.tag", Part::TagAndDigest)];
+        let pins =
+            [("image.repository", ImagePart::Repository), ("image.tag", ImagePart::TagAndDigest)];
         let helm = pins.map(|(name, part)| (name.to_owned(), template(part, image)));
         Self { helm: helm.into(), kustomize: BTreeMap::new() }
     }
@@ -108,15 +110,15 @@ impl FirstSet {
     }
 }
 
-fn template(part: Part, image: &str) -> String {
+fn template(part: ImagePart, image: &str) -> String {
     match part {
-        Part::Registry => format!("${{{image}.registry}}"),
-        Part::Path => format!("${{{image}.path}}"),
-        Part::Repository => format!("${{{image}.repository}}"),
-        Part::Tag => format!("${{{image}.tag}}"),
-        Part::Digest => format!("${{{image}.digest}}"),
-        Part::TagAndDigest => format!("${{{image}.tag}}@${{{image}.digest}}"),
-        Part::Reference => format!("${{{image}.reference}}"),
+        ImagePart::Registry => format!("${{{image}.registry}}"),
+        ImagePart::Path => format!("${{{image}.path}}"),
+        ImagePart::Repository => format!("${{{image}.repository}}"),
+        ImagePart::Tag => format!("${{{image}.tag}}"),
+        ImagePart::Digest => format!("${{{image}.digest}}"),
+        ImagePart::TagAndDigest => format!("${{{image}.tag}}@${{{image}.digest}}"),
+        ImagePart::Reference => format!("${{{image}.reference}}"),
     }
 }
 
@@ -286,18 +288,21 @@ mod tests {
         FirstApp { name: name.into(), namespace: None, source: None, set: set.clone() }
     }
 
-    fn helm(pins: &[(&str, Part)]) -> FirstSet {
+    fn helm(pins: &[(&str, ImagePart)]) -> FirstSet {
         let pins = pins.iter().map(|(name, part)| ((*name).to_owned(), *part)).collect();
         let repository = "r.example/shop".parse().expect("a repository");
-        FirstSet::of(&Suggestion { repository, pins: Pins::Helm(pins) }, "app")
+        FirstSet::of(&Suggestion { repository, pins: SuggestedPins::Helm(pins) }, "app")
     }
 
     /// Whatever is put into it, the file is valid, and says that.
     #[test]
     fn what_is_written_is_read_again() {
         let usual = FirstSet::usual("app");
-        let digest =
-            helm(&[("image.digest", Part::Digest), ("true", Part::Tag), ("a\"b", Part::Path)]);
+        let digest = helm(&[
+            ("image.digest", ImagePart::Digest),
+            ("true", ImagePart::Tag),
+            ("a\"b", ImagePart::Path),
+        ]);
         let kustomize = FirstSet {
             helm: BTreeMap::new(),
             kustomize: BTreeMap::from([("localhost:5000/x".into(), "${app.reference}".into())]),

@@ -6,7 +6,7 @@ use verbatim_record::Payload;
 use super::*;
 use crate::condition::Condition;
 use crate::decide::ATTESTED_VARIABLES;
-use crate::gate::{Attested, Latest};
+use crate::gate::{StatementRequirement, StatementTime};
 
 const REPORT: &str = "https://example.com/vulnerabilities/v1";
 
@@ -24,11 +24,11 @@ fn reports(bundles: &[Bundle]) -> Facts {
 }
 
 fn gate(condition: Option<&str>, latest: Option<Option<i64>>) -> Gate {
-    Gate::Attested(Attested {
+    Gate::Attested(StatementRequirement {
         predicate_type: REPORT.to_owned(),
         role: Role::new("qa"),
         condition: condition.map(|text| Condition::parse(text, ATTESTED_VARIABLES).unwrap()),
-        latest: latest.map(|hours| Latest {
+        latest: latest.map(|hours| StatementTime {
             field: vec!["scan".to_owned(), "finishedOn".to_owned()],
             max_age: hours.map(SignedDuration::from_hours),
         }),

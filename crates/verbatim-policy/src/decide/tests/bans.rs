@@ -11,7 +11,7 @@ fn lock(place: &str, until: Option<i64>, lifts: &[&Bundle], number: u8) -> Bundl
         reason: "audit".to_owned(),
         at: at(0),
         until: until.map(at),
-        run: Run::default(),
+        run: CiRun::default(),
     };
     sign(&Statement::lock(lock), &numbered(number)).unwrap()
 }
@@ -51,7 +51,7 @@ fn veto(what: &str, place: Option<&str>, until: Option<i64>, lifts: &[&Bundle]) 
         reason: "it leaks".to_owned(),
         at: at(0),
         until: until.map(at),
-        run: Run::default(),
+        run: CiRun::default(),
     };
     sign(&Statement::veto("shop", &release(what), veto), &numbered(2)).unwrap()
 }
@@ -91,10 +91,10 @@ fn a_veto_that_is_hidden_on_the_release_shows_on_the_environment() {
     }
 }
 
-/// Nobody is told to promote what will not be let in.
+/// No remedy says to promote what will not be let in.
 #[test]
 fn a_vetoed_release_is_not_to_be_promoted() {
-    let after = || Gate::After { environment: id("staging"), ran: crate::gate::Ran::Still };
+    let after = || Gate::After { environment: id("staging"), ran: crate::gate::Presence::Still };
     let ledger = BTreeMap::from([(id("staging"), ledger("staging", &[("two", 5)]))]);
     let promote = format!("`verbatim promote staging --release {}`", release("one"));
     let vetoed =

@@ -1,17 +1,17 @@
-//! `after`, `tested`, `clean_source`, and how a decision is told.
+//! `after`, `tested`, `clean_source`, and the text of a decision.
 
 use super::*;
 use crate::decision::Decision;
-use crate::facts::Live;
-use crate::gate::Ran;
+use crate::facts::LiveReading;
+use crate::gate::Presence;
 
-fn after(ran: Ran) -> Gate {
+fn after(ran: Presence) -> Gate {
     Gate::After { environment: id("staging"), ran }
 }
 
 #[test]
 fn after_and_still_there() {
-    let gate = || after(Ran::Still);
+    let gate = || after(Presence::Still);
     let there = |history: &[(&str, i64)]| with_ledger(ledger("staging", history));
     passes(gate(), &there(&[("one", 10)]), Reason::RunsThere { since: at(10) });
     passes(gate(), &there(&[("zero", 5), ("one", 10)]), Reason::RunsThere { since: at(10) });
@@ -40,7 +40,7 @@ fn after_and_still_there() {
 
 #[test]
 fn after_and_ever_there() {
-    let gate = || after(Ran::Ever);
+    let gate = || after(Presence::Ever);
     let there = |history: &[(&str, i64)]| with_ledger(ledger("staging", history));
     passes(gate(), &there(&[("one", 10)]), Reason::RanThere { at: at(10) });
     passes(gate(), &there(&[("one", 10), ("two", 20)]), Reason::RanThere { at: at(10) });
@@ -55,10 +55,10 @@ fn after_and_ever_there() {
 
 #[test]
 fn a_ledger_that_cannot_be_relied_on_opens_nothing() {
-    for ran in [Ran::Still, Ran::Ever] {
+    for ran in [Presence::Still, Presence::Ever] {
         let unreadable = |cause: &str| Reason::Unreadable { cause: cause.to_owned() };
         refuses(after(ran), &facts(), unreadable("it was not fetched"));
-        let unknown = Ledger::Unknown("503 from the registry".to_owned());
+        let unknown = LedgerReading::Unknown("503 from the registry".to_owned());
         refuses(after(ran), &with_ledger(unknown), unreadable("503 from the registry"));
         // The ledger of another environment under the name of this one.
         let other = ledger("dev", &[("one", 10)]);
@@ -66,7 +66,7 @@ fn a_ledger_that_cannot_be_relied_on_opens_nothing() {
         // A promotion that somebody took out.
         let bundles = promotions("staging", &[("zero", 5), ("one", 10)]);
         let (passed, reason) =
-            ask(after(ran), &with_ledger(Ledger::Known(chain_of("staging", &bundles[1..]))));
+            ask(after(ran), &with_ledger(LedgerReading::Known(chain_of("staging", &bundles[1..]))));
         assert!(
             !passed && matches!(reason, Reason::LedgerBroken { ref faults } if faults.len() == 1),
             "{reason:?}"
@@ -82,20 +82,32 @@ fn what_was_seen_running_overrules_the_ledger() {
     };
     let drifted = |seen: &str| Reason::Drifted { seen: seen.to_owned() };
     passes(
-        after(Ran::Still),
-        &seen(Live::Running(release("one"))),
+        after(Presence::Still),
+        &seen(LiveReading::Running(release("one"))),
         Reason::RunsThere { since: at(10) },
     );
     let other = release("two");
-    refuses(after(Ran::Still), &seen(Live::Running(other)), drifted(&other.to_string()));
     refuses(
-        after(Ran::Still),
-        &seen(Live::Differs("two releases".to_owned())),
+        after(Presence::Still),
+        &seen(LiveReading::Running(other)),
+        drifted(&other.to_string()),
+    );
+    refuses(
+        after(Presence::Still),
+        &seen(LiveReading::Differs("two releases".to_owned())),
         drifted("two releases"),
     );
     let cause = "403 from Argo CD".to_owned();
-    refuses(after(Ran::Still), &seen(Live::Unknown(cause.clone())), Reason::Unreadable { cause });
-    passes(after(Ran::Ever), &seen(Live::Running(other)), Reason::RanThere { at: at(10) });
+    refuses(
+        after(Presence::Still),
+        &seen(LiveReading::Unknown(cause.clone())),
+        Reason::Unreadable { cause },
+    );
+    passes(
+        after(Presence::Ever),
+        &seen(LiveReading::Running(other)),
+        Reason::RanThere { at: at(10) },
+    );
 }
 
 fn suites(names: &[&str]) -> Gate {
@@ -206,7 +218,8 @@ fn a_source_that_others_can_look_at() {
     );
     refuses(Gate::CleanSource, &with_records(&[]), Reason::NoBuildRecord);
     refuses(Gate::CleanSource, &with_records(&[built(None, false)]), Reason::NoBuildRecord);
-    let foreign = Source { commit: Some("abc".to_owned()), foreign: true, ..Source::default() };
+    let foreign =
+        BuildSource { commit: Some("abc".to_owned()), foreign: true, ..BuildSource::default() };
     refuses(Gate::CleanSource, &with_records(&[built_from(foreign)]), Reason::ForeignSource);
 }
 
@@ -214,7 +227,7 @@ fn refused() -> Decision {
     let mut facts = with_records(&[tested("staging", &["+smoke"], 20), built(Some("abc"), false)]);
     facts.ledgers.insert(id("staging"), ledger("staging", &[("one", 10), ("two", 30)]));
     decide(
-        &Gates::new(vec![after(Ran::Still), suites(&["smoke", "load"]), Gate::CleanSource]),
+        &Gates::new(vec![after(Presence::Still), suites(&["smoke", "load"]), Gate::CleanSource]),
         &facts,
     )
 }
@@ -376,9 +389,9 @@ fn tests_grow_old() {
 fn a_rollback_needs_to_have_been_there_once() {
     let history = ledger("staging", &[("one", 10), ("two", 20)]);
     let back = Facts { is_rollback: true, ..with_ledger(history) };
-    passes(after(Ran::Still), &back, Reason::RanThere { at: at(10) });
+    passes(after(Presence::Still), &back, Reason::RanThere { at: at(10) });
     let never = Facts { is_rollback: true, ..with_ledger(ledger("staging", &[("two", 20)])) };
-    refuses(after(Ran::Still), &never, Reason::NeverThere);
+    refuses(after(Presence::Still), &never, Reason::NeverThere);
 }
 
 #[test]
@@ -387,10 +400,11 @@ fn a_gate_is_overridden_by_name_and_only_if_it_refuses() {
     let unknown = decision.override_gate("windows", "no").unwrap_err().to_string();
     assert_eq!(
         unknown,
-        "there is no gate `windows` before shop/production; its gates are after, tested, clean_source"
+        "no gate `windows` before shop/production; its gates are after, tested, clean_source"
     );
     decision.override_gate("after", "the shop is down").unwrap();
-    assert!(!decision.allowed && decision.is_overridden());
+    assert!(!decision.allowed);
+    assert_eq!(decision.override_reason(), Some("the shop is down"));
     decision.override_gate("clean_source", "it passes anyway").unwrap();
     decision.override_gate("tested", "the shop is down").unwrap();
     assert!(decision.allowed);

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Application, Build, Bundle, Chain, ChainLink, EnvironmentId, KeyRing, PromotedRelease,
-    Promotion, Proof, Readback, ReadbackOutcome, Records, Revision, Role, Run, SigningKey, Source,
-    Statement, SuiteOutcome, TestOutcome, TestRun, TrustedKey, sign,
+    Build, BuildSource, Bundle, Chain, ChainLink, CiRun, EnvironmentId, KeyRing,
+    PromotedApplication, PromotedRelease, Promotion, PromotionProof, Readback, ReadbackOutcome,
+    Records, Revision, Role, SigningKey, Statement, SuiteOutcome, TestOutcome, TestRun, TrustedKey,
+    sign,
 };
 
 use super::decide;
 use crate::decision::Reason;
-use crate::facts::{Author, Bans, Facts, Ledger, Order};
+use crate::facts::{Author, Bans, Facts, LedgerReading, ReleaseOrder};
 use crate::gate::{Gate, Gates};
 
 mod attested;
@@ -30,7 +31,6 @@ fn numbered(number: u8) -> SigningKey {
     .unwrap()
 }
 
-/// The key `ci`.
 fn key() -> SigningKey {
     numbered(1)
 }
@@ -87,13 +87,13 @@ fn promotion(
             images: Default::default(),
         },
         release_before: None,
-        applications: vec![Application {
+        applications: vec![PromotedApplication {
             name: format!("shop-{place}"),
             namespace: None,
             server: "https://argocd.example.com".to_owned(),
             overrides: Vec::new(),
             revisions: revisions.to_vec(),
-            proof: Proof {
+            proof: PromotionProof {
                 spec: proven(),
                 operation: proven(),
                 manifests: proven(),
@@ -105,7 +105,7 @@ fn promotion(
         policy: None,
         policy_origin: None,
         gates: Vec::new(),
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: at(minutes),
         finished_at: at(minutes),
         chain,
@@ -142,8 +142,8 @@ fn chain_of(place: &str, bundles: &[Bundle]) -> Chain {
     Chain::verify(&id(place), records.promotions, &[])
 }
 
-fn ledger(place: &str, history: &[(&str, i64)]) -> Ledger {
-    Ledger::Known(chain_of(place, &promotions(place, history)))
+fn ledger(place: &str, history: &[(&str, i64)]) -> LedgerReading {
+    LedgerReading::Known(chain_of(place, &promotions(place, history)))
 }
 
 /// A test run of release `one`: suites with `+` passed, with `~` warned, with `-` failed.
@@ -164,7 +164,7 @@ fn tested(place: &str, suites: &[&str], minutes: i64) -> Bundle {
         environment: id(place),
         suites,
         promotion: None,
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: at(minutes),
         finished_at: at(minutes),
     };
@@ -172,10 +172,14 @@ fn tested(place: &str, suites: &[&str], minutes: i64) -> Bundle {
 }
 
 fn built(commit: Option<&str>, dirty: bool) -> Bundle {
-    built_from(Source { commit: commit.map(ToOwned::to_owned), dirty, ..Source::default() })
+    built_from(BuildSource {
+        commit: commit.map(ToOwned::to_owned),
+        dirty,
+        ..BuildSource::default()
+    })
 }
 
-fn built_from(source: Source) -> Bundle {
+fn built_from(source: BuildSource) -> Bundle {
     let build = Build {
         source,
         image: "registry.example.com/shop:1".to_owned(),
@@ -187,7 +191,7 @@ fn built_from(source: Source) -> Bundle {
         builder: "classic".to_owned(),
         builder_id: Build::builder_id("git"),
         versions: BTreeMap::new(),
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: at(0),
         finished_at: at(0),
     };
@@ -206,12 +210,12 @@ fn facts() -> Facts {
         live: BTreeMap::new(),
         healthy_since: BTreeMap::new(),
         manifests: Ok(Vec::new()),
-        order: Order::First,
+        order: ReleaseOrder::First,
         author: Author::default(),
         plan: None,
         labels: Ok(BTreeMap::new()),
         applications: serde_json::Value::Null,
-        run: Run::default(),
+        run: CiRun::default(),
         now: at(600),
     }
 }
@@ -223,7 +227,7 @@ fn with_records(bundles: &[Bundle]) -> Facts {
     Facts { records: Ok(records), ..facts() }
 }
 
-fn with_ledger(ledger: Ledger) -> Facts {
+fn with_ledger(ledger: LedgerReading) -> Facts {
     Facts { ledgers: BTreeMap::from([(id("staging"), ledger)]), ..facts() }
 }
 

@@ -3,7 +3,7 @@
 use verbatim_record::Approval;
 
 use super::*;
-use crate::gate::Approvals;
+use crate::gate::ApprovalRequirement;
 
 fn approval(number: u8, change: impl FnOnce(&mut Approval)) -> Bundle {
     let mut approval = Approval {
@@ -12,7 +12,7 @@ fn approval(number: u8, change: impl FnOnce(&mut Approval)) -> Bundle {
         at: at(300),
         until: None,
         plan: None,
-        run: Run::default(),
+        run: CiRun::default(),
     };
     change(&mut approval);
     sign(&Statement::approval("shop", &release("one"), approval), &numbered(number)).unwrap()
@@ -22,8 +22,8 @@ fn by(number: u8) -> Bundle {
     approval(number, |_| {})
 }
 
-fn of(count: u32, role: &str) -> Approvals {
-    Approvals { count, role: Role::new(role), not_author: false, max_age: None }
+fn of(count: u32, role: &str) -> ApprovalRequirement {
+    ApprovalRequirement { count, role: Role::new(role), not_author: false, max_age: None }
 }
 
 fn approved(by: &[&str]) -> Reason {
@@ -67,7 +67,7 @@ fn an_approval_is_for_one_release_and_one_environment_and_ends() {
     // Given five hours ago.
     let within = |hours| {
         let max_age = Some(SignedDuration::from_hours(hours));
-        Gate::Approvals(Approvals { max_age, ..of(1, "release-manager") })
+        Gate::Approvals(ApprovalRequirement { max_age, ..of(1, "release-manager") })
     };
     passes(within(5), &with_records(&[by(2)]), approved(&["anna"]));
     refuses(within(4), &with_records(&[by(2)]), missing(1, &[]));
@@ -95,7 +95,8 @@ fn an_approval_of_a_plan_is_for_that_plan() {
 
 #[test]
 fn nobody_approves_what_is_their_own() {
-    let other = || Gate::Approvals(Approvals { not_author: true, ..of(1, "release-manager") });
+    let other =
+        || Gate::Approvals(ApprovalRequirement { not_author: true, ..of(1, "release-manager") });
     let started_by = |actor: &str| Some(actor.to_owned());
     passes(other(), &with_records(&[by(2)]), approved(&["anna"]));
     // The key that promotes.

@@ -5,16 +5,16 @@ use serde_json::json;
 use super::*;
 use crate::condition::Condition;
 use crate::decide::WHEN_VARIABLES;
-use crate::gate::Signed;
+use crate::gate::BuildRequirement;
 
 /// A build of release `one` on GitHub from the branch `main`, with changes.
 pub(super) fn built_as(change: impl FnOnce(&mut Build)) -> Bundle {
     let mut build = Build {
-        source: Source {
+        source: BuildSource {
             repository: Some("https://git.example.com/acme/shop".to_owned()),
             commit: Some("abc".to_owned()),
             branch: Some("main".to_owned()),
-            ..Source::default()
+            ..BuildSource::default()
         },
         image: "registry.example.com/shop:1".to_owned(),
         context: ".".to_owned(),
@@ -25,7 +25,7 @@ pub(super) fn built_as(change: impl FnOnce(&mut Build)) -> Bundle {
         builder: "classic".to_owned(),
         builder_id: Build::builder_id("github"),
         versions: BTreeMap::new(),
-        run: Run::default(),
+        run: CiRun::default(),
         started_at: at(0),
         finished_at: at(0),
     };
@@ -35,7 +35,7 @@ pub(super) fn built_as(change: impl FnOnce(&mut Build)) -> Bundle {
 
 fn signed(builders: &[&str], sources: &[&str], branches: &[&str]) -> Gate {
     let owned = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect();
-    Gate::Signed(Signed {
+    Gate::Signed(BuildRequirement {
         builders: owned(builders),
         sources: owned(sources),
         branches: owned(branches),
@@ -57,7 +57,7 @@ fn a_trusted_build() {
     refuses(signed(&["urn:verbatim:builder:gitlab"], &[], &[]), &facts, Reason::UntrustedBuild);
     refuses(signed(&[], &["https://git.example.com/other/*"], &[]), &facts, Reason::UntrustedBuild);
     refuses(signed(&[], &[], &["release/*"]), &facts, Reason::UntrustedBuild);
-    // What is not told is not trusted.
+    // What is not named is not trusted.
     let silent = with_records(&[built_as(|build| build.source.branch = None)]);
     refuses(signed(&[], &[], &["*"]), &silent, Reason::UntrustedBuild);
     // One good record is enough.
@@ -99,7 +99,7 @@ fn rendered(tried: &[Revision], now: &[Revision]) -> Facts {
     let bundle = promotion_with("staging", "one", 10, tried);
     Facts {
         manifests: Ok(now.to_vec()),
-        ..with_ledger(Ledger::Known(chain_of("staging", &[bundle])))
+        ..with_ledger(LedgerReading::Known(chain_of("staging", &[bundle])))
     }
 }
 
@@ -153,7 +153,7 @@ fn a_condition_of_the_team() {
     let facts = Facts {
         labels: Ok([labelled("app", "team", "web")].into()),
         applications: json!([{ "name": "shop", "labels": { "tier": "front" } }]),
-        live: BTreeMap::from([(id("staging"), crate::facts::Live::Running(release("one")))]),
+        live: BTreeMap::from([(id("staging"), crate::facts::LiveReading::Running(release("one")))]),
         ..with_records(&[built_as(|_| {}), tested("staging", &["+smoke"], 10)])
     };
     for holds in [

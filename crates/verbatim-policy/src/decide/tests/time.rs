@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::facts::Live;
+use crate::facts::LiveReading;
 use crate::windows::{WindowKind, ZonedWindow};
 
 fn windows(allow: &str, zone: &str) -> Gate {
@@ -55,12 +55,12 @@ fn a_release_soaks() {
         environment: id("staging"),
         period: SignedDuration::from_mins(minutes),
     };
-    let there = |live: Live, healthy: Option<i64>| Facts {
+    let there = |live: LiveReading, healthy: Option<i64>| Facts {
         live: BTreeMap::from([(id("staging"), live)]),
         healthy_since: healthy.map(|minutes| (id("staging"), at(minutes))).into_iter().collect(),
         ..with_ledger(ledger("staging", &[("zero", 5), ("one", 100), ("one", 400)]))
     };
-    let running = || Live::Running(release("one"));
+    let running = || LiveReading::Running(release("one"));
     passes(soak(500), &there(running(), None), Reason::Soaked { since: at(100) });
     refuses(soak(501), &there(running(), None), Reason::Soaking { since: at(100), until: at(601) });
     // It was ill in between, or healthy before it came.
@@ -73,10 +73,10 @@ fn a_release_soaks() {
     passes(soak(500), &there(running(), Some(50)), Reason::Soaked { since: at(100) });
     // Something else is there, or nobody knows.
     let drifted = |seen: &str| Reason::Drifted { seen: seen.to_owned() };
-    let degraded = Live::Differs("web is Degraded".to_owned());
+    let degraded = LiveReading::Differs("web is Degraded".to_owned());
     refuses(soak(1), &there(degraded, None), drifted("web is Degraded"));
     let unreadable = |cause: &str| Reason::Unreadable { cause: cause.to_owned() };
-    refuses(soak(1), &there(Live::Unknown("403".to_owned()), None), unreadable("403"));
+    refuses(soak(1), &there(LiveReading::Unknown("403".to_owned()), None), unreadable("403"));
     let unseen = Facts { live: BTreeMap::new(), ..there(running(), None) };
     refuses(soak(1), &unseen, unreadable("it was not looked at"));
     refuses(soak(1), &facts(), unreadable("it was not fetched"));
@@ -97,12 +97,16 @@ fn nothing_goes_backwards() {
     let two = release("two");
     let gate = |unrelated| Gate::Order { unrelated };
     let stands = |order| Facts { order, ..facts() };
-    for order in [Order::First, Order::Same, Order::Newer] {
+    for order in [ReleaseOrder::First, ReleaseOrder::Same, ReleaseOrder::Newer] {
         passes(gate(false), &stands(order), Reason::NotOlder);
     }
-    refuses(gate(true), &stands(Order::Older(two)), Reason::Older { than: two });
-    refuses(gate(false), &stands(Order::Unrelated(two)), Reason::NotComparable { with: two });
-    passes(gate(true), &stands(Order::Unrelated(two)), Reason::NotOlder);
-    let back = Facts { is_rollback: true, ..stands(Order::Older(two)) };
+    refuses(gate(true), &stands(ReleaseOrder::Older(two)), Reason::Older { than: two });
+    refuses(
+        gate(false),
+        &stands(ReleaseOrder::Unrelated(two)),
+        Reason::NotComparable { with: two },
+    );
+    passes(gate(true), &stands(ReleaseOrder::Unrelated(two)), Reason::NotOlder);
+    let back = Facts { is_rollback: true, ..stands(ReleaseOrder::Older(two)) };
     passes(gate(false), &back, Reason::SkippedByRollback);
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::artifact::EnvironmentArtifact;
 use crate::envelope::bundle::{Bundle, Payload, sign};
 use crate::predicate::{
-    Approval, ChainLink, Lock, Promotion, Provenance, ResourceDescriptor, Run, TestOutcome,
+    Approval, ChainLink, CiRun, Lock, Promotion, Provenance, ResourceDescriptor, TestOutcome,
     TestResult, Veto,
 };
 use crate::testing::{
@@ -31,7 +31,7 @@ fn kind(rejection: &Rejection) -> String {
 }
 
 #[track_caller]
-fn check(bundle: &[u8], expected: &Expected, want: &str) {
+fn check(bundle: &[u8], expected: &Expectation, want: &str) {
     let got = verify::<Promotion>(bundle, &ring(), expected);
     let got = got.map_or_else(|rejection| kind(&rejection), |_| "counts".to_owned());
     assert_eq!(got, want);
@@ -76,12 +76,14 @@ fn who_may_say_what_about_what() {
     check(signed(3).bytes(), &good, "unknown-key");
     // A record of another release, copied to this one.
     check(signed(1).bytes(), &expecting(release("two")), "subject");
-    let place = |name: &str| Expected { environment: Some(environment(name)), ..good.clone() };
+    let place = |name: &str| Expectation { environment: Some(environment(name)), ..good.clone() };
     check(signed(1).bytes(), &place("dev"), "counts");
     check(signed(1).bytes(), &place("production"), "environment");
     // The clock: finished at minute 1.
-    let now =
-        |seconds: i64| Expected { now: at(1) - SignedDuration::from_secs(seconds), ..good.clone() };
+    let now = |seconds: i64| Expectation {
+        now: at(1) - SignedDuration::from_secs(seconds),
+        ..good.clone()
+    };
     check(signed(1).bytes(), &now(0), "counts");
     check(signed(1).bytes(), &now(300), "counts");
     check(signed(1).bytes(), &now(301), "future");
@@ -269,7 +271,7 @@ fn check_statement<P: Predicate>(
     want: &str,
 ) {
     let environment = environment.map(crate::testing::environment);
-    let expected = Expected { environment, ..expecting(found_on) };
+    let expected = Expectation { environment, ..expecting(found_on) };
     let bundle = bundle_of(&serde_json::to_vec(statement).unwrap(), number);
     let got = verify::<P>(&bundle, &ring(), &expected);
     let got = got.map_or_else(|rejection| kind(&rejection), |_| "counts".to_owned());
@@ -289,10 +291,10 @@ fn an_approval_is_bound_to_its_release_and_its_environment() {
         at: at(0),
         until: None,
         plan: None,
-        run: Run::default(),
+        run: CiRun::default(),
     };
     let statement = || Statement::approval("shop", &one, approval());
-    // Any trusted key may; which role is asked for is the gate's business.
+    // Any trusted key may; the gate asks for the role.
     check_statement(&statement(), 1, one, Some("dev"), "counts");
     check_statement(&statement(), 2, one, Some("dev"), "counts");
     check_statement(&statement(), 3, one, Some("dev"), "unknown-key");

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 use tokio::process::Command;
+use verbatim_http::redact_text;
 use verbatim_record::PolicyOrigin;
 
 use super::{Files, LARGEST, within};
@@ -305,21 +306,8 @@ fn told(output: &Output) -> String {
         .collect();
     match lines.is_empty() {
         true => format!("it ended with {} and said nothing", output.status),
-        false => without_credentials(&lines.join("; ")),
+        false => redact_text(&lines.join("; ")),
     }
-}
-
-fn without_credentials(text: &str) -> String {
-    let mut parts = text.split("://");
-    let mut shown = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end =
-            part.find(|c: char| c.is_whitespace() || "/'\"".contains(c)).unwrap_or(part.len());
-        let start = part[..end].rfind('@').map_or(0, |at| at + 1);
-        shown.push_str("://");
-        shown.push_str(&part[start..]);
-    }
-    shown
 }
 
 /// A process group that is ended when nobody waits for it any more.
@@ -398,20 +386,6 @@ mod tests {
                 _ => "away",
             };
             assert_eq!(got, want, "{message}");
-        }
-    }
-
-    #[test]
-    fn no_credentials_are_told() {
-        for (text, want) in [
-            (
-                "unable to access 'https://x:s3cr3t@git.example/a.git/': error",
-                "unable to access 'https://git.example/a.git/': error",
-            ),
-            ("https://git.example/a@b and ssh://git@h", "https://git.example/a@b and ssh://h"),
-            ("no address", "no address"),
-        ] {
-            assert_eq!(without_credentials(text), want);
         }
     }
 

@@ -4,17 +4,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use verbatim_argocd::claim::{self, Kept};
-use verbatim_argocd::history::past;
-use verbatim_argocd::model::Application;
-use verbatim_argocd::{Outcome, Override, Report, WantedImage};
+use verbatim_argocd::{
+    Application, DeployOutcome, DeployReport, OverrideValues, PendingRecord, WantedImage, past,
+    read_claim,
+};
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::{Digest, Reference, Repository};
-use verbatim_policy::Decision;
-use verbatim_record::{
-    Anchor, ChainLink, Predicate, Promotion, PromotionKind, ReleaseArtifact, ReleaseDocument,
-    ReleaseImage, Statement, Veto,
-};
+use verbatim_record::{Predicate, ReleaseArtifact, ReleaseDocument, ReleaseImage, Statement, Veto};
 
 use super::from_history::{self, Known, LastWrite, go_back};
 use super::pinned::{self, Pins};
@@ -24,10 +20,12 @@ use crate::environment::applications::{self, Seen};
 use crate::environment::target::Target;
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
-use crate::promotion::Site;
-use crate::promotion::execute::{self, End, Ended, Job};
-use crate::promotion::outcome::Promoted;
-use crate::promotion::steps::Executed;
+use crate::promotion::PromotionContext;
+use crate::promotion::decide::{Considered, Decided};
+use crate::promotion::execute::{AppResult, AppToDeploy};
+use crate::promotion::outcome::PromotionResult;
+use crate::promotion::ready::{Planned, Preview};
+use crate::promotion::record::Recorded;
 use crate::records::attach::{self, What};
 use crate::records::convert;
 use crate::release::find::{self, only_image};
@@ -38,72 +36,77 @@ struct Candidate {
     app: App,
     sources: Vec<verbatim_record::Revision>,
     revisions: Vec<String>,
-    plan: verbatim_argocd::Plan,
+    plan: verbatim_argocd::AppPlan,
     known: Known,
 }
 
-/// Puts back what Argo CD's history has, without a registry. With `key` the record is signed before it is kept.
-///
-/// # Errors
-/// Argo CD could not be asked, or has nothing to go back to. All else is an outcome.
+/// Puts back what Argo CD's history has, without a registry. With `key` the record is signed before it is kept. It fails
+/// where Argo CD cannot be asked, or has nothing to go back to; all else is a result.
 pub(crate) async fn break_glass(
-    site: &Site<'_>,
+    context: &PromotionContext<'_>,
     request: &Rollback,
     key: Option<&RecordSigner>,
     looks_only: bool,
-) -> Result<Promoted, Failure> {
-    let seen = applications::at(site.environment, &site.servers).await?;
+) -> Result<PromotionResult, Failure> {
+    let seen = applications::at(context.environment, &context.servers).await?;
     let anchor = applications::anchors(&seen).into_iter().max_by_key(|anchor| anchor.sequence);
-    let only = only_image(site.project).ok().map(|image| image.name.as_str());
+    let only = only_image(context.project).ok().map(|image| image.name.as_str());
     let candidates = seen.into_iter().map(|seen| candidate(seen, only));
     let candidates = candidates.collect::<Result<Vec<_>, Failure>>()?;
     let known: Vec<Known> = candidates.iter().map(|it| it.known.clone()).collect();
-    let home = find::home(site.project)?;
-    let digest_of = |images: &Pins| release(site.project, home, images).digest;
+    let home = find::home(context.project)?;
+    let digest_of = |images: &Pins| release(context.project, home, images).digest;
     let images = go_back(&known, request.goal, &digest_of).map_err(|why| {
         Failure::new(ExitStatus::No, format!("nothing to go back to in Argo CD: {why}"))
             .hint("write values by hand: verbatim argocd override APP --helm-set NAME=VALUE")
     })?;
-    let release = release(site.project, home, &images);
+    let release = release(context.project, home, &images);
     let bad = standing(&known, only).filter(|bad| *bad != release.digest);
-    let jobs = candidates
+    let apps = candidates
         .into_iter()
-        .map(|candidate| job(candidate, &images))
+        .map(|candidate| app_to_deploy(candidate, &images))
         .collect::<Result<Vec<_>, Failure>>()?;
-
-    let mut promoted = Promoted::begin(site.environment, &release, unasked(site, release.digest));
-    promoted.kind = PromotionKind::BreakGlass;
-    promoted.notes.extend(notes(&release));
+    let environment = context.environment.id.clone();
+    let decided =
+        Decided::break_glass(release.clone(), environment, request.reason.clone(), bad, anchor)
+            .noting(notes(&release));
+    let admitted = match decided.admit() {
+        Ok(admitted) => admitted,
+        Err(refused) => return Ok(refused.into_result()),
+    };
     let wanted = release.images().into_values();
     let images = wanted.map(|image| WantedImage::new(Some(image.repository), image.digest));
+    let planned = admitted.plan_values(context, images.collect(), apps, request.take_over).await?;
+    if looks_only {
+        let Planned { considered, sketch, .. } = planned;
+        return Ok(considered.shown(sketch, Preview::default()));
+    }
+    let ready = match planned.ready() {
+        Ok(ready) => ready,
+        Err(not_ready) => return Ok(not_ready.into_result()),
+    };
     // Of several images the digest of the release is only computed, and without the end of the ledger the place of the
     // record is not known: a signature would fix what may be wrong.
     let signer = key.filter(|_| anchor.is_some() && release.images.is_empty());
-    let planned = site.check(release, images.collect(), jobs, anchor, request.take_over).await?;
-    promoted.planned(&planned);
-    if looks_only || !planned.is_ready {
-        return Ok(promoted);
-    }
-    let executed = site.execute(planned).await?;
-    let promotion = promotion(site, request, &executed, bad);
-    promoted.proven = promotion.applications.len() == executed.ended.len() && promotion.is_proven();
+    let mut carried = ready.carry_out(context).await?;
+    let promotion = carried.promotion(context, carried.results.iter().filter_map(told).collect());
+    let proven = promotion.applications.len() == carried.results.len() && promotion.is_proven();
     let is_told = !promotion.applications.is_empty();
     let statement = Statement::promotion(promotion);
     let kept = match is_told {
         true => {
             let what = What::Done("the rollback");
-            let kept = keep(site, &mut promoted, &statement, signer, what).await;
-            kept.map(|record| record.map(Kept::Record).or_else(|| attach::unsigned(&statement)))
+            let kept = keep(context, &mut carried.considered, &statement, signer, what).await;
+            kept.map(|record| record.map(PendingRecord::Record).or_else(|| attach::unsigned(&statement)))
         }
         false => Ok(None),
     };
-    let end = End { record: anchor, kept: kept.as_ref().ok().copied().flatten() };
-    execute::close(&site.servers, &executed.ended, end, site.console).await;
+    context.close(&carried.results, anchor, kept.as_ref().ok().copied().flatten()).await;
     if let (Some(_), Some(bad)) = (kept?, bad) {
-        veto(site, &mut promoted, request, bad, key).await?;
+        veto(context, &mut carried.considered, request, bad, key).await?;
     }
-    promoted.ended(executed.ended);
-    Ok(promoted)
+    let recorded = Recorded { carried, proven, record: None, changed: BTreeMap::new() };
+    Ok(recorded.into_result())
 }
 
 /// What nobody was asked.
@@ -124,44 +127,12 @@ fn notes(release: &Release) -> Vec<String> {
     notes
 }
 
-/// The decision of nobody.
-fn unasked(site: &Site<'_>, release: Digest) -> Decision {
-    let environment = site.environment.id.clone();
-    Decision { release, environment, allowed: true, answers: Vec::new() }
-}
-
-/// What the record is going to say.
-fn promotion(
-    site: &Site<'_>,
-    request: &Rollback,
-    executed: &Executed,
-    bad: Option<Digest>,
-) -> Promotion {
-    let Executed { plan, ended, started_at } = executed;
-    Promotion {
-        kind: PromotionKind::BreakGlass,
-        reason: request.reason.clone(),
-        environment: site.environment.id.clone(),
-        release: plan.release.promoted(None),
-        release_before: bad,
-        applications: ended.iter().filter_map(told).collect(),
-        plan: Some(plan.hash()),
-        policy: plan.policy,
-        policy_origin: site.project.config.policy.origin.clone(),
-        gates: Vec::new(),
-        run: site.project.run(),
-        started_at: *started_at,
-        finished_at: Timestamp::now(),
-        chain: link(plan.ledger),
-    }
-}
-
 /// An application as it is, with the keys of the configuration and what stood in them.
 fn candidate(seen: Seen, only: Option<&str>) -> Result<Candidate, Failure> {
     let Seen { app, application } = seen;
     let application: Application = application.map_err(failures::argocd)?;
     // Only the keys matter here: which values they had is what the history tells.
-    let mut keys = Override { source: Target::source(&app), ..Override::default() };
+    let mut keys = OverrideValues { source: Target::source(&app), ..OverrideValues::default() };
     keys.helm = app.set.helm.keys().map(|name| (name.clone(), String::new())).collect();
     for name in app.set.kustomize.keys() {
         keys.kustomize.push(format!("{name}={name}").parse().map_err(Failure::usage)?);
@@ -175,7 +146,7 @@ fn candidate(seen: Seen, only: Option<&str>) -> Result<Candidate, Failure> {
     )?;
     let set = &app.set;
     let history = past(&application, &plan).into_iter();
-    let on_app = claim::read(&application);
+    let on_app = read_claim(&application);
     let known = Known {
         app: app.name.clone(),
         carries: pinned::carried(set, only),
@@ -183,7 +154,7 @@ fn candidate(seen: Seen, only: Option<&str>) -> Result<Candidate, Failure> {
         past: history.filter_map(|values| pinned::read(set, only, values)).collect(),
         last: on_app.known().map(|claim| {
             let source = application.spec.sources().get(claim.source);
-            let stands = verbatim_argocd::values::deviations(source, &claim.changes).is_empty();
+            let stands = verbatim_argocd::deviations(source, &claim.changes).is_empty();
             let before = pinned::read(set, only, pinned::replaced(&claim.changes));
             LastWrite { at: claim.at, release: claim.release.clone(), before, stands }
         }),
@@ -208,15 +179,15 @@ fn standing(known: &[Known], only: Option<&str>) -> Option<Digest> {
     digests.all(|digest| digest == Some(first)).then_some(first)
 }
 
-/// The job that puts the values of the past back; those of an application that has the images already stay.
-fn job(candidate: Candidate, images: &Pins) -> Result<Job, Failure> {
+/// The deployment that puts the values of the past back; those of an application that has the images already stay.
+fn app_to_deploy(candidate: Candidate, images: &Pins) -> Result<AppToDeploy, Failure> {
     let Candidate { app, sources, revisions, plan, known } = candidate;
     let values = known.with(images).ok_or_else(|| {
         Failure::new(ExitStatus::No, format!("{} never had these images", app.name))
     })?;
     let values = values.past.to_override(plan.source).map_err(Failure::usage)?;
     let target = Target { server: app.server.clone(), app: plan.app, values };
-    Ok(Job { target, sources, revisions })
+    Ok(AppToDeploy { target, sources, revisions })
 }
 
 /// The release as far as the values tell. Of several images its digest is that of the artifact with these images and
@@ -250,44 +221,32 @@ fn release(project: &Project, home: &Repository, pins: &Pins) -> Release {
     }
 }
 
-/// The place after the end that the applications know of.
-fn link(anchor: Option<Anchor>) -> ChainLink {
-    match anchor {
-        Some(anchor) => ChainLink {
-            sequence: anchor.sequence.saturating_add(1),
-            previous: Some(anchor.record),
-            merged: Vec::new(),
-        },
-        None => ChainLink { sequence: 1, previous: None, merged: Vec::new() },
-    }
-}
-
 /// What the record says of an application whose values were changed; also if what runs is not proven.
-fn told(ended: &Ended) -> Option<verbatim_record::Application> {
-    let Ended { job, result: Ok(report) } = ended else { return None };
-    let Report { plan: Some(plan), server, .. } = report else { return None };
+fn told(result: &AppResult) -> Option<verbatim_record::PromotedApplication> {
+    let AppResult { app, report: Ok(report) } = result else { return None };
+    let DeployReport { plan: Some(plan), server, .. } = report else { return None };
     match &report.outcome {
-        Outcome::Proven { proof } => Some(convert::application(server, plan, &job.sources, proof)),
-        Outcome::NotProven { .. }
-        | Outcome::Degraded { .. }
-        | Outcome::Paused { .. }
-        | Outcome::Unknown { .. } => Some(convert::unproven(server, plan, &report.outcome)),
+        DeployOutcome::Proven { proof } => Some(convert::application(server, plan, &app.sources, proof)),
+        DeployOutcome::NotProven { .. }
+        | DeployOutcome::Degraded { .. }
+        | DeployOutcome::Paused { .. }
+        | DeployOutcome::Unknown { .. } => Some(convert::unproven(server, plan, &report.outcome)),
         _ => None,
     }
 }
 
 /// Keeps a record in a file, and notes what to do with it.
 async fn keep<P: Predicate>(
-    site: &Site<'_>,
-    promoted: &mut Promoted,
+    context: &PromotionContext<'_>,
+    considered: &mut Considered,
     statement: &Statement<P>,
     signer: Option<&RecordSigner>,
     what: What<'_>,
 ) -> Result<Option<Digest>, Failure> {
-    let (path, record) = attach::queue(site.project, statement, signer, what).await?;
+    let (path, record) = attach::queue(context.project, statement, signer, what).await?;
     let how = if record.is_some() { "signed" } else { "not signed yet" };
-    promoted.kept.push(path.clone());
-    promoted.notes.push(format!(
+    considered.kept.push(path.clone());
+    considered.notes.push(format!(
         "{what} is kept, {how}; when the registry answers: verbatim record attach {}",
         path.display()
     ));
@@ -295,13 +254,13 @@ async fn keep<P: Predicate>(
 }
 
 async fn veto(
-    site: &Site<'_>,
-    promoted: &mut Promoted,
+    context: &PromotionContext<'_>,
+    considered: &mut Considered,
     request: &Rollback,
     bad: Digest,
     key: Option<&RecordSigner>,
 ) -> Result<(), Failure> {
-    let id = &site.environment.id;
+    let id = &context.environment.id;
     let environment = match request.veto {
         VetoScope::None => return Ok(()),
         VetoScope::All => None,
@@ -313,10 +272,16 @@ async fn veto(
         reason: request.reason.clone().unwrap_or_else(|| format!("{id} was rolled back from it")),
         at: Timestamp::now(),
         until: None,
-        run: site.project.run(),
+        run: context.project.run(),
     };
-    let repository = promoted.release.repository.to_string();
-    keep(site, promoted, &Statement::veto(&repository, &bad, veto), key, What::Said("the veto"))
-        .await
-        .map(drop)
+    let repository = considered.release.repository.to_string();
+    keep(
+        context,
+        considered,
+        &Statement::veto(&repository, &bad, veto),
+        key,
+        What::Said("the veto"),
+    )
+    .await
+    .map(drop)
 }

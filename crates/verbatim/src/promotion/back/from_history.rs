@@ -62,20 +62,12 @@ pub(super) enum NoPast {
     },
     /// Which deployments of one application belong to which of another cannot be told.
     #[error(
-        "the applications carry different images, and which of the earlier ones belong together Argo CD does not tell; the last promotion can be undone, with --steps 1, and --to DIGEST finds the parts of a release"
+        "the applications carry different images, and which of the earlier ones belong together Argo CD does not tell; the last promotion can be undone, with --steps 1"
     )]
     Apart,
-    /// Trying all would take too long.
-    #[error(
-        "the applications have too many earlier deployments to try which of them make {digest} together; the last promotion can be undone, with --steps 1"
-    )]
-    TooMany {
-        /// The digest of the release.
-        digest: Digest,
-    },
     /// The parts of the release are not there.
     #[error(
-        "nothing that the applications were deployed with, as far as their history goes, makes {digest} together; the last promotion can be undone, with --steps 1"
+        "neither what stands there nor what stood there before the last promotion makes {digest}; the last promotion can be undone, with --steps 1"
     )]
     NoParts {
         /// The digest of the release.
@@ -116,8 +108,7 @@ impl Known {
 }
 
 /// The images to go back to. Where every application carries all images, its history has whole releases. Where each
-/// carries some of them, the claims tell what the last promotion has changed, and what it has not touched stays; which parts
-/// a release has that is named, its digest tells.
+/// carries some of them, the claims tell what the last promotion has changed, and what it has not touched stays.
 /// `digest_of` gives the digest of the release that some images are.
 pub(super) fn go_back(
     known: &[Known],
@@ -129,7 +120,7 @@ pub(super) fn go_back(
     let images = match (goal, is_whole) {
         (Goal::Release(digest), true) => named(known, digest, digest_of)?,
         (Goal::Steps(wanted), true) => earlier(known, wanted)?,
-        (Goal::Release(digest), false) => composed(known, digest, digest_of)?,
+        (Goal::Release(digest), false) => claimed(known, digest, digest_of)?,
         (Goal::Steps(1), false) => undone(known)?,
         (Goal::Steps(_), false) => return Err(NoPast::Apart),
     };
@@ -163,43 +154,15 @@ fn named(
     images.cloned().ok_or(NoPast::Never { app, digest })
 }
 
-/// How many combinations of earlier deployments are tried at most. Argo CD keeps ten of each application unless it is told
-/// otherwise, so this is enough for four applications with an image each.
-const MOST_COMBINATIONS: usize = 20_000;
-
-/// The images that make the release that is named, one part from each application. Only the digest tells which belong
-/// together, and it cannot be met by chance.
-fn composed(
+/// The images that make the release that is named, as far as the claims tell: what stands there, or what stood there before
+/// the last promotion.
+fn claimed(
     known: &[Known],
     digest: Digest,
     digest_of: &dyn Fn(&Pins) -> Digest,
 ) -> Result<Pins, NoPast> {
-    let mut combinations = vec![Pins::new()];
-    for it in known {
-        let mut parts: Vec<&Pins> = Vec::new();
-        for Values { pins, .. } in it.all() {
-            if !parts.contains(&pins) {
-                parts.push(pins);
-            }
-        }
-        let fits = |whole: &Pins, part: &Pins| {
-            part.iter().all(|(name, pin)| whole.get(name).is_none_or(|it| it.digest == pin.digest))
-        };
-        let joined = combinations.iter().flat_map(|whole| {
-            let fitting = parts.iter().filter(move |part| fits(whole, part));
-            fitting.map(move |part| {
-                let mut whole = whole.clone();
-                whole.extend(part.iter().map(|(name, pin)| (name.clone(), pin.clone())));
-                whole
-            })
-        });
-        combinations = joined.take(MOST_COMBINATIONS + 1).collect();
-        if combinations.len() > MOST_COMBINATIONS {
-            return Err(NoPast::TooMany { digest });
-        }
-    }
-    let found = combinations.into_iter().find(|images| digest_of(images) == digest);
-    found.ok_or(NoPast::NoParts { digest })
+    let mut found = [standing_images(known), undone(known)].into_iter().flatten();
+    found.find(|images| digest_of(images) == digest).ok_or(NoPast::NoParts { digest })
 }
 
 /// So many releases before, by the history of the first application.
@@ -219,16 +182,28 @@ fn earlier(known: &[Known], wanted: usize) -> Result<Pins, NoPast> {
     images.map(|images| (*images).clone()).ok_or(NoPast::TooFar { app, found, wanted })
 }
 
+/// What stands there.
+fn standing_images(known: &[Known]) -> Result<Pins, NoPast> {
+    joined(known, |it| it.now.as_ref())
+}
+
 /// What was there before the last promotion.
 fn undone(known: &[Known]) -> Result<Pins, NoPast> {
     let release = last_release(known).ok_or(NoPast::Unclaimed)?;
+    joined(known, |it| match &it.last {
+        Some(last) if last.release == release => last.before.as_ref(),
+        _ => it.now.as_ref(),
+    })
+}
+
+/// The images of all applications together, by the values that `of` takes of each.
+fn joined<'a>(
+    known: &'a [Known],
+    of: impl Fn(&'a Known) -> Option<&'a Values>,
+) -> Result<Pins, NoPast> {
     let mut images = Pins::new();
     for it in known {
-        let values = match &it.last {
-            Some(last) if last.release == release => last.before.as_ref(),
-            _ => it.now.as_ref(),
-        };
-        let values = values.ok_or_else(|| NoPast::First { app: it.app.clone() })?;
+        let values = of(it).ok_or_else(|| NoPast::First { app: it.app.clone() })?;
         for (name, pin) in &values.pins {
             match images.get(name) {
                 Some(other) if other.digest != pin.digest => {
@@ -247,7 +222,7 @@ fn digests(images: &Pins) -> BTreeMap<&str, Digest> {
 
 #[cfg(test)]
 mod tests {
-    use verbatim_argocd::history::Past;
+    use verbatim_argocd::PastValues;
 
     use super::super::pinned::Pin;
     use super::*;
@@ -262,7 +237,7 @@ mod tests {
     }
 
     fn values(text: &str) -> Values {
-        let past = Past { id: 1, deployed_at: None, values: Vec::new() };
+        let past = PastValues { id: 1, deployed_at: None, values: Vec::new() };
         Values { past, pins: pins(text) }
     }
 
@@ -342,10 +317,10 @@ mod tests {
             Steps(2),
             Err("the last promotion can be undone, with --steps 1"),
         );
-        // A digest tells which parts belong together.
+        // A release that is named is found where the claims tell what belongs together.
         check(&parts(moved.clone()), of("app1 web1"), Ok("app1 web1"));
-        check(&parts(moved.clone()), of("app0 web2"), Ok("app0 web2"));
-        check(&parts(moved.clone()), of("app9 web1"), Err("makes sha256:"));
+        check(&parts(moved.clone()), of("app2 web2"), Ok("app2 web2"));
+        check(&parts(moved.clone()), of("app0 web2"), Err("makes sha256:"));
         check(&parts(moved.clone()), of("app1"), Err("makes sha256:"));
         let strangers = [known("a", "app2", &["app1"], None), known("b", "web2", &["web1"], None)];
         check(&strangers, Steps(1), Err("none of them has a claim"));
@@ -354,8 +329,7 @@ mod tests {
             known("b", "web2", &["web1"], Some((3, "r1", "web1"))),
         ];
         check(&mixed, Steps(1), Err("would not have the same `web`"));
-        check(&mixed, of("app1 web1"), Ok("app1 web1"));
-        check(&mixed, of("app2 web1"), Err("makes sha256:"));
+        check(&mixed, of("app1 web1"), Err("makes sha256:"));
 
         assert_eq!(standing(&parts(moved.clone())), Some("r2"));
         let mut changed = parts(moved);

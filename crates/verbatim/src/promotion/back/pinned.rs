@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use verbatim_argocd::history::Past;
-use verbatim_argocd::values::{Change, Key, shown};
+use verbatim_argocd::{OverrideKey, PastValues, ValueChange, shown};
 use verbatim_oci::{Digest, Tag};
 
 use crate::config::{Set, Template};
@@ -27,7 +26,7 @@ pub(super) type Pins = BTreeMap<String, Pin>;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Values {
     /// The values.
-    pub past: Past,
+    pub past: PastValues,
     /// The images.
     pub pins: Pins,
 }
@@ -40,13 +39,13 @@ pub(super) fn carried(set: &Set, only: Option<&str>) -> BTreeSet<String> {
 
 /// Values with the images that they pin, if they are of the shape that the configuration gives them: a value may have
 /// been written by hand, or under another configuration.
-pub(super) fn read(set: &Set, only: Option<&str>, past: Past) -> Option<Values> {
+pub(super) fn read(set: &Set, only: Option<&str>, past: PastValues) -> Option<Values> {
     let mut pins = Pins::new();
     let mut tags: BTreeMap<String, Tag> = BTreeMap::new();
     for (key, text) in &past.values {
         let template = match key {
-            Key::Helm(name) => set.helm.get(name)?,
-            Key::Kustomize(name) => set.kustomize.get(name)?,
+            OverrideKey::Helm(name) => set.helm.get(name)?,
+            OverrideKey::Kustomize(name) => set.kustomize.get(name)?,
             _ => return None,
         };
         let names = pinned_by(template, only);
@@ -74,9 +73,9 @@ pub(super) fn read(set: &Set, only: Option<&str>, past: Past) -> Option<Values> 
 }
 
 /// The values that some changes replace, as if they had been deployed.
-pub(super) fn replaced(changes: &[Change]) -> Past {
+pub(super) fn replaced(changes: &[ValueChange]) -> PastValues {
     let values = changes.iter().map(|change| (change.key.clone(), shown(change.old.as_ref())));
-    Past { id: 0, deployed_at: None, values: values.collect() }
+    PastValues { id: 0, deployed_at: None, values: values.collect() }
 }
 
 /// The images whose digests a template writes, in their order.
@@ -140,9 +139,10 @@ mod tests {
         Set { helm: helm.collect(), ..Set::default() }
     }
 
-    fn past(values: &[(&str, String)]) -> Past {
-        let values = values.iter().map(|(key, text)| (Key::Helm((*key).to_owned()), text.clone()));
-        Past { id: 1, deployed_at: None, values: values.collect() }
+    fn past(values: &[(&str, String)]) -> PastValues {
+        let values =
+            values.iter().map(|(key, text)| (OverrideKey::Helm((*key).to_owned()), text.clone()));
+        PastValues { id: 1, deployed_at: None, values: values.collect() }
     }
 
     #[test]

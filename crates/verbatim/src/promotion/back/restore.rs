@@ -1,16 +1,16 @@
 //! Restores: what the ledger says was promoted last is put back, and proven.
 
-use verbatim_console::{ExitStatus, Failure};
-use verbatim_policy::decide;
-use verbatim_record::{Chain, PromotedRelease, PromotionKind};
+use verbatim_console::Failure;
+use verbatim_record::{Chain, PromotedRelease};
 
 use crate::environment::applications::Seen;
 use crate::environment::unrecorded;
 use crate::project::signer::RecordSigner;
-use crate::promotion::outcome::Promoted;
+use crate::promotion::decide::Decided;
+use crate::promotion::gather::{Movement, Question};
+use crate::promotion::outcome::PromotionResult;
 use crate::promotion::overrides::Overrides;
-use crate::promotion::steps::News;
-use crate::promotion::{Site, charts};
+use crate::promotion::{PromotionContext, charts};
 use crate::release::Release;
 use crate::release::find::Found;
 
@@ -32,55 +32,37 @@ pub(crate) struct Restore<'a> {
 }
 
 /// Puts the recorded release back, or only shows that if there is no key. If everything stands as recorded it is proven
-/// again, and nothing is written.
-///
-/// # Errors
-/// What stopped it before anything was written, or kept its record from being attached. All else is an outcome.
+/// again, and nothing is written. It fails as a promotion does.
 pub(crate) async fn restore(
-    site: &Site<'_>,
+    context: &PromotionContext<'_>,
     request: &Restore<'_>,
     key: Option<&RecordSigner>,
-) -> Result<Promoted, Failure> {
-    let mut situation = site.gather(request.found).await?;
+) -> Result<PromotionResult, Failure> {
+    let Restore { found, overrides, take_over, .. } = request;
+    let question = Question {
+        found,
+        movement: Movement::Restore {
+            recorded: request.release.digest,
+            reason: request.reason.as_deref(),
+        },
+        author: key.map(|key| key.verifying_key().id()),
+        overrides,
+    };
+    let situation = context.gather(&question).await?;
     if !request.discard_unrecorded {
-        site.refuse_unrecorded(&situation.seen, Some(&situation.release), &situation.ledger)?;
-    }
-    situation.facts.is_rollback = true;
-    situation.facts.author.key = key.map(|key| key.verifying_key().id());
-    let mut decision = decide(&site.gates, &situation.facts);
-    request.overrides.apply(&mut decision)?;
-    let mut promoted = Promoted::begin(site.environment, &situation.release, decision);
-    promoted.kind = PromotionKind::Restore;
-    let Some(mut entry) = promoted.entry(&situation) else { return Ok(promoted) };
-    if entry.before != Some(request.release.digest) {
-        promoted.notes.push("another release was promoted meanwhile".to_owned());
-        return Ok(Promoted { status: ExitStatus::Conflict, ..promoted });
-    }
-    entry.kind = PromotionKind::Restore;
-    // If everything is in its place, that is only proven once more.
-    entry.news = News::IfWritten;
-    entry.reason.clone_from(&request.reason);
-    if !promoted.decision.allowed {
-        return Ok(promoted);
+        context.refuse_unrecorded(&situation.seen, Some(&situation.release), &situation.ledger)?;
     }
     let then = situation.ledger.head().map(|head| charts::revisions(head.predicate()));
-    let mut planned = site.plan(situation, request.found, request.take_over).await?;
-    planned.plan.overrides = request.overrides.to_plan();
-    promoted.planned(&planned);
-    promoted.notes.extend(charts::stay(&planned.plan.apps, &then.unwrap_or_default()));
-    match key {
-        Some(key) if planned.is_ready => {
-            site.carry_out(promoted, planned, entry, request.found, key).await
-        }
-        None if planned.is_ready => {
-            site.preview(&mut promoted, &planned).await?;
-            Ok(promoted)
-        }
-        _ => Ok(promoted),
-    }
+    let admitted = match Decided::decide(&context.gates, &question, situation)?.admit() {
+        Ok(admitted) => admitted,
+        Err(refused) => return Ok(refused.into_result()),
+    };
+    let mut planned = admitted.plan(context, found, overrides, *take_over).await?;
+    planned.note_charts(&then.unwrap_or_default());
+    context.carry_out_or_show(planned, found, key).await
 }
 
-impl Site<'_> {
+impl PromotionContext<'_> {
     /// Stops a restore that would undo a promotion only because its record could not be attached yet. `promoted` is what
     /// the ledger says was promoted last.
     ///

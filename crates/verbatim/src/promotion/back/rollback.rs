@@ -3,17 +3,17 @@
 use jiff::Timestamp;
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::{Digest, Reference};
-use verbatim_policy::decide;
-use verbatim_record::{PromotionKind, Statement, Verified, Veto, in_force};
+use verbatim_record::{Statement, Verified, Veto, in_force};
 
 use super::choose::{Goal, Target, choose};
 use crate::environment::applications::{self, Seen};
 use crate::project::failures;
 use crate::project::signer::RecordSigner;
-use crate::promotion::outcome::Promoted;
+use crate::promotion::PromotionContext;
+use crate::promotion::decide::Decided;
+use crate::promotion::gather::{Movement, Question, Situation};
+use crate::promotion::outcome::PromotionResult;
 use crate::promotion::overrides::Overrides;
-use crate::promotion::steps::Situation;
-use crate::promotion::{Site, charts};
 use crate::records::attach::{self, What};
 use crate::records::store::{Ledger, Wanted};
 use crate::records::{Registry, running};
@@ -47,69 +47,57 @@ pub(crate) enum VetoScope {
     None,
 }
 
-/// Rolls back, or only shows it if there is no key.
-///
-/// # Errors
-/// What stopped it before anything was written, or kept its record from being attached. All else is an outcome.
+/// Rolls back, or only shows it if there is no key. It fails as a promotion does.
 pub(crate) async fn rollback(
-    site: &Site<'_>,
+    context: &PromotionContext<'_>,
     request: &Rollback,
     key: Option<&RecordSigner>,
-) -> Result<Promoted, Failure> {
-    let (target, bad) = target(site, request.goal).await?;
-    let found = found(site, &target).await?;
-    let mut situation = site.gather(&found).await?;
-    situation.facts.is_rollback = true;
-    situation.facts.author.key = key.map(|key| key.verifying_key().id());
-    let mut decision = decide(&site.gates, &situation.facts);
-    request.overrides.apply(&mut decision)?;
-    let mut promoted = Promoted::begin(site.environment, &situation.release, decision);
-    promoted.kind = PromotionKind::Rollback;
-    promoted.notes.push(format!(
+) -> Result<PromotionResult, Failure> {
+    let (target, bad) = target(context, request.goal).await?;
+    let found = found(context, &target).await?;
+    let question = Question {
+        found: &found,
+        movement: Movement::RollBack { reason: request.reason.as_deref() },
+        author: key.map(|key| key.verifying_key().id()),
+        overrides: &request.overrides,
+    };
+    let situation = context.gather(&question).await?;
+    let mut notes = vec![format!(
         "back to {}, which was promoted as number {}",
         situation.release, target.sequence
-    ));
-    promoted.notes.extend(argocd_knows(&situation));
-    let Some(mut entry) = promoted.entry(&situation) else { return Ok(promoted) };
-    entry.kind = PromotionKind::Rollback;
-    entry.reason.clone_from(&request.reason);
-    if !promoted.decision.allowed {
-        return Ok(promoted);
-    }
-    let mut planned = site.plan(situation, &found, request.take_over).await?;
-    planned.plan.overrides = request.overrides.to_plan();
-    promoted.planned(&planned);
-    promoted.notes.extend(charts::stay(&planned.plan.apps, &target.revisions));
-    let Some(key) = key else {
-        if planned.is_ready {
-            site.preview(&mut promoted, &planned).await?;
-        }
-        return Ok(promoted);
+    )];
+    notes.extend(argocd_knows(&situation));
+    let decided = Decided::decide(&context.gates, &question, situation)?.noting(notes);
+    let admitted = match decided.admit() {
+        Ok(admitted) => admitted,
+        Err(refused) => return Ok(refused.into_result()),
     };
-    if !planned.is_ready {
-        return Ok(promoted);
-    }
+    let mut planned = admitted.plan(context, &found, &request.overrides, request.take_over).await?;
+    planned.note_charts(&target.revisions);
+    let (Some(key), true) = (key, planned.sketch.is_agreed()) else {
+        return context.carry_out_or_show(planned, &found, None).await;
+    };
     // First: while the old release is on its way, a pipeline might bring the bad one again.
     let mut vetoed = Ok(());
     if let (Some(bad), true) = (bad, request.veto != VetoScope::None) {
-        vetoed = veto(site, request, bad, key).await;
+        vetoed = veto(context, request, bad, key).await;
         match &vetoed {
-            Ok(()) => promoted.vetoed = Some(bad),
+            Ok(()) => planned.considered.vetoed = Some(bad),
             Err(failure) => {
-                site.console.warn(format!("no veto: {}; going on", failure.whole()));
+                context.console.warn(format!("no veto: {}; going on", failure.whole()));
             }
         }
     }
-    let moved = site.carry_out(promoted, planned, entry, &found, key).await;
+    let moved = context.carry_out_or_show(planned, &found, Some(key)).await;
     match (moved, vetoed) {
-        (Ok(promoted), Err(failure)) if promoted.status == ExitStatus::Done => {
-            site.console.result(&promoted)?;
+        (Ok(result), Err(failure)) if result.status == ExitStatus::Done => {
+            context.console.result(&result)?;
             Err(failure)
         }
         // What became of the move is the more important, but the veto is not to get lost.
-        (Ok(promoted), Err(failure)) => {
-            failure.hints.iter().for_each(|hint| site.console.status(format!("hint: {hint}")));
-            Ok(promoted)
+        (Ok(result), Err(failure)) => {
+            failure.hints.iter().for_each(|hint| context.console.status(format!("hint: {hint}")));
+            Ok(result)
         }
         (Err(moved), Err(vetoed)) => Err(vetoed.hints.into_iter().fold(moved, Failure::hint)),
         (moved, Ok(())) => moved,
@@ -117,26 +105,29 @@ pub(crate) async fn rollback(
 }
 
 /// Where to go back to, and the release that is left, if it is known.
-async fn target(site: &Site<'_>, goal: Goal) -> Result<(Target, Option<Digest>), Failure> {
-    let progress = site.console.progress("looking for the last good release");
+async fn target(
+    context: &PromotionContext<'_>,
+    goal: Goal,
+) -> Result<(Target, Option<Digest>), Failure> {
+    let progress = context.console.progress("looking for the last good release");
     let now = Timestamp::now();
-    let seen = applications::at(site.environment, &site.servers).await?;
-    let id = &site.environment.id;
-    let ring = &site.project.config.policy.ring;
+    let seen = applications::at(context.environment, &context.servers).await?;
+    let id = &context.environment.id;
+    let ring = &context.project.config.policy.ring;
     let wanted = Wanted::only::<Veto>();
     let anchors = applications::anchors(&seen);
-    let store = &site.registry.store;
+    let store = &context.registry.store;
     let Ledger { chain, records, .. } =
         store.of_environment(ring, id, &wanted, &anchors, now).await.map_err(|error| {
             failures::registry(error).hint(format!(
                 "without the registry: verbatim rollback {} --from-argocd-history --reason TEXT",
-                site.environment.name()
+                context.environment.name()
             ))
         })?;
     drop(progress);
     let head = running(&chain);
     let holds_head = head
-        .and_then(|head| find::recorded(site.project, head))
+        .and_then(|head| find::recorded(context.project, head))
         .is_some_and(|release| applications::holds(&seen, &release));
     let running = head.map(|head| head.digest).filter(|_| holds_head);
     let vetoes = in_force(&records.vetoes, now);
@@ -144,8 +135,9 @@ async fn target(site: &Site<'_>, goal: Goal) -> Result<(Target, Option<Digest>),
     let target =
         choose(chain.promotions().iter().map(Verified::predicate), goal, running, is_vetoed)
             .map_err(|why| {
-                Failure::new(ExitStatus::No, format!("nothing to roll {id} back to: {why}"))
-                    .hint(format!("what was there: verbatim history {}", site.environment.name()))
+                Failure::new(ExitStatus::No, format!("nothing to roll {id} back to: {why}")).hint(
+                    format!("what was there: verbatim history {}", context.environment.name()),
+                )
             })?;
     let bad = running.or_else(|| claimed(&seen)).filter(|bad| *bad != target.release.digest);
     Ok((target, bad))
@@ -155,10 +147,10 @@ async fn target(site: &Site<'_>, goal: Goal) -> Result<(Target, Option<Digest>),
 fn claimed(seen: &[Seen]) -> Option<Digest> {
     let mut digests = seen.iter().map(|Seen { application, .. }| {
         let application = application.as_ref().ok()?;
-        let on_app = verbatim_argocd::claim::read(application);
+        let on_app = verbatim_argocd::read_claim(application);
         let claim = on_app.known()?;
         let source = application.spec.sources().get(claim.source);
-        let stands = verbatim_argocd::values::deviations(source, &claim.changes).is_empty();
+        let stands = verbatim_argocd::deviations(source, &claim.changes).is_empty();
         claim.release.parse::<Reference>().ok()?.digest.filter(|_| stands)
     });
     let first = digests.next()??;
@@ -166,17 +158,17 @@ fn claimed(seen: &[Seen]) -> Option<Digest> {
 }
 
 /// The release in the registry: to go back to one that is gone would leave nothing running.
-async fn found(site: &Site<'_>, target: &Target) -> Result<Found, Failure> {
-    let Registry { client, store } = site.registry;
+async fn found(context: &PromotionContext<'_>, target: &Target) -> Result<Found, Failure> {
+    let Registry { client, store } = context.registry;
     let digest = target.release.digest;
     let named = Named::Digest(digest);
     let mut found =
-        find::release(site.project, client, store, Some(&named), Timestamp::now(), site.console)
+        find::release(context.project, client, store, Some(&named), Timestamp::now(), context.console)
             .await
             .map_err(|failure| {
                 failure.context(format!("cannot go back to {digest}")).hint(format!(
                     "if the registry does not have it any more, go further back: verbatim rollback {} --steps 2",
-                    site.environment.name()
+                    context.environment.name()
                 ))
             })?;
     // The tag that it was promoted under is part of the values that ran.
@@ -192,7 +184,7 @@ fn argocd_knows(situation: &Situation) -> Vec<String> {
         let target = crate::environment::target::target(app, &situation.release).ok()?;
         let plan = verbatim_argocd::plan(&target.app, application, &target.values).ok()?;
         let digests = target.values.digests();
-        let past = verbatim_argocd::history::past(application, &plan);
+        let past = verbatim_argocd::past(application, &plan);
         Some(match past.iter().find(|past| past.digests() == digests) {
             Some(past) => {
                 let at = past.deployed_at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
@@ -209,13 +201,13 @@ fn argocd_knows(situation: &Situation) -> Vec<String> {
 
 /// Keeps a release out.
 async fn veto(
-    site: &Site<'_>,
+    context: &PromotionContext<'_>,
     request: &Rollback,
     bad: Digest,
     key: &RecordSigner,
 ) -> Result<(), Failure> {
-    let id = &site.environment.id;
-    let home = find::home(site.project)?;
+    let id = &context.environment.id;
+    let home = find::home(context.project)?;
     let environment = (request.veto == VetoScope::Environment).then(|| id.clone());
     let veto = Veto {
         environment: environment.clone(),
@@ -223,24 +215,25 @@ async fn veto(
         reason: request.reason.clone().unwrap_or_else(|| format!("{id} was rolled back from it")),
         at: Timestamp::now(),
         until: None,
-        run: site.project.run(),
+        run: context.project.run(),
     };
     let statement = Statement::veto(&home.to_string(), &bad, veto);
     let what = format!("the veto against {bad}");
     let what = What::Said(&what);
-    let record = attach::signed(site.project, &statement, key, what).await?;
+    let record = attach::signed(context.project, &statement, key, what).await?;
     let reference = Reference::by_digest(home.clone(), bad);
-    let manifest = site.registry.client.manifest(&reference).await.map_err(failures::registry)?;
+    let manifest =
+        context.registry.client.manifest(&reference).await.map_err(failures::registry)?;
     let descriptor = manifest.descriptor().map_err(failures::registry)?;
-    let store = &site.registry.store;
+    let store = &context.registry.store;
     attach::attach(
-        site.project,
+        context.project,
         store,
         &record,
         &descriptor,
         environment.as_ref(),
         what,
-        site.console,
+        context.console,
     )
     .await
 }

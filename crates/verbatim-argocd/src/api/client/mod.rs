@@ -1,0 +1,383 @@
+//! Sends requests: the only file, beside the watch that uses it, that waits for the network.
+//!
+//! Owns TLS, deadlines and retries, so that nothing above it retries a call again. Knows no rule of Argo CD.
+
+mod applications;
+mod config;
+mod exchange;
+mod logs;
+mod objects;
+mod service;
+mod session;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::{Instant, timeout, timeout_at};
+use url::Url;
+
+use crate::api::error::{Error, ErrorKind, TransportError};
+use crate::api::request::{ApiRequest, Method};
+use crate::api::response::{AnswerHead, decode};
+
+pub use self::config::{Config, RetryLimits, Timeouts, is_loopback, server_url};
+
+/// A server that can be asked. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    http: reqwest::Client,
+    base: Url,
+    session: session::Session,
+    timeouts: Timeouts,
+    retry: RetryLimits,
+    sent: AtomicU64,
+}
+
+impl Client {
+    /// Prepares a client. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// If a certificate or a header cannot be used.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let server = config.url.to_string();
+        let fail = |why: String| Error {
+            action: "prepare the connection".into(),
+            server: server.clone(),
+            kind: ErrorKind::Configuration(why),
+        };
+        // Installing a second time is refused and harmless: the first one stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            // Over HTTP/2 the server takes everything for gRPC.
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .user_agent(&config.user_agent)
+            .default_headers(config::headers(&config).map_err(&fail)?)
+            .connect_timeout(config.timeouts.connect);
+        if is_loopback(&config.url) {
+            builder = builder.no_proxy();
+        }
+        if config.url.scheme() == "http" {
+            // The system's certificates take a while to load and are of no use here.
+            builder = builder.tls_certs_only([]);
+        } else if let Some(pem) = &config.ca {
+            let certificates = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|error| fail(format!("the CA certificates cannot be read: {error}")))?;
+            if certificates.is_empty() {
+                return Err(fail("the CA file holds no certificate in PEM".into()));
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        if let Some(pem) = &config.client_cert {
+            let identity =
+                reqwest::Identity::from_pem(pem.expose_secret().as_bytes()).map_err(|_| {
+                    fail("the client certificate with its key cannot be read as PEM".into())
+                })?;
+            builder = builder.identity(identity);
+        }
+        if config.insecure {
+            builder = builder.tls_danger_accept_invalid_certs(true);
+        }
+        let token = config.token.as_ref().map(ExposeSecret::expose_secret);
+        let bearer = token.map(session::header).transpose().map_err(&fail)?;
+        let http = builder.build().map_err(|error| fail(error.without_url().to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            http,
+            base: config.url,
+            session: session::Session::new(bearer),
+            timeouts: config.timeouts,
+            retry: config.retry,
+            sent: AtomicU64::new(0),
+        })))
+    }
+
+    /// The server's address.
+    pub fn server(&self) -> &Url {
+        &self.0.base
+    }
+
+    /// Whether there is a token at all.
+    pub fn has_token(&self) -> bool {
+        self.0.session.bearer().is_some()
+    }
+
+    /// Requests sent so far, repetitions and watches included.
+    pub fn requests(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn error(&self, request: &ApiRequest, kind: ErrorKind) -> Error {
+        Error { action: request.action.clone(), server: self.0.base.to_string(), kind }
+    }
+
+    /// Sends a request, a read again if it failed in a way that may pass.
+    async fn call<T: DeserializeOwned>(&self, request: ApiRequest) -> Result<T, Error> {
+        let started = Instant::now();
+        let limit =
+            if request.is_idempotent() { self.0.timeouts.read } else { self.0.timeouts.write };
+        let mut attempt = 1;
+        loop {
+            let kind = match self.once(&request, limit).await {
+                Ok(answer) => return Ok(answer),
+                Err(kind) => kind,
+            };
+            let retry = self.0.retry;
+            let pause = pause(&kind, attempt, retry.first_pause);
+            let may_pass = request.is_idempotent() && kind.is_transient();
+            if !may_pass || attempt >= retry.attempts || started.elapsed() + pause > retry.budget {
+                return Err(self.error(&request, kind));
+            }
+            tracing::debug!(attempt, ?pause, error = %kind, "will {} again", request.action);
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    async fn once<T: DeserializeOwned>(
+        &self,
+        request: &ApiRequest,
+        limit: Duration,
+    ) -> Result<T, ErrorKind> {
+        let started = Instant::now();
+        let answer = self.fetch(self.prepare(request)?, limit).await?;
+        tracing::debug!(
+            status = answer.head().status,
+            bytes = answer.body.len(),
+            ms = started.elapsed().as_millis() as u64,
+            "{:?} {}",
+            request.method,
+            request.target()
+        );
+        decode(answer.head(), &answer.body)
+    }
+
+    /// Sends a request, and takes the whole answer.
+    async fn fetch(
+        &self,
+        request: reqwest::RequestBuilder,
+        limit: Duration,
+    ) -> Result<Answered, ErrorKind> {
+        self.0.sent.fetch_add(1, Ordering::Relaxed);
+        let deadline = Instant::now() + limit;
+        let mut response = match timeout_at(deadline, request.send()).await {
+            Err(_) => return Err(ErrorKind::Timeout(limit)),
+            Ok(Err(error)) => return Err(transport(error)),
+            Ok(Ok(response)) => response,
+        };
+        self.0.session.note(response.headers());
+        let mut body = Vec::new();
+        loop {
+            match timeout_at(deadline, response.chunk()).await {
+                Err(_) => return Err(ErrorKind::Timeout(limit)),
+                Ok(Err(_)) => return Err(ErrorKind::Truncated(body.len())),
+                Ok(Ok(None)) => return Ok(Answered { response, body }),
+                Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            }
+        }
+    }
+
+    /// The address of a path of the API.
+    fn url(&self, target: &str) -> Result<Url, ErrorKind> {
+        let base = self.0.base.as_str().trim_end_matches('/');
+        Url::parse(&format!("{base}{target}"))
+            .map_err(|error| ErrorKind::Configuration(error.to_string()))
+    }
+
+    fn prepare(&self, request: &ApiRequest) -> Result<reqwest::RequestBuilder, ErrorKind> {
+        let url = self.url(&request.target())?;
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Patch => reqwest::Method::PATCH,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut builder = self.0.http.request(method, url);
+        if let Some(bearer) = self.0.session.bearer() {
+            builder = builder.header(AUTHORIZATION, bearer);
+        }
+        if request.method != Method::Get {
+            // Exactly this, also without a body: anything else is answered 415.
+            builder = builder.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(body) = &request.body {
+            builder = builder.body(body.to_string());
+        }
+        Ok(builder)
+    }
+
+    /// Opens an event stream. The server sends no headers before the first event, so the wait is bounded.
+    pub(crate) async fn open(
+        &self,
+        request: &ApiRequest,
+        wait: Duration,
+    ) -> Result<AnswerStream, ErrorKind> {
+        // Exactly this: with anything beside it the server answers in another framing.
+        let builder = self.prepare(request)?.header(ACCEPT, "text/event-stream");
+        self.0.sent.fetch_add(1, Ordering::Relaxed);
+        stream(builder, "text/event-stream", wait).await
+    }
+
+    /// Opens a stream of JSON documents, one a line.
+    pub(crate) async fn open_lines(
+        &self,
+        request: &ApiRequest,
+        wait: Duration,
+    ) -> Result<AnswerStream, ErrorKind> {
+        self.0.sent.fetch_add(1, Ordering::Relaxed);
+        stream(self.prepare(request)?, "application/json", wait).await
+    }
+}
+
+/// An answer with its whole body.
+struct Answered {
+    response: reqwest::Response,
+    body: Vec<u8>,
+}
+
+impl Answered {
+    fn head(&self) -> AnswerHead<'_> {
+        head(&self.response)
+    }
+}
+
+/// Sends the request of a stream, and waits for the head of the answer.
+async fn stream(
+    builder: reqwest::RequestBuilder,
+    framing: &str,
+    wait: Duration,
+) -> Result<AnswerStream, ErrorKind> {
+    let response = match timeout(wait, builder.send()).await {
+        Err(_) => return Err(ErrorKind::Timeout(wait)),
+        Ok(Err(error)) => return Err(transport(error)),
+        Ok(Ok(response)) => response,
+    };
+    let head = head(&response);
+    if head.status == 200 && head.content_type.starts_with(framing) {
+        return Ok(AnswerStream(response));
+    }
+    let (status, content_type) = (head.status, head.content_type.to_owned());
+    let body = timeout(wait, response.bytes()).await.ok().and_then(Result::ok).unwrap_or_default();
+    let head = AnswerHead { status, content_type: &content_type, ..AnswerHead::default() };
+    Err(decode::<Value>(head, &body)
+        .err()
+        .unwrap_or(ErrorKind::NotArgoCd { status, content_type: content_type.clone() }))
+}
+
+/// The body of a stream, piece by piece.
+pub(crate) struct AnswerStream(reqwest::Response);
+
+impl AnswerStream {
+    /// The next piece; `None` at the end, however it came.
+    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
+        self.0.chunk().await.ok().flatten().map(|chunk| chunk.to_vec())
+    }
+
+    /// The next piece; `None` at the proper end. A stream that breaks off is an error.
+    pub(crate) async fn next_whole(&mut self) -> Result<Option<Vec<u8>>, ErrorKind> {
+        match self.0.chunk().await {
+            Ok(chunk) => Ok(chunk.map(|chunk| chunk.to_vec())),
+            Err(_) => Err(ErrorKind::Truncated(0)),
+        }
+    }
+}
+
+fn head(response: &reqwest::Response) -> AnswerHead<'_> {
+    let text =
+        |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+    AnswerHead {
+        status: response.status().as_u16(),
+        content_type: text(CONTENT_TYPE).unwrap_or_default(),
+        location: text(LOCATION),
+        retry_after: text(RETRY_AFTER),
+    }
+}
+
+fn transport(error: reqwest::Error) -> ErrorKind {
+    let never_sent = error.is_connect() || error.is_builder();
+    let timed_out = error.is_timeout();
+    let error = error.without_url();
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(layer) = source {
+        match layer.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                return ErrorKind::Certificate(TransportError::new(layer, true));
+            }
+            Some(rustls::Error::AlertReceived(alert)) if is_about_certificate(*alert) => {
+                return ErrorKind::ClientCertificate(TransportError::new(layer, true));
+            }
+            _ => {}
+        }
+        // TLS errors travel inside an io::Error, which hides them from `source`.
+        source = match layer.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => layer.source(),
+        };
+    }
+    if timed_out && never_sent {
+        return ErrorKind::Unreachable(TransportError::new(
+            &std::io::Error::other("no connection in time"),
+            true,
+        ));
+    }
+    ErrorKind::Unreachable(TransportError::new(&error, never_sent))
+}
+
+/// Whether a server says by this alert that it takes nobody without another certificate: it has read no request then.
+fn is_about_certificate(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+    )
+}
+
+/// The pause before the next attempt: doubled each time, up to 4 s, with jitter so that many jobs do not come back at
+/// once; or what the server asks for.
+fn pause(kind: &ErrorKind, attempt: u32, first: Duration) -> Duration {
+    if let ErrorKind::RateLimited { retry_after: Some(after) } = kind {
+        return *after;
+    }
+    let full = (first * 2u32.saturating_pow(attempt - 1)).min(Duration::from_secs(4));
+    let mut random = [0; 2];
+    // Without randomness the full pause is as good.
+    let share = match getrandom::fill(&mut random) {
+        Ok(()) => 0.5 + 0.5 * f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX),
+        Err(_) => 1.0,
+    };
+    full.mul_f64(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_obey_the_server() {
+        let (first, timeout) = (Duration::from_millis(100), ErrorKind::Timeout(Duration::ZERO));
+        for (attempt, most) in [(1, 100), (2, 200), (3, 400), (20, 4000)] {
+            let got = pause(&timeout, attempt, first).as_millis();
+            assert!(got <= most && got >= most / 2, "{attempt}: {got}");
+        }
+        let told = ErrorKind::RateLimited { retry_after: Some(Duration::from_secs(9)) };
+        assert_eq!(pause(&told, 1, first), Duration::from_secs(9));
+    }
+}

@@ -1,0 +1,168 @@
+//! Which exit status and which hint every kind of error and every outcome has.
+
+use verbatim_console::{ExitStatus, Failure};
+
+use crate::api::error::{Error, ErrorKind};
+use crate::judge::outcome::{DeployOutcome, DeployReport, OnPause};
+use crate::judge::refusal::WriteRefusal;
+
+/// The failure that an error of this library leads to.
+pub fn failure(error: Error) -> Failure {
+    let status = match &error.kind {
+        ErrorKind::Unreachable(_)
+        | ErrorKind::Timeout(_)
+        | ErrorKind::RateLimited { .. }
+        | ErrorKind::ServerError { .. }
+        | ErrorKind::Truncated(_)
+        | ErrorKind::Malformed { .. }
+        | ErrorKind::RepoUnreachable(_) => ExitStatus::Unreachable,
+        ErrorKind::Certificate(_)
+        | ErrorKind::ClientCertificate(_)
+        | ErrorKind::Unauthenticated(_)
+        | ErrorKind::PermissionDenied(_)
+        | ErrorKind::NotFound(_)
+        | ErrorKind::RepoRefused(_)
+        | ErrorKind::NotArgoCd { .. } => ExitStatus::Refused,
+        ErrorKind::TestFailed(_) | ErrorKind::AnotherOperation | ErrorKind::TooManyConflicts => {
+            ExitStatus::Conflict
+        }
+        ErrorKind::SyncWindow | ErrorKind::DoesNotRender(_) | ErrorKind::Refused(_) => {
+            ExitStatus::No
+        }
+        ErrorKind::Redirected(_) | ErrorKind::Configuration(_) => ExitStatus::Usage,
+    };
+    let hint = hint(&error.kind, &error.server);
+    let failure = Failure::new(status, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
+    Some(match kind {
+        ErrorKind::Unreachable(_) => format!("is {server} the right address, and does it answer?"),
+        ErrorKind::Certificate(_) => "give the certificate of its authority with --ca FILE".into(),
+        ErrorKind::ClientCertificate(_) => {
+            "give the one that it wants with --client-crt FILE and --client-crt-key FILE".into()
+        }
+        ErrorKind::Timeout(_) => format!("{server} may be overloaded, or its controller may not run"),
+        ErrorKind::Redirected(to) if to.starts_with("https:") => "use https:// in the server's address".into(),
+        ErrorKind::Redirected(_) => "name the address that it redirects to, or log in at the proxy with --header".into(),
+        ErrorKind::Unauthenticated(_) => "log in again with `verbatim argocd login`, or set ARGOCD_AUTH_TOKEN".into(),
+        ErrorKind::PermissionDenied(_) => {
+            "Argo CD says this of an application that does not exist, too; name its project (--project, in verbatim.yaml \
+             `project` of the application) to tell them apart. To deploy, a token needs get, update and sync on it"
+                .into()
+        }
+        ErrorKind::NotFound(_) => "look at the names of application, namespace and project".into(),
+        ErrorKind::NotArgoCd { .. } => {
+            format!("{server} may need --root-path, or a login page of a proxy answers in its place (--header)")
+        }
+        ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts => {
+            "look who else writes this application, then run again".into()
+        }
+        ErrorKind::AnotherOperation => "wait for it with `verbatim argocd wait`, then run again".into(),
+        ErrorKind::SyncWindow => "wait until the window closes, or allow manual syncs in it".into(),
+        ErrorKind::DoesNotRender(_) => "Argo CD writes and syncs only what renders: mend the chart or the values".into(),
+        ErrorKind::RepoUnreachable(_) => {
+            "Argo CD needs the repository for every write and every sync: look whether it is up".into()
+        }
+        ErrorKind::RepoRefused(_) => {
+            "give Argo CD the host key that the server really has (`argocd cert add-ssh`), or a login that it lets in (`verbatim \
+             argocd repo add --upsert`)"
+                .into()
+        }
+        ErrorKind::RateLimited { .. } => "wait a moment, then run again".into(),
+        _ => return None,
+    })
+}
+
+/// The exit status that a report leads to.
+pub fn status(report: &DeployReport) -> ExitStatus {
+    match &report.outcome {
+        DeployOutcome::Proven { .. } | DeployOutcome::Planned | DeployOutcome::Reached { .. } => {
+            ExitStatus::Done
+        }
+        DeployOutcome::Refused { reasons, .. } => refused(reasons),
+        DeployOutcome::Superseded { .. } => ExitStatus::Conflict,
+        DeployOutcome::Degraded { .. } | DeployOutcome::NotProven { .. } => ExitStatus::No,
+        DeployOutcome::Paused { on_pause, .. } => match on_pause {
+            OnPause::Accept => ExitStatus::Done,
+            OnPause::Fail => ExitStatus::No,
+            OnPause::Wait => ExitStatus::Unknown,
+        },
+        DeployOutcome::Unknown { .. } => ExitStatus::Unknown,
+    }
+}
+
+/// What must be mended first decides: the command line, then rights, then what others do, then what the answer is.
+fn refused(reasons: &[WriteRefusal]) -> ExitStatus {
+    let of = |reason: &WriteRefusal| match reason {
+        WriteRefusal::NoSuchSource { .. }
+        | WriteRefusal::WhichSource { .. }
+        | WriteRefusal::UnsupportedSource { .. } => (0, ExitStatus::Usage),
+        WriteRefusal::MayNot { .. } => (1, ExitStatus::Refused),
+        WriteRefusal::Claimed { .. }
+        | WriteRefusal::UnreadableClaim
+        | WriteRefusal::PlanOutdated { .. } => (2, ExitStatus::Conflict),
+        _ => (3, ExitStatus::No),
+    };
+    reasons
+        .iter()
+        .map(of)
+        .min_by_key(|(rank, _)| *rank)
+        .map_or(ExitStatus::No, |(_, status)| status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_to_mend_first_decides() {
+        let may_not = WriteRefusal::MayNot { action: "sync".into() };
+        let window = WriteRefusal::SyncWindow { windows: vec![] };
+        let source = WriteRefusal::WhichSource { sources: vec![] };
+        let claimed = WriteRefusal::UnreadableClaim;
+        let cases = [
+            (vec![window.clone()], 1),
+            (vec![window.clone(), claimed.clone()], 5),
+            (vec![window.clone(), claimed, may_not.clone()], 7),
+            (vec![may_not, source], 2),
+            (vec![], 1),
+        ];
+        for (reasons, want) in cases {
+            assert_eq!(refused(&reasons).code(), want, "{reasons:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_have_the_documented_statuses() {
+        let code = |kind: ErrorKind| {
+            failure(Error { action: "x".into(), server: "https://a".into(), kind }).status.code()
+        };
+        let text = String::new;
+        let cases = [
+            (ErrorKind::Timeout(std::time::Duration::ZERO), 3),
+            (ErrorKind::ServerError { status: 502, message: text() }, 3),
+            (ErrorKind::Truncated(0), 3),
+            (ErrorKind::RateLimited { retry_after: None }, 3),
+            (ErrorKind::RepoUnreachable(text()), 3),
+            (ErrorKind::RepoRefused(text()), 7),
+            (ErrorKind::Unauthenticated(text()), 7),
+            (ErrorKind::PermissionDenied(text()), 7),
+            (ErrorKind::NotFound(text()), 7),
+            (ErrorKind::NotArgoCd { status: 200, content_type: text() }, 7),
+            (ErrorKind::TestFailed(text()), 5),
+            (ErrorKind::AnotherOperation, 5),
+            (ErrorKind::SyncWindow, 1),
+            (ErrorKind::DoesNotRender(text()), 1),
+            (ErrorKind::Configuration(text()), 2),
+        ];
+        for (kind, want) in cases {
+            let name = format!("{kind:?}");
+            assert_eq!(code(kind), want, "{name}");
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Shows events and reports to people.
+
+use std::fmt;
+
+use verbatim_console::{Console, Progress, StepState, Table, style};
+
+use crate::inspect::live_state::ResourceState;
+use crate::judge::evidence::{DeployProof, EvidenceLevel, ImageMatch, WorkloadEvidence};
+use crate::judge::outcome::{
+    AppFailure, DeployOutcome, DeployReport, Leftover, OnPause, UndoResult, Unhealthy,
+};
+use crate::judge::warning::DeployWarning;
+use crate::overrides::values::shown;
+use crate::run::event::{DeployEvent, DeployStep};
+
+/// Announces the steps of a command, so that an interrupt can name those not done.
+pub fn steps(console: &Console, steps: &[DeployStep], app: &str) {
+    console.plan_steps(steps.iter().map(|step| format!("{app}: {step}")));
+}
+
+/// A listener that prints what happens: a line for every change, and what is waited for as the progress.
+pub fn listener<'a>(
+    console: &'a Console,
+    progress: &'a Progress,
+    app: &'a str,
+) -> impl Fn(DeployEvent) + Sync + 'a {
+    move |event| {
+        if let Some((step, state)) = reached(&event) {
+            console.step(&format!("{app}: {step}"), state);
+        }
+        show(console, progress, app, event);
+    }
+}
+
+/// The same for a command whose step `within` it is to deploy to the application.
+pub fn listener_within<'a>(
+    console: &'a Console,
+    progress: &'a Progress,
+    app: &'a str,
+    within: &'a str,
+) -> impl Fn(DeployEvent) + Sync + 'a {
+    move |event| {
+        if let Some((step, state)) = reached(&event) {
+            console.step_within(within, &step.to_string(), state);
+        }
+        show(console, progress, app, event);
+    }
+}
+
+fn reached(event: &DeployEvent) -> Option<(DeployStep, StepState)> {
+    match event {
+        DeployEvent::Begin { step } => Some((*step, StepState::UnderWay)),
+        DeployEvent::Done { step } => Some((*step, StepState::Done)),
+        _ => None,
+    }
+}
+
+fn show(console: &Console, progress: &Progress, app: &str, event: DeployEvent) {
+    match event {
+        DeployEvent::Begin { step } => progress.message(step.to_string()),
+        DeployEvent::Done { step } => console.detail(format!("{app}: {step}: done")),
+        DeployEvent::Planned { plan } => {
+            for change in plan.changes.iter().filter(|change| !change.is_noop()) {
+                let (old, new) = (line(change.old.as_ref()), line(Some(&change.new)));
+                progress.line(format!("{app}: {}: {old} → {new}", change.key));
+            }
+        }
+        DeployEvent::Changed { change } => progress.line(format!("{app}: {change}")),
+        DeployEvent::Waiting { missing } => progress.message(missing.to_string()),
+        DeployEvent::Paused { missing } => {
+            progress.line(format!("{app}: paused: {missing}"));
+        }
+        // A pipeline's token may seldom ask everything, and the checks afterwards are the ones that count.
+        DeployEvent::Warning { warning: warning @ DeployWarning::NotChecked { .. } } => {
+            console.detail(format!("{app}: {warning}"))
+        }
+        DeployEvent::Warning { warning } => console.warn(format!("{app}: {warning}")),
+    }
+}
+
+/// A value on one line.
+pub(crate) fn line(element: Option<&serde_json::Value>) -> String {
+    let text = shown(element);
+    match text.lines().count() {
+        0 | 1 => text.trim_end().to_owned(),
+        lines => format!("({lines} lines)"),
+    }
+}
+
+/// The outcome of a report in one or two words, and the reason for people.
+pub(crate) fn outcome_cells(report: &DeployReport) -> [String; 2] {
+    let joined = |reasons: Vec<String>| reasons.join("; ");
+    let (word, why) = match &report.outcome {
+        DeployOutcome::Proven { .. } => (style::good("proven"), String::new()),
+        DeployOutcome::Planned => ("planned".to_owned(), String::new()),
+        DeployOutcome::Reached { what, .. } => (style::good(what), String::new()),
+        DeployOutcome::Refused { reasons, .. } => {
+            (style::bad("refused"), joined(reasons.iter().map(ToString::to_string).collect()))
+        }
+        DeployOutcome::Superseded { deviations, .. } => {
+            (style::bad("superseded"), joined(deviations.iter().map(ToString::to_string).collect()))
+        }
+        DeployOutcome::Degraded { why, .. } => (style::bad("degraded"), why.to_string()),
+        DeployOutcome::NotProven { problems, .. } => {
+            (style::bad("not proven"), joined(problems.iter().map(ToString::to_string).collect()))
+        }
+        DeployOutcome::Paused { missing, .. } => (style::attention("paused"), missing.to_string()),
+        DeployOutcome::Unknown { missing, error, .. } => {
+            let error = error.iter().map(|error| format!(" ({error})")).collect::<String>();
+            (style::attention("unknown"), format!("{missing}{error}"))
+        }
+    };
+    [word, why.replace('\n', " ")]
+}
+
+/// The managed resources as a table.
+pub(crate) fn resource_table(resources: &[ResourceState]) -> String {
+    let mut table = Table::new(["GROUP", "KIND", "NAMESPACE", "NAME", "SYNC", "HEALTH", "NOTE"]);
+    for resource in resources {
+        let health = resource.health.as_ref();
+        let note = match (resource.hook, resource.requires_pruning) {
+            (true, _) => "hook".to_owned(),
+            (_, true) => "not in the sources any more".to_owned(),
+            _ => health.map(|health| health.message.clone()).unwrap_or_default(),
+        };
+        table.row([
+            resource.group.clone(),
+            resource.kind.clone(),
+            resource.namespace.clone(),
+            resource.name.clone(),
+            format!("{:?}", resource.sync),
+            health.map(|health| format!("{:?}", health.status)).unwrap_or_default(),
+            note,
+        ]);
+    }
+    table.to_string()
+}
+
+/// What to do next, after an outcome that is not the wanted one.
+pub fn hints(report: &DeployReport) -> Vec<String> {
+    match &report.outcome {
+        DeployOutcome::Refused { reasons, .. } => {
+            reasons.iter().filter_map(|reason| reason.advice()).collect()
+        }
+        DeployOutcome::Degraded { .. } | DeployOutcome::NotProven { .. }
+            if report.claim.is_some() =>
+        {
+            vec![format!(
+                "the values stand; `verbatim argocd override --undo {}` puts the previous ones back",
+                report.app
+            )]
+        }
+        DeployOutcome::Paused { on_pause: OnPause::Accept, .. } => Vec::new(),
+        DeployOutcome::Paused { .. } => vec![
+            format!(
+                "let it go on, for example with `verbatim argocd actions run {} resume --kind Rollout`, and run this again",
+                report.app
+            ),
+            "`--on-pause accept` is content with the part that runs".into(),
+        ],
+        DeployOutcome::Unknown { left, .. } => match left {
+            Leftover::Nothing => Vec::new(),
+            _ => vec![
+                "run the same command again: it finds out what happened and finishes it".into(),
+            ],
+        },
+        _ => Vec::new(),
+    }
+}
+
+impl fmt::Display for DeployReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let app = style::strong(&self.app);
+        match &self.outcome {
+            DeployOutcome::Proven { proof } => {
+                writeln!(f, "{app} {} ({:?})", style::good("proven"), proof.health)?;
+                self.changes(f)?;
+                proof.fmt(f)
+            }
+            DeployOutcome::Planned => {
+                writeln!(f, "{app} planned, nothing was written")?;
+                self.changes(f)
+            }
+            DeployOutcome::Reached { what, sync, health, revisions, resources } => {
+                writeln!(f, "{app} {} ({sync:?}, {health:?})", style::good(what))?;
+                self.changes(f)?;
+                revisions.iter().try_for_each(|revision| writeln!(f, "  revision {revision}"))?;
+                resources.iter().try_for_each(|resource| {
+                    let (kind, name) = (&resource.kind, &resource.name);
+                    writeln!(f, "  {kind} {name} {} {}", resource.status, resource.message)
+                })
+            }
+            DeployOutcome::Refused { reasons, undo } => {
+                writeln!(f, "{app} {}", style::bad("refused"))?;
+                reasons.iter().try_for_each(|reason| writeln!(f, "  {reason}"))?;
+                match undo {
+                    UndoResult::NotNeeded => writeln!(f, "  nothing was written"),
+                    UndoResult::Done => writeln!(f, "  the previous values are back"),
+                    UndoResult::Failed { why } => writeln!(f, "  the values still stand: {why}"),
+                }
+            }
+            DeployOutcome::Superseded { deviations, by } => {
+                writeln!(f, "{app} {}", style::bad("superseded"))?;
+                deviations.iter().try_for_each(|deviation| writeln!(f, "  {deviation}"))?;
+                by.as_ref().map_or(Ok(()), |claim| {
+                    writeln!(
+                        f,
+                        "  by release {} {}",
+                        claim.release,
+                        claim.by.as_deref().unwrap_or_default()
+                    )
+                })
+            }
+            DeployOutcome::Degraded { why, unhealthy } => {
+                writeln!(f, "{app} {}", style::bad("degraded"))?;
+                writeln!(f, "  {why}")?;
+                list(f, unhealthy)
+            }
+            DeployOutcome::NotProven { problems, .. } => {
+                writeln!(f, "{app} {}", style::bad("not proven"))?;
+                problems
+                    .iter()
+                    .try_for_each(|problem| writeln!(f, "  {}: {}", problem.place, problem.what))
+            }
+            DeployOutcome::Paused { missing, workloads, .. } => {
+                writeln!(f, "{app} {}", style::attention("paused"))?;
+                writeln!(f, "  {}: {}", missing.place, missing.what)?;
+                workloads.iter().try_for_each(|workload| writeln!(f, "  {workload}"))
+            }
+            DeployOutcome::Unknown { missing, error, unhealthy, left } => {
+                writeln!(f, "{app} {}", style::attention("unknown"))?;
+                writeln!(f, "  missing: {missing}")?;
+                if let Some(error) = error {
+                    writeln!(f, "  {error}")?;
+                }
+                list(f, unhealthy)?;
+                writeln!(f, "  {left}")
+            }
+        }
+    }
+}
+
+impl DeployReport {
+    fn changes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(plan) = &self.plan else { return Ok(()) };
+        // What was not there and shall not be there is nothing to tell.
+        for change in
+            plan.changes.iter().filter(|change| change.old.is_some() || !change.new.is_null())
+        {
+            let new = line(Some(&change.new));
+            if change.is_noop() {
+                writeln!(f, "  {} {new}", change.key)?;
+            } else {
+                writeln!(f, "  {} {} → {new}", change.key, line(change.old.as_ref()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, unhealthy: &[Unhealthy]) -> fmt::Result {
+    unhealthy.iter().try_for_each(|one| {
+        writeln!(f, "  {} {} {:?} {}", one.kind, one.name, one.health.status, one.health.message)
+    })
+}
+
+impl fmt::Display for DeployProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for image in &self.images {
+            writeln!(f, "  image {image}")?;
+        }
+        self.workloads.iter().try_for_each(|workload| writeln!(f, "  {workload}"))?;
+        self.revisions.iter().try_for_each(|revision| writeln!(f, "  revision {revision}"))
+    }
+}
+
+impl fmt::Display for WorkloadEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.level {
+            EvidenceLevel::Template { why } => {
+                write!(f, "{} by its template: {why}", self.workload)
+            }
+            EvidenceLevel::Pods { pods } => {
+                let mut kinds: Vec<_> =
+                    self.containers.iter().map(|c| c.matched.to_string()).collect();
+                kinds.sort();
+                kinds.dedup();
+                let pods = if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
+                write!(f, "{} by {pods}, {}", self.workload, kinds.join(" and "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for ImageMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deployed => "the deployed digest",
+            Self::PlatformManifest => "a platform's digest",
+            Self::Config => "the config's digest",
+        })
+    }
+}
+
+impl fmt::Display for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing was written",
+            Self::PerhapsValues => "the values may have been written",
+            Self::Values => "the values stand, and no sync was started",
+            Self::Operation => "the sync was started",
+            Self::ValuesAndOperation => "the values stand, and the sync was started",
+        })
+    }
+}
+
+impl fmt::Display for AppFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operation { phase, message, resources } => {
+                write!(f, "the operation ended {phase:?}: {message}")?;
+                resources.iter().try_for_each(|resource| write!(f, "\n  {resource}"))
+            }
+            Self::Condition { condition } => write!(f, "{}: {}", condition.kind, condition.message),
+            Self::NeedsPruning { resources } => {
+                write!(
+                    f,
+                    "no longer in the sources, and not deleted without --prune: {}",
+                    resources.join(", ")
+                )
+            }
+            Self::Health { health } => match health.message.as_str() {
+                "" => write!(f, "the application is {:?}", health.status),
+                message => write!(f, "the application is {:?}: {message}", health.status),
+            },
+            Self::Stuck { pods } => {
+                write!(f, "{} pods with the wanted image keep failing to start", pods.len())
+            }
+            Self::Deleted => f.write_str("the application was deleted"),
+        }
+    }
+}

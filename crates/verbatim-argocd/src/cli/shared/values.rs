@@ -1,0 +1,174 @@
+//! What to write and what must run: the options of `override`, `deploy` and `prove`.
+
+use std::time::Duration;
+
+use clap::Args;
+use verbatim_console::Failure;
+use verbatim_oci::{Digest, Reference};
+
+use crate::judge::evidence::WantedImage;
+use crate::overrides::values::{KustomizeImage, OverrideValues, SourceChoice};
+
+/// What is written
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Values")]
+pub struct ValueArgs {
+    /// A Helm parameter, always stored as a string; may be repeated
+    #[arg(long, short = 'p', value_name = "NAME=VALUE", visible_aliases = ["helm-set-string", "parameter"], value_parser = pair)]
+    pub helm_set: Vec<(String, String)>,
+
+    /// A Kustomize image; may be repeated
+    #[arg(long, value_name = "[OLD=]NEW[:TAG][@DIGEST]")]
+    pub kustomize_image: Vec<KustomizeImage>,
+
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Which of several sources
+#[derive(Clone, Debug, Default, Args)]
+pub struct SourceArgs {
+    /// Write into the source at this position, counted from 1
+    #[arg(long, value_name = "N", conflicts_with = "source_name")]
+    source_position: Option<usize>,
+
+    /// Write into the source with this name
+    #[arg(long, value_name = "NAME")]
+    source_name: Option<String>,
+}
+
+impl SourceArgs {
+    /// The source that is meant.
+    pub(crate) fn choice(&self) -> SourceChoice {
+        match (&self.source_name, self.source_position) {
+            (Some(name), _) => SourceChoice::Name(name.clone()),
+            (None, Some(position)) => SourceChoice::Position(position),
+            (None, None) => SourceChoice::Auto,
+        }
+    }
+}
+
+impl ValueArgs {
+    /// The override that is meant.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to write, or one parameter is given twice.
+    pub fn values(&self) -> Result<OverrideValues, Failure> {
+        let values = self.some_values()?;
+        if values.is_empty() {
+            return Err(Failure::usage("there is nothing to write")
+                .hint("use --helm-set or --kustomize-image"));
+        }
+        Ok(values)
+    }
+
+    /// The override that is meant, which may be about nothing but a source.
+    ///
+    /// # Errors
+    ///
+    /// If one parameter is given twice.
+    pub(crate) fn some_values(&self) -> Result<OverrideValues, Failure> {
+        let mut values = OverrideValues {
+            source: self.source.choice(),
+            kustomize: self.kustomize_image.clone(),
+            ..OverrideValues::default()
+        };
+        for (name, value) in &self.helm_set {
+            if values.helm.insert(name.clone(), value.clone()).is_some() {
+                return Err(Failure::usage(format!("the parameter {name} is given twice")));
+            }
+        }
+        let mut names: Vec<_> = values.kustomize.iter().map(KustomizeImage::name).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Failure::usage(format!("the image {} is given twice", twice[0])));
+        }
+        Ok(values)
+    }
+}
+
+/// What must run
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Proof")]
+pub struct ImageArgs {
+    /// An image that must run, by its digest; may be repeated. Every container of its repository must run it
+    #[arg(long, value_name = "IMAGE@DIGEST")]
+    pub image: Vec<Reference>,
+
+    /// Another digest of that image that a node may report: of a platform's manifest, or of its config
+    #[arg(long, value_name = "DIGEST")]
+    pub accept: Vec<Digest>,
+}
+
+impl ImageArgs {
+    /// The images that are meant; without any, those whose digests are written out in `values`.
+    ///
+    /// # Errors
+    ///
+    /// If an image has no digest, or there is no image at all: only a digest can be proven.
+    pub fn images(&self, values: Option<&OverrideValues>) -> Result<Vec<WantedImage>, Failure> {
+        let mut images = Vec::new();
+        for image in &self.image {
+            let Some(digest) = image.digest else {
+                return Err(Failure::usage(format!("{image} has no digest"))
+                    .hint(format!("find it with `verbatim registry resolve {image}`")));
+            };
+            images.push(WantedImage::new(Some(image.repository.clone()), digest));
+        }
+        if images.is_empty() {
+            let digests = values.map(OverrideValues::digests).unwrap_or_default();
+            images.extend(digests.into_iter().map(|digest| WantedImage::new(None, digest)));
+        }
+        match images.as_mut_slice() {
+            [] => {
+                return Err(Failure::usage("no digest is given, and only a digest can be proven")
+                    .hint("use --image REPOSITORY@sha256:…"));
+            }
+            // A flag does not say which kind of digest it is; both kinds are accepted alike.
+            [only] => only.manifests.extend(&self.accept),
+            _ if self.accept.is_empty() => {}
+            _ => return Err(Failure::usage("--accept is for one image, and there are several")),
+        }
+        Ok(images)
+    }
+}
+
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("want NAME=VALUE".into()),
+    }
+}
+
+/// A duration: a number of seconds as in the argocd command line, or `90s`, `10m`, `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| "want seconds, or 90s, 10m, 1h30m".to_owned())?;
+    Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read() {
+        let cases = [
+            ("0", Ok(0)),
+            ("600", Ok(600)),
+            ("90s", Ok(90)),
+            ("10m", Ok(600)),
+            ("1h30m", Ok(5400)),
+            ("-1s", Err("must not be negative")),
+            ("soon", Err("want seconds, or 90s, 10m, 1h30m")),
+        ];
+        for (text, want) in cases {
+            let got = duration(text).map(|duration| duration.as_secs());
+            assert_eq!(got, want.map_err(str::to_owned), "{text}");
+        }
+    }
+}

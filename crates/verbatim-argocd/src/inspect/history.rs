@@ -1,0 +1,147 @@
+//! What an application ran before, from Argo CD's own history: the way back that needs neither registry nor records. Pure.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use verbatim_oci::Digest;
+
+use crate::model::{Application, SourceAt};
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::{
+    Occurrence, OverrideKey, OverrideValues, find, same_element, shown,
+};
+
+/// Values that an application was deployed with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PastValues {
+    /// The number of the newest deployment with these values.
+    pub id: i64,
+    /// When that was done.
+    pub deployed_at: Option<Timestamp>,
+    /// The values, as text.
+    pub values: Vec<(OverrideKey, String)>,
+}
+
+impl PastValues {
+    /// These values as an override of the same source.
+    ///
+    /// # Errors
+    /// A stored Kustomize image that is none.
+    pub fn to_override(
+        &self,
+        at: SourceAt,
+    ) -> Result<OverrideValues, crate::overrides::values::KustomizeImageError> {
+        let mut values = OverrideValues { source: at.into(), ..OverrideValues::default() };
+        for (key, text) in &self.values {
+            match key {
+                OverrideKey::Helm(name) => drop(values.helm.insert(name.clone(), text.clone())),
+                OverrideKey::Kustomize(_) => values.kustomize.push(text.parse()?),
+                // `past` tells nothing of plans with others: a text alone does not say what they were.
+                _ => {}
+            }
+        }
+        Ok(values)
+    }
+
+    /// The digests that these values pin.
+    pub fn digests(&self) -> Vec<Digest> {
+        let texts = self.values.iter().map(|(_, text)| text.as_str());
+        crate::overrides::values::digests(texts)
+    }
+}
+
+/// What the keys of a plan were at each successful deployment, newest first; each set of values once, and only those
+/// that had all keys. The values that stand now are left out.
+pub fn past(app: &Application, plan: &AppPlan) -> Vec<PastValues> {
+    let mut told: Vec<PastValues> = Vec::new();
+    let is_text =
+        |key: &OverrideKey| matches!(key, OverrideKey::Helm(_) | OverrideKey::Kustomize(_));
+    if !plan.changes.iter().all(|change| is_text(&change.key)) {
+        return told;
+    }
+    for entry in app.status.history.iter().rev() {
+        let Some(source) = entry.sources().get(plan.source) else { continue };
+        let elements = plan.changes.iter().map(|change| match find(source, &change.key) {
+            Occurrence::At(_, element) => Some((change, element)),
+            Occurrence::Absent | Occurrence::Repeated => None,
+        });
+        let Some(elements) = elements.collect::<Option<Vec<_>>>() else { continue };
+        let stands = elements.iter().all(|(change, element)| {
+            change.old.as_ref().is_some_and(|old| same_element(old, element))
+        });
+        let values: Vec<(OverrideKey, String)> = elements
+            .iter()
+            .map(|(change, element)| (change.key.clone(), shown(Some(element))))
+            .collect();
+        if !stands && told.iter().all(|past| past.values != values) {
+            told.push(PastValues { id: entry.id, deployed_at: entry.deployed_at, values });
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::request::AppRef;
+    use crate::judge::plan::plan;
+
+    fn source(tag: Option<&str>) -> Value {
+        let parameters: Vec<Value> =
+            tag.iter().map(|tag| json!({ "name": "image.tag", "value": tag })).collect();
+        json!({ "repoURL": "r", "path": "c", "helm": { "parameters": parameters } })
+    }
+
+    #[track_caller]
+    fn check(now: Option<&str>, history: &[Option<&str>], want: &[(i64, &str)]) {
+        let history: Vec<Value> = history
+            .iter()
+            .enumerate()
+            .map(|(id, tag)| json!({ "id": id, "source": source(*tag) }))
+            .collect();
+        let app: Application = serde_json::from_value(json!({
+            "metadata": { "name": "a" }, "spec": { "source": source(now) },
+            "status": { "sourceType": "Helm", "history": history },
+        }))
+        .unwrap();
+        let wanted = OverrideValues {
+            helm: [("image.tag".to_owned(), String::new())].into(),
+            ..OverrideValues::default()
+        };
+        let plan = plan(&AppRef::new("a"), &app, &wanted).unwrap();
+        let got: Vec<_> =
+            past(&app, &plan).into_iter().map(|past| (past.id, past.values[0].1.clone())).collect();
+        let want: Vec<_> = want.iter().map(|(id, tag)| (*id, (*tag).to_owned())).collect();
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn each_earlier_value_is_told_once_newest_first() {
+        check(Some("3"), &[Some("1"), Some("2"), Some("1"), Some("3")], &[(2, "1"), (1, "2")]);
+        check(Some("3"), &[Some("3")], &[]);
+        // Before there was an override, something else decided.
+        check(Some("2"), &[None, Some("1"), Some("2")], &[(1, "1")]);
+        // The override is gone: all that was pinned is in the past.
+        check(None, &[Some("1"), Some("2"), None], &[(1, "2"), (0, "1")]);
+        check(Some("1"), &[], &[]);
+    }
+
+    #[test]
+    fn values_of_the_past_can_be_written_again() {
+        let digest = Digest::of(b"x");
+        let past = PastValues {
+            id: 1,
+            deployed_at: None,
+            values: vec![
+                (OverrideKey::Helm("image.tag".to_owned()), format!("1@{digest}")),
+                (OverrideKey::Kustomize("web".to_owned()), format!("web=r.example/web@{digest}")),
+            ],
+        };
+        assert_eq!(past.digests(), [digest]);
+        let values = past.to_override(SourceAt::Index(1)).unwrap();
+        assert_eq!(values.source, crate::overrides::values::SourceChoice::Position(2));
+        assert_eq!(values.helm["image.tag"], format!("1@{digest}"));
+        assert_eq!(values.kustomize[0].name(), "web");
+    }
+}

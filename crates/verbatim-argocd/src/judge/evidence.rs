@@ -1,0 +1,171 @@
+//! The images that must run, and the evidence that they do.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use verbatim_oci::{Digest, Repository};
+
+use crate::model::{HealthStatus, InitiatedBy, SyncCode};
+
+/// An image that must run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantedImage {
+    /// Where it is. With it, every container of this repository must run the digest; without it, at least one
+    /// container anywhere must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Repository>,
+    /// What is deployed: the digest of the index, or of the only manifest.
+    pub digest: Digest,
+    /// The digests of the platform manifests of an index. A node may report the one it runs.
+    #[serde(default)]
+    pub manifests: BTreeSet<Digest>,
+    /// The digests of the configs of these manifests. Some container engines report those.
+    #[serde(default)]
+    pub configs: BTreeSet<Digest>,
+}
+
+impl WantedImage {
+    /// An image of which only the deployed digest is known.
+    pub fn new(repository: Option<Repository>, digest: Digest) -> Self {
+        Self { repository, digest, manifests: BTreeSet::new(), configs: BTreeSet::new() }
+    }
+
+    /// As what a reported digest is this image.
+    pub fn matches(&self, digest: &Digest) -> Option<ImageMatch> {
+        if *digest == self.digest {
+            Some(ImageMatch::Deployed)
+        } else if self.manifests.contains(digest) {
+            Some(ImageMatch::PlatformManifest)
+        } else if self.configs.contains(digest) {
+            Some(ImageMatch::Config)
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for WantedImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.repository {
+            Some(repository) => write!(f, "{repository}@{}", self.digest),
+            None => self.digest.fmt(f),
+        }
+    }
+}
+
+/// As what a reported digest is the wanted image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageMatch {
+    /// The digest that was deployed itself.
+    Deployed,
+    /// A platform manifest of the deployed index.
+    PlatformManifest,
+    /// The config of one of its manifests.
+    Config,
+}
+
+/// The evidence that an application runs what it was to run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeployProof {
+    /// What had to run.
+    pub images: Vec<WantedImage>,
+    /// The version of the application object that the judgement is about.
+    pub resource_version: String,
+    /// The operation that deployed it.
+    pub operation: Option<OperationEvidence>,
+    /// The commits or chart versions that were deployed, one a source.
+    pub revisions: Vec<String>,
+    /// The images of the rendered manifests that are ours.
+    pub rendered: Vec<RenderedImage>,
+    /// What runs, workload by workload.
+    pub workloads: Vec<WorkloadEvidence>,
+    /// `Synced`, unless pruning was not asked for.
+    pub sync: SyncCode,
+    /// `Healthy` or `Suspended`.
+    pub health: HealthStatus,
+    /// When it was seen.
+    pub at: Timestamp,
+    /// How long it held, in seconds.
+    pub settled_seconds: u64,
+}
+
+/// The operation that deployed the values.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OperationEvidence {
+    /// How it is known to be the one.
+    pub known_by: KnownBy,
+    /// Who started it.
+    pub initiated_by: InitiatedBy,
+    /// When.
+    pub started_at: Option<Timestamp>,
+    /// When it was over.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// How an operation is known to have deployed our values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KnownBy {
+    /// It carries our nonce.
+    Nonce,
+    /// Its own sources hold our values.
+    Values,
+    /// The history tells of it; the operation itself has been replaced by a later one.
+    History,
+}
+
+/// A container of the rendered manifests with a wanted image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RenderedImage {
+    /// `Deployment web`, for example.
+    pub workload: String,
+    /// The container.
+    pub container: String,
+    /// The image as rendered.
+    pub image: String,
+}
+
+/// What is known about one workload with a wanted image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WorkloadEvidence {
+    /// `Deployment web`, for example.
+    pub workload: String,
+    /// How deep the evidence goes.
+    pub level: EvidenceLevel,
+    /// The containers of its pods.
+    pub containers: Vec<ContainerEvidence>,
+}
+
+/// How deep evidence goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "level", rename_all = "kebab-case")]
+pub enum EvidenceLevel {
+    /// Pods run it.
+    Pods {
+        /// How many.
+        pods: usize,
+    },
+    /// It runs no pod now; its template has the digest.
+    Template {
+        /// Why there is no pod.
+        why: String,
+    },
+}
+
+/// What one container runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ContainerEvidence {
+    /// The pod.
+    pub pod: String,
+    /// The container.
+    pub container: String,
+    /// What the node reports.
+    pub image_id: String,
+    /// As what it is the wanted image.
+    #[serde(rename = "match")]
+    pub matched: ImageMatch,
+}

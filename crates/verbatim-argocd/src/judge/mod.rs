@@ -1,0 +1,16 @@
+//! Judges what was read: plans, refusals, verdicts, proofs. Pure: no network, no clock, and nothing here can fail.
+
+pub(crate) mod condition;
+pub(crate) mod evidence;
+pub(crate) mod lost_changes;
+pub(crate) mod missing;
+pub(crate) mod outcome;
+pub(crate) mod pattern;
+pub(crate) mod plan;
+pub(crate) mod predict;
+pub(crate) mod preflight;
+pub(crate) mod prove;
+pub(crate) mod refusal;
+pub(crate) mod rendered;
+pub(crate) mod verdict;
+pub(crate) mod warning;

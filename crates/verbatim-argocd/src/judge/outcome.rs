@@ -1,0 +1,301 @@
+//! How a deployment can end. Data only; printed by `Display`, kept as JSON.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::api::request::AppRef;
+use crate::judge::evidence::{DeployProof, WorkloadEvidence};
+use crate::judge::missing::Missing;
+use crate::judge::refusal::WriteRefusal;
+use crate::judge::warning::DeployWarning;
+use crate::model::{
+    AppCondition, Application, Health, HealthStatus, Phase, ResourceResult, SyncCode,
+};
+use crate::overrides::claim::Claim;
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::Deviation;
+
+/// What to do when the rollout of a workload is paused, by a step of a canary or by a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnPause {
+    /// Wait until it goes on, to the deadline.
+    #[default]
+    Wait,
+    /// Be content with the pods that run the new version so far.
+    Accept,
+    /// Give up.
+    Fail,
+}
+
+/// How a deployment ended, and what was done on the way.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeployReport {
+    /// The application.
+    pub app: AppRef,
+    /// The server.
+    pub server: String,
+    /// The release.
+    pub release: String,
+    /// What was planned; absent if it could not be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<AppPlan>,
+    /// How it ended.
+    pub outcome: DeployOutcome,
+    /// What did not stop it and should be known.
+    pub warnings: Vec<DeployWarning>,
+    /// The claim as it stands on the application, if it was written and not lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// Requests sent.
+    pub requests: u64,
+}
+
+/// How a deployment ended.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum DeployOutcome {
+    /// It runs, and this is the evidence.
+    Proven {
+        /// The evidence.
+        proof: Box<DeployProof>,
+    },
+    /// Nothing was written, as asked.
+    Planned,
+    /// The state that was asked for is there; nobody asked what runs.
+    Reached {
+        /// Which.
+        what: ReachedState,
+        /// Whether live state equals the sources.
+        sync: SyncCode,
+        /// The health.
+        health: HealthStatus,
+        /// The resolved revisions, one a source.
+        revisions: Vec<String>,
+        /// What an operation did, or would do, to each resource; where that is all that was waited for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        resources: Vec<ResourceResult>,
+    },
+    /// It was not written, or taken back before it took effect.
+    Refused {
+        /// Why: all reasons that could be seen.
+        reasons: Vec<WriteRefusal>,
+        /// What was done about a write.
+        undo: UndoResult,
+    },
+    /// Somebody else's values stand where ours were written.
+    Superseded {
+        /// Which values.
+        deviations: Vec<Deviation>,
+        /// Who, if they left a claim.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<Box<Claim>>,
+    },
+    /// The values stand; the operation failed, or the application is not healthy with them.
+    Degraded {
+        /// Why.
+        why: AppFailure,
+        /// What is not healthy.
+        unhealthy: Vec<Unhealthy>,
+    },
+    /// Argo CD is done, and what runs is not what was to run.
+    NotProven {
+        /// Where it was seen.
+        at: ProofStage,
+        /// Every difference.
+        problems: Vec<Mismatch>,
+    },
+    /// A rollout is paused. What it has rolled out so far runs the wanted images; the rest runs what ran before.
+    Paused {
+        /// What is missing.
+        missing: Mismatch,
+        /// What is proven, the paused workloads by their new pods alone.
+        workloads: Vec<WorkloadEvidence>,
+        /// What that was to mean: `wait` if it was still paused at the deadline.
+        on_pause: OnPause,
+    },
+    /// It was not over at the deadline, or the server could not be asked any more.
+    Unknown {
+        /// What was still missing.
+        missing: Missing,
+        /// The error that ended it, if not the deadline.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// What is not healthy.
+        unhealthy: Vec<Unhealthy>,
+        /// What stands on the application.
+        left: Leftover,
+    },
+}
+
+/// A state that was asked for. Written as a few words in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReachedState {
+    /// The values are written; no sync was asked for.
+    ValuesWritten,
+    /// Argo CD has nothing left to do.
+    Done,
+    /// The server has taken the sync.
+    SyncStarted,
+    /// The sync has ended.
+    SyncSucceeded,
+    /// A dry run of a sync has ended.
+    NothingApplied,
+    /// This entry of the history is deployed again.
+    RolledBack(i64),
+    /// The server has taken the deletion.
+    BeingDeleted,
+    /// The application is gone.
+    Deleted,
+    /// All conditions hold.
+    ConditionsMet,
+}
+
+impl fmt::Display for ReachedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ValuesWritten => "the values are written",
+            Self::Done => "Argo CD is done",
+            Self::SyncStarted => "the sync is started",
+            Self::SyncSucceeded => "the sync succeeded",
+            Self::NothingApplied => "nothing was applied",
+            Self::RolledBack(id) => return write!(f, "deployment {id} is deployed again"),
+            Self::BeingDeleted => "is being deleted",
+            Self::Deleted => "deleted",
+            Self::ConditionsMet => "as waited for",
+        })
+    }
+}
+
+impl Serialize for ReachedState {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What was done about a write that is not to stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum UndoResult {
+    /// Nothing had been written.
+    NotNeeded,
+    /// The previous values are back.
+    Done,
+    /// The values still stand.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Where a difference was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProofStage {
+    /// In the manifests that Argo CD compares with.
+    Manifests,
+    /// In the cluster.
+    Cluster,
+}
+
+/// What a run that did not end leaves on the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leftover {
+    /// Nothing was written.
+    Nothing,
+    /// Perhaps the values: the answer to the write got lost.
+    PerhapsValues,
+    /// The values, not synced.
+    Values,
+    /// The values, and an operation that was started.
+    ValuesAndOperation,
+    /// An operation that was started.
+    Operation,
+}
+
+/// Why an application is not as wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "failure", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AppFailure {
+    /// The operation ended badly.
+    Operation {
+        /// `Failed` or `Error`.
+        phase: Phase,
+        /// Argo CD's words.
+        message: String,
+        /// The resources that failed.
+        resources: Vec<String>,
+    },
+    /// The application has an error.
+    Condition {
+        /// Which.
+        condition: AppCondition,
+    },
+    /// Resources would have to be deleted.
+    NeedsPruning {
+        /// Which.
+        resources: Vec<String>,
+    },
+    /// It is degraded.
+    Health {
+        /// Argo CD's words.
+        health: Health,
+    },
+    /// Pods with the wanted image do not start.
+    Stuck {
+        /// Which, and why.
+        pods: Vec<Unhealthy>,
+    },
+    /// It was deleted.
+    Deleted,
+}
+
+/// A resource that is not healthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unhealthy {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub health: Health,
+}
+
+/// One difference between what runs and what was to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// Where: a workload, a pod, the manifests.
+    pub place: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// Pods of a tree that fail to start, and other resources that are not healthy, worst first.
+pub(crate) fn unhealthy(app: &Application, tree: &crate::model::ResourceTree) -> Vec<Unhealthy> {
+    let from_app =
+        app.status.resources.iter().filter(|resource| !resource.hook).filter_map(|resource| {
+            Some((resource.kind.clone(), resource.name.clone(), resource.health.clone()?))
+        });
+    let from_tree = tree
+        .nodes
+        .iter()
+        .filter(|node| node.kind == "Pod")
+        .filter_map(|node| Some((node.kind.clone(), node.name.clone(), node.health.clone()?)));
+    let mut all: Vec<Unhealthy> = from_app
+        .chain(from_tree)
+        .filter(|(_, _, health)| health.status != HealthStatus::Healthy)
+        .map(|(kind, name, health)| Unhealthy { kind, name, health })
+        .collect();
+    all.sort_by_key(|one| std::cmp::Reverse(one.health.status));
+    all.dedup();
+    all
+}

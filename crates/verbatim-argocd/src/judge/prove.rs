@@ -1,0 +1,397 @@
+//! Judges what runs: for each workload with a wanted image, whether the nodes report that image. Pure.
+//!
+//! The names of images are never evidence here, a mirror may change them; only digests that nodes report are.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use verbatim_oci::Digest;
+
+use crate::api::request::ObjectRef;
+use crate::judge::evidence::{ContainerEvidence, EvidenceLevel, WorkloadEvidence};
+use crate::judge::outcome::Mismatch;
+use crate::judge::rendered::{Object, WantedWorkload, collect};
+use crate::model::{ResourceTree, TreeNode};
+
+/// A live read of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum LiveObject {
+    /// The object.
+    Is(Value),
+    /// It is not there any more.
+    Gone,
+    /// It could not be read.
+    Unreadable(String),
+}
+
+/// What one workload turned out to run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Judgement {
+    /// The wanted images.
+    Proven(WorkloadEvidence),
+    /// The wanted images in every pod of its newest version, and its rollout is paused by somebody before it is complete.
+    Paused {
+        /// What runs so far.
+        part: WorkloadEvidence,
+        /// What is missing.
+        missing: Mismatch,
+    },
+    /// Not told yet: it is on its way, or cannot be seen.
+    Pending(Mismatch),
+    /// Something else.
+    Differs(Vec<Mismatch>),
+}
+
+/// A workload with the objects to read for its proof.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkloadReading<'a> {
+    /// The workload.
+    pub ours: &'a WantedWorkload,
+    /// Its node, if the tree has one.
+    pub node: Option<&'a TreeNode>,
+    /// The newest ReplicaSet's number, if pods come through ReplicaSets.
+    pub revision: Option<u64>,
+    /// Pods that belong to its newest version.
+    pub pods: Vec<&'a TreeNode>,
+}
+
+impl WorkloadReading<'_> {
+    /// The objects to read.
+    pub(crate) fn objects(&self) -> Vec<ObjectRef> {
+        // Between its runs a CronJob has nothing to look at but its template, which the comparison has seen.
+        if self.ours.object.kind == "CronJob" {
+            return Vec::new();
+        }
+        self.node.into_iter().chain(self.pods.iter().copied()).map(reference).collect()
+    }
+}
+
+/// The address of a node of the tree.
+pub(crate) fn reference(node: &TreeNode) -> ObjectRef {
+    ObjectRef {
+        group: node.group.clone(),
+        version: node.version.clone(),
+        kind: node.kind.clone(),
+        namespace: node.namespace.clone(),
+        name: node.name.clone(),
+    }
+}
+
+/// Finds what to read for a workload: Deployment → newest ReplicaSet → pods, or the pods directly.
+pub(crate) fn reading<'a>(
+    ours: &'a WantedWorkload,
+    tree: &'a ResourceTree,
+    namespace: &str,
+) -> WorkloadReading<'a> {
+    let object = &ours.object;
+    let wanted_namespace = if object.namespace.is_empty() { namespace } else { &object.namespace };
+    let node = tree.nodes.iter().find(|node| {
+        node.group == object.group
+            && node.kind == object.kind
+            && node.name == object.name
+            && (node.namespace == wanted_namespace || node.namespace.is_empty())
+    });
+    let Some(node) = node else {
+        return WorkloadReading { ours, node: None, revision: None, pods: Vec::new() };
+    };
+    if node.kind == "Pod" {
+        return WorkloadReading { ours, node: Some(node), revision: None, pods: vec![node] };
+    }
+    let newest = children(tree, node)
+        .filter(|child| child.kind == "ReplicaSet")
+        .max_by_key(|set| set.revision());
+    let owner = newest.unwrap_or(node);
+    let pods = children(tree, owner).filter(|child| child.kind == "Pod").collect();
+    WorkloadReading { ours, node: Some(node), revision: newest.and_then(TreeNode::revision), pods }
+}
+
+fn children<'a>(
+    tree: &'a ResourceTree,
+    parent: &'a TreeNode,
+) -> impl Iterator<Item = &'a TreeNode> {
+    tree.nodes.iter().filter(|node| node.parent_refs.iter().any(|owner| owner.uid == parent.uid))
+}
+
+/// Judges one workload by what was read. `live` is keyed by the objects of [`WorkloadReading::objects`].
+pub(crate) fn judge(
+    reading: &WorkloadReading<'_>,
+    live: &BTreeMap<ObjectRef, LiveObject>,
+) -> Judgement {
+    let object = &reading.ours.object;
+    let pending = |what: String| Judgement::Pending(Mismatch { place: object.to_string(), what });
+    let template = |why: &str| {
+        Judgement::Proven(WorkloadEvidence {
+            workload: object.to_string(),
+            level: EvidenceLevel::Template { why: why.to_owned() },
+            containers: Vec::new(),
+        })
+    };
+    if object.kind == "CronJob" {
+        return template("a CronJob runs pods only at its times");
+    }
+    let Some(node) = reading.node else {
+        return if reading.ours.is_hook {
+            template("a hook that is not there any more")
+        } else {
+            pending("it is not in the cluster yet".into())
+        };
+    };
+    let workload = match live.get(&reference(node)) {
+        Some(LiveObject::Is(workload)) => workload,
+        Some(LiveObject::Unreadable(why)) => return pending(format!("it cannot be read: {why}")),
+        Some(LiveObject::Gone) | None if reading.ours.is_hook => {
+            return template("a hook that is not there any more");
+        }
+        Some(LiveObject::Gone) | None => return pending("it is not in the cluster".into()),
+    };
+    let differences = template_differences(reading.ours, workload);
+    if !differences.is_empty() {
+        return Judgement::Differs(differences);
+    }
+    if let Some(why) = runs_no_pod(object, workload) {
+        return template(why);
+    }
+    let least = match object.kind.as_str() {
+        "Deployment" | "StatefulSet" | "ReplicaSet" | "Rollout" => {
+            number(workload, "/spec/replicas").unwrap_or(1)
+        }
+        _ => 1,
+    };
+    let Some(what) = unfinished(object, workload, reading.revision) else {
+        return judge_pods(reading, live, least);
+    };
+    match judge_pods(reading, live, 1) {
+        Judgement::Proven(part) if is_paused(object, workload) => {
+            Judgement::Paused { part, missing: Mismatch { place: object.to_string(), what } }
+        }
+        _ => pending(what),
+    }
+}
+
+/// Whether somebody, or a step of a canary, holds the rollout: <https://argo-rollouts.readthedocs.io/en/stable/features/specification/>.
+fn is_paused(object: &Object, workload: &Value) -> bool {
+    let by_spec = workload.pointer("/spec/paused") == Some(&Value::Bool(true));
+    let conditions = workload.pointer("/status/pauseConditions").and_then(Value::as_array);
+    match object.kind.as_str() {
+        "Deployment" => by_spec,
+        "Rollout" => by_spec || conditions.is_some_and(|conditions| !conditions.is_empty()),
+        _ => false,
+    }
+}
+
+/// Containers of the live object that do not have the wanted digest: somebody changed the object itself.
+fn template_differences(ours: &WantedWorkload, workload: &Value) -> Vec<Mismatch> {
+    let mut containers = Vec::new();
+    collect(workload.get("spec").unwrap_or(&Value::Null), &mut containers);
+    ours.containers
+        .iter()
+        .filter_map(|(name, wanted)| {
+            let place = format!("{}, container {name}", ours.object);
+            match containers.iter().find(|container| container.name == *name) {
+                None => {
+                    Some(Mismatch { place, what: "the live object has no such container".into() })
+                }
+                Some(container) if container.digest() == Some(wanted.digest) => None,
+                Some(container) => Some(Mismatch {
+                    place,
+                    what: format!("the live object has {}", container.image),
+                }),
+            }
+        })
+        .collect()
+}
+
+fn number(value: &Value, pointer: &str) -> Option<i64> {
+    value.pointer(pointer).and_then(Value::as_i64)
+}
+
+/// Why a workload has no pod and is not to have one.
+fn runs_no_pod(object: &Object, workload: &Value) -> Option<&'static str> {
+    match object.kind.as_str() {
+        "Deployment" | "StatefulSet" | "ReplicaSet" | "Rollout" => {
+            (number(workload, "/spec/replicas") == Some(0)).then_some("it is scaled to zero")
+        }
+        "DaemonSet" => {
+            let seen = number(workload, "/status/observedGeneration")
+                >= number(workload, "/metadata/generation");
+            let none = number(workload, "/status/desiredNumberScheduled") == Some(0);
+            (seen && none).then_some("no node takes it")
+        }
+        "Job" => (workload.pointer("/spec/suspend") == Some(&Value::Bool(true)))
+            .then_some("it is suspended"),
+        _ => None,
+    }
+}
+
+/// What keeps a rollout from being complete. The object is a live read, so this is newer than any health.
+fn unfinished(object: &Object, workload: &Value, revision: Option<u64>) -> Option<String> {
+    let status = |field: &str| number(workload, &format!("/status/{field}")).unwrap_or(0);
+    let is = |kind: &str| object.kind == kind && object.group == "apps";
+    if (is("Deployment") || is("StatefulSet") || is("DaemonSet"))
+        && status("observedGeneration") < number(workload, "/metadata/generation").unwrap_or(0)
+    {
+        return Some("its controller has not seen the change yet".into());
+    }
+    if is("Deployment") || is("StatefulSet") {
+        let wanted = number(workload, "/spec/replicas").unwrap_or(1);
+        let partition =
+            number(workload, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
+        let (updated, all) = (status("updatedReplicas"), status("replicas"));
+        if updated < wanted - partition || (is("Deployment") && all > updated) {
+            return Some(format!("{updated} of {wanted} replicas are updated, {all} exist"));
+        }
+    }
+    if is("DaemonSet") && status("updatedNumberScheduled") < status("desiredNumberScheduled") {
+        let (updated, wanted) =
+            (status("updatedNumberScheduled"), status("desiredNumberScheduled"));
+        return Some(format!("{updated} of {wanted} nodes are updated"));
+    }
+    if object.kind == "Rollout" {
+        // argo-rollouts 1.8, pkg/apis/rollouts/v1alpha1/types.go: the new version is `currentPodHash`, the one that
+        // all traffic goes to when no step is left is `stableRS`.
+        let hash =
+            |field: &str| workload.pointer(&format!("/status/{field}")).and_then(Value::as_str);
+        let (updated, wanted) =
+            (status("updatedReplicas"), number(workload, "/spec/replicas").unwrap_or(1));
+        if updated < wanted || hash("currentPodHash") != hash("stableRS") {
+            return Some(format!(
+                "the rollout is not complete, {updated} of {wanted} replicas are updated"
+            ));
+        }
+    }
+    if is("Deployment") {
+        let current = workload
+            .pointer("/metadata/annotations/deployment.kubernetes.io~1revision")
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok());
+        if current.is_some() && current != revision {
+            return Some("Argo CD has not seen its newest ReplicaSet yet".into());
+        }
+    }
+    None
+}
+
+/// Judges the pods of the newest version, of which there must be at least so many.
+fn judge_pods(
+    reading: &WorkloadReading<'_>,
+    live: &BTreeMap<ObjectRef, LiveObject>,
+    least: i64,
+) -> Judgement {
+    let object = &reading.ours.object;
+    let is_job = object.kind == "Job";
+    let mut containers = Vec::new();
+    let (mut differences, mut pending) = (Vec::new(), Vec::new());
+    let mut pods = 0;
+    for node in &reading.pods {
+        let place = format!("Pod {}", node.name);
+        match live.get(&reference(node)) {
+            Some(LiveObject::Is(pod)) if counts(pod, is_job) => {
+                pods += 1;
+                for (name, wanted) in &reading.ours.containers {
+                    let place = format!("{place}, container {name}");
+                    match container_state(pod, name) {
+                        Reported::Nothing(why) => pending.push(Mismatch { place, what: why }),
+                        Reported::NoImage => differences.push(Mismatch {
+                            place,
+                            what: "it runs, and the node does not report which image".into(),
+                        }),
+                        Reported::Image(image_id) => {
+                            match image_digest(&image_id).and_then(|digest| wanted.matches(&digest))
+                            {
+                                Some(matched) => containers.push(ContainerEvidence {
+                                    pod: node.name.clone(),
+                                    container: name.clone(),
+                                    image_id,
+                                    matched,
+                                }),
+                                None => differences.push(Mismatch {
+                                    place,
+                                    what: format!(
+                                        "the node reports {image_id}, which is not {wanted}"
+                                    ),
+                                }),
+                            }
+                        }
+                    }
+                }
+            }
+            Some(LiveObject::Is(_)) | Some(LiveObject::Gone) | None => {}
+            Some(LiveObject::Unreadable(why)) => {
+                pods += 1;
+                pending.push(Mismatch { place, what: format!("it cannot be read: {why}") });
+            }
+        }
+    }
+    if !differences.is_empty() {
+        return Judgement::Differs(differences);
+    }
+    if let Some(first) = pending.into_iter().next() {
+        return Judgement::Pending(first);
+    }
+    let template = |why: &str| WorkloadEvidence {
+        workload: object.to_string(),
+        level: EvidenceLevel::Template { why: why.to_owned() },
+        containers: Vec::new(),
+    };
+    if pods == 0 && (is_job || reading.ours.is_hook) {
+        return Judgement::Proven(template("its pods are gone"));
+    }
+    if (pods as i64) < least {
+        let what = format!("{pods} of {least} pods are there");
+        return Judgement::Pending(Mismatch { place: object.to_string(), what });
+    }
+    Judgement::Proven(WorkloadEvidence {
+        workload: object.to_string(),
+        level: EvidenceLevel::Pods { pods },
+        containers,
+    })
+}
+
+/// Whether a pod counts: not one that is going away or has ended, unless ending is its purpose.
+fn counts(pod: &Value, is_job: bool) -> bool {
+    let phase = pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
+    pod.pointer("/metadata/deletionTimestamp").is_none_or(Value::is_null)
+        && phase != "Failed"
+        && (is_job || phase != "Succeeded")
+}
+
+/// What a node reports about a container.
+enum Reported {
+    Nothing(String),
+    NoImage,
+    Image(String),
+}
+
+fn container_state(pod: &Value, name: &str) -> Reported {
+    let status = ["containerStatuses", "initContainerStatuses"]
+        .iter()
+        .filter_map(|list| pod.pointer(&format!("/status/{list}"))?.as_array())
+        .flatten()
+        .find(|status| status.get("name").and_then(Value::as_str) == Some(name));
+    let Some(status) = status else {
+        return Reported::Nothing("the node has not reported it yet".into());
+    };
+    if let Some(waiting) = status.pointer("/state/waiting") {
+        let text =
+            |field: &str| waiting.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        // A container that crashed reports the image that it ran, but it does not run.
+        return Reported::Nothing(match text("message").as_str() {
+            "" => format!("it waits: {}", text("reason")),
+            message => format!("it waits: {}: {message}", text("reason")),
+        });
+    }
+    match status.get("imageID").and_then(Value::as_str).filter(|id| !id.is_empty()) {
+        Some(id) => Reported::Image(id.to_owned()),
+        None => Reported::NoImage,
+    }
+}
+
+/// The digest in what a node reports: `docker-pullable://repository@sha256:…`, `repository@sha256:…`, `sha256:…`,
+/// `docker://sha256:…`.
+pub(crate) fn image_digest(image_id: &str) -> Option<Digest> {
+    let tail = image_id.rsplit(['@', '/']).next()?;
+    tail.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

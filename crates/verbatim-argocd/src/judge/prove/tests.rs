@@ -1,0 +1,394 @@
+//! What evidence there is, and what it is taken for.
+
+use serde_json::json;
+
+use super::*;
+use crate::judge::evidence::{ImageMatch, WantedImage};
+
+fn wanted() -> WantedImage {
+    WantedImage {
+        repository: Some("example/web".parse().unwrap()),
+        digest: Digest::of(b"index"),
+        manifests: [Digest::of(b"amd64"), Digest::of(b"arm64")].into(),
+        configs: [Digest::of(b"config")].into(),
+    }
+}
+
+fn image() -> String {
+    format!("example/web:1@{}", Digest::of(b"index"))
+}
+
+fn ours(kind: &str, group: &str) -> WantedWorkload {
+    WantedWorkload {
+        object: Object {
+            group: group.into(),
+            version: "v1".into(),
+            kind: kind.into(),
+            namespace: String::new(),
+            name: "web".into(),
+        },
+        is_hook: false,
+        containers: vec![("web".into(), wanted())],
+    }
+}
+
+fn pod(image_id: &str) -> Value {
+    json!({
+        "metadata": {}, "spec": { "containers": [{ "name": "web", "image": image() }] },
+        "status": { "phase": "Running", "containerStatuses": [
+            { "name": "sidecar", "imageID": "sha256:x", "state": { "running": {} } },
+            { "name": "web", "imageID": image_id, "state": { "running": {} } },
+        ]},
+    })
+}
+
+fn good() -> String {
+    format!("example/web@{}", Digest::of(b"index"))
+}
+
+fn deployment() -> Value {
+    json!({
+        "metadata": { "generation": 4, "annotations": { "deployment.kubernetes.io/revision": "2" } },
+        "spec": { "replicas": 1, "template": { "spec": { "containers": [{ "name": "web", "image": image() }] } } },
+        "status": { "observedGeneration": 4, "replicas": 1, "updatedReplicas": 1 },
+    })
+}
+
+/// Deployment web → ReplicaSets old (Rev:1) and new (Rev:2) → pods.
+fn tree(pods: &[&str]) -> ResourceTree {
+    let mut nodes = vec![
+        json!({ "group": "apps", "version": "v1", "kind": "Deployment", "namespace": "shop", "name": "web", "uid": "d" }),
+        json!({ "group": "apps", "version": "v1", "kind": "ReplicaSet", "namespace": "shop", "name": "new", "uid": "r2",
+                "parentRefs": [{ "uid": "d" }], "info": [{ "name": "Revision", "value": "Rev:2" }] }),
+        json!({ "group": "apps", "version": "v1", "kind": "ReplicaSet", "namespace": "shop", "name": "old", "uid": "r1",
+                "parentRefs": [{ "uid": "d" }], "info": [{ "name": "Revision", "value": "Rev:1" }] }),
+    ];
+    for name in pods {
+        let owner = if name.starts_with("old") { "r1" } else { "r2" };
+        nodes.push(json!({ "version": "v1", "kind": "Pod", "namespace": "shop", "name": name, "uid": name, "parentRefs": [{ "uid": owner }] }));
+    }
+    serde_json::from_value(json!({ "nodes": nodes })).unwrap()
+}
+
+fn told(judgement: &Judgement) -> String {
+    match judgement {
+        Judgement::Proven(WorkloadEvidence {
+            level: EvidenceLevel::Pods { pods },
+            containers,
+            ..
+        }) => {
+            let kinds: Vec<_> = containers.iter().map(|c| format!("{:?}", c.matched)).collect();
+            format!("proven by {pods} pods: {}", kinds.join(" "))
+        }
+        Judgement::Proven(WorkloadEvidence { level: EvidenceLevel::Template { why }, .. }) => {
+            format!("template: {why}")
+        }
+        Judgement::Paused { part, missing } => {
+            let part = told(&Judgement::Proven(part.clone()));
+            let part = part.trim_start_matches("proven by ");
+            format!("paused: {}: {}; {part}", missing.place, missing.what)
+        }
+        Judgement::Pending(problem) => format!("pending: {}: {}", problem.place, problem.what),
+        Judgement::Differs(problems) => {
+            format!("differs: {}: {}", problems[0].place, problems[0].what)
+        }
+    }
+}
+
+/// Judges a Deployment with these live pods.
+#[track_caller]
+fn check(deployment: Value, pods: &[(&str, LiveObject)], want: &str) {
+    let ours = ours("Deployment", "apps");
+    let names: Vec<_> = pods.iter().map(|(name, _)| *name).collect();
+    let tree = tree(&names);
+    let reading = reading(&ours, &tree, "shop");
+    let mut live: BTreeMap<_, _> = tree
+        .nodes
+        .iter()
+        .filter_map(|node| {
+            let (_, pod) = pods.iter().find(|(name, _)| *name == node.name)?;
+            Some((reference(node), pod.clone()))
+        })
+        .collect();
+    live.insert(reference(&tree.nodes[0]), LiveObject::Is(deployment));
+    assert_eq!(told(&judge(&reading, &live)), want);
+}
+
+fn set(mut value: Value, pointer: &str, to: Value) -> Value {
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    value.pointer_mut(parent).unwrap()[field] = to;
+    value
+}
+
+#[test]
+fn a_pod_proves_by_what_its_node_reports() {
+    let one = |image_id: &str, want: &str| {
+        check(deployment(), &[("a", LiveObject::Is(pod(image_id)))], want)
+    };
+    one(&good(), "proven by 1 pods: Deployed");
+    one(&format!("docker-pullable://{}", good()), "proven by 1 pods: Deployed");
+    one(&format!("mirror:5000/x@{}", Digest::of(b"arm64")), "proven by 1 pods: PlatformManifest");
+    one(&Digest::of(b"config").to_string(), "proven by 1 pods: Config");
+    one(&format!("docker://{}", Digest::of(b"config")), "proven by 1 pods: Config");
+    one("", "differs: Pod a, container web: it runs, and the node does not report which image");
+    let old = format!("example/web@{}", Digest::of(b"old"));
+    let wanted = wanted();
+    one(
+        &old,
+        &format!("differs: Pod a, container web: the node reports {old}, which is not {wanted}"),
+    );
+    one(
+        "example/web:1",
+        &format!(
+            "differs: Pod a, container web: the node reports example/web:1, which is not {wanted}"
+        ),
+    );
+}
+
+#[test]
+fn pods_that_are_going_or_not_there_yet_prove_nothing() {
+    let pod = pod(&good());
+    let is = |value: Value| LiveObject::Is(value);
+    let zero = "pending: Deployment web: 0 of 1 pods are there";
+    check(deployment(), &[], zero);
+    check(deployment(), &[("a", LiveObject::Gone)], zero);
+    check(
+        deployment(),
+        &[("a", is(set(pod.clone(), "/metadata/deletionTimestamp", json!("t"))))],
+        zero,
+    );
+    check(deployment(), &[("a", is(set(pod.clone(), "/status/phase", json!("Failed"))))], zero);
+    check(deployment(), &[("a", is(set(pod.clone(), "/status/phase", json!("Succeeded"))))], zero);
+    check(
+        deployment(),
+        &[("a", is(set(pod.clone(), "/status/containerStatuses", json!([]))))],
+        "pending: Pod a, container web: the node has not reported it yet",
+    );
+    let waiting = json!([{ "name": "web", "imageID": good(), "state": { "waiting": { "reason": "CrashLoopBackOff" } } }]);
+    check(
+        deployment(),
+        &[("a", is(set(pod.clone(), "/status/containerStatuses", waiting)))],
+        "pending: Pod a, container web: it waits: CrashLoopBackOff",
+    );
+    check(
+        deployment(),
+        &[("a", LiveObject::Unreadable("403".into()))],
+        "pending: Pod a: it cannot be read: 403",
+    );
+    // Pods of the old ReplicaSet are neither evidence nor a difference once the rollout is complete.
+    check(
+        deployment(),
+        &[("old-1", is(self::pod("sha256:x"))), ("a", is(pod.clone()))],
+        "proven by 1 pods: Deployed",
+    );
+    check(deployment(), &[("old-1", is(pod.clone()))], zero);
+    check(
+        set(set(deployment(), "/spec/replicas", json!(2)), "/status/updatedReplicas", json!(2)),
+        &[("a", is(pod))],
+        "pending: Deployment web: 1 of 2 pods are there",
+    );
+}
+
+#[test]
+fn a_rollout_must_be_complete_and_the_live_object_ours() {
+    let pods = [("a", LiveObject::Is(pod(&good())))];
+    let cases = [
+        (
+            "/status/observedGeneration",
+            json!(3),
+            "pending: Deployment web: its controller has not seen the change yet",
+        ),
+        (
+            "/status/updatedReplicas",
+            json!(0),
+            "pending: Deployment web: 0 of 1 replicas are updated, 1 exist",
+        ),
+        (
+            "/status/replicas",
+            json!(2),
+            "pending: Deployment web: 1 of 1 replicas are updated, 2 exist",
+        ),
+        (
+            "/metadata/annotations/deployment.kubernetes.io~1revision",
+            json!("3"),
+            "pending: Deployment web: Argo CD has not seen its newest ReplicaSet yet",
+        ),
+        ("/spec/replicas", json!(0), "template: it is scaled to zero"),
+    ];
+    for (pointer, value, want) in cases {
+        let mut deployment = deployment();
+        *deployment.pointer_mut(pointer).unwrap() = value;
+        check(deployment, &pods, want);
+    }
+    let mut other = deployment();
+    other["spec"]["template"]["spec"]["containers"][0]["image"] = json!("example/web:1");
+    check(
+        other,
+        &pods,
+        "differs: Deployment web, container web: the live object has example/web:1",
+    );
+}
+
+#[test]
+fn other_workloads_have_their_own_rules() {
+    let node = |kind: &str, group: &str| json!({ "group": group, "version": "v1", "kind": kind, "namespace": "shop", "name": "web", "uid": "w" });
+    let child = json!({ "version": "v1", "kind": "Pod", "namespace": "shop", "name": "p", "uid": "p", "parentRefs": [{ "uid": "w" }] });
+    let template = json!({ "spec": { "containers": [{ "name": "web", "image": image() }] } });
+    let finished = set(pod(&good()), "/status/phase", json!("Succeeded"));
+    let cases = [
+        ("CronJob", "batch", json!({}), None, "template: a CronJob runs pods only at its times"),
+        (
+            "Job",
+            "batch",
+            json!({ "spec": { "template": template } }),
+            Some(finished.clone()),
+            "proven by 1 pods: Deployed",
+        ),
+        (
+            "Job",
+            "batch",
+            json!({ "spec": { "template": template } }),
+            None,
+            "template: its pods are gone",
+        ),
+        (
+            "Job",
+            "batch",
+            json!({ "spec": { "suspend": true, "template": template } }),
+            None,
+            "template: it is suspended",
+        ),
+        (
+            "DaemonSet",
+            "apps",
+            json!({ "spec": { "template": template }, "status": { "desiredNumberScheduled": 0 } }),
+            None,
+            "template: no node takes it",
+        ),
+        (
+            "DaemonSet",
+            "apps",
+            json!({ "spec": { "template": template }, "status": { "desiredNumberScheduled": 2, "updatedNumberScheduled": 1 } }),
+            Some(pod(&good())),
+            "pending: DaemonSet web: 1 of 2 nodes are updated",
+        ),
+        (
+            "StatefulSet",
+            "apps",
+            json!({ "spec": { "replicas": 1, "template": template }, "status": { "replicas": 1, "updatedReplicas": 1 } }),
+            Some(pod(&good())),
+            "proven by 1 pods: Deployed",
+        ),
+        (
+            "Rollout",
+            "argoproj.io",
+            json!({ "spec": { "replicas": 1, "template": template },
+                    "status": { "updatedReplicas": 1, "currentPodHash": "b", "stableRS": "a" } }),
+            Some(pod(&good())),
+            "pending: Rollout web: the rollout is not complete, 1 of 1 replicas are updated",
+        ),
+        (
+            "Rollout",
+            "argoproj.io",
+            json!({ "spec": { "replicas": 3, "template": template },
+                    "status": { "updatedReplicas": 1, "currentPodHash": "b", "stableRS": "a",
+                                "pauseConditions": [{ "reason": "CanaryPauseStep" }] } }),
+            Some(pod(&good())),
+            "paused: Rollout web: the rollout is not complete, 1 of 3 replicas are updated; 1 pods: Deployed",
+        ),
+        // Paused before anything of the new version runs.
+        (
+            "Rollout",
+            "argoproj.io",
+            json!({ "spec": { "replicas": 3, "paused": true, "template": template },
+                    "status": { "updatedReplicas": 0, "currentPodHash": "b", "stableRS": "a" } }),
+            None,
+            "pending: Rollout web: the rollout is not complete, 0 of 3 replicas are updated",
+        ),
+        (
+            "Rollout",
+            "argoproj.io",
+            json!({ "spec": { "replicas": 1, "template": template },
+                    "status": { "updatedReplicas": 1, "currentPodHash": "b", "stableRS": "b" } }),
+            Some(pod(&good())),
+            "proven by 1 pods: Deployed",
+        ),
+        // The rollout is complete, and Argo CD has not seen all of its pods yet.
+        (
+            "Rollout",
+            "argoproj.io",
+            json!({ "spec": { "replicas": 2, "template": template },
+                    "status": { "updatedReplicas": 2, "currentPodHash": "b", "stableRS": "b" } }),
+            Some(pod(&good())),
+            "pending: Rollout web: 1 of 2 pods are there",
+        ),
+        // A kind that we do not know, with pods of its own.
+        (
+            "Fleet",
+            "example.com",
+            json!({ "spec": { "parts": [template] } }),
+            Some(pod(&good())),
+            "proven by 1 pods: Deployed",
+        ),
+        (
+            "Fleet",
+            "example.com",
+            json!({ "spec": { "parts": [template] } }),
+            None,
+            "pending: Fleet web: 0 of 1 pods are there",
+        ),
+    ];
+    for (kind, group, workload, pod, want) in cases {
+        let ours = ours(kind, group);
+        let nodes = if pod.is_some() {
+            json!([node(kind, group), child])
+        } else {
+            json!([node(kind, group)])
+        };
+        let tree: ResourceTree = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
+        let mut live = BTreeMap::from([(reference(&tree.nodes[0]), LiveObject::Is(workload))]);
+        if let Some(pod) = pod {
+            live.insert(reference(&tree.nodes[1]), LiveObject::Is(pod));
+        }
+        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &live)), want, "{kind}");
+    }
+    let absent = ours("Deployment", "apps");
+    let empty = ResourceTree::default();
+    let reading = reading(&absent, &empty, "shop");
+    assert_eq!(
+        told(&judge(&reading, &BTreeMap::new())),
+        "pending: Deployment web: it is not in the cluster yet"
+    );
+    let hook = WantedWorkload { is_hook: true, ..ours("Job", "batch") };
+    let reading = super::reading(&hook, &empty, "shop");
+    assert_eq!(
+        told(&judge(&reading, &BTreeMap::new())),
+        "template: a hook that is not there any more"
+    );
+}
+
+/// The recorded tree and pod of Argo CD 3.6.1.
+#[test]
+fn the_recorded_pod_is_found_and_proven() {
+    let recorded = |text: &str| serde_json::from_str::<Value>(text).unwrap()["body"].clone();
+    let tree: ResourceTree =
+        serde_json::from_value(recorded(include_str!("../../../tests/fixtures/tree.json")))
+            .unwrap();
+    let pod = recorded(include_str!("../../../tests/fixtures/pod.json"))["manifest"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut ours = ours("Deployment", "apps");
+    ours.object.name = "shop".into();
+    ours.containers[0].1.digest = format!("sha256:{}", "ab12".repeat(16)).parse().unwrap();
+    let reading = reading(&ours, &tree, "shop");
+    assert_eq!(reading.revision, Some(4));
+    let pod: Value = serde_json::from_str(&pod).unwrap();
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let ours_node = reading.pods.iter().find(|node| node.name == name).unwrap();
+    let mut reading = reading.clone();
+    reading.pods = vec![ours_node];
+    let live = BTreeMap::from([(reference(ours_node), LiveObject::Is(pod.clone()))]);
+    let Judgement::Proven(evidence) = judge_pods(&reading, &live, 1) else { panic!() };
+    assert_eq!(evidence.containers[0].matched, ImageMatch::Deployed);
+}

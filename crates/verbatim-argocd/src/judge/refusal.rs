@@ -1,0 +1,200 @@
+//! Reasons not to write. Each tells what was seen and what to do about it. Pure.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// One reason not to write.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum WriteRefusal {
+    /// The application is being deleted.
+    BeingDeleted,
+    /// No source is at that place, or has that name.
+    NoSuchSource {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        sources: Vec<String>,
+    },
+    /// Several sources, or none, can take the override.
+    WhichSource {
+        /// The candidates.
+        sources: Vec<String>,
+    },
+    /// The kind of source has no such override.
+    UnsupportedSource {
+        /// `Directory`, `Plugin`, `Hydrator`, or a kind that does not fit the values.
+        kind: String,
+        /// What to do.
+        advice: String,
+    },
+    /// A parameter is listed twice in the application.
+    Repeated {
+        /// Which.
+        key: String,
+    },
+    /// The chart has no such parameter.
+    MissingParameter {
+        /// Which.
+        name: String,
+        /// The nearest that it has.
+        similar: Option<String>,
+    },
+    /// An owner will revert the override.
+    Owned {
+        /// `ApplicationSet` or `Application`.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// Whether it is known that it reverts, or only not known that it does not.
+        known: bool,
+    },
+    /// A sync window forbids syncing now.
+    SyncWindow {
+        /// The windows in force.
+        windows: Vec<String>,
+    },
+    /// The token may not do it.
+    MayNot {
+        /// `update` or `sync`.
+        action: String,
+    },
+    /// Another run is at work.
+    Claimed {
+        /// Its release.
+        release: String,
+        /// Who.
+        by: Option<String>,
+        /// Until when.
+        deadline: String,
+    },
+    /// A claim that cannot be read.
+    UnreadableClaim,
+    /// The values of the plan are no longer the ones that stand there.
+    PlanOutdated {
+        /// Which values, and how they differ.
+        differences: Vec<String>,
+    },
+    /// With the override, the rendered manifests still do not show the digest.
+    NotRendered {
+        /// What is wrong, image by image.
+        problems: Vec<String>,
+    },
+}
+
+impl WriteRefusal {
+    /// What to do about it.
+    pub fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::BeingDeleted | Self::PlanOutdated { .. } => return None,
+            Self::NoSuchSource { sources, .. } | Self::WhichSource { sources } => {
+                format!("name one with --source-position or --source-name: {}", sources.join("; "))
+            }
+            Self::UnsupportedSource { advice, .. } => advice.clone(),
+            Self::Repeated { key } => format!("remove all but one {key} from the application"),
+            Self::MissingParameter { similar, .. } => match similar {
+                Some(similar) => format!(
+                    "did you mean {similar}? If the chart reads it anyway: --allow-unknown-parameters"
+                ),
+                None => "if the chart reads it anyway: --allow-unknown-parameters".to_owned(),
+            },
+            Self::Owned { kind, name, known } if kind == "ApplicationSet" => {
+                let path = "/spec/source/helm/parameters (or /spec/source/kustomize/images)";
+                let exempt = format!(
+                    "exempt {path} in spec.ignoreApplicationDifferences of ApplicationSet {name}"
+                );
+                if *known {
+                    exempt
+                } else {
+                    format!(
+                        "{exempt}; if it is exempt already and the token may not see it: --trust-owner"
+                    )
+                }
+            }
+            Self::Owned { name, .. } => format!(
+                "leave the parameters out of the manifest that application {name} has in git, or let it ignore that \
+                 difference (ignoreDifferences with RespectIgnoreDifferences=true)"
+            ),
+            Self::SyncWindow { .. } => {
+                "wait until the window closes, or allow manual syncs in it".to_owned()
+            }
+            Self::MayNot { action } => {
+                format!(
+                    "give the token `{action}` on the application (it needs get, update and sync)"
+                )
+            }
+            Self::Claimed { .. } => {
+                "wait for that run; if it is dead, let its deadline pass, or use --take-over"
+                    .to_owned()
+            }
+            Self::UnreadableClaim => {
+                format!(
+                    "look at the annotation {}, or use --take-over",
+                    crate::overrides::claim::ANNOTATION
+                )
+            }
+            Self::NotRendered { .. } => {
+                "the name of a parameter may be wrong, the chart may not use it, or a \
+                                         .argocd-source file in git may win over the application"
+                    .to_owned()
+            }
+        })
+    }
+}
+
+impl fmt::Display for WriteRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeingDeleted => f.write_str("the application is being deleted"),
+            Self::NoSuchSource { wanted, .. } => {
+                write!(f, "the application has no source {wanted}")
+            }
+            Self::WhichSource { sources } if sources.is_empty() => {
+                f.write_str("no source of the application can take these values")
+            }
+            Self::WhichSource { .. } => {
+                f.write_str("several sources of the application can take these values")
+            }
+            Self::UnsupportedSource { kind, .. } => {
+                write!(f, "a {kind} source has no such values to override")
+            }
+            Self::Repeated { key } => write!(f, "{key} is in the application more than once"),
+            Self::MissingParameter { name, .. } => write!(f, "the chart has no parameter {name}"),
+            Self::Owned { kind, name, known: true } => {
+                write!(f, "{kind} {name} owns the application and would revert the override")
+            }
+            Self::Owned { kind, name, known: false } => {
+                write!(
+                    f,
+                    "{kind} {name} owns the application, and it cannot be seen whether it would revert the override"
+                )
+            }
+            Self::SyncWindow { windows } if windows.is_empty() => {
+                f.write_str("a sync window forbids syncing now")
+            }
+            Self::SyncWindow { windows } => {
+                write!(f, "a sync window forbids syncing now: {}", windows.join("; "))
+            }
+            Self::MayNot { action } => write!(f, "the token may not {action} the application"),
+            Self::Claimed { release, by, deadline } => {
+                write!(f, "another run writes release {release} until {deadline}")?;
+                by.as_ref().map_or(Ok(()), |by| write!(f, " ({by})"))
+            }
+            Self::UnreadableClaim => {
+                f.write_str("there is a claim that this version does not understand")
+            }
+            Self::PlanOutdated { differences } => {
+                write!(
+                    f,
+                    "the application changed since the plan was made: {}",
+                    differences.join("; ")
+                )
+            }
+            Self::NotRendered { problems } => {
+                write!(f, "the manifests would not run the digest: {}", problems.join("; "))
+            }
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Finds the images in rendered manifests, and judges whether they are the wanted ones. Pure.
+
+use serde_json::Value;
+use verbatim_oci::{Digest, Reference};
+
+use crate::judge::evidence::{RenderedImage, WantedImage};
+use crate::judge::outcome::Mismatch;
+
+/// The identity of an object of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Object {
+    /// API group, empty for core.
+    pub group: String,
+    /// API version.
+    pub version: String,
+    /// The kind.
+    pub kind: String,
+    /// The namespace; empty where the manifest leaves it to the application.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// The containers of one manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Workload {
+    /// Which object.
+    pub object: Object,
+    /// A hook: it runs during a sync and may be deleted afterwards.
+    pub is_hook: bool,
+    /// Its containers, init containers too.
+    pub containers: Vec<Container>,
+}
+
+/// A container of a manifest or of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Container {
+    /// Its name.
+    pub name: String,
+    /// Its image, as written.
+    pub image: String,
+}
+
+impl Container {
+    /// The digest in the image, if one is written out.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        self.image.rsplit_once('@')?.1.parse().ok()
+    }
+
+    /// Whether the image is of the repository of a wanted one, or carries its digest.
+    fn concerns(&self, wanted: &WantedImage) -> bool {
+        let same_repository = wanted.repository.as_ref().is_some_and(|repository| {
+            self.image
+                .parse::<Reference>()
+                .is_ok_and(|reference| reference.repository == *repository)
+        });
+        same_repository || self.digest() == Some(wanted.digest)
+    }
+}
+
+/// Reads a JSON manifest. `None` if it is no object, or runs no containers.
+pub(crate) fn workload(manifest: &str) -> Option<Workload> {
+    let manifest: Value = serde_json::from_str(manifest).ok()?;
+    let object = object(&manifest)?;
+    let mut containers = Vec::new();
+    collect(&manifest, &mut containers);
+    let annotation = |name: &str| {
+        manifest
+            .get("metadata")?
+            .get("annotations")?
+            .get(name)?
+            .as_str()
+            .filter(|text| !text.is_empty())
+    };
+    let is_hook = annotation("argocd.argoproj.io/hook").or(annotation("helm.sh/hook")).is_some();
+    (!containers.is_empty()).then_some(Workload { object, is_hook, containers })
+}
+
+/// The identity of a manifest.
+pub(crate) fn object(manifest: &Value) -> Option<Object> {
+    let text = |pointer: &str| {
+        manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let api = text("/apiVersion");
+    let (group, version) = api.split_once('/').unwrap_or(("", &api));
+    let object = Object {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        kind: text("/kind"),
+        namespace: text("/metadata/namespace"),
+        name: text("/metadata/name"),
+    };
+    (!object.kind.is_empty()).then_some(object)
+}
+
+/// Collects the containers of every pod template, however deep: a Deployment's, a CronJob's, and those of kinds that
+/// we do not know but that hold a pod template as all do.
+pub(crate) fn collect(value: &Value, containers: &mut Vec<Container>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                match inner {
+                    Value::Array(list) if name == "containers" || name == "initContainers" => {
+                        containers.extend(list.iter().filter_map(container));
+                    }
+                    _ => collect(inner, containers),
+                }
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|inner| collect(inner, containers)),
+        _ => {}
+    }
+}
+
+fn container(value: &Value) -> Option<Container> {
+    let text = |field: &str| value.get(field).and_then(Value::as_str).map(str::to_owned);
+    Some(Container { name: text("name").unwrap_or_default(), image: text("image")? })
+}
+
+/// A workload with the containers that must run a wanted image.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WantedWorkload {
+    /// Which object.
+    pub object: Object,
+    /// A hook: it runs during a sync and may be deleted afterwards.
+    pub is_hook: bool,
+    /// The container's name, and which of the wanted images it must run.
+    pub containers: Vec<(String, WantedImage)>,
+}
+
+/// What the manifests show.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RenderedState {
+    /// The containers with a wanted image.
+    pub images: Vec<RenderedImage>,
+    /// The workloads that they belong to.
+    pub workloads: Vec<WantedWorkload>,
+    /// What is wrong. Empty: the manifests show every wanted image, and no other of its repository.
+    pub problems: Vec<Mismatch>,
+}
+
+/// Judges rendered manifests: every wanted image is there by its digest, and no container of its repository has
+/// another one.
+pub(crate) fn shown<'a>(
+    manifests: impl IntoIterator<Item = &'a str>,
+    wanted: &[WantedImage],
+) -> RenderedState {
+    let workloads: Vec<Workload> = manifests.into_iter().filter_map(workload).collect();
+    let mut shown = RenderedState::default();
+    let mut seen = vec![false; wanted.len()];
+    for workload in &workloads {
+        let mut ours = Vec::new();
+        for container in &workload.containers {
+            let concerned: Vec<usize> =
+                (0..wanted.len()).filter(|i| container.concerns(&wanted[*i])).collect();
+            if concerned.is_empty() {
+                continue;
+            }
+            match concerned.iter().find(|i| container.digest() == Some(wanted[**i].digest)) {
+                Some(index) => {
+                    seen[*index] = true;
+                    ours.push((container.name.clone(), wanted[*index].clone()));
+                    shown.images.push(RenderedImage {
+                        workload: workload.object.to_string(),
+                        container: container.name.clone(),
+                        image: container.image.clone(),
+                    });
+                }
+                None => shown.problems.push(Mismatch {
+                    place: format!("{}, container {}", workload.object, container.name),
+                    what: format!("the manifest has {}", container.image),
+                }),
+            }
+        }
+        if !ours.is_empty() {
+            shown.workloads.push(WantedWorkload {
+                object: workload.object.clone(),
+                is_hook: workload.is_hook,
+                containers: ours,
+            });
+        }
+    }
+    for (image, _) in wanted.iter().zip(&seen).filter(|(_, seen)| !**seen) {
+        let there: Vec<&str> =
+            workloads.iter().flat_map(|w| w.containers.iter().map(|c| c.image.as_str())).collect();
+        let there = if there.is_empty() { "no image at all".to_owned() } else { there.join(", ") };
+        shown.problems.push(Mismatch {
+            place: "manifests".into(),
+            what: format!("no container has {image}; there is {there}"),
+        });
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(images: &[&str]) -> String {
+        let containers: Vec<_> = images
+            .iter()
+            .enumerate()
+            .map(|(i, image)| json!({ "name": format!("c{i}"), "image": image }))
+            .collect();
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+            "spec": { "template": { "spec": { "containers": containers } } },
+        })
+        .to_string()
+    }
+
+    #[track_caller]
+    fn check(manifests: &[String], wanted: &[WantedImage], images: usize, problems: &[&str]) {
+        let shown = shown(manifests.iter().map(String::as_str), wanted);
+        let got: Vec<_> =
+            shown.problems.iter().map(|p| format!("{}: {}", p.place, p.what)).collect();
+        assert_eq!(got, problems);
+        assert_eq!(shown.images.len(), images);
+    }
+
+    #[test]
+    fn every_container_of_the_repository_must_have_the_digest() {
+        let one = std::slice::from_ref::<WantedImage>;
+        let digest = Digest::of(b"1");
+        let other = Digest::of(b"2");
+        let web = WantedImage::new(Some("docker.io/example/web".parse().unwrap()), digest);
+        let by_digest = WantedImage::new(None, digest);
+        let good = format!("example/web:1@{digest}");
+        let full = format!("docker.io/example/web@{digest}");
+        let old = format!("example/web:1@{other}");
+        // The tag and the digest, or the digest alone; in Docker's short form, or in full.
+        check(&[deployment(&[&good])], one(&web), 1, &[]);
+        check(&[deployment(&[&full])], one(&web), 1, &[]);
+        // A sidecar of another repository does not matter.
+        check(&[deployment(&[&good, "envoy:1"])], one(&web), 1, &[]);
+        // One alias of the image was forgotten.
+        check(
+            &[deployment(&[&good, &old])],
+            one(&web),
+            1,
+            &[&format!("Deployment web, container c1: the manifest has {old}")],
+        );
+        // A tag is not a digest.
+        check(
+            &[deployment(&["example/web:1"])],
+            one(&web),
+            0,
+            &[
+                "Deployment web, container c0: the manifest has example/web:1",
+                &format!(
+                    "manifests: no container has docker.io/example/web@{digest}; there is example/web:1"
+                ),
+            ],
+        );
+        // A registry mirror: another repository, the same digest.
+        check(&[deployment(&[&format!("mirror.example.com/web@{digest}")])], one(&web), 1, &[]);
+        check(&[deployment(&[&good])], one(&by_digest), 1, &[]);
+        check(
+            &["{}".into(), "null".into(), "no json".into()],
+            one(&by_digest),
+            0,
+            &[&format!("manifests: no container has {digest}; there is no image at all")],
+        );
+        // Two images of one repository: each container has one of them.
+        let worker = WantedImage::new(web.repository.clone(), other);
+        check(&[deployment(&[&good, &old])], &[web.clone(), worker.clone()], 2, &[]);
+        check(
+            &[deployment(&[&good])],
+            &[web, worker],
+            1,
+            &[&format!(
+                "manifests: no container has docker.io/example/web@{other}; there is {good}"
+            )],
+        );
+    }
+
+    #[test]
+    fn pod_templates_are_found_in_every_kind() {
+        let pod = json!({ "initContainers": [{ "name": "i", "image": "a" }], "containers": [{ "name": "c", "image": "b" }] });
+        let kinds = [
+            json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "x" }, "spec": pod }),
+            json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "x" }, "spec": { "template": { "spec": pod } } }),
+            json!({ "apiVersion": "batch/v1", "kind": "CronJob", "metadata": { "name": "x" },
+                    "spec": { "jobTemplate": { "spec": { "template": { "spec": pod } } } } }),
+            json!({ "apiVersion": "example.com/v1", "kind": "Fleet", "metadata": { "name": "x" },
+                    "spec": { "parts": [{ "podTemplate": { "spec": pod } }] } }),
+        ];
+        for manifest in kinds {
+            let mut images: Vec<_> = workload(&manifest.to_string())
+                .unwrap()
+                .containers
+                .into_iter()
+                .map(|c| c.image)
+                .collect();
+            images.sort();
+            assert_eq!(images, ["a", "b"], "{}", manifest["kind"]);
+        }
+        assert_eq!(
+            workload(r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}"#),
+            None
+        );
+    }
+
+    /// Argo CD 3.6.1: the spec has the override, a file in git wins over it, and the manifests tell.
+    #[test]
+    fn a_shadowed_override_is_seen() {
+        let recorded: Value =
+            serde_json::from_str(include_str!("../../tests/fixtures/manifests-shadowed.json"))
+                .unwrap();
+        let manifests: Vec<_> = recorded["body"]["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|m| m.as_str().unwrap())
+            .collect();
+        let wanted =
+            WantedImage::new(Some("127.0.0.1:5000/shop/web".parse().unwrap()), Digest::of(b"1"));
+        let shown = shown(manifests, &[wanted]);
+        assert_eq!(shown.problems[0].place, "Deployment shadow, container web");
+        assert_eq!(shown.problems[0].what, "the manifest has 127.0.0.1:5000/shop/web:9.9.9");
+    }
+}

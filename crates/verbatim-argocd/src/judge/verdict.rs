@@ -1,0 +1,454 @@
+//! Judges one state of an application: are our values deployed, is it still on its way, did it fail? Pure.
+//!
+//! Never trusts a single field: after a write the old status still says Synced and Healthy, the phase of an operation
+//! and the health come from different loops, and an operation can be replaced by the next one before anybody saw its
+//! end. The rules and where each comes from are in the table of tests.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::api::request::NONCE;
+use crate::judge::evidence::{KnownBy, OperationEvidence};
+use crate::judge::outcome::AppFailure;
+use crate::model::{
+    AppSources, Application, Health, HealthStatus, Operation, OperationState, Phase, SyncCode,
+};
+use crate::overrides::values::{Deviation, ValueChange, deviations};
+
+/// What must have happened for an application to be deployed.
+#[derive(Clone, Debug)]
+pub(crate) struct Expectation<'a> {
+    /// The source that was written to, and the values. Empty: no values are expected.
+    pub values: Option<(crate::model::SourceAt, &'a [ValueChange])>,
+    /// The operation that must have succeeded.
+    pub operation: ExpectedOperation<'a>,
+    /// The newest entry of the history before the write.
+    pub last_history: Option<i64>,
+    /// How healthy it was before the write.
+    pub health_before: HealthStatus,
+    /// Resources that would have to be deleted do not matter.
+    pub allow_unpruned: bool,
+}
+
+/// Which operation must have succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExpectedOperation<'a> {
+    /// The one with this nonce, or another one that deployed our values.
+    Sync {
+        /// The nonce.
+        nonce: &'a str,
+    },
+    /// None, as long as none runs: only the state counts.
+    State,
+}
+
+/// What is remembered from earlier states.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JudgeMemory {
+    /// The operation that deployed our values, once it was seen to succeed.
+    operation: Option<OperationEvidence>,
+    /// Its revisions.
+    revisions: Vec<String>,
+    /// The end of the last operation that a later full comparison is known to have followed.
+    refreshed: Option<Timestamp>,
+    /// The health has been another one than before the write since then.
+    health_moved: bool,
+}
+
+/// How long the health from before the write may still be shown after a comparison that saw our values.
+const OLD_HEALTH: Duration = Duration::from_secs(30);
+
+impl JudgeMemory {
+    /// The operation that deployed our values, as far as it is known.
+    pub(crate) fn operation(&self) -> Option<&OperationEvidence> {
+        self.operation.as_ref()
+    }
+
+    /// The revisions that were deployed.
+    pub(crate) fn revisions(&self) -> &[String] {
+        &self.revisions
+    }
+
+    /// Notes what `app` tells for later states.
+    pub(crate) fn note(&mut self, expect: &Expectation<'_>, app: &Application) {
+        if app.status.health.status != expect.health_before {
+            self.health_moved = true;
+        }
+        if let Some((evidence, revisions)) = success(expect, app) {
+            // A nonce is the best evidence; history the weakest.
+            let better = match &self.operation {
+                None => true,
+                Some(old) => {
+                    old.known_by != KnownBy::Nonce && evidence.known_by != KnownBy::History
+                }
+            };
+            if better {
+                self.operation = Some(evidence);
+                self.revisions = revisions;
+            }
+        }
+    }
+
+    /// Notes that `app` is the answer to a refresh: its status comes from a comparison that began after the operation
+    /// that `before` shows had ended.
+    pub(crate) fn note_refresh(&mut self, before: &Application) {
+        if before.operation.is_none()
+            && let Some(state) = &before.status.operation_state
+        {
+            self.refreshed = state.finished_at;
+        }
+    }
+}
+
+/// What an application's state means.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// It is on its way.
+    Waiting(MissingState),
+    /// Its status is older than what it should tell: ask for a refresh.
+    Stale(MissingState),
+    /// Deployed and healthy, or suspended.
+    Done,
+    /// Over, and not well.
+    Failed(AppFailure),
+    /// Other values stand there, or were deployed.
+    Superseded(Vec<Deviation>),
+}
+
+/// What is still missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissingState {
+    /// No operation has begun.
+    NoOperation,
+    /// An operation is asked for and has not begun.
+    Queued,
+    /// Our operation runs.
+    Running(String),
+    /// Somebody else's operation runs.
+    Other(String),
+    /// The operation failed and will be tried again.
+    Retry(String),
+    /// No comparison has seen our values.
+    Comparison,
+    /// No comparison began after the operation ended.
+    Reconciled,
+    /// Live state does not equal the sources.
+    OutOfSync(Vec<String>),
+    /// Not compared, for no reason that is told.
+    SyncUnknown,
+    /// The health.
+    Health(HealthStatus, Vec<String>),
+}
+
+impl fmt::Display for MissingState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let with = |f: &mut fmt::Formatter<'_>, what: &str, message: &str| match message {
+            "" => f.write_str(what),
+            message => write!(f, "{what}: {message}"),
+        };
+        match self {
+            Self::NoOperation => f.write_str("no operation has deployed the values yet"),
+            Self::Queued => f.write_str("the operation has not begun"),
+            Self::Running(message) => with(f, "the operation runs", message),
+            Self::Other(message) => with(f, "another operation runs", message),
+            Self::Retry(message) => {
+                with(f, "the operation failed and will be tried again", message)
+            }
+            Self::Comparison => f.write_str("Argo CD has not compared the values yet"),
+            Self::Reconciled => f.write_str("Argo CD has not compared since the operation ended"),
+            Self::OutOfSync(resources) => with(f, "out of sync", &resources.join(", ")),
+            Self::SyncUnknown => f.write_str("the sync status is not known"),
+            Self::Health(health, resources) => {
+                with(f, &format!("health is {health:?}"), &resources.join(", "))
+            }
+        }
+    }
+}
+
+/// Judges a state. `since_ready` is the time since a state was first seen in which only the health was missing.
+pub(crate) fn judge(
+    expect: &Expectation<'_>,
+    memory: &JudgeMemory,
+    app: &Application,
+    since_ready: Duration,
+) -> Verdict {
+    if app.metadata.deletion_timestamp.is_some() {
+        return Verdict::Failed(AppFailure::Deleted);
+    }
+    let lost = lost_values(expect, app.spec.sources());
+    if !lost.is_empty() {
+        return Verdict::Superseded(lost);
+    }
+    if let Some(verdict) = judge_operation(expect, memory, app) {
+        return verdict;
+    }
+    if !app.status.sync.compared_to.sources().same_as(app.spec.sources()) {
+        return Verdict::Stale(MissingState::Comparison);
+    }
+    if !is_reconciled(memory, app) {
+        return Verdict::Stale(MissingState::Reconciled);
+    }
+    if let Some(condition) = app.status.conditions.iter().find(|condition| condition.is_error()) {
+        return Verdict::Failed(AppFailure::Condition { condition: condition.clone() });
+    }
+    if let Some(verdict) = judge_sync(expect, app) {
+        return verdict;
+    }
+    judge_health(expect, memory, app, since_ready)
+}
+
+/// Whether only the health is missing.
+pub(crate) fn only_health_is_missing(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Waiting(MissingState::Health(..)))
+}
+
+fn lost_values(expect: &Expectation<'_>, sources: AppSources<'_>) -> Vec<Deviation> {
+    match expect.values {
+        Some((at, changes)) => deviations(sources.get(at), changes),
+        None => Vec::new(),
+    }
+}
+
+/// Whether an operation is the one that deploys our values, and how that is known.
+fn whose(
+    expect: &Expectation<'_>,
+    operation: &Operation,
+    used: Option<AppSources<'_>>,
+) -> Option<KnownBy> {
+    if let ExpectedOperation::Sync { nonce } = expect.operation
+        && operation.has_info(NONCE, nonce)
+    {
+        return Some(KnownBy::Nonce);
+    }
+    let (at, changes) = expect.values?;
+    let sync = operation.sync.as_ref()?;
+    // A partial or dry run deploys nothing as a whole.
+    if sync.dry_run || !sync.resources.is_empty() || changes.is_empty() {
+        return None;
+    }
+    let sources = used.filter(|sources| !sources.is_empty()).or_else(|| operation.sources())?;
+    deviations(sources.get(at), changes).is_empty().then_some(KnownBy::Values)
+}
+
+/// Whether a running or queued operation will deploy our values.
+pub(crate) fn deploys_our_values(expect: &Expectation<'_>, app: &Application) -> bool {
+    let running = app.operation.as_ref().or_else(|| {
+        let state = app.status.operation_state.as_ref()?;
+        matches!(state.phase, Phase::Running | Phase::Terminating).then_some(&state.operation)
+    });
+    running.is_some_and(|operation| whose(expect, operation, None).is_some())
+}
+
+fn used(state: &OperationState) -> Option<AppSources<'_>> {
+    state.sync_result.as_ref().map(|result| result.sources())
+}
+
+/// The success of an operation that deployed our values, if `app` shows one.
+fn success(
+    expect: &Expectation<'_>,
+    app: &Application,
+) -> Option<(OperationEvidence, Vec<String>)> {
+    if let Some(state) = &app.status.operation_state
+        && state.phase == Phase::Succeeded
+        && app.operation.is_none()
+        && let Some(known_by) = whose(expect, &state.operation, used(state))
+    {
+        let evidence = OperationEvidence {
+            known_by,
+            initiated_by: state.operation.initiated_by.clone(),
+            started_at: state.started_at,
+            finished_at: state.finished_at,
+        };
+        return Some((
+            evidence,
+            state.sync_result.as_ref().map(|r| r.revisions()).unwrap_or_default(),
+        ));
+    }
+    let (at, changes) = expect.values.filter(|(_, changes)| !changes.is_empty())?;
+    let entry = app.status.history.iter().rev().find(|entry| {
+        // What was deployed before counts if nothing had to be.
+        (expect.operation == ExpectedOperation::State
+            || expect.last_history.is_none_or(|last| entry.id > last))
+            && deviations(entry.sources().get(at), changes).is_empty()
+    })?;
+    let evidence = OperationEvidence {
+        known_by: KnownBy::History,
+        initiated_by: entry.initiated_by.clone(),
+        started_at: entry.deploy_started_at,
+        finished_at: entry.deployed_at,
+    };
+    Some((evidence, entry.revisions()))
+}
+
+/// The part of the judgement about operations; `None` if nothing is left to wait for there.
+fn judge_operation(
+    expect: &Expectation<'_>,
+    memory: &JudgeMemory,
+    app: &Application,
+) -> Option<Verdict> {
+    let state = app.status.operation_state.as_ref();
+    if let Some(queued) = &app.operation {
+        let begun =
+            state.filter(|state| state.finished_at.is_none() || state.phase == Phase::Running);
+        let ours =
+            expect.operation == ExpectedOperation::State || whose(expect, queued, None).is_some();
+        return Some(Verdict::Waiting(match begun {
+            Some(state) => running(state, ours),
+            None if ours => MissingState::Queued,
+            None => MissingState::Other("queued".into()),
+        }));
+    }
+    let Some(state) = state else {
+        return match expect.operation {
+            ExpectedOperation::State => None,
+            ExpectedOperation::Sync { .. } if success(expect, app).is_some() => None,
+            ExpectedOperation::Sync { .. } => Some(Verdict::Waiting(MissingState::NoOperation)),
+        };
+    };
+    let known_by = whose(expect, &state.operation, used(state));
+    match state.phase {
+        Phase::Running | Phase::Terminating => {
+            let ours = expect.operation == ExpectedOperation::State || known_by.is_some();
+            return Some(Verdict::Waiting(running(state, ours)));
+        }
+        Phase::Failed | Phase::Error
+            if known_by.is_some() && expect.operation != ExpectedOperation::State =>
+        {
+            return Some(Verdict::Failed(AppFailure::Operation {
+                phase: state.phase,
+                message: state.message.clone(),
+                resources: failed_resources(state),
+            }));
+        }
+        _ => {}
+    }
+    if expect.operation == ExpectedOperation::State {
+        return None;
+    }
+    if known_by.is_some() {
+        // Ours by its nonce, and yet with other sources: somebody wrote between our write and our sync.
+        let used = used(state).filter(|sources| !sources.is_empty());
+        let lost = used.map(|sources| lost_values(expect, sources)).unwrap_or_default();
+        return (!lost.is_empty()).then_some(Verdict::Superseded(lost));
+    }
+    if memory.operation.is_none() && success(expect, app).is_none() {
+        return Some(Verdict::Waiting(MissingState::NoOperation));
+    }
+    // Ours succeeded and another one came after it. Did that deploy other values?
+    let later = used(state).filter(|sources| !sources.is_empty());
+    let lost = later.map(|sources| lost_values(expect, sources)).unwrap_or_default();
+    (!lost.is_empty()).then_some(Verdict::Superseded(lost))
+}
+
+fn running(state: &OperationState, ours: bool) -> MissingState {
+    let message = state.message.clone();
+    match (ours, state.phase == Phase::Running && state.finished_at.is_some()) {
+        (true, true) => MissingState::Retry(message),
+        (true, false) => MissingState::Running(message),
+        (false, _) => MissingState::Other(message),
+    }
+}
+
+/// What an operation could not apply, and why.
+pub(crate) fn failed_resources(state: &OperationState) -> Vec<String> {
+    let Some(result) = &state.sync_result else { return Vec::new() };
+    result
+        .resources
+        .iter()
+        .filter(|resource| resource.status == "SyncFailed")
+        .map(|resource| format!("{} {}: {}", resource.kind, resource.name, resource.message))
+        .collect()
+}
+
+/// Whether a full comparison is known to have begun after the last operation ended.
+fn is_reconciled(memory: &JudgeMemory, app: &Application) -> bool {
+    let Some(finished) = app.status.operation_state.as_ref().and_then(|state| state.finished_at)
+    else {
+        return app.status.reconciled_at.is_some();
+    };
+    // Both have whole seconds, so equality tells nothing; then a refresh does.
+    app.status.reconciled_at.is_some_and(|at| at > finished) || memory.refreshed == Some(finished)
+}
+
+fn judge_sync(expect: &Expectation<'_>, app: &Application) -> Option<Verdict> {
+    match app.status.sync.status {
+        SyncCode::Synced => None,
+        SyncCode::Unknown => Some(Verdict::Waiting(MissingState::SyncUnknown)),
+        SyncCode::OutOfSync => {
+            let differing: Vec<_> = app
+                .status
+                .resources
+                .iter()
+                .filter(|resource| !resource.hook && resource.status == SyncCode::OutOfSync)
+                .collect();
+            let names = differing.iter().map(|r| format!("{} {}", r.kind, r.name)).collect();
+            let only_pruning =
+                !differing.is_empty() && differing.iter().all(|r| r.requires_pruning);
+            if !only_pruning {
+                return Some(Verdict::Waiting(MissingState::OutOfSync(names)));
+            }
+            let prunes_itself =
+                app.spec.is_automated() && app.spec.automated().is_some_and(|a| a.prune);
+            match (expect.allow_unpruned, prunes_itself) {
+                (true, _) => None,
+                (false, true) => Some(Verdict::Waiting(MissingState::OutOfSync(names))),
+                (false, false) => {
+                    Some(Verdict::Failed(AppFailure::NeedsPruning { resources: names }))
+                }
+            }
+        }
+    }
+}
+
+fn judge_health(
+    expect: &Expectation<'_>,
+    memory: &JudgeMemory,
+    app: &Application,
+    since_ready: Duration,
+) -> Verdict {
+    let health = &app.status.health;
+    match health.status {
+        HealthStatus::Healthy | HealthStatus::Suspended => Verdict::Done,
+        HealthStatus::Degraded => {
+            let may_be_old = expect.health_before == HealthStatus::Degraded && !memory.health_moved;
+            if may_be_old && since_ready < OLD_HEALTH {
+                Verdict::Waiting(MissingState::Health(health.status, unhealthy_names(app)))
+            } else {
+                let message = if health.message.is_empty() {
+                    unhealthy_names(app).join(", ")
+                } else {
+                    health.message.clone()
+                };
+                Verdict::Failed(AppFailure::Health { health: Health { message, ..health.clone() } })
+            }
+        }
+        status => Verdict::Waiting(MissingState::Health(status, unhealthy_names(app))),
+    }
+}
+
+/// The resources that are the reason for the health, each with its message.
+fn unhealthy_names(app: &Application) -> Vec<String> {
+    app.status
+        .resources
+        .iter()
+        .filter_map(|resource| {
+            let health = resource.health.as_ref()?;
+            if health.status == HealthStatus::Healthy || resource.hook {
+                return None;
+            }
+            let message = if health.message.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", health.message)
+            };
+            Some(format!("{} {} {:?}{message}", resource.kind, resource.name, health.status))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,500 @@
+//! What states an application goes through, and what each of them means.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::SourceAt;
+use crate::overrides::values::OverrideKey;
+
+const T0: &str = "2026-11-24T10:00:00Z";
+const T1: &str = "2026-11-24T10:00:01Z";
+
+fn element(value: &str) -> Value {
+    json!({ "name": "image.tag", "value": value, "forceString": true })
+}
+
+fn source(value: &str) -> Value {
+    json!({ "repoURL": "r", "path": "c", "helm": { "parameters": [element(value)] } })
+}
+
+/// An application that deployed value 2 with nonce `n`, compared afterwards, Synced and Healthy.
+fn done() -> Value {
+    json!({
+        "metadata": { "name": "a" },
+        "spec": { "source": source("2") },
+        "status": {
+            "sync": { "status": "Synced", "comparedTo": { "source": source("2") } },
+            "health": { "status": "Healthy" },
+            "reconciledAt": T1,
+            "history": [{ "id": 4, "source": source("1") }, { "id": 5, "source": source("2") }],
+            "operationState": {
+                "operation": { "sync": { "source": source("2") }, "info": [{ "name": NONCE, "value": "n" }] },
+                "phase": "Succeeded", "startedAt": T0, "finishedAt": T0,
+                "syncResult": { "source": source("2"), "revision": "abc" },
+            },
+            "resources": [{ "kind": "Deployment", "name": "web", "status": "Synced", "health": { "status": "Healthy" } }],
+        },
+    })
+}
+
+fn set(mut app: Value, changes: &[(&str, Value)]) -> Value {
+    for (pointer, value) in changes {
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        let parent = app.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer}"));
+        match value {
+            Value::Null => drop(parent.as_object_mut().unwrap().remove(field)),
+            value => parent[field] = value.clone(),
+        }
+    }
+    app
+}
+
+struct Case {
+    /// What is different from [`done`], and where the rule comes from.
+    what: &'static str,
+    app: Value,
+    memory: JudgeMemory,
+    health_before: HealthStatus,
+    since_ready: u64,
+    allow_unpruned: bool,
+    want: &'static str,
+}
+
+fn case(what: &'static str, changes: &[(&str, Value)], want: &'static str) -> Case {
+    Case {
+        what,
+        app: set(done(), changes),
+        memory: JudgeMemory::default(),
+        health_before: HealthStatus::Healthy,
+        since_ready: 0,
+        allow_unpruned: false,
+        want,
+    }
+}
+
+/// The name of a verdict, and of what it waits for or fails with.
+fn name(verdict: &Verdict) -> String {
+    let inner = |text: String| text.chars().take_while(|c| c.is_alphanumeric()).collect::<String>();
+    match verdict {
+        Verdict::Waiting(waiting) => format!("wait {}", inner(format!("{waiting:?}"))),
+        Verdict::Stale(waiting) => format!("stale {}", inner(format!("{waiting:?}"))),
+        Verdict::Done => "done".into(),
+        Verdict::Failed(failure) => format!("failed {}", inner(format!("{failure:?}"))),
+        Verdict::Superseded(_) => "superseded".into(),
+    }
+}
+
+#[track_caller]
+fn check(case: &Case) {
+    let changes = [ValueChange {
+        key: OverrideKey::Helm("image.tag".into()),
+        old: Some(element("1")),
+        new: element("2"),
+    }];
+    let expect = Expectation {
+        values: Some((SourceAt::Single, &changes)),
+        operation: ExpectedOperation::Sync { nonce: "n" },
+        last_history: Some(4),
+        health_before: case.health_before,
+        allow_unpruned: case.allow_unpruned,
+    };
+    let app: Application = serde_json::from_value(case.app.clone()).unwrap();
+    let mut memory = case.memory.clone();
+    memory.note(&expect, &app);
+    let got = judge(&expect, &memory, &app, Duration::from_secs(case.since_ready));
+    assert_eq!(name(&got), case.want, "{}", case.what);
+}
+
+/// What proves values that were there already.
+#[track_caller]
+fn check_found(changes: &[(&str, Value)], digest: &str, want: Option<KnownBy>) {
+    let app: Application = serde_json::from_value(set(done(), changes)).unwrap();
+    let changes = [ValueChange {
+        key: OverrideKey::Helm("image.tag".into()),
+        old: Some(element(digest)),
+        new: element(digest),
+    }];
+    let expect = Expectation {
+        values: Some((SourceAt::Single, &changes)),
+        operation: ExpectedOperation::State,
+        last_history: Some(5),
+        health_before: HealthStatus::Unknown,
+        allow_unpruned: false,
+    };
+    let mut memory = JudgeMemory::default();
+    memory.note(&expect, &app);
+    assert_eq!(memory.operation().map(|operation| operation.known_by), want);
+    let verdict = judge(&expect, &memory, &app, Duration::ZERO);
+    assert!(!matches!(verdict, Verdict::Failed(AppFailure::Operation { .. })), "{verdict:?}");
+}
+
+#[test]
+fn what_was_deployed_before_proves_what_need_not_be_deployed() {
+    const PHASE: &str = "/status/operationState/phase";
+    check_found(&[], "2", Some(KnownBy::Values));
+    check_found(&[("/status/operationState", Value::Null)], "2", Some(KnownBy::History));
+    // A later operation that failed does not undo what an earlier one deployed.
+    check_found(&[(PHASE, json!("Failed"))], "2", Some(KnownBy::History));
+    check_found(&[], "3", None);
+}
+
+fn remembered(known_by: KnownBy) -> JudgeMemory {
+    let operation = OperationEvidence {
+        known_by,
+        initiated_by: Default::default(),
+        started_at: None,
+        finished_at: None,
+    };
+    JudgeMemory { operation: Some(operation), ..JudgeMemory::default() }
+}
+
+/// Each row says in `what` where its rule comes from. "ran" means seen on Argo CD 3.6.1.
+#[test]
+fn states_are_judged() {
+    const STATE: &str = "/status/operationState";
+    let info = "/status/operationState/operation/info";
+    let foreign_running = json!({
+        "operation": { "sync": { "source": source("1") }, "initiatedBy": { "automated": true } },
+        "phase": "Running", "startedAt": T0,
+    });
+    let automated = |value: &str, phase: &str| {
+        let mut state = json!({
+            "operation": { "sync": { "source": source(value) }, "initiatedBy": { "automated": true } },
+            "phase": phase, "startedAt": T0,
+        });
+        if phase != "Running" {
+            state["finishedAt"] = json!(T0);
+            state["syncResult"] = json!({ "source": source(value) });
+        }
+        state
+    };
+    let pruning = json!([{ "kind": "Service", "name": "old", "status": "OutOfSync", "requiresPruning": true }]);
+    let cases = [
+        case("everything is there", &[], "done"),
+        // The write.
+        case(
+            "ran: a PATCH that was overlaid by another",
+            &[("/spec/source", source("1"))],
+            "superseded",
+        ),
+        case(
+            "the application is being deleted",
+            &[("/metadata/deletionTimestamp", json!(T0))],
+            "failed Deleted",
+        ),
+        // The operation.
+        case(
+            "ran: after the answer to a sync, `operation` is set and operationState absent",
+            &[
+                ("/operation", json!({ "info": [{ "name": NONCE, "value": "n" }] })),
+                (STATE, Value::Null),
+            ],
+            "wait Queued",
+        ),
+        case(
+            "ran: `operation` is set, operationState is still the previous one's",
+            &[
+                ("/operation", json!({ "info": [{ "name": NONCE, "value": "n" }] })),
+                (info, json!([])),
+            ],
+            "wait Queued",
+        ),
+        case(
+            "ran: our operation runs",
+            &[
+                ("/operation", json!({ "info": [{ "name": NONCE, "value": "n" }] })),
+                ("/status/operationState/phase", json!("Running")),
+                ("/status/operationState/finishedAt", Value::Null),
+            ],
+            "wait Running",
+        ),
+        case(
+            "controller: between two attempts the phase is Running and finishedAt is set",
+            &[("/status/operationState/phase", json!("Running"))],
+            "wait Retry",
+        ),
+        case(
+            "ran: terminating takes a second",
+            &[("/status/operationState/phase", json!("Terminating"))],
+            "wait Running",
+        ),
+        case(
+            "somebody else's operation runs",
+            &[(STATE, foreign_running), ("/status/history", json!([]))],
+            "wait Other",
+        ),
+        case(
+            "ran: a failed operation",
+            &[("/status/operationState/phase", json!("Failed"))],
+            "failed Operation",
+        ),
+        case(
+            "an operation in error",
+            &[("/status/operationState/phase", json!("Error"))],
+            "failed Operation",
+        ),
+        case(
+            "the previous operation, with other values and another nonce, is no success of ours",
+            &[
+                (STATE, automated("1", "Succeeded")),
+                ("/status/history", json!([{ "id": 4, "source": source("2") }])),
+            ],
+            "wait NoOperation",
+        ),
+        case(
+            "no operation at all",
+            &[(STATE, Value::Null), ("/status/history", json!([]))],
+            "wait NoOperation",
+        ),
+        case(
+            "ran: an automated operation deployed our values (adopted)",
+            &[(STATE, automated("2", "Succeeded"))],
+            "done",
+        ),
+        case(
+            "an automated operation with our values runs",
+            &[(STATE, automated("2", "Running"))],
+            "wait Running",
+        ),
+        case(
+            "ran: an automated operation with our values fails",
+            &[(STATE, automated("2", "Failed")), ("/status/history", json!([]))],
+            "failed Operation",
+        ),
+        Case {
+            memory: remembered(KnownBy::Nonce),
+            ..case(
+                "ran: ours succeeded and was replaced by an automated one with the same values",
+                &[(STATE, automated("2", "Succeeded"))],
+                "done",
+            )
+        },
+        case(
+            "ours was replaced before anybody saw its end: the history tells",
+            &[(
+                STATE,
+                json!({ "operation": { "sync": { "dryRun": true } }, "phase": "Succeeded", "finishedAt": T0 }),
+            )],
+            "done",
+        ),
+        Case {
+            memory: remembered(KnownBy::Nonce),
+            ..case(
+                "ran: a rollback after ours deploys old values and leaves the spec",
+                &[(STATE, automated("1", "Succeeded"))],
+                "superseded",
+            )
+        },
+        case(
+            "controller before 3.2: our operation took the spec at its start, which was another's",
+            &[("/status/operationState/syncResult/source", source("1"))],
+            "superseded",
+        ),
+        case(
+            "a partial sync of somebody with our values deploys nothing as a whole",
+            &[
+                (info, json!([])),
+                ("/status/operationState/operation/sync/resources", json!([{ "kind": "Service" }])),
+                ("/status/history", json!([])),
+            ],
+            "wait NoOperation",
+        ),
+        // The comparison.
+        case(
+            "ran: 4 to 31 ms after the write, comparedTo is the old one beside Synced and Healthy",
+            &[("/status/sync/comparedTo/source", source("1"))],
+            "stale Comparison",
+        ),
+        case(
+            "ran: reconciledAt == finishedAt beside OutOfSync and Missing",
+            &[("/status/reconciledAt", json!(T0))],
+            "stale Reconciled",
+        ),
+        case(
+            "argocd CLI: reconciledAt before finishedAt",
+            &[("/status/reconciledAt", json!("2026-11-24T09:59:59Z"))],
+            "stale Reconciled",
+        ),
+        Case {
+            memory: JudgeMemory { refreshed: Some(T0.parse().unwrap()), ..JudgeMemory::default() },
+            ..case(
+                "the same, but this is the answer to a refresh",
+                &[("/status/reconciledAt", json!(T0))],
+                "done",
+            )
+        },
+        Case {
+            memory: JudgeMemory {
+                refreshed: Some("2026-11-24T09:00:00Z".parse().unwrap()),
+                ..JudgeMemory::default()
+            },
+            ..case(
+                "a refresh after an earlier operation",
+                &[("/status/reconciledAt", json!(T0))],
+                "stale Reconciled",
+            )
+        },
+        case(
+            "ran: manifests that do not render any more",
+            &[
+                ("/status/conditions", json!([{ "type": "ComparisonError", "message": "x" }])),
+                ("/status/sync/status", json!("Unknown")),
+            ],
+            "failed Condition",
+        ),
+        case(
+            "an error condition of before the comparison says nothing",
+            &[
+                ("/status/conditions", json!([{ "type": "ComparisonError", "message": "x" }])),
+                ("/status/sync/comparedTo/source", source("1")),
+            ],
+            "stale Comparison",
+        ),
+        case(
+            "a warning is no error",
+            &[(
+                "/status/conditions",
+                json!([{ "type": "OrphanedResourceWarning", "message": "x" }]),
+            )],
+            "done",
+        ),
+        case(
+            "sync status unknown",
+            &[("/status/sync/status", json!("Unknown"))],
+            "wait SyncUnknown",
+        ),
+        case(
+            "a status that we do not know",
+            &[("/status/sync/status", json!("Weird"))],
+            "wait SyncUnknown",
+        ),
+        case("out of sync", &[("/status/sync/status", json!("OutOfSync"))], "wait OutOfSync"),
+        case(
+            "argocd CLI: PruneSkipped leaves it OutOfSync for ever",
+            &[("/status/sync/status", json!("OutOfSync")), ("/status/resources", pruning.clone())],
+            "failed NeedsPruning",
+        ),
+        Case {
+            allow_unpruned: true,
+            ..case(
+                "the same, allowed",
+                &[
+                    ("/status/sync/status", json!("OutOfSync")),
+                    ("/status/resources", pruning.clone()),
+                ],
+                "done",
+            )
+        },
+        case(
+            "the same, and the application prunes itself",
+            &[
+                ("/status/sync/status", json!("OutOfSync")),
+                ("/status/resources", pruning),
+                ("/spec/syncPolicy", json!({ "automated": { "prune": true } })),
+            ],
+            "wait OutOfSync",
+        ),
+        // The health.
+        case("progressing", &[("/status/health/status", json!("Progressing"))], "wait Health"),
+        case("missing", &[("/status/health/status", json!("Missing"))], "wait Health"),
+        case(
+            "a health that we do not know",
+            &[("/status/health/status", json!("Weird"))],
+            "wait Health",
+        ),
+        case(
+            "suspended has its own outcome",
+            &[("/status/health/status", json!("Suspended"))],
+            "done",
+        ),
+        case(
+            "degraded from healthy",
+            &[("/status/health/status", json!("Degraded"))],
+            "failed Health",
+        ),
+        Case {
+            health_before: HealthStatus::Degraded,
+            ..case(
+                "degraded as before: may be old",
+                &[("/status/health/status", json!("Degraded"))],
+                "wait Health",
+            )
+        },
+        Case {
+            health_before: HealthStatus::Degraded,
+            since_ready: 31,
+            ..case(
+                "degraded as before, for long",
+                &[("/status/health/status", json!("Degraded"))],
+                "failed Health",
+            )
+        },
+        Case {
+            health_before: HealthStatus::Degraded,
+            memory: JudgeMemory { health_moved: true, ..JudgeMemory::default() },
+            ..case(
+                "degraded again",
+                &[("/status/health/status", json!("Degraded"))],
+                "failed Health",
+            )
+        },
+        case(
+            "health is not looked at before the operation's end",
+            &[
+                ("/status/operationState/phase", json!("Running")),
+                ("/status/health/status", json!("Degraded")),
+            ],
+            "wait Retry",
+        ),
+    ];
+    for case in &cases {
+        check(case);
+    }
+}
+
+/// The recorded answers of Argo CD 3.6.1, judged as if nothing was written: only the state counts.
+#[test]
+fn recorded_states_are_judged() {
+    let app = |text: &str| -> Application {
+        let recorded: Value = serde_json::from_str(text).unwrap();
+        serde_json::from_value(recorded["body"].clone()).unwrap()
+    };
+    let cases = [
+        (app(include_str!("../../../tests/fixtures/app-never-synced.json")), "wait OutOfSync"),
+        // reconciledAt == finishedAt in the recording.
+        (app(include_str!("../../../tests/fixtures/app-deployed.json")), "stale Reconciled"),
+        (app(include_str!("../../../tests/fixtures/app-multi-source.json")), "stale Reconciled"),
+        (app(include_str!("../../../tests/fixtures/app-operation-running.json")), "wait Running"),
+        (
+            app(include_str!("../../../tests/fixtures/app-operation-terminated.json")),
+            "stale Reconciled",
+        ),
+        (
+            app(include_str!("../../../tests/fixtures/app-operation-failed.json")),
+            "stale Reconciled",
+        ),
+        (
+            app(include_str!("../../../tests/fixtures/app-right-after-patch.json")),
+            "stale Comparison",
+        ),
+        (
+            app(include_str!("../../../tests/fixtures/app-comparison-error.json")),
+            "stale Reconciled",
+        ),
+    ];
+    for (app, want) in cases {
+        let expect = Expectation {
+            values: None,
+            operation: ExpectedOperation::State,
+            last_history: None,
+            health_before: HealthStatus::Healthy,
+            allow_unpruned: false,
+        };
+        let got = judge(&expect, &JudgeMemory::default(), &app, Duration::ZERO);
+        assert_eq!(name(&got), want, "{}", app.metadata.name);
+        let mut memory = JudgeMemory::default();
+        memory.note_refresh(&app);
+        let refreshed = name(&judge(&expect, &memory, &app, Duration::ZERO));
+        assert_ne!(refreshed, "stale Reconciled", "{}", app.metadata.name);
+    }
+}

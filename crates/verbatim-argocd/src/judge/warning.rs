@@ -1,0 +1,84 @@
+//! What does not stop a deployment and should be known.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::model::InitiatedBy;
+
+/// What did not stop a deployment and should be known.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "warning", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum DeployWarning {
+    /// Something could not be checked beforehand.
+    NotChecked {
+        /// What.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// An owner may revert the override.
+    Owner {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// An earlier run did not end; this one continues its work.
+    Resumed {
+        /// Its nonce.
+        nonce: String,
+    },
+    /// The claim of another run was overridden.
+    TookOver {
+        /// Its release.
+        release: String,
+        /// Who.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// The values stand and the claim is gone: somebody writes the annotations of this application.
+    ClaimLost,
+    /// Another client's change was there just before our write and gone after it.
+    LostForeignChange {
+        /// Where, as a JSON pointer.
+        path: String,
+        /// What was lost.
+        value: String,
+    },
+    /// The values stand, and another operation than ours deployed them.
+    Adopted {
+        /// Who started it.
+        by: InitiatedBy,
+    },
+    /// The claim could not be closed.
+    ClaimOpen {
+        /// Why.
+        why: String,
+    },
+}
+
+impl fmt::Display for DeployWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotChecked { what, why } => write!(f, "cannot check {what}: {why}"),
+            Self::Owner { kind, name } => write!(f, "{kind} {name} owns the application and may revert the override"),
+            Self::Resumed { nonce } => write!(f, "an earlier run of this release did not end ({nonce}): continuing its work"),
+            Self::TookOver { release, by } => {
+                write!(f, "took over from a run of release {release} that did not end")?;
+                by.as_ref().map_or(Ok(()), |by| write!(f, " ({by})"))
+            }
+            Self::ClaimLost => {
+                f.write_str("the values stand and the claim is gone: somebody else writes the annotations of this application")
+            }
+            Self::LostForeignChange { path, value } => write!(
+                f,
+                "another client's change of {path} to {value} was lost by our write; Argo CD has no protection against that"
+            ),
+            Self::Adopted { by } if by.automated => f.write_str("Argo CD's automatic sync deployed the values"),
+            Self::Adopted { by } => write!(f, "a sync of {} deployed the values", by.username),
+            Self::ClaimOpen { why } => write!(f, "the claim could not be closed: {why}"),
+        }
+    }
+}

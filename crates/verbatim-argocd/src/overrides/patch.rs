@@ -1,0 +1,506 @@
+//! Builds JSON patches (RFC 6902) of applications, in the dialect that Argo CD's server has. Pure.
+//!
+//! `test` operations look at what the server has just read, so a patch refuses to overwrite what changed since we
+//! looked. They are no compare-and-set: the server reads twice more before it writes.
+
+use serde_json::{Value, json};
+
+use crate::model::{AppSource, Application};
+use crate::overrides::claim::{ANNOTATION, Claim, ClaimState};
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::{Occurrence, OverrideKey, find, list, same_element};
+
+/// Why no patch can be built: the application is not as planned any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct PatchError(pub String);
+
+/// Writes the claim and the values of the plan. `app` is the state that the plan was made from.
+pub(crate) fn write(
+    app: &Application,
+    plan: &AppPlan,
+    claim: &Claim,
+) -> Result<String, PatchError> {
+    let mut ops = Vec::new();
+    let source = source_of(app, plan)?;
+    let at = plan.source.pointer();
+    guard_source(&mut ops, &at, source);
+    let wanted: Vec<(&OverrideKey, &Value)> = plan
+        .changes
+        .iter()
+        .filter(|change| !change.is_noop())
+        .map(|change| (&change.key, &change.new))
+        .collect();
+    put(&mut ops, &at, source, &wanted);
+    annotate(&mut ops, app, claim);
+    Ok(go_json(&Value::Array(order(ops))))
+}
+
+/// Makes the values what they shall be; `null` is absent. What is there is replaced or removed, each guarded by a test;
+/// then what is missing is added.
+fn put(ops: &mut Vec<Value>, at: &str, source: &AppSource, wanted: &[(&OverrideKey, &Value)]) {
+    let mut removals: Vec<(&str, usize, String)> = Vec::new();
+    let mut missing: Vec<(&OverrideKey, &Value)> = Vec::new();
+    for (key, value) in wanted {
+        match find(source, key) {
+            Occurrence::At(index, element) => {
+                let list = key.list();
+                let path = match key.is_listed() {
+                    true => format!("{at}{list}/{index}"),
+                    false => format!("{at}{list}"),
+                };
+                ops.push(test(&path, element));
+                if value.is_null() {
+                    removals.push((list, index, path));
+                } else {
+                    ops.push(json!({ "op": "replace", "path": path, "value": value }));
+                }
+            }
+            _ if value.is_null() => {}
+            _ => missing.push((key, value)),
+        }
+    }
+    // From the end, so that the remaining indexes stay right.
+    removals.sort_by(|a, b| b.cmp(a));
+    ops.extend(removals.into_iter().map(|(_, _, path)| json!({ "op": "remove", "path": path })));
+    add(ops, at, source, &missing);
+}
+
+/// All tests go first: they are about the state before the patch, and an earlier change would shift what they see.
+fn order(ops: Vec<Value>) -> Vec<Value> {
+    let (tests, changes): (Vec<_>, Vec<_>) = ops.into_iter().partition(|op| op["op"] == "test");
+    tests.into_iter().chain(changes).collect()
+}
+
+fn source_of<'a>(app: &'a Application, plan: &AppPlan) -> Result<&'a AppSource, PatchError> {
+    app.spec
+        .sources()
+        .get(plan.source)
+        .ok_or_else(|| PatchError(format!("source {} is gone", plan.source_name)))
+}
+
+/// The place of a source among several is only good as long as it is the same source.
+fn guard_source(ops: &mut Vec<Value>, at: &str, source: &AppSource) {
+    for field in ["repoURL", "path", "chart"] {
+        if let Some(value) = source.0.get(field) {
+            ops.push(test(&format!("{at}/{field}"), value));
+        }
+    }
+}
+
+/// Adds values, making their lists and blocks first where they are absent. Nobody else may have added one with the same
+/// name meanwhile: the whole list is tested.
+fn add(ops: &mut Vec<Value>, at: &str, source: &AppSource, missing: &[(&OverrideKey, &Value)]) {
+    // By block and place, in the order in which the values are written.
+    let mut blocks: Vec<(&str, Vec<Place<'_>>)> = Vec::new();
+    for (key, value) in missing {
+        let (block, field) = key.list()[1..].split_once('/').unwrap_or(("", &key.list()[1..]));
+        let index = match blocks.iter().position(|(name, _)| *name == block) {
+            Some(index) => index,
+            None => {
+                blocks.push((block, Vec::new()));
+                blocks.len() - 1
+            }
+        };
+        let places = &mut blocks[index].1;
+        match places.iter_mut().find(|place| place.field == field) {
+            Some(place) => place.values.push(value),
+            None => places.push(Place { key, field, values: vec![value] }),
+        }
+    }
+    for (block, places) in blocks {
+        if !block.is_empty() && !source.has(&format!("/{block}")) {
+            let path = format!("{at}/{block}");
+            let made: serde_json::Map<String, Value> =
+                places.iter().map(|place| (place.field.to_owned(), place.made())).collect();
+            ops.push(absent(&path));
+            ops.push(json!({ "op": "add", "path": path, "value": made }));
+            continue;
+        }
+        for place in places {
+            let path = format!("{at}{}", place.key.list());
+            if place.key.is_listed() && source.has(place.key.list()) {
+                ops.push(test(&path, &Value::Array(list(source, place.key).to_vec())));
+                for element in &place.values {
+                    ops.push(json!({ "op": "add", "path": format!("{path}/-"), "value": element }));
+                }
+            } else {
+                ops.push(absent(&path));
+                ops.push(json!({ "op": "add", "path": path, "value": place.made() }));
+            }
+        }
+    }
+}
+
+/// A list that elements are added to, or a value that stands alone.
+struct Place<'a> {
+    key: &'a OverrideKey,
+    field: &'a str,
+    values: Vec<&'a Value>,
+}
+
+impl Place<'_> {
+    /// What it is where there was nothing.
+    fn made(&self) -> Value {
+        match (self.key.is_listed(), self.values.as_slice()) {
+            (false, [value, ..]) => (*value).clone(),
+            (_, values) => values.iter().map(|value| (*value).clone()).collect(),
+        }
+    }
+}
+
+/// Puts the values back that a claim says stood there before. Only where ours still stand.
+pub(crate) fn undo(app: &Application, claim: &Claim) -> Result<String, PatchError> {
+    let source = app
+        .spec
+        .sources()
+        .get(claim.source)
+        .ok_or_else(|| PatchError("the source that was written to is gone".into()))?;
+    let at = claim.source.pointer();
+    let mut ops = Vec::new();
+    guard_source(&mut ops, &at, source);
+    let mut wanted: Vec<(&OverrideKey, &Value)> = Vec::new();
+    for change in &claim.changes {
+        match find(source, &change.key) {
+            Occurrence::At(_, element) if same_element(element, &change.new) => {}
+            Occurrence::Absent if change.new.is_null() => {}
+            _ => return Err(PatchError(format!("{} is not the one that was written", change.key))),
+        }
+        wanted.push((&change.key, change.old.as_ref().unwrap_or(&Value::Null)));
+    }
+    put(&mut ops, &at, source, &wanted);
+    annotate(&mut ops, app, &claim.in_state(ClaimState::Undone));
+    Ok(go_json(&Value::Array(order(ops))))
+}
+
+fn annotate(ops: &mut Vec<Value>, app: &Application, claim: &Claim) {
+    let path =
+        format!("/metadata/annotations/{}", ANNOTATION.replace('~', "~0").replace('/', "~1"));
+    if app.metadata.annotations.is_empty() {
+        ops.push(absent("/metadata/annotations"));
+        ops.push(json!({ "op": "add", "path": "/metadata/annotations", "value": {} }));
+    } else {
+        match app.metadata.annotations.get(ANNOTATION) {
+            Some(text) => ops.push(test(&path, &json!(text))),
+            None => ops.push(absent(&path)),
+        }
+    }
+    ops.push(json!({ "op": "add", "path": path, "value": claim.to_text() }));
+}
+
+fn test(path: &str, value: &Value) -> Value {
+    json!({ "op": "test", "path": path, "value": value })
+}
+
+/// evanphx/json-patch lets a test with `null` pass where the member is absent.
+fn absent(path: &str) -> Value {
+    json!({ "op": "test", "path": path, "value": null })
+}
+
+/// JSON as Go's encoder writes it. The server compares scalars byte by byte with its own encoding, in which these five
+/// characters are escaped (`encoding/json`, `HTMLEscape`). They can only occur inside strings.
+pub(crate) fn go_json(value: &Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                out.push_str(&format!("\\u{:04x}", c as u32))
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::request::AppRef;
+    use crate::judge::plan::plan;
+    use crate::overrides::values::{OverrideValues, SourceField};
+
+    fn app(source: Value, annotations: Value) -> Application {
+        let mut source = source;
+        source["repoURL"] = json!("r");
+        source["path"] = json!("c");
+        serde_json::from_value(json!({
+            "metadata": { "name": "a", "annotations": annotations },
+            "spec": { "source": source },
+        }))
+        .unwrap()
+    }
+
+    fn claim(plan: &AppPlan) -> Claim {
+        Claim {
+            version: 1,
+            nonce: "n".into(),
+            state: ClaimState::Open,
+            release: "r<1>".into(),
+            by: None,
+            at: "2026-11-24T10:00:00Z".parse().unwrap(),
+            deadline: "2026-11-24T10:10:00Z".parse().unwrap(),
+            source: plan.source,
+            changes: plan.changes.clone(),
+            record: None,
+            kept: None,
+        }
+    }
+
+    /// The operations without the source's guards and without the claim's text.
+    fn ops(patch: &str) -> Vec<String> {
+        let ops: Vec<Value> = serde_json::from_str(patch).unwrap();
+        ops.iter()
+            .filter(|op| {
+                !["/spec/source/repoURL", "/spec/source/path"]
+                    .contains(&op["path"].as_str().unwrap())
+            })
+            .map(|op| {
+                let is_claim =
+                    op["path"].as_str().unwrap().ends_with("~1claim") && op["op"] == "add";
+                let value = if is_claim { "(claim)".to_owned() } else { op["value"].to_string() };
+                format!("{} {} {value}", op["op"].as_str().unwrap(), op["path"].as_str().unwrap())
+            })
+            .collect()
+    }
+
+    fn wanted(helm: &[(&str, &str)], kustomize: &[&str]) -> OverrideValues {
+        OverrideValues {
+            helm: helm.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            kustomize: kustomize.iter().map(|text| text.parse().unwrap()).collect(),
+            ..OverrideValues::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(app: &Application, wanted: &OverrideValues, want: &[&str]) {
+        let plan = plan(&AppRef::new("a"), app, wanted).unwrap();
+        assert_eq!(ops(&write(app, &plan, &claim(&plan)).unwrap()), want);
+    }
+
+    const T: &str = r#"{"forceString":true,"name":"t","value":"2"}"#;
+    const ANN: &str = "/metadata/annotations";
+
+    #[test]
+    fn blocks_lists_and_elements_are_made_where_they_are_absent() {
+        let fresh = [
+            format!("test {ANN} null"),
+            format!("add {ANN} {{}}"),
+            format!("add {ANN}/verbatim.dev~1claim (claim)"),
+        ];
+        let with = |tests: &[&str], changes: &[&str]| {
+            let mut want: Vec<String> = tests.iter().map(|s| (*s).to_owned()).collect();
+            want.push(fresh[0].clone());
+            want.extend(changes.iter().map(|s| (*s).to_owned()));
+            want.extend_from_slice(&fresh[1..]);
+            want
+        };
+        let helm = wanted(&[("t", "2")], &[]);
+        let cases = [
+            (
+                json!({}),
+                with(
+                    &["test /spec/source/helm null"],
+                    &[&format!("add /spec/source/helm {{\"parameters\":[{T}]}}")],
+                ),
+            ),
+            (
+                json!({ "helm": { "releaseName": "x" } }),
+                with(
+                    &["test /spec/source/helm/parameters null"],
+                    &[&format!("add /spec/source/helm/parameters [{T}]")],
+                ),
+            ),
+            (
+                json!({ "helm": { "parameters": [{ "name": "x", "value": "1" }] } }),
+                with(
+                    &[r#"test /spec/source/helm/parameters [{"name":"x","value":"1"}]"#],
+                    &[&format!("add /spec/source/helm/parameters/- {T}")],
+                ),
+            ),
+            (
+                json!({ "helm": { "parameters": [{ "name": "x" }, { "name": "t", "value": "1" }] } }),
+                with(
+                    &[r#"test /spec/source/helm/parameters/1 {"name":"t","value":"1"}"#],
+                    &[&format!("replace /spec/source/helm/parameters/1 {T}")],
+                ),
+            ),
+        ];
+        for (source, want) in cases {
+            let want: Vec<&str> = want.iter().map(String::as_str).collect();
+            check(&app(source, Value::Null), &helm, &want);
+        }
+    }
+
+    #[test]
+    fn kustomize_images_are_replaced_by_name_and_added_otherwise() {
+        let source = json!({ "kustomize": { "images": ["h:5000/web:1", "h:5000/api:1"] } });
+        check(
+            &app(source, json!({ "x": "1" })),
+            &wanted(&[], &["h:5000/api:2", "h:5000/job:2"]),
+            &[
+                r#"test /spec/source/kustomize/images/1 "h:5000/api:1""#,
+                r#"test /spec/source/kustomize/images ["h:5000/web:1","h:5000/api:1"]"#,
+                "test /metadata/annotations/verbatim.dev~1claim null",
+                r#"replace /spec/source/kustomize/images/1 "h:5000/api:2""#,
+                r#"add /spec/source/kustomize/images/- "h:5000/job:2""#,
+                "add /metadata/annotations/verbatim.dev~1claim (claim)",
+            ],
+        );
+    }
+
+    #[test]
+    fn values_that_stand_already_are_claimed_and_not_written() {
+        let parameters = json!([{ "name": "t", "value": "2", "forceString": true }]);
+        check(
+            &app(json!({ "helm": { "parameters": parameters } }), json!({ ANNOTATION: "old" })),
+            &wanted(&[("t", "2")], &[]),
+            &[
+                r#"test /metadata/annotations/verbatim.dev~1claim "old""#,
+                "add /metadata/annotations/verbatim.dev~1claim (claim)",
+            ],
+        );
+    }
+
+    #[test]
+    fn several_sources_are_addressed_by_index_and_guarded() {
+        let source = json!({ "repoURL": "r", "chart": "c", "helm": {} });
+        let app: Application = serde_json::from_value(json!({
+            "spec": { "sources": [{ "repoURL": "v", "ref": "values" }, source] },
+            "status": { "sourceTypes": ["", "Helm"] },
+        }))
+        .unwrap();
+        let plan = plan(&AppRef::new("a"), &app, &wanted(&[("t", "2")], &[])).unwrap();
+        let patch = ops(&write(&app, &plan, &claim(&plan)).unwrap());
+        assert!(patch.contains(&r#"test /spec/sources/1/repoURL "r""#.to_owned()), "{patch:?}");
+        assert!(patch.contains(&r#"test /spec/sources/1/chart "c""#.to_owned()), "{patch:?}");
+        assert!(patch.contains(&format!("add /spec/sources/1/helm/parameters [{T}]")), "{patch:?}");
+    }
+
+    #[test]
+    fn text_is_escaped_as_go_does_it() {
+        let parameters = json!([{ "name": "t", "value": "a<b&c>d\u{2028}é\"\\" }]);
+        let app = app(json!({ "helm": { "parameters": parameters } }), Value::Null);
+        let plan = plan(&AppRef::new("a"), &app, &wanted(&[("t", "2")], &[])).unwrap();
+        let patch = write(&app, &plan, &claim(&plan)).unwrap();
+        assert!(patch.contains(r#""value":"a\u003cb\u0026c\u003ed\u2028é\"\\""#), "{patch}");
+        assert!(!patch.contains(['<', '>', '&']), "{patch}");
+        let read: Value = serde_json::from_str(&patch).unwrap();
+        assert!(
+            read.as_array()
+                .unwrap()
+                .iter()
+                .any(|op| op["value"]["value"] == "a<b&c>d\u{2028}é\"\\")
+        );
+    }
+
+    #[test]
+    fn undo_puts_back_what_stood_there_and_only_over_our_own_values() {
+        let before =
+            json!({ "helm": { "parameters": [{ "name": "a", "value": "1" }, { "name": "z" }] } });
+        let wanted = wanted(&[("a", "2"), ("b", "2"), ("c", "2")], &[]);
+        let app_before = app(before, json!({ "x": "1" }));
+        let plan = plan(&AppRef::new("a"), &app_before, &wanted).unwrap();
+        let claim = claim(&plan);
+        let p = |name: &str| json!({ "name": name, "value": "2", "forceString": true });
+        let after = |b: Value| {
+            app(
+                json!({ "helm": { "parameters": [p("a"), { "name": "z" }, b, p("c")] } }),
+                json!({ ANNOTATION: claim.to_text() }),
+            )
+        };
+        let got = ops(&undo(&after(p("b")), &claim).unwrap());
+        let got: Vec<_> = got.iter().filter(|op| !op.starts_with("test")).collect();
+        assert_eq!(
+            got,
+            [
+                r#"replace /spec/source/helm/parameters/0 {"name":"a","value":"1"}"#,
+                "remove /spec/source/helm/parameters/3 null",
+                "remove /spec/source/helm/parameters/2 null",
+                "add /metadata/annotations/verbatim.dev~1claim (claim)",
+            ]
+        );
+        let changed = after(json!({ "name": "b", "value": "9" }));
+        assert_eq!(
+            undo(&changed, &claim),
+            Err(PatchError("helm:b is not the one that was written".into()))
+        );
+    }
+
+    #[test]
+    fn values_are_taken_away_and_put_back_where_they_were_taken_from() {
+        let source = json!({
+            "targetRevision": "main",
+            "helm": { "values": "a: 1", "parameters": [{ "name": "a" }, { "name": "b" }, { "name": "c" }] },
+        });
+        let unset = OverrideValues {
+            others: [(OverrideKey::Field(SourceField::TargetRevision), json!("v2"))].into(),
+            unset: [
+                OverrideKey::Helm("a".into()),
+                OverrideKey::Helm("c".into()),
+                OverrideKey::Helm("never there".into()),
+                OverrideKey::Field(SourceField::HelmValues),
+                OverrideKey::Field(SourceField::HelmValuesObject),
+            ]
+            .into(),
+            ..OverrideValues::default()
+        };
+        let before = app(source, json!({ "x": "1" }));
+        let plan = plan(&AppRef::new("a"), &before, &unset).unwrap();
+        let claim = claim(&plan);
+        let changes = |patch: &str| -> Vec<String> {
+            let all = ops(patch);
+            all.into_iter().filter(|op| !op.starts_with("test") && !op.contains("claim")).collect()
+        };
+        assert_eq!(
+            changes(&write(&before, &plan, &claim).unwrap()),
+            [
+                "replace /spec/source/targetRevision \"v2\"",
+                "remove /spec/source/helm/values null",
+                "remove /spec/source/helm/parameters/2 null",
+                "remove /spec/source/helm/parameters/0 null",
+            ]
+        );
+        let after = app(
+            json!({ "targetRevision": "v2", "helm": { "parameters": [{ "name": "b" }] } }),
+            json!({ ANNOTATION: claim.to_text() }),
+        );
+        assert_eq!(
+            changes(&undo(&after, &claim).unwrap()),
+            [
+                "replace /spec/source/targetRevision \"main\"",
+                "add /spec/source/helm/parameters/- {\"name\":\"a\"}",
+                "add /spec/source/helm/parameters/- {\"name\":\"c\"}",
+                "add /spec/source/helm/values \"a: 1\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn everything_of_a_block_that_is_not_there_is_made_at_once() {
+        let wanted = OverrideValues {
+            helm: [("t".to_owned(), "2".to_owned())].into(),
+            others: [
+                (
+                    OverrideKey::HelmFile("cert".into()),
+                    json!({ "name": "cert", "path": "cert.pem" }),
+                ),
+                (OverrideKey::Field(SourceField::HelmValues), json!("a: 1")),
+            ]
+            .into(),
+            ..OverrideValues::default()
+        };
+        let made = format!(
+            r#"add /spec/source/helm {{"fileParameters":[{{"name":"cert","path":"cert.pem"}}],"parameters":[{T}],"values":"a: 1"}}"#
+        );
+        check(
+            &app(json!({}), json!({ "x": "1" })),
+            &wanted,
+            &[
+                "test /spec/source/helm null",
+                "test /metadata/annotations/verbatim.dev~1claim null",
+                &made,
+                "add /metadata/annotations/verbatim.dev~1claim (claim)",
+            ],
+        );
+    }
+}

@@ -1,0 +1,386 @@
+//! What an override consists of: Helm parameters and Kustomize images, wanted and stored. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use verbatim_oci::Digest;
+
+use crate::model::{AppSource, SourceAt};
+pub use crate::overrides::key::OverrideKey;
+pub(crate) use crate::overrides::key::{SourceField, SourceKind};
+
+/// What to write into one source of an application.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverrideValues {
+    /// Into which source.
+    pub source: SourceChoice,
+    /// Helm parameters, stored with `forceString`. Names are Helm's paths (`image.tag`); `$NAME` in a value stands for
+    /// a variable of Argo CD's build environment, `$$` for a dollar sign.
+    pub helm: BTreeMap<String, String>,
+    /// Kustomize images.
+    pub kustomize: Vec<KustomizeImage>,
+    /// Everything else that can be written, as Argo CD stores it.
+    pub others: BTreeMap<OverrideKey, Value>,
+    /// What shall not be there.
+    pub unset: BTreeSet<OverrideKey>,
+    /// Files with values for Helm that shall not be among those of the application. Their list is one value, since its
+    /// order counts.
+    pub without_files: BTreeSet<String>,
+}
+
+impl OverrideValues {
+    /// The keys with their wanted elements, as Argo CD stores them.
+    pub fn wanted(&self) -> impl Iterator<Item = (OverrideKey, Value)> {
+        let helm = self
+            .helm
+            .iter()
+            .map(|(name, value)| (OverrideKey::Helm(name.clone()), parameter(name, value)));
+        let kustomize = self
+            .kustomize
+            .iter()
+            .map(|image| (OverrideKey::Kustomize(image.name().to_owned()), json!(image.text)));
+        let others = self.others.iter().map(|(key, value)| (key.clone(), value.clone()));
+        let unset = self.unset.iter().map(|key| (key.clone(), Value::Null));
+        helm.chain(kustomize).chain(others).chain(unset)
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.wanted().next().is_none() && self.without_files.is_empty()
+    }
+
+    /// The kinds of source that its values are for.
+    pub fn kinds(&self) -> BTreeSet<SourceKind> {
+        let files = (!self.without_files.is_empty()).then_some(SourceKind::Helm);
+        self.wanted().filter_map(|(key, _)| key.kind()).chain(files).collect()
+    }
+
+    /// Every digest that is written out in a value.
+    pub fn digests(&self) -> Vec<Digest> {
+        let helm = self.helm.values().map(String::as_str);
+        digests(helm.chain(self.kustomize.iter().map(|image| image.text.as_str())))
+    }
+}
+
+/// Every digest that is written out in one of some texts, each once.
+pub fn digests<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Digest> {
+    let mut found = Vec::new();
+    for text in texts {
+        for (at, _) in text.match_indices("sha256:") {
+            if let Some(Ok(digest)) = text.get(at..at + 71).map(str::parse)
+                && !found.contains(&digest)
+            {
+                found.push(digest);
+            }
+        }
+    }
+    found
+}
+
+/// A stored Helm parameter; Argo CD leaves an empty value out.
+fn parameter(name: &str, value: &str) -> Value {
+    if value.is_empty() {
+        json!({ "name": name, "forceString": true })
+    } else {
+        json!({ "name": name, "value": value, "forceString": true })
+    }
+}
+
+/// Which source of an application with several.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceChoice {
+    /// The only one that can take the override.
+    #[default]
+    Auto,
+    /// By position, counted from 1 as in the argocd CLI.
+    Position(usize),
+    /// By name.
+    Name(String),
+}
+
+impl From<SourceAt> for SourceChoice {
+    fn from(at: SourceAt) -> Self {
+        match at {
+            SourceAt::Single => Self::Auto,
+            SourceAt::Index(index) => Self::Position(index + 1),
+        }
+    }
+}
+
+/// A Kustomize image: `[OLD=]NEW[:TAG][@DIGEST]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KustomizeImage {
+    text: String,
+    name: usize,
+}
+
+/// Why a text is not a Kustomize image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a Kustomize image: want [OLD=]NEW[:TAG][@DIGEST]")]
+pub struct KustomizeImageError(String);
+
+impl KustomizeImage {
+    /// The name that it replaces in the manifests. Two entries are about the same image if these are equal.
+    pub fn name(&self) -> &str {
+        &self.text[..self.name]
+    }
+}
+
+impl FromStr for KustomizeImage {
+    type Err = KustomizeImageError;
+
+    fn from_str(text: &str) -> Result<Self, KustomizeImageError> {
+        let name = match text.split_once('=') {
+            Some((old, new)) if !new.is_empty() => old,
+            Some(_) => "",
+            None => {
+                let bare = text.split('@').next().unwrap_or_default();
+                let path = bare.rfind('/').map_or(0, |slash| slash + 1);
+                bare[path..].find(':').map_or(bare, |colon| &bare[..path + colon])
+            }
+        };
+        if name.is_empty() || text.contains(char::is_whitespace) {
+            return Err(KustomizeImageError(text.to_owned()));
+        }
+        Ok(Self { name: name.len(), text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for KustomizeImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+/// One value of an override: what stood there, and what shall.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValueChange {
+    /// Which value.
+    pub key: OverrideKey,
+    /// The stored element before, exactly as the server had it. `None`: absent.
+    pub old: Option<Value>,
+    /// The element to store; `null`: it shall be absent, as in a merge patch.
+    pub new: Value,
+}
+
+impl ValueChange {
+    /// Whether nothing changes.
+    pub fn is_noop(&self) -> bool {
+        match &self.old {
+            Some(old) => same_element(old, &self.new),
+            None => self.new.is_null(),
+        }
+    }
+}
+
+/// The text of a stored element, for people.
+pub fn shown(element: Option<&Value>) -> String {
+    match element {
+        None | Some(Value::Null) => "(absent)".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Object(parameter)) if parameter.contains_key("name") => {
+            // A parameter without any of these has the empty value, which Argo CD leaves out.
+            let fields = ["value", "path", "count", "string", "array", "map"];
+            match fields.iter().find_map(|field| parameter.get(*field)) {
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+                None => String::new(),
+            }
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Whether two stored elements mean the same: Argo CD leaves out an empty value and `forceString: false`.
+pub(crate) fn same_element(a: &Value, b: &Value) -> bool {
+    let meaning = |element: &Value| {
+        let mut element = element.clone();
+        if let Some(fields) = element.as_object_mut() {
+            fields.retain(|name, value| match name.as_str() {
+                "value" => *value != json!(""),
+                "forceString" => *value != json!(false),
+                _ => true,
+            });
+        }
+        element
+    };
+    meaning(a) == meaning(b)
+}
+
+/// Where a key stands in a source.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Occurrence<'a> {
+    /// Nowhere.
+    Absent,
+    /// Once.
+    At(usize, &'a Value),
+    /// More than once: which one counts depends on flags.
+    Repeated,
+}
+
+/// The key's elements in its list; none for a value that stands alone.
+pub(crate) fn list<'a>(source: &'a AppSource, key: &OverrideKey) -> &'a [Value] {
+    if key.is_listed() { source.list(key.list()) } else { &[] }
+}
+
+/// Finds a key in a source. A value that stands alone is found at index 0.
+pub(crate) fn find<'a>(source: &'a AppSource, key: &OverrideKey) -> Occurrence<'a> {
+    if !key.is_listed() {
+        return match source.0.pointer(key.list()) {
+            None | Some(Value::Null) => Occurrence::Absent,
+            Some(value) => Occurrence::At(0, value),
+        };
+    }
+    let mut found = list(source, key).iter().enumerate().filter(|(_, element)| key.is_of(element));
+    match (found.next(), found.next()) {
+        (None, _) => Occurrence::Absent,
+        (Some((index, element)), None) => Occurrence::At(index, element),
+        (Some(_), Some(_)) => Occurrence::Repeated,
+    }
+}
+
+/// A value that is not what was written.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Deviation {
+    /// Which value.
+    pub key: OverrideKey,
+    /// What was written.
+    pub wrote: String,
+    /// What is there.
+    pub found: String,
+}
+
+impl fmt::Display for Deviation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, we wrote {}", self.key, self.found, self.wrote)
+    }
+}
+
+/// The values of `changes` that a source does not hold. Empty: it holds all of them.
+pub fn deviations(source: Option<&AppSource>, changes: &[ValueChange]) -> Vec<Deviation> {
+    let deviation = |change: &ValueChange, found: String| Deviation {
+        key: change.key.clone(),
+        wrote: shown(Some(&change.new)),
+        found,
+    };
+    changes
+        .iter()
+        .filter_map(|change| {
+            match source.map_or(Occurrence::Absent, |source| find(source, &change.key)) {
+                Occurrence::At(_, element) if same_element(element, &change.new) => None,
+                Occurrence::At(_, element) => Some(deviation(change, shown(Some(element)))),
+                Occurrence::Absent if change.new.is_null() => None,
+                Occurrence::Absent => Some(deviation(change, shown(None))),
+                Occurrence::Repeated => Some(deviation(change, "there more than once".to_owned())),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kustomize_images_are_known_by_the_name_that_they_replace() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let cases = [
+            ("nginx", Some("nginx")),
+            ("nginx:1", Some("nginx")),
+            ("host:5000/x", Some("host:5000/x")),
+            ("host:5000/x:1", Some("host:5000/x")),
+            (&*format!("host:5000/x@{digest}"), Some("host:5000/x")),
+            (&*format!("host:5000/x:1@{digest}"), Some("host:5000/x")),
+            ("web=host:5000/x:1", Some("web")),
+            ("host:5000/old=host:5000/new", Some("host:5000/old")),
+            ("", None),
+            ("=x", None),
+            ("x=", None),
+            ("a b", None),
+            (":1", None),
+        ];
+        for (text, want) in cases {
+            let image = text.parse::<KustomizeImage>().ok();
+            assert_eq!(image.as_ref().map(KustomizeImage::name), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn elements_are_compared_by_meaning() {
+        let cases = [
+            (
+                json!({"name":"a","value":"1"}),
+                json!({"name":"a","value":"1","forceString":false}),
+                true,
+            ),
+            (json!({"name":"a"}), json!({"name":"a","value":""}), true),
+            (
+                json!({"name":"a","value":"1"}),
+                json!({"name":"a","value":"1","forceString":true}),
+                false,
+            ),
+            (json!("x:1"), json!("x:1"), true),
+            (json!("x:1"), json!("x:2"), false),
+            (json!("x:1"), json!({"name":"x"}), false),
+            (json!({"name":"web","count":2}), json!({"name":"web","count":3}), false),
+            (json!({"name":"a","path":"p"}), json!({"name":"a","path":"p"}), true),
+            (json!({"name":"a","array":["1"]}), json!({"name":"a","array":["2"]}), false),
+        ];
+        for (a, b, want) in cases {
+            assert_eq!(same_element(&a, &b), want, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_lost_a_value_says_which() {
+        let source = AppSource(json!({ "helm": { "parameters": [
+            { "name": "image.tag", "value": "2", "forceString": true },
+            { "name": "twice", "value": "1" }, { "name": "twice", "value": "2" },
+        ]}}));
+        let change = |name: &str, value: &str| ValueChange {
+            key: OverrideKey::Helm(name.into()),
+            old: None,
+            new: parameter(name, value),
+        };
+        let changes = [
+            change("image.tag", "2"),
+            change("image.tag", "3"),
+            change("gone", "1"),
+            change("twice", "1"),
+        ];
+        let found: Vec<_> =
+            deviations(Some(&source), &changes).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "helm:image.tag is 2, we wrote 3",
+                "helm:gone is (absent), we wrote 1",
+                "helm:twice is there more than once, we wrote 1",
+            ]
+        );
+        assert_eq!(deviations(None, &changes[..1]).len(), 1);
+    }
+
+    #[test]
+    fn digests_are_found_in_values() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let wanted = OverrideValues {
+            helm: [
+                ("image.tag".to_owned(), format!("1@{a}")),
+                ("image.digest".to_owned(), a.to_string()),
+            ]
+            .into(),
+            kustomize: vec![
+                format!("web=x/y@{b}").parse().unwrap(),
+                "z:sha256:12".parse().unwrap(),
+            ],
+            ..OverrideValues::default()
+        };
+        assert_eq!(wanted.digests(), [a, b]);
+    }
+}

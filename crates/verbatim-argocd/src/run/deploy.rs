@@ -1,0 +1,462 @@
+//! Deploys: observe, write, read back, render, sync, wait, prove, close. The order of the steps, and what each failure
+//! means for what was done before it.
+
+use serde_json::Value;
+use tokio::time::Duration;
+
+use crate::api::client::Client;
+use crate::api::error::{Error, ErrorKind};
+use crate::api::request::{self, ApiRequest, AppRef, SyncRequest};
+use crate::judge::evidence::WantedImage;
+use crate::judge::missing::Missing;
+use crate::judge::outcome::{
+    DeployOutcome, DeployReport, Leftover, Mismatch, OnPause, ProofStage, ReachedState, UndoResult,
+};
+use crate::judge::plan::plan;
+use crate::judge::preflight;
+use crate::judge::refusal::WriteRefusal;
+use crate::judge::rendered::shown;
+use crate::judge::verdict::{
+    ExpectedOperation, JudgeMemory, Verdict, judge, only_health_is_missing,
+};
+use crate::judge::warning::DeployWarning;
+use crate::model::Application;
+use crate::overrides::claim::{Claim, ClaimOnApp, ClaimStanding, ClaimState, read_claim, standing};
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::deviations;
+use crate::run::annotation;
+use crate::run::event::{DeployEvent, DeployStep};
+use crate::run::follow::FirstRead;
+use crate::run::log::Listener;
+use crate::run::read::{AfterWrite, facts};
+use crate::run::request::{DeployOptions, DeployRequest};
+use crate::run::session::{AppRun, Subject, now};
+use crate::run::wait::WaitGoal;
+use crate::run::write::{WriteResult, undo};
+
+/// A new nonce: 128 random bits in hexadecimal.
+///
+/// # Errors
+///
+/// If the system has no randomness to give.
+pub fn nonce() -> Result<String, Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Error {
+        action: "make a nonce".into(),
+        server: String::new(),
+        kind: ErrorKind::Configuration(error.to_string()),
+    })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Deploys to one application and proves it.
+///
+/// # Errors
+///
+/// Only if nothing was changed on the application, or what was changed has been put back. Everything else is an
+/// [`DeployOutcome`].
+pub async fn deploy(
+    client: &Client,
+    deploy: &DeployRequest,
+    listener: Listener<'_>,
+) -> Result<DeployReport, Error> {
+    let subject = Subject::deployment(client, deploy);
+    let mut run = subject.start(FirstRead::AsItIs, listener).await?;
+    let outcome = run.deploy(deploy).await?;
+    Ok(run.report(outcome))
+}
+
+/// Writes the values and nothing more: no sync. The claim says so, and tells how to take it back.
+///
+/// # Errors
+///
+/// As [`deploy`].
+pub(crate) async fn write(
+    client: &Client,
+    deploy: &DeployRequest,
+    listener: Listener<'_>,
+) -> Result<DeployReport, Error> {
+    // Nothing but the answer tells how old a cache is, so what is only planned is read.
+    let first = if deploy.options.dry_run { FirstRead::AsItIs } else { FirstRead::Watched };
+    let mut run = Subject::deployment(client, deploy).start(first, listener).await?;
+    let mut outcome = run.write_only(deploy).await?;
+    if first == FirstRead::Watched && is_outdated(&outcome) {
+        // Nothing was written. Perhaps only the cache was behind.
+        run.follow.read().await?;
+        run.rebase();
+        outcome = run.write_only(deploy).await?;
+    }
+    Ok(run.report(outcome))
+}
+
+/// Whether all that was wrong is that something else stands there than was seen.
+fn is_outdated(outcome: &DeployOutcome) -> bool {
+    let is_old = |reason: &WriteRefusal| matches!(reason, WriteRefusal::PlanOutdated { .. });
+    matches!(outcome, DeployOutcome::Refused { reasons, .. } if reasons.iter().all(is_old))
+}
+
+/// Puts back what stood there before the last write that left a claim on the application.
+///
+/// # Errors
+///
+/// If the application cannot be read.
+pub async fn undo_last(
+    client: &Client,
+    app: &AppRef,
+) -> Result<(UndoResult, Option<Claim>), Error> {
+    let state = client.get(app).await?;
+    match read_claim(&state) {
+        ClaimOnApp::Known(claim) if claim.state == ClaimState::Undone => {
+            Ok((UndoResult::NotNeeded, Some(*claim)))
+        }
+        ClaimOnApp::Known(claim) => Ok((undo(client, app, &claim).await, Some(*claim))),
+        ClaimOnApp::Absent => Ok((UndoResult::NotNeeded, None)),
+        ClaimOnApp::Foreign(_) => Ok((
+            UndoResult::Failed { why: "this version does not understand the claim".into() },
+            None,
+        )),
+    }
+}
+
+/// The requests of a deployment that change something: the write, the sync, and the one that closes the claim.
+pub fn write_requests(app: &AppRef) -> [ApiRequest; 3] {
+    [
+        request::patch(app, String::new()),
+        request::sync(app, &SyncRequest::default()),
+        request::replace(app, Value::Null),
+    ]
+}
+
+/// Writes the end of a deployment over its claim, with what became of its record.
+///
+/// # Errors
+///
+/// If the claim is not there any more ([`ErrorKind::TestFailed`]), or the write fails.
+pub async fn close_claim(client: &Client, app: &AppRef, end: &Claim) -> Result<(), Error> {
+    annotation::close(client, app, end).await.map(drop)
+}
+
+/// Waits until no operation runs and the application is synced and healthy.
+///
+/// # Errors
+///
+/// If the application cannot be read.
+pub(crate) async fn wait(
+    client: &Client,
+    app: &AppRef,
+    options: &DeployOptions,
+    listener: Listener<'_>,
+) -> Result<DeployReport, Error> {
+    let subject = Subject::new(client, app, options);
+    let mut run = subject.start(FirstRead::AsItIs, listener).await?;
+    let expect = run.expect(None, ExpectedOperation::State);
+    let outcome = run.wait(&expect, WaitGoal::Done, JudgeMemory::default()).await;
+    Ok(run.report(outcome))
+}
+
+/// Proves what runs, without changing anything.
+///
+/// # Errors
+///
+/// If the application cannot be read.
+pub async fn prove(
+    client: &Client,
+    app: &AppRef,
+    images: &[WantedImage],
+    options: &DeployOptions,
+    listener: Listener<'_>,
+) -> Result<DeployReport, Error> {
+    let subject = Subject { images, ..Subject::new(client, app, options) };
+    let mut run = subject.start(FirstRead::AsItIs, listener).await?;
+    let expect = run.expect(None, ExpectedOperation::State);
+    let outcome = run.wait(&expect, WaitGoal::Proof, JudgeMemory::default()).await;
+    Ok(run.report(outcome))
+}
+
+impl AppRun<'_> {
+    async fn deploy(&mut self, deploy: &DeployRequest) -> Result<DeployOutcome, Error> {
+        let plan = match self.prepare(deploy, AfterWrite::Sync).await {
+            Ok(plan) => plan,
+            Err(outcome) => return Ok(outcome),
+        };
+        if plan.is_noop()
+            && let Some(outcome) = self.already_there(&plan).await?
+        {
+            return Ok(outcome);
+        }
+        let outcome = self.write_and_prove(deploy, &plan).await?;
+        Ok(self.conclude(outcome).await)
+    }
+
+    async fn write_only(&mut self, deploy: &DeployRequest) -> Result<DeployOutcome, Error> {
+        let next = AfterWrite::Nothing { dry_run: deploy.options.dry_run };
+        let plan = match self.prepare(deploy, next).await {
+            Ok(plan) => plan,
+            Err(outcome) => return Ok(outcome),
+        };
+        if let Some(outcome) = self.write_checked(deploy, &plan, ClaimState::Written).await? {
+            return Ok(outcome);
+        }
+        let status = &self.follow.app().status;
+        Ok(DeployOutcome::Reached {
+            what: ReachedState::ValuesWritten,
+            sync: status.sync.status,
+            health: status.health.status,
+            revisions: status.sync.revisions(),
+            resources: Vec::new(),
+        })
+    }
+
+    async fn write_and_prove(
+        &mut self,
+        deploy: &DeployRequest,
+        plan: &AppPlan,
+    ) -> Result<DeployOutcome, Error> {
+        if let Some(outcome) = self.write_checked(deploy, plan, ClaimState::Open).await? {
+            return Ok(outcome);
+        }
+        let request = SyncRequest {
+            nonce: deploy.nonce.clone(),
+            infos: self.infos(deploy),
+            prune: deploy.options.prune,
+            ..SyncRequest::default()
+        };
+        if let Some(outcome) = self.begin_operation(plan, &request).await? {
+            return Ok(outcome);
+        }
+        let expect = self.expect(Some(plan), ExpectedOperation::Sync { nonce: &deploy.nonce });
+        Ok(self.wait(&expect, WaitGoal::Proof, JudgeMemory::default()).await)
+    }
+
+    fn infos(&self, deploy: &DeployRequest) -> Vec<(String, String)> {
+        let release = ("verbatim.dev/release".to_owned(), deploy.release.clone());
+        let by = deploy.by.clone().map(|by| ("verbatim.dev/run".to_owned(), by));
+        std::iter::once(release).chain(by).collect()
+    }
+
+    /// Plans, and refuses what can be seen beforehand. An `Err` ends the run.
+    async fn prepare(
+        &mut self,
+        deploy: &DeployRequest,
+        next: AfterWrite,
+    ) -> Result<AppPlan, DeployOutcome> {
+        // What kind a source is, only a comparison finds out. An application that was just made may have had none.
+        if !self.before.status.is_compared() {
+            match self.follow.refresh().await {
+                Ok(()) => self.rebase(),
+                Err(error) => tracing::debug!(%error, "the kinds of the sources stay unknown"),
+            }
+        }
+        let refused = |reasons| DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded };
+        let plan = plan(&self.subject.app, &self.before, &deploy.values).map_err(refused)?;
+        self.written.planned(plan.clone());
+        self.log.tell(DeployEvent::Planned { plan: plan.clone() });
+        let mut reasons = Vec::new();
+        if let Some(expected) = &deploy.expected {
+            let differences = plan.differences(expected);
+            if !differences.is_empty() {
+                reasons.push(WriteRefusal::PlanOutdated { differences });
+            }
+        }
+        let before = self.before.clone();
+        reasons.extend(self.claim_refusal(&before, &plan));
+        let facts = facts(self.subject.client, &self.before, &plan, next).await;
+        let (more, warnings) = preflight::judge(&plan, &facts, self.subject.options.waivers());
+        reasons.extend(more);
+        for warning in warnings {
+            self.log.warn(warning);
+        }
+        if !reasons.is_empty() {
+            return Err(refused(reasons));
+        }
+        self.log.done(DeployStep::Observe);
+        if self.subject.options.dry_run { Err(DeployOutcome::Planned) } else { Ok(plan) }
+    }
+
+    /// Whether another run is at work on the application as it stands there.
+    pub(crate) fn claim_refusal(
+        &mut self,
+        app: &Application,
+        plan: &AppPlan,
+    ) -> Option<WriteRefusal> {
+        let on_app = read_claim(app);
+        let stands = on_app.known().is_some_and(|claim| {
+            deviations(app.spec.sources().get(claim.source), &claim.changes).is_empty()
+        });
+        let (release, take_over) = (self.subject.release, self.subject.options.take_over);
+        let judged = standing(&on_app, stands, release, &plan.changes, now(), take_over);
+        let claim = on_app.known();
+        match (judged, claim) {
+            (ClaimStanding::Free, _) => None,
+            (ClaimStanding::Resume, Some(claim)) => {
+                self.log.warn(DeployWarning::Resumed { nonce: claim.nonce.clone() });
+                None
+            }
+            (ClaimStanding::TakeOver, Some(claim)) => {
+                self.log.warn(DeployWarning::TookOver {
+                    release: claim.release.clone(),
+                    by: claim.by.clone(),
+                });
+                None
+            }
+            (ClaimStanding::Held, Some(claim)) => Some(WriteRefusal::Claimed {
+                release: claim.release.clone(),
+                by: claim.by.clone(),
+                deadline: claim.deadline.to_string(),
+            }),
+            _ => Some(WriteRefusal::UnreadableClaim),
+        }
+    }
+
+    /// If all values stand already and Argo CD is done with them, there is nothing to write and only to prove.
+    async fn already_there(&mut self, plan: &AppPlan) -> Result<Option<DeployOutcome>, Error> {
+        if read_claim(&self.before).known().is_some_and(|claim| claim.state == ClaimState::Open) {
+            return Ok(None);
+        }
+        self.follow.refresh().await?;
+        let expect = self.expect(Some(plan), ExpectedOperation::State);
+        let mut memory = JudgeMemory::default();
+        memory.note_refresh(&self.before);
+        let verdict = judge(&expect, &memory, self.follow.app(), Duration::ZERO);
+        if verdict != Verdict::Done && !only_health_is_missing(&verdict) {
+            return Ok(None);
+        }
+        let outcome = self.wait(&expect, WaitGoal::Proof, memory).await;
+        if matches!(outcome, DeployOutcome::Proven { .. }) {
+            self.adopt_failed_claim();
+            self.close(ClaimState::Done).await;
+        }
+        Ok(Some(outcome))
+    }
+
+    /// An earlier run of this release left its values without proof. Now that they are proven, its claim is ours to close.
+    fn adopt_failed_claim(&mut self) {
+        let on_app = read_claim(self.follow.app());
+        let failed = |claim: &&Claim| {
+            claim.state == ClaimState::Failed && claim.release == self.subject.release
+        };
+        let ours = on_app.known().filter(failed).map(|claim| claim.in_state(ClaimState::Open));
+        self.written.claimed(ours);
+    }
+
+    /// Writes, and checks by the answer and by the rendered manifests. `Some` ends the run.
+    async fn write_checked(
+        &mut self,
+        deploy: &DeployRequest,
+        plan: &AppPlan,
+        state: ClaimState,
+    ) -> Result<Option<DeployOutcome>, Error> {
+        self.log.begin(DeployStep::Write);
+        let claim = self.new_claim(&self.before, plan, state);
+        match self.write(plan, &deploy.values, claim).await? {
+            WriteResult::Yes => {}
+            WriteResult::Refused(refusal) => {
+                let reasons = vec![refusal];
+                return Ok(Some(DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded }));
+            }
+            WriteResult::Overwritten(deviations) => {
+                return Ok(Some(self.superseded_by(deviations)));
+            }
+            WriteResult::Unknown(error) => {
+                return Ok(Some(DeployOutcome::Unknown {
+                    missing: Missing::WriteAnswer,
+                    error: Some(format!("{error}: {}", error.kind)),
+                    unhealthy: Vec::new(),
+                    left: Leftover::PerhapsValues,
+                }));
+            }
+        }
+        self.log.done(DeployStep::Write);
+        // Without a wanted image the manifests tell nothing but that they render, and the write has told that.
+        if self.subject.images.is_empty() {
+            return Ok(None);
+        }
+        // An automatic sync does not wait for us to look, so there is no hurry to look first.
+        if self.follow.app().spec.is_automated() && state == ClaimState::Open {
+            return Ok(None);
+        }
+        self.check_rendered().await
+    }
+
+    /// The manifests must show the digest: that is where a file in git that wins over the application is seen.
+    pub(crate) async fn check_rendered(&mut self) -> Result<Option<DeployOutcome>, Error> {
+        self.log.begin(DeployStep::Render);
+        match self.subject.client.manifests(&self.subject.app).await {
+            Ok(manifests) => {
+                let shown =
+                    shown(manifests.manifests.iter().map(String::as_str), self.subject.images);
+                if shown.problems.is_empty() {
+                    self.log.done(DeployStep::Render);
+                    return Ok(None);
+                }
+                Ok(Some(self.not_rendered(shown.problems).await))
+            }
+            Err(error) => match error.kind {
+                ErrorKind::PermissionDenied(why) => {
+                    self.log.warn(DeployWarning::NotChecked {
+                        what: "the rendered manifests".into(),
+                        why,
+                    });
+                    Ok(None)
+                }
+                _ => self.give_back(error).await,
+            },
+        }
+    }
+
+    async fn not_rendered(&mut self, problems: Vec<Mismatch>) -> DeployOutcome {
+        // Other values than ours may have been rendered: somebody wrote in between.
+        if self.follow.read().await.is_ok()
+            && let Some(superseded) = self.superseded()
+        {
+            return superseded;
+        }
+        let problems = problems.iter().map(ToString::to_string).collect();
+        let undo = self.undo().await;
+        DeployOutcome::Refused { reasons: vec![WriteRefusal::NotRendered { problems }], undo }
+    }
+
+    /// The outcome if our values do not stand any more.
+    fn superseded(&self) -> Option<DeployOutcome> {
+        let plan = self.written.plan()?;
+        let app = self.follow.app();
+        let deviations = deviations(app.spec.sources().get(plan.source), &plan.changes);
+        (!deviations.is_empty()).then(|| self.superseded_by(deviations))
+    }
+
+    /// Ends a run that failed between its write and its sync: the previous values go back.
+    pub(crate) async fn give_back(&mut self, error: Error) -> Result<Option<DeployOutcome>, Error> {
+        match self.undo().await {
+            UndoResult::Done | UndoResult::NotNeeded => Err(error),
+            UndoResult::Failed { why } => Ok(Some(DeployOutcome::Unknown {
+                missing: Missing::PreviousValues(why),
+                error: Some(format!("{error}: {}", error.kind)),
+                unhealthy: Vec::new(),
+                left: Leftover::Values,
+            })),
+        }
+    }
+
+    /// Closes the claim as the outcome wants it, and takes back what had no effect.
+    async fn conclude(&mut self, outcome: DeployOutcome) -> DeployOutcome {
+        let outcome = match outcome {
+            // An automatic sync deployed it before the manifests could be looked at.
+            DeployOutcome::NotProven { at: ProofStage::Manifests, problems }
+                if self.follow.app().spec.is_automated() =>
+            {
+                self.not_rendered(problems).await
+            }
+            other => other,
+        };
+        match &outcome {
+            DeployOutcome::Proven { .. }
+            | DeployOutcome::Paused { on_pause: OnPause::Accept, .. } => {
+                self.close(ClaimState::Done).await;
+            }
+            DeployOutcome::Unknown { left: Leftover::PerhapsValues, .. } => {}
+            // An open claim would keep others away until its deadline.
+            _ => self.close(ClaimState::Failed).await,
+        }
+        outcome
+    }
+}

@@ -1,0 +1,264 @@
+//! Follows one application: the newest state, from the watch, from answers and from reading now and then.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::api::client::Client;
+use crate::api::error::{Error, ErrorKind};
+use crate::api::request::{AppRef, Refresh};
+use crate::api::watch::{Watch, WatchEvent};
+use crate::model::Application;
+
+/// While the watch speaks, a state is read only to be sure that nothing was missed.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// Without a watch, reading is all there is.
+const BLIND: Duration = Duration::from_secs(3);
+
+/// States of before our write that are kept, to find the changes of others that it overlaid.
+const KEPT: usize = 50;
+
+/// How long the watch may take to show the application at all. Of one that is missing or forbidden it shows nothing, and
+/// only reading it tells why.
+const FIRST: Duration = Duration::from_millis(500);
+
+/// How long the watch may take to bring what our own write made.
+const CATCH_UP: Duration = Duration::from_millis(250);
+
+/// What came.
+#[derive(Debug)]
+pub(crate) enum NextState {
+    /// A newer state.
+    Changed,
+    /// The time is over.
+    Time,
+    /// The application is gone.
+    Deleted,
+}
+
+/// How an application is read first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstRead {
+    /// As the controller has left it.
+    AsItIs,
+    /// After a comparison that begins now.
+    Compared,
+    /// As the watch shows it, which costs no request of its own. The server's cache may be behind, so this is only for
+    /// what finds out when it was: a write whose tests look at what is stored.
+    Watched,
+}
+
+/// An application that is followed.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    client: Client,
+    app: AppRef,
+    watch: Watch,
+    watching: bool,
+    newest: Application,
+    next_read: Instant,
+    /// The end of the time that the run may take.
+    deadline: Instant,
+    /// The version that our own write made; older states say nothing any more.
+    floor: u64,
+    /// States between the first look and our write.
+    before_write: Vec<Application>,
+    /// The last failure to read, while there has been no success since.
+    pub(crate) trouble: Option<Error>,
+}
+
+impl Follow {
+    /// Opens the watch and reads the application, as it is or after a new comparison.
+    pub(crate) async fn start(
+        client: &Client,
+        app: &AppRef,
+        first: FirstRead,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let deadline = Instant::now() + timeout;
+        let mut watch = Watch::start(client, app);
+        let newest = match first {
+            FirstRead::AsItIs => client.get(app).await?,
+            FirstRead::Watched => match watch.first(FIRST).await {
+                Some(app) => app,
+                None => client.get(app).await?,
+            },
+            FirstRead::Compared => match client.refresh(app, Refresh::Normal).await {
+                // Nobody compares now: it is taken as it is.
+                Err(error) if error.kind.is_transient() => client.get(app).await?,
+                other => other?,
+            },
+        };
+        Ok(Self {
+            client: client.clone(),
+            app: app.clone(),
+            watch,
+            watching: true,
+            newest,
+            next_read: Instant::now() + QUIET,
+            deadline,
+            floor: 0,
+            before_write: Vec::new(),
+            trouble: None,
+        })
+    }
+
+    /// The newest known state.
+    pub(crate) fn app(&self) -> &Application {
+        &self.newest
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Puts the deadline off to a time, if that is later.
+    pub(crate) fn extend_to(&mut self, until: Instant) {
+        self.deadline = self.deadline.max(until);
+    }
+
+    /// Takes a state that an answer brought.
+    pub(crate) fn accept(&mut self, app: Application) -> bool {
+        self.trouble = None;
+        let (version, newest) = (version(&app), version(&self.newest));
+        // Versions are opaque by contract. If they are no numbers, the later state wins.
+        if version.zip(newest).is_some_and(|(version, newest)| version < newest.max(self.floor)) {
+            if self.before_write.len() < KEPT {
+                self.before_write.push(app);
+            }
+            return false;
+        }
+        let replaced = std::mem::replace(&mut self.newest, app);
+        if self.floor == 0 && self.before_write.len() < KEPT {
+            self.before_write.push(replaced);
+        }
+        true
+    }
+
+    /// Takes the answer to our own write: nothing older counts any more.
+    pub(crate) fn accept_write(&mut self, app: Application) {
+        self.floor = version(&app).unwrap_or(0).max(self.floor);
+        self.accept(app);
+    }
+
+    /// States that were seen between two versions.
+    pub(crate) fn between(&self, before: &Application, after: &Application) -> Vec<&Application> {
+        let (Some(low), Some(high)) = (version(before), version(after)) else { return Vec::new() };
+        self.before_write
+            .iter()
+            .filter(|app| version(app).is_some_and(|version| low < version && version < high))
+            .collect()
+    }
+
+    /// Takes what the watch has already brought, without waiting.
+    pub(crate) fn drain(&mut self) {
+        while let Some(seen) = self.watch.try_next() {
+            if let WatchEvent::Changed(app) = seen {
+                self.accept(*app);
+            }
+        }
+    }
+
+    /// Waits until the watch has brought our last write, and so everything before it. A watch that is slow or lost is
+    /// not waited for longer.
+    pub(crate) async fn catch_up(&mut self) {
+        let until = Instant::now() + CATCH_UP;
+        while self.watching
+            && let Ok(seen) = timeout_at(until, self.watch.next()).await
+        {
+            let WatchEvent::Changed(app) = seen else { return };
+            let is_ours = version(&app).is_none_or(|version| version >= self.floor);
+            self.accept(*app);
+            if is_ours {
+                return;
+            }
+        }
+    }
+
+    /// Reads the application now.
+    pub(crate) async fn read(&mut self) -> Result<(), Error> {
+        let app = self.client.get(&self.app).await?;
+        self.next_read = Instant::now() + if self.watching { QUIET } else { BLIND };
+        self.accept(app);
+        Ok(())
+    }
+
+    /// Makes the controller compare, and takes the result.
+    pub(crate) async fn refresh(&mut self) -> Result<(), Error> {
+        let app = self.client.refresh(&self.app, Refresh::Normal).await?;
+        self.accept(app);
+        Ok(())
+    }
+
+    /// Waits for a newer state, until a time. Failures that may pass are waited out.
+    ///
+    /// # Errors
+    ///
+    /// Those that do not pass by waiting: a token that is no longer good, rights that were taken.
+    pub(crate) async fn next(&mut self, until: Instant) -> Result<NextState, Error> {
+        loop {
+            // First, so that an application that changes all the time cannot keep the time from being over.
+            if Instant::now() >= until {
+                return Ok(NextState::Time);
+            }
+            let read_at = self.next_read.min(until);
+            tokio::select! {
+                biased;
+                seen = self.watch.next() => match seen {
+                    WatchEvent::Changed(app) => {
+                        self.next_read = Instant::now() + QUIET;
+                        if self.accept(*app) {
+                            return Ok(NextState::Changed);
+                        }
+                    }
+                    WatchEvent::Deleted => return Ok(NextState::Deleted),
+                    WatchEvent::Interrupted => self.next_read = Instant::now(),
+                    WatchEvent::Lost(error) => {
+                        tracing::debug!(%error, "the watch is lost, reading instead");
+                        self.watching = false;
+                        self.next_read = Instant::now();
+                    }
+                },
+                () = sleep_until(read_at) => {
+                    if read_at < until && let Some(next) = self.read_on(until).await? {
+                        return Ok(next);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read_on(&mut self, until: Instant) -> Result<Option<NextState>, Error> {
+        let before = self.newest.metadata.resource_version.clone();
+        let read = tokio::time::timeout_at(until, self.read()).await;
+        match read {
+            Err(_) => Ok(Some(NextState::Time)),
+            Ok(Ok(())) if self.newest.metadata.resource_version != before => {
+                Ok(Some(NextState::Changed))
+            }
+            Ok(Ok(())) => Ok(None),
+            Ok(Err(error)) => match error.kind {
+                ErrorKind::NotFound(_) => Ok(Some(NextState::Deleted)),
+                ErrorKind::Unauthenticated(_)
+                | ErrorKind::PermissionDenied(_)
+                | ErrorKind::Certificate(_)
+                | ErrorKind::ClientCertificate(_) => Err(error),
+                _ => {
+                    self.next_read = Instant::now() + BLIND;
+                    self.trouble = Some(error);
+                    Ok(None)
+                }
+            },
+        }
+    }
+}
+
+/// The version of an application as the number that it is in fact.
+pub(crate) fn version(app: &Application) -> Option<u64> {
+    app.metadata.resource_version.parse().ok()
+}

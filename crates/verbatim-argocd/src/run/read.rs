@@ -1,0 +1,170 @@
+//! Gathers evidence and facts: reads, several at once, and hands them to the pure judges. Decides nothing.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::api::client::Client;
+use crate::api::error::{Error, ErrorKind};
+use crate::api::request::{AppRef, ObjectRef};
+use crate::judge::evidence::WantedImage;
+use crate::judge::preflight::{
+    AppOwner, Inquiry, OwnerEffect, Preconditions, effect_of_parent, effect_of_set, owning_set,
+    tracking_parent,
+};
+use crate::judge::prove::{Judgement, LiveObject, judge, reading};
+use crate::judge::rendered::{RenderedState, shown};
+use crate::model::{Application, SourceAt};
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::OverrideKey;
+
+/// Live reads at once. Each costs the server one of the 50 requests a second that it allows itself.
+const READS: usize = 8;
+
+/// What runs, as far as it could be read.
+#[derive(Debug)]
+pub(crate) struct Observation {
+    /// What the manifests of the last comparison show.
+    pub(crate) shown: RenderedState,
+    /// One a workload.
+    pub(crate) judgements: Vec<Judgement>,
+}
+
+/// Reads manifests, tree, workloads and pods, and judges them. `namespace` is where the application's resources go.
+pub(crate) async fn evidence(
+    client: &Client,
+    app: &AppRef,
+    namespace: &str,
+    images: &[WantedImage],
+) -> Result<Observation, Error> {
+    let (managed, tree) = tokio::try_join!(client.managed_resources(app), client.tree(app))?;
+    let shown = shown(managed.items.iter().map(|item| item.target_state.as_str()), images);
+    let readings: Vec<_> =
+        shown.workloads.iter().map(|ours| reading(ours, &tree, namespace)).collect();
+    let objects: Vec<ObjectRef> = readings.iter().flat_map(|reading| reading.objects()).collect();
+    let live: BTreeMap<ObjectRef, LiveObject> = stream::iter(objects)
+        .map(|object| async move { read(client, app, &object).await.map(|live| (object, live)) })
+        .buffer_unordered(READS)
+        .try_collect()
+        .await?;
+    let judgements = readings.iter().map(|reading| judge(reading, &live)).collect();
+    Ok(Observation { shown, judgements })
+}
+
+async fn read(client: &Client, app: &AppRef, object: &ObjectRef) -> Result<LiveObject, Error> {
+    match client.resource(app, object).await {
+        Ok(value) => Ok(LiveObject::Is(value)),
+        Err(error) => match error.kind {
+            // In the tree and not in the cluster any more: 404; not even in the tree any more: 400.
+            ErrorKind::NotFound(_) | ErrorKind::Refused(_) => Ok(LiveObject::Gone),
+            ErrorKind::PermissionDenied(why) => Ok(LiveObject::Unreadable(why)),
+            _ => Err(error),
+        },
+    }
+}
+
+/// What a write is followed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterWrite {
+    /// A sync, which is better known to be possible before anything is written.
+    Sync,
+    /// Nothing. Whether the token may write, the write itself tells, and does nothing if not; unless there is none.
+    Nothing {
+        /// There is no write.
+        dry_run: bool,
+    },
+}
+
+/// Asks everything that can be known before a write, all at once.
+pub(crate) async fn facts(
+    client: &Client,
+    app: &Application,
+    plan: &AppPlan,
+    next: AfterWrite,
+) -> Preconditions {
+    let reference = &plan.app;
+    let syncs = next == AfterWrite::Sync;
+    let writes_only = next == AfterWrite::Nothing { dry_run: false };
+    let (may_update, may_sync, windows, parameters, owner) = tokio::join!(
+        if_asked(!writes_only, may(client, reference, "update")),
+        if_asked(syncs, may(client, reference, "sync")),
+        if_asked(syncs, async { checked(client.sync_windows(reference).await) }),
+        parameters(client, app, plan),
+        owner(client, app, plan),
+    );
+    Preconditions { may_update, may_sync, windows, parameters, owner }
+}
+
+async fn if_asked<T>(asked: bool, question: impl Future<Output = Inquiry<T>>) -> Inquiry<T> {
+    if asked { question.await } else { Inquiry::NotAsked }
+}
+
+fn checked<T>(answer: Result<T, Error>) -> Inquiry<T> {
+    match answer {
+        Ok(answer) => Inquiry::Is(answer),
+        Err(error) => Inquiry::Unknown(error.kind.to_string()),
+    }
+}
+
+async fn may(client: &Client, app: &AppRef, action: &str) -> Inquiry<bool> {
+    match client.can_i(app, action).await {
+        Ok(Some(may)) => Inquiry::Is(may),
+        Ok(None) => Inquiry::Unknown("its project is not known".into()),
+        Err(error) => Inquiry::Unknown(error.kind.to_string()),
+    }
+}
+
+/// The chart's parameters, if a new one is to be written.
+async fn parameters(client: &Client, app: &Application, plan: &AppPlan) -> Inquiry<Vec<String>> {
+    let adds = plan.changes.iter().any(|change| {
+        change.old.is_none() && !change.new.is_null() && matches!(change.key, OverrideKey::Helm(_))
+    });
+    let Some(source) = app.spec.sources().get(plan.source).filter(|_| adds) else {
+        return Inquiry::NotAsked;
+    };
+    let index = match plan.source {
+        SourceAt::Single => 0,
+        SourceAt::Index(index) => index,
+    };
+    match client.app_details(&plan.app, &app.spec.project, source, index).await {
+        Ok(details) => match details.helm {
+            Some(helm) => {
+                Inquiry::Is(helm.parameters.into_iter().map(|parameter| parameter.name).collect())
+            }
+            None => Inquiry::NotAsked,
+        },
+        Err(error) => Inquiry::Unknown(error.kind.to_string()),
+    }
+}
+
+async fn owner(client: &Client, app: &Application, plan: &AppPlan) -> Option<AppOwner> {
+    if let Some(name) = owning_set(app) {
+        let effect = match client.application_set(name, &app.metadata.namespace).await {
+            Ok(set) => {
+                Inquiry::Is(effect_of_set(&set, &app.metadata.name, plan.source, &plan.changes))
+            }
+            Err(error) => Inquiry::Unknown(error.kind.to_string()),
+        };
+        return Some(AppOwner { kind: "ApplicationSet", name: name.to_owned(), effect });
+    }
+    let (namespace, name) = tracking_parent(app)?;
+    let parent =
+        AppRef { name: name.to_owned(), namespace: namespace.map(str::to_owned), project: None };
+    let effect = match parent_effect(client, &parent, app, plan).await {
+        Ok(effect) => Inquiry::Is(effect),
+        Err(error) => Inquiry::Unknown(error.kind.to_string()),
+    };
+    Some(AppOwner { kind: "Application", name: parent.to_string(), effect })
+}
+
+async fn parent_effect(
+    client: &Client,
+    parent: &AppRef,
+    app: &Application,
+    plan: &AppPlan,
+) -> Result<OwnerEffect, Error> {
+    let child =
+        client.managed_resource(parent, "Application", &app.metadata.namespace, &app.metadata.name);
+    let (object, child) = tokio::try_join!(client.get(parent), child)?;
+    Ok(effect_of_parent(&object, &child, plan.source, &plan.changes))
+}

@@ -1,0 +1,85 @@
+//! What a deployment is asked for.
+
+use std::time::Duration;
+
+use crate::api::request::AppRef;
+use crate::judge::evidence::WantedImage;
+use crate::judge::outcome::OnPause;
+use crate::judge::preflight::Waivers;
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::OverrideValues;
+
+/// A deployment that is asked for.
+#[derive(Clone, Debug)]
+pub struct DeployRequest {
+    /// To which application.
+    pub app: AppRef,
+    /// What to write.
+    pub values: OverrideValues,
+    /// What must run then.
+    pub images: Vec<WantedImage>,
+    /// The name of the release, for the claim and the operation.
+    pub release: String,
+    /// Who deploys: the URL of the CI run, or a name.
+    pub by: Option<String>,
+    /// Unique for this run. See [`crate::run::deploy::nonce`].
+    pub nonce: String,
+    /// How it is done.
+    pub options: DeployOptions,
+    /// A plan that was made earlier: the values must still be as it says.
+    pub expected: Option<AppPlan>,
+}
+
+/// How a deployment is done.
+#[derive(Clone, Debug)]
+pub struct DeployOptions {
+    /// The most that all of it may take.
+    pub timeout: Duration,
+    /// How long the proof must hold.
+    pub settle: Duration,
+    /// How long a pod with the wanted image may be failing to start before the deployment is given up.
+    pub stuck_after: Duration,
+    /// How long what a node reports may differ before it counts: caches lag behind.
+    pub patience: Duration,
+    /// Delete resources that are no longer in the sources.
+    pub prune: bool,
+    /// Resources that would have to be deleted do not matter.
+    pub allow_unpruned: bool,
+    /// Continue over the claim of another run.
+    pub take_over: bool,
+    /// Write although an owner may revert it, or may not be seen.
+    pub trust_owner: bool,
+    /// Write parameters that the chart does not list.
+    pub allow_unknown_parameters: bool,
+    /// Stop after the plan.
+    pub dry_run: bool,
+    /// What a rollout that somebody has paused means.
+    pub on_pause: OnPause,
+    /// Whether the claim is closed at the end, or later by [`crate::run::deploy::close`] with the record's digest.
+    pub close_claim: bool,
+}
+
+impl DeployOptions {
+    pub(crate) fn waivers(&self) -> Waivers {
+        Waivers { owner: self.trust_owner, unknown_parameters: self.allow_unknown_parameters }
+    }
+}
+
+impl Default for DeployOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(600),
+            settle: Duration::ZERO,
+            stuck_after: Duration::from_secs(60),
+            patience: Duration::from_secs(10),
+            prune: false,
+            allow_unpruned: false,
+            take_over: false,
+            trust_owner: false,
+            allow_unknown_parameters: false,
+            dry_run: false,
+            on_pause: OnPause::Wait,
+            close_claim: true,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! One run on one application: what it is about, what is seen, what was there before, what was done, what was told. Each
+//! part has a file of its own and changes only there.
+
+use jiff::Timestamp;
+
+use crate::api::client::Client;
+use crate::api::error::Error;
+use crate::api::request::AppRef;
+use crate::judge::evidence::WantedImage;
+use crate::judge::outcome::{DeployOutcome, DeployReport};
+use crate::judge::verdict::{Expectation, ExpectedOperation};
+use crate::model::{Application, HealthStatus};
+use crate::overrides::claim::read_claim;
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::Deviation;
+use crate::run::event::DeployStep;
+use crate::run::follow::{FirstRead, Follow};
+use crate::run::log::{Listener, RunLog};
+use crate::run::request::{DeployOptions, DeployRequest};
+use crate::run::written::Written;
+
+/// One run on one application.
+pub(crate) struct AppRun<'a> {
+    /// Stays the same.
+    pub(crate) subject: Subject<'a>,
+    /// The newest state, and the time that is left.
+    pub(crate) follow: Follow,
+    /// The state before anything was done.
+    pub(crate) before: Application,
+    pub(crate) written: Written,
+    pub(crate) log: RunLog<'a>,
+}
+
+/// What a run is about.
+pub(crate) struct Subject<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) app: AppRef,
+    pub(crate) release: &'a str,
+    pub(crate) by: Option<&'a str>,
+    pub(crate) nonce: &'a str,
+    pub(crate) images: &'a [WantedImage],
+    pub(crate) options: &'a DeployOptions,
+    /// The client's count when the run began.
+    pub(crate) requests_before: u64,
+}
+
+impl<'a> Subject<'a> {
+    /// A run that writes no values and proves no image.
+    pub(crate) fn new(client: &'a Client, app: &AppRef, options: &'a DeployOptions) -> Self {
+        Self {
+            client,
+            app: app.clone(),
+            release: "",
+            by: None,
+            nonce: "",
+            images: &[],
+            options,
+            requests_before: client.requests(),
+        }
+    }
+
+    pub(crate) fn deployment(client: &'a Client, deploy: &'a DeployRequest) -> Self {
+        Self {
+            release: &deploy.release,
+            by: deploy.by.as_deref(),
+            nonce: &deploy.nonce,
+            images: &deploy.images,
+            ..Self::new(client, &deploy.app, &deploy.options)
+        }
+    }
+
+    /// Opens the watch and reads the application.
+    pub(crate) async fn start(
+        mut self,
+        first: FirstRead,
+        listener: Listener<'a>,
+    ) -> Result<AppRun<'a>, Error> {
+        let mut log = RunLog::new(listener);
+        log.begin(DeployStep::Observe);
+        let follow = Follow::start(self.client, &self.app, first, self.options.timeout).await?;
+        let before = follow.app().clone();
+        if self.app.project.is_none() && !before.spec.project.is_empty() {
+            self.app.project = Some(before.spec.project.clone());
+        }
+        log.begin_with(&before);
+        Ok(AppRun { subject: self, follow, before, written: Written::default(), log })
+    }
+
+    /// A report of something that needed no run.
+    pub(crate) fn report(self, outcome: DeployOutcome) -> DeployReport {
+        DeployReport {
+            app: self.app,
+            server: self.client.server().to_string(),
+            release: self.release.to_owned(),
+            plan: None,
+            outcome,
+            warnings: Vec::new(),
+            claim: None,
+            requests: self.client.requests() - self.requests_before,
+        }
+    }
+}
+
+impl AppRun<'_> {
+    /// Begins anew with the newest state as what was there before.
+    pub(crate) fn rebase(&mut self) {
+        self.before = self.follow.app().clone();
+    }
+
+    /// Tells what changed in the newest state.
+    pub(crate) fn tell_changes(&mut self) {
+        self.log.changes(self.follow.app());
+    }
+
+    /// What must have happened, for the judge.
+    pub(crate) fn expect<'b>(
+        &self,
+        plan: Option<&'b AppPlan>,
+        operation: ExpectedOperation<'b>,
+    ) -> Expectation<'b> {
+        Expectation {
+            values: plan.map(|plan| (plan.source, plan.changes.as_slice())),
+            operation,
+            last_history: self.before.status.last_history(),
+            health_before: if operation == ExpectedOperation::State {
+                HealthStatus::Unknown
+            } else {
+                self.before.status.health.status
+            },
+            allow_unpruned: self.subject.options.allow_unpruned,
+        }
+    }
+
+    /// The outcome for values that are not ours any more, with whoever left a claim there.
+    pub(crate) fn superseded_by(&self, deviations: Vec<Deviation>) -> DeployOutcome {
+        let on_app = read_claim(self.follow.app());
+        let by = on_app.known().filter(|claim| claim.nonce != self.subject.nonce).cloned();
+        DeployOutcome::Superseded { deviations, by: by.map(Box::new) }
+    }
+
+    /// Ends the run. Changes of others that our writes overlaid can be told once the watch has brought everything.
+    pub(crate) fn report(mut self, outcome: DeployOutcome) -> DeployReport {
+        self.follow.drain();
+        for warning in self.written.lost_changes(&self.follow) {
+            self.log.warn(warning);
+        }
+        let (plan, claim) = self.written.into_parts();
+        let warnings = self.log.into_warnings();
+        DeployReport { plan, claim, warnings, ..self.subject.report(outcome) }
+    }
+}
+
+/// The time. The only place of this library that looks at a clock.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,77 @@
+//! What a run planned and left on the application: plan, claim, values, operation.
+
+use crate::judge::lost_changes::lost;
+use crate::judge::outcome::Leftover;
+use crate::judge::warning::DeployWarning;
+use crate::model::Application;
+use crate::overrides::claim::{Claim, ClaimState};
+use crate::overrides::plan::AppPlan;
+use crate::run::follow::Follow;
+
+/// What one run has done to the application.
+#[derive(Default)]
+pub(crate) struct Written {
+    plan: Option<AppPlan>,
+    /// As it was written last.
+    claim: Option<Claim>,
+    /// The states right before and after each write.
+    writes: Vec<(Application, Application)>,
+    has_operation: bool,
+}
+
+impl Written {
+    pub(crate) fn planned(&mut self, plan: AppPlan) {
+        self.plan = Some(plan);
+    }
+
+    pub(crate) fn plan(&self) -> Option<&AppPlan> {
+        self.plan.as_ref()
+    }
+
+    /// Notes the claim as it stands on the application; `None` if it is not ours any more.
+    pub(crate) fn claimed(&mut self, claim: Option<Claim>) {
+        self.claim = claim;
+    }
+
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        self.claim.as_ref()
+    }
+
+    pub(crate) fn open_claim(&self) -> Option<&Claim> {
+        self.claim().filter(|claim| claim.state == ClaimState::Open)
+    }
+
+    pub(crate) fn wrote(&mut self, before: Application, after: Application) {
+        self.writes.push((before, after));
+    }
+
+    /// Notes that the server has taken a sync.
+    pub(crate) fn started_operation(&mut self) {
+        self.has_operation = true;
+    }
+
+    /// What the run leaves if it ends now.
+    pub(crate) fn leftover(&self) -> Leftover {
+        match (!self.writes.is_empty(), self.has_operation) {
+            (true, _) => Leftover::ValuesAndOperation,
+            (false, true) => Leftover::Operation,
+            (false, false) => Leftover::Nothing,
+        }
+    }
+
+    /// The changes of others that these writes overlaid, as far as the watch has shown them.
+    pub(crate) fn lost_changes(&self, follow: &Follow) -> Vec<DeployWarning> {
+        let mut found = Vec::new();
+        for (before, after) in &self.writes {
+            for middle in follow.between(before, after) {
+                found.extend(lost(before, middle, after));
+            }
+        }
+        found.dedup();
+        found
+    }
+
+    pub(crate) fn into_parts(self) -> (Option<AppPlan>, Option<Claim>) {
+        (self.plan, self.claim)
+    }
+}

@@ -1,0 +1,180 @@
+//! The sources of registry credentials, in order: the first that knows a registry wins.
+//!
+//! Reads files and runs helpers, when somebody asks and not before. It does not speak to a registry.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::OnceCell;
+
+use super::docker_config::{DockerConfig, Place};
+use super::helper;
+use crate::{Credential, Environment, Error, ErrorKind};
+
+/// How long a credential helper may take: some of them ask a cloud, or a person with a security key.
+const HELPER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Where the credentials of registries come from. Cheap to clone; clones share what was read.
+#[derive(Clone, Debug)]
+pub struct Keychain {
+    sources: Arc<[Source]>,
+    helper_deadline: Duration,
+}
+
+#[derive(Debug)]
+enum Source {
+    Fixed { registry: String, credential: Credential },
+    Config { from: Origin, parsed: OnceCell<DockerConfig> },
+}
+
+enum Origin {
+    Variable { name: &'static str, content: SecretString },
+    File(PathBuf),
+}
+
+impl Keychain {
+    /// No credentials at all.
+    pub fn anonymous() -> Self {
+        Self::new([])
+    }
+
+    /// One credential for one registry, named as in references (`docker.io`, `localhost:5000`); for every other
+    /// registry none.
+    pub fn fixed(registry: impl Into<String>, credential: Credential) -> Self {
+        Self::new([Source::Fixed { registry: registry.into(), credential }])
+    }
+
+    /// What the tools of Docker and Podman use, in this order: the content of `DOCKER_AUTH_CONFIG`, the file that
+    /// `REGISTRY_AUTH_FILE` names, Docker's `config.json`, Podman's `auth.json` of this session and of this user.
+    ///
+    /// Reads nothing yet. Files that do not exist are skipped.
+    pub fn from_environment(environment: &Environment) -> Self {
+        let content = environment.docker_auth_config.clone();
+        let variable =
+            content.map(|content| Origin::Variable { name: "DOCKER_AUTH_CONFIG", content });
+        let podman = |folder: PathBuf| folder.join("containers").join("auth.json");
+        let files = [
+            environment.registry_auth_file.clone(),
+            environment.docker_config_file(),
+            environment.xdg_runtime_dir.clone().map(podman),
+            environment.config_home().map(podman),
+        ];
+        let origins = variable.into_iter().chain(files.into_iter().flatten().map(Origin::File));
+        Self::new(origins.map(|from| Source::Config { from, parsed: OnceCell::new() }))
+    }
+
+    /// Reads one file in Docker's format, and nothing else.
+    pub fn from_file(path: impl Into<PathBuf>) -> Self {
+        let from = Origin::File(path.into());
+        Self::new([Source::Config { from, parsed: OnceCell::new() }])
+    }
+
+    /// With another deadline for credential helpers than 30 s.
+    pub fn with_helper_deadline(self, helper_deadline: Duration) -> Self {
+        Self { helper_deadline, ..self }
+    }
+
+    fn new(sources: impl IntoIterator<Item = Source>) -> Self {
+        Self { sources: sources.into_iter().collect(), helper_deadline: HELPER_DEADLINE }
+    }
+
+    /// The credential for the repository `path` in `registry`, [`Credential::Anonymous`] if no source has one. Helpers
+    /// are run anew each time, since what they hand out expires.
+    ///
+    /// # Errors
+    ///
+    /// If a source exists but cannot be read, or a helper fails. That is never taken for "none": a request without the
+    /// credential that was set up fails later, and for a reason that hides the first.
+    pub async fn lookup(&self, registry: &str, path: &str) -> Result<Credential, Error> {
+        for source in self.sources.iter() {
+            let (from, parsed) = match source {
+                Source::Fixed { registry: host, credential } if host == registry => {
+                    return Ok(credential.clone());
+                }
+                Source::Fixed { .. } => continue,
+                Source::Config { from, parsed } => (from, parsed),
+            };
+            let config = parsed.get_or_try_init(|| read(from)).await?;
+            for place in config.places(registry, path) {
+                if let Some(credential) = self.look(from, place).await? {
+                    return Ok(credential);
+                }
+            }
+        }
+        Ok(Credential::Anonymous)
+    }
+
+    async fn look(&self, from: &Origin, place: Place) -> Result<Option<Credential>, Error> {
+        match place {
+            Place::Entry { key, credential } => match credential {
+                Ok(credential) => Ok(Some(credential)),
+                Err(kind) => Err(Error::new(format_args!("{from}, key `{key}`"), kind)),
+            },
+            Place::Helper { name, server } => {
+                helper::get(&name, &server, self.helper_deadline).await.map_err(|kind| {
+                    Error::new(format_args!("the helper that {from} names for `{server}`"), kind)
+                })
+            }
+        }
+    }
+
+    /// The registries that the sources name, as they are named in references. A store for all registries
+    /// (`credsStore`) names none.
+    ///
+    /// # Errors
+    ///
+    /// If a source exists but cannot be read.
+    pub async fn registries(&self) -> Result<BTreeSet<String>, Error> {
+        let mut registries = BTreeSet::new();
+        for source in self.sources.iter() {
+            match source {
+                Source::Fixed { registry, .. } => {
+                    registries.insert(registry.clone());
+                }
+                Source::Config { from, parsed } => {
+                    let config = parsed.get_or_try_init(|| read(from)).await?;
+                    registries.extend(config.registries());
+                }
+            }
+        }
+        Ok(registries)
+    }
+}
+
+async fn read(from: &Origin) -> Result<DockerConfig, Error> {
+    let parse = |text: &[u8]| DockerConfig::parse(text).map_err(|kind| Error::new(from, kind));
+    match from {
+        Origin::Variable { content, .. } => {
+            Ok(parse(content.expose_secret().as_bytes())?.auths_only())
+        }
+        // A few hundred bytes on a local disk: a thread for it would take longer.
+        Origin::File(path) => match std::fs::read(path) {
+            Ok(text) => parse(&text),
+            Err(error) if is_absent(&error) => Ok(DockerConfig::default()),
+            Err(error) => Err(Error::new(from, ErrorKind::Io(error))),
+        },
+    }
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable { name, .. } => f.write_str(name),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

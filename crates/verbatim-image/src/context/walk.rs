@@ -1,0 +1,458 @@
+//! The build context: which files of a directory are sent, and in which order.
+//!
+//! The same tree gives the same archive, byte for byte: entries are sorted, times, owners and group names are left
+//! out. Permission bits are kept as they are, as Docker does, since they end up in the image.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use verbatim_oci::Digest;
+
+use super::archive::{ArchiveWriter, WriteError};
+use super::error::ContextError;
+use super::ignore::{DirectoryMatch, Ignore};
+
+const IGNORE_FILE: &str = ".dockerignore";
+
+/// A directory that can be sent: it exists, its Dockerfile was found, its ignore file was understood.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Without symbolic links.
+    root: PathBuf,
+    ignore: Ignore,
+    /// The name of the Dockerfile in the archive.
+    dockerfile: String,
+    dockerfile_text: String,
+    /// Sent although they are ignored. The classic builder takes them away again.
+    always_sent: Vec<PathBuf>,
+    /// Files that are not in the directory, or not with this content.
+    extra: Vec<(PathBuf, Vec<u8>)>,
+    /// What the archive is given up for, without symbolic links.
+    withheld: Vec<PathBuf>,
+    /// Whether a `COPY .` in BuildKit sees a Dockerfile that the ignore file hides or that lies elsewhere.
+    dockerfile_shows: bool,
+}
+
+impl Context {
+    /// Looks at the directory and at the small files that decide what is sent. `dockerfile` is a path as any other,
+    /// not one relative to the directory; without it `Dockerfile` or `dockerfile` in the directory is taken.
+    pub(crate) fn open(directory: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
+        let unusable = |source| ContextError::Directory { path: directory.to_owned(), source };
+        let root = fs::canonicalize(directory).map_err(unusable)?;
+        fs::read_dir(&root).map_err(unusable)?;
+
+        let given = match dockerfile {
+            Some(path) => path.to_owned(),
+            None => default_dockerfile(&root),
+        };
+        let resolved =
+            fs::canonicalize(&given).map_err(|_| ContextError::NoDockerfile(given.clone()))?;
+        let content = fs::read(&resolved)
+            .map_err(|source| ContextError::Read { path: given.clone(), source })?;
+        let (ignore_text, ignore) = read_ignore_file(&root, &given)?;
+
+        let mut context = Self {
+            ignore,
+            dockerfile: String::new(),
+            dockerfile_text: String::from_utf8_lossy(&content).into_owned(),
+            always_sent: vec![PathBuf::from(IGNORE_FILE)],
+            extra: Vec::new(),
+            withheld: Vec::new(),
+            dockerfile_shows: false,
+            root,
+        };
+        match resolved.strip_prefix(&context.root).ok().and_then(archive_name) {
+            Some(name) => {
+                context.dockerfile_shows = context.ignore.ignores(&name);
+                context.always_sent.push(PathBuf::from(&name));
+                context.dockerfile = name;
+            }
+            None => context.add_dockerfile(content, ignore_text.as_deref()),
+        }
+        Ok(context)
+    }
+
+    /// Puts a Dockerfile from elsewhere into the archive, under a name that no file has and that follows from the
+    /// content, so that the same build is the same for a cache. The classic builder is told to hide it again.
+    fn add_dockerfile(&mut self, content: Vec<u8>, ignore_text: Option<&str>) {
+        let hex = Digest::of(&content).hex();
+        self.dockerfile = format!(".dockerfile.{}", &hex[..20]);
+        let ignore_text = ignore_text.unwrap_or(IGNORE_FILE);
+        let ignore_text = format!("{}\n{}\n", ignore_text.trim_end(), self.dockerfile);
+        self.extra = vec![
+            (PathBuf::from(&self.dockerfile), content),
+            (PathBuf::from(IGNORE_FILE), ignore_text.into_bytes()),
+        ];
+        self.dockerfile_shows = true;
+    }
+
+    /// Refuses to write an archive with one of these files. One that is not there cannot be sent.
+    pub(crate) fn without(mut self, withheld: &[PathBuf]) -> Self {
+        self.withheld = withheld.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
+        self
+    }
+
+    /// For BuildKit, which takes nothing away from an archive: what is ignored is not sent, the Dockerfile excepted.
+    pub(crate) fn for_buildkit(mut self) -> Self {
+        self.always_sent.retain(|path| path != Path::new(IGNORE_FILE));
+        self.extra.retain(|(path, _)| path != Path::new(IGNORE_FILE));
+        self
+    }
+
+    /// The name of the Dockerfile in the archive.
+    pub(crate) fn dockerfile(&self) -> &str {
+        &self.dockerfile
+    }
+
+    /// The Dockerfile.
+    pub(crate) fn dockerfile_text(&self) -> &str {
+        &self.dockerfile_text
+    }
+
+    /// Whether with BuildKit the Dockerfile is among the files that `COPY .` copies, though it should not be.
+    pub(crate) fn dockerfile_shows(&self) -> bool {
+        self.dockerfile_shows
+    }
+
+    /// Writes the archive. Blocks. Gives the files that cannot be in one: sockets and devices.
+    pub(crate) fn write(&self, writer: &mut ArchiveWriter) -> Result<Vec<PathBuf>, SendError> {
+        for (path, content) in &self.extra {
+            writer
+                .file(path, 0o600, content.len() as u64, &mut content.as_slice())
+                .map_err(|error| SendError::new(path.clone(), error))?;
+        }
+        let mut walk = Walk {
+            context: self,
+            writer,
+            absolute: self.root.clone(),
+            relative: PathBuf::new(),
+            unsent: Vec::new(),
+            skipped: Vec::new(),
+        };
+        walk.directory(None)?;
+        Ok(walk.skipped)
+    }
+}
+
+/// Why an archive could not be written.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The request ended before; the engine knows why.
+    Closed,
+    /// Something in the context.
+    Context(ContextError),
+}
+
+impl SendError {
+    fn new(path: PathBuf, error: WriteError) -> Self {
+        Self::Context(match error {
+            WriteError::Closed => return Self::Closed,
+            WriteError::Io(source) => ContextError::Read { path, source },
+            WriteError::Size { expected, found } => ContextError::Changed { path, expected, found },
+        })
+    }
+}
+
+/// A walk through the directory. One path of each kind is kept and changed, so that nothing is allocated per file
+/// beside its name.
+struct Walk<'a> {
+    context: &'a Context,
+    writer: &'a mut ArchiveWriter,
+    absolute: PathBuf,
+    relative: PathBuf,
+    /// Ignored directories above the present one: they are sent if something in them is.
+    unsent: Vec<(PathBuf, u32)>,
+    skipped: Vec<PathBuf>,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, inherited: Option<&DirectoryMatch>) -> Result<(), SendError> {
+        for (name, kind) in self.names()? {
+            self.absolute.push(&name);
+            self.relative.push(&name);
+            let walked = self.entry(kind, inherited);
+            self.relative.pop();
+            self.absolute.pop();
+            walked?;
+        }
+        Ok(())
+    }
+
+    /// What is in the present directory, in the order of the bytes of the names.
+    fn names(&self) -> Result<Vec<(OsString, fs::FileType)>, SendError> {
+        let list = || -> io::Result<Vec<_>> {
+            fs::read_dir(&self.absolute)?
+                .map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))))
+                .collect()
+        };
+        let mut names = list().map_err(|error| self.failed(error))?;
+        names.sort_unstable_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        Ok(names)
+    }
+
+    fn entry(
+        &mut self,
+        kind: fs::FileType,
+        inherited: Option<&DirectoryMatch>,
+    ) -> Result<(), SendError> {
+        let context = self.context;
+        if kind.is_dir() {
+            return self.subdirectory(inherited);
+        }
+        let is_replaced = context.extra.iter().any(|(path, _)| *path == self.relative);
+        let is_ignored = !context.ignore.is_empty()
+            && context.ignore.ignores_in(&self.relative.to_string_lossy(), inherited)
+            && !context.always_sent.contains(&self.relative);
+        if is_replaced || is_ignored {
+            return Ok(());
+        }
+        if context.withheld.contains(&self.absolute) {
+            return Err(SendError::Context(ContextError::Withheld(self.absolute.clone())));
+        }
+        // A socket cannot be in an archive; a device in a context is a mistake.
+        if kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
+            self.skipped.push(self.relative.clone());
+            return Ok(());
+        }
+        self.send_directories_above()?;
+        let sent = if kind.is_symlink() {
+            fs::read_link(&self.absolute)
+                .map_err(WriteError::from)
+                .and_then(|target| self.writer.link(&self.relative, &target))
+        } else if kind.is_fifo() {
+            self.mode()
+                .map_err(WriteError::from)
+                .and_then(|mode| self.writer.fifo(&self.relative, mode))
+        } else {
+            self.file()
+        };
+        sent.map_err(|error| SendError::new(self.absolute.clone(), error))
+    }
+
+    fn file(&mut self) -> Result<(), WriteError> {
+        let mut file = File::open(&self.absolute)?;
+        let metadata = file.metadata()?;
+        self.writer.file(&self.relative, metadata.permissions().mode(), metadata.len(), &mut file)
+    }
+
+    fn subdirectory(&mut self, inherited: Option<&DirectoryMatch>) -> Result<(), SendError> {
+        let ignore = &self.context.ignore;
+        if ignore.is_empty() {
+            self.send_directory()?;
+            return self.directory(None);
+        }
+        let path = self.relative.to_string_lossy();
+        let (is_ignored, matches) = ignore.ignores_directory(&path, inherited);
+        if !is_ignored {
+            self.send_directories_above()?;
+            self.send_directory()?;
+            return self.directory(Some(&matches));
+        }
+        let holds_what_is_always_sent =
+            self.context.always_sent.iter().any(|kept| kept.starts_with(&self.relative));
+        if !ignore.may_keep_below(&path) && !holds_what_is_always_sent {
+            return Ok(());
+        }
+        drop(path);
+        let mode = self.mode().map_err(|error| self.failed(error))?;
+        let n_unsent = self.unsent.len();
+        self.unsent.push((self.relative.clone(), mode));
+        let walked = self.directory(Some(&matches));
+        self.unsent.truncate(n_unsent);
+        walked
+    }
+
+    fn send_directory(&mut self) -> Result<(), SendError> {
+        let mode = self.mode().map_err(|error| self.failed(error))?;
+        self.writer
+            .directory(&self.relative, mode)
+            .map_err(|error| SendError::new(self.absolute.clone(), error))
+    }
+
+    fn send_directories_above(&mut self) -> Result<(), SendError> {
+        for (path, mode) in std::mem::take(&mut self.unsent) {
+            self.writer
+                .directory(&path, mode)
+                .map_err(|error| SendError::new(self.context.root.join(path), error))?;
+        }
+        Ok(())
+    }
+
+    fn mode(&self) -> io::Result<u32> {
+        Ok(fs::symlink_metadata(&self.absolute)?.permissions().mode())
+    }
+
+    fn failed(&self, source: io::Error) -> SendError {
+        SendError::Context(ContextError::Read { path: self.absolute.clone(), source })
+    }
+}
+
+fn default_dockerfile(root: &Path) -> PathBuf {
+    let usual = root.join("Dockerfile");
+    let lower = root.join("dockerfile");
+    if !usual.exists() && lower.exists() { lower } else { usual }
+}
+
+/// The ignore file that counts: the one of this Dockerfile if there is one, else that of the context. The text is that
+/// of the context's own file, which may have to be sent with a line more.
+fn read_ignore_file(
+    root: &Path,
+    dockerfile: &Path,
+) -> Result<(Option<String>, Ignore), ContextError> {
+    let mut special = dockerfile.as_os_str().to_owned();
+    special.push(IGNORE_FILE);
+    let special = PathBuf::from(special);
+    let general = root.join(IGNORE_FILE);
+    let general_text = read_if_there(&general)?;
+    let (path, text) = match read_if_there(&special)? {
+        Some(text) => (special, Some(text)),
+        None => (general, general_text.clone()),
+    };
+    let ignore = Ignore::parse(text.as_deref().unwrap_or_default())
+        .map_err(|source| ContextError::Ignore { path, source })?;
+    Ok((general_text, ignore))
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>, ContextError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ContextError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// The relative path as text with `/`. Nothing if it is empty or not UTF-8, which no engine can be asked for.
+fn archive_name(relative: &Path) -> Option<String> {
+    let names: Option<Vec<&str>> = relative
+        .components()
+        .map(|component| match component {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect();
+    names.map(|names| names.join("/")).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::time::{Duration, SystemTime};
+
+    use futures_util::StreamExt as _;
+
+    use super::*;
+    use crate::context::archive;
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, file.as_bytes()).unwrap();
+        }
+        folder
+    }
+
+    async fn sent(context: Context) -> Vec<u8> {
+        let (mut writer, stream, _) = archive();
+        let thread = tokio::task::spawn_blocking(move || {
+            context.write(&mut writer).unwrap();
+            writer.finish().unwrap();
+        });
+        let chunks: Vec<_> = stream.map(|chunk| chunk.unwrap().to_vec()).collect().await;
+        thread.await.unwrap();
+        chunks.concat()
+    }
+
+    fn names(archive: &[u8]) -> Vec<String> {
+        let mut archive = tar::Archive::new(archive);
+        let path = |entry: io::Result<tar::Entry<'_, _>>| {
+            entry.unwrap().path().unwrap().display().to_string()
+        };
+        archive.entries().unwrap().map(path).collect()
+    }
+
+    #[tokio::test]
+    async fn the_same_tree_gives_the_same_bytes() {
+        let files = ["Dockerfile", "b", "a/z", "a/b/c", "a.txt", "ä"];
+        let mut reversed = files;
+        reversed.reverse();
+        let (one, two) = (tree(&files), tree(&reversed));
+        let past = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        File::open(two.path().join("b")).unwrap().set_modified(past).unwrap();
+        let one = sent(Context::open(one.path(), None).unwrap()).await;
+        let two = sent(Context::open(two.path(), None).unwrap()).await;
+        assert!(one == two);
+        assert_eq!(
+            names(&one),
+            ["Dockerfile", "a", "a/b", "a/b/c", "a/z", "a.txt", "b", "ä"],
+            "each directory in the order of its names' bytes"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_withheld_is_never_sent() {
+        let folder = tree(&["Dockerfile", "keys/ci.pem", "keys/ci.pub"]);
+        let key = folder.path().join("keys/ci.pem");
+        let context = || {
+            let context = Context::open(folder.path(), None).unwrap();
+            context.without(&[key.clone(), "elsewhere.pem".into()])
+        };
+        let (mut writer, stream, _) = archive();
+        let refused = tokio::task::spawn_blocking({
+            let context = context();
+            move || context.write(&mut writer).map(drop)
+        });
+        let _: Vec<_> = stream.collect().await;
+        let refused = refused.await.unwrap();
+        assert!(
+            matches!(&refused, Err(SendError::Context(ContextError::Withheld(file))) if file.ends_with("keys/ci.pem")),
+            "{refused:?}"
+        );
+        fs::write(folder.path().join(IGNORE_FILE), "**/*.pem\n").unwrap();
+        let sent = names(&sent(context()).await);
+        assert_eq!(sent, [".dockerignore", "Dockerfile", "keys", "keys/ci.pub"]);
+    }
+
+    #[tokio::test]
+    async fn directories_are_sent_if_something_in_them_is() {
+        let folder = tree(&["Dockerfile", "x/y/keep", "x/y/drop", "x/z/drop", "w/drop"]);
+        fs::write(folder.path().join(IGNORE_FILE), "*\n!**/keep\n").unwrap();
+        let context = || Context::open(folder.path(), None).unwrap();
+        let want = [".dockerignore", "Dockerfile", "x", "x/y", "x/y/keep"];
+        assert_eq!(names(&sent(context()).await), want);
+        // BuildKit takes nothing away, so it is not given the ignore file.
+        assert_eq!(names(&sent(context().for_buildkit()).await), want[1..]);
+        assert!(context().dockerfile_shows());
+    }
+
+    #[tokio::test]
+    async fn a_dockerfile_in_an_ignored_directory_is_sent() {
+        let folder = tree(&["docker/Dockerfile", "docker/other", "file"]);
+        fs::write(folder.path().join(IGNORE_FILE), "docker\n").unwrap();
+        let dockerfile = folder.path().join("docker/Dockerfile");
+        let context = Context::open(folder.path(), Some(&dockerfile)).unwrap();
+        assert_eq!(context.dockerfile(), "docker/Dockerfile");
+        let want = [".dockerignore", "docker", "docker/Dockerfile", "file"];
+        assert_eq!(names(&sent(context).await), want);
+    }
+
+    #[tokio::test]
+    async fn a_dockerfile_from_elsewhere_is_added_and_hidden() {
+        let (folder, elsewhere) = (tree(&["file", ".dockerignore"]), tree(&["My.Dockerfile"]));
+        let dockerfile = elsewhere.path().join("My.Dockerfile");
+        let context = Context::open(folder.path(), Some(&dockerfile)).unwrap();
+        let name = context.dockerfile().to_owned();
+        let archive = sent(context).await;
+        assert_eq!(names(&archive), [name.as_str(), ".dockerignore", "file"]);
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let mut ignore = String::new();
+        let mut entries = archive.entries().unwrap();
+        entries.nth(1).unwrap().unwrap().read_to_string(&mut ignore).unwrap();
+        assert_eq!(ignore, format!(".dockerignore\n{name}\n"));
+    }
+}

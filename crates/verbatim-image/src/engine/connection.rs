@@ -1,0 +1,253 @@
+//! A connection to a Docker Engine. bollard's types stay behind it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::ClientVersion;
+use reqwest::header::{HeaderMap, HeaderValue};
+use serde::{Deserialize, Serialize};
+use verbatim_oci::{Digest, Reference};
+
+use super::ask::{Asker, install_crypto_provider, readable, unreachable_kind};
+use super::endpoint::{Address, CertificateFiles, Endpoint};
+use crate::error::{Cause, Error, ErrorKind};
+
+/// How long an engine may take to answer a short question, unless told otherwise.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// bollard bounds the time until an answer begins; the deadlines of this crate, which it is given for its builds and
+/// pushes alone, are shorter than this.
+const UNBOUNDED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What builds images in an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Builder {
+    /// The builder of old, step by step in containers.
+    Classic,
+    /// BuildKit.
+    BuildKit,
+}
+
+impl fmt::Display for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Classic => "the classic builder",
+            Self::BuildKit => "BuildKit",
+        })
+    }
+}
+
+/// A Docker Engine that has answered.
+#[derive(Clone)]
+pub struct Engine {
+    docker: bollard::Docker,
+    asker: Asker,
+    endpoint: Arc<Endpoint>,
+    greeting: Arc<Greeting>,
+}
+
+/// The part of an image's description that is asked for here.
+#[derive(Deserialize)]
+struct Inspected {
+    #[serde(rename = "Id")]
+    id: String,
+}
+
+/// What an engine says of itself when it is asked whether it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Greeting {
+    /// `Docker/28.2.2 (linux)`, for example.
+    server: String,
+    /// The newest API it speaks, `1.41` for example.
+    api: String,
+    /// The builder it prefers.
+    preferred: Builder,
+    os: String,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("endpoint", &self.endpoint)
+            .field("greeting", &self.greeting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Connects, and asks the engine whether it is there. It may take `request_timeout` for each answer to a question of
+    /// this kind, and is asked a few times.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, may not be used, or is no engine.
+    pub async fn connect(endpoint: &Endpoint, request_timeout: Duration) -> Result<Self, Error> {
+        connect(endpoint, request_timeout)
+            .await
+            .map_err(|kind| Error::new("use the Docker Engine", kind))
+    }
+
+    /// Where it is.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// What it calls itself, `Docker/28.2.2 (linux)` for example.
+    pub fn version(&self) -> &str {
+        &self.greeting.server
+    }
+
+    /// The builder that it prefers.
+    pub fn preferred_builder(&self) -> Builder {
+        self.greeting.preferred
+    }
+
+    /// Whether it has BuildKit at all: since API 1.39.
+    pub(crate) fn has_buildkit(&self) -> bool {
+        let number = |text: &str| text.parse::<u32>().ok();
+        let api = self.greeting.api.split_once('.');
+        let api = api.and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+        let is_docker = self.greeting.server.starts_with("Docker/");
+        self.greeting.preferred == Builder::BuildKit
+            || (is_docker && self.greeting.os == "linux" && api.is_some_and(|api| api >= (1, 39)))
+    }
+
+    /// Its id of an image.
+    pub(crate) async fn image_id(&self, image: &Reference) -> Result<Digest, ErrorKind> {
+        let reply = self.asker.get(&format!("/images/{image}/json")).await?;
+        let status = reply.status.as_u16();
+        if status == 404 && reply.refusal().is_some() {
+            return Err(ErrorKind::NoImage(image.clone()));
+        }
+        if !reply.status.is_success() {
+            let words = || format!("it answers the question for an image with status {status}");
+            return Err(reply.refusal().unwrap_or_else(|| self.asker.protocol(words())));
+        }
+        let Inspected { id } = reply.read().map_err(|error| self.asker.protocol(error))?;
+        read_id(&id).ok_or(ErrorKind::Incomplete("id of the image"))
+    }
+
+    pub(crate) fn docker(&self) -> &bollard::Docker {
+        &self.docker
+    }
+
+    /// What an error of bollard means, when it is not about a build or a push in particular.
+    pub(crate) fn error_kind(&self, error: bollard::errors::Error) -> ErrorKind {
+        use bollard::errors::Error as E;
+        match error {
+            E::DockerResponseServerError { status_code, message } => {
+                ErrorKind::Engine { status: status_code, message: readable(&message) }
+            }
+            E::DockerStreamError { error } => ErrorKind::Failed { message: error },
+            E::JsonDataError { .. } | E::JsonSerdeError { .. } => ErrorKind::Protocol {
+                endpoint: self.endpoint.to_string(),
+                source: Cause::new(error),
+            },
+            other => unreachable_kind(&self.endpoint, other),
+        }
+    }
+}
+
+async fn connect(endpoint: &Endpoint, request_timeout: Duration) -> Result<Engine, ErrorKind> {
+    let endpoint = Arc::new(endpoint.clone());
+    let asker = Asker::new(Arc::clone(&endpoint), request_timeout)?;
+    let greeting = Arc::new(greet(&asker).await?);
+    let docker = client(&endpoint.address)
+        .map_err(|error| unreachable_kind(&endpoint, error))?
+        .with_request_modifier(with_url_safe_credentials);
+    Ok(Engine { docker, asker, endpoint, greeting })
+}
+
+fn client(address: &Address) -> Result<bollard::Docker, bollard::errors::Error> {
+    // Requests go out without a version in their path; this one is only what bollard believes.
+    let version = ClientVersion { major_version: 1, minor_version: 41 };
+    let seconds = UNBOUNDED.as_secs();
+    match address {
+        Address::Unix(path) => {
+            bollard::Docker::connect_with_unix(&path.to_string_lossy(), seconds, &version)
+        }
+        Address::Http(authority) => {
+            bollard::Docker::connect_with_http(&format!("http://{authority}"), seconds, &version)
+        }
+        Address::Https(authority, CertificateFiles { ca, cert, key }) => {
+            install_crypto_provider();
+            let address = format!("https://{authority}");
+            bollard::Docker::connect_with_ssl(&address, key, cert, ca, seconds, &version)
+        }
+    }
+}
+
+/// bollard encodes credentials with `+` and `/`, the engine decodes the alphabet with `-` and `_` and drops what it
+/// cannot decode: a login with some passwords would be taken for none.
+fn with_url_safe_credentials(mut request: bollard::BollardRequest) -> bollard::BollardRequest {
+    for name in ["x-registry-auth", "x-registry-config"] {
+        if let Some(value) = request.headers_mut().get_mut(name)
+            && let Ok(text) = value.to_str()
+            && let Ok(mut safe) = HeaderValue::from_str(&text.replace('+', "-").replace('/', "_"))
+        {
+            safe.set_sensitive(true);
+            *value = safe;
+        }
+    }
+    request
+}
+
+/// Asks `/_ping`, whose headers say what bollard does not hand out: the builder that the engine prefers.
+async fn greet(asker: &Asker) -> Result<Greeting, ErrorKind> {
+    let reply = asker.get("/_ping").await?;
+    if !reply.status.is_success() {
+        let words = || format!("it answers /_ping with status {}", reply.status.as_u16());
+        return Err(reply.refusal().unwrap_or_else(|| asker.protocol(words())));
+    }
+    read_greeting(&reply.headers)
+        .ok_or_else(|| asker.protocol("its answer to /_ping names no API version"))
+}
+
+/// Docker writes `sha256:` in front of an image's id, Podman does not always.
+pub(crate) fn read_id(text: &str) -> Option<Digest> {
+    text.parse().or_else(|_| format!("sha256:{text}").parse()).ok()
+}
+
+fn read_greeting(headers: &HeaderMap) -> Option<Greeting> {
+    let text =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Some(Greeting {
+        api: text("api-version")?,
+        server: text("server").unwrap_or_else(|| "unknown".to_owned()),
+        os: text("ostype").unwrap_or_else(|| "linux".to_owned()),
+        preferred: match text("builder-version").as_deref() {
+            Some("2") => Builder::BuildKit,
+            _ => Builder::Classic,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn greetings() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            pairs
+                .iter()
+                .map(|&(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+                .collect()
+        };
+        let current = read_greeting(&headers(&[
+            ("Api-Version", "1.50"),
+            ("Builder-Version", "2"),
+            ("Server", "Docker/28.2.2 (linux)"),
+            ("Ostype", "linux"),
+        ]))
+        .unwrap();
+        assert_eq!((current.api.as_str(), current.preferred), ("1.50", Builder::BuildKit));
+        // Debian's 20.10 sends no Builder-Version.
+        let old =
+            read_greeting(&headers(&[("Api-Version", "1.41"), ("Server", "Docker/20.10.24")]))
+                .unwrap();
+        assert_eq!((old.preferred, old.os.as_str()), (Builder::Classic, "linux"));
+        assert_eq!(read_greeting(&headers(&[("Server", "nginx")])), None);
+    }
+}

@@ -1,0 +1,486 @@
+//! Reads what an engine tells while it builds: the stream of the classic builder and that of BuildKit.
+//!
+//! Pure: messages in, events out. Engines fail inside of an answer whose status is 200, in words made for people; the
+//! one place where these words are interpreted is [`classify`].
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bollard::moby::buildkit::v1::StatusResponse;
+use bollard::models::{BuildInfo, BuildInfoAux, ImageId};
+
+use super::Event;
+use crate::error::ErrorKind;
+
+/// How many of a step's last lines are kept for the case that it fails.
+const TAIL: usize = 20;
+
+/// What was understood of a build so far.
+#[derive(Debug, Default)]
+pub(crate) struct Transcript {
+    image: Option<String>,
+    /// The classic builder does one step after the other.
+    step: Step,
+    /// BuildKit does many at a time, each under a digest.
+    vertices: BTreeMap<String, Step>,
+    /// The BuildKit step that failed first.
+    failed: Option<String>,
+    /// The name of the step that began last.
+    last: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Step {
+    name: String,
+    announced: bool,
+    tail: VecDeque<String>,
+    /// The beginning of a line whose end has not come yet.
+    begun: String,
+}
+
+impl Step {
+    /// Takes printed text, and gives the lines that it completes.
+    fn print(&mut self, text: &str) -> Vec<String> {
+        self.begun.push_str(text);
+        let Some((complete, begun)) = self.begun.rsplit_once('\n') else { return Vec::new() };
+        let lines = complete.split('\n').map(visible_line).collect();
+        self.begun = begun.to_owned();
+        lines
+    }
+
+    /// Keeps a line for the case that the step fails.
+    fn output(&mut self, line: String) -> Event {
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line.clone());
+        Event::Output(line)
+    }
+
+    fn begin(&mut self, name: String) {
+        *self = Self { name, announced: true, ..Self::default() };
+    }
+
+    fn last_lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.tail.iter().cloned().collect();
+        if !self.begun.trim().is_empty() {
+            lines.push(visible_line(&self.begun));
+        }
+        lines
+    }
+}
+
+/// What a terminal would show of a line that was drawn over.
+fn visible_line(line: &str) -> String {
+    let line = line.trim_end();
+    line.rsplit('\r').next().unwrap_or(line).to_owned()
+}
+
+impl Transcript {
+    /// The image that was built, as the engine names it: `sha256:` and 64 digits.
+    pub(crate) fn image(&self) -> Option<&str> {
+        self.image.as_deref()
+    }
+
+    /// The step that began last.
+    pub(crate) fn last_step(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
+
+    /// Reads one message.
+    pub(crate) fn read(&mut self, message: BuildInfo) -> Vec<Event> {
+        let events = self.events(message);
+        let step = |event: &Event| match event {
+            Event::Step(name) => Some(name.clone()),
+            _ => None,
+        };
+        self.last = events.iter().rev().find_map(step).or(self.last.take());
+        events
+    }
+
+    fn events(&mut self, message: BuildInfo) -> Vec<Event> {
+        let mut events = Vec::new();
+        match message.aux {
+            Some(BuildInfoAux::Default(ImageId { id: Some(id) })) => self.image = Some(id),
+            Some(BuildInfoAux::Default(_)) | None => {}
+            Some(BuildInfoAux::BuildKit(status)) => self.read_buildkit(status, &mut events),
+        }
+        if let Some(text) = message.stream {
+            self.read_classic(&text, &mut events);
+        }
+        // A message that carries an error is no progress, whatever else it holds.
+        if let (Some(status), None) = (message.status, &message.error_detail) {
+            let detail = message.progress_detail.unwrap_or_default();
+            let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+            events.push(Event::Layer {
+                id: message.id.unwrap_or_default(),
+                status,
+                current: bytes(detail.current),
+                total: bytes(detail.total).filter(|&total| total > 0),
+            });
+        }
+        events
+    }
+
+    fn read_classic(&mut self, text: &str, events: &mut Vec<Event>) {
+        for line in self.step.print(text) {
+            // The classic builder paints what comes from stderr.
+            let line = line.replace("\u{1b}[91m", "").replace("\u{1b}[0m", "");
+            if let Some(name) = classic_step(&line) {
+                self.step.begin(name.clone());
+                events.push(Event::Step(name));
+            } else if line == " ---> Using cache" {
+                events.push(Event::Cached(self.step.name.clone()));
+            } else if let Some(warning) = line.strip_prefix("[Warning] ") {
+                events.push(Event::Warning(warning.to_owned()));
+            } else if !is_classic_noise(&line) {
+                events.push(self.step.output(line));
+            }
+        }
+    }
+
+    fn read_buildkit(&mut self, status: StatusResponse, events: &mut Vec<Event>) {
+        for vertex in status.vertexes {
+            let step = self.vertices.entry(vertex.digest.clone()).or_default();
+            step.name = vertex.name;
+            if vertex.started.is_some() && !step.announced {
+                step.announced = true;
+                events.push(Event::Step(step.name.clone()));
+                if vertex.cached {
+                    events.push(Event::Cached(step.name.clone()));
+                }
+            }
+            // The other steps are cancelled when one fails.
+            let is_cause = !vertex.error.is_empty() && !vertex.error.contains("context canceled");
+            if is_cause && self.failed.is_none() {
+                self.failed = Some(vertex.digest);
+            }
+        }
+        for status in status.statuses {
+            let bytes = |value: i64| u64::try_from(value).ok().filter(|&value| value > 0);
+            events.push(Event::Layer {
+                status: if status.name.is_empty() { status.id.clone() } else { status.name },
+                id: status.id,
+                current: bytes(status.current),
+                total: bytes(status.total),
+            });
+        }
+        for log in status.logs {
+            let step = self.vertices.entry(log.vertex).or_default();
+            let lines = step.print(&String::from_utf8_lossy(&log.msg));
+            events.extend(lines.into_iter().map(|line| step.output(line)));
+        }
+        for warning in status.warnings {
+            events.push(Event::Warning(String::from_utf8_lossy(&warning.short).into_owned()));
+        }
+    }
+
+    /// What it means that the engine ended the build with these words.
+    pub(crate) fn failure(&self, message: &str) -> ErrorKind {
+        let message = message.trim().to_owned();
+        let step = match &self.failed {
+            Some(digest) => self.vertices.get(digest),
+            None => Some(&self.step).filter(|step| step.announced),
+        };
+        let name = step.map(|step| step.name.clone());
+        match classify(&message, name.as_deref()) {
+            Class::Dockerfile => ErrorKind::Dockerfile { message },
+            Class::Refused => ErrorKind::RegistryRefused { message },
+            Class::Unreachable => ErrorKind::RegistryUnreachable { message },
+            Class::Engine => ErrorKind::Failed { message },
+            Class::Step => ErrorKind::Step {
+                step: name,
+                message,
+                output: step.map(Step::last_lines).unwrap_or_default(),
+            },
+        }
+    }
+}
+
+/// `Step 2/3 : COPY . /` as `[2/3] COPY . /`, which is BuildKit's way to write it.
+fn classic_step(line: &str) -> Option<String> {
+    let (numbers, text) = line.strip_prefix("Step ")?.split_once(" : ")?;
+    let (number, total) = numbers.split_once('/')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (is_number(number) && is_number(total)).then(|| format!("[{number}/{total}] {text}"))
+}
+
+/// What the classic builder says about its own containers.
+fn is_classic_noise(line: &str) -> bool {
+    line.trim().is_empty()
+        || line.starts_with(" --->")
+        || line.starts_with("Removing intermediate container ")
+        || line.starts_with("Successfully built ")
+        || line.starts_with("Successfully tagged ")
+}
+
+/// What kind of failure some words of an engine are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The Dockerfile cannot be parsed.
+    Dockerfile,
+    /// A registry refused.
+    Refused,
+    /// A registry could not be reached.
+    Unreachable,
+    /// The engine itself failed.
+    Engine,
+    /// What the step did failed.
+    Step,
+}
+
+/// Interprets an engine's words. There is no code for it in the API: `errorDetail.code` is the exit status of a
+/// command or nothing.
+///
+/// Sources of the words: moby `builder/dockerfile/dispatchers.go` ("returned a non-zero code"), buildkit
+/// `executor` ("did not complete successfully", before 0.9 "executor failed running"), moby
+/// `builder/dockerfile/builder.go` and buildkit `frontend/dockerfile/parser` ("dockerfile parse error"), moby
+/// `distribution/errors.go` and distribution's error codes ("pull access denied", "unauthorized", "denied"), moby
+/// `registry/auth.go` ("no basic auth credentials"), Go's `net` and `net/http`.
+pub(crate) fn classify(message: &str, step: Option<&str>) -> Class {
+    let message = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if says(&[
+        "returned a non-zero code",
+        "did not complete successfully: exit code",
+        "executor failed running",
+    ]) {
+        return Class::Step;
+    }
+    if says(&["dockerfile parse error"]) {
+        return Class::Dockerfile;
+    }
+    if says(&["no space left on device", "disk quota exceeded", "read-only file system"]) {
+        return Class::Engine;
+    }
+    // Only a step that pulls speaks of a registry; a download in any other step may fail in the same words.
+    let pulls = step.is_none_or(|step| {
+        step.contains("FROM ")
+            || step.contains("load metadata for")
+            || step.contains("resolve image config")
+    });
+    if pulls && says(REFUSED) {
+        Class::Refused
+    } else if pulls && says(UNREACHABLE) {
+        Class::Unreachable
+    } else if step.is_some() {
+        Class::Step
+    } else {
+        Class::Engine
+    }
+}
+
+const REFUSED: &[&str] = &[
+    "unauthorized",
+    "no basic auth credentials",
+    "denied:",
+    "access denied",
+    "access forbidden",
+    "authentication required",
+    "incorrect username or password",
+    "status: 401",
+    "status: 403",
+    "401 unauthorized",
+    "403 forbidden",
+    "manifest unknown",
+    "manifest for ",
+    "name unknown",
+    "name_unknown",
+    "not found: manifest",
+    "repository does not exist",
+];
+
+const UNREACHABLE: &[&str] = &[
+    "connection refused",
+    "connection reset",
+    "no such host",
+    "i/o timeout",
+    "tls handshake timeout",
+    "context deadline exceeded",
+    "client.timeout",
+    "network is unreachable",
+    "no route to host",
+    "server gave http response to https client",
+    "certificate signed by unknown authority",
+    "x509:",
+    "unexpected eof",
+    ": eof",
+    "toomanyrequests",
+    "too many requests",
+    "500 internal server error",
+    "502 bad gateway",
+    "503 service unavailable",
+    "504 gateway timeout",
+    "unexpected status",
+    "unknown: unknown error",
+    "received unexpected http status",
+    "error parsing http",
+];
+
+#[cfg(test)]
+mod tests {
+    use bollard::moby::buildkit::v1::{Vertex, VertexLog};
+
+    use super::*;
+
+    fn stream(text: &str) -> BuildInfo {
+        BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() }
+    }
+
+    #[test]
+    fn the_classic_builder_is_understood() {
+        let mut transcript = Transcript::default();
+        let told = [
+            stream("Step 1/2 : FROM scratch\n"),
+            stream(" ---> \n"),
+            stream("Step 2/2 : RUN make\n"),
+            stream(" ---> Using cache\n"),
+            stream("one\ntw"),
+            stream("o\n10%\r20%\n[Warning] old\n\u{1b}[91mred\n\u{1b}[0m"),
+            stream("\u{1b}[0mRemoving intermediate container 1\n"),
+            BuildInfo {
+                aux: Some(BuildInfoAux::Default(ImageId { id: Some("sha256:1".to_owned()) })),
+                ..BuildInfo::default()
+            },
+            stream("Successfully built 1\n"),
+        ];
+        let events: Vec<Event> =
+            told.into_iter().flat_map(|message| transcript.read(message)).collect();
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            events,
+            [
+                Event::Step(text("[1/2] FROM scratch")),
+                Event::Step(text("[2/2] RUN make")),
+                Event::Cached(text("[2/2] RUN make")),
+                Event::Output(text("one")),
+                Event::Output(text("two")),
+                Event::Output(text("20%")),
+                Event::Warning(text("old")),
+                Event::Output(text("red")),
+            ]
+        );
+        assert_eq!(transcript.image(), Some("sha256:1"));
+        assert_eq!(transcript.last_step(), Some("[2/2] RUN make"));
+    }
+
+    #[test]
+    fn a_failing_step_shows_its_last_lines() {
+        let mut transcript = Transcript::default();
+        transcript.read(stream("Step 1/1 : RUN make\n"));
+        for n in 0..30 {
+            transcript.read(stream(&format!("line {n}\n")));
+        }
+        transcript.read(stream("no end"));
+        let kind = transcript.failure("The command '/bin/sh -c make' returned a non-zero code: 2");
+        let ErrorKind::Step { step, output, .. } = kind else { panic!("{kind:?}") };
+        assert_eq!(step.as_deref(), Some("[1/1] RUN make"));
+        assert_eq!(output.len(), TAIL + 1);
+        assert_eq!((output[0].as_str(), output[TAIL].as_str()), ("line 10", "no end"));
+    }
+
+    #[test]
+    fn buildkit_is_understood() {
+        let mut transcript = Transcript::default();
+        let vertex = |digest: &str, name: &str, error: &str| Vertex {
+            digest: digest.to_owned(),
+            name: name.to_owned(),
+            started: Some(Default::default()),
+            error: error.to_owned(),
+            ..Vertex::default()
+        };
+        let log = |digest: &str, text: &str| VertexLog {
+            vertex: digest.to_owned(),
+            msg: text.as_bytes().to_vec(),
+            ..VertexLog::default()
+        };
+        let status = |vertexes: Vec<Vertex>, logs: Vec<VertexLog>| BuildInfo {
+            aux: Some(BuildInfoAux::BuildKit(StatusResponse {
+                vertexes,
+                logs,
+                ..StatusResponse::default()
+            })),
+            ..BuildInfo::default()
+        };
+        let mut events = transcript.read(status(
+            vec![vertex("a", "[1/2] RUN a", ""), vertex("b", "[2/2] RUN b", "")],
+            vec![log("b", "hello\nwor"), log("a", "x\n"), log("b", "ld\n")],
+        ));
+        events.extend(transcript.read(status(
+            vec![vertex("a", "[1/2] RUN a", "context canceled"), vertex("b", "[2/2] RUN b", "bad")],
+            vec![],
+        )));
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            events,
+            [
+                Event::Step(text("[1/2] RUN a")),
+                Event::Step(text("[2/2] RUN b")),
+                Event::Output(text("hello")),
+                Event::Output(text("x")),
+                Event::Output(text("world")),
+            ]
+        );
+        let kind = transcript.failure("executor failed running [/bin/sh -c b]: exit code: 1");
+        let ErrorKind::Step { step, output, .. } = kind else { panic!("{kind:?}") };
+        assert_eq!(step.as_deref(), Some("[2/2] RUN b"));
+        assert_eq!(output, ["hello", "world"]);
+    }
+
+    #[test]
+    fn words_of_engines() {
+        let cases = [
+            (
+                "The command '/bin/sh -c curl x: unauthorized' returned a non-zero code: 1",
+                Some("[1/1] RUN x"),
+                Class::Step,
+            ),
+            (
+                "process \"/bin/sh -c false\" did not complete successfully: exit code: 1",
+                Some("RUN"),
+                Class::Step,
+            ),
+            (
+                "COPY failed: file not found in build context or excluded by .dockerignore: stat nope: file does not exist",
+                Some("[2/2] COPY nope /"),
+                Class::Step,
+            ),
+            ("dockerfile parse error line 2: unknown instruction: FOO", None, Class::Dockerfile),
+            (
+                "failed to solve with frontend dockerfile.v0: failed to create LLB definition: dockerfile parse error line 2: unknown instruction: FOO",
+                None,
+                Class::Dockerfile,
+            ),
+            (
+                "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+                Some("[1/2] FROM x"),
+                Class::Refused,
+            ),
+            (
+                "manifest for localhost:5000/x:1 not found: manifest unknown: manifest unknown",
+                Some("[1/2] FROM localhost:5000/x:1"),
+                Class::Refused,
+            ),
+            (
+                "Get \"http://localhost:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
+                Some("[1/1] FROM localhost:1/x"),
+                Class::Unreachable,
+            ),
+            (
+                "ADD failed: Get \"http://localhost:1/x\": dial tcp 127.0.0.1:1: connect: connection refused",
+                Some("[2/2] ADD http://localhost:1/x /"),
+                Class::Step,
+            ),
+            ("no basic auth credentials", None, Class::Refused),
+            ("unauthorized: authentication required", None, Class::Refused),
+            (
+                "Error processing tar file(exit status 1): write /big: no space left on device",
+                Some("[2/2] COPY . /"),
+                Class::Engine,
+            ),
+            ("something else", None, Class::Engine),
+        ];
+        for (message, step, want) in cases {
+            assert_eq!(classify(message, step), want, "{message}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What a registry has asked of us, and what it is shown: the login of one registry, kept for the life of the client.
+//!
+//! No request is sent first to ask whether login is needed: the request itself is sent, and a challenge is reacted to.
+//! What was learnt is kept, so that later requests carry their login at once. Sending is the transport's business.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+use verbatim_credentials::Credential;
+use verbatim_oci::Repository;
+
+use crate::ErrorKind;
+use crate::auth::challenge::Challenge;
+use crate::auth::need::Need;
+
+/// How many tokens are kept for one registry: one for each set of repositories. Beyond, the oldest goes.
+const MOST_TOKENS: usize = 64;
+
+/// The way in which a registry wants to be logged in to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// Name and password with every request.
+    Basic,
+    /// A token from a token server.
+    Bearer { realm: Url, service: Option<String> },
+}
+
+/// What is known about the login of one registry.
+#[derive(Debug, Default)]
+pub(crate) struct Login {
+    pub(crate) scheme: Option<Scheme>,
+    tokens: Vec<CachedToken>,
+    credentials: BTreeMap<Repository, Credential>,
+}
+
+#[derive(Debug)]
+struct CachedToken {
+    need: Need,
+    header: HeaderValue,
+    good_until: Instant,
+}
+
+impl Login {
+    pub(crate) fn credential(&self, repository: &Repository) -> Option<&Credential> {
+        self.credentials.get(repository)
+    }
+
+    pub(crate) fn keep_credential(&mut self, repository: &Repository, credential: Credential) {
+        self.credentials.insert(repository.clone(), credential);
+    }
+
+    /// A token that is still good for `need`.
+    pub(crate) fn token(&self, need: &Need, now: Instant) -> Option<HeaderValue> {
+        let good = |token: &&CachedToken| token.good_until > now && token.need.covers(need);
+        self.tokens.iter().find(good).map(|token| token.header.clone())
+    }
+
+    pub(crate) fn keep_token(&mut self, need: Need, header: HeaderValue, good_until: Instant) {
+        self.tokens.retain(|token| !need.covers(&token.need));
+        if self.tokens.len() == MOST_TOKENS {
+            self.tokens.remove(0);
+        }
+        self.tokens.push(CachedToken { need, header, good_until });
+    }
+
+    /// Forgets what the registry has just refused: that token, and the credentials, which may have been replaced.
+    pub(crate) fn forget(&mut self, refused: &HeaderValue) {
+        self.tokens.retain(|token| token.header != refused);
+        self.credentials.clear();
+    }
+}
+
+/// The scheme that answers `challenges`, and the scopes that are asked for: Bearer if it is offered, else Basic.
+pub(crate) fn choose(challenges: &[Challenge]) -> Result<(Scheme, Option<&str>), ErrorKind> {
+    if let Some(bearer) = challenges.iter().find(|challenge| challenge.scheme == "bearer") {
+        let realm = bearer.get("realm").and_then(|realm| Url::parse(realm).ok());
+        let Some(realm) = realm.filter(Url::has_host) else {
+            return Err(ErrorKind::Malformed("a challenge without the URL of a realm".to_owned()));
+        };
+        let service = bearer.get("service").map(str::to_owned);
+        return Ok((Scheme::Bearer { realm, service }, bearer.get("scope")));
+    }
+    if challenges.iter().any(|challenge| challenge.scheme == "basic") {
+        return Ok((Scheme::Basic, None));
+    }
+    let offered: Vec<&str> = challenges.iter().map(|one| one.scheme.as_str()).collect();
+    Err(ErrorKind::LoginUnsupported(offered.join(", ")))
+}
+
+/// The header of Basic login.
+pub(crate) fn basic_header(
+    username: &str,
+    password: &SecretString,
+) -> Result<HeaderValue, ErrorKind> {
+    let pair = SecretString::from(format!("{username}:{}", password.expose_secret()));
+    sensitive(format!("Basic {}", STANDARD.encode(pair.expose_secret())))
+}
+
+/// The header of a token.
+pub(crate) fn bearer_header(token: &SecretString) -> Result<HeaderValue, ErrorKind> {
+    sensitive(format!("Bearer {}", token.expose_secret()))
+}
+
+/// A header value whose `Debug` form shows nothing.
+fn sensitive(text: String) -> Result<HeaderValue, ErrorKind> {
+    let mut value = HeaderValue::try_from(text).map_err(|_| {
+        ErrorKind::Malformed("a token with characters that no header can carry".to_owned())
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn challenge(scheme: &str, parameters: &[(&str, &str)]) -> Challenge {
+        let parameters = parameters.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect();
+        Challenge { scheme: scheme.to_owned(), parameters }
+    }
+
+    #[test]
+    fn bearer_is_preferred_and_needs_a_realm() {
+        let basic = challenge("basic", &[("realm", "x")]);
+        let bearer =
+            challenge("bearer", &[("realm", "https://h/t"), ("service", "s"), ("scope", "a b")]);
+        let (scheme, scope) = (
+            Scheme::Bearer { realm: "https://h/t".parse().unwrap(), service: Some("s".into()) },
+            Some("a b"),
+        );
+        assert_eq!(choose(&[basic.clone(), bearer.clone()]).unwrap(), (scheme, scope));
+        assert_eq!(choose(&[basic]).unwrap(), (Scheme::Basic, None));
+        let refused = |challenges: &[Challenge], want: &str| {
+            assert_eq!(choose(challenges).unwrap_err().to_string(), want);
+        };
+        let no_realm = "unexpected answer: a challenge without the URL of a realm";
+        refused(&[challenge("bearer", &[("realm", "token")])], no_realm);
+        refused(&[challenge("bearer", &[("realm", "data:x")])], no_realm);
+        refused(&[challenge("bearer", &[])], no_realm);
+        let unknown = "the registry asks for a login that is not supported: negotiate, ntlm";
+        refused(&[challenge("negotiate", &[]), challenge("ntlm", &[])], unknown);
+    }
+
+    #[test]
+    fn tokens_serve_while_they_are_good_and_cover_the_need() {
+        let repository: Repository = "h.io/a".parse().unwrap();
+        let (pull, push) = (Need::pull(&repository), Need::push(&repository));
+        let now = Instant::now();
+        let later = now + Duration::from_secs(10);
+        let header = |text: &str| bearer_header(&text.into()).unwrap();
+        let mut login = Login::default();
+        login.keep_token(pull.clone(), header("pull"), later);
+        assert_eq!(login.token(&pull, now), Some(header("pull")));
+        assert_eq!(login.token(&push, now), None);
+        assert_eq!(login.token(&pull, later), None);
+        login.keep_token(push.clone(), header("push"), later);
+        assert_eq!(login.token(&pull, now), Some(header("push")));
+        assert_eq!(login.tokens.len(), 1);
+        login.forget(&header("push"));
+        assert_eq!(login.token(&pull, now), None);
+    }
+
+    #[test]
+    fn no_header_shows_its_secret() {
+        let header = basic_header("user", &"s3cr3t".into()).unwrap();
+        assert_eq!(format!("{header:?}"), "Sensitive");
+        assert!(bearer_header(&"line\nbreak".into()).is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! How a client reaches registries. Plain data: nothing here is read from a file or from the environment.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use verbatim_http::RetryPolicy;
+
+/// The settings of a [`Client`](crate::Client).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the client calls itself, `verbatim/1.2.3` for example.
+    pub user_agent: String,
+    /// Registries, `host[:port]`, that are spoken to in plain HTTP. Registries on this machine always are, unless
+    /// `tls_on_loopback`.
+    pub plain_http: BTreeSet<String>,
+    /// Whether registries on this machine speak TLS as well.
+    pub tls_on_loopback: bool,
+    /// Certificates to trust beside those of the system, as PEM.
+    pub extra_roots: Vec<u8>,
+    /// Hosts of token servers that are shown credentials although they are not of the registry's own site.
+    pub trusted_realms: BTreeSet<String>,
+    /// Whether the proxies that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name are used. Never for this machine.
+    pub use_proxies: bool,
+    /// How long the parts of a request may take.
+    pub timeouts: Timeouts,
+    /// How often, and for how long, a failed request is repeated.
+    pub retry: RetryPolicy,
+    /// How many requests run at the same time against one registry; at least two, since a blob that is copied within a
+    /// registry is read and written at once.
+    pub concurrency: usize,
+    /// The shortest time for which the fallback tag of a subject must stay as it is before an entry in it counts as
+    /// written. See [`Client::attach`](crate::Client::attach).
+    pub fallback_settle: Duration,
+}
+
+/// How long the parts of a request may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Until the connection stands, name look-up and TLS included.
+    pub connect: Duration,
+    /// From the request to the end of its answer, for anything that is no stream. Bodies that are sent get more, by
+    /// their size.
+    pub request: Duration,
+    /// Between two pieces of a stream.
+    pub idle: Duration,
+}
+
+impl Config {
+    /// The settings that fit most: system certificates, proxies of the environment, plain HTTP on this machine only.
+    pub fn new(user_agent: impl Into<String>) -> Self {
+        Self {
+            user_agent: user_agent.into(),
+            plain_http: BTreeSet::new(),
+            tls_on_loopback: false,
+            extra_roots: Vec::new(),
+            trusted_realms: BTreeSet::new(),
+            use_proxies: true,
+            timeouts: Timeouts {
+                connect: Duration::from_secs(10),
+                request: Duration::from_secs(30),
+                idle: Duration::from_secs(30),
+            },
+            retry: RetryPolicy {
+                attempts: 4,
+                first_wait: Duration::from_millis(250),
+                longest_wait: Duration::from_secs(30),
+                budget: Duration::from_secs(90),
+            },
+            concurrency: 8,
+            fallback_settle: Duration::from_millis(250),
+        }
+    }
+}

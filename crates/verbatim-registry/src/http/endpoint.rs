@@ -1,0 +1,97 @@
+//! The URLs of the distribution API, and the rule for plain HTTP. Pure.
+
+use url::Url;
+use verbatim_http::{RedactedUrl, is_loopback};
+use verbatim_oci::Repository;
+
+use crate::{Config, Error, ErrorKind};
+
+/// The URL of `rest` (`manifests/latest` for example) below `repository`.
+pub(crate) fn url(config: &Config, repository: &Repository, rest: &str) -> Result<Url, Error> {
+    let host = repository.registry();
+    let plain = if repository.is_loopback() {
+        !config.tls_on_loopback
+    } else {
+        config.plain_http.contains(host)
+    };
+    let scheme = if plain { "http" } else { "https" };
+    let text = format!("{scheme}://{}/v2/{}/{rest}", repository.api_host(), repository.path());
+    // Some names are no hosts although their letters are right: `1.2.3.999`.
+    Url::parse(&text).map_err(|_| {
+        let why = format!("`{host}` is not the name of a host");
+        Error::at("address the registry", text, ErrorKind::Config(why))
+    })
+}
+
+/// Whether a server that a registry sends us to may be spoken to the way `url` says: TLS always, plain HTTP only if the
+/// registry itself is spoken to so, and the server is on this machine, the registry itself, or listed.
+pub(crate) fn check_scheme(config: &Config, registry: &Url, url: &Url) -> Result<(), ErrorKind> {
+    let listed = |url: &Url| {
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port().map(|port| format!("{host}:{port}"));
+        config.plain_http.contains(host)
+            || port.is_some_and(|text| config.plain_http.contains(&text))
+    };
+    match url.scheme() {
+        "https" => Ok(()),
+        "http"
+            if registry.scheme() == "http"
+                && (url.origin() == registry.origin() || is_loopback(url) || listed(url)) =>
+        {
+            Ok(())
+        }
+        "http" => Err(ErrorKind::PlainHttpRefused(RedactedUrl::of_request(url))),
+        other => Err(ErrorKind::Malformed(format!("an address of the scheme `{other}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let mut config = Config::new("test");
+        config.plain_http.insert("plain.example.com:5000".to_owned());
+        config
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_where_allowed() {
+        let cases = [
+            ("nginx", "https://registry-1.docker.io/v2/library/nginx/x"),
+            ("ghcr.io/a/b", "https://ghcr.io/v2/a/b/x"),
+            ("127.0.0.1:5000/a", "http://127.0.0.1:5000/v2/a/x"),
+            ("[::1]:5000/a", "http://[::1]:5000/v2/a/x"),
+            ("localhost/a", "http://localhost/v2/a/x"),
+            ("plain.example.com:5000/a", "http://plain.example.com:5000/v2/a/x"),
+            ("plain.example.com/a", "https://plain.example.com/v2/a/x"),
+        ];
+        for (repository, want) in cases {
+            let url = url(&config(), &repository.parse().unwrap(), "x").unwrap();
+            assert_eq!(url.as_str(), want);
+        }
+        let strict = Config { tls_on_loopback: true, ..config() };
+        let tls = url(&strict, &"127.0.0.1:5000/a".parse().unwrap(), "x").unwrap();
+        assert_eq!(tls.as_str(), "https://127.0.0.1:5000/v2/a/x");
+        assert!(url(&strict, &"1.2.3.999/a".parse().unwrap(), "x").is_err());
+    }
+
+    #[test]
+    fn nobody_sends_us_to_plain_http() {
+        let cases = [
+            ("https://h/v2/", "https://other/x", true),
+            ("https://h/v2/", "http://h/x", false),
+            ("https://h/v2/", "http://127.0.0.1/x", false),
+            ("https://h/v2/", "ftp://h/x", false),
+            ("http://h:5000/v2/", "http://h:5000/x", true),
+            ("http://h:5000/v2/", "http://h:5001/x", false),
+            ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:5001/x", true),
+            ("http://127.0.0.1:5000/v2/", "http://10.0.0.1/x", false),
+            ("http://127.0.0.1:5000/v2/", "http://plain.example.com:5000/x", true),
+        ];
+        for (registry, url, want) in cases {
+            let got = check_scheme(&config(), &registry.parse().unwrap(), &url.parse().unwrap());
+            assert_eq!(got.is_ok(), want, "{registry} {url}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The way to a registry: settings, URLs, requests with their login and retries. No operation of a registry is known here.
+
+pub(crate) mod client;
+pub(crate) mod config;
+pub(crate) mod endpoint;
+pub(crate) mod link;
+pub(crate) mod transport;
+pub(crate) mod wire;

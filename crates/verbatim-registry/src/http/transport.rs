@@ -1,0 +1,396 @@
+//! Makes calls: login, retries, limits and deadlines are here, and nowhere else.
+//!
+//! What is asked, and what an answer means, is decided in the files of the operations; bytes are moved by `wire.rs`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use secrecy::ExposeSecret as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
+use verbatim_credentials::{Credential, Keychain};
+use verbatim_http::{chance, retry_after};
+use verbatim_oci::Repository;
+
+use crate::auth::challenge::{Challenge, challenges};
+use crate::auth::login::{Login, Scheme, basic_header, bearer_header, choose};
+use crate::auth::need::Need;
+use crate::auth::realm;
+use crate::auth::token::{self, Token, TokenRequest};
+use crate::error::Refusal;
+use crate::http::endpoint;
+use crate::http::wire::{Body, Outgoing, Redirects, Reply, Wire};
+use crate::{Config, Error, ErrorKind};
+
+/// Error documents are short; whatever is longer is no error document.
+const REFUSAL_LIMIT: u64 = 64 * 1024;
+
+/// The answer of a token server.
+const TOKEN_LIMIT: u64 = 1024 * 1024;
+
+/// One thing to ask of a registry.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    /// What it is for, to put behind "cannot".
+    pub(crate) action: String,
+    /// Whose credentials are used.
+    pub(crate) repository: &'a Repository,
+    /// What it has to be allowed to do.
+    pub(crate) need: Need,
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    /// The types of answers that are understood.
+    pub(crate) accept: &'static [&'static str],
+    pub(crate) body: Body,
+    /// Statuses that are an answer, beside those of success.
+    pub(crate) answers: &'static [u16],
+    /// The most bytes that the answer may have.
+    pub(crate) limit: u64,
+    /// Whether it may be sent again after a failure that leaves open whether it was done.
+    pub(crate) repeat: bool,
+}
+
+impl<'a> Call<'a> {
+    /// A call without a body that reads, and whose answer is a document.
+    pub(crate) fn get(action: String, repository: &'a Repository, url: Url, limit: u64) -> Self {
+        Self {
+            action,
+            repository,
+            need: Need::pull(repository),
+            method: Method::GET,
+            url,
+            accept: &[],
+            body: Body::None,
+            answers: &[],
+            limit,
+            repeat: true,
+        }
+    }
+
+    /// The error of this call.
+    pub(crate) fn error(&self, kind: ErrorKind) -> Error {
+        Error::new(&self.action, &self.url, kind)
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for accept in self.accept {
+            headers.append(ACCEPT, HeaderValue::from_static(accept));
+        }
+        headers
+    }
+}
+
+/// An answer whose status is a success, or one of those that the call names.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// A header, if it is there and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// An answer that is read piece by piece. It counts as a running request until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    reply: Reply,
+    idle: Duration,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Stream {
+    /// The next piece; `None` at the end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ErrorKind> {
+        self.reply.chunk(self.idle).await
+    }
+}
+
+/// The way to all registries.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pub(crate) config: Config,
+    keychain: Keychain,
+    wire: Wire,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+}
+
+/// What is kept for one registry.
+#[derive(Debug)]
+struct Host {
+    permits: Arc<Semaphore>,
+    /// Locked while a token is fetched, so that many requests at once fetch one.
+    login: tokio::sync::Mutex<Login>,
+}
+
+impl Transport {
+    pub(crate) fn new(config: Config, keychain: Keychain) -> Result<Self, ErrorKind> {
+        let wire = Wire::new(&config)?;
+        Ok(Self { config, keychain, wire, hosts: Mutex::default() })
+    }
+
+    /// How many requests were sent.
+    pub(crate) fn requests(&self) -> u64 {
+        self.wire.requests()
+    }
+
+    /// Makes a call, with all attempts that the budget allows, and reads the whole answer.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        match call.repeat {
+            true => self.persist(|| self.attempt(call)).await,
+            false => self.attempt(call).await,
+        }
+    }
+
+    /// Makes a call and leaves the body of its answer to be read. What breaks later is not repeated here.
+    pub(crate) async fn open(&self, call: &Call<'_>) -> Result<Stream, Error> {
+        let (reply, permit) = self.persist(|| self.attempt_to_open(call)).await?;
+        Ok(Stream { reply, idle: self.config.timeouts.idle, _permit: permit })
+    }
+
+    /// Makes attempts until one succeeds, one fails for good, or the budget is used up.
+    pub(crate) async fn persist<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        let (began, policy) = (Instant::now(), &self.config.retry);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let error = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(error) if !error.is_retryable() => return Err(error),
+                Err(error) => error,
+            };
+            let (spent, asked) = (began.elapsed(), error.kind().retry_after());
+            let Some(wait) = policy.wait_before_next(attempts, spent, asked, chance()) else {
+                return Err(error);
+            };
+            tracing::debug!(%error, kind = %error.kind(), attempts, ?wait, "waiting before the next attempt");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        let (reply, _permit) = self.attempt_to_open(call).await?;
+        let (status, headers) = (reply.status(), reply.headers().clone());
+        let body = match call.method {
+            Method::HEAD => Ok(Bytes::new()),
+            _ => reply.read(call.limit).await,
+        };
+        Ok(Answer { status, headers, body: body.map_err(|kind| call.error(kind))? })
+    }
+
+    async fn attempt_to_open(
+        &self,
+        call: &Call<'_>,
+    ) -> Result<(Reply, Option<OwnedSemaphorePermit>), Error> {
+        let host = self.host(&call.url);
+        // The semaphore is never closed.
+        let permit = Arc::clone(&host.permits).acquire_owned().await.ok();
+        let reply = self.exchange(&host, call).await?;
+        let status = reply.status();
+        if status.is_success() || call.answers.contains(&status.as_u16()) {
+            return Ok((reply, permit));
+        }
+        let retry_after = retry_after(reply.headers());
+        // What cannot be read is left out: the status says enough.
+        let body = reply.read(REFUSAL_LIMIT).await.unwrap_or_default();
+        let refusal = Refusal::read(status, &body);
+        Err(call.error(ErrorKind::of_status(status, refusal, retry_after)))
+    }
+
+    /// Sends the request with the login that is known; if the registry asks for another one, logs in and sends it once
+    /// more.
+    async fn exchange(&self, host: &Host, call: &Call<'_>) -> Result<Reply, Error> {
+        let registry = endpoint::url(&self.config, call.repository, "")?;
+        // An upload may lead to another server, which is not shown what is meant for this one.
+        if call.url.origin() != registry.origin() {
+            return self.send(call, None).await;
+        }
+        let shown = self.known_login(host, call, &registry).await?;
+        let reply = self.send(call, shown.clone()).await?;
+        // Nor does a server that the registry redirects to get to ask for a login.
+        if reply.status() != StatusCode::UNAUTHORIZED || reply.url().origin() != registry.origin() {
+            return Ok(reply);
+        }
+        let challenges = challenges(reply.headers());
+        // Read to the end, so that the connection can be used again.
+        let body = reply.read(REFUSAL_LIMIT).await.unwrap_or_default();
+        let header = match challenges.is_empty() {
+            true => None,
+            false => self.answer(host, call, &registry, &challenges, shown.as_ref()).await?,
+        };
+        match header {
+            Some(header) => self.send(call, Some(header)).await,
+            None => {
+                let refusal = Refusal::read(StatusCode::UNAUTHORIZED, &body);
+                Err(call.error(ErrorKind::Unauthorized(refusal)))
+            }
+        }
+    }
+
+    async fn send(&self, call: &Call<'_>, login: Option<HeaderValue>) -> Result<Reply, Error> {
+        let mut headers = call.headers();
+        if let Some(login) = login {
+            headers.insert(AUTHORIZATION, login);
+        }
+        let outgoing = Outgoing {
+            method: call.method.clone(),
+            url: call.url.clone(),
+            headers,
+            body: call.body.clone(),
+        };
+        self.wire.send(outgoing, Redirects::Follow).await.map_err(|kind| call.error(kind))
+    }
+
+    fn host(&self, url: &Url) -> Arc<Host> {
+        let key = url.origin().ascii_serialization();
+        // A panic while the map was held cannot have left it half changed.
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let permits = Arc::new(Semaphore::new(self.config.concurrency.max(2)));
+            Arc::new(Host { permits, login: tokio::sync::Mutex::default() })
+        };
+        Arc::clone(hosts.entry(key).or_insert_with(new))
+    }
+
+    /// The login that the registry wanted the last time.
+    async fn known_login(
+        &self,
+        host: &Host,
+        call: &Call<'_>,
+        registry: &Url,
+    ) -> Result<Option<HeaderValue>, Error> {
+        let mut login = host.login.lock().await;
+        match login.scheme.clone() {
+            Some(scheme) => self.header(&mut login, &scheme, &call.need, call, registry).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The login that answers `challenges`; `None` if there is nothing better than what was shown already.
+    async fn answer(
+        &self,
+        host: &Host,
+        call: &Call<'_>,
+        registry: &Url,
+        challenges: &[Challenge],
+        shown: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>, Error> {
+        let mut login = host.login.lock().await;
+        if let Some(shown) = shown {
+            login.forget(shown);
+        }
+        let (scheme, scopes) = choose(challenges).map_err(|kind| call.error(kind))?;
+        let need = call.need.clone().and_scopes(scopes.unwrap_or_default());
+        login.scheme = Some(scheme.clone());
+        let header = self.header(&mut login, &scheme, &need, call, registry).await?;
+        Ok(header.filter(|header| Some(header) != shown))
+    }
+
+    async fn header(
+        &self,
+        login: &mut Login,
+        scheme: &Scheme,
+        need: &Need,
+        call: &Call<'_>,
+        registry: &Url,
+    ) -> Result<Option<HeaderValue>, Error> {
+        if let Scheme::Bearer { .. } = scheme
+            && let Some(header) = login.token(need, Instant::now())
+        {
+            return Ok(Some(header));
+        }
+        let credential = self.credential(login, call).await?;
+        let header = match (scheme, &credential) {
+            (_, Credential::RegistryToken(token)) => bearer_header(token).map(Some),
+            (Scheme::Basic, Credential::Basic { username, password }) => {
+                basic_header(username, password).map(Some)
+            }
+            (Scheme::Basic, Credential::IdentityToken(_)) => {
+                let what = "a name and a password, where there is an identity token".to_owned();
+                Err(ErrorKind::LoginUnsupported(what))
+            }
+            (Scheme::Basic, _) => Ok(None),
+            (Scheme::Bearer { realm, service }, _) => {
+                let request = token::request(realm, service.as_deref(), need, &credential);
+                let is_anonymous = credential.is_anonymous();
+                let token = self.token(call, registry, realm, request, is_anonymous).await?;
+                let header = bearer_header(&token.secret);
+                if let Ok(header) = &header {
+                    let good_until = Instant::now() + token.lifetime;
+                    login.keep_token(need.clone(), header.clone(), good_until);
+                }
+                header.map(Some)
+            }
+        };
+        header.map_err(|kind| call.error(kind))
+    }
+
+    async fn credential(&self, login: &mut Login, call: &Call<'_>) -> Result<Credential, Error> {
+        let repository = call.repository;
+        if let Some(credential) = login.credential(repository) {
+            return Ok(credential.clone());
+        }
+        let credential = self.keychain.lookup(repository.registry(), repository.path()).await;
+        let credential = credential.map_err(|error| call.error(ErrorKind::Credentials(error)))?;
+        login.keep_credential(repository, credential.clone());
+        Ok(credential)
+    }
+
+    /// Asks a token server, once: the retries of the call repeat this too.
+    async fn token(
+        &self,
+        call: &Call<'_>,
+        registry: &Url,
+        realm: &Url,
+        request: TokenRequest,
+        is_anonymous: bool,
+    ) -> Result<Token, Error> {
+        let action = format!("get a token for {}", call.repository);
+        let fail = |kind| Error::new(&action, realm, kind);
+        endpoint::check_scheme(&self.config, registry, realm).map_err(fail)?;
+        let trusted = &self.config.trusted_realms;
+        if !is_anonymous && !realm::may_see_credentials(registry, realm, trusted) {
+            let host = realm.host_str().unwrap_or_default().to_owned();
+            return Err(fail(ErrorKind::RealmRefused(host)));
+        }
+        let mut headers = HeaderMap::new();
+        let (method, url, body) = match request {
+            TokenRequest::Get { url, basic } => {
+                if let Some((username, password)) = basic {
+                    let header = basic_header(&username, &password).map_err(fail)?;
+                    headers.insert(AUTHORIZATION, header);
+                }
+                (Method::GET, url, Body::None)
+            }
+            TokenRequest::Post { url, form } => {
+                let bytes = Bytes::copy_from_slice(form.expose_secret().as_bytes());
+                let content_type = "application/x-www-form-urlencoded".to_owned();
+                (Method::POST, url, Body::Bytes { content_type, bytes })
+            }
+        };
+        // A redirect would carry a password or a refresh token to wherever it leads.
+        let outgoing = Outgoing { method, url, headers, body };
+        let reply = self.wire.send(outgoing, Redirects::Stay).await.map_err(fail)?;
+        let status = reply.status();
+        if !status.is_success() {
+            let retry_after = retry_after(reply.headers());
+            let body = reply.read(REFUSAL_LIMIT).await.unwrap_or_default();
+            let refusal = Refusal::read(status, &body);
+            return Err(fail(ErrorKind::of_status(status, refusal, retry_after)));
+        }
+        let body = reply.read(TOKEN_LIMIT).await.map_err(fail)?;
+        token::read(&body).map_err(fail)
+    }
+}

@@ -1,0 +1,321 @@
+//! Moves requests and answers: connections, proxies, redirects, deadlines, limits. The only file that knows reqwest.
+//!
+//! It knows nothing of registries, and shows no secret to anybody it was not given for.
+
+use std::error::Error as _;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::redirect;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::io::ReaderStream;
+use url::Url;
+use verbatim_http::{RedactedUrl, is_loopback};
+
+use crate::error::Cause;
+use crate::{Config, ErrorKind, Timeouts};
+
+/// A body that is sent gets this much more time: the slowest connection that still counts as alive.
+const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
+
+/// How many redirects are followed, one after the other.
+const MOST_REDIRECTS: usize = 10;
+
+/// What is sent along.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// Nothing.
+    None,
+    /// No bytes, and that is said: some registries want a length with every POST.
+    Empty,
+    /// These bytes.
+    Bytes { content_type: String, bytes: Bytes },
+    /// A file, read while it is sent.
+    File { path: PathBuf, size: u64 },
+    /// What comes from somewhere else while it is sent; once.
+    Stream { pieces: Pieces, size: u64 },
+}
+
+/// A stream that can be taken once: what was sent from it cannot be sent again.
+#[derive(Clone)]
+pub(crate) struct Pieces(Arc<Mutex<Option<PieceStream>>>);
+
+type PieceStream = BoxStream<'static, Result<Bytes, ErrorKind>>;
+
+impl Pieces {
+    pub(crate) fn new(
+        stream: impl futures_util::Stream<Item = Result<Bytes, ErrorKind>> + Send + 'static,
+    ) -> Self {
+        Self(Arc::new(Mutex::new(Some(stream.boxed()))))
+    }
+
+    fn take(&self) -> Result<PieceStream, ErrorKind> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.ok_or_else(|| {
+            ErrorKind::BrokenOff(Cause("it has to be read from its source again".to_owned()))
+        })
+    }
+}
+
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pieces").finish_non_exhaustive()
+    }
+}
+
+/// A request with all that it carries.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+}
+
+/// What is done with a redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Redirects {
+    /// It is followed, without the login if it leads to another server.
+    Follow,
+    /// It is given back as the answer.
+    Stay,
+}
+
+/// The connections.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    config: Config,
+    tls: rustls::ClientConfig,
+    /// Made on first use: with and without proxy, with and without redirects.
+    clients: [OnceLock<reqwest::Client>; 4],
+    requests: Arc<AtomicU64>,
+}
+
+/// An answer whose body has not been read.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    response: reqwest::Response,
+    deadline: Instant,
+    timeouts: Timeouts,
+}
+
+impl Wire {
+    pub(crate) fn new(config: &Config) -> Result<Self, ErrorKind> {
+        let tls = verbatim_http::client_config(&config.extra_roots)
+            .map_err(|error| ErrorKind::Config(error.to_string()))?;
+        let clients = [const { OnceLock::new() }; 4];
+        Ok(Self { config: config.clone(), tls, clients, requests: Arc::default() })
+    }
+
+    /// How many requests were sent, redirects included.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(crate) async fn send(
+        &self,
+        outgoing: Outgoing,
+        redirects: Redirects,
+    ) -> Result<Reply, ErrorKind> {
+        let Outgoing { method, url, headers, body } = outgoing;
+        let client = self.client(&url, redirects)?;
+        let mut request = client.request(method.clone(), url.clone()).headers(headers);
+        let mut allowed = self.config.timeouts.request;
+        match body {
+            Body::None => {}
+            Body::Empty => request = request.header(CONTENT_LENGTH, 0),
+            Body::Bytes { content_type, bytes } => {
+                allowed += time_for(bytes.len() as u64);
+                request = request.header(CONTENT_TYPE, content_type).body(bytes);
+            }
+            Body::File { path, size } => {
+                allowed += time_for(size);
+                request = request
+                    .header(CONTENT_TYPE, "application/octet-stream")
+                    .header(CONTENT_LENGTH, size)
+                    .body(file_body(&path).await?);
+            }
+            Body::Stream { pieces, size } => {
+                allowed += time_for(size);
+                request = request
+                    .header(CONTENT_TYPE, "application/octet-stream")
+                    .header(CONTENT_LENGTH, size)
+                    .body(reqwest::Body::wrap_stream(pieces.take()?));
+            }
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let (began, deadline) = (Instant::now(), Instant::now() + allowed);
+        let sent = timeout_at(deadline, request.send()).await;
+        let url = RedactedUrl::of_request(&url);
+        match sent {
+            Ok(Ok(response)) => {
+                let status = response.status().as_u16();
+                tracing::debug!(%method, %url, status, time = ?began.elapsed(), "answered");
+                Ok(Reply { response, deadline, timeouts: self.config.timeouts })
+            }
+            Ok(Err(error)) => {
+                let kind = classify(&error, &self.config.timeouts);
+                tracing::debug!(%method, %url, %kind, cause = %cause(&error), time = ?began.elapsed(), "failed");
+                Err(kind)
+            }
+            Err(_) => {
+                tracing::debug!(%method, %url, ?allowed, "not answered in time");
+                Err(ErrorKind::Timeout(allowed))
+            }
+        }
+    }
+
+    fn client(&self, url: &Url, redirects: Redirects) -> Result<&reqwest::Client, ErrorKind> {
+        let use_proxies = self.config.use_proxies && !is_loopback(url);
+        let follow = redirects == Redirects::Follow;
+        let slot = &self.clients[usize::from(use_proxies) * 2 + usize::from(follow)];
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let policy = match redirects {
+            Redirects::Follow => follow_carefully(Arc::clone(&self.requests)),
+            Redirects::Stay => redirect::Policy::none(),
+        };
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls.clone())
+            .user_agent(&self.config.user_agent)
+            .connect_timeout(self.config.timeouts.connect)
+            .redirect(policy);
+        let builder = if use_proxies { builder } else { builder.no_proxy() };
+        let client = builder.build().map_err(|error| ErrorKind::Config(cause(&error).0))?;
+        Ok(slot.get_or_init(|| client))
+    }
+}
+
+impl Reply {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// Where the answer comes from, after redirects.
+    pub(crate) fn url(&self) -> &Url {
+        self.response.url()
+    }
+
+    /// Reads the body to its end, if that comes before the deadline of the request and before `limit` bytes.
+    pub(crate) async fn read(mut self, limit: u64) -> Result<Bytes, ErrorKind> {
+        if self.response.content_length().is_some_and(|length| length > limit) {
+            return Err(ErrorKind::TooLarge { limit });
+        }
+        let mut body = BytesMut::new();
+        loop {
+            let chunk = timeout_at(self.deadline, self.response.chunk()).await;
+            let chunk = chunk.map_err(|_| ErrorKind::Timeout(self.timeouts.request))?;
+            match chunk.map_err(|error| broken(&error))? {
+                Some(chunk) if (body.len() + chunk.len()) as u64 > limit => {
+                    return Err(ErrorKind::TooLarge { limit });
+                }
+                Some(chunk) => body.extend_from_slice(&chunk),
+                None => return Ok(body.freeze()),
+            }
+        }
+    }
+
+    /// The next piece of the body, if it comes within `idle`.
+    pub(crate) async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, ErrorKind> {
+        let chunk = timeout(idle, self.response.chunk()).await;
+        chunk.map_err(|_| ErrorKind::Timeout(idle))?.map_err(|error| broken(&error))
+    }
+}
+
+fn time_for(size: u64) -> Duration {
+    Duration::from_secs(size / SLOWEST_BYTES_PER_SECOND)
+}
+
+async fn file_body(path: &Path) -> Result<reqwest::Body, ErrorKind> {
+    let file = tokio::fs::File::open(path).await.map_err(ErrorKind::Io)?;
+    Ok(reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 * 1024)))
+}
+
+/// Follows redirects, but never from TLS to plain HTTP. (reqwest takes the login off when the server changes.)
+fn follow_carefully(requests: Arc<AtomicU64>) -> redirect::Policy {
+    redirect::Policy::custom(move |attempt| {
+        if attempt.previous().len() > MOST_REDIRECTS {
+            return attempt.error(RedirectRefused::TooMany);
+        }
+        let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
+        if was_secure && attempt.url().scheme() != "https" {
+            let url = RedactedUrl::of_request(attempt.url());
+            return attempt.error(RedirectRefused::Downgrade(url));
+        }
+        requests.fetch_add(1, Ordering::Relaxed);
+        attempt.follow()
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RedirectRefused {
+    #[error("too many redirects")]
+    TooMany,
+    #[error("a redirect to plain HTTP")]
+    Downgrade(RedactedUrl),
+}
+
+/// What a failure to get an answer means.
+fn classify(error: &reqwest::Error, timeouts: &Timeouts) -> ErrorKind {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        if let Some(refused) = inner.downcast_ref::<RedirectRefused>() {
+            return match refused {
+                RedirectRefused::TooMany => ErrorKind::Malformed(refused.to_string()),
+                RedirectRefused::Downgrade(url) => ErrorKind::PlainHttpRefused(url.clone()),
+            };
+        }
+        if let Some(kind) = tls_failure(inner) {
+            return kind;
+        }
+        source = inner.source();
+    }
+    if error.is_timeout() {
+        return ErrorKind::Timeout(timeouts.connect);
+    }
+    ErrorKind::Unreachable(cause(error))
+}
+
+/// An error of TLS hides in an error of IO, or in several of them, whose `source` steps over it.
+fn tls_failure(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    let mut error = error;
+    while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
+        error = inner;
+    }
+    let tls = error.downcast_ref::<rustls::Error>()?;
+    Some(match tls {
+        rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+            ErrorKind::NotTls
+        }
+        other => ErrorKind::Tls(Cause(other.to_string())),
+    })
+}
+
+fn broken(error: &reqwest::Error) -> ErrorKind {
+    ErrorKind::BrokenOff(cause(error))
+}
+
+/// The text of the innermost error: the layers above it say where in the HTTP library it passed, and its URL.
+fn cause(error: &reqwest::Error) -> Cause {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    match innermost.downcast_ref::<reqwest::Error>() {
+        Some(_) => Cause("the HTTP exchange failed".to_owned()),
+        None => Cause(innermost.to_string()),
+    }
+}

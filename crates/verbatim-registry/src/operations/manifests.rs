@@ -1,0 +1,347 @@
+//! Manifests: read and hashed, looked at, written.
+
+use bytes::Bytes;
+use http::Method;
+use verbatim_http::RedactedUrl;
+use verbatim_oci::{
+    Descriptor, Digest, Manifest, Platform, Reference, Repository, Tag, media_type,
+};
+
+use crate::auth::need::Need;
+use crate::error::DigestClaim;
+use crate::http::transport::{Answer, Call};
+use crate::http::wire::Body;
+use crate::{Client, Error, ErrorKind};
+
+/// The specification asks registries to take manifests of 4 MiB; nobody makes larger ones.
+pub(crate) const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// What the answer to a written manifest may have.
+const SMALL: u64 = 64 * 1024;
+
+/// A manifest as it was read. The digest is the hash of the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedManifest {
+    /// The hash of `bytes`.
+    pub digest: Digest,
+    /// The type that the registry gives.
+    pub media_type: String,
+    /// The bytes, unchanged.
+    pub bytes: Bytes,
+    url: RedactedUrl,
+}
+
+impl FetchedManifest {
+    /// Reads the document.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no manifest or index of schema 2, or contradict the type that the registry gives.
+    pub fn parse(&self) -> Result<Manifest, Error> {
+        let media_type = Some(self.media_type.as_str()).filter(|text| !text.is_empty());
+        Manifest::parse(&self.bytes, media_type)
+            .map_err(|error| self.error("read the manifest", ErrorKind::Manifest(error)))
+    }
+
+    /// The type of the document: what it says itself, or what the registry says.
+    ///
+    /// # Errors
+    ///
+    /// As [`FetchedManifest::parse`].
+    pub(crate) fn own_media_type(&self) -> Result<String, Error> {
+        Ok(self.parse()?.media_type().to_owned())
+    }
+
+    /// The error of something that was tried with it.
+    pub(crate) fn error(&self, action: impl Into<String>, kind: ErrorKind) -> Error {
+        Error::at(action, &self.url, kind)
+    }
+
+    /// What points to this manifest.
+    ///
+    /// # Errors
+    ///
+    /// As [`FetchedManifest::parse`].
+    pub fn descriptor(&self) -> Result<Descriptor, Error> {
+        let manifest = self.parse()?;
+        Ok(Descriptor { digest: self.digest, ..Descriptor::of(manifest.media_type(), &self.bytes) })
+    }
+}
+
+/// A reference with its digest, and the manifest that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The reference as it was given, with the digest. The tag stays, for people.
+    pub reference: Reference,
+    /// The manifest.
+    pub manifest: FetchedManifest,
+}
+
+impl Resolved {
+    /// The digest: the hash of the bytes that were read.
+    pub fn digest(&self) -> Digest {
+        self.manifest.digest
+    }
+}
+
+/// What a registry says of a manifest without sending it. Claims, all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The digest, if the registry says one.
+    pub digest: Option<Digest>,
+    /// The type, if the registry says one.
+    pub media_type: Option<String>,
+    /// The size in bytes, if the registry says it.
+    pub size: Option<u64>,
+}
+
+/// The name under which a manifest is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutAs {
+    /// A tag.
+    Tag(Tag),
+    /// Its digest, and no tag.
+    Digest,
+}
+
+/// A manifest that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PutManifest {
+    /// The hash of the bytes that were sent. The registry did not say otherwise.
+    pub digest: Digest,
+    /// The subject, if the registry says (`OCI-Subject`) that it will list the manifest among its referrers.
+    pub subject: Option<Digest>,
+}
+
+impl Client {
+    /// Turns a reference into a digest: reads the manifest with one GET and hashes it. Of a multi-platform image that
+    /// is the digest of the index.
+    ///
+    /// # Errors
+    ///
+    /// Besides failures of the registry: [`ErrorKind::DigestMismatch`] if the content has another hash than the
+    /// reference or the registry's header says.
+    pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error> {
+        let manifest = self.manifest(reference).await?;
+        Ok(Resolved { reference: reference.pinned(manifest.digest), manifest })
+    }
+
+    /// Turns a reference into the digest of the image for one platform. If the reference names no index, the image is
+    /// taken as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::resolve`], and [`ErrorKind::NoPlatform`] if the index has no such image.
+    pub async fn resolve_for(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Resolved, Error> {
+        let resolved = self.resolve(reference).await?;
+        let Manifest::Index(index) = resolved.manifest.parse()? else { return Ok(resolved) };
+        match index.image_for(platform) {
+            Some(image) => self.resolve(&reference.pinned(image.digest)).await,
+            None => {
+                let available = index.images().filter_map(|image| image.platform.clone()).collect();
+                let kind = ErrorKind::NoPlatform { wanted: platform.clone(), available };
+                Err(resolved.manifest.error(format!("resolve {reference} for {platform}"), kind))
+            }
+        }
+    }
+
+    /// Reads a manifest, with one GET, and hashes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::resolve`].
+    pub async fn manifest(&self, reference: &Reference) -> Result<FetchedManifest, Error> {
+        let call = self.manifest_call(format!("read {reference}"), reference)?;
+        let answer = self.transport().call(&call).await?;
+        fetched(&call, reference.digest, &answer)
+    }
+
+    /// Reads the manifest that a descriptor points to; without asking, if the descriptor carries it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::resolve`].
+    pub async fn described(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<FetchedManifest, Error> {
+        let reference = Reference::by_digest(repository.clone(), descriptor.digest);
+        let Some(content) = descriptor.embedded() else { return self.manifest(&reference).await };
+        let call = self.manifest_call(format!("read {reference}"), &reference)?;
+        let fetched = FetchedManifest {
+            digest: descriptor.digest,
+            media_type: descriptor.media_type.clone(),
+            bytes: content.into(),
+            url: RedactedUrl::of_request(&call.url),
+        };
+        fetched.parse()?;
+        Ok(fetched)
+    }
+
+    /// Reads a manifest that may not be there: `None` if the registry answers 404.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::resolve`].
+    pub async fn find_manifest(
+        &self,
+        reference: &Reference,
+    ) -> Result<Option<FetchedManifest>, Error> {
+        self.find_manifest_within(reference, MANIFEST_LIMIT).await
+    }
+
+    pub(crate) async fn find_manifest_within(
+        &self,
+        reference: &Reference,
+        limit: u64,
+    ) -> Result<Option<FetchedManifest>, Error> {
+        let call = self.manifest_call(format!("read {reference}"), reference)?;
+        let call = Call { answers: &[404], limit, ..call };
+        let answer = self.transport().call(&call).await?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        fetched(&call, reference.digest, &answer).map(Some)
+    }
+
+    /// Asks whether a manifest is there, without reading it: `None` if the registry answers 404. What it says of the
+    /// manifest is only said; [`Client::resolve`] hashes.
+    ///
+    /// # Errors
+    ///
+    /// If the registry cannot be asked or refuses.
+    pub async fn head(&self, reference: &Reference) -> Result<Option<Head>, Error> {
+        let call = self.manifest_call(format!("look for {reference}"), reference)?;
+        let call = Call { method: Method::HEAD, answers: &[404], ..call };
+        let answer = self.transport().call(&call).await?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        let digest = claimed_digest(&answer).map_err(|kind| call.error(kind))?;
+        if let (Some(asked), Some(claimed)) = (reference.digest, digest) {
+            check(&call, DigestClaim::Asked, asked, claimed)?;
+        }
+        let size = answer.header("content-length").and_then(|text| text.parse().ok());
+        Ok(Some(Head { digest, media_type: content_type(&answer), size }))
+    }
+
+    /// Writes a manifest, byte for byte, and checks the digest that the registry answers. If the registry answers none
+    /// for a tag, the manifest is read back.
+    ///
+    /// # Errors
+    ///
+    /// Besides failures of the registry: [`ErrorKind::DigestMismatch`] if it has stored something else.
+    pub async fn put_manifest(
+        &self,
+        repository: &Repository,
+        name: &PutAs,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<PutManifest, Error> {
+        self.put(repository, name, media_type, bytes, true).await
+    }
+
+    pub(crate) async fn put(
+        &self,
+        repository: &Repository,
+        name: &PutAs,
+        media_type: &str,
+        bytes: Bytes,
+        repeat: bool,
+    ) -> Result<PutManifest, Error> {
+        let digest = Digest::of(&bytes);
+        let reference = match name {
+            PutAs::Tag(tag) => Reference::by_tag(repository.clone(), tag.clone()),
+            PutAs::Digest => Reference::by_digest(repository.clone(), digest),
+        };
+        let url = self.url(repository, &format!("manifests/{}", reference.manifest_name()))?;
+        let call = Call {
+            method: Method::PUT,
+            need: Need::push(repository),
+            body: Body::Bytes { content_type: media_type.to_owned(), bytes },
+            repeat,
+            ..Call::get(format!("write {reference}"), repository, url, SMALL)
+        };
+        let answer = self.transport().call(&call).await?;
+        match claimed_digest(&answer).map_err(|kind| call.error(kind))? {
+            Some(claimed) => check(&call, DigestClaim::Header, claimed, digest)?,
+            None if *name == PutAs::Digest => {}
+            None => {
+                let stored = self.manifest(&reference).await?;
+                check(&call, DigestClaim::Asked, digest, stored.digest)?;
+            }
+        }
+        let subject = answer.header("oci-subject").and_then(|text| text.trim().parse().ok());
+        Ok(PutManifest { digest, subject })
+    }
+
+    fn manifest_call<'a>(
+        &self,
+        action: String,
+        reference: &'a Reference,
+    ) -> Result<Call<'a>, Error> {
+        let repository = &reference.repository;
+        let url = self.url(repository, &format!("manifests/{}", reference.manifest_name()))?;
+        let call = Call::get(action, repository, url, MANIFEST_LIMIT);
+        Ok(Call { accept: &media_type::ALL_MANIFESTS, ..call })
+    }
+}
+
+/// Checks an answer that carries a manifest: the hash of its bytes is what was asked for, and what the header says.
+fn fetched(
+    call: &Call<'_>,
+    asked: Option<Digest>,
+    answer: &Answer,
+) -> Result<FetchedManifest, Error> {
+    let digest = Digest::of(&answer.body);
+    if let Some(asked) = asked {
+        check(call, DigestClaim::Asked, asked, digest)?;
+    }
+    if let Some(claimed) = claimed_digest(answer).map_err(|kind| call.error(kind))? {
+        check(call, DigestClaim::Header, claimed, digest)?;
+    }
+    let fetched = FetchedManifest {
+        digest,
+        media_type: content_type(answer).unwrap_or_default(),
+        bytes: answer.body.clone(),
+        url: RedactedUrl::of_request(&call.url),
+    };
+    // A proxy's page of greetings has a digest too; it must not be deployed.
+    fetched.parse()?;
+    Ok(fetched)
+}
+
+pub(crate) fn check(
+    call: &Call<'_>,
+    claim: DigestClaim,
+    expected: Digest,
+    actual: Digest,
+) -> Result<(), Error> {
+    match expected == actual {
+        true => Ok(()),
+        false => Err(call.error(ErrorKind::DigestMismatch { claim, expected, actual })),
+    }
+}
+
+/// The digest in the header, if there is one of our algorithm.
+pub(crate) fn claimed_digest(answer: &Answer) -> Result<Option<Digest>, ErrorKind> {
+    let Some(text) = answer.header("docker-content-digest") else { return Ok(None) };
+    match text.trim().parse() {
+        Ok(digest) => Ok(Some(digest)),
+        Err(verbatim_oci::DigestError::Algorithm(_)) => Ok(None),
+        Err(error) => {
+            Err(ErrorKind::Malformed(format!("`Docker-Content-Digest` is no digest: {error}")))
+        }
+    }
+}
+
+/// The type of the body, without parameters.
+pub(crate) fn content_type(answer: &Answer) -> Option<String> {
+    let text = answer.header("content-type")?.split(';').next().unwrap_or_default().trim();
+    (!text.is_empty()).then(|| text.to_ascii_lowercase())
+}

@@ -1,0 +1,253 @@
+//! What refers to a manifest: signatures, records, attestations.
+//!
+//! "There is none" is an answer; "it could not be found out" is an error. The two are never mixed up, since gates are
+//! decided by what is listed here.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use verbatim_oci::{Descriptor, Digest, Manifest, Repository, media_type};
+
+use crate::http::link::{self, Next};
+use crate::http::transport::Call;
+use crate::operations::manifests::content_type;
+use crate::{Client, Error, ErrorKind};
+
+/// The most bytes of one page of referrers, and of the index under a fallback tag: some registries send ten thousand
+/// entries in one page.
+pub(crate) const LISTING_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// How many pages of referrers are read: a registry that pages in circles must come to an end.
+const MOST_PAGES: usize = 1000;
+
+/// What refers to a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referrers {
+    /// The referrers, in the order of the registry, each once.
+    pub descriptors: Vec<Descriptor>,
+    /// Where they are listed.
+    pub source: ReferrersSource,
+}
+
+/// Where the referrers of a subject are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReferrersSource {
+    /// By the registry's [referrers API][spec].
+    ///
+    /// [spec]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
+    Api,
+    /// In the index under the tag `sha256-<hex>`, which clients keep where the registry has no such API.
+    FallbackTag,
+}
+
+impl Client {
+    /// Lists what refers to `subject`, of one artifact type or of all.
+    ///
+    /// # Errors
+    ///
+    /// If the list could not be had, or not in full. A subject without referrers, also one that does not exist, is an
+    /// empty list.
+    pub async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Referrers, Error> {
+        let (descriptors, source) = match self.ask_api(repository, subject, artifact_type).await? {
+            Listed::ByApi(descriptors) => (descriptors, ReferrersSource::Api),
+            Listed::NoApi => {
+                let index = self.fallback_index(repository, subject).await?;
+                let descriptors = index.map(|index| index.entries).unwrap_or_default();
+                (descriptors, ReferrersSource::FallbackTag)
+            }
+            // An old registry may answer so, and so does a proxy that wants a login. Only what is there can tell which.
+            Listed::SomethingElse(error) => match self.fallback_index(repository, subject).await? {
+                Some(index) => (index.entries, ReferrersSource::FallbackTag),
+                None => return Err(error),
+            },
+        };
+        Ok(Referrers { descriptors: select(descriptors, artifact_type), source })
+    }
+
+    /// The list by the API; `None` if the registry has no such API, or answers something else.
+    pub(crate) async fn listed_by_api(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Vec<Descriptor>>, Error> {
+        match self.ask_api(repository, subject, artifact_type).await? {
+            Listed::ByApi(descriptors) => Ok(Some(descriptors)),
+            Listed::NoApi | Listed::SomethingElse(_) => Ok(None),
+        }
+    }
+
+    /// Asks the API. That there is none is found out once for each repository.
+    async fn ask_api(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Listed, Error> {
+        if self.lacks_referrers_api(repository) {
+            return Ok(Listed::NoApi);
+        }
+        let listed = self.ask_referrers_api(repository, subject, artifact_type).await?;
+        if matches!(listed, Listed::NoApi) {
+            self.note_no_referrers_api(repository);
+        }
+        Ok(listed)
+    }
+
+    async fn ask_referrers_api(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Listed, Error> {
+        let mut url = self.url(repository, &format!("referrers/{subject}"))?;
+        if let Some(artifact_type) = artifact_type {
+            url.query_pairs_mut().append_pair("artifactType", artifact_type);
+        }
+        let action = format!("list the referrers of {subject} in {repository}");
+        let mut call = Call {
+            accept: &[media_type::OCI_INDEX],
+            // What registries without the API answer: 404 by the specification, 400 and 406 in the wild.
+            answers: &[400, 404, 406],
+            ..Call::get(action, repository, url, LISTING_LIMIT)
+        };
+        let mut descriptors = Vec::new();
+        for page in 0..MOST_PAGES {
+            let answer = self.transport().call(&call).await?;
+            let is_index = answer.status.is_success()
+                && content_type(&answer).as_deref() == Some(media_type::OCI_INDEX);
+            let fail = |what: &str| call.error(ErrorKind::Malformed(what.to_owned()));
+            if !is_index && page == 0 {
+                return Ok(match answer.status.is_success() {
+                    true => Listed::SomethingElse(fail("it is no list of referrers")),
+                    false => Listed::NoApi,
+                });
+            }
+            if !is_index {
+                return Err(fail("the list of referrers breaks off"));
+            }
+            let entries = read_entries(&answer.body).map_err(|kind| call.error(kind))?;
+            descriptors.extend(entries);
+            match link::next(&answer.headers, &call.url) {
+                Next::End => return Ok(Listed::ByApi(descriptors)),
+                Next::Page(url) => call.url = url,
+                Next::Elsewhere(_) => return Err(fail("the list of referrers goes on elsewhere")),
+            }
+        }
+        Err(call.error(ErrorKind::Malformed("a list of referrers without an end".to_owned())))
+    }
+}
+
+/// What the API answered.
+enum Listed {
+    /// The list.
+    ByApi(Vec<Descriptor>),
+    /// There is no such API.
+    NoApi,
+    /// Success, and no list. Taken for "none" it would hide every record.
+    SomethingElse(Error),
+}
+
+/// An index of referrers.
+#[derive(Debug)]
+pub(crate) struct ReferrersIndex {
+    pub(crate) entries: Vec<Descriptor>,
+    /// The whole document, with what is not known here.
+    pub(crate) document: Map<String, Value>,
+}
+
+/// Reads an index of referrers, with all that it says.
+pub(crate) fn read_index(bytes: &[u8]) -> Result<ReferrersIndex, ErrorKind> {
+    let entries = read_entries(bytes)?;
+    let document = serde_json::from_slice(bytes).map_err(|_| malformed("is no JSON object"))?;
+    Ok(ReferrersIndex { entries, document })
+}
+
+/// Reads the entries of an index of referrers. One that has no list is no empty list: it is something else, and what it hides
+/// is not known. (`null` is how Go writes an empty list.) There may be ten thousand, so nothing else is kept.
+fn read_entries(bytes: &[u8]) -> Result<Vec<Descriptor>, ErrorKind> {
+    let list: List = serde_json::from_slice(bytes).map_err(|_| malformed("is no JSON object"))?;
+    match (list.manifests, Manifest::parse(bytes, Some(media_type::OCI_INDEX))) {
+        (None, _) => Err(malformed("has no `manifests`")),
+        (Some(None), _) => Ok(Vec::new()),
+        (_, Ok(Manifest::Index(index))) => Ok(index.manifests),
+        (_, Ok(_)) => Err(malformed("is no index")),
+        (_, Err(error)) => Err(ErrorKind::Manifest(error)),
+    }
+}
+
+fn malformed(what: &str) -> ErrorKind {
+    ErrorKind::Malformed(format!("the list of referrers {what}"))
+}
+
+/// Whether there is a list: `None` if there is nothing of that name, `Some(None)` for `null`.
+#[derive(Deserialize)]
+struct List {
+    #[serde(default, deserialize_with = "given")]
+    manifests: Option<Option<IgnoredAny>>,
+}
+
+fn given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<IgnoredAny>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// The entries of one artifact type, each once. Registries need not filter, and not all do.
+fn select(descriptors: Vec<Descriptor>, artifact_type: Option<&str>) -> Vec<Descriptor> {
+    let mut seen = std::collections::BTreeSet::new();
+    let wanted = |entry: &Descriptor| {
+        artifact_type.is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted))
+    };
+    descriptors.into_iter().filter(|entry| wanted(entry) && seen.insert(entry.digest)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_list_is_not_an_empty_list() {
+        for (text, want) in [
+            (r#"{"schemaVersion":2,"manifests":[]}"#, Ok(0)),
+            (r#"{"schemaVersion":2,"manifests":null}"#, Ok(0)),
+            (r#"{"schemaVersion":2}"#, Err("has no `manifests`")),
+            (r#"{"schemaVersion":2,"manifests":{}}"#, Err("")),
+            (r#"{"schemaVersion":2,"manifests":[{}]}"#, Err("")),
+            ("[]", Err("has no `manifests`")),
+            ("<html>", Err("is no JSON object")),
+        ] {
+            match (read_entries(text.as_bytes()), want) {
+                (Ok(entries), Ok(count)) => assert_eq!(entries.len(), count, "{text}"),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (got, _) => panic!("{text}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn entries_are_selected_once_by_type() {
+        let entry = |content: &str, artifact_type: Option<&str>| Descriptor {
+            artifact_type: artifact_type.map(str::to_owned),
+            ..Descriptor::of(media_type::OCI_MANIFEST, content.as_bytes())
+        };
+        let all = vec![
+            entry("a", Some("x")),
+            entry("b", Some("y")),
+            entry("c", None),
+            entry("a", Some("x")),
+        ];
+        let check = |artifact_type: Option<&str>, want: &[usize]| {
+            let want: Vec<_> = want.iter().map(|&at| all[at].clone()).collect();
+            assert_eq!(select(all.clone(), artifact_type), want, "{artifact_type:?}");
+        };
+        check(None, &[0, 1, 2]);
+        check(Some("x"), &[0]);
+        check(Some("z"), &[]);
+    }
+}

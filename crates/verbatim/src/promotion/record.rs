@@ -1,0 +1,360 @@
+//! From writes that may be carried out to the record of what runs. Every stage is made from the one before it: nothing is
+//! recorded that was not proven, and nothing that has changed since its proof.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use verbatim_argocd::claim::{self, Kept};
+use verbatim_argocd::deviations;
+use verbatim_argocd::{Outcome, Report};
+use verbatim_console::{Failure, StepState};
+use verbatim_oci::Descriptor;
+use verbatim_record::{Anchor, EnvironmentId, Promotion, Statement};
+
+use super::PromotionContext;
+use super::decide::{Considered, LedgerPlace};
+use super::execute::{self, AppResult, ClaimEnding};
+use super::outcome::PromotionResult;
+use super::plan::PromotionPlan;
+use super::ready::{Planned, Ready};
+use crate::environment::applications::{self, Seen};
+use crate::project::failures;
+use crate::project::signer::RecordSigner;
+use crate::records::attach::{self, What};
+use crate::records::convert;
+use crate::release::find::Found;
+use crate::release::handoff::{self, ReleaseFile};
+
+/// What became of a plan. Nothing of it is recorded yet.
+#[derive(Debug)]
+pub struct Carried {
+    pub(super) considered: Box<Considered>,
+    pub(super) place: LedgerPlace,
+    pub(super) plan: PromotionPlan,
+    /// What became of each application.
+    pub(super) results: Vec<AppResult>,
+    /// When the first thing was written.
+    pub(super) started_at: Timestamp,
+}
+
+/// A promotion of which every application is proven, and was looked at once more after the last proof. Its only constructor
+/// is [`Carried::recheck`].
+#[derive(Debug)]
+pub(crate) struct Rechecked {
+    carried: Carried,
+    applications: Vec<verbatim_record::PromotedApplication>,
+}
+
+/// A promotion without a complete proof.
+#[derive(Debug)]
+pub(crate) struct NotProven {
+    pub(super) carried: Carried,
+    /// What was found at the last look, by application; empty if a proof is missing already.
+    pub(super) changed: BTreeMap<String, Changed>,
+}
+
+/// What the last look at a proven application found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// Somebody else changed it since its proof, in words.
+    By(String),
+    /// It could not be looked at; why.
+    Unknown(String),
+}
+
+/// A promotion at its end.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(super) carried: Carried,
+    /// Whether the release runs there, proven.
+    pub(super) proven: bool,
+    /// The record, if the proof was worth one.
+    pub(super) record: Option<Anchor>,
+    /// What has changed since its proof, by application.
+    pub(super) changed: BTreeMap<String, Changed>,
+}
+
+impl Ready {
+    /// Writes the values into all applications, syncs them, and proves each.
+    ///
+    /// # Errors
+    /// If a server cannot be addressed. What went wrong with one application is in its result, and stops no other.
+    pub async fn carry_out(self, context: &PromotionContext<'_>) -> Result<Carried, Failure> {
+        let Self { considered, place, plan, apps, images, take_over } = self;
+        let id = &context.environment.id;
+        context.console.status(format!("{} → {id}", plan.release));
+        let steps = apps.iter().map(|app| execute::step(&app.target));
+        context.console.plan_steps(steps.chain([record_step(id)]));
+        let started_at = Timestamp::now();
+        let rollout = context.rollout(&plan.release, &images, take_over);
+        let results =
+            execute::execute(&context.servers, apps, &plan.apps, &rollout, context.console).await?;
+        Ok(Carried { considered, place, plan, results, started_at })
+    }
+}
+
+impl Carried {
+    /// Looks at all applications once more: what one of them showed may have changed while another was waited for.
+    pub(super) async fn recheck(
+        self,
+        context: &PromotionContext<'_>,
+    ) -> Result<Rechecked, Box<NotProven>> {
+        let not_proven = |carried, changed| Err(Box::new(NotProven { carried, changed }));
+        let Some(applications) = proofs(&self.results) else {
+            return not_proven(self, BTreeMap::new());
+        };
+        let progress = context.console.progress("looking at the applications once more");
+        let seen = applications::at(context.environment, &context.servers).await;
+        drop(progress);
+        let changed = changed(&self.results, &seen);
+        if !changed.is_empty() {
+            return not_proven(self, changed);
+        }
+        Ok(Rechecked { carried: self, applications })
+    }
+}
+
+impl Rechecked {
+    /// Signs and attaches the record if the proof is worth one, and closes the claims. It fails where the record could not
+    /// be attached.
+    pub(super) async fn record(
+        self,
+        context: &PromotionContext<'_>,
+        release: &Descriptor,
+        key: &RecordSigner,
+    ) -> Result<Recorded, Failure> {
+        let Self { carried, applications } = self;
+        let statement = Statement::promotion(carried.promotion(context, applications));
+        let proven = statement.predicate.is_proven();
+        let is_written = carried.results.iter().any(has_written);
+        let previous = carried.place.previous;
+        let record =
+            if proven && carried.place.record_when.includes(&statement.predicate, is_written) {
+                Some(context.record(&statement, key, release, &carried.results, previous).await?)
+            } else {
+                context.close(&carried.results, previous, None).await;
+                None
+            };
+        Ok(Recorded { carried, proven, record, changed: BTreeMap::new() })
+    }
+}
+
+impl NotProven {
+    /// Closes the claims of what is as its proof says.
+    pub(super) async fn close(self, context: &PromotionContext<'_>) -> Recorded {
+        let Self { carried, changed } = self;
+        let (unchanged, others): (Vec<_>, Vec<_>) = carried
+            .results
+            .into_iter()
+            .partition(|result| !changed.contains_key(&result.app.target.app.to_string()));
+        context.close(&unchanged, carried.place.previous, None).await;
+        let results = unchanged.into_iter().chain(others).collect();
+        let carried = Carried { results, ..carried };
+        Recorded { carried, proven: false, record: None, changed }
+    }
+}
+
+impl Carried {
+    /// What a record says of it.
+    pub(super) fn promotion(
+        &self,
+        context: &PromotionContext<'_>,
+        applications: Vec<verbatim_record::PromotedApplication>,
+    ) -> Promotion {
+        let Self { considered, place, plan, started_at, .. } = self;
+        let project = context.project;
+        Promotion {
+            kind: considered.kind,
+            reason: place.reason.clone(),
+            environment: context.environment.id.clone(),
+            release: considered.release.promoted(place.commit.clone()),
+            release_before: place.before,
+            applications,
+            plan: Some(plan.hash()),
+            policy: plan.policy,
+            policy_origin: project.config.policy.origin.clone(),
+            gates: considered.decision.gate_results(),
+            run: project.run(),
+            started_at: *started_at,
+            finished_at: Timestamp::now(),
+            chain: place.link.clone(),
+        }
+    }
+}
+
+impl PromotionContext<'_> {
+    /// Carries out what is agreed on, with a key; shows it without one.
+    pub(super) async fn carry_out_or_show(
+        &self,
+        planned: Planned,
+        found: &Found,
+        key: Option<&RecordSigner>,
+    ) -> Result<PromotionResult, Failure> {
+        match key {
+            Some(key) => match planned.ready() {
+                Ok(ready) => self.finish(ready, found, key).await,
+                Err(not_ready) => Ok(not_ready.into_result()),
+            },
+            None => {
+                let Planned { considered, sketch, .. } = planned;
+                let preview = sketch.preview(self).await?;
+                Ok(considered.shown(sketch, preview))
+            }
+        }
+    }
+
+    /// Carries out, looks once more, records, and tells the next stage. It fails where the record could not be attached;
+    /// what became of the applications is part of the result.
+    pub(super) async fn finish(
+        &self,
+        ready: Ready,
+        found: &Found,
+        key: &RecordSigner,
+    ) -> Result<PromotionResult, Failure> {
+        let descriptor = found.resolved.manifest.descriptor().map_err(failures::registry)?;
+        let recorded = match ready.carry_out(self).await?.recheck(self).await {
+            Ok(rechecked) => rechecked.record(self, &descriptor, key).await?,
+            Err(not_proven) => not_proven.close(self).await,
+        };
+        let result = recorded.into_result();
+        self.hand_on(&result, found.handed_on.clone());
+        Ok(result)
+    }
+
+    /// Tells the next stage, and the CI. The promotion stands, so a file that cannot be written is only a warning.
+    fn hand_on(&self, result: &PromotionResult, handed_on: Option<ReleaseFile>) {
+        let file = handed_on.map(|mut file| {
+            let anchor = result.record.map(|anchor| (self.environment.name().to_owned(), anchor));
+            file.promotions.extend(anchor);
+            file
+        });
+        let handed =
+            file.map_or(Ok(()), |file| handoff::hand_on(self.project, &file, self.console));
+        if let Err(failure) = handed {
+            self.console.warn(format!("{failure}"));
+        }
+        let summary = format!(
+            "### {} → {}\n\n```text\n{result:#}\n```\n",
+            result.release, result.environment
+        );
+        if let Err(error) = handoff::summarise(&summary, &self.project.ci) {
+            self.console.warn(error.to_string());
+        }
+    }
+
+    /// Signs, attaches, and writes the place in the ledger where the registry's owner has no hand. If the record cannot be
+    /// attached, the applications keep the place before it, as naming a record that nobody has would block the
+    /// environment, and say beside it what is kept.
+    async fn record(
+        &self,
+        statement: &Statement<Promotion>,
+        key: &RecordSigner,
+        release: &Descriptor,
+        results: &[AppResult],
+        previous: Option<Anchor>,
+    ) -> Result<Anchor, Failure> {
+        let environment = &self.environment.id;
+        let what = format!("the promotion to {environment}");
+        let what = What::Done(&what);
+        let record = match attach::signed(self.project, statement, key, what).await {
+            Ok(record) => record,
+            Err(failure) => {
+                self.close(results, previous, attach::unsigned(statement)).await;
+                return Err(failure);
+            }
+        };
+        let attached = attach::attach(
+            self.project,
+            &self.registry.store,
+            &record,
+            release,
+            Some(environment),
+            what,
+            self.console,
+        )
+        .await;
+        let anchor =
+            Anchor { sequence: statement.predicate.chain.sequence, record: record.digest() };
+        if attached.is_ok() {
+            self.console.step(&record_step(environment), StepState::Done);
+        }
+        let (end, kept) = match &attached {
+            Ok(()) => (Some(anchor), None),
+            Err(_) => (previous, Some(PendingRecord::Record(record.digest()))),
+        };
+        self.close(results, end, kept).await;
+        attached?;
+        Ok(anchor)
+    }
+
+    /// Closes the claims of a promotion.
+    pub(super) async fn close(
+        &self,
+        results: &[AppResult],
+        record: Option<Anchor>,
+        kept: Option<PendingRecord>,
+    ) {
+        execute::close(&self.servers, results, ClaimEnding { record, kept }, self.console).await;
+    }
+}
+
+/// Whether an application was changed.
+fn has_written(result: &AppResult) -> bool {
+    result.report.as_ref().is_ok_and(|report| report.claim.is_some())
+}
+
+fn record_step(environment: &EnvironmentId) -> String {
+    format!("attach the record of {environment}")
+}
+
+/// What the record says of the applications; `None` if one of them is not proven.
+fn proofs(results: &[AppResult]) -> Option<Vec<verbatim_record::PromotedApplication>> {
+    results
+        .iter()
+        .map(|AppResult { app, report }| match report {
+            Ok(DeployReport { outcome: DeployOutcome::Proven { proof }, plan: Some(plan), server, .. }) => {
+                Some(convert::application(server, plan, &app.sources, proof))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// What is not as its proof says, by application. Pure.
+fn changed(results: &[AppResult], seen: &Result<Vec<Seen>, Failure>) -> BTreeMap<String, Changed> {
+    let change = |result: &AppResult| {
+        let seen = match seen {
+            Ok(seen) => seen,
+            Err(failure) => return Some(Changed::Unknown(failure.whole())),
+        };
+        let target = &result.app.target;
+        let is_it = |it: &&Seen| {
+            it.app.server == target.server && applications::reference(&it.app) == target.app
+        };
+        match seen.iter().find(is_it).map(|it| &it.application) {
+            Some(Ok(application)) => difference(result, application).map(Changed::By),
+            Some(Err(error)) => Some(Changed::Unknown(format!("{error}: {}", error.kind))),
+            None => Some(Changed::By("is no application of the environment any more".to_owned())),
+        }
+    };
+    let changed = results.iter().map(|result| (result.app.target.app.to_string(), change(result)));
+    changed.filter_map(|(app, change)| Some((app, change?))).collect()
+}
+
+/// How an application differs from what was proven of it: other values, or the claim of another run. A claim that is gone
+/// while its values stand is lost and no difference, as owners wipe annotations.
+fn difference(
+    result: &AppResult,
+    application: &verbatim_argocd::Application,
+) -> Option<String> {
+    let report = result.report.as_ref().ok()?;
+    let plan = report.plan.as_ref()?;
+    let source = application.spec.sources().get(plan.source);
+    if let Some(deviation) = deviations(source, &plan.changes).first() {
+        return Some(deviation.to_string());
+    }
+    let ours = report.claim.as_ref()?;
+    let claim = read_claim(application);
+    let other = claim.known().filter(|claim| claim.nonce != ours.nonce)?;
+    Some(format!("was claimed meanwhile for {}", other.release))
+}
