@@ -2,14 +2,8 @@
 //!
 //! One folder a task. A task may know every crate and every tool; nothing in the product may know a task.
 
-mod bench;
-mod cargo;
 mod ci;
 mod codegen;
-mod engine;
-mod lease;
-mod pipeline;
-mod rig;
 mod testing;
 mod tidy;
 
@@ -28,7 +22,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Carry one release through dev, staging and production on this machine
-    Pipeline(pipeline::Args),
+    Pipeline(demo::Args),
     /// Start, stop or reset a real Argo CD with a real Kubernetes API server
     Rig(rig::Args),
     /// Run test suites that need services
@@ -40,18 +34,18 @@ enum Task {
     /// Write the generated files, or check that they are current
     Codegen(codegen::Args),
     /// Measure verbatim against its peers
-    Bench(bench::Args),
+    Bench(benches::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
-        Task::Pipeline(args) => pipeline::run(args),
+        Task::Pipeline(args) => demo::run(args),
         Task::Rig(args) => rig::run(args),
         Task::Test(args) => testing::run(args),
         Task::Ci(args) => ci::run(args),
         Task::Tidy(args) => tidy::run(args),
         Task::Codegen(args) => codegen::run(args),
-        Task::Bench(args) => bench::run(args),
+        Task::Bench(args) => benches::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,9 +6,9 @@ mod support;
 
 use std::time::Duration;
 
+use fault_proxy::{Fault, FaultProxy, Rule, Upstream};
 use serde_json::json;
-use test_servers::argocd::{Behaviour, Pace, PodRule};
-use test_servers::fault_proxy::{Fault, FaultProxy, Rule, Upstream};
+use simulated_argocd::{Behaviour, Pace, PodRule};
 use tokio::sync::Notify;
 use verbatim_argocd::cli::status;
 use verbatim_argocd::{

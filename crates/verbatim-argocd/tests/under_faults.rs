@@ -6,11 +6,12 @@ mod support;
 
 use std::time::Duration;
 
+use fault_proxy::{Fault, FaultProxy, Rule, Upstream};
 use futures_util::{StreamExt, stream};
 use http::Method;
 use serde_json::json;
-use test_servers::argocd::Pace;
-use test_servers::fault_proxy::{Fault, FaultProxy, Rule, Upstream};
+use simulated_argocd::Pace;
+
 use verbatim_argocd::{
     AppRef, ClaimState, Client, DeployOutcome, ErrorKind, Leftover, RetryLimits, UndoResult, deploy,
 };

@@ -235,7 +235,7 @@ mod tests {
     fn a_shell_reads_back_what_was_written() {
         let value = "it's \"$HOME\" `id` \\ \n* \u{1F980}";
         let script = format!("{}printf %s \"$a\"", shell_exports([("a", value)]).unwrap());
-        let out = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
+        let out = needs::Program::Sh.command().arg("-c").arg(script).output().unwrap();
         assert_eq!(String::from_utf8(out.stdout).unwrap(), value);
     }
 }

@@ -172,7 +172,8 @@ async fn an_interrupt_ends_the_build_in_the_engine() {
         assert!(stderr.any(|line| line.unwrap().contains("sleeping")));
         started(&host, &name).await;
         assert!(
-            Command::new("kill")
+            needs::Program::Kill
+                .command()
                 .args([signal, &child.id().to_string()])
                 .status()
                 .unwrap()

@@ -3,11 +3,7 @@
 //! The program is named by `VERBATIM_TEST_COSIGN`. Without it the tests say that they did nothing, unless
 //! `VERBATIM_TEST_REQUIRE=1`, with which they fail.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test, and it says when it was skipped"
-)]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,21 +24,6 @@ use verbatim_record::{
 
 const BLOB: &[u8] = b"the bytes that were built";
 
-/// The program, or why there is none.
-fn cosign() -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "the edge of a test: it names a program")]
-    let (program, required) =
-        (std::env::var("VERBATIM_TEST_COSIGN"), std::env::var("VERBATIM_TEST_REQUIRE"));
-    match program {
-        Ok(program) => Some(program.into()),
-        Err(_) => {
-            assert_ne!(required.as_deref(), Ok("1"), "VERBATIM_TEST_COSIGN is not set");
-            eprintln!("skipped: VERBATIM_TEST_COSIGN does not name a cosign");
-            None
-        }
-    }
-}
-
 struct Bench {
     cosign: PathBuf,
     folder: TempDir,
@@ -50,7 +31,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Option<Self> {
-        let bench = Self { cosign: cosign()?, folder: tempfile::tempdir().unwrap() };
+        let bench = Self {
+            cosign: needs::service(needs::Service::Cosign)?.into(),
+            folder: tempfile::tempdir().unwrap(),
+        };
         bench.write("blob", BLOB);
         bench.write("key.pub", signer().verifying_key().to_pem().unwrap().as_bytes());
         bench.write("other.pub", other().verifying_key().to_pem().unwrap().as_bytes());

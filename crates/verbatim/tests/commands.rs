@@ -132,7 +132,8 @@ fn keys_are_made_once_and_kept_private() {
 fn a_private_key_that_git_would_take_is_told() {
     let folder = Folder::new();
     let git = |arguments: &[&str]| {
-        let status = std::process::Command::new("git")
+        let status = needs::Program::Git
+            .command()
             .args(arguments)
             .current_dir(folder.path(""))
             .status()

@@ -4,6 +4,7 @@
 //! step checks is the business of the tool that it calls; nothing is judged here.
 
 mod count;
+mod needs;
 mod services;
 mod steps;
 
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 
-use crate::engine::children;
+use rig::engine::children;
 
 use self::count::Count;
 use self::services::Services;
@@ -76,8 +77,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     for step in chosen {
         println!("\n── {} · {}", step.name, step.what);
         let began = Instant::now();
-        let ended = (step.run)(&mut services)
+        let ended = needs::provide(step.needs, &mut services)
+            .and_then(|provided| (step.run)(&provided))
             .unwrap_or_else(|error| Ended::Failed(Count::default(), format!("{error:#}")));
+        services.end_of_step();
         let report = Report { name: step.name, took: began.elapsed(), ended };
         println!("── {}", line(&report));
         let failed = matches!(report.ended, Ended::Failed(..));

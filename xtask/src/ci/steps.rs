@@ -5,17 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, io};
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result, bail};
+use needs::{Program, Service};
 
 use super::count::Count;
-use super::services::Services;
+use super::needs::{Need, Provided};
 use super::{Ended, children};
-use crate::cargo;
-use crate::lease::{Lease, Pods, xtask};
-use crate::rig::packages;
-use crate::rig::tools::{self, Tool};
-use crate::tidy::workspace_root;
+use needs::workspace_root;
+use rig::lease::xtask;
 
 /// Builds in five minutes on two cores, so it is kept in a cache that clones share.
 const CARGO_DENY: &str = "0.20.2";
@@ -24,101 +21,152 @@ const CARGO_DENY: &str = "0.20.2";
 pub(super) struct Step {
     pub(super) name: &'static str,
     pub(super) what: &'static str,
-    pub(super) run: fn(&mut Services) -> Result<Ended>,
+    /// What is installed, built and started before it, and all that its tests may ask for.
+    pub(super) needs: &'static [Need],
+    pub(super) run: fn(&Provided) -> Result<Ended>,
 }
+
+const GIT: Need = Need::Program(Program::Git);
+const SH: Need = Need::Program(Program::Sh);
+const ENGINE: Need = Need::Service(Service::Engine);
+const RIG: Need = Need::Service(Service::Rig);
+const COSIGN: Need = Need::Service(Service::Cosign);
+const REGISTRY: Need = Need::Service(Service::Registry);
+
+/// An SSH server of a test, its keys, and the client that git runs.
+const SSH: [Need; 4] = [
+    Need::Program(Program::Sshd),
+    Need::Program(Program::SshKeygen),
+    Need::Program(Program::Ssh),
+    Need::Program(Program::Id),
+];
 
 /// All steps in their order.
 pub(super) const STEPS: &[Step] = &[
-    Step { name: "fmt", what: "the sources are formatted", run: fmt },
-    Step { name: "clippy", what: "no warnings", run: clippy },
+    Step { name: "fmt", what: "the sources are formatted", needs: &[], run: fmt },
+    Step { name: "clippy", what: "no warnings", needs: &[], run: clippy },
     Step {
         name: "tidy",
         what: "the rules that the compiler does not know",
-        run: |_| task(&["tidy"]),
+        needs: &[GIT],
+        run: |provided| task(&["tidy"], provided),
     },
     Step {
         name: "codegen",
         what: "generated files are current",
-        run: |_| task(&["codegen", "--check"]),
+        needs: &[],
+        run: |provided| task(&["codegen", "--check"], provided),
     },
-    Step { name: "doc", what: "the documentation builds without warnings", run: doc },
-    Step { name: "unit", what: "unit tests", run: unit },
-    Step { name: "client", what: "clients and commands against servers in the test", run: client },
-    Step { name: "doctest", what: "examples in the documentation", run: doctest },
+    Step { name: "doc", what: "the documentation builds without warnings", needs: &[], run: doc },
+    Step { name: "unit", what: "unit tests", needs: &[GIT, SH], run: unit },
+    Step {
+        name: "client",
+        what: "clients and commands against servers in the test",
+        needs: &[
+            GIT,
+            SH,
+            Need::Program(Program::Docker),
+            Need::Program(Program::Kill),
+            Need::Program(Program::Tar),
+            ENGINE,
+            COSIGN,
+            REGISTRY,
+            RIG,
+        ],
+        run: client,
+    },
+    Step { name: "doctest", what: "examples in the documentation", needs: &[], run: doctest },
     Step {
         name: "demo",
         what: "the demo application builds, warns of nothing, passes its tests",
+        needs: &[],
         run: demo,
     },
     Step {
         name: "e2e",
         what: "the real binaries on a real engine, registry and Argo CD",
+        needs: &[
+            Need::Binaries,
+            GIT,
+            SSH[0],
+            SSH[1],
+            SSH[2],
+            SSH[3],
+            ENGINE,
+            COSIGN,
+            REGISTRY,
+            RIG,
+        ],
         run: e2e,
     },
     Step {
         name: "faults",
         what: "every fault of every service, at every request of build, promote and test",
+        needs: &[GIT, ENGINE],
         run: faults,
     },
     Step {
         name: "twins",
         what: "every Argo CD command and that of the real argocd, on applications alike",
+        // What is compared is the objects, and containers would only take time.
+        needs: &[Need::Binaries, GIT, SSH[0], SSH[1], SSH[2], SSH[3], Need::RigWithoutPods],
         run: twins,
     },
     Step {
         name: "servers",
         what: "one set of cases on the simulated and the real Argo CD",
-        run: servers,
+        needs: &[GIT, ENGINE, RIG],
+        run: |provided| task(&["test", "servers"], provided),
     },
     Step {
         name: "pipeline",
         what: "one release through three environments, on the simulated Argo CD",
-        run: pipeline,
+        needs: &[GIT, ENGINE],
+        run: |provided| task(&["pipeline"], provided),
     },
     Step {
         name: "stopped",
         what: "a build that answers wrongly stops in dev",
-        run: faulty_pipeline,
+        needs: &[GIT, ENGINE],
+        run: |provided| task(&["pipeline", "--demo-fault", "wrong-answer"], provided),
     },
     Step {
         name: "engineless",
         what: "the same release where no engine can be had",
-        run: pipeline_without_engine,
+        needs: &[GIT],
+        run: |provided| task(&["pipeline", "--no-engine"], provided),
     },
-    Step { name: "real", what: "the same release on a real Argo CD", run: pipeline_real },
+    Step {
+        name: "real",
+        what: "the same release on a real Argo CD",
+        needs: &[GIT, ENGINE],
+        run: |provided| task(&["pipeline", "--real"], provided),
+    },
     Step {
         name: "deny",
         what: "licences, sources, bans, advisories of the dependencies",
+        needs: &[GIT],
         run: deny,
     },
 ];
 
-fn fmt(_: &mut Services) -> Result<Ended> {
+fn fmt(_: &Provided) -> Result<Ended> {
     finish(cargo(&["fmt", "--all", "--check"]))
 }
 
-fn clippy(_: &mut Services) -> Result<Ended> {
-    finish(cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+fn clippy(_: &Provided) -> Result<Ended> {
+    finish(cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
 }
 
-fn doc(_: &mut Services) -> Result<Ended> {
-    let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+fn doc(_: &Provided) -> Result<Ended> {
+    let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
     // Modules tell who reads the source where their private parts are.
     command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     finish(command)
 }
 
-fn unit(_: &mut Services) -> Result<Ended> {
-    finish(cargo(&[
+fn unit(provided: &Provided) -> Result<Ended> {
+    finish(provided.to_tests(cargo(&[
         "test",
         "--workspace",
         "--exclude",
@@ -127,11 +175,11 @@ fn unit(_: &mut Services) -> Result<Ended> {
         "--lib",
         "--bins",
         "--no-fail-fast",
-    ]))
+    ])))
 }
 
-fn client(services: &mut Services) -> Result<Ended> {
-    let mut command = cargo(&[
+fn client(provided: &Provided) -> Result<Ended> {
+    finish(provided.to_tests(cargo(&[
         "test",
         "--workspace",
         "--exclude",
@@ -140,24 +188,22 @@ fn client(services: &mut Services) -> Result<Ended> {
         "--test",
         "*",
         "--no-fail-fast",
-    ]);
-    with_services(&mut command, services)?;
-    finish(command)
+    ])))
 }
 
-fn doctest(_: &mut Services) -> Result<Ended> {
+fn doctest(_: &Provided) -> Result<Ended> {
     finish(cargo(&["test", "--workspace", "--locked", "--doc", "--no-fail-fast"]))
 }
 
-fn demo(_: &mut Services) -> Result<Ended> {
-    let manifest = workspace_root().join("tests/demo/Cargo.toml");
+fn demo(_: &Provided) -> Result<Ended> {
+    let manifest = workspace_root().join("tests/demo/app/Cargo.toml");
     let with_manifest = |arguments: &[&str]| {
         let mut command = cargo(arguments);
         command.arg("--manifest-path").arg(&manifest);
         command
     };
     for command in [with_manifest(&["fmt", "--check"]), {
-        let mut command = with_manifest(&["clippy", "--all-targets", "--locked", "--quiet"]);
+        let mut command = with_manifest(&["clippy", "--all-targets", "--locked"]);
         command.args(["--", "-D", "warnings"]);
         command
     }] {
@@ -169,119 +215,36 @@ fn demo(_: &mut Services) -> Result<Ended> {
     finish(with_manifest(&["test", "--locked", "--quiet"]))
 }
 
-fn e2e(services: &mut Services) -> Result<Ended> {
-    build_binaries()?;
-    let mut command = end_to_end(&e2e_tests()?);
-    with_services(&mut command, services)?;
+fn e2e(provided: &Provided) -> Result<Ended> {
+    let mut command = provided.to_tests(end_to_end("suite"));
+    // A test waits for its services for more than half of its time.
+    command.args(["--", "--test-threads", "4"]);
     finish(command)
 }
 
-/// Runs tests of the package `e2e`. They are asked for by name in the whole workspace, not by their package: of another
+/// Runs one test program of the package `e2e`. It is asked for by name in the whole workspace, not by its package: of another
 /// selection of packages the dependencies have other features, and all of them would be compiled once more.
-fn end_to_end(names: &[String]) -> Command {
-    let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    command.args(names.iter().flat_map(|name| ["--test", name.as_str()]));
-    command
+fn end_to_end(name: &str) -> Command {
+    cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--test", name])
 }
 
-/// The tests of the package `e2e` that run unless one is asked for by name.
-fn e2e_tests() -> Result<Vec<String>> {
-    let output = cargo(&["metadata", "--no-deps", "--locked", "--format-version", "1"]).output()?;
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).context("cargo metadata prints no JSON")?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let targets = packages
-        .filter(|package| package["name"] == "e2e")
-        .flat_map(|package| package["targets"].as_array().into_iter().flatten());
-    let tests: Vec<String> = targets
-        .filter(|target| target["kind"][0] == "test" && target["test"] == true)
-        .filter_map(|target| target["name"].as_str().map(str::to_owned))
-        .collect();
-    ensure!(!tests.is_empty(), "cargo metadata tells of no test of the package e2e");
-    Ok(tests)
-}
-
-fn faults(services: &mut Services) -> Result<Ended> {
-    let mut command = end_to_end(&["fault_table".to_owned()]);
-    with_engine(&mut command, services)?;
+fn faults(provided: &Provided) -> Result<Ended> {
+    let mut command = provided.to_tests(end_to_end("fault_table"));
     // Every table at once: what bounds the load is how many cells run at a time, over all tables.
     command.args(["--", "--test-threads", "16"]);
     finish(command)
 }
 
-/// On a rig of its own: what is compared is the objects, and containers would only take time.
-fn twins(_: &mut Services) -> Result<Ended> {
-    build_binaries()?;
-    packages::ensure_sshd()?;
-    let folder = tempfile::tempdir().context("failed to create a folder")?;
-    let lease = Lease::new(folder.path(), Pods::Said, false)?;
-    let mut command = end_to_end(&["twin".to_owned()]);
-    command.env(test_servers::rig::VARIABLE, &lease.path).env("VERBATIM_TEST_REQUIRE", "1");
-    finish(command)
+fn twins(provided: &Provided) -> Result<Ended> {
+    finish(provided.to_tests(end_to_end("twin")))
 }
 
-fn servers(services: &mut Services) -> Result<Ended> {
-    build_binaries()?;
-    let mut command = xtask(&["test", "servers"])?;
-    with_services(&mut command, services)?;
-    finish(command)
+/// A task of this program. It starts by itself what is not provided.
+fn task(arguments: &[&str], provided: &Provided) -> Result<Ended> {
+    finish(provided.to(xtask(arguments)?))
 }
 
-fn pipeline(services: &mut Services) -> Result<Ended> {
-    told(&["pipeline"], services)
-}
-
-fn faulty_pipeline(services: &mut Services) -> Result<Ended> {
-    told(&["pipeline", "--demo-fault", "wrong-answer"], services)
-}
-
-fn pipeline_without_engine(services: &mut Services) -> Result<Ended> {
-    told(&["pipeline", "--no-engine"], services)
-}
-
-fn pipeline_real(services: &mut Services) -> Result<Ended> {
-    told(&["pipeline", "--real"], services)
-}
-
-/// A task that starts what it needs by itself, but for the engine of this run.
-fn told(arguments: &[&str], services: &mut Services) -> Result<Ended> {
-    let mut command = xtask(arguments)?;
-    command.env("DOCKER_HOST", services.docker_host()?);
-    finish(command)
-}
-
-/// Names the services and the programs for tests that use real ones, and forbids them to do without.
-fn with_services(command: &mut Command, services: &mut Services) -> Result<()> {
-    with_engine(command, services)?;
-    command.env("VERBATIM_TEST_REGISTRY", tools::tool(Tool::Registry)?);
-    command.env("VERBATIM_TEST_COSIGN", tools::tool(Tool::Cosign)?);
-    command.env(test_servers::rig::VARIABLE, services.rig()?);
-    Ok(())
-}
-
-/// Names the engine, for tests that need nothing else.
-fn with_engine(command: &mut Command, services: &mut Services) -> Result<()> {
-    let docker_host = services.docker_host()?;
-    command.env("DOCKER_HOST", &docker_host).env("VERBATIM_TEST_DOCKER_HOST", docker_host);
-    command.env("VERBATIM_TEST_REQUIRE", "1");
-    Ok(())
-}
-
-/// Builds what tests run: cargo builds the binaries of other packages only when asked.
-fn build_binaries() -> Result<()> {
-    let built =
-        children::run(&mut cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"]))?;
-    if !built.success() {
-        bail!("the binaries do not build: {built}");
-    }
-    Ok(())
-}
-
-fn task(arguments: &[&str]) -> Result<Ended> {
-    finish(xtask(arguments)?)
-}
-
-fn deny(_: &mut Services) -> Result<Ended> {
+fn deny(_: &Provided) -> Result<Ended> {
     let program = cargo_deny()?;
     let deny = |arguments: &[&str]| {
         let mut command = Command::new(&program);
@@ -324,7 +287,7 @@ fn cargo_deny() -> Result<PathBuf> {
         root.display()
     );
     let mut install =
-        cargo(&["install", "--locked", "--quiet", "--version", CARGO_DENY, "cargo-deny", "--root"]);
+        cargo(&["install", "--locked", "--version", CARGO_DENY, "cargo-deny", "--root"]);
     // Its own target folder, which cargo removes: ours would keep a hundred crates that nothing else uses.
     install.arg(&root).env_remove("CARGO_TARGET_DIR");
     let status = children::run(&mut install)?;
@@ -343,8 +306,8 @@ fn cache() -> PathBuf {
     base.join("verbatim")
 }
 
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = cargo::cargo();
+pub(super) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = needs::cargo();
     command.args(arguments).current_dir(workspace_root());
     if io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
@@ -386,6 +349,12 @@ fn show(pipe: impl io::Read, out: &mut impl Write, count: &mut Count) -> io::Res
 mod tests {
     use super::*;
 
+    fn shell(script: &str) -> Command {
+        let mut command = Program::Sh.command();
+        command.args(["-c", script]);
+        command
+    }
+
     #[test]
     fn tests_are_counted_while_the_output_is_shown() {
         let text = "test result: ok. 2 passed; 0 failed;
@@ -396,7 +365,7 @@ test result: FAILED. 4 passed; 1 failed;
         show(text.as_bytes(), &mut out, &mut count).unwrap();
         assert_eq!(out, text.as_bytes());
         assert_eq!(count, Count { passed: 6, failed: 1 });
-        assert!(matches!(finish(Command::new("true")).unwrap(), Ended::Passed(_)));
-        assert!(matches!(finish(Command::new("false")).unwrap(), Ended::Failed(..)));
+        assert!(matches!(finish(shell("true")).unwrap(), Ended::Passed(_)));
+        assert!(matches!(finish(shell("false")).unwrap(), Ended::Failed(..)));
     }
 }

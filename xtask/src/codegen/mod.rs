@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 
-use crate::tidy::workspace_root;
+use needs::workspace_root;
 
 /// The arguments of this task.
 #[derive(Debug, ClapArgs)]

@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args as ClapArgs;
-use test_servers::registry::{Config as RegistryConfig, Registry};
+use test_registry::{Config as RegistryConfig, Registry};
 use tokio::process::Command;
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Descriptor, Digest, Reference, Tag, media_type};
 use verbatim_registry::{Client, Config, PutAs};
 
-use crate::cargo::cargo;
-use crate::engine::children;
-use crate::lease;
-use crate::tidy::workspace_root;
+use needs::cargo;
+use needs::workspace_root;
+use rig::engine::children;
+use rig::lease;
 
 /// The arguments of this suite.
 #[derive(Debug, ClapArgs)]
@@ -168,7 +168,6 @@ fn build() -> anyhow::Result<PathBuf> {
     command.args([
         "build",
         "--locked",
-        "--quiet",
         "--package",
         "verbatim-registry",
         "--package",

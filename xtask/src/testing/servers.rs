@@ -1,6 +1,6 @@
 //! `cargo xtask test servers`: one set of raw HTTP cases, on the simulated and on the real Argo CD.
 //!
-//! The cases are [`test_servers::cases`]; this prepares the servers and prints the table.
+//! The cases are [`simulated_argocd::cases`]; this prepares the servers and prints the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::{Args as ClapArgs, ValueEnum};
-use test_servers::argocd::{Config, SimulatedArgocd, Tools};
-use test_servers::cases::{self, Cell, Target};
-use test_servers::rig::{Nodes, Rig, VARIABLE};
+use needs::Service;
+use rig::{Nodes, Rig};
+use simulated_argocd::cases::{self, Cell, Target};
+use simulated_argocd::{Config, SimulatedArgocd, Tools};
 
-use crate::rig::tools::{Tool, tool};
+use rig::tools::{Tool, tool};
 
 /// The arguments of this suite.
 #[derive(Debug, ClapArgs)]
@@ -82,10 +83,10 @@ async fn run_all(args: Args) -> anyhow::Result<()> {
 
 /// The description of the rig to use.
 fn rig(name: &str) -> anyhow::Result<Rig> {
-    if let Some(path) = env::var_os(VARIABLE) {
+    if let Some(path) = env::var_os(Service::Rig.variable()) {
         return Rig::read(Path::new(&path));
     }
-    crate::rig::running(name).with_context(|| {
+    rig::running(name).with_context(|| {
         format!(
             "the real Argo CD is not there: start it with `cargo xtask rig up --name {name}`, or use `--only simulated`"
         )

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::Finding;
-use crate::cargo::cargo;
+use needs::cargo;
 
 /// The arrows of the workspace: a package and all that it may name in its manifest.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
@@ -51,14 +51,34 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     // Servers for tests share no code with the clients that they test, so that they cannot share a mistake.
-    ("test-servers", &[]),
+    ("needs", &[]),
+    ("loopback", &[]),
+    ("fault-proxy", &["loopback"]),
+    ("identity-provider", &["loopback"]),
+    ("node-agent", &[]),
+    ("simulated-argocd", &["loopback", "needs"]),
+    ("test-registry", &["loopback"]),
 ];
 
-/// Tasks and end-to-end tests may know everything; nothing may know them.
-const KNOW_EVERYTHING: &[&str] = &["e2e", "xtask"];
+/// Tasks and end-to-end tests may know all of the above, and of each other these. Nothing else may know them.
+const TASKS: &[(&str, &[&str])] = &[
+    ("rig", &[]),
+    ("demo", &["rig"]),
+    ("benches", &["demo", "rig"]),
+    ("e2e", &["rig"]),
+    ("xtask", &["benches", "demo", "rig"]),
+];
 
-/// Only for tests: any package may name it under `[dev-dependencies]`, and nowhere else.
-const FOR_TESTS: &str = "test-servers";
+/// Only for tests: any package may name them under `[dev-dependencies]`, and nowhere else.
+const FOR_TESTS: &[&str] = &[
+    "fault-proxy",
+    "identity-provider",
+    "loopback",
+    "needs",
+    "node-agent",
+    "simulated-argocd",
+    "test-registry",
+];
 
 /// Crates that decide and describe: given the same values they return the same values.
 pub(super) const PURE: &[&str] =
@@ -177,11 +197,8 @@ pub(super) fn check(metadata: &Metadata) -> Vec<Finding> {
         if package.publish.as_deref() != Some(&[]) {
             report("the manifest does not say publish = false".to_owned());
         }
-        let allowed = MAY_DEPEND_ON
-            .iter()
-            .find(|(name, _)| *name == package.name)
-            .map(|(_, allowed)| *allowed);
-        if allowed.is_none() && !KNOW_EVERYTHING.contains(&package.name.as_str()) {
+        let allowed = row(MAY_DEPEND_ON, &package.name);
+        if allowed.is_none() && row(TASKS, &package.name).is_none() {
             report(
                 "has no row in the table of arrows; a new crate is a design decision".to_owned(),
             );
@@ -208,16 +225,24 @@ pub(super) fn check(metadata: &Metadata) -> Vec<Finding> {
     findings
 }
 
-/// Why a package may not have this dependency, if so. `allowed` is None for those that may know everything.
+/// What a table says of a package.
+fn row(table: &'static [(&str, &[&str])], package: &str) -> Option<&'static [&'static str]> {
+    table.iter().find(|(name, _)| *name == package).map(|(_, allowed)| *allowed)
+}
+
+/// Why a package may not have this dependency, if so. `allowed` is None for tasks.
 fn judge(package: &str, allowed: Option<&[&str]>, dependency: &Dependency) -> Option<String> {
     let name = dependency.name.as_str();
-    if KNOW_EVERYTHING.contains(&name) {
+    if row(TASKS, name).is_some() {
+        if row(TASKS, package).is_some_and(|tasks| tasks.contains(&name)) {
+            return None;
+        }
         return Some(format!(
             "must not depend on {name}: nothing may know a task or an end-to-end test"
         ));
     }
     let allowed = allowed?;
-    if name == FOR_TESTS {
+    if FOR_TESTS.contains(&name) && !FOR_TESTS.contains(&package) {
         let message = format!("may depend on {name} under [dev-dependencies] only");
         return (dependency.kind.as_deref() != Some("dev")).then_some(message);
     }
@@ -270,14 +295,21 @@ mod tests {
             None,
             &["must not depend on verbatim-registry"],
         );
-        check_arrow("verbatim-argocd", "test-servers", Some("dev"), &[]);
+        check_arrow("verbatim-argocd", "test-registry", Some("dev"), &[]);
         check_arrow(
             "verbatim-argocd",
-            "test-servers",
+            "test-registry",
             None,
-            &["may depend on test-servers under [dev-dependencies] only"],
+            &["may depend on test-registry under [dev-dependencies] only"],
         );
-        check_arrow("xtask", "test-servers", None, &[]);
+        check_arrow("xtask", "test-registry", None, &[]);
+        check_arrow("xtask", "rig", None, &[]);
+        check_arrow(
+            "rig",
+            "xtask",
+            None,
+            &["must not depend on xtask: nothing may know a task or an end-to-end test"],
+        );
         check_arrow(
             "verbatim",
             "xtask",

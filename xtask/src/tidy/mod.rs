@@ -4,21 +4,22 @@
 //! clippy can check does not belong here.
 
 mod arrows;
+mod folders;
 mod pages;
+mod programs;
 mod purity;
 mod sources;
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args as ClapArgs;
 
 /// The arguments of this task.
 ///
-/// Checks the arrows between the crates and what the pure ones may touch, that every source file says what it is
+/// Checks the arrows between the crates and between their folders, what the pure ones may touch, that every source file says what it is
 /// for, the sizes of files, that nothing names one machine or one registry of packages, and that links resolve.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {}
@@ -63,14 +64,16 @@ struct Page {
 
 /// Runs the task.
 pub(crate) fn run(_args: Args) -> Result<()> {
-    let root = workspace_root();
+    let root = needs::workspace_root();
     let pages = pages_of(&root)?;
     let metadata = arrows::Metadata::read(&root)?;
     let mut findings = arrows::check(&metadata);
     for page in &pages {
         findings.extend(sources::check(&page.path, &page.text));
+        findings.extend(programs::check(&page.path, &page.text));
     }
     findings.extend(purity::check(&pages));
+    findings.extend(folders::check(&pages));
     findings.extend(pages::check(
         &pages,
         &|path| root.join(path).exists(),
@@ -87,15 +90,11 @@ pub(crate) fn run(_args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The root of the workspace: this package lies in a folder right below it.
-pub(crate) fn workspace_root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
-}
-
 /// Every file that git knows or would know, as text; binary files are left out.
 fn pages_of(root: &Path) -> Result<Vec<Page>> {
-    let output = Command::new("git")
+    needs::install(&[needs::Program::Git])?;
+    let output = needs::Program::Git
+        .command()
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
         .output()

@@ -167,7 +167,7 @@ mod tests {
         let packages = [
             ("verbatim", "crates/verbatim"),
             ("verbatim-oci", "crates/verbatim-oci"),
-            ("test-servers", "tests/servers"),
+            ("test-registry", "tests/servers"),
             ("xtask", "xtask"),
         ]
         .map(|(name, folder)| (name.to_owned(), folder.to_owned()));

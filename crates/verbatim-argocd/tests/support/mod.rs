@@ -4,11 +4,10 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use test_servers::argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
+use simulated_argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
 use verbatim_argocd::{
     AppRef, Claim, Client, Config, DeployOptions, DeployRequest, OverrideValues, RetryLimits,
     SyncUntil, Timeouts, WantedImage, nonce, read_claim, server_url, sync as sync_app,
@@ -171,7 +170,8 @@ impl Rig {
 }
 
 fn run_git(folder: &Path, arguments: &[&str]) {
-    let status = Command::new("git")
+    let status = needs::Program::Git
+        .command()
         .current_dir(folder)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("HOME", folder)

@@ -1,11 +1,7 @@
 //! What the tests on a real engine share: the engine, a registry, a directory to build from, Docker's own client.
 
 #![allow(dead_code, reason = "every test file uses another part")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "helpers of tests, which lints do not take for tests"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which lints do not take for tests")]
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -15,32 +11,19 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use needs::Service;
 use verbatim_image::{
     BuildConfig, Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT, labels::Origin,
 };
 
-/// The address of an engine that tests may fill, or nothing with the reason printed. With `VERBATIM_TEST_REQUIRE=1`
-/// a missing engine fails the test.
+/// The address of an engine that tests may fill.
 pub(crate) fn docker_host() -> Option<String> {
-    setting(
-        "VERBATIM_TEST_DOCKER_HOST",
-        "an engine that tests may use, `unix:///…/docker.sock` for example",
-    )
+    needs::service(Service::Engine)
 }
 
-/// The binary of the distribution registry, under the same rules.
+/// The program of the distribution registry.
 pub(crate) fn registry_binary() -> Option<PathBuf> {
-    setting("VERBATIM_TEST_REGISTRY", "the binary of the distribution registry").map(PathBuf::from)
-}
-
-fn setting(name: &str, what: &str) -> Option<String> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(value) = set(name) {
-        return Some(value.into_string().unwrap());
-    }
-    assert!(set("VERBATIM_TEST_REQUIRE").is_none(), "{name} has to be set: {what}");
-    eprintln!("skipped: {name} is not set ({what})");
-    None
+    needs::service(Service::Registry).map(PathBuf::from)
 }
 
 pub(crate) async fn engine(host: &str) -> Engine {
@@ -119,7 +102,8 @@ pub(crate) fn config(image: &str, context: &Path) -> BuildConfig {
 /// Docker's own client, with a configuration of its own. The words that it prints.
 pub(crate) fn docker(host: &str, arguments: &[&str]) -> Result<String, String> {
     let home = tempfile::tempdir().unwrap();
-    let output = Command::new("docker")
+    let output = needs::Program::Docker
+        .command()
         .args(["--host", host])
         .args(arguments)
         .env("DOCKER_BUILDKIT", "0")

@@ -175,7 +175,7 @@ async fn a_registry_that_does_not_list_is_found_out() {
 /// A registry whose tags cannot be changed stores the second document and cannot list it.
 #[tokio::test]
 async fn immutable_tags_are_recognised() {
-    use test_servers::registry::{Config, Registry};
+    use test_registry::{Config, Registry};
     for (referrers_api, is_refused) in [(false, true), (true, false)] {
         let config = Config { referrers_api, immutable_tags: true, ..Config::default() };
         let registry = Registry::start(config).await.expect("a registry");

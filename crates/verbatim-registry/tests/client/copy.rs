@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use test_servers::registry::Registry;
+use test_registry::Registry;
 use verbatim_oci::{Descriptor, Digest, Reference, Repository, media_type};
 use verbatim_registry::{
     Attachment, Client, Copied, CopyOptions, Error, ErrorKind, Layer, ReferrersSource,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use fault_proxy::{Fault, FaultProxy, Rule, Upstream};
 use http::Method;
-use test_servers::fault_proxy::{Fault, FaultProxy, Rule, Upstream};
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Descriptor, Reference, media_type};
 use verbatim_registry::{Client, Error, ErrorKind};

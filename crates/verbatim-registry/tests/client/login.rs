@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use test_servers::registry::{Account, Auth, Bearer, Config as RegistryConfig, Registry};
+use test_registry::{Account, Auth, Bearer, Config as RegistryConfig, Registry};
 use verbatim_credentials::{Credential, Keychain};
 use verbatim_oci::media_type;
 use verbatim_registry::{Client, ErrorKind};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use test_servers::registry::{Config as RegistryConfig, Distribution, Registry};
+use test_registry::{Config as RegistryConfig, Distribution, Registry};
 use verbatim_credentials::{Credential, Keychain};
 use verbatim_oci::{
     Descriptor, Digest, ImageManifest, Index, Platform, Reference, Repository, media_type,
@@ -104,14 +104,7 @@ async fn put(client: &Client, reference: &Reference, media_type: &str, bytes: Ve
 }
 
 /// The reference implementation of a registry, if `VERBATIM_TEST_REGISTRY` says where its program is.
-#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
 pub(crate) async fn distribution() -> Option<Distribution> {
-    #[expect(clippy::disallowed_methods, reason = "where the program is, only the caller knows")]
-    let Ok(program) = std::env::var("VERBATIM_TEST_REGISTRY") else {
-        eprintln!(
-            "skipped: VERBATIM_TEST_REGISTRY does not name the program `registry` of distribution"
-        );
-        return None;
-    };
+    let program = needs::service(needs::Service::Registry)?;
     Some(Distribution::start(program.as_ref()).await.expect("the registry starts"))
 }

@@ -122,7 +122,7 @@ async fn tags_and_referrers() {
 /// Credentials come from where `docker login` leaves them.
 #[tokio::test]
 async fn the_login_of_docker_is_used() {
-    use test_servers::registry::{Account, Auth, Config, Registry};
+    use test_registry::{Account, Auth, Config, Registry};
     let account = Account { username: "bot".into(), password: "secret".into() };
     let config = Config { auth: Auth::Basic(account), ..Config::default() };
     let registry = Registry::start(config).await.expect("a registry");

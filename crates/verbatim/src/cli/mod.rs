@@ -119,7 +119,7 @@ impl Cli {
             Command::Registry(command) => verbatim_registry::cli::run(*command.0, &console).await,
             Command::Argocd(command) => verbatim_argocd::cli::run(*command.0, &console).await,
             Command::Policy(command) => policy(*command.0, &console).await,
-            Command::Completions(args) => commands::completions::run(&args, &console),
+            Command::Completions(args) => commands::completions::run(&args, command(), &console),
             Command::Version(args) => commands::version::run(&args, &console),
             Command::Schema => console.data(crate::config::schema()).map(|()| ExitStatus::Done),
         }

@@ -18,13 +18,14 @@ pub(crate) struct CompletionsArgs {
     pub shell: Shell,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// Stdout cannot be written.
-pub(crate) fn run(args: &CompletionsArgs, console: &Console) -> Result<ExitStatus, Failure> {
+/// Runs the command; `whole` is the whole command line.
+pub(crate) fn run(
+    args: &CompletionsArgs,
+    mut whole: clap::Command,
+    console: &Console,
+) -> Result<ExitStatus, Failure> {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::cli::command(), "verbatim", &mut text);
+    clap_complete::generate(args.shell, &mut whole, "verbatim", &mut text);
     console.bytes(&text)?;
     Ok(ExitStatus::Done)
 }

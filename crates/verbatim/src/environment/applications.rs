@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use verbatim_argocd::{AppRef, Application, Client, HealthStatus, Refresh, SyncCode, read_claim};
+use verbatim_argocd::{AppRef, Application, Client, Refresh, read_claim};
 use verbatim_console::Failure;
 use verbatim_http::RedactedUrl;
-use verbatim_policy::LiveReading;
 use verbatim_record::{Anchor, Revision};
 
 use crate::config::{App, Apps, Environment};
@@ -206,27 +205,6 @@ pub(crate) fn sources(application: &Application) -> Vec<Revision> {
         .collect()
 }
 
-/// Whether every application holds the values of a release, in sync and healthy. Not a proof; enough to see that
-/// something else runs.
-pub(crate) fn live(seen: &[Seen], release: &Release) -> LiveReading {
-    let mut differences = Vec::new();
-    for Seen { app, application } in seen {
-        let application = match application {
-            Ok(application) => application,
-            Err(error) => {
-                return LiveReading::Unknown(format!("{}: {error}: {}", app.name, error.kind));
-            }
-        };
-        differences.extend(
-            difference(app, application, release).map(|what| format!("{} {what}", app.name)),
-        );
-    }
-    match differences.as_slice() {
-        [] => LiveReading::Running(release.digest),
-        _ => LiveReading::Differs(differences.join("; ")),
-    }
-}
-
 /// Since when all applications have been as healthy as they are, if the server tells of each.
 pub(crate) fn healthy_since(seen: &[Seen]) -> Option<Timestamp> {
     let since = seen.iter().map(|seen| seen.application.as_ref().ok()?.status.health.since);
@@ -287,35 +265,6 @@ pub(crate) fn has_values(app: &App, application: &Application, release: &Release
     })
 }
 
-/// How an application differs from one that runs a release; `None` if it does not, as far as can be seen.
-pub(crate) fn difference(
-    app: &App,
-    application: &Application,
-    release: &Release,
-) -> Option<String> {
-    let target = match target(app, release) {
-        Ok(target) => target,
-        Err(error) => return Some(format!("cannot be compared: {error}")),
-    };
-    let plan = match verbatim_argocd::plan(&target.app, application, &target.values) {
-        Ok(plan) => plan,
-        Err(refusals) => {
-            return Some(refusals.first().map_or_else(String::new, ToString::to_string));
-        }
-    };
-    if let Some(change) = plan.changes.iter().find(|change| !change.is_noop()) {
-        let now = verbatim_argocd::shown(change.old.as_ref());
-        return Some(format!("has {} = {now}", change.key));
-    }
-    if application.status.sync.status != SyncCode::Synced {
-        return Some(format!("is {:?}", application.status.sync.status));
-    }
-    match application.status.health.status {
-        HealthStatus::Healthy | HealthStatus::Suspended => None,
-        health => Some(format!("is {health:?}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -324,16 +273,6 @@ mod tests {
     use super::*;
     use crate::config::Set;
     use verbatim_argocd::CLAIM_ANNOTATION;
-
-    fn release() -> Release {
-        Release {
-            image: "app".to_owned(),
-            repository: "r.example/app".parse().unwrap(),
-            tag: None,
-            digest: Digest::of(b"x"),
-            images: Default::default(),
-        }
-    }
 
     fn seen(value: &str, sync: &str, health: &str, claim: Option<Value>) -> Seen {
         let app = App {
@@ -357,30 +296,6 @@ mod tests {
             "status": { "sync": { "status": sync }, "health": { "status": health }, "sourceType": "Helm" },
         }));
         Seen { app, application: Ok(application.unwrap()) }
-    }
-
-    #[test]
-    fn what_differs_from_the_release_is_told() {
-        let x = Digest::of(b"x").to_string();
-        let cases = [
-            (seen(&x, "Synced", "Healthy", None), LiveReading::Running(Digest::of(b"x"))),
-            (seen(&x, "Synced", "Suspended", None), LiveReading::Running(Digest::of(b"x"))),
-            (
-                seen("old", "Synced", "Healthy", None),
-                LiveReading::Differs("web has helm:image.digest = old".to_owned()),
-            ),
-            (
-                seen(&x, "OutOfSync", "Healthy", None),
-                LiveReading::Differs("web is OutOfSync".to_owned()),
-            ),
-            (
-                seen(&x, "Synced", "Degraded", None),
-                LiveReading::Differs("web is Degraded".to_owned()),
-            ),
-        ];
-        for (seen, want) in cases {
-            assert_eq!(live(&[seen], &release()), want);
-        }
     }
 
     #[test]

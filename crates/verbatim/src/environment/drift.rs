@@ -9,9 +9,11 @@ use verbatim_argocd::{
     Application, ClaimOnApp, HealthStatus, SyncCode, digests, read_claim, shown,
 };
 use verbatim_oci::{Digest, Reference, Repository};
+use verbatim_policy::LiveReading;
 use verbatim_record::{Chain, Promotion, Verified};
 
 use crate::config::App;
+use crate::environment::applications::Seen;
 use crate::environment::target::target;
 use crate::release::Release;
 
@@ -82,6 +84,26 @@ pub(crate) fn drift(
         drift.extend(unrecorded(application, &image.repository, ledger));
     }
     drift
+}
+
+/// Whether every application runs a release, as far as Argo CD tells: the judge that `status` has, so that what a gate says
+/// of an environment is what people read of it.
+pub(crate) fn live(seen: &[Seen], release: &Release, ledger: &Chain) -> LiveReading {
+    let mut differences = Vec::new();
+    for Seen { app, application } in seen {
+        let application = match application {
+            Ok(application) => application,
+            Err(error) => {
+                return LiveReading::Unknown(format!("{}: {error}: {}", app.name, error.kind));
+            }
+        };
+        let drift = drift(app, application, release, ledger);
+        differences.extend(drift.iter().map(|what| format!("{}: {what}", app.name)));
+    }
+    match differences.as_slice() {
+        [] => LiveReading::Running(release.digest),
+        _ => LiveReading::Differs(differences.join("; ")),
+    }
 }
 
 fn values(app: &App, application: &Application, release: &Release, ledger: &Chain) -> Vec<Drift> {
@@ -216,10 +238,20 @@ mod tests {
                 "summary": { "images": images },
             },
         }));
-        let found = drift(&app, &application.unwrap(), &release(), &empty_ledger());
+        let application: Result<Application, verbatim_argocd::Error> = Ok(application.unwrap());
+        let found = drift(&app, application.as_ref().unwrap(), &release(), &empty_ledger());
         let x = Digest::of(b"x").to_string();
         let told: Vec<String> = found.iter().map(|it| it.to_string().replace(&x, "X")).collect();
         assert_eq!(told, want);
+        // A gate that asks whether the release still runs there gets the same answer.
+        let live = live(&[Seen { app, application }], &release(), &empty_ledger());
+        let want = match want {
+            [] => LiveReading::Running(release().digest),
+            _ => LiveReading::Differs(
+                found.iter().map(|what| format!("web: {what}")).collect::<Vec<_>>().join("; "),
+            ),
+        };
+        assert_eq!(live, want);
     }
 
     #[test]

@@ -137,7 +137,7 @@ pub(crate) async fn check(
     apps: &[AppToDeploy],
     rollout: &Rollout<'_>,
     console: &Console,
-) -> Result<Vec<(PlannedApp, Report)>, Failure> {
+) -> Result<Vec<(PlannedApp, DeployReport)>, Failure> {
     let rollout = Rollout {
         options: DeployOptions { dry_run: true, ..rollout.options.clone() },
         ..rollout.clone()

@@ -7,14 +7,16 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use verbatim_console::Failure;
 use verbatim_oci::Digest;
-use verbatim_policy::{Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading};
+use verbatim_policy::{
+    Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading,
+};
 use verbatim_record::{Chain, EnvironmentId, KeyId, Lock, Promotion, PromotionKind, Records, Veto};
 use verbatim_registry::Client;
 
 use super::{Overrides, PromotionContext, SavedPlan};
 use crate::config::Environment;
 use crate::environment::applications::{self, Seen, Servers};
-use crate::environment::ledger;
+use crate::environment::{drift, ledger};
 use crate::project::Project;
 use crate::records::running;
 use crate::records::store::{Ledger, Store, Wanted};
@@ -145,7 +147,7 @@ impl PromotionContext<'_> {
             records,
             bans: Ok(Bans { locks: own_records.locks, vetoes: own_records.vetoes }),
             ledgers: BTreeMap::new(),
-            live: BTreeMap::from([(environment.id.clone(), applications::live(&seen, release))]),
+            live: BTreeMap::from([(environment.id.clone(), drift::live(&seen, release, &chain))]),
             healthy_since: BTreeMap::new(),
             manifests: applications::manifests(&seen),
             order,
@@ -227,7 +229,7 @@ async fn other(
     let id = environment.id.clone();
     match ledger::ledger_with_anchors(project, store, servers, environment, now).await {
         Ok((seen, ledger)) => {
-            let live = applications::live(&seen, &as_promoted(&ledger, release));
+            let live = drift::live(&seen, &as_promoted(&ledger, release), &ledger);
             let healthy_since = applications::healthy_since(&seen);
             Other { id, ledger: LedgerFact::Known(ledger), live, healthy_since }
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use verbatim_argocd::{Outcome, Prediction, DeployReport, WantedImage};
+use verbatim_argocd::{DeployOutcome, DeployReport, Prediction, WantedImage};
 use verbatim_console::Failure;
 use verbatim_record::Anchor;
 

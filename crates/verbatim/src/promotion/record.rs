@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use verbatim_argocd::claim::{self, Kept};
-use verbatim_argocd::deviations;
-use verbatim_argocd::{Outcome, Report};
+use verbatim_argocd::{
+    Application, DeployOutcome, DeployReport, PendingRecord, deviations, read_claim,
+};
 use verbatim_console::{Failure, StepState};
 use verbatim_oci::Descriptor;
 use verbatim_record::{Anchor, EnvironmentId, Promotion, Statement};
@@ -312,9 +312,12 @@ fn proofs(results: &[AppResult]) -> Option<Vec<verbatim_record::PromotedApplicat
     results
         .iter()
         .map(|AppResult { app, report }| match report {
-            Ok(DeployReport { outcome: DeployOutcome::Proven { proof }, plan: Some(plan), server, .. }) => {
-                Some(convert::application(server, plan, &app.sources, proof))
-            }
+            Ok(DeployReport {
+                outcome: DeployOutcome::Proven { proof },
+                plan: Some(plan),
+                server,
+                ..
+            }) => Some(convert::application(server, plan, &app.sources, proof)),
             _ => None,
         })
         .collect()
@@ -343,10 +346,7 @@ fn changed(results: &[AppResult], seen: &Result<Vec<Seen>, Failure>) -> BTreeMap
 
 /// How an application differs from what was proven of it: other values, or the claim of another run. A claim that is gone
 /// while its values stand is lost and no difference, as owners wipe annotations.
-fn difference(
-    result: &AppResult,
-    application: &verbatim_argocd::Application,
-) -> Option<String> {
+fn difference(result: &AppResult, application: &Application) -> Option<String> {
     let report = result.report.as_ref().ok()?;
     let plan = report.plan.as_ref()?;
     let source = application.spec.sources().get(plan.source);

@@ -50,7 +50,7 @@ pub(crate) fn unproven(
     }
 }
 
-fn override_of(change: &verbatim_argocd::values::Change) -> AppliedOverride {
+fn override_of(change: &verbatim_argocd::ValueChange) -> AppliedOverride {
     let key = change.key.to_string();
     let (kind, name) = key.split_once(':').unwrap_or(("", &key));
     AppliedOverride {

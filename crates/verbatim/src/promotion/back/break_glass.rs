@@ -97,7 +97,9 @@ pub(crate) async fn break_glass(
         true => {
             let what = What::Done("the rollback");
             let kept = keep(context, &mut carried.considered, &statement, signer, what).await;
-            kept.map(|record| record.map(PendingRecord::Record).or_else(|| attach::unsigned(&statement)))
+            kept.map(|record| {
+                record.map(PendingRecord::Record).or_else(|| attach::unsigned(&statement))
+            })
         }
         false => Ok(None),
     };
@@ -226,7 +228,9 @@ fn told(result: &AppResult) -> Option<verbatim_record::PromotedApplication> {
     let AppResult { app, report: Ok(report) } = result else { return None };
     let DeployReport { plan: Some(plan), server, .. } = report else { return None };
     match &report.outcome {
-        DeployOutcome::Proven { proof } => Some(convert::application(server, plan, &app.sources, proof)),
+        DeployOutcome::Proven { proof } => {
+            Some(convert::application(server, plan, &app.sources, proof))
+        }
         DeployOutcome::NotProven { .. }
         | DeployOutcome::Degraded { .. }
         | DeployOutcome::Paused { .. }

@@ -1,0 +1,22 @@
+//! The end-to-end tests, as one program: each file of its own would be linked with all of the product once more.
+//!
+//! One file a subject. One of them runs with `cargo test --workspace --test suite back::`.
+
+mod back;
+mod bad_input;
+mod doctor;
+mod faults;
+mod forged;
+mod identity;
+mod init;
+mod kept;
+mod ledger;
+mod plans;
+mod policy_source;
+mod promotion;
+mod real;
+mod records;
+mod results;
+mod rules;
+mod several;
+mod shapes;

@@ -1,0 +1,121 @@
+//! Programs of the operating system, and the Debian packages that have them.
+
+/// A program that a test or a task runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Program {
+    /// Links Rust, and compiles the C in ring and in Dex.
+    Cc,
+    /// Finds misspelt words.
+    Codespell,
+    /// Runs the containers of a private engine.
+    Containerd,
+    /// Docker's own client.
+    Docker,
+    /// The Docker Engine.
+    Dockerd,
+    /// The store of a Kubernetes API server.
+    Etcd,
+    /// Keeps every repository that a test makes; the product runs it, too.
+    Git,
+    /// Says who runs a test.
+    Id,
+    /// Sends signals.
+    Kill,
+    /// Argo CD's cache.
+    RedisServer,
+    /// Starts the containers of a private engine.
+    Runc,
+    /// Runs scripts; the product runs it, too.
+    Sh,
+    /// git runs it for repositories over ssh.
+    Ssh,
+    /// An SSH server on a port of its own.
+    Sshd,
+    /// Makes keys for it.
+    SshKeygen,
+    /// The product runs it to hide a password that is typed.
+    Stty,
+    /// Packs layers.
+    Tar,
+}
+
+impl Program {
+    /// Every program.
+    pub const ALL: [Self; 17] = [
+        Self::Cc,
+        Self::Codespell,
+        Self::Containerd,
+        Self::Docker,
+        Self::Dockerd,
+        Self::Etcd,
+        Self::Git,
+        Self::Id,
+        Self::Kill,
+        Self::RedisServer,
+        Self::Runc,
+        Self::Sh,
+        Self::Ssh,
+        Self::Sshd,
+        Self::SshKeygen,
+        Self::Stty,
+        Self::Tar,
+    ];
+
+    /// The name of its file.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The packages that have it, and what it cannot do without. Debian 12 and 13.
+    pub fn packages(self) -> &'static [&'static str] {
+        self.row().1
+    }
+
+    /// The table.
+    fn row(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Cc => ("cc", &["gcc", "libc6-dev"]),
+            Self::Codespell => ("codespell", &["codespell"]),
+            Self::Containerd => ("containerd", &["containerd"]),
+            // In Debian 13 a package of its own; before, part of `docker.io`: see [`Self::package_before`].
+            Self::Docker => ("docker", &["docker-cli"]),
+            Self::Dockerd => ("dockerd", &["docker.io"]),
+            Self::Etcd => ("etcd", &["etcd-server"]),
+            Self::Git => ("git", &["git"]),
+            Self::Id => ("id", &["coreutils"]),
+            Self::Kill => ("kill", &["procps"]),
+            Self::RedisServer => ("redis-server", &["redis-server"]),
+            Self::Runc => ("runc", &["runc"]),
+            Self::Sh => ("sh", &["dash"]),
+            Self::Ssh => ("ssh", &["openssh-client"]),
+            Self::Sshd => ("sshd", &["openssh-server"]),
+            Self::SshKeygen => ("ssh-keygen", &["openssh-client"]),
+            Self::Stty => ("stty", &["coreutils"]),
+            Self::Tar => ("tar", &["tar"]),
+        }
+    }
+
+    /// The package of Debian 12 where it is another one.
+    pub(crate) fn package_before(self) -> Option<&'static str> {
+        (self == Self::Docker).then_some("docker.io")
+    }
+
+    /// What to tell where it is missing.
+    pub fn lacking(self) -> String {
+        format!("this machine lacks {} (Debian: {})", self.name(), self.packages().join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_program_has_a_name_and_a_package() {
+        let names: BTreeSet<&str> = Program::ALL.into_iter().map(Program::name).collect();
+        assert_eq!(names.len(), Program::ALL.len());
+        assert!(Program::ALL.into_iter().all(|program| !program.packages().is_empty()));
+    }
+}

@@ -1,0 +1,49 @@
+//! Services and built programs that a caller starts or builds, and names in a variable.
+
+/// A service that tests use where a variable names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// A Docker Engine.
+    Engine,
+    /// A real Argo CD, see docs/rig.md.
+    Rig,
+    /// cosign, built from source.
+    Cosign,
+    /// The reference registry, built from source.
+    Registry,
+}
+
+impl Service {
+    /// Every service.
+    pub const ALL: [Self; 4] = [Self::Engine, Self::Rig, Self::Cosign, Self::Registry];
+
+    /// The word by which a step declares it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Rig => "rig",
+            Self::Cosign => "cosign",
+            Self::Registry => "registry",
+        }
+    }
+
+    /// The variable that names it.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Engine => "VERBATIM_TEST_DOCKER_HOST",
+            Self::Rig => "VERBATIM_RIG",
+            Self::Cosign => "VERBATIM_TEST_COSIGN",
+            Self::Registry => "VERBATIM_TEST_REGISTRY",
+        }
+    }
+
+    /// What the variable has to name.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Engine => "the address of a Docker Engine that tests may fill",
+            Self::Rig => "the description of a running rig (cargo xtask rig up)",
+            Self::Cosign => "a cosign binary",
+            Self::Registry => "the program `registry` of distribution",
+        }
+    }
+}

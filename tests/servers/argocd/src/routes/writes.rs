@@ -1,0 +1,308 @@
+//! Writing applications: create, patch, put, delete.
+//!
+//! There is no compare-and-set, as in the real server: a write reads, validates, reads again and puts its spec, labels,
+//! annotations and finalizers over whatever is there then. What others wrote in between is lost, and nobody is told.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, Uri};
+use serde_json::{Value, json};
+
+use super::{Access, Query, Shared, body, object_of, ok};
+use crate::error::{ApiError, ApiResult};
+use crate::objects::{set, text, unset};
+use crate::{Server, controller, pause, schema};
+
+/// The parts that a write takes from what it was given.
+const WRITTEN: [&str; 4] =
+    ["/spec", "/metadata/labels", "/metadata/annotations", "/metadata/finalizers"];
+
+pub(super) async fn patch(
+    State(server): Shared,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Response {
+    match patch_app(&server, &name, &headers, &bytes).await {
+        Ok(app) => ok(&app),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn patch_app(
+    server: &Server,
+    name: &str,
+    headers: &HeaderMap,
+    bytes: &Bytes,
+) -> ApiResult<Value> {
+    let body = body(bytes)?;
+    let access = Access {
+        server,
+        headers,
+        action: "get",
+        name,
+        project: Some(text(&body, "/project")),
+        namespace: text(&body, "/appNamespace"),
+    };
+    let (first_read, claims) = access.app()?;
+    claims.enforce("applications", "update", &object_of(&first_read))?;
+    let text_of_patch = text(&body, "/patch");
+    let patched = match text(&body, "/patchType") {
+        "json" | "" => crate::patch::json_patch(&first_read, text_of_patch),
+        "merge" => crate::patch::merge_patch(&first_read, text_of_patch),
+        other => return Err(ApiError::invalid(format!("Patch type '{other}' is not supported"))),
+    };
+    let patched = patched.map_err(ApiError::unknown)?;
+    let decode =
+        |error: String| ApiError::unknown(format!("error unmarshaling patched app: {error}"));
+    let wanted = schema::application(&patched).map_err(decode)?;
+    overwrite(server, name, wanted, true).await
+}
+
+pub(super) async fn put(
+    State(server): Shared,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+    bytes: Bytes,
+) -> Response {
+    let query = Query::of(&uri);
+    let put = async {
+        let body = body(&bytes)?;
+        let project = text(&body, "/spec/project").to_owned();
+        let access = Access {
+            server: &server,
+            headers: &headers,
+            action: "update",
+            name: &name,
+            project: Some(&project),
+            namespace: "",
+        };
+        access.app()?;
+        let wanted = schema::application(&body).map_err(ApiError::invalid)?;
+        overwrite(&server, &name, wanted, query.get("validate") != Some("false")).await
+    };
+    match put.await {
+        Ok(app) => ok(&app),
+        Err(error) => error.into_response(),
+    }
+}
+
+pub(super) async fn put_spec(
+    State(server): Shared,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+    bytes: Bytes,
+) -> Response {
+    let query = Query::of(&uri);
+    match put_spec_of(&server, &name, &headers, &query, &bytes).await {
+        Ok(app) => ok(&app["spec"]),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn put_spec_of(
+    server: &Server,
+    name: &str,
+    headers: &HeaderMap,
+    query: &Query,
+    bytes: &Bytes,
+) -> ApiResult<Value> {
+    let projects = query.projects();
+    let project = projects.first().copied();
+    let access = Access {
+        server,
+        headers,
+        action: "update",
+        name,
+        project,
+        namespace: query.text("appNamespace"),
+    };
+    let (mut wanted, _) = access.app()?;
+    let spec = schema::spec(&body(bytes)?).map_err(ApiError::invalid)?;
+    set(&mut wanted, "/spec", spec);
+    overwrite(server, name, wanted, query.get("validate") != Some("false")).await
+}
+
+/// Validates `wanted`, and puts its parts over the application as it is then.
+async fn overwrite(
+    server: &Server,
+    name: &str,
+    mut wanted: Value,
+    validate: bool,
+) -> ApiResult<Value> {
+    let spec = schema::normalized(wanted.get("spec").unwrap_or(&Value::Null));
+    set(&mut wanted, "/spec", spec);
+    check(server, &wanted, validate).await?;
+    pause(server.pace().write_ms).await;
+    let written = server.store.update(name, |app| {
+        for part in WRITTEN {
+            match wanted.pointer(part) {
+                Some(value) => set(app, part, value.clone()),
+                None => unset(app, part),
+            }
+        }
+    });
+    written.map(|(app, ())| app).ok_or_else(|| ApiError::app_not_found(name))
+}
+
+/// What the real server checks of a spec: always its project and destination, and unless told not to its rendering.
+async fn check(server: &Server, app: &Value, validate: bool) -> ApiResult<()> {
+    let name = text(app, "/metadata/name");
+    let invalid = |words: &str| {
+        ApiError::invalid(format!(
+            "application spec for {name} is invalid: InvalidSpecError: {words}"
+        ))
+    };
+    let project = text(app, "/spec/project");
+    if server.store.project(project).is_none() {
+        return Err(ApiError::invalid(format!(
+            "application references project {project} which does not exist"
+        )));
+    }
+    if text(app, "/spec/destination/server").is_empty()
+        && text(app, "/spec/destination/name").is_empty()
+    {
+        return Err(invalid("Destination server missing from app spec"));
+    }
+    let (sources, _) = controller::sources(app);
+    for source in &sources {
+        if text(source, "/repoURL").is_empty()
+            || (text(source, "/path").is_empty()
+                && text(source, "/chart").is_empty()
+                && text(source, "/ref").is_empty())
+        {
+            return Err(invalid(
+                "spec.source.repoURL and either source.path, source.chart, or source.ref are required",
+            ));
+        }
+    }
+    if !validate {
+        return Ok(());
+    }
+    for source in &sources {
+        let url = text(source, "/repoURL");
+        if let Err(error) = server.repo.repositories().reachable(url).await {
+            return Err(invalid(&format!(
+                "repository not accessible: repositories not accessible: &Repository{{Repo: \"{url}\", Type: \"\", Name: \"\", Project: \"\"}}: repo client error while testing repository: rpc error: code = Unknown desc = error testing repository connectivity: unable to ls-remote HEAD on repository: failed to list refs: {error}"
+            )));
+        }
+    }
+    for source in &sources {
+        if let Err(error) = server.render_all(app, std::slice::from_ref(source), &[]).await {
+            let own = error.split_once("rpc error: ").map_or(error.as_str(), |(_, own)| own);
+            return Err(invalid(&format!(
+                "Unable to generate manifests in {}: rpc error: {own}",
+                text(source, "/path")
+            )));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn create(
+    State(server): Shared,
+    headers: HeaderMap,
+    uri: Uri,
+    bytes: Bytes,
+) -> Response {
+    let query = Query::of(&uri);
+    match create_app(&server, &headers, &query, &bytes).await {
+        Ok(app) => ok(&app),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn create_app(
+    server: &Server,
+    headers: &HeaderMap,
+    query: &Query,
+    bytes: &Bytes,
+) -> ApiResult<Value> {
+    let claims = server.sessions.claims(headers)?;
+    let mut wanted = schema::application(&body(bytes)?).map_err(ApiError::invalid)?;
+    let spec = schema::normalized(wanted.get("spec").unwrap_or(&Value::Null));
+    set(&mut wanted, "/spec", spec);
+    unset(&mut wanted, "/operation");
+    unset(&mut wanted, "/status");
+    let name = text(&wanted, "/metadata/name").to_owned();
+    claims.enforce("applications", "create", &object_of(&wanted))?;
+    check(server, &wanted, query.get("validate") != Some("false")).await?;
+    if let Some(created) = server.store.create(wanted.clone()) {
+        return Ok(created);
+    }
+    let existing = server.store.app(&name).unwrap_or_default();
+    let same = WRITTEN.iter().all(|part| {
+        existing.pointer(part).filter(|value| !is_empty(value))
+            == wanted.pointer(part).filter(|value| !is_empty(value))
+    });
+    if same {
+        return Ok(existing);
+    }
+    if !query.is_true("upsert") {
+        return Err(ApiError::invalid(
+            "existing application spec is different, use upsert flag to force update",
+        ));
+    }
+    claims.enforce("applications", "update", &object_of(&wanted))?;
+    let written = server.store.update(&name, |app| {
+        set(app, "/spec", wanted["spec"].clone());
+        // Labels and annotations are merged here, unlike everywhere else.
+        for part in ["/metadata/labels", "/metadata/annotations"] {
+            for (name, value) in
+                wanted.pointer(part).and_then(Value::as_object).into_iter().flatten()
+            {
+                set(
+                    app,
+                    &format!("{part}/{}", name.replace('~', "~0").replace('/', "~1")),
+                    value.clone(),
+                );
+            }
+        }
+        if let Some(finalizers) = wanted.pointer("/metadata/finalizers") {
+            set(app, "/metadata/finalizers", finalizers.clone());
+        }
+    });
+    written.map(|(app, ())| app).ok_or_else(|| ApiError::app_not_found(&name))
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(serde_json::Map::is_empty)
+        || value.as_array().is_some_and(Vec::is_empty)
+        || value.is_null()
+}
+
+pub(super) async fn delete(
+    State(server): Shared,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let query = Query::of(&uri);
+    let projects = query.projects();
+    let project = projects.first().copied();
+    let access = Access {
+        server: &server,
+        headers: &headers,
+        action: "get",
+        name: &name,
+        project,
+        namespace: query.text("appNamespace"),
+    };
+    let allowed = access
+        .app()
+        .and_then(|(app, claims)| claims.enforce("applications", "delete", &object_of(&app)));
+    if let Err(error) = allowed {
+        return error.into_response();
+    }
+    let cascade = query.get("cascade") != Some("false");
+    server.store.update(&name, |app| {
+        let finalizers =
+            if cascade { json!(["resources-finalizer.argocd.argoproj.io"]) } else { json!([]) };
+        set(app, "/metadata/finalizers", finalizers);
+        set(app, "/metadata/deletionTimestamp", crate::cluster::now_text());
+    });
+    ok(&json!({}))
+}
