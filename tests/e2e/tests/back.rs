@@ -207,7 +207,7 @@ async fn an_application_that_was_made_again_is_told_and_restored() -> Result<()>
     });
     world.api(http::Method::POST, "", Some(new)).await?;
     let status = world.verbatim(&["status", "--check"]).await?.ends(1);
-    assert!(status.stdout.contains("the application was re-created at "), "{status}");
+    assert!(status.stdout.contains("the application was made again at "), "{status}");
     let _ = world.verbatim(&["restore", "dev"]).await?.ends(0);
     let _ = world.verbatim(&["status", "--check"]).await?.ends(0);
     Ok(())

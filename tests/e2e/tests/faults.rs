@@ -17,7 +17,8 @@ async fn a_record_that_cannot_be_attached_is_kept() -> Result<()> {
         .inject(Rule::new(Fault::Status(403)).method(&Method::PUT).path("/manifests/").always());
     let run = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(4);
     assert!(
-        run.stderr.contains("the promotion to shop/dev is done, but its record cannot be attached"),
+        run.stderr
+            .contains("the promotion to shop/dev is done, and its record could not be attached"),
         "{run}"
     );
     assert!(!world.parameters("shop-dev").await?.is_empty(), "the deployment stands");

@@ -50,7 +50,7 @@ async fn what_is_said_counts_once_it_is_attached() -> Result<()> {
         take_nothing(&world);
         let run = by(&world, "lead", arguments).await?.ends(4);
         world.registry_proxy.heal();
-        assert!(run.stderr.contains("cannot be attached, and does not count yet"), "{run}");
+        assert!(run.stderr.contains("could not be attached, and does not count yet"), "{run}");
         assert_eq!(refused(&world, &release).await?, before, "after {arguments:?}");
         let [file] = files(&run).try_into().map_err(|_| anyhow::anyhow!("no file: {run}"))?;
         // It is signed: whoever attaches it needs no key.
@@ -111,7 +111,7 @@ openssl dgst -sha256 -sign \"../$1\" ../message | openssl base64
         let mut tool = world.tool.clone().with("VERBATIM_SIGNER", &signer);
         tool.variables.remove("VERBATIM_KEY");
         let run = tool.run(arguments).await?.ends(4);
-        assert!(run.stderr.contains("cannot be signed, and does not count yet"), "{run}");
+        assert!(run.stderr.contains("could not be signed, and does not count yet"), "{run}");
         files(&run).pop().context("no file")
     };
     let release = world.release("One").await?;
@@ -344,7 +344,10 @@ async fn a_build_counts_once_its_record_is_attached() -> Result<()> {
     world.registry_proxy.inject(rule.always());
     let run = tool.run(&["build", "--format", "json"]).await?.ends(4);
     world.registry_proxy.heal();
-    assert!(run.stderr.contains("the build is done, but its record cannot be attached"), "{run}");
+    assert!(
+        run.stderr.contains("the build is done, and its record could not be attached"),
+        "{run}"
+    );
     let [file] = files(&run).try_into().map_err(|_| anyhow::anyhow!("no file: {run}"))?;
     let kept = std::fs::read(world.project.root.join(&file))?;
     let digest = verbatim_record::Bundle::read(kept)?.attachment().subjects[0];

@@ -128,7 +128,7 @@ async fn rules_that_git_does_not_have_are_told() -> Result<()> {
         (&url, "main", "shop/keyless.yaml", 2, "has no such file"),
         (&url, "main", "shop/outside.yaml", 2, "it is outside of the repository"),
         ("file:///nowhere/policies.git", "main", "p.yaml", 7, "the git server refused"),
-        ("http://127.0.0.1:1/policies.git", "main", "p.yaml", 3, "git cannot fetch it"),
+        ("http://127.0.0.1:1/policies.git", "main", "p.yaml", 3, "git could not fetch it"),
         (&silent, "main", "p.yaml", 3, "git did not end within"),
     ];
     for (url, reference, path, status, told) in cases {
@@ -166,7 +166,7 @@ async fn rules_come_over_ssh_from_a_server_that_is_known() -> Result<()> {
     named(&world, &format!("{{ git: '{url}', ref: main, path: shop/policy.yaml }}"))?;
     let known = world.beside("known");
     let cases = [
-        (String::new(), &server.key, 7, "ssh does not trust the git server's host key"),
+        (String::new(), &server.key, 7, "ssh does not know the git server by the key that it has"),
         (server.known_by(&server.other_key)?, &server.key, 7, "IDENTIFICATION HAS CHANGED"),
         (server.known_by(&server.host_key)?, &server.other_key, 7, "the git server refused"),
         (server.known_by(&server.host_key)?, &server.key, 0, "SKIPPED BY ROLLBACKS"),

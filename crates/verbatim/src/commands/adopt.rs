@@ -113,7 +113,7 @@ fn add(
 ) -> Result<(), Failure> {
     if reference.digest.is_none() {
         return Err(Failure::usage(format!("{reference} has no digest")).hint(
-            "a tag may name another image tomorrow; `verbatim registry resolve` prints its digest",
+            "a tag may name another image tomorrow: `verbatim registry resolve` tells its digest",
         ));
     }
     let configured = &project.config.images;

@@ -334,7 +334,7 @@ async fn look(
     }
     if let Some(set) = owning_set(&app) {
         console.warn(format!(
-            "{reference} is made by the ApplicationSet {set}, which reverts overrides unless it exempts them: docs/argocd.md"
+            "{reference} is made by the ApplicationSet {set}, which reverts overrides unless it is told to leave them: docs/argocd.md"
         ));
     }
     let mut sources = Vec::new();

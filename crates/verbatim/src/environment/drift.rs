@@ -177,7 +177,7 @@ impl fmt::Display for Drift {
             Self::Gone { key, promoted, created_again: Some(at) } => {
                 write!(
                     f,
-                    "{key} is gone, was {promoted}: the application was re-created at {at:.0}"
+                    "{key} is gone, was {promoted}: the application was made again at {at:.0}"
                 )
             }
             Self::Changed { key, promoted, found, known_as } => {

@@ -51,7 +51,7 @@ pub(crate) enum SigningError {
     #[error(transparent)]
     Statement(#[from] SignError),
     /// The command could not be started.
-    #[error("cannot start the signing command")]
+    #[error("the signing command could not be started")]
     Start(#[source] std::io::Error),
     /// It did not end well.
     #[error("the signing command failed: {0}")]

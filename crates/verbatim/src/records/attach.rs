@@ -43,8 +43,8 @@ impl What<'_> {
     /// How things stand if something kept its record from being `signed` or `attached`.
     fn without(self, step: &str) -> String {
         match self {
-            Self::Done(what) => format!("{what} is done, but its record cannot be {step}"),
-            Self::Said(what) => format!("{what} cannot be {step}, and does not count yet"),
+            Self::Done(what) => format!("{what} is done, and its record could not be {step}"),
+            Self::Said(what) => format!("{what} could not be {step}, and does not count yet"),
         }
     }
 }
@@ -80,7 +80,7 @@ pub(crate) async fn signed<P: Predicate>(
             "the statement is kept; sign and attach it with `verbatim record attach {}`",
             path.display()
         )),
-        Err(error) => failure.hint(format!("the statement cannot be saved either: {error}")),
+        Err(error) => failure.hint(format!("the statement could not be kept either: {error}")),
     })
 }
 
@@ -125,7 +125,7 @@ pub(crate) async fn attach<'a>(
         )),
         // The last resort: whoever has the log has the record.
         Err(error) => failure
-            .hint(format!("the signed record cannot be saved either ({error}); it is: "))
+            .hint(format!("the signed record could not be kept either ({error}); it is: "))
             .hint(String::from_utf8_lossy(record.bytes()).into_owned()),
     })
 }

@@ -140,7 +140,7 @@ async fn one(
         claims.extend(work_tree(project).await);
         if !claims.is_empty() {
             console.warn(format!(
-                "{reference} does not say what it was built from; it is recorded as built from this work tree"
+                "{reference} does not tell what it was built from; it is recorded as built from this work tree because you say so"
             ));
         }
     }

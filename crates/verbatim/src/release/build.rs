@@ -322,9 +322,9 @@ pub(crate) fn source_failure(error: git::SourceError) -> Failure {
         SourceError::NotARepository(_) => "run this in a clone of the repository",
         SourceError::NoCommit => "commit first: a release is built from a commit",
         SourceError::Failed { .. } => {
-            "in a container git may need: git config --global --add safe.directory '*'"
+            "in a container git may have to be told: git config --global --add safe.directory '*'"
         }
-        SourceError::Deadline { .. } => "check the file system",
+        SourceError::Deadline { .. } => "look whether the file system answers",
     };
     Failure::usage(error).hint(hint)
 }

@@ -128,7 +128,7 @@ fn plain(uri: &str) -> String {
 pub(crate) fn agreed(claims: &[SourceClaim]) -> Result<BuildSource, String> {
     let mut with_commit = claims.iter().filter_map(|claim| Some((claim, claim.commit.as_ref()?)));
     let Some((first, revision)) = with_commit.next() else {
-        return Err("nothing says what it was built from".to_owned());
+        return Err("nothing tells what it was built from".to_owned());
     };
     if let Some((other, found)) = with_commit.find(|(_, found)| *found != revision) {
         return Err(format!(
@@ -224,7 +224,7 @@ mod tests {
         );
         assert_eq!(
             commit(&[claim("label", None)]).unwrap_err(),
-            "nothing says what it was built from"
+            "nothing tells what it was built from"
         );
         assert!(commit(&[]).is_err());
     }

@@ -100,7 +100,7 @@ fn travis(stages: &[Stage<'_>], branch: &str) -> String {
     // https://docs.travis-ci.com/user/conditional-builds-stages-jobs/: no pull request, and no other branch.
     let _ = writeln!(text, "if: branch = {branch} AND type IN (push, api)");
     text.push_str("language: minimal\nos: linux\nservices: [docker]\n");
-    text.push_str("git:\n  depth: false # the history tells which of two commits is newer\n");
+    text.push_str("git:\n  depth: false # so that it can be told which of two commits is newer\n");
     text.push_str("jobs:\n  include:\n");
     for Stage { job, command, .. } in stages {
         let _ = write!(text, "    - stage: {job}\n      script: {command}\n");
@@ -149,9 +149,7 @@ fn github(config: &Config, stages: &[Stage<'_>], branch: &str) -> String {
             text.push_str("    outputs:\n      release: ${{ steps.build.outputs.release }}\n");
         }
         text.push_str("    steps:\n      - uses: actions/checkout@v4\n");
-        text.push_str(
-            "        with: { fetch-depth: 0 } # the history tells which of two commits is newer\n",
-        );
+        text.push_str("        with: { fetch-depth: 0 } # so that it can be told which of two commits is newer\n");
         let id = if environment.is_none() { "id: build\n        " } else { "" };
         let _ = writeln!(text, "      - {id}run: {command}");
         before = Some(job);
@@ -174,7 +172,9 @@ fn gitlab(config: &Config, stages: &[Stage<'_>], branch: Option<&str>) -> String
         None => "$CI_DEFAULT_BRANCH".to_owned(),
     };
     let _ = writeln!(text, "workflow:\n  rules:\n    - if: $CI_COMMIT_BRANCH == {branch}");
-    text.push_str("variables:\n  GIT_DEPTH: 0 # the history tells which of two commits is newer\n");
+    text.push_str(
+        "variables:\n  GIT_DEPTH: 0 # so that it can be told which of two commits is newer\n",
+    );
     text.push_str("stages:\n");
     for Stage { job, .. } in stages {
         let _ = writeln!(text, "  - {job}");

@@ -46,13 +46,13 @@ pub(crate) async fn run(
         .kill_on_drop(true);
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return Ended::Failed(format!("cannot start its command: {error}")),
+        Err(error) => return Ended::Failed(format!("its command could not be started: {error}")),
     };
     tokio::select! {
         ended = child.wait() => match ended {
             Ok(status) if status.success() => Ended::Passed,
             Ok(status) => Ended::Failed(told(status)),
-            Err(error) => Ended::Failed(format!("cannot wait for it: {error}")),
+            Err(error) => Ended::Failed(format!("it could not be waited for: {error}")),
         },
         () = tokio::time::sleep(suite.timeout) => {
             end(&mut child).await;

@@ -41,13 +41,13 @@ pub(super) enum GitError {
     #[error("cannot make a temporary repository: {0}")]
     Local(String),
     /// The server does not answer, or not as a git server does.
-    #[error("git cannot fetch it: {0}")]
+    #[error("git could not fetch it: {0}")]
     Unreachable(String),
     /// The server does not let us.
     #[error("the git server refused: {0}")]
     Refused(String),
     /// ssh does not take the server for the one that it should be.
-    #[error("ssh does not trust the git server's host key: {0}")]
+    #[error("ssh does not know the git server by the key that it has: {0}")]
     HostKey(String),
     /// git did not end.
     #[error("git did not end within {} s", .0.as_secs())]

@@ -56,7 +56,7 @@ pub(crate) async fn complete(draft: Draft, variables: &Variables) -> Result<Conf
         Some(Ok(text)) => Ok(text.clone()),
         Some(Err(why)) => Err(io::Error::other(why.clone())),
         None => Err(io::Error::other(
-            "a policy in a registry has no files: write the key itself, as `pem`",
+            "there are no files beside a policy in a registry: write the key itself, as `pem`",
         )),
     };
     draft.with_policy(&found, &read).map_err(config_failure)
@@ -89,11 +89,11 @@ fn git_failure(source: &GitSource, error: GitError) -> Failure {
         }
         GitError::Refused(_) => (
             ExitStatus::Refused,
-            "servers answer the same without read access: check the address, then git's credentials (git never prompts)",
+            "servers also answer so to those who may not look: check the address, then what git has for a login. Nobody is asked for a password",
         ),
         GitError::HostKey(_) => (
             ExitStatus::Refused,
-            "add the host key that the server's owner publishes to `known_hosts` of ssh; do not trust what `ssh-keyscan` prints",
+            "put the key that the server's owner tells into the `known_hosts` of ssh; of a key that `ssh-keyscan` shows nobody knows whose it is",
         ),
         GitError::NoReference | GitError::OtherObject { .. } => {
             (ExitStatus::Refused, "`ref` is a branch, a tag, or a full commit that the server has")
