@@ -17,7 +17,6 @@ Examples:
 
   A release by its digest:
   verbatim promote production --release registry.example.com/shop@sha256:3f0c…
-  verbatim promote production --override-gate windows --reason 'shop is down'
 
   In an emergency:
   verbatim promote production --override-gate windows --reason 'shop is down'
