@@ -12,27 +12,28 @@ use crate::CopyOptions;
 
 /// Copy an image to another repository, with its signatures and records
 ///
-/// Copies the manifest byte for byte, so the digest stays; of a multi-platform image all platforms. What refers to the
-/// image comes with it: signatures, records, attestations; also where only one of the two registries has the referrers API.
-/// Within a registry, content is not sent but taken over. A copy that was broken off is completed by the next one.
+/// Copies the manifest byte for byte, so the digest stays the same, and all platforms of a multi-platform image.
+/// Signatures, records and attestations that refer to the image are copied, too, even if only one of the two registries
+/// has the referrers API. Within one registry, blobs are mounted instead of sent. To finish an interrupted copy, run it
+/// again.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  verbatim-registry copy registry.example.com/shop:42.3f0c9a eu.example.com/shop
-  verbatim-registry copy example/app@sha256:… mirror.example.com/app:stable --overwrite")]
+  verbatim-registry copy registry.example.com/shop:42 eu.example.com/shop
+  verbatim-registry copy --overwrite example/app:v1 mirror.example.com/app:stable")]
 pub struct CopyArgs {
-    /// What to copy: `host[:port]/path[:tag][@digest]`
+    /// The image to copy, `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "SOURCE")]
     pub source: Reference,
 
-    /// Where to: `host[:port]/path[:tag]` [default tag: that of the source, if it has one]
+    /// Where to copy it, `host[:port]/path[:tag]` [default tag: the tag of the source]
     #[arg(value_name = "TARGET")]
     pub target: Reference,
 
-    /// Copy only the image
+    /// Copy the image without its signatures and records
     #[arg(long)]
     pub no_referrers: bool,
 
-    /// Move the tag if it names something else
+    /// Move the tag if it points to another image
     #[arg(long)]
     pub overwrite: bool,
 
@@ -59,7 +60,7 @@ impl fmt::Display for Outcome {
         writeln!(f, "  {} manifests, {} of them referrers", self.manifests, self.referrers)?;
         write!(
             f,
-            "  blobs: {} sent ({} bytes), {} taken over, {} were there",
+            "  {} blobs sent ({} bytes), {} mounted, {} already there",
             self.sent, self.sent_bytes, self.mounted, self.existed
         )
     }
@@ -71,7 +72,7 @@ pub(super) async fn run(args: CopyArgs, console: &Console) -> Result<ExitStatus,
     let digest = image.digest();
     if args.target.digest.is_some_and(|wanted| wanted != digest) {
         return Err(Failure::usage(format!(
-            "{} names another digest than the source, which is {digest}",
+            "the digest of {} is not the digest of the source, {digest}",
             args.target
         )));
     }

@@ -29,23 +29,23 @@ use crate::{Client, Config};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Registry")]
 pub struct RegistryArgs {
-    /// Speak plain HTTP to this registry (`host[:port]`); registries on this machine need no such permission
+    /// Use plain HTTP for this registry, `host[:port]`; loopback registries always use it
     #[arg(long, value_name = "HOST", env = "VERBATIM_PLAIN_HTTP", value_delimiter = ',')]
     pub plain_http: Vec<String>,
 
-    /// Trust the certificates in this PEM file beside those of the system
+    /// Trust the certificates in this PEM file, in addition to the system's
     #[arg(long, value_name = "FILE", env = "VERBATIM_REGISTRY_CA")]
     pub registry_ca: Option<PathBuf>,
 
-    /// Speak TLS to registries on this machine too
+    /// Use TLS for loopback registries, too
     #[arg(long)]
     pub registry_tls_on_loopback: bool,
 
-    /// Show credentials to this token server even though it is not of the registry's own site
+    /// Send credentials to this token server although it is outside the registry's domain
     #[arg(long, value_name = "HOST", env = "VERBATIM_TRUST_REALM", value_delimiter = ',')]
     pub trust_realm: Vec<String>,
 
-    /// Use no credentials, only what everybody may see
+    /// Do not use any credentials
     #[arg(long)]
     pub registry_anonymous: bool,
 }
@@ -80,7 +80,7 @@ impl RegistryArgs {
     }
 }
 
-/// Ask registries
+/// Look up, copy and attach in container registries
 #[derive(Clone, Debug, Subcommand)]
 pub enum RegistryCommand {
     /// Turn tags into digests
