@@ -24,11 +24,11 @@ pub use self::push::PushArgs;
 pub use self::teller::Teller;
 use crate::{Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT};
 
-/// Which Docker Engine is used
+/// Options for the Docker Engine
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Docker Engine")]
 pub struct EngineArgs {
-    /// Use the engine at this address: unix://PATH or tcp://HOST:PORT [env: DOCKER_HOST]
+    /// Use the engine at this address, unix://PATH or tcp://HOST:PORT [env: DOCKER_HOST]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "docker_context")]
     pub host: Option<String>,
 
@@ -67,7 +67,7 @@ impl EngineArgs {
 pub enum ImageCommand {
     /// Build an image on a Docker Engine, and push it
     Build(Box<BuildArgs>),
-    /// Push an image, and print the digest that the registry holds then
+    /// Push an image, and print its digest in the registry
     Push(Box<PushArgs>),
 }
 
@@ -110,7 +110,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     parsed
         .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "want seconds, or a duration such as 90s or 1h30m".to_owned())
+        .ok_or_else(|| "expected seconds, or a duration such as 90s or 1h30m".to_owned())
 }
 
 #[cfg(test)]

@@ -13,11 +13,11 @@ use crate::{Built, Pushed};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Results")]
 pub struct ReportArgs {
-    /// Write the result as JSON into this file, as `--format json` prints it
+    /// Write the result to this file, as `--format json` prints it
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
 
-    /// Write the digest that the registry holds into this file, without a line end
+    /// Write the digest in the registry to this file, without a newline
     #[arg(long, value_name = "FILE")]
     pub digest_file: Option<PathBuf>,
 }
