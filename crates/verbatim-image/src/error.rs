@@ -68,7 +68,7 @@ pub enum ErrorKind {
         endpoint: String,
     },
     /// What answers is not a Docker Engine, or breaks its API.
-    #[error("what answers at {endpoint} does not speak the API of a Docker Engine")]
+    #[error("{endpoint} is not a Docker Engine")]
     Protocol {
         /// Its address.
         endpoint: String,
@@ -77,7 +77,7 @@ pub enum ErrorKind {
         source: Cause,
     },
     /// BuildKit was asked for, and this engine has none.
-    #[error("the engine {version} has no BuildKit")]
+    #[error("{version} has no BuildKit")]
     NoBuildKit {
         /// The engine's version.
         version: String,
@@ -131,7 +131,7 @@ pub enum ErrorKind {
     #[error("the engine has no image `{0}`")]
     NoImage(Reference),
     /// The tag names another image already.
-    #[error("the tag names another image already, {existing}")]
+    #[error("the tag already points to another image, {existing}")]
     TagTaken {
         /// What the tag points to.
         existing: Digest,
@@ -151,7 +151,7 @@ pub enum ErrorKind {
         pushed: Digest,
     },
     /// The time is up, and the push may have come to any point.
-    #[error("not done after {}; {state}", duration_words(*.after))]
+    #[error("not finished after {}; {state}", duration_words(*.after))]
     PushUnfinished {
         /// How long it was waited for.
         after: Duration,
@@ -159,7 +159,7 @@ pub enum ErrorKind {
         state: TagState,
     },
     /// The engine was silent for too long, and the push may have come to any point.
-    #[error("the engine said nothing for {}; {state}", duration_words(*.after))]
+    #[error("the engine reported nothing for {}; {state}", duration_words(*.after))]
     PushSilent {
         /// How long it was silent.
         after: Duration,
@@ -167,7 +167,7 @@ pub enum ErrorKind {
         state: TagState,
     },
     /// The engine was silent for too long.
-    #[error("the engine said nothing for {}{}", duration_words(*.after), last_step_words(step.as_deref()))]
+    #[error("the engine reported nothing for {}{}", duration_words(*.after), last_step_words(step.as_deref()))]
     Silent {
         /// How long it was silent.
         after: Duration,
@@ -175,13 +175,13 @@ pub enum ErrorKind {
         step: Option<String>,
     },
     /// The time is up.
-    #[error("not done after {}", duration_words(*.after))]
+    #[error("not finished after {}", duration_words(*.after))]
     Deadline {
         /// How long it was waited for.
         after: Duration,
     },
     /// A credential cannot be read.
-    #[error("no credential could be had for {registry}")]
+    #[error("cannot get credentials for {registry}")]
     Credential {
         /// The registry.
         registry: String,
@@ -190,7 +190,7 @@ pub enum ErrorKind {
         source: verbatim_credentials::Error,
     },
     /// The registry did not answer as it should, when it was asked by this program.
-    #[error("the registry could not be read")]
+    #[error("cannot read from the registry")]
     Registry(#[source] verbatim_registry::Error),
     /// The image configuration in the registry is not one.
     #[error("the image's configuration is malformed")]
@@ -211,11 +211,9 @@ pub enum TagState {
 impl fmt::Display for TagState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Absent => {
-                f.write_str("the tag does not exist; layers that were sent already are not in use")
-            }
-            Self::Names(digest) => write!(f, "the tag names {digest}"),
-            Self::Unknown => f.write_str("what the tag names could not be found out"),
+            Self::Absent => f.write_str("the tag does not exist, and the pushed layers are unused"),
+            Self::Names(digest) => write!(f, "the tag points to {digest}"),
+            Self::Unknown => f.write_str("cannot find out what the tag points to"),
         }
     }
 }
@@ -255,7 +253,7 @@ fn step_words(step: Option<&str>, message: &str, output: &[String]) -> String {
 }
 
 fn last_step_words(step: Option<&str>) -> String {
-    step.map(|step| format!("; the last step that it began is `{step}`")).unwrap_or_default()
+    step.map(|step| format!("; the last step is `{step}`")).unwrap_or_default()
 }
 
 /// A duration for people: `15 min`, `90 s`, `1.5 s`.

@@ -72,19 +72,19 @@ pub enum ErrorKind {
     #[error("the server does not speak TLS")]
     NotTls,
     /// A registry that is spoken to over TLS sends us to a plain HTTP address.
-    #[error("refused to go on in plain HTTP to {0}")]
+    #[error("the registry redirects to plain HTTP, {0}")]
     PlainHttpRefused(RedactedUrl),
     /// The registry names a token server that is not of its own site.
-    #[error("refused to show the credentials of the registry to {0}")]
+    #[error("the token server {0} is outside the registry's domain")]
     RealmRefused(String),
     /// The registry wants a kind of login that is not known here, or that the credential does not fit.
-    #[error("the registry asks for a login that is not supported: {0}")]
+    #[error("the registry wants an unsupported kind of login: {0}")]
     LoginUnsupported(String),
     /// The credentials could not be had.
     #[error(transparent)]
     Credentials(verbatim_credentials::Error),
     /// Not logged in, or the login is not accepted (401).
-    #[error("login needed or not accepted: {0}")]
+    #[error("not logged in, or the login is not valid: {0}")]
     Unauthorized(Refusal),
     /// Logged in, and not allowed (403).
     #[error("not allowed: {0}")]
@@ -112,7 +112,7 @@ pub enum ErrorKind {
     #[error("refused: {0}")]
     Refused(Refusal),
     /// The content has another digest than was said.
-    #[error("{claim} is {expected}, the content is {actual}")]
+    #[error("{claim} is {expected}, but the content has {actual}")]
     DigestMismatch {
         /// Who said so.
         claim: DigestClaim,
@@ -125,7 +125,7 @@ pub enum ErrorKind {
     #[error("unexpected answer: {0}")]
     Malformed(String),
     /// The bytes are not a manifest that is understood.
-    #[error("the manifest is not understood")]
+    #[error("the manifest is malformed")]
     Manifest(#[source] ManifestError),
     /// More bytes than can be right.
     #[error("more than {limit} bytes")]
@@ -142,14 +142,14 @@ pub enum ErrorKind {
         available: Vec<Platform>,
     },
     /// The record is stored, and the listing of its subject does not show it.
-    #[error("{record} is stored, but the listing of its subject does not show it")]
+    #[error("{record} is stored, but the registry does not list it")]
     NotListed {
         /// The digest of the record's manifest.
         record: Digest,
     },
     /// The registry does not let the tag be changed in which clients list referrers.
     #[error(
-        "the registry does not let the tag `{tag}` be changed, in which referrers are listed: {refusal}"
+        "the registry does not allow changes to the tag `{tag}`, which lists referrers: {refusal}"
     )]
     ImmutableTag {
         /// The fallback tag.
@@ -158,15 +158,13 @@ pub enum ErrorKind {
         refusal: Refusal,
     },
     /// The index in which clients list referrers is as large as manifests may be.
-    #[error(
-        "so much refers to this subject that its list has more than {limit} bytes, the most that registries take"
-    )]
+    #[error("the list of referrers is larger than {limit} bytes, the most that registries accept")]
     ListingFull {
         /// How many there may be.
         limit: u64,
     },
     /// A tag that was to be set names something else.
-    #[error("the tag is there already and names {found}")]
+    #[error("the tag already points to {found}")]
     TagTaken {
         /// What it names.
         found: Digest,
@@ -195,8 +193,8 @@ pub enum DigestClaim {
 impl fmt::Display for DigestClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Asked => "the digest that was asked for",
-            Self::Header => "the digest in the registry's header",
+            Self::Asked => "the requested digest",
+            Self::Header => "the digest in the registry's response header",
         })
     }
 }

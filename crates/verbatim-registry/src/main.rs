@@ -6,7 +6,7 @@ use clap::Parser;
 use verbatim_console::ConsoleArgs;
 use verbatim_registry::cli::{self, RegistryCommand};
 
-/// Ask container registries: digests, manifests, tags, referrers
+/// Look up, copy and attach in container registries
 #[derive(Parser)]
 #[command(version)]
 struct Tool {

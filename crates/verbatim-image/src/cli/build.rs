@@ -18,15 +18,15 @@ const STEP: &str = "build the image";
 
 /// Build an image on a Docker Engine, and push it
 ///
-/// Sends the directory to the engine as Docker's own client does, with its `.dockerignore`. Prints the id of the image,
-/// or, with `--push`, its name with the digest in the registry.
+/// Sends the directory to the engine like `docker build`, honoring `.dockerignore`, and prints the image id; with
+/// `--push`, the image with its digest in the registry.
 ///
-/// Sends files in a fixed order, without times and owners, so the engine's cache works across machines. Stores the
-/// source of the image in its labels (org.opencontainers.image.*).
+/// Files are sent in a fixed order, without times and owners, so the same directory hits the engine's cache on every
+/// machine. The source of the image is recorded in its labels (org.opencontainers.image.*).
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-image build --tag example/app:dev .
-  verbatim-image build --push --tag registry.example.com/shop/cart:17.4f2a91c \\
+  verbatim-image build --push --tag registry.example.com/shop/cart:17 \\
     --revision \"$(git rev-parse HEAD)\" --created \"$(git log -1 --format=%cI)\"
   verbatim-image build --push --if-missing --tag \"$IMAGE\" \\
     --revision \"$COMMIT\" --metadata-file build.json")]
@@ -35,7 +35,7 @@ pub struct BuildArgs {
     #[arg(value_name = "DIRECTORY", default_value = ".")]
     pub context: PathBuf,
 
-    /// The name of the image, as registry.example.com/shop/cart:17 or example/app
+    /// The name of the image, for example registry.example.com/shop/cart:17
     #[arg(long, short, value_name = "IMAGE")]
     pub tag: Reference,
 
@@ -43,7 +43,7 @@ pub struct BuildArgs {
     #[arg(long, short = 'f', value_name = "FILE", visible_alias = "file")]
     pub dockerfile: Option<PathBuf>,
 
-    /// Set a build argument; without a value it is taken from the environment
+    /// Set a build argument; without a value, from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub build_arg: Vec<String>,
 
@@ -55,11 +55,11 @@ pub struct BuildArgs {
     #[arg(long, value_name = "STAGE")]
     pub target: Option<String>,
 
-    /// Build for this platform [default: the engine's own]
+    /// Build for this platform [default: the engine's]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<Platform>,
 
-    /// The network of RUN steps: host, none, or one of the engine's
+    /// The network of RUN steps: host, none, or the name of a network
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<String>,
 
@@ -75,27 +75,27 @@ pub struct BuildArgs {
     #[arg(long, value_name = "IMAGE", value_delimiter = ',')]
     pub cache_from: Vec<String>,
 
-    /// The builder
+    /// The builder to use
     #[arg(long, value_enum, default_value_t = BuilderChoice::Auto)]
     pub builder: BuilderChoice,
 
-    /// Give up after this long, for building and pushing together
+    /// Give up after this long, including the push
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     pub timeout: Duration,
 
-    /// Give up when the engine is silent for this long
+    /// Give up if the engine reports nothing for this long
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
     pub idle_timeout: Duration,
 
-    /// Push the image
+    /// Push the image after the build
     #[arg(long)]
     pub push: bool,
 
-    /// Move the tag even if it names another image in the registry
+    /// Move the tag if it points to another image in the registry
     #[arg(long, requires = "push")]
     pub overwrite: bool,
 
-    /// Build nothing if the tag already names an image of this revision
+    /// Skip the build if the tag already has an image of this revision
     #[arg(long, requires = "push", requires = "revision", conflicts_with = "overwrite")]
     pub if_missing: bool,
 
@@ -103,7 +103,7 @@ pub struct BuildArgs {
     #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub origin: OriginArgs,
 
-    /// Write the engine's id of the image to this file, without a newline
+    /// Write the image id to this file, without a newline
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub iidfile: Option<PathBuf>,
 
@@ -120,11 +120,11 @@ pub struct BuildArgs {
     pub registry: RegistryArgs,
 }
 
-/// What the image is built from
+/// The source of the image
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Labels")]
 pub struct OriginArgs {
-    /// The commit (org.opencontainers.image.revision)
+    /// The commit that is built (org.opencontainers.image.revision)
     #[arg(long, value_name = "COMMIT")]
     pub revision: Option<String>,
 
@@ -132,7 +132,7 @@ pub struct OriginArgs {
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
 
-    /// The time of the commit, as RFC 3339 or in seconds since 1970 (org.opencontainers.image.created)
+    /// The time of the commit, RFC 3339 or seconds since 1970 (org.opencontainers.image.created)
     #[arg(long, value_name = "TIME", env = "SOURCE_DATE_EPOCH", value_parser = parse_time)]
     pub created: Option<jiff::Timestamp>,
 
@@ -141,14 +141,14 @@ pub struct OriginArgs {
     pub image_version: Option<String>,
 }
 
-/// What builds an image.
+/// The builder to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BuilderChoice {
-    /// What the engine prefers.
+    /// The engine's preferred builder
     Auto,
-    /// The classic builder.
+    /// The classic builder
     Classic,
-    /// BuildKit.
+    /// BuildKit
     #[value(name = "buildkit")]
     BuildKit,
 }
@@ -156,7 +156,7 @@ pub enum BuilderChoice {
 impl BuildArgs {
     fn config(&self, variables: &BTreeMap<String, String>) -> Result<BuildConfig, Failure> {
         if self.tag.digest.is_some() {
-            return Err(Failure::usage("an image is built under a tag; leave the digest away"));
+            return Err(Failure::usage("images are built under a tag; omit the digest"));
         }
         Ok(BuildConfig {
             image: self.tag.clone(),
@@ -202,7 +202,8 @@ pub(super) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus
         match existing(&client, &args.tag, revision).await.map_err(failure)? {
             Existing::Nothing => {}
             Existing::SameRevision(pushed) => {
-                console.status(format!("{}: the registry has it, nothing to build", args.tag));
+                console
+                    .status(format!("{} is already in the registry, nothing to build", args.tag));
                 return finish(&args, Report { built: None, pushed: Some(pushed) }, console);
             }
             Existing::Other { digest, revision: found } => {
@@ -256,11 +257,11 @@ fn taken(image: &Reference, digest: &str, found: Option<&str>, wanted: &str) -> 
     Failure::new(
         ExitStatus::Conflict,
         format!(
-            "{image} names {digest} already, whose {} is {found} and not {wanted}",
+            "{image} already points to {digest}, whose {} is {found}, not {wanted}",
             labels::REVISION
         ),
     )
-    .hint("build under another tag, or without `--if-missing` and with `--overwrite`")
+    .hint("build under another tag, or use `--overwrite` instead of `--if-missing`")
 }
 
 /// `NAME=VALUE`, or `NAME` alone for a value of the environment. A name without any value is left out, as Docker does.
@@ -289,7 +290,7 @@ fn parse_time(text: &str) -> Result<jiff::Timestamp, String> {
         Err(_) => text.parse().ok(),
     };
     parsed.ok_or_else(|| {
-        "want RFC 3339, 2026-01-31T12:00:00Z for example, or seconds since 1970".to_owned()
+        "expected RFC 3339, for example 2026-01-31T12:00:00Z, or seconds since 1970".to_owned()
     })
 }
 

@@ -18,7 +18,7 @@ pub fn failure(error: Error) -> Failure {
             );
             let failure = verbatim_registry::cli::failure(inner).context(words);
             if may_overwrite {
-                failure.hint("the tag is looked at before a push; a login that may only push needs `--overwrite`")
+                failure.hint("the tag is read before a push; with credentials that only allow pushing, use `--overwrite`")
             } else {
                 failure
             }
@@ -81,43 +81,43 @@ fn status(kind: &ErrorKind) -> ExitStatus {
 fn hint(kind: &ErrorKind) -> Option<String> {
     let hint = match kind {
         ErrorKind::Unreachable { .. } => {
-            "is the daemon running (`systemctl status docker`)? DOCKER_HOST names another engine"
+            "check that the daemon is running (`systemctl status docker`), or set DOCKER_HOST to another engine"
         }
         ErrorKind::Permission { .. } => {
-            "members of the socket's group may use it (`sudo usermod -aG docker $USER`, then log in again)"
+            "join the socket's group (`sudo usermod -aG docker $USER`), then log in again"
         }
-        ErrorKind::Protocol { .. } => "DOCKER_HOST names another engine",
+        ErrorKind::Protocol { .. } => "set DOCKER_HOST to another engine",
         ErrorKind::Context(ContextError::NoDockerfile(_)) => {
-            "`--dockerfile FILE` names another one, in verbatim.yaml `dockerfile` of the image"
+            "name another one with `--dockerfile FILE`, or `dockerfile` of the image in verbatim.yaml"
         }
-        ErrorKind::NoBuildKit { .. } => "`--builder classic` builds without it",
+        ErrorKind::NoBuildKit { .. } => "use `--builder classic`",
         ErrorKind::Context(ContextError::Changed { .. }) => {
-            "something writes into the context: let it end first, or list the file in .dockerignore"
+            "wait until nothing writes to the build context, or add the file to .dockerignore"
         }
         ErrorKind::Context(ContextError::Withheld(_)) => {
-            "keep it outside of the context, or list it in .dockerignore; if it was in an image before, make a new one"
+            "move it out of the build context, or add it to .dockerignore; if an image already contains it, replace the key"
         }
         ErrorKind::TagTaken { .. } => "push under another tag, or move this one with `--overwrite`",
         ErrorKind::Mismatch { .. } | ErrorKind::Vanished { .. } => {
-            "somebody else pushes under this tag at the same time: find out who, and use tags that no two builds share"
+            "another job pushes to this tag at the same time: use a different tag for each build"
         }
         ErrorKind::RegistryRefused { .. } => {
-            "check the name, then log in with `docker login REGISTRY` or set DOCKER_AUTH_CONFIG"
+            "check the name, then log in with `docker login REGISTRY`, or set DOCKER_AUTH_CONFIG"
         }
         ErrorKind::RegistryUnreachable { .. } => {
-            "it is the engine that has to reach the registry: try `docker pull` where it runs; run again if the registry was only busy"
+            "the engine must be able to reach the registry: try `docker pull` on its machine; if the registry was busy, retry"
         }
         ErrorKind::Deadline { .. } | ErrorKind::PushUnfinished { .. } => {
-            "`--timeout` gives it more time (in verbatim.yaml `build_timeout` and `push_timeout` of the image)"
+            "allow more time with `--timeout` (in verbatim.yaml, `build_timeout` and `push_timeout` of the image)"
         }
         ErrorKind::Silent { .. } | ErrorKind::PushSilent { .. } => {
-            "look whether the engine still works (`docker info`); `--idle-timeout` (in verbatim.yaml `idle_timeout` of the image) allows a longer silence"
+            "check that the engine still works (`docker info`), or allow more time with `--idle-timeout` (in verbatim.yaml, `idle_timeout` of the image)"
         }
-        ErrorKind::NoImage(_) => "`docker image ls` lists what the engine has",
+        ErrorKind::NoImage(_) => "list the engine's images with `docker image ls`",
         ErrorKind::Failed { message } | ErrorKind::Engine { message, .. }
             if message.contains("no space left on device") =>
         {
-            "`docker system df` shows what fills the engine's disk, `docker system prune` makes room"
+            "see what fills the engine's disk with `docker system df`, and free space with `docker system prune`"
         }
         ErrorKind::Engine { status, .. } => refusal_hint(*status),
         ErrorKind::Failed { .. } | ErrorKind::Incomplete(_) => ENGINE_LOG,
@@ -126,20 +126,19 @@ fn hint(kind: &ErrorKind) -> Option<String> {
     Some(hint.to_owned())
 }
 
-const ENGINE_LOG: &str =
-    "the engine's log says more (`journalctl --unit docker`); run again when it is well";
+const ENGINE_LOG: &str = "check the engine's log (`journalctl --unit docker`), then retry";
 
 /// What to do about a request that was not taken.
 fn refusal_hint(status: u16) -> &'static str {
     match status {
-        400 => "change what the message names: an option, a build argument, or the Dockerfile",
+        400 => "fix what the message names: an option, a build argument, or the Dockerfile",
         401 | 403 => {
-            "something in front of the engine wants another login: check DOCKER_HOST and DOCKER_CERT_PATH, or ask who runs it"
+            "something in front of the engine rejects the credentials: check DOCKER_HOST and DOCKER_CERT_PATH"
         }
-        409 => "something else uses it in the engine at this moment: run again",
-        429 => "the engine, or a proxy in front of it, is asked too often: wait, then run again",
+        409 => "another job uses it in the engine right now: retry",
+        429 => "the engine, or a proxy in front of it, limits requests: wait, then retry",
         404 | 405 | 501 => {
-            "DOCKER_HOST may name something else than an engine, or an old one: `docker version` shows what answers"
+            "DOCKER_HOST may not point to an engine, or to an old one: check with `docker version`"
         }
         _ => ENGINE_LOG,
     }

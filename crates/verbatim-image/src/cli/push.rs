@@ -17,21 +17,21 @@ const STEP: &str = "push the image";
 
 /// Push an image, and print its digest in the registry
 ///
-/// Prints the image's name with its digest, ready to deploy. The digest is the hash of the manifest as read back from
-/// the registry, and it must be the one that the engine reports.
+/// Prints the image with its digest, which is what you deploy. The manifest is read back from the registry and hashed,
+/// and the digest must be the one that the engine reported.
 ///
-/// If the tag already names another image, nothing is pushed (exit status 5), unless `--overwrite` is given. If it
-/// already names this image, nothing is pushed, and that is success.
+/// A tag that already points to another image is a conflict (exit status 5), unless `--overwrite` is given. If the tag
+/// already points to this image, nothing is pushed, and the command succeeds.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-image push registry.example.com/shop/cart:17.4f2a91c
-  verbatim-image push --digest-file digest.txt example/app:latest --overwrite")]
+  verbatim-image push --overwrite --digest-file digest.txt example/app:latest")]
 pub struct PushArgs {
-    /// The image, as registry.example.com/shop/cart:17 or example/app
+    /// The image, for example registry.example.com/shop/cart:17
     #[arg(value_name = "IMAGE")]
     pub image: Reference,
 
-    /// Move the tag even if it names another image
+    /// Move the tag if it points to another image
     #[arg(long)]
     pub overwrite: bool,
 
@@ -39,7 +39,7 @@ pub struct PushArgs {
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = parse_duration)]
     pub timeout: Duration,
 
-    /// Give up when the engine is silent for this long
+    /// Give up if the engine reports nothing for this long
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
     pub idle_timeout: Duration,
 
@@ -59,7 +59,7 @@ pub struct PushArgs {
 pub(super) async fn run(args: PushArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let variables = variables();
     if args.image.digest.is_some() {
-        return Err(Failure::usage("an image is pushed by its tag; leave the digest away"));
+        return Err(Failure::usage("images are pushed by tag; omit the digest"));
     }
     let (client, keychain) = registry(&args.registry, &variables)?;
     let engine = args.engine.engine(&variables).await?;

@@ -44,7 +44,7 @@ impl Teller {
             }
             Event::Skipped(path) => {
                 let path = path.display();
-                self.console.warn(format!("`{path}` was not sent: it is a socket or a device"));
+                self.console.warn(format!("skipped `{path}`, a socket or device"));
             }
             Event::Step(step) => {
                 self.last_drawn = None;

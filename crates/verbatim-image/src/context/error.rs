@@ -10,7 +10,7 @@ use super::ignore::IgnoreError;
 #[non_exhaustive]
 pub enum ContextError {
     /// The context is not there, or is no directory.
-    #[error("`{}` is not a directory that can be read", path.display())]
+    #[error("`{}` is not a readable directory", path.display())]
     Directory {
         /// The directory that was named.
         path: PathBuf,
@@ -31,10 +31,10 @@ pub enum ContextError {
         source: io::Error,
     },
     /// A file that must not be sent is part of the context.
-    #[error("`{}` must not get into an image, and is in the build context", .0.display())]
+    #[error("`{}` must not be in an image, but is in the build context", .0.display())]
     Withheld(PathBuf),
     /// A file was written to while it was sent.
-    #[error("`{}` changed while it was sent: it had {expected} bytes, then {}", path.display(), size_words(*expected, *found))]
+    #[error("`{}` changed during the build: it had {expected} bytes, then {}", path.display(), size_words(*expected, *found))]
     Changed {
         /// The file.
         path: PathBuf,

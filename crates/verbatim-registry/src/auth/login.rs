@@ -144,7 +144,7 @@ mod tests {
         refused(&[challenge("bearer", &[("realm", "token")])], no_realm);
         refused(&[challenge("bearer", &[("realm", "data:x")])], no_realm);
         refused(&[challenge("bearer", &[])], no_realm);
-        let unknown = "the registry asks for a login that is not supported: negotiate, ntlm";
+        let unknown = "the registry wants an unsupported kind of login: negotiate, ntlm";
         refused(&[challenge("negotiate", &[]), challenge("ntlm", &[])], unknown);
     }
 

@@ -12,29 +12,28 @@ use crate::CopyOptions;
 
 /// Copy an image to another repository, with its signatures and records
 ///
-/// Copies the manifest byte for byte, so the digest stays the same; of a multi-platform image all platforms. Also
-/// copies what refers to the image: signatures, records, attestations, even if only one of the two registries has the
-/// referrers API. Within a registry, blobs are mounted and not uploaded. An interrupted copy is completed by the next
-/// one.
+/// Copies the manifest byte for byte, so the digest stays the same, and all platforms of a multi-platform image.
+/// Signatures, records and attestations that refer to the image are copied, too, even if only one of the two registries
+/// has the referrers API. Within one registry, blobs are mounted instead of sent. To finish an interrupted copy, run it
+/// again.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  verbatim-registry copy registry.example.com/shop:42.3f0c9a eu.example.com/shop
-  verbatim-registry copy --overwrite example/app@sha256:… \\
-    mirror.example.com/app:stable")]
+  verbatim-registry copy registry.example.com/shop:42 eu.example.com/shop
+  verbatim-registry copy --overwrite example/app:v1 mirror.example.com/app:stable")]
 pub struct CopyArgs {
-    /// The image: `host[:port]/path[:tag][@digest]`
+    /// The image to copy, `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "SOURCE")]
     pub source: Reference,
 
-    /// The target: `host[:port]/path[:tag]` [default tag: that of the image]
+    /// Where to copy it, `host[:port]/path[:tag]` [default tag: the tag of the source]
     #[arg(value_name = "TARGET")]
     pub target: Reference,
 
-    /// Copy only the image
+    /// Copy the image without its signatures and records
     #[arg(long)]
     pub no_referrers: bool,
 
-    /// Move the tag even if it names another image
+    /// Move the tag if it points to another image
     #[arg(long)]
     pub overwrite: bool,
 
@@ -61,7 +60,7 @@ impl fmt::Display for Outcome {
         writeln!(f, "  {} manifests, {} of them referrers", self.manifests, self.referrers)?;
         write!(
             f,
-            "  blobs: {} sent ({} bytes), {} taken over, {} were there",
+            "  {} blobs sent ({} bytes), {} mounted, {} already there",
             self.sent, self.sent_bytes, self.mounted, self.existed
         )
     }
@@ -73,7 +72,7 @@ pub(super) async fn run(args: CopyArgs, console: &Console) -> Result<ExitStatus,
     let digest = image.digest();
     if args.target.digest.is_some_and(|wanted| wanted != digest) {
         return Err(Failure::usage(format!(
-            "{} names another digest than the source, which is {digest}",
+            "the digest of {} is not the digest of the source, {digest}",
             args.target
         )));
     }

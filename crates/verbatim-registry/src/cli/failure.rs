@@ -65,56 +65,56 @@ fn hint(error: &Error) -> Option<String> {
     Some(match error.kind() {
         ErrorKind::Unreachable(_) | ErrorKind::Timeout(_) => {
             format!(
-                "is {} the right registry, and is it up? HTTPS_PROXY and NO_PROXY are used",
+                "check that {} is the right registry and that it is up; HTTPS_PROXY and NO_PROXY apply",
                 host()
             )
         }
         ErrorKind::BrokenOff(_) | ErrorKind::ServerError { .. } => {
-            "look whether the registry is well, then run again".to_owned()
+            "the registry failed; check its status, then retry".to_owned()
         }
         ErrorKind::Malformed(_) => {
-            format!("does {} speak the API of a registry, or does a proxy answer?", host())
+            format!("check that {} is a registry and that no proxy answers in its place", host())
         }
         ErrorKind::Unauthorized(_) => {
             format!("log in with `docker login {}`, or set DOCKER_AUTH_CONFIG", login_name(&host()))
         }
         ErrorKind::Forbidden(_) => {
-            format!("the login for {} may not do this", login_name(&host()))
+            format!("the credentials for {} do not allow this", login_name(&host()))
         }
         ErrorKind::NotFound(_) => {
-            "registries also answer so to those who may not look: check the name, then the login"
+            "registries answer 404 without read access, too: check the name, then log in"
                 .to_owned()
         }
         ErrorKind::RateLimited { retry_after: Some(wait), .. } => {
-            format!("the registry asks to wait {} s", wait.as_secs())
+            format!("wait {} s before you retry", wait.as_secs())
         }
         ErrorKind::Tls(_) => {
             format!(
-                "`--registry-ca FILE`, or `registries: {{ \"{}\": {{ ca: FILE }} }}` in verbatim.yaml, trusts further certificates",
+                "trust its certificate with `--registry-ca FILE`, or `registries: {{ \"{}\": {{ ca: FILE }} }}` in verbatim.yaml",
                 host()
             )
         }
         ErrorKind::NotTls => {
             format!(
-                "`--plain-http {0}`, or `registries: {{ \"{0}\": {{ plain_http: true }} }}` in verbatim.yaml, allows plain HTTP",
+                "allow plain HTTP with `--plain-http {0}`, or `registries: {{ \"{0}\": {{ plain_http: true }} }}` in verbatim.yaml",
                 host()
             )
         }
         ErrorKind::RealmRefused(realm) => {
-            format!("`--trust-realm {realm}` allows it, if that is the registry's token server")
+            format!("if that is the registry's token server, allow it with `--trust-realm {realm}`")
         }
         ErrorKind::NotListed { record } => {
             format!("complete it with `verbatim-registry referrers relist REPOSITORY@{record}`")
         }
         ErrorKind::ImmutableTag { .. } => {
-            "exempt tags that begin with `sha256-` from the rule of the registry; or keep records in a repository without such a rule (`records:` in verbatim.yaml)".to_owned()
+            "exempt tags that begin with `sha256-` from the registry's immutability rule, or keep records in a repository without such a rule (`records:` in verbatim.yaml)".to_owned()
         }
         ErrorKind::ListingFull { .. } => {
-            "a registry with the referrers API has no such limit; or begin a new repository for records (`records:` in verbatim.yaml)".to_owned()
+            "use a registry with the referrers API, which has no such limit, or a new repository for records (`records:` in verbatim.yaml)".to_owned()
         }
         ErrorKind::TagTaken { .. } => "copy to another tag, or move this one with `--overwrite`".to_owned(),
         ErrorKind::DigestMismatch { .. } => {
-            "do not use this content: the registry, or something before it, changes it".to_owned()
+            "do not use this content: the registry, or a proxy in front of it, changed it".to_owned()
         }
         _ => return None,
     })
@@ -147,32 +147,32 @@ mod tests {
             (
                 ErrorKind::Unreachable(Cause("x".into())),
                 3,
-                "is h:5000 the right registry, and is it up? HTTPS_PROXY and NO_PROXY are used",
+                "check that h:5000 is the right registry and that it is up; HTTPS_PROXY and NO_PROXY apply",
             ),
-            (answered(500), 3, "look whether the registry is well, then run again"),
-            (answered(429), 3, "the registry asks to wait 99 s"),
+            (answered(500), 3, "the registry failed; check its status, then retry"),
+            (answered(429), 3, "wait 99 s before you retry"),
             (answered(401), 7, "log in with `docker login h:5000`, or set DOCKER_AUTH_CONFIG"),
-            (answered(403), 7, "the login for h:5000 may not do this"),
+            (answered(403), 7, "the credentials for h:5000 do not allow this"),
             (
                 answered(404),
                 7,
-                "registries also answer so to those who may not look: check the name, then the login",
+                "registries answer 404 without read access, too: check the name, then log in",
             ),
             (answered(405), 7, ""),
             (
                 ErrorKind::NotTls,
                 7,
-                "`--plain-http h:5000`, or `registries: { \"h:5000\": { plain_http: true } }` in verbatim.yaml, allows plain HTTP",
+                "allow plain HTTP with `--plain-http h:5000`, or `registries: { \"h:5000\": { plain_http: true } }` in verbatim.yaml",
             ),
             (
                 ErrorKind::Tls(Cause("x".into())),
                 7,
-                "`--registry-ca FILE`, or `registries: { \"h:5000\": { ca: FILE } }` in verbatim.yaml, trusts further certificates",
+                "trust its certificate with `--registry-ca FILE`, or `registries: { \"h:5000\": { ca: FILE } }` in verbatim.yaml",
             ),
             (
                 ErrorKind::RealmRefused("e.io".into()),
                 2,
-                "`--trust-realm e.io` allows it, if that is the registry's token server",
+                "if that is the registry's token server, allow it with `--trust-realm e.io`",
             ),
             (ErrorKind::Config("x".into()), 2, ""),
             (
@@ -194,7 +194,7 @@ mod tests {
                     actual: digest,
                 },
                 1,
-                "do not use this content: the registry, or something before it, changes it",
+                "do not use this content: the registry, or a proxy in front of it, changed it",
             ),
         ];
         for (kind, code, hint) in cases {

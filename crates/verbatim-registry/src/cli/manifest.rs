@@ -9,19 +9,19 @@ use super::{RegistryArgs, failure};
 
 /// Print a manifest
 ///
-/// Prints the stored bytes, so their SHA-256 is the digest. With `--format json` the manifest is a part of a larger
-/// document, and not byte for byte.
+/// Prints the bytes as they are stored: their SHA-256 is the digest. With `--format json`, the manifest is one field of
+/// the result, and its formatting is lost.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-registry manifest nginx:1.29 | jq .
   verbatim-registry manifest --platform linux/arm64 nginx:1.29
   verbatim-registry manifest example/app@sha256:… | sha256sum")]
 pub struct ManifestArgs {
-    /// The manifest: `host[:port]/path[:tag][@digest]`
+    /// The manifest to print, `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
-    /// Print the manifest for this platform of an index
+    /// Print the manifest for this platform instead of the index
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<Platform>,
 

@@ -12,37 +12,36 @@ use verbatim_oci::{Descriptor, Digest, Manifest, Reference};
 use super::{RegistryArgs, failure};
 use crate::{Attachment, Client, Layer, ReferrersSource};
 
-/// Records and signatures are small; whoever attaches larger things has tools for it.
+/// In bytes. Records and signatures are small.
 const LAYER_LIMIT: u64 = 256 * 1024 * 1024;
 
-/// List, read and attach referrers: signatures, records, attestations
+/// Work with what refers to an image: signatures, records, attestations
 #[derive(Clone, Debug, Subcommand)]
-#[expect(
-    missing_docs,
-    reason = "a comment on a variant would hide the one on its arguments, which is the help"
-)]
 pub enum ReferrersCommand {
+    /// List what refers to an image
     List(ReferrersListArgs),
+    /// Print the content of a referrer
     Get(ReferrersGetArgs),
+    /// Attach files to an image
     Attach(ReferrersAttachArgs),
+    /// Put a referrer back into the list of its subject
     Relist(ReferrersRelistArgs),
 }
 
-/// List the referrers of an image
+/// List what refers to an image
 ///
-/// Uses the registry's referrers API, or the tag `sha256-…` where the registry has none. A list that cannot be read is
-/// an error; an empty list means that there are none.
+/// Asks the registry's referrers API, or reads the tag `sha256-…` if the registry has no such API. An empty list means
+/// that nothing refers to the image; a list that cannot be read is an error.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-registry referrers list example/app:v1
-  verbatim-registry referrers list example/app@sha256:… \\
-    --type application/vnd.dev.sigstore.bundle.v0.3+json")]
+  verbatim-registry referrers list --type application/spdx+json example/app:v1")]
 pub struct ReferrersListArgs {
-    /// The image: `host[:port]/path[:tag][@digest]`
+    /// The image, `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
-    /// Only referrers of this artifact type
+    /// List only referrers with this artifact type
     #[arg(long = "type", value_name = "TYPE")]
     pub artifact_type: Option<String>,
 
@@ -53,21 +52,21 @@ pub struct ReferrersListArgs {
 
 /// Print the content of a referrer
 ///
-/// Prints one layer, verified against its digest.
+/// Prints one layer, after checking its digest.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-registry referrers get example/app@sha256:… | jq .
-  verbatim-registry referrers get example/app@sha256:… --output sbom.json")]
+  verbatim-registry referrers get --layer 1 -o sbom.json example/app@sha256:…")]
 pub struct ReferrersGetArgs {
-    /// The referrer: `host[:port]/path@digest`, with the digest from `referrers list`
+    /// The referrer, `host[:port]/path@digest`; `referrers list` shows the digests
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
-    /// The layer, counted from 0
+    /// The layer to print, counted from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub layer: usize,
 
-    /// Write to this file
+    /// Write to this file instead of stdout
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -78,24 +77,24 @@ pub struct ReferrersGetArgs {
 
 /// Attach files to an image
 ///
-/// Stores the files as an artifact whose subject is the image, reads the listing back until it shows the artifact, and
-/// prints the artifact's reference. Where the registry has no referrers API, the tag `sha256-…` is updated.
+/// Stores the files as an artifact that refers to the image, waits until the registry lists it, and prints its reference.
+/// If the registry has no referrers API, the artifact is added to the tag `sha256-…`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-registry referrers attach --type application/spdx+json \\
     example/app:v1 sbom.json
   verbatim-registry referrers attach --type application/vnd.example \\
-    --media-type text/plain example/app@sha256:… notes.txt")]
+    --media-type text/plain example/app:v1 notes.txt")]
 pub struct ReferrersAttachArgs {
-    /// The image: `host[:port]/path[:tag][@digest]`
+    /// The image, `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
-    /// The files, one layer each
+    /// The files to attach, each as one layer
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 
-    /// The artifact type
+    /// The artifact type, for example application/spdx+json
     #[arg(long = "type", value_name = "TYPE")]
     pub artifact_type: String,
 
@@ -103,7 +102,7 @@ pub struct ReferrersAttachArgs {
     #[arg(long, value_name = "TYPE")]
     pub media_type: Option<String>,
 
-    /// An annotation of the artifact, repeated in the listing
+    /// Add an annotation; it is shown in listings, too
     #[arg(long = "annotation", short, value_name = "KEY=VALUE", value_parser = annotation)]
     pub annotations: Vec<(String, String)>,
 
@@ -112,15 +111,15 @@ pub struct ReferrersAttachArgs {
     pub registry: RegistryArgs,
 }
 
-/// Add a referrer to a listing that lost it
+/// Put a referrer back into the list of its subject
 ///
-/// Registries without a referrers API keep the listing in a tag. If two clients change it at the same moment, one
-/// undoes the other. The artifact is still stored under its digest; this command lists it again.
+/// If a registry has no referrers API, clients keep the list in a tag, and two clients that write it at the same time can
+/// overwrite each other. The referrer itself is still stored under its digest; this adds it to the list again.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example:
   verbatim-registry referrers relist example/app@sha256:…")]
 pub struct ReferrersRelistArgs {
-    /// The referrer: `host[:port]/path@digest`
+    /// The referrer, `host[:port]/path@digest`
     #[arg(value_name = "REFERENCE")]
     pub reference: Reference,
 
@@ -183,7 +182,7 @@ async fn list(args: ReferrersListArgs, console: &Console) -> Result<ExitStatus, 
     let listed = client.referrers(repository, &digest, args.artifact_type.as_deref()).await;
     let listed = listed.map_err(failure)?;
     if listed.descriptors.is_empty() {
-        console.status("nothing refers to it");
+        console.status("no referrers");
     }
     console.result(&Listed {
         subject: args.reference.pinned(digest),
@@ -211,7 +210,7 @@ async fn get(args: ReferrersGetArgs, console: &Console) -> Result<ExitStatus, Fa
     let client = args.registry.client_here()?;
     let resolved = client.resolve(&args.reference).await.map_err(failure)?;
     let Manifest::Image(image) = resolved.manifest.parse().map_err(failure)? else {
-        let message = format!("{} is an index and has no content of its own", args.reference);
+        let message = format!("{} is an index, which has no content of its own", args.reference);
         return Err(Failure::new(ExitStatus::Refused, message));
     };
     let Some(layer) = image.layers.get(args.layer) else {

@@ -12,20 +12,20 @@ use super::{RegistryArgs, failure};
 
 /// Turn tags into digests
 ///
-/// Prints each reference with its digest, one per line, in the given order. Reads and hashes the manifest: the digest
-/// is that of the content, not of a header. For a multi-platform image it is the digest of the index, which is what to
-/// deploy; `--platform` resolves to one image of it.
+/// Prints each reference with its digest, one per line, in the order given. The digest is computed from the manifest, not
+/// taken from a response header. For a multi-platform image it is the digest of the index, which is what you deploy; use
+/// `--platform` for the digest of one platform's image.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-registry resolve nginx:1.29
   verbatim-registry resolve --digest-only ghcr.io/example/app:v1
   docker run \"$(verbatim-registry resolve example/app:latest)\"")]
 pub struct ResolveArgs {
-    /// The images: `host[:port]/path[:tag][@digest]`
+    /// The image to resolve, `host[:port]/path[:tag][@digest]`
     #[arg(required = true, value_name = "REFERENCE")]
     pub references: Vec<Reference>,
 
-    /// Resolve to the image for this platform
+    /// Resolve to the image for this platform instead of the index
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<Platform>,
 

@@ -12,18 +12,18 @@ use crate::DerivedTags;
 
 /// List the tags of a repository
 ///
-/// Prints one tag per line, in the order of the registry. Tags made from a digest (`sha256-…`, `sha256-….sig`) hold
-/// referrers and signatures, not images, and are left out unless `--all` is given.
+/// Prints one tag per line, in the registry's order. Tags derived from a digest (`sha256-…`, `sha256-….sig`) hold
+/// signatures and records, not images; they are listed only with `--all`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-registry tags ghcr.io/example/app
   verbatim-registry tags --format json localhost:5000/app")]
 pub struct TagsArgs {
-    /// The repository: `host[:port]/path`
+    /// The repository, `host[:port]/path`
     #[arg(value_name = "REPOSITORY")]
     pub repository: Repository,
 
-    /// Also list tags made from digests
+    /// Also list tags derived from digests
     #[arg(long)]
     pub all: bool,
 

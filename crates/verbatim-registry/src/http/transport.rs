@@ -318,7 +318,7 @@ impl Transport {
                 basic_header(username, password).map(Some)
             }
             (Scheme::Basic, Credential::IdentityToken(_)) => {
-                let what = "a name and a password, where there is an identity token".to_owned();
+                let what = "a name and a password, but there is only an identity token".to_owned();
                 Err(ErrorKind::LoginUnsupported(what))
             }
             (Scheme::Basic, _) => Ok(None),

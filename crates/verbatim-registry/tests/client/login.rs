@@ -196,16 +196,20 @@ async fn logins_that_are_not_known_are_named() {
         let error = client.resolve(&tagged(&server.host, "v1")).await.expect_err("refused");
         assert_eq!(error.kind().to_string(), want);
     };
-    let unsupported = "the registry asks for a login that is not supported: ";
+    let unsupported = "the registry wants an unsupported kind of login: ";
     check("Negotiate", good(), &format!("{unsupported}negotiate")).await;
     check(
         "Basic realm=x",
         Credential::IdentityToken("t".into()),
-        &format!("{unsupported}a name and a password, where there is an identity token"),
+        &format!("{unsupported}a name and a password, but there is only an identity token"),
     )
     .await;
-    check("Basic realm=x", Credential::Anonymous, "login needed or not accepted: 401 Unauthorized")
-        .await;
+    check(
+        "Basic realm=x",
+        Credential::Anonymous,
+        "not logged in, or the login is not valid: 401 Unauthorized",
+    )
+    .await;
 }
 
 #[tokio::test]

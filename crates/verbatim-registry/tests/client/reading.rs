@@ -108,11 +108,12 @@ async fn no_claim_about_a_digest_is_believed() {
     check("", Some(truth), &resolved).await;
     check(leak(truth), Some(truth), &resolved).await;
     check("sha512:abc", None, &resolved).await;
-    let lying_header =
-        format!("the digest in the registry's header is {other}, the content is {truth}");
+    let lying_header = format!(
+        "the digest in the registry's response header is {other}, but the content has {truth}"
+    );
     check(leak(other), None, &lying_header).await;
     check(leak(other), Some(truth), &lying_header).await;
-    let not_asked = format!("the digest that was asked for is {other}, the content is {truth}");
+    let not_asked = format!("the requested digest is {other}, but the content has {truth}");
     check("", Some(other), &not_asked).await;
     check(leak(other), Some(other), &not_asked).await;
     check("sha256:12", None, "unexpected answer: `Docker-Content-Digest` is no digest: a sha256 digest has 64 hexadecimal digits, this one has 2").await;
@@ -142,9 +143,9 @@ async fn what_is_no_manifest_is_not_resolved() {
         let error = client().resolve(&tagged(&server.host, "v1")).await.expect_err("no manifest");
         assert_eq!(error.kind().to_string(), want, "{body}");
     };
-    check("text/html", "<html>welcome</html>", "the manifest is not understood").await;
-    check(media_type::OCI_INDEX, "{", "the manifest is not understood").await;
-    check(media_type::OCI_MANIFEST, MANIFEST, "the manifest is not understood").await;
+    check("text/html", "<html>welcome</html>", "the manifest is malformed").await;
+    check(media_type::OCI_INDEX, "{", "the manifest is malformed").await;
+    check(media_type::OCI_MANIFEST, MANIFEST, "the manifest is malformed").await;
     let big = format!("\"{}\"", "x".repeat(4 * 1024 * 1024)).leak();
     check(media_type::OCI_INDEX, big, "more than 4194304 bytes").await;
 }

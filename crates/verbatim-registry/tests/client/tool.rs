@@ -67,7 +67,7 @@ async fn what_goes_wrong_is_told() {
     let want = format!(
         "error: cannot read {host}/example/app:v2 (http://{host}/v2/example/app/manifests/v2)\n  \
          caused by: not found: 404 Not Found, MANIFEST_UNKNOWN: manifest unknown\n\
-         hint: registries also answer so to those who may not look: check the name, then the login\n"
+         hint: registries answer 404 without read access, too: check the name, then log in\n"
     );
     let said = text(&output.stderr);
     assert_eq!(said.lines().next(), want.lines().next());
@@ -90,7 +90,7 @@ async fn tags_and_referrers() {
     let reference = tagged(&registry.host(), "v1");
     let digest = push_image(&client(), &reference, "one").await;
     let (v1, repository) = (reference.to_string(), reference.repository.to_string());
-    check(&run(&["referrers", "list", &v1]).await, 0, "", "nothing refers to it\n");
+    check(&run(&["referrers", "list", &v1]).await, 0, "", "no referrers\n");
     std::fs::write(home.path().join("notes.txt"), "content").expect("a file");
     let attached =
         run(&["referrers", "attach", "--type", "text/x", "-a", "k=v", &v1, "notes.txt"]).await;

@@ -88,7 +88,7 @@ async fn an_upload_goes_on_where_the_registry_says() {
     check("", Err("unexpected answer: an upload without a `Location`")).await;
     check(
         "http://10.0.0.1/x?_state=secret",
-        Err("refused to go on in plain HTTP to http://10.0.0.1/x"),
+        Err("the registry redirects to plain HTTP, http://10.0.0.1/x"),
     )
     .await;
     check("ftp://h/x", Err("unexpected answer: an address of the scheme `ftp`")).await;
@@ -173,14 +173,16 @@ async fn the_digest_of_what_was_written_is_checked() {
         None,
         changed,
         tag(),
-        &format!("the digest that was asked for is {truth}, the content is {stored}"),
+        &format!("the requested digest is {truth}, but the content has {stored}"),
     )
     .await;
     check(
         Some(other),
         "",
         PutAs::Digest,
-        &format!("the digest in the registry's header is {other}, the content is {truth}"),
+        &format!(
+            "the digest in the registry's response header is {other}, but the content has {truth}"
+        ),
     )
     .await;
 }

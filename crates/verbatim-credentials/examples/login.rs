@@ -1,0 +1,20 @@
+//! Says which credential a registry gets, without the secret:
+//! `cargo run -p verbatim-credentials --example login -- registry.example.com/shop`.
+
+use std::error::Error;
+
+use verbatim_credentials::{Credential, Environment, Keychain};
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "an example prints its answer")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let repository = std::env::args().nth(1).ok_or("name a repository: HOST/PATH")?;
+    let (registry, path) = repository.split_once('/').ok_or("want HOST/PATH")?;
+    let keychain = Keychain::from_environment(&Environment::from_map(&std::env::vars().collect()));
+    match keychain.lookup(registry, path).await? {
+        Credential::Anonymous => println!("{registry}: not logged in"),
+        Credential::Basic { username, .. } => println!("{registry}: logged in as {username}"),
+        _ => println!("{registry}: logged in with a token"),
+    }
+    Ok(())
+}
