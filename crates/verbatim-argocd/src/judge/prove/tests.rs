@@ -361,10 +361,7 @@ fn other_workloads_have_their_own_rules() {
     );
     let hook = WantedWorkload { is_hook: true, ..ours("Job", "batch") };
     let reading = super::reading(&hook, &empty, "shop");
-    assert_eq!(
-        told(&judge(&reading, &BTreeMap::new())),
-        "template: a hook that no longer exists"
-    );
+    assert_eq!(told(&judge(&reading, &BTreeMap::new())), "template: a hook that no longer exists");
 }
 
 /// The recorded tree and pod of Argo CD 3.6.1.
