@@ -1,6 +1,8 @@
 //! Pushes an image of the local Docker Engine, and prints its digest in the registry:
 //! `cargo run -p verbatim-image --example push -- registry.example.com/shop:42`.
 
+#![expect(clippy::disallowed_methods, reason = "an example is an edge: it reads the environment")]
+
 use std::error::Error;
 use std::time::Duration;
 

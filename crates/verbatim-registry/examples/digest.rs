@@ -1,6 +1,8 @@
 //! Turns a tag into a digest, and counts what refers to it:
 //! `cargo run -p verbatim-registry --example digest -- registry.example.com/shop:42`.
 
+#![expect(clippy::disallowed_methods, reason = "an example is an edge: it reads the environment")]
+
 use std::error::Error;
 
 use verbatim_credentials::{Environment, Keychain};

@@ -12,7 +12,7 @@ use clap::Subcommand;
 use verbatim_console::{Console, ExitStatus, Failure};
 
 pub use self::absent::AbsentCommand;
-pub use self::deploy::deploy::{DeployArgs, OverrideArgs, UnsetArgs};
+pub use self::deploy::release::{DeployArgs, OverrideArgs, UnsetArgs};
 pub use self::deploy::render::RenderArgs;
 pub use self::deploy::rollback::RollbackArgs;
 pub use self::deploy::set::{ConfirmDeletionArgs, PatchArgs, SetArgs};
@@ -136,8 +136,8 @@ pub async fn run(command: ArgocdCommand, console: &Console) -> Result<ExitStatus
         ArgocdCommand::History(args) => look::history::run(args, console).await,
         ArgocdCommand::Events(args) => look::events::run(args, console).await,
         ArgocdCommand::Logs(args) => look::logs::run(args, console).await,
-        ArgocdCommand::Override(args) => deploy::deploy::run_override(*args, console).await,
-        ArgocdCommand::Unset(args) => deploy::deploy::run_unset(args, console).await,
+        ArgocdCommand::Override(args) => deploy::release::run_override(*args, console).await,
+        ArgocdCommand::Unset(args) => deploy::release::run_unset(args, console).await,
         ArgocdCommand::Set(args) => deploy::set::run(args, console).await,
         ArgocdCommand::Patch(args) => deploy::set::run_patch(args, console).await,
         ArgocdCommand::Terminate(args) => deploy::wait::run_terminate(args, console).await,
@@ -145,7 +145,7 @@ pub async fn run(command: ArgocdCommand, console: &Console) -> Result<ExitStatus
         ArgocdCommand::Sync(args) => deploy::wait::run_sync(args, console).await,
         ArgocdCommand::Wait(args) => deploy::wait::run_wait(args, console).await,
         ArgocdCommand::Prove(args) => deploy::wait::run_prove(args, console).await,
-        ArgocdCommand::Deploy(args) => deploy::deploy::run(args, console).await,
+        ArgocdCommand::Deploy(args) => deploy::release::run(args, console).await,
         ArgocdCommand::Create(args) => setup::create::run(*args, console).await,
         ArgocdCommand::Delete(args) => setup::create::run_delete(args, console).await,
         ArgocdCommand::ConfirmDeletion(args) => {

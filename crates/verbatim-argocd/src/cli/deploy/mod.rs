@@ -1,6 +1,6 @@
 //! Commands that change applications that are there, or wait for them.
 
-pub(crate) mod deploy;
+pub(crate) mod release;
 pub(crate) mod render;
 pub(crate) mod rollback;
 pub(crate) mod set;
