@@ -1,6 +1,8 @@
 //! Says which credential a registry gets, without the secret:
 //! `cargo run -p verbatim-credentials --example login -- registry.example.com/shop`.
 
+#![expect(clippy::disallowed_methods, reason = "an example is an edge: it reads the environment")]
+
 use std::error::Error;
 
 use verbatim_credentials::{Credential, Environment, Keychain};
