@@ -104,7 +104,7 @@ fn forgeries(digest: &Digest) -> Result<Vec<(&'static str, Vec<u8>, String)>> {
         (
             "expired",
             signed(&lead, &|it| (it.at, it.until) = (now - hour, Some(now - hour / 2)))?,
-            "does not count: it was for until".to_owned(),
+            "does not count: it expired at".to_owned(),
         ),
         (
             "by a wrong clock",

@@ -180,7 +180,7 @@ async fn a_plan_is_approved_by_its_hash() -> Result<()> {
     let subject = e2e::client()?.manifest(&image).await?.descriptor()?;
     e2e::attach(&image, subject, &record).await?;
     let refused = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(1);
-    assert!(refused.stdout.contains("it is for a plan: `verbatim apply` it"), "{refused}");
+    assert!(refused.stdout.contains("it is for a saved plan: run `verbatim apply`"), "{refused}");
     let _ = world.verbatim(&["apply", "../plan.json"]).await?.ends(0);
     Ok(())
 }

@@ -128,7 +128,7 @@ async fn rules_that_git_does_not_have_are_told() -> Result<()> {
         (&url, "main", "shop/keyless.yaml", 2, "has no such file"),
         (&url, "main", "shop/outside.yaml", 2, "it is outside of the repository"),
         ("file:///nowhere/policies.git", "main", "p.yaml", 7, "the git server refused"),
-        ("http://127.0.0.1:1/policies.git", "main", "p.yaml", 3, "git could not fetch it"),
+        ("http://127.0.0.1:1/policies.git", "main", "p.yaml", 3, "git cannot fetch it"),
         (&silent, "main", "p.yaml", 3, "git did not end within"),
     ];
     for (url, reference, path, status, told) in cases {
@@ -294,7 +294,7 @@ async fn rules_come_from_a_registry() -> Result<()> {
     for path in ["/manifests/", "/blobs/"] {
         world.registry_proxy.inject(Rule::new(Fault::LyingBody).path(path).always());
         let run = world.verbatim(&["policy", "check"]).await?.ends(1);
-        says(&run, &["changes it", &reference]);
+        says(&run, &["do not use this content", &reference]);
         world.registry_proxy.heal();
         let _ = check(&world).await?;
     }
@@ -328,10 +328,7 @@ async fn the_glass_is_broken_without_the_rules() -> Result<()> {
     let line =
         ["rollback", "dev", "--from-argocd-history", "--reason", "all is down", "--format", "json"];
     let run = world.verbatim(&line).await?.ends(0);
-    says(
-        &run,
-        &["going on without a policy", &url, "whether the record is going to count is not known"],
-    );
+    says(&run, &["continuing without a policy", &url, "cannot tell whether the record will count"]);
     let json = run.json()?;
     assert_eq!((&json["kind"], &json["proven"]), (&json!("break-glass"), &json!(true)));
     // With everything back, what was kept counts.

@@ -55,7 +55,7 @@ pub struct DeployOptions {
     pub dry_run: bool,
     /// What a rollout that somebody has paused means.
     pub on_pause: OnPause,
-    /// Whether the claim is closed at the end, or later by [`crate::run::deploy::close`] with the record's digest.
+    /// Whether the claim is closed at the end, or later by [`crate::close_claim`] with the record's digest.
     pub close_claim: bool,
 }
 
