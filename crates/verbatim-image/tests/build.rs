@@ -183,9 +183,9 @@ async fn a_context_that_cannot_be_sent_is_told_before_or_instead_of_the_engine()
     let mut wrong = config(&unique("context"), tree.path());
     check(&wrong, "line: 2").await;
     wrong.context = tree.path().join("nowhere");
-    check(&wrong, "nowhere` is not a directory").await;
+    check(&wrong, "nowhere` is not a readable directory").await;
     wrong.context = tree.path().join("Dockerfile");
-    check(&wrong, "Dockerfile` is not a directory").await;
+    check(&wrong, "Dockerfile` is not a readable directory").await;
     wrong.context = tree.path().to_owned();
     wrong.dockerfile = Some(tree.path().join("Nofile"));
     check(&wrong, "there is no Dockerfile at").await;

@@ -151,7 +151,7 @@ fn a_service_that_is_not_there_ends_with_3() {
     error: cannot read 127.0.0.1:9/team/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 (http://127.0.0.1:9/v2/team/app/manifests/sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855)
       caused by: no answer
       caused by: Connection refused (os error 111)
-    hint: is 127.0.0.1:9 the right registry, and is it up? HTTPS_PROXY and NO_PROXY are used
+    hint: check that 127.0.0.1:9 is the right registry and that it is up; HTTPS_PROXY and NO_PROXY apply
     ");
 }
 
@@ -190,7 +190,7 @@ fn without_a_token_nothing_is_asked() {
     ");
     insta::assert_snapshot!(folder.run(&["argocd", "list", "--server", "127.0.0.1:2"]), @r"
     exit 7
-    error: there is no token for https://127.0.0.1:2/
+    error: no token for https://127.0.0.1:2/
     hint: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, which is another one: name this one there, use --auth-token, or run `verbatim argocd login`
     ");
 }

@@ -146,7 +146,7 @@ async fn each_of_several_images_has_labels() -> Result<()> {
         (
             format!("release.images.all(name, release.images[name].{label}.size() == 40)"),
             0,
-            "pass     own",
+            "when:own      holds",
         ),
         (
             format!("release.images.all(name, release.images[name].{label} == \"\")"),
