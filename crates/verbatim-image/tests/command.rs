@@ -160,6 +160,7 @@ async fn an_interrupt_ends_the_build_in_the_engine() {
                     "none",
                     "--builder",
                     "classic",
+                    "--verbose",
                 ],
             )
             .stdout(Stdio::piped())

@@ -1,6 +1,6 @@
 //! A rig for the time of a task: started under a name of its own, ended when the task ends, however it ends.
 //!
-//! What a rig is and how it starts is [`crate::rig`]'s; this only asks for one, in a process of its own.
+//! What a rig is and how it starts is the crate's; this only asks for one, in a process of its own.
 
 use std::env;
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! The programs that are built from the pinned Go modules under `tests/rig`: Argo CD with its Dex, the Kubernetes control
 //! plane, helm, and the peers (registry, crane, cosign, …). Built on demand into a cache that all clones share.
 //!
-//! Nothing here starts a service. What is not written in Go comes from [`super::packages`].
+//! Nothing here starts a service. What is not written in Go comes from `needs`.
 
 use std::{
     ffi::OsString,
