@@ -61,7 +61,8 @@ impl<'a> Desk<'a> {
     /// The identity token of the job, as GitLab puts it into a variable.
     async fn identity(&self) -> Result<String> {
         let request = self.http.get(self.provider());
-        let answer = request.bearer_auth(identity::request_token(&self.job.claims)).send().await?;
+        let answer =
+            request.bearer_auth(identity_provider::request_token(&self.job.claims)).send().await?;
         let answer: Value = serde_json::from_str(&answer.error_for_status()?.text().await?)?;
         answer["value"].as_str().map(str::to_owned).context("there is no token")
     }
@@ -75,7 +76,7 @@ impl<'a> Desk<'a> {
             ensure!(!run.to_string().contains(&token), "the token is told");
             return Ok(run);
         }
-        let (url, token) = (self.provider(), identity::request_token(&self.job.claims));
+        let (url, token) = (self.provider(), identity_provider::request_token(&self.job.claims));
         let env: &Env<'_> = &[
             ("ACTIONS_ID_TOKEN_REQUEST_URL", Some(&url)),
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", Some(&token)),
