@@ -19,7 +19,7 @@ mod run;
 
 pub use crate::model::{AppDetails, AppSource, Application, HealthStatus, SourceAt, SyncCode};
 
-pub use crate::api::client::{Client, Config, RetryLimits, Timeouts, is_loopback, server_url};
+pub use crate::api::client::{Client, Config, Timeouts, server_url};
 pub use crate::api::error::{Error, ErrorKind};
 pub use crate::api::request::{ApiRequest, AppRef, Refresh, SyncRequest};
 pub use crate::api::watch::{Watch, WatchEvent};

@@ -14,9 +14,10 @@ use axum::http::{HeaderMap, Response, Version};
 use secrecy::SecretString;
 use serde_json::json;
 use verbatim_argocd::{
-    AppRef, Client, Config, ErrorKind, Refresh, RetryLimits, SyncRequest, Timeouts, Watch,
-    WatchEvent, server_url,
+    AppRef, Client, Config, ErrorKind, Refresh, SyncRequest, Timeouts, Watch, WatchEvent,
+    server_url,
 };
+use verbatim_http::RetryPolicy;
 
 /// One scripted answer: status, media type, more headers, body.
 #[derive(Clone, Default)]
@@ -79,10 +80,11 @@ async fn serve(answers: Vec<Answer>) -> (Client, Script) {
     let mut config = Config::new(server_url(&url, false, Some("argo")).unwrap());
     config.token = Some("a-token".into());
     config.headers = vec![("X-Proxy".into(), SecretString::from("secret"))];
-    config.retry = RetryLimits {
+    config.retry = RetryPolicy {
         attempts: 3,
         budget: Duration::from_secs(5),
-        first_pause: Duration::from_millis(5),
+        first_wait: Duration::from_millis(5),
+        ..config.retry
     };
     config.timeouts = Timeouts {
         connect: Duration::from_secs(1),
@@ -211,10 +213,11 @@ async fn nobody_listening_is_told_without_the_layers() {
     // Bound and dropped again: the port is free.
     let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut config = Config::new(server_url(&format!("http://{address}"), false, None).unwrap());
-    config.retry = RetryLimits {
+    config.retry = RetryPolicy {
         attempts: 2,
         budget: Duration::from_secs(1),
-        first_pause: Duration::from_millis(5),
+        first_wait: Duration::from_millis(5),
+        ..config.retry
     };
     let client = Client::new(config).unwrap();
     let error = client.get(&shop()).await.unwrap_err();

@@ -13,8 +13,9 @@ use serde_json::json;
 use simulated_argocd::Pace;
 
 use verbatim_argocd::{
-    AppRef, ClaimState, Client, DeployOutcome, ErrorKind, Leftover, RetryLimits, UndoResult, deploy,
+    AppRef, ClaimState, Client, DeployOutcome, ErrorKind, Leftover, UndoResult, deploy,
 };
+use verbatim_http::RetryPolicy;
 
 use support::{Rig, value, wanted};
 
@@ -194,7 +195,7 @@ async fn a_server_that_goes_away_for_good_is_told_truly() {
             Rule::new(Fault::Unreachable).method(&method.parse::<Method>().unwrap()).path(path),
         );
         let mut config = rig.config(&proxy.url(), rig.server.tokens().bot);
-        config.retry = RetryLimits { attempts: 2, ..config.retry };
+        config.retry = RetryPolicy { attempts: 2, ..config.retry };
         let client = Client::new(config).unwrap();
         let mut request = wanted(&app, "1");
         request.options.timeout = Duration::from_secs(4);

@@ -24,7 +24,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         "verbatim-registry",
         &["verbatim-console", "verbatim-credentials", "verbatim-http", "verbatim-oci"],
     ),
-    ("verbatim-argocd", &["verbatim-console", "verbatim-credentials", "verbatim-oci"]),
+    (
+        "verbatim-argocd",
+        &["verbatim-console", "verbatim-credentials", "verbatim-http", "verbatim-oci"],
+    ),
     (
         "verbatim-image",
         &[

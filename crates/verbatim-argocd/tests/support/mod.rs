@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulated_argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
 use verbatim_argocd::{
-    AppRef, Claim, Client, Config, DeployOptions, DeployRequest, OverrideValues, RetryLimits,
-    SyncUntil, Timeouts, WantedImage, nonce, read_claim, server_url, sync as sync_app,
+    AppRef, Claim, Client, Config, DeployOptions, DeployRequest, OverrideValues, SyncUntil,
+    Timeouts, WantedImage, nonce, read_claim, server_url, sync as sync_app,
 };
+use verbatim_http::RetryPolicy;
 use verbatim_oci::Digest;
 
 pub(crate) const REPOSITORY: &str = "127.0.0.1:5000/example/web";
@@ -81,8 +82,7 @@ impl Rig {
             write: Duration::from_secs(10),
             refresh: Duration::from_secs(5),
         };
-        config.retry =
-            RetryLimits { first_pause: Duration::from_millis(20), ..RetryLimits::default() };
+        config.retry = RetryPolicy { first_wait: Duration::from_millis(20), ..config.retry };
         config
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
+use verbatim_http::RetryPolicy;
 
 use crate::api::error::ErrorKind;
 
@@ -28,7 +29,7 @@ pub struct Config {
     /// Deadlines.
     pub timeouts: Timeouts,
     /// How often reads are repeated.
-    pub retry: RetryLimits,
+    pub retry: RetryPolicy,
 }
 
 impl Config {
@@ -43,7 +44,7 @@ impl Config {
             headers: Vec::new(),
             user_agent: concat!("verbatim/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeouts: Timeouts::default(),
-            retry: RetryLimits::default(),
+            retry: RETRY,
         }
     }
 }
@@ -72,26 +73,13 @@ impl Default for Timeouts {
     }
 }
 
-/// The budget for repeating a read that failed in a way that may pass.
-#[derive(Clone, Copy, Debug)]
-pub struct RetryLimits {
-    /// Attempts in all.
-    pub attempts: u32,
-    /// Time in all, from the first attempt until the last one begins.
-    pub budget: Duration,
-    /// The pause after the first attempt; each further one is twice as long.
-    pub first_pause: Duration,
-}
-
-impl Default for RetryLimits {
-    fn default() -> Self {
-        Self {
-            attempts: 5,
-            budget: Duration::from_secs(30),
-            first_pause: Duration::from_millis(150),
-        }
-    }
-}
+/// How often reads are repeated unless it is said otherwise: a job that deploys has time for that, and not more.
+const RETRY: RetryPolicy = RetryPolicy {
+    attempts: 5,
+    first_wait: Duration::from_millis(150),
+    longest_wait: Duration::from_secs(30),
+    budget: Duration::from_secs(30),
+};
 
 /// Reads a server's address: `argocd.example.com`, `https://…/root`, `http://127.0.0.1:8080`. Without a scheme it is
 /// https, or http if `plaintext`.
@@ -125,16 +113,6 @@ pub fn server_url(text: &str, plaintext: bool, root_path: Option<&str>) -> Resul
     );
     url.set_path(root.trim_end_matches('/'));
     Ok(url)
-}
-
-/// Whether a server is on this machine.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 pub(super) fn headers(config: &Config) -> Result<HeaderMap, String> {

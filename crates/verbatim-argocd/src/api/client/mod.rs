@@ -20,12 +20,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
+use verbatim_http::{RetryPolicy, chance, is_loopback};
 
 use crate::api::error::{Error, ErrorKind, TransportError};
 use crate::api::request::{ApiRequest, Method};
 use crate::api::response::{AnswerHead, decode};
 
-pub use self::config::{Config, RetryLimits, Timeouts, is_loopback, server_url};
+pub use self::config::{Config, Timeouts, server_url};
 
 /// A server that can be asked. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ struct Inner {
     base: Url,
     session: session::Session,
     timeouts: Timeouts,
-    retry: RetryLimits,
+    retry: RetryPolicy,
     sent: AtomicU64,
 }
 
@@ -131,14 +132,17 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(kind) => kind,
             };
-            let retry = self.0.retry;
-            let pause = pause(&kind, attempt, retry.first_pause);
             let may_pass = request.is_idempotent() && kind.is_transient();
-            if !may_pass || attempt >= retry.attempts || started.elapsed() + pause > retry.budget {
+            let asked = match &kind {
+                ErrorKind::RateLimited { retry_after } => *retry_after,
+                _ => None,
+            };
+            let wait = self.0.retry.wait_before_next(attempt, started.elapsed(), asked, chance());
+            let Some(wait) = wait.filter(|_| may_pass) else {
                 return Err(self.error(&request, kind));
-            }
-            tracing::debug!(attempt, ?pause, error = %kind, "will {} again", request.action);
-            tokio::time::sleep(pause).await;
+            };
+            tracing::debug!(attempt, ?wait, error = %kind, "will {} again", request.action);
+            tokio::time::sleep(wait).await;
             attempt += 1;
         }
     }
@@ -348,36 +352,4 @@ fn is_about_certificate(alert: rustls::AlertDescription) -> bool {
             | Alert::UnknownCA
             | Alert::AccessDenied
     )
-}
-
-/// The pause before the next attempt: doubled each time, up to 4 s, with jitter so that many jobs do not come back at
-/// once; or what the server asks for.
-fn pause(kind: &ErrorKind, attempt: u32, first: Duration) -> Duration {
-    if let ErrorKind::RateLimited { retry_after: Some(after) } = kind {
-        return *after;
-    }
-    let full = (first * 2u32.saturating_pow(attempt - 1)).min(Duration::from_secs(4));
-    let mut random = [0; 2];
-    // Without randomness the full pause is as good.
-    let share = match getrandom::fill(&mut random) {
-        Ok(()) => 0.5 + 0.5 * f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX),
-        Err(_) => 1.0,
-    };
-    full.mul_f64(share)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_obey_the_server() {
-        let (first, timeout) = (Duration::from_millis(100), ErrorKind::Timeout(Duration::ZERO));
-        for (attempt, most) in [(1, 100), (2, 200), (3, 400), (20, 4000)] {
-            let got = pause(&timeout, attempt, first).as_millis();
-            assert!(got <= most && got >= most / 2, "{attempt}: {got}");
-        }
-        let told = ErrorKind::RateLimited { retry_after: Some(Duration::from_secs(9)) };
-        assert_eq!(pause(&told, 1, first), Duration::from_secs(9));
-    }
 }

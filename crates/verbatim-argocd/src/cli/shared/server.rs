@@ -11,8 +11,9 @@ use verbatim_credentials::Environment;
 use verbatim_credentials::argocd::{
     CliConfig, CliServer, ServerKey, find_token, is_token_for_another,
 };
+use verbatim_http::is_loopback;
 
-use crate::api::client::{Client, Config, is_loopback, server_url};
+use crate::api::client::{Client, Config, server_url};
 use crate::api::request::AppRef;
 use crate::cli::shared::apps::named;
 use crate::cli::shared::failure::failure;
