@@ -10,8 +10,8 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use crate::config::{self, Environment};
 use crate::policy::fetch;
 use crate::project::{self, Project, ProjectArgs, clients, config_failure};
-use crate::promotion::execute::AppOutcome;
-use crate::promotion::{PromotionResult, SavedPlan};
+
+use crate::promotion::{AppOutcome, PromotionResult, SavedPlan};
 use crate::records::Registry;
 use crate::records::store::Store;
 use crate::release::Named;

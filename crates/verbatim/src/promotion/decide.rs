@@ -49,6 +49,8 @@ pub(crate) struct Admitted {
     pub(super) considered: Box<Considered>,
     pub(super) seen: Vec<ObservedApp>,
     pub(super) place: LedgerPlace,
+    /// Private, so that nobody else makes one.
+    _admitted: (),
 }
 
 /// A release that may not enter. It can be shown, and nothing else: what it would change can be looked at, but never
@@ -170,7 +172,7 @@ impl Decided {
     pub(crate) fn admit(self) -> Result<Admitted, Refused> {
         let Self { considered, seen, admission } = self;
         match admission {
-            Ok(place) => Ok(Admitted { considered, seen, place }),
+            Ok(place) => Ok(Admitted { considered, seen, place, _admitted: () }),
             Err(refusal) => Err(Refused { considered, seen, refusal }),
         }
     }

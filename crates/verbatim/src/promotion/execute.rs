@@ -2,6 +2,7 @@
 //! each ends with an outcome of its own.
 
 use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_argocd::cli::listener_within;
 use verbatim_argocd::{
@@ -11,13 +12,16 @@ use verbatim_argocd::{
 };
 use verbatim_console::{Console, ExitStatus, Failure, StepState};
 use verbatim_oci::Digest;
-use verbatim_record::{Anchor, Revision};
+use verbatim_record::{Anchor, EnvironmentId, Revision};
 
+use super::PromotionContext;
+use super::decide::{Considered, LedgerPlace};
+use super::plan::{PlannedApp, PromotionPlan};
+use super::ready::Ready;
 use crate::config::Environment;
 use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::target::{Target, target};
 use crate::project::failures;
-use crate::promotion::plan::PlannedApp;
 use crate::release::Release;
 
 /// How many applications are deployed at the same time: their writes cost the server most.
@@ -96,7 +100,7 @@ pub(crate) struct Rollout<'a> {
 ///
 /// # Errors
 /// One of them could not be read, or its values cannot be made.
-pub(crate) fn apps_to_deploy(
+pub(super) fn apps_to_deploy(
     seen: Vec<ObservedApp>,
     release: &Release,
 ) -> Result<Vec<AppToDeploy>, Failure> {
@@ -116,7 +120,7 @@ pub(crate) fn apps_to_deploy(
 }
 
 /// The options of an environment.
-pub(crate) fn options(environment: &Environment, take_over: bool) -> DeployOptions {
+pub(super) fn options(environment: &Environment, take_over: bool) -> DeployOptions {
     DeployOptions {
         timeout: environment.timeout,
         settle: environment.settle,
@@ -132,7 +136,7 @@ pub(crate) fn options(environment: &Environment, take_over: bool) -> DeployOptio
 ///
 /// # Errors
 /// The first that could not be asked. Refusals are part of the reports.
-pub(crate) async fn check(
+pub(super) async fn check(
     servers: &Servers,
     apps: &[AppToDeploy],
     rollout: &Rollout<'_>,
@@ -159,7 +163,7 @@ pub(crate) async fn check(
 }
 
 /// The requests to Argo CD that would change something.
-pub(crate) fn writes(plans: &[PlannedApp]) -> Vec<String> {
+pub(super) fn writes(plans: &[PlannedApp]) -> Vec<String> {
     let mut writes = Vec::new();
     for PlannedApp { plan, .. } in plans.iter().filter(|app| !app.plan.is_noop()) {
         let what = [
@@ -179,7 +183,7 @@ pub(crate) fn writes(plans: &[PlannedApp]) -> Vec<String> {
 ///
 /// # Errors
 /// One of them could not be rendered as it is.
-pub(crate) async fn predict(
+pub(super) async fn predict(
     servers: &Servers,
     plans: &[PlannedApp],
     images: &[WantedImage],
@@ -204,11 +208,42 @@ fn empty_plan(target: &Target) -> AppPlan {
     }
 }
 
-/// Deploys to all applications by their plans, in the order of the jobs.
-///
-/// # Errors
-/// None that stops the others: what went wrong with one application is in its result.
-pub(crate) async fn execute(
+/// What became of a plan. Nothing of it is recorded yet. Its only constructor is [`Ready::carry_out`].
+#[derive(Debug)]
+pub struct Carried {
+    pub(super) considered: Box<Considered>,
+    pub(super) place: LedgerPlace,
+    pub(super) plan: PromotionPlan,
+    /// What became of each application.
+    pub(super) results: Vec<AppResult>,
+    /// When the first thing was written.
+    pub(super) started_at: Timestamp,
+    /// Private, so that nobody else makes one.
+    _carried_out: (),
+}
+
+impl Ready {
+    /// Writes the values into all applications, syncs them, and proves each.
+    ///
+    /// # Errors
+    /// If a server cannot be addressed. What went wrong with one application is in its result, and stops no other.
+    pub async fn carry_out(self, context: &PromotionContext<'_>) -> Result<Carried, Failure> {
+        let Self { considered, place, plan, apps, images, take_over, .. } = self;
+        let id = &context.environment.id;
+        context.console.status(format!("{} → {id}", plan.release));
+        let steps = apps.iter().map(|app| step(&app.target));
+        context.console.plan_steps(steps.chain([record_step(id)]));
+        let started_at = Timestamp::now();
+        let rollout = context.rollout(&plan.release, &images, take_over);
+        let results =
+            execute(&context.servers, apps, &plan.apps, &rollout, context.console).await?;
+        Ok(Carried { considered, place, plan, results, started_at, _carried_out: () })
+    }
+}
+
+/// Deploys to all applications by their plans, in the order of the plans. What went wrong with one application is in its
+/// result, and stops no other.
+async fn execute(
     servers: &Servers,
     apps: Vec<AppToDeploy>,
     plans: &[PlannedApp],
@@ -253,8 +288,13 @@ fn concerned(images: &[WantedImage], named: &[Digest]) -> Vec<WantedImage> {
 }
 
 /// What is done with an application, for who has to be told how far it came.
-pub(crate) fn step(target: &Target) -> String {
+fn step(target: &Target) -> String {
     format!("deploy to {}", target.app)
+}
+
+/// The last thing that a promotion does, for people who follow it.
+pub(super) fn record_step(environment: &EnvironmentId) -> String {
+    format!("attach the record of {environment}")
 }
 
 /// Deploys to one application, and tells how if it is a `step` of the command.
@@ -303,9 +343,9 @@ impl ClaimEnding {
 }
 
 /// Closes the claims of a promotion. That a claim stays open is told and no failure: the next run closes it.
-pub(crate) async fn close(
+pub(super) async fn close(
     servers: &Servers,
-    results: &[AppResult],
+    results: impl IntoIterator<Item = &AppResult>,
     ending: ClaimEnding,
     console: &Console,
 ) {

@@ -1,4 +1,4 @@
-//! A release enters an environment. The order is a chain of types, each with one constructor that takes the one before it:
+//! A release enters an environment. The order is a chain of types, each made from the one before it and by nothing else:
 //! `Decided` → [`Admitted`](decide::Admitted) → [`Planned`](ready::Planned) → [`Ready`] → [`Carried`] →
 //! [`Rechecked`](record::Rechecked) → [`Recorded`](record::Recorded). Nothing is written without an admitted release, and
 //! nothing is recorded that was not looked at after its proof. Every command that moves a release is a composition of
@@ -8,12 +8,12 @@ mod apply;
 mod back;
 mod charts;
 mod decide;
-pub(crate) mod execute;
+mod execute;
 mod gather;
 mod markdown;
 mod outcome;
 mod overrides;
-pub(crate) mod plan;
+mod plan;
 mod promote;
 mod ready;
 mod record;
@@ -30,12 +30,13 @@ pub(crate) use self::back::choose::Goal;
 pub(crate) use self::back::restore::{Restore, restore};
 pub(crate) use self::back::rollback::{Rollback, VetoScope, rollback};
 pub use self::decide::Refused;
+pub(crate) use self::execute::AppOutcome;
+pub use self::execute::Carried;
 pub(crate) use self::markdown::Comment;
 pub(crate) use self::outcome::PromotionResult;
 pub(crate) use self::overrides::{GateArgs, OverrideArgs, Overrides};
 pub(crate) use self::promote::{Promote, ask, preview, promote};
 pub use self::ready::Ready;
-pub use self::record::Carried;
 pub(crate) use self::saved::SavedPlan;
 use crate::config::Environment;
 use crate::environment::applications::Servers;

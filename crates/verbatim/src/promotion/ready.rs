@@ -76,6 +76,8 @@ pub struct Ready {
     pub(super) apps: Vec<AppToDeploy>,
     pub(super) images: Vec<WantedImage>,
     pub(super) take_over: bool,
+    /// Private, so that nobody else makes one.
+    _agreed: (),
 }
 
 /// An admitted release to which an application does not agree.
@@ -95,7 +97,7 @@ impl Admitted {
         overrides: &Overrides,
         take_over: bool,
     ) -> Result<Planned, Failure> {
-        let Self { considered, seen, place } = self;
+        let Self { considered, seen, place, .. } = self;
         let release = considered.release.clone();
         let sketch =
             context.sketch(release, seen, found, place.previous, overrides, take_over).await?;
@@ -146,7 +148,7 @@ impl Planned {
             return Err(Box::new(NotReady { considered, sketch }));
         }
         let Sketch { plan, apps, images, take_over, .. } = sketch;
-        Ok(Ready { considered, place, plan, apps, images, take_over })
+        Ok(Ready { considered, place, plan, apps, images, take_over, _agreed: () })
     }
 }
 

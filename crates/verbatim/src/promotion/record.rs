@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use verbatim_argocd::{
-    Application, DeployOutcome, DeployReport, PendingRecord, deviations, read_claim,
+    Application, ClaimOnApp, DeployOutcome, DeployReport, PendingRecord, deviations, read_claim,
 };
 use verbatim_console::{Failure, StepState};
 use verbatim_oci::Descriptor;
-use verbatim_record::{Anchor, EnvironmentId, Promotion, Statement};
+use verbatim_record::{Anchor, Promotion, Statement};
 
 use super::PromotionContext;
-use super::decide::{Considered, LedgerPlace};
-use super::execute::{self, AppResult, ClaimEnding};
+use super::execute::{self, AppResult, Carried, ClaimEnding, record_step};
 use super::outcome::PromotionResult;
-use super::plan::PromotionPlan;
 use super::ready::{Planned, Ready};
 use crate::environment::applications::{self, ObservedApp};
 use crate::project::failures;
@@ -24,18 +22,6 @@ use crate::records::attach::{self, RecordSubject};
 use crate::records::convert;
 use crate::release::find::ResolvedRelease;
 use crate::release::handoff::{self, ReleaseFile};
-
-/// What became of a plan. Nothing of it is recorded yet.
-#[derive(Debug)]
-pub struct Carried {
-    pub(super) considered: Box<Considered>,
-    pub(super) place: LedgerPlace,
-    pub(super) plan: PromotionPlan,
-    /// What became of each application.
-    pub(super) results: Vec<AppResult>,
-    /// When the first thing was written.
-    pub(super) started_at: Timestamp,
-}
 
 /// A promotion of which every application is proven, and was looked at once more after the last proof. Its only constructor
 /// is [`Carried::recheck`].
@@ -72,25 +58,6 @@ pub(crate) struct Recorded {
     pub(super) record: Option<Anchor>,
     /// What has changed since its proof, by application.
     pub(super) changed: BTreeMap<String, Changed>,
-}
-
-impl Ready {
-    /// Writes the values into all applications, syncs them, and proves each.
-    ///
-    /// # Errors
-    /// If a server cannot be addressed. What went wrong with one application is in its result, and stops no other.
-    pub async fn carry_out(self, context: &PromotionContext<'_>) -> Result<Carried, Failure> {
-        let Self { considered, place, plan, apps, images, take_over } = self;
-        let id = &context.environment.id;
-        context.console.status(format!("{} → {id}", plan.release));
-        let steps = apps.iter().map(|app| execute::step(&app.target));
-        context.console.plan_steps(steps.chain([record_step(id)]));
-        let started_at = Timestamp::now();
-        let rollout = context.rollout(&plan.release, &images, take_over);
-        let results =
-            execute::execute(&context.servers, apps, &plan.apps, &rollout, context.console).await?;
-        Ok(Carried { considered, place, plan, results, started_at })
-    }
 }
 
 impl Carried {
@@ -140,21 +107,24 @@ impl Rechecked {
 }
 
 impl NotProven {
-    /// Closes the claims of what is as its proof says.
+    /// Closes the claims of what is as its proof says. On what has changed nothing is written: its claim, if it is still ours,
+    /// stays open, and the next run finds it.
     pub(super) async fn close(self, context: &PromotionContext<'_>) -> Recorded {
         let Self { carried, changed } = self;
-        let (unchanged, others): (Vec<_>, Vec<_>) = carried
-            .results
-            .into_iter()
-            .partition(|result| !changed.contains_key(&result.app.target.app.to_string()));
-        context.close(&unchanged, carried.place.previous, None).await;
-        let results = unchanged.into_iter().chain(others).collect();
-        let carried = Carried { results, ..carried };
+        let is_unchanged =
+            |result: &&AppResult| !changed.contains_key(&result.app.target.app.to_string());
+        let unchanged = carried.results.iter().filter(is_unchanged);
+        context.close(unchanged, carried.place.previous, None).await;
         Recorded { carried, proven: false, record: None, changed }
     }
 }
 
 impl Carried {
+    /// The end of a promotion whose record waits in a file, as nothing but Argo CD could be asked.
+    pub(super) fn kept(self, proven: bool) -> Recorded {
+        Recorded { carried: self, proven, record: None, changed: BTreeMap::new() }
+    }
+
     /// What a record says of it.
     pub(super) fn promotion(
         &self,
@@ -290,7 +260,7 @@ impl PromotionContext<'_> {
     /// Closes the claims of a promotion.
     pub(super) async fn close(
         &self,
-        results: &[AppResult],
+        results: impl IntoIterator<Item = &AppResult>,
         record: Option<Anchor>,
         kept: Option<PendingRecord>,
     ) {
@@ -301,10 +271,6 @@ impl PromotionContext<'_> {
 /// Whether an application was changed.
 fn has_written(result: &AppResult) -> bool {
     result.report.as_ref().is_ok_and(|report| report.claim.is_some())
-}
-
-fn record_step(environment: &EnvironmentId) -> String {
-    format!("attach the record of {environment}")
 }
 
 /// What the record says of the applications; `None` if one of them is not proven.
@@ -357,7 +323,11 @@ fn difference(result: &AppResult, application: &Application) -> Option<String> {
         return Some(deviation.to_string());
     }
     let ours = report.claim.as_ref()?;
-    let claim = read_claim(application);
-    let other = claim.known().filter(|claim| claim.nonce != ours.nonce)?;
-    Some(format!("was claimed meanwhile for {}", other.release))
+    match read_claim(application) {
+        ClaimOnApp::Known(claim) if claim.nonce != ours.nonce => {
+            Some(format!("was claimed meanwhile for {}", claim.release))
+        }
+        ClaimOnApp::Foreign(_) => Some("has a claim that this verbatim does not know".to_owned()),
+        ClaimOnApp::Known(_) | ClaimOnApp::Absent => None,
+    }
 }

@@ -25,7 +25,6 @@ use crate::promotion::decide::{Considered, Decided};
 use crate::promotion::execute::{AppResult, AppToDeploy};
 use crate::promotion::outcome::PromotionResult;
 use crate::promotion::ready::{Planned, Preview};
-use crate::promotion::record::Recorded;
 use crate::records::attach::{self, RecordSubject};
 use crate::records::convert;
 use crate::release::find::{self, only_image};
@@ -107,8 +106,7 @@ pub(crate) async fn break_glass(
     if let (Some(_), Some(bad)) = (kept?, bad) {
         veto(context, &mut carried.considered, request, bad, key).await?;
     }
-    let recorded = Recorded { carried, proven, record: None, changed: BTreeMap::new() };
-    Ok(recorded.into_result())
+    Ok(carried.kept(proven).into_result())
 }
 
 /// What nobody was asked.
