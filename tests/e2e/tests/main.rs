@@ -15,6 +15,7 @@ mod plans;
 mod policy_source;
 mod promotion;
 mod real;
+mod recheck;
 mod records;
 mod results;
 mod rules;

@@ -161,7 +161,7 @@ fn tells(stage: &Stage, cell: &Cell, run: &Run) -> Result<bool> {
         Service::ArgoCd => "shop-",
     };
     let named = output.contains(&address) || output.contains(word);
-    let reasons = ["caused by:", "hint:", "refused", "not proven", "unknown", "failed to"];
+    let reasons = ["caused by:", "hint:", "refused", "not proven", "unknown"];
     Ok(named && reasons.iter().any(|reason| output.contains(reason)))
 }
 

@@ -74,6 +74,9 @@ fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
                 .into()
         }
         ErrorKind::RateLimited { .. } => "wait a moment, then run again".into(),
+        ErrorKind::ServerError { .. } | ErrorKind::Truncated(_) | ErrorKind::Malformed { .. } => {
+            format!("Argo CD at {server} failed; check its status and its logs, then retry")
+        }
         _ => return None,
     })
 }
@@ -162,6 +165,9 @@ mod tests {
         ];
         for (kind, want) in cases {
             let name = format!("{kind:?}");
+            // Whoever can do nothing but try again, or has to ask somebody, is told so.
+            let has_hint = hint(&kind, "https://a").is_some();
+            assert!(has_hint || matches!(want, 1 | 2), "{name} has no hint");
             assert_eq!(code(kind), want, "{name}");
         }
     }
