@@ -207,6 +207,15 @@ keys:
             .collect())
     }
 
+    /// Changes an application by hand, with the operations of a JSON patch.
+    ///
+    /// # Errors
+    /// Argo CD refuses.
+    pub async fn patch(&self, app: &str, operations: Value) -> Result<Value> {
+        let body = json!({ "name": app, "patch": operations.to_string(), "patchType": "json" });
+        self.api(http::Method::PATCH, &format!("/{app}"), Some(body)).await
+    }
+
     /// Asks the API of applications as an administrator, past the proxy.
     ///
     /// # Errors

@@ -16,11 +16,6 @@ async fn tag(world: &World, app: &str) -> Result<Option<String>> {
     Ok(parameters.into_iter().find(|(name, _)| name == "image.tag").map(|(_, value)| value))
 }
 
-async fn patch(world: &World, app: &str, operations: Value) -> Result<Value> {
-    let body = json!({ "name": app, "patch": operations.to_string(), "patchType": "json" });
-    world.api(http::Method::PATCH, &format!("/{app}"), Some(body)).await
-}
-
 /// Two releases in dev, the second one bad.
 async fn two(world: &World) -> Result<(String, String)> {
     let (good, bad) = (world.release("Good").await?, world.release("Bad").await?);
@@ -115,7 +110,7 @@ async fn a_release_that_never_came_up_is_rolled_back() -> Result<()> {
 async fn a_rollback_works_with_automatic_sync() -> Result<()> {
     let world = World::start().await?;
     let policy = json!([{ "op": "add", "path": "/spec/syncPolicy", "value": { "automated": { "selfHeal": true } } }]);
-    patch(&world, "shop-dev", policy).await?;
+    world.patch("shop-dev", policy).await?;
     let (good, _) = two(&world).await?;
     let run = world.verbatim(&["rollback", "dev", "--veto", "none", "--format", "json"]).await?;
     let run = run.ends(0).json()?;
@@ -169,7 +164,7 @@ async fn an_override_that_was_deleted_is_restored() -> Result<()> {
     world.carry(&release, &["dev"]).await?;
     let _ = world.verbatim(&["status", "--check"]).await?.ends(0);
     let gone = json!([{ "op": "remove", "path": "/spec/source/helm/parameters" }]);
-    patch(&world, "shop-dev", gone).await?;
+    world.patch("shop-dev", gone).await?;
     let status = world.verbatim(&["status", "--check"]).await?.ends(1);
     assert!(status.stdout.contains("drift: shop-dev: helm:image.repository is gone"), "{status}");
     assert!(status.stderr.contains("hint: verbatim restore dev"), "{status}");
@@ -219,7 +214,7 @@ async fn what_no_promotion_brought_is_told() -> Result<()> {
     let (good, other) = (world.release("Good").await?, world.release("By hand").await?);
     world.carry(&good, &["dev"]).await?;
     let by_hand = json!([{ "op": "replace", "path": "/spec/source/helm/parameters/1/value", "value": format!("x@{}", digest(&other)) }]);
-    patch(&world, "shop-dev", by_hand).await?;
+    world.patch("shop-dev", by_hand).await?;
     let sync = json!({ "name": "shop-dev" });
     world.api(http::Method::POST, "/shop-dev/sync", Some(sync)).await?;
     let status =

@@ -192,8 +192,7 @@ async fn what_is_done_is_known_once_it_is_attached() -> Result<()> {
     assert_eq!((&told[0]["kind"], &told[1]["vetoed"]), (&json!("rollback"), &json!("it is slow")));
 
     let gone = json!([{ "op": "remove", "path": "/spec/source/helm/parameters" }]);
-    let body = json!({ "name": "shop-dev", "patch": gone.to_string(), "patchType": "json" });
-    world.api(http::Method::PATCH, "/shop-dev", Some(body)).await?;
+    world.patch("shop-dev", gone).await?;
     late(&world, &["restore", "dev"], 1).await?;
     let kinds: Vec<_> = history(&world).await?.iter().map(|entry| entry["kind"].clone()).collect();
     assert_eq!(kinds, ["restore", "rollback", "promotion", "promotion"]);
@@ -265,8 +264,7 @@ async fn what_only_lacks_its_record_is_not_taken_for_drift() -> Result<()> {
 
 /// Changes the application of dev, and has Argo CD compare it.
 async fn patched(world: &World, patch: Value) -> Result<()> {
-    let body = json!({ "name": "shop-dev", "patch": patch.to_string(), "patchType": "json" });
-    world.api(http::Method::PATCH, "/shop-dev", Some(body)).await?;
+    world.patch("shop-dev", patch).await?;
     world.api(http::Method::GET, "/shop-dev?refresh=normal", None).await.map(drop)
 }
 

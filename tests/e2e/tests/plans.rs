@@ -100,8 +100,7 @@ async fn an_outdated_plan_is_refused_and_says_how() -> Result<()> {
     let parameter = json!({ "name": "image.tag", "value": "by-hand" });
     let patch =
         json!([{ "op": "add", "path": "/spec/source/helm/parameters", "value": [parameter] }]);
-    let body = json!({ "name": "shop-dev", "patch": patch.to_string(), "patchType": "json" });
-    world.api(http::Method::PATCH, "/shop-dev", Some(body)).await?;
+    world.patch("shop-dev", patch).await?;
     // Somebody changes the rules.
     let rules = world.configuration().replace("[builder, tester, promoter]", "[builder, promoter]");
     world.project.write("verbatim.yaml", &rules)?;

@@ -216,10 +216,8 @@ async fn drift_is_seen() -> Result<()> {
     let world = World::start().await?;
     let release = world.release("Something new").await?;
     world.carry(&release, &["dev"]).await?;
-    let patch = json!([{ "op": "replace", "path": "/spec/source/helm/parameters", "value": [] }])
-        .to_string();
-    let body = json!({ "name": "shop-dev", "patch": patch, "patchType": "json" });
-    world.api(http::Method::PATCH, "/shop-dev", Some(body)).await?;
+    let patch = json!([{ "op": "replace", "path": "/spec/source/helm/parameters", "value": [] }]);
+    world.patch("shop-dev", patch).await?;
     let _ = world.verbatim(&["status"]).await?.ends(0);
     let status = world.verbatim(&["status", "--check"]).await?.ends(1);
     assert!(status.stdout.contains("drift: shop-dev: helm:image.repository is gone"), "{status}");

@@ -304,9 +304,7 @@ async fn the_ways_back_override_a_gate() -> Result<()> {
     for (way, kind) in [("rollback", "rollback"), ("restore", "restore")] {
         if way == "restore" {
             let gone = json!([{ "op": "remove", "path": "/spec/source/helm/parameters" }]);
-            let body =
-                json!({ "name": "shop-dev", "patch": gone.to_string(), "patchType": "json" });
-            world.api(http::Method::PATCH, "/shop-dev", Some(body)).await?;
+            world.patch("shop-dev", gone).await?;
         }
         world.argocd.forget_seen();
         let run = world.verbatim(&[way, "dev", "--format", "json"]).await?.ends(1).json()?;

@@ -155,7 +155,16 @@ fn fmt(_: &Provided) -> Result<Ended> {
 }
 
 fn clippy(_: &Provided) -> Result<Ended> {
-    finish(cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+    // All targets are not all: tests that run only when they are asked for by name have to be named.
+    for targets in [&["--all-targets"][..], &["--test", "*"]] {
+        let mut command = cargo(&["clippy", "--workspace", "--locked"]);
+        command.args(targets).args(["--", "-D", "warnings"]);
+        let ended = finish(command)?;
+        if !matches!(ended, Ended::Passed(_)) {
+            return Ok(ended);
+        }
+    }
+    Ok(Ended::Passed(Count::default()))
 }
 
 fn doc(_: &Provided) -> Result<Ended> {

@@ -1,0 +1,58 @@
+//! What was proven of one application and changed while another was waited for: nothing of it is recorded.
+
+use anyhow::Result;
+use e2e::World;
+use serde_json::json;
+
+/// Applications of dev: the second is proven only when its operation is let go.
+const APPS: &str = "    apps: [shop-dev, shop-staging]\n";
+
+/// A project whose only environment has two applications.
+async fn world() -> Result<World> {
+    let world = World::start().await?;
+    let text = world.configuration().replace("    apps: [shop-dev]\n", APPS);
+    let (dev, _) = text.split_once("  - name: staging").unwrap_or((&text, ""));
+    let keys = "keys:\n  - { name: ci, file: ci.pub, roles: [builder, tester, promoter] }\n";
+    world.project.write("verbatim.yaml", &format!("{dev}{keys}"))?;
+    Ok(world)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_after_its_proof_is_not_recorded() -> Result<()> {
+    let by_hand = json!([
+        { "op": "replace", "path": "/spec/source/helm/parameters/1/value", "value": "by-hand" },
+    ]);
+    // Somebody else's run, as far as the applications tell: its claim, and the values as they are.
+    let claimed = json!([
+        { "op": "replace", "path": "/metadata/annotations/verbatim.dev~1claim", "value": "{\"version\":99}" },
+    ]);
+    for (change, told) in [
+        (by_hand, "shop-dev after its proof: helm:image.tag is by-hand"),
+        (claimed, "shop-dev after its proof: has a claim that this verbatim does not know"),
+    ] {
+        let world = world().await?;
+        let release = world.release("Something new").await?;
+        world.argocd.hold_operations("shop-staging", true);
+        let mut job = world.tool.start(&["promote", "dev", "--release", &release, "--verbose"])?;
+        job.tells("shop-dev: prove what runs: done").await?;
+        let _ = world.patch("shop-dev", change).await?;
+        world.argocd.hold_operations("shop-staging", false);
+        let run = job.end().await?.ends(5);
+        assert!(run.stdout.contains(told), "{told}: {run}");
+        let history = world.verbatim(&["history", "dev", "--format", "json"]).await?.json()?;
+        assert_eq!(history["promotions"], json!([]), "{history}");
+        let _ = world.verbatim(&["status", "--check"]).await?.ends(1);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stayed_is_recorded() -> Result<()> {
+    let world = world().await?;
+    let release = world.release("Something new").await?;
+    let run = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(0);
+    assert!(run.stdout.contains("proven  2 apps"), "{run}");
+    let history = world.verbatim(&["history", "dev", "--format", "json"]).await?.json()?;
+    assert_eq!(history["promotions"].as_array().map(Vec::len), Some(1), "{history}");
+    Ok(())
+}
