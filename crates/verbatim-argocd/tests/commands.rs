@@ -65,8 +65,6 @@ async fn each_command_has_its_exit_status() {
         ("history shop cart", 0),
         ("app sync shop --prune", 2),
         ("app edit shop", 2),
-        // Before anything is restarted: a pod that goes while it is read is not there.
-        ("get-resource shop cart --kind Pod --filter-fields status.phase -o yaml", 0),
         ("actions list shop", 0),
         ("actions list --project default --kind Deployment -o json", 0),
         ("actions run shop restart", 2),
@@ -75,6 +73,7 @@ async fn each_command_has_its_exit_status() {
         ("actions run shop fly --kind Deployment", 3),
         ("actions run shop restart --kind Job", 7),
         ("get-resource shop --kind Deployment", 0),
+        ("get-resource shop cart --kind Pod --filter-fields status.phase -o yaml", 0),
         ("get-resource shop", 2),
         ("get-resource shop --kind Job", 7),
         ("patch shop --patch {", 2),

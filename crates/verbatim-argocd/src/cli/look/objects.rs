@@ -9,6 +9,7 @@ use serde_json::Value;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 
 use crate::api::client::Client;
+use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{AppRef, ObjectDeletion, ObjectPatch, ObjectRef};
 use crate::cli::shared::apps::{AppsArgs, Chosen, Columns, conclude_documents, each};
 use crate::cli::shared::document;
@@ -19,6 +20,9 @@ use crate::overrides::rows::rows;
 
 /// Objects that are read at a time.
 pub(crate) const AT_ONCE: usize = 8;
+
+/// How often the objects of an application are looked for while some of them go.
+const MOST_LOOKS: u32 = 3;
 
 /// Objects
 #[derive(Clone, Debug, Default, Args)]
@@ -234,24 +238,23 @@ impl GetResourceArgs {
         app: AppRef,
         filter: &ObjectFilter,
     ) -> Result<Objects, Failure> {
-        let tree = client.tree(&app).await.map_err(failure)?;
-        let wanted: Vec<ObjectRef> = tree
-            .nodes
-            .iter()
-            .filter(|node| filter.wants(node))
-            .map(crate::judge::prove::reference)
-            .collect();
-        if wanted.is_empty() {
+        let mut looks = 1;
+        let objects = loop {
+            match live_objects(client, &app, filter).await {
+                Ok(objects) => break objects,
+                // A pod may go between the two reads: then it is in the next tree no more.
+                Err(Error { kind: ErrorKind::Refused(_) | ErrorKind::NotFound(_), .. })
+                    if looks < MOST_LOOKS =>
+                {
+                    looks += 1;
+                }
+                Err(error) => return Err(failure(error)),
+            }
+        };
+        if objects.is_empty() {
             return Err(Failure::new(ExitStatus::Refused, format!("{app} has no such object"))
                 .hint(format!("`verbatim argocd get {app} -o tree` lists them")));
         }
-        let app_of_all = &app;
-        let objects: Vec<Value> = stream::iter(wanted)
-            .map(|object| async move { client.resource(app_of_all, &object).await })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await
-            .map_err(failure)?;
         let objects = objects.into_iter().map(|object| match self.show_managed_fields {
             true => object,
             false => without_managed_fields(object),
@@ -276,6 +279,26 @@ impl GetResourceArgs {
         }
         Ok(())
     }
+}
+
+/// Reads the objects of an application's tree that are wanted.
+async fn live_objects(
+    client: &Client,
+    app: &AppRef,
+    filter: &ObjectFilter,
+) -> Result<Vec<Value>, Error> {
+    let tree = client.tree(app).await?;
+    let wanted: Vec<ObjectRef> = tree
+        .nodes
+        .iter()
+        .filter(|node| filter.wants(node))
+        .map(crate::judge::prove::reference)
+        .collect();
+    stream::iter(wanted)
+        .map(|object| async move { client.resource(app, &object).await })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// Patch live objects of applications
