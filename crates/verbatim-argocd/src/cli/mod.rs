@@ -42,62 +42,40 @@ pub use self::shared::values::{ImageArgs, SourceArgs, ValueArgs};
 
 /// Work with Argo CD applications
 #[derive(Clone, Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a comment on a variant would hide the one on its arguments, which is the help"
+)]
 pub enum ArgocdCommand {
-    /// Log in, or check a token, and store it
     Login(LoginArgs),
-    /// List applications
     List(ListArgs),
-    /// Show an application and its overrides
     Get(GetArgs),
-    /// Show what a sync would change
     Diff(DiffArgs),
-    /// Print the manifests of applications as YAML
     Manifests(ManifestsArgs),
-    /// List the resources of an application
     Resources(ResourcesArgs),
-    /// Show the images of an application: overridden, rendered, running
     Images(ImagesArgs),
-    /// Show the past deployments of an application
     History(HistoryArgs),
-    /// Show events of applications or of their objects
     Events(EventsArgs),
-    /// Print the logs of the pods of applications
     Logs(LogsArgs),
-    /// Write overrides without syncing
     Override(Box<OverrideArgs>),
-    /// Remove overrides without syncing
     Unset(UnsetArgs),
-    /// Change project, destination, sync policy or history limit of applications
     Set(SetArgs),
-    /// Patch applications
     Patch(PatchArgs),
-    /// Sync applications and wait until they are healthy
     Sync(SyncArgs),
-    /// Wait until applications are synced and healthy
     Wait(WaitArgs),
-    /// Stop the running operation
     #[command(visible_alias = "terminate-op")]
     Terminate(TerminateArgs),
-    /// Deploy an earlier entry of the history again
     Rollback(RollbackArgs),
-    /// Prove which images run
     Prove(ProveArgs),
-    /// Deploy a digest and prove that it runs
     Deploy(DeployArgs),
-    /// Create applications
     Create(Box<CreateArgs>),
-    /// Delete applications
     Delete(DeleteArgs),
-    /// Confirm deletions and prunings that wait for it
     ConfirmDeletion(ConfirmDeletionArgs),
     /// List and run actions of objects
     #[command(subcommand)]
     Actions(ActionsCommand),
-    /// Print live objects of applications
     GetResource(GetResourceArgs),
-    /// Patch live objects of applications
     PatchResource(PatchResourceArgs),
-    /// Delete live objects of applications
     DeleteResource(DeleteResourceArgs),
     /// List, add and remove repositories
     #[command(subcommand)]
@@ -108,11 +86,8 @@ pub enum ArgocdCommand {
     /// List projects
     #[command(subcommand, visible_alias = "proj")]
     Project(ProjectCommand),
-    /// Show who the token belongs to
     Whoami(WhoamiArgs),
-    /// Check whether the token may do something
     CanI(CanIArgs),
-    /// Show the versions of Argo CD and of its rendering tools
     Version(VersionArgs),
     /// Other commands of argocd.
     #[command(flatten)]
