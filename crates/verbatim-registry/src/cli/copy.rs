@@ -19,7 +19,7 @@ use crate::CopyOptions;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-registry copy registry.example.com/shop:42 eu.example.com/shop
-  verbatim-registry copy --overwrite example/app:v1 mirror.example.com/app:stable")]
+  verbatim-registry copy --overwrite example/app:v1 mirror.example.com/app")]
 pub struct CopyArgs {
     /// The image to copy, `host[:port]/path[:tag][@digest]`
     #[arg(value_name = "SOURCE")]

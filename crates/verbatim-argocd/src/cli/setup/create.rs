@@ -39,8 +39,8 @@ use crate::run::request::DeployOptions;
   verbatim-argocd create --file application.yaml --upsert
   generate | verbatim-argocd create --file -
 
-As in `argocd app create`, but for --helm-set, which stores a text always. An application of several sources is made from
-a file.")]
+As `argocd app create`, except that --helm-set always stores text. To create an
+application with several sources, use --file.")]
 pub struct CreateArgs {
     /// Application: NAME or NAMESPACE/NAME
     #[arg(value_name = "APP", required_unless_present = "file")]
