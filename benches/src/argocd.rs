@@ -66,7 +66,6 @@ const TWINS: [Twin; 20] = [
     twin("delete bench-{run}", "app delete bench-{run} --yes"),
 ];
 
-/// Runs the comparison.
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let lease = Lease::new(bench.folder(), Pods::Said, true)?;
     let runtime = Runtime::new().context("failed to start a runtime")?;

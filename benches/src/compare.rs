@@ -40,9 +40,7 @@ pub(super) struct Row {
 pub(super) struct Figures {
     pub(super) what: String,
     pub(super) runs: usize,
-    /// Seconds.
     pub(super) min: f64,
-    /// Seconds.
     pub(super) median: f64,
     pub(super) peak_mib: f64,
 }

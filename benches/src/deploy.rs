@@ -104,7 +104,6 @@ struct Times {
     after: Vec<Sample>,
 }
 
-/// One deployment.
 #[derive(Debug, Clone, Copy)]
 struct Deployed {
     whole: Duration,

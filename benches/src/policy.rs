@@ -28,7 +28,6 @@ const FEW: usize = 100;
 /// What a decision over [`MANY`] may take.
 const LIMITS: [Limit; 2] = [Limit::Milliseconds(1000.0), Limit::PeakMib(64.0)];
 
-/// Runs the comparison.
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
     from_a_file(bench)?;
     from_a_fallback_tag(bench)?;

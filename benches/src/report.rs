@@ -53,7 +53,6 @@ impl Report {
         text
     }
 
-    /// docs/performance.md.
     pub(super) fn page(&self) -> String {
         let mut text = String::from(
             "<!-- Made by `cargo xtask bench --write`; changes here are lost. -->\n\

@@ -34,7 +34,6 @@ enum Answer {
     Status(u16, &'static [(&'static str, &'static str)], &'static str),
     /// These words, and then nothing more.
     Trails(&'static str),
-    /// Not a byte.
     Nothing,
 }
 

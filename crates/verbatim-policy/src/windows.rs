@@ -21,7 +21,6 @@ const DAY: i16 = 24 * 60;
 pub struct Window {
     text: String,
     dates: Dates,
-    /// Monday first.
     days: [bool; 7],
     /// Minutes after midnight. The end is at most a day after the begin, so it may be on the next day.
     from: i16,

@@ -44,10 +44,8 @@ pub(super) struct Addresses {
     pub(super) environments: Vec<String>,
 }
 
-/// The repository.
 #[derive(Debug)]
 pub(super) struct Project {
-    /// Its folder.
     pub(super) root: PathBuf,
 }
 

@@ -118,7 +118,6 @@ fn expect(line: &str, status: ExitStatus, want: i32) -> Result<()> {
     Ok(())
 }
 
-/// Builds the binary.
 pub(super) fn build() -> Result<PathBuf> {
     eprintln!("Building verbatim (minutes at first) …");
     let mut command = cargo();

@@ -71,7 +71,6 @@ impl Program {
         self.row().1
     }
 
-    /// The table.
     fn row(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Cc => ("cc", &["gcc", "libc6-dev"]),

@@ -22,7 +22,6 @@ pub struct Rig {
     pub identity: Identity,
     /// How to talk to the Kubernetes API server.
     pub kubernetes: Kubernetes,
-    /// The git server.
     pub git: Git,
     /// What runs the pods.
     pub nodes: Nodes,
@@ -47,7 +46,6 @@ pub struct Argocd {
     pub username: String,
     /// The password of `admin`.
     pub password: String,
-    /// API tokens.
     pub tokens: Tokens,
     /// The `argocd` binary of the same release.
     pub cli: PathBuf,

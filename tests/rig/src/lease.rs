@@ -19,7 +19,6 @@ pub struct Lease {
     name: String,
     /// The description, for `VERBATIM_RIG`.
     pub path: PathBuf,
-    /// The same, read.
     pub rig: Rig,
 }
 

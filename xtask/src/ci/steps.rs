@@ -17,7 +17,6 @@ use rig::lease::xtask;
 /// Builds in five minutes on two cores, so it is kept in a cache that clones share.
 const CARGO_DENY: &str = "0.20.2";
 
-/// One step.
 pub(super) struct Step {
     pub(super) name: &'static str,
     pub(super) what: &'static str,

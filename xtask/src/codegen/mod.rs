@@ -38,7 +38,6 @@ impl Generated {
     }
 }
 
-/// Runs the task.
 pub(crate) fn run(args: Args) -> Result<()> {
     let root = workspace_root();
     let files = product::files(&root)?;

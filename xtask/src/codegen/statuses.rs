@@ -4,7 +4,6 @@ use verbatim_console::ExitStatus;
 
 use super::Generated;
 
-/// docs/exit-codes.md.
 pub(super) fn page() -> Generated {
     let mut text = String::from(
         "<!-- Made by `cargo xtask codegen` from the code; changes here are lost. -->\n\

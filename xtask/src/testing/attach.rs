@@ -162,7 +162,6 @@ fn client() -> anyhow::Result<Client> {
     Ok(Client::new(Config::new("verbatim-stress"), Keychain::anonymous())?)
 }
 
-/// Builds the program.
 fn build() -> anyhow::Result<PathBuf> {
     let mut command = cargo();
     command.args([

@@ -141,7 +141,6 @@ struct EdgeKind {
 }
 
 impl Metadata {
-    /// Asks cargo.
     pub(super) fn read(root: &Path) -> Result<Metadata> {
         let output = cargo()
             .args(["metadata", "--format-version=1"])

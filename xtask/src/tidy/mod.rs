@@ -62,7 +62,6 @@ struct Page {
     text: String,
 }
 
-/// Runs the task.
 pub(crate) fn run(_args: Args) -> Result<()> {
     let root = needs::workspace_root();
     let pages = pages_of(&root)?;

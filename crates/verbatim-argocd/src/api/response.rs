@@ -10,7 +10,6 @@ use crate::api::error::ErrorKind;
 /// The head of an answer, as far as judging needs it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AnswerHead<'a> {
-    /// The HTTP status.
     pub status: u16,
     /// `Content-Type`.
     pub content_type: &'a str,

@@ -14,11 +14,8 @@ use crate::model::ManagedResource;
 pub(crate) struct ObjectDiff {
     /// The API group, empty for core.
     pub group: String,
-    /// The kind.
     pub kind: String,
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
     /// What a sync would do.
     pub change: ValueChange,
@@ -32,17 +29,12 @@ pub(crate) struct ObjectDiff {
 pub(crate) enum ValueChange {
     /// It is not there.
     Create,
-    /// It differs.
     Update,
     /// It is not in the sources any more; a sync with pruning deletes it.
     Delete,
 }
 
 /// The differences of the last comparison. Hooks do not count: they belong to a sync.
-///
-/// # Errors
-///
-/// If an object that the server sent is not JSON.
 pub(crate) fn differences(resources: &[ManagedResource]) -> Result<Vec<ObjectDiff>, String> {
     let mut found = Vec::new();
     for resource in resources.iter().filter(|resource| !resource.hook) {
@@ -55,10 +47,6 @@ pub(crate) fn differences(resources: &[ManagedResource]) -> Result<Vec<ObjectDif
 
 /// The resources as if the sources gave other manifests: what differs between those and the ones of the last comparison is
 /// carried over to what Argo CD predicts, which has the defaults of the cluster.
-///
-/// # Errors
-///
-/// If an object that the server sent is not JSON.
 pub(crate) fn with_manifests(
     resources: &[ManagedResource],
     manifests: &[String],

@@ -10,7 +10,6 @@ use crate::overrides::values::{Occurrence, OverrideKey, SourceField, find, shown
 /// An application as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct LiveState {
-    /// Which one.
     pub app: AppRef,
     /// Changes with every write.
     pub resource_version: String,
@@ -18,7 +17,6 @@ pub(crate) struct LiveState {
     pub sources: Vec<LiveSource>,
     /// Whether live state equals the sources.
     pub sync: SyncCode,
-    /// The health.
     pub health: Health,
     /// The commits or chart versions of the last comparison, one a source.
     pub revisions: Vec<String>,
@@ -32,24 +30,19 @@ pub(crate) struct LiveState {
     pub claim: Option<Claim>,
     /// Images in the specs of its pods. A hint, never evidence.
     pub images: Vec<String>,
-    /// Where it answers.
     pub urls: Vec<String>,
 }
 
 /// A source and what overrides it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct LiveSource {
-    /// Where it stands.
     pub at: SourceAt,
     /// Repository and folder or chart.
     pub name: String,
     /// `Helm`, `Kustomize`, …
     pub kind: String,
-    /// The wanted revision.
     pub target_revision: String,
-    /// Helm parameters.
     pub parameters: Vec<Parameter>,
-    /// Kustomize images.
     pub images: Vec<String>,
     /// The other overrides that can be written: values, replicas, parameters of plugins.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -61,11 +54,8 @@ pub(crate) struct LiveSource {
 pub(crate) struct ResourceState {
     /// The API group, empty for core.
     pub group: String,
-    /// The kind.
     pub kind: String,
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
     /// Whether it equals the sources.
     pub sync: SyncCode,
@@ -96,9 +86,7 @@ impl ResourceState {
 /// A Helm parameter, or another override by its key.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Parameter {
-    /// The name.
     pub name: String,
-    /// The value.
     pub value: String,
 }
 

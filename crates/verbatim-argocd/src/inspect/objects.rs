@@ -14,11 +14,8 @@ const OWN: (&str, &str) = ("argoproj.io", "v1alpha1");
 pub(crate) struct ObjectFilter {
     /// Their API group; empty is the core's.
     pub group: Option<String>,
-    /// Their kind.
     pub kind: Option<String>,
-    /// Their name.
     pub name: Option<String>,
-    /// Their namespace.
     pub namespace: Option<String>,
 }
 

@@ -9,7 +9,6 @@ use crate::model::{Resource, ResourceTree, SyncCode, TreeNode};
 pub(crate) struct TreeLine<'a> {
     /// `└─` and what stands before it.
     pub branch: String,
-    /// The object.
     pub node: &'a TreeNode,
     /// Whether it equals the sources; only of what is managed.
     pub sync: Option<SyncCode>,

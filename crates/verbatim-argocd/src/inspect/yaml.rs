@@ -8,10 +8,6 @@ use serde_json::Value;
 pub(crate) struct YamlError(String);
 
 /// A document as YAML, its keys in alphabetical order as Kubernetes' tools have them.
-///
-/// # Errors
-///
-/// If the document cannot be written as YAML.
 pub(crate) fn text(document: &Value) -> Result<String, YamlError> {
     let mut text =
         serde_saphyr::to_string(document).map_err(|error| YamlError(error.to_string()))?;

@@ -12,11 +12,8 @@ use crate::model::{Application, HealthStatus, Phase, Resource, SyncCode};
 pub(crate) struct Conditions {
     /// Live state equals the sources.
     pub sync: bool,
-    /// Healthy.
     pub health: bool,
-    /// Suspended.
     pub suspended: bool,
-    /// Degraded.
     pub degraded: bool,
     /// No operation is queued or runs.
     pub operation: bool,
@@ -29,7 +26,6 @@ pub(crate) struct Conditions {
 /// What a state says about conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConditionState {
-    /// All hold.
     Yes,
     /// Some do not hold yet.
     NotYet(Vec<UnmetCondition>),
@@ -48,14 +44,12 @@ pub enum UnmetCondition {
     Sync {
         /// `Deployment web`, for example.
         resource: Option<String>,
-        /// What it is.
         is: SyncCode,
     },
     /// It has another health.
     Health {
         /// `Deployment web`, for example.
         resource: Option<String>,
-        /// What it is.
         is: HealthStatus,
     },
 }

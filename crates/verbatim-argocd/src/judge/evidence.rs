@@ -98,9 +98,7 @@ pub struct DeployProof {
 pub struct OperationEvidence {
     /// How it is known to be the one.
     pub known_by: KnownBy,
-    /// Who started it.
     pub initiated_by: InitiatedBy,
-    /// When.
     pub started_at: Option<Timestamp>,
     /// When it was over.
     pub finished_at: Option<Timestamp>,
@@ -123,7 +121,6 @@ pub enum KnownBy {
 pub struct RenderedImage {
     /// `Deployment web`, for example.
     pub workload: String,
-    /// The container.
     pub container: String,
     /// The image as rendered.
     pub image: String,
@@ -159,9 +156,7 @@ pub enum EvidenceLevel {
 /// What one container runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ContainerEvidence {
-    /// The pod.
     pub pod: String,
-    /// The container.
     pub container: String,
     /// What the node reports.
     pub image_id: String,

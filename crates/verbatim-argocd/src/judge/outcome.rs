@@ -25,7 +25,6 @@ pub enum OnPause {
     Wait,
     /// Be content with the pods that run the new version so far.
     Accept,
-    /// Give up.
     Fail,
 }
 
@@ -148,7 +147,6 @@ pub enum ReachedState {
     BeingDeleted,
     /// The application is gone.
     Deleted,
-    /// All conditions hold.
     ConditionsMet,
 }
 
@@ -256,11 +254,8 @@ pub enum AppFailure {
 /// A resource that is not healthy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unhealthy {
-    /// Its kind.
     pub kind: String,
-    /// Its name.
     pub name: String,
-    /// How it is.
     pub health: Health,
 }
 
@@ -269,7 +264,6 @@ pub struct Unhealthy {
 pub struct Mismatch {
     /// Where: a workload, a pod, the manifests.
     pub place: String,
-    /// What is wrong.
     pub what: String,
 }
 

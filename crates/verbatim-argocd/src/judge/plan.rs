@@ -179,7 +179,6 @@ fn similar(name: &str, known: &[String]) -> Option<String> {
         .map(|(_, known)| known.clone())
 }
 
-/// Levenshtein's distance.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

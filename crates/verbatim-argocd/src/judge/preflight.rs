@@ -21,7 +21,6 @@ pub(crate) struct Waivers {
 /// The answer to a question that may not be asked with every token.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Inquiry<T> {
-    /// The answer.
     Is(T),
     /// No answer, and why.
     Unknown(String),
@@ -36,7 +35,6 @@ pub(crate) struct Preconditions {
     pub may_update: Inquiry<bool>,
     /// Whether it may sync.
     pub may_sync: Inquiry<bool>,
-    /// The sync windows.
     pub windows: Inquiry<SyncWindows>,
     /// The parameters that the chart lists.
     pub parameters: Inquiry<Vec<String>>,
@@ -49,7 +47,6 @@ pub(crate) struct Preconditions {
 pub(crate) struct AppOwner {
     /// `ApplicationSet` or `Application`.
     pub kind: &'static str,
-    /// Its name.
     pub name: String,
     /// What it will do to the values.
     pub effect: Inquiry<OwnerEffect>,

@@ -16,7 +16,6 @@ use crate::model::{ResourceTree, TreeNode};
 /// A live read of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum LiveObject {
-    /// The object.
     Is(Value),
     /// It is not there any more.
     Gone,
@@ -27,25 +26,21 @@ pub(crate) enum LiveObject {
 /// What one workload turned out to run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Judgement {
-    /// The wanted images.
     Proven(WorkloadEvidence),
     /// The wanted images in every pod of its newest version, and its rollout is paused by somebody before it is complete.
     Paused {
         /// What runs so far.
         part: WorkloadEvidence,
-        /// What is missing.
         missing: Mismatch,
     },
     /// Not told yet: it is on its way, or cannot be seen.
     Pending(Mismatch),
-    /// Something else.
     Differs(Vec<Mismatch>),
 }
 
 /// A workload with the objects to read for its proof.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkloadReading<'a> {
-    /// The workload.
     pub ours: &'a WantedWorkload,
     /// Its node, if the tree has one.
     pub node: Option<&'a TreeNode>,

@@ -11,13 +11,10 @@ use crate::judge::outcome::Mismatch;
 pub(crate) struct Object {
     /// API group, empty for core.
     pub group: String,
-    /// API version.
     pub version: String,
-    /// The kind.
     pub kind: String,
     /// The namespace; empty where the manifest leaves it to the application.
     pub namespace: String,
-    /// The name.
     pub name: String,
 }
 
@@ -30,7 +27,6 @@ impl std::fmt::Display for Object {
 /// The containers of one manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Workload {
-    /// Which object.
     pub object: Object,
     /// A hook: it runs during a sync and may be deleted afterwards.
     pub is_hook: bool,
@@ -41,7 +37,6 @@ pub(crate) struct Workload {
 /// A container of a manifest or of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Container {
-    /// Its name.
     pub name: String,
     /// Its image, as written.
     pub image: String,
@@ -126,7 +121,6 @@ fn container(value: &Value) -> Option<Container> {
 /// A workload with the containers that must run a wanted image.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WantedWorkload {
-    /// Which object.
     pub object: Object,
     /// A hook: it runs during a sync and may be deleted afterwards.
     pub is_hook: bool,

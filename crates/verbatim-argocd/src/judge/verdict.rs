@@ -37,10 +37,7 @@ pub(crate) struct Expectation<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpectedOperation<'a> {
     /// The one with this nonce, or another one that deployed our values.
-    Sync {
-        /// The nonce.
-        nonce: &'a str,
-    },
+    Sync { nonce: &'a str },
     /// None, as long as none runs: only the state counts.
     State,
 }
@@ -50,7 +47,6 @@ pub(crate) enum ExpectedOperation<'a> {
 pub(crate) struct JudgeMemory {
     /// The operation that deployed our values, once it was seen to succeed.
     operation: Option<OperationEvidence>,
-    /// Its revisions.
     revisions: Vec<String>,
     /// The end of the last operation that a later full comparison is known to have followed.
     refreshed: Option<Timestamp>,
@@ -126,7 +122,6 @@ pub enum MissingState {
     NoOperation,
     /// An operation is asked for and has not begun.
     Queued,
-    /// Our operation runs.
     Running(String),
     /// Somebody else's operation runs.
     Other(String),
@@ -140,7 +135,6 @@ pub enum MissingState {
     OutOfSync(Vec<String>),
     /// Not compared, for no reason that is told.
     SyncUnknown,
-    /// The health.
     Health(HealthStatus, Vec<String>),
 }
 

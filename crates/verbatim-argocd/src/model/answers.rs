@@ -21,21 +21,14 @@ pub struct ResourceTree {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TreeNode {
-    /// The API group.
     pub group: String,
-    /// The API version.
     pub version: String,
-    /// The kind.
     pub kind: String,
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
-    /// The identity.
     pub uid: String,
     /// When it was made.
     pub created_at: Option<jiff::Timestamp>,
-    /// Who made it.
     #[serde(deserialize_with = "or_default")]
     pub parent_refs: Vec<ParentRef>,
     /// Pairs for people, some of them useful.
@@ -60,15 +53,10 @@ impl TreeNode {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ParentRef {
-    /// The API group.
     pub group: String,
-    /// The kind.
     pub kind: String,
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
-    /// The identity.
     pub uid: String,
 }
 
@@ -76,7 +64,6 @@ pub struct ParentRef {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ManagedResources {
-    /// One a resource.
     #[serde(deserialize_with = "or_default")]
     pub items: Vec<ManagedResource>,
 }
@@ -86,19 +73,14 @@ pub struct ManagedResources {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ManagedResource {
-    /// The API group.
     pub group: String,
-    /// The kind.
     pub kind: String,
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
     /// It belongs to a sync and not to the application's state.
     pub hook: bool,
     /// The manifest as rendered.
     pub target_state: String,
-    /// The live object.
     pub live_state: String,
     /// The live object without the fields whose differences are ignored.
     pub normalized_live_state: String,
@@ -110,7 +92,6 @@ pub struct ManagedResource {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Manifests {
-    /// JSON documents.
     #[serde(deserialize_with = "or_default")]
     pub manifests: Vec<String>,
 }
@@ -136,7 +117,6 @@ pub(crate) struct Actions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Action {
-    /// Its name.
     pub name: String,
     /// The object's state does not allow it now.
     pub disabled: bool,
@@ -153,15 +133,12 @@ pub struct SyncWindows {
     pub active_windows: Vec<SyncWindow>,
 }
 
-/// A sync window.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SyncWindow {
     /// `allow` or `deny`.
     pub kind: String,
-    /// Cron.
     pub schedule: String,
-    /// How long.
     pub duration: String,
 }
 
@@ -179,9 +156,7 @@ pub(crate) struct CanI {
 pub struct UserInfo {
     /// Whether the token is good.
     pub logged_in: bool,
-    /// Whose it is.
     pub username: String,
-    /// Who issued it.
     pub iss: String,
     /// The groups that rights may be given to.
     #[serde(deserialize_with = "or_default")]
@@ -192,24 +167,20 @@ pub struct UserInfo {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct ServerVersion {
-    /// Of the server.
     pub version: String,
     /// When it was built.
     pub build_date: String,
-    /// From which commit.
     pub git_commit: String,
     /// Of the Helm that renders.
     pub helm_version: String,
     /// Of the Kustomize that renders.
     pub kustomize_version: String,
-    /// Of Jsonnet.
     pub jsonnet_version: String,
 }
 
 /// The answer to a login.
 #[derive(Deserialize)]
 pub(crate) struct SessionToken {
-    /// A JWT.
     pub(crate) token: String,
 }
 
@@ -237,7 +208,6 @@ pub struct HelmDetails {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ApplicationSet {
-    /// What it wants.
     pub spec: ApplicationSetSpec,
 }
 
@@ -248,7 +218,6 @@ pub struct ApplicationSetSpec {
     /// From 2.9: what it leaves alone.
     #[serde(deserialize_with = "or_default")]
     pub ignore_application_differences: Vec<IgnoreDifferences>,
-    /// How it writes.
     pub sync_policy: ApplicationSetSyncPolicy,
 }
 
@@ -258,10 +227,8 @@ pub struct ApplicationSetSpec {
 pub struct IgnoreDifferences {
     /// Only for this application; empty for all.
     pub name: String,
-    /// JSON pointers.
     #[serde(deserialize_with = "or_default")]
     pub json_pointers: Vec<String>,
-    /// jq paths.
     #[serde(deserialize_with = "or_default")]
     pub jq_path_expressions: Vec<String>,
 }
@@ -282,7 +249,6 @@ pub(crate) struct WatchLine {
     pub(crate) error: Option<WatchError>,
 }
 
-/// What happened.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct WatchResult {

@@ -26,7 +26,6 @@ pub struct Application {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ObjectMeta {
-    /// The name.
     pub name: String,
     /// The namespace of the object itself.
     pub namespace: String,
@@ -34,7 +33,6 @@ pub struct ObjectMeta {
     pub uid: String,
     /// Changes with every write. Opaque by contract, a growing number in fact.
     pub resource_version: String,
-    /// The labels.
     #[serde(deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
     /// The annotations; empty also when the object has no such field.
@@ -53,9 +51,7 @@ pub struct ObjectMeta {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct OwnerReference {
-    /// Its kind.
     pub kind: String,
-    /// Its name.
     pub name: String,
 }
 
@@ -68,11 +64,9 @@ pub struct AppSpec {
     sources: Vec<AppSource>,
     /// Present when the application is hydrated.
     pub source_hydrator: Option<Value>,
-    /// Where it goes.
     pub destination: Destination,
     /// The Argo CD project.
     pub project: String,
-    /// Automation.
     pub sync_policy: Option<SyncPolicy>,
     /// Differences that do not count.
     #[serde(deserialize_with = "or_default")]
@@ -100,9 +94,7 @@ impl AppSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Destination {
-    /// The namespace.
     pub namespace: String,
-    /// The API server.
     pub server: String,
     /// Or the cluster's name.
     pub name: String,
@@ -112,7 +104,6 @@ pub struct Destination {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SyncPolicy {
-    /// Automatic sync.
     pub automated: Option<Automated>,
     /// Options like `RespectIgnoreDifferences=true`.
     #[serde(deserialize_with = "or_default")]
@@ -135,21 +126,18 @@ pub struct Automated {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct AppStatus {
-    /// The last comparison.
     pub sync: SyncStatus,
     /// The health of all resources together.
     pub health: Health,
     /// Deployments that succeeded, oldest first.
     #[serde(deserialize_with = "or_default")]
     pub history: Vec<HistoryEntry>,
-    /// Warnings and errors.
     #[serde(deserialize_with = "or_default")]
     pub conditions: Vec<AppCondition>,
     /// When the last full comparison began. Whole seconds.
     pub reconciled_at: Option<Timestamp>,
     /// The operation that runs or ran last.
     pub operation_state: Option<OperationState>,
-    /// The managed resources.
     #[serde(deserialize_with = "or_default")]
     pub resources: Vec<Resource>,
     /// Images and URLs, eventually right.
@@ -181,7 +169,6 @@ impl AppStatus {
     }
 }
 
-/// The last comparison.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SyncStatus {
@@ -211,7 +198,6 @@ pub struct ComparedTo {
 }
 
 impl ComparedTo {
-    /// The sources.
     pub fn sources(&self) -> AppSources<'_> {
         AppSources::new(&self.source, &self.sources)
     }
@@ -234,7 +220,6 @@ pub enum SyncCode {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Health {
-    /// The status.
     pub status: HealthStatus,
     /// Why, if the server says so.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -267,13 +252,11 @@ pub enum HealthStatus {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HistoryEntry {
-    /// Grows by one.
     pub id: i64,
     /// When its operation began.
     pub deploy_started_at: Option<Timestamp>,
     /// When it was done.
     pub deployed_at: Option<Timestamp>,
-    /// Who asked.
     pub initiated_by: InitiatedBy,
     source: Option<AppSource>,
     #[serde(deserialize_with = "or_default")]
@@ -289,7 +272,6 @@ impl HistoryEntry {
         AppSources::new(&self.source, &self.sources)
     }
 
-    /// The resolved revisions.
     pub fn revisions(&self) -> Vec<String> {
         revisions(&self.revision, &self.revisions)
     }
@@ -302,7 +284,6 @@ pub struct AppCondition {
     /// Ends in `Error` or `Warning`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The details.
     pub message: String,
 }
 
@@ -313,17 +294,12 @@ impl AppCondition {
     }
 }
 
-/// A managed resource.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Resource {
-    /// The API group.
     pub group: String,
-    /// The kind.
     pub kind: String,
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
     /// Whether it equals the sources.
     pub status: SyncCode,

@@ -11,9 +11,7 @@ use super::{AppSource, AppSources};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Operation {
-    /// The sync.
     pub sync: Option<SyncOperation>,
-    /// Who asked.
     pub initiated_by: InitiatedBy,
     /// Free pairs of the one who asked.
     #[serde(deserialize_with = "or_default")]
@@ -40,7 +38,6 @@ pub struct SyncOperation {
     source: Option<AppSource>,
     #[serde(deserialize_with = "or_default")]
     sources: Vec<AppSource>,
-    /// Nothing is applied.
     pub dry_run: bool,
     /// Not empty: only these resources are synced, and no history is written.
     #[serde(deserialize_with = "or_default")]
@@ -48,7 +45,6 @@ pub struct SyncOperation {
 }
 
 impl SyncOperation {
-    /// The sources.
     pub fn sources(&self) -> AppSources<'_> {
         AppSources::new(&self.source, &self.sources)
     }
@@ -61,7 +57,6 @@ pub struct InitiatedBy {
     /// The subject of the token.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub username: String,
-    /// The controller itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub automated: bool,
 }
@@ -70,9 +65,7 @@ pub struct InitiatedBy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Info {
-    /// The name.
     pub name: String,
-    /// The value.
     pub value: String,
 }
 
@@ -80,11 +73,9 @@ pub struct Info {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct OperationState {
-    /// What was asked.
     pub operation: Operation,
     /// How far it is.
     pub phase: Phase,
-    /// In words.
     pub message: String,
     /// Whole seconds.
     pub started_at: Option<Timestamp>,
@@ -92,7 +83,6 @@ pub struct OperationState {
     pub finished_at: Option<Timestamp>,
     /// Attempts after the first.
     pub retry_count: i64,
-    /// What was applied.
     pub sync_result: Option<SyncResult>,
 }
 
@@ -103,13 +93,10 @@ pub enum Phase {
     Running,
     /// It is being stopped.
     Terminating,
-    /// It worked.
     Succeeded,
-    /// It did not.
     Failed,
     /// It could not be tried.
     Error,
-    /// Not known.
     #[default]
     #[serde(other)]
     Unknown,
@@ -119,7 +106,6 @@ pub enum Phase {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SyncResult {
-    /// One a resource.
     #[serde(deserialize_with = "or_default")]
     pub resources: Vec<ResourceResult>,
     source: Option<AppSource>,
@@ -146,16 +132,11 @@ impl SyncResult {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ResourceResult {
-    /// The API group.
     pub group: String,
-    /// The kind.
     pub kind: String,
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
     /// `Synced`, `SyncFailed`, `Pruned` or `PruneSkipped`.
     pub status: String,
-    /// In words.
     pub message: String,
 }

@@ -28,7 +28,6 @@ impl<T> Default for Items<T> {
 pub struct Cluster {
     /// The address of its API server: its identity.
     pub server: String,
-    /// Its name.
     pub name: String,
     /// The only project that may use it, if any.
     pub project: String,
@@ -40,7 +39,6 @@ pub struct Cluster {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ClusterInfo {
-    /// Whether it answers.
     pub connection_state: ConnectionState,
     /// The version of Kubernetes.
     pub server_version: String,
@@ -54,7 +52,6 @@ pub struct ClusterInfo {
 pub struct ConnectionState {
     /// `Successful`, `Failed` or `Unknown`.
     pub status: String,
-    /// Why.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
@@ -63,9 +60,7 @@ pub struct ConnectionState {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct AppProject {
-    /// Its name.
     pub metadata: ObjectMeta,
-    /// What it allows.
     pub spec: ProjectSpec,
 }
 
@@ -73,7 +68,6 @@ pub struct AppProject {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ProjectSpec {
-    /// For people.
     pub description: String,
     /// Repositories that its applications may use.
     #[serde(deserialize_with = "or_default")]
@@ -92,7 +86,6 @@ pub struct ConfiguredRepo {
     /// `git`, `helm` or `oci`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Its name.
     pub name: String,
     /// The only project that may use it, if any.
     pub project: String,
@@ -103,7 +96,6 @@ pub struct ConfiguredRepo {
     /// Whether charts are read from an OCI registry.
     #[serde(rename = "enableOCI")]
     pub enable_oci: bool,
-    /// Whether it answers.
     #[serde(rename = "connectionState")]
     pub connection_state: ConnectionState,
 }
@@ -116,18 +108,13 @@ pub struct ObjectEvent {
     pub metadata: ObjectMeta,
     /// What it is about.
     pub involved_object: InvolvedObject,
-    /// One word.
     pub reason: String,
-    /// In words.
     pub message: String,
     /// `Normal` or `Warning`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// How often.
     pub count: i64,
-    /// When first.
     pub first_timestamp: Option<Timestamp>,
-    /// When last.
     pub last_timestamp: Option<Timestamp>,
     /// When, for events of the newer kind.
     pub event_time: Option<Timestamp>,
@@ -137,11 +124,8 @@ pub struct ObjectEvent {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct InvolvedObject {
-    /// The kind.
     pub kind: String,
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
 }
 

@@ -13,35 +13,27 @@ const FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
 /// An application with one source. Empty texts are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NewApplication {
-    /// Its name.
     pub name: String,
     /// Its namespace, if that is not Argo CD's own.
     pub namespace: Option<String>,
     /// Its Argo CD project.
     pub project: String,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
     /// Whether its deletion deletes its objects, too, whoever deletes it and however.
     pub with_finalizer: bool,
     /// The git, Helm or OCI repository.
     pub repository: String,
-    /// The folder.
     pub path: String,
-    /// Or the chart.
     pub chart: String,
-    /// The wanted revision.
     pub revision: String,
     /// Whether folders below the folder count, for plain manifests.
     pub recurse: bool,
     /// The plugin that renders it.
     pub plugin: String,
-    /// Overrides.
     pub values: OverrideValues,
     /// The address of the cluster.
     pub server: String,
-    /// Or its name.
     pub cluster: String,
     /// The namespace in the cluster.
     pub target_namespace: String,

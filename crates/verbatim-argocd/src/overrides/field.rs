@@ -10,7 +10,6 @@ macro_rules! fields {
         }
 
         impl SourceField {
-            /// Every one.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
             /// Where it stands, below the source.

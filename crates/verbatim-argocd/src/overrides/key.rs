@@ -30,9 +30,7 @@ pub enum OverrideKey {
 /// The kind of source that a value is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SourceKind {
-    /// A chart.
     Helm,
-    /// A Kustomize folder.
     Kustomize,
     /// A config management plugin.
     Plugin,

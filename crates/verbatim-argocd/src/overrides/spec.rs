@@ -57,9 +57,7 @@ pub(crate) struct SyncRetry {
 pub(crate) struct SpecFieldChange {
     /// Its place in the spec.
     pub field: String,
-    /// What stood there.
     pub old: Option<String>,
-    /// What stands there.
     pub new: Option<String>,
 }
 

@@ -215,9 +215,7 @@ pub(crate) fn same_element(a: &Value, b: &Value) -> bool {
 /// Where a key stands in a source.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Occurrence<'a> {
-    /// Nowhere.
     Absent,
-    /// Once.
     At(usize, &'a Value),
     /// More than once: which one counts depends on flags.
     Repeated,
@@ -247,11 +245,8 @@ pub(crate) fn find<'a>(source: &'a AppSource, key: &OverrideKey) -> Occurrence<'
 /// A value that is not what was written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Deviation {
-    /// Which value.
     pub key: OverrideKey,
-    /// What was written.
     pub wrote: String,
-    /// What is there.
     pub found: String,
 }
 

@@ -47,10 +47,6 @@ pub async fn annotate(
 }
 
 /// Replaces the claim of the same nonce by `end`. `None` if it has that end already.
-///
-/// # Errors
-///
-/// If the claim is not there any more ([`ErrorKind::TestFailed`]), or the write fails.
 pub(crate) async fn close(
     client: &Client,
     app: &AppRef,

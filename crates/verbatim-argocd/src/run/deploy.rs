@@ -67,10 +67,6 @@ pub async fn deploy(
 }
 
 /// Writes the values and nothing more: no sync. The claim says so, and tells how to take it back.
-///
-/// # Errors
-///
-/// As [`deploy`].
 pub(crate) async fn write(
     client: &Client,
     deploy: &DeployRequest,
@@ -136,10 +132,6 @@ pub async fn close_claim(client: &Client, app: &AppRef, end: &Claim) -> Result<(
 }
 
 /// Waits until no operation runs and the application is synced and healthy.
-///
-/// # Errors
-///
-/// If the application cannot be read.
 pub(crate) async fn wait(
     client: &Client,
     app: &AppRef,

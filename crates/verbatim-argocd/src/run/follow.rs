@@ -26,10 +26,8 @@ const FIRST: Duration = Duration::from_millis(500);
 /// How long the watch may take to bring what our own write made.
 const CATCH_UP: Duration = Duration::from_millis(250);
 
-/// What came.
 #[derive(Debug)]
 pub(crate) enum NextState {
-    /// A newer state.
     Changed,
     /// The time is over.
     Time,
@@ -196,10 +194,6 @@ impl Follow {
     }
 
     /// Waits for a newer state, until a time. Failures that may pass are waited out.
-    ///
-    /// # Errors
-    ///
-    /// Those that do not pass by waiting: a token that is no longer good, rights that were taken.
     pub(crate) async fn next(&mut self, until: Instant) -> Result<NextState, Error> {
         loop {
             // First, so that an application that changes all the time cannot keep the time from being over.

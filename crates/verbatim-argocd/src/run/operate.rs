@@ -85,10 +85,6 @@ pub async fn sync(
 }
 
 /// Deploys an entry of the history again, and waits for the operation. Without an `id` it is the last but one.
-///
-/// # Errors
-///
-/// If the rollback cannot be started.
 pub(crate) async fn rollback(
     client: &Client,
     app: &AppRef,
@@ -128,10 +124,6 @@ fn previous(app: &Application) -> Option<i64> {
 }
 
 /// Deletes an application, and waits until it is gone, if that is asked for.
-///
-/// # Errors
-///
-/// If it cannot be deleted.
 pub(crate) async fn delete(
     client: &Client,
     app: &AppRef,
@@ -153,10 +145,6 @@ pub(crate) async fn delete(
 }
 
 /// Waits for conditions. An application that is gone meets the one of deletion and no other.
-///
-/// # Errors
-///
-/// If the application cannot be read.
 pub(crate) async fn wait_for(
     client: &Client,
     app: &AppRef,
@@ -227,7 +215,6 @@ impl AppRun<'_> {
         }
     }
 
-    /// Waits for conditions.
     async fn meet(&mut self, conditions: &Conditions) -> DeployOutcome {
         self.log.begin(DeployStep::Wait);
         let mut before = self.follow.app().status.health.status;

@@ -26,7 +26,6 @@ const READS: usize = 8;
 pub(crate) struct Observation {
     /// What the manifests of the last comparison show.
     pub(crate) shown: RenderedState,
-    /// One a workload.
     pub(crate) judgements: Vec<Judgement>,
 }
 

@@ -21,7 +21,6 @@ use crate::run::written::Written;
 
 /// One run on one application.
 pub(crate) struct AppRun<'a> {
-    /// Stays the same.
     pub(crate) subject: Subject<'a>,
     /// The newest state, and the time that is left.
     pub(crate) follow: Follow,

@@ -444,7 +444,6 @@ impl AppRun<'_> {
 
 /// What to do after a verdict.
 enum Act {
-    /// It is over.
     End(DeployOutcome),
     /// Judge the newest state again.
     Again,

@@ -62,10 +62,6 @@ impl AppRun<'_> {
     }
 
     /// Writes the plan's values and the claim in one patch.
-    ///
-    /// # Errors
-    ///
-    /// Only if nothing was written.
     pub(crate) async fn write(
         &mut self,
         planned: &AppPlan,

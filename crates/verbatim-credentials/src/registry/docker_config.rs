@@ -56,10 +56,8 @@ pub(crate) enum Place {
     Entry {
         /// The key under which it stands.
         key: String,
-        /// What stands there.
         credential: Result<Credential, ErrorKind>,
     },
-    /// A credential helper.
     Helper {
         /// The name, without `docker-credential-`.
         name: String,

@@ -117,7 +117,6 @@ pub(crate) fn archive()
 }
 
 impl ArchiveWriter {
-    /// Adds a directory.
     pub(crate) fn directory(&mut self, path: &Path, mode: u32) -> Result<(), WriteError> {
         self.plain(path, tar::EntryType::Directory, mode)
     }

@@ -66,7 +66,6 @@ enum Matcher {
     Prefix(String),
     /// `**x`: the path ends with this; or, for `**/x`, is `x`.
     Suffix(String),
-    /// Everything else.
     Expression(Regex),
 }
 

@@ -21,7 +21,6 @@ const IGNORE_FILE: &str = ".dockerignore";
 /// A directory that can be sent: it exists, its Dockerfile was found, its ignore file was understood.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// Without symbolic links.
     root: PathBuf,
     ignore: Ignore,
     /// The name of the Dockerfile in the archive.
@@ -108,7 +107,6 @@ impl Context {
         &self.dockerfile
     }
 
-    /// The Dockerfile.
     pub(crate) fn dockerfile_text(&self) -> &str {
         &self.dockerfile_text
     }

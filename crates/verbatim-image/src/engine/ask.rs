@@ -25,7 +25,6 @@ const RETRY: RetryPolicy = RetryPolicy {
 /// No answer to a short question is longer.
 const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
 
-/// Asks one engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Asker {
     client: reqwest::Client,

@@ -40,7 +40,6 @@ pub struct Endpoint {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
-    /// A Unix socket.
     Unix(PathBuf),
     /// `host:port` in plain HTTP.
     Http(String),

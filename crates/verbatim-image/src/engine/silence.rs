@@ -13,7 +13,6 @@ pub(crate) struct Silence {
 }
 
 impl Silence {
-    /// Begins to listen.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, since: Instant::now(), sent: 0 }
     }
@@ -23,7 +22,6 @@ impl Silence {
         self.limit
     }
 
-    /// Something was heard.
     pub(crate) fn broken(&mut self) {
         self.since = Instant::now();
     }

@@ -86,7 +86,6 @@ impl Transcript {
         self.last.as_deref()
     }
 
-    /// Reads one message.
     pub(crate) fn read(&mut self, message: BuildInfo) -> Vec<Event> {
         let events = self.events(message);
         let step = |event: &Event| match event {
@@ -218,7 +217,6 @@ fn is_classic_noise(line: &str) -> bool {
 pub(crate) enum Class {
     /// The Dockerfile cannot be parsed.
     Dockerfile,
-    /// A registry refused.
     Refused,
     /// A registry could not be reached.
     Unreachable,

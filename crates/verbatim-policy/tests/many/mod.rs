@@ -24,9 +24,7 @@ const REPORT: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
 /// What a record was found on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// The release.
     Release,
-    /// The environment before.
     Ledger,
 }
 
@@ -95,9 +93,6 @@ fn run(number: usize) -> CiRun {
 
 /// `count` records, one after the other: half of them tests, attestations, approvals and vetoes of the release, and half
 /// of them the ledger of staging, which ends with the release. None is like another.
-///
-/// # Errors
-/// One cannot be signed.
 pub(crate) fn records(count: usize) -> Result<Vec<(Found, Bundle)>, Box<dyn std::error::Error>> {
     let staging = environment("staging").ok_or("a name")?;
     let production = environment("production").ok_or("a name")?;
@@ -266,9 +261,6 @@ pub(crate) fn judge_of_ledger() -> Option<RecordJudge> {
 }
 
 /// Every gate, as strict as these records allow.
-///
-/// # Errors
-/// A condition or a window is not understood.
 pub(crate) fn gates() -> Result<Gates, Box<dyn std::error::Error>> {
     let staging = environment("staging").ok_or("a name")?;
     let window: Window = "00:00-24:00".parse()?;

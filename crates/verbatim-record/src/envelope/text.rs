@@ -1,6 +1,5 @@
 //! Makes text of strangers safe to print: records that do not count are listed with what they claim.
 
-/// In characters.
 const MAX_SHOWN: usize = 200;
 
 /// [`escaped`], and cut if long: for text that nobody vouches for.

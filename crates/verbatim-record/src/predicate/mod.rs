@@ -54,9 +54,6 @@ pub trait Predicate: Serialize + DeserializeOwned {
     fn environment(&self) -> Option<EnvironmentId>;
 
     /// Checks that the predicate agrees with itself and with the subjects of its statement.
-    ///
-    /// # Errors
-    /// If it does not, with the contradiction as a sentence about `it`.
     fn check(&self, subjects: &[Digest]) -> Result<(), String>;
 }
 
@@ -73,9 +70,6 @@ pub trait Ban: Predicate {
     fn reason(&self) -> &str;
 
     /// Checks what both kinds of bans have in common.
-    ///
-    /// # Errors
-    /// If it contradicts itself.
     fn check_ban(&self) -> Result<(), String> {
         if !self.lifts().is_empty() && self.until().is_some() {
             return Err("it lifts bans, which cannot have an end".to_owned());

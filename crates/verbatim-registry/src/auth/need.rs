@@ -9,9 +9,7 @@ use verbatim_oci::Repository;
 /// What may be done in a repository; more includes less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Access {
-    /// Read.
     Pull,
-    /// Read and write.
     Push,
 }
 

@@ -11,7 +11,6 @@ use url::Url;
 pub(crate) enum Next {
     /// Nowhere: this was the last page.
     End,
-    /// At this URL.
     Page(Url),
     /// At something that is no URL of this registry: to another server the request, with its login, is not sent.
     Elsewhere(String),

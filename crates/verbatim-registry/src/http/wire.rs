@@ -32,16 +32,24 @@ const MOST_REDIRECTS: usize = 10;
 /// What is sent along.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    /// Nothing.
     None,
     /// No bytes, and that is said: some registries want a length with every POST.
     Empty,
     /// These bytes.
-    Bytes { content_type: String, bytes: Bytes },
+    Bytes {
+        content_type: String,
+        bytes: Bytes,
+    },
     /// A file, read while it is sent.
-    File { path: PathBuf, size: u64 },
+    File {
+        path: PathBuf,
+        size: u64,
+    },
     /// What comes from somewhere else while it is sent; once.
-    Stream { pieces: Pieces, size: u64 },
+    Stream {
+        pieces: Pieces,
+        size: u64,
+    },
 }
 
 /// A stream that can be taken once: what was sent from it cannot be sent again.
@@ -88,7 +96,6 @@ pub(crate) enum Redirects {
     Stay,
 }
 
-/// The connections.
 #[derive(Debug)]
 pub(crate) struct Wire {
     config: Config,

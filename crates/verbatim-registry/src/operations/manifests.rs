@@ -44,10 +44,6 @@ impl FetchedManifest {
     }
 
     /// The type of the document: what it says itself, or what the registry says.
-    ///
-    /// # Errors
-    ///
-    /// As [`FetchedManifest::parse`].
     pub(crate) fn own_media_type(&self) -> Result<String, Error> {
         Ok(self.parse()?.media_type().to_owned())
     }

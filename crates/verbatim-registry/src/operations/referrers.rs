@@ -145,7 +145,6 @@ impl Client {
 
 /// What the API answered.
 enum Listed {
-    /// The list.
     ByApi(Vec<Descriptor>),
     /// There is no such API.
     NoApi,

@@ -74,7 +74,6 @@ async fn answer(
     response
 }
 
-/// An answer.
 pub(crate) fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Response {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {

@@ -82,9 +82,6 @@ struct Metadata {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// An image of another project, one that is not there, or one of which nobody knows what it was built from.
 pub(crate) async fn run(args: AdoptArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let mut images = BTreeMap::new();

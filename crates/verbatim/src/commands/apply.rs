@@ -44,9 +44,6 @@ pub(crate) struct ApplyArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// What stopped it before anything was written, or kept its record from being attached.
 pub(crate) async fn run(args: ApplyArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let saved = SavedPlan::read(&args.plan)?;

@@ -85,9 +85,6 @@ impl fmt::Display for Approved {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// No key, no such release, or a record that could not be attached.
 pub(crate) async fn run(args: ApproveArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;
@@ -128,9 +125,6 @@ pub(crate) async fn run(args: ApproveArgs, console: &Console) -> Result<ExitStat
 
 /// Checks that some gate asks for an approval by this key. Whether it does is not known without a policy or keys, and
 /// `signer` has told that.
-///
-/// # Errors
-/// None does: the approval would be there, and count for nothing.
 fn is_asked(
     project: &Project,
     environment: &Environment,
@@ -166,8 +160,10 @@ fn is_asked(
 enum Planned {
     /// By its hash; nothing else is known of it.
     Hash(Digest),
-    /// By its file.
-    File { file: PathBuf, saved: Box<SavedPlan> },
+    File {
+        file: PathBuf,
+        saved: Box<SavedPlan>,
+    },
 }
 
 impl Planned {

@@ -37,9 +37,6 @@ pub(crate) struct BuildArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// What git, the engine or the registry did not do.
 pub(crate) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let key = project.signer(&args.key, &[Role::BUILDER], console).await?;

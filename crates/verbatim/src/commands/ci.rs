@@ -47,9 +47,6 @@ impl fmt::Display for PipelineFile {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// No usable configuration.
 pub(crate) async fn run(args: &CiArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let text = render(args.kind, &project.config, args.branch.as_deref());

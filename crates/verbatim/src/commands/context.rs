@@ -27,9 +27,6 @@ pub(crate) struct ReleaseArgs {
 }
 
 /// The project that is named, or found: its configuration, and its rules from where they are.
-///
-/// # Errors
-/// If there is no configuration, or it has mistakes: with the lines. If the rules cannot be had.
 pub(super) async fn project(arguments: &ProjectArgs) -> Result<Project, Failure> {
     let variables = project::variables();
     let config = fetch::complete(project::draft(arguments)?, &variables).await?;
@@ -37,9 +34,6 @@ pub(super) async fn project(arguments: &ProjectArgs) -> Result<Project, Failure>
 }
 
 /// The same, also if the rules cannot be had, or are wrong: break-glass asks them nothing.
-///
-/// # Errors
-/// If there is no configuration, or something else than its rules is wrong.
 pub(super) async fn project_without_rules_if_need_be(
     arguments: &ProjectArgs,
     console: &Console,

@@ -31,9 +31,6 @@ pub(crate) struct DoctorArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// The report cannot be printed. Whatever else is wrong is in it.
 pub(crate) async fn run(args: DoctorArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let report = Report { findings: look(&args, console).await };
     let status = report.status();

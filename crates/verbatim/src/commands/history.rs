@@ -155,9 +155,6 @@ impl fmt::Display for History {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// The applications or the ledger could not be read.
 pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;

@@ -102,7 +102,6 @@ impl FromStr for Stage {
     }
 }
 
-/// What was written.
 #[derive(Serialize)]
 struct InitResult {
     file: PathBuf,
@@ -152,9 +151,6 @@ impl fmt::Display for InitResult {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// A file that already exists, applications that cannot be read, or in which no image can be told.
 pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus, Failure> {
     no_name_twice(&args.environments)?;
     let folder = std::env::current_dir()

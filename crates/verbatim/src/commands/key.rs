@@ -103,9 +103,6 @@ impl fmt::Display for Public {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// Files that are there already or cannot be written; no key.
 pub(crate) fn run(args: KeyCommandArgs, console: &Console) -> Result<ExitStatus, Failure> {
     match args.command {
         KeyCommand::Generate(args) => {

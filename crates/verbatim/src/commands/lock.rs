@@ -101,9 +101,6 @@ impl fmt::Display for Locked {
 }
 
 /// Runs `verbatim lock`.
-///
-/// # Errors
-/// No key that may, or a record that could not be attached.
 pub(crate) async fn lock(args: LockArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let until = args.until.end(Timestamp::now())?;
     let (project, key) = prepare(&args.project, &args.key, console).await?;
@@ -124,9 +121,6 @@ pub(crate) async fn lock(args: LockArgs, console: &Console) -> Result<ExitStatus
 }
 
 /// Runs `verbatim unlock`.
-///
-/// # Errors
-/// As [`lock`]; and there is none in force, or one that only others may lift.
 pub(crate) async fn unlock(args: UnlockArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let (project, key) = prepare(&args.project, &args.key, console).await?;
     let environment = environment(&project, &args.which.environment)?;

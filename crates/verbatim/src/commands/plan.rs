@@ -47,9 +47,6 @@ pub(crate) struct PlanArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// What kept the plan from being made.
 pub(crate) async fn run(args: PlanArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;

@@ -63,9 +63,6 @@ pub(crate) struct PromoteArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// What stopped it before anything was written, or kept its record from being attached.
 pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;

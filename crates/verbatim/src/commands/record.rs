@@ -72,9 +72,6 @@ impl fmt::Display for Attached {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// The file holds no record, it is not about this project, or the registry does not take it.
 pub(crate) async fn run(args: RecordArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let RecordCommand::Attach(args) = args.command;
     let project = context::project(&args.project).await?;

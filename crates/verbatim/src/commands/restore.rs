@@ -58,9 +58,6 @@ pub(crate) struct RestoreArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// Nothing was ever promoted there, the ledger is broken, or what stops a promotion.
 pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;

@@ -69,9 +69,6 @@ pub(crate) struct RollbackArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// What stopped it before anything was written, or kept its record from being attached.
 pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = match args.from_argocd_history {
         true => context::project_without_rules_if_need_be(&args.project, console).await?,

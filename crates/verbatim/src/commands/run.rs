@@ -93,9 +93,6 @@ impl fmt::Display for Stage {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// What any of the commands fails with.
 pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let last = args.to.as_deref().map(|name| environment(&project, name)).transpose()?;
@@ -181,9 +178,6 @@ impl StageRunner<'_> {
 }
 
 /// What is overridden before each environment of the way: the gates that it has.
-///
-/// # Errors
-/// One of them is before none of the environments; nothing was done yet.
 fn overridden<'a>(
     project: &Project,
     way: &[&'a str],

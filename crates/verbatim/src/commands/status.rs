@@ -71,9 +71,6 @@ impl fmt::Display for Status {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// No usable configuration. What could not be found out about an environment is part of the answer.
 pub(crate) async fn run(args: StatusArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let registry = registry(&project)?;

@@ -42,9 +42,6 @@ pub(crate) struct TestArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// Nothing to run, another release there, or a record that could not be attached.
 pub(crate) async fn run(args: TestArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;

@@ -83,9 +83,6 @@ impl fmt::Display for Verified {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// No release is meant, or its records could not be listed.
 pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let registry = registry(&project)?;

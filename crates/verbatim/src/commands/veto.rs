@@ -113,9 +113,6 @@ impl fmt::Display for Vetoed {
 }
 
 /// Runs `verbatim veto`.
-///
-/// # Errors
-/// No key that may, no such release, or a record that could not be attached.
 pub(crate) async fn veto(args: VetoArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let until = args.until.end(Timestamp::now())?;
     let said = Said { lifts: Vec::new(), reason: args.place.reason.clone(), until };
@@ -127,9 +124,6 @@ pub(crate) async fn veto(args: VetoArgs, console: &Console) -> Result<ExitStatus
 }
 
 /// Runs `verbatim unveto`.
-///
-/// # Errors
-/// As [`veto`]; and there is none in force, or one that only others may lift.
 pub(crate) async fn unveto(args: UnvetoArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let (project, key, environment) =
         prepare(&args.place, &args.key, &args.project, console).await?;

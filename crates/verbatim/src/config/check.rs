@@ -31,9 +31,6 @@ const PUSH_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// Checks everything but the rules: those are checked before, and `problems` is what was found there. `None` for rules that
 /// are not here.
-///
-/// # Errors
-/// Every mistake that was found, there and here.
 pub(super) fn check(
     path: &Path,
     root: &Path,

@@ -28,9 +28,7 @@ impl From<Location> for Place {
 /// A value and where it was written. Compares and sorts by the value alone.
 #[derive(Clone, Debug)]
 pub struct Located<T> {
-    /// The value.
     pub value: T,
-    /// Where it stands.
     pub place: Place,
 }
 

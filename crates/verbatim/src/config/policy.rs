@@ -33,7 +33,6 @@ pub(super) struct Written<'a> {
     pub root: &'a Path,
     /// The rules of each environment, with the place of its name.
     pub rules: Vec<(Located<String>, RulesFile)>,
-    /// The keys.
     pub keys: Vec<KeyFile>,
     /// What their roles may do.
     pub powers: PowersFile,
@@ -144,9 +143,6 @@ fn waits_for_records(gates: &GatesFile) -> bool {
 }
 
 /// Checks rules against the environments and suites of the project. `read` gives the text of a key file.
-///
-/// # Errors
-/// Every mistake that was found.
 pub(super) fn check(
     file: &File,
     written: &Written<'_>,

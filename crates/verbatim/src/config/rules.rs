@@ -23,11 +23,9 @@ use super::shapes::{Many, Period};
 
 /// What rules may speak of.
 pub(super) struct Scope<'a> {
-    /// The project.
     pub project: &'a str,
     /// The environments, with their suites.
     pub suites: BTreeMap<&'a str, Vec<&'a str>>,
-    /// The keys.
     pub keys: &'a [KeyFile],
 }
 

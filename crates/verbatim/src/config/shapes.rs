@@ -98,9 +98,7 @@ impl<T: JsonSchema> JsonSchema for Many<T> {
 /// A list of `I`, or one mapping `M`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListOr<I, M> {
-    /// The list.
     List(Vec<I>),
-    /// The mapping.
     Map(M),
 }
 

@@ -15,11 +15,8 @@ use verbatim_console::{ExitStatus, Failure, style};
 pub(crate) enum Check {
     /// `verbatim.yaml`, and the policy that it names.
     Configuration,
-    /// The working tree.
     Source,
-    /// Whoever signs.
     Key,
-    /// The Docker Engine.
     Engine,
     /// A repository of images or records.
     Registry,
@@ -46,7 +43,6 @@ impl Check {
     }
 }
 
-/// How it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Level {
@@ -65,7 +61,6 @@ pub(crate) struct Finding {
     /// Which of its kind: an address, a name.
     pub subject: String,
     pub level: Level,
-    /// What was found.
     pub detail: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]

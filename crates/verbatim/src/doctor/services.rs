@@ -18,7 +18,6 @@ use crate::project::{Project, clients, failures};
 /// What a promotion does to an application, in the words of Argo CD's rights.
 const ACTIONS: [&str; 3] = ["get", "update", "sync"];
 
-/// The Docker Engine.
 pub(crate) async fn engine(project: &Project) -> Finding {
     match clients::engine(project).await {
         Ok(engine) => {

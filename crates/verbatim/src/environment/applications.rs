@@ -25,9 +25,6 @@ pub(crate) struct Servers(BTreeMap<String, Client>);
 
 impl Servers {
     /// Makes the clients.
-    ///
-    /// # Errors
-    /// A server without a token, or with files that cannot be used.
     pub(crate) fn of<'a>(
         project: &Project,
         environments: impl IntoIterator<Item = &'a Environment>,
@@ -62,9 +59,6 @@ impl Servers {
     }
 
     /// Sees to it that there are clients of the servers that an environment needs.
-    ///
-    /// # Errors
-    /// As [`Servers::of`].
     pub(crate) fn check(
         &self,
         project: &Project,
@@ -75,9 +69,6 @@ impl Servers {
     }
 
     /// The client of the server of that name.
-    ///
-    /// # Errors
-    /// None for names of the configuration that the clients were made for.
     pub(crate) fn get(&self, name: &str) -> Result<&Client, Failure> {
         self.0.get(name).ok_or_else(|| Failure::usage(format!("no Argo CD server `{name}`")))
     }
@@ -88,14 +79,10 @@ impl Servers {
 pub(crate) struct ObservedApp {
     /// What the configuration says of it.
     pub app: App,
-    /// The application.
     pub application: Result<Application, verbatim_argocd::Error>,
 }
 
 /// Reads all applications of an environment, in the order of the configuration, or by name if they are selected.
-///
-/// # Errors
-/// The selected applications could not be listed, or there is none. One that cannot be read is part of the answer.
 pub(crate) async fn at(
     environment: &Environment,
     servers: &Servers,
@@ -140,9 +127,6 @@ pub(crate) async fn at(
 }
 
 /// The same, after Argo CD has compared all applications again, so that the revisions it names are those of now.
-///
-/// # Errors
-/// As [`at`].
 pub(crate) async fn refreshed(
     environment: &Environment,
     servers: &Servers,
@@ -215,9 +199,6 @@ pub(crate) fn healthy_since(seen: &[ObservedApp]) -> Option<Timestamp> {
 }
 
 /// What the applications would be rendered from now: their sources, with the revisions of the last comparison.
-///
-/// # Errors
-/// An application that could not be read, in words.
 pub(crate) fn manifests(seen: &[ObservedApp]) -> Result<Vec<Revision>, String> {
     let mut all: Vec<Revision> = Vec::new();
     for ObservedApp { app, application } in seen {

@@ -16,7 +16,6 @@ pub(crate) struct Attempt {
     /// Who promotes: the URL of the CI run, or a name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// When it wrote.
     pub since: Timestamp,
     /// Until when it works at most.
     pub deadline: Timestamp,

@@ -17,15 +17,12 @@ use crate::environment::applications::ObservedApp;
 use crate::environment::target::target;
 use crate::release::Release;
 
-/// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "drift", rename_all = "kebab-case")]
 pub(crate) enum Drift {
     /// A value is not there any more.
     Gone {
-        /// Which.
         key: String,
-        /// What was promoted.
         promoted: String,
         /// When the application was made, if that was after the promotion: its overrides went with the one before it.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,21 +30,15 @@ pub(crate) enum Drift {
     },
     /// A value is another one.
     Changed {
-        /// Which.
         key: String,
-        /// What was promoted.
         promoted: String,
-        /// What is there.
         found: String,
         /// The promotion of what is there; absent if no record of this environment knows it.
         #[serde(skip_serializing_if = "Option::is_none")]
         known_as: Option<u64>,
     },
     /// The values cannot be compared.
-    Incomparable {
-        /// Why.
-        why: String,
-    },
+    Incomparable { why: String },
     /// Live objects differ from the sources.
     NotSynced {
         /// What Argo CD says.
@@ -59,10 +50,7 @@ pub(crate) enum Drift {
         health: HealthStatus,
     },
     /// Pods have an image of the release's repository that no record of this environment knows.
-    Unrecorded {
-        /// The image.
-        image: String,
-    },
+    Unrecorded { image: String },
 }
 
 /// All differences between an application and the last promotion, whose release this is.

@@ -12,9 +12,6 @@ use crate::release::handoff;
 
 /// The applications of an environment and its ledger, checked against what is written on the applications and what an
 /// earlier stage of this run left.
-///
-/// # Errors
-/// One of them could not be read.
 pub(crate) async fn ledger_with_anchors(
     project: &Project,
     store: &Store,
@@ -28,9 +25,6 @@ pub(crate) async fn ledger_with_anchors(
 }
 
 /// The same, with other records of the environment.
-///
-/// # Errors
-/// As [`ledger_with_anchors`].
 pub(crate) async fn ledger_with(
     project: &Project,
     store: &Store,

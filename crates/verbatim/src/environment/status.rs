@@ -26,21 +26,17 @@ use crate::records::store::{Ledger, RecordFilter};
 use crate::release::find;
 use crate::release::result::{PromotionPlace, ReleaseResult};
 
-/// One environment.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
-    /// Which.
     pub environment: EnvironmentId,
     /// What was promoted there last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseResult>,
-    /// The last promotion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionPlace>,
     /// When the release began to be there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// How it stands.
     #[serde(flatten)]
     pub state: EnvironmentState,
     /// Promotions that have not come to their end.
@@ -69,11 +65,9 @@ pub(crate) struct Row {
 /// A lock or a veto that is in force.
 #[derive(Debug, Serialize)]
 pub(crate) struct Banned {
-    /// Why.
     pub reason: String,
     /// The name of the key.
     pub signed_by: String,
-    /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// Until when; without, until it is lifted.

@@ -12,9 +12,7 @@ use crate::release::Release;
 pub(crate) struct Target {
     /// The name of its server in the configuration.
     pub server: String,
-    /// The application.
     pub app: AppRef,
-    /// The values.
     pub values: OverrideValues,
 }
 
@@ -43,9 +41,6 @@ pub(crate) enum TargetError {
 }
 
 /// The values of one application for a release.
-///
-/// # Errors
-/// A template that cannot be filled in, or an image that Kustomize would not take.
 pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError> {
     let Set { helm, kustomize } = &app.set;
     let mut values = OverrideValues { source: Target::source(app), ..OverrideValues::default() };

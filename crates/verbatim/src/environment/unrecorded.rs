@@ -26,9 +26,7 @@ pub(crate) struct Unrecorded {
     /// Who promoted: the URL of the CI run, or a name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// When it wrote.
     pub since: Timestamp,
-    /// What it kept.
     #[serde(skip)]
     pub kept: PendingRecord,
     /// Whether that is signed.

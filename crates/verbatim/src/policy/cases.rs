@@ -33,24 +33,19 @@ const OTHER: &[u8] = b"another release";
 pub(crate) struct Cases {
     /// The version of this format: 1.
     pub version: u32,
-    /// The cases.
     pub cases: Vec<Case>,
 }
 
-/// One case.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
-    /// What it shows.
     pub name: String,
     /// Where the release wants to enter.
     pub environment: String,
-    /// Now.
     pub now: Timestamp,
     /// Whether it is a rollback.
     #[serde(default)]
     rollback: bool,
-    /// Who promotes.
     #[serde(default)]
     actor: Option<String>,
     /// The build record; none if it is left out.
@@ -81,7 +76,6 @@ pub(crate) struct Case {
     order: OrderFact,
     #[serde(default)]
     applications: Vec<Value>,
-    /// What is wanted.
     pub want: Wanted,
     /// The gates that refuse, all of them; not looked at if left out.
     #[serde(default)]
@@ -92,9 +86,7 @@ pub(crate) struct Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Wanted {
-    /// It may enter.
     Allowed,
-    /// It may not.
     Refused,
 }
 
@@ -242,9 +234,6 @@ impl Keys {
 }
 
 /// What the policy of a configuration says to a case.
-///
-/// # Errors
-/// The case speaks of what is not there, or of records that nobody could make.
 pub(crate) fn ask(config: &Config, case: &Case) -> Result<Decision, CaseError> {
     let environment = config
         .environment(&case.environment)

@@ -7,9 +7,6 @@ use crate::config::{self, Environment, Rules};
 
 /// The gates before an environment, in the order in which they are told. Beyond the first environment the source must be
 /// a commit: a build of uncommitted changes can be tried, but nobody could ever look at its source again.
-///
-/// # Errors
-/// None for names that were checked with the configuration.
 pub(crate) fn gates(environment: &Environment, rules: &Rules) -> Result<Gates, EnvironmentIdError> {
     let mut gates = vec![Gate::Locked, Gate::Vetoed];
     for after in &rules.after {

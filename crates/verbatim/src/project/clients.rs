@@ -25,17 +25,11 @@ pub(crate) fn keychain(variables: &Variables) -> Keychain {
 }
 
 /// A client of all registries of the project.
-///
-/// # Errors
-/// A file with certificates cannot be used.
 pub(crate) fn registry(project: &Project) -> Result<verbatim_registry::Client, Failure> {
     registry_of(&project.config, &project.variables)
 }
 
 /// The same, for a configuration whose rules are not there yet.
-///
-/// # Errors
-/// As [`registry`].
 pub(crate) fn registry_of(
     of: &Config,
     variables: &Variables,
@@ -61,9 +55,6 @@ pub(crate) fn registry_of(
 
 /// A client of one Argo CD server. Its token comes from the variable that the configuration names, else from where
 /// every tool looks for it.
-///
-/// # Errors
-/// No token, or a file that cannot be used.
 pub(crate) fn argocd(
     project: &Project,
     server: &Server,
@@ -128,9 +119,6 @@ fn token(project: &Project, server: &Server) -> Result<SecretString, Failure> {
 }
 
 /// A connection to the Docker Engine that the environment names.
-///
-/// # Errors
-/// There is none, or it does not answer.
 pub(crate) async fn engine(project: &Project) -> Result<Engine, Failure> {
     let config = EngineArgs::default().endpoint_config(&project.variables);
     let endpoint = Endpoint::find(&config).map_err(failures::image)?;

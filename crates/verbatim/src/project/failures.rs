@@ -3,12 +3,10 @@
 
 use verbatim_console::Failure;
 
-/// A registry.
 pub(crate) fn registry(error: verbatim_registry::Error) -> Failure {
     verbatim_registry::cli::failure(error)
 }
 
-/// A Docker Engine.
 pub(crate) fn image(error: verbatim_image::Error) -> Failure {
     verbatim_image::cli::failure(error)
 }

@@ -15,9 +15,6 @@ pub(crate) struct FileError {
 }
 
 /// Makes the folder, and has git ignore it: what verbatim writes must not make the tree dirty.
-///
-/// # Errors
-/// It cannot be made.
 pub(crate) fn make_folder(folder: &Path) -> Result<(), FileError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -32,9 +29,6 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), FileError> {
 }
 
 /// Writes beside the file and renames: a killed job leaves the old one or the new one, never half of it.
-///
-/// # Errors
-/// It cannot be written.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), FileError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));

@@ -51,7 +51,6 @@ pub(crate) enum SourceError {
     /// A repository without any commit.
     #[error("the git repository has no commit yet")]
     NoCommit,
-    /// git said no.
     #[error("`git {command}` failed: {message}")]
     Failed {
         /// The command, without `git`.
@@ -68,9 +67,6 @@ pub(crate) enum SourceError {
 }
 
 /// Asks git about the tree that holds `folder`.
-///
-/// # Errors
-/// No git, no repository, no commit, or git refuses (for example a tree of another owner).
 pub(crate) async fn state(folder: &Path) -> Result<SourceState, SourceError> {
     let status = ["status", "--porcelain=v2", "--branch", "--untracked-files=normal"];
     let output = git(folder, &status).await?;
@@ -102,9 +98,6 @@ pub(crate) async fn remote(folder: &Path) -> Option<String> {
 }
 
 /// Whether `descendant` comes after `ancestor`; `None` if this clone does not know both.
-///
-/// # Errors
-/// No git, or it does not end.
 pub(crate) async fn descends(
     folder: &Path,
     ancestor: &str,

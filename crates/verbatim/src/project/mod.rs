@@ -124,9 +124,6 @@ impl Project {
     }
 
     /// Who signs, checked to have a key whose records count for these roles.
-    ///
-    /// # Errors
-    /// No key, a wrong one, or one that the policy does not trust that far. All before anything is written.
     pub(crate) async fn signer(
         &self,
         arguments: &KeyArgs,
@@ -186,9 +183,6 @@ impl Project {
     }
 
     /// Checks that the records of a signer count. `what` they are, in the plural.
-    ///
-    /// # Errors
-    /// They would not; nothing was written yet.
     pub(crate) fn may(&self, key: &RecordSigner, power: Power, what: &str) -> Result<(), Failure> {
         if self.has_power(key, power) {
             return Ok(());
@@ -249,9 +243,6 @@ async fn command(line: &str, ring: &KeyRing) -> Result<RecordSigner, Failure> {
 }
 
 /// Reads the private key from the file that is named, or from `VERBATIM_KEY`.
-///
-/// # Errors
-/// No key is given, or it is none.
 pub(crate) fn signing_key(
     arguments: &KeyFileArgs,
     variables: &Variables,

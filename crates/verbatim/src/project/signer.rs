@@ -27,12 +27,10 @@ const LONGEST_ANSWER: u64 = 16 * 1024;
 /// What is signed to find out which key the command has. It cannot be taken for a record, whose bytes begin with `DSSEv1`.
 const PROBE: &[u8] = b"verbatim asks which key this is\n";
 
-/// Whoever signs records.
 #[derive(Clone, Debug)]
 pub(crate) enum RecordSigner {
     /// A key in this process, and the file that it is from, if it is from one.
     Key(SigningKey, Option<PathBuf>),
-    /// A command.
     Command(SigningCommand),
 }
 
@@ -74,9 +72,6 @@ impl RecordSigner {
     }
 
     /// A command as a signer: asks it for a signature, and finds the key of `ring` that made it.
-    ///
-    /// # Errors
-    /// It gives no signature, or none of a key that is trusted.
     pub(crate) async fn command(line: &str, ring: &KeyRing) -> Result<Self, SigningError> {
         Self::command_within(line, ring, DEADLINE).await
     }
@@ -105,9 +100,6 @@ impl RecordSigner {
     }
 
     /// Signs the bytes of a statement.
-    ///
-    /// # Errors
-    /// A statement that contradicts itself, or a command that gives no signature.
     pub(crate) async fn sign_payload(&self, payload: Payload) -> Result<Bundle, SigningError> {
         let SigningCommand { line, key, deadline } = match self {
             Self::Key(key, _) => return Ok(payload.signed_by(key)?),

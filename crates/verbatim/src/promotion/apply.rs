@@ -13,7 +13,6 @@ use crate::release::find::ResolvedRelease;
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) struct Apply<'a> {
-    /// The plan.
     pub saved: &'a SavedPlan,
     /// Its release, in the registry.
     pub found: &'a ResolvedRelease,

@@ -95,7 +95,6 @@ pub(crate) struct LedgerPlace {
 /// When the proof of a release becomes a record: a proof of what the ledger says already is none.
 #[derive(Clone, Debug)]
 pub(crate) enum RecordWhen {
-    /// Always.
     Always,
     /// If something was written.
     Written,

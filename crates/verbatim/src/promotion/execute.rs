@@ -41,7 +41,6 @@ pub(crate) struct AppToDeploy {
 /// What became of one application.
 #[derive(Debug)]
 pub(crate) struct AppResult {
-    /// The application.
     pub app: AppToDeploy,
     /// How it was deployed, or an error before anything was changed.
     pub report: Result<DeployReport, Error>,
@@ -50,7 +49,6 @@ pub(crate) struct AppResult {
 /// How one application ended, for the result of the command.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct AppOutcome {
-    /// The application.
     pub app: String,
     /// The report of its deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,9 +84,7 @@ impl AppOutcome {
 /// What all applications of a promotion have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Rollout<'a> {
-    /// The release.
     pub release: &'a Release,
-    /// What must run.
     pub images: &'a [WantedImage],
     /// Who promotes: the URL of the run, or a name.
     pub by: Option<String>,
@@ -97,9 +93,6 @@ pub(crate) struct Rollout<'a> {
 }
 
 /// The applications of an environment as jobs.
-///
-/// # Errors
-/// One of them could not be read, or its values cannot be made.
 pub(super) fn apps_to_deploy(
     seen: Vec<ObservedApp>,
     release: &Release,
@@ -133,9 +126,6 @@ pub(super) fn options(environment: &Environment, take_over: bool) -> DeployOptio
 }
 
 /// Checks all applications without writing anything.
-///
-/// # Errors
-/// The first that could not be asked. Refusals are part of the reports.
 pub(super) async fn check(
     servers: &Servers,
     apps: &[AppToDeploy],
@@ -180,9 +170,6 @@ pub(super) fn writes(plans: &[PlannedApp]) -> Vec<String> {
 }
 
 /// What the manifests of each application would become.
-///
-/// # Errors
-/// One of them could not be rendered as it is.
 pub(super) async fn predict(
     servers: &Servers,
     plans: &[PlannedApp],

@@ -55,7 +55,6 @@ pub(crate) enum Movement<'a> {
     },
     /// Back to what the ledger has.
     Restore {
-        /// That release.
         recorded: Digest,
         /// Why, for the record.
         reason: Option<&'a str>,

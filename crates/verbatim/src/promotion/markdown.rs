@@ -6,7 +6,6 @@ use verbatim_argocd::shown;
 
 use super::outcome::PromotionResult;
 
-/// The comment.
 pub(crate) struct Comment<'a>(pub &'a PromotionResult);
 
 impl Display for Comment<'_> {

@@ -28,7 +28,6 @@ use crate::release::result::{ReleaseResult, twelve};
 pub(crate) struct PromotionResult {
     /// What kind of move it is.
     pub kind: PromotionKind,
-    /// The environment.
     pub environment: String,
     /// The release, with its tag.
     #[serde(serialize_with = "crate::release::result::release")]

@@ -30,9 +30,6 @@ pub(crate) struct OverrideArgs {
 
 impl OverrideArgs {
     /// What is to be overridden.
-    ///
-    /// # Errors
-    /// As [`GateArgs::for_reason`].
     pub(crate) fn overrides(&self) -> Result<Overrides, Failure> {
         self.gates.for_reason(self.reason.as_deref())
     }
@@ -40,9 +37,6 @@ impl OverrideArgs {
 
 impl GateArgs {
     /// What is to be overridden for a reason.
-    ///
-    /// # Errors
-    /// The reason says nothing.
     pub(crate) fn for_reason(&self, reason: Option<&str>) -> Result<Overrides, Failure> {
         let reason = reason.unwrap_or_default().trim();
         if reason.is_empty() && !self.override_gate.is_empty() {
@@ -94,9 +88,6 @@ impl Overrides {
     }
 
     /// Overrides the gates in a decision.
-    ///
-    /// # Errors
-    /// There is no such gate.
     pub(crate) fn apply(&self, decision: &mut Decision) -> Result<(), Failure> {
         self.0
             .iter()
@@ -104,9 +95,6 @@ impl Overrides {
     }
 
     /// Checks that the record of somebody who does this counts.
-    ///
-    /// # Errors
-    /// It would not.
     pub(crate) fn check(&self, project: &Project, key: &RecordSigner) -> Result<(), Failure> {
         match self.0.is_empty() {
             true => Ok(()),

@@ -14,9 +14,7 @@ use crate::release::Release;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PromotionPlan {
-    /// Where.
     pub environment: EnvironmentId,
-    /// What.
     pub release: Release,
     /// The hash of the rules that were in force; absent if they could not be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,9 +33,7 @@ pub(crate) struct PromotionPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GateOverride {
-    /// Its name.
     pub gate: String,
-    /// Why.
     pub reason: String,
 }
 

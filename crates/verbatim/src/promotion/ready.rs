@@ -20,7 +20,6 @@ use crate::release::{Release, digests};
 /// What would be written, and what each application says to it. Nothing can be carried out from it.
 #[derive(Debug)]
 pub(crate) struct Sketch {
-    /// The plan.
     pub plan: PromotionPlan,
     /// What each application says to it.
     pub reports: Vec<DeployReport>,

@@ -10,7 +10,6 @@ use verbatim_oci::Digest;
 use crate::project::files;
 use crate::promotion::plan::PromotionPlan;
 
-/// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SavedPlan {
@@ -20,7 +19,6 @@ pub(crate) struct SavedPlan {
     pub hash: Digest,
     /// When it was made.
     pub made_at: Timestamp,
-    /// The plan.
     pub plan: PromotionPlan,
 }
 
@@ -34,9 +32,6 @@ impl SavedPlan {
     }
 
     /// Writes the file.
-    ///
-    /// # Errors
-    /// It cannot be written.
     pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self)
             .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
@@ -44,9 +39,6 @@ impl SavedPlan {
     }
 
     /// Reads the file.
-    ///
-    /// # Errors
-    /// It cannot be read, is no plan of this version, or was changed after it was made.
     pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(file).map_err(|error| {
             Failure::usage(error).context(format!("cannot read {}", file.display()))
@@ -79,7 +71,6 @@ enum PlanFileError {
     /// Written by another version of this program.
     #[error("version {0} of plans is not known to this verbatim")]
     Version(u32),
-    /// Edited.
     #[error("it was changed after it was made: its hash is {is}, was {was}")]
     Changed {
         /// The hash that the file tells.

@@ -59,9 +59,6 @@ impl fmt::Display for RecordSubject<'_> {
 }
 
 /// Signs a statement.
-///
-/// # Errors
-/// There is no signature. The statement is kept in a file, and the message says so.
 pub(crate) async fn signed<P: Predicate>(
     project: &Project,
     statement: &Statement<P>,
@@ -89,9 +86,6 @@ fn defect(error: SignError) -> Failure {
 }
 
 /// Attaches a record. An interrupt is held off until that has ended, for a bounded time.
-///
-/// # Errors
-/// It is not attached. It is signed all the same, so the outcome of the command is "unfinished".
 pub(crate) async fn attach<'a>(
     project: &Project,
     store: &Store,
@@ -137,9 +131,6 @@ pub(crate) fn unsigned(promotion: &Statement<Promotion>) -> Option<PendingRecord
 }
 
 /// Keeps a record for later, signed if somebody can sign it. Returns the file, and the record if it is signed.
-///
-/// # Errors
-/// It cannot be written. What it tells of has happened all the same.
 pub(crate) async fn queue<P: Predicate>(
     project: &Project,
     statement: &Statement<P>,

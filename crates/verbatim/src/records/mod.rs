@@ -13,9 +13,7 @@ use self::store::Store;
 /// The registry of a project, and the records in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
-    /// The client.
     pub client: Client,
-    /// The records.
     pub store: Store,
 }
 

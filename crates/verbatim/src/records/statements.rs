@@ -29,9 +29,6 @@ pub(crate) struct UntilArgs {
 
 impl UntilArgs {
     /// The end, if there is one.
-    ///
-    /// # Errors
-    /// It is over already.
     pub(crate) fn end(&self, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
         if self.period.is_some_and(|period| period.0.is_zero()) {
             return Err(Failure::usage("--for needs a time above zero")
@@ -49,9 +46,6 @@ impl UntilArgs {
 }
 
 /// Signs a statement and attaches it to what it is about.
-///
-/// # Errors
-/// It was not signed, or not attached.
 pub(crate) async fn say<P: Predicate>(
     project: &Project,
     registry: &Registry,
@@ -69,9 +63,6 @@ pub(crate) async fn say<P: Predicate>(
 }
 
 /// The bans among some that are in force, checked to be ones that this key may lift.
-///
-/// # Errors
-/// There is none, or one that only others may lift.
 pub(crate) fn to_lift<'a, P: Ban>(
     project: &Project,
     bans: &'a [Verified<P>],
@@ -88,9 +79,6 @@ pub(crate) fn to_lift<'a, P: Ban>(
 }
 
 /// Checks that a key may lift some bans. The command is right, and the answer is no.
-///
-/// # Errors
-/// One of them is by another key, and only others may lift it.
 pub(crate) fn may_lift<P: Ban>(
     project: &Project,
     bans: &[&Verified<P>],
@@ -114,9 +102,6 @@ pub(crate) fn may_lift<P: Ban>(
 }
 
 /// The locks of an environment and their liftings.
-///
-/// # Errors
-/// They could not be read.
 pub(crate) async fn locks(
     project: &Project,
     registry: &Registry,
@@ -131,9 +116,6 @@ pub(crate) async fn locks(
 
 /// The vetoes against a release for one place and their liftings: from the release, and from the environment that also
 /// lists them.
-///
-/// # Errors
-/// They could not be read.
 pub(crate) async fn vetoes(
     project: &Project,
     registry: &Registry,

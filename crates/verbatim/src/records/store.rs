@@ -92,9 +92,6 @@ impl Store {
     }
 
     /// The verified records of a release.
-    ///
-    /// # Errors
-    /// They could not be listed, or not all read. That is never the same as "there are none".
     pub(crate) async fn of_release(
         &self,
         ring: &KeyRing,
@@ -106,9 +103,6 @@ impl Store {
     }
 
     /// The same, with statements of other types that are trusted as far as their key goes.
-    ///
-    /// # Errors
-    /// As [`Store::of_release`].
     pub(crate) async fn with_attestations(
         &self,
         ring: &KeyRing,
@@ -123,9 +117,6 @@ impl Store {
 
     /// The ledger of an environment: its verified promotions, whether they can be relied on, and what else is wanted.
     /// `anchors` is what is known of its end from elsewhere.
-    ///
-    /// # Errors
-    /// As [`Store::of_release`].
     pub(crate) async fn of_environment(
         &self,
         ring: &KeyRing,
@@ -141,9 +132,6 @@ impl Store {
     /// The first half of [`Store::of_environment`]: the records that are listed. For those who find out meanwhile what is
     /// known of the end of the ledger. An anchor that is newer than the listing is no harm: its record is fetched by its
     /// digest.
-    ///
-    /// # Errors
-    /// As [`Store::of_release`].
     pub(crate) async fn listed(
         &self,
         ring: &KeyRing,
@@ -159,9 +147,6 @@ impl Store {
     }
 
     /// The second half: the promotions that are listed as a chain, with those that only anchors and successors know.
-    ///
-    /// # Errors
-    /// As [`Store::of_release`].
     pub(crate) async fn ledger(&self, listed: Listed, anchors: &[Anchor]) -> Result<Ledger, Error> {
         let Listed { ring, environment, mut records, now } = listed;
         let mut promotions = std::mem::take(&mut records.promotions);
@@ -196,9 +181,6 @@ impl Store {
     /// artifact of an environment is pushed if it is not there. Attaching the same record again changes nothing.
     ///
     /// What was found missing from the listing of that environment is listed again on this occasion.
-    ///
-    /// # Errors
-    /// The registry refused, failed, or does not list what it stored.
     pub(crate) async fn attach(
         &self,
         record: &Bundle,

@@ -29,7 +29,6 @@ const LIMIT: u64 = 16 * 1024 * 1024;
 /// A release that another builder made.
 #[derive(Debug, Serialize)]
 pub(crate) struct AdoptResult {
-    /// The release.
     #[serde(serialize_with = "crate::release::result::release")]
     pub release: Release,
     /// What it was built from.
@@ -67,9 +66,6 @@ impl fmt::Display for AdoptResult {
 }
 
 /// Adopts images: those of the configuration, each with its digest.
-///
-/// # Errors
-/// An image that is not there, whose source is not known, or whose provenance is about something else.
 pub(crate) async fn adopt(
     project: &Project,
     registry: &Registry,

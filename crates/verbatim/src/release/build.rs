@@ -29,7 +29,6 @@ use crate::release::{Release, builds};
 /// A release that was built, or reused from the registry.
 #[derive(Debug, Serialize)]
 pub(crate) struct BuildResult {
-    /// The release.
     #[serde(serialize_with = "crate::release::result::release")]
     pub release: Release,
     /// How it came into the registry.
@@ -72,9 +71,6 @@ impl fmt::Display for BuildResult {
 
 /// Builds, pushes, records, and leaves the release for the next stage. `anew` builds although the image is there, and
 /// moves its tag.
-///
-/// # Errors
-/// Whatever git, the engine or the registry did not do.
 pub(crate) async fn build(
     project: &Project,
     registry: &Registry,

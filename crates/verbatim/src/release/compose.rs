@@ -25,7 +25,6 @@ use crate::release::{Release, find};
 pub(crate) struct ReleasePart {
     /// Its name in the configuration.
     pub name: String,
-    /// The image.
     pub image: ReleaseImage,
     /// The digest of its build record.
     pub record: Digest,
@@ -33,9 +32,6 @@ pub(crate) struct ReleasePart {
 
 /// Makes a release of images: of one, that image; of several, the artifact that names them, with a build record of its
 /// own. What already exists stays as it is.
-///
-/// # Errors
-/// The registry did not take it, or the record could not be signed.
 pub(crate) async fn compose(
     project: &Project,
     registry: &Registry,
@@ -119,9 +115,6 @@ async fn record(
 }
 
 /// The tag of a release of several images, from that of the first: in one repository the two must differ.
-///
-/// # Errors
-/// The tag is too long for that.
 pub(crate) fn tag(first: &Tag) -> Result<Tag, Failure> {
     format!("release-{first}").parse().map_err(|error| {
         Failure::usage(error).context(format!("cannot make the tag of a release from `{first}`"))
@@ -129,9 +122,6 @@ pub(crate) fn tag(first: &Tag) -> Result<Tag, Failure> {
 }
 
 /// What stands in the artifact of a release.
-///
-/// # Errors
-/// The manifest is of something else, or the document cannot be read.
 pub(crate) async fn read(client: &Client, resolved: &Resolved) -> Result<ReleaseDocument, Failure> {
     let reference = &resolved.reference;
     let manifest = resolved.manifest.parse().map_err(failures::registry)?;
@@ -155,9 +145,6 @@ pub(crate) async fn read(client: &Client, resolved: &Resolved) -> Result<Release
 }
 
 /// Whether a release has the images of the configuration, each from its repository.
-///
-/// # Errors
-/// What differs.
 pub(crate) fn check(project: &Project, document: &ReleaseDocument) -> Result<(), String> {
     let config = &project.config;
     if document.project != config.project {

@@ -18,9 +18,6 @@ const CONCURRENCY: usize = 4;
 const MAX_CONFIG_SIZE: u64 = 4 * 1024 * 1024;
 
 /// The images of a release, each with every digest that stands for it.
-///
-/// # Errors
-/// A manifest cannot be read.
 pub(crate) async fn wanted(
     client: &Client,
     release: &Release,
@@ -62,9 +59,6 @@ async fn identified(
 }
 
 /// The labels of each image of a release, by its name.
-///
-/// # Errors
-/// A manifest or a configuration cannot be read.
 pub(crate) async fn labels(
     client: &Client,
     release: &Release,

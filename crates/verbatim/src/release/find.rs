@@ -21,18 +21,13 @@ use crate::release::{Named, Release, compose};
 /// A release that was found, with the manifest that was read and hashed.
 #[derive(Clone, Debug)]
 pub(crate) struct ResolvedRelease {
-    /// The release.
     pub release: Release,
-    /// Its manifest.
     pub resolved: Resolved,
     /// What an earlier stage left, if the release comes from there or is the same.
     pub handed_on: Option<ReleaseFile>,
 }
 
 /// The one image of the project.
-///
-/// # Errors
-/// There are several, and what is to be done cannot be done for several.
 pub(crate) fn only_image(project: &Project) -> Result<&Image, Failure> {
     let mut images = project.config.images.values();
     match (images.next(), images.next()) {
@@ -42,9 +37,6 @@ pub(crate) fn only_image(project: &Project) -> Result<&Image, Failure> {
 }
 
 /// The repository in which releases are found: that of the image; of several images, the one that their artifacts are in.
-///
-/// # Errors
-/// None for a configuration that was checked.
 pub(crate) fn home(project: &Project) -> Result<&Repository, Failure> {
     let config = &project.config;
     let first = config.images.values().next().map(|image| &image.repository);
@@ -65,9 +57,6 @@ pub(crate) fn recorded(project: &Project, promoted: &PromotedRelease) -> Option<
 }
 
 /// Finds the release and reads its manifest.
-///
-/// # Errors
-/// No release is meant, it is not of this project, or the registry does not have it.
 pub(crate) async fn release(
     project: &Project,
     client: &Client,
@@ -141,9 +130,6 @@ async fn by_name(
 }
 
 /// The release that a manifest is: an image, or the artifact that names several.
-///
-/// # Errors
-/// It is no such artifact, or names other images than the configuration.
 async fn pinned(
     project: &Project,
     client: &Client,
@@ -222,9 +208,6 @@ fn uses_build(image: &Image) -> bool {
 
 /// The tag of a release built from this state in this CI run: that of the image, or, of several images, one that is made
 /// from the first one's.
-///
-/// # Errors
-/// As [`tag`].
 pub(crate) fn release_tag(project: &Project, state: &SourceState) -> Result<Tag, Failure> {
     let mut images = project.config.images.values();
     let first = images.next().ok_or_else(|| Failure::usage("the configuration has no image"))?;
@@ -237,9 +220,6 @@ pub(crate) fn release_tag(project: &Project, state: &SourceState) -> Result<Tag,
 
 /// The tag of an image built from this state in this CI run. Outside of a CI the build is called `local`, and changes
 /// that are not committed are told at the end.
-///
-/// # Errors
-/// The template makes no tag of these values.
 pub(crate) fn tag(image: &Image, ci: &CiContext, state: &SourceState) -> Result<Tag, Failure> {
     let tag =
         image.tag.render_tag(|name| build_variable(name, ci, state)).map_err(Failure::usage)?;

@@ -27,7 +27,6 @@ pub(crate) struct ReleaseFile {
     pub schema_version: u32,
     /// The project that it belongs to.
     pub project: String,
-    /// The release.
     pub release: Release,
     /// What it was built from.
     pub source: BuildSource,
@@ -66,9 +65,6 @@ pub(crate) fn release_file(
 }
 
 /// Leaves the release for the next stage, and tells the CI.
-///
-/// # Errors
-/// A file cannot be written: the next stage would not find the release.
 pub(crate) fn hand_on(
     project: &Project,
     file: &ReleaseFile,
@@ -83,9 +79,6 @@ pub(crate) fn hand_on(
 }
 
 /// The release that an earlier stage left in `folder`; `None` if there is none.
-///
-/// # Errors
-/// It is there and cannot be read, or is of another version.
 pub(crate) fn read(folder: &Path) -> Result<Option<ReleaseFile>, FileError> {
     let path = folder.join(RELEASE_FILE);
     let text = match std::fs::read_to_string(&path) {
@@ -105,9 +98,6 @@ pub(crate) fn read(folder: &Path) -> Result<Option<ReleaseFile>, FileError> {
 
 /// Leaves the release for the next stage: in `folder`, and where the CI looks for results. Returns what its log has to
 /// show for that.
-///
-/// # Errors
-/// A file cannot be written.
 pub(crate) fn write(
     folder: &Path,
     file: &ReleaseFile,
@@ -146,9 +136,6 @@ pub(crate) fn write(
 }
 
 /// Adds a paragraph to the summary of the CI job, where there is one.
-///
-/// # Errors
-/// The file cannot be written.
 pub(crate) fn summarise(markdown: &str, ci: &CiContext) -> Result<(), FileError> {
     ci.sinks.iter().try_for_each(|sink| match sink {
         Sink::GithubSummary { path } => append(path, markdown),

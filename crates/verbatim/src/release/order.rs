@@ -83,13 +83,11 @@ enum Ancestry {
 /// How ours stands to theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Age {
-    /// Ours is newer.
     Newer,
     /// Theirs is newer: going there would be going back.
     Older,
     /// The same commit, and no run number to tell two builds of it apart.
     Same,
-    /// Not comparable.
     Unrelated,
 }
 

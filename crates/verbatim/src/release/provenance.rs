@@ -55,9 +55,6 @@ struct Subject {
 
 /// What a provenance of BuildKit (SLSA v0.2 or v1) says, which is attached to `image` in an index. `None` if it names no
 /// source.
-///
-/// # Errors
-/// It is no statement, or one about something else.
 pub(crate) fn of_buildkit(
     bytes: &[u8],
     image: Option<Digest>,
@@ -122,9 +119,6 @@ fn plain(uri: &str) -> String {
 }
 
 /// The source that claims agree on: the first that names one counts, and no other may contradict it.
-///
-/// # Errors
-/// None names a commit, or two name different ones.
 pub(crate) fn agreed(claims: &[SourceClaim]) -> Result<BuildSource, String> {
     let mut with_commit = claims.iter().filter_map(|claim| Some((claim, claim.commit.as_ref()?)));
     let Some((first, revision)) = with_commit.next() else {

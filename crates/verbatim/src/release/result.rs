@@ -9,7 +9,6 @@ use verbatim_record::{Anchor, PromotedRelease, ReleaseImage};
 
 use crate::release::Release;
 
-/// A release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ReleaseResult {
     /// As `--release` takes it.
@@ -19,7 +18,6 @@ pub(crate) struct ReleaseResult {
     /// The tag that people know it by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// What identifies it.
     pub digest: Digest,
     /// The commit that it was built from.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,17 +63,11 @@ pub(crate) fn twelve(digest: &Digest) -> String {
 }
 
 /// A release as a field of a result.
-///
-/// # Errors
-/// Those of the serializer.
 pub(crate) fn release<S: Serializer>(release: &Release, serializer: S) -> Result<S::Ok, S::Error> {
     ReleaseResult::from(release).serialize(serializer)
 }
 
 /// A promotion as a field of a result, if there is one.
-///
-/// # Errors
-/// Those of the serializer.
 pub(crate) fn promotion<S: Serializer>(
     anchor: &Option<Anchor>,
     serializer: S,

@@ -11,16 +11,12 @@ use verbatim_oci::Repository;
 /// What is written into an application, as templates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FirstSet {
-    /// Helm parameters.
     pub helm: BTreeMap<String, String>,
-    /// Kustomize images.
     pub kustomize: BTreeMap<String, String>,
 }
 
-/// One application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FirstApp {
-    /// Its name.
     pub name: String,
     /// Its namespace, if it is not Argo CD's own.
     pub namespace: Option<String>,
@@ -30,21 +26,16 @@ pub(crate) struct FirstApp {
     pub set: FirstSet,
 }
 
-/// One stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FirstEnvironment {
-    /// Its name.
     pub name: String,
-    /// Its applications.
     pub apps: Vec<FirstApp>,
 }
 
 /// How Argo CD is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FirstServer {
-    /// Its address.
     pub url: String,
-    /// Trusted certificate authorities.
     pub ca: Option<PathBuf>,
     /// The client certificate and its key.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
@@ -57,13 +48,11 @@ pub(crate) struct FirstServer {
 /// All that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FirstConfig {
-    /// The product.
     pub project: String,
     /// The image's short name.
     pub image: String,
     /// Where it is pushed.
     pub repository: Repository,
-    /// The server.
     pub server: FirstServer,
     /// The stages, in their order.
     pub environments: Vec<FirstEnvironment>,

@@ -24,7 +24,6 @@ pub(crate) enum Kind {
 struct Stage<'a> {
     /// A name for the job: `build`, `promote-dev`, `test-dev`.
     job: String,
-    /// The command line.
     command: String,
     /// The environment that it acts on, if any.
     environment: Option<&'a Environment>,

@@ -32,9 +32,7 @@ use crate::release::result::twelve;
 /// How the tests of an environment ended.
 #[derive(Debug, Serialize)]
 pub(crate) struct TestReport {
-    /// The environment.
     pub environment: String,
-    /// The release.
     #[serde(serialize_with = "crate::release::result::release")]
     pub release: Release,
     /// Whether all suites passed.
@@ -81,9 +79,6 @@ impl fmt::Display for TestReport {
 }
 
 /// Runs suites of an environment against a release; all of them if `chosen` is empty.
-///
-/// # Errors
-/// Nothing to run, another release there, an interrupt, or a record that could not be attached.
 pub(crate) async fn test(
     project: &Project,
     registry: &Registry,
@@ -143,9 +138,6 @@ pub(crate) async fn test(
 }
 
 /// The result of all suites of an environment, if the release passed them since it came there.
-///
-/// # Errors
-/// The records could not be read.
 pub(crate) async fn earlier(
     project: &Project,
     registry: &Registry,
@@ -195,9 +187,6 @@ fn passed_since(
 }
 
 /// The suites of an environment that are meant; all of them if none is chosen.
-///
-/// # Errors
-/// There is none, or not of that name.
 pub(crate) fn choose<'a>(
     environment: &'a Environment,
     chosen: &[String],

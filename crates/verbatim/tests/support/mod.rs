@@ -45,7 +45,6 @@ pub(crate) struct Run {
 }
 
 impl Folder {
-    /// An empty one.
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let home = root.path().to_str().unwrap().to_owned();
@@ -88,7 +87,6 @@ impl Folder {
         Placed { folder: self, within: self.within.clone(), without: Some(variable.to_owned()) }
     }
 
-    /// Runs the binary.
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         self.within("").run(arguments)
     }
@@ -102,7 +100,6 @@ pub(crate) struct Placed<'a> {
 }
 
 impl Placed<'_> {
-    /// Runs the binary.
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         let variables =
             self.folder.variables.iter().filter(|(name, _)| Some(*name) != self.without.as_ref());

@@ -9,14 +9,10 @@ use http::Method;
 use crate::scene::{Command, Scene};
 use crate::shape::{Names, is_read, shape};
 
-/// Who misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Service {
-    /// The Docker Engine.
     Engine,
-    /// The registry.
     Registry,
-    /// Argo CD.
     ArgoCd,
 }
 
@@ -30,7 +26,6 @@ impl fmt::Display for Service {
     }
 }
 
-/// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Trouble {
     /// Nobody listens any more.
@@ -145,16 +140,12 @@ pub(crate) struct Request {
     pub(crate) by_engine: bool,
 }
 
-/// A cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     /// What is run, and where.
     pub(crate) scene: Scene,
-    /// Who misbehaves.
     pub(crate) service: Service,
-    /// How.
     pub(crate) trouble: Trouble,
-    /// At which request.
     pub(crate) request: Request,
     /// Whether every later request meets the same.
     pub(crate) for_good: bool,

@@ -6,7 +6,6 @@ use test_registry::{Account, Auth, Bearer, Config};
 
 use crate::cell::{Request, Service};
 
-/// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Command {
     /// `verbatim build`.
@@ -30,7 +29,6 @@ pub(crate) enum Setting {
     Login,
 }
 
-/// One table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Scene {
     pub(crate) command: Command,
@@ -67,7 +65,6 @@ impl Scene {
         }
     }
 
-    /// The registry.
     pub(crate) fn registry(self) -> Config {
         let account = Account { username: "bot".to_owned(), password: "pa?s?w??~>".to_owned() };
         match self.setting {

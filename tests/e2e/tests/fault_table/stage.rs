@@ -130,7 +130,6 @@ impl Stage {
         Ok(())
     }
 
-    /// The command line.
     pub(crate) fn arguments(&self) -> Vec<&str> {
         match self.scene.command {
             Command::Build => vec!["build"],
@@ -149,7 +148,6 @@ impl Stage {
         }
     }
 
-    /// Its application.
     pub(crate) fn app(&self) -> String {
         format!("shop-{}", self.environment())
     }

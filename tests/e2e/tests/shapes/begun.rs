@@ -2,7 +2,6 @@
 
 /// What a first configuration is made of.
 pub(crate) enum Begun {
-    /// These values.
     With(&'static [&'static str]),
     /// None can be told, and this is said.
     Not(&'static str),

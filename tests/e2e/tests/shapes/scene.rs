@@ -24,7 +24,6 @@ pub(crate) struct Names {
     pub(crate) registry: String,
     /// The repository of the image.
     pub(crate) repository: String,
-    /// Its digest.
     pub(crate) digest: String,
     /// Both, with a tag.
     pub(crate) image: String,

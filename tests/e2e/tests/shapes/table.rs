@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::scene::Names;
 
-/// One shape.
 pub(crate) struct Shape {
     /// What it is, in a word that can be part of a name.
     pub(crate) name: &'static str,
@@ -21,7 +20,6 @@ pub(crate) struct Shape {
 /// Who makes an application.
 #[derive(Clone, Copy)]
 pub(crate) enum Maker {
-    /// Somebody by hand.
     Hand,
     /// An ApplicationSet with these generators and these fields more in its spec.
     Set(fn(&Names) -> Value),
@@ -47,7 +45,6 @@ pub(crate) enum End {
     GoesOn(u64),
 }
 
-/// All shapes.
 pub(crate) fn shapes() -> Vec<Shape> {
     vec![
         Shape {

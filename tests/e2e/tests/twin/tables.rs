@@ -3,7 +3,6 @@
 
 /// A change, and which parts of the application it shows in.
 pub(crate) struct Change {
-    /// In words.
     pub(crate) what: &'static str,
     /// The folder of the application.
     pub(crate) folder: &'static str,
@@ -14,7 +13,6 @@ pub(crate) struct Change {
     pub(crate) sees: &'static [&'static str],
 }
 
-/// Written values.
 pub(crate) const SPEC: &[&str] = &["/spec", "/metadata/labels", "/metadata/finalizers"];
 
 /// What a sync did, and what it was asked to do.

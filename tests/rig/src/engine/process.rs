@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 /// One process, so that it can be found again and not be mistaken for another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Its process id.
     pub pid: i32,
     /// When it started, in clock ticks after boot (field 22 of `/proc/PID/stat`).
     pub start: u64,

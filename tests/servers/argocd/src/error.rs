@@ -34,7 +34,6 @@ impl Code {
     }
 }
 
-/// A refused call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     pub(crate) code: Code,

@@ -4,7 +4,6 @@
 
 use serde_json::Value;
 
-/// The compact encoding.
 pub(crate) fn to_string(value: &Value) -> String {
     escape(&value.to_string())
 }

@@ -148,7 +148,6 @@ pub(crate) fn spec(value: &Value) -> Result<Value, String> {
     decode(value, SPEC, "ApplicationSpec")
 }
 
-/// Decodes one source.
 pub(crate) fn source(value: &Value) -> Result<Value, String> {
     decode(value, SOURCE, "ApplicationSource")
 }

@@ -22,7 +22,6 @@ pub(crate) struct AppEvent {
     pub(crate) app: Value,
 }
 
-/// The documents.
 #[derive(Debug)]
 pub(crate) struct Store {
     state: Mutex<State>,
@@ -147,7 +146,6 @@ impl Store {
         self.lock().projects.get(name).cloned()
     }
 
-    /// All projects.
     pub(crate) fn projects(&self) -> Vec<Value> {
         self.lock().projects.values().cloned().collect()
     }

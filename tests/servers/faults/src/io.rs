@@ -21,7 +21,6 @@ impl EndWithReset {
     }
 }
 
-/// A client's connection.
 #[derive(Debug)]
 pub(super) struct ClientStream {
     stream: TcpStream,

@@ -67,7 +67,6 @@ pub fn request_token(claims: &Value) -> String {
     BASE64.encode(claims.to_string())
 }
 
-/// Who signs.
 struct Issuer {
     name: &'static str,
     url: String,

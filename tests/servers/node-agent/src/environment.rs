@@ -25,9 +25,6 @@ pub(crate) fn referenced(container: &Container) -> (Vec<String>, Vec<String>) {
 }
 
 /// The variables of a container as `NAME=value`, in order. `POD_IP` is always there.
-///
-/// # Errors
-/// A reference to something that is missing, or that this agent does not know; the text is for people.
 pub(crate) fn resolve(
     pod: &Pod,
     container: &Container,

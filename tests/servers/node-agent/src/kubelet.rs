@@ -97,7 +97,6 @@ fn acceptor(address: SocketAddr) -> anyhow::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Connections with TLS.
 struct Secure {
     acceptor: TlsAcceptor,
     listener: TcpListener,

@@ -85,7 +85,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
 pub(crate) struct Shared {
     kube: Kube,
     engine: Engine,
-    /// For registries.
     http: reqwest::Client,
     /// For probes: follows no redirects, and takes any certificate, as a kubelet's.
     probe_http: reqwest::Client,

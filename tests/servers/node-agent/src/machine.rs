@@ -109,7 +109,6 @@ struct Count {
     failures: u32,
 }
 
-/// Which probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProbeKind {
     Startup,
@@ -144,7 +143,6 @@ pub(crate) enum Event {
     },
 }
 
-/// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Pull the image as the policy says, and start the container.

@@ -27,7 +27,6 @@ pub(crate) struct OwnerReference {
     pub(crate) name: String,
 }
 
-/// A pod.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Pod {
@@ -73,9 +72,7 @@ pub(crate) enum RestartPolicy {
 pub(crate) struct Container {
     pub(crate) name: String,
     pub(crate) image: String,
-    /// Docker's entry point.
     pub(crate) command: Vec<String>,
-    /// Docker's command.
     pub(crate) args: Vec<String>,
     pub(crate) working_dir: String,
     pub(crate) env: Vec<EnvVar>,
@@ -258,7 +255,6 @@ pub(crate) struct Condition {
     pub(crate) message: Option<String>,
 }
 
-/// A Service.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Service {
@@ -284,7 +280,6 @@ pub(crate) struct ServicePort {
     pub(crate) target_port: PortRef,
 }
 
-/// A list answer.
 #[derive(Debug, Deserialize)]
 pub(crate) struct List<T> {
     pub(crate) metadata: ListMetadata,

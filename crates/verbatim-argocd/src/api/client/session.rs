@@ -44,10 +44,6 @@ impl Session {
 }
 
 /// The header for a token.
-///
-/// # Errors
-///
-/// If the token has characters that no header may have.
 pub(super) fn header(token: &str) -> Result<HeaderValue, String> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
         .map_err(|_| "the token has characters that none may have".to_owned())?;

@@ -217,11 +217,8 @@ pub(crate) fn events(app: &AppRef, object: Option<&EventsOf>) -> ApiRequest {
 /// The object whose events are wanted. The server wants all three.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventsOf {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// Its identity.
     pub uid: String,
 }
 
@@ -230,11 +227,8 @@ pub struct EventsOf {
 pub struct LogQuery {
     /// Only of pods of this object, or of this pod.
     pub group: Option<String>,
-    /// Its kind.
     pub kind: Option<String>,
-    /// Its name.
     pub name: Option<String>,
-    /// Its namespace.
     pub namespace: Option<String>,
     /// Only of this container.
     pub container: Option<String>,

@@ -26,11 +26,8 @@ pub enum Method {
     Get,
     /// Creates or starts something.
     Post,
-    /// Replaces an application.
     Put,
-    /// Changes an application.
     Patch,
-    /// Ends an operation.
     Delete,
 }
 

@@ -12,13 +12,9 @@ use super::{ApiRequest, AppRef, Method};
 pub struct ObjectRef {
     /// API group, empty for core.
     pub group: String,
-    /// API version.
     pub version: String,
-    /// The kind.
     pub kind: String,
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
 }
 
@@ -47,12 +43,10 @@ impl ObjectPatch {
 /// What becomes of the objects that an object has made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ObjectDeletion {
-    /// They go first.
     #[default]
     Foreground,
     /// The object goes at once, without time to end.
     Force,
-    /// They stay.
     Orphan,
 }
 

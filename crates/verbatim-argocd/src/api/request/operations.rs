@@ -33,23 +33,17 @@ pub struct SyncRequest {
 /// How the manifests are applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
-    /// With hooks.
     #[default]
     Hook,
-    /// Without hooks.
     Apply,
 }
 
 /// A managed resource, as operations name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ResourceRef {
-    /// The API group.
     pub group: String,
-    /// The kind.
     pub kind: String,
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
 }
 
@@ -62,7 +56,6 @@ pub struct RetryStrategy {
     pub duration: String,
     /// By how much each further pause is longer.
     pub factor: i64,
-    /// The longest pause.
     pub max_duration: String,
     /// From 3.2: resolve the revision again.
     pub refresh: bool,

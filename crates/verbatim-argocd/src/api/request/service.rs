@@ -50,7 +50,6 @@ pub(crate) fn app_details(
     }
 }
 
-/// An ApplicationSet.
 pub(crate) fn application_set(name: &str, namespace: &str) -> ApiRequest {
     ApiRequest::get(
         format!("/api/v1/applicationsets/{}", segment(name)),
@@ -90,7 +89,6 @@ pub(crate) fn clusters() -> ApiRequest {
     ApiRequest::get("/api/v1/clusters".into(), "list the clusters".into())
 }
 
-/// The projects.
 pub(crate) fn projects() -> ApiRequest {
     ApiRequest::get("/api/v1/projects".into(), "list the projects".into())
 }

@@ -33,7 +33,6 @@ pub struct AppDeletion {
     pub background: bool,
 }
 
-/// Deletes an application.
 pub(crate) fn delete(app: &AppRef, how: AppDeletion) -> ApiRequest {
     let request = ApiRequest {
         method: Method::Delete,

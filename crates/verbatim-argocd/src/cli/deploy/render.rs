@@ -98,10 +98,6 @@ pub struct RenderArgs {
 
 impl RenderArgs {
     /// What is given.
-    ///
-    /// # Errors
-    ///
-    /// If a label or an annotation is given twice.
     pub(crate) fn values(&self) -> Result<Vec<(OverrideKey, Value)>, Failure> {
         let texts = [
             (SourceField::HelmReleaseName, &self.release_name),

@@ -69,10 +69,6 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
 }
 
 /// Takes the number of the deployment from behind the application, where argocd has it.
-///
-/// # Errors
-///
-/// If a number stands behind several applications: it could be the name of one, and there is one history for each.
 fn apps_and_id(
     mut apps: Vec<AppRef>,
     id: Option<i64>,

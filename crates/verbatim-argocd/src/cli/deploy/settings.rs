@@ -62,10 +62,6 @@ pub struct SettingArgs {
 
 impl SettingArgs {
     /// Adds what is meant to an override.
-    ///
-    /// # Errors
-    ///
-    /// If a file cannot be read or is no YAML object, or a value is given twice.
     pub(crate) fn add_to(&self, values: &mut OverrideValues) -> Result<(), Failure> {
         let mut others = self.render.values()?;
         for (name, path) in &self.helm_set_file {
@@ -214,10 +210,6 @@ pub struct NameArgs {
 
 impl NameArgs {
     /// The override that takes it away.
-    ///
-    /// # Errors
-    ///
-    /// If there is nothing.
     pub(crate) fn some(&self, source: SourceChoice) -> Result<OverrideValues, Failure> {
         type Make = fn(String) -> OverrideKey;
         let named: [(&[String], Make); 6] = [

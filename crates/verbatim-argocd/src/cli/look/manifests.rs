@@ -84,10 +84,6 @@ pub struct RevisionArgs {
 
 impl RevisionArgs {
     /// The revisions that are meant.
-    ///
-    /// # Errors
-    ///
-    /// If there are not as many revisions as positions: the server would end the request with a defect.
     pub(crate) fn revisions(&self) -> Result<Revisions, Failure> {
         if self.revisions.len() != self.source_positions.len() {
             return Err(Failure::usage(format!(

@@ -74,10 +74,6 @@ impl AppsArgs {
     }
 
     /// The applications that are meant.
-    ///
-    /// # Errors
-    ///
-    /// If none is meant, two namespaces are named for one, or the selector matches nothing.
     pub(crate) async fn chosen(&self, client: &Client) -> Result<Chosen, Failure> {
         if self.app.is_empty() {
             return self.many.filter.list(client).await.map(Chosen::Many);
@@ -110,10 +106,6 @@ impl AppsArgs {
 }
 
 /// The application that a name, a namespace and a project together mean.
-///
-/// # Errors
-///
-/// If two namespaces are named.
 pub(crate) fn named(
     app: &AppRef,
     namespace: Option<&str>,

@@ -65,10 +65,6 @@ impl ValueArgs {
     }
 
     /// The override that is meant, which may be about nothing but a source.
-    ///
-    /// # Errors
-    ///
-    /// If one parameter is given twice.
     pub(crate) fn some_values(&self) -> Result<OverrideValues, Failure> {
         let mut values = OverrideValues {
             source: self.source.choice(),

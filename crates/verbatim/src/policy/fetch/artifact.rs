@@ -45,9 +45,6 @@ pub(crate) enum ArtifactError {
 }
 
 /// Reads the rules.
-///
-/// # Errors
-/// They are not there, or are something else.
 pub(super) async fn find(
     client: &Client,
     source: &OciSource,
@@ -108,9 +105,6 @@ fn manifest(text: &Bytes) -> Bytes {
 }
 
 /// Stores rules under a tag: registries that clean up remove what has none. Without one the tag is made from the digest.
-///
-/// # Errors
-/// The registry refuses or fails.
 pub(crate) async fn push(
     client: &Client,
     repository: &Repository,

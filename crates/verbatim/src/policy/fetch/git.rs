@@ -76,9 +76,6 @@ pub(super) enum GitError {
 }
 
 /// The rules, and the key files that they name.
-///
-/// # Errors
-/// The rules cannot be had. A key file that cannot be had is told with the key.
 pub(super) async fn find(
     source: &GitSource,
     variables: &Variables,
@@ -282,7 +279,6 @@ fn unfetched(message: &str) -> GitError {
     }
 }
 
-/// How git ended.
 struct Ended(Output);
 
 impl Ended {

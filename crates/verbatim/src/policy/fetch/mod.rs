@@ -29,9 +29,6 @@ const GIT_ANSWERS: u32 = 4;
 type Files = BTreeMap<PathBuf, Result<String, String>>;
 
 /// Completes a configuration with its rules.
-///
-/// # Errors
-/// They cannot be had, or are wrong.
 pub(crate) async fn complete(draft: Draft, variables: &Variables) -> Result<Config, Failure> {
     let (found, files) = match draft.source().cloned() {
         None => return Ok(draft.into_config()),

@@ -7,12 +7,10 @@ use verbatim_record::{PromotedRelease, Promotion};
 
 use crate::promotion::charts;
 
-/// How far back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
     /// So many good releases before what runs; from 1.
     Steps(usize),
-    /// This release.
     Release(Digest),
 }
 

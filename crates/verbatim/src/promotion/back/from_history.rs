@@ -12,7 +12,6 @@ use super::pinned::{Pins, Values};
 /// The last write to an application, by its claim.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct LastWrite {
-    /// When.
     pub at: Timestamp,
     /// The release that was written.
     pub release: String,
@@ -25,7 +24,6 @@ pub(super) struct LastWrite {
 /// What is known of an application.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Known {
-    /// Its name.
     pub app: String,
     /// The images that its values are made from.
     pub carries: BTreeSet<String>,
@@ -33,7 +31,6 @@ pub(super) struct Known {
     pub now: Option<Values>,
     /// What it was deployed with before, newest first.
     pub past: Vec<Values>,
-    /// The last write.
     pub last: Option<LastWrite>,
 }
 
@@ -45,17 +42,14 @@ pub(super) enum NoPast {
         "Argo CD knows {found} earlier deployments of {app} that pinned one release, and --steps {wanted} goes further back"
     )]
     TooFar {
-        /// The application.
         app: String,
         /// How many it has.
         found: usize,
-        /// Which is wanted.
         wanted: usize,
     },
     /// The applications were not deployed with it all.
     #[error("{app} was never deployed with {digest}, as far as its history goes")]
     Never {
-        /// The application.
         app: String,
         /// The digest of the release.
         digest: Digest,
@@ -80,10 +74,7 @@ pub(super) enum NoPast {
     Unclaimed,
     /// Nothing was there before.
     #[error("{app} pinned no image before the last promotion")]
-    First {
-        /// The application.
-        app: String,
-    },
+    First { app: String },
     /// Two applications would have two images of one name.
     #[error("the applications would not have the same `{image}`")]
     Mixed {
@@ -182,7 +173,6 @@ fn earlier(known: &[Known], wanted: usize) -> Result<Pins, NoPast> {
     images.map(|images| (*images).clone()).ok_or(NoPast::TooFar { app, found, wanted })
 }
 
-/// What stands there.
 fn standing_images(known: &[Known]) -> Result<Pins, NoPast> {
     joined(known, |it| it.now.as_ref())
 }

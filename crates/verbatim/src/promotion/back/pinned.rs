@@ -13,7 +13,6 @@ const NO_TAG: &str = "untagged";
 /// An image as values pin it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pin {
-    /// Its digest.
     pub digest: Digest,
     /// The tag that stands beside it.
     pub tag: Option<Tag>,
@@ -25,9 +24,7 @@ pub(super) type Pins = BTreeMap<String, Pin>;
 /// Values that stand in an application or did, and the images that they pin.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Values {
-    /// The values.
     pub past: PastValues,
-    /// The images.
     pub pins: Pins,
 }
 

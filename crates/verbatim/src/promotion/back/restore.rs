@@ -17,7 +17,6 @@ use crate::release::find::ResolvedRelease;
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) struct Restore<'a> {
-    /// The recorded release.
     pub release: &'a PromotedRelease,
     /// The same, in the registry.
     pub found: &'a ResolvedRelease,
@@ -65,9 +64,6 @@ pub(crate) async fn restore(
 impl PromotionContext<'_> {
     /// Stops a restore that would undo a promotion only because its record could not be attached yet. `promoted` is what
     /// the ledger says was promoted last.
-    ///
-    /// # Errors
-    /// There is one.
     pub(crate) fn refuse_unrecorded(
         &self,
         seen: &[ObservedApp],

@@ -23,7 +23,6 @@ use crate::release::find::{self, ResolvedRelease};
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) struct Rollback {
-    /// How far back.
     pub goal: Goal,
     /// Where the release that is left must not go again.
     pub veto: VetoScope,

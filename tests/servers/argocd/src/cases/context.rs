@@ -110,7 +110,6 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum As {
     Admin,
@@ -287,7 +286,6 @@ impl Context {
         self.send(if body.is_null() { request } else { request.body(body.to_string()) }).await
     }
 
-    /// GET as admin.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.get_as(As::Admin, path).await
     }
@@ -296,12 +294,10 @@ impl Context {
         self.send(self.request(who, &Method::GET, path)).await
     }
 
-    /// POST as admin.
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
         self.call(As::Admin, Method::POST, path, body).await
     }
 
-    /// DELETE as admin.
     pub(super) async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
         self.call(As::Admin, Method::DELETE, path, &Value::Null).await
     }

@@ -20,7 +20,6 @@ pub(crate) const NODE: &str = "sim-0";
 /// How many changes a watch may lie back.
 const LOG: usize = 2000;
 
-/// The cluster.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     state: Mutex<State>,
@@ -164,7 +163,6 @@ impl Cluster {
         self.lock().applied.get(key).cloned()
     }
 
-    /// Every object.
     pub(crate) fn objects(&self) -> Snapshot {
         let mut state = self.lock();
         let State { objects, snapshot, .. } = &mut *state;

@@ -43,7 +43,6 @@ pub(crate) struct Compared {
     pub(crate) sources: Vec<Value>,
     pub(crate) is_multi: bool,
     pub(crate) destination: Value,
-    /// When it began.
     pub(crate) began: String,
     /// One a source, or the first error.
     pub(crate) rendered: Result<Vec<Rendered>, String>,

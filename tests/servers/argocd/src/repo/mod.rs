@@ -49,7 +49,6 @@ impl Default for Tools {
 pub(crate) struct Target<'a> {
     pub(crate) app: &'a str,
     pub(crate) project: &'a str,
-    /// The destination's namespace.
     pub(crate) namespace: &'a str,
 }
 
@@ -60,7 +59,6 @@ pub(crate) struct Rendered {
     pub(crate) kind: &'static str,
     /// With the tracking annotation.
     pub(crate) manifests: Vec<Value>,
-    /// The commit.
     pub(crate) revision: String,
 }
 

@@ -25,7 +25,6 @@ use super::{Seen, Server, gojson, kube};
 
 pub(super) type Shared = State<Arc<Server>>;
 
-/// The whole server.
 pub(super) fn router(server: Arc<Server>) -> Router {
     let api = Router::new()
         .route("/api/version", get(others::version))
@@ -167,7 +166,6 @@ pub(super) fn body(bytes: &Bytes) -> ApiResult<Value> {
     serde_json::from_slice(bytes).map_err(|error| ApiError::invalid(error.to_string()))
 }
 
-/// The query's pairs.
 #[derive(Debug, Default)]
 pub(super) struct Query(Vec<(String, String)>);
 
