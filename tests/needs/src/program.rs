@@ -9,6 +9,8 @@ pub enum Program {
     Codespell,
     /// Runs the containers of a private engine.
     Containerd,
+    /// Makes a root of Debian.
+    Debootstrap,
     /// Docker's own client.
     Docker,
     /// The Docker Engine.
@@ -37,14 +39,17 @@ pub enum Program {
     Stty,
     /// Packs layers.
     Tar,
+    /// Gives a command namespaces of its own.
+    Unshare,
 }
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Cc,
         Self::Codespell,
         Self::Containerd,
+        Self::Debootstrap,
         Self::Docker,
         Self::Dockerd,
         Self::Etcd,
@@ -59,6 +64,7 @@ impl Program {
         Self::SshKeygen,
         Self::Stty,
         Self::Tar,
+        Self::Unshare,
     ];
 
     /// The name of its file.
@@ -76,6 +82,7 @@ impl Program {
             Self::Cc => ("cc", &["gcc", "libc6-dev"]),
             Self::Codespell => ("codespell", &["codespell"]),
             Self::Containerd => ("containerd", &["containerd"]),
+            Self::Debootstrap => ("debootstrap", &["debootstrap"]),
             // In Debian 13 a package of its own; before, part of `docker.io`: see [`Self::package_before`].
             Self::Docker => ("docker", &["docker-cli"]),
             Self::Dockerd => ("dockerd", &["docker.io"]),
@@ -91,6 +98,7 @@ impl Program {
             Self::SshKeygen => ("ssh-keygen", &["openssh-client"]),
             Self::Stty => ("stty", &["coreutils"]),
             Self::Tar => ("tar", &["tar"]),
+            Self::Unshare => ("unshare", &["util-linux"]),
         }
     }
 

@@ -1,29 +1,38 @@
 //! `cargo xtask ci`: everything that a change must pass, in order, each step with its time.
 //!
+//! With `--deep` the steps that take too long for that, whose results are kept in docs/evidence.
+//!
 //! The same command on a laptop and in CI. Every service that a step needs is started here and ended here. What a
 //! step checks is the business of the tool that it calls; nothing is judged here.
 
+mod cargo_tools;
 mod count;
+mod deep;
+mod evidence;
+mod fresh;
 mod needs;
 mod services;
 mod steps;
 
+use std::collections::BTreeSet;
 use std::process;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args as ClapArgs;
 
 use rig::engine::children;
 
 use self::count::Count;
+use self::deep::DEEP;
+use self::evidence::{About, Commit, Page};
 use self::services::Services;
-use self::steps::{STEPS, Step};
+use self::steps::{STEPS, Step, Work};
 
 /// The arguments of this task.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Examples:\n  cargo xtask ci\n  cargo xtask ci --only fmt --only clippy\n  cargo xtask ci --skip e2e"
+    after_help = "Examples:\n  cargo xtask ci\n  cargo xtask ci --only fmt --only clippy\n  cargo xtask ci --skip e2e\n  cargo xtask ci --deep --only faults"
 )]
 pub(crate) struct Args {
     /// Run only these steps
@@ -32,6 +41,12 @@ pub(crate) struct Args {
     /// Leave these steps out
     #[arg(long, value_name = "STEP", value_parser = step_names())]
     skip: Vec<String>,
+    /// Run the steps that take too long for every change, and write docs/evidence
+    #[arg(long)]
+    deep: bool,
+    /// What chooses samples [default: the commit]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Stop at the first step that fails
     #[arg(long)]
     fail_fast: bool,
@@ -41,7 +56,8 @@ pub(crate) struct Args {
 }
 
 fn step_names() -> clap::builder::PossibleValuesParser {
-    STEPS.iter().map(|step| step.name).collect::<Vec<_>>().into()
+    let names: BTreeSet<_> = STEPS.iter().chain(DEEP).map(|step| step.name).collect();
+    names.into_iter().collect::<Vec<_>>().into()
 }
 
 /// How a step ended.
@@ -62,26 +78,52 @@ struct Report {
 
 /// Runs the task.
 pub(crate) fn run(args: Args) -> Result<()> {
+    let (all, other) = if args.deep { (DEEP, "") } else { (STEPS, "--deep ") };
     let chosen: Vec<&Step> =
-        STEPS.iter().filter(|step| chosen(step.name, &args.only, &args.skip)).collect();
+        all.iter().filter(|step| chosen(step.name, &args.only, &args.skip)).collect();
     if args.list {
         for step in &chosen {
-            println!("{:<10} {}", step.name, step.what);
+            println!("{:<13} {}", step.name, step.what);
         }
         return Ok(());
     }
+    if let Some(name) = args.only.iter().find(|name| all.iter().all(|step| step.name != **name)) {
+        bail!("{name} is no step of this run; try: cargo xtask ci {other}--only {name}");
+    }
+    let commit = Commit::read()?;
+    let seed = args.seed.unwrap_or_else(|| commit.seed());
+    let today = jiff::Zoned::now().date().to_string();
     children::catch_signals()?;
     let start = Instant::now();
     let mut services = Services::new()?;
     let mut reports = Vec::new();
     for step in chosen {
-        println!("\n── {} · {}", step.name, step.what);
+        println!("\n── {}", heading(step));
         let began = Instant::now();
-        let ended = needs::provide(step.needs, &mut services)
-            .and_then(|provided| (step.run)(&provided))
+        let mut page = Page::default();
+        let mut ended = needs::provide(step.needs, seed, &mut services)
+            .and_then(|provided| match step.work {
+                Work::Plain(run) => run(&provided),
+                Work::Deep(run) => run(&provided, &mut page),
+            })
             .unwrap_or_else(|error| Ended::Failed(Count::default(), format!("{error:#}")));
         services.end_of_step();
-        let report = Report { name: step.name, took: began.elapsed(), ended };
+        let took = began.elapsed();
+        if args.deep && !children::interrupted() {
+            let about = About {
+                name: step.name,
+                what: step.what,
+                commit: &commit,
+                seed,
+                today: &today,
+                took,
+                ended: &ended,
+            };
+            if let Err(error) = page.write(&about) {
+                ended = Ended::Failed(Count::default(), format!("{error:#}"));
+            }
+        }
+        let report = Report { name: step.name, took, ended };
         println!("── {}", line(&report));
         let failed = matches!(report.ended, Ended::Failed(..));
         reports.push(report);
@@ -113,6 +155,14 @@ fn chosen(name: &str, only: &[String], skip: &[String]) -> bool {
     (only.is_empty() || only.iter().any(|one| one == name)) && skip.iter().all(|one| one != name)
 }
 
+/// What is printed before a step, so that nobody waits without knowing for how long.
+fn heading(step: &Step) -> String {
+    match step.minutes {
+        0 => format!("{} · {}", step.name, step.what),
+        minutes => format!("{} · {} (about {minutes} min)", step.name, step.what),
+    }
+}
+
 /// One line about a step that ended.
 fn line(report: &Report) -> String {
     let (mark, about) = match &report.ended {
@@ -120,7 +170,7 @@ fn line(report: &Report) -> String {
         Ended::Passed(_) => ("ok", String::new()),
         Ended::Failed(_, reason) => ("FAILED", reason.clone()),
     };
-    format!("{:<10} {mark:<8} {:>7.1} s  {about}", report.name, report.took.as_secs_f64())
+    format!("{:<13} {mark:<8} {:>7.1} s  {about}", report.name, report.took.as_secs_f64())
         .trim_end()
         .to_owned()
 }
@@ -180,13 +230,15 @@ mod tests {
         let (text, failed) = summary(&reports, Duration::from_secs(61));
         assert_eq!(failed, 3);
         assert_eq!(text.lines().last(), Some("44 passed, 3 failed"));
-        assert!(text.contains("unit       ok           1.2 s  40 tests\n"), "{text}");
-        assert!(text.contains("doc        FAILED       1.2 s  exit status: 101\n"), "{text}");
+        assert!(text.contains("unit          ok           1.2 s  40 tests\n"), "{text}");
+        assert!(text.contains("doc           FAILED       1.2 s  exit status: 101\n"), "{text}");
     }
 
     #[test]
     fn step_names_are_unique() {
-        let names: std::collections::BTreeSet<_> = STEPS.iter().map(|step| step.name).collect();
-        assert_eq!(names.len(), STEPS.len());
+        for steps in [STEPS, DEEP] {
+            let names: BTreeSet<_> = steps.iter().map(|step| step.name).collect();
+            assert_eq!(names.len(), steps.len());
+        }
     }
 }

@@ -39,6 +39,8 @@ impl Need {
 pub(super) struct Provided {
     variables: Vec<(&'static str, String)>,
     declared: String,
+    /// What chooses a sample.
+    pub(super) seed: u64,
 }
 
 impl Provided {
@@ -57,7 +59,7 @@ impl Provided {
 }
 
 /// Installs, builds and starts what is missing of `list`.
-pub(super) fn provide(list: &[Need], services: &mut Services) -> Result<Provided> {
+pub(super) fn provide(list: &[Need], seed: u64, services: &mut Services) -> Result<Provided> {
     let programs: Vec<Program> = list
         .iter()
         .filter_map(|need| match need {
@@ -92,7 +94,7 @@ pub(super) fn provide(list: &[Need], services: &mut Services) -> Result<Provided
         }
     }
     let names: Vec<&str> = list.iter().filter_map(|need| need.name()).collect();
-    Ok(Provided { variables, declared: names.join(",") })
+    Ok(Provided { variables, declared: names.join(","), seed })
 }
 
 fn built(tool: Tool) -> Result<String> {

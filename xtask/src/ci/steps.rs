@@ -1,28 +1,38 @@
 //! The steps of `cargo xtask ci`, as a table: the cheap ones first, so that a slip is told in the first minute.
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::process::{Command, Stdio};
-use std::{env, io};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use needs::{Program, Service};
 
+use super::cargo_tools::{CARGO_DENY, CARGO_MACHETE};
 use super::count::Count;
+use super::evidence::Page;
 use super::needs::{Need, Provided};
 use super::{Ended, children};
 use needs::workspace_root;
 use rig::lease::xtask;
 
-/// Builds in five minutes on two cores, so it is kept in a cache that clones share.
-const CARGO_DENY: &str = "0.20.2";
+/// One cell in this many of the fault table; all of them are a step of `ci --deep`.
+const FAULT_SAMPLE: u32 = 8;
 
 pub(super) struct Step {
     pub(super) name: &'static str,
     pub(super) what: &'static str,
+    /// How long it takes on two cores where all is built, in minutes; 0 for less than one.
+    pub(super) minutes: u32,
     /// What is installed, built and started before it, and all that its tests may ask for.
     pub(super) needs: &'static [Need],
-    pub(super) run: fn(&Provided) -> Result<Ended>,
+    pub(super) work: Work,
+}
+
+/// What a step does.
+pub(super) enum Work {
+    /// In every `ci`.
+    Plain(fn(&Provided) -> Result<Ended>),
+    /// In `ci --deep`; what it finds goes to its page.
+    Deep(fn(&Provided, &mut Page) -> Result<Ended>),
 }
 
 const GIT: Need = Need::Program(Program::Git);
@@ -42,25 +52,53 @@ const SSH: [Need; 4] = [
 
 /// All steps in their order.
 pub(super) const STEPS: &[Step] = &[
-    Step { name: "fmt", what: "the sources are formatted", needs: &[], run: fmt },
-    Step { name: "clippy", what: "no warnings", needs: &[], run: clippy },
+    Step {
+        name: "fmt",
+        what: "the sources are formatted",
+        minutes: 0,
+        needs: &[],
+        work: Work::Plain(fmt),
+    },
+    Step {
+        name: "spelling",
+        what: "no word is misspelt",
+        minutes: 0,
+        needs: &[GIT, Need::Program(Program::Codespell)],
+        work: Work::Plain(spelling),
+    },
+    Step { name: "clippy", what: "no warnings", minutes: 1, needs: &[], work: Work::Plain(clippy) },
     Step {
         name: "tidy",
         what: "the rules that the compiler does not know",
+        minutes: 0,
         needs: &[GIT],
-        run: |provided| task(&["tidy"], provided),
+        work: Work::Plain(|provided| task(&["tidy"], provided)),
     },
     Step {
         name: "codegen",
         what: "generated files are current",
+        minutes: 0,
         needs: &[],
-        run: |provided| task(&["codegen", "--check"], provided),
+        work: Work::Plain(|provided| task(&["codegen", "--check"], provided)),
     },
-    Step { name: "doc", what: "the documentation builds without warnings", needs: &[], run: doc },
-    Step { name: "unit", what: "unit tests", needs: &[GIT, SH], run: unit },
+    Step {
+        name: "doc",
+        what: "the documentation builds without warnings",
+        minutes: 0,
+        needs: &[],
+        work: Work::Plain(doc),
+    },
+    Step {
+        name: "unit",
+        what: "unit tests",
+        minutes: 1,
+        needs: &[GIT, SH],
+        work: Work::Plain(unit),
+    },
     Step {
         name: "client",
         what: "clients and commands against servers in the test",
+        minutes: 2,
         needs: &[
             GIT,
             SH,
@@ -72,18 +110,26 @@ pub(super) const STEPS: &[Step] = &[
             REGISTRY,
             RIG,
         ],
-        run: client,
+        work: Work::Plain(client),
     },
-    Step { name: "doctest", what: "examples in the documentation", needs: &[], run: doctest },
+    Step {
+        name: "doctest",
+        what: "examples in the documentation",
+        minutes: 0,
+        needs: &[],
+        work: Work::Plain(doctest),
+    },
     Step {
         name: "demo",
         what: "the demo application builds, warns of nothing, passes its tests",
+        minutes: 1,
         needs: &[],
-        run: demo,
+        work: Work::Plain(demo),
     },
     Step {
         name: "e2e",
         what: "the real binaries on a real engine, registry and Argo CD",
+        minutes: 5,
         needs: &[
             Need::Binaries,
             GIT,
@@ -96,61 +142,103 @@ pub(super) const STEPS: &[Step] = &[
             REGISTRY,
             RIG,
         ],
-        run: e2e,
+        work: Work::Plain(e2e),
     },
     Step {
         name: "faults",
-        what: "every fault of every service, at every request of build, promote and test",
+        what: "faults of every service at requests of build, promote and test: one cell in eight",
+        minutes: 1,
         needs: &[GIT, ENGINE],
-        run: faults,
+        work: Work::Plain(faults),
+    },
+    Step {
+        name: "attach",
+        what: "many processes attach to one image at the same moment: three rounds of a hundred",
+        minutes: 0,
+        needs: &[],
+        work: Work::Plain(|provided| task(&["test", "attach", "--rounds", "3"], provided)),
     },
     Step {
         name: "twins",
         what: "every Argo CD command and that of the real argocd, on applications alike",
+        minutes: 1,
         // What is compared is the objects, and containers would only take time.
         needs: &[Need::Binaries, GIT, SSH[0], SSH[1], SSH[2], SSH[3], Need::RigWithoutPods],
-        run: twins,
+        work: Work::Plain(twins),
     },
     Step {
         name: "servers",
         what: "one set of cases on the simulated and the real Argo CD",
+        minutes: 2,
         needs: &[GIT, ENGINE, RIG],
-        run: |provided| task(&["test", "servers"], provided),
+        work: Work::Plain(|provided| task(&["test", "servers"], provided)),
     },
     Step {
         name: "pipeline",
         what: "one release through three environments, on the simulated Argo CD",
+        minutes: 1,
         needs: &[GIT, ENGINE],
-        run: |provided| task(&["pipeline"], provided),
+        work: Work::Plain(|provided| task(&["pipeline"], provided)),
     },
     Step {
         name: "stopped",
         what: "a build that answers wrongly stops in dev",
+        minutes: 0,
         needs: &[GIT, ENGINE],
-        run: |provided| task(&["pipeline", "--demo-fault", "wrong-answer"], provided),
+        work: Work::Plain(|provided| task(&["pipeline", "--demo-fault", "wrong-answer"], provided)),
     },
     Step {
         name: "engineless",
         what: "the same release where no engine can be had",
+        minutes: 0,
         needs: &[GIT],
-        run: |provided| task(&["pipeline", "--no-engine"], provided),
+        work: Work::Plain(|provided| task(&["pipeline", "--no-engine"], provided)),
     },
     Step {
         name: "real",
         what: "the same release on a real Argo CD",
+        minutes: 2,
         needs: &[GIT, ENGINE],
-        run: |provided| task(&["pipeline", "--real"], provided),
+        work: Work::Plain(|provided| task(&["pipeline", "--real"], provided)),
+    },
+    Step {
+        name: "unused",
+        what: "no dependency that nothing uses",
+        minutes: 0,
+        needs: &[],
+        work: Work::Plain(unused),
     },
     Step {
         name: "deny",
         what: "licences, sources, bans, advisories of the dependencies",
+        minutes: 0,
         needs: &[GIT],
-        run: deny,
+        work: Work::Plain(deny),
     },
 ];
 
 fn fmt(_: &Provided) -> Result<Ended> {
     finish(cargo(&["fmt", "--all", "--check"]))
+}
+
+/// What is misspelt on purpose, and which words are not ours, says `.codespellrc`.
+fn spelling(_: &Provided) -> Result<Ended> {
+    let listed = Program::Git
+        .command()
+        .args(["ls-files", "-z", "--", ":!*.lock", ":!*go.sum", ":!*/fixtures/*", ":!*.snap"])
+        .current_dir(workspace_root())
+        .output()
+        .context("failed to run git")?;
+    let names = String::from_utf8(listed.stdout).context("a file name is not UTF-8")?;
+    let mut command = Program::Codespell.command();
+    command.args(names.split_terminator('\0')).current_dir(workspace_root());
+    finish(command)
+}
+
+fn unused(_: &Provided) -> Result<Ended> {
+    let mut command = Command::new(CARGO_MACHETE.get()?);
+    command.args(["--skip-target-dir", "."]).current_dir(workspace_root());
+    finish(command)
 }
 
 fn clippy(_: &Provided) -> Result<Ended> {
@@ -237,7 +325,13 @@ fn end_to_end(name: &str) -> Command {
 }
 
 fn faults(provided: &Provided) -> Result<Ended> {
+    fault_table(provided, FAULT_SAMPLE)
+}
+
+/// One cell in `of` of the fault table, chosen by the seed.
+pub(super) fn fault_table(provided: &Provided, of: u32) -> Result<Ended> {
     let mut command = provided.to_tests(end_to_end("fault_table"));
+    command.env("VERBATIM_FAULT_SAMPLE", format!("{}/{of}", provided.seed));
     // Every table at once: what bounds the load is how many cells run at a time, over all tables.
     command.args(["--", "--test-threads", "16"]);
     finish(command)
@@ -253,7 +347,7 @@ fn task(arguments: &[&str], provided: &Provided) -> Result<Ended> {
 }
 
 fn deny(_: &Provided) -> Result<Ended> {
-    let program = cargo_deny()?;
+    let program = CARGO_DENY.get()?;
     let deny = |arguments: &[&str]| {
         let mut command = Command::new(&program);
         command.args(arguments).current_dir(workspace_root());
@@ -273,47 +367,6 @@ fn deny(_: &Provided) -> Result<Ended> {
     finish(deny(&["--locked", "check", "--disable-fetch", "advisories"]))
 }
 
-/// cargo-deny of the pinned version: from PATH, from the cache, or built into the cache.
-fn cargo_deny() -> Result<PathBuf> {
-    let is_it = |program: &Path| {
-        let output = Command::new(program).arg("--version").output();
-        output.is_ok_and(|output| {
-            String::from_utf8_lossy(&output.stdout).trim().ends_with(CARGO_DENY)
-        })
-    };
-    let on_path = PathBuf::from("cargo-deny");
-    if is_it(&on_path) {
-        return Ok(on_path);
-    }
-    let root = cache().join(format!("cargo-deny-{CARGO_DENY}"));
-    let cached = root.join("bin/cargo-deny");
-    if is_it(&cached) {
-        return Ok(cached);
-    }
-    println!(
-        "Building cargo-deny {CARGO_DENY} into {} (about five minutes, once) …",
-        root.display()
-    );
-    let mut install =
-        cargo(&["install", "--locked", "--version", CARGO_DENY, "cargo-deny", "--root"]);
-    // Its own target folder, which cargo removes: ours would keep a hundred crates that nothing else uses.
-    install.arg(&root).env_remove("CARGO_TARGET_DIR");
-    let status = children::run(&mut install)?;
-    if !status.success() {
-        bail!("cargo-deny {CARGO_DENY} does not build: {status}");
-    }
-    Ok(cached)
-}
-
-/// Where programs are kept that clones share.
-fn cache() -> PathBuf {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CACHE_HOME")
-        .or_else(|| Some(set("HOME")?.join(".cache")))
-        .unwrap_or_else(env::temp_dir);
-    base.join("verbatim")
-}
-
 pub(super) fn cargo(arguments: &[&str]) -> Command {
     let mut command = needs::cargo();
     command.args(arguments).current_dir(workspace_root());
@@ -324,7 +377,7 @@ pub(super) fn cargo(arguments: &[&str]) -> Command {
 }
 
 /// Runs the last command of a step: its output is shown as it comes, and its tests are counted.
-fn finish(mut command: Command) -> Result<Ended> {
+pub(super) fn finish(mut command: Command) -> Result<Ended> {
     let mut count = Count::default();
     let mut broken = None;
     let status = children::run_with(command.stdout(Stdio::piped()), |child| {

@@ -46,33 +46,73 @@ struct Ended {
     failure: String,
 }
 
-/// Runs the suite.
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run_all(args))
+/// How the processes of all rounds ended.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    /// How many there were.
+    pub(crate) all: usize,
+    /// How many failed, and said so.
+    pub(crate) refused: usize,
+    /// How many said that they attached a document that is not listed.
+    pub(crate) lost: usize,
 }
 
-async fn run_all(args: &Args) -> anyhow::Result<()> {
+impl Attached {
+    pub(crate) fn listed(&self) -> usize {
+        self.all - self.refused - self.lost
+    }
+
+    /// A process that says that it failed has told the truth; but if most do, this has tried nothing.
+    pub(crate) fn verdict(&self) -> anyhow::Result<()> {
+        let Self { all, refused, lost } = self;
+        if *lost > 0 || refused * 20 > *all {
+            bail!("{lost} of {all} documents were lost, {refused} could not be attached");
+        }
+        Ok(())
+    }
+}
+
+/// Runs the suite.
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    attach(args.processes, args.rounds, args.registry.as_deref())?.verdict()
+}
+
+/// Lets so many processes attach, so often, in a registry without login: of this process, if none is given.
+pub(crate) fn attach(
+    processes: usize,
+    rounds: usize,
+    registry: Option<&str>,
+) -> anyhow::Result<Attached> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(attach_all(processes, rounds, registry))
+}
+
+async fn attach_all(
+    processes: usize,
+    rounds: usize,
+    registry: Option<&str>,
+) -> anyhow::Result<Attached> {
     let binary = build()?;
     let folder = tempfile::tempdir()?;
-    let own = match args.registry {
+    let own = match registry {
         Some(_) => None,
         None => {
             let config = RegistryConfig { referrers_api: false, ..RegistryConfig::default() };
             Some(Registry::start(config).await?)
         }
     };
-    let host = match (&args.registry, &own) {
-        (Some(host), _) => host.clone(),
+    let host = match (registry, &own) {
+        (Some(host), _) => host.to_owned(),
         (None, Some(registry)) => registry.host(),
         (None, None) => bail!("no registry"),
     };
-    let (mut lost, mut failed, mut slowest) = (0, 0, Duration::ZERO);
-    for round in 1..=args.rounds {
+    let mut attached = Attached { all: processes * rounds, ..Attached::default() };
+    let mut slowest = Duration::ZERO;
+    for round in 1..=rounds {
         let image = image(&host, round).await?;
         let began = Instant::now();
         let attaching =
-            (0..args.processes).map(|n| attach(&binary, folder.path(), &image, round, n));
+            (0..processes).map(|n| attach_one(&binary, folder.path(), &image, round, n));
         let ended = futures_util::future::try_join_all(attaching).await?;
         slowest = slowest.max(began.elapsed());
         let listed = listed(&image).await?;
@@ -80,29 +120,23 @@ async fn run_all(args: &Args) -> anyhow::Result<()> {
             match document {
                 Some(document) if listed.contains(document) => {}
                 Some(document) => {
-                    lost += 1;
+                    attached.lost += 1;
                     println!("round {round}: {document} was attached and is not listed");
                 }
                 None => {
-                    failed += 1;
+                    attached.refused += 1;
                     println!("round {round}: a process failed, and said so: {failure}");
                 }
             }
         }
     }
-    let all = args.processes * args.rounds;
+    let Attached { all, refused, lost } = attached;
     println!(
-        "{all} documents in {} rounds of {} processes: {} listed, {failed} refused, {lost} lost; the slowest round took {:.1} s",
-        args.rounds,
-        args.processes,
-        all - lost - failed,
+        "{all} documents in {rounds} rounds of {processes} processes: {} listed, {refused} refused, {lost} lost; the slowest round took {:.1} s",
+        attached.listed(),
         slowest.as_secs_f64(),
     );
-    // A process that says that it failed has told the truth; but if most do, this has tried nothing.
-    if lost > 0 || failed * 20 > all {
-        bail!("{lost} of {all} documents were lost, {failed} could not be attached");
-    }
-    Ok(())
+    Ok(attached)
 }
 
 /// A new image for each round, so that listings stay small.
@@ -124,7 +158,7 @@ async fn image(host: &str, round: usize) -> anyhow::Result<Reference> {
     Ok(image.pinned(put.digest))
 }
 
-async fn attach(
+async fn attach_one(
     binary: &Path,
     folder: &Path,
     image: &Reference,

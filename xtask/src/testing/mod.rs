@@ -3,6 +3,8 @@
 mod attach;
 mod servers;
 
+pub(crate) use attach::attach;
+
 use clap::{Args as ClapArgs, Subcommand};
 
 /// The arguments of this task.

@@ -4,6 +4,7 @@
 //! clippy can check does not belong here.
 
 mod arrows;
+mod dependencies;
 mod folders;
 mod pages;
 mod programs;
@@ -73,6 +74,7 @@ pub(crate) fn run(_args: Args) -> Result<()> {
     }
     findings.extend(purity::check(&pages));
     findings.extend(folders::check(&pages));
+    findings.extend(dependencies::check(&pages));
     findings.extend(pages::check(
         &pages,
         &|path| root.join(path).exists(),

@@ -6,8 +6,17 @@ use super::{Finding, Page};
 
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 /// What a stranger looks for first.
-const EXPECTED: &[&str] =
-    &["README.md", ARCHITECTURE, "STYLE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+const EXPECTED: &[&str] = &[
+    "README.md",
+    ARCHITECTURE,
+    "STYLE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    ".github/CODEOWNERS",
+];
 
 /// Checks every markdown file. `exists` tells whether a path from the root is there; `packages` are names and folders.
 pub(super) fn check(

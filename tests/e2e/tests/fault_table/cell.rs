@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use fault_proxy::{Fault, Rule, Seen};
 use http::Method;
@@ -168,6 +169,32 @@ impl fmt::Display for Cell {
     }
 }
 
+/// Which cells of a table are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sample {
+    seed: u64,
+    /// One cell in so many.
+    of: u64,
+}
+
+impl Sample {
+    pub(crate) const ALL: Self = Self { seed: 0, of: 1 };
+
+    /// From `SEED/N`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (seed, of) = text.split_once('/')?;
+        let of = of.parse().ok().filter(|&of| of > 0)?;
+        Some(Self { seed: seed.parse().ok()?, of })
+    }
+
+    /// The same cells for the same seed, wherever else they stand in the table.
+    pub(crate) fn takes(self, cell: &Cell) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, cell.to_string()).hash(&mut hasher);
+        hasher.finish().is_multiple_of(self.of)
+    }
+}
+
 /// The cells of one scene and one service, from the requests of a run without faults: each fault at each request that
 /// stands for a kind, and at the first one also for good. Faults that take the same way as another one, and those of a
 /// test, whose requests a promotion makes, too, are tried at the first request, the first write and the last request.
@@ -248,5 +275,40 @@ mod tests {
             picked,
             [("GET /a", 0, false), ("PATCH /a", 0, true), ("GET /b", 0, true), ("GET /a", 2, true)]
         );
+    }
+
+    #[test]
+    fn a_seed_takes_its_part_of_the_cells() {
+        let request = |nth| Request {
+            shape: "GET /a".to_owned(),
+            nth,
+            first: true,
+            acting: false,
+            last: false,
+            by_engine: false,
+        };
+        let scene = Scene::plain(Command::Promote);
+        let trouble = Trouble::Slow;
+        let cells: Vec<Cell> = (0..800)
+            .map(|nth| Cell {
+                scene,
+                service: Service::Registry,
+                trouble,
+                request: request(nth),
+                for_good: false,
+            })
+            .collect();
+        let taken = |text: &str| {
+            let sample = Sample::parse(text).unwrap();
+            cells.iter().map(|cell| sample.takes(cell)).collect::<Vec<_>>()
+        };
+        let count = |taken: &[bool]| taken.iter().filter(|&&taken| taken).count();
+        assert!((60..140).contains(&count(&taken("7/8"))));
+        assert_eq!(taken("7/8"), taken("7/8"));
+        assert_ne!(taken("7/8"), taken("8/8"));
+        assert_eq!(count(&taken("7/1")), 800);
+        for wrong in ["", "7", "7/0", "x/8", "7/8/9"] {
+            assert_eq!(Sample::parse(wrong), None, "{wrong}");
+        }
     }
 }

@@ -7,9 +7,9 @@ use crate::cell::Trouble;
 use crate::run::Ended;
 use crate::scene::Scene;
 
-/// One table a service, in Markdown.
+/// How many cells there were, and one table a service, in Markdown.
 pub(crate) fn tables(scene: Scene, ended: &[Ended]) -> String {
-    let mut text = String::new();
+    let mut text = format!("{} cells of {scene}.\n\n", ended.len());
     for &service in scene.services() {
         let ended: Vec<_> = ended.iter().filter(|one| one.cell.service == service).collect();
         if ended.is_empty() {

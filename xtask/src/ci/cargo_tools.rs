@@ -1,0 +1,66 @@
+//! Cargo's tools of a pinned version: from PATH, from a cache that clones share, or built into it.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::children;
+use super::steps::cargo;
+
+pub(super) const CARGO_DENY: CargoTool =
+    CargoTool { name: "cargo-deny", version: "0.20.2", minutes: 5 };
+pub(super) const CARGO_MACHETE: CargoTool =
+    CargoTool { name: "cargo-machete", version: "0.9.2", minutes: 1 };
+pub(super) const CARGO_MUTANTS: CargoTool =
+    CargoTool { name: "cargo-mutants", version: "27.1.0", minutes: 3 };
+
+/// A program of a crate of the same name.
+pub(super) struct CargoTool {
+    name: &'static str,
+    version: &'static str,
+    /// How long it builds on two cores.
+    minutes: u32,
+}
+
+impl CargoTool {
+    /// The program.
+    pub(super) fn get(&self) -> Result<PathBuf> {
+        let Self { name, version, minutes } = self;
+        let on_path = PathBuf::from(name);
+        if self.is(&on_path) {
+            return Ok(on_path);
+        }
+        let root = cache().join(format!("{name}-{version}"));
+        let cached = root.join("bin").join(name);
+        if self.is(&cached) {
+            return Ok(cached);
+        }
+        println!("Building {name} {version} into {} (about {minutes} min, once) …", root.display());
+        let mut install = cargo(&["install", "--locked", "--version", version, name, "--root"]);
+        // Its own target folder, which cargo removes: ours would keep a hundred crates that nothing else uses.
+        install.arg(&root).env_remove("CARGO_TARGET_DIR");
+        let status = children::run(&mut install)?;
+        if !status.success() {
+            bail!("{name} {version} does not build: {status}");
+        }
+        Ok(cached)
+    }
+
+    fn is(&self, program: &Path) -> bool {
+        let output = Command::new(program).arg("--version").output();
+        output.is_ok_and(|output| {
+            String::from_utf8_lossy(&output.stdout).trim().ends_with(self.version)
+        })
+    }
+}
+
+/// Where programs are kept that clones share.
+fn cache() -> PathBuf {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME")
+        .or_else(|| Some(set("HOME")?.join(".cache")))
+        .unwrap_or_else(env::temp_dir);
+    base.join("verbatim")
+}

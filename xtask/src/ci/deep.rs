@@ -1,0 +1,153 @@
+//! The steps of `cargo xtask ci --deep`: what takes too long for every change. Each writes a page of docs/evidence.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use needs::{Program, Service, workspace_root};
+use serde::Deserialize;
+
+use super::cargo_tools::CARGO_MUTANTS;
+use super::count::Count;
+use super::evidence::Page;
+use super::needs::{Need, Provided};
+use super::steps::{Step, Work, fault_table, finish};
+use super::{Ended, fresh};
+use crate::testing;
+
+/// All deep steps in their order.
+pub(super) const DEEP: &[Step] = &[
+    Step {
+        name: "faults",
+        what: "Every fault of every service, at every request of build, promote and test",
+        minutes: 6,
+        needs: &[Need::Program(Program::Git), Need::Service(Service::Engine)],
+        work: Work::Deep(faults),
+    },
+    Step {
+        name: "attach",
+        what: "Twenty processes attach to one image at the same moment, a hundred times",
+        minutes: 5,
+        needs: &[],
+        work: Work::Deep(attach),
+    },
+    Step {
+        name: "mutants",
+        what: "Mutants of the policy, the records and the judge that no unit test finds",
+        minutes: 60,
+        needs: &[Need::Program(Program::Git)],
+        work: Work::Deep(mutants),
+    },
+    Step {
+        name: "fresh-machine",
+        what: "Each step of ci alone, on a Debian with a Rust and a Go toolchain and nothing else",
+        minutes: 60,
+        needs: &[
+            Need::Program(Program::Debootstrap),
+            Need::Program(Program::Git),
+            Need::Program(Program::Unshare),
+        ],
+        work: Work::Deep(fresh::run),
+    },
+];
+
+fn faults(provided: &Provided, page: &mut Page) -> Result<Ended> {
+    let ended = fault_table(provided, 1)?;
+    // One file a scene; a scene says in its first line how many cells it had.
+    let mut scenes = BTreeMap::new();
+    let folder = workspace_root().join("target/tmp");
+    for entry in fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("faults-") && name.ends_with(".md") {
+            scenes.insert(name, fs::read_to_string(&path)?);
+        }
+    }
+    let cells = scenes.values().filter_map(|text| text.split(' ').next()?.parse::<usize>().ok());
+    page.figure("scenes", scenes.len());
+    page.figure("cells", cells.sum::<usize>());
+    page.text(
+        "The exit status of each cell; docs/faults.md has the rules. If a cell has several, each was seen. An empty cell is not tried.\n\n",
+    );
+    for text in scenes.values() {
+        page.text(text);
+    }
+    Ok(ended)
+}
+
+fn attach(_: &Provided, page: &mut Page) -> Result<Ended> {
+    let (processes, rounds) = (20, 100);
+    let attached = testing::attach(processes, rounds, None)?;
+    page.figure("documents", attached.all);
+    page.figure("listed afterwards", attached.listed());
+    page.figure("refused, and the process said so", attached.refused);
+    page.figure("lost", attached.lost);
+    Ok(match attached.verdict() {
+        Ok(()) => Ended::Passed(Count::default()),
+        Err(error) => Ended::Failed(Count::default(), error.to_string()),
+    })
+}
+
+/// What is mutated, and whose unit tests have to notice.
+const MUTATED: [&str; 3] = [
+    "crates/verbatim-policy/**",
+    "crates/verbatim-record/**",
+    "crates/verbatim-argocd/src/judge/**",
+];
+/// One mutant in so many is tried: about 375 of 1,500.
+const MUTANT_SHARDS: u64 = 4;
+
+fn mutants(provided: &Provided, page: &mut Page) -> Result<Ended> {
+    let out = tempfile::tempdir().context("failed to create a folder")?;
+    let mut command = Command::new(CARGO_MUTANTS.get()?);
+    command.args(["mutants", "--no-times", "--jobs", "1", "--timeout", "120"]);
+    command.args(["--build-timeout", "900", "--sharding", "round-robin", "--shard"]);
+    command.arg(format!("{}/{MUTANT_SHARDS}", provided.seed % MUTANT_SHARDS));
+    for package in ["verbatim-policy", "verbatim-record", "verbatim-argocd"] {
+        command.args(["--package", package]);
+    }
+    for files in MUTATED {
+        command.args(["--file", files]);
+    }
+    command.arg("--output").arg(out.path()).args(["--", "--lib"]);
+    let ended = finish(provided.to(command))?;
+    let found = Mutants::read(&out.path().join("mutants.out"))?;
+    page.figure("tried", found.total_mutants);
+    page.figure("noticed by a test", found.caught + found.timeout);
+    page.figure("do not compile", found.unviable);
+    page.figure("missed", found.missed);
+    page.text("Mutants that mean the same, and why: `.cargo/mutants.toml`.\n");
+    for line in found.missed_lines.lines() {
+        page.text(&format!("- `{line}`\n"));
+    }
+    Ok(match ended {
+        // It counts no tests, and ends with 2 if it missed a mutant.
+        Ended::Failed(..) if found.missed > 0 => {
+            Ended::Failed(Count::default(), format!("{} mutants were missed", found.missed))
+        }
+        other => other,
+    })
+}
+
+/// `outcomes.json` and `missed.txt` of cargo-mutants: <https://mutants.rs/mutants-out.html>.
+#[derive(Debug, Deserialize)]
+struct Mutants {
+    total_mutants: usize,
+    caught: usize,
+    missed: usize,
+    timeout: usize,
+    unviable: usize,
+    #[serde(skip)]
+    missed_lines: String,
+}
+
+impl Mutants {
+    fn read(folder: &Path) -> Result<Mutants> {
+        let outcomes = fs::read(folder.join("outcomes.json")).context("no outcomes of mutants")?;
+        let mut found: Mutants = serde_json::from_slice(&outcomes)?;
+        found.missed_lines = fs::read_to_string(folder.join("missed.txt")).unwrap_or_default();
+        Ok(found)
+    }
+}
