@@ -3,6 +3,7 @@ folder=$1 step=$2
 layer=$folder/layer root=$folder/layer/root
 rm -rf "$layer"
 mkdir -p "$layer/upper" "$layer/work" "$layer/tmp" "$root" "$folder/cache"
+chmod 1777 "$layer/tmp"
 mount --make-rprivate /
 mount -t overlay overlay -o "lowerdir=$folder/base,upperdir=$layer/upper,workdir=$layer/work" "$root"
 give() { mkdir -p "$root$2" && mount --rbind "$1" "$root$2"; }
@@ -10,14 +11,14 @@ give /dev /dev
 give /sys /sys
 give "$layer/tmp" /tmp
 give "$folder/src" /src
-give "$folder/cache" /root/.cache
+give "$folder/cache" /home/ci/.cache
 cargo=${CARGO_HOME:-$HOME/.cargo} rustup=${RUSTUP_HOME:-$HOME/.rustup}
 goroot=$(go env GOROOT) gopath=$(go env GOPATH)
 mkdir -p "$gopath"
 for toolchain in "$cargo" "$rustup" "$goroot" "$gopath"; do give "$toolchain" "$toolchain"; done
 mount -t proc proc "$root/proc"
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
-exec chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 CARGO_HOME="$cargo" RUSTUP_HOME="$rustup" \
+exec chroot "$root" /usr/bin/env -i HOME=/home/ci LANG=C.UTF-8 CARGO_HOME="$cargo" RUSTUP_HOME="$rustup" \
     RUSTUP_TOOLCHAIN="${RUSTUP_TOOLCHAIN:-}" GOPATH="$gopath" \
     PATH="$goroot/bin:$cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
     sh -c "cd /src && sh .ci/run --only $step"

@@ -72,8 +72,7 @@ pub(crate) async fn state(folder: &Path) -> Result<SourceState, SourceError> {
     let output = git(folder, &status).await?;
     let text = match output.status.success() {
         true => String::from_utf8_lossy(&output.stdout).into_owned(),
-        // git's only way of saying so; 128 is its status for everything (builtin/rev-parse, setup.c).
-        false if last_line(&output).contains("not a git repository") => {
+        false if is_outside(&String::from_utf8_lossy(&output.stderr)) => {
             return Err(SourceError::NotARepository(folder.to_owned()));
         }
         false => return Err(failed(&status, &output)),
@@ -133,14 +132,22 @@ async fn git(folder: &Path, arguments: &[&str]) -> Result<Output, SourceError> {
     }
 }
 
-fn failed(arguments: &[&str], output: &Output) -> SourceError {
-    SourceError::Failed { command: arguments.join(" "), message: last_line(output) }
+/// Whether git says that a folder belongs to no repository. It has no other way: 128 is its status for everything. A
+/// second line follows where it stops at a mount point (`setup_git_directory_gently` in git's setup.c).
+fn is_outside(stderr: &str) -> bool {
+    stderr.lines().any(|line| line.starts_with("fatal: not a git repository"))
 }
 
-fn last_line(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let line = text.lines().rev().find(|line| !line.trim().is_empty());
-    line.unwrap_or("no message").trim().trim_start_matches("fatal: ").to_owned()
+fn failed(arguments: &[&str], output: &Output) -> SourceError {
+    let message = reason(&String::from_utf8_lossy(&output.stderr));
+    SourceError::Failed { command: arguments.join(" "), message }
+}
+
+/// Git's reason, and the remedy that it prints below it, as one line.
+fn reason(stderr: &str) -> String {
+    let from = stderr.find("fatal: ").map_or(0, |at| at + "fatal: ".len());
+    let words: Vec<&str> = stderr[from..].split_whitespace().collect();
+    if words.is_empty() { "no message".to_owned() } else { words.join(" ") }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -229,6 +236,31 @@ mod tests {
             "{arguments:?}: {}",
             String::from_utf8_lossy(&status.stderr)
         );
+    }
+
+    #[test]
+    fn git_says_why() {
+        let outside = "not a git repository (or any of the parent directories): .git";
+        let mount = "warning: slow\nfatal: not a git repository (or any parent up to mount point /ci)\nStopping at filesystem boundary (GIT_DISCOVERY_ACROSS_FILESYSTEM not set).\n";
+        let owner = "fatal: detected dubious ownership in repository at '/ci'\nTo add an exception for this directory, call:\n\n\tgit config --global --add safe.directory /ci\n";
+        for (stderr, is_it_outside, said) in [
+            (format!("fatal: {outside}\n").as_str(), true, outside),
+            (
+                mount,
+                true,
+                "not a git repository (or any parent up to mount point /ci) Stopping at filesystem boundary (GIT_DISCOVERY_ACROSS_FILESYSTEM not set).",
+            ),
+            (
+                owner,
+                false,
+                "detected dubious ownership in repository at '/ci' To add an exception for this directory, call: git config --global --add safe.directory /ci",
+            ),
+            ("bus error\n", false, "bus error"),
+            ("", false, "no message"),
+        ] {
+            assert_eq!(is_outside(stderr), is_it_outside, "{stderr}");
+            assert_eq!(reason(stderr), said, "{stderr}");
+        }
     }
 
     #[tokio::test]
