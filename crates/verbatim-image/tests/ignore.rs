@@ -69,6 +69,10 @@ async fn both(host: &str, tree: &Tree) -> [BTreeMap<String, String>; 2] {
     [theirs.files(), ours.files()]
 }
 
+/// A directory that is ignored once more, after an exception: the clients from 23 on keep the exception, as BuildKit does;
+/// older ones do not (seen with 20.10.24, which Debian 12 has).
+const AGAIN: &str = "dir\n!dir/keep\ndir";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_files_arrive() {
     let Some(host) = docker_host() else { return };
@@ -83,7 +87,7 @@ async fn the_same_files_arrive() {
         Some("dir\n!dir/keep"),
         Some("dir\n!dir/sub/deep"),
         Some("dir/**\n!dir/sub/**"),
-        Some("dir\n!dir/keep\ndir"),
+        Some(AGAIN),
         Some("dir\n!dir/sub\ndir/sub/deep"),
         Some("*\n!a.txt"),
         Some("*\n!dir/sub/keep"),
@@ -114,7 +118,10 @@ async fn the_same_files_arrive() {
         Some("**/keep"),
         Some("**/sub/keep"),
     ];
-    for ignore in ignore_files {
+    let version = docker(&host, &["version", "--format", "{{.Client.Version}}"]).unwrap();
+    let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
+    let is_old = major.is_some_and(|major| major < 23);
+    for ignore in ignore_files.into_iter().filter(|ignore| !(is_old && *ignore == Some(AGAIN))) {
         let tree = tree(ignore);
         let [theirs, ours] = both(&host, &tree).await;
         assert_eq!(ours, theirs, "by {ignore:?}");

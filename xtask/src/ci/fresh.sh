@@ -18,7 +18,7 @@ mkdir -p "$gopath"
 for toolchain in "$cargo" "$rustup" "$goroot" "$gopath"; do give "$toolchain" "$toolchain"; done
 mount -t proc proc "$root/proc"
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
-exec chroot "$root" /usr/bin/env -i HOME=/home/ci LANG=C.UTF-8 CARGO_HOME="$cargo" RUSTUP_HOME="$rustup" \
+exec chroot "$root" /usr/bin/env -i HOME=/home/ci LANG=C.UTF-8 CARGO_INCREMENTAL=0 CARGO_HOME="$cargo" RUSTUP_HOME="$rustup" \
     RUSTUP_TOOLCHAIN="${RUSTUP_TOOLCHAIN:-}" GOPATH="$gopath" \
     PATH="$goroot/bin:$cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
     sh -c "cd /src && sh .ci/run --only $step"
