@@ -5,7 +5,7 @@
 //! our own, and the file of the `argocd` command line.
 //!
 //! Nothing here speaks to a registry or to Argo CD, and nothing reads the process environment: the edges collect it
-//! into an [`Environment`] and pass it in. Only a credential helper inherits it, since helpers live on it.
+//! into a [`CredentialEnvironment`] and pass it in. Only a credential helper inherits it, since helpers live on it.
 
 pub mod argocd;
 mod environment;
@@ -15,6 +15,6 @@ mod registry;
 
 pub use secrecy::{ExposeSecret, SecretString};
 
-pub use crate::environment::Environment;
+pub use crate::environment::CredentialEnvironment;
 pub use crate::error::{Error, ErrorKind, Position};
 pub use crate::registry::{Credential, Keychain};

@@ -16,12 +16,14 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Platform, Reference};
 
-use crate::context::{ArchiveWriter, Context, Counters, SendError, archive, base_repositories};
+use crate::context::{
+    ArchiveCounters, ArchiveWriter, BuildContext, SendError, archive, base_repositories,
+};
 use crate::engine::{
-    Builder, Engine, Event, KeyStyle, Silence, Transcript, for_repositories, read_id,
+    Builder, Engine, EngineEvent, IdleTimer, KeyStyle, Transcript, for_repositories, read_id,
 };
 use crate::error::{Error, ErrorKind};
-use crate::labels::Origin;
+use crate::labels::ImageOrigin;
 
 /// How often it is told how much of the context was sent.
 const SENDING_INTERVAL: Duration = Duration::from_millis(200);
@@ -48,7 +50,7 @@ pub struct BuildConfig {
     /// Labels, beside those of `origin`.
     pub labels: BTreeMap<String, String>,
     /// Where the source comes from.
-    pub origin: Origin,
+    pub origin: ImageOrigin,
     /// The stage to build; without it the last.
     pub target: Option<String>,
     /// The platform to build for; without it the engine's own.
@@ -71,7 +73,7 @@ pub struct BuildConfig {
 
 /// An image that was built. It is in the engine, and nowhere else yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Built {
+pub struct BuiltImage {
     /// The name of the image in the engine.
     pub image: Reference,
     /// The engine's id of the image. What it is the hash of depends on the engine's store: never deploy by it.
@@ -99,8 +101,8 @@ pub async fn build(
     engine: &Engine,
     keychain: &Keychain,
     config: &BuildConfig,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<Built, Error> {
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<BuiltImage, Error> {
     let fail = |kind| Error::new(format!("build {}", config.image), kind);
     let builder = config.builder.unwrap_or_else(|| engine.preferred_builder());
     if builder == Builder::BuildKit && !engine.has_buildkit() {
@@ -118,18 +120,18 @@ async fn build_with(
     keychain: &Keychain,
     config: &BuildConfig,
     builder: Builder,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<Built, ErrorKind> {
-    let context =
-        Context::open(&config.context, config.dockerfile.as_deref()).map_err(ErrorKind::Context)?;
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<BuiltImage, ErrorKind> {
+    let context = BuildContext::open(&config.context, config.dockerfile.as_deref())
+        .map_err(ErrorKind::Context)?;
     let context = context.without(&config.withheld);
     let context = match builder {
         Builder::Classic => context,
         Builder::BuildKit => context.for_buildkit(),
     };
-    on_event(Event::Started { engine: engine.version().to_owned(), builder });
+    on_event(EngineEvent::Started { engine: engine.version().to_owned(), builder });
     if builder == Builder::BuildKit && context.dockerfile_shows() {
-        on_event(Event::Warning(format!(
+        on_event(EngineEvent::Warning(format!(
             "BuildKit gets the Dockerfile with the context: `COPY .` copies it too, as `{}`",
             context.dockerfile()
         )));
@@ -143,10 +145,10 @@ async fn build_with(
     let labels = config.origin.labels(&config.labels);
     let options = options(config, &context, builder, &labels)?;
 
-    let silence = Silence::new(config.idle_timeout);
-    let (transcript, sent) = run(engine, context, options, credentials, silence, on_event).await?;
+    let idle = IdleTimer::new(config.idle_timeout);
+    let (transcript, sent) = run(engine, context, options, credentials, idle, on_event).await?;
     let id = transcript.image().and_then(read_id).ok_or(ErrorKind::Incomplete("image"))?;
-    Ok(Built {
+    Ok(BuiltImage {
         image: config.image.clone(),
         id,
         builder,
@@ -159,7 +161,7 @@ async fn build_with(
 
 fn options(
     config: &BuildConfig,
-    context: &Context,
+    context: &BuildContext,
     builder: Builder,
     labels: &BTreeMap<String, String>,
 ) -> Result<BuildImageOptions, ErrorKind> {
@@ -199,13 +201,13 @@ fn session_id() -> Result<String, ErrorKind> {
 }
 
 /// The thread that reads the context, and what became of it.
-struct Sender {
+struct ContextSender {
     thread: JoinHandle<Result<Vec<PathBuf>, SendError>>,
     is_done: bool,
 }
 
-impl Sender {
-    fn start(context: Context, mut writer: ArchiveWriter) -> Self {
+impl ContextSender {
+    fn start(context: BuildContext, mut writer: ArchiveWriter) -> Self {
         let thread = tokio::task::spawn_blocking(move || match context.write(&mut writer) {
             Ok(skipped) => writer.finish().map(|()| skipped).map_err(|_| SendError::Closed),
             Err(error) => {
@@ -234,24 +236,24 @@ impl Sender {
 /// Sends the context and reads the answer, to its end.
 async fn run(
     engine: &Engine,
-    context: Context,
+    context: BuildContext,
     options: BuildImageOptions,
     credentials: HashMap<String, DockerCredentials>,
-    mut silence: Silence,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<(Transcript, Arc<Counters>), ErrorKind> {
+    mut idle: IdleTimer,
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<(Transcript, Arc<ArchiveCounters>), ErrorKind> {
     let (writer, body, counters) = archive();
-    let mut sender = Sender::start(context, writer);
+    let mut sender = ContextSender::start(context, writer);
     let mut transcript = Transcript::default();
     let ended = {
         let body = bollard::body_try_stream(body);
         let answer = pin!(engine.docker().build_image(options, Some(credentials), Some(body)));
-        read_answer(answer, &mut transcript, &counters, &mut sender, &mut silence, on_event).await
+        read_answer(answer, &mut transcript, &counters, &mut sender, &mut idle, on_event).await
     };
     match ended {
         Ok(()) => Ok((transcript, counters)),
-        Err(Ended::Here(kind)) => Err(kind),
-        Err(Ended::Engine(error)) => {
+        Err(AnswerError::Local(kind)) => Err(kind),
+        Err(AnswerError::Engine(error)) => {
             // If the context could not be read, then that is why the request failed.
             if !sender.is_done
                 && let Ok(Err(kind)) = time::timeout(ABANDON_TIME, sender.done()).await
@@ -264,20 +266,20 @@ async fn run(
 }
 
 /// Why the reading of an answer ended early.
-enum Ended {
+enum AnswerError {
     /// For a reason on this side: the context cannot be read, or it was waited for long enough.
-    Here(ErrorKind),
+    Local(ErrorKind),
     Engine(bollard::errors::Error),
 }
 
 async fn read_answer(
     mut answer: Pin<&mut impl Stream<Item = Result<BuildInfo, bollard::errors::Error>>>,
     transcript: &mut Transcript,
-    counters: &Counters,
-    sender: &mut Sender,
-    silence: &mut Silence,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<(), Ended> {
+    counters: &ArchiveCounters,
+    sender: &mut ContextSender,
+    idle: &mut IdleTimer,
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<(), AnswerError> {
     let mut ticks = time::interval_at(Instant::now() + SENDING_INTERVAL, SENDING_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -285,28 +287,28 @@ async fn read_answer(
         tokio::select! {
             biased;
             sent = sender.done(), if is_sending => {
-                silence.broken();
-                if let Some(skipped) = sent.map_err(Ended::Here)? {
+                idle.broken();
+                if let Some(skipped) = sent.map_err(AnswerError::Local)? {
                     let (files, bytes) = (counters.files(), counters.bytes());
-                    on_event(Event::Sent { files, bytes });
-                    skipped.into_iter().map(Event::Skipped).for_each(&mut *on_event);
+                    on_event(EngineEvent::Sent { files, bytes });
+                    skipped.into_iter().map(EngineEvent::Skipped).for_each(&mut *on_event);
                 }
             }
             message = answer.next() => match message {
                 Some(Ok(message)) => {
-                    silence.broken();
+                    idle.broken();
                     transcript.read(message).into_iter().for_each(&mut *on_event);
                 }
-                Some(Err(error)) => return Err(Ended::Engine(error)),
+                Some(Err(error)) => return Err(AnswerError::Engine(error)),
                 None => return Ok(()),
             },
-            () = silence.too_long() => {
+            () = idle.too_long() => {
                 let step = transcript.last_step().map(str::to_owned);
-                return Err(Ended::Here(ErrorKind::Silent { after: silence.limit(), step }));
+                return Err(AnswerError::Local(ErrorKind::Silent { after: idle.limit(), step }));
             }
             _ = ticks.tick(), if is_sending => {
-                silence.sent(counters.bytes());
-                on_event(Event::Sending { files: counters.files(), bytes: counters.bytes() });
+                idle.sent(counters.bytes());
+                on_event(EngineEvent::Sending { files: counters.files(), bytes: counters.bytes() });
             }
         }
     }

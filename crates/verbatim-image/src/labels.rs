@@ -17,7 +17,7 @@ pub const VERSION: &str = "org.opencontainers.image.version";
 ///
 /// [spec]: https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
+pub struct ImageOrigin {
     /// The commit that was built.
     pub revision: Option<String>,
     /// The URL of its repository.
@@ -28,7 +28,7 @@ pub struct Origin {
     pub version: Option<String>,
 }
 
-impl Origin {
+impl ImageOrigin {
     /// The labels. Those in `explicit` win.
     pub fn labels(&self, explicit: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let created = self.created.map(|time| time.to_string());
@@ -53,10 +53,10 @@ mod tests {
 
     #[test]
     fn what_is_known_is_written_and_what_is_explicit_wins() {
-        let origin = Origin {
+        let origin = ImageOrigin {
             revision: Some("abc".to_owned()),
             created: Some("2026-01-02T03:04:05Z".parse().unwrap()),
-            ..Origin::default()
+            ..ImageOrigin::default()
         };
         let explicit = BTreeMap::from([
             (REVISION.to_owned(), "mine".to_owned()),

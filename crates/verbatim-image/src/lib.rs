@@ -17,11 +17,11 @@ mod push;
 mod remote;
 pub mod template;
 
-pub use crate::build::{BuildConfig, Built, IDLE_TIMEOUT, build};
+pub use crate::build::{BuildConfig, BuiltImage, IDLE_TIMEOUT, build};
 pub use crate::context::{ContextError, IgnoreError, IgnoreErrorKind};
 pub use crate::engine::{
-    Builder, DEFAULT_HOST, Endpoint, EndpointConfig, Engine, Event, REQUEST_TIMEOUT,
+    Builder, DEFAULT_HOST, Endpoint, EndpointConfig, Engine, EngineEvent, REQUEST_TIMEOUT,
 };
 pub use crate::error::{Cause, Error, ErrorKind, TagState};
 pub use crate::push::{PushConfig, push};
-pub use crate::remote::{Existing, How, Pushed, existing, tag_state};
+pub use crate::remote::{ExistingImage, PushOutcome, PushedImage, existing, tag_state};

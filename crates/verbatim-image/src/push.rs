@@ -14,9 +14,9 @@ use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Reference};
 use verbatim_registry::{Client, FetchedManifest};
 
-use crate::engine::{Class, Engine, Event, classify, for_repository};
+use crate::engine::{Engine, EngineEvent, FailureClass, classify, for_repository};
 use crate::error::{Error, ErrorKind};
-use crate::remote::{How, Pushed, by_tag, is_image, pushed, tag_state};
+use crate::remote::{PushOutcome, PushedImage, by_tag, is_image, pushed, tag_state};
 
 /// The waits before the looks at the tag after a push: some registries show a moment later what they took.
 const READ_BACKS: [Duration; 3] =
@@ -54,8 +54,8 @@ pub async fn push(
     registry: &Client,
     keychain: &Keychain,
     config: &PushConfig,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<Pushed, Error> {
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<PushedImage, Error> {
     let image = by_tag(&config.image);
     let fail = |kind| Error::new(format!("push {image}"), kind);
     let work = push_with(engine, registry, keychain, &image, config, on_event);
@@ -78,14 +78,14 @@ async fn push_with(
     keychain: &Keychain,
     image: &Reference,
     config: &PushConfig,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<Pushed, ErrorKind> {
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<PushedImage, ErrorKind> {
     let &PushConfig { overwrite, idle_timeout, .. } = config;
     let id = engine.image_id(image).await?;
     let before = registry.find_manifest(image).await;
     match before {
         Ok(Some(found)) if is_image(&found, id)? => {
-            return pushed(registry, image, &found, How::AlreadyThere).await;
+            return pushed(registry, image, &found, PushOutcome::AlreadyThere).await;
         }
         Ok(Some(found)) if !overwrite => {
             return Err(ErrorKind::TagTaken { existing: found.digest });
@@ -96,14 +96,14 @@ async fn push_with(
     }
     let digest = match send(engine, keychain, image, idle_timeout, on_event).await {
         Err(kind) if is_transport(&kind) => {
-            on_event(Event::Warning(format!("{kind}; trying once more")));
+            on_event(EngineEvent::Warning(format!("{kind}; trying once more")));
             time::sleep(RETRY_WAIT).await;
             send(engine, keychain, image, idle_timeout, on_event).await?
         }
         other => other?,
     };
     let found = read_back(registry, image, digest).await?;
-    pushed(registry, image, &found, How::Pushed).await
+    pushed(registry, image, &found, PushOutcome::Pushed).await
 }
 
 /// Lets the engine push, and gives the digest that it says it pushed.
@@ -112,7 +112,7 @@ async fn send(
     keychain: &Keychain,
     image: &Reference,
     idle_timeout: Duration,
-    on_event: &mut (dyn FnMut(Event) + Send),
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
 ) -> Result<Digest, ErrorKind> {
     let credentials = for_repository(keychain, &image.repository).await?;
     let options = PushImageOptions {
@@ -137,8 +137,8 @@ fn failure(engine: &Engine, error: bollard::errors::Error) -> ErrorKind {
     match error {
         bollard::errors::Error::DockerStreamError { error: message } => {
             match classify(&message, None) {
-                Class::Refused => ErrorKind::RegistryRefused { message },
-                Class::Unreachable => ErrorKind::RegistryUnreachable { message },
+                FailureClass::Refused => ErrorKind::RegistryRefused { message },
+                FailureClass::Unreachable => ErrorKind::RegistryUnreachable { message },
                 _ => ErrorKind::Failed { message },
             }
         }
@@ -151,10 +151,10 @@ fn is_transport(kind: &ErrorKind) -> bool {
 }
 
 /// bollard does not hand out which layer a message is about.
-fn layer(message: PushImageInfo) -> Event {
+fn layer(message: PushImageInfo) -> EngineEvent {
     let detail = message.progress_detail.unwrap_or_default();
     let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-    Event::Layer {
+    EngineEvent::Layer {
         id: String::new(),
         status: message.status.unwrap_or_default(),
         current: bytes(detail.current),

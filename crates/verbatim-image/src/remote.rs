@@ -21,7 +21,7 @@ const LAST_LOOK: Duration = Duration::from_secs(10);
 
 /// An image in a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Pushed {
+pub struct PushedImage {
     /// The repository.
     pub repository: Repository,
     /// The tag that names the image, for people.
@@ -38,13 +38,13 @@ pub struct Pushed {
     /// The size of the top-level manifest, in bytes.
     pub size: u64,
     /// How it came there.
-    pub how: How,
+    pub how: PushOutcome,
 }
 
 /// How an image came into the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum How {
+pub enum PushOutcome {
     /// It was pushed.
     Pushed,
     /// It was there under this tag before: there was nothing to push.
@@ -60,7 +60,7 @@ fn as_texts<S: serde::Serializer>(
     serializer.collect_seq(platforms.iter().map(ToString::to_string))
 }
 
-impl fmt::Display for Pushed {
+impl fmt::Display for PushedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.reference.fmt(f)
     }
@@ -78,11 +78,11 @@ pub async fn tag_state(registry: &Client, image: &Reference) -> TagState {
 /// What was found under the tag that a build is going to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one value for each build")]
-pub enum Existing {
+pub enum ExistingImage {
     /// Nothing.
     Nothing,
     /// An image of the wanted revision, in all its platforms.
-    SameRevision(Pushed),
+    SameRevision(PushedImage),
     /// An image of another revision, or of none.
     Other {
         /// Its digest.
@@ -102,31 +102,35 @@ pub async fn existing(
     registry: &Client,
     image: &Reference,
     revision: &str,
-) -> Result<Existing, Error> {
+) -> Result<ExistingImage, Error> {
     look(registry, image, revision)
         .await
         .map_err(|kind| Error::new(format!("look for {}", by_tag(image)), kind))
 }
 
-async fn look(registry: &Client, image: &Reference, revision: &str) -> Result<Existing, ErrorKind> {
+async fn look(
+    registry: &Client,
+    image: &Reference,
+    revision: &str,
+) -> Result<ExistingImage, ErrorKind> {
     let found = registry.find_manifest(&by_tag(image)).await.map_err(ErrorKind::Registry)?;
-    let Some(found) = found else { return Ok(Existing::Nothing) };
+    let Some(found) = found else { return Ok(ExistingImage::Nothing) };
     let images = images(registry, &image.repository, &found).await?;
     let mut first = None;
     for image_manifest in &images {
         let config = config(registry, &image.repository, image_manifest).await?;
         let label = config.config.labels.unwrap_or_default().remove(labels::REVISION);
         if label.as_deref() != Some(revision) {
-            return Ok(Existing::Other { digest: found.digest, revision: label });
+            return Ok(ExistingImage::Other { digest: found.digest, revision: label });
         }
         first.get_or_insert(config.platform);
     }
     match first {
         Some(platform) => {
-            let pushed = describe(image, &found, Some(platform), How::Reused)?;
-            Ok(Existing::SameRevision(pushed))
+            let pushed = describe(image, &found, Some(platform), PushOutcome::Reused)?;
+            Ok(ExistingImage::SameRevision(pushed))
         }
-        None => Ok(Existing::Other { digest: found.digest, revision: None }),
+        None => Ok(ExistingImage::Other { digest: found.digest, revision: None }),
     }
 }
 
@@ -196,8 +200,8 @@ pub(crate) async fn pushed(
     registry: &Client,
     image: &Reference,
     found: &FetchedManifest,
-    how: How,
-) -> Result<Pushed, ErrorKind> {
+    how: PushOutcome,
+) -> Result<PushedImage, ErrorKind> {
     let platform = match found.parse().map_err(ErrorKind::Registry)? {
         Manifest::Image(manifest) => {
             Some(config(registry, &image.repository, &manifest).await?.platform)
@@ -211,8 +215,8 @@ fn describe(
     image: &Reference,
     found: &FetchedManifest,
     platform: Option<Platform>,
-    how: How,
-) -> Result<Pushed, ErrorKind> {
+    how: PushOutcome,
+) -> Result<PushedImage, ErrorKind> {
     let Descriptor { media_type, digest, size, .. } =
         found.descriptor().map_err(ErrorKind::Registry)?;
     let platforms = match found.parse().map_err(ErrorKind::Registry)? {
@@ -226,7 +230,7 @@ fn describe(
         Some(tag) => tag,
         None => return Err(ErrorKind::Incomplete("tag")),
     };
-    Ok(Pushed {
+    Ok(PushedImage {
         repository: image.repository.clone(),
         tag,
         digest,

@@ -14,18 +14,18 @@ use verbatim_oci::{Tag, TagError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 /// One piece of a template, and where it starts: a character column counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Part {
+struct TemplatePart {
     column: usize,
-    content: Content,
+    content: PartContent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Content {
+enum PartContent {
     Text(String),
     Variable(String),
 }
@@ -93,8 +93,8 @@ impl Template {
     /// The names in the template, in order, repeated as often as they occur.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match &part.content {
-            Content::Text(_) => None,
-            Content::Variable(name) => Some(name.as_str()),
+            PartContent::Text(_) => None,
+            PartContent::Variable(name) => Some(name.as_str()),
         })
     }
 
@@ -128,12 +128,12 @@ impl Template {
     fn render_parts<S: AsRef<str>>(
         &self,
         lookup: impl Fn(&str) -> Option<S>,
-    ) -> Result<Vec<(&Part, String)>, TemplateError> {
+    ) -> Result<Vec<(&TemplatePart, String)>, TemplateError> {
         let mut rendered = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             let value = match &part.content {
-                Content::Text(text) => text.clone(),
-                Content::Variable(name) => match lookup(name) {
+                PartContent::Text(text) => text.clone(),
+                PartContent::Variable(name) => match lookup(name) {
                     Some(value) => value.as_ref().to_owned(),
                     None => {
                         return Err(
@@ -150,7 +150,7 @@ impl Template {
     /// Finds the part that brought the character which makes the tag impossible.
     fn tag_error(
         &self,
-        parts: &[(&Part, String)],
+        parts: &[(&TemplatePart, String)],
         rendered: String,
         source: TagError,
     ) -> TemplateError {
@@ -161,11 +161,11 @@ impl Template {
         };
         match culprit {
             Some((part, value)) => match &part.content {
-                Content::Variable(name) => {
+                PartContent::Variable(name) => {
                     let (name, value) = (name.clone(), value.clone());
                     self.error(part.column, TemplateErrorKind::Variable { name, value, source })
                 }
-                Content::Text(_) => {
+                PartContent::Text(_) => {
                     self.error(part.column, TemplateErrorKind::Tag { rendered, source })
                 }
             },
@@ -189,8 +189,8 @@ impl FromStr for Template {
     }
 }
 
-fn parse(text: &str) -> Result<Vec<Part>, (usize, TemplateErrorKind)> {
-    let mut parts: Vec<Part> = Vec::new();
+fn parse(text: &str) -> Result<Vec<TemplatePart>, (usize, TemplateErrorKind)> {
+    let mut parts: Vec<TemplatePart> = Vec::new();
     let mut characters = (1..).zip(text.chars()).peekable();
     while let Some((column, character)) = characters.next() {
         if character != '$' {
@@ -214,7 +214,7 @@ fn parse(text: &str) -> Result<Vec<Part>, (usize, TemplateErrorKind)> {
                         None => return Err((column, TemplateErrorKind::Unclosed)),
                     }
                 }
-                parts.push(Part { column, content: Content::Variable(name) });
+                parts.push(TemplatePart { column, content: PartContent::Variable(name) });
             }
             _ => return Err((column, TemplateErrorKind::Dollar)),
         }
@@ -222,10 +222,10 @@ fn parse(text: &str) -> Result<Vec<Part>, (usize, TemplateErrorKind)> {
     Ok(parts)
 }
 
-fn push_character(parts: &mut Vec<Part>, column: usize, character: char) {
+fn push_character(parts: &mut Vec<TemplatePart>, column: usize, character: char) {
     match parts.last_mut() {
-        Some(Part { content: Content::Text(text), .. }) => text.push(character),
-        _ => parts.push(Part { column, content: Content::Text(character.to_string()) }),
+        Some(TemplatePart { content: PartContent::Text(text), .. }) => text.push(character),
+        _ => parts.push(TemplatePart { column, content: PartContent::Text(character.to_string()) }),
     }
 }
 

@@ -58,16 +58,16 @@ impl Error {
 pub enum ErrorKind {
     /// No connection, or one that broke before the answer.
     #[error("no answer")]
-    Unreachable(#[source] Cause),
+    Unreachable(#[source] NetworkError),
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     Timeout(Duration),
     /// The answer began and did not end.
     #[error("the answer broke off")]
-    BrokenOff(#[source] Cause),
+    BrokenOff(#[source] NetworkError),
     /// The server's certificate is not trusted, or TLS failed otherwise.
     #[error("no secure connection")]
-    Tls(#[source] Cause),
+    Tls(#[source] NetworkError),
     /// TLS was wanted, and the server speaks plain HTTP.
     #[error("the server does not speak TLS")]
     NotTls,
@@ -85,32 +85,32 @@ pub enum ErrorKind {
     Credentials(verbatim_credentials::Error),
     /// Not logged in, or the login is not accepted (401).
     #[error("not logged in, or the login is not valid: {0}")]
-    Unauthorized(Refusal),
+    Unauthorized(ErrorResponse),
     /// Logged in, and not allowed (403).
     #[error("not allowed: {0}")]
-    Forbidden(Refusal),
+    Forbidden(ErrorResponse),
     /// Not there, or not shown to us (404).
     #[error("not found: {0}")]
-    NotFound(Refusal),
+    NotFound(ErrorResponse),
     /// Too many requests (429).
-    #[error("too many requests: {refusal}")]
+    #[error("too many requests: {response}")]
     RateLimited {
         /// What the registry says.
-        refusal: Refusal,
+        response: ErrorResponse,
         /// How long it asks us to wait.
         retry_after: Option<Duration>,
     },
     /// The registry failed (5xx, or 408).
-    #[error("the registry failed: {refusal}")]
+    #[error("the registry failed: {response}")]
     ServerError {
         /// What the registry says.
-        refusal: Refusal,
+        response: ErrorResponse,
         /// How long it asks us to wait.
         retry_after: Option<Duration>,
     },
     /// Any other status that is no success.
     #[error("refused: {0}")]
-    Refused(Refusal),
+    Refused(ErrorResponse),
     /// The content has another digest than was said.
     #[error("{claim} is {expected}, but the content has {actual}")]
     DigestMismatch {
@@ -149,13 +149,13 @@ pub enum ErrorKind {
     },
     /// The registry does not let the tag be changed in which clients list referrers.
     #[error(
-        "the registry does not allow changes to the tag `{tag}`, which lists referrers: {refusal}"
+        "the registry does not allow changes to the tag `{tag}`, which lists referrers: {response}"
     )]
     ImmutableTag {
         /// The fallback tag.
         tag: Tag,
         /// What the registry says.
-        refusal: Refusal,
+        response: ErrorResponse,
     },
     /// The index in which clients list referrers is as large as manifests may be.
     #[error("the list of referrers is larger than {limit} bytes, the most that registries accept")]
@@ -202,22 +202,22 @@ impl fmt::Display for DigestClaim {
 /// The innermost reason that the network stack gives.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub struct Cause(pub(crate) String);
+pub struct NetworkError(pub(crate) String);
 
 /// How a registry refused: the status, and what its [error document][spec] says.
 ///
 /// [spec]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// The HTTP status.
     pub status: u16,
     /// What the registry says; empty if it says nothing that is understood.
-    pub problems: Vec<Problem>,
+    pub errors: Vec<ResponseError>,
 }
 
 /// One entry of a registry's error document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ResponseError {
     /// The code, `MANIFEST_UNKNOWN` for example. Registries have codes of their own beside those of the specification.
     pub code: String,
     /// The words of the registry; empty if it has none.
@@ -226,7 +226,7 @@ pub struct Problem {
     pub detail: serde_json::Value,
 }
 
-impl From<OciError> for Problem {
+impl From<OciError> for ResponseError {
     fn from(error: OciError) -> Self {
         let code = match serde_json::to_value(&error.code) {
             Ok(serde_json::Value::String(code)) => code,
@@ -236,35 +236,35 @@ impl From<OciError> for Problem {
     }
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// Reads the body of an answer that is no success. Whatever is not an error document is left out: an HTML page of
     /// a proxy tells nobody anything.
     pub(crate) fn read(status: StatusCode, body: &[u8]) -> Self {
-        let problems = match serde_json::from_slice::<OciEnvelope>(body) {
-            Ok(envelope) => envelope.errors.into_iter().map(Problem::from).collect(),
+        let errors = match serde_json::from_slice::<OciEnvelope>(body) {
+            Ok(envelope) => envelope.errors.into_iter().map(ResponseError::from).collect(),
             Err(_) => Vec::new(),
         };
-        Self { status: status.as_u16(), problems }
+        Self { status: status.as_u16(), errors }
     }
 
     /// Whether the registry gives this code.
     pub fn has_code(&self, code: &str) -> bool {
-        self.problems.iter().any(|problem| problem.code == code)
+        self.errors.iter().any(|error| error.code == code)
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
         let reason = StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
         if let Some(reason) = reason {
             write!(f, " {reason}")?;
         }
-        for (n, problem) in self.problems.iter().enumerate() {
+        for (n, error) in self.errors.iter().enumerate() {
             f.write_str(if n == 0 { ", " } else { "; " })?;
-            f.write_str(&problem.code)?;
-            if !problem.message.is_empty() {
-                write!(f, ": {}", one_line(&problem.message))?;
+            f.write_str(&error.code)?;
+            if !error.message.is_empty() {
+                write!(f, ": {}", one_line(&error.message))?;
             }
         }
         Ok(())
@@ -275,16 +275,16 @@ impl ErrorKind {
     /// What an answer means that is no success.
     pub(crate) fn of_status(
         status: StatusCode,
-        refusal: Refusal,
+        response: ErrorResponse,
         retry_after: Option<Duration>,
     ) -> Self {
         match status.as_u16() {
-            401 => Self::Unauthorized(refusal),
-            403 => Self::Forbidden(refusal),
-            404 => Self::NotFound(refusal),
-            429 => Self::RateLimited { refusal, retry_after },
-            408 | 500..=599 => Self::ServerError { refusal, retry_after },
-            _ => Self::Refused(refusal),
+            401 => Self::Unauthorized(response),
+            403 => Self::Forbidden(response),
+            404 => Self::NotFound(response),
+            429 => Self::RateLimited { response, retry_after },
+            408 | 500..=599 => Self::ServerError { response, retry_after },
+            _ => Self::Refused(response),
         }
     }
 
@@ -294,8 +294,8 @@ impl ErrorKind {
             Self::Unreachable(_) | Self::Timeout(_) | Self::BrokenOff(_) => true,
             Self::RateLimited { .. } => true,
             // 501 and 505 and their like are about what the server can do, not about now.
-            Self::ServerError { refusal, .. } => {
-                matches!(refusal.status, 408 | 500 | 502 | 503 | 504)
+            Self::ServerError { response, .. } => {
+                matches!(response.status, 408 | 500 | 502 | 503 | 504)
             }
             _ => false,
         }
@@ -334,8 +334,8 @@ mod tests {
     fn every_status_has_a_kind_and_few_are_repeated() {
         for code in 100..=599 {
             let status = StatusCode::from_u16(code).unwrap();
-            let refusal = Refusal { status: code, problems: vec![] };
-            let kind = ErrorKind::of_status(status, refusal, Some(Duration::from_secs(1)));
+            let response = ErrorResponse { status: code, errors: vec![] };
+            let kind = ErrorKind::of_status(status, response, Some(Duration::from_secs(1)));
             let name = match &kind {
                 ErrorKind::Unauthorized(_) => "unauthorized",
                 ErrorKind::Forbidden(_) => "forbidden",
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn connections_are_tried_again_and_nonsense_is_not() {
-        let cause = || Cause("reset".into());
+        let cause = || NetworkError("reset".into());
         assert!(ErrorKind::Unreachable(cause()).is_retryable());
         assert!(ErrorKind::BrokenOff(cause()).is_retryable());
         assert!(ErrorKind::Timeout(Duration::ZERO).is_retryable());
@@ -374,8 +374,9 @@ mod tests {
     #[test]
     fn the_words_of_the_registry_are_kept() {
         let check = |status: u16, body: &str, want: &str| {
-            let refusal = Refusal::read(StatusCode::from_u16(status).unwrap(), body.as_bytes());
-            assert_eq!(refusal.to_string(), want);
+            let response =
+                ErrorResponse::read(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            assert_eq!(response.to_string(), want);
         };
         check(404, "", "404 Not Found");
         check(404, "<html>no</html>", "404 Not Found");

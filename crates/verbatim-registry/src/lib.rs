@@ -14,13 +14,15 @@ mod error;
 mod http;
 mod operations;
 
-pub use crate::error::{Cause, DigestClaim, Error, ErrorKind, Problem, Refusal};
+pub use crate::error::{DigestClaim, Error, ErrorKind, ErrorResponse, NetworkError, ResponseError};
 pub use crate::http::client::Client;
 pub use crate::http::config::{Config, Timeouts};
-pub use crate::operations::attach::{Attached, Attachment, Layer};
-pub use crate::operations::blobs::{Mount, Upload};
-pub use crate::operations::copy::{Copied, CopyOptions};
-pub use crate::operations::manifests::{FetchedManifest, Head, PutAs, PutManifest, Resolved};
-pub use crate::operations::probe::Writable;
+pub use crate::operations::attach::{AttachedReferrer, Attachment, Layer};
+pub use crate::operations::blobs::{MountResult, UploadResult};
+pub use crate::operations::copy::{CopyCounts, CopyOptions};
+pub use crate::operations::manifests::{
+    FetchedManifest, ManifestHead, ManifestName, ResolvedManifest, StoredManifest,
+};
+pub use crate::operations::probe::WritableRepository;
 pub use crate::operations::referrers::{Referrers, ReferrersSource};
 pub use crate::operations::tags::DerivedTags;

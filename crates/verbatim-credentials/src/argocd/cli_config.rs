@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::ServerKey;
 use crate::error::Position;
 use crate::permissions::check_private;
-use crate::{Environment, Error, ErrorKind};
+use crate::{CredentialEnvironment, Error, ErrorKind};
 
 /// The file of the `argocd` command line.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -75,7 +75,7 @@ struct CliUser {
 impl CliConfig {
     /// Where the file is, whether it exists or not: in `ARGOCD_CONFIG_DIR`, in `~/.argocd` if that folder exists, else
     /// in `argocd` below the folder of configurations.
-    pub fn path(environment: &Environment) -> Option<PathBuf> {
+    pub fn path(environment: &CredentialEnvironment) -> Option<PathBuf> {
         let legacy = environment.home.as_ref().map(|home| home.join(".argocd"));
         let folder = environment
             .argocd_config_dir
@@ -203,9 +203,11 @@ users:
     #[test]
     fn the_file_is_where_the_command_line_looks() {
         let home = tempfile::tempdir().unwrap();
-        let mut environment =
-            Environment { home: Some(home.path().to_owned()), ..Environment::default() };
-        let check = |environment: &Environment, want: PathBuf| {
+        let mut environment = CredentialEnvironment {
+            home: Some(home.path().to_owned()),
+            ..CredentialEnvironment::default()
+        };
+        let check = |environment: &CredentialEnvironment, want: PathBuf| {
             assert_eq!(CliConfig::path(environment), Some(want));
         };
         check(&environment, home.path().join(".config/argocd/config"));

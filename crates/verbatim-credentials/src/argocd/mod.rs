@@ -13,7 +13,7 @@ use secrecy::SecretString;
 pub use self::cli_config::{CliConfig, CliContext, CliServer};
 pub use self::server_key::ServerKey;
 pub use self::token_store::TokenStore;
-use crate::{Environment, Error};
+use crate::{CredentialEnvironment, Error};
 
 /// A token, and where it was found.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub enum TokenOrigin {
 }
 
 /// Whether `ARGOCD_AUTH_TOKEN` holds a token that `server` does not get, since `ARGOCD_SERVER` says that it is for another one.
-pub fn is_token_for_another(environment: &Environment, server: &ServerKey) -> bool {
+pub fn is_token_for_another(environment: &CredentialEnvironment, server: &ServerKey) -> bool {
     let meant = environment.argocd_server.as_deref().map(ServerKey::new);
     environment.argocd_auth_token.is_some()
         && meant.is_some_and(|meant| !meant.is_same_host(server))
@@ -50,7 +50,7 @@ pub fn is_token_for_another(environment: &Environment, server: &ServerKey) -> bo
 ///
 /// If a source exists but cannot be read.
 pub fn find_token(
-    environment: &Environment,
+    environment: &CredentialEnvironment,
     server: &ServerKey,
 ) -> Result<Option<FoundToken>, Error> {
     if let Some(token) = &environment.argocd_auth_token

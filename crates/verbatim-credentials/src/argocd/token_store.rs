@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ServerKey;
 use crate::permissions::check_private;
-use crate::{Environment, Error, ErrorKind};
+use crate::{CredentialEnvironment, Error, ErrorKind};
 
 /// The version of the file that is written, and the only one that is read.
 const VERSION: u64 = 1;
@@ -24,14 +24,14 @@ pub struct TokenStore {
 /// The file as it is read.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct TokenFile {
     version: u64,
     tokens: BTreeMap<String, SecretString>,
 }
 
 /// The file as it is written: the one place where tokens are serialised.
 #[derive(Serialize)]
-struct Written<'a> {
+struct NewTokenFile<'a> {
     version: u64,
     tokens: BTreeMap<&'a str, &'a str>,
 }
@@ -44,7 +44,7 @@ impl TokenStore {
 
     /// The store of this user: `verbatim/argocd-tokens.json` below the folder of configurations. `None` without such a
     /// folder.
-    pub fn from_environment(environment: &Environment) -> Option<Self> {
+    pub fn from_environment(environment: &CredentialEnvironment) -> Option<Self> {
         Some(Self::at(environment.config_home()?.join("verbatim").join("argocd-tokens.json")))
     }
 
@@ -100,14 +100,16 @@ impl TokenStore {
         attempt().map_err(|kind| self.error(kind))
     }
 
-    fn read(&self) -> Result<Stored, ErrorKind> {
+    fn read(&self) -> Result<TokenFile, ErrorKind> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(TokenFile::default());
+            }
             Err(error) => return Err(ErrorKind::Io(error)),
         };
         check_private(&fs::metadata(&self.path).map_err(ErrorKind::Io)?)?;
-        let stored: Stored = serde_json::from_slice(&text)?;
+        let stored: TokenFile = serde_json::from_slice(&text)?;
         if stored.version != VERSION {
             return Err(ErrorKind::Version(stored.version));
         }
@@ -125,7 +127,7 @@ fn write(path: &Path, folder: &Path, tokens: &BTreeMap<String, SecretString>) ->
         tokens.iter().map(|(server, token)| (server.as_str(), token.expose_secret())).collect();
     // A temporary file is made with mode 0600, and keeps it.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer_pretty(&mut file, &Written { version: VERSION, tokens })?;
+    serde_json::to_writer_pretty(&mut file, &NewTokenFile { version: VERSION, tokens })?;
     file.write_all(b"\n")?;
     file.as_file().sync_all()?;
     file.persist(path)?;

@@ -51,7 +51,7 @@ struct AuthEntry {
 
 /// One place to look at, in order.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum CredentialPlace {
     /// An entry of the file itself.
     Entry {
         /// The key under which it stands.
@@ -82,16 +82,20 @@ impl DockerConfig {
     /// Where a credential for the repository `path` in `registry` may be: the helper of this registry, else the store
     /// of all registries, then the entry with the longest matching key. `docker login` leaves an empty entry beside a
     /// helper; an empty entry is no place.
-    pub(crate) fn places(&self, registry: &str, path: &str) -> Vec<Place> {
+    pub(crate) fn places(&self, registry: &str, path: &str) -> Vec<CredentialPlace> {
         let wanted = format!("{}/{path}", canonical_host(registry));
         let helper = longest_match(&self.cred_helpers, &wanted).map(|(_, name)| name);
         let mut places = Vec::new();
         if let Some(name) = helper.or(self.creds_store.as_ref()).filter(|name| !name.is_empty()) {
-            places.push(Place::Helper { name: name.clone(), server: helper_server(registry) });
+            places.push(CredentialPlace::Helper {
+                name: name.clone(),
+                server: helper_server(registry),
+            });
         }
         let filled = self.auths.iter().filter(|(_, entry)| !entry.is_empty());
         if let Some((key, entry)) = longest_match(filled, &wanted) {
-            places.push(Place::Entry { key: key.clone(), credential: entry.credential() });
+            places
+                .push(CredentialPlace::Entry { key: key.clone(), credential: entry.credential() });
         }
         places
     }
@@ -198,13 +202,13 @@ mod tests {
 
     use super::*;
 
-    fn show(places: Vec<Place>) -> Vec<String> {
+    fn show(places: Vec<CredentialPlace>) -> Vec<String> {
         let secret = |secret: &SecretString| secret.expose_secret().to_owned();
         places
             .into_iter()
             .map(|place| match place {
-                Place::Helper { name, server } => format!("helper {name} {server}"),
-                Place::Entry { key, credential } => match credential {
+                CredentialPlace::Helper { name, server } => format!("helper {name} {server}"),
+                CredentialPlace::Entry { key, credential } => match credential {
                     Ok(Credential::Basic { username, password }) => {
                         format!("{key} basic {username} {}", secret(&password))
                     }

@@ -21,7 +21,7 @@ const TOKEN_USERNAME: &str = "<token>";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperCredential {
     #[serde(default)]
     username: String,
     #[serde(default)]
@@ -46,12 +46,12 @@ pub(crate) async fn get(
 }
 
 /// What a helper said, and whether it called that a success.
-struct Said {
+struct HelperOutput {
     success: bool,
     output: SecretString,
 }
 
-async fn run(name: &str, server: &str) -> Result<Said, ErrorKind> {
+async fn run(name: &str, server: &str) -> Result<HelperOutput, ErrorKind> {
     let spawned = Command::new(format!("docker-credential-{name}"))
         .arg("get")
         .stdin(Stdio::piped())
@@ -74,10 +74,10 @@ async fn run(name: &str, server: &str) -> Result<Said, ErrorKind> {
     }
     let status = child.wait().await.map_err(ErrorKind::Io)?;
     let output = String::from_utf8_lossy(&output).into_owned().into();
-    Ok(Said { success: status.success(), output })
+    Ok(HelperOutput { success: status.success(), output })
 }
 
-fn judge(name: &str, said: Said) -> Result<Option<Credential>, ErrorKind> {
+fn judge(name: &str, said: HelperOutput) -> Result<Option<Credential>, ErrorKind> {
     let output = said.output.expose_secret();
     if !said.success {
         if says_not_found(output) {
@@ -88,7 +88,7 @@ fn judge(name: &str, said: Said) -> Result<Option<Credential>, ErrorKind> {
             output.lines().next().unwrap_or("no message").chars().take(200).collect();
         return Err(ErrorKind::HelperFailed { name: name.to_owned(), message });
     }
-    let answer: Answer =
+    let answer: HelperCredential =
         serde_json::from_str(output).map_err(|_| ErrorKind::HelperAnswer(name.to_owned()))?;
     Ok(match (answer.username.as_str(), answer.secret.expose_secret().is_empty()) {
         ("", true) => None,
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn check(success: bool, output: &str, want: Result<Option<&str>, &str>) {
-        let got = judge("x", Said { success, output: output.to_owned().into() });
+        let got = judge("x", HelperOutput { success, output: output.to_owned().into() });
         let got = got.map_err(|error| error.to_string()).map(|credential| {
             credential.map(|credential| match credential {
                 Credential::Basic { username, password } => {

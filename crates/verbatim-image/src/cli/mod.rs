@@ -4,9 +4,9 @@
 
 mod build;
 mod failure;
+mod progress;
 mod push;
 mod report;
-mod teller;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_credentials::{Environment, Keychain};
+use verbatim_credentials::{CredentialEnvironment, Keychain};
 use verbatim_registry::Client;
 use verbatim_registry::cli::RegistryArgs;
 
 pub use self::build::{BuildArgs, BuilderChoice};
 pub use self::failure::failure;
+pub use self::progress::EngineProgress;
 pub use self::push::PushArgs;
-pub use self::teller::Teller;
 use crate::{Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT};
 
 /// Which Docker Engine is used
@@ -46,7 +46,7 @@ impl EngineArgs {
             Some(_) => None,
             None => self.host.clone().or_else(|| text("DOCKER_HOST")),
         };
-        let config_file = Environment::from_map(variables).docker_config_file();
+        let config_file = CredentialEnvironment::from_map(variables).docker_config_file();
         EndpointConfig {
             host,
             context: self.docker_context.clone().or_else(|| text("DOCKER_CONTEXT")),
@@ -96,7 +96,7 @@ fn registry(
     args: &RegistryArgs,
     variables: &BTreeMap<String, String>,
 ) -> Result<(Client, Keychain), Failure> {
-    let environment = Environment::from_map(variables);
+    let environment = CredentialEnvironment::from_map(variables);
     let keychain = match args.registry_anonymous {
         true => Keychain::anonymous(),
         false => Keychain::from_environment(&environment),

@@ -9,9 +9,9 @@ use verbatim_oci::Reference;
 use verbatim_registry::Client;
 use verbatim_registry::cli::RegistryArgs;
 
-use super::report::{Report, ReportArgs};
-use super::{EngineArgs, Teller, failure, parse_duration, registry, variables};
-use crate::{Engine, PushConfig, Pushed, tag_state};
+use super::report::{ImageReport, ReportArgs};
+use super::{EngineArgs, EngineProgress, failure, parse_duration, registry, variables};
+use crate::{Engine, PushConfig, PushedImage, tag_state};
 
 const STEP: &str = "push the image";
 
@@ -71,7 +71,7 @@ pub(super) async fn run(args: PushArgs, console: &Console) -> Result<ExitStatus,
         idle_timeout: args.idle_timeout,
     };
     let pushed = push(&engine, &client, &keychain, &config, console).await?;
-    let report = Report { built: None, pushed: Some(pushed) };
+    let report = ImageReport { built: None, pushed: Some(pushed) };
     console.result(&report)?;
     args.report.write(&report)?;
     Ok(ExitStatus::Done)
@@ -84,13 +84,13 @@ pub(super) async fn push(
     keychain: &Keychain,
     config: &PushConfig,
     console: &Console,
-) -> Result<Pushed, Failure> {
+) -> Result<PushedImage, Failure> {
     let _guard = console.tidy_guard();
     console.step(STEP, StepState::UnderWay);
-    let mut teller = Teller::new(console, format!("pushing {}", config.image));
-    let mut tell = |event| teller.tell(event);
+    let mut progress = EngineProgress::new(console, format!("pushing {}", config.image));
+    let mut on_event = |event| progress.show(event);
     let pushed = tokio::select! {
-        pushed = crate::push(engine, client, keychain, config, &mut tell) => pushed.map_err(failure)?,
+        pushed = crate::push(engine, client, keychain, config, &mut on_event) => pushed.map_err(failure)?,
         () = console.interrupt().cancelled() => {
             let state = tag_state(client, &config.image).await;
             return Err(Failure::interrupted().hint(format!("{}: {state}", config.image)));

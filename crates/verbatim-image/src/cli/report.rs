@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use verbatim_console::{ExitStatus, Failure};
 
-use crate::{Built, Pushed};
+use crate::{BuiltImage, PushedImage};
 
 /// Files for the next job
 #[derive(Clone, Debug, Default, Args)]
@@ -24,16 +24,16 @@ pub struct ReportArgs {
 
 /// The result of a command.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct ImageReport {
     /// What was built, if anything was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) built: Option<Built>,
+    pub(super) built: Option<BuiltImage>,
     /// What the registry holds, if it was to be pushed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) pushed: Option<Pushed>,
+    pub(super) pushed: Option<PushedImage>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.pushed, &self.built) {
             (Some(pushed), _) => pushed.fmt(f),
@@ -45,7 +45,7 @@ impl fmt::Display for Report {
 
 impl ReportArgs {
     /// Writes the files that were asked for.
-    pub(super) fn write(&self, report: &Report) -> Result<(), Failure> {
+    pub(super) fn write(&self, report: &ImageReport) -> Result<(), Failure> {
         if let Some(path) = &self.metadata_file {
             let text = serde_json::to_value(report).and_then(|mut value| {
                 if let Some(fields) = value.as_object_mut() {

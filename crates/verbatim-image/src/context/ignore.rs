@@ -16,8 +16,8 @@ use regex::Regex;
 
 /// The patterns of one ignore file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ignore {
-    patterns: Vec<Pattern>,
+pub(super) struct IgnoreFile {
+    patterns: Vec<IgnorePattern>,
     /// Whether there is a `!` pattern at all.
     has_exceptions: bool,
     /// Whether all `!` patterns begin with plain names, so that their directories are known.
@@ -51,15 +51,15 @@ pub enum IgnoreErrorKind {
 pub(super) struct DirectoryMatch(Vec<bool>);
 
 #[derive(Clone, Debug)]
-struct Pattern {
+struct IgnorePattern {
     /// Cleaned, without `!`.
     text: String,
     is_exception: bool,
-    matcher: Matcher,
+    matcher: PatternMatcher,
 }
 
 #[derive(Clone, Debug)]
-enum Matcher {
+enum PatternMatcher {
     /// The whole path is this.
     Exact(String),
     /// `x**`: the path starts with this.
@@ -69,7 +69,7 @@ enum Matcher {
     Expression(Regex),
 }
 
-impl Ignore {
+impl IgnoreFile {
     /// Reads an ignore file.
     pub(super) fn parse(text: &str) -> Result<Self, IgnoreError> {
         let mut patterns = Vec::new();
@@ -81,7 +81,7 @@ impl Ignore {
                     line,
                     kind: IgnoreErrorKind::Syntax(text.clone()),
                 })?;
-                patterns.push(Pattern { text, is_exception, matcher });
+                patterns.push(IgnorePattern { text, is_exception, matcher });
             }
         }
         let exceptions = || patterns.iter().filter(|pattern| pattern.is_exception);
@@ -104,7 +104,7 @@ impl Ignore {
         self.judge(path, parent, |_, _| {})
     }
 
-    /// Like [`Ignore::ignores_in`] for a directory, with what its content inherits.
+    /// Like [`IgnoreFile::ignores_in`] for a directory, with what its content inherits.
     pub(super) fn ignores_directory(
         &self,
         path: &str,
@@ -161,7 +161,7 @@ impl Ignore {
     }
 }
 
-impl Matcher {
+impl PatternMatcher {
     fn matches(&self, path: &str) -> bool {
         match self {
             Self::Exact(text) => path == text,
@@ -229,15 +229,15 @@ fn clean(path: &str) -> String {
 }
 
 /// Translates a cleaned pattern. Nothing if it is malformed.
-fn compile(pattern: &str) -> Option<Matcher> {
+fn compile(pattern: &str) -> Option<PatternMatcher> {
     #[derive(PartialEq)]
-    enum Kind {
+    enum PatternKind {
         Exact,
         Prefix,
         Suffix,
         Expression,
     }
-    let mut kind = Kind::Exact;
+    let mut kind = PatternKind::Exact;
     let mut expression = String::from("^");
     let mut literal = String::new();
     let mut rest = pattern;
@@ -251,34 +251,34 @@ fn compile(pattern: &str) -> Option<Matcher> {
                 rest = rest.strip_prefix('/').unwrap_or(rest);
                 if !rest.is_empty() {
                     expression.push_str("(.*/)?");
-                    kind = Kind::Expression;
-                } else if kind == Kind::Exact {
-                    kind = Kind::Prefix;
+                    kind = PatternKind::Expression;
+                } else if kind == PatternKind::Exact {
+                    kind = PatternKind::Prefix;
                 } else {
                     expression.push_str(".*");
-                    kind = Kind::Expression;
+                    kind = PatternKind::Expression;
                 }
                 if is_first {
-                    kind = Kind::Suffix;
+                    kind = PatternKind::Suffix;
                 }
             }
             '*' => {
                 expression.push_str("[^/]*");
-                kind = Kind::Expression;
+                kind = PatternKind::Expression;
             }
             '?' => {
                 expression.push_str("[^/]");
-                kind = Kind::Expression;
+                kind = PatternKind::Expression;
             }
             '[' => {
                 rest = compile_class(rest, &mut expression)?;
-                kind = Kind::Expression;
+                kind = PatternKind::Expression;
             }
             '\\' => {
                 let escaped = rest.chars().next()?;
                 rest = &rest[escaped.len_utf8()..];
                 push_escaped(&mut expression, escaped);
-                kind = Kind::Expression;
+                kind = PatternKind::Expression;
             }
             other => {
                 push_escaped(&mut expression, other);
@@ -287,13 +287,13 @@ fn compile(pattern: &str) -> Option<Matcher> {
         }
     }
     Some(match kind {
-        Kind::Exact => Matcher::Exact(literal),
-        Kind::Prefix => Matcher::Prefix(literal),
+        PatternKind::Exact => PatternMatcher::Exact(literal),
+        PatternKind::Prefix => PatternMatcher::Prefix(literal),
         // The `/` that `**/` swallowed belongs to what a path must end with: `**/x` is not `**x`.
-        Kind::Suffix => Matcher::Suffix(pattern[2..].to_owned()),
-        Kind::Expression => {
+        PatternKind::Suffix => PatternMatcher::Suffix(pattern[2..].to_owned()),
+        PatternKind::Expression => {
             expression.push('$');
-            Matcher::Expression(Regex::new(&expression).ok()?)
+            PatternMatcher::Expression(Regex::new(&expression).ok()?)
         }
     })
 }
@@ -351,7 +351,7 @@ mod tests {
 
     #[track_caller]
     fn check(file: &str, path: &str, want: bool) {
-        let ignore = Ignore::parse(file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        let ignore = IgnoreFile::parse(file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
         assert_eq!(ignore.ignores(path), want, "{path:?} by {file:?}");
     }
 
@@ -494,7 +494,7 @@ mod tests {
             ("*\n!**/keep", "anything", true),
         ];
         for (file, path, want) in cases {
-            let ignore = Ignore::parse(file).unwrap();
+            let ignore = IgnoreFile::parse(file).unwrap();
             assert_eq!(ignore.may_keep_below(path), want, "{path:?} by {file:?}");
         }
     }
@@ -513,14 +513,18 @@ mod tests {
             ("![", 1, syntax("[")),
         ];
         for (file, line, kind) in cases {
-            assert_eq!(Ignore::parse(file).unwrap_err(), IgnoreError { line, kind }, "{file:?}");
+            assert_eq!(
+                IgnoreFile::parse(file).unwrap_err(),
+                IgnoreError { line, kind },
+                "{file:?}"
+            );
         }
     }
 
     proptest! {
         #[test]
         fn no_input_panics(file in "[ab/.*?!\\[\\]^\\\\\n -]{0,30}", path in "[ab/.]{1,12}") {
-            if let Ok(ignore) = Ignore::parse(&file) {
+            if let Ok(ignore) = IgnoreFile::parse(&file) {
                 let _ = (ignore.ignores(&path), ignore.may_keep_below(&path));
             }
         }
@@ -528,7 +532,7 @@ mod tests {
         /// Not entering a directory never loses a file that a pattern would have kept.
         #[test]
         fn what_is_not_entered_holds_nothing(file in "([ab]{1,2}|[ab*!]{1,3}/[ab*]{1,2}|\\*|\\*\\*/a)(\n!?([ab]{1,2}|[ab*]{1,2}/[ab*]{1,2}|\\*\\*/a)){0,3}", path in "[ab]{1,2}/[ab]{1,2}/[ab]") {
-            let Ok(ignore) = Ignore::parse(&file) else { return Ok(()) };
+            let Ok(ignore) = IgnoreFile::parse(&file) else { return Ok(()) };
             if !ignore.ignores(&path) {
                 for (end, _) in path.match_indices('/') {
                     let directory = &path[..end];

@@ -7,8 +7,8 @@ mod error;
 mod ignore;
 mod walk;
 
-pub(crate) use self::archive::{ArchiveWriter, Counters, archive};
+pub(crate) use self::archive::{ArchiveCounters, ArchiveWriter, archive};
 pub(crate) use self::dockerfile::base_repositories;
 pub use self::error::ContextError;
 pub use self::ignore::{IgnoreError, IgnoreErrorKind};
-pub(crate) use self::walk::{Context, SendError};
+pub(crate) use self::walk::{BuildContext, SendError};

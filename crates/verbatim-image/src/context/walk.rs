@@ -12,17 +12,17 @@ use std::path::{Component, Path, PathBuf};
 
 use verbatim_oci::Digest;
 
-use super::archive::{ArchiveWriter, WriteError};
+use super::archive::{ArchiveError, ArchiveWriter};
 use super::error::ContextError;
-use super::ignore::{DirectoryMatch, Ignore};
+use super::ignore::{DirectoryMatch, IgnoreFile};
 
 const IGNORE_FILE: &str = ".dockerignore";
 
 /// A directory that can be sent: it exists, its Dockerfile was found, its ignore file was understood.
 #[derive(Debug)]
-pub(crate) struct Context {
+pub(crate) struct BuildContext {
     root: PathBuf,
-    ignore: Ignore,
+    ignore: IgnoreFile,
     /// The name of the Dockerfile in the archive.
     dockerfile: String,
     dockerfile_text: String,
@@ -36,7 +36,7 @@ pub(crate) struct Context {
     dockerfile_shows: bool,
 }
 
-impl Context {
+impl BuildContext {
     /// Looks at the directory and at the small files that decide what is sent. `dockerfile` is a path as any other,
     /// not one relative to the directory; without it `Dockerfile` or `dockerfile` in the directory is taken.
     pub(crate) fn open(directory: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
@@ -123,7 +123,7 @@ impl Context {
                 .file(path, 0o600, content.len() as u64, &mut content.as_slice())
                 .map_err(|error| SendError::new(path.clone(), error))?;
         }
-        let mut walk = Walk {
+        let mut walk = ContextWalk {
             context: self,
             writer,
             absolute: self.root.clone(),
@@ -146,19 +146,21 @@ pub(crate) enum SendError {
 }
 
 impl SendError {
-    fn new(path: PathBuf, error: WriteError) -> Self {
+    fn new(path: PathBuf, error: ArchiveError) -> Self {
         Self::Context(match error {
-            WriteError::Closed => return Self::Closed,
-            WriteError::Io(source) => ContextError::Read { path, source },
-            WriteError::Size { expected, found } => ContextError::Changed { path, expected, found },
+            ArchiveError::Closed => return Self::Closed,
+            ArchiveError::Io(source) => ContextError::Read { path, source },
+            ArchiveError::Size { expected, found } => {
+                ContextError::Changed { path, expected, found }
+            }
         })
     }
 }
 
 /// A walk through the directory. One path of each kind is kept and changed, so that nothing is allocated per file
 /// beside its name.
-struct Walk<'a> {
-    context: &'a Context,
+struct ContextWalk<'a> {
+    context: &'a BuildContext,
     writer: &'a mut ArchiveWriter,
     absolute: PathBuf,
     relative: PathBuf,
@@ -167,7 +169,7 @@ struct Walk<'a> {
     skipped: Vec<PathBuf>,
 }
 
-impl Walk<'_> {
+impl ContextWalk<'_> {
     fn directory(&mut self, inherited: Option<&DirectoryMatch>) -> Result<(), SendError> {
         for (name, kind) in self.names()? {
             self.absolute.push(&name);
@@ -219,11 +221,11 @@ impl Walk<'_> {
         self.send_directories_above()?;
         let sent = if kind.is_symlink() {
             fs::read_link(&self.absolute)
-                .map_err(WriteError::from)
+                .map_err(ArchiveError::from)
                 .and_then(|target| self.writer.link(&self.relative, &target))
         } else if kind.is_fifo() {
             self.mode()
-                .map_err(WriteError::from)
+                .map_err(ArchiveError::from)
                 .and_then(|mode| self.writer.fifo(&self.relative, mode))
         } else {
             self.file()
@@ -231,7 +233,7 @@ impl Walk<'_> {
         sent.map_err(|error| SendError::new(self.absolute.clone(), error))
     }
 
-    fn file(&mut self) -> Result<(), WriteError> {
+    fn file(&mut self) -> Result<(), ArchiveError> {
         let mut file = File::open(&self.absolute)?;
         let metadata = file.metadata()?;
         self.writer.file(&self.relative, metadata.permissions().mode(), metadata.len(), &mut file)
@@ -300,7 +302,7 @@ fn default_dockerfile(root: &Path) -> PathBuf {
 fn read_ignore_file(
     root: &Path,
     dockerfile: &Path,
-) -> Result<(Option<String>, Ignore), ContextError> {
+) -> Result<(Option<String>, IgnoreFile), ContextError> {
     let mut special = dockerfile.as_os_str().to_owned();
     special.push(IGNORE_FILE);
     let special = PathBuf::from(special);
@@ -310,7 +312,7 @@ fn read_ignore_file(
         Some(text) => (special, Some(text)),
         None => (general, general_text.clone()),
     };
-    let ignore = Ignore::parse(text.as_deref().unwrap_or_default())
+    let ignore = IgnoreFile::parse(text.as_deref().unwrap_or_default())
         .map_err(|source| ContextError::Ignore { path, source })?;
     Ok((general_text, ignore))
 }
@@ -355,7 +357,7 @@ mod tests {
         folder
     }
 
-    async fn sent(context: Context) -> Vec<u8> {
+    async fn sent(context: BuildContext) -> Vec<u8> {
         let (mut writer, stream, _) = archive();
         let thread = tokio::task::spawn_blocking(move || {
             context.write(&mut writer).unwrap();
@@ -382,8 +384,8 @@ mod tests {
         let (one, two) = (tree(&files), tree(&reversed));
         let past = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
         File::open(two.path().join("b")).unwrap().set_modified(past).unwrap();
-        let one = sent(Context::open(one.path(), None).unwrap()).await;
-        let two = sent(Context::open(two.path(), None).unwrap()).await;
+        let one = sent(BuildContext::open(one.path(), None).unwrap()).await;
+        let two = sent(BuildContext::open(two.path(), None).unwrap()).await;
         assert!(one == two);
         assert_eq!(
             names(&one),
@@ -397,7 +399,7 @@ mod tests {
         let folder = tree(&["Dockerfile", "keys/ci.pem", "keys/ci.pub"]);
         let key = folder.path().join("keys/ci.pem");
         let context = || {
-            let context = Context::open(folder.path(), None).unwrap();
+            let context = BuildContext::open(folder.path(), None).unwrap();
             context.without(&[key.clone(), "elsewhere.pem".into()])
         };
         let (mut writer, stream, _) = archive();
@@ -420,7 +422,7 @@ mod tests {
     async fn directories_are_sent_if_something_in_them_is() {
         let folder = tree(&["Dockerfile", "x/y/keep", "x/y/drop", "x/z/drop", "w/drop"]);
         fs::write(folder.path().join(IGNORE_FILE), "*\n!**/keep\n").unwrap();
-        let context = || Context::open(folder.path(), None).unwrap();
+        let context = || BuildContext::open(folder.path(), None).unwrap();
         let want = [".dockerignore", "Dockerfile", "x", "x/y", "x/y/keep"];
         assert_eq!(names(&sent(context()).await), want);
         // BuildKit takes nothing away, so it is not given the ignore file.
@@ -433,7 +435,7 @@ mod tests {
         let folder = tree(&["docker/Dockerfile", "docker/other", "file"]);
         fs::write(folder.path().join(IGNORE_FILE), "docker\n").unwrap();
         let dockerfile = folder.path().join("docker/Dockerfile");
-        let context = Context::open(folder.path(), Some(&dockerfile)).unwrap();
+        let context = BuildContext::open(folder.path(), Some(&dockerfile)).unwrap();
         assert_eq!(context.dockerfile(), "docker/Dockerfile");
         let want = [".dockerignore", "docker", "docker/Dockerfile", "file"];
         assert_eq!(names(&sent(context).await), want);
@@ -443,7 +445,7 @@ mod tests {
     async fn a_dockerfile_from_elsewhere_is_added_and_hidden() {
         let (folder, elsewhere) = (tree(&["file", ".dockerignore"]), tree(&["My.Dockerfile"]));
         let dockerfile = elsewhere.path().join("My.Dockerfile");
-        let context = Context::open(folder.path(), Some(&dockerfile)).unwrap();
+        let context = BuildContext::open(folder.path(), Some(&dockerfile)).unwrap();
         let name = context.dockerfile().to_owned();
         let archive = sent(context).await;
         assert_eq!(names(&archive), [name.as_str(), ".dockerignore", "file"]);

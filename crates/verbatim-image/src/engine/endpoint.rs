@@ -33,13 +33,13 @@ pub struct EndpointConfig {
 /// An engine's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    pub(crate) address: Address,
+    pub(crate) address: EngineAddress,
     /// The Docker context that named it.
     pub(crate) context: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
+pub(crate) enum EngineAddress {
     Unix(PathBuf),
     /// `host:port` in plain HTTP.
     Http(String),
@@ -57,9 +57,9 @@ pub(crate) struct CertificateFiles {
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.address {
-            Address::Unix(path) => write!(f, "unix://{}", path.display())?,
-            Address::Http(authority) => write!(f, "tcp://{authority}")?,
-            Address::Https(authority, _) => write!(f, "https://{authority}")?,
+            EngineAddress::Unix(path) => write!(f, "unix://{}", path.display())?,
+            EngineAddress::Http(authority) => write!(f, "tcp://{authority}")?,
+            EngineAddress::Https(authority, _) => write!(f, "https://{authority}")?,
         }
         match &self.context {
             Some(context) => write!(f, " (Docker context `{context}`)"),
@@ -116,7 +116,7 @@ impl CertificateFiles {
     }
 }
 
-fn parse_host(host: &str, tls: Option<CertificateFiles>) -> Result<Address, ErrorKind> {
+fn parse_host(host: &str, tls: Option<CertificateFiles>) -> Result<EngineAddress, ErrorKind> {
     let unsupported = |why: &str| ErrorKind::Endpoint(format!("the address `{host}` {why}"));
     let (scheme, rest) = host
         .split_once("://")
@@ -130,12 +130,12 @@ fn parse_host(host: &str, tls: Option<CertificateFiles>) -> Result<Address, Erro
         }
     };
     match scheme {
-        "unix" if rest.starts_with('/') => Ok(Address::Unix(PathBuf::from(rest))),
+        "unix" if rest.starts_with('/') => Ok(EngineAddress::Unix(PathBuf::from(rest))),
         "unix" => Err(unsupported("has no absolute path")),
         "tcp" | "http" | "https" => match (scheme, tls) {
-            ("https" | "tcp", Some(files)) => Ok(Address::Https(authority()?, files)),
+            ("https" | "tcp", Some(files)) => Ok(EngineAddress::Https(authority()?, files)),
             ("https", None) => Err(unsupported("needs a client certificate (DOCKER_CERT_PATH)")),
-            _ => Ok(Address::Http(authority()?)),
+            _ => Ok(EngineAddress::Http(authority()?)),
         },
         "ssh" => Err(unsupported(
             "needs SSH, which is not supported: forward the socket with `ssh -L` and use unix://",

@@ -7,7 +7,7 @@ use super::Builder;
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Event {
+pub enum EngineEvent {
     /// The build begins.
     Started {
         /// The engine, as it calls itself.

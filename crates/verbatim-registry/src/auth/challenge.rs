@@ -30,7 +30,7 @@ pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
 /// nothing behind it can be trusted to mean what it seems to.
 fn parse(text: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
-    let mut rest = Rest(text);
+    let mut rest = ChallengeReader(text);
     loop {
         rest.skip(|c| c == ',' || c.is_ascii_whitespace());
         let Some(word) = rest.token() else { return challenges };
@@ -60,9 +60,9 @@ fn parse(text: &str) -> Vec<Challenge> {
 
 /// What is left to read.
 #[derive(Clone, Copy)]
-struct Rest<'a>(&'a str);
+struct ChallengeReader<'a>(&'a str);
 
-impl<'a> Rest<'a> {
+impl<'a> ChallengeReader<'a> {
     fn skip(&mut self, what: impl Fn(char) -> bool) {
         self.0 = self.0.trim_start_matches(what);
     }

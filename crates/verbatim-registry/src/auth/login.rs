@@ -16,14 +16,14 @@ use verbatim_oci::Repository;
 
 use crate::ErrorKind;
 use crate::auth::challenge::Challenge;
-use crate::auth::need::Need;
+use crate::auth::scope::TokenScope;
 
 /// How many tokens are kept for one registry: one for each set of repositories. Beyond, the oldest goes.
 const MOST_TOKENS: usize = 64;
 
 /// The way in which a registry wants to be logged in to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Scheme {
+pub(crate) enum LoginScheme {
     /// Name and password with every request.
     Basic,
     /// A token from a token server.
@@ -33,14 +33,14 @@ pub(crate) enum Scheme {
 /// What is known about the login of one registry.
 #[derive(Debug, Default)]
 pub(crate) struct Login {
-    pub(crate) scheme: Option<Scheme>,
+    pub(crate) scheme: Option<LoginScheme>,
     tokens: Vec<CachedToken>,
     credentials: BTreeMap<Repository, Credential>,
 }
 
 #[derive(Debug)]
 struct CachedToken {
-    need: Need,
+    need: TokenScope,
     header: HeaderValue,
     good_until: Instant,
 }
@@ -55,12 +55,17 @@ impl Login {
     }
 
     /// A token that is still good for `need`.
-    pub(crate) fn token(&self, need: &Need, now: Instant) -> Option<HeaderValue> {
+    pub(crate) fn token(&self, need: &TokenScope, now: Instant) -> Option<HeaderValue> {
         let good = |token: &&CachedToken| token.good_until > now && token.need.covers(need);
         self.tokens.iter().find(good).map(|token| token.header.clone())
     }
 
-    pub(crate) fn keep_token(&mut self, need: Need, header: HeaderValue, good_until: Instant) {
+    pub(crate) fn keep_token(
+        &mut self,
+        need: TokenScope,
+        header: HeaderValue,
+        good_until: Instant,
+    ) {
         self.tokens.retain(|token| !need.covers(&token.need));
         if self.tokens.len() == MOST_TOKENS {
             self.tokens.remove(0);
@@ -76,17 +81,17 @@ impl Login {
 }
 
 /// The scheme that answers `challenges`, and the scopes that are asked for: Bearer if it is offered, else Basic.
-pub(crate) fn choose(challenges: &[Challenge]) -> Result<(Scheme, Option<&str>), ErrorKind> {
+pub(crate) fn choose(challenges: &[Challenge]) -> Result<(LoginScheme, Option<&str>), ErrorKind> {
     if let Some(bearer) = challenges.iter().find(|challenge| challenge.scheme == "bearer") {
         let realm = bearer.get("realm").and_then(|realm| Url::parse(realm).ok());
         let Some(realm) = realm.filter(Url::has_host) else {
             return Err(ErrorKind::Malformed("a challenge without the URL of a realm".to_owned()));
         };
         let service = bearer.get("service").map(str::to_owned);
-        return Ok((Scheme::Bearer { realm, service }, bearer.get("scope")));
+        return Ok((LoginScheme::Bearer { realm, service }, bearer.get("scope")));
     }
     if challenges.iter().any(|challenge| challenge.scheme == "basic") {
-        return Ok((Scheme::Basic, None));
+        return Ok((LoginScheme::Basic, None));
     }
     let offered: Vec<&str> = challenges.iter().map(|one| one.scheme.as_str()).collect();
     Err(ErrorKind::LoginUnsupported(offered.join(", ")))
@@ -132,11 +137,14 @@ mod tests {
         let bearer =
             challenge("bearer", &[("realm", "https://h/t"), ("service", "s"), ("scope", "a b")]);
         let (scheme, scope) = (
-            Scheme::Bearer { realm: "https://h/t".parse().unwrap(), service: Some("s".into()) },
+            LoginScheme::Bearer {
+                realm: "https://h/t".parse().unwrap(),
+                service: Some("s".into()),
+            },
             Some("a b"),
         );
         assert_eq!(choose(&[basic.clone(), bearer.clone()]).unwrap(), (scheme, scope));
-        assert_eq!(choose(&[basic]).unwrap(), (Scheme::Basic, None));
+        assert_eq!(choose(&[basic]).unwrap(), (LoginScheme::Basic, None));
         let refused = |challenges: &[Challenge], want: &str| {
             assert_eq!(choose(challenges).unwrap_err().to_string(), want);
         };
@@ -151,7 +159,7 @@ mod tests {
     #[test]
     fn tokens_serve_while_they_are_good_and_cover_the_need() {
         let repository: Repository = "h.io/a".parse().unwrap();
-        let (pull, push) = (Need::pull(&repository), Need::push(&repository));
+        let (pull, push) = (TokenScope::pull(&repository), TokenScope::push(&repository));
         let now = Instant::now();
         let later = now + Duration::from_secs(10);
         let header = |text: &str| bearer_header(&text.into()).unwrap();

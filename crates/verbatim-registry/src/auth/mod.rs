@@ -3,6 +3,6 @@
 
 pub(crate) mod challenge;
 pub(crate) mod login;
-pub(crate) mod need;
 pub(crate) mod realm;
+pub(crate) mod scope;
 pub(crate) mod token;

@@ -10,7 +10,7 @@ use url::Url;
 use verbatim_credentials::Credential;
 
 use crate::ErrorKind;
-use crate::auth::need::Need;
+use crate::auth::scope::TokenScope;
 
 /// How this program calls itself to a token server.
 const CLIENT_ID: &str = "verbatim";
@@ -32,7 +32,7 @@ pub(crate) enum TokenRequest {
 
 /// An access token and how long it is good for.
 #[derive(Debug)]
-pub(crate) struct Token {
+pub(crate) struct AccessToken {
     pub(crate) secret: SecretString,
     pub(crate) lifetime: Duration,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Token {
 pub(crate) fn request(
     realm: &Url,
     service: Option<&str>,
-    need: &Need,
+    need: &TokenScope,
     credential: &Credential,
 ) -> TokenRequest {
     let scopes = need.scopes();
@@ -76,21 +76,21 @@ pub(crate) fn request(
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     token: Option<SecretString>,
     access_token: Option<SecretString>,
     expires_in: Option<f64>,
 }
 
 /// Reads the answer. Its parts are secrets: nothing of them gets into the error.
-pub(crate) fn read(body: &[u8]) -> Result<Token, ErrorKind> {
+pub(crate) fn read(body: &[u8]) -> Result<AccessToken, ErrorKind> {
     let malformed = || ErrorKind::Malformed("the token server sent no token".to_owned());
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed())?;
+    let answer: TokenResponse = serde_json::from_slice(body).map_err(|_| malformed())?;
     let filled = |token: Option<SecretString>| token.filter(|t| !t.expose_secret().is_empty());
     let secret = filled(answer.token).or(filled(answer.access_token)).ok_or_else(malformed)?;
-    let told = answer.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let lifetime = told.filter(|told| !told.is_zero()).unwrap_or(DEFAULT_LIFETIME);
-    Ok(Token { secret, lifetime: lifetime.saturating_sub(SKEW.min(lifetime / 5)) })
+    let stated = answer.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let lifetime = stated.filter(|stated| !stated.is_zero()).unwrap_or(DEFAULT_LIFETIME);
+    Ok(AccessToken { secret, lifetime: lifetime.saturating_sub(SKEW.min(lifetime / 5)) })
 }
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ mod tests {
 
     fn show(credential: Credential) -> String {
         let repository = "h.io/a/b".parse().unwrap();
-        let need = Need::push(&repository).and_scopes("registry:catalog:*");
+        let need = TokenScope::push(&repository).and_scopes("registry:catalog:*");
         let realm = "https://h.io/token?x=1".parse().unwrap();
         match request(&realm, Some("h.io"), &need, &credential) {
             TokenRequest::Get { url, basic } => {

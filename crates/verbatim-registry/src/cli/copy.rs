@@ -43,7 +43,7 @@ pub struct CopyArgs {
 }
 
 #[derive(Serialize)]
-struct Outcome {
+struct CopyResult {
     reference: Reference,
     digest: Digest,
     manifests: u64,
@@ -54,7 +54,7 @@ struct Outcome {
     existed: u64,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for CopyResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.reference)?;
         writeln!(f, "  {} manifests, {} of them referrers", self.manifests, self.referrers)?;
@@ -85,7 +85,7 @@ pub(super) async fn run(args: CopyArgs, console: &Console) -> Result<ExitStatus,
         .await
         .map_err(failure)?;
     drop(progress);
-    console.result(&Outcome {
+    console.result(&CopyResult {
         reference: Reference { repository: target, tag, digest: Some(digest) },
         digest,
         manifests: copied.manifests,

@@ -133,19 +133,19 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::error::{Cause, Refusal};
+    use crate::error::{ErrorResponse, NetworkError};
 
     #[test]
     fn every_kind_has_a_status() {
         let answered = |status: u16| {
             let status = StatusCode::from_u16(status).unwrap();
-            let refusal = Refusal::read(status, b"");
-            ErrorKind::of_status(status, refusal, Some(std::time::Duration::from_secs(99)))
+            let response = ErrorResponse::read(status, b"");
+            ErrorKind::of_status(status, response, Some(std::time::Duration::from_secs(99)))
         };
         let digest = verbatim_oci::Digest::of(b"");
         let cases = [
             (
-                ErrorKind::Unreachable(Cause("x".into())),
+                ErrorKind::Unreachable(NetworkError("x".into())),
                 3,
                 "check that h:5000 is the right registry and that it is up; HTTPS_PROXY and NO_PROXY apply",
             ),
@@ -165,7 +165,7 @@ mod tests {
                 "allow plain HTTP with `--plain-http h:5000`, or `registries: { \"h:5000\": { plain_http: true } }` in verbatim.yaml",
             ),
             (
-                ErrorKind::Tls(Cause("x".into())),
+                ErrorKind::Tls(NetworkError("x".into())),
                 7,
                 "trust its certificate with `--registry-ca FILE`, or `registries: { \"h:5000\": { ca: FILE } }` in verbatim.yaml",
             ),

@@ -31,7 +31,7 @@ pub struct ManifestArgs {
 }
 
 #[derive(Serialize)]
-struct Outcome {
+struct ManifestResult {
     reference: Reference,
     digest: Digest,
     media_type: String,
@@ -52,7 +52,7 @@ pub(super) async fn run(args: ManifestArgs, console: &Console) -> Result<ExitSta
     }
     let manifest = serde_json::from_slice(&resolved.manifest.bytes)
         .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
-    console.json(&Outcome {
+    console.json(&ManifestResult {
         digest: resolved.digest(),
         media_type: resolved.manifest.media_type,
         size: resolved.manifest.bytes.len(),

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_credentials::{Environment, Keychain};
+use verbatim_credentials::{CredentialEnvironment, Keychain};
 
 pub use self::copy::CopyArgs;
 pub use self::failure::failure;
@@ -56,7 +56,7 @@ impl RegistryArgs {
     /// # Errors
     ///
     /// If the file of certificates cannot be read or is no PEM.
-    pub fn client(&self, environment: &Environment) -> Result<Client, Failure> {
+    pub fn client(&self, environment: &CredentialEnvironment) -> Result<Client, Failure> {
         let mut config = Config::new(concat!("verbatim/", env!("CARGO_PKG_VERSION")));
         config.plain_http.extend(self.plain_http.iter().cloned());
         config.trusted_realms.extend(self.trust_realm.iter().cloned());
@@ -76,7 +76,7 @@ impl RegistryArgs {
     fn client_here(&self) -> Result<Client, Failure> {
         let text = |text: std::ffi::OsString| text.into_string().ok();
         let variables = std::env::vars_os().filter_map(|(n, v)| Some((text(n)?, text(v)?)));
-        self.client(&Environment::from_map(&variables.collect()))
+        self.client(&CredentialEnvironment::from_map(&variables.collect()))
     }
 }
 

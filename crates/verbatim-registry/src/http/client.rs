@@ -13,10 +13,10 @@ use crate::{Config, Error};
 
 /// A client of registries. Cheap to clone; clones share connections, logins and what was learnt about registries.
 #[derive(Clone, Debug)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<ClientState>);
 
 #[derive(Debug)]
-struct Inner {
+struct ClientState {
     transport: Transport,
     /// Repositories that were found to have no referrers API.
     without_referrers_api: Mutex<BTreeSet<Repository>>,
@@ -39,7 +39,7 @@ impl Client {
         let copies = tokio::sync::Semaphore::new((config.concurrency / 2).max(1));
         let transport = Transport::new(config, keychain)
             .map_err(|kind| Error::at("set up the client", "settings".to_owned(), kind))?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(ClientState {
             transport,
             without_referrers_api: Mutex::default(),
             stored: Mutex::default(),

@@ -20,7 +20,7 @@ use tokio_util::io::ReaderStream;
 use url::Url;
 use verbatim_http::{RedactedUrl, is_loopback};
 
-use crate::error::Cause;
+use crate::error::NetworkError;
 use crate::{Config, ErrorKind, Timeouts};
 
 /// A body that is sent gets this much more time: the slowest connection that still counts as alive.
@@ -31,7 +31,7 @@ const MOST_REDIRECTS: usize = 10;
 
 /// What is sent along.
 #[derive(Clone, Debug)]
-pub(crate) enum Body {
+pub(crate) enum RequestBody {
     None,
     /// No bytes, and that is said: some registries want a length with every POST.
     Empty,
@@ -47,49 +47,49 @@ pub(crate) enum Body {
     },
     /// What comes from somewhere else while it is sent; once.
     Stream {
-        pieces: Pieces,
+        pieces: BodyStream,
         size: u64,
     },
 }
 
 /// A stream that can be taken once: what was sent from it cannot be sent again.
 #[derive(Clone)]
-pub(crate) struct Pieces(Arc<Mutex<Option<PieceStream>>>);
+pub(crate) struct BodyStream(Arc<Mutex<Option<ByteStream>>>);
 
-type PieceStream = BoxStream<'static, Result<Bytes, ErrorKind>>;
+type ByteStream = BoxStream<'static, Result<Bytes, ErrorKind>>;
 
-impl Pieces {
+impl BodyStream {
     pub(crate) fn new(
         stream: impl futures_util::Stream<Item = Result<Bytes, ErrorKind>> + Send + 'static,
     ) -> Self {
         Self(Arc::new(Mutex::new(Some(stream.boxed()))))
     }
 
-    fn take(&self) -> Result<PieceStream, ErrorKind> {
+    fn take(&self) -> Result<ByteStream, ErrorKind> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.ok_or_else(|| {
-            ErrorKind::BrokenOff(Cause("it has to be read from its source again".to_owned()))
+            ErrorKind::BrokenOff(NetworkError("it has to be read from its source again".to_owned()))
         })
     }
 }
 
-impl fmt::Debug for Pieces {
+impl fmt::Debug for BodyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pieces").finish_non_exhaustive()
+        f.debug_struct("BodyStream").finish_non_exhaustive()
     }
 }
 
 /// A request with all that it carries.
-pub(crate) struct Outgoing {
+pub(crate) struct HttpRequest {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Body,
+    pub(crate) body: RequestBody,
 }
 
 /// What is done with a redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Redirects {
+pub(crate) enum RedirectPolicy {
     /// It is followed, without the login if it leads to another server.
     Follow,
     /// It is given back as the answer.
@@ -97,7 +97,7 @@ pub(crate) enum Redirects {
 }
 
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct HttpClient {
     config: Config,
     tls: rustls::ClientConfig,
     /// Made on first use: with and without proxy, with and without redirects.
@@ -107,13 +107,13 @@ pub(crate) struct Wire {
 
 /// An answer whose body has not been read.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct HttpResponse {
     response: reqwest::Response,
     deadline: Instant,
     timeouts: Timeouts,
 }
 
-impl Wire {
+impl HttpClient {
     pub(crate) fn new(config: &Config) -> Result<Self, ErrorKind> {
         let tls = verbatim_http::client_config(&config.extra_roots)
             .map_err(|error| ErrorKind::Config(error.to_string()))?;
@@ -129,28 +129,28 @@ impl Wire {
     /// Sends a request and waits for the head of its answer.
     pub(crate) async fn send(
         &self,
-        outgoing: Outgoing,
-        redirects: Redirects,
-    ) -> Result<Reply, ErrorKind> {
-        let Outgoing { method, url, headers, body } = outgoing;
+        outgoing: HttpRequest,
+        redirects: RedirectPolicy,
+    ) -> Result<HttpResponse, ErrorKind> {
+        let HttpRequest { method, url, headers, body } = outgoing;
         let client = self.client(&url, redirects)?;
         let mut request = client.request(method.clone(), url.clone()).headers(headers);
         let mut allowed = self.config.timeouts.request;
         match body {
-            Body::None => {}
-            Body::Empty => request = request.header(CONTENT_LENGTH, 0),
-            Body::Bytes { content_type, bytes } => {
+            RequestBody::None => {}
+            RequestBody::Empty => request = request.header(CONTENT_LENGTH, 0),
+            RequestBody::Bytes { content_type, bytes } => {
                 allowed += time_for(bytes.len() as u64);
                 request = request.header(CONTENT_TYPE, content_type).body(bytes);
             }
-            Body::File { path, size } => {
+            RequestBody::File { path, size } => {
                 allowed += time_for(size);
                 request = request
                     .header(CONTENT_TYPE, "application/octet-stream")
                     .header(CONTENT_LENGTH, size)
                     .body(file_body(&path).await?);
             }
-            Body::Stream { pieces, size } => {
+            RequestBody::Stream { pieces, size } => {
                 allowed += time_for(size);
                 request = request
                     .header(CONTENT_TYPE, "application/octet-stream")
@@ -166,7 +166,7 @@ impl Wire {
             Ok(Ok(response)) => {
                 let status = response.status().as_u16();
                 tracing::debug!(%method, %url, status, time = ?began.elapsed(), "answered");
-                Ok(Reply { response, deadline, timeouts: self.config.timeouts })
+                Ok(HttpResponse { response, deadline, timeouts: self.config.timeouts })
             }
             Ok(Err(error)) => {
                 let kind = classify(&error, &self.config.timeouts);
@@ -180,16 +180,16 @@ impl Wire {
         }
     }
 
-    fn client(&self, url: &Url, redirects: Redirects) -> Result<&reqwest::Client, ErrorKind> {
+    fn client(&self, url: &Url, redirects: RedirectPolicy) -> Result<&reqwest::Client, ErrorKind> {
         let use_proxies = self.config.use_proxies && !is_loopback(url);
-        let follow = redirects == Redirects::Follow;
+        let follow = redirects == RedirectPolicy::Follow;
         let slot = &self.clients[usize::from(use_proxies) * 2 + usize::from(follow)];
         if let Some(client) = slot.get() {
             return Ok(client);
         }
         let policy = match redirects {
-            Redirects::Follow => follow_carefully(Arc::clone(&self.requests)),
-            Redirects::Stay => redirect::Policy::none(),
+            RedirectPolicy::Follow => follow_carefully(Arc::clone(&self.requests)),
+            RedirectPolicy::Stay => redirect::Policy::none(),
         };
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
@@ -202,7 +202,7 @@ impl Wire {
     }
 }
 
-impl Reply {
+impl HttpResponse {
     pub(crate) fn status(&self) -> StatusCode {
         self.response.status()
     }
@@ -255,12 +255,12 @@ async fn file_body(path: &Path) -> Result<reqwest::Body, ErrorKind> {
 fn follow_carefully(requests: Arc<AtomicU64>) -> redirect::Policy {
     redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > MOST_REDIRECTS {
-            return attempt.error(RedirectRefused::TooMany);
+            return attempt.error(RedirectError::TooMany);
         }
         let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
         if was_secure && attempt.url().scheme() != "https" {
             let url = RedactedUrl::of_request(attempt.url());
-            return attempt.error(RedirectRefused::Downgrade(url));
+            return attempt.error(RedirectError::Downgrade(url));
         }
         requests.fetch_add(1, Ordering::Relaxed);
         attempt.follow()
@@ -268,7 +268,7 @@ fn follow_carefully(requests: Arc<AtomicU64>) -> redirect::Policy {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum RedirectRefused {
+enum RedirectError {
     #[error("too many redirects")]
     TooMany,
     #[error("a redirect to plain HTTP")]
@@ -279,10 +279,10 @@ enum RedirectRefused {
 fn classify(error: &reqwest::Error, timeouts: &Timeouts) -> ErrorKind {
     let mut source = error.source();
     while let Some(inner) = source {
-        if let Some(refused) = inner.downcast_ref::<RedirectRefused>() {
+        if let Some(refused) = inner.downcast_ref::<RedirectError>() {
             return match refused {
-                RedirectRefused::TooMany => ErrorKind::Malformed(refused.to_string()),
-                RedirectRefused::Downgrade(url) => ErrorKind::PlainHttpRefused(url.clone()),
+                RedirectError::TooMany => ErrorKind::Malformed(refused.to_string()),
+                RedirectError::Downgrade(url) => ErrorKind::PlainHttpRefused(url.clone()),
             };
         }
         if let Some(kind) = tls_failure(inner) {
@@ -307,7 +307,7 @@ fn tls_failure(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
         rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             ErrorKind::NotTls
         }
-        other => ErrorKind::Tls(Cause(other.to_string())),
+        other => ErrorKind::Tls(NetworkError(other.to_string())),
     })
 }
 
@@ -316,13 +316,13 @@ fn broken(error: &reqwest::Error) -> ErrorKind {
 }
 
 /// The text of the innermost error: the layers above it say where in the HTTP library it passed, and its URL.
-fn cause(error: &reqwest::Error) -> Cause {
+fn cause(error: &reqwest::Error) -> NetworkError {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
     match innermost.downcast_ref::<reqwest::Error>() {
-        Some(_) => Cause("the HTTP exchange failed".to_owned()),
-        None => Cause(innermost.to_string()),
+        Some(_) => NetworkError("the HTTP exchange failed".to_owned()),
+        None => NetworkError(innermost.to_string()),
     }
 }

@@ -13,7 +13,7 @@ use verbatim_oci::{
     Descriptor, Digest, ImageManifest, Manifest, Reference, Repository, media_type,
 };
 
-use crate::operations::manifests::PutAs;
+use crate::operations::manifests::ManifestName;
 use crate::{Client, Error, ErrorKind, ReferrersSource};
 
 /// The configuration of an artifact that has none.
@@ -54,14 +54,14 @@ pub struct Layer {
 
 /// A document that is attached: stored, and listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
+pub struct AttachedReferrer {
     /// What points to its manifest.
     pub descriptor: Descriptor,
     /// Where it is listed.
     pub source: ReferrersSource,
 }
 
-impl Attached {
+impl AttachedReferrer {
     fn at(entry: Descriptor, source: ReferrersSource) -> Self {
         Self { descriptor: Descriptor { data: None, ..entry }, source }
     }
@@ -119,7 +119,7 @@ impl Client {
         &self,
         repository: &Repository,
         attachment: &Attachment,
-    ) -> Result<Attached, Error> {
+    ) -> Result<AttachedReferrer, Error> {
         self.push_blob(repository, Bytes::from_static(EMPTY)).await?;
         for layer in &attachment.layers {
             self.push_blob(repository, layer.bytes.clone()).await?;
@@ -130,10 +130,11 @@ impl Client {
             annotations: attachment.annotations.clone(),
             ..Descriptor::embedding(media_type::OCI_MANIFEST, &bytes)
         };
-        self.put_manifest(repository, &PutAs::Digest, media_type::OCI_MANIFEST, bytes).await?;
+        self.put_manifest(repository, &ManifestName::Digest, media_type::OCI_MANIFEST, bytes)
+            .await?;
         let subject = &attachment.subject.digest;
         let source = self.see_listed(repository, subject, std::slice::from_ref(&entry)).await?;
-        Ok(Attached::at(entry, source))
+        Ok(AttachedReferrer::at(entry, source))
     }
 
     /// Lists a document again that is stored but that the listing of its subject misses: reads it by its digest, and
@@ -146,7 +147,7 @@ impl Client {
         &self,
         repository: &Repository,
         document: &Digest,
-    ) -> Result<Attached, Error> {
+    ) -> Result<AttachedReferrer, Error> {
         let reference = Reference::by_digest(repository.clone(), *document);
         let fetched = self.manifest(&reference).await?;
         let manifest = fetched.parse()?;
@@ -156,10 +157,10 @@ impl Client {
             return Err(Error::at("list it as a referrer", place, ErrorKind::NoSubject(*document)));
         };
         // A registry with a referrers API lists what is written; written once more, it is looked at once more.
-        self.put_manifest(repository, &PutAs::Digest, &media_type, fetched.bytes).await?;
+        self.put_manifest(repository, &ManifestName::Digest, &media_type, fetched.bytes).await?;
         let entries = std::slice::from_ref(&entry);
         let source = self.see_listed(repository, &subject.digest, entries).await?;
-        Ok(Attached::at(entry, source))
+        Ok(AttachedReferrer::at(entry, source))
     }
 
     /// Reads the listing until it shows all of `entries`; where clients keep the listing, writes it.

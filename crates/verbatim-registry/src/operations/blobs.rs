@@ -10,11 +10,11 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use url::Url;
 use verbatim_oci::{Descriptor, Digest, Repository};
 
-use crate::auth::need::{Access, Need};
+use crate::auth::scope::{Access, TokenScope};
 use crate::error::DigestClaim;
 use crate::http::endpoint;
-use crate::http::transport::{Answer, Call};
-use crate::http::wire::Body;
+use crate::http::transport::{Call, RegistryResponse};
+use crate::http::wire::RequestBody;
 use crate::operations::manifests::{check, claimed_digest};
 use crate::{Client, Error, ErrorKind};
 
@@ -23,7 +23,7 @@ const SMALL: u64 = 64 * 1024;
 
 /// What became of a blob that was to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upload {
+pub enum UploadResult {
     /// The registry had it already.
     Existed,
     /// It was sent.
@@ -32,7 +32,7 @@ pub enum Upload {
 
 /// What became of a blob that was to be taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mount {
+pub enum MountResult {
     /// It is there now.
     Mounted,
     /// The registry does not do that, or not for this blob: it has to be sent.
@@ -99,14 +99,14 @@ impl Client {
     ///
     /// If the registry cannot be asked or refuses.
     pub async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
-        self.has_blob_for(repository, digest, Need::pull(repository)).await
+        self.has_blob_for(repository, digest, TokenScope::pull(repository)).await
     }
 
     pub(crate) async fn has_blob_for(
         &self,
         repository: &Repository,
         digest: &Digest,
-        need: Need,
+        need: TokenScope,
     ) -> Result<bool, Error> {
         if self.is_known_stored(repository, *digest) {
             return Ok(true);
@@ -129,10 +129,10 @@ impl Client {
         &self,
         repository: &Repository,
         bytes: Bytes,
-    ) -> Result<(Digest, Upload), Error> {
+    ) -> Result<(Digest, UploadResult), Error> {
         let digest = Digest::of(&bytes);
         let content_type = "application/octet-stream".to_owned();
-        let body = Body::Bytes { content_type, bytes };
+        let body = RequestBody::Bytes { content_type, bytes };
         Ok((digest, self.push(repository, digest, body).await?))
     }
 
@@ -147,8 +147,8 @@ impl Client {
         repository: &Repository,
         blob: &Descriptor,
         path: &Path,
-    ) -> Result<Upload, Error> {
-        let body = Body::File { path: path.to_owned(), size: blob.size };
+    ) -> Result<UploadResult, Error> {
+        let body = RequestBody::File { path: path.to_owned(), size: blob.size };
         self.push(repository, blob.digest, body).await
     }
 
@@ -158,14 +158,14 @@ impl Client {
         &self,
         repository: &Repository,
         digest: Digest,
-        body: Body,
-    ) -> Result<Upload, Error> {
+        body: RequestBody,
+    ) -> Result<UploadResult, Error> {
         // One token for looking and for sending.
-        if self.has_blob_for(repository, &digest, Need::push(repository)).await? {
-            return Ok(Upload::Existed);
+        if self.has_blob_for(repository, &digest, TokenScope::push(repository)).await? {
+            return Ok(UploadResult::Existed);
         }
         self.send(repository, digest, || ready(Ok(body.clone())).boxed()).await?;
-        Ok(Upload::Sent)
+        Ok(UploadResult::Sent)
     }
 
     /// Sends a blob, again if that may help. `body` gives its content for each attempt.
@@ -173,7 +173,7 @@ impl Client {
         &self,
         repository: &Repository,
         digest: Digest,
-        body: impl Fn() -> BoxFuture<'a, Result<Body, Error>>,
+        body: impl Fn() -> BoxFuture<'a, Result<RequestBody, Error>>,
     ) -> Result<(), Error> {
         let body = &body;
         let send = || async move { self.upload(repository, digest, body().await?).await };
@@ -186,7 +186,7 @@ impl Client {
         &self,
         repository: &Repository,
         digest: Digest,
-        body: Body,
+        body: RequestBody,
     ) -> Result<(), Error> {
         let begin = self.upload_call(repository, "")?;
         let answer = self.transport().call(&begin).await?;
@@ -211,30 +211,30 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the registry cannot be asked. That it refuses to mount is no error: [`Mount::Refused`].
+    /// If the registry cannot be asked. That it refuses to mount is no error: [`MountResult::Refused`].
     pub async fn mount(
         &self,
         repository: &Repository,
         digest: &Digest,
         from: &Repository,
-    ) -> Result<Mount, Error> {
+    ) -> Result<MountResult, Error> {
         if from.registry() != repository.registry() {
-            return Ok(Mount::Refused);
+            return Ok(MountResult::Refused);
         }
         let query = format!("?mount={digest}&from={}", from.path());
         let mut call = self.upload_call(repository, &query)?;
         call.action = format!("mount {digest} from {from} into {repository}");
-        call.need = Need::push(repository).and(from, Access::Pull);
+        call.need = TokenScope::push(repository).and(from, Access::Pull);
         let answer = self.transport().call(&call).await?;
         if answer.status == StatusCode::CREATED {
             self.note_stored(repository, *digest);
-            return Ok(Mount::Mounted);
+            return Ok(MountResult::Mounted);
         }
         // The registry has begun an upload instead. It is of no use.
         if let Ok(url) = self.session(&call, &answer) {
             self.give_up(call, url).await;
         }
-        Ok(Mount::Refused)
+        Ok(MountResult::Refused)
     }
 
     pub(crate) fn blob_call<'a>(
@@ -256,8 +256,8 @@ impl Client {
         let url = self.url(repository, &format!("blobs/uploads/{query}"))?;
         Ok(Call {
             method: Method::POST,
-            need: Need::push(repository),
-            body: Body::Empty,
+            need: TokenScope::push(repository),
+            body: RequestBody::Empty,
             repeat: false,
             ..Call::get(format!("send a blob to {repository}"), repository, url, SMALL)
         })
@@ -265,14 +265,14 @@ impl Client {
 
     /// Ends an upload that nothing is sent to. That may fail without harm: registries forget those that nobody goes on with.
     pub(crate) async fn give_up(&self, begun: Call<'_>, url: Url) {
-        let cancel = Call { method: Method::DELETE, url, body: Body::None, ..begun };
+        let cancel = Call { method: Method::DELETE, url, body: RequestBody::None, ..begun };
         if let Err(error) = self.transport().call(&cancel).await {
             tracing::debug!(%error, "an upload stays begun");
         }
     }
 
     /// Where the upload that an answer opens goes on.
-    pub(crate) fn session(&self, call: &Call<'_>, answer: &Answer) -> Result<Url, Error> {
+    pub(crate) fn session(&self, call: &Call<'_>, answer: &RegistryResponse) -> Result<Url, Error> {
         let location = answer.header("location").and_then(|text| call.url.join(text).ok());
         let Some(url) = location else {
             let what = "an upload without a `Location`".to_owned();

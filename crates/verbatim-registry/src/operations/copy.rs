@@ -11,12 +11,12 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use verbatim_oci::{Descriptor, Digest, Manifest, Reference, Repository, Tag};
 
-use crate::auth::need::Need;
-use crate::http::transport::Stream;
-use crate::http::wire::{Body, Pieces};
+use crate::auth::scope::TokenScope;
+use crate::http::transport::ResponseStream;
+use crate::http::wire::{BodyStream, RequestBody};
 use crate::operations::attach::entry;
-use crate::operations::manifests::{FetchedManifest, PutAs};
-use crate::{Client, DigestClaim, Error, ErrorKind, Mount};
+use crate::operations::manifests::{FetchedManifest, ManifestName};
+use crate::{Client, DigestClaim, Error, ErrorKind, MountResult};
 
 /// How many manifests are copied at the same time.
 const CONCURRENCY: usize = 8;
@@ -35,7 +35,7 @@ pub struct CopyOptions {
 
 /// What became of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Copied {
+pub struct CopyCounts {
     /// Manifests and indexes that were written or were there, referrers among them.
     pub manifests: u64,
     /// Referrers.
@@ -50,7 +50,7 @@ pub struct Copied {
     pub existed: u64,
 }
 
-impl Copied {
+impl CopyCounts {
     fn add(&mut self, other: Self) {
         self.manifests += other.manifests;
         self.referrers += other.referrers;
@@ -63,7 +63,7 @@ impl Copied {
 
 /// From where to where.
 #[derive(Clone, Copy)]
-struct Way<'a> {
+struct CopyRoute<'a> {
     from: &'a Repository,
     to: &'a Repository,
 }
@@ -83,7 +83,7 @@ impl Client {
         to: &Repository,
         tag: Option<&Tag>,
         options: CopyOptions,
-    ) -> Result<Copied, Error> {
+    ) -> Result<CopyCounts, Error> {
         let named = tag.map(|tag| Reference::by_tag(to.clone(), tag.clone()));
         if let Some(named) = named.as_ref().filter(|_| !options.overwrite)
             && let Some(found) = self.find_manifest(named).await?
@@ -92,7 +92,7 @@ impl Client {
             let kind = ErrorKind::TagTaken { found: found.digest };
             return Err(found.error(format!("copy to {named}"), kind));
         }
-        let way = Way { from, to };
+        let way = CopyRoute { from, to };
         let mut parts = BTreeSet::new();
         let mut copied = self.copy_manifest(way, image.clone(), 0, &mut parts).await?;
         if options.referrers {
@@ -100,7 +100,7 @@ impl Client {
         }
         if let Some(tag) = tag {
             // Last: whoever sees the tag finds everything.
-            let name = PutAs::Tag(tag.clone());
+            let name = ManifestName::Tag(tag.clone());
             self.put_manifest(to, &name, &image.own_media_type()?, image.bytes.clone()).await?;
         }
         Ok(copied)
@@ -109,15 +109,15 @@ impl Client {
     /// Copies a manifest and everything that it names. `done` are the digests of the manifests that were copied.
     fn copy_manifest<'a>(
         &'a self,
-        way: Way<'a>,
+        way: CopyRoute<'a>,
         manifest: FetchedManifest,
         depth: usize,
         done: &'a mut BTreeSet<Digest>,
-    ) -> BoxFuture<'a, Result<Copied, Error>> {
+    ) -> BoxFuture<'a, Result<CopyCounts, Error>> {
         async move {
-            let mut copied = Copied { manifests: 1, ..Copied::default() };
+            let mut copied = CopyCounts { manifests: 1, ..CopyCounts::default() };
             if !done.insert(manifest.digest) {
-                return Ok(Copied::default());
+                return Ok(CopyCounts::default());
             }
             let media_type = manifest.own_media_type()?;
             match manifest.parse()? {
@@ -144,7 +144,7 @@ impl Client {
                 }
                 _ => {}
             }
-            self.put_manifest(way.to, &PutAs::Digest, &media_type, manifest.bytes).await?;
+            self.put_manifest(way.to, &ManifestName::Digest, &media_type, manifest.bytes).await?;
             Ok(copied)
         }
         .boxed()
@@ -152,29 +152,29 @@ impl Client {
 
     async fn copy_blobs(
         &self,
-        way: Way<'_>,
+        way: CopyRoute<'_>,
         blobs: impl Iterator<Item = Descriptor>,
-    ) -> Result<Copied, Error> {
+    ) -> Result<CopyCounts, Error> {
         let distinct: BTreeMap<Digest, Descriptor> =
             // Layers that lie elsewhere by their type, and may not be passed on.
             blobs.filter(|blob| !is_foreign(blob)).map(|blob| (blob.digest, blob)).collect();
         stream::iter(distinct.into_values())
             .map(|blob| async move { self.copy_blob(way, &blob).await })
             .buffer_unordered(CONCURRENCY)
-            .try_fold(Copied::default(), |mut all, one| async move {
+            .try_fold(CopyCounts::default(), |mut all, one| async move {
                 all.add(one);
                 Ok(all)
             })
             .await
     }
 
-    async fn copy_blob(&self, way: Way<'_>, blob: &Descriptor) -> Result<Copied, Error> {
-        let Way { from, to } = way;
-        if self.has_blob_for(to, &blob.digest, Need::push(to)).await? {
-            return Ok(Copied { existed: 1, ..Copied::default() });
+    async fn copy_blob(&self, way: CopyRoute<'_>, blob: &Descriptor) -> Result<CopyCounts, Error> {
+        let CopyRoute { from, to } = way;
+        if self.has_blob_for(to, &blob.digest, TokenScope::push(to)).await? {
+            return Ok(CopyCounts { existed: 1, ..CopyCounts::default() });
         }
-        if self.mount(to, &blob.digest, from).await? == Mount::Mounted {
-            return Ok(Copied { mounted: 1, ..Copied::default() });
+        if self.mount(to, &blob.digest, from).await? == MountResult::Mounted {
+            return Ok(CopyCounts { mounted: 1, ..CopyCounts::default() });
         }
         // The semaphore is never closed.
         let _permit = self.copies().acquire().await.ok();
@@ -182,22 +182,22 @@ impl Client {
         let call = &call;
         let open = || {
             async move {
-                let pieces = Pieces::new(verified(self.transport().open(call).await?, blob));
-                Ok(Body::Stream { pieces, size: blob.size })
+                let pieces = BodyStream::new(verified(self.transport().open(call).await?, blob));
+                Ok(RequestBody::Stream { pieces, size: blob.size })
             }
             .boxed()
         };
         self.send(to, blob.digest, open).await?;
-        Ok(Copied { sent: 1, sent_bytes: blob.size, ..Copied::default() })
+        Ok(CopyCounts { sent: 1, sent_bytes: blob.size, ..CopyCounts::default() })
     }
 
     /// Copies what refers to any of `subjects`, and what refers to that, and sees to it that it is listed there.
     async fn copy_referrers(
         &self,
-        way: Way<'_>,
+        way: CopyRoute<'_>,
         subjects: BTreeSet<Digest>,
-    ) -> Result<Copied, Error> {
-        let mut all = Copied::default();
+    ) -> Result<CopyCounts, Error> {
+        let mut all = CopyCounts::default();
         let mut done = subjects.clone();
         let mut layer: Vec<Digest> = subjects.into_iter().collect();
         for _ in 0..DEEPEST {
@@ -215,7 +215,7 @@ impl Client {
                 let copies: Vec<_> = copies.buffered(CONCURRENCY).try_collect().await?;
                 let mut entries = Vec::new();
                 for (copied, entry, parts) in copies {
-                    all.add(Copied { referrers: 1, ..copied });
+                    all.add(CopyCounts { referrers: 1, ..copied });
                     // An entry of a listing that says itself that it is about something else is not listed again.
                     entries.extend(entry.filter(|(of, _)| of.digest == subject).map(|it| it.1));
                     next.extend(parts.into_iter().filter(|part| done.insert(*part)));
@@ -245,11 +245,11 @@ fn is_foreign(blob: &Descriptor) -> bool {
 /// The pieces of a blob as they come. The last one is held back until size and hash of all are known to be right, so that
 /// a registry never gets the whole of a wrong one.
 fn verified(
-    stream: Stream,
+    stream: ResponseStream,
     blob: &Descriptor,
 ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, ErrorKind>> + Send + 'static {
-    struct State {
-        stream: Stream,
+    struct VerifiedBlob {
+        stream: ResponseStream,
         held: Option<bytes::Bytes>,
         hash: Sha256,
         left: u64,
@@ -257,7 +257,7 @@ fn verified(
         limit: u64,
         ended: bool,
     }
-    let state = State {
+    let state = VerifiedBlob {
         stream,
         held: None,
         hash: Sha256::new(),

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 use verbatim_http::chance;
 use verbatim_oci::{Descriptor, Digest, Reference, Repository, Tag, media_type};
 
-use crate::error::Refusal;
-use crate::operations::manifests::{MANIFEST_LIMIT, PutAs};
+use crate::error::ErrorResponse;
+use crate::operations::manifests::{MANIFEST_LIMIT, ManifestName};
 use crate::operations::referrers::{LISTING_LIMIT, ReferrersIndex, read_index};
 use crate::{Client, Error, ErrorKind};
 
@@ -122,14 +122,14 @@ impl Client {
         if bytes.len() as u64 > MANIFEST_LIMIT {
             return Err(fail(ErrorKind::ListingFull { limit: MANIFEST_LIMIT }));
         }
-        let name = PutAs::Tag(tag.clone());
+        let name = ManifestName::Tag(tag.clone());
         // Not sent again by itself: meanwhile others may have written, and would be undone.
         match self.put(repository, &name, media_type::OCI_INDEX, bytes, false).await {
             Ok(put) => Ok(Some(put.digest)),
             Err(error) if error.is_retryable() => Ok(None),
             Err(error) => match overwriting_refused(error.kind()) {
-                Some(refusal) if is_there => {
-                    Err(fail(ErrorKind::ImmutableTag { tag, refusal: refusal.clone() }))
+                Some(response) if is_there => {
+                    Err(fail(ErrorKind::ImmutableTag { tag, response: response.clone() }))
                 }
                 _ => Err(error),
             },
@@ -157,13 +157,13 @@ fn fallback_tag(subject: &Digest, repository: &Repository) -> Result<Tag, Error>
 /// What an answer to an attempt to overwrite a tag says, if it is that this tag may not be overwritten. Registries have no code
 /// of their own for that: Amazon ECR answers 400 with `TAG_INVALID`, Harbor 412 with `PRECONDITION`, others 403, 405 or
 /// 409. The manifest under its digest was stored a moment before, so it is not that nothing may be written.
-fn overwriting_refused(kind: &ErrorKind) -> Option<&Refusal> {
-    let (ErrorKind::Forbidden(refusal) | ErrorKind::Refused(refusal)) = kind else { return None };
+fn overwriting_refused(kind: &ErrorKind) -> Option<&ErrorResponse> {
+    let (ErrorKind::Forbidden(response) | ErrorKind::Refused(response)) = kind else { return None };
     let is_about_content = ["MANIFEST_INVALID", "MANIFEST_BLOB_UNKNOWN", "SIZE_INVALID"]
         .iter()
-        .any(|code| refusal.has_code(code));
-    let is_refusal = matches!(refusal.status, 400 | 403 | 405 | 409 | 412 | 423);
-    Some(refusal).filter(|_| is_refusal && !is_about_content)
+        .any(|code| response.has_code(code));
+    let is_refusal = matches!(response.status, 400 | 403 | 405 | 409 | 412 | 423);
+    Some(response).filter(|_| is_refusal && !is_about_content)
 }
 
 /// The bytes of `document` with `further` entries in it. Entries are ordered by digest, so that writers who know the same

@@ -7,10 +7,10 @@ use verbatim_oci::{
     Descriptor, Digest, Manifest, Platform, Reference, Repository, Tag, media_type,
 };
 
-use crate::auth::need::Need;
+use crate::auth::scope::TokenScope;
 use crate::error::DigestClaim;
-use crate::http::transport::{Answer, Call};
-use crate::http::wire::Body;
+use crate::http::transport::{Call, RegistryResponse};
+use crate::http::wire::RequestBody;
 use crate::{Client, Error, ErrorKind};
 
 /// The specification asks registries to take manifests of 4 MiB; nobody makes larger ones.
@@ -66,14 +66,14 @@ impl FetchedManifest {
 
 /// A reference with its digest, and the manifest that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
+pub struct ResolvedManifest {
     /// The reference as it was given, with the digest. The tag stays, for people.
     pub reference: Reference,
     /// The manifest.
     pub manifest: FetchedManifest,
 }
 
-impl Resolved {
+impl ResolvedManifest {
     /// The digest: the hash of the bytes that were read.
     pub fn digest(&self) -> Digest {
         self.manifest.digest
@@ -82,7 +82,7 @@ impl Resolved {
 
 /// What a registry says of a manifest without sending it. Claims, all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct ManifestHead {
     /// The digest, if the registry says one.
     pub digest: Option<Digest>,
     /// The type, if the registry says one.
@@ -93,7 +93,7 @@ pub struct Head {
 
 /// The name under which a manifest is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PutAs {
+pub enum ManifestName {
     /// A tag.
     Tag(Tag),
     /// Its digest, and no tag.
@@ -102,7 +102,7 @@ pub enum PutAs {
 
 /// A manifest that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PutManifest {
+pub struct StoredManifest {
     /// The hash of the bytes that were sent. The registry did not say otherwise.
     pub digest: Digest,
     /// The subject, if the registry says (`OCI-Subject`) that it will list the manifest among its referrers.
@@ -117,9 +117,9 @@ impl Client {
     ///
     /// Besides failures of the registry: [`ErrorKind::DigestMismatch`] if the content has another hash than the
     /// reference or the registry's header says.
-    pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error> {
+    pub async fn resolve(&self, reference: &Reference) -> Result<ResolvedManifest, Error> {
         let manifest = self.manifest(reference).await?;
-        Ok(Resolved { reference: reference.pinned(manifest.digest), manifest })
+        Ok(ResolvedManifest { reference: reference.pinned(manifest.digest), manifest })
     }
 
     /// Turns a reference into the digest of the image for one platform. If the reference names no index, the image is
@@ -132,7 +132,7 @@ impl Client {
         &self,
         reference: &Reference,
         platform: &Platform,
-    ) -> Result<Resolved, Error> {
+    ) -> Result<ResolvedManifest, Error> {
         let resolved = self.resolve(reference).await?;
         let Manifest::Index(index) = resolved.manifest.parse()? else { return Ok(resolved) };
         match index.image_for(platform) {
@@ -211,7 +211,7 @@ impl Client {
     /// # Errors
     ///
     /// If the registry cannot be asked or refuses.
-    pub async fn head(&self, reference: &Reference) -> Result<Option<Head>, Error> {
+    pub async fn head(&self, reference: &Reference) -> Result<Option<ManifestHead>, Error> {
         let call = self.manifest_call(format!("look for {reference}"), reference)?;
         let call = Call { method: Method::HEAD, answers: &[404], ..call };
         let answer = self.transport().call(&call).await?;
@@ -223,7 +223,7 @@ impl Client {
             check(&call, DigestClaim::Asked, asked, claimed)?;
         }
         let size = answer.header("content-length").and_then(|text| text.parse().ok());
-        Ok(Some(Head { digest, media_type: content_type(&answer), size }))
+        Ok(Some(ManifestHead { digest, media_type: content_type(&answer), size }))
     }
 
     /// Writes a manifest, byte for byte, and checks the digest that the registry answers. If the registry answers none
@@ -235,45 +235,45 @@ impl Client {
     pub async fn put_manifest(
         &self,
         repository: &Repository,
-        name: &PutAs,
+        name: &ManifestName,
         media_type: &str,
         bytes: Bytes,
-    ) -> Result<PutManifest, Error> {
+    ) -> Result<StoredManifest, Error> {
         self.put(repository, name, media_type, bytes, true).await
     }
 
     pub(crate) async fn put(
         &self,
         repository: &Repository,
-        name: &PutAs,
+        name: &ManifestName,
         media_type: &str,
         bytes: Bytes,
         repeat: bool,
-    ) -> Result<PutManifest, Error> {
+    ) -> Result<StoredManifest, Error> {
         let digest = Digest::of(&bytes);
         let reference = match name {
-            PutAs::Tag(tag) => Reference::by_tag(repository.clone(), tag.clone()),
-            PutAs::Digest => Reference::by_digest(repository.clone(), digest),
+            ManifestName::Tag(tag) => Reference::by_tag(repository.clone(), tag.clone()),
+            ManifestName::Digest => Reference::by_digest(repository.clone(), digest),
         };
         let url = self.url(repository, &format!("manifests/{}", reference.manifest_name()))?;
         let call = Call {
             method: Method::PUT,
-            need: Need::push(repository),
-            body: Body::Bytes { content_type: media_type.to_owned(), bytes },
+            need: TokenScope::push(repository),
+            body: RequestBody::Bytes { content_type: media_type.to_owned(), bytes },
             repeat,
             ..Call::get(format!("write {reference}"), repository, url, SMALL)
         };
         let answer = self.transport().call(&call).await?;
         match claimed_digest(&answer).map_err(|kind| call.error(kind))? {
             Some(claimed) => check(&call, DigestClaim::Header, claimed, digest)?,
-            None if *name == PutAs::Digest => {}
+            None if *name == ManifestName::Digest => {}
             None => {
                 let stored = self.manifest(&reference).await?;
                 check(&call, DigestClaim::Asked, digest, stored.digest)?;
             }
         }
         let subject = answer.header("oci-subject").and_then(|text| text.trim().parse().ok());
-        Ok(PutManifest { digest, subject })
+        Ok(StoredManifest { digest, subject })
     }
 
     fn manifest_call<'a>(
@@ -292,7 +292,7 @@ impl Client {
 fn fetched(
     call: &Call<'_>,
     asked: Option<Digest>,
-    answer: &Answer,
+    answer: &RegistryResponse,
 ) -> Result<FetchedManifest, Error> {
     let digest = Digest::of(&answer.body);
     if let Some(asked) = asked {
@@ -325,7 +325,7 @@ pub(crate) fn check(
 }
 
 /// The digest in the header, if there is one of our algorithm.
-pub(crate) fn claimed_digest(answer: &Answer) -> Result<Option<Digest>, ErrorKind> {
+pub(crate) fn claimed_digest(answer: &RegistryResponse) -> Result<Option<Digest>, ErrorKind> {
     let Some(text) = answer.header("docker-content-digest") else { return Ok(None) };
     match text.trim().parse() {
         Ok(digest) => Ok(Some(digest)),
@@ -337,7 +337,7 @@ pub(crate) fn claimed_digest(answer: &Answer) -> Result<Option<Digest>, ErrorKin
 }
 
 /// The type of the body, without parameters.
-pub(crate) fn content_type(answer: &Answer) -> Option<String> {
+pub(crate) fn content_type(answer: &RegistryResponse) -> Option<String> {
     let text = answer.header("content-type")?.split(';').next().unwrap_or_default().trim();
     (!text.is_empty()).then(|| text.to_ascii_lowercase())
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use verbatim_oci::{Descriptor, Digest, Manifest, Repository, media_type};
 
-use crate::http::link::{self, Next};
+use crate::http::link::{self, NextPage};
 use crate::http::transport::Call;
 use crate::operations::manifests::content_type;
 use crate::{Client, Error, ErrorKind};
@@ -54,17 +54,19 @@ impl Client {
         artifact_type: Option<&str>,
     ) -> Result<Referrers, Error> {
         let (descriptors, source) = match self.ask_api(repository, subject, artifact_type).await? {
-            Listed::ByApi(descriptors) => (descriptors, ReferrersSource::Api),
-            Listed::NoApi => {
+            ReferrersAnswer::ByApi(descriptors) => (descriptors, ReferrersSource::Api),
+            ReferrersAnswer::NoApi => {
                 let index = self.fallback_index(repository, subject).await?;
                 let descriptors = index.map(|index| index.entries).unwrap_or_default();
                 (descriptors, ReferrersSource::FallbackTag)
             }
             // An old registry may answer so, and so does a proxy that wants a login. Only what is there can tell which.
-            Listed::SomethingElse(error) => match self.fallback_index(repository, subject).await? {
-                Some(index) => (index.entries, ReferrersSource::FallbackTag),
-                None => return Err(error),
-            },
+            ReferrersAnswer::SomethingElse(error) => {
+                match self.fallback_index(repository, subject).await? {
+                    Some(index) => (index.entries, ReferrersSource::FallbackTag),
+                    None => return Err(error),
+                }
+            }
         };
         Ok(Referrers { descriptors: select(descriptors, artifact_type), source })
     }
@@ -77,8 +79,8 @@ impl Client {
         artifact_type: Option<&str>,
     ) -> Result<Option<Vec<Descriptor>>, Error> {
         match self.ask_api(repository, subject, artifact_type).await? {
-            Listed::ByApi(descriptors) => Ok(Some(descriptors)),
-            Listed::NoApi | Listed::SomethingElse(_) => Ok(None),
+            ReferrersAnswer::ByApi(descriptors) => Ok(Some(descriptors)),
+            ReferrersAnswer::NoApi | ReferrersAnswer::SomethingElse(_) => Ok(None),
         }
     }
 
@@ -88,12 +90,12 @@ impl Client {
         repository: &Repository,
         subject: &Digest,
         artifact_type: Option<&str>,
-    ) -> Result<Listed, Error> {
+    ) -> Result<ReferrersAnswer, Error> {
         if self.lacks_referrers_api(repository) {
-            return Ok(Listed::NoApi);
+            return Ok(ReferrersAnswer::NoApi);
         }
         let listed = self.ask_referrers_api(repository, subject, artifact_type).await?;
-        if matches!(listed, Listed::NoApi) {
+        if matches!(listed, ReferrersAnswer::NoApi) {
             self.note_no_referrers_api(repository);
         }
         Ok(listed)
@@ -104,7 +106,7 @@ impl Client {
         repository: &Repository,
         subject: &Digest,
         artifact_type: Option<&str>,
-    ) -> Result<Listed, Error> {
+    ) -> Result<ReferrersAnswer, Error> {
         let mut url = self.url(repository, &format!("referrers/{subject}"))?;
         if let Some(artifact_type) = artifact_type {
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
@@ -124,8 +126,8 @@ impl Client {
             let fail = |what: &str| call.error(ErrorKind::Malformed(what.to_owned()));
             if !is_index && page == 0 {
                 return Ok(match answer.status.is_success() {
-                    true => Listed::SomethingElse(fail("it is no list of referrers")),
-                    false => Listed::NoApi,
+                    true => ReferrersAnswer::SomethingElse(fail("it is no list of referrers")),
+                    false => ReferrersAnswer::NoApi,
                 });
             }
             if !is_index {
@@ -134,9 +136,11 @@ impl Client {
             let entries = read_entries(&answer.body).map_err(|kind| call.error(kind))?;
             descriptors.extend(entries);
             match link::next(&answer.headers, &call.url) {
-                Next::End => return Ok(Listed::ByApi(descriptors)),
-                Next::Page(url) => call.url = url,
-                Next::Elsewhere(_) => return Err(fail("the list of referrers goes on elsewhere")),
+                NextPage::End => return Ok(ReferrersAnswer::ByApi(descriptors)),
+                NextPage::Page(url) => call.url = url,
+                NextPage::Elsewhere(_) => {
+                    return Err(fail("the list of referrers goes on elsewhere"));
+                }
             }
         }
         Err(call.error(ErrorKind::Malformed("a list of referrers without an end".to_owned())))
@@ -144,7 +148,7 @@ impl Client {
 }
 
 /// What the API answered.
-enum Listed {
+enum ReferrersAnswer {
     ByApi(Vec<Descriptor>),
     /// There is no such API.
     NoApi,
@@ -170,7 +174,8 @@ pub(crate) fn read_index(bytes: &[u8]) -> Result<ReferrersIndex, ErrorKind> {
 /// Reads the entries of an index of referrers. One that has no list is no empty list: it is something else, and what it hides
 /// is not known. (`null` is how Go writes an empty list.) There may be ten thousand, so nothing else is kept.
 fn read_entries(bytes: &[u8]) -> Result<Vec<Descriptor>, ErrorKind> {
-    let list: List = serde_json::from_slice(bytes).map_err(|_| malformed("is no JSON object"))?;
+    let list: ReferrersDocument =
+        serde_json::from_slice(bytes).map_err(|_| malformed("is no JSON object"))?;
     match (list.manifests, Manifest::parse(bytes, Some(media_type::OCI_INDEX))) {
         (None, _) => Err(malformed("has no `manifests`")),
         (Some(None), _) => Ok(Vec::new()),
@@ -186,7 +191,7 @@ fn malformed(what: &str) -> ErrorKind {
 
 /// Whether there is a list: `None` if there is nothing of that name, `Some(None)` for `null`.
 #[derive(Deserialize)]
-struct List {
+struct ReferrersDocument {
     #[serde(default, deserialize_with = "given")]
     manifests: Option<Option<IgnoredAny>>,
 }

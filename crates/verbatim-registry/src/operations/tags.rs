@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use verbatim_oci::{Repository, Tag};
 
-use crate::http::link::{self, Next};
+use crate::http::link::{self, NextPage};
 use crate::http::transport::Call;
 use crate::{Client, Error, ErrorKind};
 
@@ -27,7 +27,7 @@ pub enum DerivedTags {
 }
 
 #[derive(Deserialize)]
-struct Page {
+struct TagPage {
     /// Null in a repository that has lost its last tag.
     #[serde(default)]
     tags: Option<Vec<String>>,
@@ -50,7 +50,7 @@ impl Client {
         let mut tags = Vec::new();
         for _ in 0..MOST_PAGES {
             let answer = self.transport().call(&call).await?;
-            let page: Page = serde_json::from_slice(&answer.body).map_err(|error| {
+            let page: TagPage = serde_json::from_slice(&answer.body).map_err(|error| {
                 call.error(ErrorKind::Malformed(format!("not a list of tags: {error}")))
             })?;
             // A tag that the specification does not allow cannot be asked for either.
@@ -61,9 +61,9 @@ impl Client {
                 }),
             );
             match link::next(&answer.headers, &call.url) {
-                Next::End => return Ok(tags),
-                Next::Page(url) => call.url = url,
-                Next::Elsewhere(target) => {
+                NextPage::End => return Ok(tags),
+                NextPage::Page(url) => call.url = url,
+                NextPage::Elsewhere(target) => {
                     let what = format!("the list of tags goes on elsewhere: {target}");
                     return Err(call.error(ErrorKind::Malformed(what)));
                 }

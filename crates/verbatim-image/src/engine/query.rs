@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 use verbatim_http::{RetryPolicy, chance, retry_after};
 
-use super::endpoint::{Address, Endpoint};
+use super::endpoint::{Endpoint, EngineAddress};
 use crate::error::{Cause, ErrorKind, duration_words};
 
 /// An engine that is asked by somebody else's rules would be asked too often or too seldom: it is on this machine, or near.
@@ -26,7 +26,7 @@ const RETRY: RetryPolicy = RetryPolicy {
 const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Asker {
+pub(crate) struct QueryClient {
     client: reqwest::Client,
     base: String,
     endpoint: Arc<Endpoint>,
@@ -35,7 +35,7 @@ pub(crate) struct Asker {
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct EngineResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     body: Vec<u8>,
@@ -43,14 +43,14 @@ pub(crate) struct Reply {
 
 /// The body of an answer that is no success.
 #[derive(Deserialize)]
-struct Refusal {
+struct EngineRefusal {
     message: String,
 }
 
-impl Reply {
+impl EngineResponse {
     /// The words of a refusal, if they are an engine's.
     pub(crate) fn refusal(&self) -> Option<ErrorKind> {
-        let Refusal { message } = serde_json::from_slice(&self.body).ok()?;
+        let EngineRefusal { message } = serde_json::from_slice(&self.body).ok()?;
         Some(ErrorKind::Engine { status: self.status.as_u16(), message: readable(&message) })
     }
 
@@ -61,12 +61,12 @@ impl Reply {
 }
 
 /// An attempt that failed, and whether the next one may end better.
-struct Failed {
+struct FailedAttempt {
     kind: ErrorKind,
     may_pass: bool,
 }
 
-impl Asker {
+impl QueryClient {
     /// For the engine at `endpoint`, which may take `limit` for each answer.
     pub(crate) fn new(endpoint: Arc<Endpoint>, limit: Duration) -> Result<Self, ErrorKind> {
         let (client, base) = client(&endpoint)?;
@@ -75,7 +75,7 @@ impl Asker {
 
     /// Gets what is at `path`. Any status is an answer; those that may pass are waited for first, as long as
     /// `Retry-After` says, within [`RETRY`].
-    pub(crate) async fn get(&self, path: &str) -> Result<Reply, ErrorKind> {
+    pub(crate) async fn get(&self, path: &str) -> Result<EngineResponse, ErrorKind> {
         let began = Instant::now();
         let mut attempts = 0;
         loop {
@@ -83,7 +83,7 @@ impl Asker {
             let answer = self.once(path).await;
             let asked = match &answer {
                 Ok(reply) if passes(reply.status) => retry_after(&reply.headers),
-                Err(Failed { may_pass: true, .. }) => None,
+                Err(FailedAttempt { may_pass: true, .. }) => None,
                 _ => return answer.map_err(|failed| failed.kind),
             };
             match RETRY.wait_before_next(attempts, began.elapsed(), asked, chance()) {
@@ -93,15 +93,15 @@ impl Asker {
         }
     }
 
-    async fn once(&self, path: &str) -> Result<Reply, Failed> {
+    async fn once(&self, path: &str) -> Result<EngineResponse, FailedAttempt> {
         timeout(self.limit, self.exchange(path)).await.unwrap_or_else(|_| {
             let source = Cause::new(format!("no answer within {}", duration_words(self.limit)));
             let kind = ErrorKind::Unreachable { endpoint: self.endpoint.to_string(), source };
-            Err(Failed { kind, may_pass: true })
+            Err(FailedAttempt { kind, may_pass: true })
         })
     }
 
-    async fn exchange(&self, path: &str) -> Result<Reply, Failed> {
+    async fn exchange(&self, path: &str) -> Result<EngineResponse, FailedAttempt> {
         let failed = |error: reqwest::Error| {
             let error = error.without_url();
             // A socket that is not there, or may not be used, stays so.
@@ -109,7 +109,7 @@ impl Asker {
                 io_kind(&error),
                 Some(io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
             );
-            Failed { kind: unreachable_kind(&self.endpoint, error), may_pass }
+            FailedAttempt { kind: unreachable_kind(&self.endpoint, error), may_pass }
         };
         let request = self.client.get(format!("{}{path}", self.base));
         let mut response = request.send().await.map_err(failed)?;
@@ -118,11 +118,11 @@ impl Asker {
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > ANSWER_LIMIT {
                 let kind = self.protocol(format!("its answer to {path} does not end"));
-                return Err(Failed { kind, may_pass: false });
+                return Err(FailedAttempt { kind, may_pass: false });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Reply { status, headers, body })
+        Ok(EngineResponse { status, headers, body })
     }
 
     /// What answers is no engine, or breaks its API.
@@ -140,9 +140,11 @@ fn client(endpoint: &Endpoint) -> Result<(reqwest::Client, String), ErrorKind> {
     install_crypto_provider();
     let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
     let (builder, base) = match &endpoint.address {
-        Address::Unix(path) => (builder.unix_socket(path.as_path()), "http://docker".to_owned()),
-        Address::Http(authority) => (builder, format!("http://{authority}")),
-        Address::Https(authority, files) => {
+        EngineAddress::Unix(path) => {
+            (builder.unix_socket(path.as_path()), "http://docker".to_owned())
+        }
+        EngineAddress::Http(authority) => (builder, format!("http://{authority}")),
+        EngineAddress::Https(authority, files) => {
             let read = |path: &std::path::Path| {
                 std::fs::read(path)
                     .map_err(|source| ErrorKind::Read { path: path.to_owned(), source })

@@ -6,13 +6,13 @@ use tokio::time::{Instant, sleep_until};
 
 /// How long nothing has happened.
 #[derive(Debug)]
-pub(crate) struct Silence {
+pub(crate) struct IdleTimer {
     limit: Duration,
     since: Instant,
     sent: u64,
 }
 
-impl Silence {
+impl IdleTimer {
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, since: Instant::now(), sent: 0 }
     }
@@ -48,18 +48,18 @@ mod tests {
     async fn whatever_is_heard_or_taken_breaks_it() {
         let limit = Duration::from_secs(10);
         let began = Instant::now();
-        let mut silence = Silence::new(limit);
-        silence.too_long().await;
+        let mut idle = IdleTimer::new(limit);
+        idle.too_long().await;
         assert_eq!(began.elapsed(), limit);
 
-        silence.broken();
-        silence.too_long().await;
+        idle.broken();
+        idle.too_long().await;
         assert_eq!(began.elapsed(), 2 * limit);
 
-        silence.sent(1);
+        idle.sent(1);
         tokio::time::advance(limit / 2).await;
-        silence.sent(1);
-        silence.too_long().await;
+        idle.sent(1);
+        idle.too_long().await;
         assert_eq!(began.elapsed(), 3 * limit);
     }
 }
