@@ -1,6 +1,6 @@
-//! The few environment variables that say where credentials are.
+//! The environment variables that say where credentials are.
 //!
-//! The edge reads the process environment once and hands the map over; nothing below asks for more.
+//! Callers read the process environment once and pass the map in; nothing here reads it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ pub struct CredentialEnvironment {
     pub home: Option<PathBuf>,
     /// `DOCKER_CONFIG`: the folder of Docker's `config.json`.
     pub docker_config: Option<PathBuf>,
-    /// `DOCKER_AUTH_CONFIG`: the content of a `config.json`, of which `auths` counts.
+    /// `DOCKER_AUTH_CONFIG`: the content of a `config.json`, of which only `auths` is used.
     pub docker_auth_config: Option<SecretString>,
-    /// `REGISTRY_AUTH_FILE`: the file that Podman and its relatives read.
+    /// `REGISTRY_AUTH_FILE`: the credential file of Podman, Buildah and Skopeo.
     pub registry_auth_file: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub xdg_runtime_dir: Option<PathBuf>,
@@ -31,7 +31,7 @@ pub struct CredentialEnvironment {
 }
 
 impl CredentialEnvironment {
-    /// Takes what matters out of `variables`.
+    /// Reads the relevant ones of `variables`.
     pub fn from_map(variables: &BTreeMap<String, String>) -> Self {
         let text = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
         let path = |name: &str| text(name).map(PathBuf::from);

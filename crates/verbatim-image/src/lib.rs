@@ -1,10 +1,10 @@
 //! Builds images on a Docker Engine and pushes them, and the tool `verbatim-image` on top of it.
 //!
-//! [`build`] sends a directory, streamed and the same on every machine, and reads the engine's answer to its end;
-//! [`push`] lets the engine push and reads back what the registry holds then, so that a digest is always the hash of
-//! bytes that were read. [`template`] is pure.
+//! [`build`] sends a directory, streamed and the same on every machine, and reads the engine's whole answer; [`push`] lets
+//! the engine push and reads the manifest back from the registry, so a digest is always the hash of bytes that were
+//! read. [`template`] is pure.
 //!
-//! Where an image goes next, who may deploy it, and what git knows of its source are not known here. Types of bollard,
+//! It does not know where an image goes next, who may deploy it, or what git knows about its source. Types of bollard,
 //! the engine's client library, stay inside.
 
 mod build;

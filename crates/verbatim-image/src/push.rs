@@ -1,6 +1,6 @@
-//! Pushes an image, and finds out under which digest it can be had from then on.
+//! Pushes an image, and finds out its digest in the registry.
 //!
-//! The digest is never only what the engine says: the manifest is read back from the registry and hashed.
+//! The digest never comes only from the engine: the manifest is read back from the registry and hashed.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -18,37 +18,37 @@ use crate::engine::{Engine, EngineEvent, FailureClass, classify, for_repository}
 use crate::error::{Error, ErrorKind};
 use crate::remote::{PushOutcome, PushedImage, by_tag, is_image, pushed, tag_state};
 
-/// The waits before the looks at the tag after a push: some registries show a moment later what they took.
+/// The waits before each read of the tag after a push: some registries show a new manifest with a delay.
 const READ_BACKS: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1)];
-/// The wait before a push is tried a second and last time.
+/// The wait before the only retry of a push.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 
-/// What to push, and whether it may take a tag from another image.
+/// What to push, and how.
 #[derive(Clone, Debug)]
 pub struct PushConfig {
-    /// The image in the engine; also where it goes.
+    /// The image in the engine, and its name in the registry.
     pub image: Reference,
-    /// Whether the tag may be moved if it names another image.
+    /// Whether to move the tag if it names another image.
     pub overwrite: bool,
-    /// How long it may take in all.
+    /// The time limit for all of it.
     pub timeout: Duration,
-    /// How long the engine may say nothing.
+    /// How long the engine may be silent.
     pub idle_timeout: Duration,
 }
 
-/// Pushes an image and reads back what the registry holds then.
+/// Pushes an image and reads it back from the registry.
 ///
-/// A tag that names another image already is left as it is, unless [`PushConfig::overwrite`]. An image that the
-/// registry holds already under the tag is not pushed again. If the connection breaks, the push is tried once more:
-/// it is idempotent, the manifest comes last.
+/// Does not move a tag that names another image, unless [`PushConfig::overwrite`]. Does not push an image again that
+/// already has the tag. If the connection breaks, the push is retried once: it is idempotent, because the manifest
+/// comes last.
 ///
-/// Dropping the future ends the push in the engine; [`tag_state`] tells what became of the tag.
+/// Dropping the future ends the push in the engine; [`tag_state`] returns the state of the tag.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::TagTaken`] and [`ErrorKind::Mismatch`] if somebody else uses the tag; otherwise what the engine or the
-/// registry did not do.
+/// [`ErrorKind::TagTaken`] and [`ErrorKind::Mismatch`] if another job uses the tag; otherwise the failure of the engine
+/// or the registry.
 pub async fn push(
     engine: &Engine,
     registry: &Client,
@@ -90,13 +90,13 @@ async fn push_with(
         Ok(Some(found)) if !overwrite => {
             return Err(ErrorKind::TagTaken { existing: found.digest });
         }
-        // Who may overwrite need not be able to read before: some registries refuse to say what is not there yet.
+        // With `overwrite`, the tag need not be readable: some registries refuse to answer for absent repositories.
         Err(error) if !overwrite => return Err(ErrorKind::Registry(error)),
         Ok(_) | Err(_) => {}
     }
     let digest = match send(engine, keychain, image, idle_timeout, on_event).await {
         Err(kind) if is_transport(&kind) => {
-            on_event(EngineEvent::Warning(format!("{kind}; trying once more")));
+            on_event(EngineEvent::Warning(format!("{kind}; retrying once")));
             time::sleep(RETRY_WAIT).await;
             send(engine, keychain, image, idle_timeout, on_event).await?
         }
@@ -106,7 +106,7 @@ async fn push_with(
     pushed(registry, image, &found, PushOutcome::Pushed).await
 }
 
-/// Lets the engine push, and gives the digest that it says it pushed.
+/// Lets the engine push, and returns the digest that it reports.
 async fn send(
     engine: &Engine,
     keychain: &Keychain,
@@ -130,7 +130,7 @@ async fn send(
         }
         on_event(layer(message));
     }
-    digest.ok_or(ErrorKind::Incomplete("digest of what was pushed"))
+    digest.ok_or(ErrorKind::Incomplete("pushed digest"))
 }
 
 fn failure(engine: &Engine, error: bollard::errors::Error) -> ErrorKind {
@@ -150,7 +150,7 @@ fn is_transport(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unreachable { .. } | ErrorKind::RegistryUnreachable { .. })
 }
 
-/// bollard does not hand out which layer a message is about.
+/// bollard does not expose the layer of a message.
 fn layer(message: PushImageInfo) -> EngineEvent {
     let detail = message.progress_detail.unwrap_or_default();
     let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
@@ -162,8 +162,8 @@ fn layer(message: PushImageInfo) -> EngineEvent {
     }
 }
 
-/// The digest in the line that an engine ends a push with, `1.2: digest: sha256:… size: 528`. Docker
-/// (`distribution/push_v2.go`) and Podman write it alike; there is no other place for it that bollard hands out.
+/// The digest in the last line of a push, `1.2: digest: sha256:… size: 528`. Docker (`distribution/push_v2.go`) and
+/// Podman write it the same way; bollard exposes no other source.
 fn pushed_digest(status: &str, tag: &str) -> Option<Digest> {
     static LINE: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"^(\S+): digest: (sha256:[0-9a-f]{64}) size: [0-9]+$").ok());
@@ -172,7 +172,7 @@ fn pushed_digest(status: &str, tag: &str) -> Option<Digest> {
     line.get(2)?.as_str().parse().ok()
 }
 
-/// Reads what the tag names now. Anything but what was pushed means that somebody else moved it.
+/// Reads the tag. Any other digest than the pushed one means that another job moved it.
 async fn read_back(
     registry: &Client,
     image: &Reference,

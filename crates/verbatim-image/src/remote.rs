@@ -1,4 +1,4 @@
-//! What a registry holds under a tag, as far as building and pushing need to know it.
+//! The image under a tag in a registry, as needed for builds and pushes.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use verbatim_registry::{Client, FetchedManifest};
 use crate::error::{Cause, Error, ErrorKind, TagState};
 use crate::labels;
 
-/// No image configuration is larger.
+/// The largest image configuration, in bytes.
 const CONFIG_LIMIT: u64 = 8 * 1024 * 1024;
-/// How long a last look at a tag may take, when the time is up already.
+/// How long the last read of a tag may take, after the time is up.
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
 /// An image in a registry.
@@ -26,18 +26,18 @@ pub struct PushedImage {
     pub repository: Repository,
     /// The tag that names the image, for people.
     pub tag: Tag,
-    /// The hash of the top-level manifest's bytes, as they were read from the registry.
+    /// The hash of the top-level manifest's bytes, read from the registry.
     pub digest: Digest,
     /// Tag and digest in one: what is deployed.
     pub reference: Reference,
     /// The type of the top-level manifest.
     pub media_type: String,
-    /// The platforms that the image is for.
+    /// The platforms of the image.
     #[serde(serialize_with = "as_texts")]
     pub platforms: Vec<Platform>,
     /// The size of the top-level manifest, in bytes.
     pub size: u64,
-    /// How it came there.
+    /// How it came into the registry.
     pub how: PushOutcome,
 }
 
@@ -47,9 +47,9 @@ pub struct PushedImage {
 pub enum PushOutcome {
     /// It was pushed.
     Pushed,
-    /// It was there under this tag before: there was nothing to push.
+    /// The tag already named it: there was nothing to push.
     AlreadyThere,
-    /// An image of the same revision was there: there was nothing to build.
+    /// There was an image of the same revision: there was nothing to build.
     Reused,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for PushedImage {
     }
 }
 
-/// Looks what a tag names, for at most ten seconds and without ever failing: for the end of a push that was cut short.
+/// Reads the state of a tag after an unfinished push. Takes at most ten seconds and never fails.
 pub async fn tag_state(registry: &Client, image: &Reference) -> TagState {
     match timeout(LAST_LOOK, registry.find_manifest(&by_tag(image))).await {
         Ok(Ok(Some(manifest))) => TagState::Names(manifest.digest),
@@ -75,13 +75,13 @@ pub async fn tag_state(registry: &Client, image: &Reference) -> TagState {
     }
 }
 
-/// What was found under the tag that a build is going to have.
+/// The image that already has the tag of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one value for each build")]
 pub enum ExistingImage {
     /// Nothing.
     Nothing,
-    /// An image of the wanted revision, in all its platforms.
+    /// An image of the same revision, for all its platforms.
     SameRevision(PushedImage),
     /// An image of another revision, or of none.
     Other {
@@ -97,7 +97,7 @@ pub enum ExistingImage {
 ///
 /// # Errors
 ///
-/// If the registry cannot be asked, or holds something under the tag that is no image.
+/// If the registry cannot be reached, or the tag does not name an image.
 pub async fn existing(
     registry: &Client,
     image: &Reference,
@@ -134,7 +134,7 @@ async fn look(
     }
 }
 
-/// The manifests of the images that `found` stands for.
+/// The image manifests of `found`: itself, or those in its index.
 async fn images(
     registry: &Client,
     repository: &Repository,
@@ -156,7 +156,7 @@ async fn images(
     Ok(images)
 }
 
-/// The parts of an [image configuration][spec] that are asked for here.
+/// The parts of an [image configuration][spec] that are needed here.
 ///
 /// [spec]: https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md
 #[derive(Debug)]
@@ -195,7 +195,7 @@ fn read_config(bytes: &[u8]) -> Result<ImageConfig, serde_json::Error> {
     Ok(ImageConfig { platform, config: document.config.unwrap_or_default() })
 }
 
-/// Describes an image that was read from the registry.
+/// Describes an image in the registry.
 pub(crate) async fn pushed(
     registry: &Client,
     image: &Reference,
@@ -242,8 +242,8 @@ fn describe(
     })
 }
 
-/// Whether what the registry holds is the image with this id in the engine. The id is the digest of the configuration
-/// or, in an engine with containerd's store, that of the manifest or the index.
+/// Whether a manifest in the registry is the image with this id in the engine. The id is the digest of the
+/// configuration or, in an engine with containerd's store, that of the manifest or the index.
 pub(crate) fn is_image(found: &FetchedManifest, id: Digest) -> Result<bool, ErrorKind> {
     if found.digest == id {
         return Ok(true);

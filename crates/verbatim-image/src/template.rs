@@ -1,7 +1,7 @@
 //! Templates such as `${build}.${commit}`: how tags and parameters are written in a configuration.
 //!
-//! Pure: names are looked up by a closure of the caller. There are no functions, no defaults and no conditions in a
-//! template on purpose: what a tag means must be seen by reading it.
+//! Pure: a closure of the caller looks up names. Templates have no functions, defaults or conditions on purpose: the
+//! meaning of a tag must be visible in its text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub struct Template {
     parts: Vec<TemplatePart>,
 }
 
-/// One piece of a template, and where it starts: a character column counted from 1.
+/// One part of a template, and its first character column, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct TemplatePart {
     column: usize,
@@ -53,27 +53,27 @@ pub enum TemplateErrorKind {
     /// `${}`.
     #[error("there is no name between `${{` and `}}`")]
     NoName,
-    /// A character that no name has.
+    /// A character that names cannot have.
     #[error("`{0}` is not allowed in a name: letters, digits, `_`, `-` and `.` are")]
     Name(char),
-    /// `$` that starts nothing.
-    #[error("`$` is followed by neither `{{` nor `$`: write `$$` for a dollar sign")]
+    /// A `$` without a name.
+    #[error("`$` needs `{{` or `$` after it: write `$$` for a dollar sign")]
     Dollar,
     /// The name has no value.
     #[error("`${{{0}}}` has no value here")]
     Unknown(String),
-    /// What a variable holds may not be in a tag.
-    #[error("`${{{name}}}` is `{value}`, which makes no tag")]
+    /// The value of a variable is not allowed in a tag.
+    #[error("`${{{name}}}` is `{value}`, which is not allowed in a tag")]
     Variable {
         /// The name of the variable.
         name: String,
         /// Its value.
         value: String,
-        /// Why it may not be there.
+        /// Why it is not allowed.
         #[source]
         source: TagError,
     },
-    /// The rest of the template may not be in a tag, or the whole is too long.
+    /// The other text is not allowed in a tag, or the whole is too long.
     #[error("`{rendered}` is not a tag")]
     Tag {
         /// The template with its values.
@@ -98,11 +98,11 @@ impl Template {
         })
     }
 
-    /// The text with every name replaced by what `lookup` gives for it.
+    /// The text with every name replaced by its value from `lookup`.
     ///
     /// # Errors
     ///
-    /// If `lookup` gives nothing for a name.
+    /// If `lookup` has no value for a name.
     pub fn render<S: AsRef<str>>(
         &self,
         lookup: impl Fn(&str) -> Option<S>,
@@ -110,12 +110,12 @@ impl Template {
         Ok(self.render_parts(lookup)?.into_iter().map(|(_, value)| value).collect())
     }
 
-    /// The tag that the template makes.
+    /// Renders the template as a tag.
     ///
     /// # Errors
     ///
-    /// If `lookup` gives nothing for a name, or if the text is not a tag; then the column is that of the part which
-    /// brings the offending character.
+    /// If `lookup` has no value for a name, or if the text is not a tag; then the column is that of the part with the
+    /// offending character.
     pub fn render_tag<S: AsRef<str>>(
         &self,
         lookup: impl Fn(&str) -> Option<S>,
@@ -147,7 +147,7 @@ impl Template {
         Ok(rendered)
     }
 
-    /// Finds the part that brought the character which makes the tag impossible.
+    /// Finds the part with the character that is not allowed in a tag.
     fn tag_error(
         &self,
         parts: &[(&TemplatePart, String)],
@@ -245,7 +245,7 @@ impl<'de> serde::Deserialize<'de> for Template {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
         text.parse().map_err(|error: TemplateError| {
-            // Serde keeps only the text, so the cause has to be in it.
+            // Serde keeps only the text, so it must include the cause.
             serde::de::Error::custom(format!("{error}: {}", error.kind))
         })
     }
@@ -294,8 +294,8 @@ mod tests {
             ("a${build", 2, "`${` is not closed by `}`"),
             ("${}", 1, "there is no name between `${` and `}`"),
             ("${a b}", 4, "` ` is not allowed in a name: letters, digits, `_`, `-` and `.` are"),
-            ("ä$x", 2, "`$` is followed by neither `{` nor `$`: write `$$` for a dollar sign"),
-            ("x$", 2, "`$` is followed by neither `{` nor `$`: write `$$` for a dollar sign"),
+            ("ä$x", 2, "`$` needs `{` or `$` after it: write `$$` for a dollar sign"),
+            ("x$", 2, "`$` needs `{` or `$` after it: write `$$` for a dollar sign"),
             ("1.${nope}", 3, "`${nope}` has no value here"),
         ];
         for (text, column, want) in cases {
@@ -311,7 +311,7 @@ mod tests {
     fn a_tag_that_cannot_be_names_the_part_that_spoils_it() {
         let long = "x".repeat(130);
         let cases = [
-            ("1.${branch}", 3, "`${branch}` is `feature/x`, which makes no tag"),
+            ("1.${branch}", 3, "`${branch}` is `feature/x`, which is not allowed in a tag"),
             ("${build}:1", 9, "`17:1` is not a tag"),
             ("${empty}", 1, "`` is not a tag"),
             ("${empty}-1", 9, "`-1` is not a tag"),

@@ -1,10 +1,10 @@
 //! A client of container registries, and the tool `verbatim-registry` on top of it.
 //!
 //! It speaks the [OCI distribution specification][spec] to one registry at a time: digests of tags, manifests, blobs,
-//! tags, referrers. It turns a tag into a digest by hashing what it read, never by believing a header; it tells "there
-//! is none" from "could not be found out"; and it retries, within a budget, what may be repeated.
+//! tags, referrers. It turns a tag into a digest by hashing the manifest, never by trusting a header. It distinguishes
+//! "there is none" from "cannot find out". It retries idempotent requests within a budget.
 //!
-//! What an image means, who signed it, and where it may run are not known here.
+//! It does not know what an image means, who signed it, or where it may run.
 //!
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
 

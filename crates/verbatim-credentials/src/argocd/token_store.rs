@@ -1,4 +1,4 @@
-//! Our own store of Argo CD tokens, written by a login: one JSON file that only its owner can read.
+//! verbatim's store of Argo CD tokens, written by a login: one JSON file that only its owner can read.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use crate::{CredentialEnvironment, Error, ErrorKind};
 /// The version of the file that is written, and the only one that is read.
 const VERSION: u64 = 1;
 
-/// The file with the tokens that a login has obtained.
+/// The file with the tokens from logins.
 #[derive(Clone, Debug)]
 pub struct TokenStore {
     path: PathBuf,
@@ -57,13 +57,13 @@ impl TokenStore {
     ///
     /// # Errors
     ///
-    /// If the file exists and cannot be read, is not what we write, or may be read by other users.
+    /// If the file exists and cannot be read, is malformed, or can be read by other users.
     pub fn get(&self, server: &ServerKey) -> Result<Option<SecretString>, Error> {
         let mut stored = self.read().map_err(|kind| self.error(kind))?;
         Ok(stored.tokens.remove(server.as_str()))
     }
 
-    /// Keeps `token` for `server`, in the place of an older one.
+    /// Stores `token` for `server`, and replaces an older one.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl TokenStore {
         self.change(|tokens| tokens.insert(server.as_str().to_owned(), token)).map(drop)
     }
 
-    /// Forgets the token for `server`. Says whether there was one.
+    /// Removes the token for `server`, and returns whether there was one.
     ///
     /// # Errors
     ///
@@ -89,7 +89,8 @@ impl TokenStore {
         let attempt = || {
             let folder = self.path.parent().unwrap_or(Path::new("."));
             fs::create_dir_all(folder).map_err(ErrorKind::Io)?;
-            // A file of its own: the store is replaced as a whole, and a lock would stay with the old one.
+            // The lock is a separate file: the store is replaced as a whole, and a lock on it would stay with the old
+            // file.
             let lock = File::create(self.path.with_extension("lock")).map_err(ErrorKind::Io)?;
             lock.lock().map_err(ErrorKind::Io)?;
             let mut stored = self.read()?;
@@ -121,11 +122,11 @@ impl TokenStore {
     }
 }
 
-/// Replaces the file at once, so that a killed login leaves the old one.
+/// Replaces the file atomically, so a killed login leaves the old one.
 fn write(path: &Path, folder: &Path, tokens: &BTreeMap<String, SecretString>) -> io::Result<()> {
     let tokens =
         tokens.iter().map(|(server, token)| (server.as_str(), token.expose_secret())).collect();
-    // A temporary file is made with mode 0600, and keeps it.
+    // Temporary files have mode 0600, and keep it.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     serde_json::to_writer_pretty(&mut file, &NewTokenFile { version: VERSION, tokens })?;
     file.write_all(b"\n")?;
@@ -203,7 +204,7 @@ mod tests {
             assert_eq!(error.kind().to_string(), want);
         };
         check("{", "not JSON at line 1, column 1");
-        check(r#"{"version":2,"tokens":{}}"#, "version 2 of this file is not known");
+        check(r#"{"version":2,"tokens":{}}"#, "version 2 of this file is not supported");
         check(r#"{"version":1,"tokens":{},"x":1}"#, "unexpected value at line 1, column 28");
     }
 }

@@ -1,7 +1,7 @@
 //! Credential helpers: programs named `docker-credential-NAME` that keep a credential somewhere safer than a file.
 //!
-//! Protocol: <https://github.com/docker/docker-credential-helpers#usage>. Only `get` is spoken; storing is the login
-//! tools' business.
+//! Protocol: <https://github.com/docker/docker-credential-helpers#usage>. Only `get` is used; login tools store
+//! credentials.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use tokio::process::Command;
 
 use crate::{Credential, ErrorKind};
 
-/// A credential is short; a helper that talks without end must not fill the memory.
+/// A credential is short; a helper that never stops writing must not fill the memory.
 const ANSWER_LIMIT: u64 = 1024 * 1024;
 
-/// In the place of a name: the secret is an identity token.
+/// As the user name: the secret is an identity token.
 const TOKEN_USERNAME: &str = "<token>";
 
 #[derive(Deserialize)]
@@ -45,7 +45,7 @@ pub(crate) async fn get(
     }
 }
 
-/// What a helper said, and whether it called that a success.
+/// The output of a helper, and whether it succeeded.
 struct HelperOutput {
     success: bool,
     output: SecretString,
@@ -77,9 +77,9 @@ async fn run(name: &str, server: &str) -> Result<HelperOutput, ErrorKind> {
     Ok(HelperOutput { success: status.success(), output })
 }
 
-fn judge(name: &str, said: HelperOutput) -> Result<Option<Credential>, ErrorKind> {
-    let output = said.output.expose_secret();
-    if !said.success {
+fn judge(name: &str, helper: HelperOutput) -> Result<Option<Credential>, ErrorKind> {
+    let output = helper.output.expose_secret();
+    if !helper.success {
         if says_not_found(output) {
             return Ok(None);
         }

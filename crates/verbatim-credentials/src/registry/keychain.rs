@@ -1,6 +1,6 @@
-//! The sources of registry credentials, in order: the first that knows a registry wins.
+//! The sources of registry credentials, in order: the first one with a credential for a registry wins.
 //!
-//! Reads files and runs helpers, when somebody asks and not before. It does not speak to a registry.
+//! Reads files and runs helpers only for a look-up. It does not talk to registries.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::{Credential, CredentialEnvironment, Error, ErrorKind};
 /// How long a credential helper may take: some of them ask a cloud, or a person with a security key.
 const HELPER_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Where the credentials of registries come from. Cheap to clone; clones share what was read.
+/// Where the credentials of registries come from. Cheap to clone; clones share the files that were read.
 #[derive(Clone, Debug)]
 pub struct Keychain {
     sources: Arc<[CredentialSource]>,
@@ -42,13 +42,13 @@ impl Keychain {
         Self::new([])
     }
 
-    /// One credential for one registry, named as in references (`docker.io`, `localhost:5000`); for every other
-    /// registry none.
+    /// One credential for one registry, named as in references (`docker.io`, `localhost:5000`); and none for every
+    /// other registry.
     pub fn fixed(registry: impl Into<String>, credential: Credential) -> Self {
         Self::new([CredentialSource::Fixed { registry: registry.into(), credential }])
     }
 
-    /// What the tools of Docker and Podman use, in this order: the content of `DOCKER_AUTH_CONFIG`, the file that
+    /// The sources that Docker and Podman use, in this order: the content of `DOCKER_AUTH_CONFIG`, the file that
     /// `REGISTRY_AUTH_FILE` names, Docker's `config.json`, Podman's `auth.json` of this session and of this user.
     ///
     /// Reads nothing yet. Files that do not exist are skipped.
@@ -74,7 +74,7 @@ impl Keychain {
         Self::new([CredentialSource::Config { from, parsed: OnceCell::new() }])
     }
 
-    /// With another deadline for credential helpers than 30 s.
+    /// Changes the deadline for credential helpers from the default of 30 s.
     pub fn with_helper_deadline(self, helper_deadline: Duration) -> Self {
         Self { helper_deadline, ..self }
     }
@@ -84,12 +84,12 @@ impl Keychain {
     }
 
     /// The credential for the repository `path` in `registry`, [`Credential::Anonymous`] if no source has one. Helpers
-    /// are run anew each time, since what they hand out expires.
+    /// run again each time, because their credentials expire.
     ///
     /// # Errors
     ///
-    /// If a source exists but cannot be read, or a helper fails. That is never taken for "none": a request without the
-    /// credential that was set up fails later, and for a reason that hides the first.
+    /// If a source exists but cannot be read, or a helper fails. An error is never treated as "no credential": the
+    /// request would fail later, for a reason that hides this one.
     pub async fn lookup(&self, registry: &str, path: &str) -> Result<Credential, Error> {
         for source in self.sources.iter() {
             let (from, parsed) = match source {
@@ -127,8 +127,7 @@ impl Keychain {
         }
     }
 
-    /// The registries that the sources name, as they are named in references. A store for all registries
-    /// (`credsStore`) names none.
+    /// The registries in the sources, named as in references. A store for all registries (`credsStore`) names none.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! `build`: an image out of a directory, and on request into its registry.
+//! `build`: builds an image from a directory, and pushes it on request.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -251,7 +251,7 @@ fn finish(args: &BuildArgs, report: ImageReport, console: &Console) -> Result<Ex
     Ok(ExitStatus::Done)
 }
 
-/// The tag that a build is going to have names something else.
+/// The failure of a build whose tag already names another image.
 fn taken(image: &Reference, digest: &str, found: Option<&str>, wanted: &str) -> Failure {
     let found = found.unwrap_or("none");
     Failure::new(
@@ -264,7 +264,7 @@ fn taken(image: &Reference, digest: &str, found: Option<&str>, wanted: &str) -> 
     .hint("build under another tag, or use `--overwrite` instead of `--if-missing`")
 }
 
-/// `NAME=VALUE`, or `NAME` alone for a value of the environment. A name without any value is left out, as Docker does.
+/// `NAME=VALUE`, or `NAME` alone for a value of the environment. A name without a value is dropped, as in Docker.
 fn build_args(
     given: &[String],
     variables: &BTreeMap<String, String>,

@@ -1,6 +1,6 @@
 //! The command line of the tool, used by `verbatim-image` and by `verbatim image` alike.
 //!
-//! The only place of this crate that reads the environment and knows exit statuses.
+//! Only this folder reads the environment and knows exit statuses.
 
 mod build;
 mod failure;
@@ -24,7 +24,7 @@ pub use self::progress::EngineProgress;
 pub use self::push::PushArgs;
 use crate::{Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT};
 
-/// Which Docker Engine is used
+/// The Docker Engine to use
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Docker Engine")]
 pub struct EngineArgs {
@@ -38,7 +38,7 @@ pub struct EngineArgs {
 }
 
 impl EngineArgs {
-    /// What decides where the engine is, in Docker's own order: the options, then `DOCKER_HOST`, then
+    /// Where to find the engine, in the order of Docker's client: the options, then `DOCKER_HOST`, then
     /// `DOCKER_CONTEXT`, then the current context of Docker's configuration.
     pub fn endpoint_config(&self, variables: &BTreeMap<String, String>) -> EndpointConfig {
         let text = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
@@ -85,13 +85,13 @@ pub async fn run(command: ImageCommand, console: &Console) -> Result<ExitStatus,
     }
 }
 
-/// The process environment, as far as it is text.
+/// The process environment, without values that are not text.
 fn variables() -> BTreeMap<String, String> {
     let text = |text: std::ffi::OsString| text.into_string().ok();
     std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
-/// A registry client, and the credentials that the engine is given for the same registry.
+/// A registry client, and the credentials for the engine.
 fn registry(
     args: &RegistryArgs,
     variables: &BTreeMap<String, String>,
@@ -112,7 +112,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     parsed
         .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "want seconds, or a duration such as 90s or 1h30m".to_owned())
+        .ok_or_else(|| "expected seconds, or a duration such as 90s or 1h30m".to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Shows what happens while an image is built or pushed: a line that is redrawn on a terminal, plain lines in a CI log.
+//! Shows the progress of builds and pushes: a line that is redrawn on a terminal, plain lines in a CI log.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use verbatim_console::{Console, Progress};
 
 use crate::EngineEvent;
 
-/// How often the redrawn line changes at most.
+/// The shortest time between two redraws.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(80);
 
 /// Shows events to people: steps always, and their output with `--verbose`. A step that fails shows its last lines.
@@ -20,7 +20,7 @@ pub struct EngineProgress {
 }
 
 impl EngineProgress {
-    /// Begins to tell about something.
+    /// Starts a progress line with this label.
     pub fn new(console: &Console, label: impl Into<String>) -> Self {
         Self {
             console: console.clone(),
@@ -30,7 +30,7 @@ impl EngineProgress {
         }
     }
 
-    /// Tells one event.
+    /// Shows one event.
     pub fn show(&mut self, event: EngineEvent) {
         match event {
             EngineEvent::Started { engine, builder } => {

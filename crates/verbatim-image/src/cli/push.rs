@@ -1,4 +1,4 @@
-//! `push`: an image of the engine into its registry.
+//! `push`: pushes an image from the engine to its registry.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ pub(super) async fn run(args: PushArgs, console: &Console) -> Result<ExitStatus,
     Ok(ExitStatus::Done)
 }
 
-/// Pushes, and when it is interrupted says what became of the tag.
+/// Pushes, and on an interrupt reports the state of the tag.
 pub(super) async fn push(
     engine: &Engine,
     client: &Client,

@@ -1,4 +1,4 @@
-//! What the commands print and leave in files at their end.
+//! The results of the commands: printed, and written to files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,10 @@ pub struct ReportArgs {
 /// The result of a command.
 #[derive(Debug, Serialize)]
 pub(super) struct ImageReport {
-    /// What was built, if anything was.
+    /// The built image, if there was a build.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) built: Option<BuiltImage>,
-    /// What the registry holds, if it was to be pushed.
+    /// The image in the registry, if there was a push.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pushed: Option<PushedImage>,
 }
@@ -44,7 +44,7 @@ impl fmt::Display for ImageReport {
 }
 
 impl ReportArgs {
-    /// Writes the files that were asked for.
+    /// Writes the requested files.
     pub(super) fn write(&self, report: &ImageReport) -> Result<(), Failure> {
         if let Some(path) = &self.metadata_file {
             let text = serde_json::to_value(report).and_then(|mut value| {
@@ -63,11 +63,11 @@ impl ReportArgs {
     }
 }
 
-/// Replaces a file as a whole: the next job must not read half of it.
+/// Replaces a file atomically: the next job must not read half of it.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(ExitStatus::Unknown, error)
-            .context(format!("cannot write `{}`; what was built and pushed stands", path.display()))
+            .context(format!("cannot write `{}`; the image itself is not affected", path.display()))
     };
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));

@@ -1,7 +1,7 @@
-//! A tar archive that is made while it is sent, in a few buffers that go around.
+//! A tar archive that is written while it is sent, in a few buffers that are reused.
 //!
-//! The writer fills a buffer, the HTTP body sends it and gives it back; when all are on their way the writer waits.
-//! So memory does not depend on what is sent. Which files are sent is decided elsewhere.
+//! The writer fills a buffer, and the HTTP body sends it and returns it. When all are in use, the writer waits, so
+//! memory does not grow with the archive. `walk.rs` decides which files are sent.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -14,12 +14,12 @@ use tokio::sync::mpsc;
 
 /// How many bytes go into one write to the engine's socket.
 const BUFFER_SIZE: usize = 256 * 1024;
-/// How many buffers go around: one being filled, some on their way.
+/// How many buffers are in use: one being filled, the others being sent.
 const BUFFERS: usize = 6;
 /// Tar counts in blocks of this size.
 const BLOCK: u64 = 512;
 
-/// What was put into an archive so far. Read while the archive is made.
+/// The progress of an archive. Read while the archive is written.
 #[derive(Debug, Default)]
 pub(crate) struct ArchiveCounters {
     files: AtomicU64,
@@ -38,18 +38,18 @@ impl ArchiveCounters {
     }
 }
 
-/// Why nothing more can be written.
+/// Why the archive cannot be written.
 #[derive(Debug)]
 pub(crate) enum ArchiveError {
-    /// Nobody reads the archive any more: the request ended, for a reason that the other side knows.
+    /// The archive has no reader any more: the request ended, and its answer says why.
     Closed,
-    /// A file could not be read, or could not be described.
+    /// A file cannot be read, or does not fit into a header.
     Io(io::Error),
-    /// A file had another size than it had when it was opened; the archive is broken.
+    /// A file changed its size after it was opened; the archive is broken.
     Size {
-        /// As it was when the file was opened.
+        /// The size in bytes when the file was opened.
         expected: u64,
-        /// How much could be read, one byte more than expected if there was more.
+        /// The bytes that were read, one more than expected if there was more.
         found: u64,
     },
 }
@@ -73,7 +73,7 @@ pub(crate) struct ArchiveWriter {
     counters: Arc<ArchiveCounters>,
 }
 
-/// A buffer under way. Dropping it, wherever that is, gives it back to the writer.
+/// A buffer that is being sent. Dropping it returns it to the writer.
 struct BufferLoan {
     buffer: Vec<u8>,
     filled: usize,
@@ -88,7 +88,7 @@ impl AsRef<[u8]> for BufferLoan {
 
 impl Drop for BufferLoan {
     fn drop(&mut self) {
-        // If the writer has ended, the buffer ends here.
+        // If the writer has ended, the buffer is freed.
         let _ = self.returning.send(std::mem::take(&mut self.buffer));
     }
 }
@@ -100,7 +100,7 @@ pub(crate) fn archive()
     let (returning, free) = mpsc::unbounded_channel();
     let (full, mut reader) = mpsc::unbounded_channel();
     for _ in 1..BUFFERS {
-        // The receiver is right here.
+        // The receiver still exists.
         let _ = returning.send(vec![0; BUFFER_SIZE]);
     }
     let counters = Arc::new(ArchiveCounters::default());
@@ -135,7 +135,7 @@ impl ArchiveWriter {
     /// Adds a symbolic link.
     pub(crate) fn link(&mut self, path: &Path, target: &Path) -> Result<(), ArchiveError> {
         let mut header = header(tar::EntryType::Symlink, 0o777, 0);
-        // A short target can be written as it is; the other way drops `//` and the like.
+        // A short target can be written as it is; `append_link` normalizes `//` and the like.
         let bytes = target.as_os_str().as_encoded_bytes();
         if bytes.len() <= header.as_old().linkname.len() {
             header.set_link_name_literal(bytes)?;
@@ -174,13 +174,13 @@ impl ArchiveWriter {
         self.pad(size)
     }
 
-    /// Ends the archive. Without this call the stream ends too, but not as a complete archive.
+    /// Ends the archive. Without this call the stream ends, too, but the archive is incomplete.
     pub(crate) fn finish(mut self) -> Result<(), ArchiveError> {
         self.write(&[0; 2 * BLOCK as usize])?;
         self.flush()
     }
 
-    /// Makes the stream end in an error, so that the other side cannot take what was sent for the whole.
+    /// Makes the stream end in an error, so the engine cannot use an incomplete archive.
     pub(crate) fn abort(self, reason: &str) {
         let _ = self.full.send(Err(io::Error::other(reason.to_owned())));
     }
@@ -235,7 +235,7 @@ impl ArchiveWriter {
     }
 }
 
-/// A header in which nothing depends on the machine, the user or the time.
+/// A header that does not depend on the machine, the user or the time.
 fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);

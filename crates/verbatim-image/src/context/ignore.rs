@@ -1,13 +1,13 @@
-//! `.dockerignore`: which files of a directory do not belong to the build context.
+//! `.dockerignore`: which files of a directory are not part of the build context.
 //!
 //! Pure: text in, verdicts out. The rules are Docker's and not git's: patterns are anchored at the root of the context,
-//! `**` spans directories, the **last** pattern that matches decides, `!` takes back, and a pattern that matches a
-//! directory matches what is in it. The order of evaluation follows [moby/patternmatcher][matcher], the decision which
-//! directories need not be entered follows [fsutil][filter], which BuildKit uses.
+//! `**` spans directories, the **last** pattern that matches decides, `!` makes an exception, and a pattern that
+//! matches a directory matches its content. The order of evaluation follows [moby/patternmatcher][matcher]; which
+//! directories are skipped follows [fsutil][filter], which BuildKit uses.
 //!
-//! The classic builder's client differs in that last point: below an ignored directory it looks only if a `!` pattern
-//! starts with the directory's name, so that `*` with `!**/keep` keeps nothing below the first level. Here, as in
-//! BuildKit and as documented, it keeps every `keep`.
+//! The classic builder's client differs in that last point: it enters an ignored directory only if a `!` pattern starts
+//! with the directory's name, so `*` with `!**/keep` keeps nothing below the first level. Here, as in BuildKit and as
+//! documented, it keeps every `keep`.
 //!
 //! [matcher]: https://github.com/moby/patternmatcher/blob/v0.6.0/patternmatcher.go
 //! [filter]: https://github.com/tonistiigi/fsutil/blob/master/filter.go
@@ -18,13 +18,13 @@ use regex::Regex;
 #[derive(Clone, Debug, Default)]
 pub(super) struct IgnoreFile {
     patterns: Vec<IgnorePattern>,
-    /// Whether there is a `!` pattern at all.
+    /// Whether there is a `!` pattern.
     has_exceptions: bool,
-    /// Whether all `!` patterns begin with plain names, so that their directories are known.
+    /// Whether all `!` patterns begin with plain names, which give their directories.
     exceptions_are_prefixes: bool,
 }
 
-/// A line of an ignore file that cannot be understood.
+/// A malformed line of an ignore file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {kind}")]
 pub struct IgnoreError {
@@ -34,19 +34,19 @@ pub struct IgnoreError {
     pub kind: IgnoreErrorKind,
 }
 
-/// Why a line of an ignore file cannot be understood.
+/// Why a line of an ignore file is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IgnoreErrorKind {
     /// `!` alone.
-    #[error("`!` takes back nothing")]
-    NothingTakenBack,
+    #[error("`!` has no pattern")]
+    EmptyException,
     /// A `[` without its `]`, an empty class, a range without an end, or a trailing `\`.
     #[error("`{0}` is not a pattern: a `[…]` is incomplete, or a `\\` ends it")]
     Syntax(String),
 }
 
-/// Which patterns match a directory. What is in the directory inherits it.
+/// Which patterns match a directory. Its content inherits them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DirectoryMatch(Vec<bool>);
 
@@ -98,13 +98,13 @@ impl IgnoreFile {
         self.patterns.is_empty()
     }
 
-    /// Whether `path`, which lies in the directory that `parent` is about, is ignored.
-    /// Paths are relative to the context, with `/` between components.
+    /// Whether `path`, in the directory of `parent`, is ignored. Paths are relative to the context, with `/` between
+    /// components.
     pub(super) fn ignores_in(&self, path: &str, parent: Option<&DirectoryMatch>) -> bool {
         self.judge(path, parent, |_, _| {})
     }
 
-    /// Like [`IgnoreFile::ignores_in`] for a directory, with what its content inherits.
+    /// Like [`IgnoreFile::ignores_in`] for a directory, also with the matches that its content inherits.
     pub(super) fn ignores_directory(
         &self,
         path: &str,
@@ -115,7 +115,7 @@ impl IgnoreFile {
         (ignored, DirectoryMatch(matches))
     }
 
-    /// Whether `path` is ignored, itself or through a directory on its way.
+    /// Whether `path` is ignored, itself or through a parent directory.
     pub(super) fn ignores(&self, path: &str) -> bool {
         let mut parent: Option<DirectoryMatch> = None;
         for (end, _) in path.match_indices('/') {
@@ -124,7 +124,7 @@ impl IgnoreFile {
         self.ignores_in(path, parent.as_ref())
     }
 
-    /// Whether something below the ignored directory `path` may still be taken back, so that it must be entered.
+    /// Whether a pattern may keep something in the ignored directory `path`, so the walk must enter it.
     pub(super) fn may_keep_below(&self, path: &str) -> bool {
         self.has_exceptions
             && (!self.exceptions_are_prefixes
@@ -146,8 +146,8 @@ impl IgnoreFile {
         let mut ignored = false;
         for (index, pattern) in self.patterns.iter().enumerate() {
             let inherited = parent.is_some_and(|DirectoryMatch(matches)| matches[index]);
-            // A pattern that could change nothing is not looked at, and is not recorded either: what a directory
-            // passes on depends on it.
+            // A pattern that cannot change the verdict is skipped, and is not recorded either: the matches that a
+            // directory passes on depend on it.
             if !inherited && pattern.is_exception != ignored {
                 continue;
             }
@@ -182,7 +182,7 @@ fn without_trailing_glob(text: &str) -> &str {
     text.strip_suffix("/*").unwrap_or(text)
 }
 
-/// The pattern of one line: whether it takes back, and the cleaned text. Nothing for a comment or an empty line.
+/// The pattern of one line: whether it is an exception, and the cleaned text. `None` for a comment or an empty line.
 fn read_line(raw: &str) -> Result<Option<(bool, String)>, IgnoreErrorKind> {
     // A comment starts in the first column: ` #x` is a pattern.
     if raw.starts_with('#') {
@@ -194,7 +194,7 @@ fn read_line(raw: &str) -> Result<Option<(bool, String)>, IgnoreErrorKind> {
         None => (false, text),
     };
     match (is_exception, text) {
-        (true, "") => Err(IgnoreErrorKind::NothingTakenBack),
+        (true, "") => Err(IgnoreErrorKind::EmptyException),
         (false, "") => Ok(None),
         _ => {
             let text = clean(text);
@@ -228,7 +228,7 @@ fn clean(path: &str) -> String {
     }
 }
 
-/// Translates a cleaned pattern. Nothing if it is malformed.
+/// Translates a cleaned pattern. `None` if it is malformed.
 fn compile(pattern: &str) -> Option<PatternMatcher> {
     #[derive(PartialEq)]
     enum PatternKind {
@@ -247,7 +247,7 @@ fn compile(pattern: &str) -> Option<PatternMatcher> {
         match character {
             '*' if rest.starts_with('*') => {
                 rest = &rest[1..];
-                // `**/` is `**`: it may stand for no directory at all.
+                // `**/` is `**`: it matches zero directories, too.
                 rest = rest.strip_prefix('/').unwrap_or(rest);
                 if !rest.is_empty() {
                     expression.push_str("(.*/)?");
@@ -298,7 +298,7 @@ fn compile(pattern: &str) -> Option<PatternMatcher> {
     })
 }
 
-/// Translates a class, from behind its `[`, by the grammar of Go's `path.Match`. Gives what follows it.
+/// Translates a class, from behind its `[`, by the grammar of Go's `path.Match`. Returns the rest.
 fn compile_class<'a>(class: &'a str, expression: &mut String) -> Option<&'a str> {
     let mut rest = class;
     expression.push('[');
@@ -319,7 +319,7 @@ fn compile_class<'a>(class: &'a str, expression: &mut String) -> Option<&'a str>
             (high, rest) = class_character(range)?;
         }
         is_empty = false;
-        // A range that runs backwards matches nothing; the rest of its class still counts.
+        // A reversed range matches nothing; the rest of its class still counts.
         if low <= high {
             push_escaped(expression, low);
             expression.push('-');
@@ -503,7 +503,7 @@ mod tests {
     fn malformed_patterns_are_shown_with_their_line() {
         let syntax = |pattern: &str| IgnoreErrorKind::Syntax(pattern.to_owned());
         let cases = [
-            ("a\n\n!", 3, IgnoreErrorKind::NothingTakenBack),
+            ("a\n\n!", 3, IgnoreErrorKind::EmptyException),
             ("[", 1, syntax("[")),
             ("a\n[]a]", 2, syntax("[]a]")),
             ("[a", 1, syntax("[a")),

@@ -1,5 +1,4 @@
-//! The build context: what is in it, what `.dockerignore` leaves out, and the archive that carries it. Nothing here knows an
-//! engine.
+//! The build context: its files, `.dockerignore`, and the archive. Knows no engine.
 
 mod archive;
 mod dockerfile;

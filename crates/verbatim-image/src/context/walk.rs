@@ -1,7 +1,7 @@
 //! The build context: which files of a directory are sent, and in which order.
 //!
-//! The same tree gives the same archive, byte for byte: entries are sorted, times, owners and group names are left
-//! out. Permission bits are kept as they are, as Docker does, since they end up in the image.
+//! The same tree gives the same archive, byte for byte: entries are sorted, times, owners and group names are left out.
+//! Permission bits are kept, as in Docker, because they end up in the image.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use super::ignore::{DirectoryMatch, IgnoreFile};
 
 const IGNORE_FILE: &str = ".dockerignore";
 
-/// A directory that can be sent: it exists, its Dockerfile was found, its ignore file was understood.
+/// A directory that can be sent: it exists, has a Dockerfile, and its ignore file is valid.
 #[derive(Debug)]
 pub(crate) struct BuildContext {
     root: PathBuf,
@@ -26,19 +26,19 @@ pub(crate) struct BuildContext {
     /// The name of the Dockerfile in the archive.
     dockerfile: String,
     dockerfile_text: String,
-    /// Sent although they are ignored. The classic builder takes them away again.
+    /// Files that are sent even if ignored. The classic builder removes them again.
     always_sent: Vec<PathBuf>,
-    /// Files that are not in the directory, or not with this content.
+    /// Files that are not in the directory, or have other content there.
     extra: Vec<(PathBuf, Vec<u8>)>,
-    /// What the archive is given up for, without symbolic links.
+    /// Files that stop the archive, with symbolic links resolved.
     withheld: Vec<PathBuf>,
     /// Whether a `COPY .` in BuildKit sees a Dockerfile that the ignore file hides or that lies elsewhere.
     dockerfile_shows: bool,
 }
 
 impl BuildContext {
-    /// Looks at the directory and at the small files that decide what is sent. `dockerfile` is a path as any other,
-    /// not one relative to the directory; without it `Dockerfile` or `dockerfile` in the directory is taken.
+    /// Opens the directory, and reads the files that decide what is sent. `dockerfile` is not relative to the
+    /// directory; without it, the context's `Dockerfile` or `dockerfile` is used.
     pub(crate) fn open(directory: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
         let unusable = |source| ContextError::Directory { path: directory.to_owned(), source };
         let root = fs::canonicalize(directory).map_err(unusable)?;
@@ -75,8 +75,8 @@ impl BuildContext {
         Ok(context)
     }
 
-    /// Puts a Dockerfile from elsewhere into the archive, under a name that no file has and that follows from the
-    /// content, so that the same build is the same for a cache. The classic builder is told to hide it again.
+    /// Puts a Dockerfile from elsewhere into the archive, under a unique name that depends only on the content, so that
+    /// caches work. The ignore file hides it from the classic builder.
     fn add_dockerfile(&mut self, content: Vec<u8>, ignore_text: Option<&str>) {
         let hex = Digest::of(&content).hex();
         self.dockerfile = format!(".dockerfile.{}", &hex[..20]);
@@ -89,13 +89,13 @@ impl BuildContext {
         self.dockerfile_shows = true;
     }
 
-    /// Refuses to write an archive with one of these files. One that is not there cannot be sent.
+    /// Refuses to write an archive with one of these files. Files that do not exist are ignored.
     pub(crate) fn without(mut self, withheld: &[PathBuf]) -> Self {
         self.withheld = withheld.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
         self
     }
 
-    /// For BuildKit, which takes nothing away from an archive: what is ignored is not sent, the Dockerfile excepted.
+    /// For BuildKit, which removes nothing from an archive: ignored files are not sent, except the Dockerfile.
     pub(crate) fn for_buildkit(mut self) -> Self {
         self.always_sent.retain(|path| path != Path::new(IGNORE_FILE));
         self.extra.retain(|(path, _)| path != Path::new(IGNORE_FILE));
@@ -111,12 +111,12 @@ impl BuildContext {
         &self.dockerfile_text
     }
 
-    /// Whether with BuildKit the Dockerfile is among the files that `COPY .` copies, though it should not be.
+    /// Whether `COPY .` in BuildKit wrongly copies the Dockerfile.
     pub(crate) fn dockerfile_shows(&self) -> bool {
         self.dockerfile_shows
     }
 
-    /// Writes the archive. Blocks. Gives the files that cannot be in one: sockets and devices.
+    /// Writes the archive. Blocks. Returns the files that an archive cannot hold: sockets and devices.
     pub(crate) fn write(&self, writer: &mut ArchiveWriter) -> Result<Vec<PathBuf>, SendError> {
         for (path, content) in &self.extra {
             writer
@@ -136,12 +136,12 @@ impl BuildContext {
     }
 }
 
-/// Why an archive could not be written.
+/// Why an archive cannot be written.
 #[derive(Debug)]
 pub(crate) enum SendError {
-    /// The request ended before; the engine knows why.
+    /// The request ended before; its answer says why.
     Closed,
-    /// Something in the context.
+    /// The context cannot be read.
     Context(ContextError),
 }
 
@@ -157,14 +157,13 @@ impl SendError {
     }
 }
 
-/// A walk through the directory. One path of each kind is kept and changed, so that nothing is allocated per file
-/// beside its name.
+/// A walk through the directory. It reuses its paths, so that only the name is allocated for each file.
 struct ContextWalk<'a> {
     context: &'a BuildContext,
     writer: &'a mut ArchiveWriter,
     absolute: PathBuf,
     relative: PathBuf,
-    /// Ignored directories above the present one: they are sent if something in them is.
+    /// Ignored parent directories: they are sent if something in them is.
     unsent: Vec<(PathBuf, u32)>,
     skipped: Vec<PathBuf>,
 }
@@ -182,7 +181,7 @@ impl ContextWalk<'_> {
         Ok(())
     }
 
-    /// What is in the present directory, in the order of the bytes of the names.
+    /// The entries of the current directory, sorted by the bytes of their names.
     fn names(&self) -> Result<Vec<(OsString, fs::FileType)>, SendError> {
         let list = || -> io::Result<Vec<_>> {
             fs::read_dir(&self.absolute)?
@@ -213,7 +212,7 @@ impl ContextWalk<'_> {
         if context.withheld.contains(&self.absolute) {
             return Err(SendError::Context(ContextError::Withheld(self.absolute.clone())));
         }
-        // A socket cannot be in an archive; a device in a context is a mistake.
+        // An archive cannot hold sockets; a device in a context is a mistake.
         if kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
             self.skipped.push(self.relative.clone());
             return Ok(());
@@ -297,8 +296,8 @@ fn default_dockerfile(root: &Path) -> PathBuf {
     if !usual.exists() && lower.exists() { lower } else { usual }
 }
 
-/// The ignore file that counts: the one of this Dockerfile if there is one, else that of the context. The text is that
-/// of the context's own file, which may have to be sent with a line more.
+/// The ignore file to use: the one of this Dockerfile if it exists, else that of the context. The returned text is that
+/// of the context's own file, which may be sent with another line.
 fn read_ignore_file(
     root: &Path,
     dockerfile: &Path,
@@ -325,7 +324,7 @@ fn read_if_there(path: &Path) -> Result<Option<String>, ContextError> {
     }
 }
 
-/// The relative path as text with `/`. Nothing if it is empty or not UTF-8, which no engine can be asked for.
+/// The relative path as text with `/`. `None` if it is empty or not UTF-8, which the engine's API cannot name.
 fn archive_name(relative: &Path) -> Option<String> {
     let names: Option<Vec<&str>> = relative
         .components()

@@ -13,17 +13,17 @@ use super::endpoint::{CertificateFiles, Endpoint, EngineAddress};
 use super::query::{QueryClient, install_crypto_provider, readable, unreachable_kind};
 use crate::error::{Cause, Error, ErrorKind};
 
-/// How long an engine may take to answer a short question, unless told otherwise.
+/// The default for how long an engine may take to answer a query.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// bollard bounds the time until an answer begins; the deadlines of this crate, which it is given for its builds and
-/// pushes alone, are shorter than this.
+/// bollard bounds the time until an answer begins; the deadlines of this crate are shorter than this. bollard is used
+/// only for builds and pushes.
 const UNBOUNDED: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What builds images in an engine.
+/// The builder of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Builder {
-    /// The builder of old, step by step in containers.
+    /// The classic builder, which runs each step in a container.
     Classic,
     /// BuildKit.
     BuildKit,
@@ -38,7 +38,7 @@ impl fmt::Display for Builder {
     }
 }
 
-/// A Docker Engine that has answered.
+/// A connected Docker Engine.
 #[derive(Clone)]
 pub struct Engine {
     docker: bollard::Docker,
@@ -47,21 +47,21 @@ pub struct Engine {
     info: Arc<EngineInfo>,
 }
 
-/// The part of an image's description that is asked for here.
+/// The part of an image's description that is needed here.
 #[derive(Deserialize)]
 struct ImageInspection {
     #[serde(rename = "Id")]
     id: String,
 }
 
-/// What an engine says of itself when it is asked whether it is there.
+/// The facts in an engine's answer to a ping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct EngineInfo {
     /// `Docker/28.2.2 (linux)`, for example.
     server: String,
-    /// The newest API it speaks, `1.41` for example.
+    /// Its newest API version, for example `1.41`.
     api: String,
-    /// The builder it prefers.
+    /// Its preferred builder.
     preferred: Builder,
     os: String,
 }
@@ -76,34 +76,33 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Connects, and asks the engine whether it is there. It may take `request_timeout` for each answer to a question of
-    /// this kind, and is asked a few times.
+    /// Connects and pings the engine, with a few retries. Each query may take `request_timeout`.
     ///
     /// # Errors
     ///
-    /// If it does not answer, may not be used, or is no engine.
+    /// If it does not answer, denies access, or is not an engine.
     pub async fn connect(endpoint: &Endpoint, request_timeout: Duration) -> Result<Self, Error> {
         connect(endpoint, request_timeout)
             .await
             .map_err(|kind| Error::new("use the Docker Engine", kind))
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// What it calls itself, `Docker/28.2.2 (linux)` for example.
+    /// Its name and version, for example `Docker/28.2.2 (linux)`.
     pub fn version(&self) -> &str {
         &self.info.server
     }
 
-    /// The builder that it prefers.
+    /// Its preferred builder.
     pub fn preferred_builder(&self) -> Builder {
         self.info.preferred
     }
 
-    /// Whether it has BuildKit at all: since API 1.39.
+    /// Whether it has BuildKit: since API 1.39.
     pub(crate) fn has_buildkit(&self) -> bool {
         let number = |text: &str| text.parse::<u32>().ok();
         let api = self.info.api.split_once('.');
@@ -113,7 +112,7 @@ impl Engine {
             || (is_docker && self.info.os == "linux" && api.is_some_and(|api| api >= (1, 39)))
     }
 
-    /// Its id of an image.
+    /// Returns its id of an image.
     pub(crate) async fn image_id(&self, image: &Reference) -> Result<Digest, ErrorKind> {
         let reply = self.queries.get(&format!("/images/{image}/json")).await?;
         let status = reply.status.as_u16();
@@ -121,7 +120,7 @@ impl Engine {
             return Err(ErrorKind::NoImage(image.clone()));
         }
         if !reply.status.is_success() {
-            let words = || format!("it answers the question for an image with status {status}");
+            let words = || format!("its answer to an image query has status {status}");
             return Err(reply.refusal().unwrap_or_else(|| self.queries.protocol(words())));
         }
         let ImageInspection { id } = reply.read().map_err(|error| self.queries.protocol(error))?;
@@ -132,7 +131,7 @@ impl Engine {
         &self.docker
     }
 
-    /// What an error of bollard means, when it is not about a build or a push in particular.
+    /// The kind of an error of bollard, without knowledge of a build or a push.
     pub(crate) fn error_kind(&self, error: bollard::errors::Error) -> ErrorKind {
         use bollard::errors::Error as E;
         match error {
@@ -179,7 +178,7 @@ fn client(address: &EngineAddress) -> Result<bollard::Docker, bollard::errors::E
 }
 
 /// bollard encodes credentials with `+` and `/`, the engine decodes the alphabet with `-` and `_` and drops what it
-/// cannot decode: a login with some passwords would be taken for none.
+/// cannot decode: some passwords would get lost.
 fn with_url_safe_credentials(mut request: bollard::BollardRequest) -> bollard::BollardRequest {
     for name in ["x-registry-auth", "x-registry-config"] {
         if let Some(value) = request.headers_mut().get_mut(name)
@@ -193,11 +192,11 @@ fn with_url_safe_credentials(mut request: bollard::BollardRequest) -> bollard::B
     request
 }
 
-/// Asks `/_ping`, whose headers say what bollard does not hand out: the builder that the engine prefers.
+/// Asks `/_ping`, whose headers name the preferred builder, which bollard does not expose.
 async fn ping(queries: &QueryClient) -> Result<EngineInfo, ErrorKind> {
     let reply = queries.get("/_ping").await?;
     if !reply.status.is_success() {
-        let words = || format!("it answers /_ping with status {}", reply.status.as_u16());
+        let words = || format!("its answer to /_ping has status {}", reply.status.as_u16());
         return Err(reply.refusal().unwrap_or_else(|| queries.protocol(words())));
     }
     read_info(&reply.headers)

@@ -1,10 +1,10 @@
-//! Tells an engine that works from one that is lost: how long nothing was heard of it. Must not know what was heard.
+//! Detects an engine that stopped working: measures how long it was silent. Does not know what the engine reports.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// How long nothing has happened.
+/// The time since the last sign of life.
 #[derive(Debug)]
 pub(crate) struct IdleTimer {
     limit: Duration,
@@ -17,7 +17,7 @@ impl IdleTimer {
         Self { limit, since: Instant::now(), sent: 0 }
     }
 
-    /// How long it may last.
+    /// The longest silence.
     pub(crate) fn limit(&self) -> Duration {
         self.limit
     }
@@ -26,7 +26,7 @@ impl IdleTimer {
         self.since = Instant::now();
     }
 
-    /// So many bytes were sent so far; more than before means that somebody takes them.
+    /// Takes the bytes sent so far; more than before means that the engine still reads.
     pub(crate) fn sent(&mut self, bytes: u64) {
         if bytes != self.sent {
             self.sent = bytes;
@@ -34,7 +34,7 @@ impl IdleTimer {
         }
     }
 
-    /// Ends when it has lasted for too long.
+    /// Returns when the silence has lasted for too long.
     pub(crate) async fn too_long(&self) {
         sleep_until(self.since + self.limit).await;
     }

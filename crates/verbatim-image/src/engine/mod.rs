@@ -1,5 +1,4 @@
-//! The Docker Engine: where it is, what it answers and tells, and how long it may be silent. What is built or pushed is not
-//! known here.
+//! The Docker Engine: its address, its answers and events, and its time limits. Does not know what is built or pushed.
 
 mod connection;
 mod credentials;

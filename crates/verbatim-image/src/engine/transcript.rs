@@ -1,7 +1,7 @@
-//! Reads what an engine tells while it builds: the stream of the classic builder and that of BuildKit.
+//! Reads the messages of a build: the stream of the classic builder, and that of BuildKit.
 //!
-//! Pure: messages in, events out. Engines fail inside of an answer whose status is 200, in words made for people; the
-//! one place where these words are interpreted is [`classify`].
+//! Pure: messages in, events out. Engines report failures inside an answer whose status is 200, in words for people;
+//! only [`classify`] interprets them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,16 +11,16 @@ use bollard::models::{BuildInfo, BuildInfoAux, ImageId};
 use super::EngineEvent;
 use crate::error::ErrorKind;
 
-/// How many of a step's last lines are kept for the case that it fails.
+/// How many last lines of a step are kept for its failure.
 const TAIL: usize = 20;
 
-/// What was understood of a build so far.
+/// The state of a build, as read from its messages.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     image: Option<String>,
-    /// The classic builder does one step after the other.
+    /// The classic builder runs one step at a time.
     step: StepLog,
-    /// BuildKit does many at a time, each under a digest.
+    /// BuildKit runs many at a time, each under a digest.
     vertices: BTreeMap<String, StepLog>,
     /// The BuildKit step that failed first.
     failed: Option<String>,
@@ -33,12 +33,12 @@ struct StepLog {
     name: String,
     announced: bool,
     tail: VecDeque<String>,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of an incomplete line.
     begun: String,
 }
 
 impl StepLog {
-    /// Takes printed text, and gives the lines that it completes.
+    /// Takes printed text, and returns the lines that it completes.
     fn print(&mut self, text: &str) -> Vec<String> {
         self.begun.push_str(text);
         let Some((complete, begun)) = self.begun.rsplit_once('\n') else { return Vec::new() };
@@ -47,7 +47,7 @@ impl StepLog {
         lines
     }
 
-    /// Keeps a line for the case that the step fails.
+    /// Keeps a line for the failure of the step.
     fn output(&mut self, line: String) -> EngineEvent {
         if self.tail.len() == TAIL {
             self.tail.pop_front();
@@ -69,7 +69,7 @@ impl StepLog {
     }
 }
 
-/// What a terminal would show of a line that was drawn over.
+/// The visible part of a line with carriage returns.
 fn visible_line(line: &str) -> String {
     let line = line.trim_end();
     line.rsplit('\r').next().unwrap_or(line).to_owned()
@@ -106,7 +106,7 @@ impl Transcript {
         if let Some(text) = message.stream {
             self.read_classic(&text, &mut events);
         }
-        // A message that carries an error is no progress, whatever else it holds.
+        // A message with an error is not progress, even with a status.
         if let (Some(status), None) = (message.status, &message.error_detail) {
             let detail = message.progress_detail.unwrap_or_default();
             let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
@@ -122,7 +122,7 @@ impl Transcript {
 
     fn read_classic(&mut self, text: &str, events: &mut Vec<EngineEvent>) {
         for line in self.step.print(text) {
-            // The classic builder paints what comes from stderr.
+            // The classic builder colours stderr.
             let line = line.replace("\u{1b}[91m", "").replace("\u{1b}[0m", "");
             if let Some(name) = classic_step(&line) {
                 self.step.begin(name.clone());
@@ -173,7 +173,7 @@ impl Transcript {
         }
     }
 
-    /// What it means that the engine ended the build with these words.
+    /// The error of a build that the engine ended with this message.
     pub(crate) fn failure(&self, message: &str) -> ErrorKind {
         let message = message.trim().to_owned();
         let step = match &self.failed {
@@ -195,7 +195,7 @@ impl Transcript {
     }
 }
 
-/// `StepLog 2/3 : COPY . /` as `[2/3] COPY . /`, which is BuildKit's way to write it.
+/// `Step 2/3 : COPY . /` as `[2/3] COPY . /`, which is BuildKit's way to write it.
 fn classic_step(line: &str) -> Option<String> {
     let (numbers, text) = line.strip_prefix("Step ")?.split_once(" : ")?;
     let (number, total) = numbers.split_once('/')?;
@@ -203,7 +203,7 @@ fn classic_step(line: &str) -> Option<String> {
     (is_number(number) && is_number(total)).then(|| format!("[{number}/{total}] {text}"))
 }
 
-/// What the classic builder says about its own containers.
+/// Lines of the classic builder about its own containers.
 fn is_classic_noise(line: &str) -> bool {
     line.trim().is_empty()
         || line.starts_with(" --->")
@@ -212,17 +212,17 @@ fn is_classic_noise(line: &str) -> bool {
         || line.starts_with("Successfully tagged ")
 }
 
-/// What kind of failure some words of an engine are about.
+/// The kind of a failure, from the engine's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureClass {
     /// The Dockerfile cannot be parsed.
     Dockerfile,
     Refused,
-    /// A registry could not be reached.
+    /// The engine cannot reach a registry.
     Unreachable,
     /// The engine itself failed.
     Engine,
-    /// What the step did failed.
+    /// The step failed.
     Step,
 }
 
@@ -250,7 +250,7 @@ pub(crate) fn classify(message: &str, step: Option<&str>) -> FailureClass {
     if says(&["no space left on device", "disk quota exceeded", "read-only file system"]) {
         return FailureClass::Engine;
     }
-    // Only a step that pulls speaks of a registry; a download in any other step may fail in the same words.
+    // Only a step that pulls refers to a registry; a download in another step may fail with the same words.
     let pulls = step.is_none_or(|step| {
         step.contains("FROM ")
             || step.contains("load metadata for")

@@ -1,4 +1,4 @@
-//! What a request needs to be allowed to do, and the [scopes][spec] that ask a token server for it. Pure.
+//! The access that a request needs, and the [scopes][spec] that request it from a token server. Pure.
 //!
 //! [spec]: https://distribution.github.io/distribution/spec/auth/scope/
 
@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use verbatim_oci::Repository;
 
-/// What may be done in a repository; more includes less.
+/// The access to a repository; more includes less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Access {
     Pull,
     Push,
 }
 
-/// Access to some repositories of one registry, and whatever else the registry asked for by name.
+/// Access to some repositories of one registry, and other scopes that the registry named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TokenScope {
     repositories: BTreeMap<String, Access>,
@@ -29,15 +29,15 @@ impl TokenScope {
         Self::default().and(repository, Access::Push)
     }
 
-    /// This, and `access` to `repository` as well.
+    /// Adds `access` to `repository`.
     pub(crate) fn and(mut self, repository: &Repository, access: Access) -> Self {
         let have = self.repositories.entry(repository.path().to_owned()).or_insert(access);
         *have = access.max(*have);
         self
     }
 
-    /// This, and the scopes of a challenge as well. Those that it covers already are left out, so that a registry that
-    /// asks for what we know anyway does not part our tokens.
+    /// Adds the scopes of a challenge, except those that it covers already, so that they do not need a token of their
+    /// own.
     pub(crate) fn and_scopes(mut self, scopes: &str) -> Self {
         let unknown = scopes.split_ascii_whitespace().filter(|scope| !self.covers_scope(scope));
         let unknown: Vec<String> = unknown.map(str::to_owned).collect();

@@ -12,16 +12,16 @@ use verbatim_credentials::Credential;
 use crate::ErrorKind;
 use crate::auth::scope::TokenScope;
 
-/// How this program calls itself to a token server.
+/// The name of this program for token servers.
 const CLIENT_ID: &str = "verbatim";
 
-/// What the specification says where a token server does not.
+/// The default of the specification.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
-/// A token that ends so soon is asked for anew: the request that carries it has to arrive before.
+/// A token that expires this soon is renewed: the request that carries it must arrive in time.
 const SKEW: Duration = Duration::from_secs(5);
 
-/// How a token is asked for.
+/// How to request a token.
 #[derive(Debug)]
 pub(crate) enum TokenRequest {
     /// GET, with Basic login unless anonymous.
@@ -30,7 +30,7 @@ pub(crate) enum TokenRequest {
     Post { url: Url, form: SecretString },
 }
 
-/// An access token and how long it is good for.
+/// An access token and how long it is valid.
 #[derive(Debug)]
 pub(crate) struct AccessToken {
     pub(crate) secret: SecretString,
@@ -60,7 +60,7 @@ pub(crate) fn request(
         if let Some(service) = service {
             query.append_pair("service", service);
         }
-        // One parameter for each scope: some token servers do not take several in one.
+        // One parameter for each scope: some token servers do not accept several in one.
         for scope in &scopes {
             query.append_pair("scope", scope);
         }
@@ -82,7 +82,7 @@ struct TokenResponse {
     expires_in: Option<f64>,
 }
 
-/// Reads the answer. Its parts are secrets: nothing of them gets into the error.
+/// Reads the answer. Its parts are secrets and stay out of the error.
 pub(crate) fn read(body: &[u8]) -> Result<AccessToken, ErrorKind> {
     let malformed = || ErrorKind::Malformed("the token server sent no token".to_owned());
     let answer: TokenResponse = serde_json::from_slice(body).map_err(|_| malformed())?;

@@ -1,4 +1,4 @@
-//! `copy`: an image to another repository, with what refers to it.
+//! `copy`: copies an image to another repository, with its referrers.
 
 use std::fmt;
 

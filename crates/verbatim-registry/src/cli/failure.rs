@@ -1,4 +1,4 @@
-//! Which exit status a failure has, and what its reader can do about it.
+//! The exit status and the hints of a failure.
 
 use url::Url;
 use verbatim_console::{ExitStatus, Failure};
@@ -6,7 +6,7 @@ use verbatim_credentials::ErrorKind as CredentialsKind;
 
 use crate::{Error, ErrorKind};
 
-/// What a failed request means for the process that made it.
+/// The failure of a command whose request failed.
 pub fn failure(error: Error) -> Failure {
     let status = status(error.kind());
     let hint = hint(&error);
@@ -120,7 +120,7 @@ fn hint(error: &Error) -> Option<String> {
     })
 }
 
-/// Docker Hub is logged in to under another name than its API has.
+/// The name of a registry for `docker login`; Docker Hub's API has another one.
 fn login_name(host: &str) -> &str {
     match host {
         "registry-1.docker.io" | "auth.docker.io" => "docker.io",

@@ -1,4 +1,4 @@
-//! `manifest`: the document behind a reference.
+//! `manifest`: prints the manifest of a reference.
 
 use clap::Args;
 use serde::Serialize;

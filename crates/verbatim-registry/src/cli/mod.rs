@@ -1,6 +1,6 @@
 //! The command line of the tool, used by `verbatim-registry` and by `verbatim registry` alike.
 //!
-//! The only place of this crate that reads the environment and knows exit statuses.
+//! Only this folder reads the environment and knows exit statuses.
 
 mod copy;
 mod failure;
@@ -25,7 +25,7 @@ pub use self::resolve::ResolveArgs;
 pub use self::tags::TagsArgs;
 use crate::{Client, Config};
 
-/// How registries are reached
+/// How to reach registries
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Registry")]
 pub struct RegistryArgs {
@@ -51,11 +51,11 @@ pub struct RegistryArgs {
 }
 
 impl RegistryArgs {
-    /// A client for these options, with the credentials that `environment` leads to.
+    /// A client for these options, with the credentials from `environment`.
     ///
     /// # Errors
     ///
-    /// If the file of certificates cannot be read or is no PEM.
+    /// If the certificate file cannot be read or is not PEM.
     pub fn client(&self, environment: &CredentialEnvironment) -> Result<Client, Failure> {
         let mut config = Config::new(concat!("verbatim/", env!("CARGO_PKG_VERSION")));
         config.plain_http.extend(self.plain_http.iter().cloned());

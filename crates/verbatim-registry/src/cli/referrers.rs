@@ -1,4 +1,4 @@
-//! `referrers`: what refers to an image.
+//! `referrers`: lists, reads and attaches referrers of an image.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -301,7 +301,7 @@ async fn relist(args: ReferrersRelistArgs, console: &Console) -> Result<ExitStat
     Ok(ExitStatus::Done)
 }
 
-/// A descriptor for people: content that it may carry is not what was asked for.
+/// A descriptor for people, without embedded content.
 fn without_content(descriptor: Descriptor) -> Descriptor {
     Descriptor { data: None, ..descriptor }
 }

@@ -1,4 +1,4 @@
-//! `resolve`: tags into digests.
+//! `resolve`: turns tags into digests.
 
 use std::fmt;
 
@@ -79,7 +79,7 @@ pub(super) async fn run(args: ResolveArgs, console: &Console) -> Result<ExitStat
             reference: resolved.reference,
         })
     };
-    // The client bounds how many run at once.
+    // The client limits how many run at once.
     let images = try_join_all(args.references.iter().map(resolve)).await.map_err(failure)?;
     console.result(&ResolveResult { images, digest_only: args.digest_only })?;
     Ok(ExitStatus::Done)

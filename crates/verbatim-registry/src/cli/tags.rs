@@ -1,4 +1,4 @@
-//! `tags`: the tags of a repository.
+//! `tags`: lists the tags of a repository.
 
 use std::fmt;
 

@@ -6,17 +6,17 @@ use http::HeaderMap;
 use http::header::LINK;
 use url::Url;
 
-/// Where a listing goes on.
+/// Where a listing continues.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NextPage {
-    /// Nowhere: this was the last page.
+    /// This was the last page.
     End,
     Page(Url),
-    /// At something that is no URL of this registry: to another server the request, with its login, is not sent.
+    /// Not at a URL of this registry. The request, with its login, is not sent to other servers.
     Elsewhere(String),
 }
 
-/// Where the listing whose page `current` was goes on.
+/// Where the listing continues after the page `current`.
 pub(crate) fn next(headers: &HeaderMap, current: &Url) -> NextPage {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let Some(target) = values.filter_map(next_target).next() else { return NextPage::End };

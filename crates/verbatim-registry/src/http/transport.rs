@@ -1,6 +1,6 @@
-//! Makes calls: login, retries, limits and deadlines are here, and nowhere else.
+//! Makes calls. Login, retries, limits and deadlines are only here.
 //!
-//! What is asked, and what an answer means, is decided in the files of the operations; bytes are moved by `wire.rs`.
+//! The operations decide what to ask and what an answer means; `wire.rs` moves the bytes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,36 +26,36 @@ use crate::http::endpoint;
 use crate::http::wire::{HttpClient, HttpRequest, HttpResponse, RedirectPolicy, RequestBody};
 use crate::{Config, Error, ErrorKind};
 
-/// Error documents are short; whatever is longer is no error document.
+/// Error documents are short; a longer body is not one.
 const ERROR_LIMIT: u64 = 64 * 1024;
 
 /// The answer of a token server.
 const TOKEN_LIMIT: u64 = 1024 * 1024;
 
-/// One thing to ask of a registry.
+/// One request to a registry, with its login and retries.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
-    /// What it is for, to put behind "cannot".
+    /// Completes "cannot …" in errors.
     pub(crate) action: String,
     /// Whose credentials are used.
     pub(crate) repository: &'a Repository,
-    /// What it has to be allowed to do.
+    /// The access that it needs.
     pub(crate) need: TokenScope,
     pub(crate) method: Method,
     pub(crate) url: Url,
-    /// The types of answers that are understood.
+    /// The media types to accept.
     pub(crate) accept: &'static [&'static str],
     pub(crate) body: RequestBody,
-    /// Statuses that are an answer, beside those of success.
+    /// Error statuses that count as an answer.
     pub(crate) answers: &'static [u16],
-    /// The most bytes that the answer may have.
+    /// The largest answer, in bytes.
     pub(crate) limit: u64,
-    /// Whether it may be sent again after a failure that leaves open whether it was done.
+    /// Whether a retry is safe when it is unknown whether the request was carried out.
     pub(crate) repeat: bool,
 }
 
 impl<'a> Call<'a> {
-    /// A call without a body that reads, and whose answer is a document.
+    /// A call that reads a document.
     pub(crate) fn get(action: String, repository: &'a Repository, url: Url, limit: u64) -> Self {
         Self {
             action,
@@ -85,7 +85,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// An answer whose status is a success, or one of those that the call names.
+/// An answer with a success status, or with one that the call names.
 #[derive(Debug)]
 pub(crate) struct RegistryResponse {
     pub(crate) status: StatusCode,
@@ -94,13 +94,13 @@ pub(crate) struct RegistryResponse {
 }
 
 impl RegistryResponse {
-    /// A header, if it is there and is text.
+    /// A header, if it exists and is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
-/// An answer that is read piece by piece. It counts as a running request until it is dropped.
+/// An answer that is read in chunks. It counts as a running request until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ResponseStream {
     reply: HttpResponse,
@@ -109,7 +109,7 @@ pub(crate) struct ResponseStream {
 }
 
 impl ResponseStream {
-    /// The next piece; `None` at the end.
+    /// The next chunk; `None` at the end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ErrorKind> {
         self.reply.chunk(self.idle).await
     }
@@ -124,11 +124,11 @@ pub(crate) struct Transport {
     hosts: Mutex<HashMap<String, Arc<HostState>>>,
 }
 
-/// What is kept for one registry.
+/// The state of one registry.
 #[derive(Debug)]
 struct HostState {
     permits: Arc<Semaphore>,
-    /// Locked while a token is fetched, so that many requests at once fetch one.
+    /// Locked while a token is fetched, so concurrent requests fetch only one.
     login: tokio::sync::Mutex<Login>,
 }
 
@@ -143,7 +143,7 @@ impl Transport {
         self.wire.requests()
     }
 
-    /// Makes a call, with all attempts that the budget allows, and reads the whole answer.
+    /// Makes a call, with retries, and reads the whole answer.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<RegistryResponse, Error> {
         match call.repeat {
             true => self.persist(|| self.attempt(call)).await,
@@ -151,13 +151,13 @@ impl Transport {
         }
     }
 
-    /// Makes a call and leaves the body of its answer to be read. What breaks later is not repeated here.
+    /// Makes a call and returns its answer as a stream. Failures while reading it are not retried here.
     pub(crate) async fn open(&self, call: &Call<'_>) -> Result<ResponseStream, Error> {
         let (reply, permit) = self.persist(|| self.attempt_to_open(call)).await?;
         Ok(ResponseStream { reply, idle: self.config.timeouts.idle, _permit: permit })
     }
 
-    /// Makes attempts until one succeeds, one fails for good, or the budget is used up.
+    /// Retries until an attempt succeeds, one fails for good, or the budget is used up.
     pub(crate) async fn persist<T, F: Future<Output = Result<T, Error>>>(
         &self,
         attempt: impl Fn() -> F,
@@ -203,28 +203,27 @@ impl Transport {
             return Ok((reply, permit));
         }
         let retry_after = retry_after(reply.headers());
-        // What cannot be read is left out: the status says enough.
+        // A body that cannot be read is dropped: the status says enough.
         let body = reply.read(ERROR_LIMIT).await.unwrap_or_default();
         let response = ErrorResponse::read(status, &body);
         Err(call.error(ErrorKind::of_status(status, response, retry_after)))
     }
 
-    /// Sends the request with the login that is known; if the registry asks for another one, logs in and sends it once
-    /// more.
+    /// Sends the request with the known login. If the registry asks for another one, logs in and sends it again.
     async fn exchange(&self, host: &HostState, call: &Call<'_>) -> Result<HttpResponse, Error> {
         let registry = endpoint::url(&self.config, call.repository, "")?;
-        // An upload may lead to another server, which is not shown what is meant for this one.
+        // An upload may lead to another server, which must not see this login.
         if call.url.origin() != registry.origin() {
             return self.send(call, None).await;
         }
         let shown = self.known_login(host, call, &registry).await?;
         let reply = self.send(call, shown.clone()).await?;
-        // Nor does a server that the registry redirects to get to ask for a login.
+        // A server that the registry redirects to may not ask for a login either.
         if reply.status() != StatusCode::UNAUTHORIZED || reply.url().origin() != registry.origin() {
             return Ok(reply);
         }
         let challenges = challenges(reply.headers());
-        // Read to the end, so that the connection can be used again.
+        // Read to the end, so that the connection can be reused.
         let body = reply.read(ERROR_LIMIT).await.unwrap_or_default();
         let header = match challenges.is_empty() {
             true => None,
@@ -268,7 +267,7 @@ impl Transport {
         Arc::clone(hosts.entry(key).or_insert_with(new))
     }
 
-    /// The login that the registry wanted the last time.
+    /// The login that the registry wanted last time.
     async fn known_login(
         &self,
         host: &HostState,
@@ -282,7 +281,7 @@ impl Transport {
         }
     }
 
-    /// The login that answers `challenges`; `None` if there is nothing better than what was shown already.
+    /// The login that answers `challenges`; `None` if it is the one that was refused.
     async fn answer(
         &self,
         host: &HostState,
@@ -352,7 +351,7 @@ impl Transport {
         Ok(credential)
     }
 
-    /// Asks a token server, once: the retries of the call repeat this too.
+    /// Asks a token server once: retries of the call repeat this, too.
     async fn token(
         &self,
         call: &Call<'_>,

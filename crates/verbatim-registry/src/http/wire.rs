@@ -1,6 +1,6 @@
 //! Moves requests and answers: connections, proxies, redirects, deadlines, limits. The only file that knows reqwest.
 //!
-//! It knows nothing of registries, and shows no secret to anybody it was not given for.
+//! Knows nothing about registries, and sends secrets only to the server that they are for.
 
 use std::error::Error as _;
 use std::fmt;
@@ -23,17 +23,17 @@ use verbatim_http::{RedactedUrl, is_loopback};
 use crate::error::NetworkError;
 use crate::{Config, ErrorKind, Timeouts};
 
-/// A body that is sent gets this much more time: the slowest connection that still counts as alive.
+/// Request bodies add time at this rate: the slowest connection that still counts as alive.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
-/// How many redirects are followed, one after the other.
+/// How many redirects in a row are followed.
 const MOST_REDIRECTS: usize = 10;
 
-/// What is sent along.
+/// The body of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum RequestBody {
     None,
-    /// No bytes, and that is said: some registries want a length with every POST.
+    /// No bytes, with `Content-Length: 0`: some registries want a length with every POST.
     Empty,
     /// These bytes.
     Bytes {
@@ -45,14 +45,14 @@ pub(crate) enum RequestBody {
         path: PathBuf,
         size: u64,
     },
-    /// What comes from somewhere else while it is sent; once.
+    /// A stream from another source, which can be sent once.
     Stream {
         pieces: BodyStream,
         size: u64,
     },
 }
 
-/// A stream that can be taken once: what was sent from it cannot be sent again.
+/// A stream that can be taken once: it cannot be sent again.
 #[derive(Clone)]
 pub(crate) struct BodyStream(Arc<Mutex<Option<ByteStream>>>);
 
@@ -68,7 +68,7 @@ impl BodyStream {
     fn take(&self) -> Result<ByteStream, ErrorKind> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.ok_or_else(|| {
-            ErrorKind::BrokenOff(NetworkError("it has to be read from its source again".to_owned()))
+            ErrorKind::BrokenOff(NetworkError("the source must be read again".to_owned()))
         })
     }
 }
@@ -79,7 +79,7 @@ impl fmt::Debug for BodyStream {
     }
 }
 
-/// A request with all that it carries.
+/// A request with headers and body.
 pub(crate) struct HttpRequest {
     pub(crate) method: Method,
     pub(crate) url: Url,
@@ -87,12 +87,12 @@ pub(crate) struct HttpRequest {
     pub(crate) body: RequestBody,
 }
 
-/// What is done with a redirect.
+/// What to do with a redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RedirectPolicy {
-    /// It is followed, without the login if it leads to another server.
+    /// Follow it, without the login if it leads to another server.
     Follow,
-    /// It is given back as the answer.
+    /// Return it as the answer.
     Stay,
 }
 
@@ -105,7 +105,7 @@ pub(crate) struct HttpClient {
     requests: Arc<AtomicU64>,
 }
 
-/// An answer whose body has not been read.
+/// An answer whose body is not read yet.
 #[derive(Debug)]
 pub(crate) struct HttpResponse {
     response: reqwest::Response,
@@ -211,12 +211,12 @@ impl HttpResponse {
         self.response.headers()
     }
 
-    /// Where the answer comes from, after redirects.
+    /// The URL of the answer, after redirects.
     pub(crate) fn url(&self) -> &Url {
         self.response.url()
     }
 
-    /// Reads the body to its end, if that comes before the deadline of the request and before `limit` bytes.
+    /// Reads the body to its end, within the deadline of the request and up to `limit` bytes.
     pub(crate) async fn read(mut self, limit: u64) -> Result<Bytes, ErrorKind> {
         if self.response.content_length().is_some_and(|length| length > limit) {
             return Err(ErrorKind::TooLarge { limit });
@@ -235,7 +235,7 @@ impl HttpResponse {
         }
     }
 
-    /// The next piece of the body, if it comes within `idle`.
+    /// The next chunk of the body, if it arrives within `idle`.
     pub(crate) async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, ErrorKind> {
         let chunk = timeout(idle, self.response.chunk()).await;
         chunk.map_err(|_| ErrorKind::Timeout(idle))?.map_err(|error| broken(&error))
@@ -251,7 +251,7 @@ async fn file_body(path: &Path) -> Result<reqwest::Body, ErrorKind> {
     Ok(reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 * 1024)))
 }
 
-/// Follows redirects, but never from TLS to plain HTTP. (reqwest takes the login off when the server changes.)
+/// Follows redirects, but never from TLS to plain HTTP. (reqwest drops the login when the server changes.)
 fn follow_carefully(requests: Arc<AtomicU64>) -> redirect::Policy {
     redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > MOST_REDIRECTS {
@@ -275,7 +275,7 @@ enum RedirectError {
     Downgrade(RedactedUrl),
 }
 
-/// What a failure to get an answer means.
+/// The kind of a failure to get an answer.
 fn classify(error: &reqwest::Error, timeouts: &Timeouts) -> ErrorKind {
     let mut source = error.source();
     while let Some(inner) = source {
@@ -296,7 +296,7 @@ fn classify(error: &reqwest::Error, timeouts: &Timeouts) -> ErrorKind {
     ErrorKind::Unreachable(cause(error))
 }
 
-/// An error of TLS hides in an error of IO, or in several of them, whose `source` steps over it.
+/// A TLS error hides in one or more I/O errors, whose `source` skips it.
 fn tls_failure(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     let mut error = error;
     while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
@@ -315,7 +315,7 @@ fn broken(error: &reqwest::Error) -> ErrorKind {
     ErrorKind::BrokenOff(cause(error))
 }
 
-/// The text of the innermost error: the layers above it say where in the HTTP library it passed, and its URL.
+/// The text of the innermost error: the layers above it name only parts of the HTTP library, and the URL.
 fn cause(error: &reqwest::Error) -> NetworkError {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {

@@ -1,4 +1,4 @@
-//! Blobs: read and verified, written, taken over from another repository.
+//! Reads, verifies, writes and mounts blobs.
 
 use std::path::Path;
 
@@ -18,10 +18,10 @@ use crate::http::wire::RequestBody;
 use crate::operations::manifests::{check, claimed_digest};
 use crate::{Client, Error, ErrorKind};
 
-/// What the answers to an upload may have.
+/// The largest answer to an upload, in bytes.
 const SMALL: u64 = 64 * 1024;
 
-/// What became of a blob that was to be stored.
+/// The result of storing a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadResult {
     /// The registry had it already.
@@ -30,23 +30,23 @@ pub enum UploadResult {
     Sent,
 }
 
-/// What became of a blob that was to be taken over.
+/// The result of mounting a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MountResult {
-    /// It is there now.
+    /// The repository has it now.
     Mounted,
-    /// The registry does not do that, or not for this blob: it has to be sent.
+    /// The registry does not mount, or not this blob: it must be sent.
     Refused,
 }
 
 impl Client {
-    /// Reads a blob into memory and verifies it. Takes no more than the descriptor says, nor more than `limit` bytes. If
-    /// the descriptor carries the content, nothing is asked.
+    /// Reads a blob into memory and verifies it. Reads at most the size in the descriptor, and at most `limit` bytes.
+    /// Sends no request if the descriptor embeds the content.
     ///
     /// # Errors
     ///
-    /// Besides failures of the registry: [`ErrorKind::TooLarge`], and [`ErrorKind::DigestMismatch`] if the content is
-    /// another one.
+    /// Besides failures of the registry: [`ErrorKind::TooLarge`], and [`ErrorKind::DigestMismatch`] if the content
+    /// differs.
     pub async fn blob(
         &self,
         repository: &Repository,
@@ -65,8 +65,8 @@ impl Client {
         Ok(answer.body)
     }
 
-    /// Reads a blob piece by piece into `writer` and verifies it at the end: until this has returned without an error,
-    /// what was written must not be used. A stream that breaks is not begun again.
+    /// Streams a blob into `writer` and verifies it at the end: do not use the written bytes before this returns
+    /// without an error. A broken stream is not restarted.
     ///
     /// # Errors
     ///
@@ -93,11 +93,11 @@ impl Client {
         check(&call, DigestClaim::Asked, blob.digest, Digest::from_sha256(hash.finalize().into()))
     }
 
-    /// Asks whether a blob is stored in the repository. What was found or sent once is not asked for again.
+    /// Asks whether a blob is stored in the repository. Does not ask again about blobs that were found or sent.
     ///
     /// # Errors
     ///
-    /// If the registry cannot be asked or refuses.
+    /// If the registry cannot be reached or refuses.
     pub async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
         self.has_blob_for(repository, digest, TokenScope::pull(repository)).await
     }
@@ -152,15 +152,15 @@ impl Client {
         self.push(repository, blob.digest, body).await
     }
 
-    /// Looks, and sends if needed. Sending takes two requests, of which the second alone cannot be repeated: a session
-    /// that failed is left to the registry's own clean-up, and a new one is begun.
+    /// Sends the blob unless the registry has it. Sending takes two requests, and the second alone cannot be repeated:
+    /// a retry leaves the failed session to the registry's clean-up and begins a new one.
     async fn push(
         &self,
         repository: &Repository,
         digest: Digest,
         body: RequestBody,
     ) -> Result<UploadResult, Error> {
-        // One token for looking and for sending.
+        // One token for both requests.
         if self.has_blob_for(repository, &digest, TokenScope::push(repository)).await? {
             return Ok(UploadResult::Existed);
         }
@@ -168,7 +168,7 @@ impl Client {
         Ok(UploadResult::Sent)
     }
 
-    /// Sends a blob, again if that may help. `body` gives its content for each attempt.
+    /// Sends a blob, with retries. `body` returns its content for each attempt.
     pub(crate) async fn send<'a>(
         &self,
         repository: &Repository,
@@ -191,7 +191,7 @@ impl Client {
         let begin = self.upload_call(repository, "")?;
         let answer = self.transport().call(&begin).await?;
         let mut url = self.session(&begin, &answer)?;
-        // Appended, and not parsed: the session's own query must come back letter by letter.
+        // Appended, not parsed: the session's own query must not change.
         let mut query = url.query().map(|query| format!("{query}&")).unwrap_or_default();
         query.push_str(&format!("digest={digest}"));
         url.set_query(Some(&query));
@@ -199,7 +199,9 @@ impl Client {
         let answer = self.transport().call(&call).await?;
         if answer.status != StatusCode::CREATED {
             let status = answer.status.as_u16();
-            return Err(call.error(ErrorKind::Malformed(format!("{status} to a whole upload"))));
+            return Err(
+                call.error(ErrorKind::Malformed(format!("status {status} for a complete upload")))
+            );
         }
         match claimed_digest(&answer).map_err(|kind| call.error(kind))? {
             Some(claimed) => check(&call, DigestClaim::Header, claimed, digest),
@@ -207,11 +209,11 @@ impl Client {
         }
     }
 
-    /// Takes a blob over from another repository of the same registry, without sending it.
+    /// Mounts a blob from another repository of the same registry, without sending it.
     ///
     /// # Errors
     ///
-    /// If the registry cannot be asked. That it refuses to mount is no error: [`MountResult::Refused`].
+    /// If the registry cannot be reached. A refusal to mount is not an error: [`MountResult::Refused`].
     pub async fn mount(
         &self,
         repository: &Repository,
@@ -230,7 +232,7 @@ impl Client {
             self.note_stored(repository, *digest);
             return Ok(MountResult::Mounted);
         }
-        // The registry has begun an upload instead. It is of no use.
+        // The registry began an upload instead, which is not needed.
         if let Ok(url) = self.session(&call, &answer) {
             self.give_up(call, url).await;
         }
@@ -263,7 +265,7 @@ impl Client {
         })
     }
 
-    /// Ends an upload that nothing is sent to. That may fail without harm: registries forget those that nobody goes on with.
+    /// Cancels an unused upload. A failure does no harm: registries expire abandoned uploads.
     pub(crate) async fn give_up(&self, begun: Call<'_>, url: Url) {
         let cancel = Call { method: Method::DELETE, url, body: RequestBody::None, ..begun };
         if let Err(error) = self.transport().call(&cancel).await {
@@ -271,11 +273,11 @@ impl Client {
         }
     }
 
-    /// Where the upload that an answer opens goes on.
+    /// The URL of the upload session that an answer opens.
     pub(crate) fn session(&self, call: &Call<'_>, answer: &RegistryResponse) -> Result<Url, Error> {
         let location = answer.header("location").and_then(|text| call.url.join(text).ok());
         let Some(url) = location else {
-            let what = "an upload without a `Location`".to_owned();
+            let what = "the upload has no `Location` header".to_owned();
             return Err(call.error(ErrorKind::Malformed(what)));
         };
         endpoint::check_scheme(self.config(), &call.url, &url).map_err(|kind| call.error(kind))?;

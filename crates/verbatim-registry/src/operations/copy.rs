@@ -1,8 +1,7 @@
-//! Copying: an image with everything it consists of, and with everything that refers to it, to another repository of the
-//! same or of another registry.
+//! Copies an image, with its parts and its referrers, to another repository of the same or of another registry.
 //!
-//! Manifests are copied byte for byte, so digests stay. Content goes through memory in pieces and never lies there whole.
-//! A manifest is written after everything that it names.
+//! Manifests are copied byte for byte, so digests stay. Content passes through memory in chunks. A manifest is written
+//! after everything that it names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,22 +20,22 @@ use crate::{Client, DigestClaim, Error, ErrorKind, MountResult};
 /// How many manifests are copied at the same time.
 const CONCURRENCY: usize = 8;
 
-/// How deep indexes and referrers may be nested. Nobody nests them deeper than three.
+/// How deep indexes and referrers may be nested. In practice the depth is three or less.
 const DEEPEST: usize = 16;
 
-/// What is copied beside the image.
+/// What to copy besides the image, and over what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyOptions {
-    /// What refers to the image and to its parts, and what refers to that.
+    /// Also copy the referrers of the image and its parts, and their referrers.
     pub referrers: bool,
-    /// Whether a tag may be moved that names something else.
+    /// Also move a tag that names another image.
     pub overwrite: bool,
 }
 
-/// What became of a copy.
+/// The counts of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CopyCounts {
-    /// Manifests and indexes that were written or were there, referrers among them.
+    /// Manifests and indexes, copied or already there, including referrers.
     pub manifests: u64,
     /// Referrers.
     pub referrers: u64,
@@ -44,9 +43,9 @@ pub struct CopyCounts {
     pub sent: u64,
     /// Their bytes.
     pub sent_bytes: u64,
-    /// Blobs that the registry took over from another of its repositories.
+    /// Blobs that the registry mounted from another of its repositories.
     pub mounted: u64,
-    /// Blobs that were there.
+    /// Blobs that were already there.
     pub existed: u64,
 }
 
@@ -61,7 +60,7 @@ impl CopyCounts {
     }
 }
 
-/// From where to where.
+/// The source and the target of a copy.
 #[derive(Clone, Copy)]
 struct CopyRoute<'a> {
     from: &'a Repository,
@@ -69,13 +68,13 @@ struct CopyRoute<'a> {
 }
 
 impl Client {
-    /// Copies the manifest `image` from the repository `from` to the repository `to`, and names it `tag` there. What is
-    /// there already is not sent again.
+    /// Copies the manifest `image` from the repository `from` to the repository `to`, and tags it `tag` there. Does not
+    /// send content that is already there.
     ///
     /// # Errors
     ///
     /// Besides failures of either registry: [`ErrorKind::TagTaken`], before anything is written, and
-    /// [`ErrorKind::NotListed`] if a referrer is stored and not listed.
+    /// [`ErrorKind::NotListed`] if a referrer is stored but not listed.
     pub async fn copy(
         &self,
         from: &Repository,
@@ -99,14 +98,14 @@ impl Client {
             copied.add(self.copy_referrers(way, parts).await?);
         }
         if let Some(tag) = tag {
-            // Last: whoever sees the tag finds everything.
+            // Last: a client that sees the tag finds everything.
             let name = ManifestName::Tag(tag.clone());
             self.put_manifest(to, &name, &image.own_media_type()?, image.bytes.clone()).await?;
         }
         Ok(copied)
     }
 
-    /// Copies a manifest and everything that it names. `done` are the digests of the manifests that were copied.
+    /// Copies a manifest and everything that it names. `done` holds the digests of copied manifests.
     fn copy_manifest<'a>(
         &'a self,
         way: CopyRoute<'a>,
@@ -123,8 +122,7 @@ impl Client {
             match manifest.parse()? {
                 Manifest::Index(index) => {
                     if depth == DEEPEST {
-                        let kind =
-                            ErrorKind::Malformed("indexes in indexes without end".to_owned());
+                        let kind = ErrorKind::Malformed("indexes are nested too deeply".to_owned());
                         return Err(manifest.error("copy", kind));
                     }
                     for part in index.manifests {
@@ -136,7 +134,7 @@ impl Client {
                 Manifest::Image(image) => {
                     let target = Reference::by_digest(way.to.clone(), manifest.digest);
                     if self.head(&target).await?.is_some() {
-                        // A registry takes a manifest only with its blobs.
+                        // Registries accept a manifest only with its blobs.
                         return Ok(copied);
                     }
                     let blobs = image.layers.into_iter().chain([image.config]);
@@ -156,7 +154,7 @@ impl Client {
         blobs: impl Iterator<Item = Descriptor>,
     ) -> Result<CopyCounts, Error> {
         let distinct: BTreeMap<Digest, Descriptor> =
-            // Layers that lie elsewhere by their type, and may not be passed on.
+            // Layers that are stored elsewhere by their type, and may not be redistributed.
             blobs.filter(|blob| !is_foreign(blob)).map(|blob| (blob.digest, blob)).collect();
         stream::iter(distinct.into_values())
             .map(|blob| async move { self.copy_blob(way, &blob).await })
@@ -191,7 +189,7 @@ impl Client {
         Ok(CopyCounts { sent: 1, sent_bytes: blob.size, ..CopyCounts::default() })
     }
 
-    /// Copies what refers to any of `subjects`, and what refers to that, and sees to it that it is listed there.
+    /// Copies the referrers of `subjects`, and their referrers, and makes sure that they are listed.
     async fn copy_referrers(
         &self,
         way: CopyRoute<'_>,
@@ -216,7 +214,7 @@ impl Client {
                 let mut entries = Vec::new();
                 for (copied, entry, parts) in copies {
                     all.add(CopyCounts { referrers: 1, ..copied });
-                    // An entry of a listing that says itself that it is about something else is not listed again.
+                    // A referrer whose own subject is another one is not listed again.
                     entries.extend(entry.filter(|(of, _)| of.digest == subject).map(|it| it.1));
                     next.extend(parts.into_iter().filter(|part| done.insert(*part)));
                 }
@@ -232,18 +230,18 @@ impl Client {
         Err(Error::at(
             "copy referrers",
             way.from.to_string(),
-            ErrorKind::Malformed("referrers of referrers without end".to_owned()),
+            ErrorKind::Malformed("referrers are nested too deeply".to_owned()),
         ))
     }
 }
 
-/// Types of layers that are fetched from where they are, by their licence.
+/// Types of layers that must be fetched from their origin, by their licence.
 fn is_foreign(blob: &Descriptor) -> bool {
     blob.media_type.contains(".nondistributable.") || blob.media_type.contains(".foreign.")
 }
 
-/// The pieces of a blob as they come. The last one is held back until size and hash of all are known to be right, so that
-/// a registry never gets the whole of a wrong one.
+/// The chunks of a blob. The last one is held back until the size and the hash of all are verified, so a registry never
+/// gets a complete wrong blob.
 fn verified(
     stream: ResponseStream,
     blob: &Descriptor,

@@ -60,7 +60,7 @@ async fn each_fault_is_survived_once_and_told_when_it_stays() {
         (Fault::Status(502), Some(2), "server error", 3),
         (Fault::Status(503), Some(2), "server error", 3),
         (Fault::TooManyRequests { retry_after: 0 }, Some(2), "rate limited", 3),
-        // Whoever asks for an hour is not waited for.
+        // A registry that asks for an hour is not retried.
         (Fault::TooManyRequests { retry_after: 3600 }, None, "rate limited", 1),
         (Fault::Status(401), None, "unauthorized", 1),
         (Fault::Status(403), None, "forbidden", 1),

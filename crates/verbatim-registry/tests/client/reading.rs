@@ -118,7 +118,7 @@ async fn no_claim_about_a_digest_is_believed() {
     let not_asked = format!("the requested digest is {other}, but the content has {truth}");
     check("", Some(other), &not_asked).await;
     check(leak(other), Some(other), &not_asked).await;
-    check("sha256:12", None, "unexpected answer: `Docker-Content-Digest` is no digest: a sha256 digest has 64 hexadecimal digits, this one has 2").await;
+    check("sha256:12", None, "unexpected answer: `Docker-Content-Digest` is not a digest: a sha256 digest has 64 hexadecimal digits, this one has 2").await;
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn tags_are_read_to_the_last_page() {
     let error = client().tags(&other, DerivedTags::Hide).await.expect_err("never a part");
     assert_eq!(
         error.kind().to_string(),
-        "unexpected answer: the list of tags goes on elsewhere: http://127.0.0.1:1/x"
+        "unexpected answer: the list of tags continues on another server: http://127.0.0.1:1/x"
     );
 }
 

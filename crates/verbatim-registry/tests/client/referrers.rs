@@ -115,7 +115,7 @@ async fn a_list_that_breaks_off_is_no_list() {
     let subject = Digest::of(b"subject");
     let listed = client().referrers(&repository(&server.host), &subject, None).await;
     let error = listed.expect_err("half a list");
-    assert_eq!(error.kind().to_string(), "unexpected answer: the list of referrers breaks off");
+    assert_eq!(error.kind().to_string(), "unexpected answer: the list of referrers ends early");
 }
 
 /// An index of many records, as a registry without pages sends it.

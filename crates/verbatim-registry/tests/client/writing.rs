@@ -85,13 +85,13 @@ async fn an_upload_goes_on_where_the_registry_says() {
     check("/v2/a/blobs/uploads/1", Ok(&put("/v2/a/blobs/uploads/1?"))).await;
     check("/upload?state=a%2Fb%3D&x", Ok(&put("/upload?state=a%2Fb%3D&x&"))).await;
     check("http://HOST/elsewhere/1?", Ok(&put("/elsewhere/1?&"))).await;
-    check("", Err("unexpected answer: an upload without a `Location`")).await;
+    check("", Err("unexpected answer: the upload has no `Location` header")).await;
     check(
         "http://10.0.0.1/x?_state=secret",
         Err("the registry redirects to plain HTTP, http://10.0.0.1/x"),
     )
     .await;
-    check("ftp://h/x", Err("unexpected answer: an address of the scheme `ftp`")).await;
+    check("ftp://h/x", Err("unexpected answer: an address with the scheme `ftp`")).await;
 }
 
 #[tokio::test]
