@@ -172,9 +172,6 @@ pub enum ErrorKind {
     /// The manifest has no subject, so it cannot be listed as a referrer.
     #[error("{0} has no subject")]
     NoSubject(Digest),
-    /// A local file cannot be read, or a writer failed.
-    #[error(transparent)]
-    Io(std::io::Error),
     /// The settings of the client are wrong.
     #[error("{0}")]
     Config(String),

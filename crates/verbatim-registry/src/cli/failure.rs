@@ -38,10 +38,9 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::ImmutableTag { .. }
         | ErrorKind::ListingFull { .. }
         | ErrorKind::NoSubject(_) => ExitStatus::Refused,
-        ErrorKind::PlainHttpRefused(_)
-        | ErrorKind::RealmRefused(_)
-        | ErrorKind::Config(_)
-        | ErrorKind::Io(_) => ExitStatus::Usage,
+        ErrorKind::PlainHttpRefused(_) | ErrorKind::RealmRefused(_) | ErrorKind::Config(_) => {
+            ExitStatus::Usage
+        }
         ErrorKind::Credentials(error) => match error.kind() {
             CredentialsKind::HelperTimeout { .. } | CredentialsKind::HelperFailed { .. } => {
                 ExitStatus::Refused

@@ -4,7 +4,6 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,7 +15,6 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::redirect;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::io::ReaderStream;
 use url::Url;
 use verbatim_http::{RedactedUrl, is_loopback};
 
@@ -39,11 +37,6 @@ pub(crate) enum RequestBody {
     Bytes {
         content_type: String,
         bytes: Bytes,
-    },
-    /// A file, read while it is sent.
-    File {
-        path: PathBuf,
-        size: u64,
     },
     /// A stream from another source, which can be sent once.
     Stream {
@@ -143,13 +136,6 @@ impl HttpClient {
                 allowed += time_for(bytes.len() as u64);
                 request = request.header(CONTENT_TYPE, content_type).body(bytes);
             }
-            RequestBody::File { path, size } => {
-                allowed += time_for(size);
-                request = request
-                    .header(CONTENT_TYPE, "application/octet-stream")
-                    .header(CONTENT_LENGTH, size)
-                    .body(file_body(&path).await?);
-            }
             RequestBody::Stream { pieces, size } => {
                 allowed += time_for(size);
                 request = request
@@ -244,11 +230,6 @@ impl HttpResponse {
 
 fn time_for(size: u64) -> Duration {
     Duration::from_secs(size / SLOWEST_BYTES_PER_SECOND)
-}
-
-async fn file_body(path: &Path) -> Result<reqwest::Body, ErrorKind> {
-    let file = tokio::fs::File::open(path).await.map_err(ErrorKind::Io)?;
-    Ok(reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 * 1024)))
 }
 
 /// Follows redirects, but never from TLS to plain HTTP. (reqwest drops the login when the server changes.)

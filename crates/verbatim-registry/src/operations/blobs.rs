@@ -1,12 +1,8 @@
 //! Reads, verifies, writes and mounts blobs.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use http::{Method, StatusCode};
-use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use url::Url;
 use verbatim_oci::{Descriptor, Digest, Repository};
 
@@ -65,34 +61,6 @@ impl Client {
         Ok(answer.body)
     }
 
-    /// Streams a blob into `writer` and verifies it at the end: do not use the written bytes before this returns
-    /// without an error. A broken stream is not restarted.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::blob`], and if the writer fails.
-    pub async fn blob_to(
-        &self,
-        repository: &Repository,
-        blob: &Descriptor,
-        writer: &mut (impl AsyncWrite + Unpin),
-    ) -> Result<(), Error> {
-        let call = self.blob_call("read", repository, &blob.digest, blob.size)?;
-        let fail = |kind| call.error(kind);
-        let mut stream = self.transport().open(&call).await?;
-        let (mut hash, mut size) = (Sha256::new(), 0);
-        while let Some(chunk) = stream.chunk().await.map_err(fail)? {
-            size += chunk.len() as u64;
-            if size > blob.size {
-                return Err(fail(ErrorKind::TooLarge { limit: blob.size }));
-            }
-            hash.update(&chunk);
-            writer.write_all(&chunk).await.map_err(|error| fail(ErrorKind::Io(error)))?;
-        }
-        writer.flush().await.map_err(|error| fail(ErrorKind::Io(error)))?;
-        check(&call, DigestClaim::Asked, blob.digest, Digest::from_sha256(hash.finalize().into()))
-    }
-
     /// Asks whether a blob is stored in the repository. Does not ask again about blobs that were found or sent.
     ///
     /// # Errors
@@ -131,44 +99,20 @@ impl Client {
         bytes: Bytes,
     ) -> Result<(Digest, UploadResult), Error> {
         let digest = Digest::of(&bytes);
-        let content_type = "application/octet-stream".to_owned();
-        let body = RequestBody::Bytes { content_type, bytes };
-        Ok((digest, self.push(repository, digest, body).await?))
-    }
-
-    /// Stores a file as a blob, unless the registry has it already. The file is read while it is sent; `blob` says its
-    /// digest and size.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::push_blob`], and if the file cannot be read.
-    pub async fn push_blob_file(
-        &self,
-        repository: &Repository,
-        blob: &Descriptor,
-        path: &Path,
-    ) -> Result<UploadResult, Error> {
-        let body = RequestBody::File { path: path.to_owned(), size: blob.size };
-        self.push(repository, blob.digest, body).await
-    }
-
-    /// Sends the blob unless the registry has it. Sending takes two requests, and the second alone cannot be repeated:
-    /// a retry leaves the failed session to the registry's clean-up and begins a new one.
-    async fn push(
-        &self,
-        repository: &Repository,
-        digest: Digest,
-        body: RequestBody,
-    ) -> Result<UploadResult, Error> {
         // One token for both requests.
         if self.has_blob_for(repository, &digest, TokenScope::push(repository)).await? {
-            return Ok(UploadResult::Existed);
+            return Ok((digest, UploadResult::Existed));
         }
+        let content_type = "application/octet-stream".to_owned();
+        let body = RequestBody::Bytes { content_type, bytes };
         self.send(repository, digest, || ready(Ok(body.clone())).boxed()).await?;
-        Ok(UploadResult::Sent)
+        Ok((digest, UploadResult::Sent))
     }
 
-    /// Sends a blob, with retries. `body` returns its content for each attempt.
+    /// Sends a blob, with retries. Sending takes two requests, and the second alone cannot be repeated: a retry leaves the
+    /// failed session to the registry's clean-up and begins a new one.
+    ///
+    /// `body` returns its content for each attempt.
     pub(crate) async fn send<'a>(
         &self,
         repository: &Repository,

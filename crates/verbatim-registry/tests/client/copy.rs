@@ -151,7 +151,7 @@ fn writes(registry: &Registry) -> Vec<String> {
     seen.map(|it| format!("{} {}", it.method, it.target)).collect()
 }
 
-/// A source that sends other bytes of the right length. The target must not get them, nor the manifest.
+/// A source that sends other bytes, or too many, or too few. The target must not get them, nor the manifest.
 #[tokio::test]
 async fn wrong_content_is_not_passed_on() {
     let layer = Bytes::from(vec![b'a'; 300_000]);
@@ -163,7 +163,13 @@ async fn wrong_content_is_not_passed_on() {
         "layers": [Descriptor::of(media_type::OCI_LAYER_GZIP, &layer)],
     })
     .to_string();
-    for (content, is_right) in [(b'b', false), (b'a', true)] {
+    let cases = [
+        (b'b', 300_000, false),
+        (b'a', 300_001, false),
+        (b'a', 299_999, false),
+        (b'a', 300_000, true),
+    ];
+    for (content, size, is_right) in cases {
         let (manifest, layer_digest) = (manifest.clone(), Digest::of(&layer));
         let source = ScriptedRegistry::start(move |arrived| match arrived.line.as_str() {
             line if line.contains("/manifests/sha256-") => reply(404, &[], ""),
@@ -171,7 +177,7 @@ async fn wrong_content_is_not_passed_on() {
                 reply(200, &[("content-type", media_type::OCI_MANIFEST)], manifest.clone())
             }
             line if line.contains(&layer_digest.to_string()) => {
-                reply(200, &[], vec![content; 300_000])
+                reply(200, &[], vec![content; size])
             }
             line if line.contains("/blobs/") => reply(200, &[], "{}"),
             _ => reply(404, &[], ""),

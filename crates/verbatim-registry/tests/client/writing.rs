@@ -1,6 +1,6 @@
 //! Writing blobs and manifests.
 
-use verbatim_oci::{Descriptor, Digest, media_type};
+use verbatim_oci::{Digest, media_type};
 use verbatim_registry::{ErrorKind, ManifestName, MountResult, UploadResult};
 
 use crate::scripted::{ScriptedRegistry, reply};
@@ -24,28 +24,6 @@ async fn a_blob_is_sent_once() {
     assert_eq!((upload, second.requests()), (UploadResult::Existed, 1));
     assert!(client().has_blob(&repository, &Digest::of(b"content")).await.expect("an answer"));
     assert!(!client().has_blob(&repository, &Digest::of(b"other")).await.expect("an answer"));
-}
-
-#[tokio::test]
-async fn a_file_is_sent_as_it_is() {
-    let registry = registry().await;
-    let repository = repository(&registry.host());
-    let content: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("layer");
-    std::fs::write(&path, &content).expect("a file");
-    let blob = Descriptor::of(media_type::OCI_LAYER_GZIP, &content);
-    let client = client();
-    let upload = client.push_blob_file(&repository, &blob, &path).await.expect("a blob");
-    assert_eq!(upload, UploadResult::Sent);
-    let mut read = Vec::new();
-    client.blob_to(&repository, &blob, &mut read).await.expect("the blob");
-    assert!(read == content);
-    let wrong = Descriptor { digest: Digest::of(b"other"), ..blob.clone() };
-    assert!(client.push_blob_file(&repository, &wrong, &path).await.is_err());
-    let gone = Descriptor { digest: Digest::of(b"gone"), ..blob };
-    let error = client.push_blob_file(&repository, &gone, &folder.path().join("gone")).await;
-    assert!(matches!(error.expect_err("no file").kind(), ErrorKind::Io(_)));
 }
 
 /// What registries answer to the begin of an upload.
