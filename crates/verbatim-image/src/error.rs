@@ -191,7 +191,7 @@ pub enum ErrorKind {
     },
     /// verbatim itself cannot read from the registry.
     #[error("cannot read from the registry")]
-    Registry(#[source] verbatim_registry::Error),
+    Registry(#[from] verbatim_registry::Error),
     /// The image configuration in the registry is malformed.
     #[error("the image's configuration is malformed")]
     ImageConfig(#[source] Cause),

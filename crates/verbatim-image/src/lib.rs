@@ -8,6 +8,10 @@
 //! the engine's client library, stay inside.
 
 mod build;
+#[expect(
+    missing_docs,
+    reason = "comments here are help, and groups have theirs where they are declared"
+)]
 pub mod cli;
 mod context;
 mod engine;

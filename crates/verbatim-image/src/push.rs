@@ -5,7 +5,6 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use bollard::models::PushImageInfo;
 use bollard::query_parameters::PushImageOptions;
 use futures_util::StreamExt as _;
 use regex::Regex;
@@ -128,7 +127,9 @@ async fn send(
         if let Some(status) = &message.status {
             digest = pushed_digest(status, image.tag_or_latest()).or(digest);
         }
-        on_event(layer(message));
+        let status = message.status.unwrap_or_default();
+        // bollard does not expose the layer of a message.
+        on_event(EngineEvent::layer(String::new(), status, message.progress_detail));
     }
     digest.ok_or(ErrorKind::Incomplete("pushed digest"))
 }
@@ -150,18 +151,6 @@ fn is_transport(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unreachable { .. } | ErrorKind::RegistryUnreachable { .. })
 }
 
-/// bollard does not expose the layer of a message.
-fn layer(message: PushImageInfo) -> EngineEvent {
-    let detail = message.progress_detail.unwrap_or_default();
-    let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-    EngineEvent::Layer {
-        id: String::new(),
-        status: message.status.unwrap_or_default(),
-        current: bytes(detail.current),
-        total: bytes(detail.total).filter(|&total| total > 0),
-    }
-}
-
 /// The digest in the last line of a push, `1.2: digest: sha256:… size: 528`. Docker (`distribution/push_v2.go`) and
 /// Podman write it the same way; bollard exposes no other source.
 fn pushed_digest(status: &str, tag: &str) -> Option<Digest> {
@@ -181,7 +170,7 @@ async fn read_back(
     let mut last = None;
     for wait in READ_BACKS {
         time::sleep(wait).await;
-        last = registry.find_manifest(image).await.map_err(ErrorKind::Registry)?;
+        last = registry.find_manifest(image).await?;
         if let Some(found) = last.take_if(|found| found.digest == pushed) {
             return Ok(found);
         }

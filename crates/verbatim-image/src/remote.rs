@@ -113,7 +113,7 @@ async fn look(
     image: &Reference,
     revision: &str,
 ) -> Result<ExistingImage, ErrorKind> {
-    let found = registry.find_manifest(&by_tag(image)).await.map_err(ErrorKind::Registry)?;
+    let found = registry.find_manifest(&by_tag(image)).await?;
     let Some(found) = found else { return Ok(ExistingImage::Nothing) };
     let images = images(registry, &image.repository, &found).await?;
     let mut first = None;
@@ -140,7 +140,7 @@ async fn images(
     repository: &Repository,
     found: &FetchedManifest,
 ) -> Result<Vec<ImageManifest>, ErrorKind> {
-    let index = match found.parse().map_err(ErrorKind::Registry)? {
+    let index = match found.parse()? {
         Manifest::Image(image) => return Ok(vec![image]),
         Manifest::Index(index) => index,
         _ => return Ok(Vec::new()),
@@ -148,8 +148,8 @@ async fn images(
     let mut images = Vec::new();
     for descriptor in index.images() {
         let reference = Reference::by_digest(repository.clone(), descriptor.digest);
-        let manifest = registry.manifest(&reference).await.map_err(ErrorKind::Registry)?;
-        if let Manifest::Image(image) = manifest.parse().map_err(ErrorKind::Registry)? {
+        let manifest = registry.manifest(&reference).await?;
+        if let Manifest::Image(image) = manifest.parse()? {
             images.push(image);
         }
     }
@@ -182,10 +182,7 @@ async fn config(
     repository: &Repository,
     image: &ImageManifest,
 ) -> Result<ImageConfig, ErrorKind> {
-    let bytes = registry
-        .blob(repository, &image.config, CONFIG_LIMIT)
-        .await
-        .map_err(ErrorKind::Registry)?;
+    let bytes = registry.blob(repository, &image.config, CONFIG_LIMIT).await?;
     read_config(&bytes).map_err(|error| ErrorKind::ImageConfig(Cause::new(error)))
 }
 
@@ -202,7 +199,7 @@ pub(crate) async fn pushed(
     found: &FetchedManifest,
     how: PushOutcome,
 ) -> Result<PushedImage, ErrorKind> {
-    let platform = match found.parse().map_err(ErrorKind::Registry)? {
+    let platform = match found.parse()? {
         Manifest::Image(manifest) => {
             Some(config(registry, &image.repository, &manifest).await?.platform)
         }
@@ -217,9 +214,8 @@ fn describe(
     platform: Option<Platform>,
     how: PushOutcome,
 ) -> Result<PushedImage, ErrorKind> {
-    let Descriptor { media_type, digest, size, .. } =
-        found.descriptor().map_err(ErrorKind::Registry)?;
-    let platforms = match found.parse().map_err(ErrorKind::Registry)? {
+    let Descriptor { media_type, digest, size, .. } = found.descriptor()?;
+    let platforms = match found.parse()? {
         Manifest::Index(index) => {
             index.images().filter_map(|entry| entry.platform.clone()).collect()
         }
@@ -248,7 +244,7 @@ pub(crate) fn is_image(found: &FetchedManifest, id: Digest) -> Result<bool, Erro
     if found.digest == id {
         return Ok(true);
     }
-    Ok(match found.parse().map_err(ErrorKind::Registry)? {
+    Ok(match found.parse()? {
         Manifest::Image(image) => image.config.digest == id,
         _ => false,
     })

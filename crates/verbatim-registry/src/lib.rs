@@ -9,6 +9,10 @@
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
 
 mod auth;
+#[expect(
+    missing_docs,
+    reason = "comments here are help, and groups have theirs where they are declared"
+)]
 pub mod cli;
 mod error;
 mod http;

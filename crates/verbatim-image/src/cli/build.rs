@@ -100,7 +100,6 @@ pub struct BuildArgs {
     pub if_missing: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub origin: OriginArgs,
 
     /// Write the image id to this file, without a newline
@@ -108,15 +107,12 @@ pub struct BuildArgs {
     pub iidfile: Option<PathBuf>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub report: ReportArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub engine: EngineArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 

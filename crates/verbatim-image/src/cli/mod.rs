@@ -64,10 +64,6 @@ impl EngineArgs {
 
 /// Build and push images
 #[derive(Clone, Debug, Subcommand)]
-#[expect(
-    missing_docs,
-    reason = "a comment on a variant would hide the one on its arguments, which is the help"
-)]
 pub enum ImageCommand {
     Build(Box<BuildArgs>),
     Push(Box<PushArgs>),
@@ -97,11 +93,7 @@ fn registry(
     variables: &BTreeMap<String, String>,
 ) -> Result<(Client, Keychain), Failure> {
     let environment = CredentialEnvironment::from_map(variables);
-    let keychain = match args.registry_anonymous {
-        true => Keychain::anonymous(),
-        false => Keychain::from_environment(&environment),
-    };
-    Ok((args.client(&environment)?, keychain))
+    Ok((args.client(&environment)?, args.keychain(&environment)))
 }
 
 /// Reads a duration: `90`, `90s`, `1h 30m`.

@@ -44,15 +44,12 @@ pub struct PushArgs {
     pub idle_timeout: Duration,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub report: ReportArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub engine: EngineArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use bollard::models::ProgressDetail;
+
 use super::Builder;
 
 /// An event of a build or a push.
@@ -50,4 +52,13 @@ pub enum EngineEvent {
     },
     /// A warning from the engine or from this crate.
     Warning(String),
+}
+
+impl EngineEvent {
+    pub(crate) fn layer(id: String, status: String, detail: Option<ProgressDetail>) -> Self {
+        let detail = detail.unwrap_or_default();
+        let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+        let total = bytes(detail.total).filter(|&total| total > 0);
+        Self::Layer { id, status, current: bytes(detail.current), total }
+    }
 }

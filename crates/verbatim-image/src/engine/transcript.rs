@@ -108,14 +108,8 @@ impl Transcript {
         }
         // A message with an error is not progress, even with a status.
         if let (Some(status), None) = (message.status, &message.error_detail) {
-            let detail = message.progress_detail.unwrap_or_default();
-            let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-            events.push(EngineEvent::Layer {
-                id: message.id.unwrap_or_default(),
-                status,
-                current: bytes(detail.current),
-                total: bytes(detail.total).filter(|&total| total > 0),
-            });
+            let id = message.id.unwrap_or_default();
+            events.push(EngineEvent::layer(id, status, message.progress_detail));
         }
         events
     }

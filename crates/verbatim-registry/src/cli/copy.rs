@@ -38,7 +38,6 @@ pub struct CopyArgs {
     pub overwrite: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 

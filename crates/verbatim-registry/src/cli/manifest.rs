@@ -26,7 +26,6 @@ pub struct ManifestArgs {
     pub platform: Option<Platform>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 

@@ -66,11 +66,15 @@ impl RegistryArgs {
                 Failure::usage(error).context(format!("cannot read {}", path.display()))
             })?;
         }
-        let keychain = match self.registry_anonymous {
+        Client::new(config, self.keychain(environment)).map_err(failure)
+    }
+
+    /// The credentials from `environment`, or none with `--registry-anonymous`.
+    pub fn keychain(&self, environment: &CredentialEnvironment) -> Keychain {
+        match self.registry_anonymous {
             true => Keychain::anonymous(),
             false => Keychain::from_environment(environment),
-        };
-        Client::new(config, keychain).map_err(failure)
+        }
     }
 
     fn client_here(&self) -> Result<Client, Failure> {
@@ -82,10 +86,6 @@ impl RegistryArgs {
 
 /// Ask registries
 #[derive(Clone, Debug, Subcommand)]
-#[expect(
-    missing_docs,
-    reason = "a comment on a variant would hide the one on its arguments, which is the help"
-)]
 pub enum RegistryCommand {
     Resolve(ResolveArgs),
     Manifest(ManifestArgs),

@@ -46,7 +46,6 @@ pub struct ReferrersListArgs {
     pub artifact_type: Option<String>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
@@ -71,7 +70,6 @@ pub struct ReferrersGetArgs {
     pub output: Option<PathBuf>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
@@ -107,7 +105,6 @@ pub struct ReferrersAttachArgs {
     pub annotations: Vec<(String, String)>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
@@ -124,7 +121,6 @@ pub struct ReferrersRelistArgs {
     pub reference: Reference,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 

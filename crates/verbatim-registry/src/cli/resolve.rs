@@ -34,7 +34,6 @@ pub struct ResolveArgs {
     pub digest_only: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 

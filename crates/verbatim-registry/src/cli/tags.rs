@@ -28,7 +28,6 @@ pub struct TagsArgs {
     pub all: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 

@@ -202,11 +202,7 @@ impl Transport {
         if status.is_success() || call.answers.contains(&status.as_u16()) {
             return Ok((reply, permit));
         }
-        let retry_after = retry_after(reply.headers());
-        // A body that cannot be read is dropped: the status says enough.
-        let body = reply.read(ERROR_LIMIT).await.unwrap_or_default();
-        let response = ErrorResponse::read(status, &body);
-        Err(call.error(ErrorKind::of_status(status, response, retry_after)))
+        Err(call.error(error_kind(reply).await))
     }
 
     /// Sends the request with the known login. If the registry asks for another one, logs in and sends it again.
@@ -386,14 +382,18 @@ impl Transport {
         // A redirect would carry a password or a refresh token to wherever it leads.
         let outgoing = HttpRequest { method, url, headers, body };
         let reply = self.wire.send(outgoing, RedirectPolicy::Stay).await.map_err(fail)?;
-        let status = reply.status();
-        if !status.is_success() {
-            let retry_after = retry_after(reply.headers());
-            let body = reply.read(ERROR_LIMIT).await.unwrap_or_default();
-            let response = ErrorResponse::read(status, &body);
-            return Err(fail(ErrorKind::of_status(status, response, retry_after)));
+        if !reply.status().is_success() {
+            return Err(fail(error_kind(reply).await));
         }
         let body = reply.read(TOKEN_LIMIT).await.map_err(fail)?;
         token::read(&body).map_err(fail)
     }
+}
+
+/// Reads an error response.
+async fn error_kind(reply: HttpResponse) -> ErrorKind {
+    let (status, retry_after) = (reply.status(), retry_after(reply.headers()));
+    // A body that cannot be read is dropped: the status says enough.
+    let body = reply.read(ERROR_LIMIT).await.unwrap_or_default();
+    ErrorKind::of_status(status, ErrorResponse::read(status, &body), retry_after)
 }
