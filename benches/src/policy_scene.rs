@@ -145,7 +145,7 @@ impl Scene {
             let (client, repository) = (&self.client, &self.image.repository);
             async move {
                 let media_type = verbatim_oci::media_type::OCI_MANIFEST;
-                let name = verbatim_registry::PutAs::Digest;
+                let name = verbatim_registry::ManifestName::Digest;
                 client.put_manifest(repository, &name, media_type, bytes).await.map(drop)
             }
         };

@@ -5,14 +5,15 @@
 
 use std::error::Error;
 
-use verbatim_credentials::{Credential, Environment, Keychain};
+use verbatim_credentials::{Credential, CredentialEnvironment, Keychain};
 
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "an example prints its answer")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let repository = std::env::args().nth(1).ok_or("name a repository: HOST/PATH")?;
     let (registry, path) = repository.split_once('/').ok_or("want HOST/PATH")?;
-    let keychain = Keychain::from_environment(&Environment::from_map(&std::env::vars().collect()));
+    let keychain =
+        Keychain::from_environment(&CredentialEnvironment::from_map(&std::env::vars().collect()));
     match keychain.lookup(registry, path).await? {
         Credential::Anonymous => println!("{registry}: not logged in"),
         Credential::Basic { username, .. } => println!("{registry}: logged in as {username}"),

@@ -1,6 +1,6 @@
-//! The few environment variables that say where credentials are.
+//! The environment variables that say where credentials are.
 //!
-//! The edge reads the process environment once and hands the map over; nothing below asks for more.
+//! Callers read the process environment once and pass the map in; nothing here reads it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use secrecy::SecretString;
 
 /// The environment variables that matter for credentials, by value. An empty variable counts as unset.
 #[derive(Clone, Debug, Default)]
-pub struct Environment {
+pub struct CredentialEnvironment {
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `DOCKER_CONFIG`: the folder of Docker's `config.json`.
     pub docker_config: Option<PathBuf>,
-    /// `DOCKER_AUTH_CONFIG`: the content of a `config.json`, of which `auths` counts.
+    /// `DOCKER_AUTH_CONFIG`: the content of a `config.json`, of which only `auths` is used.
     pub docker_auth_config: Option<SecretString>,
-    /// `REGISTRY_AUTH_FILE`: the file that Podman and its relatives read.
+    /// `REGISTRY_AUTH_FILE`: the credential file of Podman, Buildah and Skopeo.
     pub registry_auth_file: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub xdg_runtime_dir: Option<PathBuf>,
@@ -30,8 +30,8 @@ pub struct Environment {
     pub argocd_config_dir: Option<PathBuf>,
 }
 
-impl Environment {
-    /// Takes what matters out of `variables`.
+impl CredentialEnvironment {
+    /// Reads the relevant ones of `variables`.
     pub fn from_map(variables: &BTreeMap<String, String>) -> Self {
         let text = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
         let path = |name: &str| text(name).map(PathBuf::from);
@@ -70,7 +70,7 @@ mod tests {
     fn variables_say_where_the_files_are() {
         let check = |variables: &[(&str, &str)], docker: Option<&str>, config: Option<&str>| {
             let map = variables.iter().map(|&(name, value)| (name.into(), value.into())).collect();
-            let environment = Environment::from_map(&map);
+            let environment = CredentialEnvironment::from_map(&map);
             assert_eq!(environment.docker_config_file(), docker.map(PathBuf::from));
             assert_eq!(environment.config_home(), config.map(PathBuf::from));
         };
@@ -93,6 +93,6 @@ mod tests {
     fn no_secret_is_printed() {
         let names = ["DOCKER_AUTH_CONFIG", "ARGOCD_AUTH_TOKEN"];
         let map = names.map(|name| (name.to_owned(), "s3cr3t".to_owned())).into();
-        assert!(!format!("{:?}", Environment::from_map(&map)).contains("s3cr3t"));
+        assert!(!format!("{:?}", CredentialEnvironment::from_map(&map)).contains("s3cr3t"));
     }
 }

@@ -1,12 +1,12 @@
-//! Why a credential could not be had: which file, which key, and what is wrong there.
+//! Why a credential cannot be read: which file, which key, and what is wrong there.
 //!
-//! The parsers' own messages quote what they read, and what they read here are secrets: only the position is kept.
+//! Messages of parsers quote their input, and the input here holds secrets: only the position is kept.
 
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// A credential could not be read.
+/// A credential cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the credentials in {place}")]
 pub struct Error {
@@ -52,11 +52,11 @@ pub enum ErrorKind {
     /// `auth` is not the base64 form of `name:password`.
     #[error("`auth` is not the base64 form of `name:password`")]
     Auth,
-    /// The file can be read by others, and is used by us alone.
+    /// Other users can access the file.
     #[error("other users may access the file (mode {0:04o}), want 0600")]
     Permissions(u32),
-    /// The file is of a version that this program does not know.
-    #[error("version {0} of this file is not known")]
+    /// The file has a version that is not supported.
+    #[error("version {0} of this file is not supported")]
     Version(u64),
     /// The name of a helper would be a path.
     #[error("`{0}` is not the name of a credential helper")]
@@ -69,7 +69,7 @@ pub enum ErrorKind {
     HelperTimeout {
         /// The helper's name.
         name: String,
-        /// How long it was given.
+        /// The time limit.
         deadline: Duration,
     },
     /// The helper failed.
@@ -77,10 +77,10 @@ pub enum ErrorKind {
     HelperFailed {
         /// The helper's name.
         name: String,
-        /// The first line of what it says.
+        /// The first line of its output.
         message: String,
     },
-    /// The helper answered something else than a credential.
+    /// The helper's answer is not a credential.
     #[error("`docker-credential-{0}` did not answer with a credential")]
     HelperAnswer(String),
 }

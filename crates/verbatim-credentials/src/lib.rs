@@ -1,11 +1,11 @@
 //! Credentials of registries and of Argo CD, in types that cannot be printed.
 //!
 //! Registries: the files that `docker login` and `podman login` write, the helpers that they name, and the content of
-//! `DOCKER_AUTH_CONFIG`, put in order by a [`Keychain`]. Argo CD ([`argocd`]): the token of the environment, a store of
-//! our own, and the file of the `argocd` command line.
+//! `DOCKER_AUTH_CONFIG`, searched in order by a [`Keychain`]. Argo CD ([`argocd`]): the token of the environment,
+//! verbatim's own store, and the file of the `argocd` command line.
 //!
-//! Nothing here speaks to a registry or to Argo CD, and nothing reads the process environment: the edges collect it
-//! into an [`Environment`] and pass it in. Only a credential helper inherits it, since helpers live on it.
+//! Nothing here talks to a registry or to Argo CD, and nothing reads the process environment: callers collect it into a
+//! [`CredentialEnvironment`] and pass it in. Only credential helpers inherit it, because they need it.
 
 pub mod argocd;
 mod environment;
@@ -15,6 +15,6 @@ mod registry;
 
 pub use secrecy::{ExposeSecret, SecretString};
 
-pub use crate::environment::Environment;
+pub use crate::environment::CredentialEnvironment;
 pub use crate::error::{Error, ErrorKind, Position};
 pub use crate::registry::{Credential, Keychain};

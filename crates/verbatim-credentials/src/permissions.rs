@@ -1,10 +1,10 @@
-//! Whether a file with secrets is for its owner alone.
+//! Checks that only its owner can access a file with secrets.
 
 use std::fs::Metadata;
 
 use crate::ErrorKind;
 
-/// Refuses a file that anybody but its owner may read or write.
+/// Refuses a file that other users can read or write.
 #[cfg(unix)]
 pub(crate) fn check_private(metadata: &Metadata) -> Result<(), ErrorKind> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +14,7 @@ pub(crate) fn check_private(metadata: &Metadata) -> Result<(), ErrorKind> {
     }
 }
 
-/// Elsewhere the folder of the user is what protects the file.
+/// On other systems, the user's folder protects the file.
 #[cfg(not(unix))]
 pub(crate) fn check_private(_: &Metadata) -> Result<(), ErrorKind> {
     Ok(())

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use verbatim_credentials::{Credential, Environment, ErrorKind, ExposeSecret as _, Keychain};
+use verbatim_credentials::{
+    Credential, CredentialEnvironment, ErrorKind, ExposeSecret as _, Keychain,
+};
 
 fn show(credential: Credential) -> String {
     match credential {
@@ -41,7 +43,7 @@ async fn sources_are_asked_in_order() {
     config(path, "podman.json", &token("podman", "2"));
     config(path, "run/containers/auth.json", &token("session", "3"));
     config(path, "config/containers/auth.json", &token("user", "4"));
-    let environment = Environment {
+    let environment = CredentialEnvironment {
         docker_config: Some(path.join("docker")),
         registry_auth_file: Some(path.join("podman.json")),
         xdg_runtime_dir: Some(path.join("run")),
@@ -50,7 +52,7 @@ async fn sources_are_asked_in_order() {
         docker_auth_config: Some(
             r#"{"credsStore":"none","auths":{"docker":{"registrytoken":"0"}}}"#.into(),
         ),
-        ..Environment::default()
+        ..CredentialEnvironment::default()
     };
     let keychain = Keychain::from_environment(&environment);
     for (registry, want) in [

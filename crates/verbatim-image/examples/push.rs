@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use verbatim_credentials::{Environment, Keychain};
+use verbatim_credentials::{CredentialEnvironment, Keychain};
 use verbatim_image::{Endpoint, EndpointConfig, Engine, PushConfig, REQUEST_TIMEOUT, push};
 use verbatim_registry::{Client, Config};
 
@@ -14,7 +14,8 @@ use verbatim_registry::{Client, Config};
 #[expect(clippy::print_stdout, reason = "an example prints its answer")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let image = std::env::args().nth(1).ok_or("name an image")?.parse()?;
-    let keychain = Keychain::from_environment(&Environment::from_map(&std::env::vars().collect()));
+    let keychain =
+        Keychain::from_environment(&CredentialEnvironment::from_map(&std::env::vars().collect()));
     let host = std::env::var("DOCKER_HOST").ok();
     let endpoint = Endpoint::find(&EndpointConfig { host, ..EndpointConfig::default() })?;
     let engine = Engine::connect(&endpoint, REQUEST_TIMEOUT).await?;

@@ -1,4 +1,4 @@
-//! Builds an image: sends the context, reads what the engine tells, ends with the image or the reason.
+//! Builds an image: sends the context, reads the engine's answer, and returns the image or an error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -16,71 +16,73 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Platform, Reference};
 
-use crate::context::{ArchiveWriter, Context, Counters, SendError, archive, base_repositories};
+use crate::context::{
+    ArchiveCounters, ArchiveWriter, BuildContext, SendError, archive, base_repositories,
+};
 use crate::engine::{
-    Builder, Engine, Event, KeyStyle, Silence, Transcript, for_repositories, read_id,
+    Builder, Engine, EngineEvent, IdleTimer, KeyStyle, Transcript, for_repositories, read_id,
 };
 use crate::error::{Error, ErrorKind};
-use crate::labels::Origin;
+use crate::labels::ImageOrigin;
 
-/// How often it is told how much of the context was sent.
+/// How often to report the progress of sending the context.
 const SENDING_INTERVAL: Duration = Duration::from_millis(200);
-/// How long the thread that reads the context may take to notice that nobody wants it any more.
+/// How long the thread that reads the context may take to notice that the request has ended.
 const ABANDON_TIME: Duration = Duration::from_secs(5);
 
-/// How long an engine may be silent while it builds or pushes, unless told otherwise. The classic builder says nothing
-/// while a step works without printing, so this is long.
+/// The default for how long an engine may be silent while it builds or pushes. The classic builder is silent while a
+/// step prints nothing, so this is long.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// What to build, and how.
 #[derive(Clone, Debug)]
 pub struct BuildConfig {
-    /// The name that the image gets in the engine. A digest in it is not used.
+    /// The name of the image in the engine. A digest in it is ignored.
     pub image: Reference,
-    /// The directory that is sent.
+    /// The directory to send.
     pub context: PathBuf,
     /// The Dockerfile, in the context or elsewhere; without it `Dockerfile` in the context.
     pub dockerfile: Option<PathBuf>,
-    /// Files that must never get into an image, as private keys. A build that would send one is refused.
+    /// Files that must never get into an image, such as private keys. A build that would send one fails.
     pub withheld: Vec<PathBuf>,
     /// Values of the Dockerfile's `ARG`s.
     pub build_args: BTreeMap<String, String>,
-    /// Labels, beside those of `origin`.
+    /// Labels, in addition to those of `origin`.
     pub labels: BTreeMap<String, String>,
-    /// Where the source comes from.
-    pub origin: Origin,
+    /// The source of the image.
+    pub origin: ImageOrigin,
     /// The stage to build; without it the last.
     pub target: Option<String>,
     /// The platform to build for; without it the engine's own.
     pub platform: Option<Platform>,
     /// The network of the steps: `host`, `none`, or one of the engine's; without it the engine's default.
     pub network: Option<String>,
-    /// Whether base images are pulled even if the engine has them.
+    /// Whether to pull base images even if the engine has them.
     pub pull: bool,
-    /// Whether every step is done anew.
+    /// Whether to ignore the cache.
     pub no_cache: bool,
     /// Images whose layers may be used as a cache.
     pub cache_from: Vec<String>,
-    /// What builds; without it what the engine prefers.
+    /// The builder; without it the one that the engine prefers.
     pub builder: Option<Builder>,
-    /// How long it may take in all.
+    /// The time limit for all of it.
     pub timeout: Duration,
-    /// How long the engine may neither say anything nor take any more of the context.
+    /// How long the engine may neither report anything nor read more of the context.
     pub idle_timeout: Duration,
 }
 
-/// An image that was built. It is in the engine, and nowhere else yet.
+/// A built image. It is only in the engine so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Built {
+pub struct BuiltImage {
     /// The name of the image in the engine.
     pub image: Reference,
-    /// The engine's id of the image. What it is the hash of depends on the engine's store: never deploy by it.
+    /// The engine's id of the image. Its meaning depends on the engine's store: never deploy by it.
     pub id: Digest,
     /// What built it.
     pub builder: Builder,
-    /// The engine, as it calls itself.
+    /// The name and version that the engine reports.
     pub engine: String,
-    /// The labels that were asked for.
+    /// The requested labels.
     pub labels: BTreeMap<String, String>,
     /// How many files, directories and links were sent.
     pub context_files: u64,
@@ -88,19 +90,20 @@ pub struct Built {
     pub context_bytes: u64,
 }
 
-/// Builds an image. Every step and every line that a step prints is told to `on_event`.
+/// Builds an image. Passes every step, and every line that a step prints, to `on_event`.
 ///
 /// Dropping the future ends the request, and with it the build in the engine.
 ///
 /// # Errors
 ///
-/// If the context cannot be read, the engine cannot be used, a step fails, the engine is silent for too long, or the time is up.
+/// If the context cannot be read, the engine does not work, a step fails, the engine is silent for too long, or the
+/// time is up.
 pub async fn build(
     engine: &Engine,
     keychain: &Keychain,
     config: &BuildConfig,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<Built, Error> {
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<BuiltImage, Error> {
     let fail = |kind| Error::new(format!("build {}", config.image), kind);
     let builder = config.builder.unwrap_or_else(|| engine.preferred_builder());
     if builder == Builder::BuildKit && !engine.has_buildkit() {
@@ -118,19 +121,19 @@ async fn build_with(
     keychain: &Keychain,
     config: &BuildConfig,
     builder: Builder,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<Built, ErrorKind> {
-    let context =
-        Context::open(&config.context, config.dockerfile.as_deref()).map_err(ErrorKind::Context)?;
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<BuiltImage, ErrorKind> {
+    let context = BuildContext::open(&config.context, config.dockerfile.as_deref())
+        .map_err(ErrorKind::Context)?;
     let context = context.without(&config.withheld);
     let context = match builder {
         Builder::Classic => context,
         Builder::BuildKit => context.for_buildkit(),
     };
-    on_event(Event::Started { engine: engine.version().to_owned(), builder });
+    on_event(EngineEvent::Started { engine: engine.version().to_owned(), builder });
     if builder == Builder::BuildKit && context.dockerfile_shows() {
-        on_event(Event::Warning(format!(
-            "BuildKit gets the Dockerfile with the context: `COPY .` copies it too, as `{}`",
+        on_event(EngineEvent::Warning(format!(
+            "BuildKit gets the Dockerfile with the context: `COPY .` copies it, too, as `{}`",
             context.dockerfile()
         )));
     }
@@ -143,10 +146,10 @@ async fn build_with(
     let labels = config.origin.labels(&config.labels);
     let options = options(config, &context, builder, &labels)?;
 
-    let silence = Silence::new(config.idle_timeout);
-    let (transcript, sent) = run(engine, context, options, credentials, silence, on_event).await?;
+    let idle = IdleTimer::new(config.idle_timeout);
+    let (transcript, sent) = run(engine, context, options, credentials, idle, on_event).await?;
     let id = transcript.image().and_then(read_id).ok_or(ErrorKind::Incomplete("image"))?;
-    Ok(Built {
+    Ok(BuiltImage {
         image: config.image.clone(),
         id,
         builder,
@@ -159,7 +162,7 @@ async fn build_with(
 
 fn options(
     config: &BuildConfig,
-    context: &Context,
+    context: &BuildContext,
     builder: Builder,
     labels: &BTreeMap<String, String>,
 ) -> Result<BuildImageOptions, ErrorKind> {
@@ -190,7 +193,7 @@ fn options(
     })
 }
 
-/// BuildKit finds the session of a build by a name that no other session has.
+/// BuildKit finds the session of a build by its unique name.
 fn session_id() -> Result<String, ErrorKind> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
@@ -198,27 +201,26 @@ fn session_id() -> Result<String, ErrorKind> {
     Ok(hex::encode(bytes))
 }
 
-/// The thread that reads the context, and what became of it.
-struct Sender {
+/// The thread that reads the context.
+struct ContextSender {
     thread: JoinHandle<Result<Vec<PathBuf>, SendError>>,
     is_done: bool,
 }
 
-impl Sender {
-    fn start(context: Context, mut writer: ArchiveWriter) -> Self {
+impl ContextSender {
+    fn start(context: BuildContext, mut writer: ArchiveWriter) -> Self {
         let thread = tokio::task::spawn_blocking(move || match context.write(&mut writer) {
             Ok(skipped) => writer.finish().map(|()| skipped).map_err(|_| SendError::Closed),
             Err(error) => {
-                // The engine must not take the part for the whole.
-                writer.abort("the context could not be read");
+                // The engine must not build from a part of the context.
+                writer.abort("cannot read the context");
                 Err(error)
             }
         });
         Self { thread, is_done: false }
     }
 
-    /// The files that could not be sent. A request that ended before all was sent is no error here: what the engine
-    /// says about it is.
+    /// The files that cannot be sent. A request that ended early is not an error here: the engine's answer is.
     async fn done(&mut self) -> Result<Option<Vec<PathBuf>>, ErrorKind> {
         let sent = (&mut self.thread).await;
         self.is_done = true;
@@ -231,28 +233,28 @@ impl Sender {
     }
 }
 
-/// Sends the context and reads the answer, to its end.
+/// Sends the context and reads the whole answer.
 async fn run(
     engine: &Engine,
-    context: Context,
+    context: BuildContext,
     options: BuildImageOptions,
     credentials: HashMap<String, DockerCredentials>,
-    mut silence: Silence,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<(Transcript, Arc<Counters>), ErrorKind> {
+    mut idle: IdleTimer,
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<(Transcript, Arc<ArchiveCounters>), ErrorKind> {
     let (writer, body, counters) = archive();
-    let mut sender = Sender::start(context, writer);
+    let mut sender = ContextSender::start(context, writer);
     let mut transcript = Transcript::default();
     let ended = {
         let body = bollard::body_try_stream(body);
         let answer = pin!(engine.docker().build_image(options, Some(credentials), Some(body)));
-        read_answer(answer, &mut transcript, &counters, &mut sender, &mut silence, on_event).await
+        read_answer(answer, &mut transcript, &counters, &mut sender, &mut idle, on_event).await
     };
     match ended {
         Ok(()) => Ok((transcript, counters)),
-        Err(Ended::Here(kind)) => Err(kind),
-        Err(Ended::Engine(error)) => {
-            // If the context could not be read, then that is why the request failed.
+        Err(AnswerError::Local(kind)) => Err(kind),
+        Err(AnswerError::Engine(error)) => {
+            // If the context cannot be read, that is why the request failed.
             if !sender.is_done
                 && let Ok(Err(kind)) = time::timeout(ABANDON_TIME, sender.done()).await
             {
@@ -263,21 +265,21 @@ async fn run(
     }
 }
 
-/// Why the reading of an answer ended early.
-enum Ended {
-    /// For a reason on this side: the context cannot be read, or it was waited for long enough.
-    Here(ErrorKind),
+/// Why an answer was not read to its end.
+enum AnswerError {
+    /// A local reason: the context cannot be read, or the time is up.
+    Local(ErrorKind),
     Engine(bollard::errors::Error),
 }
 
 async fn read_answer(
     mut answer: Pin<&mut impl Stream<Item = Result<BuildInfo, bollard::errors::Error>>>,
     transcript: &mut Transcript,
-    counters: &Counters,
-    sender: &mut Sender,
-    silence: &mut Silence,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<(), Ended> {
+    counters: &ArchiveCounters,
+    sender: &mut ContextSender,
+    idle: &mut IdleTimer,
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<(), AnswerError> {
     let mut ticks = time::interval_at(Instant::now() + SENDING_INTERVAL, SENDING_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -285,28 +287,28 @@ async fn read_answer(
         tokio::select! {
             biased;
             sent = sender.done(), if is_sending => {
-                silence.broken();
-                if let Some(skipped) = sent.map_err(Ended::Here)? {
+                idle.broken();
+                if let Some(skipped) = sent.map_err(AnswerError::Local)? {
                     let (files, bytes) = (counters.files(), counters.bytes());
-                    on_event(Event::Sent { files, bytes });
-                    skipped.into_iter().map(Event::Skipped).for_each(&mut *on_event);
+                    on_event(EngineEvent::Sent { files, bytes });
+                    skipped.into_iter().map(EngineEvent::Skipped).for_each(&mut *on_event);
                 }
             }
             message = answer.next() => match message {
                 Some(Ok(message)) => {
-                    silence.broken();
+                    idle.broken();
                     transcript.read(message).into_iter().for_each(&mut *on_event);
                 }
-                Some(Err(error)) => return Err(Ended::Engine(error)),
+                Some(Err(error)) => return Err(AnswerError::Engine(error)),
                 None => return Ok(()),
             },
-            () = silence.too_long() => {
+            () = idle.too_long() => {
                 let step = transcript.last_step().map(str::to_owned);
-                return Err(Ended::Here(ErrorKind::Silent { after: silence.limit(), step }));
+                return Err(AnswerError::Local(ErrorKind::Silent { after: idle.limit(), step }));
             }
             _ = ticks.tick(), if is_sending => {
-                silence.sent(counters.bytes());
-                on_event(Event::Sending { files: counters.files(), bytes: counters.bytes() });
+                idle.sent(counters.bytes());
+                on_event(EngineEvent::Sending { files: counters.files(), bytes: counters.bytes() });
             }
         }
     }

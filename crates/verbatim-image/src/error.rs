@@ -1,4 +1,4 @@
-//! Why an image could not be built or pushed.
+//! Why an image cannot be built or pushed.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use verbatim_oci::{Digest, Reference};
 
 use crate::context::ContextError;
 
-/// Something that was tried did not work.
+/// An action that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action}")]
 pub struct Error {
@@ -22,18 +22,18 @@ impl Error {
         Self { action: action.into(), kind: Box::new(kind) }
     }
 
-    /// What was tried, and on what.
+    /// The action, and its object.
     pub fn action(&self) -> &str {
         &self.action
     }
 
-    /// Why it did not work.
+    /// Why an action failed.
     pub fn kind(&self) -> &ErrorKind {
         &self.kind
     }
 }
 
-/// Why it did not work.
+/// Why an action failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -45,7 +45,7 @@ pub enum ErrorKind {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -61,13 +61,13 @@ pub enum ErrorKind {
         #[source]
         source: Cause,
     },
-    /// The socket of the engine may not be used by this user.
+    /// This user has no permission to use the socket of the engine.
     #[error("no permission to use the engine at {endpoint}")]
     Permission {
         /// Its address.
         endpoint: String,
     },
-    /// What answers is not a Docker Engine, or breaks its API.
+    /// The server is not a Docker Engine, or breaks its API.
     #[error("{endpoint} is not a Docker Engine")]
     Protocol {
         /// Its address.
@@ -76,7 +76,7 @@ pub enum ErrorKind {
         #[source]
         source: Cause,
     },
-    /// BuildKit was asked for, and this engine has none.
+    /// BuildKit was requested, but this engine has none.
     #[error("{version} has no BuildKit")]
     NoBuildKit {
         /// The engine's version.
@@ -90,7 +90,7 @@ pub enum ErrorKind {
         /// Its words.
         message: String,
     },
-    /// A step of the build failed: a command ended with another status than 0, a file to copy is not there.
+    /// A step of the build failed: a command exited with an error, or a file to copy does not exist.
     #[error("{}", step_words(step.as_deref(), message, output))]
     Step {
         /// The step as the engine names it.
@@ -106,7 +106,7 @@ pub enum ErrorKind {
         /// The engine's words.
         message: String,
     },
-    /// The engine could not do its work: no space left, for example.
+    /// The engine failed, for example without disk space.
     #[error("the engine failed: {message}")]
     Failed {
         /// Its words.
@@ -118,13 +118,13 @@ pub enum ErrorKind {
         /// The engine's words.
         message: String,
     },
-    /// The engine could not reach a registry.
+    /// The engine cannot reach a registry.
     #[error("the engine cannot reach the registry: {message}")]
     RegistryUnreachable {
         /// The engine's words.
         message: String,
     },
-    /// The engine ended its answer without naming the image.
+    /// The engine's answer ended without an expected value.
     #[error("the engine's answer ended without the {0}")]
     Incomplete(&'static str),
     /// The image to push is not in the engine.
@@ -136,7 +136,7 @@ pub enum ErrorKind {
         /// What the tag points to.
         existing: Digest,
     },
-    /// What the registry holds under the tag is not what the engine says it pushed.
+    /// The tag in the registry has another digest than the engine pushed.
     #[error("the engine pushed {pushed}, but the registry now holds {found} under the tag")]
     Mismatch {
         /// From the engine's status line.
@@ -150,20 +150,20 @@ pub enum ErrorKind {
         /// From the engine's status line.
         pushed: Digest,
     },
-    /// The time is up, and the push may have come to any point.
+    /// The time is up, and the state of the push is unknown.
     #[error("not finished after {}; {state}", duration_words(*.after))]
     PushUnfinished {
-        /// How long it was waited for.
+        /// The time limit.
         after: Duration,
-        /// What the tag names now.
+        /// The state of the tag now.
         state: TagState,
     },
-    /// The engine was silent for too long, and the push may have come to any point.
+    /// The engine was silent for too long, and the state of the push is unknown.
     #[error("the engine reported nothing for {}; {state}", duration_words(*.after))]
     PushSilent {
         /// How long it was silent.
         after: Duration,
-        /// What the tag names now.
+        /// The state of the tag now.
         state: TagState,
     },
     /// The engine was silent for too long.
@@ -171,13 +171,13 @@ pub enum ErrorKind {
     Silent {
         /// How long it was silent.
         after: Duration,
-        /// The last step that it spoke of.
+        /// The last step that it reported.
         step: Option<String>,
     },
     /// The time is up.
     #[error("not finished after {}", duration_words(*.after))]
     Deadline {
-        /// How long it was waited for.
+        /// The time limit.
         after: Duration,
     },
     /// A credential cannot be read.
@@ -189,22 +189,22 @@ pub enum ErrorKind {
         #[source]
         source: verbatim_credentials::Error,
     },
-    /// The registry did not answer as it should, when it was asked by this program.
+    /// verbatim itself cannot read from the registry.
     #[error("cannot read from the registry")]
-    Registry(#[source] verbatim_registry::Error),
-    /// The image configuration in the registry is not one.
+    Registry(#[from] verbatim_registry::Error),
+    /// The image configuration in the registry is malformed.
     #[error("the image's configuration is malformed")]
     ImageConfig(#[source] Cause),
 }
 
-/// What a tag names, when it could not be waited for.
+/// The state of a tag after an unfinished push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagState {
     /// There is no such tag.
     Absent,
-    /// It names this.
+    /// It points to this digest.
     Names(Digest),
-    /// It could not be found out.
+    /// The state is unknown.
     Unknown,
 }
 
@@ -218,7 +218,7 @@ impl fmt::Display for TagState {
     }
 }
 
-/// What lies below an error, in the words of the library that met it.
+/// The cause of an error, in the words of the library.
 #[derive(Debug)]
 pub struct Cause(Box<dyn std::error::Error + Send + Sync>);
 

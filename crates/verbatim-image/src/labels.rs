@@ -1,6 +1,6 @@
-//! The labels that say where an image comes from.
+//! The labels that record the origin of an image.
 //!
-//! Pure. What they say is found out by the caller: from git and from the CI in the runner, from flags in the tool.
+//! Pure. The caller provides the values: the runner from git and the CI, the tool from options.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub const REVISION: &str = "org.opencontainers.image.revision";
 /// `org.opencontainers.image.source`: the URL of the source code.
 pub const SOURCE: &str = "org.opencontainers.image.source";
-/// `org.opencontainers.image.created`: when it was made, as RFC 3339.
+/// `org.opencontainers.image.created`: the time of creation, as RFC 3339.
 pub const CREATED: &str = "org.opencontainers.image.created";
 /// `org.opencontainers.image.version`: the version of the packaged software.
 pub const VERSION: &str = "org.opencontainers.image.version";
@@ -17,18 +17,18 @@ pub const VERSION: &str = "org.opencontainers.image.version";
 ///
 /// [spec]: https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// The commit that was built.
+pub struct ImageOrigin {
+    /// The commit of the build.
     pub revision: Option<String>,
     /// The URL of its repository.
     pub source: Option<String>,
-    /// The time of the commit, so that building it again gives the same label.
+    /// The time of the commit, so that another build gets the same label.
     pub created: Option<jiff::Timestamp>,
     /// The version.
     pub version: Option<String>,
 }
 
-impl Origin {
+impl ImageOrigin {
     /// The labels. Those in `explicit` win.
     pub fn labels(&self, explicit: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let created = self.created.map(|time| time.to_string());
@@ -53,10 +53,10 @@ mod tests {
 
     #[test]
     fn what_is_known_is_written_and_what_is_explicit_wins() {
-        let origin = Origin {
+        let origin = ImageOrigin {
             revision: Some("abc".to_owned()),
             created: Some("2026-01-02T03:04:05Z".parse().unwrap()),
-            ..Origin::default()
+            ..ImageOrigin::default()
         };
         let explicit = BTreeMap::from([
             (REVISION.to_owned(), "mine".to_owned()),

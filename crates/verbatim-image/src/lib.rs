@@ -1,13 +1,17 @@
 //! Builds images on a Docker Engine and pushes them, and the tool `verbatim-image` on top of it.
 //!
-//! [`build`] sends a directory, streamed and the same on every machine, and reads the engine's answer to its end;
-//! [`push`] lets the engine push and reads back what the registry holds then, so that a digest is always the hash of
-//! bytes that were read. [`template`] is pure.
+//! [`build`] sends a directory, streamed and the same on every machine, and reads the engine's whole answer; [`push`] lets
+//! the engine push and reads the manifest back from the registry, so a digest is always the hash of bytes that were
+//! read. [`template`] is pure.
 //!
-//! Where an image goes next, who may deploy it, and what git knows of its source are not known here. Types of bollard,
+//! It does not know where an image goes next, who may deploy it, or what git knows about its source. Types of bollard,
 //! the engine's client library, stay inside.
 
 mod build;
+#[expect(
+    missing_docs,
+    reason = "comments here are help, and groups have theirs where they are declared"
+)]
 pub mod cli;
 mod context;
 mod engine;
@@ -17,11 +21,11 @@ mod push;
 mod remote;
 pub mod template;
 
-pub use crate::build::{BuildConfig, Built, IDLE_TIMEOUT, build};
+pub use crate::build::{BuildConfig, BuiltImage, IDLE_TIMEOUT, build};
 pub use crate::context::{ContextError, IgnoreError, IgnoreErrorKind};
 pub use crate::engine::{
-    Builder, DEFAULT_HOST, Endpoint, EndpointConfig, Engine, Event, REQUEST_TIMEOUT,
+    Builder, DEFAULT_HOST, Endpoint, EndpointConfig, Engine, EngineEvent, REQUEST_TIMEOUT,
 };
 pub use crate::error::{Cause, Error, ErrorKind, TagState};
 pub use crate::push::{PushConfig, push};
-pub use crate::remote::{Existing, How, Pushed, existing, tag_state};
+pub use crate::remote::{ExistingImage, PushOutcome, PushedImage, existing, tag_state};

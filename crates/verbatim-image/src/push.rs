@@ -1,11 +1,10 @@
-//! Pushes an image, and finds out under which digest it can be had from then on.
+//! Pushes an image, and finds out its digest in the registry.
 //!
-//! The digest is never only what the engine says: the manifest is read back from the registry and hashed.
+//! The digest never comes only from the engine: the manifest is read back from the registry and hashed.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use bollard::models::PushImageInfo;
 use bollard::query_parameters::PushImageOptions;
 use futures_util::StreamExt as _;
 use regex::Regex;
@@ -14,48 +13,48 @@ use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Reference};
 use verbatim_registry::{Client, FetchedManifest};
 
-use crate::engine::{Class, Engine, Event, classify, for_repository};
+use crate::engine::{Engine, EngineEvent, FailureClass, classify, for_repository};
 use crate::error::{Error, ErrorKind};
-use crate::remote::{How, Pushed, by_tag, is_image, pushed, tag_state};
+use crate::remote::{PushOutcome, PushedImage, by_tag, is_image, pushed, tag_state};
 
-/// The waits before the looks at the tag after a push: some registries show a moment later what they took.
+/// The waits before each read of the tag after a push: some registries show a new manifest with a delay.
 const READ_BACKS: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1)];
-/// The wait before a push is tried a second and last time.
+/// The wait before the only retry of a push.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 
-/// What to push, and whether it may take a tag from another image.
+/// What to push, and how.
 #[derive(Clone, Debug)]
 pub struct PushConfig {
-    /// The image in the engine; also where it goes.
+    /// The image in the engine, and its name in the registry.
     pub image: Reference,
-    /// Whether the tag may be moved if it names another image.
+    /// Whether to move the tag if it names another image.
     pub overwrite: bool,
-    /// How long it may take in all.
+    /// The time limit for all of it.
     pub timeout: Duration,
-    /// How long the engine may say nothing.
+    /// How long the engine may be silent.
     pub idle_timeout: Duration,
 }
 
-/// Pushes an image and reads back what the registry holds then.
+/// Pushes an image and reads it back from the registry.
 ///
-/// A tag that names another image already is left as it is, unless [`PushConfig::overwrite`]. An image that the
-/// registry holds already under the tag is not pushed again. If the connection breaks, the push is tried once more:
-/// it is idempotent, the manifest comes last.
+/// Does not move a tag that names another image, unless [`PushConfig::overwrite`]. Does not push an image again that
+/// already has the tag. If the connection breaks, the push is retried once: it is idempotent, because the manifest
+/// comes last.
 ///
-/// Dropping the future ends the push in the engine; [`tag_state`] tells what became of the tag.
+/// Dropping the future ends the push in the engine; [`tag_state`] returns the state of the tag.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::TagTaken`] and [`ErrorKind::Mismatch`] if somebody else uses the tag; otherwise what the engine or the
-/// registry did not do.
+/// [`ErrorKind::TagTaken`] and [`ErrorKind::Mismatch`] if another job uses the tag; otherwise the failure of the engine
+/// or the registry.
 pub async fn push(
     engine: &Engine,
     registry: &Client,
     keychain: &Keychain,
     config: &PushConfig,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<Pushed, Error> {
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<PushedImage, Error> {
     let image = by_tag(&config.image);
     let fail = |kind| Error::new(format!("push {image}"), kind);
     let work = push_with(engine, registry, keychain, &image, config, on_event);
@@ -78,41 +77,41 @@ async fn push_with(
     keychain: &Keychain,
     image: &Reference,
     config: &PushConfig,
-    on_event: &mut (dyn FnMut(Event) + Send),
-) -> Result<Pushed, ErrorKind> {
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
+) -> Result<PushedImage, ErrorKind> {
     let &PushConfig { overwrite, idle_timeout, .. } = config;
     let id = engine.image_id(image).await?;
     let before = registry.find_manifest(image).await;
     match before {
         Ok(Some(found)) if is_image(&found, id)? => {
-            return pushed(registry, image, &found, How::AlreadyThere).await;
+            return pushed(registry, image, &found, PushOutcome::AlreadyThere).await;
         }
         Ok(Some(found)) if !overwrite => {
             return Err(ErrorKind::TagTaken { existing: found.digest });
         }
-        // Who may overwrite need not be able to read before: some registries refuse to say what is not there yet.
+        // With `overwrite`, the tag need not be readable: some registries refuse to answer for absent repositories.
         Err(error) if !overwrite => return Err(ErrorKind::Registry(error)),
         Ok(_) | Err(_) => {}
     }
     let digest = match send(engine, keychain, image, idle_timeout, on_event).await {
         Err(kind) if is_transport(&kind) => {
-            on_event(Event::Warning(format!("{kind}; trying once more")));
+            on_event(EngineEvent::Warning(format!("{kind}; retrying once")));
             time::sleep(RETRY_WAIT).await;
             send(engine, keychain, image, idle_timeout, on_event).await?
         }
         other => other?,
     };
     let found = read_back(registry, image, digest).await?;
-    pushed(registry, image, &found, How::Pushed).await
+    pushed(registry, image, &found, PushOutcome::Pushed).await
 }
 
-/// Lets the engine push, and gives the digest that it says it pushed.
+/// Lets the engine push, and returns the digest that it reports.
 async fn send(
     engine: &Engine,
     keychain: &Keychain,
     image: &Reference,
     idle_timeout: Duration,
-    on_event: &mut (dyn FnMut(Event) + Send),
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
 ) -> Result<Digest, ErrorKind> {
     let credentials = for_repository(keychain, &image.repository).await?;
     let options = PushImageOptions {
@@ -128,17 +127,19 @@ async fn send(
         if let Some(status) = &message.status {
             digest = pushed_digest(status, image.tag_or_latest()).or(digest);
         }
-        on_event(layer(message));
+        let status = message.status.unwrap_or_default();
+        // bollard does not expose the layer of a message.
+        on_event(EngineEvent::layer(String::new(), status, message.progress_detail));
     }
-    digest.ok_or(ErrorKind::Incomplete("digest of what was pushed"))
+    digest.ok_or(ErrorKind::Incomplete("pushed digest"))
 }
 
 fn failure(engine: &Engine, error: bollard::errors::Error) -> ErrorKind {
     match error {
         bollard::errors::Error::DockerStreamError { error: message } => {
             match classify(&message, None) {
-                Class::Refused => ErrorKind::RegistryRefused { message },
-                Class::Unreachable => ErrorKind::RegistryUnreachable { message },
+                FailureClass::Refused => ErrorKind::RegistryRefused { message },
+                FailureClass::Unreachable => ErrorKind::RegistryUnreachable { message },
                 _ => ErrorKind::Failed { message },
             }
         }
@@ -150,20 +151,8 @@ fn is_transport(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unreachable { .. } | ErrorKind::RegistryUnreachable { .. })
 }
 
-/// bollard does not hand out which layer a message is about.
-fn layer(message: PushImageInfo) -> Event {
-    let detail = message.progress_detail.unwrap_or_default();
-    let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-    Event::Layer {
-        id: String::new(),
-        status: message.status.unwrap_or_default(),
-        current: bytes(detail.current),
-        total: bytes(detail.total).filter(|&total| total > 0),
-    }
-}
-
-/// The digest in the line that an engine ends a push with, `1.2: digest: sha256:… size: 528`. Docker
-/// (`distribution/push_v2.go`) and Podman write it alike; there is no other place for it that bollard hands out.
+/// The digest in the last line of a push, `1.2: digest: sha256:… size: 528`. Docker (`distribution/push_v2.go`) and
+/// Podman write it the same way; bollard exposes no other source.
 fn pushed_digest(status: &str, tag: &str) -> Option<Digest> {
     static LINE: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"^(\S+): digest: (sha256:[0-9a-f]{64}) size: [0-9]+$").ok());
@@ -172,7 +161,7 @@ fn pushed_digest(status: &str, tag: &str) -> Option<Digest> {
     line.get(2)?.as_str().parse().ok()
 }
 
-/// Reads what the tag names now. Anything but what was pushed means that somebody else moved it.
+/// Reads the tag. Any other digest than the pushed one means that another job moved it.
 async fn read_back(
     registry: &Client,
     image: &Reference,
@@ -181,7 +170,7 @@ async fn read_back(
     let mut last = None;
     for wait in READ_BACKS {
         time::sleep(wait).await;
-        last = registry.find_manifest(image).await.map_err(ErrorKind::Registry)?;
+        last = registry.find_manifest(image).await?;
         if let Some(found) = last.take_if(|found| found.digest == pushed) {
             return Ok(found);
         }

@@ -1,4 +1,4 @@
-//! What a registry holds under a tag, as far as building and pushing need to know it.
+//! The image under a tag in a registry, as needed for builds and pushes.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,42 +14,42 @@ use verbatim_registry::{Client, FetchedManifest};
 use crate::error::{Cause, Error, ErrorKind, TagState};
 use crate::labels;
 
-/// No image configuration is larger.
+/// The largest image configuration, in bytes.
 const CONFIG_LIMIT: u64 = 8 * 1024 * 1024;
-/// How long a last look at a tag may take, when the time is up already.
+/// How long the last read of a tag may take, after the time is up.
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
 /// An image in a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Pushed {
+pub struct PushedImage {
     /// The repository.
     pub repository: Repository,
     /// The tag that names the image, for people.
     pub tag: Tag,
-    /// The hash of the top-level manifest's bytes, as they were read from the registry.
+    /// The hash of the top-level manifest's bytes, read from the registry.
     pub digest: Digest,
     /// Tag and digest in one: what is deployed.
     pub reference: Reference,
     /// The type of the top-level manifest.
     pub media_type: String,
-    /// The platforms that the image is for.
+    /// The platforms of the image.
     #[serde(serialize_with = "as_texts")]
     pub platforms: Vec<Platform>,
     /// The size of the top-level manifest, in bytes.
     pub size: u64,
-    /// How it came there.
-    pub how: How,
+    /// How it came into the registry.
+    pub how: PushOutcome,
 }
 
 /// How an image came into the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum How {
+pub enum PushOutcome {
     /// It was pushed.
     Pushed,
-    /// It was there under this tag before: there was nothing to push.
+    /// The tag already named it: there was nothing to push.
     AlreadyThere,
-    /// An image of the same revision was there: there was nothing to build.
+    /// There was an image of the same revision: there was nothing to build.
     Reused,
 }
 
@@ -60,13 +60,13 @@ fn as_texts<S: serde::Serializer>(
     serializer.collect_seq(platforms.iter().map(ToString::to_string))
 }
 
-impl fmt::Display for Pushed {
+impl fmt::Display for PushedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.reference.fmt(f)
     }
 }
 
-/// Looks what a tag names, for at most ten seconds and without ever failing: for the end of a push that was cut short.
+/// Reads the state of a tag after an unfinished push. Takes at most ten seconds and never fails.
 pub async fn tag_state(registry: &Client, image: &Reference) -> TagState {
     match timeout(LAST_LOOK, registry.find_manifest(&by_tag(image))).await {
         Ok(Ok(Some(manifest))) => TagState::Names(manifest.digest),
@@ -75,14 +75,14 @@ pub async fn tag_state(registry: &Client, image: &Reference) -> TagState {
     }
 }
 
-/// What was found under the tag that a build is going to have.
+/// The image that already has the tag of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one value for each build")]
-pub enum Existing {
+pub enum ExistingImage {
     /// Nothing.
     Nothing,
-    /// An image of the wanted revision, in all its platforms.
-    SameRevision(Pushed),
+    /// An image of the same revision, for all its platforms.
+    SameRevision(PushedImage),
     /// An image of another revision, or of none.
     Other {
         /// Its digest.
@@ -97,46 +97,50 @@ pub enum Existing {
 ///
 /// # Errors
 ///
-/// If the registry cannot be asked, or holds something under the tag that is no image.
+/// If the registry cannot be reached, or the tag does not name an image.
 pub async fn existing(
     registry: &Client,
     image: &Reference,
     revision: &str,
-) -> Result<Existing, Error> {
+) -> Result<ExistingImage, Error> {
     look(registry, image, revision)
         .await
         .map_err(|kind| Error::new(format!("look for {}", by_tag(image)), kind))
 }
 
-async fn look(registry: &Client, image: &Reference, revision: &str) -> Result<Existing, ErrorKind> {
-    let found = registry.find_manifest(&by_tag(image)).await.map_err(ErrorKind::Registry)?;
-    let Some(found) = found else { return Ok(Existing::Nothing) };
+async fn look(
+    registry: &Client,
+    image: &Reference,
+    revision: &str,
+) -> Result<ExistingImage, ErrorKind> {
+    let found = registry.find_manifest(&by_tag(image)).await?;
+    let Some(found) = found else { return Ok(ExistingImage::Nothing) };
     let images = images(registry, &image.repository, &found).await?;
     let mut first = None;
     for image_manifest in &images {
         let config = config(registry, &image.repository, image_manifest).await?;
         let label = config.config.labels.unwrap_or_default().remove(labels::REVISION);
         if label.as_deref() != Some(revision) {
-            return Ok(Existing::Other { digest: found.digest, revision: label });
+            return Ok(ExistingImage::Other { digest: found.digest, revision: label });
         }
         first.get_or_insert(config.platform);
     }
     match first {
         Some(platform) => {
-            let pushed = describe(image, &found, Some(platform), How::Reused)?;
-            Ok(Existing::SameRevision(pushed))
+            let pushed = describe(image, &found, Some(platform), PushOutcome::Reused)?;
+            Ok(ExistingImage::SameRevision(pushed))
         }
-        None => Ok(Existing::Other { digest: found.digest, revision: None }),
+        None => Ok(ExistingImage::Other { digest: found.digest, revision: None }),
     }
 }
 
-/// The manifests of the images that `found` stands for.
+/// The image manifests of `found`: itself, or those in its index.
 async fn images(
     registry: &Client,
     repository: &Repository,
     found: &FetchedManifest,
 ) -> Result<Vec<ImageManifest>, ErrorKind> {
-    let index = match found.parse().map_err(ErrorKind::Registry)? {
+    let index = match found.parse()? {
         Manifest::Image(image) => return Ok(vec![image]),
         Manifest::Index(index) => index,
         _ => return Ok(Vec::new()),
@@ -144,15 +148,15 @@ async fn images(
     let mut images = Vec::new();
     for descriptor in index.images() {
         let reference = Reference::by_digest(repository.clone(), descriptor.digest);
-        let manifest = registry.manifest(&reference).await.map_err(ErrorKind::Registry)?;
-        if let Manifest::Image(image) = manifest.parse().map_err(ErrorKind::Registry)? {
+        let manifest = registry.manifest(&reference).await?;
+        if let Manifest::Image(image) = manifest.parse()? {
             images.push(image);
         }
     }
     Ok(images)
 }
 
-/// The parts of an [image configuration][spec] that are asked for here.
+/// The parts of an [image configuration][spec] that are needed here.
 ///
 /// [spec]: https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md
 #[derive(Debug)]
@@ -178,10 +182,7 @@ async fn config(
     repository: &Repository,
     image: &ImageManifest,
 ) -> Result<ImageConfig, ErrorKind> {
-    let bytes = registry
-        .blob(repository, &image.config, CONFIG_LIMIT)
-        .await
-        .map_err(ErrorKind::Registry)?;
+    let bytes = registry.blob(repository, &image.config, CONFIG_LIMIT).await?;
     read_config(&bytes).map_err(|error| ErrorKind::ImageConfig(Cause::new(error)))
 }
 
@@ -191,14 +192,14 @@ fn read_config(bytes: &[u8]) -> Result<ImageConfig, serde_json::Error> {
     Ok(ImageConfig { platform, config: document.config.unwrap_or_default() })
 }
 
-/// Describes an image that was read from the registry.
+/// Describes an image in the registry.
 pub(crate) async fn pushed(
     registry: &Client,
     image: &Reference,
     found: &FetchedManifest,
-    how: How,
-) -> Result<Pushed, ErrorKind> {
-    let platform = match found.parse().map_err(ErrorKind::Registry)? {
+    how: PushOutcome,
+) -> Result<PushedImage, ErrorKind> {
+    let platform = match found.parse()? {
         Manifest::Image(manifest) => {
             Some(config(registry, &image.repository, &manifest).await?.platform)
         }
@@ -211,11 +212,10 @@ fn describe(
     image: &Reference,
     found: &FetchedManifest,
     platform: Option<Platform>,
-    how: How,
-) -> Result<Pushed, ErrorKind> {
-    let Descriptor { media_type, digest, size, .. } =
-        found.descriptor().map_err(ErrorKind::Registry)?;
-    let platforms = match found.parse().map_err(ErrorKind::Registry)? {
+    how: PushOutcome,
+) -> Result<PushedImage, ErrorKind> {
+    let Descriptor { media_type, digest, size, .. } = found.descriptor()?;
+    let platforms = match found.parse()? {
         Manifest::Index(index) => {
             index.images().filter_map(|entry| entry.platform.clone()).collect()
         }
@@ -226,7 +226,7 @@ fn describe(
         Some(tag) => tag,
         None => return Err(ErrorKind::Incomplete("tag")),
     };
-    Ok(Pushed {
+    Ok(PushedImage {
         repository: image.repository.clone(),
         tag,
         digest,
@@ -238,13 +238,13 @@ fn describe(
     })
 }
 
-/// Whether what the registry holds is the image with this id in the engine. The id is the digest of the configuration
-/// or, in an engine with containerd's store, that of the manifest or the index.
+/// Whether a manifest in the registry is the image with this id in the engine. The id is the digest of the
+/// configuration or, in an engine with containerd's store, that of the manifest or the index.
 pub(crate) fn is_image(found: &FetchedManifest, id: Digest) -> Result<bool, ErrorKind> {
     if found.digest == id {
         return Ok(true);
     }
-    Ok(match found.parse().map_err(ErrorKind::Registry)? {
+    Ok(match found.parse()? {
         Manifest::Image(image) => image.config.digest == id,
         _ => false,
     })

@@ -1,7 +1,7 @@
 //! Templates such as `${build}.${commit}`: how tags and parameters are written in a configuration.
 //!
-//! Pure: names are looked up by a closure of the caller. There are no functions, no defaults and no conditions in a
-//! template on purpose: what a tag means must be seen by reading it.
+//! Pure: a closure of the caller looks up names. Templates have no functions, defaults or conditions on purpose: the
+//! meaning of a tag must be visible in its text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,18 +14,18 @@ use verbatim_oci::{Tag, TagError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
-/// One piece of a template, and where it starts: a character column counted from 1.
+/// One part of a template, and its first character column, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Part {
+struct TemplatePart {
     column: usize,
-    content: Content,
+    content: PartContent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Content {
+enum PartContent {
     Text(String),
     Variable(String),
 }
@@ -53,27 +53,27 @@ pub enum TemplateErrorKind {
     /// `${}`.
     #[error("there is no name between `${{` and `}}`")]
     NoName,
-    /// A character that no name has.
+    /// A character that names cannot have.
     #[error("`{0}` is not allowed in a name: letters, digits, `_`, `-` and `.` are")]
     Name(char),
-    /// `$` that starts nothing.
-    #[error("`$` is followed by neither `{{` nor `$`: write `$$` for a dollar sign")]
+    /// A `$` without a name.
+    #[error("`$` needs `{{` or `$` after it: write `$$` for a dollar sign")]
     Dollar,
     /// The name has no value.
     #[error("`${{{0}}}` has no value here")]
     Unknown(String),
-    /// What a variable holds may not be in a tag.
-    #[error("`${{{name}}}` is `{value}`, which makes no tag")]
+    /// The value of a variable is not allowed in a tag.
+    #[error("`${{{name}}}` is `{value}`, which is not allowed in a tag")]
     Variable {
         /// The name of the variable.
         name: String,
         /// Its value.
         value: String,
-        /// Why it may not be there.
+        /// Why it is not allowed.
         #[source]
         source: TagError,
     },
-    /// The rest of the template may not be in a tag, or the whole is too long.
+    /// The other text is not allowed in a tag, or the whole is too long.
     #[error("`{rendered}` is not a tag")]
     Tag {
         /// The template with its values.
@@ -93,16 +93,16 @@ impl Template {
     /// The names in the template, in order, repeated as often as they occur.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match &part.content {
-            Content::Text(_) => None,
-            Content::Variable(name) => Some(name.as_str()),
+            PartContent::Text(_) => None,
+            PartContent::Variable(name) => Some(name.as_str()),
         })
     }
 
-    /// The text with every name replaced by what `lookup` gives for it.
+    /// The text with every name replaced by its value from `lookup`.
     ///
     /// # Errors
     ///
-    /// If `lookup` gives nothing for a name.
+    /// If `lookup` has no value for a name.
     pub fn render<S: AsRef<str>>(
         &self,
         lookup: impl Fn(&str) -> Option<S>,
@@ -110,12 +110,12 @@ impl Template {
         Ok(self.render_parts(lookup)?.into_iter().map(|(_, value)| value).collect())
     }
 
-    /// The tag that the template makes.
+    /// Renders the template as a tag.
     ///
     /// # Errors
     ///
-    /// If `lookup` gives nothing for a name, or if the text is not a tag; then the column is that of the part which
-    /// brings the offending character.
+    /// If `lookup` has no value for a name, or if the text is not a tag; then the column is that of the part with the
+    /// offending character.
     pub fn render_tag<S: AsRef<str>>(
         &self,
         lookup: impl Fn(&str) -> Option<S>,
@@ -128,12 +128,12 @@ impl Template {
     fn render_parts<S: AsRef<str>>(
         &self,
         lookup: impl Fn(&str) -> Option<S>,
-    ) -> Result<Vec<(&Part, String)>, TemplateError> {
+    ) -> Result<Vec<(&TemplatePart, String)>, TemplateError> {
         let mut rendered = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             let value = match &part.content {
-                Content::Text(text) => text.clone(),
-                Content::Variable(name) => match lookup(name) {
+                PartContent::Text(text) => text.clone(),
+                PartContent::Variable(name) => match lookup(name) {
                     Some(value) => value.as_ref().to_owned(),
                     None => {
                         return Err(
@@ -147,10 +147,10 @@ impl Template {
         Ok(rendered)
     }
 
-    /// Finds the part that brought the character which makes the tag impossible.
+    /// Finds the part with the character that is not allowed in a tag.
     fn tag_error(
         &self,
-        parts: &[(&Part, String)],
+        parts: &[(&TemplatePart, String)],
         rendered: String,
         source: TagError,
     ) -> TemplateError {
@@ -161,11 +161,11 @@ impl Template {
         };
         match culprit {
             Some((part, value)) => match &part.content {
-                Content::Variable(name) => {
+                PartContent::Variable(name) => {
                     let (name, value) = (name.clone(), value.clone());
                     self.error(part.column, TemplateErrorKind::Variable { name, value, source })
                 }
-                Content::Text(_) => {
+                PartContent::Text(_) => {
                     self.error(part.column, TemplateErrorKind::Tag { rendered, source })
                 }
             },
@@ -189,8 +189,8 @@ impl FromStr for Template {
     }
 }
 
-fn parse(text: &str) -> Result<Vec<Part>, (usize, TemplateErrorKind)> {
-    let mut parts: Vec<Part> = Vec::new();
+fn parse(text: &str) -> Result<Vec<TemplatePart>, (usize, TemplateErrorKind)> {
+    let mut parts: Vec<TemplatePart> = Vec::new();
     let mut characters = (1..).zip(text.chars()).peekable();
     while let Some((column, character)) = characters.next() {
         if character != '$' {
@@ -214,7 +214,7 @@ fn parse(text: &str) -> Result<Vec<Part>, (usize, TemplateErrorKind)> {
                         None => return Err((column, TemplateErrorKind::Unclosed)),
                     }
                 }
-                parts.push(Part { column, content: Content::Variable(name) });
+                parts.push(TemplatePart { column, content: PartContent::Variable(name) });
             }
             _ => return Err((column, TemplateErrorKind::Dollar)),
         }
@@ -222,10 +222,10 @@ fn parse(text: &str) -> Result<Vec<Part>, (usize, TemplateErrorKind)> {
     Ok(parts)
 }
 
-fn push_character(parts: &mut Vec<Part>, column: usize, character: char) {
+fn push_character(parts: &mut Vec<TemplatePart>, column: usize, character: char) {
     match parts.last_mut() {
-        Some(Part { content: Content::Text(text), .. }) => text.push(character),
-        _ => parts.push(Part { column, content: Content::Text(character.to_string()) }),
+        Some(TemplatePart { content: PartContent::Text(text), .. }) => text.push(character),
+        _ => parts.push(TemplatePart { column, content: PartContent::Text(character.to_string()) }),
     }
 }
 
@@ -245,7 +245,7 @@ impl<'de> serde::Deserialize<'de> for Template {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
         text.parse().map_err(|error: TemplateError| {
-            // Serde keeps only the text, so the cause has to be in it.
+            // Serde keeps only the text, so it must include the cause.
             serde::de::Error::custom(format!("{error}: {}", error.kind))
         })
     }
@@ -294,8 +294,8 @@ mod tests {
             ("a${build", 2, "`${` is not closed by `}`"),
             ("${}", 1, "there is no name between `${` and `}`"),
             ("${a b}", 4, "` ` is not allowed in a name: letters, digits, `_`, `-` and `.` are"),
-            ("ä$x", 2, "`$` is followed by neither `{` nor `$`: write `$$` for a dollar sign"),
-            ("x$", 2, "`$` is followed by neither `{` nor `$`: write `$$` for a dollar sign"),
+            ("ä$x", 2, "`$` needs `{` or `$` after it: write `$$` for a dollar sign"),
+            ("x$", 2, "`$` needs `{` or `$` after it: write `$$` for a dollar sign"),
             ("1.${nope}", 3, "`${nope}` has no value here"),
         ];
         for (text, column, want) in cases {
@@ -311,7 +311,7 @@ mod tests {
     fn a_tag_that_cannot_be_names_the_part_that_spoils_it() {
         let long = "x".repeat(130);
         let cases = [
-            ("1.${branch}", 3, "`${branch}` is `feature/x`, which makes no tag"),
+            ("1.${branch}", 3, "`${branch}` is `feature/x`, which is not allowed in a tag"),
             ("${build}:1", 9, "`17:1` is not a tag"),
             ("${empty}", 1, "`` is not a tag"),
             ("${empty}-1", 9, "`-1` is not a tag"),

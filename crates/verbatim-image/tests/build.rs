@@ -16,12 +16,15 @@ use support::{
 };
 use verbatim_credentials::Keychain;
 use verbatim_image::{
-    BuildConfig, Builder, Built, ContextError, Engine, Error, ErrorKind, Event, build,
+    BuildConfig, Builder, BuiltImage, ContextError, Engine, EngineEvent, Error, ErrorKind, build,
 };
 
 const BUILDERS: [Builder; 2] = [Builder::Classic, Builder::BuildKit];
 
-async fn run(engine: &Engine, config: &BuildConfig) -> (Result<Built, Error>, Vec<Event>) {
+async fn run(
+    engine: &Engine,
+    config: &BuildConfig,
+) -> (Result<BuiltImage, Error>, Vec<EngineEvent>) {
     let mut events = Vec::new();
     let built =
         build(engine, &Keychain::anonymous(), config, &mut |event| events.push(event)).await;
@@ -66,9 +69,12 @@ async fn an_image_has_what_was_asked_for() {
         assert_eq!(image.inspect("{{.Id}}"), built.id.to_string(), "{builder}");
         assert_eq!(built.builder, builder);
         let sent = events.iter().any(
-            |event| matches!(event, Event::Sent { bytes, .. } if *bytes == built.context_bytes),
+            |event| matches!(event, EngineEvent::Sent { bytes, .. } if *bytes == built.context_bytes),
         );
-        assert!(sent && events.iter().any(|event| matches!(event, Event::Step(_))), "{events:?}");
+        assert!(
+            sent && events.iter().any(|event| matches!(event, EngineEvent::Step(_))),
+            "{events:?}"
+        );
     }
 }
 
@@ -117,7 +123,7 @@ async fn the_ignore_file_of_a_dockerfile_comes_first() {
         built.unwrap();
         let files = image.files();
         assert!(files.contains_key("b") && !files.contains_key("a"), "{builder}: {files:?}");
-        let warned = events.iter().any(|event| matches!(event, Event::Warning(_)));
+        let warned = events.iter().any(|event| matches!(event, EngineEvent::Warning(_)));
         assert_eq!(warned, builder == Builder::BuildKit, "{builder}: {events:?}");
     }
 }
@@ -198,7 +204,7 @@ async fn a_context_that_cannot_be_sent_is_told_before_or_instead_of_the_engine()
     assert!(
         events
             .iter()
-            .any(|event| matches!(event, Event::Skipped(path) if path.ends_with("socket")))
+            .any(|event| matches!(event, EngineEvent::Skipped(path) if path.ends_with("socket")))
     );
 }
 

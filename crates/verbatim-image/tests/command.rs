@@ -12,7 +12,7 @@ use support::{
     Image, Registry, Tree, docker_host, ended, endless, registry_binary, started, unique,
 };
 
-struct Ended {
+struct CommandOutput {
     code: Option<i32>,
     stdout: String,
     stderr: String,
@@ -28,19 +28,23 @@ fn tool(host: &str, arguments: &[&str]) -> Command {
 }
 
 /// A process that does not outlive its test.
-struct Running(Child);
+struct RunningCommand(Child);
 
-impl Drop for Running {
+impl Drop for RunningCommand {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn run(host: &str, arguments: &[&str]) -> Ended {
+fn run(host: &str, arguments: &[&str]) -> CommandOutput {
     let output = tool(host, arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    CommandOutput {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
 }
 
 fn text(path: &Path) -> &str {
@@ -148,7 +152,7 @@ async fn an_interrupt_ends_the_build_in_the_engine() {
         let name = unique("interrupted");
         let _image = Image::new(&host, &name);
         let tree = endless(&name);
-        let mut running = Running(
+        let mut running = RunningCommand(
             tool(
                 &host,
                 &[

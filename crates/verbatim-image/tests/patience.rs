@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use verbatim_credentials::Keychain;
 use verbatim_image::cli::failure;
 use verbatim_image::{
-    Built, Endpoint, EndpointConfig, Engine, Error, ErrorKind, PushConfig, Pushed, REQUEST_TIMEOUT,
-    TagState, build, push,
+    BuiltImage, Endpoint, EndpointConfig, Engine, Error, ErrorKind, PushConfig, PushedImage,
+    REQUEST_TIMEOUT, TagState, build, push,
 };
 
 /// Longer than any test takes.
@@ -30,7 +30,7 @@ const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// What the server does with a request.
-enum Answer {
+enum ScriptedAnswer {
     Status(u16, &'static [(&'static str, &'static str)], &'static str),
     /// These words, and then nothing more.
     Trails(&'static str),
@@ -38,16 +38,16 @@ enum Answer {
 }
 
 /// Gives the answer to the request with this line, which arrives for the n-th time, counted from 0.
-type Script = fn(&str, usize) -> Option<Answer>;
+type Script = fn(&str, usize) -> Option<ScriptedAnswer>;
 
 /// An engine and a registry in one; ends with this value.
-struct Server {
+struct ScriptedEngine {
     host: String,
     seen: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
-impl Server {
+impl ScriptedEngine {
     /// What the script has no answer to is answered by a healthy engine without images, and an empty registry.
     async fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -71,7 +71,7 @@ impl Server {
         Engine::connect(&Endpoint::find(&config)?, request_timeout).await
     }
 
-    async fn build(&self, idle_timeout: Duration) -> Result<Built, Error> {
+    async fn build(&self, idle_timeout: Duration) -> Result<BuiltImage, Error> {
         let engine = self.connect(REQUEST_TIMEOUT).await?;
         let tree = Tree::new(&[("Dockerfile", "FROM scratch\n")]);
         let mut config = config("shop/app:1", tree.path());
@@ -79,7 +79,7 @@ impl Server {
         build(&engine, &Keychain::anonymous(), &config, &mut |_| {}).await
     }
 
-    async fn push(&self, idle_timeout: Duration) -> Result<Pushed, Error> {
+    async fn push(&self, idle_timeout: Duration) -> Result<PushedImage, Error> {
         let engine = self.connect(REQUEST_TIMEOUT).await?;
         let image = format!("{}/shop/app:1", self.host).parse().unwrap();
         let config = PushConfig { image, overwrite: false, timeout: LONG, idle_timeout };
@@ -88,7 +88,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ScriptedEngine {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -106,18 +106,18 @@ async fn answer(
     let body = body.into_data_stream().for_each(|_| async {});
     body.await;
     match script(&line, before).unwrap_or_else(|| healthy(&head.method, &line)) {
-        Answer::Status(status, headers, text) => {
+        ScriptedAnswer::Status(status, headers, text) => {
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(*name, *value);
             }
             response.body(Body::from(text)).unwrap()
         }
-        Answer::Trails(words) => {
+        ScriptedAnswer::Trails(words) => {
             let words = stream::iter([Ok::<_, std::io::Error>(words)]).chain(stream::pending());
             Response::new(Body::from_stream(words))
         }
-        Answer::Nothing => pending().await,
+        ScriptedAnswer::Nothing => pending().await,
     }
 }
 
@@ -125,11 +125,13 @@ const GREETING: &[(&str, &str)] = &[("api-version", "1.41"), ("server", "Docker/
 const IMAGE: &str =
     r#"{"Id":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}"#;
 
-fn healthy(method: &Method, line: &str) -> Answer {
+fn healthy(method: &Method, line: &str) -> ScriptedAnswer {
     match line {
-        "GET /_ping" => Answer::Status(200, GREETING, "OK"),
-        _ if method == Method::GET && line.contains("/images/") => Answer::Status(200, &[], IMAGE),
-        _ => Answer::Status(404, &[], r#"{"message":"not here"}"#),
+        "GET /_ping" => ScriptedAnswer::Status(200, GREETING, "OK"),
+        _ if method == Method::GET && line.contains("/images/") => {
+            ScriptedAnswer::Status(200, &[], IMAGE)
+        }
+        _ => ScriptedAnswer::Status(404, &[], r#"{"message":"not here"}"#),
     }
 }
 
@@ -141,10 +143,10 @@ fn ends(error: Error) -> (u8, bool) {
 
 #[tokio::test]
 async fn an_engine_that_is_busy_is_asked_again() {
-    let server = Server::start(|line, before| {
+    let server = ScriptedEngine::start(|line, before| {
         let at_first: &[_] = &[429, 503, 502];
         let status = *at_first.get(before)?;
-        line.contains("_ping").then_some(Answer::Status(
+        line.contains("_ping").then_some(ScriptedAnswer::Status(
             status,
             &[("retry-after", "0")],
             r#"{"message":"busy"}"#,
@@ -157,9 +159,9 @@ async fn an_engine_that_is_busy_is_asked_again() {
 
 #[tokio::test]
 async fn an_engine_that_stays_busy_has_failed() {
-    let later = Server::start(|_, _| {
+    let later = ScriptedEngine::start(|_, _| {
         let text = r#"{"message":"too many requests"}"#;
-        Some(Answer::Status(429, &[("retry-after", "3600")], text))
+        Some(ScriptedAnswer::Status(429, &[("retry-after", "3600")], text))
     })
     .await;
     let error = later.connect(REQUEST_TIMEOUT).await.unwrap_err();
@@ -176,11 +178,11 @@ async fn an_engine_that_stays_busy_has_failed() {
 async fn what_will_not_pass_is_asked_once() {
     for (status, code) in [(401, 7), (403, 7), (404, 7)] {
         let script: Script = match status {
-            401 => |_, _| Some(Answer::Status(401, &[], r#"{"message":"no"}"#)),
-            403 => |_, _| Some(Answer::Status(403, &[], r#"{"message":"no"}"#)),
-            _ => |_, _| Some(Answer::Status(404, &[], r#"{"message":"no"}"#)),
+            401 => |_, _| Some(ScriptedAnswer::Status(401, &[], r#"{"message":"no"}"#)),
+            403 => |_, _| Some(ScriptedAnswer::Status(403, &[], r#"{"message":"no"}"#)),
+            _ => |_, _| Some(ScriptedAnswer::Status(404, &[], r#"{"message":"no"}"#)),
         };
-        let server = Server::start(script).await;
+        let server = ScriptedEngine::start(script).await;
         let error = server.connect(REQUEST_TIMEOUT).await.unwrap_err();
         assert_eq!(ends(error), (code, true), "{status}");
         assert_eq!(server.count("_ping"), 1, "{status}");
@@ -189,13 +191,16 @@ async fn what_will_not_pass_is_asked_once() {
 
 #[tokio::test]
 async fn every_question_has_a_deadline() {
-    let mute = Server::start(|_, _| Some(Answer::Nothing)).await;
+    let mute = ScriptedEngine::start(|_, _| Some(ScriptedAnswer::Nothing)).await;
     let error = mute.connect(SHORT).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Unreachable { .. }), "{error:?}");
     assert_eq!(ends(error), (3, true));
     assert!(mute.count("_ping") > 1);
 
-    let stuck = Server::start(|line, _| line.contains("/images/").then_some(Answer::Nothing)).await;
+    let stuck = ScriptedEngine::start(|line, _| {
+        line.contains("/images/").then_some(ScriptedAnswer::Nothing)
+    })
+    .await;
     let engine = stuck.connect(SHORT).await.unwrap();
     let image = format!("{}/shop/app:1", stuck.host).parse().unwrap();
     let config = PushConfig { image, overwrite: false, timeout: LONG, idle_timeout: LONG };
@@ -205,24 +210,26 @@ async fn every_question_has_a_deadline() {
     assert!(matches!(error.kind(), ErrorKind::Unreachable { .. }), "{error:?}");
 
     // An answer that never ends is no answer.
-    let trails =
-        Server::start(|line, _| line.contains("_ping").then_some(Answer::Trails("O"))).await;
+    let trails = ScriptedEngine::start(|line, _| {
+        line.contains("_ping").then_some(ScriptedAnswer::Trails("O"))
+    })
+    .await;
     let error = trails.connect(SHORT).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Unreachable { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn the_answer_about_an_image_is_read() {
-    let page = Server::start(|line, _| {
-        line.contains("/images/").then_some(Answer::Status(200, &[], "<html>"))
+    let page = ScriptedEngine::start(|line, _| {
+        line.contains("/images/").then_some(ScriptedAnswer::Status(200, &[], "<html>"))
     })
     .await;
     let error = page.push(LONG).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Protocol { .. }), "{error:?}");
 
-    let absent = Server::start(|line, _| {
+    let absent = ScriptedEngine::start(|line, _| {
         let text = r#"{"message":"no such image"}"#;
-        line.contains("/images/").then_some(Answer::Status(404, &[], text))
+        line.contains("/images/").then_some(ScriptedAnswer::Status(404, &[], text))
     })
     .await;
     let error = absent.push(LONG).await.unwrap_err();
@@ -232,14 +239,16 @@ async fn the_answer_about_an_image_is_read() {
 
 #[tokio::test]
 async fn a_silent_build_is_given_up() {
-    let mute = Server::start(|line, _| (line == "POST /build").then_some(Answer::Nothing)).await;
+    let mute =
+        ScriptedEngine::start(|line, _| (line == "POST /build").then_some(ScriptedAnswer::Nothing))
+            .await;
     let error = mute.build(SHORT).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Silent { step: None, .. }), "{error:?}");
     assert_eq!(ends(error), (4, true));
 
-    let stuck = Server::start(|line, _| {
+    let stuck = ScriptedEngine::start(|line, _| {
         let words = "{\"stream\":\"Step 1/1 : FROM scratch\\n\"}\r\n";
-        (line == "POST /build").then_some(Answer::Trails(words))
+        (line == "POST /build").then_some(ScriptedAnswer::Trails(words))
     })
     .await;
     let error = stuck.build(Duration::from_millis(500)).await.unwrap_err();
@@ -251,9 +260,13 @@ async fn a_silent_build_is_given_up() {
 
 #[tokio::test]
 async fn a_build_that_is_put_off_is_not_sent_again() {
-    let server = Server::start(|line, _| {
+    let server = ScriptedEngine::start(|line, _| {
         let text = r#"{"message":"too many requests"}"#;
-        (line == "POST /build").then_some(Answer::Status(429, &[("retry-after", "0")], text))
+        (line == "POST /build").then_some(ScriptedAnswer::Status(
+            429,
+            &[("retry-after", "0")],
+            text,
+        ))
     })
     .await;
     let error = server.build(LONG).await.unwrap_err();
@@ -265,13 +278,14 @@ async fn a_build_that_is_put_off_is_not_sent_again() {
 #[tokio::test]
 async fn a_silent_push_says_what_the_tag_names() {
     let scripts: [Script; 2] = [
-        |line, _| (line.starts_with("POST ")).then_some(Answer::Nothing),
+        |line, _| (line.starts_with("POST ")).then_some(ScriptedAnswer::Nothing),
         |line, _| {
-            line.starts_with("POST ").then_some(Answer::Trails("{\"status\":\"Preparing\"}\r\n"))
+            line.starts_with("POST ")
+                .then_some(ScriptedAnswer::Trails("{\"status\":\"Preparing\"}\r\n"))
         },
     ];
     for script in scripts {
-        let server = Server::start(script).await;
+        let server = ScriptedEngine::start(script).await;
         let error = server.push(SHORT).await.unwrap_err();
         assert!(
             matches!(error.kind(), ErrorKind::PushSilent { state: TagState::Absent, .. }),

@@ -11,22 +11,22 @@ use support::{
 };
 use verbatim_credentials::{Credential, Keychain};
 use verbatim_image::{
-    Builder, Engine, Error, ErrorKind, Event, Existing, How, PushConfig, Pushed, TagState, build,
-    existing, push, tag_state,
+    Builder, Engine, EngineEvent, Error, ErrorKind, ExistingImage, PushConfig, PushOutcome,
+    PushedImage, TagState, build, existing, push, tag_state,
 };
 use verbatim_oci::Reference;
 
 /// Longer than any push of these tests takes.
 const LIMIT: Duration = Duration::from_secs(60);
 
-struct Bench {
+struct PushBench {
     engine: Engine,
     registry: Registry,
     keychain: Keychain,
     host: String,
 }
 
-impl Bench {
+impl PushBench {
     async fn new(wants_login: bool) -> Option<Self> {
         let (host, binary) = (docker_host()?, registry_binary()?);
         let registry = Registry::start(&binary, wants_login).await;
@@ -44,7 +44,7 @@ impl Bench {
         Image::new(&self.host, name)
     }
 
-    async fn push(&self, name: &str, overwrite: bool) -> Result<Pushed, Error> {
+    async fn push(&self, name: &str, overwrite: bool) -> Result<PushedImage, Error> {
         let image = name.parse().unwrap();
         let config = PushConfig { image, overwrite, timeout: LIMIT, idle_timeout: LIMIT };
         let client = client(&self.keychain);
@@ -58,7 +58,7 @@ impl Bench {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_digest_is_the_hash_of_what_the_registry_holds() {
-    let Some(bench) = Bench::new(false).await else { return };
+    let Some(bench) = PushBench::new(false).await else { return };
     for builder in [Builder::Classic, Builder::BuildKit] {
         let name = bench.name("digest");
         let _image = bench.build(&name, "one", builder).await;
@@ -68,7 +68,7 @@ async fn the_digest_is_the_hash_of_what_the_registry_holds() {
         assert_eq!(pushed.digest, resolved.digest());
         assert_eq!(pushed.reference, resolved.reference);
         assert_eq!(pushed.size, resolved.manifest.bytes.len() as u64);
-        assert_eq!(pushed.how, How::Pushed);
+        assert_eq!(pushed.how, PushOutcome::Pushed);
         let platforms: Vec<String> = pushed.platforms.iter().map(ToString::to_string).collect();
         let architecture = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
         assert_eq!(platforms, [format!("linux/{architecture}")]);
@@ -80,13 +80,13 @@ async fn the_digest_is_the_hash_of_what_the_registry_holds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_is_not_taken_from_another_image() {
-    let Some(bench) = Bench::new(false).await else { return };
+    let Some(bench) = PushBench::new(false).await else { return };
     let name = bench.name("taken");
     let _first = bench.build(&name, "one", Builder::Classic).await;
     let first = bench.push(&name, false).await.unwrap();
     // The same image again is no conflict, and no push.
     let again = bench.push(&name, false).await.unwrap();
-    assert_eq!((again.digest, again.how), (first.digest, How::AlreadyThere));
+    assert_eq!((again.digest, again.how), (first.digest, PushOutcome::AlreadyThere));
 
     let _second = bench.build(&name, "two", Builder::Classic).await;
     let error = bench.push(&name, false).await.unwrap_err();
@@ -105,24 +105,27 @@ async fn a_tag_is_not_taken_from_another_image() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_of_the_same_revision_is_found() {
-    let Some(bench) = Bench::new(false).await else { return };
+    let Some(bench) = PushBench::new(false).await else { return };
     let name = bench.name("revision");
     let reference: Reference = name.parse().unwrap();
     let client = client(&bench.keychain);
-    assert_eq!(existing(&client, &reference, "one").await.unwrap(), Existing::Nothing);
+    assert_eq!(existing(&client, &reference, "one").await.unwrap(), ExistingImage::Nothing);
     assert_eq!(tag_state(&client, &reference).await, TagState::Absent);
     let _image = bench.build(&name, "one", Builder::Classic).await;
     let pushed = bench.push(&name, false).await.unwrap();
     let found = existing(&client, &reference, "one").await.unwrap();
-    assert_eq!(found, Existing::SameRevision(Pushed { how: How::Reused, ..pushed.clone() }));
+    assert_eq!(
+        found,
+        ExistingImage::SameRevision(PushedImage { how: PushOutcome::Reused, ..pushed.clone() })
+    );
     let other = existing(&client, &reference, "two").await.unwrap();
     let revision = Some("one".to_owned());
-    assert_eq!(other, Existing::Other { digest: pushed.digest, revision });
+    assert_eq!(other, ExistingImage::Other { digest: pushed.digest, revision });
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_login_reaches_the_registry_through_the_engine() {
-    let Some(mut bench) = Bench::new(true).await else { return };
+    let Some(mut bench) = PushBench::new(true).await else { return };
     let name = bench.name("login");
     let _image = bench.build(&name, "one", Builder::Classic).await;
     let with = |password: &str| {
@@ -161,7 +164,7 @@ async fn the_login_reaches_the_registry_through_the_engine() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_told() {
-    let Some(bench) = Bench::new(false).await else { return };
+    let Some(bench) = PushBench::new(false).await else { return };
     let error = bench.push(&bench.name("absent"), false).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::NoImage(_)), "{error:?}");
 
@@ -178,7 +181,7 @@ async fn what_is_not_there_is_told() {
         idle_timeout: LIMIT,
     };
     let client = client(&bench.keychain);
-    let mut count = |event| warnings += usize::from(matches!(event, Event::Warning(_)));
+    let mut count = |event| warnings += usize::from(matches!(event, EngineEvent::Warning(_)));
     let error = push(&bench.engine, &client, &bench.keychain, &config, &mut count).await;
     let error = error.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::RegistryUnreachable { .. }), "{error:?}");
@@ -187,7 +190,7 @@ async fn what_is_not_there_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_is_cut_short_says_what_the_tag_names() {
-    let Some(bench) = Bench::new(false).await else { return };
+    let Some(bench) = PushBench::new(false).await else { return };
     let name = bench.name("short");
     let _image = bench.build(&name, "one", Builder::Classic).await;
     let config = PushConfig {

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use verbatim_credentials::{Environment, Keychain};
+use verbatim_credentials::{CredentialEnvironment, Keychain};
 use verbatim_oci::Reference;
 use verbatim_registry::{Client, Config};
 
@@ -13,7 +13,8 @@ use verbatim_registry::{Client, Config};
 #[expect(clippy::print_stdout, reason = "an example prints its answer")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let image: Reference = std::env::args().nth(1).ok_or("name an image")?.parse()?;
-    let keychain = Keychain::from_environment(&Environment::from_map(&std::env::vars().collect()));
+    let keychain =
+        Keychain::from_environment(&CredentialEnvironment::from_map(&std::env::vars().collect()));
     let client = Client::new(Config::new("example/1"), keychain)?;
     let resolved = client.resolve(&image).await?;
     let repository = &resolved.reference.repository;

@@ -1,6 +1,6 @@
-//! Why a registry could not be asked, or what it refused: where on the outside, why inside.
+//! Errors of requests to a registry: the outer type says where, the kind says why.
 //!
-//! No type of the HTTP library is visible here, and no URL is kept with its query or its credentials.
+//! Hides the types of the HTTP library, and keeps URLs without query and credentials.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use url::Url;
 use verbatim_http::RedactedUrl;
 use verbatim_oci::{Digest, ManifestError, Platform, Tag};
 
-/// Something that was asked of a registry did not come about.
+/// A request to a registry failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} ({url})")]
 pub struct Error {
@@ -26,7 +26,7 @@ impl Error {
         Self::at(action, RedactedUrl::of_request(url), kind)
     }
 
-    /// For a place that is no URL, or holds nothing to hide.
+    /// For a place that is not a URL, or that holds no secret.
     pub(crate) fn at(action: impl Into<String>, place: impl fmt::Display, kind: ErrorKind) -> Self {
         Self { action: action.into(), url: place.to_string(), kind: Box::new(kind) }
     }
@@ -36,155 +36,152 @@ impl Error {
         &self.kind
     }
 
-    /// What was asked, without query and credentials.
+    /// The URL of the request, without query and credentials.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether the same may succeed a little later.
+    /// Whether a retry may succeed.
     pub fn is_retryable(&self) -> bool {
         self.kind.is_retryable()
     }
 
-    /// Whether the registry says that it does not have what was asked for.
+    /// Whether the registry answered 404.
     pub fn is_not_found(&self) -> bool {
         matches!(*self.kind, ErrorKind::NotFound(_))
     }
 }
 
-/// Why something did not come about.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// No connection, or one that broke before the answer.
     #[error("no answer")]
-    Unreachable(#[source] Cause),
+    Unreachable(#[source] NetworkError),
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     Timeout(Duration),
     /// The answer began and did not end.
-    #[error("the answer broke off")]
-    BrokenOff(#[source] Cause),
+    #[error("the answer ended early")]
+    BrokenOff(#[source] NetworkError),
     /// The server's certificate is not trusted, or TLS failed otherwise.
     #[error("no secure connection")]
-    Tls(#[source] Cause),
-    /// TLS was wanted, and the server speaks plain HTTP.
+    Tls(#[source] NetworkError),
+    /// The client uses TLS, and the server speaks plain HTTP.
     #[error("the server does not speak TLS")]
     NotTls,
-    /// A registry that is spoken to over TLS sends us to a plain HTTP address.
+    /// A registry that is reached over TLS redirects to plain HTTP.
     #[error("the registry redirects to plain HTTP, {0}")]
     PlainHttpRefused(RedactedUrl),
-    /// The registry names a token server that is not of its own site.
+    /// The registry names a token server outside its own site.
     #[error("the token server {0} is outside the registry's domain")]
     RealmRefused(String),
-    /// The registry wants a kind of login that is not known here, or that the credential does not fit.
+    /// The registry wants a kind of login that is not supported, or that the credential does not fit.
     #[error("the registry wants an unsupported kind of login: {0}")]
     LoginUnsupported(String),
-    /// The credentials could not be had.
+    /// The credentials cannot be read.
     #[error(transparent)]
     Credentials(verbatim_credentials::Error),
     /// Not logged in, or the login is not accepted (401).
     #[error("not logged in, or the login is not valid: {0}")]
-    Unauthorized(Refusal),
+    Unauthorized(ErrorResponse),
     /// Logged in, and not allowed (403).
     #[error("not allowed: {0}")]
-    Forbidden(Refusal),
-    /// Not there, or not shown to us (404).
+    Forbidden(ErrorResponse),
+    /// Absent, or hidden without read access (404).
     #[error("not found: {0}")]
-    NotFound(Refusal),
+    NotFound(ErrorResponse),
     /// Too many requests (429).
-    #[error("too many requests: {refusal}")]
+    #[error("too many requests: {response}")]
     RateLimited {
         /// What the registry says.
-        refusal: Refusal,
-        /// How long it asks us to wait.
+        response: ErrorResponse,
+        /// How long it asks clients to wait.
         retry_after: Option<Duration>,
     },
     /// The registry failed (5xx, or 408).
-    #[error("the registry failed: {refusal}")]
+    #[error("the registry failed: {response}")]
     ServerError {
         /// What the registry says.
-        refusal: Refusal,
-        /// How long it asks us to wait.
+        response: ErrorResponse,
+        /// How long it asks clients to wait.
         retry_after: Option<Duration>,
     },
-    /// Any other status that is no success.
+    /// Any other error status.
     #[error("refused: {0}")]
-    Refused(Refusal),
-    /// The content has another digest than was said.
+    Refused(ErrorResponse),
+    /// The content does not have the expected digest.
     #[error("{claim} is {expected}, but the content has {actual}")]
     DigestMismatch {
-        /// Who said so.
+        /// Where the expected digest comes from.
         claim: DigestClaim,
-        /// What was said.
+        /// The expected digest.
         expected: Digest,
         /// The hash of the content.
         actual: Digest,
     },
-    /// The answer is not what the specification says.
+    /// The answer violates the specification.
     #[error("unexpected answer: {0}")]
     Malformed(String),
-    /// The bytes are not a manifest that is understood.
+    /// The bytes are not a manifest of a known type.
     #[error("the manifest is malformed")]
     Manifest(#[source] ManifestError),
-    /// More bytes than can be right.
+    /// More bytes than the limit.
     #[error("more than {limit} bytes")]
     TooLarge {
-        /// How many there may be.
+        /// The limit, in bytes.
         limit: u64,
     },
     /// The index has no image for the platform.
     #[error("no image for {wanted}, only for {}", list(.available))]
     NoPlatform {
-        /// What was asked for.
+        /// The requested platform.
         wanted: Platform,
-        /// What there is.
+        /// The platforms in the index.
         available: Vec<Platform>,
     },
-    /// The record is stored, and the listing of its subject does not show it.
+    /// The record is stored, but the listing of its subject does not contain it.
     #[error("{record} is stored, but the registry does not list it")]
     NotListed {
         /// The digest of the record's manifest.
         record: Digest,
     },
-    /// The registry does not let the tag be changed in which clients list referrers.
+    /// The registry does not allow changes to the fallback tag.
     #[error(
-        "the registry does not allow changes to the tag `{tag}`, which lists referrers: {refusal}"
+        "the registry does not allow changes to the tag `{tag}`, which lists referrers: {response}"
     )]
     ImmutableTag {
         /// The fallback tag.
         tag: Tag,
         /// What the registry says.
-        refusal: Refusal,
+        response: ErrorResponse,
     },
-    /// The index in which clients list referrers is as large as manifests may be.
+    /// The index under the fallback tag has reached the size limit of manifests.
     #[error("the list of referrers is larger than {limit} bytes, the most that registries accept")]
     ListingFull {
-        /// How many there may be.
+        /// The limit, in bytes.
         limit: u64,
     },
-    /// A tag that was to be set names something else.
+    /// The tag already names another image.
     #[error("the tag already points to {found}")]
     TagTaken {
-        /// What it names.
+        /// The digest that it names.
         found: Digest,
     },
-    /// The manifest has no subject, so that it cannot be listed as a referrer.
-    #[error("{0} refers to no subject")]
+    /// The manifest has no subject, so it cannot be listed as a referrer.
+    #[error("{0} has no subject")]
     NoSubject(Digest),
-    /// A local file could not be read, or a writer not written.
-    #[error(transparent)]
-    Io(std::io::Error),
     /// The settings of the client are wrong.
     #[error("{0}")]
     Config(String),
 }
 
-/// Who said what the digest is.
+/// Where an expected digest comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DigestClaim {
-    /// Whoever asked.
+    /// The caller.
     Asked,
     /// The registry, in `Docker-Content-Digest`.
     Header,
@@ -199,34 +196,34 @@ impl fmt::Display for DigestClaim {
     }
 }
 
-/// The innermost reason that the network stack gives.
+/// The innermost error of the network stack.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub struct Cause(pub(crate) String);
+pub struct NetworkError(pub(crate) String);
 
-/// How a registry refused: the status, and what its [error document][spec] says.
+/// An error response of a registry: the status, and its [error document][spec].
 ///
 /// [spec]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// The HTTP status.
     pub status: u16,
-    /// What the registry says; empty if it says nothing that is understood.
-    pub problems: Vec<Problem>,
+    /// The entries of the document; empty without a document.
+    pub errors: Vec<ResponseError>,
 }
 
 /// One entry of a registry's error document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The code, `MANIFEST_UNKNOWN` for example. Registries have codes of their own beside those of the specification.
+pub struct ResponseError {
+    /// The code, `MANIFEST_UNKNOWN` for example. Registries also have codes of their own.
     pub code: String,
-    /// The words of the registry; empty if it has none.
+    /// The registry's message; may be empty.
     pub message: String,
-    /// Whatever it adds.
+    /// Details, in any form.
     pub detail: serde_json::Value,
 }
 
-impl From<OciError> for Problem {
+impl From<OciError> for ResponseError {
     fn from(error: OciError) -> Self {
         let code = match serde_json::to_value(&error.code) {
             Ok(serde_json::Value::String(code)) => code,
@@ -236,35 +233,35 @@ impl From<OciError> for Problem {
     }
 }
 
-impl Refusal {
-    /// Reads the body of an answer that is no success. Whatever is not an error document is left out: an HTML page of
-    /// a proxy tells nobody anything.
+impl ErrorResponse {
+    /// Reads the body of an error response. A body that is not an error document is dropped: an HTML page of a proxy
+    /// helps nobody.
     pub(crate) fn read(status: StatusCode, body: &[u8]) -> Self {
-        let problems = match serde_json::from_slice::<OciEnvelope>(body) {
-            Ok(envelope) => envelope.errors.into_iter().map(Problem::from).collect(),
+        let errors = match serde_json::from_slice::<OciEnvelope>(body) {
+            Ok(envelope) => envelope.errors.into_iter().map(ResponseError::from).collect(),
             Err(_) => Vec::new(),
         };
-        Self { status: status.as_u16(), problems }
+        Self { status: status.as_u16(), errors }
     }
 
     /// Whether the registry gives this code.
     pub fn has_code(&self, code: &str) -> bool {
-        self.problems.iter().any(|problem| problem.code == code)
+        self.errors.iter().any(|error| error.code == code)
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
         let reason = StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
         if let Some(reason) = reason {
             write!(f, " {reason}")?;
         }
-        for (n, problem) in self.problems.iter().enumerate() {
+        for (n, error) in self.errors.iter().enumerate() {
             f.write_str(if n == 0 { ", " } else { "; " })?;
-            f.write_str(&problem.code)?;
-            if !problem.message.is_empty() {
-                write!(f, ": {}", one_line(&problem.message))?;
+            f.write_str(&error.code)?;
+            if !error.message.is_empty() {
+                write!(f, ": {}", one_line(&error.message))?;
             }
         }
         Ok(())
@@ -272,36 +269,36 @@ impl fmt::Display for Refusal {
 }
 
 impl ErrorKind {
-    /// What an answer means that is no success.
+    /// The kind of an error response.
     pub(crate) fn of_status(
         status: StatusCode,
-        refusal: Refusal,
+        response: ErrorResponse,
         retry_after: Option<Duration>,
     ) -> Self {
         match status.as_u16() {
-            401 => Self::Unauthorized(refusal),
-            403 => Self::Forbidden(refusal),
-            404 => Self::NotFound(refusal),
-            429 => Self::RateLimited { refusal, retry_after },
-            408 | 500..=599 => Self::ServerError { refusal, retry_after },
-            _ => Self::Refused(refusal),
+            401 => Self::Unauthorized(response),
+            403 => Self::Forbidden(response),
+            404 => Self::NotFound(response),
+            429 => Self::RateLimited { response, retry_after },
+            408 | 500..=599 => Self::ServerError { response, retry_after },
+            _ => Self::Refused(response),
         }
     }
 
-    /// Whether the same may succeed a little later.
+    /// Whether a retry may succeed.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Timeout(_) | Self::BrokenOff(_) => true,
             Self::RateLimited { .. } => true,
-            // 501 and 505 and their like are about what the server can do, not about now.
-            Self::ServerError { refusal, .. } => {
-                matches!(refusal.status, 408 | 500 | 502 | 503 | 504)
+            // A retry does not change 501, 505 and the like.
+            Self::ServerError { response, .. } => {
+                matches!(response.status, 408 | 500 | 502 | 503 | 504)
             }
             _ => false,
         }
     }
 
-    /// How long the registry asks us to wait.
+    /// How long the registry asks clients to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } | Self::ServerError { retry_after, .. } => {
@@ -334,8 +331,8 @@ mod tests {
     fn every_status_has_a_kind_and_few_are_repeated() {
         for code in 100..=599 {
             let status = StatusCode::from_u16(code).unwrap();
-            let refusal = Refusal { status: code, problems: vec![] };
-            let kind = ErrorKind::of_status(status, refusal, Some(Duration::from_secs(1)));
+            let response = ErrorResponse { status: code, errors: vec![] };
+            let kind = ErrorKind::of_status(status, response, Some(Duration::from_secs(1)));
             let name = match &kind {
                 ErrorKind::Unauthorized(_) => "unauthorized",
                 ErrorKind::Forbidden(_) => "forbidden",
@@ -363,7 +360,7 @@ mod tests {
 
     #[test]
     fn connections_are_tried_again_and_nonsense_is_not() {
-        let cause = || Cause("reset".into());
+        let cause = || NetworkError("reset".into());
         assert!(ErrorKind::Unreachable(cause()).is_retryable());
         assert!(ErrorKind::BrokenOff(cause()).is_retryable());
         assert!(ErrorKind::Timeout(Duration::ZERO).is_retryable());
@@ -374,8 +371,9 @@ mod tests {
     #[test]
     fn the_words_of_the_registry_are_kept() {
         let check = |status: u16, body: &str, want: &str| {
-            let refusal = Refusal::read(StatusCode::from_u16(status).unwrap(), body.as_bytes());
-            assert_eq!(refusal.to_string(), want);
+            let response =
+                ErrorResponse::read(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            assert_eq!(response.to_string(), want);
         };
         check(404, "", "404 Not Found");
         check(404, "<html>no</html>", "404 Not Found");

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Descriptor, Reference, media_type};
 use verbatim_record::{Build, BuildSource, Bundle, CiRun, SigningKey, Statement};
-use verbatim_registry::{Attachment, Client, Config, Layer, PutAs};
+use verbatim_registry::{Attachment, Client, Config, Layer, ManifestName};
 
 /// Where the program lies in the image.
 pub(super) const PROGRAM: &str = "demo";
@@ -57,7 +57,12 @@ pub(super) async fn push(
     }
     let tag = image.tag.clone().context("the image has no tag")?;
     client
-        .put_manifest(&image.repository, &PutAs::Tag(tag), media_type::OCI_MANIFEST, manifest)
+        .put_manifest(
+            &image.repository,
+            &ManifestName::Tag(tag),
+            media_type::OCI_MANIFEST,
+            manifest,
+        )
         .await
         .context("failed to push the image")?;
     let record = record(image, &descriptor, commit, variables, started_at, key)?.attachment();

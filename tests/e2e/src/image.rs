@@ -10,7 +10,7 @@ use serde_json::json;
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Descriptor, Digest, Manifest, Reference, media_type};
 use verbatim_record::{Build, BuildSource, Bundle, CiRun, SigningKey, Statement, sign};
-use verbatim_registry::{Attachment, Client, Config, Layer, PutAs};
+use verbatim_registry::{Attachment, Client, Config, Layer, ManifestName};
 
 /// How an image came to be.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ async fn push_image(client: &Client, image: &Reference, built: &Built) -> Result
     }
     let tag = image.tag.clone().context("the image has no tag")?;
     client
-        .put_manifest(repository, &PutAs::Tag(tag), media_type::OCI_MANIFEST, manifest)
+        .put_manifest(repository, &ManifestName::Tag(tag), media_type::OCI_MANIFEST, manifest)
         .await
         .context("cannot push the image")?;
     Ok(descriptor)
@@ -127,7 +127,7 @@ async fn attach_as_others(
     }
     let bytes = Bytes::from(serde_json::to_vec(&manifest)?);
     let put = client
-        .put_manifest(repository, &PutAs::Digest, media_type::OCI_MANIFEST, bytes)
+        .put_manifest(repository, &ManifestName::Digest, media_type::OCI_MANIFEST, bytes)
         .await
         .context("cannot attach the record")?;
     client.relist(repository, &put.digest).await.context("the record is not listed")?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use simulated_argocd::{Config, Pods, SimulatedArgocd, Tools};
 use tempfile::TempDir;
 use test_registry::{Account, Registry};
-use verbatim_credentials::{Environment, ExposeSecret as _, Keychain};
+use verbatim_credentials::{CredentialEnvironment, ExposeSecret as _, Keychain};
 use verbatim_oci::Reference;
 use verbatim_record::SigningKey;
 
@@ -82,7 +82,8 @@ impl World {
         if let Some(account) = account {
             let hosts = [registry.host(), registry_proxy.address().to_string()];
             tool = tool.with("DOCKER_AUTH_CONFIG", &logins(&account, &hosts));
-            keychain = Keychain::from_environment(&Environment::from_map(&tool.variables));
+            keychain =
+                Keychain::from_environment(&CredentialEnvironment::from_map(&tool.variables));
         }
         let world = Self {
             registry_proxy,

@@ -18,7 +18,7 @@ use verbatim_record::{
     Approval, Bundle, EnvironmentArtifact, EnvironmentId, PAYLOAD_TYPE, SigningKey, Statement, pae,
     sign,
 };
-use verbatim_registry::{Attachment, Layer, PutAs};
+use verbatim_registry::{Attachment, Layer, ManifestName};
 
 /// The seed of the key of `lead`, who may approve.
 const LEAD: u8 = 21;
@@ -221,7 +221,7 @@ fn list(world: &World, subject: &Digest) -> Result<Reference> {
 }
 
 async fn put(tag: &Reference, kind: &str, bytes: Bytes) -> Result<()> {
-    let name = PutAs::Tag(tag.tag.clone().context("no tag")?);
+    let name = ManifestName::Tag(tag.tag.clone().context("no tag")?);
     e2e::client()?.put_manifest(&tag.repository, &name, kind, bytes).await?;
     Ok(())
 }

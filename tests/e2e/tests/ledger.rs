@@ -12,7 +12,7 @@ use verbatim_record::{
     BUNDLE_MEDIA_TYPE, Bundle, EnvironmentArtifact, EnvironmentId, Predicate as _, Promotion,
     Statement, Veto,
 };
-use verbatim_registry::PutAs;
+use verbatim_registry::ManifestName;
 
 fn digest(release: &str) -> Result<Digest> {
     Ok(release.split_once('@').context("no digest")?.1.parse()?)
@@ -46,7 +46,7 @@ async fn unlist(world: &World, record: &str) -> Result<bool> {
     }
     found.map(|place| entries.remove(place));
     let bytes = document.to_string().into();
-    client.put_manifest(&repository, &PutAs::Tag(tag), &index.media_type, bytes).await?;
+    client.put_manifest(&repository, &ManifestName::Tag(tag), &index.media_type, bytes).await?;
     Ok(found.is_some())
 }
 

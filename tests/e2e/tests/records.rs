@@ -7,12 +7,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use e2e::{World, with_gates};
 use test_registry::{Account, Auth, Registry};
-use verbatim_credentials::{Environment, ExposeSecret as _, Keychain};
+use verbatim_credentials::{CredentialEnvironment, ExposeSecret as _, Keychain};
 use verbatim_oci::{Descriptor, Digest, Manifest, Reference};
 use verbatim_record::{
     BUNDLE_MEDIA_TYPE, Bundle, EnvironmentArtifact, EnvironmentId, Promotion, Statement, sign,
 };
-use verbatim_registry::{FetchedManifest, PutAs};
+use verbatim_registry::{FetchedManifest, ManifestName};
 
 fn digest(release: &str) -> Result<Digest> {
     Ok(release.split_once('@').context("no digest")?.1.parse()?)
@@ -200,7 +200,8 @@ async fn the_repository_of_the_records_has_its_own_credentials() -> Result<()> {
         serde_json::json!({ "auths": entries }).to_string()
     };
     world.tool = world.tool.clone().with("DOCKER_AUTH_CONFIG", &logins(&accounts));
-    world.keychain = Keychain::from_environment(&Environment::from_map(&world.tool.variables));
+    world.keychain =
+        Keychain::from_environment(&CredentialEnvironment::from_map(&world.tool.variables));
     let records = format!("records: {}/shop/records\nargocd:\n", world.registry_proxy.address());
     let configuration = world.configuration().replace("argocd:\n", &records);
     world.project.write("verbatim.yaml", &configuration)?;
@@ -319,7 +320,7 @@ async fn fallback(world: &World, subject: &Digest) -> Result<(Reference, Fetched
 }
 
 async fn put(tag: &Reference, kind: &str, bytes: Bytes) -> Result<()> {
-    let name = PutAs::Tag(tag.tag.clone().context("a tag")?);
+    let name = ManifestName::Tag(tag.tag.clone().context("a tag")?);
     e2e::client()?.put_manifest(&tag.repository, &name, kind, bytes).await?;
     Ok(())
 }

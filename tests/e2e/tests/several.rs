@@ -7,7 +7,7 @@ use fault_proxy::{Fault, Rule};
 use serde_json::json;
 use verbatim_credentials::ExposeSecret as _;
 use verbatim_oci::{Descriptor, Digest, Reference, media_type};
-use verbatim_registry::PutAs;
+use verbatim_registry::ManifestName;
 
 /// A second container beside that of the demo's chart.
 const WEB: &str = "apiVersion: apps/v1
@@ -300,7 +300,7 @@ async fn with_provenance(image: &Reference, about: Digest, commit: &str) -> Resu
         client.push_blob(&image.repository, blob).await?;
     }
     let put = async |kind, bytes| {
-        client.put_manifest(&image.repository, &PutAs::Digest, kind, bytes).await
+        client.put_manifest(&image.repository, &ManifestName::Digest, kind, bytes).await
     };
     put(media_type::OCI_MANIFEST, attestation).await?;
     let index = put(media_type::OCI_INDEX, index.to_string().into()).await?;

@@ -14,7 +14,7 @@ use test_registry::{Config as RegistryConfig, Registry};
 use tokio::process::Command;
 use verbatim_credentials::Keychain;
 use verbatim_oci::{Descriptor, Digest, Reference, Tag, media_type};
-use verbatim_registry::{Client, Config, PutAs};
+use verbatim_registry::{Client, Config, ManifestName};
 
 use needs::cargo;
 use needs::workspace_root;
@@ -152,7 +152,7 @@ async fn image(host: &str, round: usize) -> anyhow::Result<Reference> {
         "config": Descriptor::of(media_type::OCI_CONFIG, &content),
         "layers": [],
     });
-    let (name, bytes) = (PutAs::Tag(tag), manifest.to_string().into());
+    let (name, bytes) = (ManifestName::Tag(tag), manifest.to_string().into());
     let put =
         client.put_manifest(&image.repository, &name, media_type::OCI_MANIFEST, bytes).await?;
     Ok(image.pinned(put.digest))

@@ -1,4 +1,4 @@
-//! The file in which the `argocd` command line keeps its servers, users and contexts. It is read, never written.
+//! The file in which the `argocd` command line keeps its servers, users and contexts. Never written here.
 //!
 //! Its fields: `util/localconfig/localconfig.go` of Argo CD 3.6.
 
@@ -12,17 +12,17 @@ use serde::Deserialize;
 use super::ServerKey;
 use crate::error::Position;
 use crate::permissions::check_private;
-use crate::{Environment, Error, ErrorKind};
+use crate::{CredentialEnvironment, Error, ErrorKind};
 
 /// The file of the `argocd` command line.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct CliConfig {
-    /// The context that is used when none is named.
+    /// The default context.
     pub current_context: String,
     /// The contexts: a server and a user each.
     pub contexts: Vec<CliContext>,
-    /// The servers, with the way to reach them.
+    /// The servers, and how to reach them.
     pub servers: Vec<CliServer>,
     users: Vec<CliUser>,
 }
@@ -39,17 +39,17 @@ pub struct CliContext {
     pub user: String,
 }
 
-/// A server and the way to reach it. Paths of files and data in base64 are given as they stand.
+/// A server, and how to reach it. Paths and base64 data are unchanged.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct CliServer {
     /// `host[:port]`.
     pub server: String,
-    /// Whether the certificate is not to be verified.
+    /// Whether to skip the check of the certificate.
     pub insecure: bool,
-    /// Whether plain HTTP is to be spoken.
+    /// Whether to use plain HTTP.
     pub plain_text: bool,
-    /// Whether the server is reached through HTTP 1.
+    /// Whether to use HTTP/1.
     pub grpc_web: bool,
     /// The path below which the server answers.
     pub grpc_web_root_path: String,
@@ -61,7 +61,7 @@ pub struct CliServer {
     pub client_certificate_data: String,
     /// Its key, as base64 of PEM.
     pub client_certificate_key_data: SecretString,
-    /// Whether the command line reaches past the server, to Kubernetes.
+    /// Whether the command line bypasses the server and talks to Kubernetes.
     pub core: bool,
 }
 
@@ -75,7 +75,7 @@ struct CliUser {
 impl CliConfig {
     /// Where the file is, whether it exists or not: in `ARGOCD_CONFIG_DIR`, in `~/.argocd` if that folder exists, else
     /// in `argocd` below the folder of configurations.
-    pub fn path(environment: &Environment) -> Option<PathBuf> {
+    pub fn path(environment: &CredentialEnvironment) -> Option<PathBuf> {
         let legacy = environment.home.as_ref().map(|home| home.join(".argocd"));
         let folder = environment
             .argocd_config_dir
@@ -89,8 +89,8 @@ impl CliConfig {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, is not what it should be, or may be read by other users: the `argocd` command line
-    /// refuses that as well.
+    /// If the file cannot be read, is malformed, or can be read by other users: the `argocd` command line refuses that,
+    /// too.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
         let fail = |kind| Error::new(path.display(), kind);
         let text = match fs::read(path) {
@@ -115,13 +115,13 @@ impl CliConfig {
         })
     }
 
-    /// The server of this key: the one whose root path matches as well, else one on the same host.
+    /// The server with this key: one whose root path matches, too, else one on the same host.
     pub fn server(&self, key: &ServerKey) -> Option<&CliServer> {
         let exact = self.servers.iter().find(|server| server.key() == *key);
         exact.or_else(|| self.servers.iter().find(|server| server.key().is_same_host(key)))
     }
 
-    /// The token for `key`, of the current context if that is for this server, else of the first context that is.
+    /// The token for `key`, from the current context if it is for this server, else from the first context that is.
     pub fn token_for(&self, key: &ServerKey) -> Option<&SecretString> {
         let server = &self.server(key)?.server;
         let mut contexts: Vec<_> =
@@ -187,7 +187,7 @@ users:
     }
 
     #[test]
-    fn a_broken_file_is_told_by_its_place_and_not_by_its_secrets() {
+    fn a_syntax_error_has_a_position_and_no_secret() {
         let error = CliConfig::parse(b"users:\n- {name: x, auth-token: [s3cr3t]}\n").unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
         assert!(!format!("{error:?}{error}").contains("s3cr3t"));
@@ -203,9 +203,11 @@ users:
     #[test]
     fn the_file_is_where_the_command_line_looks() {
         let home = tempfile::tempdir().unwrap();
-        let mut environment =
-            Environment { home: Some(home.path().to_owned()), ..Environment::default() };
-        let check = |environment: &Environment, want: PathBuf| {
+        let mut environment = CredentialEnvironment {
+            home: Some(home.path().to_owned()),
+            ..CredentialEnvironment::default()
+        };
+        let check = |environment: &CredentialEnvironment, want: PathBuf| {
             assert_eq!(CliConfig::path(environment), Some(want));
         };
         check(&environment, home.path().join(".config/argocd/config"));

@@ -1,6 +1,6 @@
-//! The token for an Argo CD server: from the environment, from our own store, or from the `argocd` command line.
+//! The token for an Argo CD server: from the environment, from verbatim's store, or from the `argocd` command line.
 //!
-//! How a token is obtained from a name and a password is the business of the Argo CD client.
+//! The Argo CD client turns a name and a password into a token.
 
 mod cli_config;
 mod server_key;
@@ -13,7 +13,7 @@ use secrecy::SecretString;
 pub use self::cli_config::{CliConfig, CliContext, CliServer};
 pub use self::server_key::ServerKey;
 pub use self::token_store::TokenStore;
-use crate::{Environment, Error};
+use crate::{CredentialEnvironment, Error};
 
 /// A token, and where it was found.
 #[derive(Clone, Debug)]
@@ -30,27 +30,27 @@ pub struct FoundToken {
 pub enum TokenOrigin {
     /// The variable `ARGOCD_AUTH_TOKEN`.
     Variable,
-    /// Our own store, at this path.
+    /// verbatim's store, at this path.
     Store(PathBuf),
     /// The file of the `argocd` command line, at this path.
     Cli(PathBuf),
 }
 
-/// Whether `ARGOCD_AUTH_TOKEN` holds a token that `server` does not get, since `ARGOCD_SERVER` says that it is for another one.
-pub fn is_token_for_another(environment: &Environment, server: &ServerKey) -> bool {
+/// Whether `ARGOCD_AUTH_TOKEN` holds a token that is not for `server`, because `ARGOCD_SERVER` names another server.
+pub fn is_token_for_another(environment: &CredentialEnvironment, server: &ServerKey) -> bool {
     let meant = environment.argocd_server.as_deref().map(ServerKey::new);
     environment.argocd_auth_token.is_some()
         && meant.is_some_and(|meant| !meant.is_same_host(server))
 }
 
-/// The token for `server`, from the first source that has one: `ARGOCD_AUTH_TOKEN`, unless `ARGOCD_SERVER` says that it
-/// is for another server; our own store; the file of the `argocd` command line.
+/// The token for `server`, from the first source that has one: `ARGOCD_AUTH_TOKEN`, unless `ARGOCD_SERVER` names
+/// another server; verbatim's store; the file of the `argocd` command line.
 ///
 /// # Errors
 ///
 /// If a source exists but cannot be read.
 pub fn find_token(
-    environment: &Environment,
+    environment: &CredentialEnvironment,
     server: &ServerKey,
 ) -> Result<Option<FoundToken>, Error> {
     if let Some(token) = &environment.argocd_auth_token

@@ -1,4 +1,4 @@
-//! One name for an Argo CD server, whichever way it is written.
+//! One name for an Argo CD server, however it is written.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl ServerKey {
         };
         let rest = rest.trim_end_matches('/');
         let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        // A name and a password in a URL are nothing to keep, and nothing to print.
+        // A name and a password in a URL are neither kept nor printed.
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         let host = host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
         Self(format!("{host}{path}"))
@@ -28,7 +28,7 @@ impl ServerKey {
         &self.0
     }
 
-    /// Whether both are on the same host and port, whatever their paths.
+    /// Whether both have the same host and port; paths may differ.
     pub fn is_same_host(&self, other: &Self) -> bool {
         self.host() == other.host()
     }

@@ -1,4 +1,4 @@
-//! Our own store of Argo CD tokens, written by a login: one JSON file that only its owner can read.
+//! verbatim's store of Argo CD tokens, written by a login: one JSON file that only its owner can read.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::ServerKey;
 use crate::permissions::check_private;
-use crate::{Environment, Error, ErrorKind};
+use crate::{CredentialEnvironment, Error, ErrorKind};
 
 /// The version of the file that is written, and the only one that is read.
 const VERSION: u64 = 1;
 
-/// The file with the tokens that a login has obtained.
+/// The file with the tokens from logins.
 #[derive(Clone, Debug)]
 pub struct TokenStore {
     path: PathBuf,
@@ -24,14 +24,14 @@ pub struct TokenStore {
 /// The file as it is read.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct TokenFile {
     version: u64,
     tokens: BTreeMap<String, SecretString>,
 }
 
 /// The file as it is written: the one place where tokens are serialised.
 #[derive(Serialize)]
-struct Written<'a> {
+struct NewTokenFile<'a> {
     version: u64,
     tokens: BTreeMap<&'a str, &'a str>,
 }
@@ -44,7 +44,7 @@ impl TokenStore {
 
     /// The store of this user: `verbatim/argocd-tokens.json` below the folder of configurations. `None` without such a
     /// folder.
-    pub fn from_environment(environment: &Environment) -> Option<Self> {
+    pub fn from_environment(environment: &CredentialEnvironment) -> Option<Self> {
         Some(Self::at(environment.config_home()?.join("verbatim").join("argocd-tokens.json")))
     }
 
@@ -57,13 +57,13 @@ impl TokenStore {
     ///
     /// # Errors
     ///
-    /// If the file exists and cannot be read, is not what we write, or may be read by other users.
+    /// If the file exists and cannot be read, is malformed, or can be read by other users.
     pub fn get(&self, server: &ServerKey) -> Result<Option<SecretString>, Error> {
         let mut stored = self.read().map_err(|kind| self.error(kind))?;
         Ok(stored.tokens.remove(server.as_str()))
     }
 
-    /// Keeps `token` for `server`, in the place of an older one.
+    /// Stores `token` for `server`, and replaces an older one.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl TokenStore {
         self.change(|tokens| tokens.insert(server.as_str().to_owned(), token)).map(drop)
     }
 
-    /// Forgets the token for `server`. Says whether there was one.
+    /// Removes the token for `server`, and returns whether there was one.
     ///
     /// # Errors
     ///
@@ -89,7 +89,8 @@ impl TokenStore {
         let attempt = || {
             let folder = self.path.parent().unwrap_or(Path::new("."));
             fs::create_dir_all(folder).map_err(ErrorKind::Io)?;
-            // A file of its own: the store is replaced as a whole, and a lock would stay with the old one.
+            // The lock is a separate file: the store is replaced as a whole, and a lock on it would stay with the old
+            // file.
             let lock = File::create(self.path.with_extension("lock")).map_err(ErrorKind::Io)?;
             lock.lock().map_err(ErrorKind::Io)?;
             let mut stored = self.read()?;
@@ -100,14 +101,16 @@ impl TokenStore {
         attempt().map_err(|kind| self.error(kind))
     }
 
-    fn read(&self) -> Result<Stored, ErrorKind> {
+    fn read(&self) -> Result<TokenFile, ErrorKind> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(TokenFile::default());
+            }
             Err(error) => return Err(ErrorKind::Io(error)),
         };
         check_private(&fs::metadata(&self.path).map_err(ErrorKind::Io)?)?;
-        let stored: Stored = serde_json::from_slice(&text)?;
+        let stored: TokenFile = serde_json::from_slice(&text)?;
         if stored.version != VERSION {
             return Err(ErrorKind::Version(stored.version));
         }
@@ -119,13 +122,13 @@ impl TokenStore {
     }
 }
 
-/// Replaces the file at once, so that a killed login leaves the old one.
+/// Replaces the file atomically, so a killed login leaves the old one.
 fn write(path: &Path, folder: &Path, tokens: &BTreeMap<String, SecretString>) -> io::Result<()> {
     let tokens =
         tokens.iter().map(|(server, token)| (server.as_str(), token.expose_secret())).collect();
-    // A temporary file is made with mode 0600, and keeps it.
+    // Temporary files have mode 0600, and keep it.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer_pretty(&mut file, &Written { version: VERSION, tokens })?;
+    serde_json::to_writer_pretty(&mut file, &NewTokenFile { version: VERSION, tokens })?;
     file.write_all(b"\n")?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -201,7 +204,7 @@ mod tests {
             assert_eq!(error.kind().to_string(), want);
         };
         check("{", "not JSON at line 1, column 1");
-        check(r#"{"version":2,"tokens":{}}"#, "version 2 of this file is not known");
+        check(r#"{"version":2,"tokens":{}}"#, "version 2 of this file is not supported");
         check(r#"{"version":1,"tokens":{},"x":1}"#, "unexpected value at line 1, column 28");
     }
 }

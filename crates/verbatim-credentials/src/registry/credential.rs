@@ -1,4 +1,4 @@
-//! What a registry is shown. How it is shown, and to whom, is the business of the registry client.
+//! A credential for a registry. The registry client decides how to send it, and to which server.
 
 use secrecy::SecretString;
 
@@ -6,9 +6,9 @@ use secrecy::SecretString;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Credential {
-    /// None: what anybody may read.
+    /// No credential, for public content.
     Anonymous,
-    /// A name and a password, or a token in the place of a password.
+    /// A name and a password, or a token instead of a password.
     Basic {
         /// The name, which is no secret.
         username: String,
@@ -16,7 +16,7 @@ pub enum Credential {
         password: SecretString,
     },
     /// An OAuth 2 refresh token, which the registry's token server turns into an access token. Azure's registry and
-    /// Docker Desktop hand these out.
+    /// Docker Desktop issue them.
     IdentityToken(SecretString),
     /// An access token that is sent to the registry as it is.
     RegistryToken(SecretString),

@@ -1,6 +1,6 @@
 //! Docker's `config.json` and Podman's `auth.json`: one format, read and searched.
 //!
-//! Pure: text in, a list of places to look at out. Files are read, and helpers run, in `keychain.rs` and `helper.rs`.
+//! Pure: text in, a list of places out. `keychain.rs` reads the files, and `helper.rs` runs the helpers.
 //!
 //! Format: <https://docs.docker.com/reference/cli/docker/#docker-cli-configuration-file-configjson-properties> and
 //! <https://github.com/containers/image/blob/v5.36.0/docs/containers-auth.json.5.md>, which adds keys with a path.
@@ -18,16 +18,16 @@ use crate::{Credential, ErrorKind};
 /// Under this key Docker stores the credential of its Hub, and asks helpers for it.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// What Docker Hub is called in a reference.
+/// The name of Docker Hub in a reference.
 const DOCKER_HUB: &str = "docker.io";
 
-/// Some writers leave the padding away.
+/// Some tools omit the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The parts of the file that are about credentials.
+/// The keys of the file that are about credentials.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct DockerConfig {
@@ -49,19 +49,19 @@ struct AuthEntry {
     registrytoken: Option<SecretString>,
 }
 
-/// One place to look at, in order.
+/// A place where a credential may be.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum CredentialPlace {
     /// An entry of the file itself.
     Entry {
-        /// The key under which it stands.
+        /// The key of the entry.
         key: String,
         credential: Result<Credential, ErrorKind>,
     },
     Helper {
         /// The name, without `docker-credential-`.
         name: String,
-        /// What the helper is asked for.
+        /// The server to ask the helper for.
         server: String,
     },
 }
@@ -80,23 +80,27 @@ impl DockerConfig {
     }
 
     /// Where a credential for the repository `path` in `registry` may be: the helper of this registry, else the store
-    /// of all registries, then the entry with the longest matching key. `docker login` leaves an empty entry beside a
-    /// helper; an empty entry is no place.
-    pub(crate) fn places(&self, registry: &str, path: &str) -> Vec<Place> {
+    /// of all registries, then the entry with the longest matching key. `docker login` leaves an empty entry next to a
+    /// helper; empty entries are skipped.
+    pub(crate) fn places(&self, registry: &str, path: &str) -> Vec<CredentialPlace> {
         let wanted = format!("{}/{path}", canonical_host(registry));
         let helper = longest_match(&self.cred_helpers, &wanted).map(|(_, name)| name);
         let mut places = Vec::new();
         if let Some(name) = helper.or(self.creds_store.as_ref()).filter(|name| !name.is_empty()) {
-            places.push(Place::Helper { name: name.clone(), server: helper_server(registry) });
+            places.push(CredentialPlace::Helper {
+                name: name.clone(),
+                server: helper_server(registry),
+            });
         }
         let filled = self.auths.iter().filter(|(_, entry)| !entry.is_empty());
         if let Some((key, entry)) = longest_match(filled, &wanted) {
-            places.push(Place::Entry { key: key.clone(), credential: entry.credential() });
+            places
+                .push(CredentialPlace::Entry { key: key.clone(), credential: entry.credential() });
         }
         places
     }
 
-    /// The registries that the file names, as they are named in references.
+    /// The registries in the file, named as in references.
     pub(crate) fn registries(&self) -> BTreeSet<String> {
         let host = |key: &String| {
             let key = canonical_key(key);
@@ -135,7 +139,7 @@ fn decode_auth(auth: &SecretString) -> Result<Credential, ErrorKind> {
     let bytes = BASE64.decode(auth.expose_secret().trim()).map_err(|_| ErrorKind::Auth)?;
     let text = SecretString::from(String::from_utf8(bytes).map_err(|_| ErrorKind::Auth)?);
     let (username, password) = text.expose_secret().split_once(':').ok_or(ErrorKind::Auth)?;
-    // Docker's own decoder takes trailing zeros off.
+    // Docker's own decoder also removes trailing NUL bytes.
     let password = password.trim_end_matches('\0').to_owned().into();
     Ok(Credential::Basic { username: username.to_owned(), password })
 }
@@ -173,7 +177,7 @@ fn canonical_key(key: &str) -> String {
     }
 }
 
-/// Host names are the same in any case, and Docker Hub has several.
+/// Host names ignore case, and Docker Hub has several.
 fn canonical_host(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     match host.as_str() {
@@ -198,13 +202,13 @@ mod tests {
 
     use super::*;
 
-    fn show(places: Vec<Place>) -> Vec<String> {
+    fn show(places: Vec<CredentialPlace>) -> Vec<String> {
         let secret = |secret: &SecretString| secret.expose_secret().to_owned();
         places
             .into_iter()
             .map(|place| match place {
-                Place::Helper { name, server } => format!("helper {name} {server}"),
-                Place::Entry { key, credential } => match credential {
+                CredentialPlace::Helper { name, server } => format!("helper {name} {server}"),
+                CredentialPlace::Entry { key, credential } => match credential {
                     Ok(Credential::Basic { username, password }) => {
                         format!("{key} basic {username} {}", secret(&password))
                     }
@@ -301,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_told_by_its_place_and_not_by_its_secrets() {
+    fn a_syntax_error_has_a_position_and_no_secret() {
         let check = |text: &str, want: &str| {
             let error = DockerConfig::parse(text.as_bytes()).unwrap_err();
             assert_eq!(error.to_string(), want);

@@ -1,7 +1,7 @@
 //! Credential helpers: programs named `docker-credential-NAME` that keep a credential somewhere safer than a file.
 //!
-//! Protocol: <https://github.com/docker/docker-credential-helpers#usage>. Only `get` is spoken; storing is the login
-//! tools' business.
+//! Protocol: <https://github.com/docker/docker-credential-helpers#usage>. Only `get` is used; login tools store
+//! credentials.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use tokio::process::Command;
 
 use crate::{Credential, ErrorKind};
 
-/// A credential is short; a helper that talks without end must not fill the memory.
+/// A credential is short; a helper that never stops writing must not fill the memory.
 const ANSWER_LIMIT: u64 = 1024 * 1024;
 
-/// In the place of a name: the secret is an identity token.
+/// As the user name: the secret is an identity token.
 const TOKEN_USERNAME: &str = "<token>";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperCredential {
     #[serde(default)]
     username: String,
     #[serde(default)]
@@ -45,13 +45,13 @@ pub(crate) async fn get(
     }
 }
 
-/// What a helper said, and whether it called that a success.
-struct Said {
+/// The output of a helper, and whether it succeeded.
+struct HelperOutput {
     success: bool,
     output: SecretString,
 }
 
-async fn run(name: &str, server: &str) -> Result<Said, ErrorKind> {
+async fn run(name: &str, server: &str) -> Result<HelperOutput, ErrorKind> {
     let spawned = Command::new(format!("docker-credential-{name}"))
         .arg("get")
         .stdin(Stdio::piped())
@@ -74,12 +74,12 @@ async fn run(name: &str, server: &str) -> Result<Said, ErrorKind> {
     }
     let status = child.wait().await.map_err(ErrorKind::Io)?;
     let output = String::from_utf8_lossy(&output).into_owned().into();
-    Ok(Said { success: status.success(), output })
+    Ok(HelperOutput { success: status.success(), output })
 }
 
-fn judge(name: &str, said: Said) -> Result<Option<Credential>, ErrorKind> {
-    let output = said.output.expose_secret();
-    if !said.success {
+fn judge(name: &str, helper: HelperOutput) -> Result<Option<Credential>, ErrorKind> {
+    let output = helper.output.expose_secret();
+    if !helper.success {
         if says_not_found(output) {
             return Ok(None);
         }
@@ -88,7 +88,7 @@ fn judge(name: &str, said: Said) -> Result<Option<Credential>, ErrorKind> {
             output.lines().next().unwrap_or("no message").chars().take(200).collect();
         return Err(ErrorKind::HelperFailed { name: name.to_owned(), message });
     }
-    let answer: Answer =
+    let answer: HelperCredential =
         serde_json::from_str(output).map_err(|_| ErrorKind::HelperAnswer(name.to_owned()))?;
     Ok(match (answer.username.as_str(), answer.secret.expose_secret().is_empty()) {
         ("", true) => None,
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn check(success: bool, output: &str, want: Result<Option<&str>, &str>) {
-        let got = judge("x", Said { success, output: output.to_owned().into() });
+        let got = judge("x", HelperOutput { success, output: output.to_owned().into() });
         let got = got.map_err(|error| error.to_string()).map(|credential| {
             credential.map(|credential| match credential {
                 Credential::Basic { username, password } => {

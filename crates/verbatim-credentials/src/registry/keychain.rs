@@ -1,6 +1,6 @@
-//! The sources of registry credentials, in order: the first that knows a registry wins.
+//! The sources of registry credentials, in order: the first one with a credential for a registry wins.
 //!
-//! Reads files and runs helpers, when somebody asks and not before. It does not speak to a registry.
+//! Reads files and runs helpers only for a look-up. It does not talk to registries.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,27 +11,27 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::OnceCell;
 
-use super::docker_config::{DockerConfig, Place};
+use super::docker_config::{CredentialPlace, DockerConfig};
 use super::helper;
-use crate::{Credential, Environment, Error, ErrorKind};
+use crate::{Credential, CredentialEnvironment, Error, ErrorKind};
 
 /// How long a credential helper may take: some of them ask a cloud, or a person with a security key.
 const HELPER_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Where the credentials of registries come from. Cheap to clone; clones share what was read.
+/// Where the credentials of registries come from. Cheap to clone; clones share the files that were read.
 #[derive(Clone, Debug)]
 pub struct Keychain {
-    sources: Arc<[Source]>,
+    sources: Arc<[CredentialSource]>,
     helper_deadline: Duration,
 }
 
 #[derive(Debug)]
-enum Source {
+enum CredentialSource {
     Fixed { registry: String, credential: Credential },
-    Config { from: Origin, parsed: OnceCell<DockerConfig> },
+    Config { from: ConfigOrigin, parsed: OnceCell<DockerConfig> },
 }
 
-enum Origin {
+enum ConfigOrigin {
     Variable { name: &'static str, content: SecretString },
     File(PathBuf),
 }
@@ -42,20 +42,20 @@ impl Keychain {
         Self::new([])
     }
 
-    /// One credential for one registry, named as in references (`docker.io`, `localhost:5000`); for every other
-    /// registry none.
+    /// One credential for one registry, named as in references (`docker.io`, `localhost:5000`); and none for every
+    /// other registry.
     pub fn fixed(registry: impl Into<String>, credential: Credential) -> Self {
-        Self::new([Source::Fixed { registry: registry.into(), credential }])
+        Self::new([CredentialSource::Fixed { registry: registry.into(), credential }])
     }
 
-    /// What the tools of Docker and Podman use, in this order: the content of `DOCKER_AUTH_CONFIG`, the file that
+    /// The sources that Docker and Podman use, in this order: the content of `DOCKER_AUTH_CONFIG`, the file that
     /// `REGISTRY_AUTH_FILE` names, Docker's `config.json`, Podman's `auth.json` of this session and of this user.
     ///
     /// Reads nothing yet. Files that do not exist are skipped.
-    pub fn from_environment(environment: &Environment) -> Self {
+    pub fn from_environment(environment: &CredentialEnvironment) -> Self {
         let content = environment.docker_auth_config.clone();
         let variable =
-            content.map(|content| Origin::Variable { name: "DOCKER_AUTH_CONFIG", content });
+            content.map(|content| ConfigOrigin::Variable { name: "DOCKER_AUTH_CONFIG", content });
         let podman = |folder: PathBuf| folder.join("containers").join("auth.json");
         let files = [
             environment.registry_auth_file.clone(),
@@ -63,40 +63,41 @@ impl Keychain {
             environment.xdg_runtime_dir.clone().map(podman),
             environment.config_home().map(podman),
         ];
-        let origins = variable.into_iter().chain(files.into_iter().flatten().map(Origin::File));
-        Self::new(origins.map(|from| Source::Config { from, parsed: OnceCell::new() }))
+        let origins =
+            variable.into_iter().chain(files.into_iter().flatten().map(ConfigOrigin::File));
+        Self::new(origins.map(|from| CredentialSource::Config { from, parsed: OnceCell::new() }))
     }
 
     /// Reads one file in Docker's format, and nothing else.
     pub fn from_file(path: impl Into<PathBuf>) -> Self {
-        let from = Origin::File(path.into());
-        Self::new([Source::Config { from, parsed: OnceCell::new() }])
+        let from = ConfigOrigin::File(path.into());
+        Self::new([CredentialSource::Config { from, parsed: OnceCell::new() }])
     }
 
-    /// With another deadline for credential helpers than 30 s.
+    /// Changes the deadline for credential helpers from the default of 30 s.
     pub fn with_helper_deadline(self, helper_deadline: Duration) -> Self {
         Self { helper_deadline, ..self }
     }
 
-    fn new(sources: impl IntoIterator<Item = Source>) -> Self {
+    fn new(sources: impl IntoIterator<Item = CredentialSource>) -> Self {
         Self { sources: sources.into_iter().collect(), helper_deadline: HELPER_DEADLINE }
     }
 
     /// The credential for the repository `path` in `registry`, [`Credential::Anonymous`] if no source has one. Helpers
-    /// are run anew each time, since what they hand out expires.
+    /// run again each time, because their credentials expire.
     ///
     /// # Errors
     ///
-    /// If a source exists but cannot be read, or a helper fails. That is never taken for "none": a request without the
-    /// credential that was set up fails later, and for a reason that hides the first.
+    /// If a source exists but cannot be read, or a helper fails. An error is never treated as "no credential": the
+    /// request would fail later, for a reason that hides this one.
     pub async fn lookup(&self, registry: &str, path: &str) -> Result<Credential, Error> {
         for source in self.sources.iter() {
             let (from, parsed) = match source {
-                Source::Fixed { registry: host, credential } if host == registry => {
+                CredentialSource::Fixed { registry: host, credential } if host == registry => {
                     return Ok(credential.clone());
                 }
-                Source::Fixed { .. } => continue,
-                Source::Config { from, parsed } => (from, parsed),
+                CredentialSource::Fixed { .. } => continue,
+                CredentialSource::Config { from, parsed } => (from, parsed),
             };
             let config = parsed.get_or_try_init(|| read(from)).await?;
             for place in config.places(registry, path) {
@@ -108,13 +109,17 @@ impl Keychain {
         Ok(Credential::Anonymous)
     }
 
-    async fn look(&self, from: &Origin, place: Place) -> Result<Option<Credential>, Error> {
+    async fn look(
+        &self,
+        from: &ConfigOrigin,
+        place: CredentialPlace,
+    ) -> Result<Option<Credential>, Error> {
         match place {
-            Place::Entry { key, credential } => match credential {
+            CredentialPlace::Entry { key, credential } => match credential {
                 Ok(credential) => Ok(Some(credential)),
                 Err(kind) => Err(Error::new(format_args!("{from}, key `{key}`"), kind)),
             },
-            Place::Helper { name, server } => {
+            CredentialPlace::Helper { name, server } => {
                 helper::get(&name, &server, self.helper_deadline).await.map_err(|kind| {
                     Error::new(format_args!("the helper that {from} names for `{server}`"), kind)
                 })
@@ -122,8 +127,7 @@ impl Keychain {
         }
     }
 
-    /// The registries that the sources name, as they are named in references. A store for all registries
-    /// (`credsStore`) names none.
+    /// The registries in the sources, named as in references. A store for all registries (`credsStore`) names none.
     ///
     /// # Errors
     ///
@@ -132,10 +136,10 @@ impl Keychain {
         let mut registries = BTreeSet::new();
         for source in self.sources.iter() {
             match source {
-                Source::Fixed { registry, .. } => {
+                CredentialSource::Fixed { registry, .. } => {
                     registries.insert(registry.clone());
                 }
-                Source::Config { from, parsed } => {
+                CredentialSource::Config { from, parsed } => {
                     let config = parsed.get_or_try_init(|| read(from)).await?;
                     registries.extend(config.registries());
                 }
@@ -145,14 +149,14 @@ impl Keychain {
     }
 }
 
-async fn read(from: &Origin) -> Result<DockerConfig, Error> {
+async fn read(from: &ConfigOrigin) -> Result<DockerConfig, Error> {
     let parse = |text: &[u8]| DockerConfig::parse(text).map_err(|kind| Error::new(from, kind));
     match from {
-        Origin::Variable { content, .. } => {
+        ConfigOrigin::Variable { content, .. } => {
             Ok(parse(content.expose_secret().as_bytes())?.auths_only())
         }
         // A few hundred bytes on a local disk: a thread for it would take longer.
-        Origin::File(path) => match std::fs::read(path) {
+        ConfigOrigin::File(path) => match std::fs::read(path) {
             Ok(text) => parse(&text),
             Err(error) if is_absent(&error) => Ok(DockerConfig::default()),
             Err(error) => Err(Error::new(from, ErrorKind::Io(error))),
@@ -164,7 +168,7 @@ fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ConfigOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Variable { name, .. } => f.write_str(name),
@@ -173,7 +177,7 @@ impl fmt::Display for Origin {
     }
 }
 
-impl fmt::Debug for Origin {
+impl fmt::Debug for ConfigOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

@@ -1,4 +1,4 @@
-//! `build`: an image out of a directory, and on request into its registry.
+//! `build`: builds an image from a directory, and pushes it on request.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use verbatim_console::{Console, ExitStatus, Failure, StepState};
 use verbatim_oci::{Platform, Reference};
 use verbatim_registry::cli::RegistryArgs;
 
-use super::report::{self, Report, ReportArgs};
-use super::{EngineArgs, Teller, failure, parse_duration, push, registry, variables};
-use crate::labels::{self, Origin};
-use crate::{BuildConfig, Builder, Built, Engine, Existing, PushConfig, build, existing};
+use super::report::{self, ImageReport, ReportArgs};
+use super::{EngineArgs, EngineProgress, failure, parse_duration, push, registry, variables};
+use crate::labels::{self, ImageOrigin};
+use crate::{BuildConfig, Builder, BuiltImage, Engine, ExistingImage, PushConfig, build, existing};
 
 const STEP: &str = "build the image";
 
@@ -100,7 +100,6 @@ pub struct BuildArgs {
     pub if_missing: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub origin: OriginArgs,
 
     /// Write the image id to this file, without a newline
@@ -108,15 +107,12 @@ pub struct BuildArgs {
     pub iidfile: Option<PathBuf>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub report: ReportArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub engine: EngineArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
@@ -165,7 +161,7 @@ impl BuildArgs {
             dockerfile: self.dockerfile.clone(),
             build_args: build_args(&self.build_arg, variables)?,
             labels: pairs("--label", &self.label)?,
-            origin: Origin {
+            origin: ImageOrigin {
                 revision: self.origin.revision.clone(),
                 source: self.origin.source.clone(),
                 created: self.origin.created,
@@ -200,19 +196,19 @@ pub(super) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus
 
     if let (true, Some(revision)) = (args.if_missing, &args.origin.revision) {
         match existing(&client, &args.tag, revision).await.map_err(failure)? {
-            Existing::Nothing => {}
-            Existing::SameRevision(pushed) => {
+            ExistingImage::Nothing => {}
+            ExistingImage::SameRevision(pushed) => {
                 console
                     .status(format!("{} is already in the registry, nothing to build", args.tag));
-                return finish(&args, Report { built: None, pushed: Some(pushed) }, console);
+                return finish(&args, ImageReport { built: None, pushed: Some(pushed) }, console);
             }
-            Existing::Other { digest, revision: found } => {
+            ExistingImage::Other { digest, revision: found } => {
                 return Err(taken(&args.tag, &digest.to_string(), found.as_deref(), revision));
             }
         }
     }
     let engine = args.engine.engine(&variables).await?;
-    let built = build_told(&engine, &keychain, &config, console).await?;
+    let built = build_image(&engine, &keychain, &config, console).await?;
     if let Some(path) = &args.iidfile {
         report::write(path, &built.id.to_string())?;
     }
@@ -228,30 +224,30 @@ pub(super) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus
     } else {
         None
     };
-    finish(&args, Report { built: Some(built), pushed }, console)
+    finish(&args, ImageReport { built: Some(built), pushed }, console)
 }
 
-async fn build_told(
+async fn build_image(
     engine: &Engine,
     keychain: &verbatim_credentials::Keychain,
     config: &BuildConfig,
     console: &Console,
-) -> Result<Built, Failure> {
+) -> Result<BuiltImage, Failure> {
     console.step(STEP, StepState::UnderWay);
-    let mut teller = Teller::new(console, format!("building {}", config.image));
-    let mut tell = |event| teller.tell(event);
-    let built = build(engine, keychain, config, &mut tell).await.map_err(failure)?;
+    let mut progress = EngineProgress::new(console, format!("building {}", config.image));
+    let mut on_event = |event| progress.show(event);
+    let built = build(engine, keychain, config, &mut on_event).await.map_err(failure)?;
     console.step(STEP, StepState::Done);
     Ok(built)
 }
 
-fn finish(args: &BuildArgs, report: Report, console: &Console) -> Result<ExitStatus, Failure> {
+fn finish(args: &BuildArgs, report: ImageReport, console: &Console) -> Result<ExitStatus, Failure> {
     console.result(&report)?;
     args.report.write(&report)?;
     Ok(ExitStatus::Done)
 }
 
-/// The tag that a build is going to have names something else.
+/// The failure of a build whose tag already names another image.
 fn taken(image: &Reference, digest: &str, found: Option<&str>, wanted: &str) -> Failure {
     let found = found.unwrap_or("none");
     Failure::new(
@@ -264,7 +260,7 @@ fn taken(image: &Reference, digest: &str, found: Option<&str>, wanted: &str) -> 
     .hint("build under another tag, or use `--overwrite` instead of `--if-missing`")
 }
 
-/// `NAME=VALUE`, or `NAME` alone for a value of the environment. A name without any value is left out, as Docker does.
+/// `NAME=VALUE`, or `NAME` alone for a value of the environment. A name without a value is dropped, as in Docker.
 fn build_args(
     given: &[String],
     variables: &BTreeMap<String, String>,

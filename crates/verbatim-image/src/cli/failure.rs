@@ -1,11 +1,11 @@
-//! Which exit status an error has, and what its reader can do about it.
+//! The exit status and the hints of an error.
 
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_credentials::ErrorKind as CredentialsKind;
 
 use crate::{ContextError, Error, ErrorKind};
 
-/// What an error means for the process that met it.
+/// The failure of a command that met this error.
 pub fn failure(error: Error) -> Failure {
     let words = error.to_string();
     match *error.kind {
@@ -62,7 +62,7 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         ErrorKind::Engine { status, .. } => match status {
             400 => ExitStatus::Usage,
             409 => ExitStatus::Conflict,
-            // It does not say no, it says later.
+            // It means "later", not "no".
             429 => ExitStatus::Unreachable,
             401..=499 => ExitStatus::Refused,
             _ => ExitStatus::Unreachable,
@@ -73,7 +73,7 @@ fn status(kind: &ErrorKind) -> ExitStatus {
             }
             _ => ExitStatus::Usage,
         },
-        // Taken by the caller; here only so that the match is complete.
+        // The caller handles it; here only so that the match is complete.
         ErrorKind::Registry(_) => ExitStatus::Unreachable,
     }
 }
@@ -128,7 +128,7 @@ fn hint(kind: &ErrorKind) -> Option<String> {
 
 const ENGINE_LOG: &str = "check the engine's log (`journalctl --unit docker`), then retry";
 
-/// What to do about a request that was not taken.
+/// The hint for a request that the engine refused.
 fn refusal_hint(status: u16) -> &'static str {
     match status {
         400 => "fix what the message names: an option, a build argument, or the Dockerfile",

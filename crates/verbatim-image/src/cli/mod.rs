@@ -1,12 +1,12 @@
 //! The command line of the tool, used by `verbatim-image` and by `verbatim image` alike.
 //!
-//! The only place of this crate that reads the environment and knows exit statuses.
+//! Only this folder reads the environment and knows exit statuses.
 
 mod build;
 mod failure;
+mod progress;
 mod push;
 mod report;
-mod teller;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,17 +14,17 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_credentials::{Environment, Keychain};
+use verbatim_credentials::{CredentialEnvironment, Keychain};
 use verbatim_registry::Client;
 use verbatim_registry::cli::RegistryArgs;
 
 pub use self::build::{BuildArgs, BuilderChoice};
 pub use self::failure::failure;
+pub use self::progress::EngineProgress;
 pub use self::push::PushArgs;
-pub use self::teller::Teller;
 use crate::{Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT};
 
-/// Which Docker Engine is used
+/// The Docker Engine to use
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Docker Engine")]
 pub struct EngineArgs {
@@ -38,7 +38,7 @@ pub struct EngineArgs {
 }
 
 impl EngineArgs {
-    /// What decides where the engine is, in Docker's own order: the options, then `DOCKER_HOST`, then
+    /// Where to find the engine, in the order of Docker's client: the options, then `DOCKER_HOST`, then
     /// `DOCKER_CONTEXT`, then the current context of Docker's configuration.
     pub fn endpoint_config(&self, variables: &BTreeMap<String, String>) -> EndpointConfig {
         let text = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
@@ -46,7 +46,7 @@ impl EngineArgs {
             Some(_) => None,
             None => self.host.clone().or_else(|| text("DOCKER_HOST")),
         };
-        let config_file = Environment::from_map(variables).docker_config_file();
+        let config_file = CredentialEnvironment::from_map(variables).docker_config_file();
         EndpointConfig {
             host,
             context: self.docker_context.clone().or_else(|| text("DOCKER_CONTEXT")),
@@ -64,10 +64,6 @@ impl EngineArgs {
 
 /// Build and push images
 #[derive(Clone, Debug, Subcommand)]
-#[expect(
-    missing_docs,
-    reason = "a comment on a variant would hide the one on its arguments, which is the help"
-)]
 pub enum ImageCommand {
     Build(Box<BuildArgs>),
     Push(Box<PushArgs>),
@@ -85,23 +81,19 @@ pub async fn run(command: ImageCommand, console: &Console) -> Result<ExitStatus,
     }
 }
 
-/// The process environment, as far as it is text.
+/// The process environment, without values that are not text.
 fn variables() -> BTreeMap<String, String> {
     let text = |text: std::ffi::OsString| text.into_string().ok();
     std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
-/// A registry client, and the credentials that the engine is given for the same registry.
+/// A registry client, and the credentials for the engine.
 fn registry(
     args: &RegistryArgs,
     variables: &BTreeMap<String, String>,
 ) -> Result<(Client, Keychain), Failure> {
-    let environment = Environment::from_map(variables);
-    let keychain = match args.registry_anonymous {
-        true => Keychain::anonymous(),
-        false => Keychain::from_environment(&environment),
-    };
-    Ok((args.client(&environment)?, keychain))
+    let environment = CredentialEnvironment::from_map(variables);
+    Ok((args.client(&environment)?, args.keychain(&environment)))
 }
 
 /// Reads a duration: `90`, `90s`, `1h 30m`.
@@ -112,7 +104,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     parsed
         .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "want seconds, or a duration such as 90s or 1h30m".to_owned())
+        .ok_or_else(|| "expected seconds, or a duration such as 90s or 1h30m".to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `push`: an image of the engine into its registry.
+//! `push`: pushes an image from the engine to its registry.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use verbatim_oci::Reference;
 use verbatim_registry::Client;
 use verbatim_registry::cli::RegistryArgs;
 
-use super::report::{Report, ReportArgs};
-use super::{EngineArgs, Teller, failure, parse_duration, registry, variables};
-use crate::{Engine, PushConfig, Pushed, tag_state};
+use super::report::{ImageReport, ReportArgs};
+use super::{EngineArgs, EngineProgress, failure, parse_duration, registry, variables};
+use crate::{Engine, PushConfig, PushedImage, tag_state};
 
 const STEP: &str = "push the image";
 
@@ -44,15 +44,12 @@ pub struct PushArgs {
     pub idle_timeout: Duration,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub report: ReportArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub engine: EngineArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
@@ -71,26 +68,26 @@ pub(super) async fn run(args: PushArgs, console: &Console) -> Result<ExitStatus,
         idle_timeout: args.idle_timeout,
     };
     let pushed = push(&engine, &client, &keychain, &config, console).await?;
-    let report = Report { built: None, pushed: Some(pushed) };
+    let report = ImageReport { built: None, pushed: Some(pushed) };
     console.result(&report)?;
     args.report.write(&report)?;
     Ok(ExitStatus::Done)
 }
 
-/// Pushes, and when it is interrupted says what became of the tag.
+/// Pushes, and on an interrupt reports the state of the tag.
 pub(super) async fn push(
     engine: &Engine,
     client: &Client,
     keychain: &Keychain,
     config: &PushConfig,
     console: &Console,
-) -> Result<Pushed, Failure> {
+) -> Result<PushedImage, Failure> {
     let _guard = console.tidy_guard();
     console.step(STEP, StepState::UnderWay);
-    let mut teller = Teller::new(console, format!("pushing {}", config.image));
-    let mut tell = |event| teller.tell(event);
+    let mut progress = EngineProgress::new(console, format!("pushing {}", config.image));
+    let mut on_event = |event| progress.show(event);
     let pushed = tokio::select! {
-        pushed = crate::push(engine, client, keychain, config, &mut tell) => pushed.map_err(failure)?,
+        pushed = crate::push(engine, client, keychain, config, &mut on_event) => pushed.map_err(failure)?,
         () = console.interrupt().cancelled() => {
             let state = tag_state(client, &config.image).await;
             return Err(Failure::interrupted().hint(format!("{}: {state}", config.image)));

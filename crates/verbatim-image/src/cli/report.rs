@@ -1,4 +1,4 @@
-//! What the commands print and leave in files at their end.
+//! The results of the commands: printed, and written to files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use verbatim_console::{ExitStatus, Failure};
 
-use crate::{Built, Pushed};
+use crate::{BuiltImage, PushedImage};
 
 /// Files for the next job
 #[derive(Clone, Debug, Default, Args)]
@@ -24,16 +24,16 @@ pub struct ReportArgs {
 
 /// The result of a command.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
-    /// What was built, if anything was.
+pub(super) struct ImageReport {
+    /// The built image, if there was a build.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) built: Option<Built>,
-    /// What the registry holds, if it was to be pushed.
+    pub(super) built: Option<BuiltImage>,
+    /// The image in the registry, if there was a push.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) pushed: Option<Pushed>,
+    pub(super) pushed: Option<PushedImage>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.pushed, &self.built) {
             (Some(pushed), _) => pushed.fmt(f),
@@ -44,8 +44,8 @@ impl fmt::Display for Report {
 }
 
 impl ReportArgs {
-    /// Writes the files that were asked for.
-    pub(super) fn write(&self, report: &Report) -> Result<(), Failure> {
+    /// Writes the requested files.
+    pub(super) fn write(&self, report: &ImageReport) -> Result<(), Failure> {
         if let Some(path) = &self.metadata_file {
             let text = serde_json::to_value(report).and_then(|mut value| {
                 if let Some(fields) = value.as_object_mut() {
@@ -63,11 +63,11 @@ impl ReportArgs {
     }
 }
 
-/// Replaces a file as a whole: the next job must not read half of it.
+/// Replaces a file atomically: the next job must not read half of it.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(ExitStatus::Unknown, error)
-            .context(format!("cannot write `{}`; what was built and pushed stands", path.display()))
+            .context(format!("cannot write `{}`; the image itself is not affected", path.display()))
     };
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));

@@ -1,7 +1,7 @@
-//! A tar archive that is made while it is sent, in a few buffers that go around.
+//! A tar archive that is written while it is sent, in a few buffers that are reused.
 //!
-//! The writer fills a buffer, the HTTP body sends it and gives it back; when all are on their way the writer waits.
-//! So memory does not depend on what is sent. Which files are sent is decided elsewhere.
+//! The writer fills a buffer, and the HTTP body sends it and returns it. When all are in use, the writer waits, so
+//! memory does not grow with the archive. `walk.rs` decides which files are sent.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -14,19 +14,19 @@ use tokio::sync::mpsc;
 
 /// How many bytes go into one write to the engine's socket.
 const BUFFER_SIZE: usize = 256 * 1024;
-/// How many buffers go around: one being filled, some on their way.
+/// How many buffers are in use: one being filled, the others being sent.
 const BUFFERS: usize = 6;
 /// Tar counts in blocks of this size.
 const BLOCK: u64 = 512;
 
-/// What was put into an archive so far. Read while the archive is made.
+/// The progress of an archive. Read while the archive is written.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct ArchiveCounters {
     files: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Counters {
+impl ArchiveCounters {
     /// Files, directories and links.
     pub(crate) fn files(&self) -> u64 {
         self.files.load(Ordering::Relaxed)
@@ -38,23 +38,23 @@ impl Counters {
     }
 }
 
-/// Why nothing more can be written.
+/// Why the archive cannot be written.
 #[derive(Debug)]
-pub(crate) enum WriteError {
-    /// Nobody reads the archive any more: the request ended, for a reason that the other side knows.
+pub(crate) enum ArchiveError {
+    /// The archive has no reader any more: the request ended, and its answer says why.
     Closed,
-    /// A file could not be read, or could not be described.
+    /// A file cannot be read, or does not fit into a header.
     Io(io::Error),
-    /// A file had another size than it had when it was opened; the archive is broken.
+    /// A file changed its size after it was opened; the archive is broken.
     Size {
-        /// As it was when the file was opened.
+        /// The size in bytes when the file was opened.
         expected: u64,
-        /// How much could be read, one byte more than expected if there was more.
+        /// The bytes that were read, one more than expected if there was more.
         found: u64,
     },
 }
 
-impl From<io::Error> for WriteError {
+impl From<io::Error> for ArchiveError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
@@ -70,25 +70,25 @@ pub(crate) struct ArchiveWriter {
     filled: usize,
     /// Lays out headers, with GNU's extension for long names.
     headers: tar::Builder<Vec<u8>>,
-    counters: Arc<Counters>,
+    counters: Arc<ArchiveCounters>,
 }
 
-/// A buffer under way. Dropping it, wherever that is, gives it back to the writer.
-struct Loan {
+/// A buffer that is being sent. Dropping it returns it to the writer.
+struct BufferLoan {
     buffer: Vec<u8>,
     filled: usize,
     returning: mpsc::UnboundedSender<Vec<u8>>,
 }
 
-impl AsRef<[u8]> for Loan {
+impl AsRef<[u8]> for BufferLoan {
     fn as_ref(&self) -> &[u8] {
         &self.buffer[..self.filled]
     }
 }
 
-impl Drop for Loan {
+impl Drop for BufferLoan {
     fn drop(&mut self) {
-        // If the writer has ended, the buffer ends here.
+        // If the writer has ended, the buffer is freed.
         let _ = self.returning.send(std::mem::take(&mut self.buffer));
     }
 }
@@ -96,14 +96,14 @@ impl Drop for Loan {
 /// An archive to be written by one thread and read as a stream of bytes by another. An error in the stream means
 /// that the archive is incomplete.
 pub(crate) fn archive()
--> (ArchiveWriter, impl Stream<Item = io::Result<Bytes>> + Send + 'static, Arc<Counters>) {
+-> (ArchiveWriter, impl Stream<Item = io::Result<Bytes>> + Send + 'static, Arc<ArchiveCounters>) {
     let (returning, free) = mpsc::unbounded_channel();
     let (full, mut reader) = mpsc::unbounded_channel();
     for _ in 1..BUFFERS {
-        // The receiver is right here.
+        // The receiver still exists.
         let _ = returning.send(vec![0; BUFFER_SIZE]);
     }
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(ArchiveCounters::default());
     let writer = ArchiveWriter {
         free,
         returning,
@@ -117,25 +117,25 @@ pub(crate) fn archive()
 }
 
 impl ArchiveWriter {
-    pub(crate) fn directory(&mut self, path: &Path, mode: u32) -> Result<(), WriteError> {
+    pub(crate) fn directory(&mut self, path: &Path, mode: u32) -> Result<(), ArchiveError> {
         self.plain(path, tar::EntryType::Directory, mode)
     }
 
     /// Adds a named pipe.
-    pub(crate) fn fifo(&mut self, path: &Path, mode: u32) -> Result<(), WriteError> {
+    pub(crate) fn fifo(&mut self, path: &Path, mode: u32) -> Result<(), ArchiveError> {
         self.plain(path, tar::EntryType::Fifo, mode)
     }
 
-    fn plain(&mut self, path: &Path, kind: tar::EntryType, mode: u32) -> Result<(), WriteError> {
+    fn plain(&mut self, path: &Path, kind: tar::EntryType, mode: u32) -> Result<(), ArchiveError> {
         let mut header = header(kind, mode, 0);
         self.headers.append_data(&mut header, path, io::empty())?;
         self.write_header()
     }
 
     /// Adds a symbolic link.
-    pub(crate) fn link(&mut self, path: &Path, target: &Path) -> Result<(), WriteError> {
+    pub(crate) fn link(&mut self, path: &Path, target: &Path) -> Result<(), ArchiveError> {
         let mut header = header(tar::EntryType::Symlink, 0o777, 0);
-        // A short target can be written as it is; the other way drops `//` and the like.
+        // A short target can be written as it is; `append_link` normalizes `//` and the like.
         let bytes = target.as_os_str().as_encoded_bytes();
         if bytes.len() <= header.as_old().linkname.len() {
             header.set_link_name_literal(bytes)?;
@@ -153,7 +153,7 @@ impl ArchiveWriter {
         mode: u32,
         size: u64,
         content: &mut impl Read,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), ArchiveError> {
         let mut header = header(tar::EntryType::Regular, mode, size);
         self.headers.append_data(&mut header, path, io::empty())?;
         self.write_header()?;
@@ -163,29 +163,29 @@ impl ArchiveWriter {
             let want = usize::try_from(size - found).unwrap_or(usize::MAX).min(space.len());
             let read = read_some(content, &mut space[..want])?;
             if read == 0 {
-                return Err(WriteError::Size { expected: size, found });
+                return Err(ArchiveError::Size { expected: size, found });
             }
             self.advance(read);
             found += read as u64;
         }
         if read_some(content, &mut [0])? != 0 {
-            return Err(WriteError::Size { expected: size, found: size + 1 });
+            return Err(ArchiveError::Size { expected: size, found: size + 1 });
         }
         self.pad(size)
     }
 
-    /// Ends the archive. Without this call the stream ends too, but not as a complete archive.
-    pub(crate) fn finish(mut self) -> Result<(), WriteError> {
+    /// Ends the archive. Without this call the stream ends, too, but the archive is incomplete.
+    pub(crate) fn finish(mut self) -> Result<(), ArchiveError> {
         self.write(&[0; 2 * BLOCK as usize])?;
         self.flush()
     }
 
-    /// Makes the stream end in an error, so that the other side cannot take what was sent for the whole.
+    /// Makes the stream end in an error, so the engine cannot use an incomplete archive.
     pub(crate) fn abort(self, reason: &str) {
         let _ = self.full.send(Err(io::Error::other(reason.to_owned())));
     }
 
-    fn write_header(&mut self) -> Result<(), WriteError> {
+    fn write_header(&mut self) -> Result<(), ArchiveError> {
         let header = std::mem::take(self.headers.get_mut());
         self.write(&header)?;
         self.counters.files.fetch_add(1, Ordering::Relaxed);
@@ -195,7 +195,7 @@ impl ArchiveWriter {
         Ok(())
     }
 
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), ArchiveError> {
         while !bytes.is_empty() {
             let space = self.space()?;
             let length = space.len().min(bytes.len());
@@ -206,16 +206,16 @@ impl ArchiveWriter {
         Ok(())
     }
 
-    fn pad(&mut self, size: u64) -> Result<(), WriteError> {
+    fn pad(&mut self, size: u64) -> Result<(), ArchiveError> {
         let padding = (BLOCK - size % BLOCK) % BLOCK;
         self.write(&[0; BLOCK as usize][..padding as usize])
     }
 
     /// Room for at least one byte.
-    fn space(&mut self) -> Result<&mut [u8], WriteError> {
+    fn space(&mut self) -> Result<&mut [u8], ArchiveError> {
         if self.filled == self.buffer.len() {
             self.flush()?;
-            self.buffer = self.free.blocking_recv().ok_or(WriteError::Closed)?;
+            self.buffer = self.free.blocking_recv().ok_or(ArchiveError::Closed)?;
         }
         Ok(&mut self.buffer[self.filled..])
     }
@@ -225,17 +225,17 @@ impl ArchiveWriter {
         self.counters.bytes.fetch_add(length as u64, Ordering::Relaxed);
     }
 
-    fn flush(&mut self) -> Result<(), WriteError> {
-        let loan = Loan {
+    fn flush(&mut self) -> Result<(), ArchiveError> {
+        let loan = BufferLoan {
             buffer: std::mem::take(&mut self.buffer),
             filled: std::mem::take(&mut self.filled),
             returning: self.returning.clone(),
         };
-        self.full.send(Ok(Bytes::from_owner(loan))).map_err(|_| WriteError::Closed)
+        self.full.send(Ok(Bytes::from_owner(loan))).map_err(|_| ArchiveError::Closed)
     }
 }
 
-/// A header in which nothing depends on the machine, the user or the time.
+/// A header that does not depend on the machine, the user or the time.
 fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     async fn written(
-        write: impl FnOnce(&mut ArchiveWriter) -> Result<(), WriteError> + Send + 'static,
+        write: impl FnOnce(&mut ArchiveWriter) -> Result<(), ArchiveError> + Send + 'static,
     ) -> Vec<u8> {
         let (mut writer, stream, counters) = archive();
         let thread = tokio::task::spawn_blocking(move || {
@@ -331,7 +331,7 @@ mod tests {
             });
             let error = thread.await.unwrap().unwrap_err();
             assert!(
-                matches!(error, WriteError::Size { expected, found: got } if (expected, got) == (size, found)),
+                matches!(error, ArchiveError::Size { expected, found: got } if (expected, got) == (size, found)),
                 "{error:?}"
             );
         }
@@ -344,7 +344,7 @@ mod tests {
         let thread = tokio::task::spawn_blocking(move || {
             writer.file(Path::new("x"), 0o644, u64::MAX >> 1, &mut io::repeat(1))
         });
-        assert!(matches!(thread.await.unwrap(), Err(WriteError::Closed)));
+        assert!(matches!(thread.await.unwrap(), Err(ArchiveError::Closed)));
     }
 
     #[tokio::test]

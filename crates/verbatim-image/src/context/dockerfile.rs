@@ -1,14 +1,14 @@
-//! The images that a Dockerfile starts from, as far as they can be seen without building.
+//! The base images of a Dockerfile, as far as its text shows them.
 //!
-//! Pure, and for one purpose: the engine is given the credentials of the registries that this build needs, and no
-//! others. It does not check the Dockerfile; the engine does.
+//! Pure, and for one purpose: the engine gets only the credentials of registries that this build needs. It does not
+//! check the Dockerfile; the engine does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use verbatim_oci::{Reference, Repository};
 
 /// The repositories of the images that `text` names in `FROM`, `COPY --from=`, `RUN --mount=…,from=` and `# syntax=`,
-/// without the stages of the file itself. A name that cannot be understood is left out.
+/// without the stages of the file itself. Names that cannot be parsed are left out.
 pub(crate) fn base_repositories(
     text: &str,
     build_args: &BTreeMap<String, String>,

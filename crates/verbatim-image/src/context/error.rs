@@ -9,12 +9,12 @@ use super::ignore::IgnoreError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContextError {
-    /// The context is not there, or is no directory.
+    /// The context does not exist, or is not a directory.
     #[error("`{}` is not a readable directory", path.display())]
     Directory {
-        /// The directory that was named.
+        /// The given directory.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -26,14 +26,14 @@ pub enum ContextError {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
     /// A file that must not be sent is part of the context.
     #[error("`{}` must not be in an image, but is in the build context", .0.display())]
     Withheld(PathBuf),
-    /// A file was written to while it was sent.
+    /// A file changed while it was sent.
     #[error("`{}` changed during the build: it had {expected} bytes, then {}", path.display(), size_words(*expected, *found))]
     Changed {
         /// The file.

@@ -1,13 +1,13 @@
-//! `.dockerignore`: which files of a directory do not belong to the build context.
+//! `.dockerignore`: which files of a directory are not part of the build context.
 //!
 //! Pure: text in, verdicts out. The rules are Docker's and not git's: patterns are anchored at the root of the context,
-//! `**` spans directories, the **last** pattern that matches decides, `!` takes back, and a pattern that matches a
-//! directory matches what is in it. The order of evaluation follows [moby/patternmatcher][matcher], the decision which
-//! directories need not be entered follows [fsutil][filter], which BuildKit uses.
+//! `**` spans directories, the **last** pattern that matches decides, `!` makes an exception, and a pattern that
+//! matches a directory matches its content. The order of evaluation follows [moby/patternmatcher][matcher]; which
+//! directories are skipped follows [fsutil][filter], which BuildKit uses.
 //!
-//! The classic builder's client differs in that last point: below an ignored directory it looks only if a `!` pattern
-//! starts with the directory's name, so that `*` with `!**/keep` keeps nothing below the first level. Here, as in
-//! BuildKit and as documented, it keeps every `keep`.
+//! The classic builder's client differs in that last point: it enters an ignored directory only if a `!` pattern starts
+//! with the directory's name, so `*` with `!**/keep` keeps nothing below the first level. Here, as in BuildKit and as
+//! documented, it keeps every `keep`.
 //!
 //! [matcher]: https://github.com/moby/patternmatcher/blob/v0.6.0/patternmatcher.go
 //! [filter]: https://github.com/tonistiigi/fsutil/blob/master/filter.go
@@ -16,15 +16,15 @@ use regex::Regex;
 
 /// The patterns of one ignore file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ignore {
-    patterns: Vec<Pattern>,
-    /// Whether there is a `!` pattern at all.
+pub(super) struct IgnoreFile {
+    patterns: Vec<IgnorePattern>,
+    /// Whether there is a `!` pattern.
     has_exceptions: bool,
-    /// Whether all `!` patterns begin with plain names, so that their directories are known.
+    /// Whether all `!` patterns begin with plain names, which give their directories.
     exceptions_are_prefixes: bool,
 }
 
-/// A line of an ignore file that cannot be understood.
+/// A malformed line of an ignore file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {kind}")]
 pub struct IgnoreError {
@@ -34,32 +34,32 @@ pub struct IgnoreError {
     pub kind: IgnoreErrorKind,
 }
 
-/// Why a line of an ignore file cannot be understood.
+/// Why a line of an ignore file is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IgnoreErrorKind {
     /// `!` alone.
-    #[error("`!` takes back nothing")]
-    NothingTakenBack,
+    #[error("`!` has no pattern")]
+    EmptyException,
     /// A `[` without its `]`, an empty class, a range without an end, or a trailing `\`.
     #[error("`{0}` is not a pattern: a `[…]` is incomplete, or a `\\` ends it")]
     Syntax(String),
 }
 
-/// Which patterns match a directory. What is in the directory inherits it.
+/// Which patterns match a directory. Its content inherits them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DirectoryMatch(Vec<bool>);
 
 #[derive(Clone, Debug)]
-struct Pattern {
+struct IgnorePattern {
     /// Cleaned, without `!`.
     text: String,
     is_exception: bool,
-    matcher: Matcher,
+    matcher: PatternMatcher,
 }
 
 #[derive(Clone, Debug)]
-enum Matcher {
+enum PatternMatcher {
     /// The whole path is this.
     Exact(String),
     /// `x**`: the path starts with this.
@@ -69,7 +69,7 @@ enum Matcher {
     Expression(Regex),
 }
 
-impl Ignore {
+impl IgnoreFile {
     /// Reads an ignore file.
     pub(super) fn parse(text: &str) -> Result<Self, IgnoreError> {
         let mut patterns = Vec::new();
@@ -81,7 +81,7 @@ impl Ignore {
                     line,
                     kind: IgnoreErrorKind::Syntax(text.clone()),
                 })?;
-                patterns.push(Pattern { text, is_exception, matcher });
+                patterns.push(IgnorePattern { text, is_exception, matcher });
             }
         }
         let exceptions = || patterns.iter().filter(|pattern| pattern.is_exception);
@@ -98,13 +98,13 @@ impl Ignore {
         self.patterns.is_empty()
     }
 
-    /// Whether `path`, which lies in the directory that `parent` is about, is ignored.
-    /// Paths are relative to the context, with `/` between components.
+    /// Whether `path`, in the directory of `parent`, is ignored. Paths are relative to the context, with `/` between
+    /// components.
     pub(super) fn ignores_in(&self, path: &str, parent: Option<&DirectoryMatch>) -> bool {
         self.judge(path, parent, |_, _| {})
     }
 
-    /// Like [`Ignore::ignores_in`] for a directory, with what its content inherits.
+    /// Like [`IgnoreFile::ignores_in`] for a directory, also with the matches that its content inherits.
     pub(super) fn ignores_directory(
         &self,
         path: &str,
@@ -115,7 +115,7 @@ impl Ignore {
         (ignored, DirectoryMatch(matches))
     }
 
-    /// Whether `path` is ignored, itself or through a directory on its way.
+    /// Whether `path` is ignored, itself or through a parent directory.
     pub(super) fn ignores(&self, path: &str) -> bool {
         let mut parent: Option<DirectoryMatch> = None;
         for (end, _) in path.match_indices('/') {
@@ -124,7 +124,7 @@ impl Ignore {
         self.ignores_in(path, parent.as_ref())
     }
 
-    /// Whether something below the ignored directory `path` may still be taken back, so that it must be entered.
+    /// Whether a pattern may keep something in the ignored directory `path`, so the walk must enter it.
     pub(super) fn may_keep_below(&self, path: &str) -> bool {
         self.has_exceptions
             && (!self.exceptions_are_prefixes
@@ -146,8 +146,8 @@ impl Ignore {
         let mut ignored = false;
         for (index, pattern) in self.patterns.iter().enumerate() {
             let inherited = parent.is_some_and(|DirectoryMatch(matches)| matches[index]);
-            // A pattern that could change nothing is not looked at, and is not recorded either: what a directory
-            // passes on depends on it.
+            // A pattern that cannot change the verdict is skipped, and is not recorded either: the matches that a
+            // directory passes on depend on it.
             if !inherited && pattern.is_exception != ignored {
                 continue;
             }
@@ -161,7 +161,7 @@ impl Ignore {
     }
 }
 
-impl Matcher {
+impl PatternMatcher {
     fn matches(&self, path: &str) -> bool {
         match self {
             Self::Exact(text) => path == text,
@@ -182,7 +182,7 @@ fn without_trailing_glob(text: &str) -> &str {
     text.strip_suffix("/*").unwrap_or(text)
 }
 
-/// The pattern of one line: whether it takes back, and the cleaned text. Nothing for a comment or an empty line.
+/// The pattern of one line: whether it is an exception, and the cleaned text. `None` for a comment or an empty line.
 fn read_line(raw: &str) -> Result<Option<(bool, String)>, IgnoreErrorKind> {
     // A comment starts in the first column: ` #x` is a pattern.
     if raw.starts_with('#') {
@@ -194,7 +194,7 @@ fn read_line(raw: &str) -> Result<Option<(bool, String)>, IgnoreErrorKind> {
         None => (false, text),
     };
     match (is_exception, text) {
-        (true, "") => Err(IgnoreErrorKind::NothingTakenBack),
+        (true, "") => Err(IgnoreErrorKind::EmptyException),
         (false, "") => Ok(None),
         _ => {
             let text = clean(text);
@@ -228,16 +228,16 @@ fn clean(path: &str) -> String {
     }
 }
 
-/// Translates a cleaned pattern. Nothing if it is malformed.
-fn compile(pattern: &str) -> Option<Matcher> {
+/// Translates a cleaned pattern. `None` if it is malformed.
+fn compile(pattern: &str) -> Option<PatternMatcher> {
     #[derive(PartialEq)]
-    enum Kind {
+    enum PatternKind {
         Exact,
         Prefix,
         Suffix,
         Expression,
     }
-    let mut kind = Kind::Exact;
+    let mut kind = PatternKind::Exact;
     let mut expression = String::from("^");
     let mut literal = String::new();
     let mut rest = pattern;
@@ -247,38 +247,38 @@ fn compile(pattern: &str) -> Option<Matcher> {
         match character {
             '*' if rest.starts_with('*') => {
                 rest = &rest[1..];
-                // `**/` is `**`: it may stand for no directory at all.
+                // `**/` is `**`: it matches zero directories, too.
                 rest = rest.strip_prefix('/').unwrap_or(rest);
                 if !rest.is_empty() {
                     expression.push_str("(.*/)?");
-                    kind = Kind::Expression;
-                } else if kind == Kind::Exact {
-                    kind = Kind::Prefix;
+                    kind = PatternKind::Expression;
+                } else if kind == PatternKind::Exact {
+                    kind = PatternKind::Prefix;
                 } else {
                     expression.push_str(".*");
-                    kind = Kind::Expression;
+                    kind = PatternKind::Expression;
                 }
                 if is_first {
-                    kind = Kind::Suffix;
+                    kind = PatternKind::Suffix;
                 }
             }
             '*' => {
                 expression.push_str("[^/]*");
-                kind = Kind::Expression;
+                kind = PatternKind::Expression;
             }
             '?' => {
                 expression.push_str("[^/]");
-                kind = Kind::Expression;
+                kind = PatternKind::Expression;
             }
             '[' => {
                 rest = compile_class(rest, &mut expression)?;
-                kind = Kind::Expression;
+                kind = PatternKind::Expression;
             }
             '\\' => {
                 let escaped = rest.chars().next()?;
                 rest = &rest[escaped.len_utf8()..];
                 push_escaped(&mut expression, escaped);
-                kind = Kind::Expression;
+                kind = PatternKind::Expression;
             }
             other => {
                 push_escaped(&mut expression, other);
@@ -287,18 +287,18 @@ fn compile(pattern: &str) -> Option<Matcher> {
         }
     }
     Some(match kind {
-        Kind::Exact => Matcher::Exact(literal),
-        Kind::Prefix => Matcher::Prefix(literal),
+        PatternKind::Exact => PatternMatcher::Exact(literal),
+        PatternKind::Prefix => PatternMatcher::Prefix(literal),
         // The `/` that `**/` swallowed belongs to what a path must end with: `**/x` is not `**x`.
-        Kind::Suffix => Matcher::Suffix(pattern[2..].to_owned()),
-        Kind::Expression => {
+        PatternKind::Suffix => PatternMatcher::Suffix(pattern[2..].to_owned()),
+        PatternKind::Expression => {
             expression.push('$');
-            Matcher::Expression(Regex::new(&expression).ok()?)
+            PatternMatcher::Expression(Regex::new(&expression).ok()?)
         }
     })
 }
 
-/// Translates a class, from behind its `[`, by the grammar of Go's `path.Match`. Gives what follows it.
+/// Translates a class, from behind its `[`, by the grammar of Go's `path.Match`. Returns the rest.
 fn compile_class<'a>(class: &'a str, expression: &mut String) -> Option<&'a str> {
     let mut rest = class;
     expression.push('[');
@@ -319,7 +319,7 @@ fn compile_class<'a>(class: &'a str, expression: &mut String) -> Option<&'a str>
             (high, rest) = class_character(range)?;
         }
         is_empty = false;
-        // A range that runs backwards matches nothing; the rest of its class still counts.
+        // A reversed range matches nothing; the rest of its class still counts.
         if low <= high {
             push_escaped(expression, low);
             expression.push('-');
@@ -351,7 +351,7 @@ mod tests {
 
     #[track_caller]
     fn check(file: &str, path: &str, want: bool) {
-        let ignore = Ignore::parse(file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        let ignore = IgnoreFile::parse(file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
         assert_eq!(ignore.ignores(path), want, "{path:?} by {file:?}");
     }
 
@@ -494,7 +494,7 @@ mod tests {
             ("*\n!**/keep", "anything", true),
         ];
         for (file, path, want) in cases {
-            let ignore = Ignore::parse(file).unwrap();
+            let ignore = IgnoreFile::parse(file).unwrap();
             assert_eq!(ignore.may_keep_below(path), want, "{path:?} by {file:?}");
         }
     }
@@ -503,7 +503,7 @@ mod tests {
     fn malformed_patterns_are_shown_with_their_line() {
         let syntax = |pattern: &str| IgnoreErrorKind::Syntax(pattern.to_owned());
         let cases = [
-            ("a\n\n!", 3, IgnoreErrorKind::NothingTakenBack),
+            ("a\n\n!", 3, IgnoreErrorKind::EmptyException),
             ("[", 1, syntax("[")),
             ("a\n[]a]", 2, syntax("[]a]")),
             ("[a", 1, syntax("[a")),
@@ -513,14 +513,18 @@ mod tests {
             ("![", 1, syntax("[")),
         ];
         for (file, line, kind) in cases {
-            assert_eq!(Ignore::parse(file).unwrap_err(), IgnoreError { line, kind }, "{file:?}");
+            assert_eq!(
+                IgnoreFile::parse(file).unwrap_err(),
+                IgnoreError { line, kind },
+                "{file:?}"
+            );
         }
     }
 
     proptest! {
         #[test]
         fn no_input_panics(file in "[ab/.*?!\\[\\]^\\\\\n -]{0,30}", path in "[ab/.]{1,12}") {
-            if let Ok(ignore) = Ignore::parse(&file) {
+            if let Ok(ignore) = IgnoreFile::parse(&file) {
                 let _ = (ignore.ignores(&path), ignore.may_keep_below(&path));
             }
         }
@@ -528,7 +532,7 @@ mod tests {
         /// Not entering a directory never loses a file that a pattern would have kept.
         #[test]
         fn what_is_not_entered_holds_nothing(file in "([ab]{1,2}|[ab*!]{1,3}/[ab*]{1,2}|\\*|\\*\\*/a)(\n!?([ab]{1,2}|[ab*]{1,2}/[ab*]{1,2}|\\*\\*/a)){0,3}", path in "[ab]{1,2}/[ab]{1,2}/[ab]") {
-            let Ok(ignore) = Ignore::parse(&file) else { return Ok(()) };
+            let Ok(ignore) = IgnoreFile::parse(&file) else { return Ok(()) };
             if !ignore.ignores(&path) {
                 for (end, _) in path.match_indices('/') {
                     let directory = &path[..end];

@@ -1,5 +1,4 @@
-//! The build context: what is in it, what `.dockerignore` leaves out, and the archive that carries it. Nothing here knows an
-//! engine.
+//! The build context: its files, `.dockerignore`, and the archive. Knows no engine.
 
 mod archive;
 mod dockerfile;
@@ -7,8 +6,8 @@ mod error;
 mod ignore;
 mod walk;
 
-pub(crate) use self::archive::{ArchiveWriter, Counters, archive};
+pub(crate) use self::archive::{ArchiveCounters, ArchiveWriter, archive};
 pub(crate) use self::dockerfile::base_repositories;
 pub use self::error::ContextError;
 pub use self::ignore::{IgnoreError, IgnoreErrorKind};
-pub(crate) use self::walk::{Context, SendError};
+pub(crate) use self::walk::{BuildContext, SendError};

@@ -1,7 +1,7 @@
 //! The build context: which files of a directory are sent, and in which order.
 //!
-//! The same tree gives the same archive, byte for byte: entries are sorted, times, owners and group names are left
-//! out. Permission bits are kept as they are, as Docker does, since they end up in the image.
+//! The same tree gives the same archive, byte for byte: entries are sorted, times, owners and group names are left out.
+//! Permission bits are kept, as in Docker, because they end up in the image.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,33 +12,33 @@ use std::path::{Component, Path, PathBuf};
 
 use verbatim_oci::Digest;
 
-use super::archive::{ArchiveWriter, WriteError};
+use super::archive::{ArchiveError, ArchiveWriter};
 use super::error::ContextError;
-use super::ignore::{DirectoryMatch, Ignore};
+use super::ignore::{DirectoryMatch, IgnoreFile};
 
 const IGNORE_FILE: &str = ".dockerignore";
 
-/// A directory that can be sent: it exists, its Dockerfile was found, its ignore file was understood.
+/// A directory that can be sent: it exists, has a Dockerfile, and its ignore file is valid.
 #[derive(Debug)]
-pub(crate) struct Context {
+pub(crate) struct BuildContext {
     root: PathBuf,
-    ignore: Ignore,
+    ignore: IgnoreFile,
     /// The name of the Dockerfile in the archive.
     dockerfile: String,
     dockerfile_text: String,
-    /// Sent although they are ignored. The classic builder takes them away again.
+    /// Files that are sent even if ignored. The classic builder removes them again.
     always_sent: Vec<PathBuf>,
-    /// Files that are not in the directory, or not with this content.
+    /// Files that are not in the directory, or have other content there.
     extra: Vec<(PathBuf, Vec<u8>)>,
-    /// What the archive is given up for, without symbolic links.
+    /// Files that stop the archive, with symbolic links resolved.
     withheld: Vec<PathBuf>,
     /// Whether a `COPY .` in BuildKit sees a Dockerfile that the ignore file hides or that lies elsewhere.
     dockerfile_shows: bool,
 }
 
-impl Context {
-    /// Looks at the directory and at the small files that decide what is sent. `dockerfile` is a path as any other,
-    /// not one relative to the directory; without it `Dockerfile` or `dockerfile` in the directory is taken.
+impl BuildContext {
+    /// Opens the directory, and reads the files that decide what is sent. `dockerfile` is not relative to the
+    /// directory; without it, the context's `Dockerfile` or `dockerfile` is used.
     pub(crate) fn open(directory: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
         let unusable = |source| ContextError::Directory { path: directory.to_owned(), source };
         let root = fs::canonicalize(directory).map_err(unusable)?;
@@ -75,8 +75,8 @@ impl Context {
         Ok(context)
     }
 
-    /// Puts a Dockerfile from elsewhere into the archive, under a name that no file has and that follows from the
-    /// content, so that the same build is the same for a cache. The classic builder is told to hide it again.
+    /// Puts a Dockerfile from elsewhere into the archive, under a unique name that depends only on the content, so that
+    /// caches work. The ignore file hides it from the classic builder.
     fn add_dockerfile(&mut self, content: Vec<u8>, ignore_text: Option<&str>) {
         let hex = Digest::of(&content).hex();
         self.dockerfile = format!(".dockerfile.{}", &hex[..20]);
@@ -89,13 +89,13 @@ impl Context {
         self.dockerfile_shows = true;
     }
 
-    /// Refuses to write an archive with one of these files. One that is not there cannot be sent.
+    /// Refuses to write an archive with one of these files. Files that do not exist are ignored.
     pub(crate) fn without(mut self, withheld: &[PathBuf]) -> Self {
         self.withheld = withheld.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
         self
     }
 
-    /// For BuildKit, which takes nothing away from an archive: what is ignored is not sent, the Dockerfile excepted.
+    /// For BuildKit, which removes nothing from an archive: ignored files are not sent, except the Dockerfile.
     pub(crate) fn for_buildkit(mut self) -> Self {
         self.always_sent.retain(|path| path != Path::new(IGNORE_FILE));
         self.extra.retain(|(path, _)| path != Path::new(IGNORE_FILE));
@@ -111,19 +111,19 @@ impl Context {
         &self.dockerfile_text
     }
 
-    /// Whether with BuildKit the Dockerfile is among the files that `COPY .` copies, though it should not be.
+    /// Whether `COPY .` in BuildKit wrongly copies the Dockerfile.
     pub(crate) fn dockerfile_shows(&self) -> bool {
         self.dockerfile_shows
     }
 
-    /// Writes the archive. Blocks. Gives the files that cannot be in one: sockets and devices.
+    /// Writes the archive. Blocks. Returns the files that an archive cannot hold: sockets and devices.
     pub(crate) fn write(&self, writer: &mut ArchiveWriter) -> Result<Vec<PathBuf>, SendError> {
         for (path, content) in &self.extra {
             writer
                 .file(path, 0o600, content.len() as u64, &mut content.as_slice())
                 .map_err(|error| SendError::new(path.clone(), error))?;
         }
-        let mut walk = Walk {
+        let mut walk = ContextWalk {
             context: self,
             writer,
             absolute: self.root.clone(),
@@ -136,38 +136,39 @@ impl Context {
     }
 }
 
-/// Why an archive could not be written.
+/// Why an archive cannot be written.
 #[derive(Debug)]
 pub(crate) enum SendError {
-    /// The request ended before; the engine knows why.
+    /// The request ended before; its answer says why.
     Closed,
-    /// Something in the context.
+    /// The context cannot be read.
     Context(ContextError),
 }
 
 impl SendError {
-    fn new(path: PathBuf, error: WriteError) -> Self {
+    fn new(path: PathBuf, error: ArchiveError) -> Self {
         Self::Context(match error {
-            WriteError::Closed => return Self::Closed,
-            WriteError::Io(source) => ContextError::Read { path, source },
-            WriteError::Size { expected, found } => ContextError::Changed { path, expected, found },
+            ArchiveError::Closed => return Self::Closed,
+            ArchiveError::Io(source) => ContextError::Read { path, source },
+            ArchiveError::Size { expected, found } => {
+                ContextError::Changed { path, expected, found }
+            }
         })
     }
 }
 
-/// A walk through the directory. One path of each kind is kept and changed, so that nothing is allocated per file
-/// beside its name.
-struct Walk<'a> {
-    context: &'a Context,
+/// A walk through the directory. It reuses its paths, so that only the name is allocated for each file.
+struct ContextWalk<'a> {
+    context: &'a BuildContext,
     writer: &'a mut ArchiveWriter,
     absolute: PathBuf,
     relative: PathBuf,
-    /// Ignored directories above the present one: they are sent if something in them is.
+    /// Ignored parent directories: they are sent if something in them is.
     unsent: Vec<(PathBuf, u32)>,
     skipped: Vec<PathBuf>,
 }
 
-impl Walk<'_> {
+impl ContextWalk<'_> {
     fn directory(&mut self, inherited: Option<&DirectoryMatch>) -> Result<(), SendError> {
         for (name, kind) in self.names()? {
             self.absolute.push(&name);
@@ -180,7 +181,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What is in the present directory, in the order of the bytes of the names.
+    /// The entries of the current directory, sorted by the bytes of their names.
     fn names(&self) -> Result<Vec<(OsString, fs::FileType)>, SendError> {
         let list = || -> io::Result<Vec<_>> {
             fs::read_dir(&self.absolute)?
@@ -211,7 +212,7 @@ impl Walk<'_> {
         if context.withheld.contains(&self.absolute) {
             return Err(SendError::Context(ContextError::Withheld(self.absolute.clone())));
         }
-        // A socket cannot be in an archive; a device in a context is a mistake.
+        // An archive cannot hold sockets; a device in a context is a mistake.
         if kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
             self.skipped.push(self.relative.clone());
             return Ok(());
@@ -219,11 +220,11 @@ impl Walk<'_> {
         self.send_directories_above()?;
         let sent = if kind.is_symlink() {
             fs::read_link(&self.absolute)
-                .map_err(WriteError::from)
+                .map_err(ArchiveError::from)
                 .and_then(|target| self.writer.link(&self.relative, &target))
         } else if kind.is_fifo() {
             self.mode()
-                .map_err(WriteError::from)
+                .map_err(ArchiveError::from)
                 .and_then(|mode| self.writer.fifo(&self.relative, mode))
         } else {
             self.file()
@@ -231,7 +232,7 @@ impl Walk<'_> {
         sent.map_err(|error| SendError::new(self.absolute.clone(), error))
     }
 
-    fn file(&mut self) -> Result<(), WriteError> {
+    fn file(&mut self) -> Result<(), ArchiveError> {
         let mut file = File::open(&self.absolute)?;
         let metadata = file.metadata()?;
         self.writer.file(&self.relative, metadata.permissions().mode(), metadata.len(), &mut file)
@@ -295,12 +296,12 @@ fn default_dockerfile(root: &Path) -> PathBuf {
     if !usual.exists() && lower.exists() { lower } else { usual }
 }
 
-/// The ignore file that counts: the one of this Dockerfile if there is one, else that of the context. The text is that
-/// of the context's own file, which may have to be sent with a line more.
+/// The ignore file to use: the one of this Dockerfile if it exists, else that of the context. The returned text is that
+/// of the context's own file, which may be sent with another line.
 fn read_ignore_file(
     root: &Path,
     dockerfile: &Path,
-) -> Result<(Option<String>, Ignore), ContextError> {
+) -> Result<(Option<String>, IgnoreFile), ContextError> {
     let mut special = dockerfile.as_os_str().to_owned();
     special.push(IGNORE_FILE);
     let special = PathBuf::from(special);
@@ -310,7 +311,7 @@ fn read_ignore_file(
         Some(text) => (special, Some(text)),
         None => (general, general_text.clone()),
     };
-    let ignore = Ignore::parse(text.as_deref().unwrap_or_default())
+    let ignore = IgnoreFile::parse(text.as_deref().unwrap_or_default())
         .map_err(|source| ContextError::Ignore { path, source })?;
     Ok((general_text, ignore))
 }
@@ -323,7 +324,7 @@ fn read_if_there(path: &Path) -> Result<Option<String>, ContextError> {
     }
 }
 
-/// The relative path as text with `/`. Nothing if it is empty or not UTF-8, which no engine can be asked for.
+/// The relative path as text with `/`. `None` if it is empty or not UTF-8, which the engine's API cannot name.
 fn archive_name(relative: &Path) -> Option<String> {
     let names: Option<Vec<&str>> = relative
         .components()
@@ -355,7 +356,7 @@ mod tests {
         folder
     }
 
-    async fn sent(context: Context) -> Vec<u8> {
+    async fn sent(context: BuildContext) -> Vec<u8> {
         let (mut writer, stream, _) = archive();
         let thread = tokio::task::spawn_blocking(move || {
             context.write(&mut writer).unwrap();
@@ -382,8 +383,8 @@ mod tests {
         let (one, two) = (tree(&files), tree(&reversed));
         let past = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
         File::open(two.path().join("b")).unwrap().set_modified(past).unwrap();
-        let one = sent(Context::open(one.path(), None).unwrap()).await;
-        let two = sent(Context::open(two.path(), None).unwrap()).await;
+        let one = sent(BuildContext::open(one.path(), None).unwrap()).await;
+        let two = sent(BuildContext::open(two.path(), None).unwrap()).await;
         assert!(one == two);
         assert_eq!(
             names(&one),
@@ -397,7 +398,7 @@ mod tests {
         let folder = tree(&["Dockerfile", "keys/ci.pem", "keys/ci.pub"]);
         let key = folder.path().join("keys/ci.pem");
         let context = || {
-            let context = Context::open(folder.path(), None).unwrap();
+            let context = BuildContext::open(folder.path(), None).unwrap();
             context.without(&[key.clone(), "elsewhere.pem".into()])
         };
         let (mut writer, stream, _) = archive();
@@ -420,7 +421,7 @@ mod tests {
     async fn directories_are_sent_if_something_in_them_is() {
         let folder = tree(&["Dockerfile", "x/y/keep", "x/y/drop", "x/z/drop", "w/drop"]);
         fs::write(folder.path().join(IGNORE_FILE), "*\n!**/keep\n").unwrap();
-        let context = || Context::open(folder.path(), None).unwrap();
+        let context = || BuildContext::open(folder.path(), None).unwrap();
         let want = [".dockerignore", "Dockerfile", "x", "x/y", "x/y/keep"];
         assert_eq!(names(&sent(context()).await), want);
         // BuildKit takes nothing away, so it is not given the ignore file.
@@ -433,7 +434,7 @@ mod tests {
         let folder = tree(&["docker/Dockerfile", "docker/other", "file"]);
         fs::write(folder.path().join(IGNORE_FILE), "docker\n").unwrap();
         let dockerfile = folder.path().join("docker/Dockerfile");
-        let context = Context::open(folder.path(), Some(&dockerfile)).unwrap();
+        let context = BuildContext::open(folder.path(), Some(&dockerfile)).unwrap();
         assert_eq!(context.dockerfile(), "docker/Dockerfile");
         let want = [".dockerignore", "docker", "docker/Dockerfile", "file"];
         assert_eq!(names(&sent(context).await), want);
@@ -443,7 +444,7 @@ mod tests {
     async fn a_dockerfile_from_elsewhere_is_added_and_hidden() {
         let (folder, elsewhere) = (tree(&["file", ".dockerignore"]), tree(&["My.Dockerfile"]));
         let dockerfile = elsewhere.path().join("My.Dockerfile");
-        let context = Context::open(folder.path(), Some(&dockerfile)).unwrap();
+        let context = BuildContext::open(folder.path(), Some(&dockerfile)).unwrap();
         let name = context.dockerfile().to_owned();
         let archive = sent(context).await;
         assert_eq!(names(&archive), [name.as_str(), ".dockerignore", "file"]);

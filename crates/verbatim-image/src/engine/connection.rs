@@ -9,21 +9,21 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use verbatim_oci::{Digest, Reference};
 
-use super::ask::{Asker, install_crypto_provider, readable, unreachable_kind};
-use super::endpoint::{Address, CertificateFiles, Endpoint};
+use super::endpoint::{CertificateFiles, Endpoint, EngineAddress};
+use super::query::{QueryClient, install_crypto_provider, readable, unreachable_kind};
 use crate::error::{Cause, Error, ErrorKind};
 
-/// How long an engine may take to answer a short question, unless told otherwise.
+/// The default for how long an engine may take to answer a query.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// bollard bounds the time until an answer begins; the deadlines of this crate, which it is given for its builds and
-/// pushes alone, are shorter than this.
+/// bollard bounds the time until an answer begins; the deadlines of this crate are shorter than this. bollard is used
+/// only for builds and pushes.
 const UNBOUNDED: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What builds images in an engine.
+/// The builder of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Builder {
-    /// The builder of old, step by step in containers.
+    /// The classic builder, which runs each step in a container.
     Classic,
     /// BuildKit.
     BuildKit,
@@ -38,30 +38,30 @@ impl fmt::Display for Builder {
     }
 }
 
-/// A Docker Engine that has answered.
+/// A connected Docker Engine.
 #[derive(Clone)]
 pub struct Engine {
     docker: bollard::Docker,
-    asker: Asker,
+    queries: QueryClient,
     endpoint: Arc<Endpoint>,
-    greeting: Arc<Greeting>,
+    info: Arc<EngineInfo>,
 }
 
-/// The part of an image's description that is asked for here.
+/// The part of an image's description that is needed here.
 #[derive(Deserialize)]
-struct Inspected {
+struct ImageInspection {
     #[serde(rename = "Id")]
     id: String,
 }
 
-/// What an engine says of itself when it is asked whether it is there.
+/// The facts in an engine's answer to a ping.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Greeting {
+struct EngineInfo {
     /// `Docker/28.2.2 (linux)`, for example.
     server: String,
-    /// The newest API it speaks, `1.41` for example.
+    /// Its newest API version, for example `1.41`.
     api: String,
-    /// The builder it prefers.
+    /// Its preferred builder.
     preferred: Builder,
     os: String,
 }
@@ -70,61 +70,60 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
             .field("endpoint", &self.endpoint)
-            .field("greeting", &self.greeting)
+            .field("info", &self.info)
             .finish_non_exhaustive()
     }
 }
 
 impl Engine {
-    /// Connects, and asks the engine whether it is there. It may take `request_timeout` for each answer to a question of
-    /// this kind, and is asked a few times.
+    /// Connects and pings the engine, with a few retries. Each query may take `request_timeout`.
     ///
     /// # Errors
     ///
-    /// If it does not answer, may not be used, or is no engine.
+    /// If it does not answer, denies access, or is not an engine.
     pub async fn connect(endpoint: &Endpoint, request_timeout: Duration) -> Result<Self, Error> {
         connect(endpoint, request_timeout)
             .await
             .map_err(|kind| Error::new("use the Docker Engine", kind))
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// What it calls itself, `Docker/28.2.2 (linux)` for example.
+    /// Its name and version, for example `Docker/28.2.2 (linux)`.
     pub fn version(&self) -> &str {
-        &self.greeting.server
+        &self.info.server
     }
 
-    /// The builder that it prefers.
+    /// Its preferred builder.
     pub fn preferred_builder(&self) -> Builder {
-        self.greeting.preferred
+        self.info.preferred
     }
 
-    /// Whether it has BuildKit at all: since API 1.39.
+    /// Whether it has BuildKit: since API 1.39.
     pub(crate) fn has_buildkit(&self) -> bool {
         let number = |text: &str| text.parse::<u32>().ok();
-        let api = self.greeting.api.split_once('.');
+        let api = self.info.api.split_once('.');
         let api = api.and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
-        let is_docker = self.greeting.server.starts_with("Docker/");
-        self.greeting.preferred == Builder::BuildKit
-            || (is_docker && self.greeting.os == "linux" && api.is_some_and(|api| api >= (1, 39)))
+        let is_docker = self.info.server.starts_with("Docker/");
+        self.info.preferred == Builder::BuildKit
+            || (is_docker && self.info.os == "linux" && api.is_some_and(|api| api >= (1, 39)))
     }
 
-    /// Its id of an image.
+    /// Returns its id of an image.
     pub(crate) async fn image_id(&self, image: &Reference) -> Result<Digest, ErrorKind> {
-        let reply = self.asker.get(&format!("/images/{image}/json")).await?;
+        let reply = self.queries.get(&format!("/images/{image}/json")).await?;
         let status = reply.status.as_u16();
         if status == 404 && reply.refusal().is_some() {
             return Err(ErrorKind::NoImage(image.clone()));
         }
         if !reply.status.is_success() {
-            let words = || format!("it answers the question for an image with status {status}");
-            return Err(reply.refusal().unwrap_or_else(|| self.asker.protocol(words())));
+            let words = || format!("its answer to an image query has status {status}");
+            return Err(reply.refusal().unwrap_or_else(|| self.queries.protocol(words())));
         }
-        let Inspected { id } = reply.read().map_err(|error| self.asker.protocol(error))?;
+        let ImageInspection { id } = reply.read().map_err(|error| self.queries.protocol(error))?;
         read_id(&id).ok_or(ErrorKind::Incomplete("id of the image"))
     }
 
@@ -132,7 +131,7 @@ impl Engine {
         &self.docker
     }
 
-    /// What an error of bollard means, when it is not about a build or a push in particular.
+    /// The kind of an error of bollard, without knowledge of a build or a push.
     pub(crate) fn error_kind(&self, error: bollard::errors::Error) -> ErrorKind {
         use bollard::errors::Error as E;
         match error {
@@ -151,26 +150,26 @@ impl Engine {
 
 async fn connect(endpoint: &Endpoint, request_timeout: Duration) -> Result<Engine, ErrorKind> {
     let endpoint = Arc::new(endpoint.clone());
-    let asker = Asker::new(Arc::clone(&endpoint), request_timeout)?;
-    let greeting = Arc::new(greet(&asker).await?);
+    let queries = QueryClient::new(Arc::clone(&endpoint), request_timeout)?;
+    let info = Arc::new(ping(&queries).await?);
     let docker = client(&endpoint.address)
         .map_err(|error| unreachable_kind(&endpoint, error))?
         .with_request_modifier(with_url_safe_credentials);
-    Ok(Engine { docker, asker, endpoint, greeting })
+    Ok(Engine { docker, queries, endpoint, info })
 }
 
-fn client(address: &Address) -> Result<bollard::Docker, bollard::errors::Error> {
+fn client(address: &EngineAddress) -> Result<bollard::Docker, bollard::errors::Error> {
     // Requests go out without a version in their path; this one is only what bollard believes.
     let version = ClientVersion { major_version: 1, minor_version: 41 };
     let seconds = UNBOUNDED.as_secs();
     match address {
-        Address::Unix(path) => {
+        EngineAddress::Unix(path) => {
             bollard::Docker::connect_with_unix(&path.to_string_lossy(), seconds, &version)
         }
-        Address::Http(authority) => {
+        EngineAddress::Http(authority) => {
             bollard::Docker::connect_with_http(&format!("http://{authority}"), seconds, &version)
         }
-        Address::Https(authority, CertificateFiles { ca, cert, key }) => {
+        EngineAddress::Https(authority, CertificateFiles { ca, cert, key }) => {
             install_crypto_provider();
             let address = format!("https://{authority}");
             bollard::Docker::connect_with_ssl(&address, key, cert, ca, seconds, &version)
@@ -179,7 +178,7 @@ fn client(address: &Address) -> Result<bollard::Docker, bollard::errors::Error> 
 }
 
 /// bollard encodes credentials with `+` and `/`, the engine decodes the alphabet with `-` and `_` and drops what it
-/// cannot decode: a login with some passwords would be taken for none.
+/// cannot decode: some passwords would get lost.
 fn with_url_safe_credentials(mut request: bollard::BollardRequest) -> bollard::BollardRequest {
     for name in ["x-registry-auth", "x-registry-config"] {
         if let Some(value) = request.headers_mut().get_mut(name)
@@ -193,15 +192,15 @@ fn with_url_safe_credentials(mut request: bollard::BollardRequest) -> bollard::B
     request
 }
 
-/// Asks `/_ping`, whose headers say what bollard does not hand out: the builder that the engine prefers.
-async fn greet(asker: &Asker) -> Result<Greeting, ErrorKind> {
-    let reply = asker.get("/_ping").await?;
+/// Asks `/_ping`, whose headers name the preferred builder, which bollard does not expose.
+async fn ping(queries: &QueryClient) -> Result<EngineInfo, ErrorKind> {
+    let reply = queries.get("/_ping").await?;
     if !reply.status.is_success() {
-        let words = || format!("it answers /_ping with status {}", reply.status.as_u16());
-        return Err(reply.refusal().unwrap_or_else(|| asker.protocol(words())));
+        let words = || format!("its answer to /_ping has status {}", reply.status.as_u16());
+        return Err(reply.refusal().unwrap_or_else(|| queries.protocol(words())));
     }
-    read_greeting(&reply.headers)
-        .ok_or_else(|| asker.protocol("its answer to /_ping names no API version"))
+    read_info(&reply.headers)
+        .ok_or_else(|| queries.protocol("its answer to /_ping names no API version"))
 }
 
 /// Docker writes `sha256:` in front of an image's id, Podman does not always.
@@ -209,10 +208,10 @@ pub(crate) fn read_id(text: &str) -> Option<Digest> {
     text.parse().or_else(|_| format!("sha256:{text}").parse()).ok()
 }
 
-fn read_greeting(headers: &HeaderMap) -> Option<Greeting> {
+fn read_info(headers: &HeaderMap) -> Option<EngineInfo> {
     let text =
         |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Some(Greeting {
+    Some(EngineInfo {
         api: text("api-version")?,
         server: text("server").unwrap_or_else(|| "unknown".to_owned()),
         os: text("ostype").unwrap_or_else(|| "linux".to_owned()),
@@ -228,14 +227,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn greetings() {
+    fn the_answer_to_a_ping_is_read() {
         let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
             pairs
                 .iter()
                 .map(|&(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
                 .collect()
         };
-        let current = read_greeting(&headers(&[
+        let current = read_info(&headers(&[
             ("Api-Version", "1.50"),
             ("Builder-Version", "2"),
             ("Server", "Docker/28.2.2 (linux)"),
@@ -245,9 +244,8 @@ mod tests {
         assert_eq!((current.api.as_str(), current.preferred), ("1.50", Builder::BuildKit));
         // Debian's 20.10 sends no Builder-Version.
         let old =
-            read_greeting(&headers(&[("Api-Version", "1.41"), ("Server", "Docker/20.10.24")]))
-                .unwrap();
+            read_info(&headers(&[("Api-Version", "1.41"), ("Server", "Docker/20.10.24")])).unwrap();
         assert_eq!((old.preferred, old.os.as_str()), (Builder::Classic, "linux"));
-        assert_eq!(read_greeting(&headers(&[("Server", "nginx")])), None);
+        assert_eq!(read_info(&headers(&[("Server", "nginx")])), None);
     }
 }

@@ -1,7 +1,7 @@
-//! Credentials in the shape in which the engine takes them.
+//! Credentials in the form that the engine expects.
 //!
-//! Where they come from is `verbatim-credentials`'s business. Nothing here is printed: the engine's type shows what it
-//! holds, so it is made right before a request and never kept.
+//! `verbatim-credentials` finds them. Nothing here is printed: the engine's type exposes its content, so it is created
+//! right before a request and never kept.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -23,7 +23,7 @@ pub(crate) enum KeyStyle {
     Session,
 }
 
-/// The credentials for these repositories, by registry. Those that need none are left out.
+/// The credentials for these repositories, by registry, without anonymous ones.
 pub(crate) async fn for_repositories(
     keychain: &Keychain,
     repositories: &BTreeSet<Repository>,

@@ -1,6 +1,6 @@
-//! Where the engine is: an address that was given, a Docker context, or the usual socket.
+//! Finds the engine: a given address, a Docker context, or the usual socket.
 //!
-//! Reads the files of Docker's contexts, and no environment variable: what they hold is passed in.
+//! Reads the files of Docker's contexts, but no environment variables: the caller passes them in.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,19 +12,19 @@ use verbatim_oci::Digest;
 
 use crate::error::{Error, ErrorKind};
 
-/// Where a Docker Engine listens unless told otherwise.
+/// The default address of a Docker Engine.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// What decides where the engine is. Empty texts count as not given.
+/// The settings that lead to the engine. Empty texts count as unset.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointConfig {
-    /// An address: `unix://PATH`, `tcp://HOST:PORT` or `http(s)://HOST:PORT`. Comes before everything else.
+    /// An address: `unix://PATH`, `tcp://HOST:PORT` or `http(s)://HOST:PORT`. Takes precedence.
     pub host: Option<String>,
     /// The name of a Docker context.
     pub context: Option<String>,
     /// Docker's configuration directory, usually `~/.docker`. Its `config.json` may name a context.
     pub config_dir: Option<PathBuf>,
-    /// Whether TLS is used for `tcp://`, as `DOCKER_TLS_VERIFY` says.
+    /// Whether to use TLS for `tcp://` (`DOCKER_TLS_VERIFY`).
     pub tls_verify: bool,
     /// The directory of `ca.pem`, `cert.pem` and `key.pem`; without it the configuration directory.
     pub cert_dir: Option<PathBuf>,
@@ -33,13 +33,13 @@ pub struct EndpointConfig {
 /// An engine's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    pub(crate) address: Address,
+    pub(crate) address: EngineAddress,
     /// The Docker context that named it.
     pub(crate) context: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
+pub(crate) enum EngineAddress {
     Unix(PathBuf),
     /// `host:port` in plain HTTP.
     Http(String),
@@ -57,9 +57,9 @@ pub(crate) struct CertificateFiles {
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.address {
-            Address::Unix(path) => write!(f, "unix://{}", path.display())?,
-            Address::Http(authority) => write!(f, "tcp://{authority}")?,
-            Address::Https(authority, _) => write!(f, "https://{authority}")?,
+            EngineAddress::Unix(path) => write!(f, "unix://{}", path.display())?,
+            EngineAddress::Http(authority) => write!(f, "tcp://{authority}")?,
+            EngineAddress::Https(authority, _) => write!(f, "https://{authority}")?,
         }
         match &self.context {
             Some(context) => write!(f, " (Docker context `{context}`)"),
@@ -74,8 +74,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// If the address is malformed or of a kind that is not supported, or if a context that is asked for cannot be
-    /// read.
+    /// If the address is malformed or of a kind that is not supported, or if a named context cannot be read.
     pub fn find(config: &EndpointConfig) -> Result<Self, Error> {
         find(config).map_err(|kind| Error::new("find the Docker Engine", kind))
     }
@@ -100,7 +99,7 @@ fn find(config: &EndpointConfig) -> Result<Endpoint, ErrorKind> {
     match (current.filter(|name| name != "default"), &config.config_dir) {
         (Some(name), Some(directory)) => from_context(directory, name),
         (Some(name), None) => Err(ErrorKind::Endpoint(format!(
-            "there is no configuration directory to find the Docker context `{name}` in"
+            "the Docker context `{name}` needs a configuration directory, and there is none"
         ))),
         (None, _) => Ok(Endpoint { address: parse_host(DEFAULT_HOST, None)?, context: None }),
     }
@@ -116,7 +115,7 @@ impl CertificateFiles {
     }
 }
 
-fn parse_host(host: &str, tls: Option<CertificateFiles>) -> Result<Address, ErrorKind> {
+fn parse_host(host: &str, tls: Option<CertificateFiles>) -> Result<EngineAddress, ErrorKind> {
     let unsupported = |why: &str| ErrorKind::Endpoint(format!("the address `{host}` {why}"));
     let (scheme, rest) = host
         .split_once("://")
@@ -124,18 +123,18 @@ fn parse_host(host: &str, tls: Option<CertificateFiles>) -> Result<Address, Erro
     let authority = || {
         let authority = rest.trim_end_matches('/');
         if authority.is_empty() || authority.contains(['/', '@', '?', '#']) {
-            Err(unsupported("is not HOST:PORT behind its scheme"))
+            Err(unsupported("needs HOST:PORT after the scheme"))
         } else {
             Ok(authority.to_owned())
         }
     };
     match scheme {
-        "unix" if rest.starts_with('/') => Ok(Address::Unix(PathBuf::from(rest))),
+        "unix" if rest.starts_with('/') => Ok(EngineAddress::Unix(PathBuf::from(rest))),
         "unix" => Err(unsupported("has no absolute path")),
         "tcp" | "http" | "https" => match (scheme, tls) {
-            ("https" | "tcp", Some(files)) => Ok(Address::Https(authority()?, files)),
+            ("https" | "tcp", Some(files)) => Ok(EngineAddress::Https(authority()?, files)),
             ("https", None) => Err(unsupported("needs a client certificate (DOCKER_CERT_PATH)")),
-            _ => Ok(Address::Http(authority()?)),
+            _ => Ok(EngineAddress::Http(authority()?)),
         },
         "ssh" => Err(unsupported(
             "needs SSH, which is not supported: forward the socket with `ssh -L` and use unix://",
@@ -150,7 +149,7 @@ struct ConfigFile {
     current_context: Option<String>,
 }
 
-/// The file is Docker's; only the one key is looked at.
+/// Reads only one key of Docker's file.
 fn current_context(directory: &Path) -> Result<Option<String>, ErrorKind> {
     let path = directory.join("config.json");
     let bytes = match fs::read(&path) {
@@ -159,7 +158,7 @@ fn current_context(directory: &Path) -> Result<Option<String>, ErrorKind> {
         Err(source) => return Err(ErrorKind::Read { path, source }),
     };
     let file: ConfigFile = serde_json::from_slice(&bytes).map_err(|error| {
-        // The parser's own words may quote the file, which holds credentials.
+        // The parser's message may quote the file, which holds credentials.
         let (line, column) = (error.line(), error.column());
         ErrorKind::Endpoint(format!(
             "`{}` is malformed at line {line}, column {column}",
@@ -185,7 +184,7 @@ struct ContextEndpoint {
     skip_tls_verify: bool,
 }
 
-/// Contexts lie in directories named by the hash of their name.
+/// The directory of a context is named by the hash of its name.
 fn from_context(directory: &Path, name: String) -> Result<Endpoint, ErrorKind> {
     let id = Digest::of(name.as_bytes()).hex();
     let path = directory.join("contexts/meta").join(&id).join("meta.json");
@@ -202,7 +201,7 @@ fn from_context(directory: &Path, name: String) -> Result<Endpoint, ErrorKind> {
         .map_err(|_| unusable(&format!("`{}` is malformed", path.display())))?;
     let endpoint = file.endpoints.get("docker").ok_or_else(|| unusable("it names no engine"))?;
     if endpoint.skip_tls_verify {
-        return Err(unusable("it wants TLS without a check of the certificate"));
+        return Err(unusable("it skips the check of the TLS certificate"));
     }
     let files = directory.join("contexts/tls").join(&id).join("docker");
     let tls = files.join("key.pem").is_file().then(|| CertificateFiles::in_dir(&files));
@@ -236,7 +235,7 @@ mod tests {
             (Some("unix://x"), "error: the address `unix://x` has no absolute path"),
             (
                 Some("tcp://user@host"),
-                "error: the address `tcp://user@host` is not HOST:PORT behind its scheme",
+                "error: the address `tcp://user@host` needs HOST:PORT after the scheme",
             ),
             (
                 Some("ssh://host"),
@@ -293,7 +292,7 @@ mod tests {
             (
                 Some("loose"),
                 None,
-                "error: the Docker context `loose` cannot be used: it wants TLS without a check of the certificate".to_owned(),
+                "error: the Docker context `loose` cannot be used: it skips the check of the TLS certificate".to_owned(),
             ),
             (
                 Some("empty"),

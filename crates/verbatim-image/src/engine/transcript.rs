@@ -1,27 +1,27 @@
-//! Reads what an engine tells while it builds: the stream of the classic builder and that of BuildKit.
+//! Reads the messages of a build: the stream of the classic builder, and that of BuildKit.
 //!
-//! Pure: messages in, events out. Engines fail inside of an answer whose status is 200, in words made for people; the
-//! one place where these words are interpreted is [`classify`].
+//! Pure: messages in, events out. Engines report failures inside an answer whose status is 200, in words for people;
+//! only [`classify`] interprets them.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux, ImageId};
 
-use super::Event;
+use super::EngineEvent;
 use crate::error::ErrorKind;
 
-/// How many of a step's last lines are kept for the case that it fails.
+/// How many last lines of a step are kept for its failure.
 const TAIL: usize = 20;
 
-/// What was understood of a build so far.
+/// The state of a build, as read from its messages.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     image: Option<String>,
-    /// The classic builder does one step after the other.
-    step: Step,
-    /// BuildKit does many at a time, each under a digest.
-    vertices: BTreeMap<String, Step>,
+    /// The classic builder runs one step at a time.
+    step: StepLog,
+    /// BuildKit runs many at a time, each under a digest.
+    vertices: BTreeMap<String, StepLog>,
     /// The BuildKit step that failed first.
     failed: Option<String>,
     /// The name of the step that began last.
@@ -29,16 +29,16 @@ pub(crate) struct Transcript {
 }
 
 #[derive(Debug, Default)]
-struct Step {
+struct StepLog {
     name: String,
     announced: bool,
     tail: VecDeque<String>,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of an incomplete line.
     begun: String,
 }
 
-impl Step {
-    /// Takes printed text, and gives the lines that it completes.
+impl StepLog {
+    /// Takes printed text, and returns the lines that it completes.
     fn print(&mut self, text: &str) -> Vec<String> {
         self.begun.push_str(text);
         let Some((complete, begun)) = self.begun.rsplit_once('\n') else { return Vec::new() };
@@ -47,13 +47,13 @@ impl Step {
         lines
     }
 
-    /// Keeps a line for the case that the step fails.
-    fn output(&mut self, line: String) -> Event {
+    /// Keeps a line for the failure of the step.
+    fn output(&mut self, line: String) -> EngineEvent {
         if self.tail.len() == TAIL {
             self.tail.pop_front();
         }
         self.tail.push_back(line.clone());
-        Event::Output(line)
+        EngineEvent::Output(line)
     }
 
     fn begin(&mut self, name: String) {
@@ -69,7 +69,7 @@ impl Step {
     }
 }
 
-/// What a terminal would show of a line that was drawn over.
+/// The visible part of a line with carriage returns.
 fn visible_line(line: &str) -> String {
     let line = line.trim_end();
     line.rsplit('\r').next().unwrap_or(line).to_owned()
@@ -86,17 +86,17 @@ impl Transcript {
         self.last.as_deref()
     }
 
-    pub(crate) fn read(&mut self, message: BuildInfo) -> Vec<Event> {
+    pub(crate) fn read(&mut self, message: BuildInfo) -> Vec<EngineEvent> {
         let events = self.events(message);
-        let step = |event: &Event| match event {
-            Event::Step(name) => Some(name.clone()),
+        let step = |event: &EngineEvent| match event {
+            EngineEvent::Step(name) => Some(name.clone()),
             _ => None,
         };
         self.last = events.iter().rev().find_map(step).or(self.last.take());
         events
     }
 
-    fn events(&mut self, message: BuildInfo) -> Vec<Event> {
+    fn events(&mut self, message: BuildInfo) -> Vec<EngineEvent> {
         let mut events = Vec::new();
         match message.aux {
             Some(BuildInfoAux::Default(ImageId { id: Some(id) })) => self.image = Some(id),
@@ -106,46 +106,40 @@ impl Transcript {
         if let Some(text) = message.stream {
             self.read_classic(&text, &mut events);
         }
-        // A message that carries an error is no progress, whatever else it holds.
+        // A message with an error is not progress, even with a status.
         if let (Some(status), None) = (message.status, &message.error_detail) {
-            let detail = message.progress_detail.unwrap_or_default();
-            let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-            events.push(Event::Layer {
-                id: message.id.unwrap_or_default(),
-                status,
-                current: bytes(detail.current),
-                total: bytes(detail.total).filter(|&total| total > 0),
-            });
+            let id = message.id.unwrap_or_default();
+            events.push(EngineEvent::layer(id, status, message.progress_detail));
         }
         events
     }
 
-    fn read_classic(&mut self, text: &str, events: &mut Vec<Event>) {
+    fn read_classic(&mut self, text: &str, events: &mut Vec<EngineEvent>) {
         for line in self.step.print(text) {
-            // The classic builder paints what comes from stderr.
+            // The classic builder colours stderr.
             let line = line.replace("\u{1b}[91m", "").replace("\u{1b}[0m", "");
             if let Some(name) = classic_step(&line) {
                 self.step.begin(name.clone());
-                events.push(Event::Step(name));
+                events.push(EngineEvent::Step(name));
             } else if line == " ---> Using cache" {
-                events.push(Event::Cached(self.step.name.clone()));
+                events.push(EngineEvent::Cached(self.step.name.clone()));
             } else if let Some(warning) = line.strip_prefix("[Warning] ") {
-                events.push(Event::Warning(warning.to_owned()));
+                events.push(EngineEvent::Warning(warning.to_owned()));
             } else if !is_classic_noise(&line) {
                 events.push(self.step.output(line));
             }
         }
     }
 
-    fn read_buildkit(&mut self, status: StatusResponse, events: &mut Vec<Event>) {
+    fn read_buildkit(&mut self, status: StatusResponse, events: &mut Vec<EngineEvent>) {
         for vertex in status.vertexes {
             let step = self.vertices.entry(vertex.digest.clone()).or_default();
             step.name = vertex.name;
             if vertex.started.is_some() && !step.announced {
                 step.announced = true;
-                events.push(Event::Step(step.name.clone()));
+                events.push(EngineEvent::Step(step.name.clone()));
                 if vertex.cached {
-                    events.push(Event::Cached(step.name.clone()));
+                    events.push(EngineEvent::Cached(step.name.clone()));
                 }
             }
             // The other steps are cancelled when one fails.
@@ -156,7 +150,7 @@ impl Transcript {
         }
         for status in status.statuses {
             let bytes = |value: i64| u64::try_from(value).ok().filter(|&value| value > 0);
-            events.push(Event::Layer {
+            events.push(EngineEvent::Layer {
                 status: if status.name.is_empty() { status.id.clone() } else { status.name },
                 id: status.id,
                 current: bytes(status.current),
@@ -169,11 +163,11 @@ impl Transcript {
             events.extend(lines.into_iter().map(|line| step.output(line)));
         }
         for warning in status.warnings {
-            events.push(Event::Warning(String::from_utf8_lossy(&warning.short).into_owned()));
+            events.push(EngineEvent::Warning(String::from_utf8_lossy(&warning.short).into_owned()));
         }
     }
 
-    /// What it means that the engine ended the build with these words.
+    /// The error of a build that the engine ended with this message.
     pub(crate) fn failure(&self, message: &str) -> ErrorKind {
         let message = message.trim().to_owned();
         let step = match &self.failed {
@@ -182,14 +176,14 @@ impl Transcript {
         };
         let name = step.map(|step| step.name.clone());
         match classify(&message, name.as_deref()) {
-            Class::Dockerfile => ErrorKind::Dockerfile { message },
-            Class::Refused => ErrorKind::RegistryRefused { message },
-            Class::Unreachable => ErrorKind::RegistryUnreachable { message },
-            Class::Engine => ErrorKind::Failed { message },
-            Class::Step => ErrorKind::Step {
+            FailureClass::Dockerfile => ErrorKind::Dockerfile { message },
+            FailureClass::Refused => ErrorKind::RegistryRefused { message },
+            FailureClass::Unreachable => ErrorKind::RegistryUnreachable { message },
+            FailureClass::Engine => ErrorKind::Failed { message },
+            FailureClass::Step => ErrorKind::Step {
                 step: name,
                 message,
-                output: step.map(Step::last_lines).unwrap_or_default(),
+                output: step.map(StepLog::last_lines).unwrap_or_default(),
             },
         }
     }
@@ -203,7 +197,7 @@ fn classic_step(line: &str) -> Option<String> {
     (is_number(number) && is_number(total)).then(|| format!("[{number}/{total}] {text}"))
 }
 
-/// What the classic builder says about its own containers.
+/// Lines of the classic builder about its own containers.
 fn is_classic_noise(line: &str) -> bool {
     line.trim().is_empty()
         || line.starts_with(" --->")
@@ -212,17 +206,17 @@ fn is_classic_noise(line: &str) -> bool {
         || line.starts_with("Successfully tagged ")
 }
 
-/// What kind of failure some words of an engine are about.
+/// The kind of a failure, from the engine's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub(crate) enum FailureClass {
     /// The Dockerfile cannot be parsed.
     Dockerfile,
     Refused,
-    /// A registry could not be reached.
+    /// The engine cannot reach a registry.
     Unreachable,
     /// The engine itself failed.
     Engine,
-    /// What the step did failed.
+    /// The step failed.
     Step,
 }
 
@@ -234,7 +228,7 @@ pub(crate) enum Class {
 /// `builder/dockerfile/builder.go` and buildkit `frontend/dockerfile/parser` ("dockerfile parse error"), moby
 /// `distribution/errors.go` and distribution's error codes ("pull access denied", "unauthorized", "denied"), moby
 /// `registry/auth.go` ("no basic auth credentials"), Go's `net` and `net/http`.
-pub(crate) fn classify(message: &str, step: Option<&str>) -> Class {
+pub(crate) fn classify(message: &str, step: Option<&str>) -> FailureClass {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&[
@@ -242,28 +236,28 @@ pub(crate) fn classify(message: &str, step: Option<&str>) -> Class {
         "did not complete successfully: exit code",
         "executor failed running",
     ]) {
-        return Class::Step;
+        return FailureClass::Step;
     }
     if says(&["dockerfile parse error"]) {
-        return Class::Dockerfile;
+        return FailureClass::Dockerfile;
     }
     if says(&["no space left on device", "disk quota exceeded", "read-only file system"]) {
-        return Class::Engine;
+        return FailureClass::Engine;
     }
-    // Only a step that pulls speaks of a registry; a download in any other step may fail in the same words.
+    // Only a step that pulls refers to a registry; a download in another step may fail with the same words.
     let pulls = step.is_none_or(|step| {
         step.contains("FROM ")
             || step.contains("load metadata for")
             || step.contains("resolve image config")
     });
     if pulls && says(REFUSED) {
-        Class::Refused
+        FailureClass::Refused
     } else if pulls && says(UNREACHABLE) {
-        Class::Unreachable
+        FailureClass::Unreachable
     } else if step.is_some() {
-        Class::Step
+        FailureClass::Step
     } else {
-        Class::Engine
+        FailureClass::Engine
     }
 }
 
@@ -327,7 +321,7 @@ mod tests {
     #[test]
     fn the_classic_builder_is_understood() {
         let mut transcript = Transcript::default();
-        let told = [
+        let messages = [
             stream("Step 1/2 : FROM scratch\n"),
             stream(" ---> \n"),
             stream("Step 2/2 : RUN make\n"),
@@ -341,20 +335,20 @@ mod tests {
             },
             stream("Successfully built 1\n"),
         ];
-        let events: Vec<Event> =
-            told.into_iter().flat_map(|message| transcript.read(message)).collect();
+        let events: Vec<EngineEvent> =
+            messages.into_iter().flat_map(|message| transcript.read(message)).collect();
         let text = |text: &str| text.to_owned();
         assert_eq!(
             events,
             [
-                Event::Step(text("[1/2] FROM scratch")),
-                Event::Step(text("[2/2] RUN make")),
-                Event::Cached(text("[2/2] RUN make")),
-                Event::Output(text("one")),
-                Event::Output(text("two")),
-                Event::Output(text("20%")),
-                Event::Warning(text("old")),
-                Event::Output(text("red")),
+                EngineEvent::Step(text("[1/2] FROM scratch")),
+                EngineEvent::Step(text("[2/2] RUN make")),
+                EngineEvent::Cached(text("[2/2] RUN make")),
+                EngineEvent::Output(text("one")),
+                EngineEvent::Output(text("two")),
+                EngineEvent::Output(text("20%")),
+                EngineEvent::Warning(text("old")),
+                EngineEvent::Output(text("red")),
             ]
         );
         assert_eq!(transcript.image(), Some("sha256:1"));
@@ -411,11 +405,11 @@ mod tests {
         assert_eq!(
             events,
             [
-                Event::Step(text("[1/2] RUN a")),
-                Event::Step(text("[2/2] RUN b")),
-                Event::Output(text("hello")),
-                Event::Output(text("x")),
-                Event::Output(text("world")),
+                EngineEvent::Step(text("[1/2] RUN a")),
+                EngineEvent::Step(text("[2/2] RUN b")),
+                EngineEvent::Output(text("hello")),
+                EngineEvent::Output(text("x")),
+                EngineEvent::Output(text("world")),
             ]
         );
         let kind = transcript.failure("executor failed running [/bin/sh -c b]: exit code: 1");
@@ -430,52 +424,56 @@ mod tests {
             (
                 "The command '/bin/sh -c curl x: unauthorized' returned a non-zero code: 1",
                 Some("[1/1] RUN x"),
-                Class::Step,
+                FailureClass::Step,
             ),
             (
                 "process \"/bin/sh -c false\" did not complete successfully: exit code: 1",
                 Some("RUN"),
-                Class::Step,
+                FailureClass::Step,
             ),
             (
                 "COPY failed: file not found in build context or excluded by .dockerignore: stat nope: file does not exist",
                 Some("[2/2] COPY nope /"),
-                Class::Step,
+                FailureClass::Step,
             ),
-            ("dockerfile parse error line 2: unknown instruction: FOO", None, Class::Dockerfile),
+            (
+                "dockerfile parse error line 2: unknown instruction: FOO",
+                None,
+                FailureClass::Dockerfile,
+            ),
             (
                 "failed to solve with frontend dockerfile.v0: failed to create LLB definition: dockerfile parse error line 2: unknown instruction: FOO",
                 None,
-                Class::Dockerfile,
+                FailureClass::Dockerfile,
             ),
             (
                 "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
                 Some("[1/2] FROM x"),
-                Class::Refused,
+                FailureClass::Refused,
             ),
             (
                 "manifest for localhost:5000/x:1 not found: manifest unknown: manifest unknown",
                 Some("[1/2] FROM localhost:5000/x:1"),
-                Class::Refused,
+                FailureClass::Refused,
             ),
             (
                 "Get \"http://localhost:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
                 Some("[1/1] FROM localhost:1/x"),
-                Class::Unreachable,
+                FailureClass::Unreachable,
             ),
             (
                 "ADD failed: Get \"http://localhost:1/x\": dial tcp 127.0.0.1:1: connect: connection refused",
                 Some("[2/2] ADD http://localhost:1/x /"),
-                Class::Step,
+                FailureClass::Step,
             ),
-            ("no basic auth credentials", None, Class::Refused),
-            ("unauthorized: authentication required", None, Class::Refused),
+            ("no basic auth credentials", None, FailureClass::Refused),
+            ("unauthorized: authentication required", None, FailureClass::Refused),
             (
                 "Error processing tar file(exit status 1): write /big: no space left on device",
                 Some("[2/2] COPY . /"),
-                Class::Engine,
+                FailureClass::Engine,
             ),
-            ("something else", None, Class::Engine),
+            ("something else", None, FailureClass::Engine),
         ];
         for (message, step, want) in cases {
             assert_eq!(classify(message, step), want, "{message}");

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use needs::Service;
 use verbatim_image::{
-    BuildConfig, Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT, labels::Origin,
+    BuildConfig, Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT, labels::ImageOrigin,
 };
 
 /// The address of an engine that tests may fill.
@@ -86,7 +86,7 @@ pub(crate) fn config(image: &str, context: &Path) -> BuildConfig {
         dockerfile: None,
         build_args: BTreeMap::new(),
         labels: BTreeMap::new(),
-        origin: Origin::default(),
+        origin: ImageOrigin::default(),
         target: None,
         platform: None,
         network: None,

@@ -25,12 +25,12 @@ pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     values.filter_map(|value| value.to_str().ok()).flat_map(parse).collect()
 }
 
-/// Reads one header value. A comma parts parameters as well as challenges: a word that is followed by `=` and a value
-/// belongs to the challenge before it, any other word starts a challenge. What cannot be read ends the list, since
-/// nothing behind it can be trusted to mean what it seems to.
+/// Reads one header value. A comma separates parameters and also challenges: a word that is followed by `=` and a value
+/// belongs to the challenge before it, any other word starts a challenge. Text that cannot be read ends the list,
+/// because the rest is ambiguous.
 fn parse(text: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
-    let mut rest = Rest(text);
+    let mut rest = ChallengeReader(text);
     loop {
         rest.skip(|c| c == ',' || c.is_ascii_whitespace());
         let Some(word) = rest.token() else { return challenges };
@@ -46,7 +46,7 @@ fn parse(text: &str) -> Vec<Challenge> {
             return challenges;
         }
         challenges.push(Challenge { scheme: word.to_ascii_lowercase(), parameters: Vec::new() });
-        // `Negotiate YIIB…==` and `Basic abc=`: a token68, which no scheme that is known here has.
+        // `Negotiate YIIB…==` and `Basic abc=`: a token68, which no supported scheme has.
         let mut token68 = ahead;
         let is_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
         token68.skip(is_token);
@@ -58,11 +58,11 @@ fn parse(text: &str) -> Vec<Challenge> {
     }
 }
 
-/// What is left to read.
+/// The rest of the header.
 #[derive(Clone, Copy)]
-struct Rest<'a>(&'a str);
+struct ChallengeReader<'a>(&'a str);
 
-impl<'a> Rest<'a> {
+impl<'a> ChallengeReader<'a> {
     fn skip(&mut self, what: impl Fn(char) -> bool) {
         self.0 = self.0.trim_start_matches(what);
     }
@@ -85,7 +85,7 @@ impl<'a> Rest<'a> {
         (!token.is_empty()).then_some(token)
     }
 
-    /// A token or a quoted string. Tokens are read generously, since some registries leave the quotes of a URL away.
+    /// A token or a quoted string. Tokens may be URLs, because some registries omit the quotes.
     fn value(&mut self) -> Option<String> {
         if !self.eat('"') {
             let end = self.0.find(|c: char| c == ',' || c.is_ascii_whitespace());

@@ -1,7 +1,7 @@
-//! What a registry has asked of us, and what it is shown: the login of one registry, kept for the life of the client.
+//! The login of one registry, kept for the life of the client.
 //!
-//! No request is sent first to ask whether login is needed: the request itself is sent, and a challenge is reacted to.
-//! What was learnt is kept, so that later requests carry their login at once. Sending is the transport's business.
+//! There is no request to ask whether a login is needed: the request itself is sent, and a challenge is answered. The
+//! answer is kept, so later requests carry their login at once. The transport sends.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,31 +16,31 @@ use verbatim_oci::Repository;
 
 use crate::ErrorKind;
 use crate::auth::challenge::Challenge;
-use crate::auth::need::Need;
+use crate::auth::scope::TokenScope;
 
-/// How many tokens are kept for one registry: one for each set of repositories. Beyond, the oldest goes.
+/// How many tokens are kept for one registry, one for each set of repositories. Then the oldest is dropped.
 const MOST_TOKENS: usize = 64;
 
-/// The way in which a registry wants to be logged in to.
+/// The kind of login that a registry wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Scheme {
+pub(crate) enum LoginScheme {
     /// Name and password with every request.
     Basic,
     /// A token from a token server.
     Bearer { realm: Url, service: Option<String> },
 }
 
-/// What is known about the login of one registry.
+/// The login of one registry.
 #[derive(Debug, Default)]
 pub(crate) struct Login {
-    pub(crate) scheme: Option<Scheme>,
+    pub(crate) scheme: Option<LoginScheme>,
     tokens: Vec<CachedToken>,
     credentials: BTreeMap<Repository, Credential>,
 }
 
 #[derive(Debug)]
 struct CachedToken {
-    need: Need,
+    need: TokenScope,
     header: HeaderValue,
     good_until: Instant,
 }
@@ -54,13 +54,18 @@ impl Login {
         self.credentials.insert(repository.clone(), credential);
     }
 
-    /// A token that is still good for `need`.
-    pub(crate) fn token(&self, need: &Need, now: Instant) -> Option<HeaderValue> {
+    /// A token that is still valid for `need`.
+    pub(crate) fn token(&self, need: &TokenScope, now: Instant) -> Option<HeaderValue> {
         let good = |token: &&CachedToken| token.good_until > now && token.need.covers(need);
         self.tokens.iter().find(good).map(|token| token.header.clone())
     }
 
-    pub(crate) fn keep_token(&mut self, need: Need, header: HeaderValue, good_until: Instant) {
+    pub(crate) fn keep_token(
+        &mut self,
+        need: TokenScope,
+        header: HeaderValue,
+        good_until: Instant,
+    ) {
         self.tokens.retain(|token| !need.covers(&token.need));
         if self.tokens.len() == MOST_TOKENS {
             self.tokens.remove(0);
@@ -68,25 +73,25 @@ impl Login {
         self.tokens.push(CachedToken { need, header, good_until });
     }
 
-    /// Forgets what the registry has just refused: that token, and the credentials, which may have been replaced.
+    /// Drops the token that the registry refused, and the credentials, which may have been replaced.
     pub(crate) fn forget(&mut self, refused: &HeaderValue) {
         self.tokens.retain(|token| token.header != refused);
         self.credentials.clear();
     }
 }
 
-/// The scheme that answers `challenges`, and the scopes that are asked for: Bearer if it is offered, else Basic.
-pub(crate) fn choose(challenges: &[Challenge]) -> Result<(Scheme, Option<&str>), ErrorKind> {
+/// The scheme that answers `challenges`, and the requested scopes: Bearer if it is offered, else Basic.
+pub(crate) fn choose(challenges: &[Challenge]) -> Result<(LoginScheme, Option<&str>), ErrorKind> {
     if let Some(bearer) = challenges.iter().find(|challenge| challenge.scheme == "bearer") {
         let realm = bearer.get("realm").and_then(|realm| Url::parse(realm).ok());
         let Some(realm) = realm.filter(Url::has_host) else {
-            return Err(ErrorKind::Malformed("a challenge without the URL of a realm".to_owned()));
+            return Err(ErrorKind::Malformed("the login challenge has no realm URL".to_owned()));
         };
         let service = bearer.get("service").map(str::to_owned);
-        return Ok((Scheme::Bearer { realm, service }, bearer.get("scope")));
+        return Ok((LoginScheme::Bearer { realm, service }, bearer.get("scope")));
     }
     if challenges.iter().any(|challenge| challenge.scheme == "basic") {
-        return Ok((Scheme::Basic, None));
+        return Ok((LoginScheme::Basic, None));
     }
     let offered: Vec<&str> = challenges.iter().map(|one| one.scheme.as_str()).collect();
     Err(ErrorKind::LoginUnsupported(offered.join(", ")))
@@ -109,7 +114,7 @@ pub(crate) fn bearer_header(token: &SecretString) -> Result<HeaderValue, ErrorKi
 /// A header value whose `Debug` form shows nothing.
 fn sensitive(text: String) -> Result<HeaderValue, ErrorKind> {
     let mut value = HeaderValue::try_from(text).map_err(|_| {
-        ErrorKind::Malformed("a token with characters that no header can carry".to_owned())
+        ErrorKind::Malformed("the token has characters that are not allowed in a header".to_owned())
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -132,15 +137,18 @@ mod tests {
         let bearer =
             challenge("bearer", &[("realm", "https://h/t"), ("service", "s"), ("scope", "a b")]);
         let (scheme, scope) = (
-            Scheme::Bearer { realm: "https://h/t".parse().unwrap(), service: Some("s".into()) },
+            LoginScheme::Bearer {
+                realm: "https://h/t".parse().unwrap(),
+                service: Some("s".into()),
+            },
             Some("a b"),
         );
         assert_eq!(choose(&[basic.clone(), bearer.clone()]).unwrap(), (scheme, scope));
-        assert_eq!(choose(&[basic]).unwrap(), (Scheme::Basic, None));
+        assert_eq!(choose(&[basic]).unwrap(), (LoginScheme::Basic, None));
         let refused = |challenges: &[Challenge], want: &str| {
             assert_eq!(choose(challenges).unwrap_err().to_string(), want);
         };
-        let no_realm = "unexpected answer: a challenge without the URL of a realm";
+        let no_realm = "unexpected answer: the login challenge has no realm URL";
         refused(&[challenge("bearer", &[("realm", "token")])], no_realm);
         refused(&[challenge("bearer", &[("realm", "data:x")])], no_realm);
         refused(&[challenge("bearer", &[])], no_realm);
@@ -151,7 +159,7 @@ mod tests {
     #[test]
     fn tokens_serve_while_they_are_good_and_cover_the_need() {
         let repository: Repository = "h.io/a".parse().unwrap();
-        let (pull, push) = (Need::pull(&repository), Need::push(&repository));
+        let (pull, push) = (TokenScope::pull(&repository), TokenScope::push(&repository));
         let now = Instant::now();
         let later = now + Duration::from_secs(10);
         let header = |text: &str| bearer_header(&text.into()).unwrap();

@@ -1,8 +1,7 @@
-//! Logging in to a registry: what it asks for, which token answers that, and who may see a password. Pure: no request is
-//! sent here.
+//! The login of a registry: its challenge, the token, and which servers may get a password. Pure: sends no request.
 
 pub(crate) mod challenge;
 pub(crate) mod login;
-pub(crate) mod need;
 pub(crate) mod realm;
+pub(crate) mod scope;
 pub(crate) mod token;

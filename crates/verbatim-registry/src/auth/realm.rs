@@ -1,19 +1,18 @@
-//! Which token server may be shown the credentials of a registry. Pure.
+//! Which token servers may get the credentials of a registry. Pure.
 //!
-//! The registry itself names the token server, in an answer that needs no login. A registry that was taken over, or a
-//! proxy before it, could so collect passwords at a place of its choice.
+//! The registry itself names the token server, in an answer that needs no login. A hijacked registry, or a proxy in
+//! front of it, could collect passwords that way.
 
 use std::collections::BTreeSet;
 
 use url::{Host, Url};
 
-/// Registries whose customers each get a name below one domain, and that the public suffix list does not have: two hosts
-/// there have nothing to do with each other.
+/// Domains whose customers each get a name below them, and which the public suffix list lacks. Two hosts there can have
+/// different owners.
 const SHARED: [&str; 6] =
     ["azurecr.io", "amazonaws.com", "pkg.dev", "jfrog.io", "nip.io", "sslip.io"];
 
-/// Whether `realm` may be shown credentials for `registry`: it is the same host, or a host of the same site, or named
-/// in `trusted`.
+/// Whether `realm` may get the credentials for `registry`: the same host, a host of the same site, or one in `trusted`.
 pub(crate) fn may_see_credentials(registry: &Url, realm: &Url, trusted: &BTreeSet<String>) -> bool {
     let (Some(Host::Domain(registry)), Some(Host::Domain(realm_host))) =
         (registry.host(), realm.host())
@@ -31,7 +30,7 @@ fn is_trusted(realm: &Url, trusted: &BTreeSet<String>) -> bool {
 
 /// `registry.example.com` and `auth.example.com`, `registry-1.docker.io` and `auth.docker.io`,
 /// `registry.gitlab.com` and `gitlab.com`: the registry's parent domain is the site, unless by the
-/// [public suffix list](https://publicsuffix.org) anybody can get a name there.
+/// [public suffix list](https://publicsuffix.org) anybody can register a name there.
 fn same_site(registry: &str, realm: &str) -> bool {
     let Some((_, site)) = registry.split_once('.') else { return false };
     let is_within = |host: &str, domain: &str| {

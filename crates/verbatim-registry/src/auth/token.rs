@@ -10,18 +10,18 @@ use url::Url;
 use verbatim_credentials::Credential;
 
 use crate::ErrorKind;
-use crate::auth::need::Need;
+use crate::auth::scope::TokenScope;
 
-/// How this program calls itself to a token server.
+/// The name of this program for token servers.
 const CLIENT_ID: &str = "verbatim";
 
-/// What the specification says where a token server does not.
+/// The default of the specification.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
-/// A token that ends so soon is asked for anew: the request that carries it has to arrive before.
+/// A token that expires this soon is renewed: the request that carries it must arrive in time.
 const SKEW: Duration = Duration::from_secs(5);
 
-/// How a token is asked for.
+/// How to request a token.
 #[derive(Debug)]
 pub(crate) enum TokenRequest {
     /// GET, with Basic login unless anonymous.
@@ -30,9 +30,9 @@ pub(crate) enum TokenRequest {
     Post { url: Url, form: SecretString },
 }
 
-/// An access token and how long it is good for.
+/// An access token and how long it is valid.
 #[derive(Debug)]
-pub(crate) struct Token {
+pub(crate) struct AccessToken {
     pub(crate) secret: SecretString,
     pub(crate) lifetime: Duration,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Token {
 pub(crate) fn request(
     realm: &Url,
     service: Option<&str>,
-    need: &Need,
+    need: &TokenScope,
     credential: &Credential,
 ) -> TokenRequest {
     let scopes = need.scopes();
@@ -60,7 +60,7 @@ pub(crate) fn request(
         if let Some(service) = service {
             query.append_pair("service", service);
         }
-        // One parameter for each scope: some token servers do not take several in one.
+        // One parameter for each scope: some token servers do not accept several in one.
         for scope in &scopes {
             query.append_pair("scope", scope);
         }
@@ -76,21 +76,21 @@ pub(crate) fn request(
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     token: Option<SecretString>,
     access_token: Option<SecretString>,
     expires_in: Option<f64>,
 }
 
-/// Reads the answer. Its parts are secrets: nothing of them gets into the error.
-pub(crate) fn read(body: &[u8]) -> Result<Token, ErrorKind> {
+/// Reads the answer. Its parts are secrets and stay out of the error.
+pub(crate) fn read(body: &[u8]) -> Result<AccessToken, ErrorKind> {
     let malformed = || ErrorKind::Malformed("the token server sent no token".to_owned());
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed())?;
+    let answer: TokenResponse = serde_json::from_slice(body).map_err(|_| malformed())?;
     let filled = |token: Option<SecretString>| token.filter(|t| !t.expose_secret().is_empty());
     let secret = filled(answer.token).or(filled(answer.access_token)).ok_or_else(malformed)?;
-    let told = answer.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let lifetime = told.filter(|told| !told.is_zero()).unwrap_or(DEFAULT_LIFETIME);
-    Ok(Token { secret, lifetime: lifetime.saturating_sub(SKEW.min(lifetime / 5)) })
+    let stated = answer.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let lifetime = stated.filter(|stated| !stated.is_zero()).unwrap_or(DEFAULT_LIFETIME);
+    Ok(AccessToken { secret, lifetime: lifetime.saturating_sub(SKEW.min(lifetime / 5)) })
 }
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ mod tests {
 
     fn show(credential: Credential) -> String {
         let repository = "h.io/a/b".parse().unwrap();
-        let need = Need::push(&repository).and_scopes("registry:catalog:*");
+        let need = TokenScope::push(&repository).and_scopes("registry:catalog:*");
         let realm = "https://h.io/token?x=1".parse().unwrap();
         match request(&realm, Some("h.io"), &need, &credential) {
             TokenRequest::Get { url, basic } => {

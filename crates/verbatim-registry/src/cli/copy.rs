@@ -1,4 +1,4 @@
-//! `copy`: an image to another repository, with what refers to it.
+//! `copy`: copies an image to another repository, with its referrers.
 
 use std::fmt;
 
@@ -38,12 +38,11 @@ pub struct CopyArgs {
     pub overwrite: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
 #[derive(Serialize)]
-struct Outcome {
+struct CopyResult {
     reference: Reference,
     digest: Digest,
     manifests: u64,
@@ -54,7 +53,7 @@ struct Outcome {
     existed: u64,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for CopyResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.reference)?;
         writeln!(f, "  {} manifests, {} of them referrers", self.manifests, self.referrers)?;
@@ -85,7 +84,7 @@ pub(super) async fn run(args: CopyArgs, console: &Console) -> Result<ExitStatus,
         .await
         .map_err(failure)?;
     drop(progress);
-    console.result(&Outcome {
+    console.result(&CopyResult {
         reference: Reference { repository: target, tag, digest: Some(digest) },
         digest,
         manifests: copied.manifests,

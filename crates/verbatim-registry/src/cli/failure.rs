@@ -1,4 +1,4 @@
-//! Which exit status a failure has, and what its reader can do about it.
+//! The exit status and the hints of a failure.
 
 use url::Url;
 use verbatim_console::{ExitStatus, Failure};
@@ -6,7 +6,7 @@ use verbatim_credentials::ErrorKind as CredentialsKind;
 
 use crate::{Error, ErrorKind};
 
-/// What a failed request means for the process that made it.
+/// The failure of a command whose request failed.
 pub fn failure(error: Error) -> Failure {
     let status = status(error.kind());
     let hint = hint(&error);
@@ -38,10 +38,9 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::ImmutableTag { .. }
         | ErrorKind::ListingFull { .. }
         | ErrorKind::NoSubject(_) => ExitStatus::Refused,
-        ErrorKind::PlainHttpRefused(_)
-        | ErrorKind::RealmRefused(_)
-        | ErrorKind::Config(_)
-        | ErrorKind::Io(_) => ExitStatus::Usage,
+        ErrorKind::PlainHttpRefused(_) | ErrorKind::RealmRefused(_) | ErrorKind::Config(_) => {
+            ExitStatus::Usage
+        }
         ErrorKind::Credentials(error) => match error.kind() {
             CredentialsKind::HelperTimeout { .. } | CredentialsKind::HelperFailed { .. } => {
                 ExitStatus::Refused
@@ -120,7 +119,7 @@ fn hint(error: &Error) -> Option<String> {
     })
 }
 
-/// Docker Hub is logged in to under another name than its API has.
+/// The name of a registry for `docker login`; Docker Hub's API has another one.
 fn login_name(host: &str) -> &str {
     match host {
         "registry-1.docker.io" | "auth.docker.io" => "docker.io",
@@ -133,19 +132,19 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::error::{Cause, Refusal};
+    use crate::error::{ErrorResponse, NetworkError};
 
     #[test]
     fn every_kind_has_a_status() {
         let answered = |status: u16| {
             let status = StatusCode::from_u16(status).unwrap();
-            let refusal = Refusal::read(status, b"");
-            ErrorKind::of_status(status, refusal, Some(std::time::Duration::from_secs(99)))
+            let response = ErrorResponse::read(status, b"");
+            ErrorKind::of_status(status, response, Some(std::time::Duration::from_secs(99)))
         };
         let digest = verbatim_oci::Digest::of(b"");
         let cases = [
             (
-                ErrorKind::Unreachable(Cause("x".into())),
+                ErrorKind::Unreachable(NetworkError("x".into())),
                 3,
                 "check that h:5000 is the right registry and that it is up; HTTPS_PROXY and NO_PROXY apply",
             ),
@@ -165,7 +164,7 @@ mod tests {
                 "allow plain HTTP with `--plain-http h:5000`, or `registries: { \"h:5000\": { plain_http: true } }` in verbatim.yaml",
             ),
             (
-                ErrorKind::Tls(Cause("x".into())),
+                ErrorKind::Tls(NetworkError("x".into())),
                 7,
                 "trust its certificate with `--registry-ca FILE`, or `registries: { \"h:5000\": { ca: FILE } }` in verbatim.yaml",
             ),

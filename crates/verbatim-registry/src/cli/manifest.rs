@@ -1,4 +1,4 @@
-//! `manifest`: the document behind a reference.
+//! `manifest`: prints the manifest of a reference.
 
 use clap::Args;
 use serde::Serialize;
@@ -26,12 +26,11 @@ pub struct ManifestArgs {
     pub platform: Option<Platform>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
 #[derive(Serialize)]
-struct Outcome {
+struct ManifestResult {
     reference: Reference,
     digest: Digest,
     media_type: String,
@@ -52,7 +51,7 @@ pub(super) async fn run(args: ManifestArgs, console: &Console) -> Result<ExitSta
     }
     let manifest = serde_json::from_slice(&resolved.manifest.bytes)
         .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
-    console.json(&Outcome {
+    console.json(&ManifestResult {
         digest: resolved.digest(),
         media_type: resolved.manifest.media_type,
         size: resolved.manifest.bytes.len(),

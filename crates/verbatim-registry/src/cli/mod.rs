@@ -1,6 +1,6 @@
 //! The command line of the tool, used by `verbatim-registry` and by `verbatim registry` alike.
 //!
-//! The only place of this crate that reads the environment and knows exit statuses.
+//! Only this folder reads the environment and knows exit statuses.
 
 mod copy;
 mod failure;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_credentials::{Environment, Keychain};
+use verbatim_credentials::{CredentialEnvironment, Keychain};
 
 pub use self::copy::CopyArgs;
 pub use self::failure::failure;
@@ -25,7 +25,7 @@ pub use self::resolve::ResolveArgs;
 pub use self::tags::TagsArgs;
 use crate::{Client, Config};
 
-/// How registries are reached
+/// How to reach registries
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Registry")]
 pub struct RegistryArgs {
@@ -51,12 +51,12 @@ pub struct RegistryArgs {
 }
 
 impl RegistryArgs {
-    /// A client for these options, with the credentials that `environment` leads to.
+    /// A client for these options, with the credentials from `environment`.
     ///
     /// # Errors
     ///
-    /// If the file of certificates cannot be read or is no PEM.
-    pub fn client(&self, environment: &Environment) -> Result<Client, Failure> {
+    /// If the certificate file cannot be read or is not PEM.
+    pub fn client(&self, environment: &CredentialEnvironment) -> Result<Client, Failure> {
         let mut config = Config::new(concat!("verbatim/", env!("CARGO_PKG_VERSION")));
         config.plain_http.extend(self.plain_http.iter().cloned());
         config.trusted_realms.extend(self.trust_realm.iter().cloned());
@@ -66,26 +66,26 @@ impl RegistryArgs {
                 Failure::usage(error).context(format!("cannot read {}", path.display()))
             })?;
         }
-        let keychain = match self.registry_anonymous {
+        Client::new(config, self.keychain(environment)).map_err(failure)
+    }
+
+    /// The credentials from `environment`, or none with `--registry-anonymous`.
+    pub fn keychain(&self, environment: &CredentialEnvironment) -> Keychain {
+        match self.registry_anonymous {
             true => Keychain::anonymous(),
             false => Keychain::from_environment(environment),
-        };
-        Client::new(config, keychain).map_err(failure)
+        }
     }
 
     fn client_here(&self) -> Result<Client, Failure> {
         let text = |text: std::ffi::OsString| text.into_string().ok();
         let variables = std::env::vars_os().filter_map(|(n, v)| Some((text(n)?, text(v)?)));
-        self.client(&Environment::from_map(&variables.collect()))
+        self.client(&CredentialEnvironment::from_map(&variables.collect()))
     }
 }
 
 /// Ask registries
 #[derive(Clone, Debug, Subcommand)]
-#[expect(
-    missing_docs,
-    reason = "a comment on a variant would hide the one on its arguments, which is the help"
-)]
 pub enum RegistryCommand {
     Resolve(ResolveArgs),
     Manifest(ManifestArgs),

@@ -1,4 +1,4 @@
-//! `referrers`: what refers to an image.
+//! `referrers`: lists, reads and attaches referrers of an image.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +46,6 @@ pub struct ReferrersListArgs {
     pub artifact_type: Option<String>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
@@ -71,7 +70,6 @@ pub struct ReferrersGetArgs {
     pub output: Option<PathBuf>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
@@ -107,7 +105,6 @@ pub struct ReferrersAttachArgs {
     pub annotations: Vec<(String, String)>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
@@ -124,7 +121,6 @@ pub struct ReferrersRelistArgs {
     pub reference: Reference,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
@@ -148,13 +144,13 @@ pub(super) async fn run(
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct ReferrerList {
     subject: Reference,
     source: &'static str,
     referrers: Vec<Descriptor>,
 }
 
-impl fmt::Display for Listed {
+impl fmt::Display for ReferrerList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.referrers.is_empty() {
             return Ok(());
@@ -184,7 +180,7 @@ async fn list(args: ReferrersListArgs, console: &Console) -> Result<ExitStatus, 
     if listed.descriptors.is_empty() {
         console.status("no referrers");
     }
-    console.result(&Listed {
+    console.result(&ReferrerList {
         subject: args.reference.pinned(digest),
         source: source_name(listed.source),
         referrers: listed.descriptors.into_iter().map(without_content).collect(),
@@ -193,14 +189,14 @@ async fn list(args: ReferrersListArgs, console: &Console) -> Result<ExitStatus, 
 }
 
 #[derive(Serialize)]
-struct Got {
+struct SavedLayer {
     reference: Reference,
     artifact_type: Option<String>,
     layer: Descriptor,
     output: PathBuf,
 }
 
-impl fmt::Display for Got {
+impl fmt::Display for SavedLayer {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())
     }
@@ -231,7 +227,7 @@ async fn get(args: ReferrersGetArgs, console: &Console) -> Result<ExitStatus, Fa
     std::fs::write(&output, &content).map_err(|error| {
         Failure::usage(error).context(format!("cannot write {}", output.display()))
     })?;
-    console.result(&Got {
+    console.result(&SavedLayer {
         reference: resolved.reference,
         artifact_type: image.artifact_type,
         layer: without_content(layer.clone()),
@@ -241,13 +237,13 @@ async fn get(args: ReferrersGetArgs, console: &Console) -> Result<ExitStatus, Fa
 }
 
 #[derive(Serialize)]
-struct AttachedOutcome {
+struct AttachResult {
     reference: Reference,
     digest: Digest,
     source: &'static str,
 }
 
-impl fmt::Display for AttachedOutcome {
+impl fmt::Display for AttachResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.reference)
     }
@@ -278,7 +274,7 @@ async fn attach(args: ReferrersAttachArgs, console: &Console) -> Result<ExitStat
     };
     let repository = args.reference.repository;
     let attached = client.attach(&repository, &attachment).await.map_err(failure)?;
-    console.result(&AttachedOutcome {
+    console.result(&AttachResult {
         reference: Reference::by_digest(repository, attached.descriptor.digest),
         digest: attached.descriptor.digest,
         source: source_name(attached.source),
@@ -293,7 +289,7 @@ async fn relist(args: ReferrersRelistArgs, console: &Console) -> Result<ExitStat
     };
     let repository = args.reference.repository;
     let listed = client.relist(&repository, &digest).await.map_err(failure)?;
-    console.result(&AttachedOutcome {
+    console.result(&AttachResult {
         reference: Reference::by_digest(repository, digest),
         digest,
         source: source_name(listed.source),
@@ -301,7 +297,7 @@ async fn relist(args: ReferrersRelistArgs, console: &Console) -> Result<ExitStat
     Ok(ExitStatus::Done)
 }
 
-/// A descriptor for people: content that it may carry is not what was asked for.
+/// A descriptor for people, without embedded content.
 fn without_content(descriptor: Descriptor) -> Descriptor {
     Descriptor { data: None, ..descriptor }
 }

@@ -1,4 +1,4 @@
-//! `resolve`: tags into digests.
+//! `resolve`: turns tags into digests.
 
 use std::fmt;
 
@@ -34,26 +34,25 @@ pub struct ResolveArgs {
     pub digest_only: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
 #[derive(Serialize)]
-struct Outcome {
-    images: Vec<Image>,
+struct ResolveResult {
+    images: Vec<ImageRow>,
     #[serde(skip)]
     digest_only: bool,
 }
 
 #[derive(Serialize)]
-struct Image {
+struct ImageRow {
     reference: Reference,
     digest: Digest,
     media_type: String,
     size: usize,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for ResolveResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for image in &self.images {
             match self.digest_only {
@@ -72,15 +71,15 @@ pub(super) async fn run(args: ResolveArgs, console: &Console) -> Result<ExitStat
             Some(platform) => client.resolve_for(reference, platform).await?,
             None => client.resolve(reference).await?,
         };
-        Ok(Image {
+        Ok(ImageRow {
             digest: resolved.digest(),
             media_type: resolved.manifest.media_type,
             size: resolved.manifest.bytes.len(),
             reference: resolved.reference,
         })
     };
-    // The client bounds how many run at once.
+    // The client limits how many run at once.
     let images = try_join_all(args.references.iter().map(resolve)).await.map_err(failure)?;
-    console.result(&Outcome { images, digest_only: args.digest_only })?;
+    console.result(&ResolveResult { images, digest_only: args.digest_only })?;
     Ok(ExitStatus::Done)
 }

@@ -1,4 +1,4 @@
-//! `tags`: the tags of a repository.
+//! `tags`: lists the tags of a repository.
 
 use std::fmt;
 
@@ -28,17 +28,16 @@ pub struct TagsArgs {
     pub all: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of options, documented where it is declared")]
     pub registry: RegistryArgs,
 }
 
 #[derive(Serialize)]
-struct Outcome {
+struct TagList {
     repository: Repository,
     tags: Vec<Tag>,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for TagList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tags.iter().try_for_each(|tag| writeln!(f, "{tag}"))
     }
@@ -48,6 +47,6 @@ pub(super) async fn run(args: TagsArgs, console: &Console) -> Result<ExitStatus,
     let client = args.registry.client_here()?;
     let derived = if args.all { DerivedTags::Show } else { DerivedTags::Hide };
     let tags = client.tags(&args.repository, derived).await.map_err(failure)?;
-    console.result(&Outcome { repository: args.repository, tags })?;
+    console.result(&TagList { repository: args.repository, tags })?;
     Ok(ExitStatus::Done)
 }

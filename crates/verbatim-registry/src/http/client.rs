@@ -11,35 +11,35 @@ use crate::http::endpoint;
 use crate::http::transport::Transport;
 use crate::{Config, Error};
 
-/// A client of registries. Cheap to clone; clones share connections, logins and what was learnt about registries.
+/// A client of registries. Cheap to clone; clones share connections, logins and facts about registries.
 #[derive(Clone, Debug)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<ClientState>);
 
 #[derive(Debug)]
-struct Inner {
+struct ClientState {
     transport: Transport,
-    /// Repositories that were found to have no referrers API.
+    /// Repositories without a referrers API.
     without_referrers_api: Mutex<BTreeSet<Repository>>,
     /// Blobs that are known to be stored.
     stored: Mutex<BTreeSet<(Repository, Digest)>>,
     /// Held from reading a fallback tag to writing it, so that attaches of this process do not undo each other.
     fallback: tokio::sync::Mutex<()>,
-    /// How many blobs may be on their way from one registry to another. Each is two requests at once, maybe to one
-    /// registry: more than half of what it is sent would wait for each other.
+    /// Limits how many blobs are copied at the same time. Each copy is two requests, maybe to the same registry: with
+    /// more than half of the permits, copies would wait for each other.
     copies: tokio::sync::Semaphore,
 }
 
 impl Client {
-    /// A client with these settings and credentials. Nothing is sent, and no file is read yet.
+    /// A client with these settings and credentials. Sends nothing and reads no file yet.
     ///
     /// # Errors
     ///
-    /// If the additional certificates are no PEM.
+    /// If the additional certificates are not PEM.
     pub fn new(config: Config, keychain: Keychain) -> Result<Self, Error> {
         let copies = tokio::sync::Semaphore::new((config.concurrency / 2).max(1));
         let transport = Transport::new(config, keychain)
             .map_err(|kind| Error::at("set up the client", "settings".to_owned(), kind))?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(ClientState {
             transport,
             without_referrers_api: Mutex::default(),
             stored: Mutex::default(),
@@ -48,8 +48,8 @@ impl Client {
         })))
     }
 
-    /// How many requests this client has sent so far, to registries and to token servers, repeated and redirected ones
-    /// included.
+    /// How many requests this client has sent so far, to registries and to token servers, including retries and
+    /// redirects.
     pub fn requests(&self) -> u64 {
         self.0.transport.requests()
     }

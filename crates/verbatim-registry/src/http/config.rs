@@ -1,4 +1,4 @@
-//! How a client reaches registries. Plain data: nothing here is read from a file or from the environment.
+//! How a client reaches registries. Plain data: reads no file and no environment.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use verbatim_http::RetryPolicy;
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What the client calls itself, `verbatim/1.2.3` for example.
+    /// The user agent, for example `verbatim/1.2.3`.
     pub user_agent: String,
-    /// Registries, `host[:port]`, that are spoken to in plain HTTP. Registries on this machine always are, unless
+    /// Registries, `host[:port]`, to reach over plain HTTP. Registries on this machine always are, unless
     /// `tls_on_loopback`.
     pub plain_http: BTreeSet<String>,
-    /// Whether registries on this machine speak TLS as well.
+    /// Whether registries on this machine use TLS, too.
     pub tls_on_loopback: bool,
-    /// Certificates to trust beside those of the system, as PEM.
+    /// Additional certificates to trust, as PEM.
     pub extra_roots: Vec<u8>,
-    /// Hosts of token servers that are shown credentials although they are not of the registry's own site.
+    /// Token servers that get credentials although they are outside the registry's site.
     pub trusted_realms: BTreeSet<String>,
-    /// Whether the proxies that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name are used. Never for this machine.
+    /// Whether to use the proxies of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Never for this machine.
     pub use_proxies: bool,
     /// How long the parts of a request may take.
     pub timeouts: Timeouts,
     /// How often, and for how long, a failed request is repeated.
     pub retry: RetryPolicy,
-    /// How many requests run at the same time against one registry; at least two, since a blob that is copied within a
-    /// registry is read and written at once.
+    /// How many requests run at the same time against one registry; at least two, because a copy within a registry
+    /// reads and writes at the same time.
     pub concurrency: usize,
     /// The shortest time for which the fallback tag of a subject must stay as it is before an entry in it counts as
     /// written. See [`Client::attach`](crate::Client::attach).
@@ -36,10 +36,9 @@ pub struct Config {
 /// How long the parts of a request may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// Until the connection stands, name look-up and TLS included.
+    /// Until the connection is established, including DNS and TLS.
     pub connect: Duration,
-    /// From the request to the end of its answer, for anything that is no stream. Bodies that are sent get more, by
-    /// their size.
+    /// From the request to the end of its answer, except for streams. Request bodies add time by their size.
     pub request: Duration,
     /// Between two pieces of a stream.
     pub idle: Duration,

@@ -16,15 +16,15 @@ pub(crate) fn url(config: &Config, repository: &Repository, rest: &str) -> Resul
     };
     let scheme = if plain { "http" } else { "https" };
     let text = format!("{scheme}://{}/v2/{}/{rest}", repository.api_host(), repository.path());
-    // Some names are no hosts although their letters are right: `1.2.3.999`.
+    // Some names have only valid letters and are no hosts: `1.2.3.999`.
     Url::parse(&text).map_err(|_| {
         let why = format!("`{host}` is not the name of a host");
         Error::at("address the registry", text, ErrorKind::Config(why))
     })
 }
 
-/// Whether a server that a registry sends us to may be spoken to the way `url` says: TLS always, plain HTTP only if the
-/// registry itself is spoken to so, and the server is on this machine, the registry itself, or listed.
+/// Whether a server that a registry redirects to can be reached as `url` says. TLS always can. Plain HTTP can only if
+/// the registry itself uses it, and the server is on this machine, the registry itself, or listed.
 pub(crate) fn check_scheme(config: &Config, registry: &Url, url: &Url) -> Result<(), ErrorKind> {
     let listed = |url: &Url| {
         let host = url.host_str().unwrap_or_default();
@@ -41,7 +41,7 @@ pub(crate) fn check_scheme(config: &Config, registry: &Url, url: &Url) -> Result
             Ok(())
         }
         "http" => Err(ErrorKind::PlainHttpRefused(RedactedUrl::of_request(url))),
-        other => Err(ErrorKind::Malformed(format!("an address of the scheme `{other}`"))),
+        other => Err(ErrorKind::Malformed(format!("an address with the scheme `{other}`"))),
     }
 }
 

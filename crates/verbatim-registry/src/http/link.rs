@@ -6,23 +6,23 @@ use http::HeaderMap;
 use http::header::LINK;
 use url::Url;
 
-/// Where a listing goes on.
+/// Where a listing continues.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Nowhere: this was the last page.
+pub(crate) enum NextPage {
+    /// This was the last page.
     End,
     Page(Url),
-    /// At something that is no URL of this registry: to another server the request, with its login, is not sent.
+    /// Not at a URL of this registry. The request, with its login, is not sent to other servers.
     Elsewhere(String),
 }
 
-/// Where the listing whose page `current` was goes on.
-pub(crate) fn next(headers: &HeaderMap, current: &Url) -> Next {
+/// Where the listing continues after the page `current`.
+pub(crate) fn next(headers: &HeaderMap, current: &Url) -> NextPage {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
-    let Some(target) = values.filter_map(next_target).next() else { return Next::End };
+    let Some(target) = values.filter_map(next_target).next() else { return NextPage::End };
     match current.join(target) {
-        Ok(url) if url.origin() == current.origin() => Next::Page(url),
-        _ => Next::Elsewhere(target.to_owned()),
+        Ok(url) if url.origin() == current.origin() => NextPage::Page(url),
+        _ => NextPage::Elsewhere(target.to_owned()),
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    fn of(values: &[&str]) -> Next {
+    fn of(values: &[&str]) -> NextPage {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(LINK, value.parse().unwrap());
@@ -76,9 +76,9 @@ mod tests {
 
     #[test]
     fn the_next_page_is_found() {
-        let page = |url: &str| Next::Page(url.parse().unwrap());
+        let page = |url: &str| NextPage::Page(url.parse().unwrap());
         let cases = [
-            (vec![], Next::End),
+            (vec![], NextPage::End),
             (
                 vec!["</v2/a/tags/list?last=b&n=10>; rel=\"next\""],
                 page("https://h/v2/a/tags/list?last=b&n=10"),
@@ -90,12 +90,12 @@ mod tests {
             ),
             (vec!["</x>; rel=prev, </y>; title=\"a, b\"; rel=next"], page("https://h/y")),
             (vec!["</x>; rel=prev", "</y>; rel=next"], page("https://h/y")),
-            (vec!["</x>; rel=prev"], Next::End),
-            (vec!["</x>; rel=\"nextish\""], Next::End),
-            (vec!["nonsense"], Next::End),
-            (vec!["<https://evil/x>; rel=next"], Next::Elsewhere("https://evil/x".into())),
-            (vec!["<http://h/x>; rel=next"], Next::Elsewhere("http://h/x".into())),
-            (vec!["<https://h:444/x>; rel=next"], Next::Elsewhere("https://h:444/x".into())),
+            (vec!["</x>; rel=prev"], NextPage::End),
+            (vec!["</x>; rel=\"nextish\""], NextPage::End),
+            (vec!["nonsense"], NextPage::End),
+            (vec!["<https://evil/x>; rel=next"], NextPage::Elsewhere("https://evil/x".into())),
+            (vec!["<http://h/x>; rel=next"], NextPage::Elsewhere("http://h/x".into())),
+            (vec!["<https://h:444/x>; rel=next"], NextPage::Elsewhere("https://h:444/x".into())),
         ];
         for (values, want) in cases {
             assert_eq!(of(&values), want, "{values:?}");
@@ -110,7 +110,7 @@ mod tests {
 
         #[test]
         fn never_another_server(target in "[ -=?-~]{0,30}") {
-            if let Next::Page(url) = of(&[&format!("<{target}>; rel=next")]) {
+            if let NextPage::Page(url) = of(&[&format!("<{target}>; rel=next")]) {
                 prop_assert_eq!(url.origin().ascii_serialization(), "https://h");
             }
         }

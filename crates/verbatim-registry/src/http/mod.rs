@@ -1,4 +1,4 @@
-//! The way to a registry: settings, URLs, requests with their login and retries. No operation of a registry is known here.
+//! The way to a registry: settings, URLs, requests with their login and retries. Knows no operation of a registry.
 
 pub(crate) mod client;
 pub(crate) mod config;

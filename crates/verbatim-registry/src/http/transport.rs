@@ -1,6 +1,6 @@
-//! Makes calls: login, retries, limits and deadlines are here, and nowhere else.
+//! Makes calls. Login, retries, limits and deadlines are only here.
 //!
-//! What is asked, and what an answer means, is decided in the files of the operations; bytes are moved by `wire.rs`.
+//! The operations decide what to ask and what an answer means; `wire.rs` moves the bytes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,54 +17,54 @@ use verbatim_http::{chance, retry_after};
 use verbatim_oci::Repository;
 
 use crate::auth::challenge::{Challenge, challenges};
-use crate::auth::login::{Login, Scheme, basic_header, bearer_header, choose};
-use crate::auth::need::Need;
+use crate::auth::login::{Login, LoginScheme, basic_header, bearer_header, choose};
 use crate::auth::realm;
-use crate::auth::token::{self, Token, TokenRequest};
-use crate::error::Refusal;
+use crate::auth::scope::TokenScope;
+use crate::auth::token::{self, AccessToken, TokenRequest};
+use crate::error::ErrorResponse;
 use crate::http::endpoint;
-use crate::http::wire::{Body, Outgoing, Redirects, Reply, Wire};
+use crate::http::wire::{HttpClient, HttpRequest, HttpResponse, RedirectPolicy, RequestBody};
 use crate::{Config, Error, ErrorKind};
 
-/// Error documents are short; whatever is longer is no error document.
-const REFUSAL_LIMIT: u64 = 64 * 1024;
+/// Error documents are short; a longer body is not one.
+const ERROR_LIMIT: u64 = 64 * 1024;
 
 /// The answer of a token server.
 const TOKEN_LIMIT: u64 = 1024 * 1024;
 
-/// One thing to ask of a registry.
+/// One request to a registry, with its login and retries.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
-    /// What it is for, to put behind "cannot".
+    /// Completes "cannot …" in errors.
     pub(crate) action: String,
     /// Whose credentials are used.
     pub(crate) repository: &'a Repository,
-    /// What it has to be allowed to do.
-    pub(crate) need: Need,
+    /// The access that it needs.
+    pub(crate) need: TokenScope,
     pub(crate) method: Method,
     pub(crate) url: Url,
-    /// The types of answers that are understood.
+    /// The media types to accept.
     pub(crate) accept: &'static [&'static str],
-    pub(crate) body: Body,
-    /// Statuses that are an answer, beside those of success.
+    pub(crate) body: RequestBody,
+    /// Error statuses that count as an answer.
     pub(crate) answers: &'static [u16],
-    /// The most bytes that the answer may have.
+    /// The largest answer, in bytes.
     pub(crate) limit: u64,
-    /// Whether it may be sent again after a failure that leaves open whether it was done.
+    /// Whether a retry is safe when it is unknown whether the request was carried out.
     pub(crate) repeat: bool,
 }
 
 impl<'a> Call<'a> {
-    /// A call without a body that reads, and whose answer is a document.
+    /// A call that reads a document.
     pub(crate) fn get(action: String, repository: &'a Repository, url: Url, limit: u64) -> Self {
         Self {
             action,
             repository,
-            need: Need::pull(repository),
+            need: TokenScope::pull(repository),
             method: Method::GET,
             url,
             accept: &[],
-            body: Body::None,
+            body: RequestBody::None,
             answers: &[],
             limit,
             repeat: true,
@@ -85,31 +85,31 @@ impl<'a> Call<'a> {
     }
 }
 
-/// An answer whose status is a success, or one of those that the call names.
+/// An answer with a success status, or with one that the call names.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct RegistryResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
-    /// A header, if it is there and is text.
+impl RegistryResponse {
+    /// A header, if it exists and is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
-/// An answer that is read piece by piece. It counts as a running request until it is dropped.
+/// An answer that is read in chunks. It counts as a running request until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    reply: Reply,
+pub(crate) struct ResponseStream {
+    reply: HttpResponse,
     idle: Duration,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Stream {
-    /// The next piece; `None` at the end.
+impl ResponseStream {
+    /// The next chunk; `None` at the end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ErrorKind> {
         self.reply.chunk(self.idle).await
     }
@@ -120,21 +120,21 @@ impl Stream {
 pub(crate) struct Transport {
     pub(crate) config: Config,
     keychain: Keychain,
-    wire: Wire,
-    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    wire: HttpClient,
+    hosts: Mutex<HashMap<String, Arc<HostState>>>,
 }
 
-/// What is kept for one registry.
+/// The state of one registry.
 #[derive(Debug)]
-struct Host {
+struct HostState {
     permits: Arc<Semaphore>,
-    /// Locked while a token is fetched, so that many requests at once fetch one.
+    /// Locked while a token is fetched, so concurrent requests fetch only one.
     login: tokio::sync::Mutex<Login>,
 }
 
 impl Transport {
     pub(crate) fn new(config: Config, keychain: Keychain) -> Result<Self, ErrorKind> {
-        let wire = Wire::new(&config)?;
+        let wire = HttpClient::new(&config)?;
         Ok(Self { config, keychain, wire, hosts: Mutex::default() })
     }
 
@@ -143,21 +143,21 @@ impl Transport {
         self.wire.requests()
     }
 
-    /// Makes a call, with all attempts that the budget allows, and reads the whole answer.
-    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
+    /// Makes a call, with retries, and reads the whole answer.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<RegistryResponse, Error> {
         match call.repeat {
             true => self.persist(|| self.attempt(call)).await,
             false => self.attempt(call).await,
         }
     }
 
-    /// Makes a call and leaves the body of its answer to be read. What breaks later is not repeated here.
-    pub(crate) async fn open(&self, call: &Call<'_>) -> Result<Stream, Error> {
+    /// Makes a call and returns its answer as a stream. Failures while reading it are not retried here.
+    pub(crate) async fn open(&self, call: &Call<'_>) -> Result<ResponseStream, Error> {
         let (reply, permit) = self.persist(|| self.attempt_to_open(call)).await?;
-        Ok(Stream { reply, idle: self.config.timeouts.idle, _permit: permit })
+        Ok(ResponseStream { reply, idle: self.config.timeouts.idle, _permit: permit })
     }
 
-    /// Makes attempts until one succeeds, one fails for good, or the budget is used up.
+    /// Retries until an attempt succeeds, one fails for good, or the budget is used up.
     pub(crate) async fn persist<T, F: Future<Output = Result<T, Error>>>(
         &self,
         attempt: impl Fn() -> F,
@@ -180,20 +180,20 @@ impl Transport {
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>) -> Result<Answer, Error> {
+    async fn attempt(&self, call: &Call<'_>) -> Result<RegistryResponse, Error> {
         let (reply, _permit) = self.attempt_to_open(call).await?;
         let (status, headers) = (reply.status(), reply.headers().clone());
         let body = match call.method {
             Method::HEAD => Ok(Bytes::new()),
             _ => reply.read(call.limit).await,
         };
-        Ok(Answer { status, headers, body: body.map_err(|kind| call.error(kind))? })
+        Ok(RegistryResponse { status, headers, body: body.map_err(|kind| call.error(kind))? })
     }
 
     async fn attempt_to_open(
         &self,
         call: &Call<'_>,
-    ) -> Result<(Reply, Option<OwnedSemaphorePermit>), Error> {
+    ) -> Result<(HttpResponse, Option<OwnedSemaphorePermit>), Error> {
         let host = self.host(&call.url);
         // The semaphore is never closed.
         let permit = Arc::clone(&host.permits).acquire_owned().await.ok();
@@ -202,30 +202,25 @@ impl Transport {
         if status.is_success() || call.answers.contains(&status.as_u16()) {
             return Ok((reply, permit));
         }
-        let retry_after = retry_after(reply.headers());
-        // What cannot be read is left out: the status says enough.
-        let body = reply.read(REFUSAL_LIMIT).await.unwrap_or_default();
-        let refusal = Refusal::read(status, &body);
-        Err(call.error(ErrorKind::of_status(status, refusal, retry_after)))
+        Err(call.error(error_kind(reply).await))
     }
 
-    /// Sends the request with the login that is known; if the registry asks for another one, logs in and sends it once
-    /// more.
-    async fn exchange(&self, host: &Host, call: &Call<'_>) -> Result<Reply, Error> {
+    /// Sends the request with the known login. If the registry asks for another one, logs in and sends it again.
+    async fn exchange(&self, host: &HostState, call: &Call<'_>) -> Result<HttpResponse, Error> {
         let registry = endpoint::url(&self.config, call.repository, "")?;
-        // An upload may lead to another server, which is not shown what is meant for this one.
+        // An upload may lead to another server, which must not see this login.
         if call.url.origin() != registry.origin() {
             return self.send(call, None).await;
         }
         let shown = self.known_login(host, call, &registry).await?;
         let reply = self.send(call, shown.clone()).await?;
-        // Nor does a server that the registry redirects to get to ask for a login.
+        // A server that the registry redirects to may not ask for a login either.
         if reply.status() != StatusCode::UNAUTHORIZED || reply.url().origin() != registry.origin() {
             return Ok(reply);
         }
         let challenges = challenges(reply.headers());
-        // Read to the end, so that the connection can be used again.
-        let body = reply.read(REFUSAL_LIMIT).await.unwrap_or_default();
+        // Read to the end, so that the connection can be reused.
+        let body = reply.read(ERROR_LIMIT).await.unwrap_or_default();
         let header = match challenges.is_empty() {
             true => None,
             false => self.answer(host, call, &registry, &challenges, shown.as_ref()).await?,
@@ -233,41 +228,45 @@ impl Transport {
         match header {
             Some(header) => self.send(call, Some(header)).await,
             None => {
-                let refusal = Refusal::read(StatusCode::UNAUTHORIZED, &body);
-                Err(call.error(ErrorKind::Unauthorized(refusal)))
+                let response = ErrorResponse::read(StatusCode::UNAUTHORIZED, &body);
+                Err(call.error(ErrorKind::Unauthorized(response)))
             }
         }
     }
 
-    async fn send(&self, call: &Call<'_>, login: Option<HeaderValue>) -> Result<Reply, Error> {
+    async fn send(
+        &self,
+        call: &Call<'_>,
+        login: Option<HeaderValue>,
+    ) -> Result<HttpResponse, Error> {
         let mut headers = call.headers();
         if let Some(login) = login {
             headers.insert(AUTHORIZATION, login);
         }
-        let outgoing = Outgoing {
+        let outgoing = HttpRequest {
             method: call.method.clone(),
             url: call.url.clone(),
             headers,
             body: call.body.clone(),
         };
-        self.wire.send(outgoing, Redirects::Follow).await.map_err(|kind| call.error(kind))
+        self.wire.send(outgoing, RedirectPolicy::Follow).await.map_err(|kind| call.error(kind))
     }
 
-    fn host(&self, url: &Url) -> Arc<Host> {
+    fn host(&self, url: &Url) -> Arc<HostState> {
         let key = url.origin().ascii_serialization();
         // A panic while the map was held cannot have left it half changed.
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let permits = Arc::new(Semaphore::new(self.config.concurrency.max(2)));
-            Arc::new(Host { permits, login: tokio::sync::Mutex::default() })
+            Arc::new(HostState { permits, login: tokio::sync::Mutex::default() })
         };
         Arc::clone(hosts.entry(key).or_insert_with(new))
     }
 
-    /// The login that the registry wanted the last time.
+    /// The login that the registry wanted last time.
     async fn known_login(
         &self,
-        host: &Host,
+        host: &HostState,
         call: &Call<'_>,
         registry: &Url,
     ) -> Result<Option<HeaderValue>, Error> {
@@ -278,10 +277,10 @@ impl Transport {
         }
     }
 
-    /// The login that answers `challenges`; `None` if there is nothing better than what was shown already.
+    /// The login that answers `challenges`; `None` if it is the one that was refused.
     async fn answer(
         &self,
-        host: &Host,
+        host: &HostState,
         call: &Call<'_>,
         registry: &Url,
         challenges: &[Challenge],
@@ -301,12 +300,12 @@ impl Transport {
     async fn header(
         &self,
         login: &mut Login,
-        scheme: &Scheme,
-        need: &Need,
+        scheme: &LoginScheme,
+        need: &TokenScope,
         call: &Call<'_>,
         registry: &Url,
     ) -> Result<Option<HeaderValue>, Error> {
-        if let Scheme::Bearer { .. } = scheme
+        if let LoginScheme::Bearer { .. } = scheme
             && let Some(header) = login.token(need, Instant::now())
         {
             return Ok(Some(header));
@@ -314,15 +313,15 @@ impl Transport {
         let credential = self.credential(login, call).await?;
         let header = match (scheme, &credential) {
             (_, Credential::RegistryToken(token)) => bearer_header(token).map(Some),
-            (Scheme::Basic, Credential::Basic { username, password }) => {
+            (LoginScheme::Basic, Credential::Basic { username, password }) => {
                 basic_header(username, password).map(Some)
             }
-            (Scheme::Basic, Credential::IdentityToken(_)) => {
+            (LoginScheme::Basic, Credential::IdentityToken(_)) => {
                 let what = "a name and a password, but there is only an identity token".to_owned();
                 Err(ErrorKind::LoginUnsupported(what))
             }
-            (Scheme::Basic, _) => Ok(None),
-            (Scheme::Bearer { realm, service }, _) => {
+            (LoginScheme::Basic, _) => Ok(None),
+            (LoginScheme::Bearer { realm, service }, _) => {
                 let request = token::request(realm, service.as_deref(), need, &credential);
                 let is_anonymous = credential.is_anonymous();
                 let token = self.token(call, registry, realm, request, is_anonymous).await?;
@@ -348,7 +347,7 @@ impl Transport {
         Ok(credential)
     }
 
-    /// Asks a token server, once: the retries of the call repeat this too.
+    /// Asks a token server once: retries of the call repeat this, too.
     async fn token(
         &self,
         call: &Call<'_>,
@@ -356,7 +355,7 @@ impl Transport {
         realm: &Url,
         request: TokenRequest,
         is_anonymous: bool,
-    ) -> Result<Token, Error> {
+    ) -> Result<AccessToken, Error> {
         let action = format!("get a token for {}", call.repository);
         let fail = |kind| Error::new(&action, realm, kind);
         endpoint::check_scheme(&self.config, registry, realm).map_err(fail)?;
@@ -372,25 +371,29 @@ impl Transport {
                     let header = basic_header(&username, &password).map_err(fail)?;
                     headers.insert(AUTHORIZATION, header);
                 }
-                (Method::GET, url, Body::None)
+                (Method::GET, url, RequestBody::None)
             }
             TokenRequest::Post { url, form } => {
                 let bytes = Bytes::copy_from_slice(form.expose_secret().as_bytes());
                 let content_type = "application/x-www-form-urlencoded".to_owned();
-                (Method::POST, url, Body::Bytes { content_type, bytes })
+                (Method::POST, url, RequestBody::Bytes { content_type, bytes })
             }
         };
         // A redirect would carry a password or a refresh token to wherever it leads.
-        let outgoing = Outgoing { method, url, headers, body };
-        let reply = self.wire.send(outgoing, Redirects::Stay).await.map_err(fail)?;
-        let status = reply.status();
-        if !status.is_success() {
-            let retry_after = retry_after(reply.headers());
-            let body = reply.read(REFUSAL_LIMIT).await.unwrap_or_default();
-            let refusal = Refusal::read(status, &body);
-            return Err(fail(ErrorKind::of_status(status, refusal, retry_after)));
+        let outgoing = HttpRequest { method, url, headers, body };
+        let reply = self.wire.send(outgoing, RedirectPolicy::Stay).await.map_err(fail)?;
+        if !reply.status().is_success() {
+            return Err(fail(error_kind(reply).await));
         }
         let body = reply.read(TOKEN_LIMIT).await.map_err(fail)?;
         token::read(&body).map_err(fail)
     }
+}
+
+/// Reads an error response.
+async fn error_kind(reply: HttpResponse) -> ErrorKind {
+    let (status, retry_after) = (reply.status(), retry_after(reply.headers()));
+    // A body that cannot be read is dropped: the status says enough.
+    let body = reply.read(ERROR_LIMIT).await.unwrap_or_default();
+    ErrorKind::of_status(status, ErrorResponse::read(status, &body), retry_after)
 }

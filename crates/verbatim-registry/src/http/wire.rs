@@ -1,10 +1,9 @@
 //! Moves requests and answers: connections, proxies, redirects, deadlines, limits. The only file that knows reqwest.
 //!
-//! It knows nothing of registries, and shows no secret to anybody it was not given for.
+//! Knows nothing about registries, and sends secrets only to the server that they are for.
 
 use std::error::Error as _;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,88 +15,82 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::redirect;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::io::ReaderStream;
 use url::Url;
 use verbatim_http::{RedactedUrl, is_loopback};
 
-use crate::error::Cause;
+use crate::error::NetworkError;
 use crate::{Config, ErrorKind, Timeouts};
 
-/// A body that is sent gets this much more time: the slowest connection that still counts as alive.
+/// Request bodies add time at this rate: the slowest connection that still counts as alive.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
-/// How many redirects are followed, one after the other.
+/// How many redirects in a row are followed.
 const MOST_REDIRECTS: usize = 10;
 
-/// What is sent along.
+/// The body of a request.
 #[derive(Clone, Debug)]
-pub(crate) enum Body {
+pub(crate) enum RequestBody {
     None,
-    /// No bytes, and that is said: some registries want a length with every POST.
+    /// No bytes, with `Content-Length: 0`: some registries want a length with every POST.
     Empty,
     /// These bytes.
     Bytes {
         content_type: String,
         bytes: Bytes,
     },
-    /// A file, read while it is sent.
-    File {
-        path: PathBuf,
-        size: u64,
-    },
-    /// What comes from somewhere else while it is sent; once.
+    /// A stream from another source, which can be sent once.
     Stream {
-        pieces: Pieces,
+        pieces: BodyStream,
         size: u64,
     },
 }
 
-/// A stream that can be taken once: what was sent from it cannot be sent again.
+/// A stream that can be taken once: it cannot be sent again.
 #[derive(Clone)]
-pub(crate) struct Pieces(Arc<Mutex<Option<PieceStream>>>);
+pub(crate) struct BodyStream(Arc<Mutex<Option<ByteStream>>>);
 
-type PieceStream = BoxStream<'static, Result<Bytes, ErrorKind>>;
+type ByteStream = BoxStream<'static, Result<Bytes, ErrorKind>>;
 
-impl Pieces {
+impl BodyStream {
     pub(crate) fn new(
         stream: impl futures_util::Stream<Item = Result<Bytes, ErrorKind>> + Send + 'static,
     ) -> Self {
         Self(Arc::new(Mutex::new(Some(stream.boxed()))))
     }
 
-    fn take(&self) -> Result<PieceStream, ErrorKind> {
+    fn take(&self) -> Result<ByteStream, ErrorKind> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.ok_or_else(|| {
-            ErrorKind::BrokenOff(Cause("it has to be read from its source again".to_owned()))
+            ErrorKind::BrokenOff(NetworkError("the source must be read again".to_owned()))
         })
     }
 }
 
-impl fmt::Debug for Pieces {
+impl fmt::Debug for BodyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pieces").finish_non_exhaustive()
+        f.debug_struct("BodyStream").finish_non_exhaustive()
     }
 }
 
-/// A request with all that it carries.
-pub(crate) struct Outgoing {
+/// A request with headers and body.
+pub(crate) struct HttpRequest {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Body,
+    pub(crate) body: RequestBody,
 }
 
-/// What is done with a redirect.
+/// What to do with a redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Redirects {
-    /// It is followed, without the login if it leads to another server.
+pub(crate) enum RedirectPolicy {
+    /// Follow it, without the login if it leads to another server.
     Follow,
-    /// It is given back as the answer.
+    /// Return it as the answer.
     Stay,
 }
 
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct HttpClient {
     config: Config,
     tls: rustls::ClientConfig,
     /// Made on first use: with and without proxy, with and without redirects.
@@ -105,15 +98,15 @@ pub(crate) struct Wire {
     requests: Arc<AtomicU64>,
 }
 
-/// An answer whose body has not been read.
+/// An answer whose body is not read yet.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct HttpResponse {
     response: reqwest::Response,
     deadline: Instant,
     timeouts: Timeouts,
 }
 
-impl Wire {
+impl HttpClient {
     pub(crate) fn new(config: &Config) -> Result<Self, ErrorKind> {
         let tls = verbatim_http::client_config(&config.extra_roots)
             .map_err(|error| ErrorKind::Config(error.to_string()))?;
@@ -129,28 +122,21 @@ impl Wire {
     /// Sends a request and waits for the head of its answer.
     pub(crate) async fn send(
         &self,
-        outgoing: Outgoing,
-        redirects: Redirects,
-    ) -> Result<Reply, ErrorKind> {
-        let Outgoing { method, url, headers, body } = outgoing;
+        outgoing: HttpRequest,
+        redirects: RedirectPolicy,
+    ) -> Result<HttpResponse, ErrorKind> {
+        let HttpRequest { method, url, headers, body } = outgoing;
         let client = self.client(&url, redirects)?;
         let mut request = client.request(method.clone(), url.clone()).headers(headers);
         let mut allowed = self.config.timeouts.request;
         match body {
-            Body::None => {}
-            Body::Empty => request = request.header(CONTENT_LENGTH, 0),
-            Body::Bytes { content_type, bytes } => {
+            RequestBody::None => {}
+            RequestBody::Empty => request = request.header(CONTENT_LENGTH, 0),
+            RequestBody::Bytes { content_type, bytes } => {
                 allowed += time_for(bytes.len() as u64);
                 request = request.header(CONTENT_TYPE, content_type).body(bytes);
             }
-            Body::File { path, size } => {
-                allowed += time_for(size);
-                request = request
-                    .header(CONTENT_TYPE, "application/octet-stream")
-                    .header(CONTENT_LENGTH, size)
-                    .body(file_body(&path).await?);
-            }
-            Body::Stream { pieces, size } => {
+            RequestBody::Stream { pieces, size } => {
                 allowed += time_for(size);
                 request = request
                     .header(CONTENT_TYPE, "application/octet-stream")
@@ -166,7 +152,7 @@ impl Wire {
             Ok(Ok(response)) => {
                 let status = response.status().as_u16();
                 tracing::debug!(%method, %url, status, time = ?began.elapsed(), "answered");
-                Ok(Reply { response, deadline, timeouts: self.config.timeouts })
+                Ok(HttpResponse { response, deadline, timeouts: self.config.timeouts })
             }
             Ok(Err(error)) => {
                 let kind = classify(&error, &self.config.timeouts);
@@ -180,16 +166,16 @@ impl Wire {
         }
     }
 
-    fn client(&self, url: &Url, redirects: Redirects) -> Result<&reqwest::Client, ErrorKind> {
+    fn client(&self, url: &Url, redirects: RedirectPolicy) -> Result<&reqwest::Client, ErrorKind> {
         let use_proxies = self.config.use_proxies && !is_loopback(url);
-        let follow = redirects == Redirects::Follow;
+        let follow = redirects == RedirectPolicy::Follow;
         let slot = &self.clients[usize::from(use_proxies) * 2 + usize::from(follow)];
         if let Some(client) = slot.get() {
             return Ok(client);
         }
         let policy = match redirects {
-            Redirects::Follow => follow_carefully(Arc::clone(&self.requests)),
-            Redirects::Stay => redirect::Policy::none(),
+            RedirectPolicy::Follow => follow_carefully(Arc::clone(&self.requests)),
+            RedirectPolicy::Stay => redirect::Policy::none(),
         };
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
@@ -202,7 +188,7 @@ impl Wire {
     }
 }
 
-impl Reply {
+impl HttpResponse {
     pub(crate) fn status(&self) -> StatusCode {
         self.response.status()
     }
@@ -211,12 +197,12 @@ impl Reply {
         self.response.headers()
     }
 
-    /// Where the answer comes from, after redirects.
+    /// The URL of the answer, after redirects.
     pub(crate) fn url(&self) -> &Url {
         self.response.url()
     }
 
-    /// Reads the body to its end, if that comes before the deadline of the request and before `limit` bytes.
+    /// Reads the body to its end, within the deadline of the request and up to `limit` bytes.
     pub(crate) async fn read(mut self, limit: u64) -> Result<Bytes, ErrorKind> {
         if self.response.content_length().is_some_and(|length| length > limit) {
             return Err(ErrorKind::TooLarge { limit });
@@ -235,7 +221,7 @@ impl Reply {
         }
     }
 
-    /// The next piece of the body, if it comes within `idle`.
+    /// The next chunk of the body, if it arrives within `idle`.
     pub(crate) async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, ErrorKind> {
         let chunk = timeout(idle, self.response.chunk()).await;
         chunk.map_err(|_| ErrorKind::Timeout(idle))?.map_err(|error| broken(&error))
@@ -246,21 +232,16 @@ fn time_for(size: u64) -> Duration {
     Duration::from_secs(size / SLOWEST_BYTES_PER_SECOND)
 }
 
-async fn file_body(path: &Path) -> Result<reqwest::Body, ErrorKind> {
-    let file = tokio::fs::File::open(path).await.map_err(ErrorKind::Io)?;
-    Ok(reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 * 1024)))
-}
-
-/// Follows redirects, but never from TLS to plain HTTP. (reqwest takes the login off when the server changes.)
+/// Follows redirects, but never from TLS to plain HTTP. (reqwest drops the login when the server changes.)
 fn follow_carefully(requests: Arc<AtomicU64>) -> redirect::Policy {
     redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > MOST_REDIRECTS {
-            return attempt.error(RedirectRefused::TooMany);
+            return attempt.error(RedirectError::TooMany);
         }
         let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
         if was_secure && attempt.url().scheme() != "https" {
             let url = RedactedUrl::of_request(attempt.url());
-            return attempt.error(RedirectRefused::Downgrade(url));
+            return attempt.error(RedirectError::Downgrade(url));
         }
         requests.fetch_add(1, Ordering::Relaxed);
         attempt.follow()
@@ -268,21 +249,21 @@ fn follow_carefully(requests: Arc<AtomicU64>) -> redirect::Policy {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum RedirectRefused {
+enum RedirectError {
     #[error("too many redirects")]
     TooMany,
     #[error("a redirect to plain HTTP")]
     Downgrade(RedactedUrl),
 }
 
-/// What a failure to get an answer means.
+/// The kind of a failure to get an answer.
 fn classify(error: &reqwest::Error, timeouts: &Timeouts) -> ErrorKind {
     let mut source = error.source();
     while let Some(inner) = source {
-        if let Some(refused) = inner.downcast_ref::<RedirectRefused>() {
+        if let Some(refused) = inner.downcast_ref::<RedirectError>() {
             return match refused {
-                RedirectRefused::TooMany => ErrorKind::Malformed(refused.to_string()),
-                RedirectRefused::Downgrade(url) => ErrorKind::PlainHttpRefused(url.clone()),
+                RedirectError::TooMany => ErrorKind::Malformed(refused.to_string()),
+                RedirectError::Downgrade(url) => ErrorKind::PlainHttpRefused(url.clone()),
             };
         }
         if let Some(kind) = tls_failure(inner) {
@@ -296,7 +277,7 @@ fn classify(error: &reqwest::Error, timeouts: &Timeouts) -> ErrorKind {
     ErrorKind::Unreachable(cause(error))
 }
 
-/// An error of TLS hides in an error of IO, or in several of them, whose `source` steps over it.
+/// A TLS error hides in one or more I/O errors, whose `source` skips it.
 fn tls_failure(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     let mut error = error;
     while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
@@ -307,7 +288,7 @@ fn tls_failure(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
         rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             ErrorKind::NotTls
         }
-        other => ErrorKind::Tls(Cause(other.to_string())),
+        other => ErrorKind::Tls(NetworkError(other.to_string())),
     })
 }
 
@@ -315,14 +296,14 @@ fn broken(error: &reqwest::Error) -> ErrorKind {
     ErrorKind::BrokenOff(cause(error))
 }
 
-/// The text of the innermost error: the layers above it say where in the HTTP library it passed, and its URL.
-fn cause(error: &reqwest::Error) -> Cause {
+/// The text of the innermost error: the layers above it name only parts of the HTTP library, and the URL.
+fn cause(error: &reqwest::Error) -> NetworkError {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
     match innermost.downcast_ref::<reqwest::Error>() {
-        Some(_) => Cause("the HTTP exchange failed".to_owned()),
-        None => Cause(innermost.to_string()),
+        Some(_) => NetworkError("the HTTP exchange failed".to_owned()),
+        None => NetworkError(innermost.to_string()),
     }
 }

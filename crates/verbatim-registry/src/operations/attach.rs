@@ -1,7 +1,7 @@
-//! Attaching: storing a document as a referrer of a manifest, and seeing to it that it is listed there.
+//! Attaches documents: stores them as referrers of a manifest, and makes sure that they are listed.
 //!
-//! The document is an [image manifest with a subject][spec] and an empty configuration. What is in its layers is not
-//! known here.
+//! The document is an [image manifest with a subject][spec] and an empty configuration. Knows nothing about the content
+//! of its layers.
 //!
 //! [spec]: https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md#guidelines-for-artifact-usage
 
@@ -13,31 +13,31 @@ use verbatim_oci::{
     Descriptor, Digest, ImageManifest, Manifest, Reference, Repository, media_type,
 };
 
-use crate::operations::manifests::PutAs;
+use crate::operations::manifests::ManifestName;
 use crate::{Client, Error, ErrorKind, ReferrersSource};
 
-/// The configuration of an artifact that has none.
+/// The configuration of an artifact without one.
 const EMPTY: &[u8] = b"{}";
 
-/// Content up to this size, of all layers of a document, is [embedded] in its manifest as well: whoever has the manifest
-/// has it all, without a second request. The specification asks registries to take manifests of 4 MiB.
+/// Content up to this size, of all layers of a document, is [embedded] in its manifest, too: the manifest then has it
+/// all, without a second request. The specification asks registries to accept manifests of 4 MiB.
 ///
 /// [embedded]: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#embedded-content
 const EMBEDDED_LIMIT: usize = 32 * 1024;
 
-/// How often a registry with a referrers API is looked at until it lists a new referrer.
+/// How often to read the listing of the referrers API until it shows a new referrer.
 const MOST_LOOKS: u32 = 6;
 
-/// A document to be attached.
+/// A document to attach.
 #[derive(Clone, Debug)]
 pub struct Attachment {
-    /// What it refers to.
+    /// The manifest that it refers to.
     pub subject: Descriptor,
-    /// What kind of artifact it is.
+    /// Its artifact type.
     pub artifact_type: String,
-    /// Its content; at least one layer, by the specification.
+    /// Its content; the specification wants at least one layer.
     pub layers: Vec<Layer>,
-    /// Annotations of the manifest, repeated in the listing.
+    /// Annotations of the manifest; the listing has them, too.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -52,16 +52,16 @@ pub struct Layer {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A document that is attached: stored, and listed.
+/// An attached document: stored, and listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
-    /// What points to its manifest.
+pub struct AttachedReferrer {
+    /// The descriptor of its manifest.
     pub descriptor: Descriptor,
-    /// Where it is listed.
+    /// The listing that shows it.
     pub source: ReferrersSource,
 }
 
-impl Attached {
+impl AttachedReferrer {
     fn at(entry: Descriptor, source: ReferrersSource) -> Self {
         Self { descriptor: Descriptor { data: None, ..entry }, source }
     }
@@ -106,20 +106,20 @@ impl Attachment {
 }
 
 impl Client {
-    /// Stores a document as a referrer of its subject, and reads the listing back until it shows it: the one of the
-    /// registry's referrers API, or, where there is none, the index under the fallback tag, which is then written.
+    /// Stores a document as a referrer of its subject, and reads the listing back until it shows it. The listing is the
+    /// registry's referrers API or, without one, the index under the fallback tag, which is then written.
     ///
-    /// May be repeated: what is stored already is left as it is.
+    /// Idempotent: does not change what is already stored.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotListed`] if everything is stored and the listing does not show it; [`Client::relist`] can
+    /// [`ErrorKind::NotListed`] if everything is stored but not listed; [`Client::relist`] can
     /// complete that later. Any other error may leave the document stored and not listed.
     pub async fn attach(
         &self,
         repository: &Repository,
         attachment: &Attachment,
-    ) -> Result<Attached, Error> {
+    ) -> Result<AttachedReferrer, Error> {
         self.push_blob(repository, Bytes::from_static(EMPTY)).await?;
         for layer in &attachment.layers {
             self.push_blob(repository, layer.bytes.clone()).await?;
@@ -130,14 +130,15 @@ impl Client {
             annotations: attachment.annotations.clone(),
             ..Descriptor::embedding(media_type::OCI_MANIFEST, &bytes)
         };
-        self.put_manifest(repository, &PutAs::Digest, media_type::OCI_MANIFEST, bytes).await?;
+        self.put_manifest(repository, &ManifestName::Digest, media_type::OCI_MANIFEST, bytes)
+            .await?;
         let subject = &attachment.subject.digest;
         let source = self.see_listed(repository, subject, std::slice::from_ref(&entry)).await?;
-        Ok(Attached::at(entry, source))
+        Ok(AttachedReferrer::at(entry, source))
     }
 
-    /// Lists a document again that is stored but that the listing of its subject misses: reads it by its digest, and
-    /// goes on as [`Client::attach`] does.
+    /// Lists a stored document that is missing from the listing of its subject: reads it by its digest, and continues
+    /// as [`Client::attach`] does.
     ///
     /// # Errors
     ///
@@ -146,7 +147,7 @@ impl Client {
         &self,
         repository: &Repository,
         document: &Digest,
-    ) -> Result<Attached, Error> {
+    ) -> Result<AttachedReferrer, Error> {
         let reference = Reference::by_digest(repository.clone(), *document);
         let fetched = self.manifest(&reference).await?;
         let manifest = fetched.parse()?;
@@ -155,14 +156,14 @@ impl Client {
             let place = reference.to_string();
             return Err(Error::at("list it as a referrer", place, ErrorKind::NoSubject(*document)));
         };
-        // A registry with a referrers API lists what is written; written once more, it is looked at once more.
-        self.put_manifest(repository, &PutAs::Digest, &media_type, fetched.bytes).await?;
+        // A registry with a referrers API lists manifests when they are written, so this writes it again.
+        self.put_manifest(repository, &ManifestName::Digest, &media_type, fetched.bytes).await?;
         let entries = std::slice::from_ref(&entry);
         let source = self.see_listed(repository, &subject.digest, entries).await?;
-        Ok(Attached::at(entry, source))
+        Ok(AttachedReferrer::at(entry, source))
     }
 
-    /// Reads the listing until it shows all of `entries`; where clients keep the listing, writes it.
+    /// Reads the listing until it shows all of `entries`. Without a referrers API, writes the listing.
     pub(crate) async fn see_listed(
         &self,
         repository: &Repository,
@@ -172,7 +173,7 @@ impl Client {
         let mut missing = Digest::of(b"");
         let policy = self.config().retry;
         for look in 1..=MOST_LOOKS {
-            // Not asked for by type: a registry that filters wrongly would hide it.
+            // Not filtered by type: a registry that filters wrongly would hide it.
             let Some(listed) = self.listed_by_api(repository, subject, None).await? else {
                 self.list_in_fallback(repository, subject, entries).await?;
                 return Ok(ReferrersSource::FallbackTag);
@@ -192,13 +193,13 @@ impl Client {
     }
 }
 
-/// The subject of a document, and the entry under which it is listed there: with the document in it, for listings that
-/// have room for that.
+/// The subject of a document, and its entry in the listing. The entry embeds the document, for listings with room for
+/// it.
 pub(crate) fn entry(manifest: Manifest, bytes: &[u8]) -> Option<(Descriptor, Descriptor)> {
     let media_type = manifest.media_type().to_owned();
     let (artifact_type, subject, annotations) = match manifest {
         Manifest::Image(image) => {
-            // By the specification, the type of the configuration stands in for a missing artifact type.
+            // By the specification, the type of the configuration replaces a missing artifact type.
             let kind = image.artifact_type.unwrap_or(image.config.media_type);
             (Some(kind), image.subject, image.annotations)
         }

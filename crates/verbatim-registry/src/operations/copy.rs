@@ -1,8 +1,7 @@
-//! Copying: an image with everything it consists of, and with everything that refers to it, to another repository of the
-//! same or of another registry.
+//! Copies an image, with its parts and its referrers, to another repository of the same or of another registry.
 //!
-//! Manifests are copied byte for byte, so digests stay. Content goes through memory in pieces and never lies there whole.
-//! A manifest is written after everything that it names.
+//! Manifests are copied byte for byte, so digests stay. Content passes through memory in chunks. A manifest is written
+//! after everything that it names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,32 +10,32 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use verbatim_oci::{Descriptor, Digest, Manifest, Reference, Repository, Tag};
 
-use crate::auth::need::Need;
-use crate::http::transport::Stream;
-use crate::http::wire::{Body, Pieces};
+use crate::auth::scope::TokenScope;
+use crate::http::transport::ResponseStream;
+use crate::http::wire::{BodyStream, RequestBody};
 use crate::operations::attach::entry;
-use crate::operations::manifests::{FetchedManifest, PutAs};
-use crate::{Client, DigestClaim, Error, ErrorKind, Mount};
+use crate::operations::manifests::{FetchedManifest, ManifestName};
+use crate::{Client, DigestClaim, Error, ErrorKind, MountResult};
 
 /// How many manifests are copied at the same time.
 const CONCURRENCY: usize = 8;
 
-/// How deep indexes and referrers may be nested. Nobody nests them deeper than three.
+/// How deep indexes and referrers may be nested. In practice the depth is three or less.
 const DEEPEST: usize = 16;
 
-/// What is copied beside the image.
+/// What to copy besides the image, and over what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyOptions {
-    /// What refers to the image and to its parts, and what refers to that.
+    /// Also copy the referrers of the image and its parts, and their referrers.
     pub referrers: bool,
-    /// Whether a tag may be moved that names something else.
+    /// Also move a tag that names another image.
     pub overwrite: bool,
 }
 
-/// What became of a copy.
+/// The counts of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Copied {
-    /// Manifests and indexes that were written or were there, referrers among them.
+pub struct CopyCounts {
+    /// Manifests and indexes, copied or already there, including referrers.
     pub manifests: u64,
     /// Referrers.
     pub referrers: u64,
@@ -44,13 +43,13 @@ pub struct Copied {
     pub sent: u64,
     /// Their bytes.
     pub sent_bytes: u64,
-    /// Blobs that the registry took over from another of its repositories.
+    /// Blobs that the registry mounted from another of its repositories.
     pub mounted: u64,
-    /// Blobs that were there.
+    /// Blobs that were already there.
     pub existed: u64,
 }
 
-impl Copied {
+impl CopyCounts {
     fn add(&mut self, other: Self) {
         self.manifests += other.manifests;
         self.referrers += other.referrers;
@@ -61,21 +60,21 @@ impl Copied {
     }
 }
 
-/// From where to where.
+/// The source and the target of a copy.
 #[derive(Clone, Copy)]
-struct Way<'a> {
+struct CopyRoute<'a> {
     from: &'a Repository,
     to: &'a Repository,
 }
 
 impl Client {
-    /// Copies the manifest `image` from the repository `from` to the repository `to`, and names it `tag` there. What is
-    /// there already is not sent again.
+    /// Copies the manifest `image` from the repository `from` to the repository `to`, and tags it `tag` there. Does not
+    /// send content that is already there.
     ///
     /// # Errors
     ///
     /// Besides failures of either registry: [`ErrorKind::TagTaken`], before anything is written, and
-    /// [`ErrorKind::NotListed`] if a referrer is stored and not listed.
+    /// [`ErrorKind::NotListed`] if a referrer is stored but not listed.
     pub async fn copy(
         &self,
         from: &Repository,
@@ -83,7 +82,7 @@ impl Client {
         to: &Repository,
         tag: Option<&Tag>,
         options: CopyOptions,
-    ) -> Result<Copied, Error> {
+    ) -> Result<CopyCounts, Error> {
         let named = tag.map(|tag| Reference::by_tag(to.clone(), tag.clone()));
         if let Some(named) = named.as_ref().filter(|_| !options.overwrite)
             && let Some(found) = self.find_manifest(named).await?
@@ -92,39 +91,38 @@ impl Client {
             let kind = ErrorKind::TagTaken { found: found.digest };
             return Err(found.error(format!("copy to {named}"), kind));
         }
-        let way = Way { from, to };
+        let way = CopyRoute { from, to };
         let mut parts = BTreeSet::new();
         let mut copied = self.copy_manifest(way, image.clone(), 0, &mut parts).await?;
         if options.referrers {
             copied.add(self.copy_referrers(way, parts).await?);
         }
         if let Some(tag) = tag {
-            // Last: whoever sees the tag finds everything.
-            let name = PutAs::Tag(tag.clone());
+            // Last: a client that sees the tag finds everything.
+            let name = ManifestName::Tag(tag.clone());
             self.put_manifest(to, &name, &image.own_media_type()?, image.bytes.clone()).await?;
         }
         Ok(copied)
     }
 
-    /// Copies a manifest and everything that it names. `done` are the digests of the manifests that were copied.
+    /// Copies a manifest and everything that it names. `done` holds the digests of copied manifests.
     fn copy_manifest<'a>(
         &'a self,
-        way: Way<'a>,
+        way: CopyRoute<'a>,
         manifest: FetchedManifest,
         depth: usize,
         done: &'a mut BTreeSet<Digest>,
-    ) -> BoxFuture<'a, Result<Copied, Error>> {
+    ) -> BoxFuture<'a, Result<CopyCounts, Error>> {
         async move {
-            let mut copied = Copied { manifests: 1, ..Copied::default() };
+            let mut copied = CopyCounts { manifests: 1, ..CopyCounts::default() };
             if !done.insert(manifest.digest) {
-                return Ok(Copied::default());
+                return Ok(CopyCounts::default());
             }
             let media_type = manifest.own_media_type()?;
             match manifest.parse()? {
                 Manifest::Index(index) => {
                     if depth == DEEPEST {
-                        let kind =
-                            ErrorKind::Malformed("indexes in indexes without end".to_owned());
+                        let kind = ErrorKind::Malformed("indexes are nested too deeply".to_owned());
                         return Err(manifest.error("copy", kind));
                     }
                     for part in index.manifests {
@@ -136,7 +134,7 @@ impl Client {
                 Manifest::Image(image) => {
                     let target = Reference::by_digest(way.to.clone(), manifest.digest);
                     if self.head(&target).await?.is_some() {
-                        // A registry takes a manifest only with its blobs.
+                        // Registries accept a manifest only with its blobs.
                         return Ok(copied);
                     }
                     let blobs = image.layers.into_iter().chain([image.config]);
@@ -144,7 +142,7 @@ impl Client {
                 }
                 _ => {}
             }
-            self.put_manifest(way.to, &PutAs::Digest, &media_type, manifest.bytes).await?;
+            self.put_manifest(way.to, &ManifestName::Digest, &media_type, manifest.bytes).await?;
             Ok(copied)
         }
         .boxed()
@@ -152,29 +150,29 @@ impl Client {
 
     async fn copy_blobs(
         &self,
-        way: Way<'_>,
+        way: CopyRoute<'_>,
         blobs: impl Iterator<Item = Descriptor>,
-    ) -> Result<Copied, Error> {
+    ) -> Result<CopyCounts, Error> {
         let distinct: BTreeMap<Digest, Descriptor> =
-            // Layers that lie elsewhere by their type, and may not be passed on.
+            // Layers that are stored elsewhere by their type, and may not be redistributed.
             blobs.filter(|blob| !is_foreign(blob)).map(|blob| (blob.digest, blob)).collect();
         stream::iter(distinct.into_values())
             .map(|blob| async move { self.copy_blob(way, &blob).await })
             .buffer_unordered(CONCURRENCY)
-            .try_fold(Copied::default(), |mut all, one| async move {
+            .try_fold(CopyCounts::default(), |mut all, one| async move {
                 all.add(one);
                 Ok(all)
             })
             .await
     }
 
-    async fn copy_blob(&self, way: Way<'_>, blob: &Descriptor) -> Result<Copied, Error> {
-        let Way { from, to } = way;
-        if self.has_blob_for(to, &blob.digest, Need::push(to)).await? {
-            return Ok(Copied { existed: 1, ..Copied::default() });
+    async fn copy_blob(&self, way: CopyRoute<'_>, blob: &Descriptor) -> Result<CopyCounts, Error> {
+        let CopyRoute { from, to } = way;
+        if self.has_blob_for(to, &blob.digest, TokenScope::push(to)).await? {
+            return Ok(CopyCounts { existed: 1, ..CopyCounts::default() });
         }
-        if self.mount(to, &blob.digest, from).await? == Mount::Mounted {
-            return Ok(Copied { mounted: 1, ..Copied::default() });
+        if self.mount(to, &blob.digest, from).await? == MountResult::Mounted {
+            return Ok(CopyCounts { mounted: 1, ..CopyCounts::default() });
         }
         // The semaphore is never closed.
         let _permit = self.copies().acquire().await.ok();
@@ -182,22 +180,22 @@ impl Client {
         let call = &call;
         let open = || {
             async move {
-                let pieces = Pieces::new(verified(self.transport().open(call).await?, blob));
-                Ok(Body::Stream { pieces, size: blob.size })
+                let pieces = BodyStream::new(verified(self.transport().open(call).await?, blob));
+                Ok(RequestBody::Stream { pieces, size: blob.size })
             }
             .boxed()
         };
         self.send(to, blob.digest, open).await?;
-        Ok(Copied { sent: 1, sent_bytes: blob.size, ..Copied::default() })
+        Ok(CopyCounts { sent: 1, sent_bytes: blob.size, ..CopyCounts::default() })
     }
 
-    /// Copies what refers to any of `subjects`, and what refers to that, and sees to it that it is listed there.
+    /// Copies the referrers of `subjects`, and their referrers, and makes sure that they are listed.
     async fn copy_referrers(
         &self,
-        way: Way<'_>,
+        way: CopyRoute<'_>,
         subjects: BTreeSet<Digest>,
-    ) -> Result<Copied, Error> {
-        let mut all = Copied::default();
+    ) -> Result<CopyCounts, Error> {
+        let mut all = CopyCounts::default();
         let mut done = subjects.clone();
         let mut layer: Vec<Digest> = subjects.into_iter().collect();
         for _ in 0..DEEPEST {
@@ -215,8 +213,8 @@ impl Client {
                 let copies: Vec<_> = copies.buffered(CONCURRENCY).try_collect().await?;
                 let mut entries = Vec::new();
                 for (copied, entry, parts) in copies {
-                    all.add(Copied { referrers: 1, ..copied });
-                    // An entry of a listing that says itself that it is about something else is not listed again.
+                    all.add(CopyCounts { referrers: 1, ..copied });
+                    // A referrer whose own subject is another one is not listed again.
                     entries.extend(entry.filter(|(of, _)| of.digest == subject).map(|it| it.1));
                     next.extend(parts.into_iter().filter(|part| done.insert(*part)));
                 }
@@ -232,24 +230,24 @@ impl Client {
         Err(Error::at(
             "copy referrers",
             way.from.to_string(),
-            ErrorKind::Malformed("referrers of referrers without end".to_owned()),
+            ErrorKind::Malformed("referrers are nested too deeply".to_owned()),
         ))
     }
 }
 
-/// Types of layers that are fetched from where they are, by their licence.
+/// Types of layers that must be fetched from their origin, by their licence.
 fn is_foreign(blob: &Descriptor) -> bool {
     blob.media_type.contains(".nondistributable.") || blob.media_type.contains(".foreign.")
 }
 
-/// The pieces of a blob as they come. The last one is held back until size and hash of all are known to be right, so that
-/// a registry never gets the whole of a wrong one.
+/// The chunks of a blob. The last one is held back until the size and the hash of all are verified, so a registry never
+/// gets a complete wrong blob.
 fn verified(
-    stream: Stream,
+    stream: ResponseStream,
     blob: &Descriptor,
 ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, ErrorKind>> + Send + 'static {
-    struct State {
-        stream: Stream,
+    struct VerifiedBlob {
+        stream: ResponseStream,
         held: Option<bytes::Bytes>,
         hash: Sha256,
         left: u64,
@@ -257,7 +255,7 @@ fn verified(
         limit: u64,
         ended: bool,
     }
-    let state = State {
+    let state = VerifiedBlob {
         stream,
         held: None,
         hash: Sha256::new(),

@@ -1,9 +1,9 @@
 //! The [referrers tag schema][spec]: the index under the tag `sha256-<hex>`, kept by clients where a registry has no
 //! referrers API.
 //!
-//! Registries have no compare-and-set on tags, so that of two writers at the same moment one undoes the other. Nobody
-//! can rule that out. It is made rare and it is noticed: an entry counts as written when the tag has stayed as it is,
-//! with the entry in it, for longer than writers take from reading to writing.
+//! Registries have no compare-and-set on tags, so one of two concurrent writers can undo the other. That cannot be
+//! ruled out, but it is rare and noticed: an entry counts as written when the tag has kept it for longer than writers
+//! take from reading to writing.
 //!
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#referrers-tag-schema
 
@@ -15,34 +15,33 @@ use serde_json::{Map, Value};
 use verbatim_http::chance;
 use verbatim_oci::{Descriptor, Digest, Reference, Repository, Tag, media_type};
 
-use crate::error::Refusal;
-use crate::operations::manifests::{MANIFEST_LIMIT, PutAs};
+use crate::error::ErrorResponse;
+use crate::operations::manifests::{MANIFEST_LIMIT, ManifestName};
 use crate::operations::referrers::{LISTING_LIMIT, ReferrersIndex, read_index};
 use crate::{Client, Error, ErrorKind};
 
-/// How long an entry is fought for. Writers that never let the tag rest for a moment are more than a pipeline has.
+/// How long to rewrite an entry that other writers keep removing. No pipeline has writers that go on for longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The longest time for which the tag has to rest, however slow the registry is.
+/// The longest time for which the tag must not change, however slow the registry is.
 const LONGEST_SETTLE: Duration = Duration::from_secs(5);
 
-/// The tag must rest for this many times what reading and writing it took us: another writer may be slower.
+/// The tag must not change for this many times the duration of our own read and write: another writer may be slower.
 const SLOWER_WRITERS: u32 = 4;
 
-/// Documents are [embedded][spec] in the index as long as all of them, in base64, have no more than this: then a release with
-/// its records is read with one request, and not with one for each. Whoever adds an entry reads and writes the whole
-/// index, so it must not become large for that.
+/// Documents are [embedded][spec] in the index as long as all of them, in base64, have no more than this: then one
+/// request reads a release with all its records. Every writer reads and writes the whole index, so it must stay small.
 ///
 /// [spec]: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#embedded-content
 const EMBEDDED_LIMIT: usize = 1024 * 1024;
 
-/// What is in the index under the fallback tag.
+/// The index under the fallback tag.
 #[derive(Debug)]
 pub(crate) struct FallbackIndex {
     /// The digest of the index as it was read.
     digest: Digest,
     pub(crate) entries: Vec<Descriptor>,
-    /// The whole document: what other writers put into it and we do not know is written back with it.
+    /// The whole document: unknown fields of other writers are written back, too.
     document: Map<String, Value>,
 }
 
@@ -61,7 +60,7 @@ impl Client {
         Ok(Some(FallbackIndex { digest: manifest.digest, entries, document }))
     }
 
-    /// Puts `entries` into the index of `subject` and sees to it that they stay there.
+    /// Adds `entries` to the index of `subject` and makes sure that they stay there.
     pub(crate) async fn list_in_fallback(
         &self,
         repository: &Repository,
@@ -69,7 +68,7 @@ impl Client {
         entries: &[Descriptor],
     ) -> Result<(), Error> {
         let began = Instant::now();
-        // The index in which the entries were seen, or put, the last time.
+        // The last index that held the entries.
         let mut last: Option<Digest> = None;
         let mut settle = self.config().fallback_settle;
         let mut lost = 0;
@@ -88,7 +87,7 @@ impl Client {
                 }
             }
             drop(guard);
-            // Writers that began at one moment must not march in step; the more of them, the wider.
+            // Concurrent writers must not stay in step; the more there are, the wider the spread.
             let spread = settle.mul_f64(chance() * f64::from(1 + lost.min(7)) / 2.0);
             tokio::time::sleep(settle + spread).await;
         }
@@ -98,8 +97,8 @@ impl Client {
         Err(Error::at(format!("list {record} as a referrer"), place, kind))
     }
 
-    /// Writes the index with `entries` in it; the digest of what was written. `None` if that is not known: then the next
-    /// look tells.
+    /// Writes the index with `entries` in it, and returns its digest. `None` if the result is unknown: then the next
+    /// read shows it.
     async fn write_fallback(
         &self,
         repository: &Repository,
@@ -116,20 +115,20 @@ impl Client {
         };
         let mut bytes = index_bytes(document, entries);
         if bytes.len() as u64 > MANIFEST_LIMIT {
-            // Entries matter more than what spares their readers a request.
+            // Entries matter more than sparing readers a request.
             bytes = without_embedded(&bytes);
         }
         if bytes.len() as u64 > MANIFEST_LIMIT {
             return Err(fail(ErrorKind::ListingFull { limit: MANIFEST_LIMIT }));
         }
-        let name = PutAs::Tag(tag.clone());
-        // Not sent again by itself: meanwhile others may have written, and would be undone.
+        let name = ManifestName::Tag(tag.clone());
+        // Not retried on its own: that could undo what others wrote in the meantime.
         match self.put(repository, &name, media_type::OCI_INDEX, bytes, false).await {
             Ok(put) => Ok(Some(put.digest)),
             Err(error) if error.is_retryable() => Ok(None),
             Err(error) => match overwriting_refused(error.kind()) {
-                Some(refusal) if is_there => {
-                    Err(fail(ErrorKind::ImmutableTag { tag, refusal: refusal.clone() }))
+                Some(response) if is_there => {
+                    Err(fail(ErrorKind::ImmutableTag { tag, response: response.clone() }))
                 }
                 _ => Err(error),
             },
@@ -149,24 +148,24 @@ fn fallback_tag(subject: &Digest, repository: &Repository) -> Result<Tag, Error>
     let text = format!("sha256-{}", subject.hex());
     text.parse().map_err(|_| {
         // 71 characters of the right kind always are a tag.
-        let kind = ErrorKind::Malformed(format!("`{text}` is no tag"));
+        let kind = ErrorKind::Malformed(format!("`{text}` is not a tag"));
         Error::at("name the tag for referrers", repository.to_string(), kind)
     })
 }
 
-/// What an answer to an attempt to overwrite a tag says, if it is that this tag may not be overwritten. Registries have no code
-/// of their own for that: Amazon ECR answers 400 with `TAG_INVALID`, Harbor 412 with `PRECONDITION`, others 403, 405 or
-/// 409. The manifest under its digest was stored a moment before, so it is not that nothing may be written.
-fn overwriting_refused(kind: &ErrorKind) -> Option<&Refusal> {
-    let (ErrorKind::Forbidden(refusal) | ErrorKind::Refused(refusal)) = kind else { return None };
+/// The response to an overwritten tag, if it says that this tag cannot be overwritten. There is no common code for
+/// that: Amazon ECR answers 400 with `TAG_INVALID`, Harbor 412 with `PRECONDITION`, others 403, 405 or 409. The
+/// manifest under its digest was stored just before, so the registry does accept writes.
+fn overwriting_refused(kind: &ErrorKind) -> Option<&ErrorResponse> {
+    let (ErrorKind::Forbidden(response) | ErrorKind::Refused(response)) = kind else { return None };
     let is_about_content = ["MANIFEST_INVALID", "MANIFEST_BLOB_UNKNOWN", "SIZE_INVALID"]
         .iter()
-        .any(|code| refusal.has_code(code));
-    let is_refusal = matches!(refusal.status, 400 | 403 | 405 | 409 | 412 | 423);
-    Some(refusal).filter(|_| is_refusal && !is_about_content)
+        .any(|code| response.has_code(code));
+    let is_refusal = matches!(response.status, 400 | 403 | 405 | 409 | 412 | 423);
+    Some(response).filter(|_| is_refusal && !is_about_content)
 }
 
-/// The bytes of `document` with `further` entries in it. Entries are ordered by digest, so that writers who know the same
+/// The bytes of `document` with `further` entries in it. Entries are ordered by digest, so writers with the same
 /// entries write the same index.
 fn index_bytes(mut document: Map<String, Value>, further: &[Descriptor]) -> Bytes {
     let mut entries = match document.remove("manifests") {
@@ -181,7 +180,7 @@ fn index_bytes(mut document: Map<String, Value>, further: &[Descriptor]) -> Byte
         entries.push(serde_json::json!(Descriptor { data, ..entry.clone() }));
     }
     let digest = |entry: &Value| entry["digest"].as_str().unwrap_or_default().to_owned();
-    // Stable: of two entries with one digest, the one that was there stays.
+    // Stable: of two entries with one digest, the older one stays.
     entries.sort_by_key(digest);
     entries.dedup_by_key(|entry| digest(entry));
     document.insert("schemaVersion".to_owned(), 2.into());
@@ -190,7 +189,7 @@ fn index_bytes(mut document: Map<String, Value>, further: &[Descriptor]) -> Byte
     Value::Object(document).to_string().into()
 }
 
-/// The index without the documents that are embedded in it.
+/// The index without embedded documents.
 fn without_embedded(index: &Bytes) -> Bytes {
     let Ok(mut document) = serde_json::from_slice::<Value>(index) else { return index.clone() };
     let entries = document["manifests"].as_array_mut().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Manifests: read and hashed, looked at, written.
+//! Reads, hashes and writes manifests.
 
 use bytes::Bytes;
 use http::Method;
@@ -7,16 +7,16 @@ use verbatim_oci::{
     Descriptor, Digest, Manifest, Platform, Reference, Repository, Tag, media_type,
 };
 
-use crate::auth::need::Need;
+use crate::auth::scope::TokenScope;
 use crate::error::DigestClaim;
-use crate::http::transport::{Answer, Call};
-use crate::http::wire::Body;
+use crate::http::transport::{Call, RegistryResponse};
+use crate::http::wire::RequestBody;
 use crate::{Client, Error, ErrorKind};
 
-/// The specification asks registries to take manifests of 4 MiB; nobody makes larger ones.
+/// The specification asks registries to accept manifests of 4 MiB; tools write no larger ones.
 pub(crate) const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
 
-/// What the answer to a written manifest may have.
+/// The largest answer to a written manifest, in bytes.
 const SMALL: u64 = 64 * 1024;
 
 /// A manifest as it was read. The digest is the hash of the bytes.
@@ -24,7 +24,7 @@ const SMALL: u64 = 64 * 1024;
 pub struct FetchedManifest {
     /// The hash of `bytes`.
     pub digest: Digest,
-    /// The type that the registry gives.
+    /// The media type from the response header.
     pub media_type: String,
     /// The bytes, unchanged.
     pub bytes: Bytes,
@@ -36,24 +36,24 @@ impl FetchedManifest {
     ///
     /// # Errors
     ///
-    /// If the bytes are no manifest or index of schema 2, or contradict the type that the registry gives.
+    /// If the bytes are not a manifest or index of schema 2, or contradict the media type of the response.
     pub fn parse(&self) -> Result<Manifest, Error> {
         let media_type = Some(self.media_type.as_str()).filter(|text| !text.is_empty());
         Manifest::parse(&self.bytes, media_type)
             .map_err(|error| self.error("read the manifest", ErrorKind::Manifest(error)))
     }
 
-    /// The type of the document: what it says itself, or what the registry says.
+    /// The media type of the document, else of the response.
     pub(crate) fn own_media_type(&self) -> Result<String, Error> {
         Ok(self.parse()?.media_type().to_owned())
     }
 
-    /// The error of something that was tried with it.
+    /// An error about this manifest.
     pub(crate) fn error(&self, action: impl Into<String>, kind: ErrorKind) -> Error {
         Error::at(action, &self.url, kind)
     }
 
-    /// What points to this manifest.
+    /// The descriptor of this manifest.
     ///
     /// # Errors
     ///
@@ -66,64 +66,64 @@ impl FetchedManifest {
 
 /// A reference with its digest, and the manifest that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
-    /// The reference as it was given, with the digest. The tag stays, for people.
+pub struct ResolvedManifest {
+    /// The given reference with the digest. The tag stays, for people.
     pub reference: Reference,
     /// The manifest.
     pub manifest: FetchedManifest,
 }
 
-impl Resolved {
-    /// The digest: the hash of the bytes that were read.
+impl ResolvedManifest {
+    /// The digest: the hash of the manifest's bytes.
     pub fn digest(&self) -> Digest {
         self.manifest.digest
     }
 }
 
-/// What a registry says of a manifest without sending it. Claims, all of them.
+/// What a registry claims about a manifest without sending it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The digest, if the registry says one.
+pub struct ManifestHead {
+    /// The digest, if the registry sends one.
     pub digest: Option<Digest>,
-    /// The type, if the registry says one.
+    /// The media type, if the registry sends one.
     pub media_type: Option<String>,
-    /// The size in bytes, if the registry says it.
+    /// The size in bytes, if the registry sends it.
     pub size: Option<u64>,
 }
 
 /// The name under which a manifest is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PutAs {
+pub enum ManifestName {
     /// A tag.
     Tag(Tag),
     /// Its digest, and no tag.
     Digest,
 }
 
-/// A manifest that was written.
+/// A stored manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PutManifest {
-    /// The hash of the bytes that were sent. The registry did not say otherwise.
+pub struct StoredManifest {
+    /// The hash of the bytes that were sent. The registry did not contradict it.
     pub digest: Digest,
     /// The subject, if the registry says (`OCI-Subject`) that it will list the manifest among its referrers.
     pub subject: Option<Digest>,
 }
 
 impl Client {
-    /// Turns a reference into a digest: reads the manifest with one GET and hashes it. Of a multi-platform image that
+    /// Turns a reference into a digest: reads the manifest with one GET and hashes it. For a multi-platform image this
     /// is the digest of the index.
     ///
     /// # Errors
     ///
-    /// Besides failures of the registry: [`ErrorKind::DigestMismatch`] if the content has another hash than the
-    /// reference or the registry's header says.
-    pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error> {
+    /// Besides failures of the registry: [`ErrorKind::DigestMismatch`] if the hash of the content differs from the
+    /// reference or the registry's header.
+    pub async fn resolve(&self, reference: &Reference) -> Result<ResolvedManifest, Error> {
         let manifest = self.manifest(reference).await?;
-        Ok(Resolved { reference: reference.pinned(manifest.digest), manifest })
+        Ok(ResolvedManifest { reference: reference.pinned(manifest.digest), manifest })
     }
 
-    /// Turns a reference into the digest of the image for one platform. If the reference names no index, the image is
-    /// taken as it is.
+    /// Turns a reference into the digest of the image for one platform. If the reference names no index, returns the
+    /// image itself.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl Client {
         &self,
         reference: &Reference,
         platform: &Platform,
-    ) -> Result<Resolved, Error> {
+    ) -> Result<ResolvedManifest, Error> {
         let resolved = self.resolve(reference).await?;
         let Manifest::Index(index) = resolved.manifest.parse()? else { return Ok(resolved) };
         match index.image_for(platform) {
@@ -156,7 +156,7 @@ impl Client {
         fetched(&call, reference.digest, &answer)
     }
 
-    /// Reads the manifest that a descriptor points to; without asking, if the descriptor carries it.
+    /// Reads the manifest that a descriptor points to, without a request if the descriptor embeds it.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl Client {
         Ok(fetched)
     }
 
-    /// Reads a manifest that may not be there: `None` if the registry answers 404.
+    /// Reads a manifest that may be absent: `None` if the registry answers 404.
     ///
     /// # Errors
     ///
@@ -205,13 +205,13 @@ impl Client {
         fetched(&call, reference.digest, &answer).map(Some)
     }
 
-    /// Asks whether a manifest is there, without reading it: `None` if the registry answers 404. What it says of the
-    /// manifest is only said; [`Client::resolve`] hashes.
+    /// Asks whether a manifest exists, without reading it: `None` if the registry answers 404. The answer holds claims;
+    /// [`Client::resolve`] hashes.
     ///
     /// # Errors
     ///
-    /// If the registry cannot be asked or refuses.
-    pub async fn head(&self, reference: &Reference) -> Result<Option<Head>, Error> {
+    /// If the registry cannot be reached or refuses.
+    pub async fn head(&self, reference: &Reference) -> Result<Option<ManifestHead>, Error> {
         let call = self.manifest_call(format!("look for {reference}"), reference)?;
         let call = Call { method: Method::HEAD, answers: &[404], ..call };
         let answer = self.transport().call(&call).await?;
@@ -223,57 +223,57 @@ impl Client {
             check(&call, DigestClaim::Asked, asked, claimed)?;
         }
         let size = answer.header("content-length").and_then(|text| text.parse().ok());
-        Ok(Some(Head { digest, media_type: content_type(&answer), size }))
+        Ok(Some(ManifestHead { digest, media_type: content_type(&answer), size }))
     }
 
-    /// Writes a manifest, byte for byte, and checks the digest that the registry answers. If the registry answers none
-    /// for a tag, the manifest is read back.
+    /// Writes a manifest, byte for byte, and checks the digest in the response. If the response for a tag has none,
+    /// reads the manifest back.
     ///
     /// # Errors
     ///
-    /// Besides failures of the registry: [`ErrorKind::DigestMismatch`] if it has stored something else.
+    /// Besides failures of the registry: [`ErrorKind::DigestMismatch`] if it stored something else.
     pub async fn put_manifest(
         &self,
         repository: &Repository,
-        name: &PutAs,
+        name: &ManifestName,
         media_type: &str,
         bytes: Bytes,
-    ) -> Result<PutManifest, Error> {
+    ) -> Result<StoredManifest, Error> {
         self.put(repository, name, media_type, bytes, true).await
     }
 
     pub(crate) async fn put(
         &self,
         repository: &Repository,
-        name: &PutAs,
+        name: &ManifestName,
         media_type: &str,
         bytes: Bytes,
         repeat: bool,
-    ) -> Result<PutManifest, Error> {
+    ) -> Result<StoredManifest, Error> {
         let digest = Digest::of(&bytes);
         let reference = match name {
-            PutAs::Tag(tag) => Reference::by_tag(repository.clone(), tag.clone()),
-            PutAs::Digest => Reference::by_digest(repository.clone(), digest),
+            ManifestName::Tag(tag) => Reference::by_tag(repository.clone(), tag.clone()),
+            ManifestName::Digest => Reference::by_digest(repository.clone(), digest),
         };
         let url = self.url(repository, &format!("manifests/{}", reference.manifest_name()))?;
         let call = Call {
             method: Method::PUT,
-            need: Need::push(repository),
-            body: Body::Bytes { content_type: media_type.to_owned(), bytes },
+            need: TokenScope::push(repository),
+            body: RequestBody::Bytes { content_type: media_type.to_owned(), bytes },
             repeat,
             ..Call::get(format!("write {reference}"), repository, url, SMALL)
         };
         let answer = self.transport().call(&call).await?;
         match claimed_digest(&answer).map_err(|kind| call.error(kind))? {
             Some(claimed) => check(&call, DigestClaim::Header, claimed, digest)?,
-            None if *name == PutAs::Digest => {}
+            None if *name == ManifestName::Digest => {}
             None => {
                 let stored = self.manifest(&reference).await?;
                 check(&call, DigestClaim::Asked, digest, stored.digest)?;
             }
         }
         let subject = answer.header("oci-subject").and_then(|text| text.trim().parse().ok());
-        Ok(PutManifest { digest, subject })
+        Ok(StoredManifest { digest, subject })
     }
 
     fn manifest_call<'a>(
@@ -292,7 +292,7 @@ impl Client {
 fn fetched(
     call: &Call<'_>,
     asked: Option<Digest>,
-    answer: &Answer,
+    answer: &RegistryResponse,
 ) -> Result<FetchedManifest, Error> {
     let digest = Digest::of(&answer.body);
     if let Some(asked) = asked {
@@ -307,7 +307,7 @@ fn fetched(
         bytes: answer.body.clone(),
         url: RedactedUrl::of_request(&call.url),
     };
-    // A proxy's page of greetings has a digest too; it must not be deployed.
+    // A proxy's welcome page has a digest, too; it must not be deployed.
     fetched.parse()?;
     Ok(fetched)
 }
@@ -324,20 +324,20 @@ pub(crate) fn check(
     }
 }
 
-/// The digest in the header, if there is one of our algorithm.
-pub(crate) fn claimed_digest(answer: &Answer) -> Result<Option<Digest>, ErrorKind> {
+/// The digest in the header, if it is a SHA-256 one.
+pub(crate) fn claimed_digest(answer: &RegistryResponse) -> Result<Option<Digest>, ErrorKind> {
     let Some(text) = answer.header("docker-content-digest") else { return Ok(None) };
     match text.trim().parse() {
         Ok(digest) => Ok(Some(digest)),
         Err(verbatim_oci::DigestError::Algorithm(_)) => Ok(None),
         Err(error) => {
-            Err(ErrorKind::Malformed(format!("`Docker-Content-Digest` is no digest: {error}")))
+            Err(ErrorKind::Malformed(format!("`Docker-Content-Digest` is not a digest: {error}")))
         }
     }
 }
 
 /// The type of the body, without parameters.
-pub(crate) fn content_type(answer: &Answer) -> Option<String> {
+pub(crate) fn content_type(answer: &RegistryResponse) -> Option<String> {
     let text = answer.header("content-type")?.split(';').next().unwrap_or_default().trim();
     (!text.is_empty()).then(|| text.to_ascii_lowercase())
 }

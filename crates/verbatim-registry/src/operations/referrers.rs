@@ -1,14 +1,14 @@
-//! What refers to a manifest: signatures, records, attestations.
+//! The referrers of a manifest: signatures, records, attestations.
 //!
-//! "There is none" is an answer; "it could not be found out" is an error. The two are never mixed up, since gates are
-//! decided by what is listed here.
+//! "There is none" is an answer; "cannot find out" is an error. The two are never mixed up, because gates depend on the
+//! listing.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use verbatim_oci::{Descriptor, Digest, Manifest, Repository, media_type};
 
-use crate::http::link::{self, Next};
+use crate::http::link::{self, NextPage};
 use crate::http::transport::Call;
 use crate::operations::manifests::content_type;
 use crate::{Client, Error, ErrorKind};
@@ -17,10 +17,10 @@ use crate::{Client, Error, ErrorKind};
 /// entries in one page.
 pub(crate) const LISTING_LIMIT: u64 = 32 * 1024 * 1024;
 
-/// How many pages of referrers are read: a registry that pages in circles must come to an end.
+/// How many pages of referrers are read: a registry that pages in circles must not loop forever.
 const MOST_PAGES: usize = 1000;
 
-/// What refers to a subject.
+/// The referrers of a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Referrers {
     /// The referrers, in the order of the registry, each once.
@@ -41,12 +41,12 @@ pub enum ReferrersSource {
 }
 
 impl Client {
-    /// Lists what refers to `subject`, of one artifact type or of all.
+    /// Lists the referrers of `subject`, of one artifact type or of all.
     ///
     /// # Errors
     ///
-    /// If the list could not be had, or not in full. A subject without referrers, also one that does not exist, is an
-    /// empty list.
+    /// If the list cannot be read completely. A subject without referrers, or one that does not exist, has an empty
+    /// list.
     pub async fn referrers(
         &self,
         repository: &Repository,
@@ -54,22 +54,25 @@ impl Client {
         artifact_type: Option<&str>,
     ) -> Result<Referrers, Error> {
         let (descriptors, source) = match self.ask_api(repository, subject, artifact_type).await? {
-            Listed::ByApi(descriptors) => (descriptors, ReferrersSource::Api),
-            Listed::NoApi => {
+            ReferrersAnswer::ByApi(descriptors) => (descriptors, ReferrersSource::Api),
+            ReferrersAnswer::NoApi => {
                 let index = self.fallback_index(repository, subject).await?;
                 let descriptors = index.map(|index| index.entries).unwrap_or_default();
                 (descriptors, ReferrersSource::FallbackTag)
             }
-            // An old registry may answer so, and so does a proxy that wants a login. Only what is there can tell which.
-            Listed::SomethingElse(error) => match self.fallback_index(repository, subject).await? {
-                Some(index) => (index.entries, ReferrersSource::FallbackTag),
-                None => return Err(error),
-            },
+            // An old registry may answer this way, and so may a proxy that wants a login. A fallback tag proves the
+            // first.
+            ReferrersAnswer::SomethingElse(error) => {
+                match self.fallback_index(repository, subject).await? {
+                    Some(index) => (index.entries, ReferrersSource::FallbackTag),
+                    None => return Err(error),
+                }
+            }
         };
         Ok(Referrers { descriptors: select(descriptors, artifact_type), source })
     }
 
-    /// The list by the API; `None` if the registry has no such API, or answers something else.
+    /// The list from the API; `None` if the registry has no such API, or does not answer with a list.
     pub(crate) async fn listed_by_api(
         &self,
         repository: &Repository,
@@ -77,23 +80,23 @@ impl Client {
         artifact_type: Option<&str>,
     ) -> Result<Option<Vec<Descriptor>>, Error> {
         match self.ask_api(repository, subject, artifact_type).await? {
-            Listed::ByApi(descriptors) => Ok(Some(descriptors)),
-            Listed::NoApi | Listed::SomethingElse(_) => Ok(None),
+            ReferrersAnswer::ByApi(descriptors) => Ok(Some(descriptors)),
+            ReferrersAnswer::NoApi | ReferrersAnswer::SomethingElse(_) => Ok(None),
         }
     }
 
-    /// Asks the API. That there is none is found out once for each repository.
+    /// Asks the API. Its absence is noted for each repository.
     async fn ask_api(
         &self,
         repository: &Repository,
         subject: &Digest,
         artifact_type: Option<&str>,
-    ) -> Result<Listed, Error> {
+    ) -> Result<ReferrersAnswer, Error> {
         if self.lacks_referrers_api(repository) {
-            return Ok(Listed::NoApi);
+            return Ok(ReferrersAnswer::NoApi);
         }
         let listed = self.ask_referrers_api(repository, subject, artifact_type).await?;
-        if matches!(listed, Listed::NoApi) {
+        if matches!(listed, ReferrersAnswer::NoApi) {
             self.note_no_referrers_api(repository);
         }
         Ok(listed)
@@ -104,7 +107,7 @@ impl Client {
         repository: &Repository,
         subject: &Digest,
         artifact_type: Option<&str>,
-    ) -> Result<Listed, Error> {
+    ) -> Result<ReferrersAnswer, Error> {
         let mut url = self.url(repository, &format!("referrers/{subject}"))?;
         if let Some(artifact_type) = artifact_type {
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
@@ -124,31 +127,35 @@ impl Client {
             let fail = |what: &str| call.error(ErrorKind::Malformed(what.to_owned()));
             if !is_index && page == 0 {
                 return Ok(match answer.status.is_success() {
-                    true => Listed::SomethingElse(fail("it is no list of referrers")),
-                    false => Listed::NoApi,
+                    true => ReferrersAnswer::SomethingElse(fail(
+                        "the answer is not a list of referrers",
+                    )),
+                    false => ReferrersAnswer::NoApi,
                 });
             }
             if !is_index {
-                return Err(fail("the list of referrers breaks off"));
+                return Err(fail("the list of referrers ends early"));
             }
             let entries = read_entries(&answer.body).map_err(|kind| call.error(kind))?;
             descriptors.extend(entries);
             match link::next(&answer.headers, &call.url) {
-                Next::End => return Ok(Listed::ByApi(descriptors)),
-                Next::Page(url) => call.url = url,
-                Next::Elsewhere(_) => return Err(fail("the list of referrers goes on elsewhere")),
+                NextPage::End => return Ok(ReferrersAnswer::ByApi(descriptors)),
+                NextPage::Page(url) => call.url = url,
+                NextPage::Elsewhere(_) => {
+                    return Err(fail("the list of referrers continues on another server"));
+                }
             }
         }
-        Err(call.error(ErrorKind::Malformed("a list of referrers without an end".to_owned())))
+        Err(call.error(ErrorKind::Malformed("the list of referrers does not end".to_owned())))
     }
 }
 
-/// What the API answered.
-enum Listed {
+/// The answer of the API.
+enum ReferrersAnswer {
     ByApi(Vec<Descriptor>),
     /// There is no such API.
     NoApi,
-    /// Success, and no list. Taken for "none" it would hide every record.
+    /// Success, but no list. Read as "none", it would hide every record.
     SomethingElse(Error),
 }
 
@@ -156,26 +163,28 @@ enum Listed {
 #[derive(Debug)]
 pub(crate) struct ReferrersIndex {
     pub(crate) entries: Vec<Descriptor>,
-    /// The whole document, with what is not known here.
+    /// The whole document, including unknown fields.
     pub(crate) document: Map<String, Value>,
 }
 
-/// Reads an index of referrers, with all that it says.
+/// Reads an index of referrers, including unknown fields.
 pub(crate) fn read_index(bytes: &[u8]) -> Result<ReferrersIndex, ErrorKind> {
     let entries = read_entries(bytes)?;
-    let document = serde_json::from_slice(bytes).map_err(|_| malformed("is no JSON object"))?;
+    let document = serde_json::from_slice(bytes).map_err(|_| malformed("is not a JSON object"))?;
     Ok(ReferrersIndex { entries, document })
 }
 
-/// Reads the entries of an index of referrers. One that has no list is no empty list: it is something else, and what it hides
-/// is not known. (`null` is how Go writes an empty list.) There may be ten thousand, so nothing else is kept.
+/// Reads the entries of an index of referrers. A document without a list is not an empty list: it is something else,
+/// and may hide records. (Go writes an empty list as `null`.) There may be ten thousand entries, so nothing else is
+/// kept.
 fn read_entries(bytes: &[u8]) -> Result<Vec<Descriptor>, ErrorKind> {
-    let list: List = serde_json::from_slice(bytes).map_err(|_| malformed("is no JSON object"))?;
+    let list: ReferrersDocument =
+        serde_json::from_slice(bytes).map_err(|_| malformed("is not a JSON object"))?;
     match (list.manifests, Manifest::parse(bytes, Some(media_type::OCI_INDEX))) {
         (None, _) => Err(malformed("has no `manifests`")),
         (Some(None), _) => Ok(Vec::new()),
         (_, Ok(Manifest::Index(index))) => Ok(index.manifests),
-        (_, Ok(_)) => Err(malformed("is no index")),
+        (_, Ok(_)) => Err(malformed("is not an index")),
         (_, Err(error)) => Err(ErrorKind::Manifest(error)),
     }
 }
@@ -184,9 +193,9 @@ fn malformed(what: &str) -> ErrorKind {
     ErrorKind::Malformed(format!("the list of referrers {what}"))
 }
 
-/// Whether there is a list: `None` if there is nothing of that name, `Some(None)` for `null`.
+/// Whether there is a list: `None` without the field, `Some(None)` for `null`.
 #[derive(Deserialize)]
-struct List {
+struct ReferrersDocument {
     #[serde(default, deserialize_with = "given")]
     manifests: Option<Option<IgnoredAny>>,
 }
@@ -197,7 +206,7 @@ fn given<'de, D: Deserializer<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-/// The entries of one artifact type, each once. Registries need not filter, and not all do.
+/// The entries of one artifact type, each once. Registries may filter, and not all do.
 fn select(descriptors: Vec<Descriptor>, artifact_type: Option<&str>) -> Vec<Descriptor> {
     let mut seen = std::collections::BTreeSet::new();
     let wanted = |entry: &Descriptor| {
@@ -219,7 +228,7 @@ mod tests {
             (r#"{"schemaVersion":2,"manifests":{}}"#, Err("")),
             (r#"{"schemaVersion":2,"manifests":[{}]}"#, Err("")),
             ("[]", Err("has no `manifests`")),
-            ("<html>", Err("is no JSON object")),
+            ("<html>", Err("is not a JSON object")),
         ] {
             match (read_entries(text.as_bytes()), want) {
                 (Ok(entries), Ok(count)) => assert_eq!(entries.len(), count, "{text}"),

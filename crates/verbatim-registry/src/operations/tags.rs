@@ -3,32 +3,32 @@
 use serde::Deserialize;
 use verbatim_oci::{Repository, Tag};
 
-use crate::http::link::{self, Next};
+use crate::http::link::{self, NextPage};
 use crate::http::transport::Call;
 use crate::{Client, Error, ErrorKind};
 
-/// What one page may have. Some registries send all tags at once, whatever they are asked.
+/// The largest page, in bytes. Some registries send all tags at once, whatever the page size.
 const PAGE_LIMIT: u64 = 32 * 1024 * 1024;
 
-/// How many tags are asked for at once. A registry may send fewer.
+/// How many tags to request at once. A registry may send fewer.
 const PAGE: u32 = 1000;
 
-/// How many pages are read: a registry that pages in circles must come to an end.
+/// How many pages are read: a registry that pages in circles must not loop forever.
 const MOST_PAGES: usize = 10_000;
 
-/// What is done with tags that tools have derived from a digest (`sha256-<hex>`, `sha256-<hex>.sig`): they hold
-/// referrers and signatures, and name no image.
+/// What to do with tags that tools derive from a digest (`sha256-<hex>`, `sha256-<hex>.sig`): they hold referrers and
+/// signatures, and name no image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DerivedTags {
-    /// They are left out.
+    /// Leave them out.
     Hide,
-    /// They are listed with the others.
+    /// List them with the others.
     Show,
 }
 
 #[derive(Deserialize)]
-struct Page {
-    /// Null in a repository that has lost its last tag.
+struct TagPage {
+    /// Null in a repository without its last tag.
     #[serde(default)]
     tags: Option<Vec<String>>,
 }
@@ -38,7 +38,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the registry cannot be asked, refuses, or does not know the repository; never a part of the list.
+    /// If the registry cannot be reached, refuses, or does not know the repository. Never returns a part of the list.
     pub async fn tags(
         &self,
         repository: &Repository,
@@ -50,10 +50,10 @@ impl Client {
         let mut tags = Vec::new();
         for _ in 0..MOST_PAGES {
             let answer = self.transport().call(&call).await?;
-            let page: Page = serde_json::from_slice(&answer.body).map_err(|error| {
+            let page: TagPage = serde_json::from_slice(&answer.body).map_err(|error| {
                 call.error(ErrorKind::Malformed(format!("not a list of tags: {error}")))
             })?;
-            // A tag that the specification does not allow cannot be asked for either.
+            // A tag that the specification does not allow cannot be requested either.
             let page = page.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.parse().ok());
             tags.extend(
                 page.filter(|tag: &Tag| {
@@ -61,14 +61,14 @@ impl Client {
                 }),
             );
             match link::next(&answer.headers, &call.url) {
-                Next::End => return Ok(tags),
-                Next::Page(url) => call.url = url,
-                Next::Elsewhere(target) => {
-                    let what = format!("the list of tags goes on elsewhere: {target}");
+                NextPage::End => return Ok(tags),
+                NextPage::Page(url) => call.url = url,
+                NextPage::Elsewhere(target) => {
+                    let what = format!("the list of tags continues on another server: {target}");
                     return Err(call.error(ErrorKind::Malformed(what)));
                 }
             }
         }
-        Err(call.error(ErrorKind::Malformed("a list of tags without an end".to_owned())))
+        Err(call.error(ErrorKind::Malformed("the list of tags does not end".to_owned())))
     }
 }

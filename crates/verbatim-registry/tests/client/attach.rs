@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use verbatim_oci::{Descriptor, Digest, Reference, media_type};
 use verbatim_registry::{
-    Attachment, Client, DerivedTags, ErrorKind, Layer, PutAs, ReferrersSource,
+    Attachment, Client, DerivedTags, ErrorKind, Layer, ManifestName, ReferrersSource,
 };
 
-use crate::scripted::{Scripted, reply};
+use crate::scripted::{ScriptedRegistry, reply};
 use crate::setup::{client, distribution, old_registry, push_image, registry, repository, tagged};
 
 const KIND: &str = "application/vnd.example.record+json";
@@ -138,7 +138,7 @@ async fn what_a_listing_has_lost_is_listed_again() {
     let before = client.manifest(&tagged(&registry.host(), &tag)).await.expect("the listing");
     client.attach(repository, &two).await.expect("attached");
     // Somebody who had read the listing before the second attach writes it after.
-    let name = PutAs::Tag(tag.parse().expect("a tag"));
+    let name = ManifestName::Tag(tag.parse().expect("a tag"));
     client.put_manifest(repository, &name, &before.media_type, before.bytes).await.expect("put");
     let listed = client.referrers(repository, &subject.digest, None).await.expect("a list");
     assert_eq!(listed.descriptors.len(), 1);
@@ -157,7 +157,7 @@ async fn what_a_listing_has_lost_is_listed_again() {
 /// A registry that stores everything and lists nothing.
 #[tokio::test]
 async fn a_registry_that_does_not_list_is_found_out() {
-    let server = Scripted::start(|arrived| match arrived.line.split(' ').next() {
+    let server = ScriptedRegistry::start(|arrived| match arrived.line.split(' ').next() {
         Some("HEAD") => reply(200, &[], ""),
         Some("PUT") => reply(201, &[("oci-subject", &Digest::of(b"s").to_string())], ""),
         _ => reply(
@@ -189,11 +189,11 @@ async fn immutable_tags_are_recognised() {
             Ok(_) => assert!(!is_refused),
             Err(error) => {
                 assert!(is_refused, "{error}");
-                let ErrorKind::ImmutableTag { tag, refusal } = error.kind() else {
+                let ErrorKind::ImmutableTag { tag, response } = error.kind() else {
                     panic!("{error}: {}", error.kind())
                 };
                 assert_eq!(tag.to_string(), format!("sha256-{}", subject.digest.hex()));
-                assert!(refusal.has_code("PRECONDITION"), "{refusal}");
+                assert!(response.has_code("PRECONDITION"), "{response}");
                 let failure = verbatim_registry::cli::failure(error);
                 assert!(failure.hints[0].contains("exempt tags that begin with `sha256-`"));
                 let stored = Reference::by_digest(repository.clone(), two.digest());
@@ -208,7 +208,7 @@ async fn immutable_tags_are_recognised() {
 async fn a_full_listing_is_told_and_not_written() {
     let full = crate::referrers::records(12_000);
     assert!(full.len() > 4 << 20, "{}", full.len());
-    let server = Scripted::start(move |arrived| {
+    let server = ScriptedRegistry::start(move |arrived| {
         match (arrived.line.split(' ').next(), arrived.line.contains("sha256-")) {
             (Some("HEAD"), _) => reply(200, &[], ""),
             (Some("PUT"), false) => reply(201, &[], ""),

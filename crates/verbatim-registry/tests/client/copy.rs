@@ -6,10 +6,10 @@ use bytes::Bytes;
 use test_registry::Registry;
 use verbatim_oci::{Descriptor, Digest, Reference, Repository, media_type};
 use verbatim_registry::{
-    Attachment, Client, Copied, CopyOptions, Error, ErrorKind, Layer, ReferrersSource,
+    Attachment, Client, CopyCounts, CopyOptions, Error, ErrorKind, Layer, ReferrersSource,
 };
 
-use crate::scripted::{Scripted, reply};
+use crate::scripted::{ScriptedRegistry, reply};
 use crate::setup::{client, distribution, old_registry, push_image, push_index, registry, tagged};
 
 const ALL: CopyOptions = CopyOptions { referrers: true, overwrite: false };
@@ -19,7 +19,7 @@ async fn copy(
     from: &Reference,
     to: &Reference,
     options: CopyOptions,
-) -> Result<Copied, Error> {
+) -> Result<CopyCounts, Error> {
     let image = client.manifest(from).await?;
     client.copy(&from.repository, &image, &to.repository, to.tag.as_ref(), options).await
 }
@@ -47,12 +47,12 @@ async fn listed(client: &Client, repository: &Repository, subject: &Digest) -> B
 }
 
 /// An index of two images; two documents refer to it, one to one of its images, and one to one of the documents.
-struct Family {
+struct SignedImage {
     index: Digest,
     listings: Vec<(Digest, BTreeSet<Digest>)>,
 }
 
-async fn family(client: &Client, reference: &Reference) -> Family {
+async fn signed_image(client: &Client, reference: &Reference) -> SignedImage {
     let index = push_index(client, reference, &["linux/amd64", "linux/arm64"]).await;
     let host = reference.repository.registry();
     let image = client.resolve(&tagged(host, "image-linux-arm64")).await.expect("it").digest();
@@ -67,20 +67,20 @@ async fn family(client: &Client, reference: &Reference) -> Family {
         (bill, BTreeSet::from([of_bill])),
         (scan, BTreeSet::new()),
     ];
-    Family { index, listings }
+    SignedImage { index, listings }
 }
 
 async fn between(source: &str, target: &str, listed_by: ReferrersSource) {
     let reference = tagged(source, "v1");
-    let family = family(&client(), &reference).await;
+    let signed_image = signed_image(&client(), &reference).await;
     let to: Reference = format!("{target}/mirror/app:v1").parse().expect("a reference");
     // Somebody else's client each time: nothing is known from before.
     let copied = copy(&client(), &reference, &to, ALL).await.expect("a copy");
     assert_eq!((copied.manifests, copied.referrers), (3 + 4, 4), "{source} to {target}");
 
     let reader = client();
-    assert_eq!(reader.resolve(&to).await.expect("the tag").digest(), family.index);
-    for (subject, want) in &family.listings {
+    assert_eq!(reader.resolve(&to).await.expect("the tag").digest(), signed_image.index);
+    for (subject, want) in &signed_image.listings {
         assert_eq!(listed(&reader, &to.repository, subject).await, *want, "{source} to {target}");
         for referrer in want {
             let reference = Reference::by_digest(to.repository.clone(), *referrer);
@@ -91,7 +91,8 @@ async fn between(source: &str, target: &str, listed_by: ReferrersSource) {
             reader.blob(&to.repository, &image.layers[0], 1000).await.expect("its content");
         }
     }
-    let by = reader.referrers(&to.repository, &family.index, None).await.expect("a list").source;
+    let by =
+        reader.referrers(&to.repository, &signed_image.index, None).await.expect("a list").source;
     assert_eq!(by, listed_by);
     let again = copy(&client(), &reference, &to, ALL).await.expect("the same copy");
     assert_eq!((again.sent, again.mounted, again.referrers), (0, 0, 4));
@@ -110,7 +111,7 @@ async fn an_image_is_copied_with_all_that_refers_to_it() {
 async fn within_a_registry_content_is_taken_over() {
     let Some(registry) = distribution().await else { return };
     let reference = tagged(registry.host(), "v1");
-    family(&client(), &reference).await;
+    signed_image(&client(), &reference).await;
     let to: Reference = format!("{}/elsewhere:v1", registry.host()).parse().expect("a reference");
     let copied = copy(&client(), &reference, &to, ALL).await.expect("a copy");
     assert_eq!((copied.sent, copied.referrers), (0, 4));
@@ -121,12 +122,12 @@ async fn within_a_registry_content_is_taken_over() {
 async fn only_the_image_if_that_is_asked_for() {
     let (source, target) = (registry().await, registry().await);
     let reference = tagged(&source.host(), "v1");
-    let family = family(&client(), &reference).await;
+    let signed_image = signed_image(&client(), &reference).await;
     let to = tagged(&target.host(), "v1");
     let options = CopyOptions { referrers: false, overwrite: false };
     let copied = copy(&client(), &reference, &to, options).await.expect("a copy");
     assert_eq!((copied.manifests, copied.referrers), (3, 0));
-    assert!(listed(&client(), &to.repository, &family.index).await.is_empty());
+    assert!(listed(&client(), &to.repository, &signed_image.index).await.is_empty());
 }
 
 #[tokio::test]
@@ -150,7 +151,7 @@ fn writes(registry: &Registry) -> Vec<String> {
     seen.map(|it| format!("{} {}", it.method, it.target)).collect()
 }
 
-/// A source that sends other bytes of the right length. The target must not get them, nor the manifest.
+/// A source that sends other bytes, or too many, or too few. The target must not get them, nor the manifest.
 #[tokio::test]
 async fn wrong_content_is_not_passed_on() {
     let layer = Bytes::from(vec![b'a'; 300_000]);
@@ -162,15 +163,21 @@ async fn wrong_content_is_not_passed_on() {
         "layers": [Descriptor::of(media_type::OCI_LAYER_GZIP, &layer)],
     })
     .to_string();
-    for (content, is_right) in [(b'b', false), (b'a', true)] {
+    let cases = [
+        (b'b', 300_000, false),
+        (b'a', 300_001, false),
+        (b'a', 299_999, false),
+        (b'a', 300_000, true),
+    ];
+    for (content, size, is_right) in cases {
         let (manifest, layer_digest) = (manifest.clone(), Digest::of(&layer));
-        let source = Scripted::start(move |arrived| match arrived.line.as_str() {
+        let source = ScriptedRegistry::start(move |arrived| match arrived.line.as_str() {
             line if line.contains("/manifests/sha256-") => reply(404, &[], ""),
             line if line.contains("/manifests/") => {
                 reply(200, &[("content-type", media_type::OCI_MANIFEST)], manifest.clone())
             }
             line if line.contains(&layer_digest.to_string()) => {
-                reply(200, &[], vec![content; 300_000])
+                reply(200, &[], vec![content; size])
             }
             line if line.contains("/blobs/") => reply(200, &[], "{}"),
             _ => reply(404, &[], ""),

@@ -8,7 +8,7 @@ use verbatim_credentials::{Credential, Keychain};
 use verbatim_oci::media_type;
 use verbatim_registry::{Client, ErrorKind};
 
-use crate::scripted::{Arrived, Scripted, reply};
+use crate::scripted::{ReceivedRequest, ScriptedRegistry, reply};
 use crate::setup::{client, client_with, config, password, push_image, tagged};
 
 const MANIFEST: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
@@ -100,7 +100,7 @@ async fn everybody_may_pull_where_that_is_allowed_and_nobody_may_push() {
 #[tokio::test]
 async fn a_token_that_is_no_longer_accepted_is_replaced_once() {
     let issued = AtomicUsize::new(0);
-    let server = Scripted::start(move |arrived| {
+    let server = ScriptedRegistry::start(move |arrived| {
         let host = arrived.headers["host"].to_str().expect("a host");
         if arrived.line.starts_with("GET /token") {
             let n = issued.fetch_add(1, Ordering::SeqCst) + 1;
@@ -126,7 +126,7 @@ async fn a_token_that_is_no_longer_accepted_is_replaced_once() {
     assert_eq!(server.lines().iter().filter(|line| line.contains("/token")).count(), 3);
 }
 
-fn shows_login(arrived: &[Arrived]) -> bool {
+fn shows_login(arrived: &[ReceivedRequest]) -> bool {
     arrived
         .iter()
         .any(|one| one.headers.contains_key("authorization") || one.body.contains("refresh_token"))
@@ -134,15 +134,16 @@ fn shows_login(arrived: &[Arrived]) -> bool {
 
 #[tokio::test]
 async fn credentials_are_shown_to_the_registrys_own_token_server_only() {
-    let thief = Scripted::start(|_| reply(200, &[], r#"{"token":"t"}"#)).await;
+    let thief = ScriptedRegistry::start(|_| reply(200, &[], r#"{"token":"t"}"#)).await;
     // Another address of this machine stands for another site.
     let realm = format!("http://{}/token", thief.host.replace("127.0.0.1", "localhost"));
     let challenge = format!(r#"Bearer realm="{realm}",service="s""#);
-    let registry = Scripted::start(move |arrived| match arrived.headers.get("authorization") {
-        Some(_) => reply(200, &[("content-type", media_type::OCI_INDEX)], MANIFEST),
-        None => reply(401, &[("www-authenticate", &challenge)], ""),
-    })
-    .await;
+    let registry =
+        ScriptedRegistry::start(move |arrived| match arrived.headers.get("authorization") {
+            Some(_) => reply(200, &[("content-type", media_type::OCI_INDEX)], MANIFEST),
+            None => reply(401, &[("www-authenticate", &challenge)], ""),
+        })
+        .await;
     let reference = tagged(&registry.host, "v1");
     for credential in [good(), Credential::IdentityToken("secret".into())] {
         let error = client_with(&registry.host, credential).resolve(&reference).await;
@@ -162,13 +163,13 @@ async fn credentials_are_shown_to_the_registrys_own_token_server_only() {
 
 #[tokio::test]
 async fn a_redirect_takes_no_login_along_and_cannot_ask_for_one() {
-    let storage = Scripted::start(|arrived| match arrived.line.as_str() {
+    let storage = ScriptedRegistry::start(|arrived| match arrived.line.as_str() {
         "GET /blob" => reply(200, &[], "content"),
         _ => reply(401, &[("www-authenticate", "Basic realm=\"storage\"")], ""),
     })
     .await;
     let address = storage.host.clone();
-    let registry = Scripted::start(move |arrived| {
+    let registry = ScriptedRegistry::start(move |arrived| {
         if !arrived.headers.contains_key("authorization") {
             return reply(401, &[("www-authenticate", "Basic realm=\"registry\"")], "");
         }
@@ -191,7 +192,8 @@ async fn a_redirect_takes_no_login_along_and_cannot_ask_for_one() {
 async fn logins_that_are_not_known_are_named() {
     let check = async |challenge: &'static str, credential: Credential, want: &str| {
         let server =
-            Scripted::start(move |_| reply(401, &[("www-authenticate", challenge)], "")).await;
+            ScriptedRegistry::start(move |_| reply(401, &[("www-authenticate", challenge)], ""))
+                .await;
         let client = client_with(&server.host, credential);
         let error = client.resolve(&tagged(&server.host, "v1")).await.expect_err("refused");
         assert_eq!(error.kind().to_string(), want);
@@ -214,7 +216,7 @@ async fn logins_that_are_not_known_are_named() {
 
 #[tokio::test]
 async fn a_registry_token_is_shown_as_it_is() {
-    let server = Scripted::start(|arrived| {
+    let server = ScriptedRegistry::start(|arrived| {
         match arrived.headers.get("authorization").and_then(|value| value.to_str().ok()) {
             Some("Bearer tok") => reply(200, &[("content-type", media_type::OCI_INDEX)], MANIFEST),
             _ => reply(401, &[("www-authenticate", "Bearer realm=\"http://127.0.0.1:1/\"")], ""),
@@ -229,7 +231,7 @@ async fn a_registry_token_is_shown_as_it_is() {
 #[tokio::test]
 async fn broken_credentials_are_told_and_not_skipped() {
     let server =
-        Scripted::start(|_| reply(401, &[("www-authenticate", "Basic realm=x")], "")).await;
+        ScriptedRegistry::start(|_| reply(401, &[("www-authenticate", "Basic realm=x")], "")).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("config.json");
     std::fs::write(&file, "{").expect("a file");

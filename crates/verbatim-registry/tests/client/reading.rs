@@ -3,7 +3,7 @@
 use verbatim_oci::{Digest, Manifest, Platform, Reference, media_type};
 use verbatim_registry::{DerivedTags, DigestClaim, ErrorKind};
 
-use crate::scripted::{Scripted, reply};
+use crate::scripted::{ScriptedRegistry, reply};
 use crate::setup::{client, config, push_image, push_index, registry, repository, tagged};
 
 const MANIFEST: &str =
@@ -25,8 +25,10 @@ async fn a_tag_is_resolved_with_one_request() {
 
 #[tokio::test]
 async fn all_types_of_manifests_are_asked_for() {
-    let server =
-        Scripted::start(|_| reply(200, &[("content-type", media_type::OCI_INDEX)], MANIFEST)).await;
+    let server = ScriptedRegistry::start(|_| {
+        reply(200, &[("content-type", media_type::OCI_INDEX)], MANIFEST)
+    })
+    .await;
     client().resolve(&tagged(&server.host, "v1")).await.expect("a digest");
     let arrived = server.arrived();
     let accepts: Vec<&str> = arrived[0]
@@ -86,7 +88,7 @@ async fn no_claim_about_a_digest_is_believed() {
     let truth = Digest::of(MANIFEST.as_bytes());
     let other = Digest::of(b"other");
     let check = async |header: &'static str, asked: Option<Digest>, want: &str| {
-        let server = Scripted::start(move |_| {
+        let server = ScriptedRegistry::start(move |_| {
             let mut headers = vec![("content-type", media_type::OCI_INDEX)];
             if !header.is_empty() {
                 headers.push(("docker-content-digest", header));
@@ -116,15 +118,16 @@ async fn no_claim_about_a_digest_is_believed() {
     let not_asked = format!("the requested digest is {other}, but the content has {truth}");
     check("", Some(other), &not_asked).await;
     check(leak(other), Some(other), &not_asked).await;
-    check("sha256:12", None, "unexpected answer: `Docker-Content-Digest` is no digest: a sha256 digest has 64 hexadecimal digits, this one has 2").await;
+    check("sha256:12", None, "unexpected answer: `Docker-Content-Digest` is not a digest: a sha256 digest has 64 hexadecimal digits, this one has 2").await;
 }
 
 #[tokio::test]
 async fn a_head_that_contradicts_its_own_name_is_an_error() {
     let other = Digest::of(b"other");
-    let server =
-        Scripted::start(move |_| reply(200, &[("docker-content-digest", &other.to_string())], ""))
-            .await;
+    let server = ScriptedRegistry::start(move |_| {
+        reply(200, &[("docker-content-digest", &other.to_string())], "")
+    })
+    .await;
     let asked = Digest::of(b"asked");
     let reference = tagged(&server.host, "v1").pinned(asked);
     let error = client().head(&reference).await.expect_err("a contradiction");
@@ -139,7 +142,8 @@ async fn a_head_that_contradicts_its_own_name_is_an_error() {
 async fn what_is_no_manifest_is_not_resolved() {
     let check = async |content_type: &'static str, body: &'static str, want: &str| {
         let server =
-            Scripted::start(move |_| reply(200, &[("content-type", content_type)], body)).await;
+            ScriptedRegistry::start(move |_| reply(200, &[("content-type", content_type)], body))
+                .await;
         let error = client().resolve(&tagged(&server.host, "v1")).await.expect_err("no manifest");
         assert_eq!(error.kind().to_string(), want, "{body}");
     };
@@ -152,7 +156,7 @@ async fn what_is_no_manifest_is_not_resolved() {
 
 #[tokio::test]
 async fn tags_are_read_to_the_last_page() {
-    let server = Scripted::start(|arrived| match arrived.line.as_str() {
+    let server = ScriptedRegistry::start(|arrived| match arrived.line.as_str() {
         "GET /v2/example/app/tags/list?n=1000" => reply(
             200,
             &[("link", r#"</v2/example/app/tags/list?n=1000&last=b>; rel="next""#)],
@@ -180,7 +184,7 @@ async fn tags_are_read_to_the_last_page() {
     let error = client().tags(&other, DerivedTags::Hide).await.expect_err("never a part");
     assert_eq!(
         error.kind().to_string(),
-        "unexpected answer: the list of tags goes on elsewhere: http://127.0.0.1:1/x"
+        "unexpected answer: the list of tags continues on another server: http://127.0.0.1:1/x"
     );
 }
 

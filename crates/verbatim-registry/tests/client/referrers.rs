@@ -3,7 +3,7 @@
 use verbatim_oci::{Descriptor, Digest, media_type};
 use verbatim_registry::ReferrersSource;
 
-use crate::scripted::{Scripted, reply};
+use crate::scripted::{ScriptedRegistry, reply};
 use crate::setup::{client, repository};
 
 fn entry(content: &str, artifact_type: &str) -> Descriptor {
@@ -27,7 +27,7 @@ const INDEX: (&str, &str) = ("content-type", media_type::OCI_INDEX);
 #[tokio::test]
 async fn pages_are_read_to_the_last_and_filtered_here_too() {
     let subject = Digest::of(b"subject");
-    let server = Scripted::start(|arrived| {
+    let server = ScriptedRegistry::start(|arrived| {
         if arrived.line.contains("page=2") {
             return reply(200, &[INDEX], index(&[entry("c", "x"), entry("a", "x")]));
         }
@@ -51,7 +51,7 @@ async fn none_and_unknown_are_told_apart() {
     let subject = Digest::of(b"subject");
     let check = async |api: (u16, &'static str, String), tag: (u16, String), want: &str| {
         let (api_answer, tag_answer) = (api.clone(), tag.clone());
-        let server = Scripted::start(move |arrived| {
+        let server = ScriptedRegistry::start(move |arrived| {
             if arrived.line.contains("/referrers/") {
                 let (status, content_type, body) = api_answer.clone();
                 return reply(status, &[("content-type", content_type)], body);
@@ -104,7 +104,7 @@ async fn none_and_unknown_are_told_apart() {
 
 #[tokio::test]
 async fn a_list_that_breaks_off_is_no_list() {
-    let server = Scripted::start(|arrived| match arrived.line.contains("page=2") {
+    let server = ScriptedRegistry::start(|arrived| match arrived.line.contains("page=2") {
         true => reply(404, &[], ""),
         false => {
             let link = r#"<?page=2>; rel="next""#;
@@ -115,7 +115,7 @@ async fn a_list_that_breaks_off_is_no_list() {
     let subject = Digest::of(b"subject");
     let listed = client().referrers(&repository(&server.host), &subject, None).await;
     let error = listed.expect_err("half a list");
-    assert_eq!(error.kind().to_string(), "unexpected answer: the list of referrers breaks off");
+    assert_eq!(error.kind().to_string(), "unexpected answer: the list of referrers ends early");
 }
 
 /// An index of many records, as a registry without pages sends it.
@@ -138,12 +138,13 @@ async fn ten_thousand_referrers_in_one_page_are_all_read() {
     let all = records(10_000);
     for has_api in [true, false] {
         let all = all.clone();
-        let server =
-            Scripted::start(move |arrived| match arrived.line.contains("/referrers/") == has_api {
+        let server = ScriptedRegistry::start(move |arrived| {
+            match arrived.line.contains("/referrers/") == has_api {
                 true => reply(200, &[INDEX], all.clone()),
                 false => reply(404, &[], ""),
-            })
-            .await;
+            }
+        })
+        .await;
         let subject = Digest::of(b"subject");
         let listed = client().referrers(&repository(&server.host), &subject, None).await;
         assert_eq!(listed.expect("a list").descriptors.len(), 10_000);

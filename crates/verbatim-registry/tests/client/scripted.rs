@@ -12,25 +12,25 @@ use tokio::task::JoinHandle;
 
 /// One request that arrived.
 #[derive(Clone, Debug)]
-pub(crate) struct Arrived {
+pub(crate) struct ReceivedRequest {
     /// Method, path and query: `GET /v2/a/manifests/b`.
     pub(crate) line: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
 
-type Script = Arc<dyn Fn(&Arrived) -> Response + Send + Sync>;
+type Script = Arc<dyn Fn(&ReceivedRequest) -> Response + Send + Sync>;
 
 /// A running server; ends with this value.
-pub(crate) struct Scripted {
+pub(crate) struct ScriptedRegistry {
     pub(crate) host: String,
-    arrived: Arc<Mutex<Vec<Arrived>>>,
+    arrived: Arc<Mutex<Vec<ReceivedRequest>>>,
     task: JoinHandle<()>,
 }
 
-impl Scripted {
+impl ScriptedRegistry {
     pub(crate) async fn start(
-        script: impl Fn(&Arrived) -> Response + Send + Sync + 'static,
+        script: impl Fn(&ReceivedRequest) -> Response + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let host = listener.local_addr().expect("an address").to_string();
@@ -43,7 +43,7 @@ impl Scripted {
         Self { host, arrived, task }
     }
 
-    pub(crate) fn arrived(&self) -> Vec<Arrived> {
+    pub(crate) fn arrived(&self) -> Vec<ReceivedRequest> {
         self.arrived.lock().expect("not poisoned").clone()
     }
 
@@ -52,19 +52,19 @@ impl Scripted {
     }
 }
 
-impl Drop for Scripted {
+impl Drop for ScriptedRegistry {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 async fn answer(
-    State((script, log)): State<(Script, Arc<Mutex<Vec<Arrived>>>)>,
+    State((script, log)): State<(Script, Arc<Mutex<Vec<ReceivedRequest>>>)>,
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
-    let arrived = Arrived {
+    let arrived = ReceivedRequest {
         line: format!("{} {}", head.method, head.uri),
         headers: head.headers,
         body: String::from_utf8_lossy(&body).into_owned(),

@@ -12,25 +12,25 @@ use verbatim_credentials::Keychain;
 use verbatim_oci::Digest;
 use verbatim_registry::{Client, Config, ErrorKind};
 
-use crate::scripted::{Scripted, reply};
+use crate::scripted::{ScriptedRegistry, reply};
 use crate::setup::{config, tagged};
 
 const MANIFEST: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
 
 /// A server with a certificate of its own; ends with this value.
-struct Secure {
+struct TlsRegistry {
     host: String,
     certificate: Vec<u8>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Secure {
+impl Drop for TlsRegistry {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Secure {
+impl TlsRegistry {
     async fn start() -> Self {
         Self::answering(format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.oci.image.index.v1+json\r\n\
@@ -81,7 +81,7 @@ fn client(config: Config) -> Client {
 
 #[tokio::test]
 async fn a_certificate_is_trusted_if_it_is_named() {
-    let server = Secure::start().await;
+    let server = TlsRegistry::start().await;
     let reference = tagged(&server.host, "v1");
     let config = Config { tls_on_loopback: true, ..config() };
     let error = client(config.clone()).resolve(&reference).await.expect_err("not trusted");
@@ -114,8 +114,8 @@ async fn a_server_without_tls_is_named_as_such() {
 
 #[tokio::test]
 async fn nobody_is_led_from_tls_to_plain_http() {
-    let plain = Scripted::start(|_| reply(200, &[], MANIFEST)).await;
-    let made = Secure::redirecting(&format!("http://{}/x", plain.host)).await;
+    let plain = ScriptedRegistry::start(|_| reply(200, &[], MANIFEST)).await;
+    let made = TlsRegistry::redirecting(&format!("http://{}/x", plain.host)).await;
     let config =
         Config { tls_on_loopback: true, extra_roots: made.certificate.clone(), ..config() };
     let error = client(config).resolve(&tagged(&made.host, "v1")).await.expect_err("refused");

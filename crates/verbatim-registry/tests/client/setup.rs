@@ -8,7 +8,7 @@ use verbatim_credentials::{Credential, Keychain};
 use verbatim_oci::{
     Descriptor, Digest, ImageManifest, Index, Platform, Reference, Repository, media_type,
 };
-use verbatim_registry::{Client, Config, PutAs};
+use verbatim_registry::{Client, Config, ManifestName};
 
 /// Settings with waits that a test can afford.
 pub(crate) fn config() -> Config {
@@ -98,7 +98,7 @@ pub(crate) async fn push_index(
 }
 
 async fn put(client: &Client, reference: &Reference, media_type: &str, bytes: Vec<u8>) -> Digest {
-    let name = PutAs::Tag(reference.tag.clone().expect("a tag"));
+    let name = ManifestName::Tag(reference.tag.clone().expect("a tag"));
     let put = client.put_manifest(&reference.repository, &name, media_type, bytes.into()).await;
     put.expect("a manifest").digest
 }

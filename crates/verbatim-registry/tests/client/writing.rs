@@ -1,9 +1,9 @@
 //! Writing blobs and manifests.
 
-use verbatim_oci::{Descriptor, Digest, media_type};
-use verbatim_registry::{ErrorKind, Mount, PutAs, Upload};
+use verbatim_oci::{Digest, media_type};
+use verbatim_registry::{ErrorKind, ManifestName, MountResult, UploadResult};
 
-use crate::scripted::{Scripted, reply};
+use crate::scripted::{ScriptedRegistry, reply};
 use crate::setup::{client, push_image, registry, repository, tagged};
 
 const MANIFEST: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
@@ -14,38 +14,16 @@ async fn a_blob_is_sent_once() {
     let repository = repository(&registry.host());
     let first = client();
     let sent = first.push_blob(&repository, "content".into()).await.expect("a blob");
-    assert_eq!(sent, (Digest::of(b"content"), Upload::Sent));
+    assert_eq!(sent, (Digest::of(b"content"), UploadResult::Sent));
     // Looked for, begun, sent.
     assert_eq!(first.requests(), 3);
     first.push_blob(&repository, "content".into()).await.expect("a blob");
     assert_eq!(first.requests(), 3, "what was sent is remembered");
     let second = client();
     let (_, upload) = second.push_blob(&repository, "content".into()).await.expect("a blob");
-    assert_eq!((upload, second.requests()), (Upload::Existed, 1));
+    assert_eq!((upload, second.requests()), (UploadResult::Existed, 1));
     assert!(client().has_blob(&repository, &Digest::of(b"content")).await.expect("an answer"));
     assert!(!client().has_blob(&repository, &Digest::of(b"other")).await.expect("an answer"));
-}
-
-#[tokio::test]
-async fn a_file_is_sent_as_it_is() {
-    let registry = registry().await;
-    let repository = repository(&registry.host());
-    let content: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("layer");
-    std::fs::write(&path, &content).expect("a file");
-    let blob = Descriptor::of(media_type::OCI_LAYER_GZIP, &content);
-    let client = client();
-    let upload = client.push_blob_file(&repository, &blob, &path).await.expect("a blob");
-    assert_eq!(upload, Upload::Sent);
-    let mut read = Vec::new();
-    client.blob_to(&repository, &blob, &mut read).await.expect("the blob");
-    assert!(read == content);
-    let wrong = Descriptor { digest: Digest::of(b"other"), ..blob.clone() };
-    assert!(client.push_blob_file(&repository, &wrong, &path).await.is_err());
-    let gone = Descriptor { digest: Digest::of(b"gone"), ..blob };
-    let error = client.push_blob_file(&repository, &gone, &folder.path().join("gone")).await;
-    assert!(matches!(error.expect_err("no file").kind(), ErrorKind::Io(_)));
 }
 
 /// What registries answer to the begin of an upload.
@@ -53,7 +31,7 @@ async fn a_file_is_sent_as_it_is() {
 async fn an_upload_goes_on_where_the_registry_says() {
     let digest = Digest::of(b"content");
     let check = async |location: &'static str, want: Result<&str, &str>| {
-        let server = Scripted::start(move |arrived| {
+        let server = ScriptedRegistry::start(move |arrived| {
             let path = arrived.line.split(' ').nth(1).expect("a path");
             match arrived.line.split(' ').next() {
                 Some("HEAD") => reply(404, &[], ""),
@@ -85,21 +63,21 @@ async fn an_upload_goes_on_where_the_registry_says() {
     check("/v2/a/blobs/uploads/1", Ok(&put("/v2/a/blobs/uploads/1?"))).await;
     check("/upload?state=a%2Fb%3D&x", Ok(&put("/upload?state=a%2Fb%3D&x&"))).await;
     check("http://HOST/elsewhere/1?", Ok(&put("/elsewhere/1?&"))).await;
-    check("", Err("unexpected answer: an upload without a `Location`")).await;
+    check("", Err("unexpected answer: the upload has no `Location` header")).await;
     check(
         "http://10.0.0.1/x?_state=secret",
         Err("the registry redirects to plain HTTP, http://10.0.0.1/x"),
     )
     .await;
-    check("ftp://h/x", Err("unexpected answer: an address of the scheme `ftp`")).await;
+    check("ftp://h/x", Err("unexpected answer: an address with the scheme `ftp`")).await;
 }
 
 #[tokio::test]
 async fn a_blob_is_taken_over_or_that_is_refused() {
     let other = "example/other";
     let digest = Digest::of(b"content");
-    let check = async |status: u16, want: Mount, requests: &[&str]| {
-        let server = Scripted::start(move |arrived| {
+    let check = async |status: u16, want: MountResult, requests: &[&str]| {
+        let server = ScriptedRegistry::start(move |arrived| {
             match arrived.line.split(' ').next() {
                 Some("POST") => {
                     reply(status, &[("location", "/v2/example/app/blobs/uploads/1")], "")
@@ -115,12 +93,12 @@ async fn a_blob_is_taken_over_or_that_is_refused() {
         assert_eq!(server.lines(), requests);
     };
     let post = format!("POST /v2/example/app/blobs/uploads/?mount={digest}&from={other}");
-    check(201, Mount::Mounted, &[&post]).await;
-    check(202, Mount::Refused, &[&post, "DELETE /v2/example/app/blobs/uploads/1"]).await;
+    check(201, MountResult::Mounted, &[&post]).await;
+    check(202, MountResult::Refused, &[&post, "DELETE /v2/example/app/blobs/uploads/1"]).await;
     let from = "elsewhere.example.com/x".parse().expect("a repository");
     let client = client();
     let mounted = client.mount(&repository("127.0.0.1:1"), &digest, &from).await;
-    assert_eq!((mounted.expect("an answer"), client.requests()), (Mount::Refused, 0));
+    assert_eq!((mounted.expect("an answer"), client.requests()), (MountResult::Refused, 0));
 }
 
 #[tokio::test]
@@ -130,7 +108,7 @@ async fn a_manifest_is_written_byte_for_byte() {
     let reference = tagged(&registry.host(), "v1");
     let digest = push_image(&client, &reference, "one").await;
     let fetched = client.manifest(&reference).await.expect("the manifest");
-    let name = PutAs::Tag("v2".parse().expect("a tag"));
+    let name = ManifestName::Tag("v2".parse().expect("a tag"));
     let put = client
         .put_manifest(&reference.repository, &name, &fetched.media_type, fetched.bytes.clone())
         .await
@@ -144,8 +122,11 @@ async fn a_manifest_is_written_byte_for_byte() {
 #[tokio::test]
 async fn the_digest_of_what_was_written_is_checked() {
     let truth = Digest::of(MANIFEST.as_bytes());
-    let check = async |header: Option<Digest>, stored: &'static str, name: PutAs, want: &str| {
-        let server = Scripted::start(move |arrived| match (&arrived.line, header) {
+    let check = async |header: Option<Digest>,
+                       stored: &'static str,
+                       name: ManifestName,
+                       want: &str| {
+        let server = ScriptedRegistry::start(move |arrived| match (&arrived.line, header) {
             (line, _) if line.starts_with("GET") => {
                 reply(200, &[("content-type", media_type::OCI_INDEX)], stored)
             }
@@ -162,11 +143,11 @@ async fn the_digest_of_what_was_written_is_checked() {
         };
         assert_eq!(got, want);
     };
-    let tag = || PutAs::Tag("v1".parse().expect("a tag"));
+    let tag = || ManifestName::Tag("v1".parse().expect("a tag"));
     let other = Digest::of(b"other");
     check(Some(truth), "", tag(), &format!("{truth} after 1")).await;
     check(None, MANIFEST, tag(), &format!("{truth} after 2")).await;
-    check(None, "", PutAs::Digest, &format!("{truth} after 1")).await;
+    check(None, "", ManifestName::Digest, &format!("{truth} after 1")).await;
     let changed = r#"{"schemaVersion":2,"manifests":[] }"#;
     let stored = Digest::of(changed.as_bytes());
     check(
@@ -179,7 +160,7 @@ async fn the_digest_of_what_was_written_is_checked() {
     check(
         Some(other),
         "",
-        PutAs::Digest,
+        ManifestName::Digest,
         &format!(
             "the digest in the registry's response header is {other}, but the content has {truth}"
         ),
@@ -191,7 +172,7 @@ async fn the_digest_of_what_was_written_is_checked() {
 #[tokio::test]
 async fn whether_a_repository_may_be_written_is_asked_without_a_trace() {
     let check = async |status: u16, end: u16, date: &'static str, want: Option<Option<&str>>| {
-        let server = Scripted::start(move |arrived| match arrived.line.split(' ').next() {
+        let server = ScriptedRegistry::start(move |arrived| match arrived.line.split(' ').next() {
             Some("POST") => reply(
                 status,
                 &[("location", "/v2/example/app/blobs/uploads/1"), ("date", date)],

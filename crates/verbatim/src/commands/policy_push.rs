@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_credentials::Environment;
+use verbatim_credentials::CredentialEnvironment;
 use verbatim_oci::{Digest, Reference, Repository, Tag};
 use verbatim_registry::cli::RegistryArgs;
 
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: PushArgs, console: &Console) -> Result<ExitStatus,
     })?;
     let text = config::self_contained(&file, &text, &|path| std::fs::read_to_string(path))
         .map_err(Failure::usage)?;
-    let client = registry.client(&Environment::from_map(&project::variables()))?;
+    let client = registry.client(&CredentialEnvironment::from_map(&project::variables()))?;
     let Reference { repository, tag, digest } =
         artifact::push(&client, &repository, tag, text).await.map_err(failures::registry)?;
     // The tag may come to name something else; the digest cannot.

@@ -5,9 +5,7 @@ use std::path::Path;
 
 use verbatim_console::Failure;
 use verbatim_credentials::argocd::{ServerKey, find_token, is_token_for_another};
-use verbatim_credentials::{
-    Environment as CredentialEnvironment, ExposeSecret as _, Keychain, SecretString,
-};
+use verbatim_credentials::{CredentialEnvironment, ExposeSecret as _, Keychain, SecretString};
 use verbatim_image::cli::EngineArgs;
 use verbatim_image::{Endpoint, Engine, REQUEST_TIMEOUT};
 

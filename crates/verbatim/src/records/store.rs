@@ -17,7 +17,7 @@ use verbatim_record::{
     JudgedRecord, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Predicate, Promotion,
     RecordCollector, RecordJudge, Records,
 };
-use verbatim_registry::{Attachment, Client, Error, Layer, PutAs};
+use verbatim_registry::{Attachment, Client, Error, Layer, ManifestName};
 
 /// How many records are fetched at the same time.
 const CONCURRENCY: usize = 8;
@@ -244,7 +244,12 @@ impl Store {
         let bytes = Bytes::copy_from_slice(artifact.bytes());
         let descriptor = Descriptor::of(EnvironmentArtifact::MEDIA_TYPE, &bytes);
         self.client
-            .put_manifest(&self.repository, &PutAs::Digest, EnvironmentArtifact::MEDIA_TYPE, bytes)
+            .put_manifest(
+                &self.repository,
+                &ManifestName::Digest,
+                EnvironmentArtifact::MEDIA_TYPE,
+                bytes,
+            )
             .await?;
         Ok(descriptor)
     }

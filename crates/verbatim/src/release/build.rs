@@ -8,9 +8,9 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, Failure};
-use verbatim_image::labels::Origin;
+use verbatim_image::labels::ImageOrigin;
 use verbatim_image::template::{Template, TemplateError};
-use verbatim_image::{BuildConfig, Existing, How, PushConfig, Pushed};
+use verbatim_image::{BuildConfig, ExistingImage, PushConfig, PushOutcome, PushedImage};
 use verbatim_oci::{Descriptor, Digest, Reference};
 use verbatim_record::{Build, BuildSource, Provenance, Records, ReleaseImage, Statement};
 
@@ -32,7 +32,7 @@ pub(crate) struct BuildResult {
     #[serde(serialize_with = "crate::release::result::release")]
     pub release: Release,
     /// How it came into the registry.
-    pub how: How,
+    pub how: PushOutcome,
     /// What it was built from.
     pub source: BuildSource,
     /// The digest of its build record.
@@ -44,9 +44,9 @@ impl fmt::Display for BuildResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BuildSource { commit, head, dirty, foreign, .. } = &self.source;
         let how = match self.how {
-            How::Pushed => "built and pushed",
-            How::AlreadyThere => "built; the registry had it already",
-            How::Reused => "reused from the registry",
+            PushOutcome::Pushed => "built and pushed",
+            PushOutcome::AlreadyThere => "built; the registry had it already",
+            PushOutcome::Reused => "reused from the registry",
         };
         let limit = match (dirty, foreign) {
             (true, _) => " with local changes, for the first environment only",
@@ -109,7 +109,7 @@ pub(crate) async fn build(
             None => fresh(project, image, registry, &reference, &state, key, anew, console).await?,
         };
         how.push(pushed.how);
-        let Pushed { repository, tag, digest, .. } = pushed;
+        let PushedImage { repository, tag, digest, .. } = pushed;
         let image_of = ReleaseImage { repository, tag: Some(tag), digest };
         parts.push(ReleasePart { name: image.name.clone(), image: image_of, record });
     }
@@ -129,9 +129,9 @@ fn step_of(project: &Project, image: &Image, step: &str) -> String {
 }
 
 /// What was done for any image was done.
-fn most(how: &[How]) -> How {
-    let by_work = [How::Pushed, How::AlreadyThere, How::Reused];
-    by_work.into_iter().find(|one| how.contains(one)).unwrap_or(How::Reused)
+fn most(how: &[PushOutcome]) -> PushOutcome {
+    let by_work = [PushOutcome::Pushed, PushOutcome::AlreadyThere, PushOutcome::Reused];
+    by_work.into_iter().find(|one| how.contains(one)).unwrap_or(PushOutcome::Reused)
 }
 
 /// The image of this commit under its tag, if a record that counts says that it was built from it.
@@ -140,11 +140,11 @@ async fn recorded(
     Registry { client, store }: &Registry,
     reference: &Reference,
     state: &SourceState,
-) -> Result<Option<(Pushed, Digest)>, Failure> {
+) -> Result<Option<(PushedImage, Digest)>, Failure> {
     let existing = verbatim_image::existing(client, reference, &state.commit)
         .await
         .map_err(failures::image)?;
-    let Existing::SameRevision(pushed) = existing else { return Ok(None) };
+    let ExistingImage::SameRevision(pushed) = existing else { return Ok(None) };
     let ring = &project.config.policy.ring;
     let records = store
         .of_release(ring, pushed.digest, &RecordFilter::only::<Provenance>(), Timestamp::now())
@@ -173,7 +173,7 @@ async fn fresh(
     key: &RecordSigner,
     anew: bool,
     console: &Console,
-) -> Result<(Pushed, Digest), Failure> {
+) -> Result<(PushedImage, Digest), Failure> {
     let engine = clients::engine(project).await?;
     let keychain = clients::keychain(&project.variables);
     let withheld = key.file().map(Path::to_owned).into_iter().collect();
@@ -182,17 +182,19 @@ async fn fresh(
     let started_at = Timestamp::now();
     console
         .step(&step_of(project, image, "build the image"), verbatim_console::StepState::UnderWay);
-    let mut teller = verbatim_image::cli::Teller::new(console, format!("building {reference}"));
-    let built = verbatim_image::build(&engine, &keychain, &config, &mut |event| teller.tell(event))
-        .await
-        .map_err(failures::image)?;
-    drop(teller);
+    let mut progress =
+        verbatim_image::cli::EngineProgress::new(console, format!("building {reference}"));
+    let built =
+        verbatim_image::build(&engine, &keychain, &config, &mut |event| progress.show(event))
+            .await
+            .map_err(failures::image)?;
+    drop(progress);
     console.step(&step_of(project, image, "build the image"), verbatim_console::StepState::Done);
 
     // A tag of a dirty tree or of an image that nobody has recorded is nobody's: it may move.
     let unrecorded = matches!(
         verbatim_image::existing(client, reference, &state.commit).await,
-        Ok(Existing::SameRevision(_))
+        Ok(ExistingImage::SameRevision(_))
     );
     let overwrite = anew || state.is_dirty() || unrecorded;
     let push = PushConfig {
@@ -202,12 +204,13 @@ async fn fresh(
         idle_timeout: image.idle_timeout,
     };
     console.step(&step_of(project, image, "push it"), verbatim_console::StepState::UnderWay);
-    let mut teller = verbatim_image::cli::Teller::new(console, format!("pushing {reference}"));
+    let mut progress =
+        verbatim_image::cli::EngineProgress::new(console, format!("pushing {reference}"));
     let pushed =
-        verbatim_image::push(&engine, client, &keychain, &push, &mut |event| teller.tell(event))
+        verbatim_image::push(&engine, client, &keychain, &push, &mut |event| progress.show(event))
             .await
             .map_err(failures::image)?;
-    drop(teller);
+    drop(progress);
     console.step(&step_of(project, image, "push it"), verbatim_console::StepState::Done);
 
     let build = Build {
@@ -267,7 +270,7 @@ fn build_config(
         dockerfile: image.dockerfile.as_ref().map(|file| image.context.join(file)),
         build_args: render(&image.args)?,
         labels: render(&image.labels)?,
-        origin: Origin {
+        origin: ImageOrigin {
             revision: Some(revision),
             source: state.remote.clone(),
             created: Some(state.committed_at),

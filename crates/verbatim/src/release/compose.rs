@@ -11,7 +11,7 @@ use verbatim_record::{
     BuildSource, ComposedRelease, EMPTY_BLOB, Provenance, ReleaseArtifact, ReleaseDocument,
     ReleaseImage, Statement,
 };
-use verbatim_registry::{Client, PutAs, Resolved};
+use verbatim_registry::{Client, ManifestName, ResolvedManifest};
 
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
@@ -72,7 +72,7 @@ async fn store(
     let repository = &release.repository;
     client.push_blob(repository, Bytes::from_static(EMPTY_BLOB)).await?;
     client.push_blob(repository, Bytes::copy_from_slice(artifact.document())).await?;
-    let name = release.tag.clone().map_or(PutAs::Digest, PutAs::Tag);
+    let name = release.tag.clone().map_or(ManifestName::Digest, ManifestName::Tag);
     let bytes = Bytes::copy_from_slice(artifact.manifest());
     client.put_manifest(repository, &name, ReleaseArtifact::MEDIA_TYPE, bytes).await.map(drop)
 }
@@ -122,7 +122,10 @@ pub(crate) fn tag(first: &Tag) -> Result<Tag, Failure> {
 }
 
 /// What stands in the artifact of a release.
-pub(crate) async fn read(client: &Client, resolved: &Resolved) -> Result<ReleaseDocument, Failure> {
+pub(crate) async fn read(
+    client: &Client,
+    resolved: &ResolvedManifest,
+) -> Result<ReleaseDocument, Failure> {
     let reference = &resolved.reference;
     let manifest = resolved.manifest.parse().map_err(failures::registry)?;
     let layer = match manifest {

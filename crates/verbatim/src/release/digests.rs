@@ -8,7 +8,7 @@ use serde::Deserialize;
 use verbatim_argocd::WantedImage;
 use verbatim_oci::{Digest, Manifest, Reference, Repository};
 use verbatim_record::ReleaseImage;
-use verbatim_registry::{Client, Error, FetchedManifest, Resolved};
+use verbatim_registry::{Client, Error, FetchedManifest, ResolvedManifest};
 
 use crate::release::Release;
 
@@ -21,7 +21,7 @@ const MAX_CONFIG_SIZE: u64 = 4 * 1024 * 1024;
 pub(crate) async fn wanted(
     client: &Client,
     release: &Release,
-    resolved: &Resolved,
+    resolved: &ResolvedManifest,
 ) -> Result<Vec<WantedImage>, Error> {
     let mut all = Vec::new();
     for image in release.images().values() {
@@ -62,7 +62,7 @@ async fn identified(
 pub(crate) async fn labels(
     client: &Client,
     release: &Release,
-    resolved: &Resolved,
+    resolved: &ResolvedManifest,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
     let mut all = BTreeMap::new();
     for (name, image) in release.images() {
@@ -76,7 +76,7 @@ pub(crate) async fn labels(
 async fn manifest_of(
     client: &Client,
     image: &ReleaseImage,
-    resolved: &Resolved,
+    resolved: &ResolvedManifest,
 ) -> Result<FetchedManifest, Error> {
     match image.digest == resolved.digest() {
         true => Ok(resolved.manifest.clone()),

@@ -9,7 +9,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Reference, Repository, Tag};
 use verbatim_record::PromotedRelease;
 use verbatim_record::Provenance;
-use verbatim_registry::{Client, Resolved};
+use verbatim_registry::{Client, ResolvedManifest};
 
 use crate::config::Image;
 use crate::project::git::{self, SourceState};
@@ -22,7 +22,7 @@ use crate::release::{Named, Release, compose};
 #[derive(Clone, Debug)]
 pub(crate) struct ResolvedRelease {
     pub release: Release,
-    pub resolved: Resolved,
+    pub resolved: ResolvedManifest,
     /// What an earlier stage left, if the release comes from there or is the same.
     pub handed_on: Option<ReleaseFile>,
 }
@@ -134,7 +134,7 @@ async fn pinned(
     project: &Project,
     client: &Client,
     tag: Option<Tag>,
-    resolved: &Resolved,
+    resolved: &ResolvedManifest,
 ) -> Result<Release, Failure> {
     let repository = resolved.reference.repository.clone();
     let (image, images) = match only_image(project) {

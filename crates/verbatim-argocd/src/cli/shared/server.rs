@@ -7,7 +7,7 @@ use base64::Engine as _;
 use clap::{Args, Parser};
 use secrecy::{ExposeSecret, SecretString};
 use verbatim_console::{Console, Failure};
-use verbatim_credentials::Environment;
+use verbatim_credentials::CredentialEnvironment;
 use verbatim_credentials::argocd::{
     CliConfig, CliServer, ServerKey, find_token, is_token_for_another,
 };
@@ -124,8 +124,8 @@ fn header(text: &str) -> Result<(String, SecretString), String> {
 }
 
 /// The variables of the process.
-pub(crate) fn environment() -> Environment {
-    Environment::from_map(&variables())
+pub(crate) fn environment() -> CredentialEnvironment {
+    CredentialEnvironment::from_map(&variables())
 }
 
 /// One of them; an empty one counts as unset.
@@ -142,7 +142,7 @@ fn variables() -> BTreeMap<String, String> {
 pub(crate) struct Reach {
     pub(crate) config: Config,
     pub(crate) key: ServerKey,
-    pub(crate) environment: Environment,
+    pub(crate) environment: CredentialEnvironment,
 }
 
 impl ServerArgs {

@@ -9,7 +9,7 @@ use verbatim_oci::{
     Descriptor, Digest, ImageManifest, Manifest, Reference, Repository, Tag, media_type,
 };
 use verbatim_record::PolicyOrigin;
-use verbatim_registry::{Client, Error, PutAs};
+use verbatim_registry::{Client, Error, ManifestName};
 
 use super::LARGEST;
 use crate::config::{FoundPolicy, OciSource};
@@ -118,7 +118,7 @@ pub(crate) async fn push(
     for blob in [Bytes::from_static(EMPTY), text] {
         client.push_blob(repository, blob).await?;
     }
-    let name = tag.clone().map_or(PutAs::Digest, PutAs::Tag);
+    let name = tag.clone().map_or(ManifestName::Digest, ManifestName::Tag);
     client.put_manifest(repository, &name, media_type::OCI_MANIFEST, bytes).await?;
     Ok(Reference { repository: repository.clone(), tag, digest: Some(digest) })
 }

@@ -1,4 +1,4 @@
-//! What a request needs to be allowed to do, and the [scopes][spec] that ask a token server for it. Pure.
+//! The access that a request needs, and the [scopes][spec] that request it from a token server. Pure.
 //!
 //! [spec]: https://distribution.github.io/distribution/spec/auth/scope/
 
@@ -6,21 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use verbatim_oci::Repository;
 
-/// What may be done in a repository; more includes less.
+/// The access to a repository; more includes less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Access {
     Pull,
     Push,
 }
 
-/// Access to some repositories of one registry, and whatever else the registry asked for by name.
+/// Access to some repositories of one registry, and other scopes that the registry named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Need {
+pub(crate) struct TokenScope {
     repositories: BTreeMap<String, Access>,
     further: BTreeSet<String>,
 }
 
-impl Need {
+impl TokenScope {
     pub(crate) fn pull(repository: &Repository) -> Self {
         Self::default().and(repository, Access::Pull)
     }
@@ -29,15 +29,15 @@ impl Need {
         Self::default().and(repository, Access::Push)
     }
 
-    /// This, and `access` to `repository` as well.
+    /// Adds `access` to `repository`.
     pub(crate) fn and(mut self, repository: &Repository, access: Access) -> Self {
         let have = self.repositories.entry(repository.path().to_owned()).or_insert(access);
         *have = access.max(*have);
         self
     }
 
-    /// This, and the scopes of a challenge as well. Those that it covers already are left out, so that a registry that
-    /// asks for what we know anyway does not part our tokens.
+    /// Adds the scopes of a challenge, except those that it covers already, so that they do not need a token of their
+    /// own.
     pub(crate) fn and_scopes(mut self, scopes: &str) -> Self {
         let unknown = scopes.split_ascii_whitespace().filter(|scope| !self.covers_scope(scope));
         let unknown: Vec<String> = unknown.map(str::to_owned).collect();
@@ -85,19 +85,25 @@ mod tests {
     #[test]
     fn needs_become_scopes() {
         let (a, b) = (repository("a/x"), repository("b"));
-        let check = |need: Need, want: &[&str]| assert_eq!(need.scopes(), want);
-        check(Need::pull(&a), &["repository:a/x:pull"]);
-        check(Need::push(&a), &["repository:a/x:pull,push"]);
-        check(Need::pull(&a).and(&a, Access::Push), &["repository:a/x:pull,push"]);
-        check(Need::push(&a).and(&a, Access::Pull), &["repository:a/x:pull,push"]);
+        let check = |need: TokenScope, want: &[&str]| assert_eq!(need.scopes(), want);
+        check(TokenScope::pull(&a), &["repository:a/x:pull"]);
+        check(TokenScope::push(&a), &["repository:a/x:pull,push"]);
+        check(TokenScope::pull(&a).and(&a, Access::Push), &["repository:a/x:pull,push"]);
+        check(TokenScope::push(&a).and(&a, Access::Pull), &["repository:a/x:pull,push"]);
         check(
-            Need::push(&b).and(&a, Access::Pull),
+            TokenScope::push(&b).and(&a, Access::Pull),
             &["repository:a/x:pull", "repository:b:pull,push"],
         );
-        check(Need::push(&a).and_scopes("repository:a/x:pull"), &["repository:a/x:pull,push"]);
-        check(Need::push(&a).and_scopes("repository:a/x:push,pull"), &["repository:a/x:pull,push"]);
         check(
-            Need::pull(&a).and_scopes("repository:a/x:delete registry:catalog:*"),
+            TokenScope::push(&a).and_scopes("repository:a/x:pull"),
+            &["repository:a/x:pull,push"],
+        );
+        check(
+            TokenScope::push(&a).and_scopes("repository:a/x:push,pull"),
+            &["repository:a/x:pull,push"],
+        );
+        check(
+            TokenScope::pull(&a).and_scopes("repository:a/x:delete registry:catalog:*"),
             &["repository:a/x:pull", "registry:catalog:*", "repository:a/x:delete"],
         );
     }
@@ -105,15 +111,15 @@ mod tests {
     #[test]
     fn more_covers_less() {
         let (a, b) = (repository("a"), repository("b"));
-        let both = Need::push(&a).and(&b, Access::Pull);
+        let both = TokenScope::push(&a).and(&b, Access::Pull);
         let cases = [
-            (Need::push(&a), Need::pull(&a), true),
-            (Need::pull(&a), Need::push(&a), false),
-            (Need::pull(&a), Need::pull(&b), false),
-            (both.clone(), Need::pull(&b), true),
-            (both.clone(), Need::push(&b), false),
-            (Need::pull(&a), both, false),
-            (Need::pull(&a), Need::pull(&a).and_scopes("registry:catalog:*"), false),
+            (TokenScope::push(&a), TokenScope::pull(&a), true),
+            (TokenScope::pull(&a), TokenScope::push(&a), false),
+            (TokenScope::pull(&a), TokenScope::pull(&b), false),
+            (both.clone(), TokenScope::pull(&b), true),
+            (both.clone(), TokenScope::push(&b), false),
+            (TokenScope::pull(&a), both, false),
+            (TokenScope::pull(&a), TokenScope::pull(&a).and_scopes("registry:catalog:*"), false),
         ];
         for (have, want, covers) in cases {
             assert_eq!(have.covers(&want), covers, "{have:?} {want:?}");

@@ -1,23 +1,23 @@
-//! Tells an engine that works from one that is lost: how long nothing was heard of it. Must not know what was heard.
+//! Detects an engine that stopped working: measures how long it was silent. Does not know what the engine reports.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// How long nothing has happened.
+/// The time since the last sign of life.
 #[derive(Debug)]
-pub(crate) struct Silence {
+pub(crate) struct IdleTimer {
     limit: Duration,
     since: Instant,
     sent: u64,
 }
 
-impl Silence {
+impl IdleTimer {
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, since: Instant::now(), sent: 0 }
     }
 
-    /// How long it may last.
+    /// The longest silence.
     pub(crate) fn limit(&self) -> Duration {
         self.limit
     }
@@ -26,7 +26,7 @@ impl Silence {
         self.since = Instant::now();
     }
 
-    /// So many bytes were sent so far; more than before means that somebody takes them.
+    /// Takes the bytes sent so far; more than before means that the engine still reads.
     pub(crate) fn sent(&mut self, bytes: u64) {
         if bytes != self.sent {
             self.sent = bytes;
@@ -34,7 +34,7 @@ impl Silence {
         }
     }
 
-    /// Ends when it has lasted for too long.
+    /// Returns when the silence has lasted for too long.
     pub(crate) async fn too_long(&self) {
         sleep_until(self.since + self.limit).await;
     }
@@ -48,18 +48,18 @@ mod tests {
     async fn whatever_is_heard_or_taken_breaks_it() {
         let limit = Duration::from_secs(10);
         let began = Instant::now();
-        let mut silence = Silence::new(limit);
-        silence.too_long().await;
+        let mut idle = IdleTimer::new(limit);
+        idle.too_long().await;
         assert_eq!(began.elapsed(), limit);
 
-        silence.broken();
-        silence.too_long().await;
+        idle.broken();
+        idle.too_long().await;
         assert_eq!(began.elapsed(), 2 * limit);
 
-        silence.sent(1);
+        idle.sent(1);
         tokio::time::advance(limit / 2).await;
-        silence.sent(1);
-        silence.too_long().await;
+        idle.sent(1);
+        idle.too_long().await;
         assert_eq!(began.elapsed(), 3 * limit);
     }
 }

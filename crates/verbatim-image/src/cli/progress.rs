@@ -1,26 +1,26 @@
-//! Shows what happens while an image is built or pushed: a line that is redrawn on a terminal, plain lines in a CI log.
+//! Shows the progress of builds and pushes: a line that is redrawn on a terminal, plain lines in a CI log.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use verbatim_console::{Console, Progress};
 
-use crate::Event;
+use crate::EngineEvent;
 
-/// How often the redrawn line changes at most.
+/// The shortest time between two redraws.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(80);
 
 /// Shows events to people: steps always, and their output with `--verbose`. A step that fails shows its last lines.
 #[derive(Debug)]
-pub struct Teller {
+pub struct EngineProgress {
     console: Console,
     progress: Progress,
     shows_output: bool,
     last_drawn: Option<Instant>,
 }
 
-impl Teller {
-    /// Begins to tell about something.
+impl EngineProgress {
+    /// Starts a progress line with this label.
     pub fn new(console: &Console, label: impl Into<String>) -> Self {
         Self {
             console: console.clone(),
@@ -30,34 +30,36 @@ impl Teller {
         }
     }
 
-    /// Tells one event.
-    pub fn tell(&mut self, event: Event) {
+    /// Shows one event.
+    pub fn show(&mut self, event: EngineEvent) {
         match event {
-            Event::Started { engine, builder } => {
+            EngineEvent::Started { engine, builder } => {
                 self.progress.line(format!("{engine} builds with {builder}"));
             }
-            Event::Sending { files, bytes } => {
+            EngineEvent::Sending { files, bytes } => {
                 self.draw(|| format!("sending the context: {}", amount(files, bytes)));
             }
-            Event::Sent { files, bytes } => {
+            EngineEvent::Sent { files, bytes } => {
                 self.progress.line(format!("context: {}", amount(files, bytes)));
             }
-            Event::Skipped(path) => {
+            EngineEvent::Skipped(path) => {
                 let path = path.display();
                 self.console.warn(format!("skipped `{path}`, a socket or device"));
             }
-            Event::Step(step) => {
+            EngineEvent::Step(step) => {
                 self.last_drawn = None;
                 self.draw(|| step.clone());
                 self.progress.line(step);
             }
-            Event::Cached(step) => self.draw(|| format!("{step} (cached)")),
-            Event::Output(line) if self.shows_output => self.progress.line(format!("  {line}")),
-            Event::Output(line) => self.draw(|| line),
-            Event::Layer { id, status, current, total } => {
+            EngineEvent::Cached(step) => self.draw(|| format!("{step} (cached)")),
+            EngineEvent::Output(line) if self.shows_output => {
+                self.progress.line(format!("  {line}"))
+            }
+            EngineEvent::Output(line) => self.draw(|| line),
+            EngineEvent::Layer { id, status, current, total } => {
                 self.draw(|| layer(&id, &status, current, total));
             }
-            Event::Warning(text) => self.console.warn(text),
+            EngineEvent::Warning(text) => self.console.warn(text),
         }
     }
 
