@@ -10,7 +10,8 @@ use verbatim_argocd::Application;
 use verbatim_console::{ExitStatus, Failure, FailureReport};
 use verbatim_oci::{Digest, Repository};
 use verbatim_record::{
-    Ban, Chain, EnvironmentId, Lock, Promotion, Records, Verified, Veto, in_force, vetoes_against,
+    Ban, BanPlace, Chain, EnvironmentId, Lock, Promotion, Records, Verified, Veto, in_force,
+    vetoes_against,
 };
 
 use crate::config::{App, Environment};
@@ -78,14 +79,14 @@ pub(crate) struct Banned {
 }
 
 impl Banned {
-    fn of<P: Ban>(bans: &[Verified<P>], now: Timestamp) -> Vec<Self> {
+    fn of<P: BanPlace>(bans: &[Verified<Ban<P>>], now: Timestamp) -> Vec<Self> {
         let in_force = in_force(bans, now).into_iter();
         in_force
             .map(|ban| Self {
-                reason: ban.predicate().reason().to_owned(),
+                reason: ban.predicate().reason.clone(),
                 signed_by: ban.signed_by().to_owned(),
                 since: ban.recorded_at(),
-                until: ban.predicate().until(),
+                until: ban.predicate().until,
                 record: ban.record(),
             })
             .collect()
