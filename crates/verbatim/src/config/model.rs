@@ -170,6 +170,24 @@ pub struct App {
     pub url: Option<String>,
 }
 
+#[cfg(test)]
+impl App {
+    /// An application of the server `main` with these Helm parameters, for tests.
+    pub(crate) fn sample(name: &str, helm: &[(&str, &str)]) -> Self {
+        let parameter = |(key, text): &(&str, &str)| ((*key).to_owned(), text.parse().unwrap());
+        let helm = helm.iter().map(parameter).collect();
+        Self {
+            name: name.to_owned(),
+            server: "main".to_owned(),
+            namespace: None,
+            project: None,
+            source: None,
+            set: Set { helm, ..Set::default() },
+            url: None,
+        }
+    }
+}
+
 /// One of several sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceChoice {

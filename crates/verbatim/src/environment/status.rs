@@ -16,11 +16,10 @@ use verbatim_record::{
 
 use crate::config::{App, Environment};
 use crate::environment::applications::{ObservedApp, Servers};
-use crate::environment::attempt::Attempt;
+use crate::environment::claims::{Attempt, Unrecorded};
 use crate::environment::drift::Drift;
 use crate::environment::ledger;
 use crate::environment::standing::{EnvironmentState, Expected, Standing, standing};
-use crate::environment::unrecorded::Unrecorded;
 use crate::project::{Project, failures};
 use crate::records::Registry;
 use crate::records::store::{Ledger, RecordFilter};

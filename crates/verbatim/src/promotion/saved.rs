@@ -88,13 +88,7 @@ mod tests {
     fn only_the_plan_that_was_made_is_read() {
         let plan = PromotionPlan {
             environment: "shop/dev".parse().unwrap(),
-            release: crate::release::Release {
-                image: "app".to_owned(),
-                repository: "registry.example/shop".parse().unwrap(),
-                tag: None,
-                digest: Digest::of(b"x"),
-                images: Default::default(),
-            },
+            release: crate::release::Release::sample("registry.example/shop"),
             policy: Some(Digest::of(b"policy")),
             ledger: None,
             overrides: Vec::new(),
