@@ -4,7 +4,7 @@ use verbatim_argocd::KustomizeImageError;
 use verbatim_argocd::{AppRef, KustomizeImage, OverrideValues};
 use verbatim_image::template::TemplateError;
 
-use crate::config::{App, Set, SourceChoice};
+use crate::config::{App, Set};
 use crate::environment::applications::reference;
 use crate::release::Release;
 
@@ -15,19 +15,6 @@ pub(crate) struct Target {
     pub server: String,
     pub app: AppRef,
     pub values: OverrideValues,
-}
-
-impl Target {
-    /// Which source of an application is written to.
-    pub(crate) fn source(app: &App) -> verbatim_argocd::SourceChoice {
-        match &app.source {
-            None => verbatim_argocd::SourceChoice::Auto,
-            Some(SourceChoice::Name(name)) => verbatim_argocd::SourceChoice::Name(name.clone()),
-            Some(SourceChoice::Position(position)) => {
-                verbatim_argocd::SourceChoice::Position(*position)
-            }
-        }
-    }
 }
 
 /// Why the values of an application cannot be made.
@@ -44,7 +31,7 @@ pub(crate) enum TargetError {
 /// The values of one application for a release.
 pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError> {
     let Set { helm, kustomize } = &app.set;
-    let mut values = OverrideValues { source: Target::source(app), ..OverrideValues::default() };
+    let mut values = OverrideValues { source: app.source.clone(), ..OverrideValues::default() };
     for (name, template) in helm {
         values.helm.insert(name.clone(), template.render(|variable| release.variable(variable))?);
     }
@@ -58,6 +45,7 @@ pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError
 #[cfg(test)]
 mod tests {
 
+    use verbatim_argocd::SourceChoice;
     use verbatim_oci::Digest;
 
     use super::*;
@@ -66,7 +54,7 @@ mod tests {
         let app = App::sample("web", helm);
         let image = |(key, text): &(&str, &str)| ((*key).to_owned(), text.parse().unwrap());
         let set = Set { kustomize: kustomize.iter().map(image).collect(), ..app.set };
-        let source = Some(SourceChoice::Position(2));
+        let source = SourceChoice::Position(2);
         App { project: Some("team".to_owned()), source, set, ..app }
     }
 
@@ -81,7 +69,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(target.app.project.as_deref(), Some("team"));
-        assert_eq!(target.values.source, verbatim_argocd::SourceChoice::Position(2));
+        assert_eq!(target.values.source, SourceChoice::Position(2));
         assert_eq!(target.values.helm["image.repository"], "registry.example/team/web");
         assert_eq!(target.values.helm["image.tag"], format!("7.abc@{digest}"));
         assert_eq!(
