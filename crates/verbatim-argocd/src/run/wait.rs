@@ -38,7 +38,6 @@ const TREE_PAUSE: Duration = Duration::from_secs(2);
 const FIRST_LOOK: Duration = Duration::from_millis(150);
 const LONGEST_LOOK: Duration = Duration::from_secs(3);
 
-/// What the wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitGoal {
     /// The judge says done.

@@ -44,7 +44,6 @@ pub(crate) enum Drift {
         /// What Argo CD says.
         sync: SyncCode,
     },
-    /// It is not healthy.
     NotHealthy {
         /// What Argo CD says.
         health: HealthStatus,

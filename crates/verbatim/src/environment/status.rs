@@ -73,7 +73,6 @@ pub(crate) struct Banned {
     /// Until when; without, until it is lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// The digest of the record.
     pub record: Digest,
 }
 

@@ -33,7 +33,6 @@ pub(crate) struct ReleaseFile {
     /// The CI run that built it.
     #[serde(default)]
     pub run: CiRun,
-    /// The digest of its build record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_record: Option<Digest>,
     /// The last promotion record of each environment that this run promoted it to: `number@digest`.

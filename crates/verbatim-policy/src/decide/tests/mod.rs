@@ -155,8 +155,8 @@ fn built(commit: Option<&str>, dirty: bool) -> Bundle {
     })
 }
 
-fn built_from(source: BuildSource) -> Bundle {
-    let build = Build {
+fn build(source: BuildSource) -> Build {
+    Build {
         source,
         image: "registry.example.com/shop:1".to_owned(),
         context: ".".to_owned(),
@@ -170,7 +170,14 @@ fn built_from(source: BuildSource) -> Bundle {
         run: CiRun::default(),
         started_at: at(0),
         finished_at: at(0),
-    };
+    }
+}
+
+fn built_from(source: BuildSource) -> Bundle {
+    signed_build(&build(source))
+}
+
+fn signed_build(build: &Build) -> Bundle {
     sign(&Statement::build("shop", &release("one"), build.provenance()), &key()).unwrap()
 }
 

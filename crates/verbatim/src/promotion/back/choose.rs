@@ -33,7 +33,6 @@ pub(super) enum NoTarget {
     TooFar {
         /// Releases that there are.
         found: usize,
-        /// The one that is wanted.
         wanted: usize,
     },
     /// It was never promoted there.
