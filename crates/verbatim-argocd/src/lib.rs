@@ -36,9 +36,10 @@ pub use crate::overrides::values::{
 pub use crate::judge::evidence::{
     DeployProof, EvidenceLevel, ImageMatch, KnownBy, WantedImage, WorkloadEvidence,
 };
+pub use crate::judge::mismatch::{Difference, Mismatch};
 pub use crate::judge::missing::Missing;
 pub use crate::judge::outcome::{
-    AppFailure, DeployOutcome, DeployReport, Leftover, ProofStage, UndoResult,
+    AppFailure, DeployOutcome, DeployReport, Leftover, ProofStage, UndoFailure, UndoResult,
 };
 pub use crate::judge::plan::plan;
 pub use crate::judge::predict::{Prediction, predict};

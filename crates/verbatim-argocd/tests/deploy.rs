@@ -209,7 +209,7 @@ async fn nodes_that_report_something_else_make_the_proof_fail() {
         let DeployOutcome::NotProven { at: ProofStage::Cluster, problems } = &report.outcome else {
             panic!("{report:?}")
         };
-        assert_eq!(problems[0].what, want);
+        assert_eq!(problems[0].what.to_string(), want);
         assert_eq!(status(&report).code(), 1);
         assert_eq!(report.claim.as_ref().unwrap().state, ClaimState::Failed);
         // The values stand, and can be taken back by name.

@@ -35,7 +35,7 @@ pub use ledger::{
     RecordCollector, RecordJudge, Records, RejectedRecord, in_force, vetoes_against,
 };
 pub use predicate::{
-    AdoptedImage, AppliedOverride, Approval, Ban, Build, BuildDefinition, BuildMetadata,
+    AdoptedImage, AppliedOverride, Approval, Ban, BanPlace, Build, BuildDefinition, BuildMetadata,
     BuildPlatform, BuildSource, ChainLink, CiRun, ComposedRelease, GateEvidence, GateResult,
     JsonText, Lock, PolicyOrigin, Predicate, PromotedApplication, PromotedRelease, Promotion,
     PromotionKind, PromotionProof, Provenance, Readback, ReadbackOutcome, ResourceDescriptor,

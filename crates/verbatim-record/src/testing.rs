@@ -104,43 +104,21 @@ pub(crate) fn test_run(place: &str, outcome: TestOutcome, minutes: i64) -> TestR
 }
 
 pub(crate) fn promotion(place: &str, what: &str, chain: ChainLink, minutes: i64) -> Promotion {
-    let proven =
-        || Readback { outcome: ReadbackOutcome::Proven, evidence: json!({ "seen": what }).into() };
-    Promotion {
-        kind: Default::default(),
-        reason: None,
-        environment: environment(place),
-        release: PromotedRelease {
-            digest: release(what),
-            repository: "registry.example.com/acme/shop".to_owned(),
-            tag: Some("42.ffac537".to_owned()),
-            commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
-            images: Default::default(),
+    let proven = json!({ "outcome": "proven", "evidence": { "seen": what } });
+    let promotion = json!({
+        "environment": environment(place),
+        "release": {
+            "digest": release(what), "repository": "registry.example.com/acme/shop", "tag": "42.ffac537",
+            "commit": "ffac537e6cbbf934b08745a378932722df287a53",
         },
-        release_before: None,
-        applications: vec![PromotedApplication {
-            name: format!("shop-{place}"),
-            namespace: None,
-            server: "https://argocd.example.com".to_owned(),
-            overrides: Vec::new(),
-            revisions: Vec::new(),
-            proof: PromotionProof {
-                spec: proven(),
-                operation: proven(),
-                manifests: proven(),
-                running: proven(),
-                settled_seconds: 0,
-            },
+        "applications": [{
+            "name": format!("shop-{place}"), "server": "https://argocd.example.com",
+            "proof": { "spec": proven, "operation": proven, "manifests": proven, "running": proven },
         }],
-        plan: Some(release("plan")),
-        policy: Some(release("policy")),
-        policy_origin: None,
-        gates: Vec::new(),
-        run: run(),
-        started_at: at(minutes),
-        finished_at: at(minutes + 1),
-        chain,
-    }
+        "plan": release("plan"), "policy": release("policy"), "run": run(),
+        "startedAt": at(minutes), "finishedAt": at(minutes + 1), "chain": chain,
+    });
+    serde_json::from_value(promotion).unwrap()
 }
 
 pub(crate) fn first() -> ChainLink {

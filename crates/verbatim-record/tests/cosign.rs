@@ -16,9 +16,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Approval, Build, BuildSource, Bundle, ChainLink, CiRun, EnvironmentArtifact, EnvironmentId,
-    Expectation, KeyRing, Lock, Predicate, PromotedApplication, PromotedRelease, Promotion,
-    PromotionProof, Provenance, Readback, ReadbackOutcome, Rejection, Role, SigningKey, Statement,
+    Approval, Build, BuildSource, Bundle, CiRun, EnvironmentArtifact, EnvironmentId, Expectation,
+    KeyRing, Lock, Predicate, Promotion, Provenance, Rejection, Role, SigningKey, Statement,
     SuiteOutcome, TestOutcome, TestResult, TestRun, TrustedKey, Veto, sign, verify,
 };
 
@@ -170,45 +169,19 @@ fn lock() -> Lock {
 }
 
 fn promotion() -> Promotion {
-    let proven = || Readback {
-        outcome: ReadbackOutcome::Proven,
-        evidence: json!({ "imageID": "sha256:…" }).into(),
-    };
-    Promotion {
-        kind: Default::default(),
-        reason: None,
-        environment: staging(),
-        release: PromotedRelease {
-            digest: Digest::of(BLOB),
-            repository: "registry.example.com/acme/shop".to_owned(),
-            tag: Some("42".to_owned()),
-            commit: None,
-            images: Default::default(),
+    let proven = json!({ "outcome": "proven", "evidence": { "imageID": "sha256:…" } });
+    let promotion = json!({
+        "environment": staging(),
+        "release": {
+            "digest": Digest::of(BLOB), "repository": "registry.example.com/acme/shop", "tag": "42",
         },
-        release_before: None,
-        applications: vec![PromotedApplication {
-            name: "shop-staging".to_owned(),
-            namespace: None,
-            server: "https://argocd.example.com".to_owned(),
-            overrides: Vec::new(),
-            revisions: Vec::new(),
-            proof: PromotionProof {
-                spec: proven(),
-                operation: proven(),
-                manifests: proven(),
-                running: proven(),
-                settled_seconds: 0,
-            },
+        "applications": [{
+            "name": "shop-staging", "server": "https://argocd.example.com",
+            "proof": { "spec": proven, "operation": proven, "manifests": proven, "running": proven },
         }],
-        plan: None,
-        policy: None,
-        policy_origin: None,
-        gates: Vec::new(),
-        run: CiRun::default(),
-        started_at: now(),
-        finished_at: now(),
-        chain: ChainLink { sequence: 1, previous: None, merged: Vec::new() },
-    }
+        "startedAt": now(), "finishedAt": now(), "chain": { "sequence": 1 },
+    });
+    serde_json::from_value(promotion).unwrap()
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::model::{Resource, ResourceTree, SyncCode, TreeNode};
 
-/// One line of the tree.
 #[derive(Clone, Debug)]
 pub(crate) struct TreeLine<'a> {
     /// `└─` and what stands before it.

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::judge::condition::UnmetCondition;
-use crate::judge::outcome::{Mismatch, UndoResult};
+use crate::judge::mismatch::Mismatch;
+use crate::judge::outcome::{UndoFailure, UndoResult};
 use crate::judge::verdict::MissingState;
 
 /// What is still missing.
@@ -34,7 +35,7 @@ pub enum Missing {
     /// Whether the values were written.
     WriteAnswer,
     /// The previous values: they could not be put back.
-    PreviousValues(String),
+    PreviousValues(UndoFailure),
 }
 
 impl fmt::Display for Missing {

@@ -3,6 +3,7 @@
 pub(crate) mod condition;
 pub(crate) mod evidence;
 pub(crate) mod lost_changes;
+pub(crate) mod mismatch;
 pub(crate) mod missing;
 pub(crate) mod outcome;
 pub(crate) mod pattern;

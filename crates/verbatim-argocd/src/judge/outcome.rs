@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::api::request::AppRef;
 use crate::judge::evidence::{DeployProof, WorkloadEvidence};
+use crate::judge::mismatch::{Mismatch, as_text};
 use crate::judge::missing::Missing;
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::warning::DeployWarning;
@@ -13,6 +14,7 @@ use crate::model::{
     AppCondition, Application, Health, HealthStatus, Phase, ResourceResult, SyncCode,
 };
 use crate::overrides::claim::Claim;
+use crate::overrides::patch::PatchError;
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::Deviation;
 
@@ -183,8 +185,26 @@ pub enum UndoResult {
     /// The values still stand.
     Failed {
         /// Why.
-        why: String,
+        #[serde(serialize_with = "as_text")]
+        why: UndoFailure,
     },
+}
+
+/// Why previous values cannot be put back. Written as English in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UndoFailure {
+    /// A claim of a later version of this format.
+    #[error("this version cannot read the claim")]
+    UnreadableClaim,
+    /// The claim is gone, or another took its place.
+    #[error("the claim belongs to another run")]
+    OtherRun,
+    /// The source cannot take them.
+    #[error(transparent)]
+    Source(#[from] PatchError),
+    /// The server refused, or did not answer.
+    #[error("{0}")]
+    Server(String),
 }
 
 /// Where a difference was seen.
@@ -257,20 +277,6 @@ pub struct Unhealthy {
     pub kind: String,
     pub name: String,
     pub health: Health,
-}
-
-/// One difference between what runs and what was to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Mismatch {
-    /// Where: a workload, a pod, the manifests.
-    pub place: String,
-    pub what: String,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
-    }
 }
 
 /// Pods of a tree that fail to start, and other resources that are not healthy, worst first.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::api::request::AppRef;
 use crate::judge::evidence::WantedImage;
-use crate::judge::outcome::Mismatch;
+use crate::judge::mismatch::Mismatch;
 use crate::judge::rendered::{object, shown};
 use crate::overrides::values::{self, OverrideKey, ValueChange};
 

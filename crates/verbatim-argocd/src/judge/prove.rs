@@ -9,8 +9,8 @@ use verbatim_oci::Digest;
 
 use crate::api::request::ObjectRef;
 use crate::judge::evidence::{ContainerEvidence, EvidenceLevel, WorkloadEvidence};
-use crate::judge::outcome::Mismatch;
-use crate::judge::rendered::{Object, WantedWorkload, collect};
+use crate::judge::mismatch::{Difference, Mismatch};
+use crate::judge::rendered::{WantedWorkload, collect};
 use crate::model::{ResourceTree, TreeNode};
 
 /// A live read of an object.
@@ -113,7 +113,7 @@ pub(crate) fn judge(
     live: &BTreeMap<ObjectRef, LiveObject>,
 ) -> Judgement {
     let object = &reading.ours.object;
-    let pending = |what: String| Judgement::Pending(Mismatch { place: object.to_string(), what });
+    let pending = |what| Judgement::Pending(Mismatch { place: object.to_string(), what });
     let template = |why: &str| {
         Judgement::Proven(WorkloadEvidence {
             workload: object.to_string(),
@@ -128,16 +128,18 @@ pub(crate) fn judge(
         return if reading.ours.is_hook {
             template("a hook that no longer exists")
         } else {
-            pending("it is not in the cluster yet".into())
+            pending(Difference::NotThereYet)
         };
     };
     let workload = match live.get(&reference(node)) {
         Some(LiveObject::Is(workload)) => workload,
-        Some(LiveObject::Unreadable(why)) => return pending(format!("cannot read it: {why}")),
+        Some(LiveObject::Unreadable(why)) => {
+            return pending(Difference::Unreadable(why.clone()));
+        }
         Some(LiveObject::Gone) | None if reading.ours.is_hook => {
             return template("a hook that no longer exists");
         }
-        Some(LiveObject::Gone) | None => return pending("it is not in the cluster".into()),
+        Some(LiveObject::Gone) | None => return pending(Difference::Gone),
     };
     let differences = template_differences(reading.ours, workload);
     if !differences.is_empty() {
@@ -164,7 +166,7 @@ pub(crate) fn judge(
 }
 
 /// Whether somebody, or a step of a canary, holds the rollout: <https://argo-rollouts.readthedocs.io/en/stable/features/specification/>.
-fn is_paused(object: &Object, workload: &Value) -> bool {
+fn is_paused(object: &ObjectRef, workload: &Value) -> bool {
     let by_spec = workload.pointer("/spec/paused") == Some(&Value::Bool(true));
     let conditions = workload.pointer("/status/pauseConditions").and_then(Value::as_array);
     match object.kind.as_str() {
@@ -183,14 +185,11 @@ fn template_differences(ours: &WantedWorkload, workload: &Value) -> Vec<Mismatch
         .filter_map(|(name, wanted)| {
             let place = format!("{}, container {name}", ours.object);
             match containers.iter().find(|container| container.name == *name) {
-                None => {
-                    Some(Mismatch { place, what: "the live object has no such container".into() })
-                }
+                None => Some(Mismatch { place, what: Difference::NoContainer }),
                 Some(container) if container.digest() == Some(wanted.digest) => None,
-                Some(container) => Some(Mismatch {
-                    place,
-                    what: format!("the live object has {}", container.image),
-                }),
+                Some(container) => {
+                    Some(Mismatch { place, what: Difference::LiveObject(container.image.clone()) })
+                }
             }
         })
         .collect()
@@ -201,7 +200,7 @@ fn number(value: &Value, pointer: &str) -> Option<i64> {
 }
 
 /// Why a workload has no pod and is not to have one.
-fn runs_no_pod(object: &Object, workload: &Value) -> Option<&'static str> {
+fn runs_no_pod(object: &ObjectRef, workload: &Value) -> Option<&'static str> {
     match object.kind.as_str() {
         "Deployment" | "StatefulSet" | "ReplicaSet" | "Rollout" => {
             (number(workload, "/spec/replicas") == Some(0)).then_some("it is scaled to zero")
@@ -219,13 +218,13 @@ fn runs_no_pod(object: &Object, workload: &Value) -> Option<&'static str> {
 }
 
 /// What keeps a rollout from being complete. The object is a live read, so this is newer than any health.
-fn unfinished(object: &Object, workload: &Value, revision: Option<u64>) -> Option<String> {
+fn unfinished(object: &ObjectRef, workload: &Value, revision: Option<u64>) -> Option<Difference> {
     let status = |field: &str| number(workload, &format!("/status/{field}")).unwrap_or(0);
     let is = |kind: &str| object.kind == kind && object.group == "apps";
     if (is("Deployment") || is("StatefulSet") || is("DaemonSet"))
         && status("observedGeneration") < number(workload, "/metadata/generation").unwrap_or(0)
     {
-        return Some("its controller has not seen the change yet".into());
+        return Some(Difference::Unobserved);
     }
     if is("Deployment") || is("StatefulSet") {
         let wanted = number(workload, "/spec/replicas").unwrap_or(1);
@@ -233,13 +232,13 @@ fn unfinished(object: &Object, workload: &Value, revision: Option<u64>) -> Optio
             number(workload, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
         let (updated, all) = (status("updatedReplicas"), status("replicas"));
         if updated < wanted - partition || (is("Deployment") && all > updated) {
-            return Some(format!("{updated} of {wanted} replicas are updated, {all} exist"));
+            return Some(Difference::Replicas { updated, wanted, all });
         }
     }
     if is("DaemonSet") && status("updatedNumberScheduled") < status("desiredNumberScheduled") {
         let (updated, wanted) =
             (status("updatedNumberScheduled"), status("desiredNumberScheduled"));
-        return Some(format!("{updated} of {wanted} nodes are updated"));
+        return Some(Difference::Nodes { updated, wanted });
     }
     if object.kind == "Rollout" {
         // argo-rollouts 1.8, pkg/apis/rollouts/v1alpha1/types.go: the new version is `currentPodHash`, the one that
@@ -249,9 +248,7 @@ fn unfinished(object: &Object, workload: &Value, revision: Option<u64>) -> Optio
         let (updated, wanted) =
             (status("updatedReplicas"), number(workload, "/spec/replicas").unwrap_or(1));
         if updated < wanted || hash("currentPodHash") != hash("stableRS") {
-            return Some(format!(
-                "the rollout is not complete, {updated} of {wanted} replicas are updated"
-            ));
+            return Some(Difference::Rollout { updated, wanted });
         }
     }
     if is("Deployment") {
@@ -260,7 +257,7 @@ fn unfinished(object: &Object, workload: &Value, revision: Option<u64>) -> Optio
             .and_then(Value::as_str)
             .and_then(|text| text.parse().ok());
         if current.is_some() && current != revision {
-            return Some("Argo CD has not seen its newest ReplicaSet yet".into());
+            return Some(Difference::ReplicaSetUnseen);
         }
     }
     None
@@ -285,11 +282,10 @@ fn judge_pods(
                 for (name, wanted) in &reading.ours.containers {
                     let place = format!("{place}, container {name}");
                     match container_state(pod, name) {
-                        Reported::Nothing(why) => pending.push(Mismatch { place, what: why }),
-                        Reported::NoImage => differences.push(Mismatch {
-                            place,
-                            what: "it runs, and the node does not report which image".into(),
-                        }),
+                        Reported::Nothing(what) => pending.push(Mismatch { place, what }),
+                        Reported::NoImage => {
+                            differences.push(Mismatch { place, what: Difference::NoImage });
+                        }
                         Reported::Image(image_id) => {
                             match image_digest(&image_id).and_then(|digest| wanted.matches(&digest))
                             {
@@ -299,12 +295,11 @@ fn judge_pods(
                                     image_id,
                                     matched,
                                 }),
-                                None => differences.push(Mismatch {
-                                    place,
-                                    what: format!(
-                                        "the node reports {image_id}, which is not {wanted}"
-                                    ),
-                                }),
+                                None => {
+                                    let wanted = Box::new(wanted.clone());
+                                    let what = Difference::OtherImage { image_id, wanted };
+                                    differences.push(Mismatch { place, what });
+                                }
                             }
                         }
                     }
@@ -313,7 +308,7 @@ fn judge_pods(
             Some(LiveObject::Is(_)) | Some(LiveObject::Gone) | None => {}
             Some(LiveObject::Unreadable(why)) => {
                 pods += 1;
-                pending.push(Mismatch { place, what: format!("cannot read it: {why}") });
+                pending.push(Mismatch { place, what: Difference::Unreadable(why.clone()) });
             }
         }
     }
@@ -332,7 +327,7 @@ fn judge_pods(
         return Judgement::Proven(template("its pods are gone"));
     }
     if (pods as i64) < least {
-        let what = format!("{pods} of {least} pods exist");
+        let what = Difference::Pods { pods, least };
         return Judgement::Pending(Mismatch { place: object.to_string(), what });
     }
     Judgement::Proven(WorkloadEvidence {
@@ -352,7 +347,7 @@ fn counts(pod: &Value, is_job: bool) -> bool {
 
 /// What a node reports about a container.
 enum Reported {
-    Nothing(String),
+    Nothing(Difference),
     NoImage,
     Image(String),
 }
@@ -364,16 +359,14 @@ fn container_state(pod: &Value, name: &str) -> Reported {
         .flatten()
         .find(|status| status.get("name").and_then(Value::as_str) == Some(name));
     let Some(status) = status else {
-        return Reported::Nothing("the node has not reported it yet".into());
+        return Reported::Nothing(Difference::Unreported);
     };
     if let Some(waiting) = status.pointer("/state/waiting") {
         let text =
             |field: &str| waiting.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         // A container that crashed reports the image that it ran, but it does not run.
-        return Reported::Nothing(match text("message").as_str() {
-            "" => format!("waiting: {}", text("reason")),
-            message => format!("waiting: {}: {message}", text("reason")),
-        });
+        let (reason, message) = (text("reason"), text("message"));
+        return Reported::Nothing(Difference::Waiting { reason, message });
     }
     match status.get("imageID").and_then(Value::as_str).filter(|id| !id.is_empty()) {
         Some(id) => Reported::Image(id.to_owned()),

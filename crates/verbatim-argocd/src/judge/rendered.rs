@@ -3,31 +3,14 @@
 use serde_json::Value;
 use verbatim_oci::{Digest, Reference};
 
+use crate::api::request::ObjectRef;
 use crate::judge::evidence::{RenderedImage, WantedImage};
-use crate::judge::outcome::Mismatch;
-
-/// The identity of an object of the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Object {
-    /// API group, empty for core.
-    pub group: String,
-    pub version: String,
-    pub kind: String,
-    /// The namespace; empty where the manifest leaves it to the application.
-    pub namespace: String,
-    pub name: String,
-}
-
-impl std::fmt::Display for Object {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.kind, self.name)
-    }
-}
+use crate::judge::mismatch::{Difference, Mismatch};
 
 /// The containers of one manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Workload {
-    pub object: Object,
+    pub object: ObjectRef,
     /// A hook: it runs during a sync and may be deleted afterwards.
     pub is_hook: bool,
     /// Its containers, init containers too.
@@ -78,13 +61,13 @@ pub(crate) fn workload(manifest: &str) -> Option<Workload> {
 }
 
 /// The identity of a manifest.
-pub(crate) fn object(manifest: &Value) -> Option<Object> {
+pub(crate) fn object(manifest: &Value) -> Option<ObjectRef> {
     let text = |pointer: &str| {
         manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let api = text("/apiVersion");
     let (group, version) = api.split_once('/').unwrap_or(("", &api));
-    let object = Object {
+    let object = ObjectRef {
         group: group.to_owned(),
         version: version.to_owned(),
         kind: text("/kind"),
@@ -121,7 +104,7 @@ fn container(value: &Value) -> Option<Container> {
 /// A workload with the containers that must run a wanted image.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WantedWorkload {
-    pub object: Object,
+    pub object: ObjectRef,
     /// A hook: it runs during a sync and may be deleted afterwards.
     pub is_hook: bool,
     /// The container's name, and which of the wanted images it must run.
@@ -168,7 +151,7 @@ pub(crate) fn shown<'a>(
                 }
                 None => shown.problems.push(Mismatch {
                     place: format!("{}, container {}", workload.object, container.name),
-                    what: format!("the manifest has {}", container.image),
+                    what: Difference::Manifest(container.image.clone()),
                 }),
             }
         }
@@ -181,13 +164,10 @@ pub(crate) fn shown<'a>(
         }
     }
     for (image, _) in wanted.iter().zip(&seen).filter(|(_, seen)| !**seen) {
-        let there: Vec<&str> =
-            workloads.iter().flat_map(|w| w.containers.iter().map(|c| c.image.as_str())).collect();
-        let there = if there.is_empty() { "no image at all".to_owned() } else { there.join(", ") };
-        shown.problems.push(Mismatch {
-            place: "manifests".into(),
-            what: format!("no container has {image}; there is {there}"),
-        });
+        let containers = workloads.iter().flat_map(|workload| &workload.containers);
+        let there = containers.map(|container| container.image.clone()).collect();
+        let what = Difference::NotRendered { wanted: Box::new(image.clone()), there };
+        shown.problems.push(Mismatch { place: "manifests".into(), what });
     }
     shown
 }
@@ -214,8 +194,7 @@ mod tests {
     #[track_caller]
     fn check(manifests: &[String], wanted: &[WantedImage], images: usize, problems: &[&str]) {
         let shown = shown(manifests.iter().map(String::as_str), wanted);
-        let got: Vec<_> =
-            shown.problems.iter().map(|p| format!("{}: {}", p.place, p.what)).collect();
+        let got: Vec<_> = shown.problems.iter().map(ToString::to_string).collect();
         assert_eq!(got, problems);
         assert_eq!(shown.images.len(), images);
     }
@@ -318,7 +297,9 @@ mod tests {
         let wanted =
             WantedImage::new(Some("127.0.0.1:5000/shop/web".parse().unwrap()), Digest::of(b"1"));
         let shown = shown(manifests, &[wanted]);
-        assert_eq!(shown.problems[0].place, "Deployment shadow, container web");
-        assert_eq!(shown.problems[0].what, "the manifest has 127.0.0.1:5000/shop/web:9.9.9");
+        assert_eq!(
+            shown.problems[0].to_string(),
+            "Deployment shadow, container web: the manifest has 127.0.0.1:5000/shop/web:9.9.9"
+        );
     }
 }

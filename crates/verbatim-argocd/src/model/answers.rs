@@ -241,7 +241,6 @@ pub struct ApplicationSetSyncPolicy {
     pub applications_sync: String,
 }
 
-/// One line of a watch.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct WatchLine {

@@ -13,7 +13,7 @@ use crate::overrides::values::{Occurrence, OverrideKey, find, list, same_element
 /// Why no patch can be built: the application is not as planned any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct PatchError(pub String);
+pub struct PatchError(pub(crate) String);
 
 /// Writes the claim and the values of the plan. `app` is the state that the plan was made from.
 pub(crate) fn write(

@@ -8,9 +8,11 @@ use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{self, ApiRequest, AppRef, SyncRequest};
 use crate::judge::evidence::WantedImage;
+use crate::judge::mismatch::Mismatch;
 use crate::judge::missing::Missing;
 use crate::judge::outcome::{
-    DeployOutcome, DeployReport, Leftover, Mismatch, OnPause, ProofStage, ReachedState, UndoResult,
+    DeployOutcome, DeployReport, Leftover, OnPause, ProofStage, ReachedState, UndoFailure,
+    UndoResult,
 };
 use crate::judge::plan::plan;
 use crate::judge::preflight;
@@ -108,7 +110,7 @@ pub async fn undo_last(
         ClaimOnApp::Known(claim) => Ok((undo(client, app, &claim).await, Some(*claim))),
         ClaimOnApp::Absent => Ok((UndoResult::NotNeeded, None)),
         ClaimOnApp::Foreign(_) => {
-            Ok((UndoResult::Failed { why: "this version cannot read the claim".into() }, None))
+            Ok((UndoResult::Failed { why: UndoFailure::UnreadableClaim }, None))
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::judge::mismatch::Mismatch;
 use crate::judge::missing::Missing;
-use crate::judge::outcome::{Mismatch, Unhealthy};
+use crate::judge::outcome::Unhealthy;
 use crate::judge::warning::DeployWarning;
 use crate::model::{HealthStatus, Phase, SyncCode};
 use crate::overrides::plan::AppPlan;

@@ -286,7 +286,6 @@ impl AppRun<'_> {
     }
 }
 
-/// How an operation ended.
 #[derive(Debug, PartialEq)]
 enum OperationEnd {
     Succeeded,

@@ -7,10 +7,11 @@ use tokio::time::Instant;
 
 use crate::api::error::Error;
 use crate::judge::evidence::{DeployProof, KnownBy, RenderedImage, WorkloadEvidence};
+use crate::judge::mismatch::Mismatch;
 use crate::judge::missing::Missing;
 use crate::judge::outcome::unhealthy;
 use crate::judge::outcome::{
-    AppFailure, DeployOutcome, Mismatch, OnPause, ProofStage, ReachedState, Unhealthy,
+    AppFailure, DeployOutcome, OnPause, ProofStage, ReachedState, Unhealthy,
 };
 use crate::judge::prove::Judgement;
 use crate::judge::verdict::{
@@ -37,7 +38,6 @@ const TREE_PAUSE: Duration = Duration::from_secs(2);
 const FIRST_LOOK: Duration = Duration::from_millis(150);
 const LONGEST_LOOK: Duration = Duration::from_secs(3);
 
-/// What the wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitGoal {
     /// The judge says done.

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use tokio::time::{Duration, sleep};
 
 use crate::api::error::{Error, ErrorKind};
-use crate::judge::outcome::UndoResult;
+use crate::judge::outcome::{UndoFailure, UndoResult};
 use crate::judge::plan::plan;
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::warning::DeployWarning;
@@ -191,22 +191,23 @@ pub(crate) async fn undo(
     app: &crate::api::request::AppRef,
     claim: &Claim,
 ) -> UndoResult {
+    let failed = |why: UndoFailure| UndoResult::Failed { why };
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
         let state = match client.get(app).await {
             Ok(state) => state,
-            Err(error) => return UndoResult::Failed { why: error.kind.to_string() },
+            Err(error) => return failed(UndoFailure::Server(error.kind.to_string())),
         };
         match read_claim(&state).known() {
             Some(found) if found.nonce == claim.nonce && found.state == ClaimState::Undone => {
                 return UndoResult::Done;
             }
             Some(found) if found.nonce == claim.nonce => {}
-            _ => return UndoResult::Failed { why: "the claim belongs to another run".into() },
+            _ => return failed(UndoFailure::OtherRun),
         }
         let patch = match patch::undo(&state, claim) {
             Ok(patch) => patch,
-            Err(moved) => return UndoResult::Failed { why: moved.to_string() },
+            Err(moved) => return failed(moved.into()),
         };
         match client.patch(app, patch).await {
             Ok(_) => return UndoResult::Done,
@@ -222,5 +223,5 @@ pub(crate) async fn undo(
             }
         }
     }
-    UndoResult::Failed { why }
+    failed(UndoFailure::Server(why))
 }

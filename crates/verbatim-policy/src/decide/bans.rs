@@ -1,6 +1,6 @@
 //! `locked` and `vetoed`: nobody keeps the environment closed, or this release out. Always checked, configured or not.
 
-use verbatim_record::{Ban, GateEvidence, Lock, Verified, in_force, vetoes_against};
+use verbatim_record::{Ban, BanPlace, GateEvidence, Lock, Verified, in_force, vetoes_against};
 
 use super::{Finding, to_the_second};
 use crate::decision::Reason;
@@ -58,18 +58,18 @@ pub(super) fn vetoed(facts: &Facts) -> Finding {
     )
 }
 
-fn reasons<P: Ban>(bans: &[&Verified<P>]) -> String {
-    bans.iter().map(|ban| ban.predicate().reason()).collect::<Vec<_>>().join("; ")
+fn reasons<P: BanPlace>(bans: &[&Verified<Ban<P>>]) -> String {
+    bans.iter().map(|ban| ban.predicate().reason.as_str()).collect::<Vec<_>>().join("; ")
 }
 
 /// When the last of them expires, if all of them do.
-fn wait<P: Ban>(bans: &[&Verified<P>]) -> String {
-    let ends: Option<Vec<_>> = bans.iter().map(|ban| ban.predicate().until()).collect();
+fn wait<P: BanPlace>(bans: &[&Verified<Ban<P>>]) -> String {
+    let ends: Option<Vec<_>> = bans.iter().map(|ban| ban.predicate().until).collect();
     let last = ends.and_then(|ends| ends.into_iter().max());
     last.map_or_else(String::new, |last| format!("wait until {}, or ", to_the_second(last)))
 }
 
-fn evidence<P: Ban>(kind: &str, ban: &Verified<P>) -> GateEvidence {
+fn evidence<P: BanPlace>(kind: &str, ban: &Verified<Ban<P>>) -> GateEvidence {
     let place = match ban.environment() {
         Some(environment) => format!("of {environment}"),
         None => "for every environment".to_owned(),
@@ -78,9 +78,9 @@ fn evidence<P: Ban>(kind: &str, ban: &Verified<P>) -> GateEvidence {
     if let Some(at) = ban.recorded_at() {
         text.push_str(&format!(" at {}", to_the_second(at)));
     }
-    if let Some(until) = ban.predicate().until() {
+    if let Some(until) = ban.predicate().until {
         text.push_str(&format!(" until {}", to_the_second(until)));
     }
-    text.push_str(&format!(", signed by {}: {}", ban.signed_by(), ban.predicate().reason()));
+    text.push_str(&format!(", signed by {}: {}", ban.signed_by(), ban.predicate().reason));
     GateEvidence { record: Some(ban.record()), text }
 }

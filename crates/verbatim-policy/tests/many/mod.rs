@@ -13,9 +13,8 @@ use verbatim_policy::{
 };
 use verbatim_record::{
     Approval, Build, BuildSource, Bundle, Chain, ChainLink, CiRun, EnvironmentId, KeyRing, Payload,
-    PromotedApplication, PromotedRelease, Promotion, PromotionProof, Readback, ReadbackOutcome,
-    RecordJudge, Records, Revision, Role, SigningKey, Statement, SuiteOutcome, TestOutcome,
-    TestRun, TrustedKey, Veto, sign,
+    Promotion, RecordJudge, Records, Revision, Role, SigningKey, Statement, SuiteOutcome,
+    TestOutcome, TestRun, TrustedKey, Veto, sign,
 };
 
 /// A report on vulnerabilities.
@@ -107,7 +106,7 @@ pub(crate) fn records(count: usize) -> Result<Vec<(Found, Bundle)>, Box<dyn std:
                 let what = if is_last { release() } else { Digest::of(&number.to_le_bytes()) };
                 let sequence = u64::try_from(number)? + 1;
                 let chain = ChainLink { sequence, previous, merged: Vec::new() };
-                sign(&Statement::promotion(promotion(&staging, what, number, chain)), &key(1))?
+                sign(&Statement::promotion(promotion(&staging, what, number, chain)?), &key(1))?
             }
             (Found::Release, _) if number + 1 == count => {
                 sign(&Statement::build("shop", &release(), build().provenance()), &key(1))?
@@ -204,50 +203,33 @@ fn promotion(
     digest: Digest,
     number: usize,
     chain: ChainLink,
-) -> Promotion {
-    let readback =
-        |evidence: Value| Readback { outcome: ReadbackOutcome::Proven, evidence: evidence.into() };
+) -> Result<Promotion, serde_json::Error> {
+    let proven = |evidence: Value| json!({ "outcome": "proven", "evidence": evidence });
     let values = json!({ "image.repository": "registry.example.com/shop", "image.tag": format!("{number}.ffac537@{digest}") });
     let pods: Vec<_> = (0..3)
         .map(|pod| json!({ "pod": format!("shop-{number:05}-{pod}"), "imageID": format!("registry.example.com/shop@{digest}"), "match": "index" }))
         .collect();
-    Promotion {
-        kind: Default::default(),
-        reason: None,
-        environment: environment.clone(),
-        release: PromotedRelease {
-            digest,
-            repository: "registry.example.com/shop".to_owned(),
-            tag: Some(format!("{number}.ffac537")),
-            commit: Some("ffac537e6cbbf934b08745a378932722df287a53".to_owned()),
-            images: BTreeMap::new(),
+    serde_json::from_value(json!({
+        "environment": environment,
+        "release": {
+            "digest": digest, "repository": "registry.example.com/shop", "tag": format!("{number}.ffac537"),
+            "commit": "ffac537e6cbbf934b08745a378932722df287a53",
         },
-        release_before: chain.previous,
-        applications: vec![PromotedApplication {
-            name: format!("shop-{}", environment.name()),
-            namespace: None,
-            server: "https://argocd.example.com".to_owned(),
-            overrides: Vec::new(),
-            revisions: revisions(),
-            proof: PromotionProof {
-                spec: readback(json!({ "values": values })),
-                operation: readback(json!({ "nonce": format!("{number:016x}"), "values": values })),
-                manifests: readback(
-                    json!({ "workloads": [{ "kind": "Deployment", "name": "shop", "digest": digest }] }),
-                ),
-                running: readback(json!({ "pods": pods })),
-                settled_seconds: 10,
+        "releaseBefore": chain.previous,
+        "applications": [{
+            "name": format!("shop-{}", environment.name()), "server": "https://argocd.example.com",
+            "revisions": revisions(),
+            "proof": {
+                "spec": proven(json!({ "values": values })),
+                "operation": proven(json!({ "nonce": format!("{number:016x}"), "values": values })),
+                "manifests": proven(json!({ "workloads": [{ "kind": "Deployment", "name": "shop", "digest": digest }] })),
+                "running": proven(json!({ "pods": pods })),
+                "settledSeconds": 10,
             },
         }],
-        plan: Some(Digest::of(b"plan")),
-        policy: Some(Digest::of(b"policy")),
-        policy_origin: None,
-        gates: Vec::new(),
-        run: run(number),
-        started_at: after(number),
-        finished_at: after(number + 1),
-        chain,
-    }
+        "plan": Digest::of(b"plan"), "policy": Digest::of(b"policy"), "run": run(number),
+        "startedAt": after(number), "finishedAt": after(number + 1), "chain": chain,
+    }))
 }
 
 /// What the records of the release are held against.

@@ -7,13 +7,16 @@ use verbatim_oci::Digest;
 
 use crate::artifact::EnvironmentId;
 use crate::envelope::Verified;
-use crate::predicate::{Ban, Veto};
+use crate::predicate::{Ban, BanPlace, Veto};
 
 /// The bans of a list that are in force at `now`, oldest first: neither expired nor lifted by their maker or by a key with
 /// the power to lift.
-pub fn in_force<P: Ban>(records: &[Verified<P>], now: Timestamp) -> Vec<&Verified<P>> {
-    let lifts: Vec<_> = records.iter().filter(|it| !it.predicate().lifts().is_empty()).collect();
-    let is_lifted = |ban: &Verified<P>| {
+pub fn in_force<P: BanPlace>(
+    records: &[Verified<Ban<P>>],
+    now: Timestamp,
+) -> Vec<&Verified<Ban<P>>> {
+    let lifts: Vec<_> = records.iter().filter(|it| !it.predicate().lifts.is_empty()).collect();
+    let is_lifted = |ban: &Verified<Ban<P>>| {
         // One signed text can have several bundles around it: all of them are one ban.
         let spellings: BTreeSet<Digest> = records
             .iter()
@@ -22,14 +25,14 @@ pub fn in_force<P: Ban>(records: &[Verified<P>], now: Timestamp) -> Vec<&Verifie
             .collect();
         lifts.iter().any(|lift| {
             let may = lift.signer().may_lift || lift.key_id() == ban.key_id();
-            may && lift.predicate().lifts().iter().any(|lifted| spellings.contains(lifted))
+            may && lift.predicate().lifts.iter().any(|lifted| spellings.contains(lifted))
         })
     };
     let mut told = BTreeSet::new();
     records
         .iter()
-        .filter(|it| it.predicate().lifts().is_empty())
-        .filter(|it| it.predicate().until().is_none_or(|until| now < until))
+        .filter(|it| it.predicate().lifts.is_empty())
+        .filter(|it| it.predicate().until.is_none_or(|until| now < until))
         .filter(|it| told.insert(it.statement_digest()))
         .filter(|it| !is_lifted(it))
         .collect()

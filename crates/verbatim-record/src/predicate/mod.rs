@@ -1,14 +1,13 @@
 //! What statements say: one module for each predicate type. Nothing here knows of signatures.
 
 mod approval;
+mod ban;
 mod descriptor;
 mod json;
-mod lock;
 mod origin;
 mod promotion;
 mod provenance;
 mod test_result;
-mod veto;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -16,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 pub use approval::Approval;
+pub use ban::{Ban, BanPlace, Lock, Veto};
 pub use descriptor::ResourceDescriptor;
 pub use json::JsonText;
-pub use lock::Lock;
 pub use origin::{AdoptedImage, ComposedRelease, SourceClaim};
 pub use promotion::{
     AppliedOverride, ChainLink, GateEvidence, GateResult, PolicyOrigin, PromotedApplication,
@@ -28,7 +27,6 @@ pub use provenance::{
     Build, BuildDefinition, BuildMetadata, BuildPlatform, BuildSource, Provenance, RunDetails,
 };
 pub use test_result::{SuiteOutcome, TestOutcome, TestResult, TestRun};
-pub use veto::Veto;
 
 use crate::artifact::EnvironmentId;
 use crate::keys::Power;
@@ -55,30 +53,6 @@ pub trait Predicate: Serialize + DeserializeOwned {
 
     /// Checks that the predicate agrees with itself and with the subjects of its statement.
     fn check(&self, subjects: &[Digest]) -> Result<(), String>;
-}
-
-/// A predicate that keeps something out until it expires or is lifted. A lift has the predicate type of the ban, and
-/// names the records that it ends.
-pub trait Ban: Predicate {
-    /// The records that this lifts; empty for a ban.
-    fn lifts(&self) -> &[Digest];
-
-    /// When it expires.
-    fn until(&self) -> Option<Timestamp>;
-
-    /// The reason for people.
-    fn reason(&self) -> &str;
-
-    /// Checks what both kinds of bans have in common.
-    fn check_ban(&self) -> Result<(), String> {
-        if !self.lifts().is_empty() && self.until().is_some() {
-            return Err("it lifts bans, which cannot have an end".to_owned());
-        }
-        if self.reason().trim().is_empty() {
-            return Err("it gives no reason".to_owned());
-        }
-        Ok(())
-    }
 }
 
 /// The CI run in which something happened. All parts are optional: on a laptop there is only the actor.

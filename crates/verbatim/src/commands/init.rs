@@ -1,6 +1,6 @@
 //! `verbatim init`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -12,10 +12,7 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 use url::Url;
 use verbatim_argocd::cli::ServerArgs;
-use verbatim_argocd::{
-    AppDetails, AppRef, Application, Client, ErrorKind, NoSuggestion, Refresh, SourceAt,
-    Suggestion, owning_set, suggest,
-};
+use verbatim_argocd::{AppRef, Client, ErrorKind, Refresh, owning_set};
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_http::is_loopback;
 use verbatim_oci::Repository;
@@ -24,8 +21,9 @@ use verbatim_record::EnvironmentId;
 use crate::config::{self, FILE_NAMES};
 use crate::project::{failures, git};
 use crate::scaffold::config_file::{
-    FirstApp, FirstConfig, FirstEnvironment, FirstServer, FirstSet,
+    FirstApp, FirstConfig, FirstEnvironment, FirstServer, FirstSet, IMAGE, project_name,
 };
+use crate::scaffold::inspected::{InspectedApp, InspectedSource, common_image};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,9 +76,6 @@ pub(crate) struct InitArgs {
     #[command(flatten)]
     server: ServerArgs,
 }
-
-/// The short name of the image in the file.
-const IMAGE: &str = "app";
 
 /// `ENV=APP[,APP…]`.
 #[derive(Clone, Debug)]
@@ -165,7 +160,7 @@ pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus,
     }
     let project = match &args.name {
         Some(name) => name.clone(),
-        None => project_name(&folder).await,
+        None => project_name(git::remote(&folder).await.as_deref(), &folder),
     };
     let id = |stage: &Stage| EnvironmentId::new(&project, &stage.name);
     let ids = args.environments.iter().map(id).collect::<Result<Vec<_>, _>>();
@@ -191,8 +186,9 @@ pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus,
     if written {
         write(&file, &text)?;
     }
-    let first = config.environments.first().map_or("", |first| first.name.as_str());
-    let next = next(&config.key, first, &folder);
+    let ci = [(".gitlab-ci.yml", "gitlab"), (".travis.yml", "travis")];
+    let ci = ci.iter().find(|(file, _)| folder.join(file).exists()).map_or("github", |(_, ci)| ci);
+    let next = config.next_commands(folder.join(&config.key).exists(), ci);
     let environments = ids.into_iter().zip(&config.environments).map(InitStage::of).collect();
     let repository = config.repository.to_string();
     let project = config.project;
@@ -231,27 +227,6 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The last part of where the repository comes from, else the name of the folder; made to what a name may be.
-async fn project_name(folder: &Path) -> String {
-    let remote = git::remote(folder).await;
-    let last = remote.as_deref().and_then(|remote| remote.rsplit(['/', ':']).next());
-    let name = last.map(|name| name.strip_suffix(".git").unwrap_or(name).to_owned());
-    let name = name.or_else(|| Some(folder.file_name()?.to_str()?.to_owned()));
-    name_of(name.as_deref().unwrap_or_default())
-}
-
-/// What is left of a text as a name.
-fn name_of(text: &str) -> String {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let name: String = text
-        .chars()
-        .map(|c| if is_inner(c) { c } else { '-' })
-        .skip_while(|c| !c.is_ascii_alphanumeric())
-        .take(63)
-        .collect();
-    if name.is_empty() { "project".to_owned() } else { name }
-}
-
 /// Without a look at anything.
 fn offline(args: &InitArgs) -> Result<(Repository, Vec<FirstEnvironment>), Failure> {
     let repository = args.image.clone().ok_or_else(|| Failure::usage("--offline needs --image"))?;
@@ -279,19 +254,6 @@ fn server(args: &InitArgs, url: &Url) -> FirstServer {
     }
 }
 
-/// An application, and each of its sources that could take an override.
-struct InspectedApp {
-    reference: AppRef,
-    app: Application,
-    sources: Vec<InspectedSource>,
-}
-
-struct InspectedSource {
-    at: SourceAt,
-    kind: String,
-    details: Option<AppDetails>,
-}
-
 /// By what the applications are.
 async fn asked(
     args: &InitArgs,
@@ -311,7 +273,7 @@ async fn asked(
     };
     let mut environments = Vec::new();
     for (stage, seen) in args.environments.iter().zip(&seen) {
-        let apps = seen.iter().map(|seen| first_app(seen, &repository));
+        let apps = seen.iter().map(|seen| seen.first(&repository));
         let apps = apps.collect::<Result<_, _>>()?;
         environments.push(FirstEnvironment { name: stage.name.clone(), apps });
     }
@@ -361,119 +323,6 @@ async fn look(
     Ok(InspectedApp { reference: reference.clone(), app, sources })
 }
 
-/// The one image that all applications have.
-fn common_image<'a>(all: impl Iterator<Item = &'a InspectedApp>) -> Result<Repository, Failure> {
-    let mut found: BTreeMap<Repository, Vec<String>> = BTreeMap::new();
-    let mut several = None;
-    for seen in all {
-        match seen.suggestions(None) {
-            Ok(suggestions) => {
-                for (_, suggestion) in suggestions {
-                    found
-                        .entry(suggestion.repository)
-                        .or_default()
-                        .push(seen.reference.to_string());
-                }
-            }
-            // Another application may tell which of them it is.
-            Err(why @ NoSuggestion::Several(_)) => several = Some((seen, why)),
-            Err(why) => return Err(seen.failure(why)),
-        }
-    }
-    let count = found.len();
-    match (count, found.pop_first(), several) {
-        (1, Some((only, _)), _) => Ok(only),
-        (0, _, Some((seen, why))) => Err(seen.failure(why)),
-        (_, first, _) => {
-            let all = first.into_iter().chain(found);
-            let all: Vec<String> = all
-                .map(|(repository, apps)| format!("{repository} ({})", apps.join(", ")))
-                .collect();
-            Err(Failure::usage(format!("the applications have several images: {}", all.join("; ")))
-                .hint("name the image that this project builds: --image REPOSITORY"))
-        }
-    }
-}
-
-impl InspectedApp {
-    /// What each source suggests, if any does.
-    fn suggestions(
-        &self,
-        image: Option<&Repository>,
-    ) -> Result<Vec<(&InspectedSource, Suggestion)>, NoSuggestion> {
-        let (mut found, mut none) = (Vec::new(), NoSuggestion::Nothing(Vec::new()));
-        for source in &self.sources {
-            let Some(written) = self.app.spec.sources().get(source.at) else { continue };
-            match suggest(&self.app, written, &source.kind, source.details.as_ref(), image) {
-                Ok(suggestion) => found.push((source, suggestion)),
-                Err(why) => none = why,
-            }
-        }
-        if found.is_empty() { Err(none) } else { Ok(found) }
-    }
-
-    fn is_kustomize(&self) -> bool {
-        self.sources.iter().all(|source| source.kind == "Kustomize")
-    }
-
-    fn failure(&self, why: NoSuggestion) -> Failure {
-        let app = &self.reference;
-        let offline =
-            "write the file with --offline, and put the right names under `set`".to_owned();
-        let hints = match &why {
-            NoSuggestion::Kind(kind) if kind.is_empty() => vec![format!(
-                "Argo CD does not know its type; to see why: verbatim argocd get {app}"
-            )],
-            NoSuggestion::Kind(_) => vec![
-                "plain manifests have no parameters: put a kustomization.yaml next to them".into(),
-            ],
-            NoSuggestion::Several(_) => {
-                vec!["name the image that this project builds: --image REPOSITORY".into()]
-            }
-            NoSuggestion::Other { .. } => vec![
-                "name one that it has with --image, then write the new `repository` into the file"
-                    .into(),
-            ],
-            NoSuggestion::Nothing(_) if self.is_kustomize() => vec![format!(
-                "sync it once, so that its image is known: verbatim argocd sync {app}"
-            )],
-            NoSuggestion::Nothing(_) => {
-                vec![
-                    format!("to see all parameters: verbatim argocd get {app} --show-params"),
-                    offline,
-                ]
-            }
-        };
-        let said = format!("cannot find the values of {app} that hold the image");
-        let failure = Failure::new(ExitStatus::No, why).context(said);
-        hints.into_iter().fold(failure, |failure: Failure, hint: String| failure.hint(hint))
-    }
-}
-
-/// An application with what is to be written into it.
-fn first_app(seen: &InspectedApp, repository: &Repository) -> Result<FirstApp, Failure> {
-    let suggestions = seen.suggestions(Some(repository)).map_err(|why| seen.failure(why))?;
-    let [(source, suggestion)] = &suggestions[..] else {
-        let sources = suggestions.len();
-        return Err(Failure::new(
-            ExitStatus::No,
-            format!("{sources} sources of {} could hold the image", seen.reference),
-        )
-        .hint("write the file with --offline, and name the `source` of this application"));
-    };
-    let is_alone = seen.sources.iter().filter(|other| other.kind == source.kind).count() == 1;
-    let position = match source.at {
-        SourceAt::Index(index) if !is_alone => Some(index + 1),
-        _ => None,
-    };
-    Ok(FirstApp {
-        name: seen.reference.name.clone(),
-        namespace: seen.reference.namespace.clone(),
-        source: position,
-        set: FirstSet::of(suggestion, IMAGE),
-    })
-}
-
 impl InitStage {
     fn of((environment, written): (EnvironmentId, &FirstEnvironment)) -> Self {
         Self { environment, applications: written.apps.iter().map(InitApp::of).collect() }
@@ -485,32 +334,4 @@ impl InitApp {
         let values = app.set.names().into_iter().map(str::to_owned).collect();
         Self { name: app.name.clone(), values }
     }
-}
-
-/// The commands that come next.
-fn next(key: &Path, first: &str, folder: &Path) -> Vec<String> {
-    let private = key.with_extension("");
-    let make = (!folder.join(key).exists()).then(|| {
-        let pem = private.with_extension("pem");
-        // The key would get into the repository, and with `COPY . .` into the image.
-        [
-            format!("verbatim key generate {}", private.display()),
-            format!("echo '{}' | tee -a .gitignore >> .dockerignore", pem.display()),
-            format!("export VERBATIM_KEY_FILE={}", pem.display()),
-        ]
-    });
-    let pipeline = if folder.join(".gitlab-ci.yml").exists() {
-        "verbatim ci gitlab"
-    } else if folder.join(".travis.yml").exists() {
-        "verbatim ci travis"
-    } else {
-        "verbatim ci github"
-    };
-    let rest = [
-        "verbatim doctor".to_owned(),
-        "git add . && git commit -m 'Promote with verbatim'".to_owned(),
-        format!("verbatim build && verbatim promote {first}"),
-        pipeline.to_owned(),
-    ];
-    make.into_iter().flatten().chain(rest).collect()
 }

@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::shapes::Period;
 
 /// Variables of tags, build arguments and labels.
-pub const BUILD_VARIABLES: [&str; 4] = ["build", "commit", "short_commit", "branch"];
+pub(crate) const BUILD_VARIABLES: [&str; 4] = ["build", "commit", "short_commit", "branch"];
 
 /// The tag of an image, unless its file says otherwise.
 const DEFAULT_TAG: &str = "${build}.${commit}";
@@ -228,7 +228,6 @@ fn server(
         ca: written.ca.as_ref().map(|file| root.join(file)),
         client_certificate,
         headers: written.headers.clone(),
-        plain_http: written.plain_http,
         insecure: written.insecure,
     };
     Some((name.value.clone(), server))

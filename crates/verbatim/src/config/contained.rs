@@ -15,10 +15,7 @@ use super::{check, yaml};
 
 /// Writes the keys into a policy, and checks what can be checked without a project: its shape, and its keys. `read` gives
 /// the text of a key file.
-///
-/// # Errors
-/// What is wrong, and where.
-pub fn self_contained(
+pub(crate) fn self_contained(
     path: &Path,
     text: &str,
     read: &dyn Fn(&Path) -> io::Result<String>,

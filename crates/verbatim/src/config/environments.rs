@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use verbatim_argocd::SourceChoice;
 use verbatim_record::EnvironmentId;
 
 use super::check::{name, template};
 use super::file::{AppFile, EnvironmentFile, File, SelectorFile, SetFile, TestFile};
 use super::located::{Located, Place};
-use super::model::{App, Apps, Environment, Selector, Set, SourceChoice, Suite};
+use super::model::{App, Apps, Environment, Selector, Set, Suite};
 use super::problem::Problem;
 use super::shapes::{ListOr, NameOr};
 
@@ -168,7 +169,7 @@ fn app(
         server: server(written.server.as_ref(), place, scope, problems),
         namespace: written.namespace.clone(),
         project: written.project.clone(),
-        source: written.source.as_ref().and_then(|source| choice(source, problems)),
+        source: written.source.as_ref().map(|it| choice(it, problems)).unwrap_or_default(),
         set: own.or_else(|| set.cloned()).unwrap_or_else(|| nothing_to_write(place, problems)),
         url: written.url.as_ref().map(|url| url.value.clone()),
     }
@@ -189,7 +190,7 @@ fn select(
         server: server(written.server.as_ref(), place, scope, problems),
         namespace: written.namespace.clone(),
         project: written.project.clone(),
-        source: None,
+        source: SourceChoice::Auto,
         set: set.cloned().unwrap_or_else(|| nothing_to_write(place, problems)),
         url: None,
     };
@@ -234,14 +235,14 @@ fn server(
     String::new()
 }
 
-fn choice(written: &Located<String>, problems: &mut Vec<Problem>) -> Option<SourceChoice> {
+fn choice(written: &Located<String>, problems: &mut Vec<Problem>) -> SourceChoice {
     match written.value.parse::<usize>() {
         Ok(0) => {
             problems.push(Problem::new(written.place, "sources are counted from 1"));
-            None
+            SourceChoice::Auto
         }
-        Ok(position) => Some(SourceChoice::Position(position)),
-        Err(_) => Some(SourceChoice::Name(written.value.clone())),
+        Ok(position) => SourceChoice::Position(position),
+        Err(_) => SourceChoice::Name(written.value.clone()),
     }
 }
 

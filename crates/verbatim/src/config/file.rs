@@ -14,7 +14,7 @@ use super::shapes::{FromName, ListOr, NameOr, Period};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "verbatim.yaml")]
-pub struct File {
+pub(crate) struct File {
     /// The version of this format: 1.
     pub version: Located<u64>,
     /// The name of the product. `project/environment` is the id of an environment in the records.
@@ -50,7 +50,7 @@ pub struct File {
 /// An image: where it is pushed, and how it is built.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ImageFile {
+pub(crate) struct ImageFile {
     /// The repository, for example `docker.io/example/app`.
     pub repository: Located<String>,
     /// The folder that is sent to the Docker Engine. Default: the folder of this file.
@@ -81,7 +81,7 @@ pub struct ImageFile {
 /// An Argo CD server.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ServerFile {
+pub(crate) struct ServerFile {
     /// Its address, for example `https://argocd.example.com`.
     pub url: Located<String>,
     /// The variable that holds its token. Default: `ARGOCD_AUTH_TOKEN`, else what `verbatim argocd login` stored.
@@ -108,7 +108,7 @@ pub struct ServerFile {
 /// How to reach a registry.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RegistryFile {
+pub(crate) struct RegistryFile {
     /// A file with the certificate authorities to trust, in PEM.
     pub ca: Option<String>,
     /// Allow plain HTTP to a host other than this machine.
@@ -121,7 +121,7 @@ pub struct RegistryFile {
 /// of an image; it may be left out while there is only one.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct SetFile {
+pub(crate) struct SetFile {
     /// Helm parameters.
     #[serde(default)]
     pub helm: BTreeMap<Located<String>, Located<String>>,
@@ -134,7 +134,7 @@ pub struct SetFile {
 /// `path`, or `oci`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PolicySourceFile {
+pub(crate) struct PolicySourceFile {
     /// A file, relative to this one.
     pub file: Option<Located<String>>,
     /// A git repository, for example `https://git.example.com/policies.git`. git uses its own credential helpers.
@@ -151,7 +151,7 @@ pub struct PolicySourceFile {
 /// A stage: a set of applications, and what must hold before a release enters it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct EnvironmentFile {
+pub(crate) struct EnvironmentFile {
     /// Its name.
     pub name: Located<String>,
     /// The environments in which the release must be proven before.
@@ -180,7 +180,7 @@ pub struct EnvironmentFile {
 /// An environment that must come first.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct AfterFile {
+pub(crate) struct AfterFile {
     /// Its name.
     pub environment: String,
     /// Whether the release must still run there. Default: `running`.
@@ -191,7 +191,7 @@ pub struct AfterFile {
 /// How far an earlier promotion counts.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum Ran {
+pub(crate) enum Ran {
     /// It is the last one of that environment.
     #[default]
     Running,
@@ -210,7 +210,7 @@ impl FromName for AfterFile {
 /// An application.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct AppFile {
+pub(crate) struct AppFile {
     /// Its name.
     pub name: String,
     /// Its server. Needed if there are several.
@@ -246,7 +246,7 @@ impl FromName for AppFile {
 /// All applications that carry some labels.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SelectorFile {
+pub(crate) struct SelectorFile {
     /// A label selector, for example `team=web,env=production`.
     pub selector: Located<String>,
     /// Their server. Needed if there are several.
@@ -260,7 +260,7 @@ pub struct SelectorFile {
 /// A command that tests an environment.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct TestFile {
+pub(crate) struct TestFile {
     /// A line for `sh -c`, run in the folder of this file.
     pub run: String,
     /// How long it may take. Default: 10m.
@@ -281,7 +281,7 @@ impl FromName for TestFile {
 /// A public key and what its signatures count for.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct KeyFile {
+pub(crate) struct KeyFile {
     /// Its name in messages.
     pub name: Located<String>,
     /// The file with the public key (P-256, PEM), relative to this one.
@@ -298,7 +298,7 @@ pub struct KeyFile {
 /// The roles for what no fixed role is needed.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PowersFile {
+pub(crate) struct PowersFile {
     /// Keep a release out of environments. Default: `promoter` and all roles you define.
     pub veto: Option<Vec<Located<String>>>,
     /// Keep every release out of an environment. Default: `promoter` and all roles you define.
@@ -312,7 +312,7 @@ pub struct PowersFile {
 /// The rules alone, for a file of their own (`policy: …`).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PolicyFile {
+pub(crate) struct PolicyFile {
     /// The version of this format: 1.
     pub version: Located<u64>,
     /// The rules of each environment.
@@ -329,7 +329,7 @@ pub struct PolicyFile {
 /// The rules of one environment.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RulesFile {
+pub(crate) struct RulesFile {
     /// The environments in which the release must be proven before.
     #[serde(default)]
     pub after: Vec<Located<NameOr<AfterFile>>>,

@@ -27,7 +27,7 @@ pub(super) const GATES: [&str; 11] = [
 /// Conditions that a release must meet before it enters an environment. Locks and vetoes are always checked.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct GatesFile {
+pub(crate) struct GatesFile {
     /// It passed these suites in an earlier environment.
     pub tested: Option<Many<TestedFile>>,
     /// A build record names a trusted builder, source and branch.
@@ -57,7 +57,7 @@ pub struct GatesFile {
 /// Which tests must have passed.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct TestedFile {
+pub(crate) struct TestedFile {
     /// The environment they ran in.
     #[serde(rename = "in")]
     pub environment: Located<String>,
@@ -71,7 +71,7 @@ pub struct TestedFile {
 /// Which builds are trusted. In each text a `*` stands for anything.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SignedFile {
+pub(crate) struct SignedFile {
     /// Ids of builders, for example `urn:verbatim:builder:github`. Default: any whose key has the role `builder`.
     #[serde(default)]
     pub builders: Vec<Located<String>>,
@@ -86,7 +86,7 @@ pub struct SignedFile {
 /// How long a release must have been healthy in an environment.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SoakFile {
+pub(crate) struct SoakFile {
     /// The environment.
     #[serde(rename = "in")]
     pub environment: Located<String>,
@@ -98,7 +98,7 @@ pub struct SoakFile {
 /// Which approvals are enough.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ApprovalsFile {
+pub(crate) struct ApprovalsFile {
     /// How many keys must have approved. Default: 1.
     pub count: Option<Located<u32>>,
     /// The role their keys need.
@@ -113,7 +113,7 @@ pub struct ApprovalsFile {
 /// A window of time: `allow` or `deny`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WindowFile {
+pub(crate) struct WindowFile {
     /// Releases may enter while it is open: dates, days and times, for example `Mon-Thu 09:00-16:00`.
     pub allow: Option<Located<String>>,
     /// Releases may not enter while it is open: for example `12-20..01-06`.
@@ -125,7 +125,7 @@ pub struct WindowFile {
 /// A statement about the release that somebody made, for example with `cosign attest`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AttestedFile {
+pub(crate) struct AttestedFile {
     /// Its predicate type.
     #[serde(rename = "type")]
     pub predicate_type: Located<String>,
@@ -143,7 +143,7 @@ pub struct AttestedFile {
 /// How a release must compare to the one that runs.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OrderFile {
+pub(crate) struct OrderFile {
     /// What is done with a release that cannot be compared. Default: `refuse`.
     #[serde(default)]
     pub unrelated: Unrelated,
@@ -152,7 +152,7 @@ pub struct OrderFile {
 /// What is done with a release that cannot be compared with the one that runs.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum Unrelated {
+pub(crate) enum Unrelated {
     /// It is let in.
     Allow,
     /// It is kept out.
@@ -171,7 +171,7 @@ impl FromName for OrderFile {
 /// How the checks of a rollback differ from the usual ones.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OnRollbackFile {
+pub(crate) struct OnRollbackFile {
     /// Gates to check although rollbacks usually skip them: `windows`, `soak`, `order`, `approvals`, `freshness`.
     #[serde(default)]
     pub ask: Vec<Located<String>>,

@@ -10,7 +10,7 @@ use serde_saphyr::{Location, Spanned};
 
 /// Where something stands in a file: line and column from 1, counted in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub(crate) struct Place {
     /// The line, from 1; 0 if the parser did not tell.
     pub line: u64,
     /// The column, from 1.
@@ -27,7 +27,7 @@ impl From<Location> for Place {
 
 /// A value and where it was written. Compares and sorts by the value alone.
 #[derive(Clone, Debug)]
-pub struct Located<T> {
+pub(crate) struct Located<T> {
     pub value: T,
     pub place: Place,
 }

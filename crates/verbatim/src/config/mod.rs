@@ -24,47 +24,33 @@ use serde_json::Value;
 use thiserror::Error;
 use verbatim_record::PolicyOrigin;
 
-pub use check::BUILD_VARIABLES;
-pub use contained::self_contained;
-pub use file::{File, PolicyFile};
-pub use model::{
-    After, App, Apps, Config, Environment, Image, Policy, Ran, RegistryOptions, Rules, Selector,
-    Server, Set, SourceChoice, Suite,
+pub(crate) use contained::self_contained;
+pub(crate) use file::{File, PolicyFile};
+pub(crate) use model::{
+    App, Apps, Config, Environment, Image, Policy, Ran, Rules, Server, Set, Suite,
 };
-pub use policy::{BUILDER, PROMOTER, TESTER};
 pub(crate) use problem::nearest;
-pub use problem::{Invalid, Problem};
-pub use shapes::{Period, PeriodError};
-pub use source::{GitSource, OciSource, PolicySource};
-pub use verbatim_image::template::Template;
+pub(crate) use problem::{Invalid, Problem};
+pub(crate) use shapes::Period;
+pub(crate) use source::{GitSource, OciSource, PolicySource};
+pub(crate) use verbatim_image::template::Template;
 
 /// The names a configuration file is looked for by, in this order.
-pub const FILE_NAMES: [&str; 2] = ["verbatim.yaml", "verbatim.yml"];
+pub(crate) const FILE_NAMES: [&str; 2] = ["verbatim.yaml", "verbatim.yml"];
 
-/// Why there is no configuration.
 #[derive(Debug, Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// No file in this folder or above it.
     #[error("no verbatim.yaml in {} or above it", .0.display())]
     NotFound(PathBuf),
-    /// A file could not be read.
     #[error("cannot read {}", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file has mistakes.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Invalid(#[from] Invalid),
 }
 
 /// Looks for the configuration from `start` upwards, as far as the root of the git repository.
-///
-/// # Errors
-/// [`ConfigError::NotFound`] with the folder it began in.
-pub fn find(start: &Path) -> Result<PathBuf, ConfigError> {
+pub(crate) fn find(start: &Path) -> Result<PathBuf, ConfigError> {
     for folder in start.ancestors() {
         for name in FILE_NAMES {
             let candidate = folder.join(name);
@@ -81,7 +67,7 @@ pub fn find(start: &Path) -> Result<PathBuf, ConfigError> {
 
 /// A configuration whose rules may stand elsewhere.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub(crate) struct Draft {
     /// Without rules, if they stand elsewhere.
     config: Config,
     text: String,
@@ -91,31 +77,24 @@ pub struct Draft {
 
 /// Rules from elsewhere, as they were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundPolicy {
+pub(crate) struct FoundPolicy {
     /// What it is called in messages.
     pub place: PathBuf,
     /// What it was taken from, if that can be named for everybody.
     pub origin: Option<PolicyOrigin>,
     /// The folder that its key files are relative to.
     pub root: PathBuf,
-    /// What it says.
     pub text: String,
 }
 
 impl Draft {
     /// Reads a configuration, and the key files that it names itself.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or everything that is wrong with it.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::parse(path, &read(path)?, &|path| std::fs::read_to_string(path))
     }
 
     /// Reads a configuration from its text; `read` gives the text of the key files it names.
-    ///
-    /// # Errors
-    /// As [`Draft::load`].
-    pub fn parse(
+    pub(crate) fn parse(
         path: &Path,
         text: &str,
         read: &dyn Fn(&Path) -> io::Result<String>,
@@ -143,26 +122,23 @@ impl Draft {
     }
 
     /// Where the rules are, if not here.
-    pub fn source(&self) -> Option<&PolicySource> {
+    pub(crate) fn source(&self) -> Option<&PolicySource> {
         self.source.as_ref()
     }
 
     /// The configuration; without rules if they stand elsewhere.
-    pub fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
     /// The configuration, without the rules that stand elsewhere.
-    pub fn into_config(self) -> Config {
+    pub(crate) fn into_config(self) -> Config {
         self.config
     }
 
     /// The configuration with the rules that were found elsewhere; their mistakes are shown there. `read` gives the text of
     /// the key files that they name.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the rules.
-    pub fn with_policy(
+    pub(crate) fn with_policy(
         mut self,
         found: &FoundPolicy,
         read: &dyn Fn(&Path) -> io::Result<String>,
@@ -172,7 +148,7 @@ impl Draft {
     }
 
     /// The mistake that nothing can be read where the rules should be.
-    pub fn no_policy(&self, error: &io::Error) -> ConfigError {
+    pub(crate) fn no_policy(&self, error: &io::Error) -> ConfigError {
         let written = self.file.policy.as_ref();
         let named = written.and_then(|written| written.value.file.as_ref());
         let place = named.map(|file| file.place).unwrap_or_default();
@@ -182,11 +158,9 @@ impl Draft {
 }
 
 /// Reads a configuration from its text, and its rules from it or from another file; `read` gives the text of the other
-/// files it names.
-///
-/// # Errors
-/// As [`Draft::load`], and rules that stand in no file.
-pub fn parse(
+/// files it names. For tests.
+#[cfg(test)]
+pub(crate) fn parse(
     path: &Path,
     text: &str,
     read: &dyn Fn(&Path) -> io::Result<String>,
@@ -204,14 +178,14 @@ pub fn parse(
 
 impl FoundPolicy {
     /// Rules in a file of this machine.
-    pub fn file(path: &Path, text: String) -> Self {
+    pub(crate) fn file(path: &Path, text: String) -> Self {
         let root = path.parent().unwrap_or(Path::new("")).to_owned();
         Self { place: path.to_owned(), origin: None, root, text }
     }
 
     /// The key files that it names, joined to its folder. Of rules that cannot be read there are none; what is wrong with
     /// them is told by [`Draft::with_policy`].
-    pub fn key_files(&self) -> Vec<PathBuf> {
+    pub(crate) fn key_files(&self) -> Vec<PathBuf> {
         let Ok(PolicyFile { keys, .. }) = yaml::<PolicyFile>(&self.text) else { return Vec::new() };
         let files = keys.into_iter().filter_map(|key| key.file);
         files.map(|file| self.root.join(file.value)).collect()
@@ -240,18 +214,12 @@ fn separate_policy(
 }
 
 /// Reads another document of the user's, whose mistakes are shown in the same way.
-///
-/// # Errors
-/// What is wrong with it, and where.
-pub fn document<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Invalid> {
+pub(crate) fn document<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Invalid> {
     yaml(text).map_err(|problem| Invalid::new(path, text, vec![problem]))
 }
 
 /// Reads a configuration without its rules, wherever they stand and whatever is wrong with them.
-///
-/// # Errors
-/// The file cannot be read, or something else than the rules is wrong with it. The places are not those of the file.
-pub fn load_without_rules(path: &Path) -> Result<Config, ConfigError> {
+pub(crate) fn load_without_rules(path: &Path) -> Result<Config, ConfigError> {
     without_rules(path, &read(path)?)
 }
 

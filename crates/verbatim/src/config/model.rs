@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
+use verbatim_argocd::SourceChoice;
 use verbatim_oci::{Digest, Platform, Repository};
 use verbatim_policy::{Gate, GateKind};
 use verbatim_record::{EnvironmentId, KeyRing, PolicyOrigin};
 
-pub use super::file::Ran;
+pub(crate) use super::file::Ran;
 use verbatim_image::template::Template;
 
-/// A project.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The file it was read from.
     pub file: PathBuf,
     /// The folder of the file: where paths of the file begin, and where tests run.
@@ -34,14 +34,12 @@ pub struct Config {
     pub records: Option<Repository>,
     /// The stages, each after the ones it names in `after`.
     pub environments: Vec<Environment>,
-    /// The rules.
     pub policy: Policy,
 }
 
 /// An image: where it is pushed, and how it is built.
 #[derive(Clone, Debug)]
-pub struct Image {
-    /// The name that templates use.
+pub(crate) struct Image {
     pub name: String,
     /// Where it is pushed.
     pub repository: Repository,
@@ -49,60 +47,44 @@ pub struct Image {
     pub context: PathBuf,
     /// The Dockerfile, relative to the context.
     pub dockerfile: Option<String>,
-    /// The stage to build.
     pub target: Option<String>,
-    /// The platform to build for.
     pub platform: Option<Platform>,
-    /// Build arguments.
     pub args: BTreeMap<String, Template>,
     /// Labels beside the ones of OCI.
     pub labels: BTreeMap<String, Template>,
-    /// The tag.
     pub tag: Template,
-    /// How long its build may take.
     pub build_timeout: Duration,
-    /// How long its push may take.
     pub push_timeout: Duration,
     /// How long the Docker Engine may say nothing meanwhile.
     pub idle_timeout: Duration,
 }
 
-/// An Argo CD server.
 #[derive(Clone, Debug)]
-pub struct Server {
-    /// Its name in the file.
+pub(crate) struct Server {
     pub name: String,
     /// Its address, with the root path.
     pub url: Url,
     /// The variable that holds its token, if not the usual one.
     pub token_variable: Option<String>,
-    /// Certificate authorities to trust.
     pub ca: Option<PathBuf>,
     /// Client certificate and its key.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
-    /// Headers for each request.
     pub headers: BTreeMap<String, String>,
-    /// Whether plain HTTP to another host is allowed.
-    pub plain_http: bool,
     /// Whether the certificate is not checked.
     pub insecure: bool,
 }
 
-/// How to reach a registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RegistryOptions {
-    /// Certificate authorities to trust.
+pub(crate) struct RegistryOptions {
     pub ca: Option<PathBuf>,
     /// Whether plain HTTP to another host is allowed.
     pub plain_http: bool,
 }
 
-/// A stage.
 #[derive(Clone, Debug)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// `project/name`.
     pub id: EnvironmentId,
-    /// The applications.
     pub apps: Apps,
     /// Where it can be reached.
     pub url: Option<String>,
@@ -110,7 +92,6 @@ pub struct Environment {
     pub tests: BTreeMap<String, Suite>,
     /// How long the proof must hold before it counts.
     pub settle: Duration,
-    /// How long one application may take.
     pub timeout: Duration,
     /// How long a pod with the new image may keep failing to start.
     pub stuck_after: Duration,
@@ -120,12 +101,12 @@ pub struct Environment {
 
 impl Environment {
     /// Its name within the project.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.id.name()
     }
 
     /// The names of the Argo CD servers that its applications are on.
-    pub fn servers(&self) -> BTreeSet<&str> {
+    pub(crate) fn servers(&self) -> BTreeSet<&str> {
         match &self.apps {
             Apps::Named(apps) => apps.iter().map(|app| app.server.as_str()).collect(),
             Apps::Selected(selector) => BTreeSet::from([selector.template.server.as_str()]),
@@ -133,19 +114,15 @@ impl Environment {
     }
 }
 
-/// The applications of an environment.
 #[derive(Clone, Debug)]
-pub enum Apps {
-    /// These.
+pub(crate) enum Apps {
     Named(Vec<App>),
     /// All that carry some labels; found when they are needed.
     Selected(Selector),
 }
 
-/// Applications by their labels.
 #[derive(Clone, Debug)]
-pub struct Selector {
-    /// The label selector.
+pub(crate) struct Selector {
     pub labels: String,
     /// What each of them is given; its name is not used.
     pub template: App,
@@ -153,55 +130,54 @@ pub struct Selector {
 
 /// An application and what is written into it.
 #[derive(Clone, Debug)]
-pub struct App {
-    /// Its name.
+pub(crate) struct App {
     pub name: String,
-    /// The name of its server.
     pub server: String,
-    /// Its namespace.
     pub namespace: Option<String>,
-    /// Its project.
     pub project: Option<String>,
     /// Which of several sources is overridden.
-    pub source: Option<SourceChoice>,
-    /// What is written.
+    pub source: SourceChoice,
     pub set: Set,
     /// Where it can be reached.
     pub url: Option<String>,
 }
 
-/// One of several sources.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceChoice {
-    /// By its name.
-    Name(String),
-    /// By its position, from 1.
-    Position(usize),
+#[cfg(test)]
+impl App {
+    /// An application of the server `main` with these Helm parameters, for tests.
+    pub(crate) fn sample(name: &str, helm: &[(&str, &str)]) -> Self {
+        let parameter = |(key, text): &(&str, &str)| ((*key).to_owned(), text.parse().unwrap());
+        let helm = helm.iter().map(parameter).collect();
+        Self {
+            name: name.to_owned(),
+            server: "main".to_owned(),
+            namespace: None,
+            project: None,
+            source: SourceChoice::Auto,
+            set: Set { helm, ..Set::default() },
+            url: None,
+        }
+    }
 }
 
-/// What is written into an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Set {
-    /// Helm parameters.
+pub(crate) struct Set {
     pub helm: BTreeMap<String, Template>,
     /// Kustomize images: name in the manifests, and the reference that replaces it.
     pub kustomize: BTreeMap<String, Template>,
 }
 
-/// A command that tests an environment.
 #[derive(Clone, Debug)]
-pub struct Suite {
+pub(crate) struct Suite {
     /// A line for `sh -c`.
     pub run: String,
-    /// How long it may take.
     pub timeout: Duration,
-    /// Variables for it.
     pub env: BTreeMap<String, String>,
 }
 
 /// The rules: what must hold before a release enters an environment, and whose word counts.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// What they were taken from, if that can be named for everybody: a commit, or an artifact.
     pub origin: Option<PolicyOrigin>,
     /// The rules of each environment, by its name; every environment has an entry.
@@ -215,20 +191,18 @@ pub struct Policy {
 
 impl Policy {
     /// Rules that could not be had.
-    pub fn unknown() -> Self {
+    pub(crate) fn unknown() -> Self {
         Self { origin: None, rules: BTreeMap::new(), ring: KeyRing::default(), hash: None }
     }
 
     /// Whether it is known what the rules are.
-    pub fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.hash.is_some()
     }
 }
 
-/// The rules of one environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// The environments that come first.
+pub(crate) struct Rules {
     pub after: Vec<After>,
     /// The other conditions, in the order in which they are told.
     pub gates: Vec<Gate>,
@@ -236,28 +210,25 @@ pub struct Rules {
     pub skipped_by_rollbacks: BTreeSet<GateKind>,
 }
 
-/// An environment that comes first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct After {
-    /// Its name.
+pub(crate) struct After {
     pub environment: String,
     /// Whether the release must still run there.
     pub ran: Ran,
 }
 
 impl Config {
-    /// The environment of that name.
-    pub fn environment(&self, name: &str) -> Option<&Environment> {
+    pub(crate) fn environment(&self, name: &str) -> Option<&Environment> {
         self.environments.iter().find(|environment| environment.name() == name)
     }
 
     /// The names of all environments, in their order.
-    pub fn environment_names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn environment_names(&self) -> impl Iterator<Item = &str> {
         self.environments.iter().map(Environment::name)
     }
 
     /// The rules of an environment; none if it has none.
-    pub fn rules(&self, environment: &str) -> Rules {
+    pub(crate) fn rules(&self, environment: &str) -> Rules {
         self.policy.rules.get(environment).cloned().unwrap_or_default()
     }
 }

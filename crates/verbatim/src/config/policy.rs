@@ -19,11 +19,9 @@ use super::problem::Problem;
 use super::rules::{self, Scope};
 
 /// The roles that verbatim's own records need. Others may be given for approvals.
-pub const BUILDER: &str = "builder";
-/// Signs test results.
-pub const TESTER: &str = "tester";
-/// Signs promotions.
-pub const PROMOTER: &str = "promoter";
+pub(crate) const BUILDER: &str = "builder";
+pub(crate) const TESTER: &str = "tester";
+pub(crate) const PROMOTER: &str = "promoter";
 
 /// The rules as written, with the file whose places they carry.
 pub(super) struct Written<'a> {
@@ -34,7 +32,6 @@ pub(super) struct Written<'a> {
     /// The rules of each environment, with the place of its name.
     pub rules: Vec<(Located<String>, RulesFile)>,
     pub keys: Vec<KeyFile>,
-    /// What their roles may do.
     pub powers: PowersFile,
 }
 
@@ -67,7 +64,6 @@ impl<'a> Written<'a> {
     }
 }
 
-/// A key that was read.
 struct Key {
     name: String,
     public: VerifyingKey,

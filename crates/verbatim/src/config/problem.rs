@@ -9,10 +9,8 @@ use serde_saphyr::Error as YamlError;
 use super::gates_file::GATES;
 use super::located::Place;
 
-/// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where it stands.
+pub(crate) struct Problem {
     pub place: Place,
     /// What is wrong: a lowercase fragment.
     pub message: String,
@@ -21,21 +19,24 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A mistake at a place.
-    pub fn new(place: Place, message: impl Into<String>) -> Self {
+    pub(crate) fn new(place: Place, message: impl Into<String>) -> Self {
         Self { place, message: message.into(), help: None }
     }
 
     /// Adds what would be right.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Adds the nearest of the known names, or all of them when none is near.
     #[must_use]
-    pub fn did_you_mean<'a>(self, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn did_you_mean<'a>(
+        self,
+        wrong: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
         match self.nearest(wrong, known.iter().copied()) {
             Ok(problem) => problem,
@@ -45,10 +46,7 @@ impl Problem {
     }
 
     /// Adds the nearest of many known names.
-    ///
-    /// # Errors
-    /// The problem as it was, if none is near.
-    pub fn nearest<'a>(
+    pub(crate) fn nearest<'a>(
         self,
         wrong: &str,
         known: impl IntoIterator<Item = &'a str>,
@@ -62,7 +60,7 @@ impl Problem {
 
 /// A configuration file that cannot be used, with every mistake found in it.
 #[derive(Debug)]
-pub struct Invalid {
+pub(crate) struct Invalid {
     /// The file as it was named to the reader.
     pub file: PathBuf,
     /// Its text, for the lines that are shown.
@@ -72,8 +70,7 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// Collects the mistakes of a file.
-    pub fn new(file: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(file: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.place);
         Self { file: file.to_owned(), text: text.to_owned(), problems }
     }

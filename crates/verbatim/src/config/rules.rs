@@ -65,7 +65,6 @@ impl Scope<'_> {
     }
 }
 
-/// The rules of one environment.
 pub(super) fn rules(
     name: &str,
     written: &RulesFile,

@@ -13,7 +13,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
 /// A value that may be given by its name alone instead of by a mapping.
-pub trait FromName: Sized {
+pub(crate) trait FromName: Sized {
     /// What is expected, for messages.
     const EXPECTED: &'static str;
     /// The value that the name alone stands for; `None` if it stands for nothing.
@@ -22,7 +22,7 @@ pub trait FromName: Sized {
 
 /// `name` or `{ name: …, … }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameOr<T>(pub T);
+pub(crate) struct NameOr<T>(pub T);
 
 impl<'de, T: FromName + Deserialize<'de>> Deserialize<'de> for NameOr<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -60,7 +60,7 @@ impl<T: JsonSchema> JsonSchema for NameOr<T> {
 
 /// One `T`, or a list of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Many<T>(pub Vec<T>);
+pub(crate) struct Many<T>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -97,7 +97,7 @@ impl<T: JsonSchema> JsonSchema for Many<T> {
 
 /// A list of `I`, or one mapping `M`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListOr<I, M> {
+pub(crate) enum ListOr<I, M> {
     List(Vec<I>),
     Map(M),
 }
@@ -138,12 +138,12 @@ impl<I: JsonSchema, M: JsonSchema> JsonSchema for ListOr<I, M> {
 
 /// A length of time, written `30s`, `5m`, `1h30m`, `14d`. A day is 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Period(pub Duration);
+pub(crate) struct Period(pub Duration);
 
 /// Why a text is not a length of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a length of time such as 30s, 5m, 1h30m or 14d")]
-pub struct PeriodError;
+pub(crate) struct PeriodError;
 
 impl FromStr for Period {
     type Err = PeriodError;

@@ -11,20 +11,16 @@ use super::file::PolicySourceFile;
 use super::located::{Located, Place};
 use super::problem::Problem;
 
-/// Where rules come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PolicySource {
+pub(crate) enum PolicySource {
     /// A file, joined to the folder of `verbatim.yaml`.
     File(PathBuf),
-    /// A file of a git repository.
     Git(GitSource),
-    /// An artifact in a registry.
     Oci(OciSource),
 }
 
-/// A file of a git repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitSource {
+pub(crate) struct GitSource {
     /// The address of the repository, without credentials.
     pub url: String,
     /// A branch, a tag, or a full commit.
@@ -35,7 +31,7 @@ pub struct GitSource {
 
 impl GitSource {
     /// The commit, if the reference is one.
-    pub fn commit(&self) -> Option<&str> {
+    pub(crate) fn commit(&self) -> Option<&str> {
         is_commit(&self.reference).then_some(&self.reference)
     }
 }
@@ -46,12 +42,9 @@ impl fmt::Display for GitSource {
     }
 }
 
-/// An artifact in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OciSource {
-    /// Where it is kept.
+pub(crate) struct OciSource {
     pub repository: Repository,
-    /// Its manifest.
     pub digest: Digest,
 }
 
@@ -61,7 +54,6 @@ impl fmt::Display for OciSource {
     }
 }
 
-/// The one source that is named.
 pub(super) fn check(
     root: &Path,
     written: &Located<PolicySourceFile>,

@@ -142,7 +142,7 @@ fn a_right_file_is_read() {
     let staging = config.environment("staging").unwrap();
     let Apps::Named(apps) = &staging.apps else { panic!("named") };
     assert_eq!(apps[0].server, "main");
-    assert_eq!(apps[1].source, Some(SourceChoice::Position(2)));
+    assert_eq!(apps[1].source, verbatim_argocd::SourceChoice::Position(2));
     assert_eq!(apps[1].set.helm["image.tag"].as_str(), "${app.tag}@${app.digest}");
     assert_eq!(staging.tests["load"].timeout.as_secs(), 3600);
     assert_eq!(config.environment("dev").unwrap().settle.as_secs(), 0);

@@ -255,22 +255,10 @@ mod tests {
     use verbatim_oci::Digest;
 
     use super::*;
-    use crate::config::Set;
     use verbatim_argocd::CLAIM_ANNOTATION;
 
     fn seen(value: &str, sync: &str, health: &str, claim: Option<Value>) -> ObservedApp {
-        let app = App {
-            name: "web".to_owned(),
-            server: "main".to_owned(),
-            namespace: None,
-            project: None,
-            source: None,
-            set: Set {
-                helm: [("image.digest".to_owned(), "${digest}".parse().unwrap())].into(),
-                ..Set::default()
-            },
-            url: None,
-        };
+        let app = App::sample("web", &[("image.digest", "${digest}")]);
         let annotations = claim.map(|claim| json!({ CLAIM_ANNOTATION: claim.to_string() }));
         let application = serde_json::from_value(json!({
             "metadata": { "name": "web", "annotations": annotations },

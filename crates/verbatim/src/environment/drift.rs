@@ -44,7 +44,6 @@ pub(crate) enum Drift {
         /// What Argo CD says.
         sync: SyncCode,
     },
-    /// It is not healthy.
     NotHealthy {
         /// What Argo CD says.
         health: HealthStatus,
@@ -188,16 +187,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::config::Set;
 
     fn release() -> Release {
-        Release {
-            image: "app".to_owned(),
-            repository: "r.example/app".parse().unwrap(),
-            tag: Some("2".parse().unwrap()),
-            digest: Digest::of(b"x"),
-            images: Default::default(),
-        }
+        Release::sample("r.example/app:2")
     }
 
     fn empty_ledger() -> Chain {
@@ -206,18 +198,7 @@ mod tests {
 
     #[track_caller]
     fn check(parameters: Value, sync: &str, images: &[&str], want: &[&str]) {
-        let app = App {
-            name: "web".to_owned(),
-            server: "main".to_owned(),
-            namespace: None,
-            project: None,
-            source: None,
-            set: Set {
-                helm: [("image.tag".to_owned(), "${tag}@${digest}".parse().unwrap())].into(),
-                ..Set::default()
-            },
-            url: None,
-        };
+        let app = App::sample("web", &[("image.tag", "${tag}@${digest}")]);
         let application = serde_json::from_value(json!({
             "metadata": { "name": "web" },
             "spec": { "source": { "repoURL": "r", "path": "c", "helm": { "parameters": parameters } } },

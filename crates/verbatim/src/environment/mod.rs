@@ -1,10 +1,9 @@
 //! An environment as it stands: its applications, its ledger, and how the two agree. Reads and judges; writes nothing.
 
 pub(crate) mod applications;
-pub(crate) mod attempt;
+pub(crate) mod claims;
 pub(crate) mod drift;
 pub(crate) mod ledger;
 pub(crate) mod standing;
 pub(crate) mod status;
 pub(crate) mod target;
-pub(crate) mod unrecorded;

@@ -10,9 +10,8 @@ use verbatim_oci::Repository;
 use verbatim_record::Chain;
 
 use crate::config::App;
-use crate::environment::attempt::{Attempt, attempts};
+use crate::environment::claims::{Attempt, Unrecorded, attempts, unrecorded};
 use crate::environment::drift::{self, Drift};
-use crate::environment::unrecorded::{Unrecorded, unrecorded};
 use crate::release::Release;
 
 /// How live state stands to the ledger.
@@ -136,34 +135,11 @@ mod tests {
     use verbatim_oci::Digest;
 
     use super::*;
-    use crate::config::Set;
 
     const NOW: &str = "2026-11-28T10:00:00Z";
 
     fn app(name: &str) -> App {
-        let set = Set {
-            helm: [("image.digest".to_owned(), "${digest}".parse().unwrap())].into(),
-            ..Set::default()
-        };
-        App {
-            name: name.to_owned(),
-            server: "main".to_owned(),
-            namespace: None,
-            project: None,
-            source: None,
-            set,
-            url: None,
-        }
-    }
-
-    fn release() -> Release {
-        Release {
-            image: "app".to_owned(),
-            repository: "r.example/app".parse().unwrap(),
-            tag: None,
-            digest: Digest::of(b"x"),
-            images: BTreeMap::new(),
-        }
+        App::sample(name, &[("image.digest", "${digest}")])
     }
 
     /// An application with this value of the digest, and a claim in this state on writing that value, if it has one. One that
@@ -225,7 +201,7 @@ mod tests {
             // The values of the last promotion stand, and only its claim was left.
             ([(&x, Some("open")), (&x, None)], EnvironmentState::Running),
         ];
-        let release = Release { repository: "r.example/other".parse().unwrap(), ..release() };
+        let release = Release::sample("r.example/other");
         let ledger = Chain::verify(&"shop/dev".parse().unwrap(), [], &[]);
         for ([web, db], want) in cases {
             let (web, db) = (application(web.0, web.1), application(db.0, db.1));

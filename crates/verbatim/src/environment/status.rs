@@ -10,16 +10,16 @@ use verbatim_argocd::Application;
 use verbatim_console::{ExitStatus, Failure, FailureReport};
 use verbatim_oci::{Digest, Repository};
 use verbatim_record::{
-    Ban, Chain, EnvironmentId, Lock, Promotion, Records, Verified, Veto, in_force, vetoes_against,
+    Ban, BanPlace, Chain, EnvironmentId, Lock, Promotion, Records, Verified, Veto, in_force,
+    vetoes_against,
 };
 
 use crate::config::{App, Environment};
 use crate::environment::applications::{ObservedApp, Servers};
-use crate::environment::attempt::Attempt;
+use crate::environment::claims::{Attempt, Unrecorded};
 use crate::environment::drift::Drift;
 use crate::environment::ledger;
 use crate::environment::standing::{EnvironmentState, Expected, Standing, standing};
-use crate::environment::unrecorded::Unrecorded;
 use crate::project::{Project, failures};
 use crate::records::Registry;
 use crate::records::store::{Ledger, RecordFilter};
@@ -73,19 +73,18 @@ pub(crate) struct Banned {
     /// Until when; without, until it is lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// The digest of the record.
     pub record: Digest,
 }
 
 impl Banned {
-    fn of<P: Ban>(bans: &[Verified<P>], now: Timestamp) -> Vec<Self> {
+    fn of<P: BanPlace>(bans: &[Verified<Ban<P>>], now: Timestamp) -> Vec<Self> {
         let in_force = in_force(bans, now).into_iter();
         in_force
             .map(|ban| Self {
-                reason: ban.predicate().reason().to_owned(),
+                reason: ban.predicate().reason.clone(),
                 signed_by: ban.signed_by().to_owned(),
                 since: ban.recorded_at(),
-                until: ban.predicate().until(),
+                until: ban.predicate().until,
                 record: ban.record(),
             })
             .collect()

@@ -4,7 +4,8 @@ use verbatim_argocd::KustomizeImageError;
 use verbatim_argocd::{AppRef, KustomizeImage, OverrideValues};
 use verbatim_image::template::TemplateError;
 
-use crate::config::{App, Set, SourceChoice};
+use crate::config::{App, Set};
+use crate::environment::applications::reference;
 use crate::release::Release;
 
 /// One application and what it is to hold.
@@ -14,19 +15,6 @@ pub(crate) struct Target {
     pub server: String,
     pub app: AppRef,
     pub values: OverrideValues,
-}
-
-impl Target {
-    /// Which source of an application is written to.
-    pub(crate) fn source(app: &App) -> verbatim_argocd::SourceChoice {
-        match &app.source {
-            None => verbatim_argocd::SourceChoice::Auto,
-            Some(SourceChoice::Name(name)) => verbatim_argocd::SourceChoice::Name(name.clone()),
-            Some(SourceChoice::Position(position)) => {
-                verbatim_argocd::SourceChoice::Position(*position)
-            }
-        }
-    }
 }
 
 /// Why the values of an application cannot be made.
@@ -43,7 +31,7 @@ pub(crate) enum TargetError {
 /// The values of one application for a release.
 pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError> {
     let Set { helm, kustomize } = &app.set;
-    let mut values = OverrideValues { source: Target::source(app), ..OverrideValues::default() };
+    let mut values = OverrideValues { source: app.source.clone(), ..OverrideValues::default() };
     for (name, template) in helm {
         values.helm.insert(name.clone(), template.render(|variable| release.variable(variable))?);
     }
@@ -51,48 +39,23 @@ pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError
         let reference = template.render(|variable| release.variable(variable))?;
         values.kustomize.push(format!("{name}={reference}").parse::<KustomizeImage>()?);
     }
-    let reference = AppRef {
-        name: app.name.clone(),
-        namespace: app.namespace.clone(),
-        project: app.project.clone(),
-    };
-    Ok(Target { server: app.server.clone(), app: reference, values })
+    Ok(Target { server: app.server.clone(), app: reference(app), values })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
+    use verbatim_argocd::SourceChoice;
     use verbatim_oci::Digest;
 
     use super::*;
 
-    fn release() -> Release {
-        Release {
-            image: "app".to_owned(),
-            repository: "registry.example/team/web".parse().unwrap(),
-            tag: Some("7.abc".parse().unwrap()),
-            digest: Digest::of(b"x"),
-            images: Default::default(),
-        }
-    }
-
     fn app(helm: &[(&str, &str)], kustomize: &[(&str, &str)]) -> App {
-        let templates = |values: &[(&str, &str)]| {
-            values
-                .iter()
-                .map(|(key, text)| ((*key).to_owned(), text.parse().unwrap()))
-                .collect::<BTreeMap<_, _>>()
-        };
-        App {
-            name: "web".to_owned(),
-            server: "main".to_owned(),
-            namespace: None,
-            project: Some("team".to_owned()),
-            source: Some(SourceChoice::Position(2)),
-            set: Set { helm: templates(helm), kustomize: templates(kustomize) },
-            url: None,
-        }
+        let app = App::sample("web", helm);
+        let image = |(key, text): &(&str, &str)| ((*key).to_owned(), text.parse().unwrap());
+        let set = Set { kustomize: kustomize.iter().map(image).collect(), ..app.set };
+        let source = SourceChoice::Position(2);
+        App { project: Some("team".to_owned()), source, set, ..app }
     }
 
     #[test]
@@ -100,9 +63,13 @@ mod tests {
         let digest = Digest::of(b"x");
         let helm =
             [("image.repository", "${repository}"), ("image.tag", "${app.tag}@${app.digest}")];
-        let target = target(&app(&helm, &[("web", "${reference}")]), &release()).unwrap();
+        let target = target(
+            &app(&helm, &[("web", "${reference}")]),
+            &Release::sample("registry.example/team/web:7.abc"),
+        )
+        .unwrap();
         assert_eq!(target.app.project.as_deref(), Some("team"));
-        assert_eq!(target.values.source, verbatim_argocd::SourceChoice::Position(2));
+        assert_eq!(target.values.source, SourceChoice::Position(2));
         assert_eq!(target.values.helm["image.repository"], "registry.example/team/web");
         assert_eq!(target.values.helm["image.tag"], format!("7.abc@{digest}"));
         assert_eq!(
@@ -115,11 +82,17 @@ mod tests {
     #[test]
     fn values_that_cannot_be_made_are_errors() {
         assert!(matches!(
-            target(&app(&[("a", "${other.digest}")], &[]), &release()),
+            target(
+                &app(&[("a", "${other.digest}")], &[]),
+                &Release::sample("registry.example/team/web:7.abc")
+            ),
             Err(TargetError::Template(_))
         ));
         assert!(matches!(
-            target(&app(&[], &[("a b", "${digest}")]), &release()),
+            target(
+                &app(&[], &[("a b", "${digest}")]),
+                &Release::sample("registry.example/team/web:7.abc")
+            ),
             Err(TargetError::Kustomize(_))
         ));
     }

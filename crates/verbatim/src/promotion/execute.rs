@@ -112,7 +112,6 @@ pub(super) fn apps_to_deploy(
         .collect()
 }
 
-/// The options of an environment.
 pub(super) fn options(environment: &Environment, take_over: bool) -> DeployOptions {
     DeployOptions {
         timeout: environment.timeout,

@@ -137,16 +137,6 @@ mod tests {
 
     use super::*;
 
-    fn release() -> Release {
-        Release {
-            image: "app".to_owned(),
-            repository: "registry.example/team/web".parse().unwrap(),
-            tag: Some("7.abc".parse().unwrap()),
-            digest: Digest::of(b"x"),
-            images: Default::default(),
-        }
-    }
-
     fn plan(change: impl FnOnce(&mut PromotionPlan)) -> PromotionPlan {
         let element = |value: &str| serde_json::json!({ "name": "image.tag", "value": value });
         let values = verbatim_argocd::AppPlan {
@@ -161,7 +151,7 @@ mod tests {
         };
         let mut plan = PromotionPlan {
             environment: "shop/dev".parse().unwrap(),
-            release: release(),
+            release: Release::sample("registry.example/team/web:7.abc"),
             policy: Some(Digest::of(b"policy")),
             ledger: Some(format!("3@{}", Digest::of(b"r")).parse().unwrap()),
             overrides: Vec::new(),

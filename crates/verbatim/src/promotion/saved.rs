@@ -31,14 +31,12 @@ impl SavedPlan {
         Self { schema_version: VERSION, hash: plan.hash(), made_at, plan }
     }
 
-    /// Writes the file.
     pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self)
             .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
         files::replace(file, &format!("{text}\n")).map_err(Failure::usage)
     }
 
-    /// Reads the file.
     pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(file).map_err(|error| {
             Failure::usage(error).context(format!("cannot read {}", file.display()))
@@ -88,13 +86,7 @@ mod tests {
     fn only_the_plan_that_was_made_is_read() {
         let plan = PromotionPlan {
             environment: "shop/dev".parse().unwrap(),
-            release: crate::release::Release {
-                image: "app".to_owned(),
-                repository: "registry.example/shop".parse().unwrap(),
-                tag: None,
-                digest: Digest::of(b"x"),
-                images: Default::default(),
-            },
+            release: crate::release::Release::sample("registry.example/shop"),
             policy: Some(Digest::of(b"policy")),
             ledger: None,
             overrides: Vec::new(),

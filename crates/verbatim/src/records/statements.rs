@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Descriptor, Digest};
 use verbatim_record::{
-    Ban, EnvironmentId, Lock, Power, Predicate, Statement, Verified, Veto, in_force,
+    Ban, BanPlace, EnvironmentId, Lock, Power, Predicate, Statement, Verified, Veto, in_force,
 };
 
 use crate::config::{Environment, Period};
@@ -63,13 +63,13 @@ pub(crate) async fn say<P: Predicate>(
 }
 
 /// The bans among some that are in force, checked to be ones that this key may lift.
-pub(crate) fn to_lift<'a, P: Ban>(
+pub(crate) fn to_lift<'a, P: BanPlace>(
     project: &Project,
-    bans: &'a [Verified<P>],
+    bans: &'a [Verified<Ban<P>>],
     key: &RecordSigner,
     what: &str,
     now: Timestamp,
-) -> Result<Vec<&'a Verified<P>>, Failure> {
+) -> Result<Vec<&'a Verified<Ban<P>>>, Failure> {
     let bans = in_force(bans, now);
     if bans.is_empty() {
         return Err(Failure::new(ExitStatus::No, format!("there is no {what} in force")));
@@ -79,9 +79,9 @@ pub(crate) fn to_lift<'a, P: Ban>(
 }
 
 /// Checks that a key may lift some bans. The command is right, and the answer is no.
-pub(crate) fn may_lift<P: Ban>(
+pub(crate) fn may_lift<P: BanPlace>(
     project: &Project,
-    bans: &[&Verified<P>],
+    bans: &[&Verified<Ban<P>>],
     key: &RecordSigner,
     what: &str,
 ) -> Result<(), Failure> {

@@ -27,7 +27,6 @@ pub(crate) struct ResolvedRelease {
     pub handed_on: Option<ReleaseFile>,
 }
 
-/// The one image of the project.
 pub(crate) fn only_image(project: &Project) -> Result<&Image, Failure> {
     let mut images = project.config.images.values();
     match (images.next(), images.next()) {

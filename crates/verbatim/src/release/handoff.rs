@@ -33,7 +33,6 @@ pub(crate) struct ReleaseFile {
     /// The CI run that built it.
     #[serde(default)]
     pub run: CiRun,
-    /// The digest of its build record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_record: Option<Digest>,
     /// The last promotion record of each environment that this run promoted it to: `number@digest`.
@@ -183,20 +182,13 @@ fn identifier(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn file() -> ReleaseFile {
         ReleaseFile {
             schema_version: 1,
             project: "example".to_owned(),
-            release: Release {
-                image: "app".to_owned(),
-                repository: "registry.example/app".parse().unwrap(),
-                tag: Some("7.abc".parse().unwrap()),
-                digest: Digest::of(b"x"),
-                images: Default::default(),
-            },
+            release: Release::sample("registry.example/app:7.abc"),
             source: BuildSource::default(),
             run: CiRun::default(),
             build_record: None,

@@ -137,18 +137,18 @@ impl std::str::FromStr for Named {
 }
 
 #[cfg(test)]
+impl Release {
+    /// The image `app` at `repository[:tag]`, for tests.
+    pub(crate) fn sample(reference: &str) -> Self {
+        let Reference { repository, tag, .. } = reference.parse().unwrap();
+        let image = "app".to_owned();
+        Self { image, repository, tag, digest: Digest::of(b"x"), images: BTreeMap::new() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    fn release(tag: Option<&str>) -> Release {
-        Release {
-            image: "app".to_owned(),
-            repository: "registry.example:5000/team/web".parse().unwrap(),
-            tag: tag.map(|tag| tag.parse().unwrap()),
-            digest: Digest::of(b"x"),
-            images: BTreeMap::new(),
-        }
-    }
 
     #[test]
     fn of_several_images_each_has_its_own_variables() {
@@ -158,7 +158,7 @@ mod tests {
             digest: Digest::of(name.as_bytes()),
         };
         let images = ["app", "web"].map(|name| (name.to_owned(), image(name)));
-        let several = Release { images: images.into(), ..release(None) };
+        let several = Release { images: images.into(), ..Release::sample("registry.example/a") };
         let digest = Digest::of(b"web").to_string();
         assert_eq!(several.variable("web.digest"), Some(digest));
         assert_eq!(several.variable("app.name").as_deref(), Some("app"));
@@ -184,9 +184,16 @@ mod tests {
             ("size", None),
         ];
         for (name, want) in cases {
-            assert_eq!(release(Some("1.2")).variable(name).as_deref(), want, "{name}");
+            assert_eq!(
+                Release::sample("registry.example:5000/team/web:1.2").variable(name).as_deref(),
+                want,
+                "{name}"
+            );
         }
-        assert_eq!(release(None).variable("tag").as_deref(), Some("untagged"));
+        assert_eq!(
+            Release::sample("registry.example/a").variable("tag").as_deref(),
+            Some("untagged")
+        );
     }
 
     #[test]

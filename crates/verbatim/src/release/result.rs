@@ -47,7 +47,6 @@ impl From<&PromotedRelease> for ReleaseResult {
 pub(crate) struct PromotionPlace {
     /// Its number, from 1.
     pub number: u64,
-    /// The digest of its record.
     pub record: Digest,
 }
 

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use verbatim_argocd::{ImagePart, SuggestedPins, Suggestion};
 use verbatim_oci::Repository;
+
+/// The short name of the image in the file.
+pub(crate) const IMAGE: &str = "app";
 
 /// What is written into an application, as templates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,6 +147,43 @@ impl FirstConfig {
         let most = sets().rev().max_by_key(|set| count(set));
         most.cloned().unwrap_or_default()
     }
+
+    /// The commands that come next, for a CI. A key is made, unless there is one.
+    pub(crate) fn next_commands(&self, has_key: bool, ci: &str) -> Vec<String> {
+        let first = self.environments.first().map_or("", |first| first.name.as_str());
+        let private = self.key.with_extension("");
+        let make = (!has_key).then(|| {
+            let pem = private.with_extension("pem");
+            // The key would get into the repository, and with `COPY . .` into the image.
+            [
+                format!("verbatim key generate {}", private.display()),
+                format!("echo '{}' | tee -a .gitignore >> .dockerignore", pem.display()),
+                format!("export VERBATIM_KEY_FILE={}", pem.display()),
+            ]
+        });
+        let rest = [
+            "verbatim doctor".to_owned(),
+            "git add . && git commit -m 'Promote with verbatim'".to_owned(),
+            format!("verbatim build && verbatim promote {first}"),
+            format!("verbatim ci {ci}"),
+        ];
+        make.into_iter().flatten().chain(rest).collect()
+    }
+}
+
+/// The last part of where the repository comes from, else the name of the folder; made to what a name may be.
+pub(crate) fn project_name(remote: Option<&str>, folder: &Path) -> String {
+    let last = remote.and_then(|remote| remote.rsplit(['/', ':']).next());
+    let name = last.map(|name| name.strip_suffix(".git").unwrap_or(name));
+    let name = name.or_else(|| folder.file_name()?.to_str()).unwrap_or_default();
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = name
+        .chars()
+        .map(|c| if is_inner(c) { c } else { '-' })
+        .skip_while(|c| !c.is_ascii_alphanumeric())
+        .take(63)
+        .collect();
+    if name.is_empty() { "project".to_owned() } else { name }
 }
 
 /// A line with what it means beside it.
@@ -267,11 +307,10 @@ impl FirstApp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     use verbatim_record::SigningKey;
 
-    use crate::config::{self, Apps, SourceChoice};
+    use crate::config::{self, Apps};
 
     fn app(name: &str, set: &FirstSet) -> FirstApp {
         FirstApp { name: name.into(), namespace: None, source: None, set: set.clone() }
@@ -301,7 +340,7 @@ mod tests {
         let stage = |name: &str, apps: Vec<FirstApp>| FirstEnvironment { name: name.into(), apps };
         let config = FirstConfig {
             project: "123".into(),
-            image: "app".into(),
+            image: IMAGE.into(),
             repository: "[::1]:5000/shop/app".parse().expect("a repository"),
             server: FirstServer {
                 url: "http://argocd.example.com/root".into(),
@@ -334,7 +373,7 @@ mod tests {
         assert_eq!(names, ["dev", "no", "1.5"]);
         let Apps::Named(apps) = &read.environments[2].apps else { panic!("{text}") };
         assert_eq!(apps[0].namespace, elsewhere.namespace);
-        assert_eq!(apps[0].source, Some(SourceChoice::Position(2)));
+        assert_eq!(apps[0].source, verbatim_argocd::SourceChoice::Position(2));
         assert_eq!(apps[1].set.kustomize["localhost:5000/x"].to_string(), "${app.reference}");
         let Apps::Named(apps) = &read.environments[1].apps else { panic!("{text}") };
         let found: Vec<String> =

@@ -45,7 +45,6 @@ pub(crate) struct TestReport {
     /// How long the suites ran.
     #[serde(skip)]
     pub took: Option<Duration>,
-    /// The digest of the record.
     pub record: Digest,
 }
 

@@ -34,7 +34,6 @@ enum DexAnswer {
     },
 }
 
-/// What GitHub answers with.
 #[derive(Deserialize)]
 struct GithubAnswer {
     value: String,

@@ -43,7 +43,6 @@ impl Session {
     }
 }
 
-/// The header for a token.
 pub(super) fn header(token: &str) -> Result<HeaderValue, String> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
         .map_err(|_| "the token has characters that none may have".to_owned())?;

@@ -1,21 +1,30 @@
 //! Requests about single objects of an application: looking at them, changing and deleting them, and the actions that
 //! Argo CD offers for them.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::applications::{application, name_app};
 use super::{ApiRequest, AppRef, Method};
 
-/// Which object of an application's tree.
+/// An object of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ObjectRef {
     /// API group, empty for core.
     pub group: String,
     pub version: String,
     pub kind: String,
+    /// Empty where a manifest leaves it to the application.
     pub namespace: String,
     pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
 }
 
 /// How a patch of an object is meant.
@@ -51,16 +60,13 @@ pub enum ObjectDeletion {
 }
 
 fn about(app: &AppRef, object: &ObjectRef, tail: &str, verb: &str) -> ApiRequest {
-    ApiRequest::get(
-        application(app, tail),
-        format!("{verb} {} {} of application {app}", object.kind, object.name),
-    )
-    .of(app)
-    .with("resourceName", &object.name)
-    .with("namespace", &object.namespace)
-    .with("version", &object.version)
-    .with("kind", &object.kind)
-    .with("group", &object.group)
+    ApiRequest::get(application(app, tail), format!("{verb} {object} of application {app}"))
+        .of(app)
+        .with("resourceName", &object.name)
+        .with("namespace", &object.namespace)
+        .with("version", &object.version)
+        .with("kind", &object.kind)
+        .with("group", &object.group)
 }
 
 /// A live read of one object from its cluster.
@@ -110,7 +116,7 @@ pub(crate) fn run_action(app: &AppRef, object: &ObjectRef, action: &str) -> ApiR
         path: application(app, "/resource/actions/v2"),
         query: Vec::new(),
         body: Some(body),
-        action: format!("run {action} on {} {} of application {app}", object.kind, object.name),
+        action: format!("run {action} on {object} of application {app}"),
     }
 }
 

@@ -169,9 +169,6 @@ pub struct OverrideArgs {
     apps: AppsArgs,
 
     #[command(flatten)]
-    server: ServerArgs,
-
-    #[command(flatten)]
     values: ValueArgs,
 
     #[command(flatten)]
@@ -199,9 +196,6 @@ Difference from `argocd app unset`: --all-values removes all value files;
 pub struct UnsetArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 
     #[command(flatten)]
     names: NameArgs,
@@ -260,23 +254,22 @@ pub(crate) async fn run_override(
         return Err(Failure::usage("nothing to write")
             .hint("use --helm-set, --kustomize-image, --values-literal-file, …"));
     }
-    write_each(&args.apps, &args.server, &values, &args.how, console).await
+    write_each(&args.apps, &values, &args.how, console).await
 }
 
 pub(crate) async fn run_unset(args: UnsetArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let values = args.names.some(args.source.choice())?;
-    write_each(&args.apps, &args.server, &values, &args.how, console).await
+    write_each(&args.apps, &values, &args.how, console).await
 }
 
 /// Writes the same values into each application.
 async fn write_each(
     apps: &AppsArgs,
-    server: &ServerArgs,
     values: &OverrideValues,
     how: &HowArgs,
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
-    let client = server.client(console)?;
+    let client = apps.client(console)?;
     let write = |app: AppRef| {
         let client = &client;
         async move {
@@ -300,7 +293,7 @@ async fn write_each(
 }
 
 async fn run_undo(args: &OverrideArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let undo = |app: AppRef| {
         let client = &client;
         async move {

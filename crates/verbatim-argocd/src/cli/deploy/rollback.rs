@@ -9,7 +9,6 @@ use crate::api::request::AppRef;
 use crate::cli::shared::apps::AppsArgs;
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::report::conclude_each;
-use crate::cli::shared::server::ServerArgs;
 use crate::cli::shared::show::listener;
 use crate::cli::shared::values::duration;
 use crate::run::operate;
@@ -38,9 +37,6 @@ pub struct RollbackArgs {
     #[arg(long, value_name = "ID")]
     id: Option<i64>,
 
-    #[command(flatten)]
-    server: ServerArgs,
-
     /// Delete resources that the old deployment did not have
     #[arg(long)]
     prune: bool,
@@ -53,7 +49,7 @@ pub struct RollbackArgs {
 pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let (app, id) = apps_and_id(args.apps.app.clone(), args.id)?;
     let apps = args.apps.with(app);
-    let client = args.server.client(console)?;
+    let client = apps.client(console)?;
     let options =
         DeployOptions { timeout: args.timeout, prune: args.prune, ..DeployOptions::default() };
     let rollback = |app: AppRef| {

@@ -13,7 +13,6 @@ use crate::api::request::{AppPatch, AppRef};
 use crate::cli::shared::apps::{AppsArgs, Chosen, Columns, each};
 use crate::cli::shared::document;
 use crate::cli::shared::failure::failure;
-use crate::cli::shared::server::ServerArgs;
 use crate::overrides::kept::missing;
 use crate::overrides::patch::go_json;
 use crate::overrides::spec::{SpecChange, SpecFieldChange, SyncRetry};
@@ -42,9 +41,6 @@ Exit status:
 pub struct SetArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 
     #[command(flatten)]
     spec: SpecArgs,
@@ -229,7 +225,7 @@ impl fmt::Display for Changed {
 
 pub(crate) async fn run(args: SetArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let change = args.change()?;
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let set = |app: AppRef| {
         let (client, change, dry_run) = (&client, &change, args.dry_run);
         async move { set(client, app, change, dry_run).await }
@@ -273,9 +269,6 @@ pub struct PatchArgs {
     #[command(flatten)]
     apps: AppsArgs,
 
-    #[command(flatten)]
-    server: ServerArgs,
-
     /// Patch, as JSON
     #[arg(long, value_name = "PATCH")]
     patch: String,
@@ -314,7 +307,7 @@ pub(crate) async fn run_patch(args: PatchArgs, console: &Console) -> Result<Exit
         PatchType::Json => AppPatch::Json,
         PatchType::Merge => AppPatch::Merge,
     };
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let write = |app: AppRef| {
         let (client, patch) = (&client, &patch);
         async move {
@@ -366,9 +359,6 @@ const DELETION_APPROVED: &str = "argocd.argoproj.io/deletion-approved";
 pub struct ConfirmDeletionArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 }
 
 #[derive(Serialize)]
@@ -386,7 +376,7 @@ pub(crate) async fn run_confirm_deletion(
     args: ConfirmDeletionArgs,
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     // As argocd writes it: what was wanted after this moment is not confirmed by it.
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let confirm = |app: AppRef| {

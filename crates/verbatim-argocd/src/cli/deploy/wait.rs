@@ -13,7 +13,6 @@ use crate::cli::look::manifests::RevisionArgs;
 use crate::cli::shared::apps::{AppsArgs, Columns};
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::report::conclude_each;
-use crate::cli::shared::server::ServerArgs;
 use crate::cli::shared::show::listener;
 use crate::cli::shared::values::{ImageArgs, duration, pair};
 use crate::judge::condition::Conditions;
@@ -46,9 +45,6 @@ Exit status:
 pub struct SyncArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 
     #[command(flatten)]
     revisions: RevisionArgs,
@@ -270,9 +266,6 @@ pub struct WaitArgs {
     #[command(flatten)]
     apps: AppsArgs,
 
-    #[command(flatten)]
-    server: ServerArgs,
-
     /// Wait until synced
     #[arg(long)]
     sync: bool,
@@ -340,9 +333,6 @@ pub struct ProveArgs {
     apps: AppsArgs,
 
     #[command(flatten)]
-    server: ServerArgs,
-
-    #[command(flatten)]
     images: ImageArgs,
 
     /// Time the proof must hold: seconds, or 90s, 10m
@@ -356,7 +346,7 @@ pub struct ProveArgs {
 
 pub(crate) async fn run_sync(args: SyncArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let revisions = args.revisions.revisions()?;
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     if args.preview_changes {
         return preview(&args, &revisions, &client, console).await;
     }
@@ -386,7 +376,7 @@ async fn preview(
 }
 
 pub(crate) async fn run_wait(args: WaitArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let options = DeployOptions { timeout: args.timeout, ..DeployOptions::default() };
     let conditions = args.conditions();
     let wait = |app: AppRef| {
@@ -408,7 +398,7 @@ pub(crate) async fn run_wait(args: WaitArgs, console: &Console) -> Result<ExitSt
 
 pub(crate) async fn run_prove(args: ProveArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let images = args.images.images(None)?;
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let options =
         DeployOptions { timeout: args.timeout, settle: args.settle, ..DeployOptions::default() };
     let prove = |app: AppRef| {
@@ -434,9 +424,6 @@ Exit status: 1 if no operation runs.")]
 pub struct TerminateArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 }
 
 #[derive(Serialize)]
@@ -454,7 +441,7 @@ pub(crate) async fn run_terminate(
     args: TerminateArgs,
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let terminate = |app: AppRef| {
         let client = &client;
         async move {

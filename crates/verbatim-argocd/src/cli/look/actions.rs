@@ -14,7 +14,6 @@ use crate::cli::look::objects::{AT_ONCE, ChosenArgs, ObjectArgs, Touched};
 use crate::cli::shared::apps::{AppsArgs, Chosen, Columns, ManyArgs, each};
 use crate::cli::shared::document;
 use crate::cli::shared::failure::failure;
-use crate::cli::shared::server::ServerArgs;
 use crate::inspect::objects::ObjectFilter;
 
 /// List and run actions of objects
@@ -36,9 +35,6 @@ pub enum ActionsCommand {
 pub struct ActionsListArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 
     #[command(flatten)]
     object: ObjectArgs,
@@ -122,9 +118,6 @@ pub struct ActionsRunArgs {
     many: ManyArgs,
 
     #[command(flatten)]
-    server: ServerArgs,
-
-    #[command(flatten)]
     chosen: ChosenArgs,
 }
 
@@ -136,7 +129,7 @@ pub(crate) async fn run(command: ActionsCommand, console: &Console) -> Result<Ex
 }
 
 async fn list(args: ActionsListArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let filter = args.object.filter();
     let read = |app: AppRef| {
         let (client, filter) = (&client, &filter);
@@ -200,7 +193,7 @@ async fn offered(client: &Client, app: AppRef, filter: &ObjectFilter) -> Result<
 async fn run_action(args: ActionsRunArgs, console: &Console) -> Result<ExitStatus, Failure> {
     args.chosen.filter()?;
     let (apps, action) = apps_and_action(&args.words, args.many.clone())?;
-    let client = args.server.client(console)?;
+    let client = apps.client(console)?;
     let act = |app: AppRef| {
         let (chosen, client, action) = (&args.chosen, &client, &action);
         async move {

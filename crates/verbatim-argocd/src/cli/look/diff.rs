@@ -12,7 +12,6 @@ use crate::cli::look::get::RefreshArgs;
 use crate::cli::look::manifests::RevisionArgs;
 use crate::cli::shared::apps::{AppsArgs, Columns};
 use crate::cli::shared::failure::failure;
-use crate::cli::shared::server::ServerArgs;
 use crate::inspect::difference::{self, ObjectDiff};
 
 /// Show what a sync would change
@@ -33,9 +32,6 @@ Exit status:
 pub struct DiffArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 
     #[command(flatten)]
     refresh: RefreshArgs,
@@ -91,7 +87,7 @@ impl Differences {
 
 pub(crate) async fn run(args: DiffArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let revisions = args.revisions.revisions()?;
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let status = |found: &Differences| match found.differences.is_empty() || !args.exit_code {
         true => ExitStatus::Done,
         false => ExitStatus::No,

@@ -13,7 +13,6 @@ use crate::cli::look::history::time;
 use crate::cli::look::objects::ObjectArgs;
 use crate::cli::shared::apps::{AppsArgs, Columns};
 use crate::cli::shared::failure::failure;
-use crate::cli::shared::server::ServerArgs;
 use crate::inspect::objects::ObjectFilter;
 use crate::model::{ObjectEvent, TreeNode};
 
@@ -30,9 +29,6 @@ use crate::model::{ObjectEvent, TreeNode};
 pub struct EventsArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 
     #[command(flatten)]
     object: ObjectArgs,
@@ -83,7 +79,7 @@ impl EventRow {
 }
 
 pub(crate) async fn run(args: EventsArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let wanted = args.object.filter();
     let read = |app: AppRef| {
         let (client, wanted) = (&client, &wanted);

@@ -15,7 +15,6 @@ use crate::cli::shared::apps::{
 };
 use crate::cli::shared::document;
 use crate::cli::shared::failure::failure;
-use crate::cli::shared::server::ServerArgs;
 use crate::cli::shared::show::{line, resource_table};
 use crate::inspect::live_state::{LiveState, ResourceState};
 use crate::inspect::tree;
@@ -38,9 +37,6 @@ use crate::overrides::claim::ClaimState;
 pub struct GetArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 
     #[command(flatten)]
     refresh: RefreshArgs,
@@ -157,7 +153,7 @@ impl LastOperation {
 }
 
 pub(crate) async fn run(args: GetArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let chosen = args.apps.chosen(&client).await?;
     match (&args.output, chosen) {
         (Some(Output::Json), chosen) => {

@@ -10,7 +10,6 @@ use verbatim_console::{Console, ExitStatus, Failure, Table};
 use crate::api::request::AppRef;
 use crate::cli::shared::apps::{AppsArgs, Columns};
 use crate::cli::shared::failure::failure;
-use crate::cli::shared::server::ServerArgs;
 use crate::model::HistoryEntry;
 
 /// Show the past deployments of an application
@@ -25,9 +24,6 @@ use crate::model::HistoryEntry;
 pub struct HistoryArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 
     /// Output format
     #[arg(long, short = 'o', value_name = "OUTPUT")]
@@ -95,7 +91,7 @@ impl Deployment {
 }
 
 pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let read = |app: AppRef| {
         let (client, output) = (&client, args.output);
         async move {

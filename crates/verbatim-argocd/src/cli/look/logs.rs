@@ -10,7 +10,6 @@ use crate::api::request::{AppRef, LogQuery};
 use crate::cli::look::objects::ObjectArgs;
 use crate::cli::shared::apps::{AppsArgs, Chosen, each};
 use crate::cli::shared::failure::failure;
-use crate::cli::shared::server::ServerArgs;
 use crate::model::LogEntry;
 
 /// Print the logs of the pods of applications
@@ -30,9 +29,6 @@ Exit status:
 pub struct LogsArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 
     #[command(flatten)]
     object: ObjectArgs,
@@ -80,7 +76,7 @@ struct Line<'a> {
 }
 
 pub(crate) async fn run(args: LogsArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     match args.apps.chosen(&client).await? {
         Chosen::One(app) => read(&client, &app, &args.wanted(), false, console).await,
         Chosen::Many(apps) => {

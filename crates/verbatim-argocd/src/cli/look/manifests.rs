@@ -16,7 +16,6 @@ use crate::cli::look::get::RefreshArgs;
 use crate::cli::shared::apps::{AppsArgs, Chosen, Columns, conclude_documents, each};
 use crate::cli::shared::document::yaml_text;
 use crate::cli::shared::failure::failure;
-use crate::cli::shared::server::ServerArgs;
 use crate::cli::shared::show::resource_table;
 use crate::inspect::live_state::{LiveSource, LiveState, ResourceState};
 use crate::inspect::tree;
@@ -42,9 +41,6 @@ const PODS_AT_ONCE: usize = 8;
 pub struct ManifestsArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 
     /// Origin of the manifests
     #[arg(long, value_name = "WHERE", default_value = "git")]
@@ -120,7 +116,7 @@ pub(crate) async fn run(args: ManifestsArgs, console: &Console) -> Result<ExitSt
     if args.source == From::Live && revisions != Revisions::default() {
         return Err(Failure::usage("--source live cannot be combined with a revision"));
     }
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let read = |app: AppRef| {
         let (args, client, revisions) = (&args, &client, &revisions);
         async move { printed(args, client, app, revisions).await }
@@ -180,9 +176,6 @@ pub struct ResourcesArgs {
     #[command(flatten)]
     apps: AppsArgs,
 
-    #[command(flatten)]
-    server: ServerArgs,
-
     /// Only unmanaged objects in the namespace, if the project monitors them
     #[arg(long)]
     orphaned: bool,
@@ -204,7 +197,7 @@ pub(crate) async fn run_resources(
     args: ResourcesArgs,
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let read = |app: AppRef| {
         let (args, client) = (&args, &client);
         async move {
@@ -262,9 +255,6 @@ fn orphan(node: &TreeNode) -> ResourceState {
 pub struct ImagesArgs {
     #[command(flatten)]
     apps: AppsArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
 }
 
 #[derive(Serialize)]
@@ -295,7 +285,7 @@ struct RunningContainer {
 }
 
 pub(crate) async fn run_images(args: ImagesArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let read = |app: AppRef| {
         let client = &client;
         async move { images(client, app).await }

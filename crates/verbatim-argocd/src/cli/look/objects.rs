@@ -14,7 +14,6 @@ use crate::api::request::{AppRef, ObjectDeletion, ObjectPatch, ObjectRef};
 use crate::cli::shared::apps::{AppsArgs, Chosen, Columns, conclude_documents, each};
 use crate::cli::shared::document;
 use crate::cli::shared::failure::failure;
-use crate::cli::shared::server::ServerArgs;
 use crate::inspect::objects::{ObjectFilter, only, without_managed_fields};
 use crate::overrides::rows::rows;
 
@@ -149,9 +148,6 @@ pub struct GetResourceArgs {
     apps: AppsArgs,
 
     #[command(flatten)]
-    server: ServerArgs,
-
-    #[command(flatten)]
     object: ObjectArgs,
 
     /// Only these fields
@@ -202,7 +198,7 @@ pub(crate) async fn run_get(
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
     let filter = args.object.filter_of_a_kind()?;
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let read = |app: AppRef| {
         let (args, client, filter) = (&args, &client, &filter);
         async move { args.read(client, app, filter).await }
@@ -316,9 +312,6 @@ pub struct PatchResourceArgs {
     apps: AppsArgs,
 
     #[command(flatten)]
-    server: ServerArgs,
-
-    #[command(flatten)]
     chosen: ChosenArgs,
 
     /// Patch, as JSON
@@ -359,7 +352,7 @@ pub(crate) async fn run_patch(
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
     args.chosen.filter()?;
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let patch = |app: AppRef| {
         let (args, client) = (&args, &client);
         async move {
@@ -386,9 +379,6 @@ pub struct DeleteResourceArgs {
     apps: AppsArgs,
 
     #[command(flatten)]
-    server: ServerArgs,
-
-    #[command(flatten)]
     chosen: ChosenArgs,
 
     /// Delete at once, without a grace period
@@ -405,7 +395,7 @@ pub(crate) async fn run_delete(
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
     args.chosen.filter()?;
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let how = match (args.force, args.orphan) {
         (true, _) => ObjectDeletion::Force,
         (_, true) => ObjectDeletion::Orphan,

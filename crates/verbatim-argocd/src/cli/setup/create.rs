@@ -299,9 +299,6 @@ pub struct DeleteArgs {
     #[command(flatten)]
     apps: AppsArgs,
 
-    #[command(flatten)]
-    server: ServerArgs,
-
     /// Delete the objects in the cluster too
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     cascade: bool,
@@ -337,7 +334,7 @@ pub(crate) async fn run_delete(args: DeleteArgs, console: &Console) -> Result<Ex
         return Err(Failure::usage("no application given, and no --yes")
             .hint("check with `verbatim argocd list` which applications match, then add --yes"));
     }
-    let client = args.server.client(console)?;
+    let client = args.apps.client(console)?;
     let how = AppDeletion {
         cascade: args.cascade,
         background: args.propagation_policy == Propagation::Background,

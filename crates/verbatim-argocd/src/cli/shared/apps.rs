@@ -12,6 +12,7 @@ use verbatim_console::{Console, ExitStatus, Failure, Table, style};
 use crate::api::client::Client;
 use crate::api::request::AppRef;
 use crate::cli::shared::failure::failure;
+use crate::cli::shared::server::ServerArgs;
 
 /// Applications
 #[derive(Clone, Debug, Args)]
@@ -24,7 +25,7 @@ pub struct AppsArgs {
     pub(crate) many: ManyArgs,
 }
 
-/// Selection of applications, and how many at a time
+/// Selection of applications, how many at a time, and the server that they are on
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ManyArgs {
     #[command(flatten)]
@@ -33,6 +34,9 @@ pub(crate) struct ManyArgs {
     /// Number of applications to process in parallel
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
     parallel: u8,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Selection of applications
@@ -66,6 +70,11 @@ impl AppsArgs {
     /// The same with other names.
     pub(crate) fn with(self, app: Vec<AppRef>) -> Self {
         Self { app, ..self }
+    }
+
+    /// A client of the server that they are on.
+    pub(crate) fn client(&self, console: &Console) -> Result<Client, Failure> {
+        self.many.server.client(console)
     }
 
     /// How many are worked on at a time.

@@ -20,7 +20,7 @@ fn image() -> String {
 
 fn ours(kind: &str, group: &str) -> WantedWorkload {
     WantedWorkload {
-        object: Object {
+        object: ObjectRef {
             group: group.into(),
             version: "v1".into(),
             kind: kind.into(),
@@ -86,11 +86,11 @@ fn told(judgement: &Judgement) -> String {
         Judgement::Paused { part, missing } => {
             let part = told(&Judgement::Proven(part.clone()));
             let part = part.trim_start_matches("proven by ");
-            format!("paused: {}: {}; {part}", missing.place, missing.what)
+            format!("paused: {missing}; {part}")
         }
-        Judgement::Pending(problem) => format!("pending: {}: {}", problem.place, problem.what),
+        Judgement::Pending(problem) => format!("pending: {problem}"),
         Judgement::Differs(problems) => {
-            format!("differs: {}: {}", problems[0].place, problems[0].what)
+            format!("differs: {}", problems[0])
         }
     }
 }

@@ -9,6 +9,17 @@ use crate::overrides::values::OverrideKey;
 const T0: &str = "2026-11-24T10:00:00Z";
 const T1: &str = "2026-11-24T10:00:01Z";
 
+// What the states of an application differ in.
+const STATE: &str = "/status/operationState";
+const PHASE: &str = "/status/operationState/phase";
+const SYNC: &str = "/status/sync/status";
+const COMPARED: &str = "/status/sync/comparedTo/source";
+const RECONCILED: &str = "/status/reconciledAt";
+const HEALTH: &str = "/status/health/status";
+const CONDITIONS: &str = "/status/conditions";
+const RESOURCES: &str = "/status/resources";
+const HISTORY: &str = "/status/history";
+
 fn element(value: &str) -> Value {
     json!({ "name": "image.tag", "value": value, "forceString": true })
 }
@@ -130,9 +141,8 @@ fn check_found(changes: &[(&str, Value)], digest: &str, want: Option<KnownBy>) {
 
 #[test]
 fn what_was_deployed_before_proves_what_need_not_be_deployed() {
-    const PHASE: &str = "/status/operationState/phase";
     check_found(&[], "2", Some(KnownBy::Values));
-    check_found(&[("/status/operationState", Value::Null)], "2", Some(KnownBy::History));
+    check_found(&[(STATE, Value::Null)], "2", Some(KnownBy::History));
     // A later operation that failed does not undo what an earlier one deployed.
     check_found(&[(PHASE, json!("Failed"))], "2", Some(KnownBy::History));
     check_found(&[], "3", None);
@@ -151,8 +161,9 @@ fn remembered(known_by: KnownBy) -> JudgeMemory {
 /// Each row says in `what` where its rule comes from. "ran" means seen on Argo CD 3.6.1.
 #[test]
 fn states_are_judged() {
-    const STATE: &str = "/status/operationState";
     let info = "/status/operationState/operation/info";
+    let condition = |kind: &str| json!([{ "type": kind, "message": "x" }]);
+    let ours = json!({ "info": [{ "name": NONCE, "value": "n" }] });
     let foreign_running = json!({
         "operation": { "sync": { "source": source("1") }, "initiatedBy": { "automated": true } },
         "phase": "Running", "startedAt": T0,
@@ -185,65 +196,47 @@ fn states_are_judged() {
         // The operation.
         case(
             "ran: after the answer to a sync, `operation` is set and operationState absent",
-            &[
-                ("/operation", json!({ "info": [{ "name": NONCE, "value": "n" }] })),
-                (STATE, Value::Null),
-            ],
+            &[("/operation", ours.clone()), (STATE, Value::Null)],
             "wait Queued",
         ),
         case(
             "ran: `operation` is set, operationState is still the previous one's",
-            &[
-                ("/operation", json!({ "info": [{ "name": NONCE, "value": "n" }] })),
-                (info, json!([])),
-            ],
+            &[("/operation", ours.clone()), (info, json!([]))],
             "wait Queued",
         ),
         case(
             "ran: our operation runs",
             &[
-                ("/operation", json!({ "info": [{ "name": NONCE, "value": "n" }] })),
-                ("/status/operationState/phase", json!("Running")),
+                ("/operation", ours.clone()),
+                (PHASE, json!("Running")),
                 ("/status/operationState/finishedAt", Value::Null),
             ],
             "wait Running",
         ),
         case(
             "controller: between two attempts the phase is Running and finishedAt is set",
-            &[("/status/operationState/phase", json!("Running"))],
+            &[(PHASE, json!("Running"))],
             "wait Retry",
         ),
-        case(
-            "ran: terminating takes a second",
-            &[("/status/operationState/phase", json!("Terminating"))],
-            "wait Running",
-        ),
+        case("ran: terminating takes a second", &[(PHASE, json!("Terminating"))], "wait Running"),
         case(
             "somebody else's operation runs",
-            &[(STATE, foreign_running), ("/status/history", json!([]))],
+            &[(STATE, foreign_running), (HISTORY, json!([]))],
             "wait Other",
         ),
-        case(
-            "ran: a failed operation",
-            &[("/status/operationState/phase", json!("Failed"))],
-            "failed Operation",
-        ),
-        case(
-            "an operation in error",
-            &[("/status/operationState/phase", json!("Error"))],
-            "failed Operation",
-        ),
+        case("ran: a failed operation", &[(PHASE, json!("Failed"))], "failed Operation"),
+        case("an operation in error", &[(PHASE, json!("Error"))], "failed Operation"),
         case(
             "the previous operation, with other values and another nonce, is no success of ours",
             &[
                 (STATE, automated("1", "Succeeded")),
-                ("/status/history", json!([{ "id": 4, "source": source("2") }])),
+                (HISTORY, json!([{ "id": 4, "source": source("2") }])),
             ],
             "wait NoOperation",
         ),
         case(
             "no operation at all",
-            &[(STATE, Value::Null), ("/status/history", json!([]))],
+            &[(STATE, Value::Null), (HISTORY, json!([]))],
             "wait NoOperation",
         ),
         case(
@@ -258,7 +251,7 @@ fn states_are_judged() {
         ),
         case(
             "ran: an automated operation with our values fails",
-            &[(STATE, automated("2", "Failed")), ("/status/history", json!([]))],
+            &[(STATE, automated("2", "Failed")), (HISTORY, json!([]))],
             "failed Operation",
         ),
         Case {
@@ -295,31 +288,31 @@ fn states_are_judged() {
             &[
                 (info, json!([])),
                 ("/status/operationState/operation/sync/resources", json!([{ "kind": "Service" }])),
-                ("/status/history", json!([])),
+                (HISTORY, json!([])),
             ],
             "wait NoOperation",
         ),
         // The comparison.
         case(
             "ran: 4 to 31 ms after the write, comparedTo is the old one beside Synced and Healthy",
-            &[("/status/sync/comparedTo/source", source("1"))],
+            &[(COMPARED, source("1"))],
             "stale Comparison",
         ),
         case(
             "ran: reconciledAt == finishedAt beside OutOfSync and Missing",
-            &[("/status/reconciledAt", json!(T0))],
+            &[(RECONCILED, json!(T0))],
             "stale Reconciled",
         ),
         case(
             "argocd CLI: reconciledAt before finishedAt",
-            &[("/status/reconciledAt", json!("2026-11-24T09:59:59Z"))],
+            &[(RECONCILED, json!("2026-11-24T09:59:59Z"))],
             "stale Reconciled",
         ),
         Case {
             memory: JudgeMemory { refreshed: Some(T0.parse().unwrap()), ..JudgeMemory::default() },
             ..case(
                 "the same, but this is the answer to a refresh",
-                &[("/status/reconciledAt", json!(T0))],
+                &[(RECONCILED, json!(T0))],
                 "done",
             )
         },
@@ -330,120 +323,73 @@ fn states_are_judged() {
             },
             ..case(
                 "a refresh after an earlier operation",
-                &[("/status/reconciledAt", json!(T0))],
+                &[(RECONCILED, json!(T0))],
                 "stale Reconciled",
             )
         },
         case(
             "ran: manifests that do not render any more",
-            &[
-                ("/status/conditions", json!([{ "type": "ComparisonError", "message": "x" }])),
-                ("/status/sync/status", json!("Unknown")),
-            ],
+            &[(CONDITIONS, condition("ComparisonError")), (SYNC, json!("Unknown"))],
             "failed Condition",
         ),
         case(
             "an error condition of before the comparison says nothing",
-            &[
-                ("/status/conditions", json!([{ "type": "ComparisonError", "message": "x" }])),
-                ("/status/sync/comparedTo/source", source("1")),
-            ],
+            &[(CONDITIONS, condition("ComparisonError")), (COMPARED, source("1"))],
             "stale Comparison",
         ),
         case(
             "a warning is no error",
-            &[(
-                "/status/conditions",
-                json!([{ "type": "OrphanedResourceWarning", "message": "x" }]),
-            )],
+            &[("/status/conditions", condition("OrphanedResourceWarning"))],
             "done",
         ),
-        case(
-            "sync status unknown",
-            &[("/status/sync/status", json!("Unknown"))],
-            "wait SyncUnknown",
-        ),
-        case(
-            "a status that we do not know",
-            &[("/status/sync/status", json!("Weird"))],
-            "wait SyncUnknown",
-        ),
-        case("out of sync", &[("/status/sync/status", json!("OutOfSync"))], "wait OutOfSync"),
+        case("sync status unknown", &[(SYNC, json!("Unknown"))], "wait SyncUnknown"),
+        case("a status that we do not know", &[(SYNC, json!("Weird"))], "wait SyncUnknown"),
+        case("out of sync", &[(SYNC, json!("OutOfSync"))], "wait OutOfSync"),
         case(
             "argocd CLI: PruneSkipped leaves it OutOfSync for ever",
-            &[("/status/sync/status", json!("OutOfSync")), ("/status/resources", pruning.clone())],
+            &[(SYNC, json!("OutOfSync")), (RESOURCES, pruning.clone())],
             "failed NeedsPruning",
         ),
         Case {
             allow_unpruned: true,
             ..case(
                 "the same, allowed",
-                &[
-                    ("/status/sync/status", json!("OutOfSync")),
-                    ("/status/resources", pruning.clone()),
-                ],
+                &[(SYNC, json!("OutOfSync")), (RESOURCES, pruning.clone())],
                 "done",
             )
         },
         case(
             "the same, and the application prunes itself",
             &[
-                ("/status/sync/status", json!("OutOfSync")),
-                ("/status/resources", pruning),
+                (SYNC, json!("OutOfSync")),
+                (RESOURCES, pruning),
                 ("/spec/syncPolicy", json!({ "automated": { "prune": true } })),
             ],
             "wait OutOfSync",
         ),
         // The health.
-        case("progressing", &[("/status/health/status", json!("Progressing"))], "wait Health"),
-        case("missing", &[("/status/health/status", json!("Missing"))], "wait Health"),
-        case(
-            "a health that we do not know",
-            &[("/status/health/status", json!("Weird"))],
-            "wait Health",
-        ),
-        case(
-            "suspended has its own outcome",
-            &[("/status/health/status", json!("Suspended"))],
-            "done",
-        ),
-        case(
-            "degraded from healthy",
-            &[("/status/health/status", json!("Degraded"))],
-            "failed Health",
-        ),
+        case("progressing", &[(HEALTH, json!("Progressing"))], "wait Health"),
+        case("missing", &[(HEALTH, json!("Missing"))], "wait Health"),
+        case("a health that we do not know", &[(HEALTH, json!("Weird"))], "wait Health"),
+        case("suspended has its own outcome", &[(HEALTH, json!("Suspended"))], "done"),
+        case("degraded from healthy", &[(HEALTH, json!("Degraded"))], "failed Health"),
         Case {
             health_before: HealthStatus::Degraded,
-            ..case(
-                "degraded as before: may be old",
-                &[("/status/health/status", json!("Degraded"))],
-                "wait Health",
-            )
+            ..case("degraded as before: may be old", &[(HEALTH, json!("Degraded"))], "wait Health")
         },
         Case {
             health_before: HealthStatus::Degraded,
             since_ready: 31,
-            ..case(
-                "degraded as before, for long",
-                &[("/status/health/status", json!("Degraded"))],
-                "failed Health",
-            )
+            ..case("degraded as before, for long", &[(HEALTH, json!("Degraded"))], "failed Health")
         },
         Case {
             health_before: HealthStatus::Degraded,
             memory: JudgeMemory { health_moved: true, ..JudgeMemory::default() },
-            ..case(
-                "degraded again",
-                &[("/status/health/status", json!("Degraded"))],
-                "failed Health",
-            )
+            ..case("degraded again", &[(HEALTH, json!("Degraded"))], "failed Health")
         },
         case(
             "health is not looked at before the operation's end",
-            &[
-                ("/status/operationState/phase", json!("Running")),
-                ("/status/health/status", json!("Degraded")),
-            ],
+            &[(PHASE, json!("Running")), (HEALTH, json!("Degraded"))],
             "wait Retry",
         ),
     ];
@@ -455,34 +401,22 @@ fn states_are_judged() {
 /// The recorded answers of Argo CD 3.6.1, judged as if nothing was written: only the state counts.
 #[test]
 fn recorded_states_are_judged() {
-    let app = |text: &str| -> Application {
-        let recorded: Value = serde_json::from_str(text).unwrap();
-        serde_json::from_value(recorded["body"].clone()).unwrap()
-    };
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
     let cases = [
-        (app(include_str!("../../../tests/fixtures/app-never-synced.json")), "wait OutOfSync"),
+        ("never-synced", "wait OutOfSync"),
         // reconciledAt == finishedAt in the recording.
-        (app(include_str!("../../../tests/fixtures/app-deployed.json")), "stale Reconciled"),
-        (app(include_str!("../../../tests/fixtures/app-multi-source.json")), "stale Reconciled"),
-        (app(include_str!("../../../tests/fixtures/app-operation-running.json")), "wait Running"),
-        (
-            app(include_str!("../../../tests/fixtures/app-operation-terminated.json")),
-            "stale Reconciled",
-        ),
-        (
-            app(include_str!("../../../tests/fixtures/app-operation-failed.json")),
-            "stale Reconciled",
-        ),
-        (
-            app(include_str!("../../../tests/fixtures/app-right-after-patch.json")),
-            "stale Comparison",
-        ),
-        (
-            app(include_str!("../../../tests/fixtures/app-comparison-error.json")),
-            "stale Reconciled",
-        ),
+        ("deployed", "stale Reconciled"),
+        ("multi-source", "stale Reconciled"),
+        ("operation-running", "wait Running"),
+        ("operation-terminated", "stale Reconciled"),
+        ("operation-failed", "stale Reconciled"),
+        ("right-after-patch", "stale Comparison"),
+        ("comparison-error", "stale Reconciled"),
     ];
-    for (app, want) in cases {
+    for (recorded, want) in cases {
+        let text = std::fs::read_to_string(format!("{folder}/app-{recorded}.json")).unwrap();
+        let mut answer: Value = serde_json::from_str(&text).unwrap();
+        let app: Application = serde_json::from_value(answer["body"].take()).unwrap();
         let expect = Expectation {
             values: None,
             operation: ExpectedOperation::State,

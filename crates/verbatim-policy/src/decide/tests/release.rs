@@ -9,28 +9,15 @@ use crate::gate::BuildRequirement;
 
 /// A build of release `one` on GitHub from the branch `main`, with changes.
 pub(super) fn built_as(change: impl FnOnce(&mut Build)) -> Bundle {
-    let mut build = Build {
-        source: BuildSource {
-            repository: Some("https://git.example.com/acme/shop".to_owned()),
-            commit: Some("abc".to_owned()),
-            branch: Some("main".to_owned()),
-            ..BuildSource::default()
-        },
-        image: "registry.example.com/shop:1".to_owned(),
-        context: ".".to_owned(),
-        dockerfile: "Dockerfile".to_owned(),
-        target: None,
-        platforms: Vec::new(),
-        build_args: Vec::new(),
-        builder: "classic".to_owned(),
-        builder_id: Build::builder_id("github"),
-        versions: BTreeMap::new(),
-        run: CiRun::default(),
-        started_at: at(0),
-        finished_at: at(0),
+    let source = BuildSource {
+        repository: Some("https://git.example.com/acme/shop".to_owned()),
+        commit: Some("abc".to_owned()),
+        branch: Some("main".to_owned()),
+        ..BuildSource::default()
     };
+    let mut build = Build { builder_id: Build::builder_id("github"), ..build(source) };
     change(&mut build);
-    sign(&Statement::build("shop", &release("one"), build.provenance()), &key()).unwrap()
+    signed_build(&build)
 }
 
 fn signed(builders: &[&str], sources: &[&str], branches: &[&str]) -> Gate {

@@ -17,7 +17,6 @@ use crate::config::{FoundPolicy, OciSource};
 /// What kind of artifact it is.
 pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.verbatim.policy.v1";
 
-/// The type of its layer.
 pub(crate) const LAYER_TYPE: &str = "application/vnd.verbatim.policy.v1+yaml";
 
 /// The name under which other tools write the layer into a folder.

@@ -132,7 +132,7 @@ fn candidate(seen: ObservedApp, only: Option<&str>) -> Result<Candidate, Failure
     let ObservedApp { app, application } = seen;
     let application: Application = application.map_err(failures::argocd)?;
     // Only the keys matter here: which values they had is what the history tells.
-    let mut keys = OverrideValues { source: Target::source(&app), ..OverrideValues::default() };
+    let mut keys = OverrideValues { source: app.source.clone(), ..OverrideValues::default() };
     keys.helm = app.set.helm.keys().map(|name| (name.clone(), String::new())).collect();
     for name in app.set.kustomize.keys() {
         keys.kustomize.push(format!("{name}={name}").parse().map_err(Failure::usage)?);

@@ -33,7 +33,6 @@ pub(super) enum NoTarget {
     TooFar {
         /// Releases that there are.
         found: usize,
-        /// The one that is wanted.
         wanted: usize,
     },
     /// It was never promoted there.
@@ -97,7 +96,6 @@ pub(super) fn choose<'a>(
 mod tests {
     use jiff::Timestamp;
     use serde_json::json;
-    use verbatim_record::ChainLink;
 
     use super::*;
 
@@ -111,28 +109,16 @@ mod tests {
                 "name": "web", "server": "https://argocd.example",
                 "proof": { "spec": readback, "operation": readback, "manifests": readback, "running": readback },
             });
-            promotions.push(Promotion {
-                kind: Default::default(),
-                reason: None,
-                environment: "shop/dev".parse().unwrap(),
-                release: PromotedRelease {
-                    digest: digest(name.trim_matches(['[', ']'])),
-                    repository: "registry.example/shop".to_owned(),
-                    tag: None,
-                    commit: None,
-                    images: Default::default(),
+            let promotion = json!({
+                "environment": "shop/dev",
+                "release": {
+                    "digest": digest(name.trim_matches(['[', ']'])), "repository": "registry.example/shop",
                 },
-                release_before: None,
-                applications: vec![serde_json::from_value(application).unwrap()],
-                plan: None,
-                policy: None,
-                policy_origin: None,
-                gates: Vec::new(),
-                run: Default::default(),
-                started_at: Timestamp::UNIX_EPOCH,
-                finished_at: Timestamp::UNIX_EPOCH,
-                chain: ChainLink { sequence, previous: None, merged: Vec::new() },
+                "applications": [application],
+                "startedAt": Timestamp::UNIX_EPOCH, "finishedAt": Timestamp::UNIX_EPOCH,
+                "chain": { "sequence": sequence },
             });
+            promotions.push(serde_json::from_value(promotion).unwrap());
         }
         promotions
     }

@@ -4,7 +4,7 @@ use verbatim_console::Failure;
 use verbatim_record::{Chain, PromotedRelease};
 
 use crate::environment::applications::ObservedApp;
-use crate::environment::unrecorded;
+use crate::environment::claims;
 use crate::project::signer::RecordSigner;
 use crate::promotion::decide::Decided;
 use crate::promotion::gather::{Movement, Question};
@@ -71,9 +71,9 @@ impl PromotionContext<'_> {
         ledger: &Chain,
     ) -> Result<(), Failure> {
         let readable = seen.iter().filter_map(|it| Some((&it.app, it.application.as_ref().ok()?)));
-        let unrecorded = unrecorded::unrecorded(readable, promoted, ledger);
+        let unrecorded = claims::unrecorded(readable, promoted, ledger);
         let state_folder = self.project.state_folder();
-        match unrecorded::refusal(unrecorded, &self.environment.id, &state_folder) {
+        match claims::refusal(unrecorded, &self.environment.id, &state_folder) {
             Some(refusal) => Err(refusal),
             None => Ok(()),
         }

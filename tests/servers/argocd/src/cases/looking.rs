@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::context::{As, Context, same};
-use super::{Outcome, cases};
+use super::{Checked, cases};
 
 cases! {
     "the settings name the server's own namespace" => settings,
@@ -17,17 +17,15 @@ cases! {
     "a managed resource has four states" => four_states,
 }
 
-type Case = anyhow::Result<Outcome>;
-
-async fn settings(cx: &Context) -> Case {
+async fn settings(cx: &Context) -> Checked {
     for who in [As::Admin, As::Bot] {
         let settings = cx.get_as(who, "/api/v1/settings").await?.ok()?;
         same("controllerNamespace", &settings["controllerNamespace"], &"argocd")?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn catalogues(cx: &Context) -> Case {
+async fn catalogues(cx: &Context) -> Checked {
     let clusters = cx.get("/api/v1/clusters").await?.ok()?;
     let cluster = &clusters["items"][0];
     same("the server", &cluster["server"], &"https://kubernetes.default.svc")?;
@@ -42,10 +40,10 @@ async fn catalogues(cx: &Context) -> Case {
         let list = cx.get_as(As::Bot, path).await?.ok()?;
         same("the items", &list["items"], &Value::Null)?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn events(cx: &Context) -> Case {
+async fn events(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let list = cx.get(&format!("/api/v1/applications/{app}/events")).await?.ok()?;
     let events = list["items"].as_array().context("there are no items")?;
@@ -55,25 +53,23 @@ async fn events(cx: &Context) -> Case {
     same("the object", &made["involvedObject"]["kind"], &"Application")?;
     same("its name", &made["involvedObject"]["name"], &app.as_str())?;
     ensure!(made["lastTimestamp"].is_string() && made["count"].is_number(), "{made}");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn events_of_missing(cx: &Context) -> Case {
+async fn events_of_missing(cx: &Context) -> Checked {
     let answer = cx.get("/api/v1/applications/none-such/events").await?;
-    answer.refused(403, 7, "permission denied")?;
-    Ok(Outcome::Passed)
+    answer.refused(403, 7, "permission denied")
 }
 
-async fn no_logs(cx: &Context) -> Case {
+async fn no_logs(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let answer = cx.get(&format!("/api/v1/applications/{app}/logs")).await?;
     same("the status", &answer.status, &200)?;
     same("the media type", &answer.content_type, &"application/json")?;
-    same("the body", &answer.text.trim(), &"")?;
-    Ok(Outcome::Passed)
+    same("the body", &answer.text.trim(), &"")
 }
 
-async fn unreadable_log(cx: &Context) -> Case {
+async fn unreadable_log(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1").await?;
     cx.synced(&app).await?;
     // The pods are there before the application is healthy, and only they matter.
@@ -95,10 +91,10 @@ async fn unreadable_log(cx: &Context) -> Case {
         // No node answers at all, or the node has no such container yet.
         ensure!(why.contains("containerLogs") || why.contains("waiting to start"), "{line}");
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn forbidden_logs(cx: &Context) -> Case {
+async fn forbidden_logs(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     for (who, path) in [(As::Bot, app.as_str()), (As::Admin, "none-such")] {
         let answer = cx.get_as(who, &format!("/api/v1/applications/{path}/logs")).await?;
@@ -109,10 +105,10 @@ async fn forbidden_logs(cx: &Context) -> Case {
         let message = error["message"].as_str().unwrap_or_default();
         ensure!(message.starts_with("permission denied"), "{}", answer.text);
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn four_states(cx: &Context) -> Case {
+async fn four_states(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     cx.synced(&app).await?;
     let list = cx.get(&format!("/api/v1/applications/{app}/managed-resources")).await?.ok()?;
@@ -122,5 +118,5 @@ async fn four_states(cx: &Context) -> Case {
         let object: Value = serde_json::from_str(text).with_context(|| text.to_owned())?;
         same(state, &object["kind"], &resource["kind"])?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::context::{As, Context, same};
-use super::{Outcome, cases};
+use super::{Checked, cases};
 
 cases! {
     "a Deployment offers actions" => offered,
@@ -17,8 +17,6 @@ cases! {
     "objects of others are not found" => foreign_object,
     "the bot may change no object and run no action" => bot,
 }
-
-type Case = anyhow::Result<Outcome>;
 
 /// A synced application with a Deployment of its name, and the query that names that.
 async fn with_deployment(cx: &Context) -> anyhow::Result<(String, String)> {
@@ -39,7 +37,7 @@ async fn live(cx: &Context, path: &str, query: &str) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(text)?)
 }
 
-async fn offered(cx: &Context) -> Case {
+async fn offered(cx: &Context) -> Checked {
     let (path, query) = with_deployment(cx).await?;
     let list = cx.get(&format!("{path}/actions?{query}")).await?.ok()?;
     let actions = list["actions"].as_array().with_context(|| list.to_string())?;
@@ -47,8 +45,7 @@ async fn offered(cx: &Context) -> Case {
     let restart = action("restart").with_context(|| list.to_string())?;
     ensure!(restart["disabled"] != true, "{restart}");
     let resume = action("resume").with_context(|| list.to_string())?;
-    same("what is not paused", &resume["disabled"], &true)?;
-    Ok(Outcome::Passed)
+    same("what is not paused", &resume["disabled"], &true)
 }
 
 /// The body of an action on the object of a query.
@@ -59,31 +56,29 @@ fn action(query: &str, action: &str) -> Value {
     body
 }
 
-async fn restarted(cx: &Context) -> Case {
+async fn restarted(cx: &Context) -> Checked {
     let (path, query) = with_deployment(cx).await?;
     let answer = cx.post(&format!("{path}/actions/v2"), &action(&query, "restart")).await?.ok()?;
     same("the answer", &answer, &json!({}))?;
     let annotations =
         &live(cx, &path, &query).await?["spec"]["template"]["metadata"]["annotations"];
     ensure!(annotations["kubectl.kubernetes.io/restartedAt"].is_string(), "{annotations}");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn paused(cx: &Context) -> Case {
+async fn paused(cx: &Context) -> Checked {
     let (path, query) = with_deployment(cx).await?;
     cx.post(&format!("{path}/actions?{query}"), &json!("pause")).await?.ok()?;
-    same("paused", &live(cx, &path, &query).await?["spec"]["paused"], &true)?;
-    Ok(Outcome::Passed)
+    same("paused", &live(cx, &path, &query).await?["spec"]["paused"], &true)
 }
 
-async fn no_such_action(cx: &Context) -> Case {
+async fn no_such_action(cx: &Context) -> Checked {
     let (path, query) = with_deployment(cx).await?;
     let answer = cx.post(&format!("{path}/actions/v2"), &action(&query, "fly")).await?;
-    answer.refused_containing(500, 2, "error getting Lua resource action")?;
-    Ok(Outcome::Passed)
+    answer.refused_containing(500, 2, "error getting Lua resource action")
 }
 
-async fn patched(cx: &Context) -> Case {
+async fn patched(cx: &Context) -> Checked {
     let (path, query) = with_deployment(cx).await?;
     let patches = [
         ("application/merge-patch+json", r#"{"metadata":{"labels":{"note":"1"}}}"#, "1"),
@@ -102,20 +97,20 @@ async fn patched(cx: &Context) -> Case {
         let object = live(cx, &path, &query).await?;
         same("the object", &object["metadata"]["labels"]["note"], &want)?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn deleted(cx: &Context) -> Case {
+async fn deleted(cx: &Context) -> Checked {
     let (path, query) = with_deployment(cx).await?;
     let answer = cx.delete(&format!("{path}?{query}")).await?.ok()?;
     same("the answer", &answer, &json!({}))?;
     let app = path.split('/').nth(4).context("the path names no application")?;
     // The object may wait for its pods; that it is out of sync then is what a pipeline sees.
     cx.until(app, "a missing object", |app| app["status"]["sync"]["status"] == "OutOfSync").await?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn foreign_object(cx: &Context) -> Case {
+async fn foreign_object(cx: &Context) -> Checked {
     let (path, query) = with_deployment(cx).await?;
     let query = query.replace("resourceName=", "resourceName=not-");
     for answer in [
@@ -126,10 +121,10 @@ async fn foreign_object(cx: &Context) -> Case {
     ] {
         answer.refused_containing(400, 3, "not found as part of application")?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn bot(cx: &Context) -> Case {
+async fn bot(cx: &Context) -> Checked {
     let (path, query) = with_deployment(cx).await?;
     let merge = "application/merge-patch%2Bjson";
     let asked = [
@@ -142,5 +137,5 @@ async fn bot(cx: &Context) -> Case {
         answer.refused(403, 7, "permission denied")?;
     }
     cx.get_as(As::Bot, &format!("{path}/actions?{query}")).await?.ok()?;
-    Ok(Outcome::Passed)
+    Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use super::context::{Context, is_over, nonce_of, parameter, same};
-use super::{Outcome, cases};
+use super::{Checked, cases};
 
 cases! {
     "sync: the answer holds the operation with its nonce and sources" => answer_of_sync,
@@ -41,9 +41,7 @@ cases! {
     "delete removes the application" => delete,
 }
 
-type Case = anyhow::Result<Outcome>;
-
-async fn answer_of_sync(cx: &Context) -> Case {
+async fn answer_of_sync(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let answer = cx.sync(&app, "nonce-1").await?.ok()?;
     let operation = &answer["operation"];
@@ -59,10 +57,10 @@ async fn answer_of_sync(cx: &Context) -> Case {
         "{}",
         answer["status"]["operationState"]
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn nonce(cx: &Context) -> Case {
+async fn nonce(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     for nonce in ["one", "two"] {
         cx.sync(&app, nonce).await?.ok()?;
@@ -74,10 +72,10 @@ async fn nonce(cx: &Context) -> Case {
         same("the message", &state["message"], &"successfully synced (all tasks run)")?;
         ensure!(state["startedAt"].is_string() && state["finishedAt"].is_string(), "{state}");
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn results(cx: &Context) -> Case {
+async fn results(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     let after = cx.synced(&app).await?;
     let result = &after["status"]["operationState"]["syncResult"];
@@ -91,11 +89,10 @@ async fn results(cx: &Context) -> Case {
     same("its images", &deployment["images"], &json!(["127.0.0.1:5000/shop/web:1.0.0"]))?;
     same("its status", &deployment["status"], &"Synced")?;
     same("its message", &deployment["message"], &format!("deployment.apps/{app} created"))?;
-    same("its phase", &deployment["syncPhase"], &"Sync")?;
-    Ok(Outcome::Passed)
+    same("its phase", &deployment["syncPhase"], &"Sync")
 }
 
-async fn history(cx: &Context) -> Case {
+async fn history(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     cx.synced(&app).await?;
     cx.patch(&app, &json!([{ "op": "replace", "path": "/spec/source/helm/parameters/0/value", "value": "1.0.1" }])).await?.ok()?;
@@ -112,10 +109,10 @@ async fn history(cx: &Context) -> Case {
         "{}",
         history[1]
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn unchanged(cx: &Context) -> Case {
+async fn unchanged(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     cx.synced(&app).await?;
     let after = cx.synced(&app).await?;
@@ -128,10 +125,10 @@ async fn unchanged(cx: &Context) -> Case {
         "a ConfigMap has a health: {}",
         after["status"]["resources"]
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn no_body(cx: &Context) -> Case {
+async fn no_body(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let answer = cx.post(&format!("/api/v1/applications/{app}/sync"), &Value::Null).await?.ok()?;
     ensure!(
@@ -140,20 +137,19 @@ async fn no_body(cx: &Context) -> Case {
         answer["operation"]
     );
     cx.until(&app, "the operation to end", is_over).await?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn dry_run(cx: &Context) -> Case {
+async fn dry_run(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     cx.post(&format!("/api/v1/applications/{app}/sync"), &json!({ "dryRun": true })).await?.ok()?;
     let after = cx.until(&app, "the operation to end", is_over).await?;
     same("the phase", &after["status"]["operationState"]["phase"], &"Succeeded")?;
     ensure!(after["status"].get("history").is_none(), "{}", after["status"]["history"]);
-    same("the sync status", &after["status"]["sync"]["status"], &"OutOfSync")?;
-    Ok(Outcome::Passed)
+    same("the sync status", &after["status"]["sync"]["status"], &"OutOfSync")
 }
 
-async fn partial(cx: &Context) -> Case {
+async fn partial(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     let one = json!({ "resources": [{ "group": "", "kind": "Service", "name": app, "namespace": "default" }] });
     cx.post(&format!("/api/v1/applications/{app}/sync"), &one).await?.ok()?;
@@ -167,16 +163,15 @@ async fn partial(cx: &Context) -> Case {
         .collect();
     same("what was synced", &kinds, &vec!["Service"])?;
     ensure!(after["status"].get("history").is_none(), "{}", after["status"]["history"]);
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn bad_revision(cx: &Context) -> Case {
+async fn bad_revision(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let answer = cx
         .post(&format!("/api/v1/applications/{app}/sync"), &json!({ "revision": "nope" }))
         .await?;
-    answer.refused_containing(400, 9, "revision not found")?;
-    Ok(Outcome::Passed)
+    answer.refused_containing(400, 9, "revision not found")
 }
 
 const BUSY: &str = "another operation is already in progress";
@@ -192,14 +187,13 @@ async fn busy(cx: &Context) -> anyhow::Result<String> {
     Ok(app)
 }
 
-async fn slot(cx: &Context) -> Case {
+async fn slot(cx: &Context) -> Checked {
     let app = busy(cx).await?;
     cx.sync(&app, "second").await?.refused(400, 9, BUSY)?;
-    same("the nonce", &nonce_of(&cx.read(&app).await?), &"first")?;
-    Ok(Outcome::Passed)
+    same("the nonce", &nonce_of(&cx.read(&app).await?), &"first")
 }
 
-async fn one_winner(cx: &Context) -> Case {
+async fn one_winner(cx: &Context) -> Checked {
     let app = cx.app("slow").await?;
     let nonces: Vec<String> = (0..6).map(|number| format!("n{number}")).collect();
     let answers =
@@ -219,11 +213,10 @@ async fn one_winner(cx: &Context) -> Case {
             app["status"]["operationState"]["phase"] == "Running"
         })
         .await?;
-    same("the nonce that runs", &nonce_of(&running), &winners[0].as_str())?;
-    Ok(Outcome::Passed)
+    same("the nonce that runs", &nonce_of(&running), &winners[0].as_str())
 }
 
-async fn while_running(cx: &Context) -> Case {
+async fn while_running(cx: &Context) -> Checked {
     let app = busy(cx).await?;
     let running = cx.read(&app).await?;
     same("the operation", &running["operation"]["info"][0]["value"], &"first")?;
@@ -251,10 +244,10 @@ async fn while_running(cx: &Context) -> Case {
             && hook.get("status").is_none(),
         "{hook}"
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn patch_while_running(cx: &Context) -> Case {
+async fn patch_while_running(cx: &Context) -> Checked {
     let app = busy(cx).await?;
     let patched = cx
         .patch(
@@ -263,11 +256,10 @@ async fn patch_while_running(cx: &Context) -> Case {
         )
         .await?
         .ok()?;
-    same("the operation", &patched["operation"]["info"][0]["value"], &"first")?;
-    Ok(Outcome::Passed)
+    same("the operation", &patched["operation"]["info"][0]["value"], &"first")
 }
 
-async fn retry(cx: &Context) -> Case {
+async fn retry(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     let bad = json!([{ "op": "add", "path": "/spec/source/helm/parameters/-", "value": parameter("replicas", "abc") }]);
     cx.patch(&app, &bad).await?.ok()?;
@@ -292,25 +284,23 @@ async fn retry(cx: &Context) -> Case {
     same("the phase", &state["phase"], &"Failed")?;
     let message = state["message"].as_str().unwrap_or_default();
     ensure!(message.ends_with(" (retried 1 times)."), "{message}");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn terminate(cx: &Context) -> Case {
+async fn terminate(cx: &Context) -> Checked {
     let app = busy(cx).await?;
     let path = format!("/api/v1/applications/{app}/operation");
     same("the answer", &cx.delete(&path).await?.ok()?, &json!({}))?;
     let after = cx.until(&app, "the operation to end", is_over).await?;
     let state = &after["status"]["operationState"];
     same("the phase", &state["phase"], &"Failed")?;
-    same("the message", &state["message"], &"Operation terminated")?;
-    Ok(Outcome::Passed)
+    same("the message", &state["message"], &"Operation terminated")
 }
 
-async fn terminate_idle(cx: &Context) -> Case {
+async fn terminate_idle(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let words = "Unable to terminate operation. No operation is in progress";
-    cx.delete(&format!("/api/v1/applications/{app}/operation")).await?.refused(400, 3, words)?;
-    Ok(Outcome::Passed)
+    cx.delete(&format!("/api/v1/applications/{app}/operation")).await?.refused(400, 3, words)
 }
 
 /// The parameter of what the status was compared with.
@@ -322,7 +312,7 @@ fn set_tag(tag: &str) -> Value {
     json!([{ "op": "replace", "path": "/spec/source/helm/parameters/0/value", "value": tag }])
 }
 
-async fn stale(cx: &Context) -> Case {
+async fn stale(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     let before = cx.synced(&app).await?;
     same("the sync status before", &before["status"]["sync"]["status"], &"Synced")?;
@@ -330,20 +320,18 @@ async fn stale(cx: &Context) -> Case {
     same("the new value", &patched["spec"]["source"]["helm"]["parameters"][0]["value"], &"1.0.1")?;
     // The answer has the new spec beside the old comparison.
     same("the compared value", compared_value(&patched), &"1.0.0")?;
-    same("the sync status", &patched["status"]["sync"]["status"], &"Synced")?;
-    Ok(Outcome::Passed)
+    same("the sync status", &patched["status"]["sync"]["status"], &"Synced")
 }
 
-async fn compared(cx: &Context) -> Case {
+async fn compared(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     cx.synced(&app).await?;
     cx.patch(&app, &set_tag("1.0.1")).await?.ok()?;
     let after = cx.until(&app, "the comparison", |app| compared_value(app) == "1.0.1").await?;
-    same("the sync status", &after["status"]["sync"]["status"], &"OutOfSync")?;
-    Ok(Outcome::Passed)
+    same("the sync status", &after["status"]["sync"]["status"], &"OutOfSync")
 }
 
-async fn reconciled(cx: &Context) -> Case {
+async fn reconciled(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let after = cx.synced(&app).await?;
     let (reconciled, finished) =
@@ -353,7 +341,7 @@ async fn reconciled(cx: &Context) -> Case {
         reconciled.as_str() >= finished.as_str() && finished.is_string(),
         "{reconciled} and {finished}"
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
 /// An application of the chart that syncs by itself, when it has done so once.
@@ -370,7 +358,7 @@ async fn automatic(cx: &Context) -> anyhow::Result<String> {
     Ok(name)
 }
 
-async fn auto_sync(cx: &Context) -> Case {
+async fn auto_sync(cx: &Context) -> Checked {
     let app = automatic(cx).await?;
     cx.patch(&app, &set_tag("1.0.1")).await?.ok()?;
     let deployed = |app: &Value| {
@@ -381,19 +369,18 @@ async fn auto_sync(cx: &Context) -> Case {
     let operation = &after["status"]["operationState"]["operation"];
     same("who", &operation["initiatedBy"], &json!({ "automated": true }))?;
     ensure!(operation.get("info").is_none(), "{operation}");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn auto_sync_revision(cx: &Context) -> Case {
+async fn auto_sync_revision(cx: &Context) -> Checked {
     let app = automatic(cx).await?;
     let answer = cx
         .post(&format!("/api/v1/applications/{app}/sync"), &json!({ "revision": "other" }))
         .await?;
-    answer.refused(400, 9, "Cannot sync to other: auto-sync currently set to main")?;
-    Ok(Outcome::Passed)
+    answer.refused(400, 9, "Cannot sync to other: auto-sync currently set to main")
 }
 
-async fn auto_sync_off(cx: &Context) -> Case {
+async fn auto_sync_off(cx: &Context) -> Checked {
     let name = cx.name();
     let mut document = cx.document(&name, "settings");
     document["spec"]["syncPolicy"] = json!({ "automated": { "enabled": false } });
@@ -405,10 +392,10 @@ async fn auto_sync_off(cx: &Context) -> Case {
         after.get("operation").is_none() && after["status"].get("operationState").is_none(),
         "{after}"
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn rollback(cx: &Context) -> Case {
+async fn rollback(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     cx.synced(&app).await?;
     cx.patch(&app, &set_tag("1.0.1")).await?.ok()?;
@@ -429,33 +416,29 @@ async fn rollback(cx: &Context) -> Case {
     let after = cx.get(&format!("/api/v1/applications/{app}?refresh=normal")).await?.ok()?;
     same("the spec's value", &after["spec"]["source"]["helm"]["parameters"][0]["value"], &"1.0.1")?;
     same("the sync status", &after["status"]["sync"]["status"], &"OutOfSync")?;
-    same("the history", &after["status"]["history"].as_array().map_or(0, Vec::len), &3)?;
-    Ok(Outcome::Passed)
+    same("the history", &after["status"]["history"].as_array().map_or(0, Vec::len), &3)
 }
 
-async fn rollback_unknown(cx: &Context) -> Case {
+async fn rollback_unknown(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let words = format!("application argocd/{app} does not have deployment with id 99");
     cx.post(&format!("/api/v1/applications/{app}/rollback"), &json!({ "id": 99 }))
         .await?
-        .refused(400, 3, &words)?;
-    Ok(Outcome::Passed)
+        .refused(400, 3, &words)
 }
 
-async fn rollback_auto(cx: &Context) -> Case {
+async fn rollback_auto(cx: &Context) -> Checked {
     let app = automatic(cx).await?;
     let words = "rollback cannot be initiated when auto-sync is enabled";
     cx.post(&format!("/api/v1/applications/{app}/rollback"), &json!({ "id": 0 }))
         .await?
-        .refused(400, 9, words)?;
-    Ok(Outcome::Passed)
+        .refused(400, 9, words)
 }
 
-async fn no_windows(cx: &Context) -> Case {
+async fn no_windows(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let windows = cx.get(&format!("/api/v1/applications/{app}/syncwindows")).await?.ok()?;
-    same("the answer", &windows, &json!({ "canSync": true }))?;
-    Ok(Outcome::Passed)
+    same("the answer", &windows, &json!({ "canSync": true }))
 }
 
 /// An application in a project of its own whose one window denies syncs at all times.
@@ -480,7 +463,7 @@ async fn windowed(cx: &Context, manual: bool) -> anyhow::Result<String> {
     Ok(name)
 }
 
-async fn deny_window(cx: &Context) -> Case {
+async fn deny_window(cx: &Context) -> Checked {
     let app = windowed(cx, false).await?;
     let path = format!("/api/v1/applications/{app}");
     let window =
@@ -501,16 +484,16 @@ async fn deny_window(cx: &Context) -> Case {
     )
     .await?
     .ok()?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn manual_window(cx: &Context) -> Case {
+async fn manual_window(cx: &Context) -> Checked {
     let app = windowed(cx, true).await?;
     let windows = cx.get(&format!("/api/v1/applications/{app}/syncwindows")).await?.ok()?;
     same("canSync", &windows["canSync"], &true)?;
     same("the active window", &windows["activeWindows"][0]["manualSync"], &true)?;
     cx.synced(&app).await?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
 /// An application of the chart and of the settings.
@@ -526,7 +509,7 @@ async fn with_two_sources(cx: &Context) -> anyhow::Result<String> {
     Ok(name)
 }
 
-async fn multi_source(cx: &Context) -> Case {
+async fn multi_source(cx: &Context) -> Checked {
     let app = with_two_sources(cx).await?;
     let answer = cx.sync(&app, "multi").await?.ok()?;
     let sync = &answer["operation"]["sync"];
@@ -549,11 +532,10 @@ async fn multi_source(cx: &Context) -> Case {
     same("the revisions", &status["sync"]["revisions"].as_array().map_or(0, Vec::len), &2)?;
     same("the types", &status["sourceTypes"], &json!(["Helm", "Helm"]))?;
     same("the history's sources", &status["history"][0]["sources"], &after["spec"]["sources"])?;
-    same("the sync status", &status["sync"]["status"], &"Synced")?;
-    Ok(Outcome::Passed)
+    same("the sync status", &status["sync"]["status"], &"Synced")
 }
 
-async fn multi_source_patch(cx: &Context) -> Case {
+async fn multi_source_patch(cx: &Context) -> Checked {
     let app = with_two_sources(cx).await?;
     let operations = json!([
         { "op": "test", "path": "/spec/sources/0/path", "value": "chart" },
@@ -561,24 +543,21 @@ async fn multi_source_patch(cx: &Context) -> Case {
         { "op": "replace", "path": "/spec/sources/0/helm/parameters/0/value", "value": "1.0.1" },
     ]);
     let patched = cx.patch(&app, &operations).await?.ok()?;
-    same("the value", &patched["spec"]["sources"][0]["helm"]["parameters"][0]["value"], &"1.0.1")?;
-    Ok(Outcome::Passed)
+    same("the value", &patched["spec"]["sources"][0]["helm"]["parameters"][0]["value"], &"1.0.1")
 }
 
-async fn multi_source_single(cx: &Context) -> Case {
+async fn multi_source_single(cx: &Context) -> Checked {
     let app = with_two_sources(cx).await?;
     let words = "error applying patch: add operation does not apply: doc is missing path: \"/spec/source/helm\": missing value";
     cx.patch(&app, &json!([{ "op": "add", "path": "/spec/source/helm", "value": {} }]))
         .await?
-        .refused(500, 2, words)?;
-    Ok(Outcome::Passed)
+        .refused(500, 2, words)
 }
 
-async fn delete(cx: &Context) -> Case {
+async fn delete(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     cx.synced(&app).await?;
     let answer = cx.delete(&format!("/api/v1/applications/{app}?cascade=true")).await?.ok()?;
     same("the answer", &answer, &json!({}))?;
-    cx.gone(&app).await?;
-    Ok(Outcome::Passed)
+    cx.gone(&app).await
 }

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::context::{As, Context, same};
-use super::{Outcome, cases};
+use super::{Checked, cases};
 
 cases! {
     "a missing application without a project" => missing,
@@ -26,11 +26,9 @@ cases! {
     "any other value of refresh is a normal one" => refresh_other,
 }
 
-type Case = anyhow::Result<Outcome>;
-
 const NOT_FOUND: &str = "applications.argoproj.io \"none-such\" not found";
 
-async fn missing(cx: &Context) -> Case {
+async fn missing(cx: &Context) -> Checked {
     for who in [As::Admin, As::Bot, As::Reader] {
         cx.get_as(who, "/api/v1/applications/none-such").await?.refused(
             403,
@@ -38,63 +36,59 @@ async fn missing(cx: &Context) -> Case {
             "permission denied",
         )?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn missing_with_project(cx: &Context) -> Case {
+async fn missing_with_project(cx: &Context) -> Checked {
     for who in [As::Admin, As::Bot] {
         cx.get_as(who, "/api/v1/applications/none-such?project=default")
             .await?
             .refused(404, 5, NOT_FOUND)?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn other_project(cx: &Context) -> Case {
+async fn other_project(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     cx.get(&format!("/api/v1/applications/{app}?project=default")).await?.ok()?;
     let words = format!("applications.argoproj.io \"{app}\" not found");
-    cx.get(&format!("/api/v1/applications/{app}?project=zzz")).await?.refused(404, 5, &words)?;
-    Ok(Outcome::Passed)
+    cx.get(&format!("/api/v1/applications/{app}?project=zzz")).await?.refused(404, 5, &words)
 }
 
-async fn two_projects(cx: &Context) -> Case {
+async fn two_projects(cx: &Context) -> Checked {
     let words = "multiple projects specified - the get endpoint accepts either zero or one project";
-    cx.get("/api/v1/applications/x?project=a&project=b").await?.refused(400, 3, words)?;
-    Ok(Outcome::Passed)
+    cx.get("/api/v1/applications/x?project=a&project=b").await?.refused(400, 3, words)
 }
 
-async fn other_namespace(cx: &Context) -> Case {
+async fn other_namespace(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let path = format!("/api/v1/applications/{app}?appNamespace=default&project=default");
     cx.get(&path).await?.refused(403, 7, "permission denied")?;
     cx.get(&format!("/api/v1/applications/{app}?appNamespace=argocd")).await?.ok()?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn patch_missing(cx: &Context) -> Case {
+async fn patch_missing(cx: &Context) -> Checked {
     let path = "/api/v1/applications/none-such";
     let mut body = json!({ "name": "none-such", "patch": "[]", "patchType": "json" });
     cx.call(As::Admin, Method::PATCH, path, &body).await?.refused(403, 7, "permission denied")?;
     body["project"] = "default".into();
-    cx.call(As::Admin, Method::PATCH, path, &body).await?.refused(404, 5, NOT_FOUND)?;
-    Ok(Outcome::Passed)
+    cx.call(As::Admin, Method::PATCH, path, &body).await?.refused(404, 5, NOT_FOUND)
 }
 
-async fn sync_missing(cx: &Context) -> Case {
+async fn sync_missing(cx: &Context) -> Checked {
     let path = "/api/v1/applications/none-such/sync";
     cx.post(path, &json!({})).await?.refused(403, 7, "permission denied")?;
-    cx.post(path, &json!({ "project": "default" })).await?.refused(404, 5, NOT_FOUND)?;
-    Ok(Outcome::Passed)
+    cx.post(path, &json!({ "project": "default" })).await?.refused(404, 5, NOT_FOUND)
 }
 
-async fn views_of_missing(cx: &Context) -> Case {
+async fn views_of_missing(cx: &Context) -> Checked {
     for view in ["syncwindows", "resource-tree", "managed-resources", "manifests"] {
         let path = format!("/api/v1/applications/none-such/{view}");
         cx.get(&path).await?.refused(403, 7, "permission denied")?;
         cx.get(&format!("{path}?project=default")).await?.refused(404, 5, NOT_FOUND)?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
 /// The application among the items of a list.
@@ -102,7 +96,7 @@ fn find<'l>(list: &'l Value, name: &str) -> Option<&'l Value> {
     list["items"].as_array()?.iter().find(|app| app["metadata"]["name"] == name)
 }
 
-async fn listed(cx: &Context) -> Case {
+async fn listed(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     cx.until(&app, "a comparison", |app| app["status"]["resources"][0]["health"].is_object())
         .await?;
@@ -129,16 +123,16 @@ async fn listed(cx: &Context) -> Case {
         "{}",
         found["status"]["resources"]
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn list_of_nothing(cx: &Context) -> Case {
+async fn list_of_nothing(cx: &Context) -> Checked {
     let list = cx.get("/api/v1/applications?projects=none-such").await?.ok()?;
     ensure!(list["items"].is_null(), "{list}");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn list_fields(cx: &Context) -> Case {
+async fn list_fields(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     cx.until(&app, "a comparison", |app| app["status"]["resources"].is_array()).await?;
     let path =
@@ -152,11 +146,10 @@ async fn list_fields(cx: &Context) -> Case {
         list = cx.get(&path).await?.ok()?;
     }
     let want = json!({ "metadata": { "name": app }, "spec": { "project": "default" } });
-    same("the item", &list["items"][0], &want)?;
-    Ok(Outcome::Passed)
+    same("the item", &list["items"][0], &want)
 }
 
-async fn list_selector(cx: &Context) -> Case {
+async fn list_selector(cx: &Context) -> Checked {
     let name = cx.name();
     let mut document = cx.document(&name, "settings");
     document["metadata"]["labels"] = json!({ "cases": name });
@@ -172,10 +165,10 @@ async fn list_selector(cx: &Context) -> Case {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     ensure!(!found("cases%3Dother").await?, "another label is found");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn new_application(cx: &Context) -> Case {
+async fn new_application(cx: &Context) -> Checked {
     let name = cx.name();
     let created = cx.create(cx.document(&name, "settings")).await?;
     same("the namespace", &created["metadata"]["namespace"], &"argocd")?;
@@ -199,10 +192,10 @@ async fn new_application(cx: &Context) -> Case {
     )?;
     let revision = app["status"]["sync"]["revision"].as_str().unwrap_or_default();
     ensure!(revision.len() == 40, "the revision is {revision}");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn refreshed(cx: &Context, kind: &str) -> Case {
+async fn refreshed(cx: &Context, kind: &str) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     cx.until(&app, "a comparison", |app| app["status"]["sync"]["status"] == "OutOfSync").await?;
     let operations = json!([{ "op": "replace", "path": "/spec/source/helm/parameters/0/value", "value": "1.0.1" }]);
@@ -222,17 +215,17 @@ async fn refreshed(cx: &Context, kind: &str) -> Case {
         app["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse::<u64>().ok())
     };
     ensure!(version(&after) > version(&patched), "the resource version did not move");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn refresh_normal(cx: &Context) -> Case {
+async fn refresh_normal(cx: &Context) -> Checked {
     refreshed(cx, "normal").await
 }
 
-async fn refresh_hard(cx: &Context) -> Case {
+async fn refresh_hard(cx: &Context) -> Checked {
     refreshed(cx, "hard").await
 }
 
-async fn refresh_other(cx: &Context) -> Case {
+async fn refresh_other(cx: &Context) -> Checked {
     refreshed(cx, "false").await
 }

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use super::context::{Context, parameter, same};
-use super::{Outcome, cases};
+use super::{Checked, Skipped, cases};
 
 cases! {
     "helm: plain and forced values that render unchanged" => unchanged_values,
@@ -29,8 +29,6 @@ cases! {
     "the summary names the images of the pods" => summary,
     "health follows the rollout" => health,
 }
-
-type Case = anyhow::Result<Outcome>;
 
 const DIGEST: &str = "sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
 
@@ -79,66 +77,63 @@ async fn check(
     same(&format!("`{value}` (forced: {forced})"), &got, &(kind, interpolated))
 }
 
-async fn unchanged_values(cx: &Context) -> Case {
+async fn unchanged_values(cx: &Context) -> Checked {
     for value in ["1.10", "1234e5", "0123", "1e3", "0x10", DIGEST] {
         for forced in [false, true] {
             check(cx, value, forced, "string", &format!("x:{value}")).await?;
         }
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn bools(cx: &Context) -> Case {
+async fn bools(cx: &Context) -> Checked {
     check(cx, "true", false, "bool", "x:true").await?;
     check(cx, "true", true, "string", "x:true").await?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn integers(cx: &Context) -> Case {
+async fn integers(cx: &Context) -> Checked {
     check(cx, "20261124", false, "int64", "x:20261124").await?;
     check(cx, "20261124", true, "string", "x:20261124").await?;
     check(cx, "12345678901234567890", false, "string", "x:12345678901234567890").await?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn nulls(cx: &Context) -> Case {
+async fn nulls(cx: &Context) -> Checked {
     let data = printed(cx, "null", false).await?;
     ensure!(data["interpolated"] != "x:null", "{data}");
     check(cx, "null", true, "string", "x:null").await?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn lists(cx: &Context) -> Case {
+async fn lists(cx: &Context) -> Checked {
     check(cx, "{a,b}", false, "slice", "x:[a b]").await?;
     check(cx, "{a,b}", true, "slice", "x:[a b]").await?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn variables(cx: &Context) -> Case {
+async fn variables(cx: &Context) -> Checked {
     check(cx, "a$FOO", true, "string", "x:a").await?;
     check(cx, "$$FOO", true, "string", "x:$FOO").await?;
     let data = printed(cx, "$ARGOCD_APP_NAMESPACE", true).await?;
-    same("a known one", &data["interpolated"], &"x:default")?;
-    Ok(Outcome::Passed)
+    same("a known one", &data["interpolated"], &"x:default")
 }
 
-async fn values_object(cx: &Context) -> Case {
+async fn values_object(cx: &Context) -> Checked {
     let data = printed_with(cx, json!({ "valuesObject": { "tag": 20261124 } })).await?;
-    same("the interpolation", &data["interpolated"], &"x:2.0261124e+07")?;
-    Ok(Outcome::Passed)
+    same("the interpolation", &data["interpolated"], &"x:2.0261124e+07")
 }
 
-async fn parameter_wins(cx: &Context) -> Case {
+async fn parameter_wins(cx: &Context) -> Checked {
     let helm = json!({ "values": "tag: from-values\n", "parameters": [parameter("tag", "from-parameter")] });
     same("the value", &printed_with(cx, helm).await?["quoted"], &"from-parameter")?;
     let both = json!({ "values": "tag: from-values\n", "valuesObject": { "tag": "from-object" } });
-    same("of the two kinds of values", &printed_with(cx, both).await?["quoted"], &"from-object")?;
-    Ok(Outcome::Passed)
+    same("of the two kinds of values", &printed_with(cx, both).await?["quoted"], &"from-object")
 }
 
-async fn comma(cx: &Context) -> Case {
+async fn comma(cx: &Context) -> Checked {
     check(cx, "a,b", true, "string", "x:a,b").await?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
 /// The image that the Kustomize application renders with these overrides.
@@ -156,36 +151,33 @@ async fn kustomized(cx: &Context, images: Value) -> anyhow::Result<(String, Valu
     Ok((app, image))
 }
 
-async fn kustomize_digest(cx: &Context) -> Case {
+async fn kustomize_digest(cx: &Context) -> Checked {
     let wanted = format!("127.0.0.1:5000/shop/web@{DIGEST}");
     let (_, image) = kustomized(cx, json!([wanted])).await?;
-    same("the image", &image, &wanted)?;
-    Ok(Outcome::Passed)
+    same("the image", &image, &wanted)
 }
 
-async fn kustomize_rename(cx: &Context) -> Case {
+async fn kustomize_rename(cx: &Context) -> Checked {
     let wanted = format!("127.0.0.1:5000/shop/web2:2.0.0@{DIGEST}");
     let (_, image) = kustomized(cx, json!([format!("127.0.0.1:5000/shop/web={wanted}")])).await?;
-    same("the image", &image, &wanted)?;
-    Ok(Outcome::Passed)
+    same("the image", &image, &wanted)
 }
 
-async fn kustomize_unmatched(cx: &Context) -> Case {
+async fn kustomize_unmatched(cx: &Context) -> Checked {
     let (_, image) = kustomized(cx, json!(["nginx:1"])).await?;
-    same("the image", &image, &"127.0.0.1:5000/shop/web:1.0.0")?;
-    Ok(Outcome::Passed)
+    same("the image", &image, &"127.0.0.1:5000/shop/web:1.0.0")
 }
 
-async fn kustomize_emptied(cx: &Context) -> Case {
+async fn kustomize_emptied(cx: &Context) -> Checked {
     let (app, _) = kustomized(cx, json!(["nginx:1"])).await?;
     let replace =
         json!([{ "op": "replace", "path": "/spec/source/kustomize/images", "value": [] }]);
     let patched = cx.patch(&app, &replace).await?.ok()?;
     ensure!(patched["spec"]["source"].get("kustomize").is_none(), "{}", patched["spec"]["source"]);
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn shadowed(cx: &Context) -> Case {
+async fn shadowed(cx: &Context) -> Checked {
     let app = cx.name();
     cx.push(
         &format!("chart/.argocd-source-{app}.yaml"),
@@ -207,10 +199,10 @@ async fn shadowed(cx: &Context) -> Case {
     )?;
     // Lists are replaced, so that the other parameter is gone as well.
     same("the note", &deployment["metadata"]["annotations"]["example.invalid/note"], &"")?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn tracking(cx: &Context) -> Case {
+async fn tracking(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     let ids: Vec<Value> = manifests(cx, &app)
         .await?
@@ -220,7 +212,7 @@ async fn tracking(cx: &Context) -> Case {
     let want =
         [format!("{app}:/Service:default/{app}"), format!("{app}:apps/Deployment:default/{app}")];
     ensure!(want.iter().all(|id| ids.iter().any(|one| one == id)) && ids.len() == 2, "{ids:?}");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
 /// The tree, once it has a pod.
@@ -236,7 +228,7 @@ async fn tree_with_pods(cx: &Context, app: &str) -> anyhow::Result<Vec<Value>> {
     anyhow::bail!("the tree of {app} has no pod")
 }
 
-async fn tree(cx: &Context) -> Case {
+async fn tree(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     cx.synced(&app).await?;
     let nodes = tree_with_pods(cx, &app).await?;
@@ -261,14 +253,15 @@ async fn tree(cx: &Context) -> Case {
         pod["version"] == "v1" && pod.get("group").is_none() && deployment["group"] == "apps",
         "{pod} {deployment}"
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn live_pod(cx: &Context) -> Case {
+const NO_IMAGE: Skipped =
+    Skipped("the image does not exist, and this server's pods are containers");
+
+async fn live_pod(cx: &Context) -> Checked {
     if !cx.target().fake_pods {
-        return Ok(Outcome::Skipped(
-            "the image does not exist, and this server's pods are containers".to_owned(),
-        ));
+        return Err(anyhow::Error::msg(NO_IMAGE));
     }
     let name = cx.name();
     let mut document = cx.document(&name, "chart");
@@ -291,11 +284,10 @@ async fn live_pod(cx: &Context) -> Case {
     )?;
     let status = &live["status"]["containerStatuses"][0];
     same("the imageID", &status["imageID"], &format!("127.0.0.1:5000/shop/web@{DIGEST}"))?;
-    same("ready", &status["ready"], &true)?;
-    Ok(Outcome::Passed)
+    same("ready", &status["ready"], &true)
 }
 
-async fn not_in_tree(cx: &Context) -> Case {
+async fn not_in_tree(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     cx.synced(&app).await?;
     let path = format!(
@@ -305,11 +297,10 @@ async fn not_in_tree(cx: &Context) -> Case {
         400,
         3,
         &format!("Pod  nope not found as part of application {app}"),
-    )?;
-    Ok(Outcome::Passed)
+    )
 }
 
-async fn managed(cx: &Context) -> Case {
+async fn managed(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     cx.synced(&app).await?;
     let path = format!("/api/v1/applications/{app}/managed-resources?kind=Deployment");
@@ -341,23 +332,20 @@ async fn managed(cx: &Context) -> Case {
         &image_of(&after["predictedLiveState"])?,
         &"127.0.0.1:5000/shop/web:1.0.1",
     )?;
-    same("modified", &after["modified"], &true)?;
-    Ok(Outcome::Passed)
+    same("modified", &after["modified"], &true)
 }
 
-async fn summary(cx: &Context) -> Case {
+async fn summary(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     cx.synced(&app).await?;
     let want = json!(["127.0.0.1:5000/shop/web:1.0.0"]);
     cx.until(&app, "the images", |app| app["status"]["summary"]["images"] == want).await?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn health(cx: &Context) -> Case {
+async fn health(cx: &Context) -> Checked {
     if !cx.target().fake_pods {
-        return Ok(Outcome::Skipped(
-            "the image does not exist, and this server's pods are containers".to_owned(),
-        ));
+        return Err(anyhow::Error::msg(NO_IMAGE));
     }
     let app = cx.app_with_tag("1.0.0").await?;
     cx.synced(&app).await?;
@@ -378,5 +366,5 @@ async fn health(cx: &Context) -> Case {
             && app["status"]["summary"].get("images").is_none()
     })
     .await?;
-    Ok(Outcome::Passed)
+    Ok(())
 }

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::context::{Answer, As, Context, parameter, same};
-use super::{Outcome, cases};
+use super::{Checked, cases};
 
 cases! {
     "the bot may get, patch, sync and look around" => bot_may,
@@ -24,14 +24,12 @@ cases! {
     "a repository that is missing is forbidden" => repository,
 }
 
-type Case = anyhow::Result<Outcome>;
-
 /// The direct enforcement: the right that is missing, and whose.
 fn denied(answer: &Answer, right: &str, who: &str) -> anyhow::Result<()> {
     answer.refused_containing(403, 7, &format!("permission denied: {right}, sub: {who}, iat: 20"))
 }
 
-async fn bot_may(cx: &Context) -> Case {
+async fn bot_may(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     let operations = json!([{ "op": "replace", "path": "/spec/source/helm/parameters/0/value", "value": "1.0.1" }]);
     cx.patch_text(As::Bot, &app, "json", &operations.to_string()).await?.ok()?;
@@ -41,64 +39,63 @@ async fn bot_may(cx: &Context) -> Case {
     for view in ["", "/syncwindows", "/resource-tree", "/managed-resources", "/manifests"] {
         cx.get_as(As::Bot, &format!("{path}{view}")).await?.ok()?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn bot_create(cx: &Context) -> Case {
+async fn bot_create(cx: &Context) -> Checked {
     let name = cx.name();
     let answer = cx
         .call(As::Bot, Method::POST, "/api/v1/applications", &cx.document(&name, "settings"))
         .await?;
     denied(&answer, &format!("applications, create, default/{name}"), "bot")?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn bot_delete(cx: &Context) -> Case {
+async fn bot_delete(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let answer = cx
         .call(As::Bot, Method::DELETE, &format!("/api/v1/applications/{app}"), &Value::Null)
         .await?;
     denied(&answer, &format!("applications, delete, default/{app}"), "bot")?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn bot_project(cx: &Context) -> Case {
+async fn bot_project(cx: &Context) -> Checked {
     let answer = cx.get_as(As::Bot, "/api/v1/projects/default").await?;
     denied(&answer, "projects, get, default", "bot")?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn reader_repositories(cx: &Context) -> Case {
+async fn reader_repositories(cx: &Context) -> Checked {
     let list = cx.get_as(As::Reader, "/api/v1/repositories").await?.ok()?;
     ensure!(list["items"].is_null(), "{list}");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn reader_may(cx: &Context) -> Case {
+async fn reader_may(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     cx.get_as(As::Reader, &format!("/api/v1/applications/{app}")).await?.ok()?;
     cx.get_as(As::Reader, &format!("/api/v1/applications/{app}?refresh=normal")).await?.ok()?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn reader_patch(cx: &Context) -> Case {
+async fn reader_patch(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let answer = cx.patch_text(As::Reader, &app, "json", "[]").await?;
     denied(&answer, &format!("applications, update, default/{app}"), "reader")?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn reader_put_spec(cx: &Context) -> Case {
+async fn reader_put_spec(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let spec = cx.read(&app).await?["spec"].clone();
     let answer = cx
         .call(As::Reader, Method::PUT, &format!("/api/v1/applications/{app}/spec"), &spec)
         .await?;
-    answer.refused(403, 7, "permission denied")?;
-    Ok(Outcome::Passed)
+    answer.refused(403, 7, "permission denied")
 }
 
-async fn reader_sync(cx: &Context) -> Case {
+async fn reader_sync(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     for body in [json!({}), json!({ "project": "default" })] {
         let answer = cx
@@ -106,10 +103,10 @@ async fn reader_sync(cx: &Context) -> Case {
             .await?;
         denied(&answer, &format!("applications, sync, default/{app}"), "reader")?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn reader_terminate(cx: &Context) -> Case {
+async fn reader_terminate(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let answer = cx
         .call(
@@ -119,11 +116,10 @@ async fn reader_terminate(cx: &Context) -> Case {
             &Value::Null,
         )
         .await?;
-    answer.refused(403, 7, "permission denied")?;
-    Ok(Outcome::Passed)
+    answer.refused(403, 7, "permission denied")
 }
 
-async fn reader_rollback(cx: &Context) -> Case {
+async fn reader_rollback(cx: &Context) -> Checked {
     let app = cx.app("settings").await?;
     let answer = cx
         .call(
@@ -134,7 +130,7 @@ async fn reader_rollback(cx: &Context) -> Case {
         )
         .await?;
     ensure!(answer.status == 403 && answer.json["code"] == 7, "{answer:?}");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
 /// The URL as one part of a path.
@@ -142,7 +138,7 @@ fn encoded(url: &str) -> String {
     url.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-async fn appdetails(cx: &Context) -> Case {
+async fn appdetails(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     let url = cx.repository();
     let own = json!({ "repoURL": url, "path": "chart", "targetRevision": "main", "helm": { "parameters": [parameter("image.tag", "1.0.0")] } });
@@ -157,11 +153,10 @@ async fn appdetails(cx: &Context) -> Case {
     // The same application with parameters that it does not have, nor ever had.
     let mut other = own.clone();
     other["helm"]["parameters"][0]["value"] = "2.0.0".into();
-    cx.post(&path, &body(&other)).await?.refused(403, 7, "permission denied")?;
-    Ok(Outcome::Passed)
+    cx.post(&path, &body(&other)).await?.refused(403, 7, "permission denied")
 }
 
-async fn bot_appdetails(cx: &Context) -> Case {
+async fn bot_appdetails(cx: &Context) -> Checked {
     let app = cx.app("chart").await?;
     let url = cx.repository();
     let source = json!({ "repoURL": url, "path": "chart", "targetRevision": "main" });
@@ -171,10 +166,10 @@ async fn bot_appdetails(cx: &Context) -> Case {
     same("the type", &details["type"], &"Helm")?;
     let answer = cx.call(As::Reader, Method::POST, &path, &body).await?;
     denied(&answer, &format!("repositories, get, {url}"), "reader")?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn repository(cx: &Context) -> Case {
+async fn repository(cx: &Context) -> Checked {
     let url = cx.repository();
     let path = format!("/api/v1/repositories/{}", encoded(&url));
     // A missing one, for those who may see all: as forbidden as for those who may not.
@@ -190,6 +185,5 @@ async fn repository(cx: &Context) -> Case {
     )?;
     same("the repository", &cx.get(&path).await?.ok()?["repo"], &url.as_str())?;
     same("as the bot sees it", &cx.get_as(As::Bot, &path).await?.ok()?["repo"], &url.as_str())?;
-    cx.get_as(As::Reader, &path).await?.refused(403, 7, "permission denied")?;
-    Ok(Outcome::Passed)
+    cx.get_as(As::Reader, &path).await?.refused(403, 7, "permission denied")
 }

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::context::{As, Context, same};
-use super::{Outcome, cases};
+use super::{Checked, cases};
 
 cases! {
     "login gives a token that works" => login,
@@ -31,9 +31,7 @@ cases! {
     "healthz" => healthz,
 }
 
-type Case = anyhow::Result<Outcome>;
-
-async fn login(cx: &Context) -> Case {
+async fn login(cx: &Context) -> Checked {
     let body = json!({ "username": "admin", "password": cx.target().password });
     let answer = cx.call(As::Nobody, Method::POST, "/api/v1/session", &body).await?.ok()?;
     let token = answer["token"].as_str().unwrap_or_default();
@@ -42,69 +40,58 @@ async fn login(cx: &Context) -> Case {
     same("the user", &info["username"], &"admin")?;
     let request = cx.request(As::Nobody, &Method::GET, "/api/v1/session/userinfo");
     let info = cx.send(request.header("cookie", format!("argocd.token={token}"))).await?.ok()?;
-    same("the user of the cookie", &info["username"], &"admin")?;
-    Ok(Outcome::Passed)
+    same("the user of the cookie", &info["username"], &"admin")
 }
 
-async fn failed_login(cx: &Context, username: &str) -> Case {
+async fn failed_login(cx: &Context, username: &str) -> Checked {
     let body = json!({ "username": username, "password": "wrong" });
     let answer = cx.call(As::Nobody, Method::POST, "/api/v1/session", &body).await?;
-    answer.refused(401, 16, "Invalid username or password")?;
-    Ok(Outcome::Passed)
+    answer.refused(401, 16, "Invalid username or password")
 }
 
-async fn wrong_password(cx: &Context) -> Case {
+async fn wrong_password(cx: &Context) -> Checked {
     failed_login(cx, "admin").await
 }
 
-async fn unknown_user(cx: &Context) -> Case {
+async fn unknown_user(cx: &Context) -> Checked {
     failed_login(cx, "nobody-of-that-name").await
 }
 
-async fn no_token(cx: &Context) -> Case {
+async fn no_token(cx: &Context) -> Checked {
     cx.get_as(As::Nobody, "/api/v1/applications/x").await?.refused(
         401,
         16,
         "no session information",
     )?;
-    cx.get_as(As::Nobody, "/api/v1/applications").await?.refused(
-        401,
-        16,
-        "no session information",
-    )?;
-    Ok(Outcome::Passed)
+    cx.get_as(As::Nobody, "/api/v1/applications").await?.refused(401, 16, "no session information")
 }
 
-async fn garbage_token(cx: &Context) -> Case {
+async fn garbage_token(cx: &Context) -> Checked {
     let request =
         cx.request(As::Nobody, &Method::GET, "/api/v1/applications/x").bearer_auth("not-a-token");
-    cx.send(request).await?.refused(401, 16, "no session information")?;
-    Ok(Outcome::Passed)
+    cx.send(request).await?.refused(401, 16, "no session information")
 }
 
-async fn bad_signature(cx: &Context) -> Case {
+async fn bad_signature(cx: &Context) -> Checked {
     let token = &cx.target().tokens.admin;
     let signed = token.rsplit_once('.').map_or("", |(signed, _)| signed);
     let other = format!("{signed}.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     let request = cx.request(As::Nobody, &Method::GET, "/api/v1/applications/x").bearer_auth(other);
     let words = "invalid session: token signature is invalid: signature is invalid";
-    cx.send(request).await?.refused(401, 16, words)?;
-    Ok(Outcome::Passed)
+    cx.send(request).await?.refused(401, 16, words)
 }
 
-async fn userinfo_nobody(cx: &Context) -> Case {
+async fn userinfo_nobody(cx: &Context) -> Checked {
     let info = cx.get_as(As::Nobody, "/api/v1/session/userinfo").await?.ok()?;
-    same("the answer", &info, &json!({}))?;
-    Ok(Outcome::Passed)
+    same("the answer", &info, &json!({}))
 }
 
-async fn userinfo_bot(cx: &Context) -> Case {
+async fn userinfo_bot(cx: &Context) -> Checked {
     let info = cx.get_as(As::Bot, "/api/v1/session/userinfo").await?.ok()?;
-    same("the answer", &info, &json!({ "loggedIn": true, "username": "bot", "iss": "argocd" }))?;
-    Ok(Outcome::Passed)
+    same("the answer", &info, &json!({ "loggedIn": true, "username": "bot", "iss": "argocd" }))
 }
 
-async fn version_nobody(cx: &Context) -> Case {
+async fn version_nobody(cx: &Context) -> Checked {
     let version = cx.get_as(As::Nobody, "/api/version").await?.ok()?;
     let members: Vec<&String> =
         version.as_object().into_iter().flat_map(|object| object.keys()).collect();
@@ -113,23 +100,23 @@ async fn version_nobody(cx: &Context) -> Case {
         version["Version"].as_str().is_some_and(|version| version.starts_with('v')),
         "{version}"
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn version_admin(cx: &Context) -> Case {
+async fn version_admin(cx: &Context) -> Checked {
     let version = cx.get("/api/version").await?.ok()?;
     ensure!(
         version["HelmVersion"].is_string() && version["KustomizeVersion"].is_string(),
         "{version}"
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
 async fn can_i(cx: &Context, who: As, question: &str) -> anyhow::Result<Value> {
     cx.get_as(who, &format!("/api/v1/account/can-i/{question}")).await?.ok()
 }
 
-async fn can_sync(cx: &Context) -> Case {
+async fn can_sync(cx: &Context) -> Checked {
     same(
         "the answer",
         &can_i(cx, As::Bot, "applications/sync/default/shop").await?,
@@ -139,26 +126,24 @@ async fn can_sync(cx: &Context) -> Case {
         "the reader's",
         &can_i(cx, As::Reader, "applications/sync/default/shop").await?,
         &json!({ "value": "no" }),
-    )?;
-    Ok(Outcome::Passed)
+    )
 }
 
-async fn cannot_delete(cx: &Context) -> Case {
+async fn cannot_delete(cx: &Context) -> Checked {
     same(
         "the answer",
         &can_i(cx, As::Bot, "applications/delete/default/shop").await?,
         &json!({ "value": "no" }),
-    )?;
-    Ok(Outcome::Passed)
+    )
 }
 
-async fn unknown_action(cx: &Context) -> Case {
+async fn unknown_action(cx: &Context) -> Checked {
     let answer = cx.get_as(As::Bot, "/api/v1/account/can-i/applications/fly/default/shop").await?;
     ensure!(answer.status == 400 && answer.json["code"] == 3, "{answer:?}");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn fine_grained(cx: &Context) -> Case {
+async fn fine_grained(cx: &Context) -> Checked {
     // The path is split at the escaped slash: `update/*` on an application cannot be asked for, only `update` on
     // an object that begins with the rest.
     for (action, action_and_rest) in [("update", "update%2Fapps"), ("delete", "delete%2Fapps")] {
@@ -167,7 +152,7 @@ async fn fine_grained(cx: &Context) -> Case {
             can_i(cx, As::Bot, &format!("applications/{action_and_rest}/default/shop")).await?;
         same("the answer", &escaped, &split)?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
 /// A sync of a missing application, with a content type of the caller's choice.
@@ -176,22 +161,20 @@ async fn typed(cx: &Context, content_type: &str) -> anyhow::Result<super::contex
     cx.send(request.header("content-type", content_type).body("{}")).await
 }
 
-async fn charset(cx: &Context) -> Case {
+async fn charset(cx: &Context) -> Checked {
     typed(cx, "application/json; charset=utf-8").await?.plain(415, "Invalid content type")?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn json_patch_type(cx: &Context) -> Case {
-    typed(cx, "application/json-patch+json").await?.plain(415, "Invalid content type")?;
-    Ok(Outcome::Passed)
+async fn json_patch_type(cx: &Context) -> Checked {
+    typed(cx, "application/json-patch+json").await?.plain(415, "Invalid content type")
 }
 
-async fn capitals(cx: &Context) -> Case {
-    typed(cx, "Application/JSON").await?.refused(403, 7, "permission denied")?;
-    Ok(Outcome::Passed)
+async fn capitals(cx: &Context) -> Checked {
+    typed(cx, "Application/JSON").await?.refused(403, 7, "permission denied")
 }
 
-async fn no_content_type(cx: &Context) -> Case {
+async fn no_content_type(cx: &Context) -> Checked {
     for (method, path) in [
         (Method::DELETE, "/api/v1/applications/x/operation"),
         (Method::POST, "/api/v1/applications/x/sync"),
@@ -199,22 +182,20 @@ async fn no_content_type(cx: &Context) -> Case {
         let answer = cx.send(cx.request(As::Nobody, &method, path)).await?;
         answer.plain(415, "Invalid content type")?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn unknown_path(cx: &Context) -> Case {
-    cx.get("/api/v1/nope").await?.plain(404, "Not Found")?;
-    Ok(Outcome::Passed)
+async fn unknown_path(cx: &Context) -> Checked {
+    cx.get("/api/v1/nope").await?.plain(404, "Not Found")
 }
 
-async fn wrong_method(cx: &Context) -> Case {
+async fn wrong_method(cx: &Context) -> Checked {
     let answer = cx.call(As::Admin, Method::PUT, "/api/v1/applications/x/sync", &json!({})).await?;
-    answer.plain(405, "Method Not Allowed")?;
-    Ok(Outcome::Passed)
+    answer.plain(405, "Method Not Allowed")
 }
 
-async fn healthz(cx: &Context) -> Case {
+async fn healthz(cx: &Context) -> Checked {
     let answer = cx.get_as(As::Nobody, "/healthz").await?;
     ensure!(answer.status == 200 && answer.text.trim() == "ok", "{answer:?}");
-    Ok(Outcome::Passed)
+    Ok(())
 }

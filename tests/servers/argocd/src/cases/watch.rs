@@ -7,7 +7,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use super::context::{As, Context, same};
-use super::{Outcome, cases};
+use super::{Checked, cases};
 
 cases! {
     "watch: server-sent events begin with ADDED" => events,
@@ -21,8 +21,6 @@ cases! {
     "watch: a silent stream of events sends a comment" => keep_alive,
     "watch: needs a token" => no_token,
 }
-
-type Case = anyhow::Result<Outcome>;
 
 /// How long silence is listened to.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -80,7 +78,7 @@ async fn quiet(cx: &Context) -> anyhow::Result<String> {
     Ok(app)
 }
 
-async fn events(cx: &Context) -> Case {
+async fn events(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     let mut reader = Reader::open(cx, &format!("name={app}&project=default"), SSE).await?;
     same("the content type", &reader.answer.headers()["content-type"].to_str()?, &SSE)?;
@@ -88,15 +86,14 @@ async fn events(cx: &Context) -> Case {
     same("the type", &event["result"]["type"], &"ADDED")?;
     let got = &event["result"]["application"];
     same("the name", &got["metadata"]["name"], &app.as_str())?;
-    same("the sync status", &got["status"]["sync"]["status"], &"Synced")?;
-    Ok(Outcome::Passed)
+    same("the sync status", &got["status"]["sync"]["status"], &"Synced")
 }
 
 fn annotate(value: &str) -> Value {
     json!([{ "op": "add", "path": "/metadata/annotations", "value": { "a": value } }])
 }
 
-async fn modified(cx: &Context) -> Case {
+async fn modified(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     let mut reader = Reader::open(cx, &format!("name={app}"), SSE).await?;
     reader.event().await?;
@@ -107,13 +104,13 @@ async fn modified(cx: &Context) -> Case {
         if let Ok(event) = event {
             let event = event?;
             same("the type", &event["result"]["type"], &"MODIFIED")?;
-            return Ok(Outcome::Passed);
+            return Ok(());
         }
     }
     anyhow::bail!("no change was told")
 }
 
-async fn deleted(cx: &Context) -> Case {
+async fn deleted(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     let mut reader = Reader::open(cx, &format!("name={app}"), SSE).await?;
     reader.event().await?;
@@ -123,13 +120,13 @@ async fn deleted(cx: &Context) -> Case {
     loop {
         let event = reader.event().await?;
         if event["result"]["type"] == "DELETED" {
-            return Ok(Outcome::Passed);
+            return Ok(());
         }
         same("the type", &event["result"]["type"], &"MODIFIED")?;
     }
 }
 
-async fn lines(cx: &Context) -> Case {
+async fn lines(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     for accept in ["*/*", "text/event-stream, */*", "application/json"] {
         let mut reader = Reader::open(cx, &format!("name={app}"), accept).await?;
@@ -141,41 +138,40 @@ async fn lines(cx: &Context) -> Case {
         let event: Value = serde_json::from_str(&reader.until("\n").await?)?;
         same("the type", &event["result"]["type"], &"ADDED")?;
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn fields(cx: &Context) -> Case {
+async fn fields(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     let query = format!(
         "name={app}&fields=result.type,result.application.metadata.name,result.application.status.sync.status"
     );
     let event = Reader::open(cx, &query, SSE).await?.event().await?;
     let want = json!({ "result": { "type": "ADDED", "application": { "metadata": { "name": app }, "status": { "sync": { "status": "Synced" } } } } });
-    same("the event", &event, &want)?;
-    Ok(Outcome::Passed)
+    same("the event", &event, &want)
 }
 
 /// Not even a status line comes.
-async fn silent(cx: &Context, query: &str) -> Case {
+async fn silent(cx: &Context, query: &str) -> Checked {
     let request =
         cx.request(As::Admin, &Method::GET, &format!("/api/v1/stream/applications?{query}"));
     let sending = request.header("accept", SSE).send();
     if let Ok(answer) = tokio::time::timeout(SILENCE, sending).await {
         anyhow::bail!("an answer came: {}", answer?.status());
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn missing(cx: &Context) -> Case {
+async fn missing(cx: &Context) -> Checked {
     silent(cx, "name=none-such").await
 }
 
-async fn future(cx: &Context) -> Case {
+async fn future(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     silent(cx, &format!("name={app}&resourceVersion=900000000")).await
 }
 
-async fn version_of_patch(cx: &Context) -> Case {
+async fn version_of_patch(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     let patched = cx.patch(&app, &annotate("new")).await?.ok()?;
     let version = patched["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
@@ -183,15 +179,10 @@ async fn version_of_patch(cx: &Context) -> Case {
         .await?
         .event()
         .await?;
-    same(
-        "the annotation",
-        &event["result"]["application"]["metadata"]["annotations"]["a"],
-        &"new",
-    )?;
-    Ok(Outcome::Passed)
+    same("the annotation", &event["result"]["application"]["metadata"]["annotations"]["a"], &"new")
 }
 
-async fn keep_alive(cx: &Context) -> Case {
+async fn keep_alive(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     let mut reader = Reader::open(cx, &format!("name={app}"), SSE).await?;
     let mut read = reader.until(" \n\n\n").await?;
@@ -199,13 +190,12 @@ async fn keep_alive(cx: &Context) -> Case {
     while !read.starts_with(":\n") {
         read = reader.until("\n").await? + "\n";
     }
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn no_token(cx: &Context) -> Case {
+async fn no_token(cx: &Context) -> Checked {
     let answer = cx.get_as(As::Nobody, "/api/v1/stream/applications?name=x").await?;
     ensure!(answer.status == 401, "{answer:?}");
     let message = answer.json["error"]["message"].as_str().or(answer.json["message"].as_str());
-    same("the message", &message, &Some("no session information"))?;
-    Ok(Outcome::Passed)
+    same("the message", &message, &Some("no session information"))
 }

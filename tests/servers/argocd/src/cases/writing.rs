@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::context::{As, Context, is_over, parameter, same};
-use super::{Outcome, cases};
+use super::{Checked, cases};
 
 cases! {
     "create: the same again" => create_again,
@@ -33,30 +33,26 @@ cases! {
     "a project in use is not deleted" => project_in_use,
 }
 
-type Case = anyhow::Result<Outcome>;
-
-async fn create_again(cx: &Context) -> Case {
+async fn create_again(cx: &Context) -> Checked {
     let name = cx.name();
     let mut document = cx.document(&name, "settings");
     document["metadata"]["annotations"] = json!({ "nonce": "1" });
     let first = cx.create(document.clone()).await?;
     let second = cx.post("/api/v1/applications", &document).await?.ok()?;
-    same("the application", &second["metadata"]["uid"], &first["metadata"]["uid"])?;
-    Ok(Outcome::Passed)
+    same("the application", &second["metadata"]["uid"], &first["metadata"]["uid"])
 }
 
-async fn create_other(cx: &Context) -> Case {
+async fn create_other(cx: &Context) -> Checked {
     let name = cx.name();
     let mut document = cx.document(&name, "settings");
     document["metadata"]["annotations"] = json!({ "nonce": "1" });
     cx.create(document.clone()).await?;
     document["metadata"]["annotations"]["nonce"] = "2".into();
     let words = "existing application spec is different, use upsert flag to force update";
-    cx.post("/api/v1/applications", &document).await?.refused(400, 3, words)?;
-    Ok(Outcome::Passed)
+    cx.post("/api/v1/applications", &document).await?.refused(400, 3, words)
 }
 
-async fn upsert(cx: &Context) -> Case {
+async fn upsert(cx: &Context) -> Checked {
     let name = cx.name();
     let mut document = cx.document(&name, "settings");
     document["metadata"]["annotations"] = json!({ "a": "1", "b": "1" });
@@ -67,19 +63,17 @@ async fn upsert(cx: &Context) -> Case {
     let after = cx.post("/api/v1/applications?upsert=true", &document).await?.ok()?;
     let annotations = &after["metadata"]["annotations"];
     ensure!(annotations["a"] == "1" && annotations["b"] == "2", "{annotations}");
-    same("the parameter", &after["spec"]["source"]["helm"]["parameters"][0]["value"], &"2")?;
-    Ok(Outcome::Passed)
+    same("the parameter", &after["spec"]["source"]["helm"]["parameters"][0]["value"], &"2")
 }
 
-async fn create_invalid(cx: &Context) -> Case {
+async fn create_invalid(cx: &Context) -> Checked {
     let name = cx.name();
     let answer = cx.post("/api/v1/applications", &cx.document(&name, "nope")).await?;
     answer.refused_containing(400, 3, "nope: app path does not exist")?;
-    answer.refused_containing(400, 3, &format!("application spec for {name} is invalid: InvalidSpecError: Unable to generate manifests in nope: "))?;
-    Ok(Outcome::Passed)
+    answer.refused_containing(400, 3, &format!("application spec for {name} is invalid: InvalidSpecError: Unable to generate manifests in nope: "))
 }
 
-async fn put_spec(cx: &Context) -> Case {
+async fn put_spec(cx: &Context) -> Checked {
     let app = cx.app_with_tag("1.0.0").await?;
     let mut spec = cx.read(&app).await?["spec"].clone();
     spec["source"]["helm"]["parameters"] = json!([parameter("image.tag", "1.0.1")]);
@@ -88,8 +82,7 @@ async fn put_spec(cx: &Context) -> Case {
         .await?
         .ok()?;
     same("the answer", &answer, &spec)?;
-    same("the spec", &cx.read(&app).await?["spec"], &spec)?;
-    Ok(Outcome::Passed)
+    same("the spec", &cx.read(&app).await?["spec"], &spec)
 }
 
 /// Two patches at the same moment, until one is lost: both were answered with 200.
@@ -98,7 +91,7 @@ async fn lost(
     first: impl Fn(usize) -> Value,
     second: impl Fn(usize) -> Value,
     kept: impl Fn(&Value, usize) -> (bool, bool),
-) -> Case {
+) -> Checked {
     let name = cx.name();
     let mut document = cx.document(&name, "chart");
     document["metadata"]["annotations"] = json!({ "w": "0" });
@@ -111,7 +104,7 @@ async fn lost(
         if one.status == 200 && two.status == 200 {
             let (first_kept, second_kept) = kept(&cx.read(&name).await?, round);
             if first_kept != second_kept {
-                return Ok(Outcome::Passed);
+                return Ok(());
             }
         }
     }
@@ -126,7 +119,7 @@ fn parameter_is(app: &Value, at: usize, value: usize) -> bool {
     app["spec"]["source"]["helm"]["parameters"][at]["value"].as_str() == Some(&value.to_string())
 }
 
-async fn lost_patch(cx: &Context) -> Case {
+async fn lost_patch(cx: &Context) -> Checked {
     let kept = |app: &Value, round| (parameter_is(app, 0, round), parameter_is(app, 1, round));
     lost(
         cx,
@@ -137,7 +130,7 @@ async fn lost_patch(cx: &Context) -> Case {
     .await
 }
 
-async fn lost_with_tests(cx: &Context) -> Case {
+async fn lost_with_tests(cx: &Context) -> Checked {
     let guarded = |at: usize, round: usize| {
         let name = ["image.tag", "note"][at];
         json!([{ "op": "test", "path": format!("/spec/source/helm/parameters/{at}/name"), "value": name }, set_parameter(at, round)])
@@ -146,7 +139,7 @@ async fn lost_with_tests(cx: &Context) -> Case {
     lost(cx, |round| guarded(0, round), |round| guarded(1, round), kept).await
 }
 
-async fn lost_annotation(cx: &Context) -> Case {
+async fn lost_annotation(cx: &Context) -> Checked {
     let annotate = |round: usize| json!([{ "op": "replace", "path": "/metadata/annotations/w", "value": round.to_string() }]);
     let kept = |app: &Value, round: usize| {
         (
@@ -172,27 +165,25 @@ async fn with_parameter(
     Ok((app, answer))
 }
 
-async fn unknown_parameter(cx: &Context) -> Case {
+async fn unknown_parameter(cx: &Context) -> Checked {
     with_parameter(cx, json!({ "name": "no.such.key", "value": "x" })).await?.1.ok()?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn chart_fails(cx: &Context) -> Case {
+async fn chart_fails(cx: &Context) -> Checked {
     let (app, answer) =
         with_parameter(cx, json!({ "name": "image.digest", "value": "md5:1" })).await?;
     answer.refused_containing(400, 3, "image.digest must start with sha256:")?;
-    answer.refused_containing(400, 3, &format!("application spec for {app} is invalid: InvalidSpecError: Unable to generate manifests in chart: rpc error: code = Unknown desc = failed to execute helm template command: failed running helm: `helm template . --name-template {app} --namespace default --kube-version "))?;
-    Ok(Outcome::Passed)
+    answer.refused_containing(400, 3, &format!("application spec for {app} is invalid: InvalidSpecError: Unable to generate manifests in chart: rpc error: code = Unknown desc = failed to execute helm template command: failed running helm: `helm template . --name-template {app} --namespace default --kube-version "))
 }
 
-async fn scalar_into_map(cx: &Context) -> Case {
+async fn scalar_into_map(cx: &Context) -> Checked {
     let (_, answer) = with_parameter(cx, json!({ "name": "image", "value": "x" })).await?;
     answer.refused_containing(
         400,
         3,
         "failed parsing --set-string data: unable to parse key: interface conversion",
-    )?;
-    Ok(Outcome::Passed)
+    )
 }
 
 async fn replaced(
@@ -208,22 +199,19 @@ async fn replaced(
     .await
 }
 
-async fn path_missing(cx: &Context) -> Case {
+async fn path_missing(cx: &Context) -> Checked {
     let words = "Unable to generate manifests in nope: rpc error: code = Unknown desc = nope: app path does not exist";
-    replaced(cx, "path", "nope").await?.refused_containing(400, 3, words)?;
-    Ok(Outcome::Passed)
+    replaced(cx, "path", "nope").await?.refused_containing(400, 3, words)
 }
 
-async fn revision_missing(cx: &Context) -> Case {
+async fn revision_missing(cx: &Context) -> Checked {
     let words = "unable to resolve 'nope' to a commit SHA: revision not found";
-    replaced(cx, "targetRevision", "nope").await?.refused_containing(400, 3, words)?;
-    Ok(Outcome::Passed)
+    replaced(cx, "targetRevision", "nope").await?.refused_containing(400, 3, words)
 }
 
-async fn repository_down(cx: &Context) -> Case {
+async fn repository_down(cx: &Context) -> Checked {
     let answer = replaced(cx, "repoURL", "git://127.0.0.1:1/x.git").await?;
-    answer.refused_containing(400, 3, "InvalidSpecError: repository not accessible: repositories not accessible: &Repository{Repo: \"git://127.0.0.1:1/x.git\"")?;
-    Ok(Outcome::Passed)
+    answer.refused_containing(400, 3, "InvalidSpecError: repository not accessible: repositories not accessible: &Repository{Repo: \"git://127.0.0.1:1/x.git\"")
 }
 
 /// Makes an application that does not render.
@@ -236,7 +224,7 @@ async fn broken(cx: &Context) -> anyhow::Result<String> {
     Ok(app)
 }
 
-async fn broken_spec(cx: &Context) -> Case {
+async fn broken_spec(cx: &Context) -> Checked {
     let app = broken(cx).await?;
     let status = cx
         .until(&app, "the error", |app| app["status"]["conditions"][0]["type"] == "ComparisonError")
@@ -250,10 +238,10 @@ async fn broken_spec(cx: &Context) -> Case {
             && message.contains("app path does not exist"),
         "{message}"
     );
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn broken_application(cx: &Context) -> Case {
+async fn broken_application(cx: &Context) -> Checked {
     let app = broken(cx).await?;
     let answer = cx
         .patch(
@@ -271,12 +259,11 @@ async fn broken_application(cx: &Context) -> Case {
         500,
         2,
         "nope: app path does not exist",
-    )?;
-    Ok(Outcome::Passed)
+    )
 }
 
 /// What a PUT takes: labels and annotations as they are in the body, and neither status nor version of it.
-async fn broken_replaced(cx: &Context) -> Case {
+async fn broken_replaced(cx: &Context) -> Checked {
     let app = broken(cx).await?;
     let path = format!("/api/v1/applications/{app}");
     let mut object = cx.get(&path).await?.ok()?;
@@ -294,10 +281,10 @@ async fn broken_replaced(cx: &Context) -> Case {
     same("the source", &stored["spec"]["source"]["path"], &"nope")?;
     ensure!(stored["status"]["sync"]["status"] != "Synced", "the status of the body was taken");
     ensure!(stored["metadata"]["resourceVersion"] != "1", "the version of the body was taken");
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn wrong_kind(cx: &Context) -> Case {
+async fn wrong_kind(cx: &Context) -> Checked {
     let (app, answer) = with_parameter(cx, parameter("replicas", "abc")).await?;
     answer.ok()?;
     cx.sync(&app, "x").await?.ok()?;
@@ -314,8 +301,7 @@ async fn wrong_kind(cx: &Context) -> Case {
         .into_iter()
         .flatten()
         .find(|one| one["status"] == "SyncFailed");
-    same("what failed", &failed.map(|one| one["kind"].clone()), &Some(json!("Deployment")))?;
-    Ok(Outcome::Passed)
+    same("what failed", &failed.map(|one| one["kind"].clone()), &Some(json!("Deployment")))
 }
 
 /// Creates a set of one application, patches that, and gives the application when it is at rest.
@@ -363,27 +349,25 @@ fn is_annotated(app: &Value) -> bool {
     app["metadata"]["annotations"].get("example.invalid/mine").is_some()
 }
 
-async fn set_reverts(cx: &Context) -> Case {
+async fn set_reverts(cx: &Context) -> Checked {
     let app = generated(cx, json!({}), |app| tag_of(app) == "1.0.0" && !is_annotated(app)).await?;
-    same("the set's annotation", &app["metadata"]["annotations"]["from"], &"set")?;
-    Ok(Outcome::Passed)
+    same("the set's annotation", &app["metadata"]["annotations"]["from"], &"set")
 }
 
-async fn set_ignores(cx: &Context) -> Case {
+async fn set_ignores(cx: &Context) -> Checked {
     let more = json!({ "ignoreApplicationDifferences": [{ "jsonPointers": ["/spec/source/helm/parameters"] }] });
     let app = generated(cx, more, |app| !is_annotated(app)).await?;
-    same("the override", tag_of(&app), &"2.0.0")?;
-    Ok(Outcome::Passed)
+    same("the override", tag_of(&app), &"2.0.0")
 }
 
-async fn set_preserves(cx: &Context) -> Case {
+async fn set_preserves(cx: &Context) -> Checked {
     let more = json!({ "preservedFields": { "annotations": ["example.invalid/mine"] } });
     let app = generated(cx, more, |app| tag_of(app) == "1.0.0").await?;
     ensure!(is_annotated(&app), "{}", app["metadata"]["annotations"]);
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-async fn project_versions(cx: &Context) -> Case {
+async fn project_versions(cx: &Context) -> Checked {
     let name = cx.name();
     let spec =
         json!({ "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }] });
@@ -407,11 +391,10 @@ async fn project_versions(cx: &Context) -> Case {
         400,
         3,
         "metadata.resourceVersion: Invalid value: 0: must be specified for an update",
-    )?;
-    Ok(Outcome::Passed)
+    )
 }
 
-async fn project_in_use(cx: &Context) -> Case {
+async fn project_in_use(cx: &Context) -> Checked {
     let project = cx.name();
     let spec =
         json!({ "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }] });
@@ -427,6 +410,5 @@ async fn project_in_use(cx: &Context) -> Case {
     document["spec"]["project"] = project.clone().into();
     cx.create(document).await?;
     let answer = cx.delete(&format!("/api/v1/projects/{project}")).await?;
-    answer.refused(400, 3, "project is referenced by 1 applications")?;
-    Ok(Outcome::Passed)
+    answer.refused(400, 3, "project is referenced by 1 applications")
 }

@@ -1,66 +1,27 @@
 //! Reading applications.
 
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
-use super::{Access, Query, Shared, object_of, ok};
-use crate::error::{ApiError, ApiResult};
+use super::{Answer, Call, GoJson, Query, object_of};
+use crate::error::ApiError;
 use crate::objects::{set, text, unset};
 use crate::{Server, controller, gojson, tree};
 
-/// The application that a GET names in its path and query.
-fn read<'a>(
-    server: &'a Server,
-    headers: &'a HeaderMap,
-    name: &'a str,
-    query: &'a Query,
-) -> ApiResult<Value> {
-    let projects = query.projects();
-    let access = Access {
-        server,
-        headers,
-        action: "get",
-        name,
-        project: projects.first().copied(),
-        namespace: query.text("appNamespace"),
-    };
-    Ok(access.app()?.0)
-}
-
-pub(super) async fn get(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = Query::of(&uri);
-    match get_app(&server, &name, &headers, &query).await {
-        Ok(app) => ok(&app),
-        Err(error) => error.into_response(),
-    }
-}
-
-async fn get_app(
-    server: &Server,
-    name: &str,
-    headers: &HeaderMap,
-    query: &Query,
-) -> ApiResult<Value> {
-    server.sessions.claims(headers)?;
-    if query.projects().len() > 1 {
+pub(super) async fn get(call: Call) -> Answer {
+    call.claims()?;
+    if call.query.projects().len() > 1 {
         let words =
             "multiple projects specified - the get endpoint accepts either zero or one project";
         return Err(ApiError::invalid(words));
     }
-    let app = read(server, headers, name, query)?;
-    match query.get("refresh") {
-        None => Ok(app),
-        Some(kind) => Ok(refresh(server, name, if kind == "hard" { "hard" } else { "normal" })
-            .await
-            .unwrap_or(app)),
-    }
+    let (app, _) = call.app("get")?;
+    Ok(GoJson(match call.query.get("refresh") {
+        None => app,
+        Some(kind) => {
+            let kind = if kind == "hard" { "hard" } else { "normal" };
+            refresh(&call.server, &call.name, kind).await.unwrap_or(app)
+        }
+    }))
 }
 
 const REFRESH: &str = "/metadata/annotations/argocd.argoproj.io~1refresh";
@@ -83,35 +44,24 @@ async fn refresh(server: &Server, name: &str, kind: &str) -> Option<Value> {
     }
 }
 
-pub(super) async fn list(State(server): Shared, headers: HeaderMap, uri: Uri) -> Response {
-    let claims = match server.sessions.claims(&headers) {
-        Ok(claims) => claims,
-        Err(error) => return error.into_response(),
-    };
-    let query = Query::of(&uri);
-    let projects = query.projects();
-    let (apps, version) = server.store.apps();
+pub(super) async fn list(call: Call) -> Answer {
+    let (claims, query) = (call.claims()?, &call.query);
+    let (apps, version) = call.server.store.apps();
     let items: Vec<Value> = apps
         .into_iter()
         .filter(|app| claims.may("applications", "get", &object_of(app)))
-        .filter(|app| projects.is_empty() || projects.contains(&text(app, "/spec/project")))
-        .filter(|app| {
-            query
-                .get("name")
-                .is_none_or(|name| name.is_empty() || name == text(app, "/metadata/name"))
-        })
+        .filter(|app| is_visible(app, query))
         .filter(|app| {
             query.get("repo").is_none_or(|url| url.is_empty() || first_repository(app) == url)
         })
-        .filter(|app| selected(app, query.text("selector")))
         .map(without_resource_health)
         .collect();
     let items = if items.is_empty() { Value::Null } else { items.into() };
     let list = json!({ "metadata": { "resourceVersion": version.to_string() }, "items": items });
-    ok(&match query.get("fields") {
+    Ok(GoJson(match query.get("fields") {
         Some(fields) if !fields.is_empty() => project(&list, fields),
         _ => list,
-    })
+    }))
 }
 
 fn first_repository(app: &Value) -> &str {
@@ -130,7 +80,7 @@ fn without_resource_health(mut app: Value) -> Value {
 }
 
 /// Equality selectors of labels: `a=b,c==d,e!=f,g,!h`.
-pub(super) fn selected(app: &Value, selector: &str) -> bool {
+fn selected(app: &Value, selector: &str) -> bool {
     let label = |name: &str| {
         app.pointer("/metadata/labels").and_then(|labels| labels.get(name)).and_then(Value::as_str)
     };
@@ -199,67 +149,34 @@ fn keep_paths(value: &Value, paths: &[&[&str]]) -> Value {
     }
 }
 
-pub(super) async fn tree(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = Query::of(&uri);
-    match read(&server, &headers, &name, &query) {
-        Ok(_) => ok(&tree::tree(&name, &server.cluster.objects())),
-        Err(error) => error.into_response(),
-    }
+pub(super) async fn tree(call: Call) -> Answer {
+    call.app("get")?;
+    Ok(GoJson(tree::tree(&call.name, &call.server.cluster.objects())))
 }
 
-pub(super) async fn managed(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = Query::of(&uri);
-    if let Err(error) = read(&server, &headers, &name, &query) {
-        return error.into_response();
-    }
+pub(super) async fn managed(call: Call) -> Answer {
+    call.app("get")?;
+    let (server, name) = (&call.server, &call.name);
     let targets =
-        server.controller.compared(&name).map(|compared| compared.targets()).unwrap_or_default();
+        server.controller.compared(name).map(|compared| compared.targets()).unwrap_or_default();
     let fits = |item: &Value, part: &str| {
-        query.get(part).is_none_or(|wanted| wanted.is_empty() || item[part] == wanted)
+        call.query.get(part).is_none_or(|wanted| wanted.is_empty() || item[part] == wanted)
     };
     let items: Vec<Value> =
-        tree::managed_resources(&name, &targets, &server.cluster.objects(), |key| {
+        tree::managed_resources(name, &targets, &server.cluster.objects(), |key| {
             server.cluster.last_applied(key)
         })
         .into_iter()
         .filter(|item| ["group", "kind", "namespace", "name"].iter().all(|part| fits(item, part)))
         .collect();
-    ok(&if items.is_empty() { json!({}) } else { json!({ "items": items }) })
+    Ok(GoJson(if items.is_empty() { json!({}) } else { json!({ "items": items }) }))
 }
 
-pub(super) async fn manifests(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = Query::of(&uri);
-    match rendered(&server, &name, &headers, &query).await {
-        Ok(answer) => ok(&answer),
-        Err(error) => error.into_response(),
-    }
-}
-
-async fn rendered(
-    server: &Server,
-    name: &str,
-    headers: &HeaderMap,
-    query: &Query,
-) -> ApiResult<Value> {
-    let app = read(server, headers, name, query)?;
+pub(super) async fn manifests(call: Call) -> Answer {
+    let (app, _) = call.app("get")?;
     let (sources, is_multi) = controller::sources(&app);
-    let revision = query.text("revision").to_owned();
-    let all = server.render_all(&app, &sources, &[revision]).await.map_err(bare)?;
+    let revision = call.query.text("revision").to_owned();
+    let all = call.server.render_all(&app, &sources, &[revision]).await.map_err(bare)?;
     let manifests: Vec<String> =
         all.iter().flat_map(|one| &one.manifests).map(gojson::to_string).collect();
     let mut answer = json!({ "manifests": manifests });
@@ -269,7 +186,7 @@ async fn rendered(
         set(&mut answer, "/revision", one.revision.clone());
         set(&mut answer, "/sourceType", one.kind);
     }
-    Ok(answer)
+    Ok(GoJson(answer))
 }
 
 /// The repo-server's own words: the call is passed through, so wrapping prefixes are dropped.

@@ -1,79 +1,55 @@
 //! What is only looked at beside the application itself: settings, clusters, events, logs.
 
-use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, Uri, header};
+use http::header;
 use serde_json::{Value, json};
 
-use super::{Access, Query, Shared, object_of, ok};
-use crate::error::{ApiError, ApiResult};
+use super::{Answer, Call, GoJson, object_of};
+use crate::error::ApiError;
 use crate::objects::text;
-use crate::{Server, gojson, store, tree};
+use crate::{gojson, store, tree};
 
 /// The cluster that every Argo CD knows.
 const IN_CLUSTER: &str = "https://kubernetes.default.svc";
 
-pub(super) async fn settings(State(server): Shared, headers: HeaderMap) -> Response {
+pub(super) async fn settings(call: Call) -> GoJson {
     // Without a token the rest of the settings is told, too, but not where the controller is.
-    match server.sessions.claims(&headers) {
-        Ok(_) => ok(&json!({
+    GoJson(match call.claims() {
+        Ok(_) => json!({
             "appLabelKey": "app.kubernetes.io/instance", "controllerNamespace": store::NAMESPACE,
-        })),
-        Err(_) => ok(&json!({ "appLabelKey": "app.kubernetes.io/instance" })),
-    }
+        }),
+        Err(_) => json!({ "appLabelKey": "app.kubernetes.io/instance" }),
+    })
 }
 
-pub(super) async fn clusters(State(server): Shared, headers: HeaderMap) -> Response {
-    let listed = server.sessions.claims(&headers).map(|claims| {
-        let connection = json!({ "status": "Successful", "message": "", "attemptedAt": null });
-        let count = server.store.apps().0.len();
-        let cluster = json!({
-            "server": IN_CLUSTER, "name": "in-cluster", "config": { "tlsClientConfig": { "insecure": false } },
-            "connectionState": connection, "serverVersion": "1.37.2",
-            "info": {
-                "connectionState": connection, "serverVersion": "1.37.2", "cacheInfo": {}, "applicationsCount": count,
-            },
-        });
-        match claims.may("clusters", "get", IN_CLUSTER) {
-            true => json!({ "metadata": {}, "items": [cluster] }),
-            false => json!({ "metadata": {}, "items": null }),
-        }
+pub(super) async fn clusters(call: Call) -> Answer {
+    let claims = call.claims()?;
+    let connection = json!({ "status": "Successful", "message": "", "attemptedAt": null });
+    let count = call.server.store.apps().0.len();
+    let cluster = json!({
+        "server": IN_CLUSTER, "name": "in-cluster", "config": { "tlsClientConfig": { "insecure": false } },
+        "connectionState": connection, "serverVersion": "1.37.2",
+        "info": {
+            "connectionState": connection, "serverVersion": "1.37.2", "cacheInfo": {}, "applicationsCount": count,
+        },
     });
-    match listed {
-        Ok(list) => ok(&list),
-        Err(error) => error.into_response(),
-    }
+    let may = claims.may("clusters", "get", IN_CLUSTER);
+    Ok(super::listed(may.then_some(cluster)))
 }
 
-pub(super) async fn projects(State(server): Shared, headers: HeaderMap) -> Response {
-    match server.sessions.claims(&headers) {
-        Ok(claims) => {
-            let all = server.store.projects().into_iter();
-            let items: Vec<Value> = all
-                .filter(|project| claims.may("projects", "get", text(project, "/metadata/name")))
-                .collect();
-            let items = if items.is_empty() { Value::Null } else { items.into() };
-            ok(&json!({ "metadata": {}, "items": items }))
-        }
-        Err(error) => error.into_response(),
-    }
+pub(super) async fn projects(call: Call) -> Answer {
+    let claims = call.claims()?;
+    let may = |project: &Value| claims.may("projects", "get", text(project, "/metadata/name"));
+    Ok(super::listed(call.server.store.projects().into_iter().filter(may)))
 }
 
 /// The events of the application itself; objects have none here.
-pub(super) async fn events(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = Query::of(&uri);
-    let app = match read(&server, &headers, &name, &query, "get") {
-        Ok(app) => app,
-        Err(error) => return error.into_response(),
-    };
+pub(super) async fn events(call: Call) -> Answer {
+    let (app, _) = call.app("get")?;
+    let name = &call.name;
     let asked = ["resourceName", "resourceUID", "resourceNamespace"];
-    if asked.iter().any(|part| !query.text(part).is_empty()) {
-        return ok(&json!({ "metadata": {}, "items": null }));
+    if asked.iter().any(|part| !call.query.text(part).is_empty()) {
+        return Ok(super::listed(None));
     }
     let made = text(&app, "/metadata/creationTimestamp");
     let uid = text(&app, "/metadata/uid");
@@ -86,44 +62,24 @@ pub(super) async fn events(
         "reason": "ResourceCreated", "message": "admin created application", "source": { "component": "argocd-server" },
         "firstTimestamp": made, "lastTimestamp": made, "count": 1, "type": "Normal", "eventTime": null,
     });
-    ok(&json!({ "metadata": {}, "items": [event] }))
+    Ok(super::listed([event]))
 }
 
 /// Logs as they are where no kubelet answers: what went wrong, sent like a line.
-pub(super) async fn logs(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = Query::of(&uri);
-    match read(&server, &headers, &name, &query, "get").and_then(|app| {
-        let claims = server.sessions.claims(&headers)?;
-        claims.enforce("logs", "get", &object_of(&app))
-    }) {
-        Ok(()) => stream(&pods(&server, &name, &query)),
+pub(super) async fn logs(call: Call) -> Response {
+    let allowed =
+        call.app("get").and_then(|(app, claims)| claims.enforce("logs", "get", &object_of(&app)));
+    match allowed {
+        Ok(()) => stream(&pods(&call)),
         Err(error) => stream_error(&error),
     }
 }
 
-fn read(
-    server: &Server,
-    headers: &HeaderMap,
-    name: &str,
-    query: &Query,
-    action: &'static str,
-) -> ApiResult<Value> {
-    let projects = query.projects();
-    let project = projects.first().copied();
-    let namespace = query.text("appNamespace");
-    Ok(Access { server, headers, action, name, project, namespace }.app()?.0)
-}
-
 /// The pods that are asked for; of other objects than pods everything that they made counts, which is not simulated.
-fn pods(server: &Server, name: &str, query: &Query) -> Vec<String> {
-    let objects = server.cluster.objects();
+fn pods(call: &Call) -> Vec<String> {
+    let (query, objects) = (&call.query, call.server.cluster.objects());
     let wanted = |part: &str, got: &str| query.text(part).is_empty() || query.text(part) == got;
-    tree::family(name, &objects)
+    tree::family(&call.name, &objects)
         .into_iter()
         .filter(|(key, _)| key.kind == "Pod" && wanted("resourceName", &key.name))
         .map(|(key, _)| key.name.clone())

@@ -1,6 +1,7 @@
 //! The HTTP side: which request is which call, and the rules that hold for all of them.
 
 mod applications;
+mod call;
 mod control;
 mod looking;
 mod objects;
@@ -12,16 +13,17 @@ mod writes;
 use std::sync::{Arc, PoisonError};
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 use serde_json::Value;
 
-use super::error::{ApiError, ApiResult, plain};
-use super::{Seen, Server, gojson, kube};
+pub(super) use self::call::Query;
+use self::call::{Answer, Call, GoJson};
+use super::error::{ApiError, plain};
+use super::{Seen, Server, kube};
 
 pub(super) type Shared = State<Arc<Server>>;
 
@@ -153,105 +155,15 @@ async fn no_route(State(server): Shared, request: Request) -> Response {
     plain(StatusCode::NOT_FOUND, "Not Found")
 }
 
-/// A 200 with JSON as Go writes it.
-pub(super) fn ok(value: &Value) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], gojson::to_string(value)).into_response()
-}
-
-/// The JSON body; nothing at all is an empty object.
-pub(super) fn body(bytes: &Bytes) -> ApiResult<Value> {
-    if bytes.is_empty() {
-        return Ok(Value::Object(serde_json::Map::new()));
-    }
-    serde_json::from_slice(bytes).map_err(|error| ApiError::invalid(error.to_string()))
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Query(Vec<(String, String)>);
-
-impl Query {
-    pub(super) fn of(uri: &http::Uri) -> Self {
-        let url = format!("http://localhost/?{}", uri.query().unwrap_or_default());
-        Self(
-            reqwest::Url::parse(&url)
-                .map(|url| url.query_pairs().into_owned().collect())
-                .unwrap_or_default(),
-        )
-    }
-
-    /// The texts of a body that says what other calls have in their query.
-    pub(super) fn of_members(body: &Value) -> Self {
-        let members = body.as_object().into_iter().flatten();
-        Self(
-            members
-                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-                .collect(),
-        )
-    }
-
-    pub(super) fn get<'q>(&'q self, name: &'q str) -> Option<&'q str> {
-        self.all(name).next()
-    }
-
-    pub(super) fn text<'q>(&'q self, name: &'q str) -> &'q str {
-        self.get(name).unwrap_or_default()
-    }
-
-    pub(super) fn is_true(&self, name: &str) -> bool {
-        matches!(self.get(name), Some("true" | "1"))
-    }
-
-    pub(super) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
-        self.0.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_str())
-    }
-
-    /// `project`, or its older name `projects`.
-    pub(super) fn projects(&self) -> Vec<&str> {
-        self.all("project").chain(self.all("projects")).collect()
-    }
-}
-
-/// The way to an application that all calls share: who asks, and whether there is something to see.
-pub(super) struct Access<'a> {
-    pub(super) server: &'a Server,
-    pub(super) headers: &'a HeaderMap,
-    /// The right that the getter asks for.
-    pub(super) action: &'a str,
-    pub(super) name: &'a str,
-    pub(super) project: Option<&'a str>,
-    pub(super) namespace: &'a str,
-}
-
-impl Access<'_> {
-    /// `getAppEnforceRBAC`: the same answer for a missing and for a forbidden application, unless a project is named.
-    pub(super) fn app(&self) -> ApiResult<(Value, super::auth::Claims)> {
-        let claims = self.server.sessions.claims(self.headers)?;
-        let allowed = |project: &str| {
-            claims.may("applications", self.action, &format!("{project}/{}", self.name))
-        };
-        let project = self.project.filter(|project| !project.is_empty());
-        if project.is_some_and(|project| !allowed(project))
-            || !matches!(self.namespace, "" | super::store::NAMESPACE)
-        {
-            return Err(ApiError::denied());
-        }
-        let hidden = || {
-            if project.is_some() { ApiError::app_not_found(self.name) } else { ApiError::denied() }
-        };
-        let app = self.server.store.app(self.name).ok_or_else(hidden)?;
-        let real = super::objects::text(&app, "/spec/project").to_owned();
-        if !allowed(&real) {
-            return Err(hidden());
-        }
-        if project.is_some_and(|project| project != real) {
-            return Err(ApiError::app_not_found(self.name));
-        }
-        Ok((app, claims))
-    }
-}
-
 /// `PROJECT/NAME`, as rights name an application.
 pub(super) fn object_of(app: &Value) -> String {
     use super::objects::text;
     format!("{}/{}", text(app, "/spec/project"), text(app, "/metadata/name"))
+}
+
+/// A list as Go writes it: an empty one is none.
+fn listed(items: impl IntoIterator<Item = Value>) -> GoJson {
+    let items: Vec<Value> = items.into_iter().collect();
+    let items = if items.is_empty() { Value::Null } else { items.into() };
+    GoJson(serde_json::json!({ "metadata": {}, "items": items }))
 }

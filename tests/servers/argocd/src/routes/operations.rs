@@ -1,46 +1,17 @@
 //! Operations: sync, rollback, terminate, and whether a window lets them start.
 
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, Uri};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Access, Query, Shared, body, object_of, ok};
+use super::{Answer, Call, GoJson, object_of};
 use crate::controller::compare::automated;
 use crate::error::{ApiError, ApiResult, Code};
 use crate::objects::{items, set, text};
 use crate::{Server, controller, windows};
 
-pub(super) async fn sync(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Response {
-    match start(&server, &name, &headers, &bytes).await {
-        Ok(app) => ok(&app),
-        Err(error) => error.into_response(),
-    }
-}
-
-async fn start(
-    server: &Server,
-    name: &str,
-    headers: &HeaderMap,
-    bytes: &Bytes,
-) -> ApiResult<Value> {
-    let body = body(bytes)?;
-    let access = Access {
-        server,
-        headers,
-        action: "get",
-        name,
-        project: Some(text(&body, "/project")),
-        namespace: text(&body, "/appNamespace"),
-    };
-    let (app, claims) = access.app()?;
+pub(super) async fn sync(call: Call) -> Answer {
+    let (server, body) = (&call.server, call.body()?);
+    let (app, claims) = call.app_by(&body, "get")?;
     let project = server.store.project(text(&app, "/spec/project")).unwrap_or_default();
     if !windows::can_sync(&project, &app, Timestamp::now(), true) {
         return Err(ApiError::new(Code::PermissionDenied, "cannot sync: blocked by sync window"));
@@ -62,15 +33,15 @@ async fn start(
     if let Some(retry) = body.get("retryStrategy").filter(|retry| !retry.is_null()) {
         set(&mut operation, "/retry", retry.clone());
     }
-    place(server, name, &operation)
+    place(&call, &operation)
 }
 
 /// Puts the operation into the slot, or says that it is taken.
-fn place(server: &Server, name: &str, operation: &Value) -> ApiResult<Value> {
-    match server.set_operation(name, operation) {
-        Some((app, true)) => Ok(app),
+fn place(call: &Call, operation: &Value) -> Answer {
+    match call.server.set_operation(&call.name, operation) {
+        Some((app, true)) => Ok(GoJson(app)),
         Some((_, false)) => Err(ApiError::precondition("another operation is already in progress")),
-        None => Err(ApiError::app_not_found(name)),
+        None => Err(ApiError::app_not_found(&call.name)),
     }
 }
 
@@ -122,30 +93,9 @@ async fn sync_part(server: &Server, app: &Value, body: &Value) -> ApiResult<Valu
     Ok(sync)
 }
 
-pub(super) async fn rollback(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Response {
-    match roll_back(&server, &name, &headers, &bytes) {
-        Ok(app) => ok(&app),
-        Err(error) => error.into_response(),
-    }
-}
-
-fn roll_back(server: &Server, name: &str, headers: &HeaderMap, bytes: &Bytes) -> ApiResult<Value> {
-    let body = body(bytes)?;
-    let project = Some(text(&body, "/project"));
-    let access = Access {
-        server,
-        headers,
-        action: "sync",
-        name,
-        project,
-        namespace: text(&body, "/appNamespace"),
-    };
-    let (app, claims) = access.app()?;
+pub(super) async fn rollback(call: Call) -> Answer {
+    let body = call.body()?;
+    let (app, claims) = call.app_by(&body, "sync")?;
     if !text(&app, "/metadata/deletionTimestamp").is_empty() {
         return Err(ApiError::precondition("application is deleting"));
     }
@@ -157,7 +107,8 @@ fn roll_back(server: &Server, name: &str, headers: &HeaderMap, bytes: &Bytes) ->
     let id = body.get("id").and_then(Value::as_i64).unwrap_or(0);
     let found = items(&app, "/status/history").iter().find(|entry| entry["id"] == id);
     let Some(entry) = found else {
-        let words = format!("application argocd/{name} does not have deployment with id {id}");
+        let words =
+            format!("application argocd/{} does not have deployment with id {id}", call.name);
         return Err(ApiError::invalid(words));
     };
     let mut sync = json!({ "syncStrategy": { "apply": {} } });
@@ -174,34 +125,14 @@ fn roll_back(server: &Server, name: &str, headers: &HeaderMap, bytes: &Bytes) ->
             set(&mut sync, &format!("/{flag}"), true);
         }
     }
-    place(
-        server,
-        name,
-        &json!({ "sync": sync, "initiatedBy": { "username": claims.name }, "retry": {} }),
-    )
+    let operation =
+        json!({ "sync": sync, "initiatedBy": { "username": claims.name }, "retry": {} });
+    place(&call, &operation)
 }
 
-pub(super) async fn terminate(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = Query::of(&uri);
-    let projects = query.projects();
-    let project = projects.first().copied();
-    let access = Access {
-        server: &server,
-        headers: &headers,
-        action: "sync",
-        name: &name,
-        project,
-        namespace: query.text("appNamespace"),
-    };
-    if let Err(error) = access.app() {
-        return error.into_response();
-    }
-    let stopped = server.store.update(&name, |app| {
+pub(super) async fn terminate(call: Call) -> Answer {
+    call.app("sync")?;
+    let stopped = call.server.store.update(&call.name, |app| {
         let running =
             app.get("operation").is_some() && app.pointer("/status/operationState").is_some();
         if running {
@@ -210,34 +141,13 @@ pub(super) async fn terminate(
         running
     });
     match stopped {
-        Some((_, true)) => ok(&json!({})),
-        _ => ApiError::invalid("Unable to terminate operation. No operation is in progress")
-            .into_response(),
+        Some((_, true)) => Ok(GoJson(json!({}))),
+        _ => Err(ApiError::invalid("Unable to terminate operation. No operation is in progress")),
     }
 }
 
-pub(super) async fn windows(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = Query::of(&uri);
-    let projects = query.projects();
-    let project = projects.first().copied();
-    let access = Access {
-        server: &server,
-        headers: &headers,
-        action: "get",
-        name: &name,
-        project,
-        namespace: query.text("appNamespace"),
-    };
-    match access.app() {
-        Ok((app, _)) => {
-            let project = server.store.project(text(&app, "/spec/project")).unwrap_or_default();
-            ok(&windows::answer(&project, &app, Timestamp::now()))
-        }
-        Err(error) => error.into_response(),
-    }
+pub(super) async fn windows(call: Call) -> Answer {
+    let (app, _) = call.app("get")?;
+    let project = call.server.store.project(text(&app, "/spec/project")).unwrap_or_default();
+    Ok(GoJson(windows::answer(&project, &app, Timestamp::now())))
 }

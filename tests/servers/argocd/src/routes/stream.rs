@@ -3,21 +3,20 @@
 //! No byte is sent before the first event, not even the status: a client that awaits the head waits.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use http::{HeaderMap, HeaderName, Uri, header};
+use http::{HeaderName, header};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, sleep_until};
 
 use super::applications::{is_visible, project};
-use super::{Query, Shared, object_of};
+use super::{Call, Query, object_of};
 use crate::auth::Claims;
+use crate::error::ApiResult;
 use crate::objects::text;
 use crate::store::AppEvent;
 use crate::{Server, gojson};
@@ -25,15 +24,13 @@ use crate::{Server, gojson};
 /// Between two comment lines of a silent event stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-pub(super) async fn applications(State(server): Shared, headers: HeaderMap, uri: Uri) -> Response {
-    let claims = match server.sessions.claims(&headers) {
-        Ok(claims) => claims,
-        Err(error) => return error.into_response(),
-    };
+pub(super) async fn applications(call: Call) -> ApiResult<Response> {
+    let claims = call.claims()?;
     // Exactly this value: a list of types with it in first place gets lines of JSON.
-    let is_sse = headers.get(header::ACCEPT).is_some_and(|accept| accept == "text/event-stream");
-    let mut watch = Watch::open(server, claims, Query::of(&uri), is_sse);
-    let Some(first) = watch.next().await else { return ().into_response() };
+    let is_sse =
+        call.headers.get(header::ACCEPT).is_some_and(|accept| accept == "text/event-stream");
+    let mut watch = Watch::open(&call.server, claims, call.query, is_sse);
+    let Some(first) = watch.next().await else { return Ok(().into_response()) };
     let kind = if is_sse { "text/event-stream" } else { "application/json" };
     let headers = [
         (header::CONTENT_TYPE, kind),
@@ -56,7 +53,7 @@ pub(super) async fn applications(State(server): Shared, headers: HeaderMap, uri:
             Some((Ok(bytes), (watch, None, keep_alive)))
         },
     );
-    (headers, Body::from_stream(body)).into_response()
+    Ok((headers, Body::from_stream(body)).into_response())
 }
 
 struct Watch {
@@ -72,7 +69,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn open(server: Arc<Server>, claims: Claims, query: Query, is_sse: bool) -> Self {
+    fn open(server: &Server, claims: Claims, query: Query, is_sse: bool) -> Self {
         let from = query.text("resourceVersion").parse().unwrap_or(0);
         // Listed, then subscribed, as the real server does it: a change in between is lost.
         let (apps, _) = server.store.apps();

@@ -3,13 +3,9 @@
 //! There is no compare-and-set, as in the real server: a write reads, validates, reads again and puts its spec, labels,
 //! annotations and finalizers over whatever is there then. What others wrote in between is lost, and nobody is told.
 
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
-use super::{Access, Query, Shared, body, object_of, ok};
+use super::{Answer, Call, GoJson, object_of};
 use crate::error::{ApiError, ApiResult};
 use crate::objects::{set, text, unset};
 use crate::{Server, controller, pause, schema};
@@ -18,34 +14,9 @@ use crate::{Server, controller, pause, schema};
 const WRITTEN: [&str; 4] =
     ["/spec", "/metadata/labels", "/metadata/annotations", "/metadata/finalizers"];
 
-pub(super) async fn patch(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Response {
-    match patch_app(&server, &name, &headers, &bytes).await {
-        Ok(app) => ok(&app),
-        Err(error) => error.into_response(),
-    }
-}
-
-async fn patch_app(
-    server: &Server,
-    name: &str,
-    headers: &HeaderMap,
-    bytes: &Bytes,
-) -> ApiResult<Value> {
-    let body = body(bytes)?;
-    let access = Access {
-        server,
-        headers,
-        action: "get",
-        name,
-        project: Some(text(&body, "/project")),
-        namespace: text(&body, "/appNamespace"),
-    };
-    let (first_read, claims) = access.app()?;
+pub(super) async fn patch(call: Call) -> Answer {
+    let body = call.body()?;
+    let (first_read, claims) = call.app_by(&body, "get")?;
     claims.enforce("applications", "update", &object_of(&first_read))?;
     let text_of_patch = text(&body, "/patch");
     let patched = match text(&body, "/patchType") {
@@ -57,87 +28,37 @@ async fn patch_app(
     let decode =
         |error: String| ApiError::unknown(format!("error unmarshaling patched app: {error}"));
     let wanted = schema::application(&patched).map_err(decode)?;
-    overwrite(server, name, wanted, true).await
+    overwrite(&call, wanted, true).await.map(GoJson)
 }
 
-pub(super) async fn put(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-    bytes: Bytes,
-) -> Response {
-    let query = Query::of(&uri);
-    let put = async {
-        let body = body(&bytes)?;
-        let project = text(&body, "/spec/project").to_owned();
-        let access = Access {
-            server: &server,
-            headers: &headers,
-            action: "update",
-            name: &name,
-            project: Some(&project),
-            namespace: "",
-        };
-        access.app()?;
-        let wanted = schema::application(&body).map_err(ApiError::invalid)?;
-        overwrite(&server, &name, wanted, query.get("validate") != Some("false")).await
-    };
-    match put.await {
-        Ok(app) => ok(&app),
-        Err(error) => error.into_response(),
-    }
+/// Whether a query asks for more than the project and the destination to be checked.
+fn is_validated(call: &Call) -> bool {
+    call.query.get("validate") != Some("false")
 }
 
-pub(super) async fn put_spec(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-    bytes: Bytes,
-) -> Response {
-    let query = Query::of(&uri);
-    match put_spec_of(&server, &name, &headers, &query, &bytes).await {
-        Ok(app) => ok(&app["spec"]),
-        Err(error) => error.into_response(),
-    }
+pub(super) async fn put(call: Call) -> Answer {
+    let body = call.body()?;
+    call.app_of(&call.name, "update", Some(text(&body, "/spec/project")), "")?;
+    let wanted = schema::application(&body).map_err(ApiError::invalid)?;
+    overwrite(&call, wanted, is_validated(&call)).await.map(GoJson)
 }
 
-async fn put_spec_of(
-    server: &Server,
-    name: &str,
-    headers: &HeaderMap,
-    query: &Query,
-    bytes: &Bytes,
-) -> ApiResult<Value> {
-    let projects = query.projects();
-    let project = projects.first().copied();
-    let access = Access {
-        server,
-        headers,
-        action: "update",
-        name,
-        project,
-        namespace: query.text("appNamespace"),
-    };
-    let (mut wanted, _) = access.app()?;
-    let spec = schema::spec(&body(bytes)?).map_err(ApiError::invalid)?;
+pub(super) async fn put_spec(call: Call) -> Answer {
+    let (mut wanted, _) = call.app("update")?;
+    let spec = schema::spec(&call.body()?).map_err(ApiError::invalid)?;
     set(&mut wanted, "/spec", spec);
-    overwrite(server, name, wanted, query.get("validate") != Some("false")).await
+    let mut app = overwrite(&call, wanted, is_validated(&call)).await?;
+    Ok(GoJson(app["spec"].take()))
 }
 
 /// Validates `wanted`, and puts its parts over the application as it is then.
-async fn overwrite(
-    server: &Server,
-    name: &str,
-    mut wanted: Value,
-    validate: bool,
-) -> ApiResult<Value> {
+async fn overwrite(call: &Call, mut wanted: Value, validate: bool) -> ApiResult<Value> {
+    let server = &call.server;
     let spec = schema::normalized(wanted.get("spec").unwrap_or(&Value::Null));
     set(&mut wanted, "/spec", spec);
     check(server, &wanted, validate).await?;
     pause(server.pace().write_ms).await;
-    let written = server.store.update(name, |app| {
+    let written = server.store.update(&call.name, |app| {
         for part in WRITTEN {
             match wanted.pointer(part) {
                 Some(value) => set(app, part, value.clone()),
@@ -145,7 +66,7 @@ async fn overwrite(
             }
         }
     });
-    written.map(|(app, ())| app).ok_or_else(|| ApiError::app_not_found(name))
+    written.map(|(app, ())| app).ok_or_else(|| ApiError::app_not_found(&call.name))
 }
 
 /// What the real server checks of a spec: always its project and destination, and unless told not to its rendering.
@@ -202,36 +123,18 @@ async fn check(server: &Server, app: &Value, validate: bool) -> ApiResult<()> {
     Ok(())
 }
 
-pub(super) async fn create(
-    State(server): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    bytes: Bytes,
-) -> Response {
-    let query = Query::of(&uri);
-    match create_app(&server, &headers, &query, &bytes).await {
-        Ok(app) => ok(&app),
-        Err(error) => error.into_response(),
-    }
-}
-
-async fn create_app(
-    server: &Server,
-    headers: &HeaderMap,
-    query: &Query,
-    bytes: &Bytes,
-) -> ApiResult<Value> {
-    let claims = server.sessions.claims(headers)?;
-    let mut wanted = schema::application(&body(bytes)?).map_err(ApiError::invalid)?;
+pub(super) async fn create(call: Call) -> Answer {
+    let (server, claims) = (&call.server, call.claims()?);
+    let mut wanted = schema::application(&call.body()?).map_err(ApiError::invalid)?;
     let spec = schema::normalized(wanted.get("spec").unwrap_or(&Value::Null));
     set(&mut wanted, "/spec", spec);
     unset(&mut wanted, "/operation");
     unset(&mut wanted, "/status");
     let name = text(&wanted, "/metadata/name").to_owned();
     claims.enforce("applications", "create", &object_of(&wanted))?;
-    check(server, &wanted, query.get("validate") != Some("false")).await?;
+    check(server, &wanted, is_validated(&call)).await?;
     if let Some(created) = server.store.create(wanted.clone()) {
-        return Ok(created);
+        return Ok(GoJson(created));
     }
     let existing = server.store.app(&name).unwrap_or_default();
     let same = WRITTEN.iter().all(|part| {
@@ -239,9 +142,9 @@ async fn create_app(
             == wanted.pointer(part).filter(|value| !is_empty(value))
     });
     if same {
-        return Ok(existing);
+        return Ok(GoJson(existing));
     }
-    if !query.is_true("upsert") {
+    if !call.query.is_true("upsert") {
         return Err(ApiError::invalid(
             "existing application spec is different, use upsert flag to force update",
         ));
@@ -265,7 +168,7 @@ async fn create_app(
             set(app, "/metadata/finalizers", finalizers.clone());
         }
     });
-    written.map(|(app, ())| app).ok_or_else(|| ApiError::app_not_found(&name))
+    written.map(|(app, ())| GoJson(app)).ok_or_else(|| ApiError::app_not_found(&name))
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -274,35 +177,15 @@ fn is_empty(value: &Value) -> bool {
         || value.is_null()
 }
 
-pub(super) async fn delete(
-    State(server): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = Query::of(&uri);
-    let projects = query.projects();
-    let project = projects.first().copied();
-    let access = Access {
-        server: &server,
-        headers: &headers,
-        action: "get",
-        name: &name,
-        project,
-        namespace: query.text("appNamespace"),
-    };
-    let allowed = access
-        .app()
-        .and_then(|(app, claims)| claims.enforce("applications", "delete", &object_of(&app)));
-    if let Err(error) = allowed {
-        return error.into_response();
-    }
-    let cascade = query.get("cascade") != Some("false");
-    server.store.update(&name, |app| {
+pub(super) async fn delete(call: Call) -> Answer {
+    let (app, claims) = call.app("get")?;
+    claims.enforce("applications", "delete", &object_of(&app))?;
+    let cascade = call.query.get("cascade") != Some("false");
+    call.server.store.update(&call.name, |app| {
         let finalizers =
             if cascade { json!(["resources-finalizer.argocd.argoproj.io"]) } else { json!([]) };
         set(app, "/metadata/finalizers", finalizers);
         set(app, "/metadata/deletionTimestamp", crate::cluster::now_text());
     });
-    ok(&json!({}))
+    Ok(GoJson(json!({})))
 }
