@@ -87,7 +87,6 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Everybody in the comparison.
 struct Scene<'a> {
     rig: &'a Rig,
     binary: std::path::PathBuf,

@@ -148,7 +148,6 @@ fn find_digest(told: &Value) -> Option<String> {
     told.pointer("/pushed/digest")?.as_str().map(str::to_owned)
 }
 
-/// Everybody in the comparison.
 struct Scene<'a> {
     lease: &'a Lease,
     registry: &'a Registry,

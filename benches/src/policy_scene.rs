@@ -34,7 +34,6 @@ const REPORT: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
 /// Attaching one after the other costs a round trip each; a registry in the same process takes several at once.
 const AT_ONCE: usize = 8;
 
-/// Everything around one release.
 pub(super) struct Scene {
     runtime: Runtime,
     argocd: SimulatedArgocd,

@@ -42,7 +42,6 @@ impl Report {
         broken
     }
 
-    /// The table, in markdown.
     pub(super) fn table(&self) -> String {
         let mut text = String::from(
             "| what | ours | peer | ratio: shortest (median) | peak memory: ours, peer | requests: ours, peer | |\n|---|---|---|---|---|---|---|\n",

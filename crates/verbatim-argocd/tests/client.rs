@@ -40,7 +40,6 @@ fn app_answer() -> Answer {
     json_answer(200, json!({ "metadata": { "name": "shop", "resourceVersion": "7" } }))
 }
 
-/// What reached the server.
 #[derive(Clone, Debug)]
 struct Got {
     line: String,

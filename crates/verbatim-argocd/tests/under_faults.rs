@@ -144,7 +144,6 @@ async fn a_fault_at_any_request_is_survived_or_told_truly() {
     stream::iter(REQUESTS).for_each_concurrent(3, |(method, path)| row(method, path)).await;
 }
 
-/// One request, every fault.
 async fn row(method: &str, path: &str) {
     // A server of its own: the simulated controller slows down with the number of applications.
     let rig = Rig::start().await;

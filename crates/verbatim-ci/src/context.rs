@@ -47,23 +47,15 @@ pub enum CiKind {
     /// No known CI: a laptop or a server. Commit and branch come from git.
     #[default]
     Git,
-    /// Travis CI.
     Travis,
     /// GitHub Actions, and what imitates it (Gitea, Forgejo).
     GitHub,
-    /// GitLab CI/CD.
     GitLab,
-    /// Jenkins.
     Jenkins,
-    /// CircleCI.
     CircleCi,
-    /// Buildkite.
     Buildkite,
-    /// Azure Pipelines.
     Azure,
-    /// Drone.
     Drone,
-    /// Woodpecker.
     Woodpecker,
 }
 
@@ -83,7 +75,6 @@ pub enum Numbering {
 pub struct PullRequest {
     /// Its number, as the CI writes it.
     pub number: Option<String>,
-    /// The branch to merge.
     pub source_branch: Option<String>,
     /// The branch to merge into.
     pub target_branch: Option<String>,
@@ -102,24 +93,15 @@ pub struct PullRequest {
 #[non_exhaustive]
 pub enum Sink {
     /// Append [`github_outputs`](crate::github_outputs) to this file.
-    GithubOutput {
-        /// Path of the file.
-        path: String,
-    },
+    GithubOutput { path: String },
     /// Append Markdown to this file.
-    GithubSummary {
-        /// Path of the file.
-        path: String,
-    },
+    GithubSummary { path: String },
     /// Write [`dotenv`](crate::dotenv) to a file that the job declares as its report `dotenv`.
     Dotenv,
     /// Print [`azure_variables`](crate::azure_variables) to the log of the job.
     AzureLog,
     /// Append [`shell_exports`](crate::shell_exports) to this file, which later steps source.
-    ShellFile {
-        /// Path of the file.
-        path: String,
-    },
+    ShellFile { path: String },
 }
 
 impl CiKind {

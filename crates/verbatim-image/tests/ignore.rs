@@ -10,7 +10,6 @@ use support::{Image, Tree, config, docker, docker_host, engine, unique};
 use verbatim_credentials::Keychain;
 use verbatim_image::{Builder, build};
 
-/// Trees hold these files.
 const FILES: [&str; 22] = [
     "a.txt",
     "ab",

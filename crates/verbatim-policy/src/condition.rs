@@ -60,12 +60,7 @@ pub enum ConditionError {
     },
     /// A name that does not exist.
     #[error("unknown name `{name}`; known are {}", .known.join(", "))]
-    UnknownVariable {
-        /// The unknown name.
-        name: String,
-        /// The names that exist.
-        known: Vec<String>,
-    },
+    UnknownVariable { name: String, known: Vec<String> },
     /// A function that does not exist.
     #[error("unknown function `{0}`")]
     UnknownFunction(String),
@@ -77,7 +72,6 @@ pub enum EvaluationError {
     /// A field is not there.
     #[error("there is no field `{0}`")]
     MissingField(String),
-    /// It loops too often.
     #[error(
         "it takes more than {MAX_STEPS} steps; `exists` and `all` take one for each item, `map` and `filter` {STEPS_OF_COPY}"
     )]

@@ -42,7 +42,6 @@ pub(crate) fn ring() -> KeyRing {
     .unwrap()
 }
 
-/// Noon, and some minutes.
 pub(crate) fn at(minutes: i64) -> Timestamp {
     let noon: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
     noon.checked_add(SignedDuration::from_mins(minutes)).unwrap()
@@ -134,7 +133,6 @@ pub(crate) fn expecting(subject: Digest) -> Expectation {
     Expectation { subject, environment: None, now: at(60 * 24) }
 }
 
-/// A promotion that counts.
 pub(crate) fn counted(
     place: &str,
     what: &str,

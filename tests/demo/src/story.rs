@@ -19,7 +19,6 @@ const NO: i32 = 1;
 /// The soak of the demo takes seconds; on a machine that compiles at the same time everything takes longer.
 const LONG: Duration = Duration::from_secs(90);
 
-/// Everybody in the story.
 pub(super) struct Story<'a> {
     pub(super) narrator: Narrator,
     pub(super) world: &'a World,
@@ -90,7 +89,6 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Tells the second commit.
     fn refuse(&self) -> Result<String> {
         let narrator = self.narrator;
         narrator.heading("A shortcut is refused");

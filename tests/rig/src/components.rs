@@ -34,7 +34,6 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// How many are needed.
     pub(super) const COUNT: usize = 17;
 
     pub(super) fn from_free(free: [u16; Self::COUNT]) -> Self {

@@ -23,7 +23,6 @@ pub struct Rig {
     /// How to talk to the Kubernetes API server.
     pub kubernetes: Kubernetes,
     pub git: Git,
-    /// What runs the pods.
     pub nodes: Nodes,
     /// The program that started it: `PROGRAM rig tools NAME…` prints the paths of the pinned tools, such as `crane`.
     pub program: PathBuf,
@@ -33,7 +32,6 @@ pub struct Rig {
     pub env: BTreeMap<String, String>,
 }
 
-/// Argo CD's API server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Argocd {
     /// `http://127.0.0.1:PORT`; it has no TLS.
@@ -62,7 +60,6 @@ pub struct Identity {
     pub url: String,
 }
 
-/// The Kubernetes API server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kubernetes {
     /// `https://127.0.0.1:PORT`, with a certificate of its own making.
@@ -84,7 +81,6 @@ pub struct Git {
     pub root_url: String,
 }
 
-/// What runs the pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Nodes {
@@ -98,10 +94,7 @@ pub enum Nodes {
         node: String,
     },
     /// kwok: pods are said to be ready, nothing runs.
-    Kwok {
-        /// The number of Nodes.
-        nodes: u32,
-    },
+    Kwok { nodes: u32 },
 }
 
 impl Rig {

@@ -11,7 +11,6 @@ use super::{
     sso::{self, SingleSignOn},
 };
 
-/// Argo CD's own namespace.
 pub(super) const NAMESPACE: &str = "argocd";
 
 /// Applies everything that Argo CD needs before it starts. `argocd` is the folder of its Go module.

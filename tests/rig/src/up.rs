@@ -40,7 +40,6 @@ fn path(program: Program) -> anyhow::Result<PathBuf> {
 /// What `up` found or did.
 pub(super) struct Up {
     pub(super) rig: Rig,
-    /// It was running before.
     pub(super) already: bool,
 }
 

@@ -25,7 +25,6 @@ pub(super) struct CargoTool {
 }
 
 impl CargoTool {
-    /// The program.
     pub(super) fn get(&self) -> Result<PathBuf> {
         let Self { name, version, minutes } = self;
         let on_path = PathBuf::from(name);

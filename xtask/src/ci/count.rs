@@ -3,7 +3,6 @@
 //! The harness of the stable toolchain has no machine format; these two lines are its human one. A step's success is
 //! its exit status; the numbers are only for the summary.
 
-/// Tests of a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) passed: usize,

@@ -9,7 +9,6 @@ use needs::{Program, workspace_root};
 
 use super::Ended;
 
-/// Where the pages are.
 const FOLDER: &str = "docs/evidence";
 
 /// The state of the sources that a run tries.
@@ -21,7 +20,6 @@ pub(super) struct Commit {
 }
 
 impl Commit {
-    /// The checkout's.
     pub(super) fn read() -> Result<Commit> {
         let hash = git(&["rev-parse", "HEAD"])?;
         let pages = format!(":!{FOLDER}");
@@ -56,7 +54,6 @@ impl Page {
         self.figures.push((name, value.to_string()));
     }
 
-    /// Markdown below the table.
     pub(super) fn text(&mut self, text: &str) {
         self.text.push_str(text);
     }

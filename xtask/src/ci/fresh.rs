@@ -20,7 +20,6 @@ use super::{Ended, children};
 
 /// Enters the root and runs one step; its arguments are the folder of all this, the step, and the clone's place.
 const ENTER: &str = include_str!("fresh.sh");
-/// The release of Debian.
 const RELEASE: &str = "bookworm";
 
 pub(super) fn run(_: &Provided, page: &mut Page) -> Result<Ended> {

@@ -60,7 +60,6 @@ fn step_names() -> clap::builder::PossibleValuesParser {
     names.into_iter().collect::<Vec<_>>().into()
 }
 
-/// How a step ended.
 #[derive(Debug)]
 enum Ended {
     /// It passed; with the tests it ran, if it runs tests.
@@ -76,7 +75,6 @@ struct Report {
     ended: Ended,
 }
 
-/// Runs the task.
 pub(crate) fn run(args: Args) -> Result<()> {
     let (all, other) = if args.deep { (DEEP, "") } else { (STEPS, "--deep ") };
     let chosen: Vec<&Step> =

@@ -39,7 +39,6 @@ impl Need {
 pub(super) struct Provided {
     variables: Vec<(&'static str, String)>,
     declared: String,
-    /// What chooses a sample.
     pub(super) seed: u64,
 }
 

@@ -64,7 +64,6 @@ impl Services {
         self.rig_without_pods = None;
     }
 
-    /// Ends what was started.
     pub(super) fn stop(&mut self) -> Result<()> {
         self.rig = None;
         self.rig_without_pods = None;

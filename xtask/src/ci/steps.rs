@@ -27,7 +27,6 @@ pub(super) struct Step {
     pub(super) work: Work,
 }
 
-/// What a step does.
 pub(super) enum Work {
     /// In every `ci`.
     Plain(fn(&Provided) -> Result<Ended>),

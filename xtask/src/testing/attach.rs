@@ -72,7 +72,6 @@ impl Attached {
     }
 }
 
-/// Runs the suite.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     attach(args.processes, args.rounds, args.registry.as_deref())?.verdict()
 }

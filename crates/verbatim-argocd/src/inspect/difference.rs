@@ -27,7 +27,6 @@ pub(crate) struct ObjectDiff {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ValueChange {
-    /// It is not there.
     Create,
     Update,
     /// It is not in the sources any more; a sync with pruning deletes it.

@@ -11,7 +11,6 @@ use crate::overrides::values::{Occurrence, OverrideKey, SourceField, find, shown
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct LiveState {
     pub app: AppRef,
-    /// Changes with every write.
     pub resource_version: String,
     /// Its sources with what overrides them.
     pub sources: Vec<LiveSource>,

@@ -20,7 +20,6 @@ pub(crate) struct ObjectFilter {
 }
 
 impl ObjectFilter {
-    /// Whether nothing is named.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -17,7 +17,6 @@ pub(crate) struct Conditions {
     pub degraded: bool,
     /// No operation is queued or runs.
     pub operation: bool,
-    /// The application is gone.
     pub delete: bool,
     /// Only these resources count for sync and health; none: the whole application.
     pub resources: Vec<ResourcePattern>,
@@ -36,7 +35,6 @@ pub(crate) enum ConditionState {
 /// A condition that does not hold yet, of one resource or of the whole application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnmetCondition {
-    /// It is still there.
     Deleted,
     /// An operation is in progress.
     Operation,
@@ -46,7 +44,6 @@ pub enum UnmetCondition {
         resource: Option<String>,
         is: SyncCode,
     },
-    /// It has another health.
     Health {
         /// `Deployment web`, for example.
         resource: Option<String>,

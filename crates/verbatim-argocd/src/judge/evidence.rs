@@ -71,7 +71,6 @@ pub enum ImageMatch {
 /// The evidence that an application runs what it was to run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeployProof {
-    /// What had to run.
     pub images: Vec<WantedImage>,
     /// The version of the application object that the judgement is about.
     pub resource_version: String,
@@ -87,7 +86,6 @@ pub struct DeployProof {
     pub sync: SyncCode,
     /// `Healthy` or `Suspended`.
     pub health: HealthStatus,
-    /// When it was seen.
     pub at: Timestamp,
     /// How long it held, in seconds.
     pub settled_seconds: u64,
@@ -100,7 +98,6 @@ pub struct OperationEvidence {
     pub known_by: KnownBy,
     pub initiated_by: InitiatedBy,
     pub started_at: Option<Timestamp>,
-    /// When it was over.
     pub finished_at: Option<Timestamp>,
 }
 
@@ -108,7 +105,6 @@ pub struct OperationEvidence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KnownBy {
-    /// It carries our nonce.
     Nonce,
     /// Its own sources hold our values.
     Values,
@@ -122,7 +118,6 @@ pub struct RenderedImage {
     /// `Deployment web`, for example.
     pub workload: String,
     pub container: String,
-    /// The image as rendered.
     pub image: String,
 }
 
@@ -137,13 +132,10 @@ pub struct WorkloadEvidence {
     pub containers: Vec<ContainerEvidence>,
 }
 
-/// How deep evidence goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "level", rename_all = "kebab-case")]
 pub enum EvidenceLevel {
-    /// Pods run it.
     Pods {
-        /// How many.
         pods: usize,
     },
     /// It runs no pod now; its template has the digest.
@@ -153,12 +145,10 @@ pub enum EvidenceLevel {
     },
 }
 
-/// What one container runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ContainerEvidence {
     pub pod: String,
     pub container: String,
-    /// What the node reports.
     pub image_id: String,
     /// As what it is the wanted image.
     #[serde(rename = "match")]

@@ -13,7 +13,6 @@ use crate::overrides::values::{self, OverrideKey, ValueChange};
 /// What the manifests of one application would become. Not evidence: that is read back after the write.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
-    /// The application.
     pub app: AppRef,
     /// The fields that would change.
     pub differences: Vec<ManifestChange>,
@@ -29,9 +28,7 @@ pub struct ManifestChange {
     pub object: String,
     /// Where in it, as a JSON pointer.
     pub path: String,
-    /// What is rendered now.
     pub now: String,
-    /// What would be rendered.
     pub then: String,
 }
 

@@ -22,7 +22,6 @@ pub(crate) struct Waivers {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Inquiry<T> {
     Is(T),
-    /// No answer, and why.
     Unknown(String),
     /// It does not matter here.
     NotAsked,
@@ -33,12 +32,10 @@ pub(crate) enum Inquiry<T> {
 pub(crate) struct Preconditions {
     /// Whether the token may write.
     pub may_update: Inquiry<bool>,
-    /// Whether it may sync.
     pub may_sync: Inquiry<bool>,
     pub windows: Inquiry<SyncWindows>,
     /// The parameters that the chart lists.
     pub parameters: Inquiry<Vec<String>>,
-    /// Who owns the application.
     pub owner: Option<AppOwner>,
 }
 
@@ -55,7 +52,6 @@ pub(crate) struct AppOwner {
 /// What an owner does to values that we write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnerEffect {
-    /// It leaves them alone.
     None,
     /// It reverts them with its next own change.
     RevertsLater,

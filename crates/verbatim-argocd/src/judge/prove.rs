@@ -29,7 +29,6 @@ pub(crate) enum Judgement {
     Proven(WorkloadEvidence),
     /// The wanted images in every pod of its newest version, and its rollout is paused by somebody before it is complete.
     Paused {
-        /// What runs so far.
         part: WorkloadEvidence,
         missing: Mismatch,
     },
@@ -51,7 +50,6 @@ pub(crate) struct WorkloadReading<'a> {
 }
 
 impl WorkloadReading<'_> {
-    /// The objects to read.
     pub(crate) fn objects(&self) -> Vec<ObjectRef> {
         // Between its runs a CronJob has nothing to look at but its template, which the comparison has seen.
         if self.ours.object.kind == "CronJob" {

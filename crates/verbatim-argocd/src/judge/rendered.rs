@@ -21,7 +21,6 @@ pub(crate) struct Workload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Container {
     pub name: String,
-    /// Its image, as written.
     pub image: String,
 }
 
@@ -111,7 +110,6 @@ pub(crate) struct WantedWorkload {
     pub containers: Vec<(String, WantedImage)>,
 }
 
-/// What the manifests show.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RenderedState {
     /// The containers with a wanted image.

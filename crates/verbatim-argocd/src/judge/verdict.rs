@@ -108,22 +108,18 @@ pub(crate) enum Verdict {
     Stale(MissingState),
     /// Deployed and healthy, or suspended.
     Done,
-    /// Over, and not well.
     Failed(AppFailure),
     /// Other values stand there, or were deployed.
     Superseded(Vec<Deviation>),
 }
 
-/// What is still missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MissingState {
-    /// No operation has begun.
     NoOperation,
     /// An operation is asked for and has not begun.
     Queued,
     Running(String),
-    /// Somebody else's operation runs.
     Other(String),
     /// The operation failed and will be tried again.
     Retry(String),

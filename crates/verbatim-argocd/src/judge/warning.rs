@@ -12,29 +12,14 @@ use crate::model::InitiatedBy;
 #[non_exhaustive]
 pub enum DeployWarning {
     /// Something could not be checked beforehand.
-    NotChecked {
-        /// What.
-        what: String,
-        /// Why.
-        why: String,
-    },
+    NotChecked { what: String, why: String },
     /// An owner may revert the override.
-    Owner {
-        /// Its kind.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
+    Owner { kind: String, name: String },
     /// An earlier run did not end; this one continues its work.
-    Resumed {
-        /// Its nonce.
-        nonce: String,
-    },
+    Resumed { nonce: String },
     /// The claim of another run was overridden.
     TookOver {
-        /// Its release.
         release: String,
-        /// Who.
         #[serde(skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
@@ -44,19 +29,12 @@ pub enum DeployWarning {
     LostForeignChange {
         /// Where, as a JSON pointer.
         path: String,
-        /// What was lost.
         value: String,
     },
     /// The values stand, and another operation than ours deployed them.
-    Adopted {
-        /// Who started it.
-        by: InitiatedBy,
-    },
+    Adopted { by: InitiatedBy },
     /// The claim could not be closed.
-    ClaimOpen {
-        /// Why.
-        why: String,
-    },
+    ClaimOpen { why: String },
 }
 
 impl fmt::Display for DeployWarning {

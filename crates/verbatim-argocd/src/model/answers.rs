@@ -27,7 +27,6 @@ pub struct TreeNode {
     pub namespace: String,
     pub name: String,
     pub uid: String,
-    /// When it was made.
     pub created_at: Option<jiff::Timestamp>,
     #[serde(deserialize_with = "or_default")]
     pub parent_refs: Vec<ParentRef>,
@@ -79,7 +78,6 @@ pub struct ManagedResource {
     pub name: String,
     /// It belongs to a sync and not to the application's state.
     pub hook: bool,
-    /// The manifest as rendered.
     pub target_state: String,
     pub live_state: String,
     /// The live object without the fields whose differences are ignored.
@@ -100,7 +98,6 @@ pub struct Manifests {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct LiveResource {
-    /// The object as JSON.
     pub manifest: String,
 }
 
@@ -168,7 +165,6 @@ pub struct UserInfo {
 #[serde(default, rename_all = "PascalCase")]
 pub struct ServerVersion {
     pub version: String,
-    /// When it was built.
     pub build_date: String,
     pub git_commit: String,
     /// Of the Helm that renders.
@@ -191,11 +187,9 @@ pub struct AppDetails {
     /// `Helm`, `Kustomize`, …
     #[serde(rename = "type")]
     pub kind: String,
-    /// For Helm.
     pub helm: Option<HelmDetails>,
 }
 
-/// What a chart offers.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct HelmDetails {
@@ -257,7 +251,6 @@ pub(crate) struct WatchResult {
     pub(crate) application: Application,
 }
 
-/// Why a stream ends.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct WatchError {

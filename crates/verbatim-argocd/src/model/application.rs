@@ -12,11 +12,8 @@ use super::{AppSource, AppSources, InitiatedBy, Operation, OperationState, Sourc
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Application {
-    /// Name, version and annotations.
     pub metadata: ObjectMeta,
-    /// What is wanted.
     pub spec: AppSpec,
-    /// What the controller saw.
     pub status: AppStatus,
     /// The operation that was asked for and has not ended.
     pub operation: Option<Operation>,
@@ -38,7 +35,6 @@ pub struct ObjectMeta {
     /// The annotations; empty also when the object has no such field.
     #[serde(deserialize_with = "or_default")]
     pub annotations: BTreeMap<String, String>,
-    /// Who owns the object.
     #[serde(deserialize_with = "or_default")]
     pub owner_references: Vec<OwnerReference>,
     /// When the object was made; a new one if it was deleted and made again.
@@ -55,7 +51,6 @@ pub struct OwnerReference {
     pub name: String,
 }
 
-/// What an application wants.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct AppSpec {
@@ -65,7 +60,6 @@ pub struct AppSpec {
     /// Present when the application is hydrated.
     pub source_hydrator: Option<Value>,
     pub destination: Destination,
-    /// The Argo CD project.
     pub project: String,
     pub sync_policy: Option<SyncPolicy>,
     /// Differences that do not count.
@@ -96,7 +90,6 @@ impl AppSpec {
 pub struct Destination {
     pub namespace: String,
     pub server: String,
-    /// Or the cluster's name.
     pub name: String,
 }
 
@@ -122,7 +115,6 @@ pub struct Automated {
     pub enabled: Option<bool>,
 }
 
-/// What the controller saw.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct AppStatus {
@@ -206,9 +198,7 @@ impl ComparedTo {
 /// Whether live state equals the sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyncCode {
-    /// It does.
     Synced,
-    /// It does not.
     OutOfSync,
     /// Not known: no comparison yet, or it failed.
     #[default]
@@ -236,26 +226,19 @@ pub enum HealthStatus {
     Healthy,
     /// Waits for somebody: a paused rollout, a suspended job.
     Suspended,
-    /// On its way.
     Progressing,
-    /// Not there.
     Missing,
-    /// Broken.
     Degraded,
-    /// Not known.
     #[default]
     #[serde(other)]
     Unknown,
 }
 
-/// A deployment that succeeded.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HistoryEntry {
     pub id: i64,
-    /// When its operation began.
     pub deploy_started_at: Option<Timestamp>,
-    /// When it was done.
     pub deployed_at: Option<Timestamp>,
     pub initiated_by: InitiatedBy,
     source: Option<AppSource>,
@@ -318,7 +301,6 @@ pub struct Summary {
     /// Images in the specs of all pods, old ones too. Never evidence.
     #[serde(deserialize_with = "or_default")]
     pub images: Vec<String>,
-    /// Where the application answers.
     #[serde(rename = "externalURLs", deserialize_with = "or_default")]
     pub external_urls: Vec<String>,
 }

@@ -74,14 +74,12 @@ pub struct Info {
 #[serde(default, rename_all = "camelCase")]
 pub struct OperationState {
     pub operation: Operation,
-    /// How far it is.
     pub phase: Phase,
     pub message: String,
     /// Whole seconds.
     pub started_at: Option<Timestamp>,
     /// Set between two attempts, too: alone it does not mean the end.
     pub finished_at: Option<Timestamp>,
-    /// Attempts after the first.
     pub retry_count: i64,
     pub sync_result: Option<SyncResult>,
 }
@@ -91,7 +89,6 @@ pub struct OperationState {
 pub enum Phase {
     /// It runs, or waits for its next attempt.
     Running,
-    /// It is being stopped.
     Terminating,
     Succeeded,
     Failed,
@@ -102,7 +99,6 @@ pub enum Phase {
     Unknown,
 }
 
-/// What an operation applied.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SyncResult {

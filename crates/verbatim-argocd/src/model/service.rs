@@ -40,7 +40,6 @@ pub struct Cluster {
 #[serde(default, rename_all = "camelCase")]
 pub struct ClusterInfo {
     pub connection_state: ConnectionState,
-    /// The version of Kubernetes.
     pub server_version: String,
     /// How many applications go there.
     pub applications_count: i64,
@@ -64,7 +63,6 @@ pub struct AppProject {
     pub spec: ProjectSpec,
 }
 
-/// What a project allows.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ProjectSpec {
@@ -81,7 +79,6 @@ pub struct ProjectSpec {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ConfiguredRepo {
-    /// The URL: its identity.
     pub repo: String,
     /// `git`, `helm` or `oci`.
     #[serde(rename = "type")]
@@ -100,13 +97,10 @@ pub struct ConfiguredRepo {
     pub connection_state: ConnectionState,
 }
 
-/// An event of Kubernetes.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ObjectEvent {
-    /// Of the event itself.
     pub metadata: ObjectMeta,
-    /// What it is about.
     pub involved_object: InvolvedObject,
     pub reason: String,
     pub message: String,
@@ -139,7 +133,6 @@ pub struct LogEntry {
     pub time_stamp: Option<Timestamp>,
     /// No line, but the end of the stream.
     pub last: bool,
-    /// Which pod wrote it.
     pub pod_name: String,
 }
 

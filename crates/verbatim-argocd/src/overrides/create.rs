@@ -16,7 +16,6 @@ pub(crate) struct NewApplication {
     pub name: String,
     /// Its namespace, if that is not Argo CD's own.
     pub namespace: Option<String>,
-    /// Its Argo CD project.
     pub project: String,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
@@ -39,7 +38,6 @@ pub(crate) struct NewApplication {
     pub target_namespace: String,
     /// How it syncs by itself, if it does.
     pub automated: Option<Automation>,
-    /// Options of its syncs.
     pub sync_options: Vec<String>,
     /// How many deployments its history keeps.
     pub history_limit: Option<i64>,

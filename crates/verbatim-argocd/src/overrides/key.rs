@@ -32,7 +32,6 @@ pub enum OverrideKey {
 pub enum SourceKind {
     Helm,
     Kustomize,
-    /// A config management plugin.
     Plugin,
 }
 

@@ -13,7 +13,6 @@ const MEMBERS: [&str; 4] = ["project", "destination", "syncPolicy", "revisionHis
 /// What is to become of an application. `None` leaves as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SpecChange {
-    /// Its Argo CD project.
     pub project: Option<String>,
     /// The address of its cluster; the cluster's name goes.
     pub server: Option<String>,

@@ -25,7 +25,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The states on both sides of a write.
 #[derive(Debug)]
 pub(crate) struct AnnotationWrite {
-    /// The application right before.
     pub(crate) before: Application,
     /// As the server stored it.
     pub(crate) after: Application,

@@ -29,9 +29,7 @@ const CATCH_UP: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) enum NextState {
     Changed,
-    /// The time is over.
     Time,
-    /// The application is gone.
     Deleted,
 }
 
@@ -102,7 +100,6 @@ impl Follow {
         })
     }
 
-    /// The newest known state.
     pub(crate) fn app(&self) -> &Application {
         &self.newest
     }
@@ -178,7 +175,6 @@ impl Follow {
         }
     }
 
-    /// Reads the application now.
     pub(crate) async fn read(&mut self) -> Result<(), Error> {
         let app = self.client.get(&self.app).await?;
         self.next_read = Instant::now() + if self.watching { QUIET } else { BLIND };

@@ -68,10 +68,7 @@ pub(crate) enum AfterWrite {
     /// A sync, which is better known to be possible before anything is written.
     Sync,
     /// Nothing. Whether the token may write, the write itself tells, and does nothing if not; unless there is none.
-    Nothing {
-        /// There is no write.
-        dry_run: bool,
-    },
+    Nothing { dry_run: bool },
 }
 
 /// Asks everything that can be known before a write, all at once.

@@ -179,10 +179,8 @@ impl AppRun<'_> {
 
 /// What became of the operation slot.
 enum OperationSlot {
-    /// Nobody is in it.
     Free,
     /// The operation in it deploys our values.
     Adopted,
-    /// The time is over.
     Deadline,
 }

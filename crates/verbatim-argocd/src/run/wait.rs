@@ -40,7 +40,6 @@ const LONGEST_LOOK: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitGoal {
-    /// The judge says done.
     Done,
     /// And every wanted image is proven.
     Proof,

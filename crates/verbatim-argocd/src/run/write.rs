@@ -20,7 +20,6 @@ use crate::run::session::{AppRun, now};
 /// How often a write is tried: against writers of unrelated values, and against proxies that are down for a moment.
 const ATTEMPTS: u32 = 4;
 
-/// How a write went.
 pub(crate) enum WriteResult {
     /// The values and the claim are stored, as far as the answer tells.
     Yes,

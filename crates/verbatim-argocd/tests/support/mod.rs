@@ -160,7 +160,6 @@ impl Rig {
         self.client().object(&app.parse().unwrap()).await.unwrap()["spec"].clone()
     }
 
-    /// Requests that changed something.
     pub(crate) fn writes(&self) -> Vec<String> {
         let seen = self.server.seen().into_iter();
         seen.filter(|seen| seen.method != "GET")

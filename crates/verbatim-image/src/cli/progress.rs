@@ -30,7 +30,6 @@ impl EngineProgress {
         }
     }
 
-    /// Shows one event.
     pub fn show(&mut self, event: EngineEvent) {
         match event {
             EngineEvent::Started { engine, builder } => {

@@ -44,7 +44,6 @@ impl fmt::Display for ImageReport {
 }
 
 impl ReportArgs {
-    /// Writes the requested files.
     pub(super) fn write(&self, report: &ImageReport) -> Result<(), Failure> {
         if let Some(path) = &self.metadata_file {
             let text = serde_json::to_value(report).and_then(|mut value| {

@@ -27,12 +27,10 @@ pub(crate) struct ArchiveCounters {
 }
 
 impl ArchiveCounters {
-    /// Files, directories and links.
     pub(crate) fn files(&self) -> u64 {
         self.files.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the archive.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -121,7 +119,6 @@ impl ArchiveWriter {
         self.plain(path, tar::EntryType::Directory, mode)
     }
 
-    /// Adds a named pipe.
     pub(crate) fn fifo(&mut self, path: &Path, mode: u32) -> Result<(), ArchiveError> {
         self.plain(path, tar::EntryType::Fifo, mode)
     }
@@ -132,7 +129,6 @@ impl ArchiveWriter {
         self.write_header()
     }
 
-    /// Adds a symbolic link.
     pub(crate) fn link(&mut self, path: &Path, target: &Path) -> Result<(), ArchiveError> {
         let mut header = header(tar::EntryType::Symlink, 0o777, 0);
         // A short target can be written as it is; `append_link` normalizes `//` and the like.

@@ -70,7 +70,6 @@ enum PatternMatcher {
 }
 
 impl IgnoreFile {
-    /// Reads an ignore file.
     pub(super) fn parse(text: &str) -> Result<Self, IgnoreError> {
         let mut patterns = Vec::new();
         for (line, raw) in (1..).zip(text.strip_prefix('\u{feff}').unwrap_or(text).lines()) {
@@ -93,7 +92,6 @@ impl IgnoreFile {
         })
     }
 
-    /// Whether nothing is ignored.
     pub(super) fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
@@ -355,7 +353,6 @@ mod tests {
         assert_eq!(ignore.ignores(path), want, "{path:?} by {file:?}");
     }
 
-    /// The examples of <https://docs.docker.com/build/concepts/context/#dockerignore-files>.
     #[test]
     fn documented_examples() {
         let cases = [

@@ -61,7 +61,6 @@ struct EngineInfo {
     server: String,
     /// Its newest API version, for example `1.41`.
     api: String,
-    /// Its preferred builder.
     preferred: Builder,
     os: String,
 }

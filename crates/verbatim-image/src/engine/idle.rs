@@ -17,7 +17,6 @@ impl IdleTimer {
         Self { limit, since: Instant::now(), sent: 0 }
     }
 
-    /// The longest silence.
     pub(crate) fn limit(&self) -> Duration {
         self.limit
     }

@@ -214,9 +214,7 @@ pub(crate) enum FailureClass {
     Refused,
     /// The engine cannot reach a registry.
     Unreachable,
-    /// The engine itself failed.
     Engine,
-    /// The step failed.
     Step,
 }
 

@@ -17,7 +17,6 @@ use verbatim_record::{
     TestOutcome, TestRun, TrustedKey, Veto, sign,
 };
 
-/// A report on vulnerabilities.
 const REPORT: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
 
 /// What a record was found on.

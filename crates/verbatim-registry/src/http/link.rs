@@ -6,7 +6,6 @@ use http::HeaderMap;
 use http::header::LINK;
 use url::Url;
 
-/// Where a listing continues.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NextPage {
     /// This was the last page.

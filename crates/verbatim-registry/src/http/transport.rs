@@ -37,7 +37,6 @@ const TOKEN_LIMIT: u64 = 1024 * 1024;
 pub(crate) struct Call<'a> {
     /// Completes "cannot …" in errors.
     pub(crate) action: String,
-    /// Whose credentials are used.
     pub(crate) repository: &'a Repository,
     /// The access that it needs.
     pub(crate) need: TokenScope,
@@ -390,7 +389,6 @@ impl Transport {
     }
 }
 
-/// Reads an error response.
 async fn error_kind(reply: HttpResponse) -> ErrorKind {
     let (status, retry_after) = (reply.status(), retry_after(reply.headers()));
     // A body that cannot be read is dropped: the status says enough.

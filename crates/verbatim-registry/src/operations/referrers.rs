@@ -159,7 +159,6 @@ enum ReferrersAnswer {
     SomethingElse(Error),
 }
 
-/// An index of referrers.
 #[derive(Debug)]
 pub(crate) struct ReferrersIndex {
     pub(crate) entries: Vec<Descriptor>,

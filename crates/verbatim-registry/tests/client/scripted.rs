@@ -10,7 +10,6 @@ use http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// One request that arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedRequest {
     /// Method, path and query: `GET /v2/a/manifests/b`.

@@ -81,7 +81,6 @@ struct Metadata {
     name: Option<String>,
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: AdoptArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let mut images = BTreeMap::new();

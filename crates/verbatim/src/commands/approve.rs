@@ -84,7 +84,6 @@ impl fmt::Display for Approved {
     }
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: ApproveArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;

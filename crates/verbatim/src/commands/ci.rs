@@ -46,7 +46,6 @@ impl fmt::Display for PipelineFile {
     }
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: &CiArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let text = render(args.kind, &project.config, args.branch.as_deref());

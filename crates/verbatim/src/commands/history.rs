@@ -154,7 +154,6 @@ impl fmt::Display for History {
     }
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let environment = environment(&project, &args.environment)?;

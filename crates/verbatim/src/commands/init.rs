@@ -104,7 +104,6 @@ struct InitResult {
     project: String,
     repository: String,
     environments: Vec<InitStage>,
-    /// What to run now.
     next: Vec<String>,
     text: String,
 }
@@ -145,7 +144,6 @@ impl fmt::Display for InitResult {
     }
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: InitArgs, console: &Console) -> Result<ExitStatus, Failure> {
     no_name_twice(&args.environments)?;
     let folder = std::env::current_dir()

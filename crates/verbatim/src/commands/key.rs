@@ -102,7 +102,6 @@ impl fmt::Display for Public {
     }
 }
 
-/// Runs the command.
 pub(crate) fn run(args: KeyCommandArgs, console: &Console) -> Result<ExitStatus, Failure> {
     match args.command {
         KeyCommand::Generate(args) => {

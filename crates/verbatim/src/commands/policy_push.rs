@@ -60,7 +60,6 @@ impl fmt::Display for Pushed {
     }
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: PushArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let PushArgs { file, repository, tag, registry } = args;
     let text = std::fs::read_to_string(&file).map_err(|error| {

@@ -71,7 +71,6 @@ impl fmt::Display for Attached {
     }
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: RecordArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let RecordCommand::Attach(args) = args.command;
     let project = context::project(&args.project).await?;

@@ -92,7 +92,6 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let last = args.to.as_deref().map(|name| environment(&project, name)).transpose()?;

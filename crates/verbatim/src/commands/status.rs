@@ -70,7 +70,6 @@ impl fmt::Display for Status {
     }
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: StatusArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let registry = registry(&project)?;

@@ -82,7 +82,6 @@ impl fmt::Display for Verified {
     }
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let registry = registry(&project)?;

@@ -21,7 +21,6 @@ impl fmt::Display for Version {
     }
 }
 
-/// Runs the command.
 pub(crate) fn run(_: &VersionArgs, console: &Console) -> Result<ExitStatus, Failure> {
     console.result(&Version { version: env!("CARGO_PKG_VERSION") })?;
     Ok(ExitStatus::Done)

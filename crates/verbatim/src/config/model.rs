@@ -41,7 +41,6 @@ pub(crate) struct Config {
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub name: String,
-    /// Where it is pushed.
     pub repository: Repository,
     /// The folder that is sent to the Docker Engine.
     pub context: PathBuf,

@@ -9,7 +9,6 @@ use std::fmt;
 use serde::Serialize;
 use verbatim_console::{ExitStatus, Failure, style};
 
-/// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Check {
@@ -22,7 +21,6 @@ pub(crate) enum Check {
     Registry,
     /// Our clock, beside that of a registry.
     Clock,
-    /// An Argo CD server.
     Argocd,
     /// The applications of an environment.
     Environment,
@@ -96,7 +94,6 @@ impl Finding {
     }
 }
 
-/// All that was found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub findings: Vec<Finding>,

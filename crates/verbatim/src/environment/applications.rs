@@ -24,7 +24,6 @@ const CONCURRENCY: usize = 8;
 pub(crate) struct Servers(BTreeMap<String, Client>);
 
 impl Servers {
-    /// Makes the clients.
     pub(crate) fn of<'a>(
         project: &Project,
         environments: impl IntoIterator<Item = &'a Environment>,

@@ -40,7 +40,6 @@ pub(crate) type Attempt = ClaimedPromotion<Unfinished>;
 pub(crate) struct Unfinished {
     /// Until when it works at most.
     pub deadline: Timestamp,
-    /// How far it came.
     pub phase: Phase,
 }
 
@@ -63,7 +62,6 @@ pub(crate) type Unrecorded = ClaimedPromotion<Proven>;
 pub(crate) struct Proven {
     #[serde(skip)]
     pub kept: PendingRecord,
-    /// Whether that is signed.
     pub is_signed: bool,
     /// The file that this is kept in, on the machine that promoted.
     pub file: PathBuf,

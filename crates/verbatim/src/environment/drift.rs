@@ -38,18 +38,20 @@ pub(crate) enum Drift {
         known_as: Option<u64>,
     },
     /// The values cannot be compared.
-    Incomparable { why: String },
+    Incomparable {
+        why: String,
+    },
     /// Live objects differ from the sources.
     NotSynced {
-        /// What Argo CD says.
         sync: SyncCode,
     },
     NotHealthy {
-        /// What Argo CD says.
         health: HealthStatus,
     },
     /// Pods have an image of the release's repository that no record of this environment knows.
-    Unrecorded { image: String },
+    Unrecorded {
+        image: String,
+    },
 }
 
 /// All differences between an application and the last promotion, whose release this is.

@@ -18,7 +18,6 @@ use crate::release::Release;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", content = "detail", rename_all = "kebab-case")]
 pub(crate) enum EnvironmentState {
-    /// As the ledger says.
     Running,
     /// Nothing was ever promoted there.
     Empty,
@@ -43,7 +42,6 @@ pub(crate) struct Standing {
     pub unfinished: Vec<Attempt>,
     /// The promotions that the ledger lacks.
     pub unrecorded: Vec<Unrecorded>,
-    /// Each difference, by application.
     pub drift: BTreeMap<String, Vec<Drift>>,
 }
 

@@ -45,7 +45,6 @@ pub(crate) struct Row {
     /// Promotions that were proven and that the ledger lacks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unrecorded: Vec<Unrecorded>,
-    /// Each difference, by application.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub drift: BTreeMap<String, Vec<Drift>>,
     /// What keeps every release out.

@@ -27,7 +27,6 @@ use crate::policy::gates::gates;
 const RELEASE: &[u8] = b"the release of a case";
 const OTHER: &[u8] = b"another release";
 
-/// A file of cases.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cases {
@@ -82,7 +81,6 @@ pub(crate) struct Case {
     pub refused_by: Option<BTreeSet<String>>,
 }
 
-/// What a case wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Wanted {

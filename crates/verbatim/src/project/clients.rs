@@ -17,7 +17,6 @@ const SLOWER_WRITES: u32 = 4;
 
 const USER_AGENT: &str = concat!("verbatim/", env!("CARGO_PKG_VERSION"));
 
-/// The logins of registries.
 pub(crate) fn keychain(variables: &Variables) -> Keychain {
     Keychain::from_environment(&CredentialEnvironment::from_map(variables))
 }

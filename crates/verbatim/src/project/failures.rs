@@ -11,7 +11,6 @@ pub(crate) fn image(error: verbatim_image::Error) -> Failure {
     verbatim_image::cli::failure(error)
 }
 
-/// An Argo CD server.
 pub(crate) fn argocd(error: verbatim_argocd::Error) -> Failure {
     verbatim_argocd::cli::failure(error)
 }

@@ -58,7 +58,6 @@ pub(crate) enum SourceError {
         /// The last line it wrote.
         message: String,
     },
-    /// git did not end.
     #[error("`git {command}` did not end within {} s", DEADLINE.as_secs())]
     Deadline {
         /// The command, without `git`.

@@ -26,7 +26,6 @@ const KEY: &str = "VERBATIM_KEY";
 /// The environment variables, by name. Values that are not UTF-8 are left out: none that is read here may be one.
 pub(crate) type Variables = BTreeMap<String, String>;
 
-/// Reads the environment, once.
 pub(crate) fn variables() -> Variables {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -227,7 +226,6 @@ fn with_event(ci: CiContext, variables: &Variables) -> CiContext {
     }
 }
 
-/// A command that signs.
 async fn command(line: &str, ring: &KeyRing) -> Result<RecordSigner, Failure> {
     RecordSigner::command(line, ring).await.map_err(|error| {
         let unknown = matches!(error, SigningError::NoSignature(_));

@@ -57,7 +57,6 @@ pub(crate) enum SigningError {
     /// It did not end in time.
     #[error("the signing command did not end within {} s", .0.as_secs())]
     Deadline(Duration),
-    /// It answered something else.
     #[error("the signing command printed {0} bytes that are not a signature by a key of `keys`")]
     NoSignature(usize),
 }

@@ -10,7 +10,6 @@ use super::{PromotionContext, SavedPlan};
 use crate::project::signer::RecordSigner;
 use crate::release::find::ResolvedRelease;
 
-/// What is asked for.
 #[derive(Debug)]
 pub(crate) struct Apply<'a> {
     pub saved: &'a SavedPlan,

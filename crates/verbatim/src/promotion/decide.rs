@@ -25,7 +25,6 @@ pub(crate) struct Considered {
     pub kind: PromotionKind,
     /// The release, with its tag.
     pub release: Release,
-    /// What every gate said.
     pub decision: Decision,
     /// What else people should know.
     pub notes: Vec<String>,
@@ -96,7 +95,6 @@ pub(crate) struct LedgerPlace {
 #[derive(Clone, Debug)]
 pub(crate) enum RecordWhen {
     Always,
-    /// If something was written.
     Written,
     /// If something was written, or if these are not the charts that it runs with, by application.
     WrittenOrOther(BTreeMap<String, Vec<String>>),

@@ -88,7 +88,6 @@ pub(crate) struct Rollout<'a> {
     pub images: &'a [WantedImage],
     /// Who promotes: the URL of the run, or a name.
     pub by: Option<String>,
-    /// How it is done.
     pub options: DeployOptions,
 }
 

@@ -28,7 +28,6 @@ use crate::release::{Release, builds, digests, order};
 pub(crate) struct Question<'a> {
     /// The release, in the registry.
     pub found: &'a ResolvedRelease,
-    /// How it comes there.
     pub movement: Movement<'a>,
     /// Who is going to sign; `None` if nothing is going to be signed.
     pub author: Option<KeyId>,
@@ -49,16 +48,9 @@ pub(crate) enum Movement<'a> {
     /// By a plan that was made before.
     Apply(&'a SavedPlan),
     /// Back to what was proven there before.
-    RollBack {
-        /// Why, for the record.
-        reason: Option<&'a str>,
-    },
+    RollBack { reason: Option<&'a str> },
     /// Back to what the ledger has.
-    Restore {
-        recorded: Digest,
-        /// Why, for the record.
-        reason: Option<&'a str>,
-    },
+    Restore { recorded: Digest, reason: Option<&'a str> },
 }
 
 impl Movement<'_> {

@@ -23,7 +23,6 @@ use crate::project::failures;
 use crate::release::Release;
 use crate::release::result::{ReleaseResult, twelve};
 
-/// How a promotion ended.
 #[derive(Debug, Serialize)]
 pub(crate) struct PromotionResult {
     /// What kind of move it is.
@@ -34,7 +33,6 @@ pub(crate) struct PromotionResult {
     pub release: Release,
     /// Whether it runs there now, proven.
     pub proven: bool,
-    /// What every gate said.
     pub decision: Decision,
     /// What else people should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -78,7 +76,6 @@ pub(crate) struct PromotionResult {
     /// How long writing and proving took.
     #[serde(skip)]
     pub took: Option<Duration>,
-    /// How the command ends.
     #[serde(skip)]
     pub status: ExitStatus,
 }

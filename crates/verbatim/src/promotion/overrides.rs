@@ -53,7 +53,6 @@ impl GateArgs {
 pub(crate) struct Overrides(Vec<GateOverride>);
 
 impl Overrides {
-    /// Those of a plan.
     pub(crate) fn planned(overrides: &[GateOverride]) -> Self {
         Self(overrides.to_vec())
     }
@@ -63,7 +62,6 @@ impl Overrides {
         self.0.clone()
     }
 
-    /// These, and then others.
     #[must_use]
     pub(crate) fn and(mut self, others: Self) -> Self {
         self.0.extend(others.0);

@@ -12,7 +12,6 @@ use crate::project::signer::RecordSigner;
 use crate::release::Release;
 use crate::release::find::ResolvedRelease;
 
-/// What is asked for.
 #[derive(Debug)]
 pub(crate) struct Promote<'a> {
     /// The release, in the registry.

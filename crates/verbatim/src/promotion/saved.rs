@@ -17,7 +17,6 @@ pub(crate) struct SavedPlan {
     pub schema_version: u32,
     /// The hash of the plan, by which it is approved.
     pub hash: Digest,
-    /// When it was made.
     pub made_at: Timestamp,
     pub plan: PromotionPlan,
 }

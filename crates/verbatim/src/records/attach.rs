@@ -26,7 +26,6 @@ fn named(folder: &str, digest: Digest) -> PathBuf {
     Path::new(folder).join(format!("{}.json", digest.hex()))
 }
 
-/// Below the state folder.
 const UNATTACHED: &str = "unattached";
 const UNSIGNED: &str = "unsigned";
 
@@ -58,7 +57,6 @@ impl fmt::Display for RecordSubject<'_> {
     }
 }
 
-/// Signs a statement.
 pub(crate) async fn signed<P: Predicate>(
     project: &Project,
     statement: &Statement<P>,

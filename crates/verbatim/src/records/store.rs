@@ -28,12 +28,10 @@ const CONCURRENCY: usize = 8;
 pub(crate) enum RecordFilter {
     /// All that are there, foreign ones too.
     All,
-    /// Those of these types.
     Types(BTreeSet<String>),
 }
 
 impl RecordFilter {
-    /// Records of one type.
     pub(crate) fn only<P: Predicate>() -> Self {
         Self::Types(BTreeSet::from([P::TYPE.to_owned()]))
     }

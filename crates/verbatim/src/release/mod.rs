@@ -118,7 +118,6 @@ pub(crate) enum NamedError {
     /// It begins as a digest does.
     #[error(transparent)]
     Digest(verbatim_oci::DigestError),
-    /// It is no reference.
     #[error(transparent)]
     Reference(verbatim_oci::ReferenceError),
 }

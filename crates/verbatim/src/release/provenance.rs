@@ -32,7 +32,6 @@ pub(crate) const BY_WORK_TREE: &str = "work-tree";
 /// Why a statement about an image tells nothing.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProvenanceError {
-    /// Not an in-toto statement.
     #[error("it is no in-toto statement: {0}")]
     Form(String),
     /// About something else: it was put there by somebody who has changed the index.

@@ -48,13 +48,10 @@ pub(crate) struct FirstServer {
     pub plain_http: bool,
 }
 
-/// All that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FirstConfig {
     pub project: String,
-    /// The image's short name.
     pub image: String,
-    /// Where it is pushed.
     pub repository: Repository,
     pub server: FirstServer,
     /// The stages, in their order.

@@ -35,7 +35,6 @@ pub(crate) struct TestReport {
     pub environment: String,
     #[serde(serialize_with = "crate::release::result::release")]
     pub release: Release,
-    /// Whether all suites passed.
     pub passed: bool,
     /// How each ended; absent if it passed.
     pub suites: BTreeMap<String, Option<String>>,

@@ -9,7 +9,6 @@ use verbatim_console::Console;
 use crate::config::Suite;
 use crate::project::child::{end, told};
 
-/// How a suite ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SuiteResult {
     /// Its command ended with 0.

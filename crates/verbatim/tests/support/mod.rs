@@ -37,7 +37,6 @@ pub(crate) struct Folder {
     within: String,
 }
 
-/// How a run ended.
 pub(crate) struct Run {
     pub stdout: String,
     pub stderr: String,
@@ -61,7 +60,6 @@ impl Folder {
         self.variables.insert(variable.to_owned(), value.to_owned());
     }
 
-    /// A path in it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }

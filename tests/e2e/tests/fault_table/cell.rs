@@ -29,7 +29,6 @@ impl fmt::Display for Service {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Trouble {
-    /// Nobody listens any more.
     Unreachable,
     /// No answer before the deadline.
     Slow,
@@ -41,7 +40,6 @@ pub(crate) enum Trouble {
     Html,
     /// Half of the answer, then the end of the connection.
     Truncated,
-    /// The connection is reset.
     Reset,
     /// Another digest in the header.
     LyingHeader,
@@ -54,7 +52,6 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// Everything that is tried.
     pub(crate) const ALL: [Self; 16] = [
         Self::Unreachable,
         Self::Slow,

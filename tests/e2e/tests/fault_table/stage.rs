@@ -37,7 +37,6 @@ pub(crate) const HASTY: &str = "hasty.yaml";
 pub(crate) struct Remote {
     /// The Helm parameters of the application.
     pub(crate) parameters: Vec<(String, String)>,
-    /// The claim on it.
     pub(crate) claim: Value,
     /// How many operations it has had.
     pub(crate) operations: usize,

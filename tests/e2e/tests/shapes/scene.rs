@@ -25,7 +25,6 @@ pub(crate) struct Names {
     /// The repository of the image.
     pub(crate) repository: String,
     pub(crate) digest: String,
-    /// Both, with a tag.
     pub(crate) image: String,
     /// The URL of a Helm repository.
     pub(crate) charts: String,

@@ -7,17 +7,14 @@ use super::scene::Names;
 pub(crate) struct Shape {
     /// What it is, in a word that can be part of a name.
     pub(crate) name: &'static str,
-    /// Who makes the application.
     pub(crate) maker: Maker,
     /// The part of `spec` that makes it what it is: source or sources, policy.
     pub(crate) spec: fn(&Names) -> Value,
     /// The values, as options of `deploy`.
     pub(crate) values: fn(&Names) -> Vec<String>,
-    /// How it must end.
     pub(crate) end: End,
 }
 
-/// Who makes an application.
 #[derive(Clone, Copy)]
 pub(crate) enum Maker {
     Hand,
@@ -27,7 +24,6 @@ pub(crate) enum Maker {
     Parent(fn() -> Value),
 }
 
-/// How a deployment ends.
 pub(crate) enum End {
     /// Proven, every workload at this level: `pods`, or `template` where no pod runs.
     Proven(&'static [(&'static str, &'static str)]),

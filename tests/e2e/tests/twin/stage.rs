@@ -368,7 +368,6 @@ spec:
         self.file(&format!("{app}-{revision}.yaml"), &text)
     }
 
-    /// Removes what is left.
     pub(crate) async fn clean(&self) -> Result<()> {
         let made = std::mem::take(
             &mut *self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner),

@@ -83,7 +83,6 @@ impl Account {
     }
 }
 
-/// Who sent a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Claims {
     pub(crate) name: String,
@@ -109,7 +108,6 @@ impl Claims {
     }
 }
 
-/// Signs and checks tokens.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     key: [u8; 32],

@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::gojson;
 
-/// A gRPC status code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     Unknown = 2,

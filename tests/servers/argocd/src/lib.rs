@@ -160,7 +160,6 @@ pub struct SimulatedArgocd {
     _work: Option<tempfile::TempDir>,
 }
 
-/// What all parts share.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) store: store::Store,

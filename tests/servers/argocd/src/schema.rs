@@ -15,7 +15,6 @@ enum Type {
     /// A list, with the name of its Go type.
     List(&'static str, &'static Type),
     Struct(&'static str, &'static [(&'static str, Type)]),
-    /// Kept as it is.
     Any,
 }
 

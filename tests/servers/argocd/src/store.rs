@@ -11,7 +11,6 @@ use tokio::sync::{broadcast, watch};
 use super::cluster::{now_text, uid};
 use super::objects::{number, set, text, unset};
 
-/// Argo CD's own namespace.
 pub(crate) const NAMESPACE: &str = "argocd";
 
 /// A change of an Application.

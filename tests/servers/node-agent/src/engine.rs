@@ -68,7 +68,6 @@ pub(crate) struct Written {
     pub(crate) since: Option<i64>,
 }
 
-/// How a container ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ended {
     pub(crate) exit_code: i64,
@@ -308,7 +307,6 @@ impl Engine {
     }
 }
 
-/// The engine's own words.
 fn message_of(error: &DockerError) -> String {
     match error {
         DockerError::DockerResponseServerError { message, .. } => message.trim().to_owned(),

@@ -124,7 +124,6 @@ const NEVER_PULLED: &str =
 pub struct Modes {
     /// For pods of namespaces that have none.
     pub default: Mode,
-    /// By namespace.
     pub namespaces: BTreeMap<String, Mode>,
 }
 

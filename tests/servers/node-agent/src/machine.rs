@@ -25,7 +25,6 @@ impl BackOff {
     }
 }
 
-/// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Terminated {
     pub(crate) exit_code: i64,

@@ -11,7 +11,6 @@ enum Step {
     Event(usize, Event),
     /// The pod is being deleted.
     Delete(u64),
-    /// Time passes; nothing happens.
     Look,
 }
 

@@ -50,7 +50,6 @@ impl Addresses {
         Ipv4Addr::new(127, a, b, last).into()
     }
 
-    /// The node's own address.
     pub(crate) fn host(&self) -> IpAddr {
         self.address(1)
     }

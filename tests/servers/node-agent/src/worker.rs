@@ -286,7 +286,6 @@ impl Worker {
     }
 }
 
-/// Brings one container up.
 struct Starter {
     shared: Arc<Shared>,
     pod: Pod,

@@ -72,7 +72,6 @@ fn basic_matches(headers: &HeaderMap, account: &Account) -> Option<bool> {
     Some(sent.as_deref() == Some(&format!("{}:{}", account.username, account.password)))
 }
 
-/// The token server's state.
 struct Issuer {
     bearer: Bearer,
     /// Token to what it allows and when it ends.

@@ -102,7 +102,6 @@ impl Client {
         })))
     }
 
-    /// The server's address.
     pub fn server(&self) -> &Url {
         &self.0.base
     }

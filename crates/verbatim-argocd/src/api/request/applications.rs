@@ -7,9 +7,7 @@ use super::{ApiRequest, AppRef, Method, segment};
 /// The ways to ask for a fresh comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresh {
-    /// Compare again.
     Normal,
-    /// Forget cached manifests first.
     Hard,
 }
 
@@ -178,7 +176,6 @@ pub(crate) fn manifests(app: &AppRef) -> ApiRequest {
 /// Other revisions than those that the application names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revisions {
-    /// Of the only source.
     pub single: Option<String>,
     /// Of some of several sources, by their positions, counted from 1.
     pub by_position: Vec<(usize, String)>,
@@ -230,7 +227,6 @@ pub struct LogQuery {
     pub kind: Option<String>,
     pub name: Option<String>,
     pub namespace: Option<String>,
-    /// Only of this container.
     pub container: Option<String>,
     /// At most so many lines from the end.
     pub tail: Option<u64>,
@@ -240,7 +236,6 @@ pub struct LogQuery {
     pub until_time: Option<String>,
     /// Only lines with this text.
     pub filter: Option<String>,
-    /// In the same case.
     pub match_case: bool,
     /// Of the container that ran before.
     pub previous: bool,

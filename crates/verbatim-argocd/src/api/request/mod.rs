@@ -22,9 +22,7 @@ pub(crate) const NONCE: &str = "verbatim.dev/nonce";
 /// HTTP methods that we use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Reads; may be repeated.
     Get,
-    /// Creates or starts something.
     Post,
     Put,
     Patch,
@@ -47,13 +45,11 @@ impl Method {
 /// A request, still without a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiRequest {
-    /// How.
     pub method: Method,
     /// The path, percent-encoded, from `/api` on.
     pub path: String,
     /// The query, not yet encoded.
     pub query: Vec<(&'static str, String)>,
-    /// The JSON body.
     pub body: Option<Value>,
     /// The rest of the sentence "cannot …".
     pub action: String,

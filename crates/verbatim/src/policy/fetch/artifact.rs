@@ -32,7 +32,6 @@ pub(crate) enum ArtifactError {
     /// The registry has none, or does not answer.
     #[error(transparent)]
     Registry(#[from] Error),
-    /// It is something else.
     #[error("it is {0}, and no artifact with one layer of the type `{LAYER_TYPE}`")]
     Other(String),
     /// It cannot be a policy.
@@ -43,7 +42,6 @@ pub(crate) enum ArtifactError {
     NotText,
 }
 
-/// Reads the rules.
 pub(super) async fn find(
     client: &Client,
     source: &OciSource,

@@ -49,7 +49,6 @@ pub(super) enum GitError {
     /// ssh does not take the server for the one that it should be.
     #[error("ssh does not know the git server by the key that it has: {0}")]
     HostKey(String),
-    /// git did not end.
     #[error("git did not end within {} s", .0.as_secs())]
     Deadline(Duration),
     /// There is no such branch, tag or commit.

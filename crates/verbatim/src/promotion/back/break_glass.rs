@@ -109,7 +109,6 @@ pub(crate) async fn break_glass(
     Ok(carried.kept(proven).into_result())
 }
 
-/// What nobody was asked.
 fn notes(release: &Release) -> Vec<String> {
     let mut notes = vec!["no gate was asked, and no record was read".to_owned()];
     match release.images.len() {

@@ -30,15 +30,10 @@ pub(super) struct Target {
 pub(super) enum NoTarget {
     /// The ledger does not go back that far.
     #[error("the ledger has {} before what runs there{}", good(*.found), asked(*.found, *.wanted))]
-    TooFar {
-        /// Releases that there are.
-        found: usize,
-        wanted: usize,
-    },
+    TooFar { found: usize, wanted: usize },
     /// It was never promoted there.
     #[error("{0} was never proven there, by the ledger")]
     NeverThere(Digest),
-    /// It is what runs.
     #[error("{0} is what runs there")]
     RunsThere(Digest),
 }

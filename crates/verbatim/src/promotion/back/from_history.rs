@@ -41,12 +41,7 @@ pub(super) enum NoPast {
     #[error(
         "Argo CD knows {found} earlier deployments of {app} that pinned one release, and --steps {wanted} goes further back"
     )]
-    TooFar {
-        app: String,
-        /// How many it has.
-        found: usize,
-        wanted: usize,
-    },
+    TooFar { app: String, found: usize, wanted: usize },
     /// The applications were not deployed with it all.
     #[error("{app} was never deployed with {digest}, as far as its history goes")]
     Never {
@@ -72,7 +67,6 @@ pub(super) enum NoPast {
         "the applications carry different images, and none of them has a claim that tells what was there before"
     )]
     Unclaimed,
-    /// Nothing was there before.
     #[error("{app} pinned no image before the last promotion")]
     First { app: String },
     /// Two applications would have two images of one name.

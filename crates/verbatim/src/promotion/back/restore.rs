@@ -14,13 +14,11 @@ use crate::promotion::{PromotionContext, charts};
 use crate::release::Release;
 use crate::release::find::ResolvedRelease;
 
-/// What is asked for.
 #[derive(Debug)]
 pub(crate) struct Restore<'a> {
     pub release: &'a PromotedRelease,
     /// The same, in the registry.
     pub found: &'a ResolvedRelease,
-    /// Why, for the record.
     pub reason: Option<String>,
     /// Put it back although a promotion was proven since, whose record the ledger lacks.
     pub discard_unrecorded: bool,

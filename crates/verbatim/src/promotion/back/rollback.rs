@@ -20,13 +20,11 @@ use crate::records::{Registry, running};
 use crate::release::Named;
 use crate::release::find::{self, ResolvedRelease};
 
-/// What is asked for.
 #[derive(Debug)]
 pub(crate) struct Rollback {
     pub goal: Goal,
     /// Where the release that is left must not go again.
     pub veto: VetoScope,
-    /// Why, for the records.
     pub reason: Option<String>,
     /// Take over the claim of a run that is still within its time.
     pub take_over: bool,
@@ -201,7 +199,6 @@ fn argocd_knows(situation: &Situation) -> Vec<String> {
     told.collect()
 }
 
-/// Keeps a release out.
 async fn veto(
     context: &PromotionContext<'_>,
     request: &Rollback,

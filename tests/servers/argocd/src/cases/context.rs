@@ -307,7 +307,6 @@ impl Context {
         self.patch_text(As::Admin, app, "json", &operations.to_string()).await
     }
 
-    /// A patch as text.
     pub(super) async fn patch_text(
         &self,
         who: As,

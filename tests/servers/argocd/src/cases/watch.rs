@@ -58,7 +58,6 @@ impl Reader {
         }
     }
 
-    /// The next server-sent event.
     async fn event(&mut self) -> anyhow::Result<Value> {
         let frame = self.until(" \n\n\n").await?;
         let data = frame

@@ -124,7 +124,6 @@ impl Cluster {
         result
     }
 
-    /// Wakes at every change.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }

@@ -310,7 +310,6 @@ async fn auto_sync(server: &Server, name: &str) {
     server.set_operation(name, &operation);
 }
 
-/// Whether auto-sync is on.
 pub(crate) fn automated(app: &Value) -> bool {
     app.pointer("/spec/syncPolicy/automated")
         .is_some_and(|automated| automated.get("enabled") != Some(&false.into()))

@@ -37,11 +37,9 @@ pub(super) struct Run {
     began: String,
 }
 
-/// How an attempt ended.
 pub(super) struct Outcome {
     pub(super) phase: &'static str,
     pub(super) message: String,
-    /// One entry a task.
     pub(super) results: Vec<Value>,
     pub(super) rendered: Vec<Rendered>,
 }

@@ -56,7 +56,6 @@ impl Repositories {
         })
     }
 
-    /// Whether the repository answers.
     pub(crate) async fn reachable(&self, url: &str) -> Result<(), String> {
         self.list_refs(url).await.map(drop)
     }

@@ -57,7 +57,6 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Rendered {
     /// `Helm`, `Kustomize` or `Directory`.
     pub(crate) kind: &'static str,
-    /// With the tracking annotation.
     pub(crate) manifests: Vec<Value>,
     pub(crate) revision: String,
 }

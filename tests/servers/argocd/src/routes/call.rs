@@ -41,7 +41,6 @@ impl FromRequest<Arc<Server>> for Call {
 }
 
 impl Call {
-    /// Who asks.
     pub(super) fn claims(&self) -> ApiResult<Claims> {
         self.server.sessions.claims(&self.headers)
     }
