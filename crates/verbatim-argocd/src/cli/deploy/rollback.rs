@@ -30,12 +30,12 @@ use crate::run::request::DeployOptions;
   verbatim-argocd rollback shop cart         # each to the one before
   verbatim-argocd rollback -l team=web --prune")]
 pub struct RollbackArgs {
-    #[command(flatten)]
-    apps: AppsArgs,
-
     /// Number of the deployment [default: the one before the last]
     #[arg(long, value_name = "ID")]
     id: Option<i64>,
+
+    #[command(flatten)]
+    apps: AppsArgs,
 
     /// Delete resources that the old deployment did not have
     #[arg(long)]
