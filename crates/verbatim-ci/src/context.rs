@@ -47,15 +47,23 @@ pub enum CiKind {
     /// No known CI: a laptop or a server. Commit and branch come from git.
     #[default]
     Git,
+    /// Travis CI.
     Travis,
     /// GitHub Actions, and what imitates it (Gitea, Forgejo).
     GitHub,
+    /// GitLab CI/CD.
     GitLab,
+    /// Jenkins.
     Jenkins,
+    /// CircleCI.
     CircleCi,
+    /// Buildkite.
     Buildkite,
+    /// Azure Pipelines.
     Azure,
+    /// Drone.
     Drone,
+    /// Woodpecker.
     Woodpecker,
 }
 
@@ -75,6 +83,7 @@ pub enum Numbering {
 pub struct PullRequest {
     /// Its number, as the CI writes it.
     pub number: Option<String>,
+    /// The branch to merge.
     pub source_branch: Option<String>,
     /// The branch to merge into.
     pub target_branch: Option<String>,
@@ -93,15 +102,24 @@ pub struct PullRequest {
 #[non_exhaustive]
 pub enum Sink {
     /// Append [`github_outputs`](crate::github_outputs) to this file.
-    GithubOutput { path: String },
+    GithubOutput {
+        /// Path of the file.
+        path: String,
+    },
     /// Append Markdown to this file.
-    GithubSummary { path: String },
+    GithubSummary {
+        /// Path of the file.
+        path: String,
+    },
     /// Write [`dotenv`](crate::dotenv) to a file that the job declares as its report `dotenv`.
     Dotenv,
     /// Print [`azure_variables`](crate::azure_variables) to the log of the job.
     AzureLog,
     /// Append [`shell_exports`](crate::shell_exports) to this file, which later steps source.
-    ShellFile { path: String },
+    ShellFile {
+        /// Path of the file.
+        path: String,
+    },
 }
 
 impl CiKind {

@@ -10,13 +10,22 @@ pub enum OutputError {
     Name(String),
     /// The format cannot carry the value.
     #[error("the value of `{name}` has {what}, which {format} cannot carry")]
-    Value { name: String, what: &'static str, format: &'static str },
+    Value {
+        /// Name of the variable.
+        name: String,
+        /// What it cannot carry.
+        what: &'static str,
+        /// The format, for people.
+        format: &'static str,
+    },
     /// The report is larger than the CI takes.
     #[error("the report has {size} {unit}, more than the {limit} that GitLab takes")]
     Limit {
         /// The size of the report.
         size: usize,
+        /// The largest size.
         limit: usize,
+        /// The unit of both.
         unit: &'static str,
     },
 }

@@ -60,7 +60,12 @@ pub enum ConditionError {
     },
     /// A name that does not exist.
     #[error("unknown name `{name}`; known are {}", .known.join(", "))]
-    UnknownVariable { name: String, known: Vec<String> },
+    UnknownVariable {
+        /// The unknown name.
+        name: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
     /// A function that does not exist.
     #[error("unknown function `{0}`")]
     UnknownFunction(String),
@@ -72,6 +77,7 @@ pub enum EvaluationError {
     /// A field is not there.
     #[error("there is no field `{0}`")]
     MissingField(String),
+    /// It loops too often.
     #[error(
         "it takes more than {MAX_STEPS} steps; `exists` and `all` take one for each item, `map` and `filter` {STEPS_OF_COPY}"
     )]

@@ -31,6 +31,7 @@ pub struct GateAnswer {
     pub gate: Gate,
     /// Whether it let the release pass.
     pub passed: bool,
+    /// The reason for programs.
     pub reason: Reason,
     /// The reason for people: a fragment without a full stop.
     pub text: String,
@@ -62,6 +63,7 @@ pub struct OverrideError {
 pub enum Reason {
     /// Passed: it was proven there, and was promoted there last.
     RunsThere {
+        /// When it was proven.
         since: Timestamp,
     },
     /// Passed: it was proven there once.
@@ -89,26 +91,32 @@ pub enum Reason {
         /// The later of: it came, and it became healthy.
         since: Timestamp,
     },
+    /// Passed: approved.
     Approved {
         /// The names of the keys.
         by: Vec<String>,
     },
     /// Passed: some window is open.
     WindowOpen,
+    /// Passed: the statement holds.
     Attested,
     /// Passed: it is not older than what runs.
     NotOlder,
     /// Passed: built not long ago.
     Fresh {
+        /// When it was built.
         built: Timestamp,
     },
+    /// Passed: the condition holds.
     Holds,
     /// Passed: not checked for rollbacks.
     SkippedByRollback,
+    /// Locks are in force.
     Locked {
         /// The digests of their records.
         locks: Vec<Digest>,
     },
+    /// Vetoes are in force.
     Vetoed {
         /// The digests of their records.
         vetoes: Vec<Digest>,
@@ -119,24 +127,30 @@ pub enum Reason {
     OtherManifests,
     /// It has not been healthy there for long enough.
     Soaking {
+        /// Since when it has.
         since: Timestamp,
         /// When it will have been.
         until: Timestamp,
     },
+    /// Not enough approvals.
     NotApproved {
+        /// How many are missing.
         missing: u32,
         /// The names of the keys whose approval counts.
         by: Vec<String>,
     },
+    /// No window is open.
     WindowClosed {
         /// When the next one opens; `None`: not within 400 days.
         opens: Option<Timestamp>,
     },
+    /// No statement that counts.
     NotAttested,
     /// The statement does not hold, or is too old.
     AttestedOtherwise,
     /// A newer release runs there.
     Older {
+        /// The newer release.
         than: Digest,
     },
     /// It cannot be compared with the release that runs there.
@@ -149,17 +163,21 @@ pub enum Reason {
         /// The time of the oldest result.
         at: Timestamp,
     },
+    /// Built too long ago.
     Stale {
+        /// When it was built.
         built: Timestamp,
     },
     /// The condition does not hold.
     DoesNotHold,
     /// The condition could not be evaluated.
     NoAnswer {
+        /// The error, for people.
         cause: String,
     },
     /// Records or ledger could not be read, or were not given, which is not "none".
     Unreadable {
+        /// The error, for people.
         cause: String,
     },
     /// The ledger is not a chain that can be relied on.
@@ -175,6 +193,7 @@ pub enum Reason {
     Replaced {
         /// The release that is there by the ledger.
         by: Digest,
+        /// When that was proven.
         at: Timestamp,
     },
     /// It is in the ledger, but something else was seen running.
@@ -196,6 +215,7 @@ pub enum Reason {
     },
     /// No build record that counts.
     NoBuildRecord,
+    /// Built from uncommitted changes.
     DirtySource,
     /// Built from a pull request whose author may be anybody.
     ForeignSource,

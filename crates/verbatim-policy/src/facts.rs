@@ -33,6 +33,7 @@ pub struct Facts {
     pub manifests: Result<Vec<Revision>, String>,
     /// How the release compares with the one that runs in the environment.
     pub order: ReleaseOrder,
+    /// Who promotes it.
     pub author: Author,
     /// The hash of the plan to execute, if it was made before.
     pub plan: Option<Digest>,
@@ -49,7 +50,9 @@ pub struct Facts {
 /// What keeps releases out of an environment: locks, vetoes, and their lifts.
 #[derive(Debug, Clone, Default)]
 pub struct Bans {
+    /// Locks of the environment.
     pub locks: Vec<Verified<Lock>>,
+    /// Vetoes of releases there.
     pub vetoes: Vec<Verified<Veto>>,
 }
 
@@ -80,6 +83,7 @@ pub enum ReleaseOrder {
     First,
     /// It is the one that runs, or of the same commit.
     Same,
+    /// It is newer.
     Newer,
     /// It is older than this one.
     Older(Digest),
@@ -87,9 +91,11 @@ pub enum ReleaseOrder {
     Unrelated(Digest),
 }
 
+/// Who promotes a release.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Author {
     /// The key that will sign; `None` if nothing will be signed.
     pub key: Option<KeyId>,
+    /// Who started the run.
     pub actor: Option<String>,
 }

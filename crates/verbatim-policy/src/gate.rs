@@ -40,16 +40,20 @@ impl Serialize for Gates {
 #[serde(tag = "gate", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Gate {
+    /// Nobody locked the environment.
     Locked,
+    /// Nobody vetoed the release.
     Vetoed,
     /// The release was proven in another environment first.
     After {
+        /// The other environment.
         environment: EnvironmentId,
         /// Whether it must still run there.
         ran: Presence,
     },
     /// Suites passed against the release in an environment.
     Tested {
+        /// The other environment.
         environment: EnvironmentId,
         /// Names of the suites. Empty: the latest test run must have passed as a whole.
         suites: Vec<String>,
@@ -63,14 +67,17 @@ pub enum Gate {
     Signed(BuildRequirement),
     /// Charts and manifests are those that the release was proven with in an environment.
     SameManifests {
+        /// The other environment.
         environment: EnvironmentId,
     },
     /// The release has been healthy in an environment for some time.
     Soak {
+        /// The other environment.
         environment: EnvironmentId,
         /// How long it has to be there.
         period: SignedDuration,
     },
+    /// Enough people approved.
     Approvals(ApprovalRequirement),
     /// Releases may enter at this time.
     Windows {
@@ -93,6 +100,7 @@ pub enum Gate {
     When {
         /// Its name in the policy.
         name: String,
+        /// What has to hold.
         condition: Condition,
     },
 }
@@ -113,10 +121,13 @@ pub enum Presence {
 pub struct BuildRequirement {
     /// Patterns for ids of builders.
     pub builders: Vec<String>,
+    /// Repositories of the source.
     pub sources: Vec<String>,
+    /// Patterns for branches.
     pub branches: Vec<String>,
 }
 
+/// Which approvals are enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ApprovalRequirement {
     /// How many, each by another key.
@@ -242,6 +253,7 @@ impl FromStr for GateKind {
 }
 
 impl Gate {
+    /// The kind, without settings.
     pub fn kind(&self) -> GateKind {
         match self {
             Self::Locked => GateKind::Locked,

@@ -223,6 +223,7 @@ pub struct ZonedWindow {
 }
 
 impl ZonedWindow {
+    /// Whether it is open.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.window.covers(self.zone.to_datetime(now))
     }

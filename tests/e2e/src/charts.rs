@@ -19,6 +19,7 @@ const PACKED: &str = "web-0.1.0.tgz";
 /// A Helm repository; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Charts {
+    /// Its URL.
     pub url: String,
     serving: JoinHandle<()>,
 }

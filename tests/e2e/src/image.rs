@@ -15,6 +15,7 @@ use verbatim_registry::{Attachment, Client, Config, Layer, ManifestName};
 /// How an image came to be.
 #[derive(Clone, Debug)]
 pub struct Built {
+    /// The commit.
     pub commit: String,
     /// Whether there were changes beside it.
     pub dirty: bool,

@@ -6,8 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
 use verbatim_record::SigningKey;
 
+/// The repository.
 #[derive(Clone, Debug)]
 pub struct Project {
+    /// Its folder.
     pub root: PathBuf,
 }
 

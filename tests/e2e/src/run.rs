@@ -19,14 +19,18 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// How to run the binary in one folder.
 #[derive(Clone, Debug)]
 pub struct Tool {
+    /// Where it runs.
     pub folder: PathBuf,
+    /// Its variables.
     pub variables: BTreeMap<String, String>,
 }
 
+/// How a command ended.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// What it printed as data.
     pub stdout: String,
+    /// What it told.
     pub stderr: String,
     /// The exit status; -1 if a signal ended it.
     pub code: i32,
@@ -100,6 +104,7 @@ impl Tool {
     }
 }
 
+/// A command that runs.
 #[derive(Debug)]
 pub struct Started {
     child: Child,

@@ -28,8 +28,11 @@ pub struct World {
     pub registry_proxy: FaultProxy,
     /// In front of Argo CD.
     pub argocd_proxy: FaultProxy,
+    /// The registry itself.
     pub registry: Registry,
+    /// Argo CD itself.
     pub argocd: SimulatedArgocd,
+    /// The repository.
     pub project: Project,
     /// The binary, with the key and the token of a pipeline.
     pub tool: Tool,

@@ -11,10 +11,12 @@ pub struct Error {
     pub action: String,
     /// The server's address, without credentials.
     pub server: String,
+    /// Why it failed.
     #[source]
     pub kind: ErrorKind,
 }
 
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -75,6 +77,7 @@ pub enum ErrorKind {
     /// 5xx, from Argo CD or from a proxy before it.
     #[error("the server failed with status {status}: {message}")]
     ServerError {
+        /// The HTTP status.
         status: u16,
         /// What it says, or the kind of body if that is not Argo CD's.
         message: String,
@@ -82,6 +85,7 @@ pub enum ErrorKind {
     /// The answer does not come from an Argo CD API: a login page, a wrong path.
     #[error("the answer (status {status}, {content_type}) is not from an Argo CD API")]
     NotArgoCd {
+        /// The HTTP status.
         status: u16,
         /// The media type of the answer.
         content_type: String,
@@ -89,6 +93,7 @@ pub enum ErrorKind {
     /// JSON of another shape than the API has. The body is not quoted: it may hold secrets.
     #[error("cannot understand the answer of {length} bytes: {reason}")]
     Malformed {
+        /// Length of the body.
         length: usize,
         /// What is wrong, and at which line and column.
         reason: String,

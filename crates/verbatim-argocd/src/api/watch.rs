@@ -26,10 +26,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The longest line that is accepted. An application with thousands of resources has a few megabytes.
 const LONGEST_LINE: usize = 64 << 20;
 
+/// What the stream said.
 #[derive(Debug)]
 pub enum WatchEvent {
     /// The application, as it is now.
     Changed(Box<Application>),
+    /// It is gone.
     Deleted,
     /// The stream was interrupted: events may be missing, so read the application again.
     Interrupted,

@@ -15,7 +15,9 @@ use crate::overrides::values::{
 pub struct PastValues {
     /// The number of the newest deployment with these values.
     pub id: i64,
+    /// When that was done.
     pub deployed_at: Option<Timestamp>,
+    /// The values, as text.
     pub values: Vec<(OverrideKey, String)>,
 }
 

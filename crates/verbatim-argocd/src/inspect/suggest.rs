@@ -18,9 +18,11 @@ pub enum ImagePart {
     Registry,
     /// The repository without its registry.
     Path,
+    /// The whole repository.
     Repository,
     /// The tag alone, beside a digest.
     Tag,
+    /// The digest alone.
     Digest,
     /// `tag@digest`, where a chart puts a `:` before it.
     TagAndDigest,
@@ -31,6 +33,7 @@ pub enum ImagePart {
 /// The values that would pin one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SuggestedPins {
+    /// Helm parameters.
     Helm(BTreeMap<String, ImagePart>),
     /// The name in the manifests that a whole reference replaces.
     Kustomize(String),
@@ -39,11 +42,13 @@ pub enum SuggestedPins {
 /// An override for one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suggestion {
+    /// The image's repository.
     pub repository: Repository,
     /// What is to be written.
     pub pins: SuggestedPins,
 }
 
+/// Why there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NoSuggestion {
     /// The source takes no values, or none of ours.
@@ -57,7 +62,12 @@ pub enum NoSuggestion {
     Several(Vec<Repository>),
     /// Not the image that is meant.
     #[error("it has no image {wanted}, but {}", joined(.has))]
-    Other { wanted: Repository, has: Vec<Repository> },
+    Other {
+        /// Which is meant.
+        wanted: Repository,
+        /// What it has.
+        has: Vec<Repository>,
+    },
 }
 
 fn joined(all: &[Repository]) -> String {

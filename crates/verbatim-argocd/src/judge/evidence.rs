@@ -71,6 +71,7 @@ pub enum ImageMatch {
 /// The evidence that an application runs what it was to run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeployProof {
+    /// What had to run.
     pub images: Vec<WantedImage>,
     /// The version of the application object that the judgement is about.
     pub resource_version: String,
@@ -86,6 +87,7 @@ pub struct DeployProof {
     pub sync: SyncCode,
     /// `Healthy` or `Suspended`.
     pub health: HealthStatus,
+    /// When it was seen.
     pub at: Timestamp,
     /// How long it held, in seconds.
     pub settled_seconds: u64,
@@ -105,6 +107,7 @@ pub struct OperationEvidence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KnownBy {
+    /// It carries our nonce.
     Nonce,
     /// Its own sources hold our values.
     Values,
@@ -132,10 +135,13 @@ pub struct WorkloadEvidence {
     pub containers: Vec<ContainerEvidence>,
 }
 
+/// How deep evidence goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "level", rename_all = "kebab-case")]
 pub enum EvidenceLevel {
+    /// Pods run it.
     Pods {
+        /// How many.
         pods: usize,
     },
     /// It runs no pod now; its template has the digest.

@@ -21,6 +21,7 @@ pub enum Difference {
     /// No container of the manifests has a wanted image.
     #[error("no container has {wanted}; there is {}", images(.there))]
     NotRendered {
+        /// The image.
         wanted: Box<WantedImage>,
         /// The images of all containers.
         there: Vec<String>,
@@ -64,6 +65,7 @@ pub enum Difference {
         updated: i64,
         /// Replicas that the spec wants.
         wanted: i64,
+        /// Replicas of any version.
         all: i64,
     },
     /// A DaemonSet is not rolled out.
@@ -88,6 +90,7 @@ pub enum Difference {
     /// There are too few pods of the newest version.
     #[error("{pods} of {least} pods exist")]
     Pods {
+        /// Pods that exist.
         pods: usize,
         /// Pods that there have to be.
         least: i64,

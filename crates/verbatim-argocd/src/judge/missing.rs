@@ -9,6 +9,7 @@ use crate::judge::mismatch::Mismatch;
 use crate::judge::outcome::{UndoFailure, UndoResult};
 use crate::judge::verdict::MissingState;
 
+/// What is still missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// Nothing is known to be: the run ended before the first state was judged.

@@ -33,33 +33,44 @@ pub enum OnPause {
 /// How a deployment ended, and what was done on the way.
 #[derive(Clone, Debug, Serialize)]
 pub struct DeployReport {
+    /// The application.
     pub app: AppRef,
+    /// The server.
     pub server: String,
+    /// The release.
     pub release: String,
     /// What was planned; absent if it could not be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<AppPlan>,
+    /// How it ended.
     pub outcome: DeployOutcome,
     /// What did not stop it and should be known.
     pub warnings: Vec<DeployWarning>,
     /// The claim as it stands on the application, if it was written and not lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
+    /// Requests sent.
     pub requests: u64,
 }
 
+/// How a deployment ended.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum DeployOutcome {
     /// It runs, and this is the evidence.
-    Proven { proof: Box<DeployProof> },
+    Proven {
+        /// The evidence.
+        proof: Box<DeployProof>,
+    },
     /// Nothing was written, as asked.
     Planned,
     /// The state that was asked for is there; nobody asked what runs.
     Reached {
+        /// Which.
         what: ReachedState,
         /// Whether live state equals the sources.
         sync: SyncCode,
+        /// The health.
         health: HealthStatus,
         /// The resolved revisions, one a source.
         revisions: Vec<String>,
@@ -76,17 +87,29 @@ pub enum DeployOutcome {
     },
     /// Somebody else's values stand where ours were written.
     Superseded {
+        /// Which values.
         deviations: Vec<Deviation>,
         /// Who, if they left a claim.
         #[serde(skip_serializing_if = "Option::is_none")]
         by: Option<Box<Claim>>,
     },
     /// The values stand; the operation failed, or the application is not healthy with them.
-    Degraded { why: AppFailure, unhealthy: Vec<Unhealthy> },
+    Degraded {
+        /// Why.
+        why: AppFailure,
+        /// What is not healthy.
+        unhealthy: Vec<Unhealthy>,
+    },
     /// Argo CD is done, and what runs is not what was to run.
-    NotProven { at: ProofStage, problems: Vec<Mismatch> },
+    NotProven {
+        /// Where it was seen.
+        at: ProofStage,
+        /// Every difference.
+        problems: Vec<Mismatch>,
+    },
     /// A rollout is paused. What it has rolled out so far runs the wanted images; the rest runs what ran before.
     Paused {
+        /// What is missing.
         missing: Mismatch,
         /// What is proven, the paused workloads by their new pods alone.
         workloads: Vec<WorkloadEvidence>,
@@ -95,10 +118,12 @@ pub enum DeployOutcome {
     },
     /// It was not over at the deadline, or the server could not be asked any more.
     Unknown {
+        /// What was still missing.
         missing: Missing,
         /// The error that ended it, if not the deadline.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+        /// What is not healthy.
         unhealthy: Vec<Unhealthy>,
         /// What stands on the application.
         left: Leftover,
@@ -114,6 +139,7 @@ pub enum ReachedState {
     Done,
     /// The server has taken the sync.
     SyncStarted,
+    /// The sync has ended.
     SyncSucceeded,
     /// A dry run of a sync has ended.
     NothingApplied,
@@ -121,6 +147,7 @@ pub enum ReachedState {
     RolledBack(i64),
     /// The server has taken the deletion.
     BeingDeleted,
+    /// The application is gone.
     Deleted,
     ConditionsMet,
 }
@@ -151,10 +178,13 @@ impl Serialize for ReachedState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum UndoResult {
+    /// Nothing had been written.
     NotNeeded,
     /// The previous values are back.
     Done,
+    /// The values still stand.
     Failed {
+        /// Why.
         #[serde(serialize_with = "as_text")]
         why: UndoFailure,
     },
@@ -183,6 +213,7 @@ pub enum UndoFailure {
 pub enum ProofStage {
     /// In the manifests that Argo CD compares with.
     Manifests,
+    /// In the cluster.
     Cluster,
 }
 
@@ -190,9 +221,11 @@ pub enum ProofStage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Leftover {
+    /// Nothing was written.
     Nothing,
     /// Perhaps the values: the answer to the write got lost.
     PerhapsValues,
+    /// The values, not synced.
     Values,
     /// The values, and an operation that was started.
     ValuesAndOperation,
@@ -205,27 +238,36 @@ pub enum Leftover {
 #[serde(tag = "failure", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AppFailure {
+    /// The operation ended badly.
     Operation {
         /// `Failed` or `Error`.
         phase: Phase,
+        /// Argo CD's words.
         message: String,
+        /// The resources that failed.
         resources: Vec<String>,
     },
     /// The application has an error.
     Condition {
+        /// Which.
         condition: AppCondition,
     },
     /// Resources would have to be deleted.
     NeedsPruning {
+        /// Which.
         resources: Vec<String>,
     },
+    /// It is degraded.
     Health {
+        /// Argo CD's words.
         health: Health,
     },
     /// Pods with the wanted image do not start.
     Stuck {
+        /// Which, and why.
         pods: Vec<Unhealthy>,
     },
+    /// It was deleted.
     Deleted,
 }
 

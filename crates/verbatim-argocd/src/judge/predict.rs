@@ -13,6 +13,7 @@ use crate::overrides::values::{self, OverrideKey, ValueChange};
 /// What the manifests of one application would become. Not evidence: that is read back after the write.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
+    /// The application.
     pub app: AppRef,
     /// The fields that would change.
     pub differences: Vec<ManifestChange>,

@@ -12,19 +12,32 @@ pub enum WriteRefusal {
     /// The application is being deleted.
     BeingDeleted,
     /// No source is at that place, or has that name.
-    NoSuchSource { wanted: String, sources: Vec<String> },
+    NoSuchSource {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        sources: Vec<String>,
+    },
     /// Several sources, or none, can take the override.
-    WhichSource { sources: Vec<String> },
+    WhichSource {
+        /// The candidates.
+        sources: Vec<String>,
+    },
     /// The kind of source has no such override.
     UnsupportedSource {
         /// `Directory`, `Plugin`, `Hydrator`, or a kind that does not fit the values.
         kind: String,
+        /// What to do.
         advice: String,
     },
     /// A parameter is listed twice in the application.
-    Repeated { key: String },
+    Repeated {
+        /// Which.
+        key: String,
+    },
     /// The chart has no such parameter.
     MissingParameter {
+        /// Which.
         name: String,
         /// The nearest that it has.
         similar: Option<String>,
@@ -33,19 +46,30 @@ pub enum WriteRefusal {
     Owned {
         /// `ApplicationSet` or `Application`.
         kind: String,
+        /// Its name.
         name: String,
         /// Whether it is known that it reverts, or only not known that it does not.
         known: bool,
     },
     /// A sync window forbids syncing now.
-    SyncWindow { windows: Vec<String> },
+    SyncWindow {
+        /// The windows in force.
+        windows: Vec<String>,
+    },
     /// The token may not do it.
     MayNot {
         /// `update` or `sync`.
         action: String,
     },
     /// Another run is at work.
-    Claimed { release: String, by: Option<String>, deadline: String },
+    Claimed {
+        /// Its release.
+        release: String,
+        /// Who.
+        by: Option<String>,
+        /// Until when.
+        deadline: String,
+    },
     /// A claim that cannot be read.
     UnreadableClaim,
     /// The values of the plan are no longer the ones that stand there.

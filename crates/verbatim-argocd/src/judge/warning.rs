@@ -12,14 +12,29 @@ use crate::model::InitiatedBy;
 #[non_exhaustive]
 pub enum DeployWarning {
     /// Something could not be checked beforehand.
-    NotChecked { what: String, why: String },
+    NotChecked {
+        /// What.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// An owner may revert the override.
-    Owner { kind: String, name: String },
+    Owner {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
     /// An earlier run did not end; this one continues its work.
-    Resumed { nonce: String },
+    Resumed {
+        /// Its nonce.
+        nonce: String,
+    },
     /// The claim of another run was overridden.
     TookOver {
+        /// Its release.
         release: String,
+        /// Who.
         #[serde(skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
@@ -29,12 +44,19 @@ pub enum DeployWarning {
     LostForeignChange {
         /// Where, as a JSON pointer.
         path: String,
+        /// What was lost.
         value: String,
     },
     /// The values stand, and another operation than ours deployed them.
-    Adopted { by: InitiatedBy },
+    Adopted {
+        /// Who started it.
+        by: InitiatedBy,
+    },
     /// The claim could not be closed.
-    ClaimOpen { why: String },
+    ClaimOpen {
+        /// Why.
+        why: String,
+    },
 }
 
 impl fmt::Display for DeployWarning {

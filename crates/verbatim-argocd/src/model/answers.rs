@@ -187,6 +187,7 @@ pub struct AppDetails {
     /// `Helm`, `Kustomize`, …
     #[serde(rename = "type")]
     pub kind: String,
+    /// For Helm.
     pub helm: Option<HelmDetails>,
 }
 

@@ -12,8 +12,11 @@ use super::{AppSource, AppSources, InitiatedBy, Operation, OperationState, Sourc
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Application {
+    /// Name, version and annotations.
     pub metadata: ObjectMeta,
+    /// What is wanted.
     pub spec: AppSpec,
+    /// What the controller saw.
     pub status: AppStatus,
     /// The operation that was asked for and has not ended.
     pub operation: Option<Operation>,
@@ -198,7 +201,9 @@ impl ComparedTo {
 /// Whether live state equals the sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyncCode {
+    /// It does.
     Synced,
+    /// It does not.
     OutOfSync,
     /// Not known: no comparison yet, or it failed.
     #[default]
@@ -226,9 +231,13 @@ pub enum HealthStatus {
     Healthy,
     /// Waits for somebody: a paused rollout, a suspended job.
     Suspended,
+    /// On its way.
     Progressing,
+    /// Not there.
     Missing,
+    /// Broken.
     Degraded,
+    /// Not known.
     #[default]
     #[serde(other)]
     Unknown,

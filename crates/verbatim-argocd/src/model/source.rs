@@ -18,6 +18,7 @@ impl AppSource {
         self.text("repoURL")
     }
 
+    /// The folder, for git.
     pub fn path(&self) -> &str {
         self.text("path")
     }
@@ -37,6 +38,7 @@ impl AppSource {
         self.text("ref")
     }
 
+    /// The wanted revision.
     pub fn target_revision(&self) -> &str {
         self.text("targetRevision")
     }

@@ -10,12 +10,14 @@ use verbatim_oci::Digest;
 use crate::model::{Application, SourceAt};
 use crate::overrides::values::{ValueChange, same_element};
 
+/// The annotation's name.
 pub const ANNOTATION: &str = "verbatim.dev/claim";
 
 /// What a run says about its write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
+    /// Version of this format.
     pub version: u32,
     /// Unique for each run; also in the `infos` of its operation.
     pub nonce: String,
@@ -26,6 +28,7 @@ pub struct Claim {
     /// Who runs: the URL of the CI run, or a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// When it was written.
     pub at: Timestamp,
     /// Until when the run works at most. After that an open claim belongs to a run that died.
     pub deadline: Timestamp,
@@ -49,6 +52,7 @@ pub enum PendingRecord {
     Record(Digest),
     /// A statement, which could not be signed either.
     Statement {
+        /// Its digest.
         digest: Digest,
         /// The end of the promotion that it tells of. Who signs it later gives it another place in the ledger and so
         /// another digest, but not another time.
@@ -60,9 +64,11 @@ pub enum PendingRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClaimState {
+    /// At work, or dead.
     Open,
     /// The values were written and nothing more was asked for.
     Written,
+    /// Proven.
     Done,
     /// Ended without proof; the values stand.
     Failed,
@@ -74,6 +80,7 @@ impl Claim {
     /// The version of the format that is written.
     pub const VERSION: u32 = 1;
 
+    /// The annotation's text.
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
@@ -87,7 +94,9 @@ impl Claim {
 /// The claim on an application.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClaimOnApp {
+    /// None.
     Absent,
+    /// One that we understand.
     Known(Box<Claim>),
     /// A text that this version does not understand.
     Foreign(String),

@@ -33,6 +33,7 @@ fields! {
     HelmIgnoreMissingValueFiles => "/helm/ignoreMissingValueFiles",
     /// The name of the Helm release.
     HelmReleaseName => "/helm/releaseName",
+    /// The version of Helm.
     HelmVersion => "/helm/version",
     /// Whether other hosts than the repository's get its password.
     HelmPassCredentials => "/helm/passCredentials",
@@ -54,8 +55,11 @@ fields! {
     NameSuffix => "/kustomize/nameSuffix",
     /// The namespace of all objects.
     KustomizeNamespace => "/kustomize/namespace",
+    /// The version of Kustomize.
     KustomizeVersion => "/kustomize/version",
+    /// Labels of all objects.
     KustomizeCommonLabels => "/kustomize/commonLabels",
+    /// Annotations of all objects.
     KustomizeCommonAnnotations => "/kustomize/commonAnnotations",
     /// Whether the labels stay out of selectors.
     KustomizeLabelWithoutSelector => "/kustomize/labelWithoutSelector",

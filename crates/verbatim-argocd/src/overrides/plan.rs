@@ -10,7 +10,9 @@ use crate::overrides::values::{ValueChange, same_element, shown};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppPlan {
+    /// The application.
     pub app: AppRef,
+    /// Its source.
     pub source: SourceAt,
     /// Repository and folder or chart of that source, for people.
     pub source_name: String,

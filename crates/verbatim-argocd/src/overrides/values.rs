@@ -15,10 +15,12 @@ pub(crate) use crate::overrides::key::{SourceField, SourceKind};
 /// What to write into one source of an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverrideValues {
+    /// Into which source.
     pub source: SourceChoice,
     /// Helm parameters, stored with `forceString`. Names are Helm's paths (`image.tag`); `$NAME` in a value stands for
     /// a variable of Argo CD's build environment, `$$` for a dollar sign.
     pub helm: BTreeMap<String, String>,
+    /// Kustomize images.
     pub kustomize: Vec<KustomizeImage>,
     /// Everything else that can be written, as Argo CD stores it.
     pub others: BTreeMap<OverrideKey, Value>,
@@ -96,6 +98,7 @@ pub enum SourceChoice {
     Auto,
     /// By position, counted from 1 as in the argocd CLI.
     Position(usize),
+    /// By name.
     Name(String),
 }
 
@@ -157,6 +160,7 @@ impl fmt::Display for KustomizeImage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValueChange {
+    /// Which value.
     pub key: OverrideKey,
     /// The stored element before, exactly as the server had it. `None`: absent.
     pub old: Option<Value>,
@@ -165,6 +169,7 @@ pub struct ValueChange {
 }
 
 impl ValueChange {
+    /// Whether nothing changes.
     pub fn is_noop(&self) -> bool {
         match &self.old {
             Some(old) => same_element(old, &self.new),

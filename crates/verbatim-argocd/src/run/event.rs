@@ -9,30 +9,42 @@ use crate::judge::warning::DeployWarning;
 use crate::model::{HealthStatus, Phase, SyncCode};
 use crate::overrides::plan::AppPlan;
 
+/// Something that happened.
 #[derive(Clone, Debug)]
 pub enum DeployEvent {
+    /// A step begins.
     Begin {
+        /// Which.
         step: DeployStep,
     },
+    /// A step is done.
     Done {
+        /// Which.
         step: DeployStep,
     },
+    /// What will be written.
     Planned {
+        /// The plan.
         plan: AppPlan,
     },
+    /// The state changed.
     Changed {
+        /// What became of what.
         change: StateChange,
     },
     /// What is waited for now.
     Waiting {
+        /// What.
         missing: Missing,
     },
     /// A rollout is paused, and the deployment waits until somebody lets it go on.
     Paused {
+        /// What is missing.
         missing: Mismatch,
     },
     /// Something that should be known.
     Warning {
+        /// What.
         warning: DeployWarning,
     },
 }
@@ -40,16 +52,21 @@ pub enum DeployEvent {
 /// A step of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeployStep {
+    /// Read and refuse early.
     Observe,
     /// Claim and write the values.
     Write,
     /// Look whether the manifests show the digest.
     Render,
+    /// Start the operation.
     Sync,
     /// Wait for it and for the health.
     Wait,
+    /// Look at the pods.
     Prove,
+    /// Hold, and look again.
     Settle,
+    /// Close the claim.
     Close,
     /// Put the previous values back.
     Undo,
@@ -87,18 +104,25 @@ impl fmt::Display for DeployStep {
 /// A change between two states of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateChange {
+    /// The last operation.
     Operation {
+        /// What it is now.
         phase: Phase,
+        /// Argo CD's words.
         message: String,
     },
     /// Whether live state equals the sources.
     Sync {
+        /// What it was.
         from: SyncCode,
+        /// What it is.
         to: SyncCode,
     },
     /// The health of the application.
     Health {
+        /// What it was.
         from: HealthStatus,
+        /// What it is.
         to: HealthStatus,
     },
     /// The health of one resource or pod.

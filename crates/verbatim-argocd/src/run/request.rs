@@ -12,8 +12,11 @@ use crate::overrides::values::OverrideValues;
 /// A deployment that is asked for.
 #[derive(Clone, Debug)]
 pub struct DeployRequest {
+    /// To which application.
     pub app: AppRef,
+    /// What to write.
     pub values: OverrideValues,
+    /// What must run then.
     pub images: Vec<WantedImage>,
     /// The name of the release, for the claim and the operation.
     pub release: String,
@@ -21,6 +24,7 @@ pub struct DeployRequest {
     pub by: Option<String>,
     /// Unique for this run. See [`crate::run::deploy::nonce`].
     pub nonce: String,
+    /// How it is done.
     pub options: DeployOptions,
     /// A plan that was made earlier: the values must still be as it says.
     pub expected: Option<AppPlan>,
@@ -47,6 +51,7 @@ pub struct DeployOptions {
     pub trust_owner: bool,
     /// Write parameters that the chart does not list.
     pub allow_unknown_parameters: bool,
+    /// Stop after the plan.
     pub dry_run: bool,
     /// What a rollout that somebody has paused means.
     pub on_pause: OnPause,

@@ -124,6 +124,7 @@ const NEVER_PULLED: &str =
 pub struct Modes {
     /// For pods of namespaces that have none.
     pub default: Mode,
+    /// By namespace.
     pub namespaces: BTreeMap<String, Mode>,
 }
 

@@ -45,7 +45,9 @@ pub(crate) struct Endpoint {
 /// Where a port of a Service is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forwarded {
+    /// The Service's namespace.
     pub namespace: String,
+    /// The Service's name.
     pub service: String,
     /// The name of the port, empty if it has none.
     pub port_name: String,

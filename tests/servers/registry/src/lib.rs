@@ -29,6 +29,7 @@ use loopback::{Served, any_loopback_port};
 pub struct Config {
     /// Where to listen. Port 0 takes any free port.
     pub listen: SocketAddr,
+    /// Who may do what.
     pub auth: Auth,
     /// Whether `GET /v2/NAME/referrers/DIGEST` exists. Without it the registry answers 404 there and sends no
     /// `OCI-Subject` header, so a client has to fall back to the tag `sha256-HEX`.
@@ -100,8 +101,11 @@ pub struct Bearer {
 /// One request that reached the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
+    /// The request method.
     pub method: Method,
+    /// Path and query.
     pub target: String,
+    /// The answer's status.
     pub status: StatusCode,
 }
 

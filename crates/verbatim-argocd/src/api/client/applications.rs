@@ -64,6 +64,7 @@ impl Client {
         self.call(request::replace(app, object)).await
     }
 
+    /// Starts a sync.
     pub async fn sync(&self, app: &AppRef, sync: &SyncRequest) -> Result<Application, Error> {
         self.call(request::sync(app, sync)).await
     }
@@ -88,6 +89,7 @@ impl Client {
         self.call::<Value>(request::delete(app, how)).await.map(drop)
     }
 
+    /// Stops the running operation.
     pub async fn terminate(&self, app: &AppRef) -> Result<(), Error> {
         self.call::<Value>(request::terminate(app)).await.map(drop)
     }
@@ -102,6 +104,7 @@ impl Client {
         self.call(request::managed_resources(app)).await
     }
 
+    /// One managed resource.
     pub async fn managed_resource(
         &self,
         app: &AppRef,
@@ -136,6 +139,7 @@ impl Client {
         Ok(list.items)
     }
 
+    /// The sync windows.
     pub async fn sync_windows(&self, app: &AppRef) -> Result<SyncWindows, Error> {
         self.call(request::sync_windows(app)).await
     }

@@ -26,6 +26,7 @@ pub struct Config {
     pub headers: Vec<(String, SecretString)>,
     /// `User-Agent`.
     pub user_agent: String,
+    /// Deadlines.
     pub timeouts: Timeouts,
     /// How often reads are repeated.
     pub retry: RetryPolicy,
@@ -48,8 +49,10 @@ impl Config {
     }
 }
 
+/// Deadlines of single calls.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
+    /// Until a connection stands.
     pub connect: Duration,
     /// For a read, each attempt.
     pub read: Duration,

@@ -102,6 +102,7 @@ impl Client {
         })))
     }
 
+    /// The server's address.
     pub fn server(&self) -> &Url {
         &self.0.base
     }

@@ -11,6 +11,7 @@ use crate::model::{
 };
 
 impl Client {
+    /// What a source offers.
     pub async fn app_details(
         &self,
         app: &AppRef,
@@ -21,6 +22,7 @@ impl Client {
         self.call(request::app_details(app, project, source, index)).await
     }
 
+    /// An ApplicationSet.
     pub async fn application_set(
         &self,
         name: &str,
@@ -102,6 +104,7 @@ impl Client {
         self.call(request::add_repository(document, upsert)).await
     }
 
+    /// Forgets a repository.
     pub async fn remove_repository(&self, url: &str, project: Option<&str>) -> Result<(), Error> {
         self.call::<serde_json::Value>(request::remove_repository(url, project)).await.map(drop)
     }

@@ -5,9 +5,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Which application.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppRef {
+    /// Its name.
     pub name: String,
     /// Its namespace, if that is not the one Argo CD runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]

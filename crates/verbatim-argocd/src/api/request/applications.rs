@@ -7,7 +7,9 @@ use super::{ApiRequest, AppRef, Method, segment};
 /// The ways to ask for a fresh comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresh {
+    /// Compare again.
     Normal,
+    /// Forget cached manifests first.
     Hard,
 }
 

@@ -45,11 +45,13 @@ impl Method {
 /// A request, still without a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiRequest {
+    /// How.
     pub method: Method,
     /// The path, percent-encoded, from `/api` on.
     pub path: String,
     /// The query, not yet encoded.
     pub query: Vec<(&'static str, String)>,
+    /// The JSON body.
     pub body: Option<Value>,
     /// The rest of the sentence "cannot …".
     pub action: String,
