@@ -59,6 +59,19 @@ impl Digest {
     }
 }
 
+/// A text with its digests cut to 12 digits, as [`Digest::short`] does: for people, never for machines.
+pub fn short_digests(text: &str) -> String {
+    const PREFIX: &str = "sha256:";
+    let mut parts = text.split(PREFIX);
+    let mut short = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let kept = if digits == 64 { 12 } else { digits };
+        short.extend([PREFIX, &part[..kept], &part[digits..]]);
+    }
+    short
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `pad`, so that a table can ask for a width.
@@ -121,6 +134,22 @@ mod tests {
             assert_eq!(text.parse::<Digest>(), Err(want), "{text}");
         }
         assert_eq!(format!("{EMPTY}00").parse::<Digest>(), Err(DigestError::Length(66)));
+    }
+
+    #[test]
+    fn digests_are_cut() {
+        let digest = "0123456789abcdef".repeat(4);
+        let cases = [
+            (
+                format!("was a@sha256:{digest}, is sha256:{digest}"),
+                "was a@sha256:0123456789ab, is sha256:0123456789ab",
+            ),
+            ("sha256:abc and sha256:".to_owned(), "sha256:abc and sha256:"),
+            ("nothing".to_owned(), "nothing"),
+        ];
+        for (text, want) in cases {
+            assert_eq!(short_digests(&text), want);
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod repository;
 mod tag;
 
 pub use crate::descriptor::Descriptor;
-pub use crate::digest::{Digest, DigestError};
+pub use crate::digest::{Digest, DigestError, short_digests};
 pub use crate::manifest::{ImageManifest, Index, Manifest, ManifestError};
 pub use crate::platform::{Platform, PlatformError};
 pub use crate::reference::{Reference, ReferenceError, ReferenceErrorKind};

@@ -129,6 +129,15 @@ pub enum StateChange {
     Resource(Unhealthy),
 }
 
+impl StateChange {
+    /// Whether it says nothing that the health of the application does not say, too.
+    pub(crate) fn is_minor(&self) -> bool {
+        let Self::Resource(Unhealthy { health, .. }) = self else { return false };
+        let on_the_way = matches!(health.status, HealthStatus::Healthy | HealthStatus::Progressing);
+        on_the_way && health.message.is_empty()
+    }
+}
+
 impl fmt::Display for StateChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = match self {

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
+use verbatim_oci::short_digests;
 
 use super::context::{self, registry};
 use crate::environment::applications::Servers;
@@ -96,19 +97,6 @@ pub(crate) async fn run(args: StatusArgs, console: &Console) -> Result<ExitStatu
     Ok(status)
 }
 
-/// A text with its digests cut to 12 digits.
-fn short_digests(text: &str) -> String {
-    const PREFIX: &str = "sha256:";
-    let mut parts = text.split(PREFIX);
-    let mut short = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
-        let kept = if digits == 64 { 12 } else { digits };
-        short.extend([PREFIX, &part[..kept], &part[digits..]]);
-    }
-    short
-}
-
 /// What kept something from being found out, with what to do about it: told once, however many environments it concerns.
 fn troubles(environments: &[Row]) -> Vec<(String, &[String])> {
     let mut troubles: BTreeMap<(String, &[String]), Vec<&str>> = BTreeMap::new();
@@ -124,23 +112,4 @@ fn troubles(environments: &[Row]) -> Vec<(String, &[String])> {
         .into_iter()
         .map(|((why, hints), names)| (format!("{}: {why}", names.join(", ")), hints))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn digests_are_cut() {
-        let digest = "0123456789abcdef".repeat(4);
-        let cases = [
-            (
-                format!("was a@sha256:{digest}, is sha256:{digest}"),
-                "was a@sha256:0123456789ab, is sha256:0123456789ab",
-            ),
-            ("sha256:abc and sha256:".to_owned(), "sha256:abc and sha256:"),
-            ("nothing".to_owned(), "nothing"),
-        ];
-        for (text, want) in cases {
-            assert_eq!(super::short_digests(&text), want);
-        }
-    }
 }

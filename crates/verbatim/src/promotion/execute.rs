@@ -11,7 +11,7 @@ use verbatim_argocd::{
     shown, write_requests,
 };
 use verbatim_console::{Console, ExitStatus, Failure, StepState};
-use verbatim_oci::Digest;
+use verbatim_oci::{Digest, short_digests};
 use verbatim_record::{Anchor, EnvironmentId, Revision};
 
 use super::PromotionContext;
@@ -215,7 +215,8 @@ impl Ready {
     pub async fn carry_out(self, context: &PromotionContext<'_>) -> Result<Carried, Failure> {
         let Self { considered, place, plan, apps, images, take_over, .. } = self;
         let id = &context.environment.id;
-        context.console.status(format!("{} → {id}", plan.release));
+        let release = short_digests(&plan.release.to_string());
+        context.console.status(format!("{release} → {id}"));
         let steps = apps.iter().map(|app| step(&app.target));
         context.console.plan_steps(steps.chain([record_step(id)]));
         let started_at = Timestamp::now();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use verbatim_console::{Console, Progress, StepState, Table, style};
+use verbatim_oci::short_digests;
 
 use crate::inspect::live_state::ResourceState;
 use crate::judge::evidence::{DeployProof, EvidenceLevel, ImageMatch, WorkloadEvidence};
@@ -62,8 +63,12 @@ fn show(console: &Console, progress: &Progress, app: &str, event: DeployEvent) {
         DeployEvent::Planned { plan } => {
             for change in plan.changes.iter().filter(|change| !change.is_noop()) {
                 let (old, new) = (line(change.old.as_ref()), line(Some(&change.new)));
-                progress.line(format!("{app}: {}: {old} → {new}", change.key));
+                let text = format!("{app}: {}: {old} → {new}", change.key);
+                progress.line(if console.verbosity() > 0 { text } else { short_digests(&text) });
             }
+        }
+        DeployEvent::Changed { change } if change.is_minor() => {
+            console.detail(format!("{app}: {change}"));
         }
         DeployEvent::Changed { change } => progress.line(format!("{app}: {change}")),
         DeployEvent::Waiting { missing } => progress.message(missing.to_string()),
