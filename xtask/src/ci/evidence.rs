@@ -21,6 +21,7 @@ pub(super) struct Commit {
 
 impl Commit {
     pub(super) fn read() -> Result<Commit> {
+        needs::install(&[Program::Git])?;
         let hash = git(&["rev-parse", "HEAD"])?;
         let pages = format!(":!{FOLDER}");
         let changed = !git(&["status", "--porcelain", "--", ".", &pages])?.trim().is_empty();
