@@ -18,7 +18,9 @@ mkdir -p "$gopath"
 for toolchain in "$cargo" "$rustup" "$goroot" "$gopath"; do give "$toolchain" "$toolchain"; done
 mount -t proc proc "$root/proc"
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
-exec chroot "$root" /usr/bin/env -i HOME=/home/ci LANG=C.UTF-8 CARGO_INCREMENTAL=0 CARGO_HOME="$cargo" RUSTUP_HOME="$rustup" \
+# The network's, with the certificates by which this machine trusts it.
+cp /etc/ssl/certs/ca-certificates.crt "$root/etc/roots.pem"
+exec chroot "$root" /usr/bin/env -i HOME=/home/ci LANG=C.UTF-8 CARGO_INCREMENTAL=0 SSL_CERT_FILE=/etc/roots.pem CARGO_HTTP_CAINFO=/etc/roots.pem CARGO_HOME="$cargo" RUSTUP_HOME="$rustup" \
     RUSTUP_TOOLCHAIN="${RUSTUP_TOOLCHAIN:-}" GOPATH="$gopath" \
     PATH="$goroot/bin:$cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
     sh -c "cd /src && sh .ci/run --only $step"
