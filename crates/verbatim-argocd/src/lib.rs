@@ -45,6 +45,7 @@ pub use crate::judge::plan::plan;
 pub use crate::judge::predict::{Prediction, predict};
 pub use crate::judge::preflight::owning_set;
 pub use crate::judge::refusal::WriteRefusal;
+pub use crate::judge::since::{OutdatedProof, outdated};
 pub use crate::judge::warning::DeployWarning;
 
 pub use crate::run::annotation::annotate;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use e2e::World;
+use fault_proxy::{Fault, Rule};
 use serde_json::json;
 
 /// Applications of dev: the second is proven only when its operation is let go.
@@ -26,9 +27,14 @@ async fn what_changed_after_its_proof_is_not_recorded() -> Result<()> {
     let claimed = json!([
         { "op": "replace", "path": "/metadata/annotations/verbatim.dev~1claim", "value": "{\"version\":99}" },
     ]);
+    // Not a value of ours, but other manifests than those that run.
+    let beside = json!([
+        { "op": "add", "path": "/spec/source/helm/parameters/-", "value": { "name": "port", "value": "9090" } },
+    ]);
     for (change, told) in [
         (by_hand, "shop-dev after its proof: helm:image.tag is by-hand"),
         (claimed, "shop-dev after its proof: has a claim that this verbatim does not know"),
+        (beside, "shop-dev after its proof: sync is OutOfSync, was Synced"),
     ] {
         let world = world().await?;
         let release = world.release("Something new").await?;
@@ -36,6 +42,7 @@ async fn what_changed_after_its_proof_is_not_recorded() -> Result<()> {
         let mut job = world.tool.start(&["promote", "dev", "--release", &release, "--verbose"])?;
         job.tells("shop-dev: prove what runs: done").await?;
         let _ = world.patch("shop-dev", change).await?;
+        let _ = world.api(http::Method::GET, "/shop-dev?refresh=normal", None).await?;
         world.argocd.hold_operations("shop-staging", false);
         let run = job.end().await?.ends(5);
         assert!(run.stdout.contains(told), "{told}: {run}");
@@ -54,5 +61,31 @@ async fn what_stayed_is_recorded() -> Result<()> {
     assert!(run.stdout.contains("proven  2 apps"), "{run}");
     let history = world.verbatim(&["history", "dev", "--format", "json"]).await?.json()?;
     assert_eq!(history["promotions"].as_array().map(Vec::len), Some(1), "{history}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gates_saw_is_what_runs() -> Result<()> {
+    let world = World::start().await?;
+    let text = world.configuration();
+    let gates = "gates: { same_manifests: dev, tested: ";
+    world.project.write("verbatim.yaml", &text.replacen("gates: { tested: ", gates, 1))?;
+    let release = world.release("Something new").await?;
+    world.carry(&release, &["dev"]).await?;
+    let promote = ["promote", "staging", "--release", &release];
+    let late = world.argocd_proxy.faults_injected() + 1;
+    world.argocd_proxy.inject(Rule::new(Fault::Delay(3000)).method(&http::Method::PATCH));
+    let job = world.tool.start(&promote)?;
+    world.argocd_proxy.faulted(late).await;
+    // After the gate, and before the sync: what it deploys was proven nowhere.
+    world.project.write("chart/values-staging.yaml", "environment: other\n")?;
+    world.project.commit("Change the chart").await?;
+    let run = job.end().await?.ends(5);
+    assert!(run.stdout.contains("shop-staging after its proof: was deployed from "), "{run}");
+    let history = world.verbatim(&["history", "staging", "--format", "json"]).await?.json()?;
+    assert_eq!(history["promotions"], json!([]), "{history}");
+    // The gate says it, too, when it is asked again.
+    let run = world.verbatim(&promote).await?.ends(1);
+    assert!(run.stdout.contains("same_manifests"), "{run}");
     Ok(())
 }

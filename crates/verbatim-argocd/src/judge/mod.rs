@@ -13,5 +13,6 @@ pub(crate) mod preflight;
 pub(crate) mod prove;
 pub(crate) mod refusal;
 pub(crate) mod rendered;
+pub(crate) mod since;
 pub(crate) mod verdict;
 pub(crate) mod warning;

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use verbatim_argocd::{
-    Application, ClaimOnApp, DeployOutcome, DeployReport, PendingRecord, deviations, read_claim,
+    Application, ClaimOnApp, DeployOutcome, DeployReport, PendingRecord, deviations, outdated,
+    read_claim,
 };
 use verbatim_console::{Failure, StepState};
 use verbatim_oci::Descriptor;
+use verbatim_policy::{GateAnswer, GateKind};
 use verbatim_record::{Anchor, Promotion, Statement};
 
 use super::PromotionContext;
-use super::execute::{self, AppResult, Carried, ClaimEnding, record_step};
+use super::execute::{self, AppResult, AppToDeploy, Carried, ClaimEnding, record_step};
 use super::outcome::PromotionResult;
 use super::ready::{Planned, Ready};
 use crate::environment::applications::{self, ObservedApp};
@@ -73,7 +75,10 @@ impl Carried {
         let progress = context.console.progress("looking at the applications once more");
         let seen = applications::at(context.environment, &context.servers).await;
         drop(progress);
-        let changed = changed(&self.results, &seen);
+        let mut changed = changed(&self.results, &seen);
+        if self.considered.decision.answers.iter().any(demands_manifests) {
+            changed.extend(self.results.iter().filter_map(other_revisions));
+        }
         if !changed.is_empty() {
             return not_proven(self, changed);
         }
@@ -313,8 +318,22 @@ fn changed(
     changed.filter_map(|(app, change)| Some((app, change?))).collect()
 }
 
-/// How an application differs from what was proven of it: other values, or the claim of another run. A claim that is gone
-/// while its values stand is lost and no difference, as owners wipe annotations.
+/// Whether a gate let the release in because of the revisions from which its manifests are made.
+fn demands_manifests(answer: &GateAnswer) -> bool {
+    answer.gate.kind() == GateKind::SameManifests && answer.passed
+}
+
+/// An application that was deployed from other revisions than those that the gates saw.
+fn other_revisions(result: &AppResult) -> Option<(String, Changed)> {
+    let AppResult { app: AppToDeploy { target, revisions, .. }, report } = result;
+    let DeployOutcome::Proven { proof } = &report.as_ref().ok()?.outcome else { return None };
+    let (now, then) = (proof.revisions.join(", "), revisions.join(", "));
+    let text = format!("was deployed from {now}, the gates saw {then}");
+    (now != then).then(|| (target.app.to_string(), Changed::By(text)))
+}
+
+/// How an application differs from what was proven of it: other values, the claim of another run, or a state that is worse. A
+/// claim that is gone while its values stand is lost and no difference, as owners wipe annotations.
 fn difference(result: &AppResult, application: &Application) -> Option<String> {
     let report = result.report.as_ref().ok()?;
     let plan = report.plan.as_ref()?;
@@ -322,12 +341,15 @@ fn difference(result: &AppResult, application: &Application) -> Option<String> {
     if let Some(deviation) = deviations(source, &plan.changes).first() {
         return Some(deviation.to_string());
     }
-    let ours = report.claim.as_ref()?;
-    match read_claim(application) {
-        ClaimOnApp::Known(claim) if claim.nonce != ours.nonce => {
-            Some(format!("was claimed meanwhile for {}", claim.release))
+    match (read_claim(application), &report.claim) {
+        (ClaimOnApp::Known(claim), Some(ours)) if claim.nonce != ours.nonce => {
+            return Some(format!("was claimed meanwhile for {}", claim.release));
         }
-        ClaimOnApp::Foreign(_) => Some("has a claim that this verbatim does not know".to_owned()),
-        ClaimOnApp::Known(_) | ClaimOnApp::Absent => None,
+        (ClaimOnApp::Foreign(_), Some(_)) => {
+            return Some("has a claim that this verbatim does not know".to_owned());
+        }
+        _ => {}
     }
+    let DeployOutcome::Proven { proof } = &report.outcome else { return None };
+    outdated(proof, application).map(|outdated| outdated.to_string())
 }
