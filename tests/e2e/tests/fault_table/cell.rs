@@ -171,7 +171,7 @@ impl fmt::Display for Cell {
 pub(crate) struct Sample {
     seed: u64,
     /// One cell in so many.
-    of: u64,
+    of: usize,
 }
 
 impl Sample {
@@ -184,11 +184,15 @@ impl Sample {
         Some(Self { seed: seed.parse().ok()?, of })
     }
 
-    /// The same cells for the same seed, wherever else they stand in the table.
-    pub(crate) fn takes(self, cell: &Cell) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (self.seed, cell.to_string()).hash(&mut hasher);
-        hasher.finish().is_multiple_of(self.of)
+    /// The cells to try: at least one, and for the same seed the same ones, wherever else they stand in the table.
+    pub(crate) fn of(self, mut cells: Vec<Cell>) -> Vec<Cell> {
+        cells.sort_by_cached_key(|cell| {
+            let mut hasher = DefaultHasher::new();
+            (self.seed, cell.to_string()).hash(&mut hasher);
+            hasher.finish()
+        });
+        cells.truncate(cells.len().div_ceil(self.of));
+        cells
     }
 }
 
@@ -295,15 +299,15 @@ mod tests {
                 for_good: false,
             })
             .collect();
-        let taken = |text: &str| {
-            let sample = Sample::parse(text).unwrap();
-            cells.iter().map(|cell| sample.takes(cell)).collect::<Vec<_>>()
+        let taken = |text: &str| -> Vec<String> {
+            let taken = Sample::parse(text).unwrap().of(cells.clone());
+            taken.iter().map(Cell::to_string).collect()
         };
-        let count = |taken: &[bool]| taken.iter().filter(|&&taken| taken).count();
-        assert!((60..140).contains(&count(&taken("7/8"))));
+        assert_eq!(taken("7/8").len(), 100);
         assert_eq!(taken("7/8"), taken("7/8"));
         assert_ne!(taken("7/8"), taken("8/8"));
-        assert_eq!(count(&taken("7/1")), 800);
+        assert_eq!(taken("7/1").len(), 800);
+        assert_eq!(taken("7/1000").len(), 1);
         for wrong in ["", "7", "7/0", "x/8", "7/8/9"] {
             assert_eq!(Sample::parse(wrong), None, "{wrong}");
         }

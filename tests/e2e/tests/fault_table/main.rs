@@ -61,9 +61,7 @@ async fn every_fault_while_building() -> Result<()> {
 }
 
 async fn table(scene: Scene, engine: Option<String>) -> Result<()> {
-    let mut cells = found(scene, engine.as_deref()).await?;
-    let sample = sample()?;
-    cells.retain(|cell| sample.takes(cell));
+    let mut cells = sample()?.of(found(scene, engine.as_deref()).await?);
     let count = cells.len();
     // What waits for the longest begins first, or everything waits for it at the end.
     cells.sort_by_key(|cell| cell.trouble != Trouble::Slow);
