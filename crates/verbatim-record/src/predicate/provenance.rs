@@ -269,3 +269,42 @@ impl Predicate for Provenance {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{build, release};
+
+    #[test]
+    fn the_source_of_another_builder_is_its_first_git_dependency() {
+        for (uri, algorithm) in [
+            ("git+https://github.com/acme/shop@refs/heads/main", "gitCommit"),
+            ("https://github.com/acme/shop#main", "sha1"),
+        ] {
+            let mut foreign = build().provenance();
+            foreign.build_definition.build_type = "https://example.com/workflow/v1".to_owned();
+            foreign.build_definition.resolved_dependencies = vec![
+                ResourceDescriptor::artifact("base", &release("base")),
+                ResourceDescriptor {
+                    uri: Some(uri.to_owned()),
+                    digest: BTreeMap::from([(algorithm.to_owned(), "abc".to_owned())]),
+                    ..ResourceDescriptor::default()
+                },
+            ];
+            let want = BuildSource {
+                repository: Some("https://github.com/acme/shop".to_owned()),
+                commit: Some("abc".to_owned()),
+                ..BuildSource::default()
+            };
+            assert_eq!(foreign.source(), Some(want));
+        }
+    }
+
+    #[test]
+    fn a_merge_for_one_run_does_not_last() {
+        let mut source = build().source;
+        assert_eq!(source.lasting_commit(), source.commit.as_deref());
+        source.head = Some("abc".to_owned());
+        assert_eq!(source.lasting_commit(), Some("abc"));
+    }
+}

@@ -254,7 +254,8 @@ fn what_would_be_refused_is_not_signed() {
 #[test]
 fn an_external_signer_makes_the_same_bundle() {
     let statement = Statement::promotion(promotion("dev", "one", first(), 0));
-    let payload = Payload::of(&statement).unwrap();
+    let kept = Payload::of(&statement).unwrap().bytes().to_vec();
+    let payload = Payload::read(kept).unwrap();
     let signature = key(1).sign_der(&payload.to_be_signed());
     let made = payload.clone().signed(&key(1).verifying_key(), &signature).unwrap();
     assert_eq!(made, sign(&statement, &key(1)).unwrap());
