@@ -277,26 +277,20 @@ mod tests {
 
     #[test]
     fn the_source_of_another_builder_is_its_first_git_dependency() {
-        for (uri, algorithm) in [
-            ("git+https://github.com/acme/shop@refs/heads/main", "gitCommit"),
-            ("https://github.com/acme/shop#main", "sha1"),
-        ] {
-            let mut foreign = build().provenance();
-            foreign.build_definition.build_type = "https://example.com/workflow/v1".to_owned();
-            foreign.build_definition.resolved_dependencies = vec![
-                ResourceDescriptor::artifact("base", &release("base")),
-                ResourceDescriptor {
-                    uri: Some(uri.to_owned()),
-                    digest: BTreeMap::from([(algorithm.to_owned(), "abc".to_owned())]),
-                    ..ResourceDescriptor::default()
-                },
-            ];
-            let want = BuildSource {
-                repository: Some("https://github.com/acme/shop".to_owned()),
-                commit: Some("abc".to_owned()),
-                ..BuildSource::default()
-            };
-            assert_eq!(foreign.source(), Some(want));
+        let BuildSource { repository, commit, .. } = build().source;
+        let in_sha1 = ResourceDescriptor {
+            uri: Some("https://github.com/acme/shop#main".to_owned()),
+            digest: BTreeMap::from([("sha1".to_owned(), commit.clone().unwrap())]),
+            ..ResourceDescriptor::default()
+        };
+        let want = BuildSource { repository, commit, ..BuildSource::default() };
+        let mut foreign = build().provenance();
+        foreign.build_definition.build_type = "https://example.com/workflow/v1".to_owned();
+        let as_ours = foreign.build_definition.resolved_dependencies.clone();
+        for git in [as_ours, vec![in_sha1]] {
+            let base = ResourceDescriptor::artifact("base", &release("base"));
+            foreign.build_definition.resolved_dependencies = [vec![base], git].concat();
+            assert_eq!(foreign.source(), Some(want.clone()));
         }
     }
 

@@ -358,6 +358,16 @@ fn a_veto_is_bound_to_its_release() {
     }
     check_statement(&statement(Some("dev")), 2, artifact("dev"), Some("dev"), "counts");
     check_statement(&statement(Some("dev")), 2, one, Some("production"), "environment");
+    let production = ResourceDescriptor::environment(&environment("production"));
+    let with = |change: &dyn Fn(&mut Vec<ResourceDescriptor>)| {
+        let mut changed = statement(Some("dev"));
+        change(&mut changed.subject);
+        changed
+    };
+    check_statement(&with(&|it| it.truncate(1)), 2, one, None, "counts");
+    check_statement(&with(&|it| it.reverse()), 2, one, None, "contradiction");
+    check_statement(&with(&|it| it[1] = production.clone()), 2, one, None, "contradiction");
+    check_statement(&with(&|it| drop(it.remove(0))), 2, artifact("dev"), None, "contradiction");
     let mut everywhere = statement(None);
     everywhere.subject.push(ResourceDescriptor::environment(&environment("dev")));
     check_statement(&everywhere, 2, one, None, "contradiction");
