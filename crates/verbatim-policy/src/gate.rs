@@ -364,10 +364,20 @@ mod tests {
             condition: None,
             latest: None,
         });
+        let environment = EnvironmentId::new("shop", "staging").unwrap();
+        let tested = Gate::Tested { environment, suites: Vec::new(), max_age: None };
+        let approvals = Gate::Approvals(ApprovalRequirement {
+            count: 1,
+            role: Role::TESTER,
+            not_author: false,
+            max_age: None,
+        });
         let all = [Provenance::TYPE, TestResult::TYPE, Promotion::TYPE, Approval::TYPE, Veto::TYPE];
-        let cases: [(Gate, &[&str]); 5] = [
+        let cases: [(Gate, &[&str]); 7] = [
             (Gate::CleanSource, &[Provenance::TYPE]),
             (Gate::Vetoed, &[Provenance::TYPE, Veto::TYPE]),
+            (tested, &[Provenance::TYPE, TestResult::TYPE]),
+            (approvals, &[Provenance::TYPE, Approval::TYPE]),
             (attested, &[Provenance::TYPE, "urn:example:report"]),
             (own("release.branch == 'main'"), &[Provenance::TYPE]),
             (own("size(records.tests) > 0"), &all),
@@ -377,5 +387,29 @@ mod tests {
             let want: BTreeSet<String> = want.iter().map(|it| (*it).to_owned()).collect();
             assert_eq!(got, want, "{gate:?}");
         }
+    }
+
+    #[test]
+    fn gates_say_where_they_look() {
+        let id = |name: &str| EnvironmentId::new("shop", name).unwrap();
+        let gates = Gates::new(vec![
+            Gate::After { environment: id("test"), ran: Presence::Still },
+            Gate::CleanSource,
+            Gate::SameManifests { environment: id("staging") },
+            Gate::Soak { environment: id("test"), period: SignedDuration::ZERO },
+        ]);
+        assert_eq!(gates.ledgers().collect::<Vec<_>>(), [&id("test"), &id("staging")]);
+        let kinds: Vec<_> = GateKind::ALL.into_iter().filter(|kind| gates.has(*kind)).collect();
+        let want =
+            [GateKind::After, GateKind::CleanSource, GateKind::SameManifests, GateKind::Soak];
+        assert_eq!(kinds, want);
+    }
+
+    #[test]
+    fn a_kind_is_read_as_it_is_printed() {
+        for kind in GateKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert_eq!("when:own".parse::<GateKind>(), Err(()));
     }
 }

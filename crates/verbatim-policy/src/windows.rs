@@ -383,6 +383,10 @@ mod tests {
         check(&[allow("2020-01-01", "UTC")], "2026-11-24T12:00:00Z", false, None);
         let denied = [allow("Mon", "UTC"), deny("Mon-Sun", "UTC")];
         check(&denied, "2026-11-24T12:00:00Z", false, None);
+        // Or not within 400 days: that of the change of the clock.
+        let later = [allow("2027-03-28 02:15-04:00", "Europe/Berlin")];
+        check(&later, "2026-02-21T01:00:00Z", false, None);
+        check(&later, "2026-02-21T01:00:01Z", false, Some("2027-03-28T01:00:00Z"));
         check(&[], "2026-11-24T12:00:00Z", true, None);
     }
 

@@ -299,3 +299,40 @@ pub(crate) fn unhealthy(app: &Application, tree: &crate::model::ResourceTree) ->
     all.dedup();
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_state_is_a_few_words() {
+        let words = |state: ReachedState| serde_json::to_value(state).unwrap();
+        assert_eq!(words(ReachedState::SyncSucceeded), "the sync succeeded");
+        assert_eq!(words(ReachedState::RolledBack(3)), "deployment 3 is deployed again");
+    }
+
+    #[test]
+    fn what_is_not_healthy_comes_worst_first() {
+        let one = |kind: &str, name: &str, health: &str| json!({ "kind": kind, "name": name, "health": { "status": health } });
+        let mut hook = one("Job", "migrate", "Degraded");
+        hook["hook"] = json!(true);
+        let resources = [
+            one("Service", "web", "Healthy"),
+            one("Deployment", "web", "Progressing"),
+            json!({ "kind": "ConfigMap", "name": "web" }),
+            hook,
+        ];
+        let nodes = [one("ReplicaSet", "web-1", "Degraded"), one("Pod", "web-1-a", "Degraded")];
+        let app = serde_json::from_value(json!({ "status": { "resources": resources } })).unwrap();
+        let tree = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
+        let got: Vec<_> =
+            unhealthy(&app, &tree).into_iter().map(|it| (it.name, it.health.status)).collect();
+        let want = [
+            ("web-1-a".to_owned(), HealthStatus::Degraded),
+            ("web".to_owned(), HealthStatus::Progressing),
+        ];
+        assert_eq!(got, want);
+    }
+}

@@ -273,10 +273,20 @@ mod tests {
         check(&one("Helm"), &helm(Position(2)), Err("no-such-source"));
         check(&one("Helm"), &helm(Position(0)), Err("no-such-source"));
         check(&one("Kustomize"), &kustomize(), Ok(Single));
-        check(&one("Kustomize"), &helm(Auto), Err("unsupported-source"));
-        check(&one("Helm"), &kustomize(), Err("unsupported-source"));
-        check(&one("Directory"), &helm(Auto), Err("unsupported-source"));
-        check(&one("Plugin"), &helm(Auto), Err("unsupported-source"));
+        for (kind, wanted, advice) in [
+            ("Helm", kustomize(), "use --helm-set for a Helm chart"),
+            ("Kustomize", helm(Auto), "use --kustomize-image for a Kustomize folder"),
+            ("Plugin", helm(Auto), "use --plugin-env or --plugin-parameter for a plugin"),
+            (
+                "Directory",
+                helm(Auto),
+                "plain manifests have no parameters: put a kustomization.yaml next to them",
+            ),
+        ] {
+            let refusals = plan(&AppRef::new("a"), &one(kind), &wanted).unwrap_err();
+            let (kind, advice) = (kind.to_owned(), advice.to_owned());
+            assert_eq!(refusals, [WriteRefusal::UnsupportedSource { kind, advice }]);
+        }
         let two = |kinds: [&str; 2]| {
             let named =
                 json!({ "repoURL": "https://example.com/r.git", "path": "b", "name": "second" });
@@ -351,6 +361,7 @@ mod tests {
             )
             .unwrap()
         };
+        assert_eq!(plan_at("1", "2").app.project, None, "the application has none");
         assert!(plan_at("1", "2").differences(&plan_at("1", "2")).is_empty());
         assert_eq!(
             plan_at("9", "2").differences(&plan_at("1", "2")),
@@ -388,6 +399,8 @@ mod tests {
         assert_eq!(unknown("image.tga"), Some(Some("image.tag".into())));
         assert_eq!(unknown("Image.Tag"), Some(Some("image.tag".into())));
         assert_eq!(unknown("app.image.tag"), Some(Some("image.tag".into())));
-        assert_eq!(unknown("colour"), Some(None));
+        for far in ["colour", "environment", "rep"] {
+            assert_eq!(unknown(far), Some(None), "{far}");
+        }
     }
 }

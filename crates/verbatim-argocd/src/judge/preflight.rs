@@ -307,7 +307,7 @@ mod tests {
                 None,
             ),
             (
-                ignore(json!({ "jqPathExpressions": [".spec.sources[].helm.parameters"] })),
+                ignore(json!({ "jqPathExpressions": [".spec.sources[]?.helm.\"parameters\""] })),
                 second,
                 None,
             ),
@@ -397,11 +397,40 @@ mod tests {
         let (refusals, warnings) = judge(&plan, &unseen, Waivers::default());
         assert!(refusals.is_empty(), "{refusals:?}");
         assert_eq!(warnings.len(), 4);
+    }
 
-        let unseen = Preconditions { owner: set(unknown()), ..unseen };
-        assert_eq!(judge(&plan, &unseen, Waivers::default()).0.len(), 1);
-        let trusting = Waivers { owner: true, ..Waivers::default() };
-        assert!(judge(&plan, &unseen, trusting).0.is_empty());
+    #[test]
+    fn owners_are_warned_of_refused_or_trusted() {
+        use OwnerEffect::{None, Reverts, RevertsLater};
+        let plan = AppPlan {
+            app: AppRef::new("a"),
+            source: SourceAt::Single,
+            source_name: String::new(),
+            changes: change(),
+        };
+        let unknown = || Inquiry::Unknown("403".into());
+        let cases = [
+            ("ApplicationSet", Inquiry::Is(None), false, (0, 0)),
+            ("ApplicationSet", Inquiry::NotAsked, false, (0, 0)),
+            ("ApplicationSet", Inquiry::Is(Reverts), false, (1, 0)),
+            ("ApplicationSet", Inquiry::Is(Reverts), true, (0, 1)),
+            ("ApplicationSet", unknown(), false, (1, 0)),
+            ("ApplicationSet", unknown(), true, (0, 1)),
+            ("Application", Inquiry::Is(RevertsLater), false, (0, 1)),
+            ("Application", unknown(), false, (0, 1)),
+        ];
+        for (kind, effect, owner, want) in cases {
+            let facts = Preconditions {
+                may_update: Inquiry::Is(true),
+                may_sync: Inquiry::Is(true),
+                windows: Inquiry::Is(SyncWindows { can_sync: true, ..SyncWindows::default() }),
+                parameters: Inquiry::NotAsked,
+                owner: Some(AppOwner { kind, name: "s".into(), effect: effect.clone() }),
+            };
+            let (refusals, warnings) =
+                judge(&plan, &facts, Waivers { owner, ..Waivers::default() });
+            assert_eq!((refusals.len(), warnings.len()), want, "{kind} {effect:?} {owner}");
+        }
     }
 
     /// What Argo CD 3.6.1 lists for the chart of the recordings.

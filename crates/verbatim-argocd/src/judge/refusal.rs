@@ -197,3 +197,49 @@ impl fmt::Display for WriteRefusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_told_if_there_are_any() {
+        let window = || "deny 0 9 * * * for 1h".to_owned();
+        let cases = [
+            (WriteRefusal::SyncWindow { windows: vec![] }, "a sync window forbids syncing now"),
+            (
+                WriteRefusal::SyncWindow { windows: vec![window(), window()] },
+                "a sync window forbids syncing now: deny 0 9 * * * for 1h; deny 0 9 * * * for 1h",
+            ),
+            (
+                WriteRefusal::WhichSource { sources: vec![] },
+                "no source of the application can take these values",
+            ),
+            (
+                WriteRefusal::WhichSource { sources: vec!["1 a".to_owned(), "2 b".to_owned()] },
+                "several sources of the application can take these values",
+            ),
+        ];
+        for (refusal, want) in cases {
+            assert_eq!(refusal.to_string(), want);
+        }
+    }
+
+    #[test]
+    fn each_kind_of_owner_has_its_own_remedy() {
+        let exempt = "exempt /spec/source/helm/parameters (or /spec/source/kustomize/images) in \
+                      spec.ignoreApplicationDifferences of ApplicationSet root";
+        let trust = "; if it is exempt already and the token cannot see that: --trust-owner";
+        let leave = "leave the parameters out of the manifest that application root has in git, or let it ignore \
+                     that difference (ignoreDifferences with RespectIgnoreDifferences=true)";
+        let cases = [
+            ("ApplicationSet", true, exempt.to_owned()),
+            ("ApplicationSet", false, format!("{exempt}{trust}")),
+            ("Application", true, leave.to_owned()),
+        ];
+        for (kind, known, want) in cases {
+            let owned = WriteRefusal::Owned { kind: kind.to_owned(), name: "root".into(), known };
+            assert_eq!(owned.advice(), Some(want));
+        }
+    }
+}

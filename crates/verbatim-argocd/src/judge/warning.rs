@@ -82,3 +82,19 @@ impl fmt::Display for DeployWarning {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adopted_operation_says_whose_it_is() {
+        for (automated, want) in [
+            (true, "Argo CD's automatic sync deployed the values"),
+            (false, "a sync of anna deployed the values"),
+        ] {
+            let by = InitiatedBy { username: "anna".to_owned(), automated };
+            assert_eq!(DeployWarning::Adopted { by }.to_string(), want);
+        }
+    }
+}

@@ -98,8 +98,8 @@ impl ExpressionCheck<'_> {
                 .into_iter()
                 .try_for_each(|child| self.expression(child, depth + 1));
         };
-        self.expression(&comprehension.iter_range, depth + 1)?;
-        self.expression(&comprehension.accu_init, depth + 1)?;
+        let outside = [&comprehension.iter_range, &comprehension.accu_init];
+        outside.into_iter().try_for_each(|child| self.expression(child, depth + 1))?;
         let outer = self.scope.len();
         self.scope.push(comprehension.iter_var.clone());
         self.scope.extend(comprehension.iter_var2.clone());

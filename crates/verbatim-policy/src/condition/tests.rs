@@ -102,12 +102,29 @@ fn what_cannot_be_asked_is_refused_when_it_is_read() {
     refused(&"x".repeat(1001), "it has 1001 bytes");
     refused(&format!("{}true{}", "(".repeat(17), ")".repeat(17)), "nested too deeply");
     assert!(Condition::parse(&format!("{}true", "!".repeat(996)), KNOWN).is_ok());
-    refused(&format!("release{}", ".a".repeat(130)), "too many parts");
-    assert!(Condition::parse(&format!("release{}", ".a".repeat(100)), KNOWN).is_ok());
+    let fields = |count: usize| format!("release{}", ".a".repeat(count));
+    // A list, so many sums of three parts, and two parts more.
+    let parts = |more: &str| format!("[{}1, 1{more}]", "1+1,".repeat(199));
+    for (most, one_more) in [
+        (fields(120), fields(121)),
+        (format!("{}.all(a, a)", fields(119)), format!("{}.all(a, a)", fields(120))),
+        (format!("[1].all(a, {})", fields(118)), format!("[1].all(a, {})", fields(119))),
+        (parts(""), parts(", 1")),
+    ] {
+        assert!(Condition::parse(&most, KNOWN).is_ok(), "{most}");
+        refused(&one_more, "too many parts");
+    }
     refused(&vec!["1"; 400].join("+"), "");
     refused(&"true?".repeat(100), "nested too deeply");
     refused(&"[".repeat(1000), "nested too deeply");
     refused(&"{1:".repeat(300), "");
+}
+
+#[test]
+fn two_are_equal_if_their_texts_are() {
+    let [one, same, other] =
+        ["true", "true", "(true)"].map(|text| Condition::parse(text, KNOWN).unwrap());
+    assert!(one == same && one != other);
 }
 
 #[test]

@@ -175,6 +175,7 @@ mod tests {
         assert_eq!(id.is_ok(), accepted, "{text:?}: {id:?}");
         if let Ok(id) = id {
             assert_eq!(id.to_string(), text);
+            assert_eq!(text.split_once('/'), Some((id.project(), id.name())));
         }
     }
 

@@ -338,7 +338,8 @@ struct RawSignature {
 mod tests {
     use super::*;
     use crate::artifact::EnvironmentArtifact;
-    use crate::testing::{environment, first, promoted, release};
+    use crate::predicate::TestOutcome;
+    use crate::testing::{build, environment, first, key, promoted, release, test_run};
 
     #[test]
     fn an_attachment_is_what_cosign_looks_for() {
@@ -362,6 +363,21 @@ mod tests {
         );
         let environment = *EnvironmentArtifact::of(&environment("dev")).digest();
         assert_eq!(attachment.subjects, [environment, release("one")], "the ledger first");
+    }
+
+    #[test]
+    fn a_record_is_as_old_as_what_it_tells() {
+        let (shop, key) = (release("one"), key(1));
+        let run = test_run("dev", TestOutcome::Passed, 3);
+        for (bundle, want) in [
+            (sign(&Statement::build("shop", &shop, build().provenance()), &key), "12:02:00"),
+            (sign(&Statement::test("shop", &shop, run.result()), &key), "12:04:00"),
+            (Ok(promoted("dev", "one", first(), 0)), "12:01:00"),
+        ] {
+            let annotations = bundle.unwrap().attachment().annotations;
+            let created = &annotations["org.opencontainers.image.created"];
+            assert_eq!(*created, format!("2026-11-24T{want}Z"));
+        }
     }
 
     #[test]

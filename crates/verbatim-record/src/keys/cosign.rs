@@ -134,6 +134,8 @@ mod tests {
         for n in [0_u64, 3, 1 << 40, u64::MAX] {
             assert_eq!(changed("/kdf/params/N", n.into()), "an impossible scrypt cost");
         }
+        let is_possible = |p| cost(&Cost { n: 1 << 18, r: 8, p }).is_ok();
+        assert!(is_possible(1) && !is_possible(2), "the most memory, and twice as much");
         assert_eq!(changed("/kdf/params/r", 0.into()), "an impossible scrypt cost");
         assert!(changed("/ciphertext", "not base64!".into()).starts_with("base64: "));
         assert!(form("-----BEGIN X-----\ne30=\n-----END X-----").contains("missing field"));

@@ -334,6 +334,8 @@ mod tests {
             printed,
             format!("SigningKey {{ id: KeyId({:?}), .. }}", secret.verifying_key().id().as_str())
         );
+        let public = secret.verifying_key();
+        assert_eq!(format!("{public:?}"), format!("VerifyingKey({})", public.id().as_str()));
     }
 
     #[test]
@@ -359,5 +361,9 @@ mod tests {
             KeyError::Wrong { found: "private key", wanted: "public key" }
         );
         assert_eq!(VerifyingKey::from_pem(&pem("PUBLIC KEY")).unwrap_err(), KeyError::NotP256);
+        assert_eq!(
+            VerifyingKey::from_pem(&pem("CERTIFICATE")).unwrap_err(),
+            KeyError::Label("CERTIFICATE".to_owned())
+        );
     }
 }

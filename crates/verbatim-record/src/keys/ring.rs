@@ -236,6 +236,7 @@ mod tests {
         let ring = KeyRing::new([trusted("a", 1, &[]), trusted("b", 2, &[])]).unwrap();
         assert_eq!(ring.find(&key(2).verifying_key().id()).unwrap().name, "b");
         assert!(ring.find(&key(3).verifying_key().id()).is_none());
+        assert!(!ring.is_empty() && KeyRing::default().is_empty());
         assert_eq!(
             KeyRing::new([trusted("a", 1, &[]), trusted("b", 1, &[])]).unwrap_err(),
             KeyRingError::Key("a".to_owned(), "b".to_owned())

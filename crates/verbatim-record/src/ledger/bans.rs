@@ -59,7 +59,7 @@ mod tests {
     use crate::artifact::EnvironmentArtifact;
     use crate::envelope::{Bundle, Statement, sign, verify};
     use crate::predicate::Lock;
-    use crate::testing::{at, environment, expecting, key, ring, run};
+    use crate::testing::{at, environment, expecting, key, release, ring, run};
 
     fn lock(reason: &str, lifts: &[&Bundle], until: Option<i64>, number: u8) -> Bundle {
         let lock = Lock {
@@ -110,6 +110,28 @@ mod tests {
         // Only what is named is lifted.
         check(&[&by_ci, &by_lead, &lock("over", &[&by_ci], None, lead)], &["audit"]);
         check(&[&lock("over", &[&by_ci], None, lead)], &[]);
+    }
+
+    #[test]
+    fn a_veto_is_against_one_release_here_or_everywhere() {
+        let veto = |what: &str, place: Option<&str>| {
+            let veto = Veto {
+                environment: place.map(environment),
+                lifts: Vec::new(),
+                reason: "it leaks".to_owned(),
+                at: at(0),
+                until: None,
+                run: run(),
+            };
+            let bundle = sign(&Statement::veto("shop", &release(what), veto), &key(2)).unwrap();
+            verify::<Veto>(bundle.bytes(), &ring(), &expecting(release(what))).unwrap()
+        };
+        let of_release = [veto("one", Some("dev")), veto("one", Some("production"))];
+        let of_environment = [veto("two", Some("dev")), veto("one", None)];
+        let lists = [&of_release[..], &of_environment];
+        let got = vetoes_against(&release("one"), &environment("dev"), lists);
+        let records: Vec<_> = got.iter().map(Verified::record).collect();
+        assert_eq!(records, [of_release[0].record(), of_environment[1].record()]);
     }
 
     /// Written differently around the same signature, a lifted ban must not come back.

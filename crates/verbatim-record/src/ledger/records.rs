@@ -313,6 +313,7 @@ mod tests {
             attested(report, "two", 2),
             attested(report, "one", 3),
             attested(sbom, "one", 2),
+            attested(sbom, "one", 3),
         ];
         let wanted = BTreeSet::from([report.to_owned()]);
         let records =
@@ -320,7 +321,15 @@ mod tests {
         let kept: Vec<_> = records.attestations.iter().map(Verified::record).collect();
         assert_eq!(kept, [Digest::of(&bundles[0])]);
         assert_eq!(records.attestations[0].predicate().value()["critical"], 0);
-        assert_eq!(records.rejected.len(), 3);
+        let rejected: Vec<_> = records.rejected.into_iter().map(|it| it.rejection).collect();
+        let want = [
+            Rejection::Subject { wanted: release("one") },
+            Rejection::UnknownKey { hint: key(3).verifying_key().id().to_string() },
+            // Whatever its key.
+            Rejection::Foreign(sbom.to_owned()),
+            Rejection::Foreign(sbom.to_owned()),
+        ];
+        assert_eq!(rejected, want);
         assert!(
             Records::of_release(&bundles, &ring(), release("one"), at(60)).attestations.is_empty()
         );

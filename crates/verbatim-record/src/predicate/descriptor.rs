@@ -70,3 +70,20 @@ impl ResourceDescriptor {
         self.annotations.get(key)?.as_str()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::environment;
+
+    #[test]
+    fn an_environment_has_a_name_a_uri_and_a_digest() {
+        let id = environment("dev");
+        let want = serde_json::json!({
+            "name": "shop/dev",
+            "uri": "urn:verbatim:environment:shop/dev",
+            "digest": { "sha256": EnvironmentArtifact::of(&id).digest().hex() },
+        });
+        assert_eq!(serde_json::to_value(ResourceDescriptor::environment(&id)).unwrap(), want);
+    }
+}

@@ -153,7 +153,7 @@ pub(super) fn source_dependency(source: &BuildSource) -> Option<ResourceDescript
 mod tests {
     use super::*;
     use crate::predicate::Predicate as _;
-    use crate::testing::{at, build, run};
+    use crate::testing::{at, build, release, run};
 
     #[test]
     fn source_and_run_can_be_read_from_them() {
@@ -166,13 +166,25 @@ mod tests {
             at: at(0),
             versions: BTreeMap::new(),
         };
+        let image = ReleaseImage {
+            repository: "registry.example/shop".parse().unwrap(),
+            tag: None,
+            digest: release("one"),
+        };
+        let reference = image.reference().to_string();
         let composed = ComposedRelease {
             source: source.clone(),
-            images: BTreeMap::new(),
+            images: BTreeMap::from([("app".to_owned(), image)]),
             run: run(),
             at: at(0),
             versions: BTreeMap::new(),
         };
+        let of_image = ResourceDescriptor {
+            uri: Some(reference),
+            ..ResourceDescriptor::artifact("app", &release("one"))
+        };
+        let dependencies = composed.provenance().build_definition.resolved_dependencies;
+        assert_eq!(dependencies, [of_image], "not the commit: the tree was dirty");
         for provenance in [adopted.provenance(), composed.provenance()] {
             assert_eq!(provenance.source(), Some(source.clone()), "also that it was dirty");
             assert_eq!(provenance.run(), Some(run()));

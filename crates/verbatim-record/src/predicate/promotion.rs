@@ -327,7 +327,7 @@ impl Predicate for Promotion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{first, promotion};
+    use crate::testing::{first, promotion, release};
 
     /// The four readbacks, by their wire names.
     #[track_caller]
@@ -354,6 +354,19 @@ mod tests {
         check(["proven", "proven", "proven", "unproven"], false);
         check(["proven", "proven", "proven", "invented-later"], false);
         check(["proven", "unproven", "proven", "proven"], false);
+    }
+
+    #[test]
+    fn a_release_includes_its_images() {
+        let image = ReleaseImage {
+            repository: "registry.example/shop".parse().unwrap(),
+            tag: None,
+            digest: release("image"),
+        };
+        let mut promoted = promotion("dev", "one", first(), 0).release;
+        promoted.images.insert("app".to_owned(), image);
+        let got = ["one", "image", "two"].map(|what| promoted.includes(&release(what)));
+        assert_eq!(got, [true, true, false]);
     }
 
     #[test]

@@ -269,3 +269,36 @@ impl Predicate for Provenance {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{build, release};
+
+    #[test]
+    fn the_source_of_another_builder_is_its_first_git_dependency() {
+        let BuildSource { repository, commit, .. } = build().source;
+        let in_sha1 = ResourceDescriptor {
+            uri: Some("https://github.com/acme/shop#main".to_owned()),
+            digest: BTreeMap::from([("sha1".to_owned(), commit.clone().unwrap())]),
+            ..ResourceDescriptor::default()
+        };
+        let want = BuildSource { repository, commit, ..BuildSource::default() };
+        let mut foreign = build().provenance();
+        foreign.build_definition.build_type = "https://example.com/workflow/v1".to_owned();
+        let as_ours = foreign.build_definition.resolved_dependencies.clone();
+        for git in [as_ours, vec![in_sha1]] {
+            let base = ResourceDescriptor::artifact("base", &release("base"));
+            foreign.build_definition.resolved_dependencies = [vec![base], git].concat();
+            assert_eq!(foreign.source(), Some(want.clone()));
+        }
+    }
+
+    #[test]
+    fn a_merge_for_one_run_does_not_last() {
+        let mut source = build().source;
+        assert_eq!(source.lasting_commit(), source.commit.as_deref());
+        source.head = Some("abc".to_owned());
+        assert_eq!(source.lasting_commit(), Some("abc"));
+    }
+}

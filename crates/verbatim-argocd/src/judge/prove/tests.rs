@@ -273,6 +273,13 @@ fn other_workloads_have_their_own_rules() {
             "pending: DaemonSet web: 1 of 2 nodes are updated",
         ),
         (
+            "DaemonSet",
+            "apps",
+            json!({ "spec": { "template": template }, "status": { "desiredNumberScheduled": 1, "updatedNumberScheduled": 1 } }),
+            Some(pod(&good())),
+            "proven by 1 pods: Deployed",
+        ),
+        (
             "StatefulSet",
             "apps",
             json!({ "spec": { "replicas": 1, "template": template }, "status": { "replicas": 1, "updatedReplicas": 1 } }),
@@ -352,16 +359,21 @@ fn other_workloads_have_their_own_rules() {
         }
         assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &live)), want, "{kind}");
     }
-    let absent = ours("Deployment", "apps");
-    let empty = ResourceTree::default();
-    let reading = reading(&absent, &empty, "shop");
-    assert_eq!(
-        told(&judge(&reading, &BTreeMap::new())),
-        "pending: Deployment web: it is not in the cluster yet"
-    );
-    let hook = WantedWorkload { is_hook: true, ..ours("Job", "batch") };
-    let reading = super::reading(&hook, &empty, "shop");
-    assert_eq!(told(&judge(&reading, &BTreeMap::new())), "template: a hook that no longer exists");
+}
+
+#[test]
+fn what_is_not_there_is_awaited_unless_it_is_a_hook() {
+    let (ended, deployment) =
+        ("template: a hook that no longer exists", "pending: Deployment web:");
+    for (is_hook, tree, want) in [
+        (false, ResourceTree::default(), format!("{deployment} it is not in the cluster yet")),
+        (false, tree(&[]), format!("{deployment} it is not in the cluster")),
+        (true, ResourceTree::default(), ended.to_owned()),
+        (true, tree(&[]), ended.to_owned()),
+    ] {
+        let ours = WantedWorkload { is_hook, ..ours("Deployment", "apps") };
+        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &BTreeMap::new())), want);
+    }
 }
 
 /// The recorded tree and pod of Argo CD 3.6.1.

@@ -37,7 +37,7 @@ fn done() -> Value {
             "sync": { "status": "Synced", "comparedTo": { "source": source("2") } },
             "health": { "status": "Healthy" },
             "reconciledAt": T1,
-            "history": [{ "id": 4, "source": source("1") }, { "id": 5, "source": source("2") }],
+            "history": [{ "id": 4, "source": source("1") }, { "id": 5, "source": source("2"), "revision": "abc" }],
             "operationState": {
                 "operation": { "sync": { "source": source("2") }, "info": [{ "name": NONCE, "value": "n" }] },
                 "phase": "Succeeded", "startedAt": T0, "finishedAt": T0,
@@ -95,25 +95,76 @@ fn name(verdict: &Verdict) -> String {
     }
 }
 
-#[track_caller]
-fn check(case: &Case) {
-    let changes = [ValueChange {
-        key: OverrideKey::Helm("image.tag".into()),
-        old: Some(element("1")),
-        new: element("2"),
-    }];
-    let expect = Expectation {
-        values: Some((SourceAt::Single, &changes)),
+/// A write of value 2 over value 1.
+fn written() -> [ValueChange; 1] {
+    let key = OverrideKey::Helm("image.tag".into());
+    [ValueChange { key, old: Some(element("1")), new: element("2") }]
+}
+
+/// A sync with nonce `n` after the write of these values.
+fn synced(changes: &[ValueChange]) -> Expectation<'_> {
+    Expectation {
+        values: Some((SourceAt::Single, changes)),
         operation: ExpectedOperation::Sync { nonce: "n" },
         last_history: Some(4),
-        health_before: case.health_before,
-        allow_unpruned: case.allow_unpruned,
-    };
+        health_before: HealthStatus::Healthy,
+        allow_unpruned: false,
+    }
+}
+
+#[track_caller]
+fn check(case: &Case) {
+    let changes = written();
+    let Case { health_before, allow_unpruned, .. } = *case;
+    let expect = Expectation { health_before, allow_unpruned, ..synced(&changes) };
     let app: Application = serde_json::from_value(case.app.clone()).unwrap();
     let mut memory = case.memory.clone();
     memory.note(&expect, &app);
     let got = judge(&expect, &memory, &app, Duration::from_secs(case.since_ready));
     assert_eq!(name(&got), case.want, "{}", case.what);
+}
+
+#[test]
+fn the_best_evidence_is_kept() {
+    let changes = written();
+    let expect = synced(&changes);
+    let (by_history, by_values) =
+        ([(STATE, Value::Null)], [("/status/operationState/operation/info", json!([]))]);
+    let mut memory = JudgeMemory::default();
+    for (changes, want) in [
+        (&by_history[..], KnownBy::History),
+        (&by_values, KnownBy::Values),
+        (&by_history, KnownBy::Values),
+        (&[], KnownBy::Nonce),
+        (&by_values, KnownBy::Nonce),
+    ] {
+        memory.note(&expect, &serde_json::from_value(set(done(), changes)).unwrap());
+        assert_eq!(memory.operation().unwrap().known_by, want);
+    }
+}
+
+#[test]
+fn what_failed_or_is_not_healthy_is_named() {
+    let resource =
+        |name: &str, health: Value| json!({ "kind": "Job", "name": name, "health": health });
+    let mut hook = resource("hook", json!({ "status": "Degraded" }));
+    hook["hook"] = json!(true);
+    let resources = json!([
+        resource("fine", json!({ "status": "Healthy" })),
+        resource("gone", json!({ "status": "Missing" })),
+        resource("ill", json!({ "status": "Degraded", "message": "exit 1" })),
+        resource("config", Value::Null),
+        hook,
+    ]);
+    let results = json!([
+        { "kind": "Job", "name": "fine", "status": "Synced", "message": "created" },
+        { "kind": "Job", "name": "ill", "status": "SyncFailed", "message": "exit 1" },
+    ]);
+    let changes =
+        [(RESOURCES, resources), ("/status/operationState/syncResult/resources", results)];
+    let app: Application = serde_json::from_value(set(done(), &changes)).unwrap();
+    assert_eq!(unhealthy_names(&app), ["Job gone Missing", "Job ill Degraded: exit 1"]);
+    assert_eq!(failed_resources(&app.status.operation_state.unwrap()), ["Job ill: exit 1"]);
 }
 
 /// What proves values that were there already.
@@ -135,6 +186,7 @@ fn check_found(changes: &[(&str, Value)], digest: &str, want: Option<KnownBy>) {
     let mut memory = JudgeMemory::default();
     memory.note(&expect, &app);
     assert_eq!(memory.operation().map(|operation| operation.known_by), want);
+    assert_eq!(memory.revisions(), if want.is_some() { &["abc"][..] } else { &[] });
     let verdict = judge(&expect, &memory, &app, Duration::ZERO);
     assert!(!matches!(verdict, Verdict::Failed(AppFailure::Operation { .. })), "{verdict:?}");
 }
@@ -216,6 +268,11 @@ fn states_are_judged() {
         case(
             "controller: between two attempts the phase is Running and finishedAt is set",
             &[(PHASE, json!("Running"))],
+            "wait Retry",
+        ),
+        case(
+            "the same, with `operation` still set",
+            &[("/operation", ours.clone()), (PHASE, json!("Running"))],
             "wait Retry",
         ),
         case("ran: terminating takes a second", &[(PHASE, json!("Terminating"))], "wait Running"),

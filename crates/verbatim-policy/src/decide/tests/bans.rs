@@ -44,6 +44,20 @@ fn a_locked_environment_is_closed() {
     refuses(Gate::Locked, &unknown, Reason::Unreadable { cause });
 }
 
+/// The end of a lock is a way out only if all locks end.
+#[test]
+fn a_lock_says_when_to_come_back() {
+    let unlock = "`verbatim unlock production --reason …`";
+    let wait = format!("wait until 2026-11-25T00:00:00Z, or {unlock}");
+    for (ends, want) in [(&[Some(660), Some(720)][..], wait.as_str()), (&[Some(720), None], unlock)]
+    {
+        let locks: Vec<_> = ends.iter().map(|until| lock("production", *until, &[], 2)).collect();
+        let facts = with_locks(&locks.iter().collect::<Vec<_>>());
+        let decision = decide(&Gates::new(vec![Gate::Locked]), &facts);
+        assert_eq!(decision.answers[0].remedy.as_deref(), Some(want));
+    }
+}
+
 fn veto(what: &str, place: Option<&str>, until: Option<i64>, lifts: &[&Bundle]) -> Bundle {
     let veto = Veto {
         environment: place.map(id),

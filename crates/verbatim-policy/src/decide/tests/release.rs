@@ -106,7 +106,12 @@ fn the_same_manifests() {
     refuses(gate(), &rendered(&[a("chart"), b("values")], &[b("chart")]), Reason::OtherManifests);
     // Every source has to be known there.
     let more = revision("https://charts.example.com", "redis", "1.2.3");
-    refuses(gate(), &rendered(&[a("chart")], &[a("chart"), more.clone()]), Reason::OtherManifests);
+    let unknown = rendered(&[a("chart")], &[a("chart"), more.clone()]);
+    refuses(gate(), &unknown, Reason::OtherManifests);
+    assert_eq!(
+        decide(&Gates::new(vec![gate()]), &unknown).answers[0].text,
+        "https://charts.example.com (redis) is at 1.2.3, which was not proven there"
+    );
     passes(
         gate(),
         &rendered(&[more.clone(), a("chart")], &[a("chart"), more]),
@@ -140,6 +145,7 @@ fn a_condition_of_the_team() {
     let facts = Facts {
         labels: Ok([labelled("app", "team", "web")].into()),
         applications: json!([{ "name": "shop", "labels": { "tier": "front" } }]),
+        run: CiRun { number: Some(7), ..CiRun::default() },
         live: BTreeMap::from([(id("staging"), crate::facts::LiveReading::Running(release("one")))]),
         ..with_records(&[built_as(|_| {}), tested("staging", &["+smoke"], 10)])
     };
@@ -152,6 +158,7 @@ fn a_condition_of_the_team() {
         "live.staging.running == release.digest",
         "applications.all(app, app.labels.tier == 'front')",
         "environment.name == 'production' && !release.rollback",
+        "run.number == 7",
     ] {
         passes(when(holds), &facts, Reason::Holds);
     }

@@ -6,14 +6,17 @@ use super::*;
 use crate::facts::LiveReading;
 use crate::windows::{WindowKind, ZonedWindow};
 
-fn windows(allow: &str, zone: &str) -> Gate {
-    let window = ZonedWindow {
-        kind: WindowKind::Allow,
-        window: allow.parse().unwrap(),
+fn window(kind: WindowKind, text: &str, zone: &str) -> ZonedWindow {
+    ZonedWindow {
+        kind,
+        window: text.parse().unwrap(),
         zone_name: zone.to_owned(),
         zone: TimeZone::get(zone).unwrap(),
-    };
-    Gate::Windows { windows: vec![window] }
+    }
+}
+
+fn windows(allow: &str, zone: &str) -> Gate {
+    Gate::Windows { windows: vec![window(WindowKind::Allow, allow, zone)] }
 }
 
 #[test]
@@ -36,6 +39,22 @@ fn a_window_says_when_it_opens() {
     let mut gates = Gates::new(vec![office]);
     gates.skipped_by_rollbacks.clear();
     assert!(!decide(&gates, &back).allowed);
+}
+
+#[test]
+fn the_windows_that_matter_are_evidence() {
+    use WindowKind::{Allow, Deny};
+    // It is Tuesday.
+    for (windows, want) in [
+        ([(Allow, "Mon"), (Allow, "Tue"), (Deny, "Mon")], "allow Tue (UTC)"),
+        ([(Allow, "Tue"), (Deny, "Mon"), (Deny, "Tue")], "deny Tue (UTC)"),
+        ([(Allow, "Mon"), (Deny, "Wed"), (Deny, "Thu")], "allow Mon (UTC)"),
+    ] {
+        let windows = windows.map(|(kind, day)| window(kind, day, "UTC")).to_vec();
+        let decision = decide(&Gates::new(vec![Gate::Windows { windows }]), &facts());
+        let evidence: Vec<_> = decision.answers[0].evidence.iter().map(|it| &it.text).collect();
+        assert_eq!(evidence, [want]);
+    }
 }
 
 /// Nobody gets in, ever; only somebody who may break the glass.

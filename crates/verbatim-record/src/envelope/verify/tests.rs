@@ -254,7 +254,8 @@ fn what_would_be_refused_is_not_signed() {
 #[test]
 fn an_external_signer_makes_the_same_bundle() {
     let statement = Statement::promotion(promotion("dev", "one", first(), 0));
-    let payload = Payload::of(&statement).unwrap();
+    let kept = Payload::of(&statement).unwrap().bytes().to_vec();
+    let payload = Payload::read(kept).unwrap();
     let signature = key(1).sign_der(&payload.to_be_signed());
     let made = payload.clone().signed(&key(1).verifying_key(), &signature).unwrap();
     assert_eq!(made, sign(&statement, &key(1)).unwrap());
@@ -357,6 +358,16 @@ fn a_veto_is_bound_to_its_release() {
     }
     check_statement(&statement(Some("dev")), 2, artifact("dev"), Some("dev"), "counts");
     check_statement(&statement(Some("dev")), 2, one, Some("production"), "environment");
+    let production = ResourceDescriptor::environment(&environment("production"));
+    let with = |change: &dyn Fn(&mut Vec<ResourceDescriptor>)| {
+        let mut changed = statement(Some("dev"));
+        change(&mut changed.subject);
+        changed
+    };
+    check_statement(&with(&|it| it.truncate(1)), 2, one, None, "counts");
+    check_statement(&with(&|it| it.reverse()), 2, one, None, "contradiction");
+    check_statement(&with(&|it| it[1] = production.clone()), 2, one, None, "contradiction");
+    check_statement(&with(&|it| drop(it.remove(0))), 2, artifact("dev"), None, "contradiction");
     let mut everywhere = statement(None);
     everywhere.subject.push(ResourceDescriptor::environment(&environment("dev")));
     check_statement(&everywhere, 2, one, None, "contradiction");
