@@ -10,23 +10,29 @@ use super::children;
 use super::steps::cargo;
 
 pub(super) const CARGO_DENY: CargoTool =
-    CargoTool { name: "cargo-deny", version: "0.20.2", minutes: 5 };
+    CargoTool { name: "cargo-deny", version: "0.20.2", says: &["--version"], minutes: 5 };
 pub(super) const CARGO_MACHETE: CargoTool =
-    CargoTool { name: "cargo-machete", version: "0.9.2", minutes: 1 };
-pub(super) const CARGO_MUTANTS: CargoTool =
-    CargoTool { name: "cargo-mutants", version: "27.1.0", minutes: 3 };
+    CargoTool { name: "cargo-machete", version: "0.9.2", says: &["--version"], minutes: 1 };
+pub(super) const CARGO_MUTANTS: CargoTool = CargoTool {
+    name: "cargo-mutants",
+    version: "27.1.0",
+    says: &["mutants", "--version"],
+    minutes: 3,
+};
 
 /// A program of a crate of the same name.
 pub(super) struct CargoTool {
     name: &'static str,
     version: &'static str,
+    /// The arguments with which it says its version.
+    says: &'static [&'static str],
     /// How long it builds on two cores.
     minutes: u32,
 }
 
 impl CargoTool {
     pub(super) fn get(&self) -> Result<PathBuf> {
-        let Self { name, version, minutes } = self;
+        let Self { name, version, minutes, .. } = self;
         let on_path = PathBuf::from(name);
         if self.is(&on_path) {
             return Ok(on_path);
@@ -48,7 +54,7 @@ impl CargoTool {
     }
 
     fn is(&self, program: &Path) -> bool {
-        let output = Command::new(program).arg("--version").output();
+        let output = Command::new(program).args(self.says).output();
         output.is_ok_and(|output| {
             String::from_utf8_lossy(&output.stdout).trim().ends_with(self.version)
         })
