@@ -8,9 +8,9 @@ use serde_json::Value;
 use verbatim_oci::Digest;
 
 use crate::api::request::ObjectRef;
-use crate::judge::evidence::{ContainerEvidence, EvidenceLevel, WorkloadEvidence};
+use crate::judge::evidence::{ContainerEvidence, EvidenceLevel, WantedImage, WorkloadEvidence};
 use crate::judge::mismatch::{Difference, Mismatch};
-use crate::judge::rendered::{WantedWorkload, collect};
+use crate::judge::rendered::{Container, WORKLOAD_REF, WantedWorkload, collect};
 use crate::model::{ResourceTree, TreeNode};
 
 /// A live read of an object.
@@ -51,9 +51,9 @@ pub(crate) struct WorkloadReading<'a> {
 
 impl WorkloadReading<'_> {
     pub(crate) fn objects(&self) -> Vec<ObjectRef> {
-        // Between its runs a CronJob has nothing to look at but its template, which the comparison has seen.
+        // A job of an earlier time may still run, as it was then.
         if self.ours.object.kind == "CronJob" {
-            return Vec::new();
+            return self.node.into_iter().map(reference).collect();
         }
         self.node.into_iter().chain(self.pods.iter().copied()).map(reference).collect()
     }
@@ -119,9 +119,6 @@ pub(crate) fn judge(
             containers: Vec::new(),
         })
     };
-    if object.kind == "CronJob" {
-        return template("a CronJob runs pods only at its times");
-    }
     let Some(node) = reading.node else {
         return if reading.ours.is_hook {
             template("a hook that no longer exists")
@@ -163,6 +160,86 @@ pub(crate) fn judge(
     }
 }
 
+/// The pods with an image of a wanted repository that no workload of the manifests has made: those of an operator, or of a
+/// custom resource.
+pub(crate) fn strays<'a>(
+    tree: &'a ResourceTree,
+    readings: &[WorkloadReading<'_>],
+    wanted: &[WantedImage],
+) -> Vec<&'a TreeNode> {
+    let judged = |node: &TreeNode| {
+        readings.iter().filter_map(|reading| reading.node).any(|known| known.uid == node.uid)
+    };
+    let concerned = |node: &&TreeNode| {
+        let images =
+            node.images.iter().map(|image| Container { name: String::new(), image: image.clone() });
+        node.kind == "Pod"
+            && images.into_iter().any(|image| wanted.iter().any(|wanted| image.concerns(wanted)))
+    };
+    tree.nodes
+        .iter()
+        .filter(concerned)
+        .filter(|node| !with_makers(tree, node).any(judged))
+        .collect()
+}
+
+/// A node, its maker, the maker of that one, and so on: the first of each.
+fn with_makers<'a>(
+    tree: &'a ResourceTree,
+    node: &'a TreeNode,
+) -> impl Iterator<Item = &'a TreeNode> {
+    let maker = |node: &&'a TreeNode| {
+        let is_maker = |other: &&TreeNode| node.parent_refs.iter().any(|of| of.uid == other.uid);
+        tree.nodes.iter().find(is_maker)
+    };
+    // Nobody can make a circle of owners but by hand, and then it must end, too.
+    std::iter::successors(Some(node), maker).take(tree.nodes.len())
+}
+
+/// Judges a pod of [`strays`] by what was read of it. `None` if it does not count.
+pub(crate) fn judge_stray(
+    node: &TreeNode,
+    live: &BTreeMap<ObjectRef, LiveObject>,
+    wanted: &[WantedImage],
+) -> Option<Judgement> {
+    let workload = format!("Pod {}", node.name);
+    let pod = match live.get(&reference(node))? {
+        LiveObject::Is(pod) if counts(pod, false) => pod,
+        LiveObject::Is(_) | LiveObject::Gone => return None,
+        LiveObject::Unreadable(why) => {
+            let what = Difference::Unreadable(why.clone());
+            return Some(Judgement::Pending(Mismatch { place: workload, what }));
+        }
+    };
+    let mut containers = Vec::new();
+    collect(pod.get("spec").unwrap_or(&Value::Null), &mut containers);
+    let mut evidence = Vec::new();
+    for container in containers {
+        let concerned: Vec<_> = wanted.iter().filter(|one| container.concerns(one)).collect();
+        let Some(&first) = concerned.first() else { continue };
+        let what = match container_state(pod, &container.name) {
+            Reported::Nothing(what) => what,
+            Reported::NoImage => Difference::NoImage,
+            Reported::Image(image_id) => {
+                let digest = image_digest(&image_id);
+                let matched =
+                    digest.and_then(|digest| concerned.iter().find_map(|one| one.matches(&digest)));
+                if let Some(matched) = matched {
+                    let (pod, container) = (node.name.clone(), container.name);
+                    evidence.push(ContainerEvidence { pod, container, image_id, matched });
+                    continue;
+                }
+                Difference::OtherImage { image_id, wanted: Box::new(first.clone()) }
+            }
+        };
+        // Its operator may yet replace it.
+        let place = format!("{workload}, container {}", container.name);
+        return Some(Judgement::Pending(Mismatch { place, what }));
+    }
+    let level = EvidenceLevel::Pods { pods: 1 };
+    Some(Judgement::Proven(WorkloadEvidence { workload, level, containers: evidence }))
+}
+
 /// Whether somebody, or a step of a canary, holds the rollout: <https://argo-rollouts.readthedocs.io/en/stable/features/specification/>.
 fn is_paused(object: &ObjectRef, workload: &Value) -> bool {
     let by_spec = workload.pointer("/spec/paused") == Some(&Value::Bool(true));
@@ -176,6 +253,9 @@ fn is_paused(object: &ObjectRef, workload: &Value) -> bool {
 
 /// Containers of the live object that do not have the wanted digest: somebody changed the object itself.
 fn template_differences(ours: &WantedWorkload, workload: &Value) -> Vec<Mismatch> {
+    if workload.pointer(WORKLOAD_REF).is_some() {
+        return Vec::new();
+    }
     let mut containers = Vec::new();
     collect(workload.get("spec").unwrap_or(&Value::Null), &mut containers);
     ours.containers
@@ -209,6 +289,7 @@ fn runs_no_pod(object: &ObjectRef, workload: &Value) -> Option<&'static str> {
             let none = number(workload, "/status/desiredNumberScheduled") == Some(0);
             (seen && none).then_some("no node takes it")
         }
+        "CronJob" => Some("a CronJob runs pods only at its times"),
         "Job" => (workload.pointer("/spec/suspend") == Some(&Value::Bool(true)))
             .then_some("it is suspended"),
         _ => None,

@@ -31,7 +31,7 @@ impl Container {
     }
 
     /// Whether the image is of the repository of a wanted one, or carries its digest.
-    fn concerns(&self, wanted: &WantedImage) -> bool {
+    pub(crate) fn concerns(&self, wanted: &WantedImage) -> bool {
         let same_repository = wanted.repository.as_ref().is_some_and(|repository| {
             self.image
                 .parse::<Reference>()
@@ -40,6 +40,31 @@ impl Container {
         same_repository || self.digest() == Some(wanted.digest)
     }
 }
+
+/// The workloads of manifests. A Rollout that names another object in its `workloadRef` runs the containers of that one:
+/// <https://argo-rollouts.readthedocs.io/en/stable/migrating/#reference-deployment-from-rollout>.
+fn workloads<'a>(manifests: impl IntoIterator<Item = &'a str>) -> Vec<Workload> {
+    let manifests: Vec<&str> = manifests.into_iter().collect();
+    let named: Vec<Workload> = manifests.iter().filter_map(|text| workload(text)).collect();
+    let naming = manifests.iter().filter_map(|text| naming(text, &named));
+    naming.collect::<Vec<_>>().into_iter().chain(named).collect()
+}
+
+/// A Rollout with a `workloadRef` to one of these workloads.
+fn naming(manifest: &str, named: &[Workload]) -> Option<Workload> {
+    let manifest: Value = serde_json::from_str(manifest).ok()?;
+    let reference = manifest.pointer(WORKLOAD_REF)?;
+    let object = object(&manifest)?;
+    let is = |field: &str, text: &str| reference.get(field).and_then(Value::as_str) == Some(text);
+    let target = named.iter().map(|workload| (&workload.object, workload)).find(|(target, _)| {
+        is("kind", &target.kind) && is("name", &target.name) && target.namespace == object.namespace
+    });
+    let containers = target?.1.containers.clone();
+    Some(Workload { object, is_hook: false, containers })
+}
+
+/// Where a Rollout names the object whose pod template it runs.
+pub(crate) const WORKLOAD_REF: &str = "/spec/workloadRef";
 
 /// Reads a JSON manifest. `None` if it is no object, or runs no containers.
 pub(crate) fn workload(manifest: &str) -> Option<Workload> {
@@ -126,7 +151,7 @@ pub(crate) fn shown<'a>(
     manifests: impl IntoIterator<Item = &'a str>,
     wanted: &[WantedImage],
 ) -> RenderedState {
-    let workloads: Vec<Workload> = manifests.into_iter().filter_map(workload).collect();
+    let workloads = workloads(manifests);
     let mut shown = RenderedState::default();
     let mut seen = vec![false; wanted.len()];
     for workload in &workloads {
@@ -299,5 +324,30 @@ mod tests {
             shown.problems[0].to_string(),
             "Deployment shadow, container web: the manifest has 127.0.0.1:5000/shop/web:9.9.9"
         );
+    }
+
+    #[test]
+    fn a_rollout_runs_the_containers_of_the_object_that_it_names() {
+        let digest = Digest::of(b"1");
+        let web = WantedImage::new(Some("docker.io/example/web".parse().unwrap()), digest);
+        let deployment = deployment(&[&format!("example/web@{digest}")]);
+        let rollout = |kind: &str, name: &str| {
+            json!({
+                "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": { "name": "canary" },
+                "spec": { "workloadRef": { "apiVersion": "apps/v1", "kind": kind, "name": name } },
+            })
+            .to_string()
+        };
+        for (kind, name, want) in [
+            ("Deployment", "web", vec!["Rollout canary", "Deployment web"]),
+            ("Deployment", "other", vec!["Deployment web"]),
+            ("ReplicaSet", "web", vec!["Deployment web"]),
+        ] {
+            let manifests = [rollout(kind, name), deployment.clone()];
+            let manifests = manifests.iter().map(String::as_str);
+            let shown = shown(manifests, std::slice::from_ref(&web));
+            let got: Vec<_> = shown.workloads.iter().map(|one| one.object.to_string()).collect();
+            assert_eq!(got, want, "{kind} {name}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::judge::preflight::{
     AppOwner, Inquiry, OwnerEffect, Preconditions, effect_of_parent, effect_of_set, owning_set,
     tracking_parent,
 };
-use crate::judge::prove::{Judgement, LiveObject, judge, reading};
+use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray, reading, reference, strays};
 use crate::judge::rendered::{RenderedState, shown};
 use crate::model::{Application, SourceAt};
 use crate::overrides::plan::AppPlan;
@@ -40,13 +40,20 @@ pub(crate) async fn evidence(
     let shown = shown(managed.items.iter().map(|item| item.target_state.as_str()), images);
     let readings: Vec<_> =
         shown.workloads.iter().map(|ours| reading(ours, &tree, namespace)).collect();
-    let objects: Vec<ObjectRef> = readings.iter().flat_map(|reading| reading.objects()).collect();
+    let strays = strays(&tree, &readings, images);
+    let objects: Vec<ObjectRef> = readings
+        .iter()
+        .flat_map(|reading| reading.objects())
+        .chain(strays.iter().copied().map(reference))
+        .collect();
     let live: BTreeMap<ObjectRef, LiveObject> = stream::iter(objects)
         .map(|object| async move { read(client, app, &object).await.map(|live| (object, live)) })
         .buffer_unordered(READS)
         .try_collect()
         .await?;
-    let judgements = readings.iter().map(|reading| judge(reading, &live)).collect();
+    let of_strays = strays.iter().filter_map(|pod| judge_stray(pod, &live, images));
+    let judgements =
+        readings.iter().map(|reading| judge(reading, &live)).chain(of_strays).collect();
     Ok(Observation { shown, judgements })
 }
 

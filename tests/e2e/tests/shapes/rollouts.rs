@@ -42,6 +42,11 @@ impl Rollouts {
         self.call(Method::DELETE, &path, None).await.map(drop)
     }
 
+    /// Changes an object as somebody does with `kubectl patch --type merge`.
+    pub(crate) async fn patch(&self, path: &str, patch: Value) -> Result<()> {
+        self.done(Method::PATCH, path, patch).await
+    }
+
     /// Waits for the Rollout of this name in the namespace of this name, and rolls it out up to its first pause.
     pub(crate) async fn pause(&self, name: &str) -> Result<()> {
         let rollout = self.awaited(&rollout_path(name), |_| true).await?;

@@ -118,6 +118,15 @@ impl Scene {
                     .collect();
                 ensure!(found == wanted, "{found:?}, not {wanted:?}");
             }
+            End::Kept(kept, words) => {
+                ensure!(run.code == 0, "{}", told());
+                let path = kept.path.replace("NAMESPACE", &app);
+                self.rollouts.patch(&path, (kept.patch)()).await?;
+                let again =
+                    self.tool.run(&[&arguments[..], &["--timeout", "100"]].concat()).await?;
+                ensure!(again.code == 1, "{again}");
+                says(&again, words)?;
+            }
             End::Refused(status, words) => {
                 ensure!(run.code == *status, "{}", told());
                 says(&run, words)?;
@@ -266,7 +275,9 @@ fn application(shape: &Shape, app: &str, names: &Names) -> Value {
     let mut spec = (shape.spec)(names);
     spec["project"] = "default".into();
     spec["destination"] = json!({ "server": "https://kubernetes.default.svc", "namespace": app });
-    spec["syncPolicy"]["syncOptions"] = json!(["CreateNamespace=true"]);
+    let options = spec["syncPolicy"]["syncOptions"].as_array().cloned().unwrap_or_default();
+    let options: Vec<_> = options.into_iter().chain([json!("CreateNamespace=true")]).collect();
+    spec["syncPolicy"]["syncOptions"] = options.into();
     json!({ "metadata": metadata(app), "spec": spec })
 }
 

@@ -27,6 +27,9 @@ pub(crate) enum Maker {
 pub(crate) enum End {
     /// Proven, every workload at this level: `pods`, or `template` where no pod runs.
     Proven(&'static [(&'static str, &'static str)]),
+    /// Proven, until this object has another image than its manifest, and Argo CD is told to ignore that: then not, with this
+    /// in its message.
+    Kept(KeptImage, &'static str),
     /// Refused with this status before anything is written, with this in its message.
     Refused(i32, &'static str),
     /// Refused with 1 after the write, which is taken back, with this in its message.
@@ -39,6 +42,12 @@ pub(crate) enum End {
     StaysPaused,
     /// A canary pauses, the deployment waits, the canary goes on, and so many pods are proven.
     GoesOn(u64),
+}
+
+/// An object of the application's namespace, and a merge patch that gives it another image.
+pub(crate) struct KeptImage {
+    pub(crate) path: &'static str,
+    pub(crate) patch: fn() -> Value,
 }
 
 pub(crate) fn shapes() -> Vec<Shape> {
@@ -170,6 +179,30 @@ pub(crate) fn shapes() -> Vec<Shape> {
                 ("Deployment", "template"),
                 ("StatefulSet", "pods"),
             ]),
+        },
+        Shape {
+            name: "ignored-image",
+            maker: Maker::Hand,
+            spec: |at| {
+                let mut spec = source(at, "shapes/workloads", &[]);
+                let image = ".spec.jobTemplate.spec.template.spec.containers[].image";
+                spec["ignoreDifferences"] =
+                    json!([{ "group": "batch", "kind": "CronJob", "jqPathExpressions": [image] }]);
+                spec["syncPolicy"] = json!({ "syncOptions": ["RespectIgnoreDifferences=true"] });
+                spec
+            },
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Kept(
+                KeptImage {
+                    path: "/apis/batch/v1/namespaces/NAMESPACE/cronjobs/nightly",
+                    patch: || {
+                        let containers = json!([{ "name": "web", "image": "example/other:1" }]);
+                        let pod = json!({ "spec": { "containers": containers } });
+                        json!({ "spec": { "jobTemplate": { "spec": { "template": pod } } } })
+                    },
+                },
+                "the live object has example/other:1",
+            ),
         },
         Shape {
             name: "hooks",

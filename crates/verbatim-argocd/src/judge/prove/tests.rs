@@ -236,7 +236,22 @@ fn other_workloads_have_their_own_rules() {
     let template = json!({ "spec": { "containers": [{ "name": "web", "image": image() }] } });
     let finished = set(pod(&good()), "/status/phase", json!("Succeeded"));
     let cases = [
-        ("CronJob", "batch", json!({}), None, "template: a CronJob runs pods only at its times"),
+        (
+            "CronJob",
+            "batch",
+            json!({ "spec": { "jobTemplate": { "spec": { "template": template } } } }),
+            // Of an earlier time.
+            Some(pod("example/web@sha256:old")),
+            "template: a CronJob runs pods only at its times",
+        ),
+        (
+            "CronJob",
+            "batch",
+            json!({ "spec": { "jobTemplate": { "spec": { "template": { "spec": {
+                "containers": [{ "name": "web", "image": "example/web:old" }] } } } } } }),
+            None,
+            "differs: CronJob web, container web: the live object has example/web:old",
+        ),
         (
             "Job",
             "batch",
@@ -293,6 +308,14 @@ fn other_workloads_have_their_own_rules() {
                     "status": { "updatedReplicas": 1, "currentPodHash": "b", "stableRS": "a" } }),
             Some(pod(&good())),
             "pending: Rollout web: the rollout is not complete, 1 of 1 replicas are updated",
+        ),
+        (
+            "Rollout",
+            "argoproj.io",
+            json!({ "spec": { "replicas": 1, "workloadRef": { "kind": "Deployment", "name": "web" } },
+                    "status": { "updatedReplicas": 1, "currentPodHash": "b", "stableRS": "b" } }),
+            Some(pod(&good())),
+            "proven by 1 pods: Deployed",
         ),
         (
             "Rollout",
@@ -400,4 +423,66 @@ fn the_recorded_pod_is_found_and_proven() {
     let live = BTreeMap::from([(reference(ours_node), LiveObject::Is(pod.clone()))]);
     let Judgement::Proven(evidence) = judge_pods(&reading, &live, 1) else { panic!() };
     assert_eq!(evidence.containers[0].matched, ImageMatch::Deployed);
+}
+
+#[test]
+fn pods_that_no_manifest_tells_of_are_judged_too() {
+    let mut made: ResourceTree = tree(&["a"]);
+    let (web, digest) = (image(), Digest::of(b"old"));
+    let old = format!("example/web:0@{digest}");
+    // A custom resource → Deployment → ReplicaSet → pod, and a pod of something else.
+    for (kind, name, maker, images) in [
+        ("Site", "site", "", vec![]),
+        ("Deployment", "made", "site", vec![]),
+        ("ReplicaSet", "set", "made", vec![]),
+        ("Pod", "p", "set", vec![web.as_str()]),
+        ("Pod", "old", "site", vec![old.as_str()]),
+        ("Pod", "other", "site", vec!["envoy:1"]),
+        // Two that own each other.
+        ("Pod", "x", "y", vec!["envoy:1", &old]),
+        ("Pod", "y", "x", vec![]),
+    ] {
+        made.nodes.push(
+            serde_json::from_value(json!({
+                "version": "v1", "kind": kind, "namespace": "shop", "name": name, "uid": name,
+                "parentRefs": [{ "uid": maker }], "images": images,
+            }))
+            .unwrap(),
+        );
+    }
+    made.nodes.iter_mut().filter(|node| node.name == "a").for_each(|node| {
+        node.images = vec![old.clone()];
+    });
+    let ours = ours("Deployment", "apps");
+    let readings = [reading(&ours, &made, "shop")];
+    let wanted = [wanted()];
+    let strays = strays(&made, &readings, &wanted);
+    let names: Vec<_> = strays.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["p", "old", "x"], "{readings:?}");
+
+    let stray = |live: LiveObject| {
+        let live = BTreeMap::from([(reference(strays[0]), live)]);
+        judge_stray(strays[0], &live, &wanted).as_ref().map(told)
+    };
+    let runs = |image_id: &str| stray(LiveObject::Is(pod(image_id)));
+    assert_eq!(runs(&good()).as_deref(), Some("proven by 1 pods: Deployed"));
+    let id = format!("example/web@{digest}");
+    assert_eq!(
+        runs(&id),
+        Some(format!(
+            "pending: Pod p, container web: the node reports {id}, which is not {}",
+            wanted[0]
+        ))
+    );
+    let no_id = "pending: Pod p, container web: it runs, and the node does not report which image";
+    assert_eq!(runs("").as_deref(), Some(no_id));
+    let denied = stray(LiveObject::Unreadable("denied".to_owned()));
+    assert_eq!(denied.as_deref(), Some("pending: Pod p: cannot read it: denied"));
+    for ended in [
+        LiveObject::Gone,
+        LiveObject::Is(set(pod(&id), "/status/phase", json!("Succeeded"))),
+        LiveObject::Is(set(pod(&id), "/metadata/deletionTimestamp", json!("2026-01-02T03:04:05Z"))),
+    ] {
+        assert_eq!(stray(ended), None);
+    }
 }
