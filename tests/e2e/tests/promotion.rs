@@ -198,6 +198,39 @@ async fn a_crashing_image_is_degraded_and_not_recorded() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_release_stops_before_it_is_everywhere() -> Result<()> {
+    let world = World::start().await?;
+    let dev = world.api(http::Method::GET, "/shop-dev", None).await?;
+    let names: Vec<String> = (1..=6).map(|number| format!("shop-{number}")).collect();
+    for name in &names {
+        let metadata = json!({ "name": name, "namespace": "argocd" });
+        let mut application = json!({ "metadata": metadata, "spec": dev["spec"] });
+        application["spec"]["destination"]["namespace"] = name.as_str().into();
+        world.api(http::Method::POST, "", Some(application)).await?;
+    }
+    let apps = format!("apps: [{}]", names.join(", "));
+    let text = world.configuration().replacen("apps: [shop-dev]", &apps, 1);
+    world.project.write("verbatim.yaml", &text)?;
+    let good = world.release("Something good").await?;
+    let _ = world.verbatim(&["promote", "dev", "--release", &good]).await?.ends(0);
+    let bad = world.release("Something bad").await?;
+    let behaviour = Behaviour::Crash;
+    world.argocd.set_pod_rules(vec![PodRule { image: digest(&bad).to_owned(), behaviour }]);
+    world.argocd.forget_seen();
+    let run = world.verbatim(&["promote", "dev", "--release", &bad]).await?.ends(1);
+    assert!(run.stdout.contains("shop-6: not begun, as shop-"), "{run}");
+    let writes = world.writes();
+    for (name, begun) in names.iter().zip([true, true, true, true, false, false]) {
+        let is_written = writes.iter().any(|write| write.contains(&format!("/{name}")));
+        assert_eq!(is_written, begun, "{name}: {writes:?}");
+    }
+    // The way back stops for none.
+    let run = world.verbatim(&["restore", "dev"]).await?.ends(0);
+    assert!(run.stdout.contains("proven  6 apps"), "{run}");
+    Ok(())
+}
+
 /// Argo CD is content, but the nodes report another image.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_must_be_what_was_promoted() -> Result<()> {

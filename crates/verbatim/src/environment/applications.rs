@@ -108,21 +108,31 @@ pub(crate) async fn at(
                 )
                 .hint("or the token cannot see them"));
             }
-            let mut seen: Vec<ObservedApp> = listed
-                .into_iter()
-                .map(|application| ObservedApp {
-                    app: App {
-                        name: application.metadata.name.clone(),
-                        project: Some(application.spec.project.clone()),
-                        ..template.clone()
-                    },
-                    application: Ok(application),
-                })
-                .collect();
-            seen.sort_by(|a, b| a.app.name.cmp(&b.app.name));
+            // A list without a namespace has the applications of all that Argo CD looks after. Those of its own are named
+            // without one, and who may not read which that is gets a name that works, too.
+            let own = client.own_namespace().await.ok();
+            let mut seen: Vec<ObservedApp> =
+                listed.into_iter().map(|found| selected(found, template, own.as_deref())).collect();
+            seen.sort_by(|a, b| {
+                (&a.app.name, &a.app.namespace).cmp(&(&b.app.name, &b.app.namespace))
+            });
             Ok(seen)
         }
     }
+}
+
+/// A listed application, by the names that address it.
+fn selected(application: Application, template: &App, own: Option<&str>) -> ObservedApp {
+    let metadata = &application.metadata;
+    let namespace = Some(&metadata.namespace)
+        .filter(|namespace| !namespace.is_empty() && Some(namespace.as_str()) != own);
+    let app = App {
+        name: metadata.name.clone(),
+        namespace: namespace.cloned(),
+        project: Some(application.spec.project.clone()),
+        ..template.clone()
+    };
+    ObservedApp { app, application: Ok(application) }
 }
 
 /// The same, after Argo CD has compared all applications again, so that the revisions it names are those of now.
@@ -286,5 +296,25 @@ mod tests {
         let sources = sources(&application);
         assert_eq!(sources[0].repository, "https://git.example/a");
         assert_eq!(sources[0].path.as_deref(), Some("chart"));
+    }
+
+    #[test]
+    fn a_selected_application_is_addressed_where_it_is() {
+        let template = App::sample("", &[]);
+        for (namespace, own, want) in [
+            ("argocd", Some("argocd"), "web"),
+            ("team-a", Some("argocd"), "team-a/web"),
+            // The settings cannot be read.
+            ("argocd", None, "argocd/web"),
+            ("", Some("argocd"), "web"),
+        ] {
+            let listed = json!({
+                "metadata": { "name": "web", "namespace": namespace }, "spec": { "project": "shop" },
+            });
+            let seen = selected(serde_json::from_value(listed).unwrap(), &template, own);
+            let found = reference(&seen.app);
+            assert_eq!(found.to_string(), want, "{namespace} {own:?}");
+            assert_eq!(found.project.as_deref(), Some("shop"));
+        }
     }
 }

@@ -1,18 +1,20 @@
 //! Carries out a plan: all applications are checked before the first is written, then several are deployed at a time, and
 //! each ends with an outcome of its own.
 
+use std::sync::OnceLock;
+
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_argocd::cli::listener_within;
 use verbatim_argocd::{
-    AppPlan, Claim, ClaimState, DeployEvent, DeployOptions, DeployOutcome, DeployReport,
+    AppPlan, AppRef, Claim, ClaimState, DeployEvent, DeployOptions, DeployOutcome, DeployReport,
     DeployRequest, Error, PendingRecord, Prediction, WantedImage, close_claim, digests, nonce,
     shown, write_requests,
 };
 use verbatim_console::{Console, ExitStatus, Failure, StepState};
 use verbatim_oci::{Digest, short_digests};
-use verbatim_record::{Anchor, EnvironmentId, Revision};
+use verbatim_record::{Anchor, EnvironmentId, PromotionKind, Revision};
 
 use super::PromotionContext;
 use super::decide::{Considered, LedgerPlace};
@@ -42,8 +44,17 @@ pub(crate) struct AppToDeploy {
 #[derive(Debug)]
 pub(crate) struct AppResult {
     pub app: AppToDeploy,
-    /// How it was deployed, or an error before anything was changed.
-    pub report: Result<DeployReport, Error>,
+    /// How it was deployed.
+    pub report: Result<DeployReport, NoReport>,
+}
+
+/// Why there is no report of an application.
+#[derive(Debug)]
+pub(crate) enum NoReport {
+    /// An error before anything was changed.
+    Failed(Error),
+    /// It was not begun, as this other one was not proven.
+    NotBegun(AppRef),
 }
 
 /// How one application ended, for the result of the command.
@@ -222,29 +233,40 @@ impl Ready {
         let started_at = Timestamp::now();
         let rollout = context.rollout(&plan.release, &images, take_over);
         let results =
-            execute(&context.servers, apps, &plan.apps, &rollout, context.console).await?;
+            execute(&context.servers, apps, &plan.apps, &rollout, considered.kind, context.console)
+                .await?;
         Ok(Carried { considered, place, plan, results, started_at, _carried_out: () })
     }
 }
 
-/// Deploys to all applications by their plans, in the order of the plans. What went wrong with one application is in its
-/// result, and stops no other.
+/// Deploys to all applications by their plans, in the order of the plans. A new release is bad for all if it is bad for one:
+/// after the first application that is not proven no other is begun. A way back is good for each, and stops for none.
 async fn execute(
     servers: &Servers,
     apps: Vec<AppToDeploy>,
     plans: &[PlannedApp],
     rollout: &Rollout<'_>,
+    kind: PromotionKind,
     console: &Console,
 ) -> Result<Vec<AppResult>, Failure> {
+    let stopped_by = &OnceLock::new();
     let runs = stream::iter(apps.into_iter().zip(plans)).map(|(app, planned)| async move {
+        if let Some(other) = stopped_by.get() {
+            return Ok(AppResult { app, report: Err(NoReport::NotBegun(AppRef::clone(other))) });
+        }
         let step = step(&app.target);
         console.step(&step, StepState::UnderWay);
         let deploy = deployment(&app.target, rollout, Some(planned.plan.clone()))?;
         let report = run(servers, &app.target, &deploy, Some(&step), console).await?;
-        if matches!(&report, Ok(DeployReport { outcome: DeployOutcome::Proven { .. }, .. })) {
-            console.step(&step, StepState::Done);
+        match &report {
+            Ok(DeployReport { outcome: DeployOutcome::Proven { .. }, .. }) => {
+                console.step(&step, StepState::Done);
+            }
+            // Of several that end so, one is as good as another.
+            _ if kind == PromotionKind::Promotion => drop(stopped_by.set(app.target.app.clone())),
+            _ => {}
         }
-        Ok(AppResult { app, report })
+        Ok(AppResult { app, report: report.map_err(NoReport::Failed) })
     });
     runs.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
 }

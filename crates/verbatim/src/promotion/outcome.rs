@@ -15,7 +15,7 @@ use verbatim_policy::Decision;
 use verbatim_record::{Anchor, PromotionKind};
 
 use super::decide::{Considered, Refusal, Refused};
-use super::execute::{AppOutcome, AppResult};
+use super::execute::{AppOutcome, AppResult, NoReport};
 use super::plan::PromotionPlan;
 use super::ready::{NotReady, Preview, Sketch};
 use super::record::{Changed, Recorded};
@@ -262,7 +262,7 @@ fn outcomes(results: Vec<AppResult>, changed: &mut BTreeMap<String, Changed>) ->
 
 fn outcome(
     app: String,
-    report: Result<DeployReport, verbatim_argocd::Error>,
+    report: Result<DeployReport, NoReport>,
     changed: Option<Changed>,
 ) -> AppOutcome {
     let (report, status, error, hints) = match report {
@@ -270,9 +270,14 @@ fn outcome(
             let status = verbatim_argocd::cli::status(&report);
             (Some(report), status, None, Vec::new())
         }
-        Err(error) => {
+        Err(NoReport::Failed(error)) => {
             let failure = failures::argocd(error);
             (None, failure.status, Some(failure.whole()), failure.hints)
+        }
+        Err(NoReport::NotBegun(other)) => {
+            let why = format!("not begun, as {other} is not proven; nothing was written");
+            let hint = "promote again to go on where it stopped, or go back: verbatim rollback";
+            (None, ExitStatus::No, Some(why), vec![hint.to_owned()])
         }
     };
     let (status, changed_since) = match changed {
