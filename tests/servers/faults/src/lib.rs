@@ -157,9 +157,10 @@ impl FaultProxy {
         self.shared.state().rules.push(rule::Counted::new(rule, Some(Box::new(chosen))));
     }
 
-    /// Takes every rule away. Requests that are being stalled stay stalled.
+    /// Takes every rule away. The connections of stalled requests end.
     pub fn heal(&self) {
         self.shared.state().rules.clear();
+        self.shared.healed.send_replace(());
     }
 
     /// Every request so far, in order of arrival.
@@ -205,6 +206,8 @@ struct Shared {
     state: Mutex<State>,
     /// The number of requests so far.
     arrived: watch::Sender<usize>,
+    /// Told when the rules end.
+    healed: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -217,7 +220,8 @@ struct State {
 
 impl Shared {
     fn new(upstream: Upstream) -> Self {
-        Self { upstream, state: Mutex::default(), arrived: watch::Sender::new(0) }
+        let (arrived, healed) = (watch::Sender::new(0), watch::Sender::new(()));
+        Self { upstream, state: Mutex::default(), arrived, healed }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -16,7 +16,7 @@ pub enum Fault {
     Close,
     /// The connection is reset (RST) without a byte of an answer.
     Reset,
-    /// No byte of an answer, ever; the connection stays open.
+    /// No byte of an answer; the connection stays open until the rules end.
     Stall,
     /// The request is held back for this many milliseconds, then goes its way.
     Delay(u64),

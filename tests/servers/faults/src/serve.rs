@@ -102,7 +102,12 @@ async fn broken(
             reset.set();
             Err("reset by a rule".into())
         }
-        Fault::Stall => pending().await,
+        Fault::Stall => {
+            // When the network is well again, a connection that it had forgotten ends. A client that has no deadline of its
+            // own, such as an engine that pushes, would otherwise wait for it for ever.
+            let healed = shared.healed.subscribe().changed().await;
+            healed.map_err(Error::from).and(Err("forgotten while the rule was in force".into()))
+        }
         Fault::Status(code) => made_up(StatusCode::from_u16(code)?, None),
         Fault::TooManyRequests { retry_after } => {
             made_up(StatusCode::TOO_MANY_REQUESTS, Some(retry_after))
