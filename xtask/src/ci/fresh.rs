@@ -34,8 +34,9 @@ pub(super) fn run(_: &Provided, page: &mut Page) -> Result<Ended> {
     }
     clone(&folder.join("src"))?;
     page.figure("Debian", RELEASE);
-    let mut rows =
-        String::from("| step | result | took | installed packages |\n|---|---|---|---|\n");
+    let mut rows = String::from(
+        "| step | result | took | installed before it, besides what links Rust |\n|---|---|---|---|\n",
+    );
     let (mut passed, mut failed) = (0, 0);
     for step in STEPS {
         let began = Instant::now();
@@ -62,7 +63,7 @@ pub(super) fn run(_: &Provided, page: &mut Page) -> Result<Ended> {
             "| {} | {result} | {:.0} s | {} |\n",
             step.name,
             began.elapsed().as_secs_f64(),
-            told.lines().filter(|line| line.starts_with("Setting up ")).count(),
+            installed(&told),
         );
         print!("{row}");
         if !status.success() {
@@ -80,6 +81,13 @@ pub(super) fn run(_: &Provided, page: &mut Page) -> Result<Ended> {
     })
 }
 
+/// The programs of which a step says that it installs them.
+fn installed(told: &str) -> String {
+    let lines = told.lines().filter_map(|line| line.strip_prefix("Installing "));
+    let names: Vec<&str> = lines.filter_map(|rest| Some(rest.split_once(" (")?.0)).collect();
+    names.join(", ")
+}
+
 /// A clone of what is committed, whose target folder stays.
 fn clone(to: &Path) -> Result<()> {
     let git = |arguments: &[&str], at: &Path| -> Result<()> {
@@ -95,4 +103,16 @@ fn clone(to: &Path) -> Result<()> {
     }
     git(&["fetch", "--quiet", &root.display().to_string(), "HEAD"], to)?;
     git(&["reset", "--quiet", "--hard", "FETCH_HEAD"], to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_step_installed_is_read_from_what_it_says() {
+        let told = "Setting up git\nInstalling git (apt-get, under a minute) …\ntest a ... ok\nInstalling sshd, ssh (apt-get, under a minute) …\n";
+        assert_eq!(installed(told), "git, sshd, ssh");
+        assert_eq!(installed(""), "");
+    }
 }
