@@ -42,9 +42,15 @@ impl Rollouts {
         self.call(Method::DELETE, &path, None).await.map(drop)
     }
 
-    /// Changes an object as somebody does with `kubectl patch --type merge`.
-    pub(crate) async fn patch(&self, path: &str, patch: Value) -> Result<()> {
-        self.done(Method::PATCH, path, patch).await
+    /// Gives the first container of a CronJob another image, and changes nothing else.
+    pub(crate) async fn set_image(&self, cron_job: &str, image: &str) -> Result<()> {
+        let live = self.awaited(cron_job, |_| true).await?;
+        let pod = &live["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        let mut containers = pod["containers"].clone();
+        containers[0]["image"] = image.into();
+        let template = json!({ "spec": { "containers": containers } });
+        let patch = json!({ "spec": { "jobTemplate": { "spec": { "template": template } } } });
+        self.done(Method::PATCH, cron_job, patch).await
     }
 
     /// Waits for the Rollout of this name in the namespace of this name, and rolls it out up to its first pause.

@@ -118,14 +118,14 @@ impl Scene {
                     .collect();
                 ensure!(found == wanted, "{found:?}, not {wanted:?}");
             }
-            End::Kept(kept, words) => {
+            End::ImageKept => {
                 ensure!(run.code == 0, "{}", told());
-                let path = kept.path.replace("NAMESPACE", &app);
-                self.rollouts.patch(&path, (kept.patch)()).await?;
+                let cron_job = format!("/apis/batch/v1/namespaces/{app}/cronjobs/nightly");
+                self.rollouts.set_image(&cron_job, "example/other:1").await?;
                 let again =
                     self.tool.run(&[&arguments[..], &["--timeout", "100"]].concat()).await?;
                 ensure!(again.code == 1, "{again}");
-                says(&again, words)?;
+                says(&again, "the live object has example/other:1")?;
             }
             End::Refused(status, words) => {
                 ensure!(run.code == *status, "{}", told());
