@@ -81,7 +81,7 @@ async fn what_the_gates_saw_is_what_runs() -> Result<()> {
     world.project.write("chart/values-staging.yaml", "environment: other\n")?;
     world.project.commit("Change the chart").await?;
     let run = job.end().await?.ends(5);
-    assert!(run.stdout.contains("shop-staging after its proof: was deployed from "), "{run}");
+    assert!(run.stdout.contains("shop-staging after its proof: the sync deployed "), "{run}");
     let history = world.verbatim(&["history", "staging", "--format", "json"]).await?.json()?;
     assert_eq!(history["promotions"], json!([]), "{history}");
     // The gate says it, too, when it is asked again.

@@ -98,7 +98,7 @@ impl Program {
             Self::SshKeygen => ("ssh-keygen", &["openssh-client"]),
             Self::Stty => ("stty", &["coreutils"]),
             Self::Tar => ("tar", &["tar"]),
-            Self::Unshare => ("unshare", &["util-linux"]),
+            Self::Unshare => ("unshare", &["util-linux", "mount"]),
         }
     }
 

@@ -22,28 +22,28 @@ pub(super) const DEEP: &[Step] = &[
     Step {
         name: "faults",
         what: "Every fault of every service, at every request of build, promote and test",
-        minutes: 6,
+        minutes: 5,
         needs: &[Need::Program(Program::Git), Need::Service(Service::Engine)],
         work: Work::Deep(faults),
     },
     Step {
         name: "attach",
         what: "Twenty processes attach to one image at the same moment, a hundred times",
-        minutes: 5,
+        minutes: 3,
         needs: &[],
         work: Work::Deep(attach),
     },
     Step {
         name: "mutants",
         what: "Mutants of the policy, the records and the judge that no unit test finds",
-        minutes: 60,
+        minutes: 80,
         needs: &[Need::Program(Program::Git)],
         work: Work::Deep(mutants),
     },
     Step {
         name: "fresh-machine",
         what: "Each step of ci alone, on a Debian with a Rust and a Go toolchain and nothing else",
-        minutes: 60,
+        minutes: 30,
         needs: &[
             Need::Program(Program::Debootstrap),
             Need::Program(Program::Git),

@@ -72,6 +72,9 @@ pub(super) fn run(_: &Provided, page: &mut Page) -> Result<Ended> {
         rows.push_str(&row);
     }
     page.figure("steps that passed", passed);
+    page.text(
+        "The toolchains and what cargo and go download are this machine's. What was built for this step before, of the workspace and of Argo CD and the other tools, is not built again.\n\n",
+    );
     page.text(&rows);
     let count = Count { passed, failed };
     Ok(if failed == 0 {

@@ -97,7 +97,7 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "client",
         what: "clients and commands against servers in the test",
-        minutes: 2,
+        minutes: 5,
         needs: &[
             GIT,
             SH,
@@ -121,14 +121,14 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "demo",
         what: "the demo application builds, warns of nothing, passes its tests",
-        minutes: 1,
+        minutes: 0,
         needs: &[],
         work: Work::Plain(demo),
     },
     Step {
         name: "e2e",
         what: "the real binaries on a real engine, registry and Argo CD",
-        minutes: 5,
+        minutes: 3,
         needs: &[
             Need::Binaries,
             GIT,
@@ -160,7 +160,7 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "twins",
         what: "every Argo CD command and that of the real argocd, on applications alike",
-        minutes: 1,
+        minutes: 2,
         // What is compared is the objects, and containers would only take time.
         needs: &[Need::Binaries, GIT, SSH[0], SSH[1], SSH[2], SSH[3], Need::RigWithoutPods],
         work: Work::Plain(twins),
@@ -168,14 +168,14 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "servers",
         what: "one set of cases on the simulated and the real Argo CD",
-        minutes: 2,
+        minutes: 1,
         needs: &[GIT, ENGINE, RIG],
         work: Work::Plain(|provided| task(&["test", "servers"], provided)),
     },
     Step {
         name: "pipeline",
         what: "one release through three environments, on the simulated Argo CD",
-        minutes: 1,
+        minutes: 0,
         needs: &[GIT, ENGINE],
         work: Work::Plain(|provided| task(&["pipeline"], provided)),
     },
@@ -196,7 +196,7 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "real",
         what: "the same release on a real Argo CD",
-        minutes: 2,
+        minutes: 0,
         needs: &[GIT, ENGINE],
         work: Work::Plain(|provided| task(&["pipeline", "--real"], provided)),
     },

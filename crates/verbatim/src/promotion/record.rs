@@ -328,7 +328,7 @@ fn other_revisions(result: &AppResult) -> Option<(String, Changed)> {
     let AppResult { app: AppToDeploy { target, revisions, .. }, report } = result;
     let DeployOutcome::Proven { proof } = &report.as_ref().ok()?.outcome else { return None };
     let (now, then) = (proof.revisions.join(", "), revisions.join(", "));
-    let text = format!("was deployed from {now}, the gates saw {then}");
+    let text = format!("the sync deployed {now}, the gates saw {then}");
     (now != then).then(|| (target.app.to_string(), Changed::By(text)))
 }
 
