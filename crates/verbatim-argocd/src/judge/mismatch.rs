@@ -116,6 +116,13 @@ fn after_colon(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
 }
 
+impl Difference {
+    /// Whether a node has not said yet which image a container runs.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        matches!(self, Self::Unreported | Self::Waiting { .. })
+    }
+}
+
 /// Writes a value as the text that people read.
 pub(crate) fn as_text<S: Serializer>(
     value: &impl std::fmt::Display,

@@ -10,7 +10,7 @@ use verbatim_oci::Digest;
 use crate::api::request::ObjectRef;
 use crate::judge::evidence::{ContainerEvidence, EvidenceLevel, WantedImage, WorkloadEvidence};
 use crate::judge::mismatch::{Difference, Mismatch};
-use crate::judge::rendered::{Container, WORKLOAD_REF, WantedWorkload, collect};
+use crate::judge::rendered::{Container, WORKLOAD_REF, WantedWorkload, collect, concerns};
 use crate::model::{ResourceTree, TreeNode};
 
 /// A live read of an object.
@@ -171,10 +171,8 @@ pub(crate) fn strays<'a>(
         readings.iter().filter_map(|reading| reading.node).any(|known| known.uid == node.uid)
     };
     let concerned = |node: &&TreeNode| {
-        let images =
-            node.images.iter().map(|image| Container { name: String::new(), image: image.clone() });
-        node.kind == "Pod"
-            && images.into_iter().any(|image| wanted.iter().any(|wanted| image.concerns(wanted)))
+        let ours = |image: &String| wanted.iter().any(|wanted| concerns(image, wanted));
+        node.kind == "Pod" && node.images.iter().any(ours)
     };
     tree.nodes
         .iter()
@@ -214,27 +212,15 @@ pub(crate) fn judge_stray(
     let mut containers = Vec::new();
     collect(pod.get("spec").unwrap_or(&Value::Null), &mut containers);
     let mut evidence = Vec::new();
-    for container in containers {
-        let concerned: Vec<_> = wanted.iter().filter(|one| container.concerns(one)).collect();
-        let Some(&first) = concerned.first() else { continue };
-        let what = match container_state(pod, &container.name) {
-            Reported::Nothing(what) => what,
-            Reported::NoImage => Difference::NoImage,
-            Reported::Image(image_id) => {
-                let digest = image_digest(&image_id);
-                let matched =
-                    digest.and_then(|digest| concerned.iter().find_map(|one| one.matches(&digest)));
-                if let Some(matched) = matched {
-                    let (pod, container) = (node.name.clone(), container.name);
-                    evidence.push(ContainerEvidence { pod, container, image_id, matched });
-                    continue;
-                }
-                Difference::OtherImage { image_id, wanted: Box::new(first.clone()) }
-            }
-        };
-        // Its operator may yet replace it.
-        let place = format!("{workload}, container {}", container.name);
-        return Some(Judgement::Pending(Mismatch { place, what }));
+    for Container { name, image } in containers {
+        let concerned = wanted.iter().filter(|one| concerns(&image, one));
+        let judged = concerned.map(|one| judge_container(pod, node, &name, one));
+        match judged.reduce(Result::or) {
+            None => {}
+            Some(Ok(found)) => evidence.push(found),
+            // Its operator may yet replace it.
+            Some(Err(missing)) => return Some(Judgement::Pending(missing)),
+        }
     }
     let level = EvidenceLevel::Pods { pods: 1 };
     Some(Judgement::Proven(WorkloadEvidence { workload, level, containers: evidence }))
@@ -359,28 +345,10 @@ fn judge_pods(
             Some(LiveObject::Is(pod)) if counts(pod, is_job) => {
                 pods += 1;
                 for (name, wanted) in &reading.ours.containers {
-                    let place = format!("{place}, container {name}");
-                    match container_state(pod, name) {
-                        Reported::Nothing(what) => pending.push(Mismatch { place, what }),
-                        Reported::NoImage => {
-                            differences.push(Mismatch { place, what: Difference::NoImage });
-                        }
-                        Reported::Image(image_id) => {
-                            match image_digest(&image_id).and_then(|digest| wanted.matches(&digest))
-                            {
-                                Some(matched) => containers.push(ContainerEvidence {
-                                    pod: node.name.clone(),
-                                    container: name.clone(),
-                                    image_id,
-                                    matched,
-                                }),
-                                None => {
-                                    let wanted = Box::new(wanted.clone());
-                                    let what = Difference::OtherImage { image_id, wanted };
-                                    differences.push(Mismatch { place, what });
-                                }
-                            }
-                        }
+                    match judge_container(pod, node, name, wanted) {
+                        Ok(found) => containers.push(found),
+                        Err(one) if one.what.is_on_its_way() => pending.push(one),
+                        Err(one) => differences.push(one),
                     }
                 }
             }
@@ -414,6 +382,31 @@ fn judge_pods(
         level: EvidenceLevel::Pods { pods },
         containers,
     })
+}
+
+/// Judges what a node reports about a container that is to run this image.
+fn judge_container(
+    pod: &Value,
+    node: &TreeNode,
+    name: &str,
+    wanted: &WantedImage,
+) -> Result<ContainerEvidence, Mismatch> {
+    let place = format!("Pod {}, container {name}", node.name);
+    let image_id = match container_state(pod, name) {
+        Reported::Image(image_id) => image_id,
+        Reported::Nothing(what) => return Err(Mismatch { place, what }),
+        Reported::NoImage => return Err(Mismatch { place, what: Difference::NoImage }),
+    };
+    match image_digest(&image_id).and_then(|digest| wanted.matches(&digest)) {
+        Some(matched) => {
+            let (pod, container) = (node.name.clone(), name.to_owned());
+            Ok(ContainerEvidence { pod, container, image_id, matched })
+        }
+        None => {
+            let wanted = Box::new(wanted.clone());
+            Err(Mismatch { place, what: Difference::OtherImage { image_id, wanted } })
+        }
+    }
 }
 
 /// Whether a pod counts: not one that is going away or has ended, unless ending is its purpose.

@@ -29,49 +29,46 @@ impl Container {
     pub(crate) fn digest(&self) -> Option<Digest> {
         self.image.rsplit_once('@')?.1.parse().ok()
     }
+}
 
-    /// Whether the image is of the repository of a wanted one, or carries its digest.
-    pub(crate) fn concerns(&self, wanted: &WantedImage) -> bool {
-        let same_repository = wanted.repository.as_ref().is_some_and(|repository| {
-            self.image
-                .parse::<Reference>()
-                .is_ok_and(|reference| reference.repository == *repository)
-        });
-        same_repository || self.digest() == Some(wanted.digest)
-    }
+/// Whether an image is of the repository of a wanted one, or carries its digest.
+pub(crate) fn concerns(image: &str, wanted: &WantedImage) -> bool {
+    let same_repository = wanted.repository.as_ref().is_some_and(|repository| {
+        image.parse::<Reference>().is_ok_and(|reference| reference.repository == *repository)
+    });
+    same_repository || image.ends_with(&format!("@{}", wanted.digest))
 }
 
 /// The workloads of manifests. A Rollout that names another object in its `workloadRef` runs the containers of that one:
 /// <https://argo-rollouts.readthedocs.io/en/stable/migrating/#reference-deployment-from-rollout>.
 fn workloads<'a>(manifests: impl IntoIterator<Item = &'a str>) -> Vec<Workload> {
-    let manifests: Vec<&str> = manifests.into_iter().collect();
-    let named: Vec<Workload> = manifests.iter().filter_map(|text| workload(text)).collect();
-    let naming = manifests.iter().filter_map(|text| naming(text, &named));
-    naming.collect::<Vec<_>>().into_iter().chain(named).collect()
+    let manifests: Vec<Value> =
+        manifests.into_iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+    let named: Vec<Workload> = manifests.iter().filter_map(workload).collect();
+    let naming: Vec<Workload> =
+        manifests.iter().filter_map(|manifest| naming(manifest, &named)).collect();
+    naming.into_iter().chain(named).collect()
 }
 
 /// A Rollout with a `workloadRef` to one of these workloads.
-fn naming(manifest: &str, named: &[Workload]) -> Option<Workload> {
-    let manifest: Value = serde_json::from_str(manifest).ok()?;
+fn naming(manifest: &Value, named: &[Workload]) -> Option<Workload> {
     let reference = manifest.pointer(WORKLOAD_REF)?;
-    let object = object(&manifest)?;
+    let object = object(manifest)?;
     let is = |field: &str, text: &str| reference.get(field).and_then(Value::as_str) == Some(text);
-    let target = named.iter().map(|workload| (&workload.object, workload)).find(|(target, _)| {
+    let target = named.iter().find(|Workload { object: target, .. }| {
         is("kind", &target.kind) && is("name", &target.name) && target.namespace == object.namespace
     });
-    let containers = target?.1.containers.clone();
-    Some(Workload { object, is_hook: false, containers })
+    Some(Workload { object, is_hook: false, containers: target?.containers.clone() })
 }
 
 /// Where a Rollout names the object whose pod template it runs.
 pub(crate) const WORKLOAD_REF: &str = "/spec/workloadRef";
 
-/// Reads a JSON manifest. `None` if it is no object, or runs no containers.
-pub(crate) fn workload(manifest: &str) -> Option<Workload> {
-    let manifest: Value = serde_json::from_str(manifest).ok()?;
-    let object = object(&manifest)?;
+/// Reads a manifest. `None` if it is no object, or runs no containers.
+pub(crate) fn workload(manifest: &Value) -> Option<Workload> {
+    let object = object(manifest)?;
     let mut containers = Vec::new();
-    collect(&manifest, &mut containers);
+    collect(manifest, &mut containers);
     let annotation = |name: &str| {
         manifest
             .get("metadata")?
@@ -158,7 +155,7 @@ pub(crate) fn shown<'a>(
         let mut ours = Vec::new();
         for container in &workload.containers {
             let concerned: Vec<usize> =
-                (0..wanted.len()).filter(|i| container.concerns(&wanted[*i])).collect();
+                (0..wanted.len()).filter(|i| concerns(&container.image, &wanted[*i])).collect();
             if concerned.is_empty() {
                 continue;
             }
@@ -290,17 +287,15 @@ mod tests {
                     "spec": { "parts": [{ "podTemplate": { "spec": pod } }] } }),
         ];
         for manifest in kinds {
-            let mut images: Vec<_> = workload(&manifest.to_string())
-                .unwrap()
-                .containers
-                .into_iter()
-                .map(|c| c.image)
-                .collect();
+            let mut images: Vec<_> =
+                workload(&manifest).unwrap().containers.into_iter().map(|c| c.image).collect();
             images.sort();
             assert_eq!(images, ["a", "b"], "{}", manifest["kind"]);
         }
         assert_eq!(
-            workload(r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}"#),
+            workload(
+                &json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "x" } })
+            ),
             None
         );
     }

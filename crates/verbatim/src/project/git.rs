@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::process::Command;
-use verbatim_http::RedactedUrl;
+use verbatim_http::{RedactedUrl, redact_text};
 
 /// Status of a big repository on a cold disk takes seconds; a hanging file system must not hold a job for ever.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -138,15 +138,23 @@ fn is_outside(stderr: &str) -> bool {
 }
 
 fn failed(arguments: &[&str], output: &Output) -> SourceError {
-    let message = reason(&String::from_utf8_lossy(&output.stderr));
-    SourceError::Failed { command: arguments.join(" "), message }
+    SourceError::Failed { command: arguments.join(" "), message: told(output) }
 }
 
-/// Git's reason, and the remedy that it prints below it, as one line.
-fn reason(stderr: &str) -> String {
-    let from = stderr.find("fatal: ").map_or(0, |at| at + "fatal: ".len());
-    let words: Vec<&str> = stderr[from..].split_whitespace().collect();
-    if words.is_empty() { "no message".to_owned() } else { words.join(" ") }
+/// What git says is wrong, without credentials: rules of the user's may have put some into an address.
+pub(crate) fn told(output: &Output) -> String {
+    let reason = reason(&String::from_utf8_lossy(&output.stderr));
+    reason.unwrap_or_else(|| format!("it ended with {} and said nothing", output.status))
+}
+
+/// The lines of git, and the remedy among them, as one.
+fn reason(stderr: &str) -> Option<String> {
+    let lines: Vec<&str> = stderr
+        .lines()
+        .map(|line| line.trim().trim_start_matches("fatal: ").trim_start_matches("error: "))
+        .filter(|line| !line.is_empty())
+        .collect();
+    (!lines.is_empty()).then(|| redact_text(&lines.join("; ")))
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -247,18 +255,18 @@ mod tests {
             (
                 mount,
                 true,
-                "not a git repository (or any parent up to mount point /ci) Stopping at filesystem boundary (GIT_DISCOVERY_ACROSS_FILESYSTEM not set).",
+                "warning: slow; not a git repository (or any parent up to mount point /ci); Stopping at filesystem boundary (GIT_DISCOVERY_ACROSS_FILESYSTEM not set).",
             ),
             (
                 owner,
                 false,
-                "detected dubious ownership in repository at '/ci' To add an exception for this directory, call: git config --global --add safe.directory /ci",
+                "detected dubious ownership in repository at '/ci'; To add an exception for this directory, call:; git config --global --add safe.directory /ci",
             ),
             ("bus error\n", false, "bus error"),
-            ("", false, "no message"),
+            ("", false, ""),
         ] {
             assert_eq!(is_outside(stderr), is_it_outside, "{stderr}");
-            assert_eq!(reason(stderr), said, "{stderr}");
+            assert_eq!(reason(stderr).unwrap_or_default(), said, "{stderr}");
         }
     }
 

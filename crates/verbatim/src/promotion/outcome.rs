@@ -276,7 +276,7 @@ fn outcome(
         }
         Err(NoReport::NotBegun(other)) => {
             let why = format!("not begun, as {other} is not proven; nothing was written");
-            let hint = "promote again to go on where it stopped, or go back: verbatim rollback";
+            let hint = "to go on where it stopped, promote again; to go back, `verbatim restore`";
             (None, ExitStatus::No, Some(why), vec![hint.to_owned()])
         }
     };

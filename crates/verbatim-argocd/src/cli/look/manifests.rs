@@ -310,7 +310,8 @@ async fn images(client: &Client, app: AppRef) -> Result<Images, Failure> {
     let state = client.get(&app).await.map_err(failure)?;
     let manifests = client.manifests(&app).await.map_err(failure)?.manifests;
     let tree = client.tree(&app).await.map_err(failure)?;
-    let workloads: Vec<Workload> = manifests.iter().filter_map(|text| workload(text)).collect();
+    let read = |text: &String| workload(&serde_json::from_str(text).ok()?);
+    let workloads: Vec<Workload> = manifests.iter().filter_map(read).collect();
     let rendered = workloads.iter().flat_map(|workload| {
         workload.containers.iter().map(|container| RenderedContainer {
             object: workload.object.to_string(),

@@ -12,12 +12,12 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 use tokio::process::Command;
-use verbatim_http::redact_text;
 use verbatim_record::PolicyOrigin;
 
 use super::{Files, LARGEST, within};
 use crate::config::{FoundPolicy, GitSource};
 use crate::project::Variables;
+use crate::project::git::told;
 
 /// What a hook or a wrapper may have set for another repository.
 const OF_ANOTHER_REPOSITORY: [&str; 8] = [
@@ -287,21 +287,6 @@ impl Ended {
             true => Ok(String::from_utf8_lossy(&self.0.stdout).into_owned()),
             false => Err(fail(&told(&self.0))),
         }
-    }
-}
-
-/// The lines in which git says what is wrong, in one, without credentials: rules of the user's may have put some into the
-/// address.
-fn told(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(|line| line.trim().trim_start_matches("fatal: ").trim_start_matches("error: "))
-        .filter(|line| !line.is_empty())
-        .collect();
-    match lines.is_empty() {
-        true => format!("it ended with {} and said nothing", output.status),
-        false => redact_text(&lines.join("; ")),
     }
 }
 
