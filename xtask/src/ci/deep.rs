@@ -102,7 +102,7 @@ const MUTANT_SHARDS: u64 = 5;
 fn mutants(provided: &Provided, page: &mut Page) -> Result<Ended> {
     let out = tempfile::tempdir().context("failed to create a folder")?;
     let mut command = Command::new(CARGO_MUTANTS.get()?);
-    command.args(["mutants", "--no-times", "--jobs", "1", "--timeout", "120"]);
+    command.args(["mutants", "--no-times", "--jobs", "1", "--timeout", "600"]);
     command.args(["--build-timeout", "900", "--sharding", "round-robin", "--shard"]);
     command.arg(format!("{}/{MUTANT_SHARDS}", provided.seed % MUTANT_SHARDS));
     for package in ["verbatim-policy", "verbatim-record", "verbatim-argocd"] {
