@@ -48,8 +48,8 @@ pub use crate::judge::refusal::WriteRefusal;
 pub use crate::judge::since::{OutdatedProof, outdated};
 pub use crate::judge::warning::DeployWarning;
 
-pub use crate::run::annotation::annotate;
-pub use crate::run::deploy::{close_claim, deploy, nonce, prove, undo_last, write_requests};
+pub use crate::run::annotation::{ClosedClaim, NotClosed, annotate, close_claim};
+pub use crate::run::deploy::{UndoneWrite, deploy, nonce, prove, undo_last, write_requests};
 pub use crate::run::event::{DeployEvent, DeployStep, StateChange};
 pub use crate::run::operate::{SyncUntil, sync};
 pub use crate::run::request::{DeployOptions, DeployRequest};

@@ -20,18 +20,19 @@ use verbatim_http::RetryPolicy;
 use support::{Rig, value, wanted};
 
 /// The requests of a deployment, by method and a part of the path.
-const REQUESTS: [(&str, &str); 11] = [
-    ("GET", "/stream/"),
-    ("GET", "/api/v1/applications/"),
-    ("GET", "/can-i/"),
-    ("GET", "/syncwindows"),
-    ("PATCH", "/applications/"),
-    ("GET", "/manifests"),
-    ("POST", "/sync"),
-    ("GET", "refresh="),
-    ("GET", "/managed-resources"),
-    ("GET", "/resource?"),
-    ("PUT", "/applications/"),
+const REQUESTS: [(&str, &str, usize); 11] = [
+    ("GET", "/stream/", 0),
+    ("GET", "/api/v1/applications/", 0),
+    ("GET", "/can-i/", 0),
+    ("GET", "/syncwindows", 0),
+    ("PATCH", "/applications/", 0),
+    ("GET", "/manifests", 0),
+    ("POST", "/sync", 0),
+    ("GET", "refresh=", 0),
+    ("GET", "/managed-resources", 0),
+    ("GET", "/resource?", 0),
+    // The end of the claim.
+    ("PATCH", "/applications/", 1),
 ];
 
 fn faults() -> Vec<Fault> {
@@ -104,8 +105,14 @@ fn check(end: &End, may_fail: bool) {
             assert_eq!(*found, old, "{place}: {outcome:?}");
             assert_ne!(*claim, Some(ClaimState::Open), "{place}");
         }
+        Ok(DeployOutcome::TakenBack { .. }) => {
+            assert_eq!(*found, old, "{place}: {outcome:?}");
+            assert_ne!(*claim, Some(ClaimState::Open), "{place}");
+        }
         Ok(DeployOutcome::Unknown { left, .. }) => match left {
-            Leftover::Nothing => assert_eq!(*found, old, "{place}: {outcome:?}"),
+            Leftover::Nothing | Leftover::PreviousValues => {
+                assert_eq!(*found, old, "{place}: {outcome:?}")
+            }
             Leftover::PerhapsValues | Leftover::Operation => {}
             Leftover::Values | Leftover::ValuesAndOperation => {
                 assert_eq!(*found, ours, "{place}: {outcome:?}")
@@ -141,10 +148,12 @@ fn passes(fault: &Fault) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_at_any_request_is_survived_or_told_truly() {
     // Most of the time is spent waiting for deadlines, so some rows go at once.
-    stream::iter(REQUESTS).for_each_concurrent(3, |(method, path)| row(method, path)).await;
+    stream::iter(REQUESTS)
+        .for_each_concurrent(3, |(method, path, nth)| row(method, path, nth))
+        .await;
 }
 
-async fn row(method: &str, path: &str) {
+async fn row(method: &str, path: &str, nth: usize) {
     // A server of its own: the simulated controller slows down with the number of applications.
     let rig = Rig::start().await;
     // Late enough that every deployment has to ask for the comparison after its operation, on a busy machine, too.
@@ -156,10 +165,12 @@ async fn row(method: &str, path: &str) {
             if delivered && method == "GET" {
                 continue;
             }
-            let rule =
-                Rule::new(fault.clone()).method(&method.parse::<Method>().unwrap()).path(path);
+            let rule = Rule::new(fault.clone())
+                .method(&method.parse::<Method>().unwrap())
+                .path(path)
+                .nth(nth);
             let rule = if delivered { rule.delivered() } else { rule };
-            let place = format!("{method} {path} {fault:?} delivered={delivered}");
+            let place = format!("{method} {path} {nth} {fault:?} delivered={delivered}");
             cells.push((format!("f{index}-{delivered}"), rule, place, fault.clone()));
         }
     }
@@ -185,13 +196,16 @@ async fn row(method: &str, path: &str) {
 #[tokio::test]
 async fn a_server_that_goes_away_for_good_is_told_truly() {
     let rig = Rig::start().await;
-    for (r, (method, path)) in REQUESTS.iter().enumerate().skip(1) {
+    for (r, (method, path, nth)) in REQUESTS.iter().enumerate().skip(1) {
         let app = rig
             .app(&format!("gone{r}"), false, json!([{ "name": "image.tag", "value": "old" }]))
             .await;
         let proxy = FaultProxy::start(Upstream::parse(&rig.server.url()).unwrap()).await.unwrap();
         proxy.inject(
-            Rule::new(Fault::Unreachable).method(&method.parse::<Method>().unwrap()).path(path),
+            Rule::new(Fault::Unreachable)
+                .method(&method.parse::<Method>().unwrap())
+                .path(path)
+                .nth(*nth),
         );
         let mut config = rig.config(&proxy.url(), rig.server.tokens().bot);
         config.retry = RetryPolicy { attempts: 2, ..config.retry };
@@ -200,7 +214,7 @@ async fn a_server_that_goes_away_for_good_is_told_truly() {
         request.options.timeout = Duration::from_secs(4);
         let outcome = deploy(&client, &request, &|_| {}).await.map(|report| report.outcome);
         let (found, _) = state(&rig, &app).await;
-        let place = format!("{method} {path}");
+        let place = format!("{method} {path} {nth}");
         match outcome {
             Err(error) => {
                 assert!(

@@ -32,9 +32,13 @@ pub(crate) fn lost(
         .collect()
 }
 
-/// The parts that a write overlays, as paths and values. Parameters are told apart by name, not by place.
+/// The parts that a write overlays, as paths and values: labels, annotations, finalizers, and the whole spec. Parameters
+/// are told apart by name, not by place.
 fn flatten(app: &Application) -> BTreeMap<String, String> {
     let mut flat = BTreeMap::new();
+    for name in &app.metadata.finalizers {
+        flat.insert(format!("/metadata/finalizers/{name}"), name.clone());
+    }
     for (name, value) in &app.metadata.labels {
         flat.insert(format!("/metadata/labels/{name}"), value.clone());
     }
@@ -47,15 +51,14 @@ fn flatten(app: &Application) -> BTreeMap<String, String> {
             flat.insert(format!("/metadata/annotations/{name}"), value.clone());
         }
     }
-    for (at, source) in app.spec.sources().iter() {
-        walk(&at.pointer(), &source.0, &mut flat);
-    }
+    walk("/spec", app.spec.whole(), &mut flat);
     flat
 }
 
 fn walk(path: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
     match value {
-        Value::Object(fields) => {
+        // An empty block may mean something: `automated: {}` switches a policy on.
+        Value::Object(fields) if !fields.is_empty() => {
             for (name, inner) in fields {
                 walk(&format!("{path}/{name}"), inner, flat);
             }
@@ -139,6 +142,52 @@ mod tests {
                 })
                 .collect();
             assert_eq!(got, want);
+        }
+    }
+
+    #[test]
+    fn whatever_a_write_overlays_is_compared() {
+        let state = |spec: Value, finalizers: &[&str], labels: Value| -> Application {
+            serde_json::from_value(json!({
+                "metadata": { "finalizers": finalizers, "labels": labels }, "spec": spec,
+            }))
+            .unwrap()
+        };
+        let before = state(json!({ "project": "a" }), &[], json!({}));
+        let spec = |changes: Value| {
+            let mut spec = json!({ "project": "a" });
+            spec.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+            state(spec, &[], json!({}))
+        };
+        for (middle, want) in [
+            (spec(json!({ "project": "b" })), "/spec/project b"),
+            (spec(json!({ "revisionHistoryLimit": 3 })), "/spec/revisionHistoryLimit 3"),
+            (
+                spec(json!({ "syncPolicy": { "automated": { "prune": true } } })),
+                "/spec/syncPolicy/automated/prune true",
+            ),
+            (spec(json!({ "syncPolicy": { "automated": {} } })), "/spec/syncPolicy/automated {}"),
+            (
+                spec(json!({ "syncPolicy": { "syncOptions": ["Replace=true"] } })),
+                "/spec/syncPolicy/syncOptions/0 Replace=true",
+            ),
+            (spec(json!({ "destination": { "name": "x" } })), "/spec/destination/name x"),
+            (
+                spec(json!({ "ignoreDifferences": [{ "kind": "Service" }] })),
+                "/spec/ignoreDifferences/0/kind Service",
+            ),
+            (spec(json!({ "of": { "a": { "later": "version" } } })), "/spec/of/a/later version"),
+            (state(json!({ "project": "a" }), &["x/y"], json!({})), "/metadata/finalizers/x/y x/y"),
+            (state(json!({ "project": "a" }), &[], json!({ "l": "1" })), "/metadata/labels/l 1"),
+        ] {
+            let told: Vec<String> = lost(&before, &middle, &before)
+                .iter()
+                .map(|warning| match warning {
+                    DeployWarning::LostForeignChange { path, value } => format!("{path} {value}"),
+                    other => other.to_string(),
+                })
+                .collect();
+            assert_eq!(told, [want]);
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::judge::condition::UnmetCondition;
 use crate::judge::mismatch::Mismatch;
-use crate::judge::outcome::{UndoFailure, UndoResult};
+use crate::judge::outcome::UndoFailure;
 use crate::judge::verdict::MissingState;
 
 /// What is still missing.
@@ -30,8 +30,6 @@ pub enum Missing {
     OperationEnd,
     /// The operation slot, which another operation holds.
     OperationSlot,
-    /// The same at the deadline, with what became of the values.
-    SlotAtDeadline(UndoResult),
     /// Whether the values were written.
     WriteAnswer,
     /// The previous values: they could not be put back.
@@ -40,7 +38,6 @@ pub enum Missing {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SLOT: &str = "another operation holds the application";
         match self {
             Self::Unknown => Ok(()),
             Self::State(state) => state.fmt(f),
@@ -53,13 +50,7 @@ impl fmt::Display for Missing {
             }
             Self::Resource => f.write_str("the application has no such resource"),
             Self::OperationEnd => f.write_str("the end of the operation"),
-            Self::OperationSlot | Self::SlotAtDeadline(UndoResult::NotNeeded) => f.write_str(SLOT),
-            Self::SlotAtDeadline(UndoResult::Done) => {
-                write!(f, "{SLOT}; the previous values are back")
-            }
-            Self::SlotAtDeadline(UndoResult::Failed { why }) => {
-                write!(f, "{SLOT}; cannot put the previous values back: {why}")
-            }
+            Self::OperationSlot => f.write_str("another operation holds the application"),
             Self::WriteAnswer => f.write_str("whether the values were written"),
             Self::PreviousValues(why) => write!(f, "cannot put the previous values back: {why}"),
         }

@@ -1,9 +1,11 @@
 //! How a deployment can end. Data only; printed by `Display`, kept as JSON.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::api::error::Error;
 use crate::api::request::AppRef;
 use crate::judge::evidence::{DeployProof, WorkloadEvidence};
 use crate::judge::mismatch::{Mismatch, as_text};
@@ -85,7 +87,13 @@ pub enum DeployOutcome {
         /// What was done about a write.
         undo: UndoResult,
     },
-    /// Somebody else's values stand where ours were written.
+    /// It was written, what follows failed before it took effect, and the previous values are back.
+    TakenBack {
+        /// What failed.
+        #[serde(serialize_with = "as_text")]
+        why: Arc<Error>,
+    },
+    /// Somebody else's values, or the claim of another run, stand where ours were written.
     Superseded {
         /// Which values.
         deviations: Vec<Deviation>,
@@ -202,6 +210,9 @@ pub enum UndoFailure {
     /// The source cannot take them.
     #[error(transparent)]
     Source(#[from] PatchError),
+    /// They were put back, and another client's write brought this again.
+    #[error("they were put back, and another client wrote over them: {0}")]
+    Overwritten(String),
     /// The server refused, or did not answer.
     #[error("{0}")]
     Server(String),
@@ -223,6 +234,8 @@ pub enum ProofStage {
 pub enum Leftover {
     /// Nothing was written.
     Nothing,
+    /// The previous values: they were put back.
+    PreviousValues,
     /// Perhaps the values: the answer to the write got lost.
     PerhapsValues,
     /// The values, not synced.

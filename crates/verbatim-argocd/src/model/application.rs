@@ -39,6 +39,8 @@ pub struct ObjectMeta {
     #[serde(deserialize_with = "or_default")]
     pub annotations: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
+    pub finalizers: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
     pub owner_references: Vec<OwnerReference>,
     /// When the object was made; a new one if it was deleted and made again.
     pub creation_timestamp: Option<Timestamp>,
@@ -54,11 +56,12 @@ pub struct OwnerReference {
     pub name: String,
 }
 
+/// What is wanted. Beside the fields that are used here it keeps the whole of it: a write overlays all of a spec, so all of
+/// it has to be compared.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(try_from = "Value")]
 pub struct AppSpec {
     source: Option<AppSource>,
-    #[serde(deserialize_with = "or_default")]
     sources: Vec<AppSource>,
     /// Present when the application is hydrated.
     pub source_hydrator: Option<Value>,
@@ -66,11 +69,47 @@ pub struct AppSpec {
     pub project: String,
     pub sync_policy: Option<SyncPolicy>,
     /// Differences that do not count.
-    #[serde(deserialize_with = "or_default")]
     pub ignore_differences: Vec<Value>,
+    whole: Value,
+}
+
+impl TryFrom<Value> for AppSpec {
+    type Error = serde_json::Error;
+
+    fn try_from(whole: Value) -> Result<Self, Self::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Used {
+            source: Option<AppSource>,
+            #[serde(deserialize_with = "or_default")]
+            sources: Vec<AppSource>,
+            source_hydrator: Option<Value>,
+            destination: Destination,
+            project: String,
+            sync_policy: Option<SyncPolicy>,
+            #[serde(deserialize_with = "or_default")]
+            ignore_differences: Vec<Value>,
+        }
+        let used = Used::deserialize(&whole)?;
+        Ok(Self {
+            source: used.source,
+            sources: used.sources,
+            source_hydrator: used.source_hydrator,
+            destination: used.destination,
+            project: used.project,
+            sync_policy: used.sync_policy,
+            ignore_differences: used.ignore_differences,
+            whole,
+        })
+    }
 }
 
 impl AppSpec {
+    /// All of it, with the fields that are not used here.
+    pub(crate) fn whole(&self) -> &Value {
+        &self.whole
+    }
+
     /// The sources in force: `sources` if there is one, else `source`.
     pub fn sources(&self) -> AppSources<'_> {
         AppSources::new(&self.source, &self.sources)

@@ -85,6 +85,16 @@ impl Claim {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// The changes that put back what stood there before.
+    pub(crate) fn undone_changes(&self) -> Vec<ValueChange> {
+        let undone = |change: &ValueChange| ValueChange {
+            key: change.key.clone(),
+            old: Some(change.new.clone()),
+            new: change.old.clone().unwrap_or_default(),
+        };
+        self.changes.iter().map(undone).collect()
+    }
+
     /// The same claim in another state.
     pub fn in_state(&self, state: ClaimState) -> Self {
         Self { state, ..self.clone() }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::model::{AppSource, Application};
 use crate::overrides::claim::{ANNOTATION, Claim, ClaimState};
 use crate::overrides::plan::AppPlan;
-use crate::overrides::values::{Occurrence, OverrideKey, find, list, same_element};
+use crate::overrides::values::{Occurrence, OverrideKey, ValueChange, find, list, same_element};
 
 /// Why no patch can be built: the application is not as planned any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub(crate) fn write(
     app: &Application,
     plan: &AppPlan,
     claim: &Claim,
-) -> Result<String, PatchError> {
+) -> Result<Vec<Value>, PatchError> {
     let mut ops = Vec::new();
     let source = source_of(app, plan)?;
     let at = plan.source.pointer();
@@ -32,8 +32,8 @@ pub(crate) fn write(
         .map(|change| (&change.key, &change.new))
         .collect();
     put(&mut ops, &at, source, &wanted);
-    annotate(&mut ops, app, claim);
-    Ok(go_json(&Value::Array(order(ops))))
+    annotate(&mut ops, app, ANNOTATION, Some(&claim.to_text()));
+    Ok(order(ops))
 }
 
 /// Makes the values what they shall be; `null` is absent. What is there is replaced or removed, each guarded by a test;
@@ -44,14 +44,10 @@ fn put(ops: &mut Vec<Value>, at: &str, source: &AppSource, wanted: &[(&OverrideK
     for (key, value) in wanted {
         match find(source, key) {
             Occurrence::At(index, element) => {
-                let list = key.list();
-                let path = match key.is_listed() {
-                    true => format!("{at}{list}/{index}"),
-                    false => format!("{at}{list}"),
-                };
+                let path = place(at, key, index);
                 ops.push(test(&path, element));
                 if value.is_null() {
-                    removals.push((list, index, path));
+                    removals.push((key.list(), index, path));
                 } else {
                     ops.push(json!({ "op": "replace", "path": path, "value": value }));
                 }
@@ -149,43 +145,98 @@ impl Place<'_> {
     }
 }
 
-/// Puts the values back that a claim says stood there before. Only where ours still stand.
-pub(crate) fn undo(app: &Application, claim: &Claim) -> Result<String, PatchError> {
-    let source = app
-        .spec
-        .sources()
-        .get(claim.source)
-        .ok_or_else(|| PatchError("the source that was written to is gone".into()))?;
-    let at = claim.source.pointer();
+/// Puts the values back that a claim says stood there before. Only where ours still stand. A claim that somebody wiped is
+/// not written again.
+pub(crate) fn undo(app: &Application, claim: &Claim) -> Result<Vec<Value>, PatchError> {
     let mut ops = Vec::new();
+    let (at, source) = claimed_source(app, claim)?;
     guard_source(&mut ops, &at, source);
     let mut wanted: Vec<(&OverrideKey, &Value)> = Vec::new();
     for change in &claim.changes {
-        match find(source, &change.key) {
-            Occurrence::At(_, element) if same_element(element, &change.new) => {}
-            Occurrence::Absent if change.new.is_null() => {}
-            _ => return Err(PatchError(format!("{} is not the one that was written", change.key))),
-        }
+        stands(source, change)?;
         wanted.push((&change.key, change.old.as_ref().unwrap_or(&Value::Null)));
     }
     put(&mut ops, &at, source, &wanted);
-    annotate(&mut ops, app, &claim.in_state(ClaimState::Undone));
-    Ok(go_json(&Value::Array(order(ops))))
+    if app.metadata.annotations.contains_key(ANNOTATION) {
+        let undone = claim.in_state(ClaimState::Undone).to_text();
+        annotate(&mut ops, app, ANNOTATION, Some(&undone));
+    }
+    Ok(order(ops))
 }
 
-fn annotate(ops: &mut Vec<Value>, app: &Application, claim: &Claim) {
-    let path =
-        format!("/metadata/annotations/{}", ANNOTATION.replace('~', "~0").replace('/', "~1"));
-    if app.metadata.annotations.is_empty() {
-        ops.push(absent("/metadata/annotations"));
-        ops.push(json!({ "op": "add", "path": "/metadata/annotations", "value": {} }));
-    } else {
-        match app.metadata.annotations.get(ANNOTATION) {
-            Some(text) => ops.push(test(&path, &json!(text))),
-            None => ops.push(absent(&path)),
+/// Writes the end of a run over its claim. A proof says that its values stand, so they are tested.
+pub(crate) fn close(app: &Application, end: &Claim) -> Result<Vec<Value>, PatchError> {
+    let mut ops = Vec::new();
+    if end.state == ClaimState::Done {
+        let (at, source) = claimed_source(app, end)?;
+        guard_source(&mut ops, &at, source);
+        for change in &end.changes {
+            stands(source, change)?;
+            if let Occurrence::At(index, element) = find(source, &change.key) {
+                ops.push(test(&place(&at, &change.key, index), element));
+            }
         }
     }
-    ops.push(json!({ "op": "add", "path": path, "value": claim.to_text() }));
+    annotate(&mut ops, app, ANNOTATION, Some(&end.to_text()));
+    Ok(order(ops))
+}
+
+/// Sets an annotation, or takes it away.
+pub(crate) fn annotation(app: &Application, name: &str, text: Option<&str>) -> Vec<Value> {
+    let mut ops = Vec::new();
+    annotate(&mut ops, app, name, text);
+    order(ops)
+}
+
+fn claimed_source<'a>(
+    app: &'a Application,
+    claim: &Claim,
+) -> Result<(String, &'a AppSource), PatchError> {
+    let source = app.spec.sources().get(claim.source);
+    let gone = || PatchError("the source that was written to is gone".into());
+    Ok((claim.source.pointer(), source.ok_or_else(gone)?))
+}
+
+fn stands(source: &AppSource, change: &ValueChange) -> Result<(), PatchError> {
+    match find(source, &change.key) {
+        Occurrence::At(_, element) if same_element(element, &change.new) => Ok(()),
+        Occurrence::Absent if change.new.is_null() => Ok(()),
+        _ => Err(PatchError(format!("{} is not the one that was written", change.key))),
+    }
+}
+
+/// Where the value of a key is, if it is the one of this index.
+fn place(at: &str, key: &OverrideKey, index: usize) -> String {
+    let list = key.list();
+    match key.is_listed() {
+        true => format!("{at}{list}/{index}"),
+        false => format!("{at}{list}"),
+    }
+}
+
+fn annotate(ops: &mut Vec<Value>, app: &Application, name: &str, text: Option<&str>) {
+    let path = format!("/metadata/annotations/{}", name.replace('~', "~0").replace('/', "~1"));
+    match (app.metadata.annotations.get(name), text) {
+        (None, None) => return,
+        (Some(before), _) => ops.push(test(&path, &json!(before))),
+        (None, Some(_)) if app.metadata.annotations.is_empty() => {
+            ops.push(absent("/metadata/annotations"));
+            ops.push(json!({ "op": "add", "path": "/metadata/annotations", "value": {} }));
+        }
+        (None, Some(_)) => ops.push(absent(&path)),
+    }
+    ops.push(match text {
+        Some(text) => json!({ "op": "add", "path": path, "value": text }),
+        None => json!({ "op": "remove", "path": path }),
+    });
+}
+
+/// The operations of a patch that change something.
+pub(crate) fn without_tests(mut operations: Value) -> Value {
+    if let Some(operations) = operations.as_array_mut() {
+        operations.retain(|operation| operation["op"] != "test");
+    }
+    operations
 }
 
 fn test(path: &str, value: &Value) -> Value {
@@ -247,9 +298,9 @@ mod tests {
     }
 
     /// The operations without the source's guards and without the claim's text.
-    fn ops(patch: &str) -> Vec<String> {
-        let ops: Vec<Value> = serde_json::from_str(patch).unwrap();
-        ops.iter()
+    fn ops(patch: &[Value]) -> Vec<String> {
+        patch
+            .iter()
             .filter(|op| {
                 !["/spec/source/repoURL", "/spec/source/path"]
                     .contains(&op["path"].as_str().unwrap())
@@ -381,7 +432,7 @@ mod tests {
         let parameters = json!([{ "name": "t", "value": "a<b&c>d\u{2028}é\"\\" }]);
         let app = app(json!({ "helm": { "parameters": parameters } }), Value::Null);
         let plan = plan(&AppRef::new("a"), &app, &wanted(&[("t", "2")], &[])).unwrap();
-        let patch = write(&app, &plan, &claim(&plan)).unwrap();
+        let patch = go_json(&Value::Array(write(&app, &plan, &claim(&plan)).unwrap()));
         assert!(patch.contains(r#""value":"a\u003cb\u0026c\u003ed\u2028é\"\\""#), "{patch}");
         assert!(!patch.contains(['<', '>', '&']), "{patch}");
         let read: Value = serde_json::from_str(&patch).unwrap();
@@ -447,7 +498,7 @@ mod tests {
         let before = app(source, json!({ "x": "1" }));
         let plan = plan(&AppRef::new("a"), &before, &unset).unwrap();
         let claim = claim(&plan);
-        let changes = |patch: &str| -> Vec<String> {
+        let changes = |patch: &[Value]| -> Vec<String> {
             let all = ops(patch);
             all.into_iter().filter(|op| !op.starts_with("test") && !op.contains("claim")).collect()
         };
@@ -473,6 +524,69 @@ mod tests {
                 "add /spec/source/helm/values \"a: 1\"",
             ]
         );
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_written_over_what_was_compared() {
+        let before = app(json!({ "helm": { "parameters": [] } }), json!({ "x": "1" }));
+        let plan = plan(&AppRef::new("a"), &before, &wanted(&[("t", "2")], &[])).unwrap();
+        let claim = claim(&plan);
+        let after = |value: &str, annotations: Value| {
+            let parameters = [json!({ "name": "t", "value": value, "forceString": true })];
+            app(json!({ "helm": { "parameters": parameters } }), annotations)
+        };
+        let ours = json!({ ANNOTATION: claim.to_text() });
+        let test =
+            format!("test /metadata/annotations/verbatim.dev~1claim {}", json!(claim.to_text()));
+        let end = "add /metadata/annotations/verbatim.dev~1claim (claim)".to_owned();
+        let done = claim.in_state(ClaimState::Done);
+        let value = format!("test /spec/source/helm/parameters/0 {T}");
+        assert_eq!(
+            ops(&close(&after("2", ours.clone()), &done).unwrap()),
+            [value, test.clone(), end.clone()]
+        );
+        assert!(close(&after("3", ours.clone()), &done).is_err());
+        // Without a proof it says nothing of the values.
+        let failed = claim.in_state(ClaimState::Failed);
+        assert_eq!(ops(&close(&after("3", ours), &failed).unwrap()), [test, end]);
+        // A claim that somebody wiped is not written again.
+        let undone = ops(&undo(&after("2", json!({ "x": "1" })), &claim).unwrap());
+        assert_eq!(
+            undone.iter().filter(|op| !op.starts_with("test")).collect::<Vec<_>>(),
+            ["remove /spec/source/helm/parameters/0 null"]
+        );
+    }
+
+    #[test]
+    fn an_annotation_is_set_or_taken_away() {
+        let with = |annotations: Value| app(json!({}), annotations);
+        let set = |app: &Application, text| ops(&annotation(app, "a/b", text)).join("; ");
+        let cases = [
+            (
+                json!({}),
+                Some("x"),
+                "test /metadata/annotations null; add /metadata/annotations {}; add /metadata/annotations/a~1b \"x\"",
+            ),
+            (
+                json!({ "c": "1" }),
+                Some("x"),
+                "test /metadata/annotations/a~1b null; add /metadata/annotations/a~1b \"x\"",
+            ),
+            (
+                json!({ "a/b": "y" }),
+                Some("x"),
+                "test /metadata/annotations/a~1b \"y\"; add /metadata/annotations/a~1b \"x\"",
+            ),
+            (
+                json!({ "a/b": "y" }),
+                None,
+                "test /metadata/annotations/a~1b \"y\"; remove /metadata/annotations/a~1b null",
+            ),
+            (json!({ "c": "1" }), None, ""),
+        ];
+        for (before, text, want) in cases {
+            assert_eq!(set(&with(before.clone()), text), want, "{before} {text:?}");
+        }
     }
 
     #[test]

@@ -1,36 +1,67 @@
-//! Writes single annotations. Nothing here may change what is deployed.
-//!
-//! A `PATCH` of an annotation makes the server reach the repository and render the manifests again, and overlay whatever
-//! anybody writes meanwhile. A `PUT` with `validate=false` skips that: it needs no repository, and the time in which it
-//! could overlay another write is that of one request.
-
-use std::time::Duration;
-
-use serde::Deserialize as _;
-use serde_json::{Value, json};
-use tokio::time::sleep;
+//! Changes of an application that deploy nothing: annotations for others to read, and the end of a claim once the record
+//! of its run is attached.
 
 use crate::api::client::Client;
-use crate::api::error::{Error, ErrorKind};
+use crate::api::error::Error;
 use crate::api::request::AppRef;
-use crate::model::Application;
-use crate::overrides::claim::{ANNOTATION, Claim, read_claim};
+use crate::judge::warning::DeployWarning;
+use crate::overrides::claim::Claim;
+use crate::overrides::patch;
+use crate::overrides::values::Deviation;
+use crate::run::follow::FirstRead;
+use crate::run::request::DeployOptions;
+use crate::run::send::{Change, Sent, Unrendered};
+use crate::run::session::Subject;
+use crate::run::write::ClaimGone;
 
-/// How often an annotation is written when others write, too.
-const ATTEMPTS: u32 = 3;
-
-/// Pause after a failure that may pass.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// The states on both sides of a write.
+/// How writing the end of a claim ended.
 #[derive(Debug)]
-pub(crate) struct AnnotationWrite {
-    pub(crate) before: Application,
-    /// As the server stored it.
-    pub(crate) after: Application,
+pub struct ClosedClaim {
+    /// Why it was not written.
+    pub end: Result<(), NotClosed>,
+    /// What should be known.
+    pub warnings: Vec<DeployWarning>,
 }
 
-/// Sets an annotation of an application, or takes it away.
+/// Why the end of a claim was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum NotClosed {
+    /// Somebody wiped the annotation. Whether the values stand is not known from it.
+    #[error("the claim is gone: another client writes the annotations of this application")]
+    Wiped,
+    /// Another run has claimed the application.
+    #[error("another run has claimed the application")]
+    TakenOver,
+    /// Other values stand there than those that were proven.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Changed(Vec<Deviation>),
+    /// The server refused, or did not answer.
+    #[error("{0}: {kind}", kind = .0.kind)]
+    Server(#[source] Error),
+}
+
+/// Writes the end of a deployment over its claim, with what became of its record. For a proof all values are compared once
+/// more, in the same write.
+pub async fn close_claim(client: &Client, app: &AppRef, end: &Claim) -> ClosedClaim {
+    let options = DeployOptions::default();
+    let subject = Subject::new(client, app, &options);
+    let mut run = match subject.start(FirstRead::Watched, &|_| {}).await {
+        Ok(run) => run,
+        Err(error) => {
+            return ClosedClaim { end: Err(NotClosed::Server(error)), warnings: Vec::new() };
+        }
+    };
+    let end = match run.end_claim(end).await {
+        Ok(Sent::Written) => Ok(()),
+        Ok(Sent::Stopped(ClaimGone::Wiped)) => Err(NotClosed::Wiped),
+        Ok(Sent::Stopped(ClaimGone::TakenOver)) => Err(NotClosed::TakenOver),
+        Ok(Sent::Stopped(ClaimGone::Changed(deviations))) => Err(NotClosed::Changed(deviations)),
+        Ok(Sent::Unknown(error)) | Err(error) => Err(NotClosed::Server(error)),
+    };
+    ClosedClaim { end, warnings: run.into_warnings() }
+}
+
+/// Sets an annotation of an application, or takes it away. What it overlaid of others is in the warnings.
 ///
 /// # Errors
 ///
@@ -40,97 +71,20 @@ pub async fn annotate(
     app: &AppRef,
     name: &str,
     text: Option<&str>,
-) -> Result<(), Error> {
-    let action = format!("annotate application {app}");
-    write(client, app, &action, name, text, |_| Ok(())).await.map(drop)
-}
-
-/// Replaces the claim of the same nonce by `end`. `None` if it has that end already.
-pub(crate) async fn close(
-    client: &Client,
-    app: &AppRef,
-    end: &Claim,
-) -> Result<Option<AnnotationWrite>, Error> {
-    let action = format!("close the claim on application {app}");
-    write(client, app, &action, ANNOTATION, Some(&end.to_text()), |app| {
-        match read_claim(app).known() {
-            Some(found) if found.nonce == end.nonce => Ok(()),
-            _ => Err(ErrorKind::TestFailed("the claim belongs to another run".into())),
+) -> Result<Vec<DeployWarning>, Error> {
+    let options = DeployOptions::default();
+    let subject = Subject::new(client, app, &options);
+    let mut run = subject.start(FirstRead::Watched, &|_| {}).await?;
+    let sent = run.send(Unrendered::Replace, |_, app| {
+        match app.metadata.annotations.get(name).map(String::as_str) == text {
+            true => Change::<std::convert::Infallible>::Written,
+            false => Change::Write(patch::annotation(app, name, text)),
         }
-    })
-    .await
-}
-
-/// Writes an annotation where `may` allows it. `None` if there is nothing to change.
-async fn write(
-    client: &Client,
-    app: &AppRef,
-    action: &str,
-    name: &str,
-    text: Option<&str>,
-    may: impl Fn(&Application) -> Result<(), ErrorKind>,
-) -> Result<Option<AnnotationWrite>, Error> {
-    let failed =
-        |kind| Error { action: action.to_owned(), server: client.server().to_string(), kind };
-    let mut attempt = 1;
-    loop {
-        // Read again each time: of a write whose answer got lost, only the application tells what became of it.
-        let mut object = client.object(app).await?;
-        let before = Application::deserialize(&object).map_err(|wrong| {
-            let length = object.to_string().len();
-            failed(ErrorKind::Malformed { length, reason: wrong.to_string() })
-        })?;
-        may(&before).map_err(failed)?;
-        if before.metadata.annotations.get(name).map(String::as_str) == text {
-            return Ok(None);
-        }
-        set(&mut object, name, text);
-        match client.replace(app, object).await {
-            Ok(after) => return Ok(Some(AnnotationWrite { before, after })),
-            Err(error) if attempt < ATTEMPTS && may_pass(&error.kind) => sleep(PAUSE).await,
-            Err(error) => return Err(error),
-        }
-        attempt += 1;
+    });
+    match sent.await? {
+        Sent::Written => drop(run.read_back().await?),
+        Sent::Stopped(never) => match never {},
+        Sent::Unknown(error) => return Err(error),
     }
-}
-
-fn may_pass(kind: &ErrorKind) -> bool {
-    matches!(kind, ErrorKind::TooManyConflicts) || kind.is_transient()
-}
-
-/// Changes the annotation, and leaves out what the server ignores and what is large.
-fn set(object: &mut Value, name: &str, text: Option<&str>) {
-    if let Some(object) = object.as_object_mut() {
-        object.remove("status");
-        object.remove("operation");
-    }
-    match text {
-        Some(text) => object["metadata"]["annotations"][name] = json!(text),
-        None => {
-            if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
-                annotations.remove(name);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_annotation_is_set_or_taken_away() {
-        let cases = [
-            (json!({}), Some("x"), json!({ "a/b": "x" })),
-            (json!({ "annotations": null }), Some("x"), json!({ "a/b": "x" })),
-            (json!({ "annotations": { "c": "1" } }), Some("x"), json!({ "c": "1", "a/b": "x" })),
-            (json!({ "annotations": { "c": "1", "a/b": "y" } }), None, json!({ "c": "1" })),
-        ];
-        for (metadata, text, want) in cases {
-            let mut object =
-                json!({ "metadata": metadata, "status": {}, "operation": {}, "spec": 1 });
-            set(&mut object, "a/b", text);
-            assert_eq!(object, json!({ "metadata": { "annotations": want }, "spec": 1 }));
-        }
-    }
+    Ok(run.into_warnings())
 }

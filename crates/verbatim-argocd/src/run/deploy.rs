@@ -1,8 +1,9 @@
 //! Deploys: observe, write, read back, render, sync, wait, prove, close. The order of the steps, and what each failure
 //! means for what was done before it.
 
-use serde_json::Value;
-use tokio::time::Duration;
+use std::sync::Arc;
+
+use tokio::time::{Duration, sleep};
 
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
@@ -26,7 +27,6 @@ use crate::model::Application;
 use crate::overrides::claim::{Claim, ClaimOnApp, ClaimStanding, ClaimState, read_claim, standing};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::deviations;
-use crate::run::annotation;
 use crate::run::event::{DeployEvent, DeployStep};
 use crate::run::follow::FirstRead;
 use crate::run::log::Listener;
@@ -34,7 +34,10 @@ use crate::run::read::{AfterWrite, facts};
 use crate::run::request::{DeployOptions, DeployRequest};
 use crate::run::session::{AppRun, Subject, now};
 use crate::run::wait::WaitGoal;
-use crate::run::write::{WriteResult, undo};
+use crate::run::write::WriteResult;
+
+/// How often the manifests are asked for, if the server fails.
+const RENDERINGS: u32 = 3;
 
 /// A new nonce: 128 random bits in hexadecimal.
 ///
@@ -55,8 +58,7 @@ pub fn nonce() -> Result<String, Error> {
 ///
 /// # Errors
 ///
-/// Only if nothing was changed on the application, or what was changed has been put back. Everything else is an
-/// [`DeployOutcome`].
+/// Only if nothing was written. Everything else is a [`DeployOutcome`].
 pub async fn deploy(
     client: &Client,
     deploy: &DeployRequest,
@@ -93,26 +95,38 @@ fn is_outdated(outcome: &DeployOutcome) -> bool {
     matches!(outcome, DeployOutcome::Refused { reasons, .. } if reasons.iter().all(is_old))
 }
 
+/// How putting back the last write ended.
+#[derive(Debug)]
+pub struct UndoneWrite {
+    /// What was done.
+    pub undo: UndoResult,
+    /// The claim of that write, if there is one that can be read.
+    pub claim: Option<Claim>,
+    /// What should be known.
+    pub warnings: Vec<DeployWarning>,
+}
+
 /// Puts back what stood there before the last write that left a claim on the application.
 ///
 /// # Errors
 ///
 /// If the application cannot be read.
-pub async fn undo_last(
-    client: &Client,
-    app: &AppRef,
-) -> Result<(UndoResult, Option<Claim>), Error> {
-    let state = client.get(app).await?;
-    match read_claim(&state) {
+pub async fn undo_last(client: &Client, app: &AppRef) -> Result<UndoneWrite, Error> {
+    let options = DeployOptions::default();
+    let subject = Subject::new(client, app, &options);
+    let mut run = subject.start(FirstRead::AsItIs, &|_| {}).await?;
+    let (undo, claim) = match read_claim(&run.before) {
         ClaimOnApp::Known(claim) if claim.state == ClaimState::Undone => {
-            Ok((UndoResult::NotNeeded, Some(*claim)))
+            (UndoResult::NotNeeded, Some(*claim))
         }
-        ClaimOnApp::Known(claim) => Ok((undo(client, app, &claim).await, Some(*claim))),
-        ClaimOnApp::Absent => Ok((UndoResult::NotNeeded, None)),
-        ClaimOnApp::Foreign(_) => {
-            Ok((UndoResult::Failed { why: UndoFailure::UnreadableClaim }, None))
+        ClaimOnApp::Known(claim) => {
+            run.written.claimed(Some((*claim).clone()));
+            (run.undo().await, Some(*claim))
         }
-    }
+        ClaimOnApp::Absent => (UndoResult::NotNeeded, None),
+        ClaimOnApp::Foreign(_) => (UndoResult::Failed { why: UndoFailure::UnreadableClaim }, None),
+    };
+    Ok(UndoneWrite { undo, claim, warnings: run.into_warnings() })
 }
 
 /// The requests of a deployment that change something: the write, the sync, and the one that closes the claim.
@@ -120,17 +134,8 @@ pub fn write_requests(app: &AppRef) -> [ApiRequest; 3] {
     [
         request::patch(app, String::new()),
         request::sync(app, &SyncRequest::default()),
-        request::replace(app, Value::Null),
+        request::patch(app, String::new()),
     ]
-}
-
-/// Writes the end of a deployment over its claim, with what became of its record.
-///
-/// # Errors
-///
-/// If the claim is not there any more ([`ErrorKind::TestFailed`]), or the write fails.
-pub async fn close_claim(client: &Client, app: &AppRef, end: &Claim) -> Result<(), Error> {
-    annotation::close(client, app, end).await.map(drop)
 }
 
 /// Waits until no operation runs and the application is synced and healthy.
@@ -315,11 +320,11 @@ impl AppRun<'_> {
             return Ok(None);
         }
         let outcome = self.wait(&expect, WaitGoal::Proof, memory).await;
-        if matches!(outcome, DeployOutcome::Proven { .. }) {
-            self.adopt_failed_claim();
-            self.close(ClaimState::Done).await;
+        if !matches!(outcome, DeployOutcome::Proven { .. }) {
+            return Ok(Some(outcome));
         }
-        Ok(Some(outcome))
+        self.adopt_failed_claim();
+        Ok(Some(self.close(ClaimState::Done).await.unwrap_or(outcome)))
     }
 
     /// An earlier run of this release left its values without proof. Now that they are proven, its claim is ours to close.
@@ -374,26 +379,42 @@ impl AppRun<'_> {
     /// The manifests must show the digest: that is where a file in git that wins over the application is seen.
     pub(crate) async fn check_rendered(&mut self) -> Result<Option<DeployOutcome>, Error> {
         self.log.begin(DeployStep::Render);
-        match self.subject.client.manifests(&self.subject.app).await {
-            Ok(manifests) => {
-                let shown =
-                    shown(manifests.manifests.iter().map(String::as_str), self.subject.images);
-                if shown.problems.is_empty() {
-                    self.log.done(DeployStep::Render);
-                    return Ok(None);
-                }
-                Ok(Some(self.not_rendered(shown.problems).await))
+        let error = match self.rendered().await {
+            Ok(problems) if problems.is_empty() => {
+                self.log.done(DeployStep::Render);
+                return Ok(None);
             }
-            Err(error) => match error.kind {
-                ErrorKind::PermissionDenied(why) => {
-                    self.log.warn(DeployWarning::NotChecked {
-                        what: "the rendered manifests".into(),
-                        why,
-                    });
-                    Ok(None)
+            Ok(problems) => return Ok(Some(self.not_rendered(problems).await)),
+            Err(error) => error,
+        };
+        let why = match error.kind {
+            ErrorKind::PermissionDenied(why) => why,
+            // It is deployed already, and the manifests of the comparison are looked at for the proof.
+            kind if self.follow.app().spec.is_automated() => kind.to_string(),
+            _ => return self.give_back(error).await,
+        };
+        self.log.warn(DeployWarning::NotChecked { what: "the rendered manifests".into(), why });
+        Ok(None)
+    }
+
+    /// What the manifests as they are rendered now lack.
+    async fn rendered(&self) -> Result<Vec<Mismatch>, Error> {
+        let mut attempt = 1;
+        loop {
+            match self.subject.client.manifests(&self.subject.app).await {
+                Ok(manifests) => {
+                    let manifests = manifests.manifests.iter().map(String::as_str);
+                    return Ok(shown(manifests, self.subject.images).problems);
                 }
-                _ => self.give_back(error).await,
-            },
+                // Argo CD answers 500 to whatever its repository server fails at.
+                Err(Error { kind: ErrorKind::ServerError { .. }, .. })
+                    if attempt < RENDERINGS && !self.follow.is_over() =>
+                {
+                    sleep(Duration::from_secs(1) * attempt).await;
+                }
+                Err(error) => return Err(error),
+            }
+            attempt += 1;
         }
     }
 
@@ -419,15 +440,16 @@ impl AppRun<'_> {
 
     /// Ends a run that failed between its write and its sync: the previous values go back.
     pub(crate) async fn give_back(&mut self, error: Error) -> Result<Option<DeployOutcome>, Error> {
-        match self.undo().await {
-            UndoResult::Done | UndoResult::NotNeeded => Err(error),
-            UndoResult::Failed { why } => Ok(Some(DeployOutcome::Unknown {
+        Ok(Some(match self.undo().await {
+            UndoResult::NotNeeded => return Err(error),
+            UndoResult::Done => DeployOutcome::TakenBack { why: Arc::new(error) },
+            UndoResult::Failed { why } => DeployOutcome::Unknown {
                 missing: Missing::PreviousValues(why),
                 error: Some(format!("{error}: {}", error.kind)),
                 unhealthy: Vec::new(),
                 left: Leftover::Values,
-            })),
-        }
+            },
+        }))
     }
 
     /// Closes the claim as the outcome wants it, and takes back what had no effect.
@@ -441,15 +463,13 @@ impl AppRun<'_> {
             }
             other => other,
         };
-        match &outcome {
+        let state = match &outcome {
             DeployOutcome::Proven { .. }
-            | DeployOutcome::Paused { on_pause: OnPause::Accept, .. } => {
-                self.close(ClaimState::Done).await;
-            }
-            DeployOutcome::Unknown { left: Leftover::PerhapsValues, .. } => {}
+            | DeployOutcome::Paused { on_pause: OnPause::Accept, .. } => ClaimState::Done,
+            DeployOutcome::Unknown { left: Leftover::PerhapsValues, .. } => return outcome,
             // An open claim would keep others away until its deadline.
-            _ => self.close(ClaimState::Failed).await,
-        }
-        outcome
+            _ => ClaimState::Failed,
+        };
+        self.close(state).await.unwrap_or(outcome)
     }
 }

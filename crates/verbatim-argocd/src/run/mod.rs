@@ -9,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod operate;
 pub(crate) mod read;
 pub(crate) mod request;
+mod send;
 mod session;
 mod slot;
 mod wait;

@@ -9,6 +9,7 @@ use crate::api::request::AppRef;
 use crate::judge::evidence::WantedImage;
 use crate::judge::outcome::{DeployOutcome, DeployReport};
 use crate::judge::verdict::{Expectation, ExpectedOperation};
+use crate::judge::warning::DeployWarning;
 use crate::model::{Application, HealthStatus};
 use crate::overrides::claim::read_claim;
 use crate::overrides::plan::AppPlan;
@@ -137,15 +138,26 @@ impl AppRun<'_> {
         DeployOutcome::Superseded { deviations, by: by.map(Box::new) }
     }
 
-    /// Ends the run. Changes of others that our writes overlaid can be told once the watch has brought everything.
+    /// Ends the run.
     pub(crate) fn report(mut self, outcome: DeployOutcome) -> DeployReport {
+        self.tell_lost_changes();
+        let (plan, claim) = self.written.into_parts();
+        let warnings = self.log.into_warnings();
+        DeployReport { plan, claim, warnings, ..self.subject.report(outcome) }
+    }
+
+    /// Ends a run that has no report.
+    pub(crate) fn into_warnings(mut self) -> Vec<DeployWarning> {
+        self.tell_lost_changes();
+        self.log.into_warnings()
+    }
+
+    /// Changes of others that our writes overlaid can be told once the watch has brought everything.
+    fn tell_lost_changes(&mut self) {
         self.follow.drain();
         for warning in self.written.lost_changes(&self.follow) {
             self.log.warn(warning);
         }
-        let (plan, claim) = self.written.into_parts();
-        let warnings = self.log.into_warnings();
-        DeployReport { plan, claim, warnings, ..self.subject.report(outcome) }
     }
 }
 

@@ -126,13 +126,17 @@ impl AppRun<'_> {
 
     /// The time is over, and the sync has not begun: nothing took effect, so nothing needs to stand.
     async fn slot_taken(&mut self) -> DeployOutcome {
-        let undo = self.undo().await;
-        let left = match undo {
-            UndoResult::NotNeeded | UndoResult::Done => Leftover::Nothing,
-            UndoResult::Failed { .. } => Leftover::Values,
+        let slot = Missing::OperationSlot;
+        let (missing, left) = match self.undo().await {
+            UndoResult::NotNeeded => (slot, Leftover::Nothing),
+            UndoResult::Done => (slot, Leftover::PreviousValues),
+            UndoResult::Failed { why } => (Missing::PreviousValues(why), Leftover::Values),
         };
-        let missing = Missing::SlotAtDeadline(undo);
-        DeployOutcome::Unknown { missing, error: None, unhealthy: Vec::new(), left }
+        let error = match &missing {
+            Missing::PreviousValues(_) => Some(Missing::OperationSlot.to_string()),
+            _ => None,
+        };
+        DeployOutcome::Unknown { missing, error, unhealthy: Vec::new(), left }
     }
 
     fn carries_nonce(&self) -> bool {

@@ -1,24 +1,23 @@
-//! Writes values and claims, and takes them back. Every write is guarded by tests, so sending it twice is harmless.
+//! Writes values and claims, takes them back, and closes claims: what each of these changes is, and when it must not be made.
 
 use jiff::SignedDuration;
-use tokio::time::{Duration, sleep};
 
-use crate::api::error::{Error, ErrorKind};
-use crate::judge::outcome::{UndoFailure, UndoResult};
+use crate::api::error::Error;
+use crate::judge::outcome::{DeployOutcome, UndoFailure, UndoResult};
 use crate::judge::plan::plan;
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::warning::DeployWarning;
 use crate::model::Application;
-use crate::overrides::claim::{Claim, ClaimState, read_claim, with_previous};
+use crate::overrides::claim::{Claim, ClaimOnApp, ClaimState, read_claim, with_previous};
 use crate::overrides::patch;
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{Deviation, OverrideValues, deviations};
-use crate::run::annotation::{AnnotationWrite, close};
 use crate::run::event::DeployStep;
+use crate::run::send::{Change, Sent, Unrendered};
 use crate::run::session::{AppRun, now};
 
-/// How often a write is tried: against writers of unrelated values, and against proxies that are down for a moment.
-const ATTEMPTS: u32 = 4;
+/// How often the end of a claim is written, where others bring the open one back.
+const CLOSINGS: u32 = 3;
 
 pub(crate) enum WriteResult {
     /// The values and the claim are stored, as far as the answer tells.
@@ -61,166 +60,199 @@ impl AppRun<'_> {
     }
 
     /// Writes the plan's values and the claim in one patch.
+    ///
+    /// # Errors
+    ///
+    /// Only if nothing was written.
     pub(crate) async fn write(
         &mut self,
         planned: &AppPlan,
         values: &OverrideValues,
         mut claim: Claim,
     ) -> Result<WriteResult, Error> {
-        let outdated =
-            |differences| Ok(WriteResult::Refused(WriteRefusal::PlanOutdated { differences }));
-        let mut state = self.follow.app().clone();
-        let mut attempt = 1;
-        loop {
-            let patch = match patch::write(&state, planned, &claim) {
-                Ok(patch) => patch,
-                Err(moved) => return outdated(vec![moved.to_string()]),
-            };
-            let error = match self.subject.client.patch(&self.subject.app, patch).await {
-                Ok(app) => return Ok(self.wrote(app, planned, claim)),
-                Err(error) => error,
-            };
-            let certain = error.kind.nothing_happened();
-            let conflict =
-                matches!(error.kind, ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts);
-            let again = conflict || !certain || error.kind.is_transient();
-            if again {
-                sleep(Duration::from_millis(200) * attempt).await;
+        let outdated = |differences| Change::Stop(WriteRefusal::PlanOutdated { differences });
+        let mut is_first = true;
+        let sent = self.send(Unrendered::Refuse, |run, state| {
+            if read_claim(state).known().is_some_and(|found| found.nonce == claim.nonce) {
+                return Change::Written;
             }
-            // A write whose answer was lost, or replaced by a proxy, may have been done all the same.
-            state = match self.subject.client.get(&self.subject.app).await {
-                Ok(app) => app,
-                Err(_) if certain => return Err(error),
-                Err(_) => {
-                    self.written.claimed(Some(claim));
-                    return Ok(WriteResult::Unknown(error));
-                }
-            };
-            if read_claim(&state).known().is_some_and(|found| found.nonce == claim.nonce) {
-                return Ok(self.wrote(state, planned, claim));
-            }
-            if !again {
-                return Err(error);
-            }
-            match plan(&self.subject.app, &state, values) {
-                Ok(now) => {
-                    let differences = now.differences(planned);
-                    if !differences.is_empty() {
-                        return outdated(differences);
+            if !std::mem::take(&mut is_first) {
+                match plan(&run.subject.app, state, values) {
+                    Ok(now) => {
+                        let differences = now.differences(planned);
+                        if !differences.is_empty() {
+                            return outdated(differences);
+                        }
+                    }
+                    Err(reasons) => {
+                        return outdated(reasons.iter().map(WriteRefusal::to_string).collect());
                     }
                 }
-                Err(reasons) => {
-                    return outdated(reasons.iter().map(WriteRefusal::to_string).collect());
-                }
             }
-            if read_claim(&state) != read_claim(&self.before) {
+            if read_claim(state) != read_claim(&run.before) {
                 // Somebody else's run has begun or ended since the look.
-                if let Some(refusal) = self.claim_refusal(&state, planned) {
-                    return Ok(WriteResult::Refused(refusal));
+                if let Some(refusal) = run.claim_refusal(state, planned) {
+                    return Change::Stop(refusal);
                 }
-                claim = self.new_claim(&state, planned, claim.state);
+                claim = run.new_claim(state, planned, claim.state);
             }
-            if attempt >= ATTEMPTS {
-                return Err(error);
+            match patch::write(state, planned, &claim) {
+                Ok(operations) => Change::Write(operations),
+                Err(moved) => outdated(vec![moved.to_string()]),
             }
-            attempt += 1;
+        });
+        match sent.await? {
+            Sent::Written => {}
+            Sent::Stopped(refusal) => return Ok(WriteResult::Refused(refusal)),
+            Sent::Unknown(error) => {
+                self.written.claimed(Some(claim));
+                return Ok(WriteResult::Unknown(error));
+            }
         }
-    }
-
-    /// Takes the answer to a write, and looks whether it holds what was written: the server may have overlaid it with
-    /// another writer's state before it answered.
-    fn wrote(&mut self, app: Application, plan: &AppPlan, claim: Claim) -> WriteResult {
-        let lost = deviations(app.spec.sources().get(plan.source), &plan.changes);
-        self.written.wrote(self.before.clone(), app.clone());
-        self.follow.accept_write(app);
+        // The server may have overlaid it with another writer's state before it answered.
+        let sources = self.follow.app().spec.sources();
+        let lost = deviations(sources.get(planned.source), &planned.changes);
         self.written.claimed(Some(claim));
-        if lost.is_empty() { WriteResult::Yes } else { WriteResult::Overwritten(lost) }
+        Ok(if lost.is_empty() { WriteResult::Yes } else { WriteResult::Overwritten(lost) })
     }
 
-    /// Puts the previous values back.
+    /// Puts the previous values back, where ours still stand, and looks whether they stay.
     pub(crate) async fn undo(&mut self) -> UndoResult {
         let Some(claim) = self.written.claim().cloned() else { return UndoResult::NotNeeded };
         self.log.begin(DeployStep::Undo);
-        let undo = undo(self.subject.client, &self.subject.app, &claim).await;
-        if undo == UndoResult::Done {
-            self.written.claimed(Some(claim.in_state(ClaimState::Undone)));
-            self.log.done(DeployStep::Undo);
+        match self.put_back(&claim).await {
+            Ok(()) => {
+                self.written.claimed(Some(claim.in_state(ClaimState::Undone)));
+                self.log.done(DeployStep::Undo);
+                UndoResult::Done
+            }
+            Err(why) => UndoResult::Failed { why },
         }
-        undo
     }
 
-    /// Writes the end of the run into the claim, if it is still there.
-    pub(crate) async fn close(&mut self, state: ClaimState) {
-        let Some(claim) = self.written.open_claim().cloned() else { return };
-        let ours = |app: &Application| {
-            read_claim(app).known().is_some_and(|found| found.nonce == claim.nonce)
-        };
-        if !ours(self.follow.app()) {
-            // If the values are lost, too, that has been said.
-            if state == ClaimState::Done {
-                self.log.warn(DeployWarning::ClaimLost);
+    async fn put_back(&mut self, claim: &Claim) -> Result<(), UndoFailure> {
+        let previous = claim.undone_changes();
+        let sent = self.send(Unrendered::Replace, |_, app| {
+            let stands_before =
+                deviations(app.spec.sources().get(claim.source), &previous).is_empty();
+            match read_claim(app) {
+                ClaimOnApp::Known(found) if found.nonce != claim.nonce => {
+                    return Change::Stop(UndoFailure::OtherRun);
+                }
+                ClaimOnApp::Foreign(_) => return Change::Stop(UndoFailure::OtherRun),
+                ClaimOnApp::Known(found) if found.state == ClaimState::Undone => {
+                    return Change::Written;
+                }
+                // An owner wiped it. What this run wrote it knows all the same.
+                ClaimOnApp::Absent if stands_before => return Change::Written,
+                ClaimOnApp::Known(_) | ClaimOnApp::Absent => {}
             }
-            self.written.claimed(None);
-            return;
+            match patch::undo(app, claim) {
+                Ok(operations) => Change::Write(operations),
+                Err(moved) => Change::Stop(moved.into()),
+            }
+        });
+        match sent.await {
+            Ok(Sent::Written) => {}
+            Ok(Sent::Stopped(why)) => return Err(why),
+            Ok(Sent::Unknown(error)) | Err(error) => {
+                return Err(UndoFailure::Server(error.kind.to_string()));
+            }
         }
+        let read = self.read_back().await;
+        let app = read.map_err(|error| UndoFailure::Server(error.kind.to_string()))?;
+        match deviations(app.spec.sources().get(claim.source), &previous).into_iter().next() {
+            None => Ok(()),
+            Some(lost) => Err(UndoFailure::Overwritten(lost.to_string())),
+        }
+    }
+
+    /// Writes the end of the run into the claim. `Some` if that shows that the end is another one: values that are proven do
+    /// not stand any more, or another run has taken over.
+    pub(crate) async fn close(&mut self, state: ClaimState) -> Option<DeployOutcome> {
+        let claim = self.written.open_claim().cloned()?;
         if state == ClaimState::Done && !self.subject.options.close_claim {
-            return;
+            return None;
         }
         self.log.begin(DeployStep::Close);
         let closed = claim.in_state(state);
-        match close(self.subject.client, &self.subject.app, &closed).await {
-            Ok(written) => {
-                if let Some(AnnotationWrite { before, after }) = written {
-                    self.follow.accept(before.clone());
-                    self.follow.accept_write(after.clone());
-                    self.follow.catch_up().await;
-                    self.written.wrote(before, after);
-                }
+        match self.end_claim(&closed).await {
+            Ok(Sent::Written) => {
                 self.written.claimed(Some(closed));
                 self.log.done(DeployStep::Close);
             }
-            Err(error) => self.log.warn(DeployWarning::ClaimOpen { why: error.kind.to_string() }),
+            Ok(Sent::Stopped(gone)) => {
+                self.written.claimed(None);
+                match gone {
+                    // If the values are lost, too, that has been said.
+                    _ if state != ClaimState::Done => {}
+                    ClaimGone::Wiped => self.log.warn(DeployWarning::ClaimLost),
+                    ClaimGone::TakenOver | ClaimGone::Changed(_) => {
+                        return Some(gone.outcome(self));
+                    }
+                }
+            }
+            Ok(Sent::Unknown(error)) | Err(error) => {
+                self.log.warn(DeployWarning::ClaimOpen { why: error.kind.to_string() });
+            }
         }
+        None
+    }
+
+    /// Writes the end of a run over its claim, if that still stands, and for a proof the values, too; again, if another
+    /// client's write brought the open claim back.
+    pub(crate) async fn end_claim(&mut self, end: &Claim) -> Result<Sent<ClaimGone>, Error> {
+        for _ in 0..CLOSINGS {
+            let sent = self.send(Unrendered::Replace, |_, app| closing(app, end)).await?;
+            let Sent::Written = sent else { return Ok(sent) };
+            // It is written. If nobody can look what became of it since, the next run will.
+            let Ok(app) = self.read_back().await else { break };
+            match closing(app, end) {
+                Change::Write(_) => {}
+                Change::Stop(changed @ ClaimGone::Changed(_)) => return Ok(Sent::Stopped(changed)),
+                Change::Written | Change::Stop(_) => break,
+            }
+        }
+        Ok(Sent::Written)
     }
 }
 
-/// Puts the values back that a claim says stood there before, where its own still stand.
-pub(crate) async fn undo(
-    client: &crate::api::client::Client,
-    app: &crate::api::request::AppRef,
-    claim: &Claim,
-) -> UndoResult {
-    let failed = |why: UndoFailure| UndoResult::Failed { why };
-    let mut why = String::new();
-    for _ in 0..ATTEMPTS {
-        let state = match client.get(app).await {
-            Ok(state) => state,
-            Err(error) => return failed(UndoFailure::Server(error.kind.to_string())),
-        };
-        match read_claim(&state).known() {
-            Some(found) if found.nonce == claim.nonce && found.state == ClaimState::Undone => {
-                return UndoResult::Done;
-            }
-            Some(found) if found.nonce == claim.nonce => {}
-            _ => return failed(UndoFailure::OtherRun),
-        }
-        let patch = match patch::undo(&state, claim) {
-            Ok(patch) => patch,
-            Err(moved) => return failed(moved.into()),
-        };
-        match client.patch(app, patch).await {
-            Ok(_) => return UndoResult::Done,
-            Err(error) => {
-                why = error.kind.to_string();
-                let again =
-                    matches!(error.kind, ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts)
-                        || error.kind.is_transient();
-                if !again {
-                    break;
-                }
-                sleep(Duration::from_millis(300)).await;
-            }
-        }
+/// What is to be done to close a claim.
+fn closing(app: &Application, end: &Claim) -> Change<ClaimGone> {
+    let found = match read_claim(app) {
+        ClaimOnApp::Absent => return Change::Stop(ClaimGone::Wiped),
+        ClaimOnApp::Known(found) if found.nonce == end.nonce => found,
+        ClaimOnApp::Known(_) | ClaimOnApp::Foreign(_) => return Change::Stop(ClaimGone::TakenOver),
+    };
+    let lost = deviations(app.spec.sources().get(end.source), &end.changes);
+    if end.state == ClaimState::Done && !lost.is_empty() {
+        return Change::Stop(ClaimGone::Changed(lost));
     }
-    failed(UndoFailure::Server(why))
+    if *found == *end {
+        return Change::Written;
+    }
+    match patch::close(app, end) {
+        Ok(operations) => Change::Write(operations),
+        Err(_) => Change::Stop(ClaimGone::Changed(lost)),
+    }
+}
+
+/// Why the end of a run cannot be written over its claim.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ClaimGone {
+    /// There is no claim any more.
+    Wiped,
+    /// Another run's stands there.
+    TakenOver,
+    /// Other values stand there.
+    Changed(Vec<Deviation>),
+}
+
+impl ClaimGone {
+    pub(crate) fn outcome(self, run: &AppRun<'_>) -> DeployOutcome {
+        run.superseded_by(match self {
+            Self::Wiped | Self::TakenOver => Vec::new(),
+            Self::Changed(deviations) => deviations,
+        })
+    }
 }

@@ -199,9 +199,11 @@ async fn show_lock(
         let servers = Servers::of(project, [environment])?;
         for seen in applications::at(environment, &servers).await? {
             let client = servers.get(&seen.app.server)?;
-            annotate(client, &applications::reference(&seen.app), LOCK_ANNOTATION, text)
-                .await
-                .map_err(failures::argocd)?;
+            let app = applications::reference(&seen.app);
+            let warnings = annotate(client, &app, LOCK_ANNOTATION, text).await;
+            for warning in warnings.map_err(failures::argocd)? {
+                console.warn(format!("{app}: {warning}"));
+            }
         }
         Ok::<(), Failure>(())
     };

@@ -1,6 +1,7 @@
 //! Carries out a plan: all applications are checked before the first is written, then several are deployed at a time, and
 //! each ends with an outcome of its own.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use futures_util::{StreamExt as _, stream};
@@ -8,9 +9,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_argocd::cli::listener_within;
 use verbatim_argocd::{
-    AppPlan, AppRef, Claim, ClaimState, DeployEvent, DeployOptions, DeployOutcome, DeployReport,
-    DeployRequest, Error, PendingRecord, Prediction, WantedImage, close_claim, digests, nonce,
-    shown, write_requests,
+    AppPlan, AppRef, Claim, ClaimState, ClosedClaim, DeployEvent, DeployOptions, DeployOutcome,
+    DeployReport, DeployRequest, Error, NotClosed, PendingRecord, Prediction, WantedImage,
+    close_claim, digests, nonce, shown, write_requests,
 };
 use verbatim_console::{Console, ExitStatus, Failure, StepState};
 use verbatim_oci::{Digest, short_digests};
@@ -20,6 +21,7 @@ use super::PromotionContext;
 use super::decide::{Considered, LedgerPlace};
 use super::plan::{PlannedApp, PromotionPlan};
 use super::ready::Ready;
+use super::record::Changed;
 use crate::config::Environment;
 use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::target::{Target, target};
@@ -350,22 +352,37 @@ impl ClaimEnding {
     }
 }
 
-/// Closes the claims of a promotion. That a claim stays open is told and no failure: the next run closes it.
+/// Closes the claims of a promotion, and says where its values or its claim do not stand any more. That a claim stays open
+/// for another reason is told and no failure: the next run closes it.
 pub(super) async fn close(
     servers: &Servers,
     results: impl IntoIterator<Item = &AppResult>,
     ending: ClaimEnding,
     console: &Console,
-) {
-    for AppResult { app, report } in results {
-        let Ok(DeployReport { claim: Some(claim), outcome, .. }) = report else { continue };
-        let Ok(client) = servers.get(&app.target.server) else { continue };
-        let Some(claim) = ending.of(claim, outcome) else { continue };
-        if let Err(error) = close_claim(client, &app.target.app, &claim).await {
-            console.warn(format!(
-                "{}: the claim could not be closed: {error}: {}",
-                app.target.app, error.kind
-            ));
+) -> BTreeMap<String, Changed> {
+    let closings = results.into_iter().filter_map(|AppResult { app, report }| {
+        let DeployReport { claim: Some(claim), outcome, .. } = report.as_ref().ok()? else {
+            return None;
+        };
+        let client = servers.get(&app.target.server).ok()?;
+        Some((client, &app.target.app, ending.of(claim, outcome)?))
+    });
+    let closings = stream::iter(closings).map(|(client, app, end)| async move {
+        (app.to_string(), close_claim(client, app, &end).await)
+    });
+    let mut changed = BTreeMap::new();
+    let mut closings = closings.buffered(CONCURRENCY);
+    while let Some((app, ClosedClaim { end, warnings })) = closings.next().await {
+        warnings.iter().for_each(|warning| console.warn(format!("{app}: {warning}")));
+        match end {
+            Ok(()) => {}
+            Err(gone @ (NotClosed::TakenOver | NotClosed::Changed(_))) => {
+                changed.insert(app, Changed::By(gone.to_string()));
+            }
+            Err(why @ (NotClosed::Wiped | NotClosed::Server(_))) => {
+                console.warn(format!("{app}: the claim could not be closed: {why}"));
+            }
         }
     }
+    changed
 }

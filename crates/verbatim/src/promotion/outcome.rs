@@ -165,6 +165,7 @@ impl Recorded {
     /// The result of a promotion that was carried out. Without a complete proof nothing is done.
     pub(super) fn into_result(self) -> PromotionResult {
         let Self { carried, proven, record, mut changed } = self;
+        let proven = proven && changed.is_empty();
         let took = Timestamp::now().duration_since(carried.started_at).try_into().ok();
         let applications = outcomes(carried.results, &mut changed);
         let status = match status(&applications) {

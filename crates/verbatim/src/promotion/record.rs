@@ -100,14 +100,15 @@ impl Rechecked {
         let proven = statement.predicate.is_proven();
         let is_written = carried.results.iter().any(has_written);
         let previous = carried.place.previous;
-        let record =
+        let (record, changed) =
             if proven && carried.place.record_when.includes(&statement.predicate, is_written) {
-                Some(context.record(&statement, key, release, &carried.results, previous).await?)
+                let results = &carried.results;
+                let recorded = context.record(&statement, key, release, results, previous).await?;
+                (Some(recorded.0), recorded.1)
             } else {
-                context.close(&carried.results, previous, None).await;
-                None
+                (None, context.close(&carried.results, previous, None).await)
             };
-        Ok(Recorded { carried, proven, record, changed: BTreeMap::new() })
+        Ok(Recorded { carried, proven, record, changed })
     }
 }
 
@@ -115,19 +116,20 @@ impl NotProven {
     /// Closes the claims of what is as its proof says. On what has changed nothing is written: its claim, if it is still ours,
     /// stays open, and the next run finds it.
     pub(super) async fn close(self, context: &PromotionContext<'_>) -> Recorded {
-        let Self { carried, changed } = self;
+        let Self { carried, mut changed } = self;
         let is_unchanged =
             |result: &&AppResult| !changed.contains_key(&result.app.target.app.to_string());
         let unchanged = carried.results.iter().filter(is_unchanged);
-        context.close(unchanged, carried.place.previous, None).await;
+        let meanwhile = context.close(unchanged, carried.place.previous, None).await;
+        changed.extend(meanwhile);
         Recorded { carried, proven: false, record: None, changed }
     }
 }
 
 impl Carried {
     /// The end of a promotion whose record waits in a file, as nothing but Argo CD could be asked.
-    pub(super) fn kept(self, proven: bool) -> Recorded {
-        Recorded { carried: self, proven, record: None, changed: BTreeMap::new() }
+    pub(super) fn kept(self, proven: bool, changed: BTreeMap<String, Changed>) -> Recorded {
+        Recorded { carried: self, proven, record: None, changed }
     }
 
     /// What a record says of it.
@@ -217,9 +219,9 @@ impl PromotionContext<'_> {
         }
     }
 
-    /// Signs, attaches, and writes the place in the ledger where the registry's owner has no hand. If the record cannot be
-    /// attached, the applications keep the place before it, as naming a record that nobody has would block the
-    /// environment, and say beside it what is kept.
+    /// Signs, attaches, and writes the place in the ledger where the registry's owner has no hand; with what was found to have
+    /// changed by then. If the record cannot be attached, the applications keep the place before it, as naming a record that
+    /// nobody has would block the environment, and say beside it what is kept.
     async fn record(
         &self,
         statement: &Statement<Promotion>,
@@ -227,14 +229,15 @@ impl PromotionContext<'_> {
         release: &Descriptor,
         results: &[AppResult],
         previous: Option<Anchor>,
-    ) -> Result<Anchor, Failure> {
+    ) -> Result<(Anchor, BTreeMap<String, Changed>), Failure> {
         let environment = &self.environment.id;
         let what = format!("the promotion to {environment}");
         let what = RecordSubject::Done(&what);
         let record = match attach::signed(self.project, statement, key, what).await {
             Ok(record) => record,
             Err(failure) => {
-                self.close(results, previous, attach::unsigned(statement)).await;
+                let changed = self.close(results, previous, attach::unsigned(statement)).await;
+                self.warn_of(&changed);
                 return Err(failure);
             }
         };
@@ -257,19 +260,35 @@ impl PromotionContext<'_> {
             Ok(()) => (Some(anchor), None),
             Err(_) => (previous, Some(PendingRecord::Record(record.digest()))),
         };
-        self.close(results, end, kept).await;
-        attached?;
-        Ok(anchor)
+        let changed = self.close(results, end, kept).await;
+        match attached {
+            Ok(()) => Ok((anchor, changed)),
+            Err(failure) => {
+                self.warn_of(&changed);
+                Err(failure)
+            }
+        }
     }
 
-    /// Closes the claims of a promotion.
+    /// Tells what has changed where another failure decides how the command ends.
+    pub(super) fn warn_of(&self, changed: &BTreeMap<String, Changed>) {
+        for (app, changed) in changed {
+            let what = match changed {
+                Changed::By(what) => what.clone(),
+                Changed::Unknown(why) => format!("cannot be looked at: {why}"),
+            };
+            self.console.warn(format!("{app} after its proof: {what}"));
+        }
+    }
+
+    /// Closes the claims of a promotion. What it finds to have changed since the proofs, by application.
     pub(super) async fn close(
         &self,
         results: impl IntoIterator<Item = &AppResult>,
         record: Option<Anchor>,
         kept: Option<PendingRecord>,
-    ) {
-        execute::close(&self.servers, results, ClaimEnding { record, kept }, self.console).await;
+    ) -> BTreeMap<String, Changed> {
+        execute::close(&self.servers, results, ClaimEnding { record, kept }, self.console).await
     }
 }
 

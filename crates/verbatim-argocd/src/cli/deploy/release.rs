@@ -15,7 +15,7 @@ use crate::cli::shared::show::{listener, steps};
 use crate::cli::shared::values::{ImageArgs, SourceArgs, ValueArgs, duration};
 use crate::judge::outcome::{OnPause, UndoResult};
 use crate::overrides::values::OverrideValues;
-use crate::run::deploy;
+use crate::run::deploy::{self, UndoneWrite};
 use crate::run::event::DeployStep;
 use crate::run::request::{DeployOptions, DeployRequest};
 
@@ -297,7 +297,9 @@ async fn run_undo(args: &OverrideArgs, console: &Console) -> Result<ExitStatus, 
     let undo = |app: AppRef| {
         let client = &client;
         async move {
-            let (undo, claim) = deploy::undo_last(client, &app).await.map_err(failure)?;
+            let UndoneWrite { undo, claim, warnings } =
+                deploy::undo_last(client, &app).await.map_err(failure)?;
+            warnings.iter().for_each(|warning| console.warn(format!("{app}: {warning}")));
             match undo {
                 UndoResult::Done => {
                     console.status(format!("{app}: the previous values are back"));

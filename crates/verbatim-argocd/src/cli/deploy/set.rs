@@ -382,7 +382,9 @@ pub(crate) async fn run_confirm_deletion(
     let confirm = |app: AppRef| {
         let (client, now) = (&client, &now);
         async move {
-            annotate(client, &app, DELETION_APPROVED, Some(now)).await.map_err(failure)?;
+            let warnings =
+                annotate(client, &app, DELETION_APPROVED, Some(now)).await.map_err(failure)?;
+            warnings.iter().for_each(|warning| console.warn(format!("{app}: {warning}")));
             Ok(Confirmed { app })
         }
     };

@@ -8,7 +8,17 @@ use crate::judge::refusal::WriteRefusal;
 
 /// The failure that an error of this library leads to.
 pub fn failure(error: Error) -> Failure {
-    let status = match &error.kind {
+    let status = status_of(&error.kind);
+    let hint = hint(&error.kind, &error.server);
+    let failure = Failure::new(status, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn status_of(kind: &ErrorKind) -> ExitStatus {
+    match kind {
         ErrorKind::Unreachable(_)
         | ErrorKind::Timeout(_)
         | ErrorKind::RateLimited { .. }
@@ -30,16 +40,10 @@ pub fn failure(error: Error) -> Failure {
             ExitStatus::No
         }
         ErrorKind::Redirected(_) | ErrorKind::Configuration(_) => ExitStatus::Usage,
-    };
-    let hint = hint(&error.kind, &error.server);
-    let failure = Failure::new(status, error);
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
     }
 }
 
-fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
+pub(crate) fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
     Some(match kind {
         ErrorKind::Unreachable(_) => format!("check that {server} is the right address and that the server is running"),
         ErrorKind::Certificate(_) => "trust the certificate of its authority with --ca FILE".into(),
@@ -88,6 +92,7 @@ pub fn status(report: &DeployReport) -> ExitStatus {
             ExitStatus::Done
         }
         DeployOutcome::Refused { reasons, .. } => refused(reasons),
+        DeployOutcome::TakenBack { why } => status_of(&why.kind),
         DeployOutcome::Superseded { .. } => ExitStatus::Conflict,
         DeployOutcome::Degraded { .. } | DeployOutcome::NotProven { .. } => ExitStatus::No,
         DeployOutcome::Paused { on_pause, .. } => match on_pause {

@@ -7,6 +7,7 @@ use verbatim_oci::short_digests;
 
 use crate::inspect::live_state::ResourceState;
 use crate::judge::evidence::{DeployProof, EvidenceLevel, ImageMatch, WorkloadEvidence};
+use crate::judge::missing::Missing;
 use crate::judge::outcome::{
     AppFailure, DeployOutcome, DeployReport, Leftover, OnPause, UndoResult, Unhealthy,
 };
@@ -102,8 +103,13 @@ pub(crate) fn outcome_cells(report: &DeployReport) -> [String; 2] {
         DeployOutcome::Refused { reasons, .. } => {
             (style::bad("refused"), joined(reasons.iter().map(ToString::to_string).collect()))
         }
-        DeployOutcome::Superseded { deviations, .. } => {
-            (style::bad("superseded"), joined(deviations.iter().map(ToString::to_string).collect()))
+        DeployOutcome::TakenBack { why } => {
+            (style::bad("taken back"), format!("{why}: {}", why.kind))
+        }
+        DeployOutcome::Superseded { deviations, by } => {
+            let by = by.iter().map(|claim| format!("release {} was written", claim.release));
+            let why = deviations.iter().map(ToString::to_string).chain(by).collect();
+            (style::bad("superseded"), joined(why))
         }
         DeployOutcome::Degraded { why, .. } => (style::bad("degraded"), why.to_string()),
         DeployOutcome::NotProven { problems, .. } => {
@@ -163,8 +169,15 @@ pub fn hints(report: &DeployReport) -> Vec<String> {
             ),
             "`--on-pause accept` succeeds with the part that runs".into(),
         ],
+        DeployOutcome::TakenBack { why } => {
+            crate::cli::shared::failure::hint(&why.kind, &why.server).into_iter().collect()
+        }
+        DeployOutcome::Unknown { missing: Missing::OperationSlot, .. } => vec![format!(
+            "wait for that operation, or end it with `verbatim argocd terminate {}`; then run this again",
+            report.app
+        )],
         DeployOutcome::Unknown { left, .. } => match left {
-            Leftover::Nothing => Vec::new(),
+            Leftover::Nothing | Leftover::PreviousValues => Vec::new(),
             _ => {
                 vec!["run the same command again: it finds out what happened, and finishes".into()]
             }
@@ -205,6 +218,11 @@ impl fmt::Display for DeployReport {
                         writeln!(f, "  cannot put the previous values back: {why}")
                     }
                 }
+            }
+            DeployOutcome::TakenBack { why } => {
+                writeln!(f, "{app} {}", style::bad("taken back"))?;
+                writeln!(f, "  {why}: {}", why.kind)?;
+                writeln!(f, "  {}", Leftover::PreviousValues)
             }
             DeployOutcome::Superseded { deviations, by } => {
                 writeln!(f, "{app} {}", style::bad("superseded"))?;
@@ -311,6 +329,7 @@ impl fmt::Display for Leftover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nothing => "nothing was written",
+            Self::PreviousValues => "the values were written, and the previous ones are back",
             Self::PerhapsValues => "the values may have been written",
             Self::Values => "the values stand, and no sync was started",
             Self::Operation => "the sync was started",

@@ -102,11 +102,12 @@ pub(crate) async fn break_glass(
         }
         false => Ok(None),
     };
-    context.close(&carried.results, anchor, kept.as_ref().ok().copied().flatten()).await;
+    let changed =
+        context.close(&carried.results, anchor, kept.as_ref().ok().copied().flatten()).await;
     if let (Some(_), Some(bad)) = (kept?, bad) {
         veto(context, &mut carried.considered, request, bad, key).await?;
     }
-    Ok(carried.kept(proven).into_result())
+    Ok(carried.kept(proven, changed).into_result())
 }
 
 fn notes(release: &Release) -> Vec<String> {
