@@ -25,7 +25,7 @@ pub use crate::api::request::{ApiRequest, AppRef, Refresh, SyncRequest};
 pub use crate::api::watch::{Watch, WatchEvent};
 
 pub use crate::overrides::claim::{
-    ANNOTATION as CLAIM_ANNOTATION, Claim, ClaimOnApp, ClaimState, PendingRecord, read_claim,
+    Claim, ClaimOnApp, ClaimState, PendingRecord, claim_annotation, read_claim, read_claims,
 };
 pub use crate::overrides::plan::AppPlan;
 pub use crate::overrides::values::{

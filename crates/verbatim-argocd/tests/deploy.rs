@@ -15,7 +15,7 @@ use verbatim_argocd::{
     AppFailure, AppRef, Claim, ClaimState, Client, DeployEvent, DeployOptions, DeployOutcome,
     DeployReport, DeployRequest, DeployStep, DeployWarning, EvidenceLevel, ImageMatch, KnownBy,
     Leftover, NotClosed, ProofStage, UndoResult, WriteRefusal, close_claim, deploy, prove,
-    undo_last,
+    read_claim, undo_last,
 };
 
 use support::{Rig, digest, image, quick, value, wanted};
@@ -501,6 +501,49 @@ async fn the_claim_of_a_killed_run_is_respected_resumed_taken_over_or_undone() {
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let report = run(&client, &wanted(&app, "late")).await;
     assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+}
+
+#[tokio::test]
+async fn what_a_dead_run_wrote_and_knew_is_neither_left_nor_forgotten() {
+    let rig = Rig::start().await;
+    let client = rig.client();
+    let app = rig.app("shop", false, json!([{ "name": "note", "value": "original" }])).await;
+    let with = |release: &str, keys: &[(&str, &str)]| {
+        let mut request = wanted(&app, release);
+        let keys = keys.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        request.values.helm.extend(keys);
+        request.environment = Some("shop/dev".into());
+        request
+    };
+    let claim = async || {
+        let app = client.get(&app).await.unwrap();
+        read_claim(&app, Some("shop/dev")).known().cloned().unwrap()
+    };
+    let note = async || {
+        let parameters = rig.parameters(&app).await;
+        parameters.into_iter().find(|(name, _)| name == "note").map(|(_, value)| value)
+    };
+    // The place in the ledger, as the runner writes it.
+    let done = run(&client, &with("0", &[])).await.claim.unwrap();
+    let end = Claim { record: Some("7@sha256:a".into()), ..done };
+    close_claim(&client, &app, &end).await.end.unwrap();
+    // A run that writes another key, too, and dies.
+    killed_after(&client, &with("1", &[("note", "x")]), DeployStep::Write).await;
+    let dead = claim().await;
+    assert_eq!((dead.state, dead.record.as_deref()), (ClaimState::Open, Some("7@sha256:a")));
+    assert_eq!(note().await.as_deref(), Some("x"));
+    // One that has no such key takes over, and dies as well.
+    let mut next = with("2", &[]);
+    next.options.take_over = true;
+    killed_after(&client, &next, DeployStep::Write).await;
+    let dead = claim().await;
+    assert_eq!(dead.record.as_deref(), Some("7@sha256:a"));
+    assert_eq!(note().await.as_deref(), Some("original"));
+    // Its own next run finishes it, without being told to.
+    let report = run(&client, &with("2", &[])).await;
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+    assert_eq!(claim().await.record.as_deref(), Some("7@sha256:a"));
+    assert_eq!(note().await.as_deref(), Some("original"));
 }
 
 #[tokio::test]

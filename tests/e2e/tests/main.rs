@@ -21,3 +21,4 @@ mod results;
 mod rules;
 mod several;
 mod shapes;
+mod side_by_side;

@@ -25,7 +25,7 @@ async fn what_changed_after_its_proof_is_not_recorded() -> Result<()> {
     ]);
     // Somebody else's run, as far as the applications tell: its claim, and the values as they are.
     let claimed = json!([
-        { "op": "replace", "path": "/metadata/annotations/verbatim.dev~1claim", "value": "{\"version\":99}" },
+        { "op": "replace", "path": "/metadata/annotations/verbatim.dev~1claim.shop.dev", "value": "{\"version\":99}" },
     ]);
     // Not a value of ours, but other manifests than those that run.
     let beside = json!([

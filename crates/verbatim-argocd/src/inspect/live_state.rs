@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::api::request::AppRef;
 use crate::model::{AppSource, Application, Health, Phase, Resource, SourceAt, SyncCode};
-use crate::overrides::claim::{Claim, ClaimOnApp, read_claim};
+use crate::overrides::claim::{Claim, read_claims};
 use crate::overrides::values::{Occurrence, OverrideKey, SourceField, find, shown};
 
 /// An application as it stands.
@@ -112,10 +112,7 @@ impl LiveState {
             images: source.kustomize_images().iter().map(|image| shown(Some(image))).collect(),
             settings: settings(source),
         });
-        let claim = match read_claim(app) {
-            ClaimOnApp::Known(claim) => Some(*claim),
-            ClaimOnApp::Absent | ClaimOnApp::Foreign(_) => None,
-        };
+        let claim = read_claims(app).into_iter().next();
         Self {
             app: AppRef {
                 name: app.metadata.name.clone(),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::judge::warning::DeployWarning;
 use crate::model::Application;
-use crate::overrides::claim::ANNOTATION;
+use crate::overrides::claim::is_claim;
 
 /// Changes between `before` and `middle` that `after`, our write, took back.
 pub(crate) fn lost(
@@ -47,7 +47,7 @@ fn flatten(app: &Application) -> BTreeMap<String, String> {
         let transient = ["refresh", "hydrate"]
             .iter()
             .any(|kind| name.starts_with(&format!("argocd.argoproj.io/{kind}")));
-        if !transient && name != ANNOTATION {
+        if !transient && !is_claim(name) {
             flat.insert(format!("/metadata/annotations/{name}"), value.clone());
         }
     }
@@ -82,6 +82,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::overrides::claim::ANNOTATION;
 
     fn app(parameters: &[(&str, &str)], annotations: Value) -> Application {
         let parameters: Vec<_> =

@@ -1,24 +1,56 @@
 //! The claim: the annotation in which a run says what it writes, what stood there before, and until when it works.
 //!
 //! It travels in the same patch as the values, so both land together. It is no lock: two writers that overlap inside
-//! the server both succeed, and only reading back tells which one is left. Pure.
+//! the server both succeed, and only reading back tells which one is left. Each environment that writes to an application
+//! has a claim of its own there. Pure.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 use crate::model::{Application, SourceAt};
-use crate::overrides::values::{ValueChange, same_element};
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::{ValueChange, deviations, same_element};
 
-/// The annotation's name.
-pub const ANNOTATION: &str = "verbatim.dev/claim";
+/// The annotation's name for a run that belongs to no environment.
+pub(crate) const ANNOTATION: &str = "verbatim.dev/claim";
 
-/// What a run says about its write.
+/// The longest name of an annotation without its prefix:
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set>.
+const MAX_NAME: usize = 63;
+
+/// The name of the annotation with the claims of an environment: `verbatim.dev/claim.PROJECT.ENVIRONMENT`, or with a hash
+/// where that is too long or not the only way to read it.
+pub fn claim_annotation(environment: Option<&str>) -> String {
+    let Some(environment) = environment else { return ANNOTATION.to_owned() };
+    let is_plain = |(project, name): &(&str, &str)| {
+        let length = "claim..".len() + project.len() + name.len();
+        length <= MAX_NAME && !project.contains('.') && name.ends_with(char::is_alphanumeric)
+    };
+    match environment.split_once('/').filter(is_plain) {
+        Some((project, name)) => format!("{ANNOTATION}.{project}.{name}"),
+        None => {
+            let hash = Digest::of(environment.as_bytes()).to_string();
+            format!("{ANNOTATION}-{}", &hash["sha256:".len()..][..16])
+        }
+    }
+}
+
+/// Whether an annotation is a claim of some environment.
+pub(crate) fn is_claim(annotation: &str) -> bool {
+    annotation
+        .strip_prefix(ANNOTATION)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
+}
+
+/// What a run says about its write. A field that only a later version writes does not matter here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Claim {
     /// Version of this format.
     pub version: u32,
+    /// `project/environment`, if it is the write of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
     /// Unique for each run; also in the `infos` of its operation.
     pub nonce: String,
     /// How far the run is.
@@ -80,6 +112,11 @@ impl Claim {
     /// The version of the format that is written.
     pub const VERSION: u32 = 1;
 
+    /// The name of its annotation.
+    pub fn annotation(&self) -> String {
+        claim_annotation(self.environment.as_deref())
+    }
+
     /// The annotation's text.
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
@@ -89,7 +126,7 @@ impl Claim {
     pub(crate) fn undone_changes(&self) -> Vec<ValueChange> {
         let undone = |change: &ValueChange| ValueChange {
             key: change.key.clone(),
-            old: Some(change.new.clone()),
+            old: Some(change.new.clone()).filter(|written| !written.is_null()),
             new: change.old.clone().unwrap_or_default(),
         };
         self.changes.iter().map(undone).collect()
@@ -122,108 +159,185 @@ impl ClaimOnApp {
     }
 }
 
-/// Reads the claim of an application.
-pub fn read_claim(app: &Application) -> ClaimOnApp {
-    match app.metadata.annotations.get(ANNOTATION) {
+/// Reads the claim of an environment on an application, or that of a run that belongs to none.
+pub fn read_claim(app: &Application, environment: Option<&str>) -> ClaimOnApp {
+    match app.metadata.annotations.get(&claim_annotation(environment)) {
         None => ClaimOnApp::Absent,
         Some(text) => match serde_json::from_str::<Claim>(text) {
-            Ok(claim) if claim.version == Claim::VERSION => ClaimOnApp::Known(Box::new(claim)),
+            Ok(claim)
+                if claim.version == Claim::VERSION
+                    && claim.environment.as_deref() == environment =>
+            {
+                ClaimOnApp::Known(Box::new(claim))
+            }
             _ => ClaimOnApp::Foreign(text.clone()),
         },
     }
 }
 
-/// What an existing claim means for a new run.
+/// All claims on an application that this version understands, whosever they are; the latest first.
+pub fn read_claims(app: &Application) -> Vec<Claim> {
+    let texts = app.metadata.annotations.iter().filter(|(name, _)| is_claim(name));
+    let known = |(name, text): (&String, &String)| {
+        let claim: Claim = serde_json::from_str(text).ok()?;
+        let is_its_place = *name == claim_annotation(claim.environment.as_deref());
+        (claim.version == Claim::VERSION && is_its_place).then_some(claim)
+    };
+    let mut claims: Vec<Claim> = texts.filter_map(known).collect();
+    claims.sort_by_key(|claim| std::cmp::Reverse(claim.at));
+    claims
+}
+
+/// What the claims on an application mean for a new run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ClaimStanding {
     Free,
     /// An earlier run of the same release with the same values did not end: this one finishes its work.
-    Resume,
+    Resume(Box<Claim>),
     /// A run died, or its claim is taken over. Its previous values are the ones to go back to.
-    TakeOver,
-    Held,
+    TakeOver(Box<Claim>),
+    Held(Box<Claim>),
     /// A newer version of this tool, or somebody else, wrote a claim that cannot be understood.
     Unreadable,
 }
 
-/// Judges the claim on an application for a run of `release` that wants `changes`.
-///
-/// `stands` tells whether the values that the claim speaks of are still there. Both were written in one patch, so a
-/// claim without its values is one that somebody has overridden.
-pub(crate) fn standing(
-    on_app: &ClaimOnApp,
-    stands: bool,
-    release: &str,
-    changes: &[ValueChange],
-    now: Timestamp,
-    take_over: bool,
-) -> ClaimStanding {
-    let claim = match on_app {
-        ClaimOnApp::Absent => return ClaimStanding::Free,
-        ClaimOnApp::Foreign(_) if take_over => return ClaimStanding::Free,
-        ClaimOnApp::Foreign(_) => return ClaimStanding::Unreadable,
-        ClaimOnApp::Known(claim) => claim,
-    };
-    if claim.state != ClaimState::Open || !stands {
-        return ClaimStanding::Free;
+/// A run that wants to write, for the claims that it meets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimant<'a> {
+    /// `project/environment`, if it belongs to one.
+    pub environment: Option<&'a str>,
+    pub release: &'a str,
+    /// The source that it writes to, and what.
+    pub source: SourceAt,
+    pub changes: &'a [ValueChange],
+    pub take_over: bool,
+    pub now: Timestamp,
+}
+
+impl Claimant<'_> {
+    /// Judges the claims on an application. Those of other environments matter if they are about the same values: two
+    /// environments may live on one application side by side.
+    pub(crate) fn standing(&self, app: &Application) -> ClaimStanding {
+        if let ClaimOnApp::Foreign(_) = read_claim(app, self.environment)
+            && !self.take_over
+        {
+            return ClaimStanding::Unreadable;
+        }
+        let mut standing = ClaimStanding::Free;
+        for claim in read_claims(app) {
+            if !self.meets(&claim) || !is_unfinished(app, &claim, &[ClaimState::Open]) {
+                continue;
+            }
+            let claim = Box::new(claim);
+            if self.does_the_same(&claim) {
+                standing = ClaimStanding::Resume(claim);
+            } else if self.take_over || claim.deadline < self.now {
+                standing = ClaimStanding::TakeOver(claim);
+            } else {
+                return ClaimStanding::Held(claim);
+            }
+        }
+        standing
     }
-    let same = claim.release == release
-        && claim.changes.len() == changes.len()
-        && claim
-            .changes
-            .iter()
-            .zip(changes)
-            .all(|(a, b)| a.key == b.key && same_element(&a.new, &b.new));
-    if same {
-        ClaimStanding::Resume
-    } else if take_over || claim.deadline < now {
-        ClaimStanding::TakeOver
-    } else {
-        ClaimStanding::Held
+
+    /// The claims of runs that ended without a proof, or not at all, and that this one writes over. Nobody ever saw their
+    /// values working, so the ones before them are those to go back to.
+    pub(crate) fn unproven(&self, app: &Application) -> Vec<Claim> {
+        let unproven = [ClaimState::Open, ClaimState::Failed];
+        let mut claims = read_claims(app);
+        claims.retain(|claim| self.meets(claim) && is_unfinished(app, claim, &unproven));
+        claims
+    }
+
+    fn meets(&self, claim: &Claim) -> bool {
+        let is_ours = claim.environment.as_deref() == self.environment;
+        let same_value =
+            claim.changes.iter().any(|it| self.changes.iter().any(|our| our.key == it.key));
+        is_ours || (claim.source == self.source && same_value)
+    }
+
+    fn does_the_same(&self, claim: &Claim) -> bool {
+        let is_claimed = |ours: &ValueChange| {
+            let theirs = claim.changes.iter().find(|theirs| theirs.key == ours.key);
+            theirs.is_some_and(|theirs| same_element(&ours.new, &theirs.new))
+        };
+        // What it put back of a run before it is done.
+        let is_done_or_ours = |theirs: &ValueChange| {
+            theirs.is_noop() || self.changes.iter().any(|ours| ours.key == theirs.key)
+        };
+        claim.environment.as_deref() == self.environment
+            && claim.release == self.release
+            && self.changes.iter().all(is_claimed)
+            && claim.changes.iter().all(is_done_or_ours)
     }
 }
 
-/// The values to go back to if a run fails before its sync. A run that died may have left values that nobody ever saw
-/// working; then the ones before it count.
-pub(crate) fn with_previous(
-    mut changes: Vec<ValueChange>,
-    on_app: &ClaimOnApp,
-) -> Vec<ValueChange> {
-    let Some(claim) = on_app.known().filter(|claim| claim.state == ClaimState::Open) else {
-        return changes;
-    };
+/// Whether a claim is in one of these states, and the values that it speaks of are still there. Both were written in one
+/// patch, so a claim without its values is one that somebody has overridden.
+fn is_unfinished(app: &Application, claim: &Claim, states: &[ClaimState]) -> bool {
+    let source = app.spec.sources().get(claim.source);
+    states.contains(&claim.state) && deviations(source, &claim.changes).is_empty()
+}
+
+/// The changes of a plan, with the values to go back to if the run fails before its sync: those from before the runs that
+/// were never proven.
+pub(crate) fn with_previous(mut changes: Vec<ValueChange>, unproven: &[Claim]) -> Vec<ValueChange> {
     for change in &mut changes {
-        let earlier = claim.changes.iter().find(|earlier| {
-            earlier.key == change.key
-                && change.old.as_ref().is_some_and(|old| same_element(old, &earlier.new))
-        });
-        if let Some(earlier) = earlier {
-            change.old.clone_from(&earlier.old);
+        for earlier in unproven.iter().flat_map(|claim| &claim.changes) {
+            let stands = match &change.old {
+                Some(old) => same_element(old, &earlier.new),
+                None => earlier.new.is_null(),
+            };
+            if earlier.key == change.key && stands {
+                change.old.clone_from(&earlier.old);
+            }
         }
     }
     changes
 }
 
+/// What a run that was never proven has written beside the values of a plan, and what puts that back: a release that is
+/// pinned by other keys must not run with the leftovers of another.
+pub(crate) fn leftovers(plan: &AppPlan, unproven: &[Claim]) -> Vec<ValueChange> {
+    let mut found: Vec<ValueChange> = Vec::new();
+    for claim in unproven.iter().filter(|claim| claim.source == plan.source) {
+        for change in claim.undone_changes() {
+            let is_known = |it: &ValueChange| it.key == change.key;
+            if !change.is_noop()
+                && !plan.changes.iter().any(is_known)
+                && !found.iter().any(is_known)
+            {
+                found.push(change);
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::overrides::values::OverrideKey;
 
-    fn tag(old: Option<&str>, new: &str) -> ValueChange {
-        let element =
-            |value: &str| json!({ "name": "image.tag", "value": value, "forceString": true });
+    fn change(key: &str, old: Option<&str>, new: Option<&str>) -> ValueChange {
+        let element = |value: &str| json!({ "name": key, "value": value, "forceString": true });
         ValueChange {
-            key: OverrideKey::Helm("image.tag".into()),
+            key: OverrideKey::Helm(key.into()),
             old: old.map(element),
-            new: element(new),
+            new: new.map(element).unwrap_or_default(),
         }
     }
 
-    fn claim(state: ClaimState) -> ClaimOnApp {
-        ClaimOnApp::Known(Box::new(Claim {
+    fn tag(old: Option<&str>, new: &str) -> ValueChange {
+        change("image.tag", old, Some(new))
+    }
+
+    fn claim(environment: Option<&str>, state: ClaimState) -> Claim {
+        Claim {
             version: 1,
+            environment: environment.map(str::to_owned),
             nonce: "n".into(),
             state,
             release: "r1".into(),
@@ -234,81 +348,235 @@ mod tests {
             changes: vec![tag(Some("1"), "2")],
             record: None,
             kept: None,
-        }))
+        }
     }
+
+    /// An application with these claims, whose tag is `2`.
+    fn app(claims: &[Claim]) -> Application {
+        let annotations: serde_json::Map<String, Value> = claims
+            .iter()
+            .map(|claim| (claim_annotation(claim.environment.as_deref()), claim.to_text().into()))
+            .collect();
+        let parameters = [&tag(None, "2").new];
+        serde_json::from_value(json!({
+            "metadata": { "annotations": annotations },
+            "spec": { "source": { "repoURL": "r", "helm": { "parameters": parameters } } },
+        }))
+        .unwrap()
+    }
+
+    fn word(standing: &ClaimStanding) -> &'static str {
+        match standing {
+            ClaimStanding::Free => "free",
+            ClaimStanding::Resume(_) => "resume",
+            ClaimStanding::TakeOver(_) => "take over",
+            ClaimStanding::Held(_) => "held",
+            ClaimStanding::Unreadable => "unreadable",
+        }
+    }
+
+    const EARLY: &str = "2026-11-24T10:05:00Z";
+    const LATE: &str = "2026-11-24T10:10:01Z";
 
     #[test]
     fn claims_are_judged() {
-        let foreign = ClaimOnApp::Foreign("{}".into());
-        let (early, late) = ("2026-11-24T10:05:00Z", "2026-11-24T10:10:01Z");
+        use ClaimState::{Done, Failed, Open, Undone};
+        let (ours, other) = (Some("shop/prod"), Some("blog/prod"));
+        let of = |environment, state| vec![claim(environment, state)];
+        let (none, some) = (Vec::new(), of(ours, Open));
+        let mut later = of(ours, Open);
+        later[0].changes = vec![tag(Some("1"), "3")];
+        let mut elsewhere = of(other, Open);
+        elsewhere[0].changes = vec![change("other.tag", Some("1"), None)];
+        elsewhere[0].source = SourceAt::Single;
+        // The claims, the release and the value that are wanted, when, whether by `--take-over`.
         let cases = [
-            (ClaimOnApp::Absent, "r2", "3", early, false, ClaimStanding::Free),
-            (claim(ClaimState::Done), "r2", "3", early, false, ClaimStanding::Free),
-            (claim(ClaimState::Undone), "r2", "3", early, false, ClaimStanding::Free),
-            (claim(ClaimState::Failed), "r2", "3", early, false, ClaimStanding::Free),
-            (claim(ClaimState::Open), "r2", "3", early, false, ClaimStanding::Held),
-            (claim(ClaimState::Open), "r2", "3", late, false, ClaimStanding::TakeOver),
-            (claim(ClaimState::Open), "r2", "3", early, true, ClaimStanding::TakeOver),
-            (claim(ClaimState::Open), "r1", "2", early, false, ClaimStanding::Resume),
+            (&none, "r2", "3", EARLY, false, "free"),
+            (&of(ours, Done), "r2", "3", EARLY, false, "free"),
+            (&of(ours, Undone), "r2", "3", EARLY, false, "free"),
+            (&of(ours, Failed), "r2", "3", EARLY, false, "free"),
+            (&some, "r2", "3", EARLY, false, "held"),
+            (&some, "r2", "3", LATE, false, "take over"),
+            (&some, "r2", "3", EARLY, true, "take over"),
+            (&some, "r1", "2", EARLY, false, "resume"),
             // The same release with other values is not the same work.
-            (claim(ClaimState::Open), "r1", "3", early, false, ClaimStanding::Held),
-            (foreign.clone(), "r2", "3", late, false, ClaimStanding::Unreadable),
-            (foreign, "r2", "3", late, true, ClaimStanding::Free),
+            (&some, "r1", "3", EARLY, false, "held"),
+            // A claim without its values is one that somebody has overridden.
+            (&later, "r2", "3", EARLY, false, "free"),
+            // Another environment, or a run that belongs to none, is at work on the same value.
+            (&of(other, Open), "r1", "2", EARLY, false, "held"),
+            (&of(None, Open), "r1", "2", EARLY, false, "held"),
+            (&of(None, Open), "r1", "2", LATE, false, "take over"),
+            // And on another one.
+            (&elsewhere, "r2", "3", EARLY, false, "free"),
         ];
-        for (on_app, release, value, now, take_over, want) in cases {
-            let got = standing(
-                &on_app,
-                true,
+        for (claims, release, value, now, take_over, want) in cases {
+            let changes = [tag(None, value)];
+            let claimant = Claimant {
+                environment: ours,
                 release,
-                &[tag(None, value)],
-                now.parse().unwrap(),
+                source: SourceAt::Single,
+                changes: &changes,
                 take_over,
-            );
-            assert_eq!(got, want, "{on_app:?} {release} {value} {now} {take_over}");
+                now: now.parse().unwrap(),
+            };
+            let got = claimant.standing(&app(claims));
+            assert_eq!(word(&got), want, "{claims:?} {release} {value} {now} {take_over}");
         }
     }
 
     #[test]
-    fn a_claim_without_its_values_holds_nobody() {
-        let now = "2026-11-24T10:05:00Z".parse().unwrap();
+    fn a_claim_that_cannot_be_read_holds_its_own_environment() {
+        let mut app = app(&[]);
+        app.metadata.annotations.insert(claim_annotation(Some("shop/prod")), "{}".into());
         let changes = [tag(None, "3")];
-        assert_eq!(
-            standing(&claim(ClaimState::Open), false, "r2", &changes, now, false),
-            ClaimStanding::Free
-        );
+        for (environment, take_over, want) in [
+            ("shop/prod", false, "unreadable"),
+            ("shop/prod", true, "free"),
+            ("blog/prod", false, "free"),
+        ] {
+            let claimant = Claimant {
+                environment: Some(environment),
+                release: "r2",
+                source: SourceAt::Single,
+                changes: &changes,
+                take_over,
+                now: LATE.parse().unwrap(),
+            };
+            assert_eq!(word(&claimant.standing(&app)), want, "{environment} {take_over}");
+        }
     }
 
     #[test]
-    fn the_values_before_a_dead_run_are_the_ones_to_go_back_to() {
+    fn the_values_before_a_run_without_proof_are_the_ones_to_go_back_to() {
+        let of = |state| vec![claim(None, state)];
         let cases = [
             // The dead run's value still stands: go back to the one before it.
-            (claim(ClaimState::Open), "2", Some("1")),
+            (of(ClaimState::Open), "2", Some("1")),
             // Somebody changed it since: that one counts.
-            (claim(ClaimState::Open), "9", Some("9")),
-            (claim(ClaimState::Done), "2", Some("2")),
-            (ClaimOnApp::Absent, "2", Some("2")),
+            (of(ClaimState::Open), "9", Some("9")),
+            (Vec::new(), "2", Some("2")),
         ];
-        for (on_app, stands, want) in cases {
-            let changes = with_previous(vec![tag(Some(stands), "3")], &on_app);
-            assert_eq!(changes, [tag(want, "3")], "{on_app:?} {stands}");
+        for (unproven, stands, want) in cases {
+            let changes = with_previous(vec![tag(Some(stands), "3")], &unproven);
+            assert_eq!(changes, [tag(want, "3")], "{unproven:?} {stands}");
         }
+        let changes = [tag(Some("2"), "3")];
+        let claimant = Claimant {
+            environment: None,
+            release: "r2",
+            source: SourceAt::Single,
+            changes: &changes,
+            take_over: false,
+            now: EARLY.parse().unwrap(),
+        };
+        let unproven = |state| claimant.unproven(&app(&of(state))).len();
+        let (open, failed) = (unproven(ClaimState::Open), unproven(ClaimState::Failed));
+        assert_eq!((open, failed, unproven(ClaimState::Done)), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_a_run_without_proof_wrote_beside_the_plan_is_put_back() {
+        let dead = Claim {
+            changes: vec![
+                tag(Some("1"), "2"),
+                change("digest", Some("old"), Some("new")),
+                change("note", None, Some("x")),
+                change("gone", Some("y"), None),
+                change("same", Some("z"), Some("z")),
+            ],
+            ..claim(None, ClaimState::Open)
+        };
+        let plan = AppPlan {
+            app: crate::api::request::AppRef::new("a"),
+            source: SourceAt::Single,
+            source_name: "r".into(),
+            changes: vec![tag(Some("2"), "3")],
+        };
+        let found = leftovers(&plan, std::slice::from_ref(&dead));
+        assert_eq!(
+            found,
+            [
+                change("digest", Some("new"), Some("old")),
+                change("note", Some("x"), None),
+                change("gone", None, Some("y")),
+            ]
+        );
+        // The run that does it can be resumed, and puts nothing forth again.
+        let mut changes = plan.changes.clone();
+        changes.extend(found);
+        let ours = Claim {
+            nonce: "m".into(),
+            release: "r2".into(),
+            changes: with_previous(changes, &[dead]),
+            ..claim(None, ClaimState::Open)
+        };
+        assert_eq!(leftovers(&plan, std::slice::from_ref(&ours)), []);
+        let claimant = Claimant {
+            environment: None,
+            release: "r2",
+            source: SourceAt::Single,
+            changes: &plan.changes,
+            take_over: false,
+            now: EARLY.parse().unwrap(),
+        };
+        assert!(claimant.does_the_same(&ours));
+    }
+
+    #[test]
+    fn each_environment_has_a_claim_of_its_own() {
+        let long = format!("shop/{}", "p".repeat(60));
+        for (environment, want) in [
+            (None, "verbatim.dev/claim"),
+            (Some("shop/prod"), "verbatim.dev/claim.shop.prod"),
+            (Some("shop/eu.west"), "verbatim.dev/claim.shop.eu.west"),
+            // There could be a project `shop` with an environment `eu.west`.
+            (Some("shop.eu/west"), "verbatim.dev/claim-"),
+            (Some("shop/prod-"), "verbatim.dev/claim-"),
+            (Some(long.as_str()), "verbatim.dev/claim-"),
+        ] {
+            let name = claim_annotation(environment);
+            assert!(is_claim(&name), "{name}");
+            let hashed = name.starts_with("verbatim.dev/claim-");
+            assert_eq!(hashed, want.starts_with("verbatim.dev/claim-"), "{name}");
+            assert!(hashed || name == want, "{name}");
+            assert!(name.len() <= "verbatim.dev/".len() + MAX_NAME, "{name}");
+        }
+        assert!(!is_claim("verbatim.dev/claims"));
+        let both = app(&[
+            claim(Some("shop/prod"), ClaimState::Open),
+            claim(Some("blog/prod"), ClaimState::Done),
+        ]);
+        assert_eq!(read_claims(&both).len(), 2);
+        assert_eq!(read_claim(&both, None), ClaimOnApp::Absent);
+        let blog = read_claim(&both, Some("blog/prod"));
+        assert_eq!(blog.known().map(|claim| claim.state), Some(ClaimState::Done));
+        // One that was copied to another place counts nowhere.
+        let mut copied = app(&[]);
+        let text = claim(Some("shop/prod"), ClaimState::Open).to_text();
+        copied.metadata.annotations.insert(claim_annotation(Some("blog/prod")), text);
+        assert!(matches!(read_claim(&copied, Some("blog/prod")), ClaimOnApp::Foreign(_)));
+        assert_eq!(read_claims(&copied), []);
     }
 
     #[test]
     fn a_claim_survives_its_annotation() {
-        let ClaimOnApp::Known(claim) = claim(ClaimState::Open) else { unreachable!() };
+        let claim = claim(None, ClaimState::Open);
         let mut app = Application::default();
-        assert_eq!(read_claim(&app), ClaimOnApp::Absent);
-        app.metadata.annotations.insert(ANNOTATION.into(), claim.to_text());
-        assert_eq!(read_claim(&app), ClaimOnApp::Known(claim.clone()));
+        assert_eq!(read_claim(&app, None), ClaimOnApp::Absent);
         let finished_at = "2026-11-24T10:00:00.123456789Z".parse().unwrap();
         let statement = PendingRecord::Statement { digest: Digest::of(b"s"), finished_at };
-        for kept in [PendingRecord::Record(Digest::of(b"r")), statement] {
-            let claim = Claim { kept: Some(kept), ..(*claim).clone() };
+        for kept in [None, Some(PendingRecord::Record(Digest::of(b"r"))), Some(statement)] {
+            let claim = Claim { kept, ..claim.clone() };
             app.metadata.annotations.insert(ANNOTATION.into(), claim.to_text());
-            assert_eq!(read_claim(&app), ClaimOnApp::Known(Box::new(claim)));
+            assert_eq!(read_claim(&app, None), ClaimOnApp::Known(Box::new(claim)));
         }
+        // What a later version adds does not make it unreadable.
+        let mut later = serde_json::to_value(&claim).unwrap();
+        later["waves"] = json!(3);
+        app.metadata.annotations.insert(ANNOTATION.into(), later.to_string());
+        assert_eq!(read_claim(&app, None), ClaimOnApp::Known(Box::new(claim)));
         app.metadata.annotations.insert(ANNOTATION.into(), r#"{"version":2}"#.into());
-        assert!(matches!(read_claim(&app), ClaimOnApp::Foreign(_)));
+        assert!(matches!(read_claim(&app, None), ClaimOnApp::Foreign(_)));
     }
 }

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::model::{AppSource, Application};
-use crate::overrides::claim::{ANNOTATION, Claim, ClaimState};
+use crate::overrides::claim::{Claim, ClaimState};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{Occurrence, OverrideKey, ValueChange, find, list, same_element};
 
@@ -32,7 +32,7 @@ pub(crate) fn write(
         .map(|change| (&change.key, &change.new))
         .collect();
     put(&mut ops, &at, source, &wanted);
-    annotate(&mut ops, app, ANNOTATION, Some(&claim.to_text()));
+    annotate(&mut ops, app, &claim.annotation(), Some(&claim.to_text()));
     Ok(order(ops))
 }
 
@@ -157,9 +157,9 @@ pub(crate) fn undo(app: &Application, claim: &Claim) -> Result<Vec<Value>, Patch
         wanted.push((&change.key, change.old.as_ref().unwrap_or(&Value::Null)));
     }
     put(&mut ops, &at, source, &wanted);
-    if app.metadata.annotations.contains_key(ANNOTATION) {
-        let undone = claim.in_state(ClaimState::Undone).to_text();
-        annotate(&mut ops, app, ANNOTATION, Some(&undone));
+    let name = claim.annotation();
+    if app.metadata.annotations.contains_key(&name) {
+        annotate(&mut ops, app, &name, Some(&claim.in_state(ClaimState::Undone).to_text()));
     }
     Ok(order(ops))
 }
@@ -177,7 +177,7 @@ pub(crate) fn close(app: &Application, end: &Claim) -> Result<Vec<Value>, PatchE
             }
         }
     }
-    annotate(&mut ops, app, ANNOTATION, Some(&end.to_text()));
+    annotate(&mut ops, app, &end.annotation(), Some(&end.to_text()));
     Ok(order(ops))
 }
 
@@ -268,6 +268,7 @@ mod tests {
     use super::*;
     use crate::api::request::AppRef;
     use crate::judge::plan::plan;
+    use crate::overrides::claim::ANNOTATION;
     use crate::overrides::values::{OverrideValues, SourceField};
 
     fn app(source: Value, annotations: Value) -> Application {
@@ -284,6 +285,7 @@ mod tests {
     fn claim(plan: &AppPlan) -> Claim {
         Claim {
             version: 1,
+            environment: None,
             nonce: "n".into(),
             state: ClaimState::Open,
             release: "r<1>".into(),

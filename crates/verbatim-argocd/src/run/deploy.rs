@@ -15,7 +15,6 @@ use crate::judge::outcome::{
     DeployOutcome, DeployReport, Leftover, OnPause, ProofStage, ReachedState, UndoFailure,
     UndoResult,
 };
-use crate::judge::plan::plan;
 use crate::judge::preflight;
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::rendered::shown;
@@ -24,7 +23,9 @@ use crate::judge::verdict::{
 };
 use crate::judge::warning::DeployWarning;
 use crate::model::Application;
-use crate::overrides::claim::{Claim, ClaimOnApp, ClaimStanding, ClaimState, read_claim, standing};
+use crate::overrides::claim::{
+    Claim, ClaimOnApp, ClaimStanding, ClaimState, read_claim, read_claims,
+};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::deviations;
 use crate::run::event::{DeployEvent, DeployStep};
@@ -32,7 +33,7 @@ use crate::run::follow::FirstRead;
 use crate::run::log::Listener;
 use crate::run::read::{AfterWrite, facts};
 use crate::run::request::{DeployOptions, DeployRequest};
-use crate::run::session::{AppRun, Subject, now};
+use crate::run::session::{AppRun, Subject};
 use crate::run::wait::WaitGoal;
 use crate::run::write::WriteResult;
 
@@ -115,16 +116,15 @@ pub async fn undo_last(client: &Client, app: &AppRef) -> Result<UndoneWrite, Err
     let options = DeployOptions::default();
     let subject = Subject::new(client, app, &options);
     let mut run = subject.start(FirstRead::AsItIs, &|_| {}).await?;
-    let (undo, claim) = match read_claim(&run.before) {
-        ClaimOnApp::Known(claim) if claim.state == ClaimState::Undone => {
-            (UndoResult::NotNeeded, Some(*claim))
+    let is_readable = !matches!(read_claim(&run.before, None), ClaimOnApp::Foreign(_));
+    let (undo, claim) = match read_claims(&run.before).into_iter().next() {
+        _ if !is_readable => (UndoResult::Failed { why: UndoFailure::UnreadableClaim }, None),
+        Some(claim) if claim.state == ClaimState::Undone => (UndoResult::NotNeeded, Some(claim)),
+        Some(claim) => {
+            run.written.claimed(Some(claim.clone()));
+            (run.undo().await, Some(claim))
         }
-        ClaimOnApp::Known(claim) => {
-            run.written.claimed(Some((*claim).clone()));
-            (run.undo().await, Some(*claim))
-        }
-        ClaimOnApp::Absent => (UndoResult::NotNeeded, None),
-        ClaimOnApp::Foreign(_) => (UndoResult::Failed { why: UndoFailure::UnreadableClaim }, None),
+        None => (UndoResult::NotNeeded, None),
     };
     Ok(UndoneWrite { undo, claim, warnings: run.into_warnings() })
 }
@@ -246,7 +246,7 @@ impl AppRun<'_> {
             }
         }
         let refused = |reasons| DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded };
-        let plan = plan(&self.subject.app, &self.before, &deploy.values).map_err(refused)?;
+        let plan = self.plan(&self.before, &deploy.values).map_err(refused)?;
         self.written.planned(plan.clone());
         self.log.tell(DeployEvent::Planned { plan: plan.clone() });
         let mut reasons = Vec::new();
@@ -277,38 +277,29 @@ impl AppRun<'_> {
         app: &Application,
         plan: &AppPlan,
     ) -> Option<WriteRefusal> {
-        let on_app = read_claim(app);
-        let stands = on_app.known().is_some_and(|claim| {
-            deviations(app.spec.sources().get(claim.source), &claim.changes).is_empty()
-        });
-        let (release, take_over) = (self.subject.release, self.subject.options.take_over);
-        let judged = standing(&on_app, stands, release, &plan.changes, now(), take_over);
-        let claim = on_app.known();
-        match (judged, claim) {
-            (ClaimStanding::Free, _) => None,
-            (ClaimStanding::Resume, Some(claim)) => {
-                self.log.warn(DeployWarning::Resumed { nonce: claim.nonce.clone() });
+        match self.claimant(plan).standing(app) {
+            ClaimStanding::Free => None,
+            ClaimStanding::Resume(claim) => {
+                self.log.warn(DeployWarning::Resumed { nonce: claim.nonce });
                 None
             }
-            (ClaimStanding::TakeOver, Some(claim)) => {
-                self.log.warn(DeployWarning::TookOver {
-                    release: claim.release.clone(),
-                    by: claim.by.clone(),
-                });
+            ClaimStanding::TakeOver(claim) => {
+                self.log.warn(DeployWarning::TookOver { release: claim.release, by: claim.by });
                 None
             }
-            (ClaimStanding::Held, Some(claim)) => Some(WriteRefusal::Claimed {
-                release: claim.release.clone(),
-                by: claim.by.clone(),
+            ClaimStanding::Held(claim) => Some(WriteRefusal::Claimed {
+                release: claim.release,
+                by: claim.by,
                 deadline: claim.deadline.to_string(),
             }),
-            _ => Some(WriteRefusal::UnreadableClaim),
+            ClaimStanding::Unreadable => Some(WriteRefusal::UnreadableClaim),
         }
     }
 
     /// If all values stand already and Argo CD is done with them, there is nothing to write and only to prove.
     async fn already_there(&mut self, plan: &AppPlan) -> Result<Option<DeployOutcome>, Error> {
-        if read_claim(&self.before).known().is_some_and(|claim| claim.state == ClaimState::Open) {
+        let on_app = read_claim(&self.before, self.subject.environment);
+        if on_app.known().is_some_and(|claim| claim.state == ClaimState::Open) {
             return Ok(None);
         }
         self.follow.refresh().await?;
@@ -329,7 +320,7 @@ impl AppRun<'_> {
 
     /// An earlier run of this release left its values without proof. Now that they are proven, its claim is ours to close.
     fn adopt_failed_claim(&mut self) {
-        let on_app = read_claim(self.follow.app());
+        let on_app = read_claim(self.follow.app(), self.subject.environment);
         let failed = |claim: &&Claim| {
             claim.state == ClaimState::Failed && claim.release == self.subject.release
         };

@@ -20,6 +20,8 @@ pub struct DeployRequest {
     pub images: Vec<WantedImage>,
     /// The name of the release, for the claim and the operation.
     pub release: String,
+    /// `project/environment`, if the deployment is that of an environment: each has a claim of its own.
+    pub environment: Option<String>,
     /// Who deploys: the URL of the CI run, or a name.
     pub by: Option<String>,
     /// Unique for this run. See [`crate::run::deploy::nonce`].
@@ -55,6 +57,8 @@ pub struct DeployOptions {
     pub dry_run: bool,
     /// What a rollout that somebody has paused means.
     pub on_pause: OnPause,
+    /// How long the claim holds others off, if longer than this deployment may take: it may be one of many.
+    pub claim_for: Duration,
     /// Whether the claim is closed at the end, or later by [`crate::close_claim`] with the record's digest.
     pub close_claim: bool,
 }
@@ -79,6 +83,7 @@ impl Default for DeployOptions {
             allow_unknown_parameters: false,
             dry_run: false,
             on_pause: OnPause::Wait,
+            claim_for: Duration::ZERO,
             close_claim: true,
         }
     }

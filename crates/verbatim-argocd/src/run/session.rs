@@ -11,9 +11,9 @@ use crate::judge::outcome::{DeployOutcome, DeployReport};
 use crate::judge::verdict::{Expectation, ExpectedOperation};
 use crate::judge::warning::DeployWarning;
 use crate::model::{Application, HealthStatus};
-use crate::overrides::claim::read_claim;
+use crate::overrides::claim::{Claim, read_claims};
 use crate::overrides::plan::AppPlan;
-use crate::overrides::values::Deviation;
+use crate::overrides::values::{Deviation, ValueChange};
 use crate::run::event::DeployStep;
 use crate::run::follow::{FirstRead, Follow};
 use crate::run::log::{Listener, RunLog};
@@ -36,6 +36,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) client: &'a Client,
     pub(crate) app: AppRef,
     pub(crate) release: &'a str,
+    pub(crate) environment: Option<&'a str>,
     pub(crate) by: Option<&'a str>,
     pub(crate) nonce: &'a str,
     pub(crate) images: &'a [WantedImage],
@@ -51,6 +52,7 @@ impl<'a> Subject<'a> {
             client,
             app: app.clone(),
             release: "",
+            environment: None,
             by: None,
             nonce: "",
             images: &[],
@@ -62,6 +64,7 @@ impl<'a> Subject<'a> {
     pub(crate) fn deployment(client: &'a Client, deploy: &'a DeployRequest) -> Self {
         Self {
             release: &deploy.release,
+            environment: deploy.environment.as_deref(),
             by: deploy.by.as_deref(),
             nonce: &deploy.nonce,
             images: &deploy.images,
@@ -133,8 +136,14 @@ impl AppRun<'_> {
 
     /// The outcome for values that are not ours any more, with whoever left a claim there.
     pub(crate) fn superseded_by(&self, deviations: Vec<Deviation>) -> DeployOutcome {
-        let on_app = read_claim(self.follow.app());
-        let by = on_app.known().filter(|claim| claim.nonce != self.subject.nonce).cloned();
+        let plan = self.written.plan();
+        let is_theirs = |claim: &Claim| {
+            let same_value = |change: &ValueChange| {
+                plan.is_none_or(|plan| plan.changes.iter().any(|ours| ours.key == change.key))
+            };
+            claim.nonce != self.subject.nonce && claim.changes.iter().any(same_value)
+        };
+        let by = read_claims(self.follow.app()).into_iter().find(is_theirs);
         DeployOutcome::Superseded { deviations, by: by.map(Box::new) }
     }
 

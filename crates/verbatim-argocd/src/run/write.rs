@@ -4,17 +4,19 @@ use jiff::SignedDuration;
 
 use crate::api::error::Error;
 use crate::judge::outcome::{DeployOutcome, UndoFailure, UndoResult};
-use crate::judge::plan::plan;
+use crate::judge::plan;
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::warning::DeployWarning;
 use crate::model::Application;
-use crate::overrides::claim::{Claim, ClaimOnApp, ClaimState, read_claim, with_previous};
+use crate::overrides::claim::{
+    Claim, ClaimOnApp, ClaimState, Claimant, leftovers, read_claim, read_claims, with_previous,
+};
 use crate::overrides::patch;
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{Deviation, OverrideValues, deviations};
 use crate::run::event::DeployStep;
 use crate::run::send::{Change, Sent, Unrendered};
-use crate::run::session::{AppRun, now};
+use crate::run::session::{AppRun, Subject, now};
 
 /// How often the end of a claim is written, where others bring the open one back.
 const CLOSINGS: u32 = 3;
@@ -31,31 +33,58 @@ pub(crate) enum WriteResult {
 }
 
 impl AppRun<'_> {
-    /// The claim that goes with a plan, on the application as it stands `before`.
+    /// The claim that goes with a plan, on the application as it stands `before`. The place in the ledger that an earlier claim
+    /// of the environment names stays on the application while the run works: it may die.
     pub(crate) fn new_claim(
         &self,
         before: &Application,
         plan: &AppPlan,
         state: ClaimState,
     ) -> Claim {
+        let Subject { options, environment, .. } = &self.subject;
         // Whole seconds are easier to read, and as exact as everything else that Argo CD stores.
         let at = now().round(jiff::Unit::Second).unwrap_or_else(|_| now());
-        let timeout = SignedDuration::try_from(self.subject.options.timeout)
-            .unwrap_or(SignedDuration::from_hours(1));
-        let settle =
-            SignedDuration::try_from(self.subject.options.settle).unwrap_or(SignedDuration::ZERO);
+        let period = (options.timeout + options.settle).max(options.claim_for);
+        let period = SignedDuration::try_from(period).unwrap_or(SignedDuration::from_hours(1));
+        let unproven = self.claimant(plan).unproven(before);
+        let earlier = read_claim(before, *environment);
         Claim {
             version: Claim::VERSION,
+            environment: environment.map(str::to_owned),
             nonce: self.subject.nonce.to_owned(),
             state,
             release: self.subject.release.to_owned(),
             by: self.subject.by.map(str::to_owned),
             at,
-            deadline: at.saturating_add(timeout + settle).unwrap_or(at),
+            deadline: at.saturating_add(period).unwrap_or(at),
             source: plan.source,
-            changes: with_previous(plan.changes.clone(), &read_claim(before)),
-            record: None,
-            kept: None,
+            changes: with_previous(plan.changes.clone(), &unproven),
+            record: earlier.known().and_then(|claim| claim.record.clone()),
+            kept: earlier.known().and_then(|claim| claim.kept),
+        }
+    }
+
+    /// What is to be written to an application as it stands, with what puts back the leftovers of runs that were never proven.
+    pub(crate) fn plan(
+        &self,
+        app: &Application,
+        values: &OverrideValues,
+    ) -> Result<AppPlan, Vec<WriteRefusal>> {
+        let mut plan = plan::plan(&self.subject.app, app, values)?;
+        let unproven = self.claimant(&plan).unproven(app);
+        plan.changes.extend(leftovers(&plan, &unproven));
+        Ok(plan)
+    }
+
+    /// This run, for the claims that it meets.
+    pub(crate) fn claimant<'b>(&'b self, plan: &'b AppPlan) -> Claimant<'b> {
+        Claimant {
+            environment: self.subject.environment,
+            release: self.subject.release,
+            source: plan.source,
+            changes: &plan.changes,
+            take_over: self.subject.options.take_over,
+            now: now(),
         }
     }
 
@@ -73,11 +102,14 @@ impl AppRun<'_> {
         let outdated = |differences| Change::Stop(WriteRefusal::PlanOutdated { differences });
         let mut is_first = true;
         let sent = self.send(Unrendered::Refuse, |run, state| {
-            if read_claim(state).known().is_some_and(|found| found.nonce == claim.nonce) {
+            if read_claim(state, run.subject.environment)
+                .known()
+                .is_some_and(|found| found.nonce == claim.nonce)
+            {
                 return Change::Written;
             }
             if !std::mem::take(&mut is_first) {
-                match plan(&run.subject.app, state, values) {
+                match run.plan(state, values) {
                     Ok(now) => {
                         let differences = now.differences(planned);
                         if !differences.is_empty() {
@@ -89,7 +121,7 @@ impl AppRun<'_> {
                     }
                 }
             }
-            if read_claim(state) != read_claim(&run.before) {
+            if read_claims(state) != read_claims(&run.before) {
                 // Somebody else's run has begun or ended since the look.
                 if let Some(refusal) = run.claim_refusal(state, planned) {
                     return Change::Stop(refusal);
@@ -135,7 +167,7 @@ impl AppRun<'_> {
         let sent = self.send(Unrendered::Replace, |_, app| {
             let stands_before =
                 deviations(app.spec.sources().get(claim.source), &previous).is_empty();
-            match read_claim(app) {
+            match read_claim(app, claim.environment.as_deref()) {
                 ClaimOnApp::Known(found) if found.nonce != claim.nonce => {
                     return Change::Stop(UndoFailure::OtherRun);
                 }
@@ -219,7 +251,7 @@ impl AppRun<'_> {
 
 /// What is to be done to close a claim.
 fn closing(app: &Application, end: &Claim) -> Change<ClaimGone> {
-    let found = match read_claim(app) {
+    let found = match read_claim(app, end.environment.as_deref()) {
         ClaimOnApp::Absent => return Change::Stop(ClaimGone::Wiped),
         ClaimOnApp::Known(found) if found.nonce == end.nonce => found,
         ClaimOnApp::Known(_) | ClaimOnApp::Foreign(_) => return Change::Stop(ClaimGone::TakenOver),

@@ -152,7 +152,7 @@ impl Rig {
 
     /// The claim on an application.
     pub(crate) async fn claim(&self, app: &AppRef) -> Option<Claim> {
-        read_claim(&self.client().get(app).await.unwrap()).known().cloned()
+        read_claim(&self.client().get(app).await.unwrap(), None).known().cloned()
     }
 
     /// What an application is said to be.
@@ -208,6 +208,7 @@ pub(crate) fn wanted(app: &AppRef, release: &str) -> DeployRequest {
         },
         images: vec![image(digest)],
         release: release.to_owned(),
+        environment: None,
         by: Some("https://ci.example.com/1".into()),
         nonce: nonce().unwrap(),
         options: quick(),

@@ -85,7 +85,8 @@ fn environment(
 ) -> Option<Environment> {
     let own = written.set.as_ref().map(|written| set(written, scope, problems));
     let set = own.as_ref().or(default);
-    let apps = apps(&written.apps, set, scope, problems);
+    let id = format!("{}/{}", file.project.value, written.name.value);
+    let apps = apps(&written.apps, &id, set, scope, problems);
     let tests = written
         .tests
         .iter()
@@ -120,12 +121,15 @@ fn test(suite: &Located<String>, written: &TestFile, problems: &mut Vec<Problem>
 
 fn apps(
     written: &Located<ListOr<Located<NameOr<AppFile>>, SelectorFile>>,
+    environment: &str,
     set: Option<&Set>,
     scope: &Scope,
     problems: &mut Vec<Problem>,
 ) -> Apps {
     match &written.value {
-        ListOr::Map(selector) => Apps::Selected(select(selector, set, scope, problems)),
+        ListOr::Map(selector) => {
+            Apps::Selected(Box::new(select(selector, environment, set, scope, problems)))
+        }
         ListOr::List(list) => {
             if list.is_empty() {
                 problems.push(Problem::new(
@@ -136,7 +140,7 @@ fn apps(
             let mut seen = BTreeSet::new();
             let mut apps = Vec::new();
             for Located { value: NameOr(written), place } in list {
-                let app = app(written, *place, set, scope, problems);
+                let app = app(written, *place, environment, set, scope, problems);
                 if !seen.insert((app.server.clone(), app.namespace.clone(), app.name.clone())) {
                     problems.push(Problem::new(
                         *place,
@@ -153,6 +157,7 @@ fn apps(
 fn app(
     written: &AppFile,
     place: Place,
+    environment: &str,
     set: Option<&Set>,
     scope: &Scope,
     problems: &mut Vec<Problem>,
@@ -165,6 +170,7 @@ fn app(
     }
     let own = written.set.as_ref().map(|written| self::set(written, scope, problems));
     App {
+        environment: environment.to_owned(),
         name: written.name.clone(),
         server: server(written.server.as_ref(), place, scope, problems),
         namespace: written.namespace.clone(),
@@ -177,6 +183,7 @@ fn app(
 
 fn select(
     written: &SelectorFile,
+    environment: &str,
     set: Option<&Set>,
     scope: &Scope,
     problems: &mut Vec<Problem>,
@@ -186,6 +193,7 @@ fn select(
         problems.push(Problem::new(place, "an empty selector would take every application"));
     }
     let template = App {
+        environment: environment.to_owned(),
         name: String::new(),
         server: server(written.server.as_ref(), place, scope, problems),
         namespace: written.namespace.clone(),

@@ -117,7 +117,7 @@ impl Environment {
 pub(crate) enum Apps {
     Named(Vec<App>),
     /// All that carry some labels; found when they are needed.
-    Selected(Selector),
+    Selected(Box<Selector>),
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +130,8 @@ pub(crate) struct Selector {
 /// An application and what is written into it.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
+    /// `project/environment` of the environment that it is in: the claims and anchors of others are none of its business.
+    pub environment: String,
     pub name: String,
     pub server: String,
     pub namespace: Option<String>,
@@ -148,6 +150,7 @@ impl App {
         let parameter = |(key, text): &(&str, &str)| ((*key).to_owned(), text.parse().unwrap());
         let helm = helm.iter().map(parameter).collect();
         Self {
+            environment: "shop/dev".to_owned(),
             name: name.to_owned(),
             server: "main".to_owned(),
             namespace: None,

@@ -173,11 +173,13 @@ pub(crate) fn reference(app: &App) -> AppRef {
     }
 }
 
-/// What the applications know of the end of the ledger: the record that the last promotion wrote on them.
+/// What the applications know of the end of the ledger: the record that the last promotion to the environment wrote on them.
+/// What other environments and projects wrote on the same applications says nothing about it.
 pub(crate) fn anchors(seen: &[ObservedApp]) -> Vec<Anchor> {
     let mut anchors: Vec<Anchor> = Vec::new();
-    for application in seen.iter().filter_map(|seen| seen.application.as_ref().ok()) {
-        let on_app = read_claim(application);
+    for ObservedApp { app, application } in seen {
+        let Ok(application) = application else { continue };
+        let on_app = read_claim(application, Some(&app.environment));
         let anchor = on_app.known().and_then(|claim| claim.record.as_ref()?.parse().ok());
         anchors.extend(anchor.filter(|anchor| !anchors.contains(anchor)));
     }
@@ -264,11 +266,12 @@ mod tests {
     use verbatim_oci::Digest;
 
     use super::*;
-    use verbatim_argocd::CLAIM_ANNOTATION;
+    use verbatim_argocd::claim_annotation;
 
     fn seen(value: &str, sync: &str, health: &str, claim: Option<Value>) -> ObservedApp {
         let app = App::sample("web", &[("image.digest", "${digest}")]);
-        let annotations = claim.map(|claim| json!({ CLAIM_ANNOTATION: claim.to_string() }));
+        let name = claim_annotation(Some("shop/dev"));
+        let annotations = claim.map(|claim| json!({ name: claim.to_string() }));
         let application = serde_json::from_value(json!({
             "metadata": { "name": "web", "annotations": annotations },
             "spec": { "source": { "repoURL": "https://me:secret@git.example/a", "path": "chart", "helm": { "parameters": [
@@ -284,7 +287,7 @@ mod tests {
         let anchor = format!("7@{}", Digest::of(b"r"));
         let claim = |record: Option<&str>| {
             json!({
-                "version": 1, "nonce": "n", "state": "done", "release": "r", "at": "2026-01-01T00:00:00Z",
+                "version": 1, "environment": "shop/dev", "nonce": "n", "state": "done", "release": "r", "at": "2026-01-01T00:00:00Z",
                 "deadline": "2026-01-01T00:00:00Z", "source": "single", "changes": [], "record": record,
             })
         };

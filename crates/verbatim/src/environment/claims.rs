@@ -72,13 +72,13 @@ pub(crate) struct Proven {
 /// The promotions that claims tell of, each with all its applications. Values that somebody changed since are not those of
 /// a promotion any more, whatever its claim says. `is_one` tells whether two are the same, and may take from the second.
 fn claimed<'a, S>(
-    applications: impl IntoIterator<Item = (&'a str, &'a Application)>,
+    applications: impl IntoIterator<Item = (&'a App, &'a Application)>,
     state: impl Fn(&Claim) -> Option<S>,
     is_one: impl Fn(&mut ClaimedPromotion<S>, &ClaimedPromotion<S>) -> bool,
 ) -> Vec<ClaimedPromotion<S>> {
     let mut all: Vec<ClaimedPromotion<S>> = Vec::new();
-    for (name, application) in applications {
-        let on_app = read_claim(application);
+    for (app, application) in applications {
+        let on_app = read_claim(application, Some(&app.environment));
         let Some(claim) = on_app.known() else { continue };
         let Some(state) = state(claim) else { continue };
         if !deviations(application.spec.sources().get(claim.source), &claim.changes).is_empty() {
@@ -89,7 +89,7 @@ fn claimed<'a, S>(
             by: claim.by.clone(),
             since: claim.at,
             state,
-            applications: vec![name.to_owned()],
+            applications: vec![app.name.clone()],
         };
         match all.iter_mut().find_map(|it| is_one(it, &found).then_some(it)) {
             Some(it) => {
@@ -104,7 +104,7 @@ fn claimed<'a, S>(
 
 /// The promotions that applications lack the end of, those that may still be at work last.
 pub(crate) fn attempts<'a>(
-    applications: impl IntoIterator<Item = (&'a str, &'a Application)>,
+    applications: impl IntoIterator<Item = (&'a App, &'a Application)>,
     now: Timestamp,
 ) -> Vec<Attempt> {
     let unfinished = |claim: &Claim| {
@@ -161,12 +161,11 @@ pub(crate) fn unrecorded<'a>(
     let otherwise = applications.into_iter().filter(|(app, application)| {
         promoted.is_none_or(|release| !has_values(app, application, release))
     });
-    let otherwise = otherwise.map(|(app, application)| (app.name.as_str(), application));
     lacking(otherwise, &LedgerEntry::all(ledger))
 }
 
 fn lacking<'a>(
-    applications: impl IntoIterator<Item = (&'a str, &'a Application)>,
+    applications: impl IntoIterator<Item = (&'a App, &'a Application)>,
     ledger: &[LedgerEntry],
 ) -> Vec<Unrecorded> {
     let proven = |claim: &Claim| {
@@ -292,10 +291,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use verbatim_argocd::CLAIM_ANNOTATION;
+    use verbatim_argocd::claim_annotation;
 
     const NOW: &str = "2026-11-28T10:00:00Z";
     const LATER: &str = "2026-11-28T10:05:00Z";
+
+    fn app(name: &str) -> App {
+        App::sample(name, &[])
+    }
 
     /// An application with a claim in a state, whose value is `found` where the promotion wrote `2`.
     fn application(
@@ -307,13 +310,13 @@ mod tests {
         let element =
             |value: &str| json!({ "name": "image.tag", "value": value, "forceString": true });
         let claim = json!({
-            "version": 1, "nonce": "n", "state": state, "by": "ci", "source": "single", "kept": kept,
+            "version": 1, "environment": "shop/dev", "nonce": "n", "state": state, "by": "ci", "source": "single", "kept": kept,
             "release": format!("r.example/app:2@sha256:{}", "a".repeat(64)),
             "at": "2026-11-28T09:50:00Z", "deadline": deadline,
             "changes": [{ "key": "helm:image.tag", "old": element("1"), "new": element("2") }],
         });
         let application = serde_json::from_value(json!({
-            "metadata": { "name": "web", "annotations": { CLAIM_ANNOTATION: claim.to_string() } },
+            "metadata": { "name": "web", "annotations": { claim_annotation(Some("shop/dev")): claim.to_string() } },
             "spec": { "source": { "repoURL": "r", "path": "c", "helm": { "parameters": [element(found)] } } },
         }));
         application.unwrap()
@@ -337,12 +340,12 @@ mod tests {
         ];
         for (state, deadline, found, want) in cases {
             let application = application(state, deadline, found, None);
-            let got = attempts([("web", &application)], NOW.parse().unwrap());
+            let got = attempts([(&app("web"), &application)], NOW.parse().unwrap());
             let got: Vec<String> = got.iter().map(ToString::to_string).collect();
             let want: Vec<String> = want.iter().map(|want| format!("{begun} {want}")).collect();
             assert_eq!(got, want, "{state} {deadline} {found}");
         }
-        assert_eq!(attempts([("web", &Application::default())], NOW.parse().unwrap()), []);
+        assert_eq!(attempts([(&app("web"), &Application::default())], NOW.parse().unwrap()), []);
     }
 
     #[test]
@@ -350,7 +353,10 @@ mod tests {
         let (a, b) = ("2026-11-28T10:05:00Z", "2026-11-28T10:06:00Z");
         let (one, other) = (application("open", a, "2", None), application("open", b, "2", None));
         let failed = application("failed", a, "2", None);
-        let got = attempts([("a", &one), ("b", &other), ("c", &failed)], NOW.parse().unwrap());
+        let got = attempts(
+            [(&app("a"), &one), (&app("b"), &other), (&app("c"), &failed)],
+            NOW.parse().unwrap(),
+        );
         let told: Vec<_> =
             got.iter().map(|it| (it.state.phase, it.applications.join(" "))).collect();
         assert_eq!(told, [(Phase::Failed, "c".to_owned()), (Phase::UnderWay, "a b".to_owned())]);
@@ -373,7 +379,7 @@ mod tests {
         ];
         for (phase, state, is_promoted, want) in cases {
             let application = application(state, deadline(phase), "2", None);
-            let attempts = attempts([("web", &application)], NOW.parse().unwrap());
+            let attempts = attempts([(&app("web"), &application)], NOW.parse().unwrap());
             let hint = attempts[0].hint("dev", is_promoted);
             assert!(attempts[0].state.phase == phase && hint.contains(want), "{hint}");
             assert_eq!(hint.contains("restore"), is_promoted, "{hint}");
@@ -409,13 +415,13 @@ mod tests {
         for (state, found, kept, record, finished_at, want) in cases {
             let application = application(state, LATER, found, kept);
             let ledger = [LedgerEntry { record: Digest::of(record), finished_at }];
-            let got = lacking([("web", &application)], &ledger);
+            let got = lacking([(&app("web"), &application)], &ledger);
             assert_eq!(!got.is_empty(), want, "{state} {found} {kept:?} {record:?} {finished_at}");
-            let got = lacking([("web", &application)], &[]);
+            let got = lacking([(&app("web"), &application)], &[]);
             let is_kept = state == "done" && found == "2" && kept.is_some();
             assert_eq!(!got.is_empty(), is_kept, "{state} {found} {kept:?}, an empty ledger");
         }
-        assert_eq!(lacking([("web", &Application::default())], &[]), []);
+        assert_eq!(lacking([(&app("web"), &Application::default())], &[]), []);
     }
 
     #[test]
@@ -423,7 +429,7 @@ mod tests {
         let kept = PendingRecord::Record(Digest::of(b"record"));
         let (one, other) =
             (application("done", LATER, "2", Some(kept)), application("done", LATER, "2", None));
-        let all = [("a", &one), ("b", &one), ("c", &other)];
+        let all = [(&app("a"), &one), (&app("b"), &one), (&app("c"), &other)];
         let [mut found] = lacking(all, &[]).try_into().unwrap();
         assert_eq!(
             found.to_string(),

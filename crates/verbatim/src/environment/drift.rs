@@ -106,7 +106,7 @@ fn values(app: &App, application: &Application, release: &Release, ledger: &Chai
             return why.iter().map(|why| Drift::Incomparable { why: why.to_string() }).collect();
         }
     };
-    let created_again = created_again(application, ledger);
+    let created_again = created_again(app, application, ledger);
     let changed = plan.changes.iter().filter(|change| !change.is_noop());
     changed
         .map(|change| {
@@ -129,10 +129,11 @@ fn values(app: &App, application: &Application, release: &Release, ledger: &Chai
 
 /// When an application was made, if that was after the promotion. Kubernetes tells whole seconds; what was promoted in the
 /// very second that it was made in has a claim.
-fn created_again(application: &Application, ledger: &Chain) -> Option<Timestamp> {
+fn created_again(app: &App, application: &Application, ledger: &Chain) -> Option<Timestamp> {
     let promoted_at = ledger.head()?.predicate().finished_at;
     let created = application.metadata.creation_timestamp?;
-    let is_unclaimed = read_claim(application) == ClaimOnApp::Absent;
+    let on_app = read_claim(application, Some(&app.environment));
+    let is_unclaimed = on_app == ClaimOnApp::Absent;
     (is_unclaimed && created.as_second() >= promoted_at.as_second()).then_some(created)
 }
 

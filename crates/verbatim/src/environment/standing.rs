@@ -81,7 +81,7 @@ pub(crate) fn standing(
         Expected::Nothing(_) => true,
     };
     let touched = seen.iter().filter(|(app, _)| is_news(app));
-    let unfinished = attempts(touched.map(|(app, it)| (app.name.as_str(), *it)), now);
+    let unfinished = attempts(touched.copied(), now);
     let promoted = match expected {
         Expected::Release(release) => Some(release),
         Expected::Nothing(_) => None,
@@ -129,7 +129,7 @@ impl fmt::Display for EnvironmentState {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use verbatim_argocd::CLAIM_ANNOTATION;
+    use verbatim_argocd::claim_annotation;
     use verbatim_oci::Digest;
 
     use super::*;
@@ -149,12 +149,13 @@ mod tests {
             let kept = (state == "kept").then(|| json!({ "record": Digest::of(b"record") }));
             let state = if state == "kept" { "done" } else { state };
             json!({
-                "version": 1, "nonce": "n", "state": state, "kept": kept, "release": "r2", "by": "ci", "source": "single",
+                "version": 1, "environment": "shop/dev", "nonce": "n", "state": state, "kept": kept, "release": "r2", "by": "ci", "source": "single",
                 "at": "2026-11-28T09:50:00Z", "deadline": "2026-11-28T10:05:00Z",
                 "changes": [{ "key": "helm:image.digest", "old": null, "new": element(found) }],
             })
         });
-        let annotations = claim.map(|claim| json!({ CLAIM_ANNOTATION: claim.to_string() }));
+        let name = claim_annotation(Some("shop/dev"));
+        let annotations = claim.map(|claim| json!({ name: claim.to_string() }));
         let application = serde_json::from_value(json!({
             "metadata": { "name": "web", "annotations": annotations },
             "spec": { "source": { "repoURL": "r", "path": "c", "helm": { "parameters": [element(found)] } } },

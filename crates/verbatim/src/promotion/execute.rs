@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -30,6 +31,9 @@ use crate::release::Release;
 
 /// How many applications are deployed at the same time: their writes cost the server most.
 const CONCURRENCY: usize = 4;
+
+/// What attaching the record may take, for the time that the claims hold others off.
+const RECORDING: Duration = Duration::from_secs(60);
 
 /// One application of a promotion, with what was seen of it.
 #[derive(Debug)]
@@ -97,6 +101,7 @@ impl AppOutcome {
 /// What all applications of a promotion have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Rollout<'a> {
+    pub environment: &'a EnvironmentId,
     pub release: &'a Release,
     pub images: &'a [WantedImage],
     /// Who promotes: the URL of the run, or a name.
@@ -134,6 +139,12 @@ pub(super) fn options(environment: &Environment, take_over: bool) -> DeployOptio
         close_claim: false,
         ..DeployOptions::default()
     }
+}
+
+/// How long the claims of a promotion hold others off: until its last application may be done, and its record attached.
+fn claim_for(options: &DeployOptions, applications: usize) -> Duration {
+    let rounds = u32::try_from(applications.div_ceil(CONCURRENCY)).unwrap_or(u32::MAX);
+    (options.timeout + options.settle).saturating_mul(rounds) + RECORDING
 }
 
 /// Checks all applications without writing anything.
@@ -233,7 +244,8 @@ impl Ready {
         let steps = apps.iter().map(|app| step(&app.target));
         context.console.plan_steps(steps.chain([record_step(id)]));
         let started_at = Timestamp::now();
-        let rollout = context.rollout(&plan.release, &images, take_over);
+        let mut rollout = context.rollout(&plan.release, &images, take_over);
+        rollout.options.claim_for = claim_for(&rollout.options, apps.len());
         let results =
             execute(&context.servers, apps, &plan.apps, &rollout, considered.kind, context.console)
                 .await?;
@@ -283,6 +295,7 @@ fn deployment(
         values: target.values.clone(),
         images: concerned(rollout.images, &target.values.digests()),
         release: rollout.release.to_string(),
+        environment: Some(rollout.environment.to_string()),
         by: rollout.by.clone(),
         nonce: nonce().map_err(failures::argocd)?,
         options: rollout.options.clone(),
@@ -345,7 +358,7 @@ impl ClaimEnding {
         let (state, kept) = match (outcome, claim.state) {
             (DeployOutcome::Proven { .. }, _) => (ClaimState::Done, self.kept),
             (_, ClaimState::Open) => return None,
-            (_, ended) => (ended, None),
+            (_, ended) => (ended, claim.kept),
         };
         let record = self.record.map(|anchor| anchor.to_string());
         Some(Claim { record, kept, ..claim.in_state(state) })

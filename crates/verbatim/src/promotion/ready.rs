@@ -219,12 +219,13 @@ impl PromotionContext<'_> {
     }
 
     pub(super) fn rollout<'o>(
-        &self,
+        &'o self,
         release: &'o Release,
         images: &'o [WantedImage],
         take_over: bool,
     ) -> Rollout<'o> {
         let by = self.project.ci.run_url.clone().or_else(|| self.project.run().actor);
-        Rollout { release, images, by, options: execute::options(self.environment, take_over) }
+        let options = execute::options(self.environment, take_over);
+        Rollout { environment: &self.environment.id, release, images, by, options }
     }
 }

@@ -360,7 +360,8 @@ fn difference(result: &AppResult, application: &Application) -> Option<String> {
     if let Some(deviation) = deviations(source, &plan.changes).first() {
         return Some(deviation.to_string());
     }
-    match (read_claim(application), &report.claim) {
+    let environment = report.claim.as_ref().and_then(|claim| claim.environment.as_deref());
+    match (read_claim(application, environment), &report.claim) {
         (ClaimOnApp::Known(claim), Some(ours)) if claim.nonce != ours.nonce => {
             return Some(format!("was claimed meanwhile for {}", claim.release));
         }

@@ -240,7 +240,9 @@ impl Stage {
     pub(crate) async fn remote(&self) -> Result<Remote> {
         let app = self.app();
         let application = self.world.api(http::Method::GET, &format!("/{app}"), None).await?;
-        let claim = application.pointer("/metadata/annotations/verbatim.dev~1claim");
+        let claim =
+            format!("/metadata/annotations/verbatim.dev~1claim.shop.{}", self.environment());
+        let claim = application.pointer(&claim);
         let claim = claim.and_then(Value::as_str).map_or(Ok(Value::Null), serde_json::from_str)?;
         let history = application.pointer("/status/history").and_then(Value::as_array);
         let ledger = self.records(&ledger(self.environment())?).await?.len();

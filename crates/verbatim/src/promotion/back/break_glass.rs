@@ -146,7 +146,7 @@ fn candidate(seen: ObservedApp, only: Option<&str>) -> Result<Candidate, Failure
     )?;
     let set = &app.set;
     let history = past(&application, &plan).into_iter();
-    let on_app = read_claim(&application);
+    let on_app = read_claim(&application, Some(&app.environment));
     let known = Known {
         app: app.name.clone(),
         carries: pinned::carried(set, only),

@@ -142,9 +142,9 @@ async fn target(
 
 /// The release whose values stand on the applications, by the claims of the runs that wrote them.
 fn claimed(seen: &[ObservedApp]) -> Option<Digest> {
-    let mut digests = seen.iter().map(|ObservedApp { application, .. }| {
+    let mut digests = seen.iter().map(|ObservedApp { app, application }| {
         let application = application.as_ref().ok()?;
-        let on_app = verbatim_argocd::read_claim(application);
+        let on_app = verbatim_argocd::read_claim(application, Some(&app.environment));
         let claim = on_app.known()?;
         let source = application.spec.sources().get(claim.source);
         let stands = verbatim_argocd::deviations(source, &claim.changes).is_empty();
