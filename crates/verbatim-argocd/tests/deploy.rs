@@ -219,6 +219,51 @@ async fn nodes_that_report_something_else_make_the_proof_fail() {
     }
 }
 
+/// `managed-resources` says nothing of hooks, and a hook may be gone when the operation is over.
+#[tokio::test]
+async fn an_image_that_only_a_hook_runs_is_proven_by_the_operation() {
+    let rig = Rig::start().await;
+    for (name, automated, policy) in [
+        ("by-hand", false, "HookSucceeded"),
+        ("by-itself", true, "HookSucceeded"),
+        ("kept", false, "BeforeHookCreation"),
+    ] {
+        let policy = json!([{ "name": "policy", "value": policy }]);
+        let app = rig.app_of("hook", name, automated, policy).await;
+        let release = format!("1-{name}");
+        let report = run(&rig.client(), &wanted(&app, &release)).await;
+        let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{name}: {report:?}") };
+        let level = match name {
+            "kept" => EvidenceLevel::Pods { pods: 1 },
+            _ => EvidenceLevel::Operation { hook: "PreSync".to_owned(), names_image: true },
+        };
+        assert_eq!(proof.workloads[0].level, level);
+        assert_eq!(proof.workloads[0].workload, format!("Job {name}-migrate"));
+        assert_eq!(proof.rendered.len(), 1, "{proof:?}");
+        // And the same judged without a deployment.
+        let images = [image(digest(&release))];
+        let report = prove(&rig.client(), &app, &images, &quick(), &|_| {}).await.unwrap();
+        assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{name}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_no_sync_runs_is_no_proof() {
+    let rig = Rig::start().await;
+    for (name, automated) in [("fails-only", false), ("fails-only-auto", true)] {
+        let hook = json!([{ "name": "hook", "value": "SyncFail" }]);
+        let app = rig.app_of("hook", name, automated, hook).await;
+        let report = run(&rig.client(), &wanted(&app, "1")).await;
+        let DeployOutcome::NotProven { at: ProofStage::Cluster, problems } = &report.outcome else {
+            panic!("{report:?}")
+        };
+        assert_eq!(problems[0].place, format!("Job {name}-migrate"));
+        assert!(problems[0].what.to_string().contains("nothing tells that this hook ran"));
+        // It is deployed, whatever that proves: nothing is taken back.
+        assert!(rig.parameters(&app).await.contains(&tag("1")[0]), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_platforms_manifest_and_a_config_are_the_image_too() {
     let rig = Rig::start().await;

@@ -144,6 +144,14 @@ pub enum EvidenceLevel {
         /// How many.
         pods: usize,
     },
+    /// A hook, whose pods are gone. Argo CD says that the operation ran it to its end; no node was asked.
+    Operation {
+        /// `PreSync`, `Sync` or `PostSync`.
+        hook: String,
+        /// Whether the operation's result names the digest, as it does from Argo CD 3.1 on; else only the manifests that
+        /// it applied do.
+        names_image: bool,
+    },
     /// It runs no pod now; its template has the digest.
     Template {
         /// Why there is no pod.

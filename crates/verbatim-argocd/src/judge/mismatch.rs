@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::judge::evidence::WantedImage;
+use crate::model::Phase;
 
 /// One difference between what runs and what was to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -87,6 +88,22 @@ pub enum Difference {
     /// The tree of the application is older than the Deployment.
     #[error("Argo CD has not seen its newest ReplicaSet yet")]
     ReplicaSetUnseen,
+    /// A hook that is gone, and no operation is known to have run it.
+    #[error(
+        "nothing tells that this hook ran: it is gone, and the last sync's result does not name it"
+    )]
+    HookUntold,
+    /// A hook did not succeed.
+    #[error("the hook ended {phase:?}: {message}")]
+    Hook {
+        /// Argo CD's word for it.
+        phase: Phase,
+        /// In its own words.
+        message: String,
+    },
+    /// A hook ran another image.
+    #[error("the sync ran the hook with {0}")]
+    HookImage(String),
     /// There are too few pods of the newest version.
     #[error("{pods} of {least} pods exist")]
     Pods {

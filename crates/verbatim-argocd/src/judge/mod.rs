@@ -2,6 +2,7 @@
 
 pub(crate) mod condition;
 pub(crate) mod evidence;
+pub(crate) mod hooks;
 pub(crate) mod lost_changes;
 pub(crate) mod mismatch;
 pub(crate) mod missing;

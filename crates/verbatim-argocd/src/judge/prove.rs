@@ -9,9 +9,10 @@ use verbatim_oci::Digest;
 
 use crate::api::request::ObjectRef;
 use crate::judge::evidence::{ContainerEvidence, EvidenceLevel, WantedImage, WorkloadEvidence};
+use crate::judge::hooks::judge_hook;
 use crate::judge::mismatch::{Difference, Mismatch};
 use crate::judge::rendered::{Container, WORKLOAD_REF, WantedWorkload, collect, concerns};
-use crate::model::{ResourceTree, TreeNode};
+use crate::model::{ResourceResult, ResourceTree, TreeNode};
 
 /// A live read of an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,10 +106,12 @@ fn children<'a>(
     tree.nodes.iter().filter(|node| node.parent_refs.iter().any(|owner| owner.uid == parent.uid))
 }
 
-/// Judges one workload by what was read. `live` is keyed by the objects of [`WorkloadReading::objects`].
+/// Judges one workload by what was read. `live` is keyed by the objects of [`WorkloadReading::objects`], and `hooks` are
+/// the results of the operation that deployed it.
 pub(crate) fn judge(
     reading: &WorkloadReading<'_>,
     live: &BTreeMap<ObjectRef, LiveObject>,
+    hooks: &[ResourceResult],
 ) -> Judgement {
     let object = &reading.ours.object;
     let pending = |what| Judgement::Pending(Mismatch { place: object.to_string(), what });
@@ -119,11 +122,11 @@ pub(crate) fn judge(
             containers: Vec::new(),
         })
     };
+    let is_hook = reading.ours.is_hook;
     let Some(node) = reading.node else {
-        return if reading.ours.is_hook {
-            template("a hook that no longer exists")
-        } else {
-            pending(Difference::NotThereYet)
+        return match is_hook {
+            true => judge_hook(reading.ours, hooks),
+            false => pending(Difference::NotThereYet),
         };
     };
     let workload = match live.get(&reference(node)) {
@@ -131,9 +134,7 @@ pub(crate) fn judge(
         Some(LiveObject::Unreadable(why)) => {
             return pending(Difference::Unreadable(why.clone()));
         }
-        Some(LiveObject::Gone) | None if reading.ours.is_hook => {
-            return template("a hook that no longer exists");
-        }
+        Some(LiveObject::Gone) | None if is_hook => return judge_hook(reading.ours, hooks),
         Some(LiveObject::Gone) | None => return pending(Difference::Gone),
     };
     let differences = template_differences(reading.ours, workload);
@@ -150,7 +151,14 @@ pub(crate) fn judge(
         _ => 1,
     };
     let Some(what) = unfinished(object, workload, reading.revision) else {
-        return judge_pods(reading, live, least);
+        let pods = reading.pods.iter().map(|node| live.get(&reference(node)));
+        let mut counted = pods.filter(
+            |pod| matches!(pod, Some(LiveObject::Is(pod)) if counts(pod, object.kind == "Job")),
+        );
+        return match is_hook && counted.next().is_none() {
+            true => judge_hook(reading.ours, hooks),
+            false => judge_pods(reading, live, least),
+        };
     };
     match judge_pods(reading, live, 1) {
         Judgement::Proven(part) if is_paused(object, workload) => {
@@ -370,7 +378,7 @@ fn judge_pods(
         level: EvidenceLevel::Template { why: why.to_owned() },
         containers: Vec::new(),
     };
-    if pods == 0 && (is_job || reading.ours.is_hook) {
+    if pods == 0 && is_job {
         return Judgement::Proven(template("its pods are gone"));
     }
     if (pods as i64) < least {

@@ -12,9 +12,11 @@ use serde::Serialize;
 
 use crate::api::request::NONCE;
 use crate::judge::evidence::{KnownBy, OperationEvidence};
+use crate::judge::hooks::{hook_results, last_hooks};
 use crate::judge::outcome::AppFailure;
 use crate::model::{
-    AppSources, Application, Health, HealthStatus, Operation, OperationState, Phase, SyncCode,
+    AppSources, Application, Health, HealthStatus, Operation, OperationState, Phase,
+    ResourceResult, SyncCode,
 };
 use crate::overrides::values::{Deviation, ValueChange, deviations};
 
@@ -48,6 +50,8 @@ pub(crate) struct JudgeMemory {
     /// The operation that deployed our values, once it was seen to succeed.
     operation: Option<OperationEvidence>,
     revisions: Vec<String>,
+    /// The hooks that it ran.
+    hooks: Vec<ResourceResult>,
     /// The end of the last operation that a later full comparison is known to have followed.
     refreshed: Option<Timestamp>,
     /// The health has been another one than before the write since then.
@@ -68,12 +72,17 @@ impl JudgeMemory {
         &self.revisions
     }
 
+    /// The results of the hooks that were run with the values: of the operation that is remembered, else of the last.
+    pub(crate) fn hooks(&self, app: &Application) -> Vec<ResourceResult> {
+        if self.operation.is_some() { self.hooks.clone() } else { last_hooks(app) }
+    }
+
     /// Notes what `app` tells for later states.
     pub(crate) fn note(&mut self, expect: &Expectation<'_>, app: &Application) {
         if app.status.health.status != expect.health_before {
             self.health_moved = true;
         }
-        if let Some((evidence, revisions)) = success(expect, app) {
+        if let Some(Success { evidence, revisions, hooks }) = success(expect, app) {
             // A nonce is the best evidence; history the weakest.
             let better = match &self.operation {
                 None => true,
@@ -84,6 +93,7 @@ impl JudgeMemory {
             if better {
                 self.operation = Some(evidence);
                 self.revisions = revisions;
+                self.hooks = hooks;
             }
         }
     }
@@ -237,11 +247,15 @@ fn used(state: &OperationState) -> Option<AppSources<'_>> {
     state.sync_result.as_ref().map(|result| result.sources())
 }
 
+/// An operation that deployed our values.
+struct Success {
+    evidence: OperationEvidence,
+    revisions: Vec<String>,
+    hooks: Vec<ResourceResult>,
+}
+
 /// The success of an operation that deployed our values, if `app` shows one.
-fn success(
-    expect: &Expectation<'_>,
-    app: &Application,
-) -> Option<(OperationEvidence, Vec<String>)> {
+fn success(expect: &Expectation<'_>, app: &Application) -> Option<Success> {
     if let Some(state) = &app.status.operation_state
         && state.phase == Phase::Succeeded
         && app.operation.is_none()
@@ -253,10 +267,8 @@ fn success(
             started_at: state.started_at,
             finished_at: state.finished_at,
         };
-        return Some((
-            evidence,
-            state.sync_result.as_ref().map(|r| r.revisions()).unwrap_or_default(),
-        ));
+        let revisions = state.sync_result.as_ref().map(|r| r.revisions()).unwrap_or_default();
+        return Some(Success { evidence, revisions, hooks: hook_results(state) });
     }
     let (at, changes) = expect.values.filter(|(_, changes)| !changes.is_empty())?;
     let entry = app.status.history.iter().rev().find(|entry| {
@@ -271,7 +283,7 @@ fn success(
         started_at: entry.deploy_started_at,
         finished_at: entry.deployed_at,
     };
-    Some((evidence, entry.revisions()))
+    Some(Success { evidence, revisions: entry.revisions(), hooks: Vec::new() })
 }
 
 /// The part of the judgement about operations; `None` if nothing is left to wait for there.

@@ -6,15 +6,15 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
-use crate::api::request::{AppRef, ObjectRef};
+use crate::api::request::{AppRef, ObjectRef, Revisions};
 use crate::judge::evidence::WantedImage;
 use crate::judge::preflight::{
     AppOwner, Inquiry, OwnerEffect, Preconditions, effect_of_parent, effect_of_set, owning_set,
     tracking_parent,
 };
 use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray, reading, reference, strays};
-use crate::judge::rendered::{RenderedState, shown};
-use crate::model::{Application, SourceAt};
+use crate::judge::rendered::{self, RenderedState};
+use crate::model::{Application, ResourceResult, SourceAt};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::OverrideKey;
 
@@ -29,15 +29,25 @@ pub(crate) struct Observation {
     pub(crate) judgements: Vec<Judgement>,
 }
 
-/// Reads manifests, tree, workloads and pods, and judges them. `namespace` is where the application's resources go.
+/// Reads manifests, tree, workloads and pods of `state`, and judges them. `hooks` are the results of the operation that
+/// deployed it.
 pub(crate) async fn evidence(
     client: &Client,
     app: &AppRef,
-    namespace: &str,
+    state: &Application,
     images: &[WantedImage],
+    hooks: &[ResourceResult],
 ) -> Result<Observation, Error> {
     let (managed, tree) = tokio::try_join!(client.managed_resources(app), client.tree(app))?;
-    let shown = shown(managed.items.iter().map(|item| item.target_state.as_str()), images);
+    let compared: Vec<&str> = managed.items.iter().map(|item| item.target_state.as_str()).collect();
+    let mut shown = rendered::shown(compared.iter().copied(), images);
+    if shown.lacks_an_image() {
+        // Hooks are not compared, so only rendering again shows theirs.
+        let rendered = client.manifests_at(app, &compared_revision(state)).await?;
+        let all = compared.into_iter().chain(rendered::hooks(&rendered.manifests));
+        shown = rendered::shown(all, images);
+    }
+    let namespace = &state.spec.destination.namespace;
     let readings: Vec<_> =
         shown.workloads.iter().map(|ours| reading(ours, &tree, namespace)).collect();
     let strays = strays(&tree, &readings, images);
@@ -53,8 +63,18 @@ pub(crate) async fn evidence(
         .await?;
     let of_strays = strays.iter().filter_map(|pod| judge_stray(pod, &live, images));
     let judgements =
-        readings.iter().map(|reading| judge(reading, &live)).chain(of_strays).collect();
+        readings.iter().map(|reading| judge(reading, &live, hooks)).chain(of_strays).collect();
     Ok(Observation { shown, judgements })
+}
+
+/// The revision that the last comparison resolved. Of several sources none: for them the server writes the revisions that
+/// it is asked for into its cached application (`GetManifests` in server/application/application.go of Argo CD 3.6.1).
+fn compared_revision(state: &Application) -> Revisions {
+    let single = match state.status.sync.revisions().as_slice() {
+        [one] if state.spec.sources().iter().count() == 1 => Some(one.clone()),
+        _ => None,
+    };
+    Revisions { single, by_position: Vec::new() }
 }
 
 async fn read(client: &Client, app: &AppRef, object: &ObjectRef) -> Result<LiveObject, Error> {

@@ -23,7 +23,7 @@ use crate::model::HealthStatus;
 use crate::run::event::{DeployEvent, DeployStep};
 use crate::run::follow::NextState;
 use crate::run::read::evidence;
-use crate::run::session::{AppRun, now};
+use crate::run::session::{AppRun, Subject, now};
 
 /// Pause between two refreshes, if the first did not bring what is waited for.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
@@ -235,7 +235,7 @@ impl AppRun<'_> {
             self.log.done(DeployStep::Wait);
             self.log.begin(DeployStep::Prove);
         }
-        let look = match self.look().await {
+        let look = match self.look(&wait.memory).await {
             Ok(look) => look,
             Err(error) if error.kind.is_transient() => {
                 wait.missing = Missing::Answer(error.kind.to_string());
@@ -298,11 +298,11 @@ impl AppRun<'_> {
         }
     }
 
-    async fn look(&self) -> Result<Look, Error> {
-        let namespace = &self.follow.app().spec.destination.namespace;
-        let evidence =
-            evidence(self.subject.client, &self.subject.app, namespace, self.subject.images)
-                .await?;
+    async fn look(&self, memory: &JudgeMemory) -> Result<Look, Error> {
+        let state = self.follow.app();
+        let hooks = memory.hooks(state);
+        let Subject { client, app, images, .. } = &self.subject;
+        let evidence = evidence(client, app, state, images, &hooks).await?;
         if !evidence.shown.problems.is_empty() {
             return Ok(Look::Differs(ProofStage::Manifests, evidence.shown.problems));
         }

@@ -31,6 +31,34 @@ spec:
         - {name: web, image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"}
 "#;
 
+/// A chart whose Job, a hook, alone runs the image. It is deleted when it has succeeded.
+const HOOK: &str = r#"apiVersion: batch/v1
+kind: Job
+metadata:
+  name: "{{ .Release.Name }}-migrate"
+  annotations:
+    argocd.argoproj.io/hook: "{{ .Values.hook }}"
+    argocd.argoproj.io/hook-delete-policy: "{{ .Values.policy }}"
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - {name: migrate, image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"}
+"#;
+
+const HOOK_VALUES: &str = "hook: PreSync
+policy: HookSucceeded
+image: {repository: 127.0.0.1:5000/example/web, tag: latest}
+";
+
+const CONFIG: &str = r#"apiVersion: v1
+kind: ConfigMap
+metadata: {name: "{{ .Release.Name }}"}
+data: {image: "{{ .Values.image.tag }}"}
+"#;
+
 const VALUES: &str = "replicas: 2
 progressDeadlineSeconds: 600
 image: {repository: 127.0.0.1:5000/example/web, tag: latest}
@@ -47,15 +75,11 @@ impl Rig {
         // For the administrator's own requests.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let git = tempfile::tempdir().unwrap();
-        let chart = git.path().join("chart/templates");
-        std::fs::create_dir_all(&chart).unwrap();
-        std::fs::write(chart.join("deployment.yaml"), DEPLOYMENT).unwrap();
-        let chart = git.path().join("chart");
-        std::fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: web\nversion: 0.1.0\n")
-            .unwrap();
-        std::fs::write(chart.join("values.yaml"), VALUES).unwrap();
+        write_chart(&git.path().join("chart"), VALUES, &[("deployment.yaml", DEPLOYMENT)]);
+        let templates = [("config.yaml", CONFIG), ("hook.yaml", HOOK)];
+        write_chart(&git.path().join("hook"), HOOK_VALUES, &templates);
         std::fs::write(
-            chart.join(".argocd-source-shadow.yaml"),
+            git.path().join("chart/.argocd-source-shadow.yaml"),
             "helm: {parameters: [{name: image.tag, value: shadowed}]}\n",
         )
         .unwrap();
@@ -97,6 +121,17 @@ impl Rig {
 
     /// Makes an application of the chart, with parameters on it, and deploys it.
     pub(crate) async fn app(&self, name: &str, automated: bool, parameters: Value) -> AppRef {
+        self.app_of("chart", name, automated, parameters).await
+    }
+
+    /// The same of another chart.
+    pub(crate) async fn app_of(
+        &self,
+        chart: &str,
+        name: &str,
+        automated: bool,
+        parameters: Value,
+    ) -> AppRef {
         let mut policy = json!({ "syncOptions": ["CreateNamespace=true"] });
         if automated {
             policy["automated"] = json!({});
@@ -109,7 +144,7 @@ impl Rig {
                     "project": "default",
                     "source": {
                         "repoURL": format!("file://{}", self.git.path().display()),
-                        "path": "chart", "targetRevision": "main", "helm": { "parameters": parameters },
+                        "path": chart, "targetRevision": "main", "helm": { "parameters": parameters },
                     },
                     "destination": { "server": "https://kubernetes.default.svc", "namespace": name },
                     "syncPolicy": policy,
@@ -165,6 +200,16 @@ impl Rig {
         seen.filter(|seen| seen.method != "GET")
             .map(|seen| format!("{} {}", seen.method, seen.target))
             .collect()
+    }
+}
+
+fn write_chart(folder: &Path, values: &str, templates: &[(&str, &str)]) {
+    std::fs::create_dir_all(folder.join("templates")).unwrap();
+    let about = "apiVersion: v2\nname: web\nversion: 0.1.0\n";
+    std::fs::write(folder.join("Chart.yaml"), about).unwrap();
+    std::fs::write(folder.join("values.yaml"), values).unwrap();
+    for (name, text) in templates {
+        std::fs::write(folder.join("templates").join(name), text).unwrap();
     }
 }
 

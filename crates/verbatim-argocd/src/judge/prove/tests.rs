@@ -80,6 +80,10 @@ fn told(judgement: &Judgement) -> String {
             let kinds: Vec<_> = containers.iter().map(|c| format!("{:?}", c.matched)).collect();
             format!("proven by {pods} pods: {}", kinds.join(" "))
         }
+        Judgement::Proven(WorkloadEvidence {
+            level: EvidenceLevel::Operation { hook, .. },
+            ..
+        }) => format!("operation: {hook}"),
         Judgement::Proven(WorkloadEvidence { level: EvidenceLevel::Template { why }, .. }) => {
             format!("template: {why}")
         }
@@ -111,7 +115,7 @@ fn check(deployment: Value, pods: &[(&str, LiveObject)], want: &str) {
         })
         .collect();
     live.insert(reference(&tree.nodes[0]), LiveObject::Is(deployment));
-    assert_eq!(told(&judge(&reading, &live)), want);
+    assert_eq!(told(&judge(&reading, &live, &[])), want);
 }
 
 fn set(mut value: Value, pointer: &str, to: Value) -> Value {
@@ -380,14 +384,15 @@ fn other_workloads_have_their_own_rules() {
         if let Some(pod) = pod {
             live.insert(reference(&tree.nodes[1]), LiveObject::Is(pod));
         }
-        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &live)), want, "{kind}");
+        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &live, &[])), want, "{kind}");
     }
 }
 
 #[test]
 fn what_is_not_there_is_awaited_unless_it_is_a_hook() {
-    let (ended, deployment) =
-        ("template: a hook that no longer exists", "pending: Deployment web:");
+    let ended = "differs: Deployment web: nothing tells that this hook ran: it is gone, and the last sync's result does not \
+                 name it";
+    let deployment = "pending: Deployment web:";
     for (is_hook, tree, want) in [
         (false, ResourceTree::default(), format!("{deployment} it is not in the cluster yet")),
         (false, tree(&[]), format!("{deployment} it is not in the cluster")),
@@ -395,7 +400,48 @@ fn what_is_not_there_is_awaited_unless_it_is_a_hook() {
         (true, tree(&[]), ended.to_owned()),
     ] {
         let ours = WantedWorkload { is_hook, ..ours("Deployment", "apps") };
-        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &BTreeMap::new())), want);
+        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &BTreeMap::new(), &[])), want);
+    }
+}
+
+#[test]
+fn a_hook_is_judged_by_its_pods_while_they_are_there() {
+    let node = |kind: &str, uid: &str, owner: &str| {
+        json!({ "group": if kind == "Job" { "batch" } else { "" }, "version": "v1", "kind": kind,
+                "namespace": "shop", "name": "web", "uid": uid, "parentRefs": [{ "uid": owner }] })
+    };
+    let nodes = json!([node("Job", "j", "none"), node("Pod", "p", "j")]);
+    let tree: ResourceTree = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
+    let ours = WantedWorkload { is_hook: true, ..ours("Job", "batch") };
+    let template = json!({ "spec": { "containers": [{ "name": "web", "image": image() }] } });
+    let job = LiveObject::Is(json!({ "spec": { "template": template } }));
+    let succeeded: ResourceResult = serde_json::from_value(json!({
+        "group": "batch", "kind": "Job", "namespace": "shop", "name": "web",
+        "hookType": "PostSync", "hookPhase": "Succeeded",
+    }))
+    .unwrap();
+    let ended = |image_id: &str, phase: &str| {
+        LiveObject::Is(set(pod(image_id), "/status/phase", json!(phase)))
+    };
+    let old = format!("example/web@{}", Digest::of(b"old"));
+    for (pod, want) in [
+        (ended(&good(), "Succeeded"), "proven by 1 pods: Deployed".to_owned()),
+        // The node's word counts more than the operation's.
+        (
+            ended(&old, "Succeeded"),
+            format!(
+                "differs: Pod web, container web: the node reports {old}, which is not {}",
+                wanted()
+            ),
+        ),
+        // An attempt that failed before the one that succeeded, which is gone.
+        (ended(&good(), "Failed"), "operation: PostSync".to_owned()),
+        (LiveObject::Gone, "operation: PostSync".to_owned()),
+    ] {
+        let live = [reference(&tree.nodes[0]), reference(&tree.nodes[1])];
+        let live: BTreeMap<_, _> = live.into_iter().zip([job.clone(), pod]).collect();
+        let results = std::slice::from_ref(&succeeded);
+        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &live, results)), want);
     }
 }
 
