@@ -16,6 +16,13 @@ pub struct Mismatch {
     pub what: Difference,
 }
 
+impl Mismatch {
+    /// Whether all that is wrong is that a custom resource has made nothing yet.
+    pub(crate) fn is_nothing_made(&self) -> bool {
+        self.what == Difference::NothingMade
+    }
+}
+
 /// How something is not as wanted, or what keeps it from being told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Difference {
@@ -112,6 +119,12 @@ pub enum Difference {
         /// Pods that there have to be.
         least: i64,
     },
+    /// An object of a kind that makes no pods itself has made nothing.
+    #[error("it has made no pod and nothing that makes one, so nothing proves what it runs")]
+    NothingMade,
+    /// Pods are there, and none of them runs this image.
+    #[error("none of its pods runs {0}")]
+    NotRun(Box<WantedImage>),
     /// A pod has no status of the container.
     #[error("the node has not reported it yet")]
     Unreported,

@@ -263,6 +263,10 @@ impl AppRun<'_> {
                 let since = *wait.differs_since.get_or_insert(at);
                 let patience = match place {
                     ProofStage::Manifests => MANIFESTS_PATIENCE,
+                    // An operator may be slow; one that makes nothing may never do.
+                    ProofStage::Cluster if problems.iter().all(Mismatch::is_nothing_made) => {
+                        self.subject.options.stuck_after
+                    }
                     ProofStage::Cluster => self.subject.options.patience,
                 };
                 if since.elapsed() >= patience || self.follow.is_over() {
