@@ -374,6 +374,8 @@ fn decided(app: &Application) -> String {
         operation: ExpectedOperation::Sync { nonce: "n" },
         last_history: None,
         health_before: HealthStatus::Healthy,
+        unhealthy_before: Vec::new(),
+        stuck_after: Duration::from_secs(60),
         allow_unpruned: false,
     };
     let mut memory = JudgeMemory::default();

@@ -85,7 +85,7 @@ pub struct DeployProof {
     pub workloads: Vec<WorkloadEvidence>,
     /// `Synced`, unless pruning was not asked for.
     pub sync: SyncCode,
-    /// `Healthy` or `Suspended`.
+    /// `Healthy` or `Suspended`; worse only because of resources that were so before and run none of the images.
     pub health: HealthStatus,
     /// When it was seen.
     pub at: Timestamp,

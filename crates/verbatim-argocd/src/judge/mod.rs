@@ -1,5 +1,6 @@
 //! Judges what was read: plans, refusals, verdicts, proofs. Pure: no network, no clock, and nothing here can fail.
 
+pub(crate) mod baseline;
 pub(crate) mod condition;
 pub(crate) mod evidence;
 pub(crate) mod hooks;
@@ -13,6 +14,7 @@ pub(crate) mod predict;
 pub(crate) mod preflight;
 pub(crate) mod prove;
 pub(crate) mod refusal;
+pub(crate) mod remembered;
 pub(crate) mod rendered;
 pub(crate) mod since;
 pub(crate) mod verdict;

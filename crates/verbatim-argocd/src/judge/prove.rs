@@ -262,7 +262,7 @@ pub(crate) fn strays<'a>(
 }
 
 /// A node, its maker, the maker of that one, and so on: the first of each.
-fn with_makers<'a>(
+pub(crate) fn with_makers<'a>(
     tree: &'a ResourceTree,
     node: &'a TreeNode,
 ) -> impl Iterator<Item = &'a TreeNode> {
@@ -586,6 +586,13 @@ fn judge_pod(
         concerned.map(|one| judge_container(pod, node, name, one)).reduce(Result::or)
     });
     Some(judged.collect())
+}
+
+/// Whether a pod runs wanted images in all containers of their repositories, and at least one.
+pub(crate) fn runs_wanted(node: &TreeNode, pod: &Value, wanted: &[WantedImage]) -> bool {
+    let wanted: Vec<&WantedImage> = wanted.iter().collect();
+    let judged = judge_pod(node, &LiveObject::Is(pod.clone()), &wanted, true);
+    matches!(judged, Some(Ok(containers)) if !containers.is_empty())
 }
 
 /// Whether a pod was made by a Job, so that ending is its purpose.

@@ -52,6 +52,11 @@ pub enum DeployWarning {
         /// Who started it.
         by: InitiatedBy,
     },
+    /// The application is not healthy, for a reason that has nothing to do with the release.
+    UnhealthyBefore {
+        /// What was not healthy before, and is not now.
+        resources: Vec<String>,
+    },
     /// The claim could not be closed.
     ClaimOpen {
         /// Why.
@@ -78,6 +83,11 @@ impl fmt::Display for DeployWarning {
             ),
             Self::Adopted { by } if by.automated => f.write_str("Argo CD's automatic sync deployed the values"),
             Self::Adopted { by } => write!(f, "a sync of {} deployed the values", by.username),
+            Self::UnhealthyBefore { resources } => write!(
+                f,
+                "not healthy, as before the deployment, and not part of the release: {}",
+                resources.join(", ")
+            ),
             Self::ClaimOpen { why } => write!(f, "cannot close the claim: {why}"),
         }
     }

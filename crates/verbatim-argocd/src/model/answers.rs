@@ -27,6 +27,8 @@ pub struct TreeNode {
     pub namespace: String,
     pub name: String,
     pub uid: String,
+    /// Changes with every write to the object, as far as the controller has seen it.
+    pub resource_version: String,
     pub created_at: Option<jiff::Timestamp>,
     #[serde(deserialize_with = "or_default")]
     pub parent_refs: Vec<ParentRef>,

@@ -13,8 +13,9 @@ use crate::judge::preflight::{
     tracking_parent,
 };
 use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray, reading, reference, strays};
+use crate::judge::remembered::ProvenPods;
 use crate::judge::rendered::{self, RenderedState};
-use crate::model::{Application, ResourceResult, SourceAt};
+use crate::model::{Application, ResourceResult, SourceAt, TreeNode};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::OverrideKey;
 
@@ -27,16 +28,19 @@ pub(crate) struct Observation {
     /// What the manifests of the last comparison show.
     pub(crate) shown: RenderedState,
     pub(crate) judgements: Vec<Judgement>,
+    /// Whether something was not read because it was proven before.
+    pub(crate) is_remembered: bool,
 }
 
 /// Reads manifests, tree, workloads and pods of `state`, and judges them. `hooks` are the results of the operation that
-/// deployed it.
+/// deployed it. Pods that are `proven` and have not changed are not read again.
 pub(crate) async fn evidence(
     client: &Client,
     app: &AppRef,
     state: &Application,
     images: &[WantedImage],
     hooks: &[ResourceResult],
+    proven: &mut ProvenPods,
 ) -> Result<Observation, Error> {
     let (managed, tree) = tokio::try_join!(client.managed_resources(app), client.tree(app))?;
     let compared: Vec<&str> = managed.items.iter().map(|item| item.target_state.as_str()).collect();
@@ -56,15 +60,32 @@ pub(crate) async fn evidence(
         .flat_map(|reading| reading.objects())
         .chain(strays.iter().copied().map(reference))
         .collect();
-    let live: BTreeMap<ObjectRef, LiveObject> = stream::iter(objects)
+    let pods = tree.nodes.iter().filter(|node| node.kind == "Pod");
+    let pods: BTreeMap<ObjectRef, &TreeNode> = pods.map(|node| (reference(node), node)).collect();
+    let remembered: BTreeMap<ObjectRef, LiveObject> = objects
+        .iter()
+        .filter_map(|object| {
+            let pod = proven.get(pods.get(object)?)?;
+            Some((object.clone(), LiveObject::Is(pod.clone())))
+        })
+        .collect();
+    let unread = objects.into_iter().filter(|object| !remembered.contains_key(object));
+    let mut live: BTreeMap<ObjectRef, LiveObject> = stream::iter(unread)
         .map(|object| async move { read(client, app, &object).await.map(|live| (object, live)) })
         .buffer_unordered(READS)
         .try_collect()
         .await?;
+    for (object, value) in &live {
+        if let (LiveObject::Is(pod), Some(node)) = (value, pods.get(object)) {
+            proven.note(node, pod, images);
+        }
+    }
+    let is_remembered = !remembered.is_empty();
+    live.extend(remembered);
     let of_strays = strays.iter().filter_map(|pod| judge_stray(pod, &live, images));
     let judgements =
         readings.iter().map(|reading| judge(reading, &live, hooks)).chain(of_strays).collect();
-    Ok(Observation { shown, judgements })
+    Ok(Observation { shown, judgements, is_remembered })
 }
 
 /// The revision that the last comparison resolved. Of several sources none: for them the server writes the revisions that

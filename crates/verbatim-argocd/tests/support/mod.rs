@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulated_argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
 use verbatim_argocd::{
-    AppRef, Claim, Client, Config, DeployOptions, DeployRequest, OverrideValues, SyncUntil,
-    Timeouts, WantedImage, nonce, read_claim, server_url, sync as sync_app,
+    AppRef, Claim, Client, Config, DeployOptions, DeployRequest, HealthStatus, OverrideValues,
+    SyncUntil, Timeouts, WantedImage, Watch, WatchEvent, nonce, read_claim, server_url,
+    sync as sync_app,
 };
 use verbatim_http::RetryPolicy;
 use verbatim_oci::Digest;
@@ -78,6 +79,13 @@ impl Rig {
         write_chart(&git.path().join("chart"), VALUES, &[("deployment.yaml", DEPLOYMENT)]);
         let templates = [("config.yaml", CONFIG), ("hook.yaml", HOOK)];
         write_chart(&git.path().join("hook"), HOOK_VALUES, &templates);
+        let cache = DEPLOYMENT
+            .replace("metadata: {name: \"{{ .Release.Name }}\"}", "metadata: {name: cache}")
+            .replace("{{ .Values.progressDeadlineSeconds }}", "1")
+            .replace("{app: \"{{ .Release.Name }}\"}", "{app: cache}")
+            .replace("{{ .Values.image.repository }}:{{ .Values.image.tag }}", "redis:7");
+        let templates = [("deployment.yaml", DEPLOYMENT), ("cache.yaml", &cache)];
+        write_chart(&git.path().join("two"), VALUES, &templates);
         std::fs::write(
             git.path().join("chart/.argocd-source-shadow.yaml"),
             "helm: {parameters: [{name: image.tag, value: shadowed}]}\n",
@@ -161,11 +169,40 @@ impl Rig {
         app
     }
 
+    /// Has the pods of an application, which is in the namespace of its name, made anew.
+    pub(crate) async fn replace_pods(&self, app: &AppRef) {
+        for pod in self.server.live_objects().into_values().filter(|one| one["kind"] == "Pod") {
+            let (name, namespace) = (&pod["metadata"]["name"], &pod["metadata"]["namespace"]);
+            if *namespace == app.name.as_str() {
+                let path = format!(
+                    "/api/v1/applications/{app}/resource?resourceName={}&namespace={app}&version=v1&kind=Pod&force=true",
+                    name.as_str().unwrap()
+                );
+                self.send(reqwest::Method::DELETE, &path, Value::Null).await;
+            }
+        }
+    }
+
+    /// Waits until the health of an application is this.
+    pub(crate) async fn until(&self, app: &AppRef, health: HealthStatus) {
+        let mut watch = Watch::start(&self.client(), app);
+        loop {
+            let WatchEvent::Changed(app) = watch.next().await else { panic!("the watch is lost") };
+            if app.status.health.status == health {
+                return;
+            }
+        }
+    }
+
     /// Sends something as the administrator.
     pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        self.send(reqwest::Method::POST, path, body).await
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str, body: Value) -> Value {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = http
-            .post(format!("{}{path}", self.server.url()))
+            .request(method, format!("{}{path}", self.server.url()))
             .header("Content-Type", "application/json")
             .bearer_auth(self.server.tokens().admin)
             .body(body.to_string());
