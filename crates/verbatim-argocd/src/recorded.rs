@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api::error::ErrorKind;
 use crate::api::response::{AnswerHead, decode};
-use crate::judge::preflight::effect_of_set;
+use crate::judge::owner::effect_of_set;
 use crate::judge::verdict::{
     Expectation, ExpectedOperation, JudgeMemory, deploys_our_values, judge,
 };

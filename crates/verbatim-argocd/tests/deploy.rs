@@ -657,6 +657,31 @@ async fn an_error_of_the_server_while_a_run_waits_is_waited_out() {
     }
 }
 
+/// Before 3.0 a label is all that tells of a parent, and charts set the same label on their own.
+#[tokio::test]
+async fn a_parent_that_only_a_label_names_is_found_among_its_resources() {
+    let rig = Rig::start().await;
+    rig.app_of("parent", "root", true, json!([])).await;
+    let heal =
+        json!([{ "op": "add", "path": "/spec/syncPolicy/automated/selfHeal", "value": true }]);
+    rig.client().patch(&"root".parse().unwrap(), heal.to_string()).await.unwrap();
+    for (name, label) in [("child", "root"), ("other", "root"), ("third", "nobody")] {
+        let app = rig.app(name, false, json!([])).await;
+        let labels = json!([{
+            "op": "add", "path": "/metadata/labels", "value": { "app.kubernetes.io/instance": label },
+        }]);
+        rig.client().patch(&app, labels.to_string()).await.unwrap();
+        let report = run(&rig.client(), &wanted(&app, "1")).await;
+        let is_refused = matches!(
+            &report.outcome,
+            DeployOutcome::Refused { reasons, .. }
+                if matches!(&reasons[..], [WriteRefusal::Owned { name, known: true, .. }] if name == "root")
+        );
+        assert_eq!(is_refused, name == "child", "{name}: {report:?}");
+        assert!(is_refused || status(&report).code() == 0, "{name}: {report:?}");
+    }
+}
+
 #[tokio::test]
 async fn owners_that_revert_are_refused_and_noticed() {
     let rig = Rig::start().await;

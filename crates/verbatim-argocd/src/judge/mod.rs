@@ -8,6 +8,7 @@ pub(crate) mod lost_changes;
 pub(crate) mod mismatch;
 pub(crate) mod missing;
 pub(crate) mod outcome;
+pub(crate) mod owner;
 pub(crate) mod pattern;
 pub(crate) mod plan;
 pub(crate) mod predict;

@@ -8,10 +8,10 @@ use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{AppRef, ObjectRef, Revisions};
 use crate::judge::evidence::WantedImage;
-use crate::judge::preflight::{
-    AppOwner, Inquiry, OwnerEffect, Preconditions, effect_of_parent, effect_of_set, owning_set,
-    tracking_parent,
+use crate::judge::owner::{
+    AppOwner, OwnerEffect, effect_of_parent, owning_set, set_owner, tracking_parent,
 };
+use crate::judge::preflight::{Inquiry, Preconditions};
 use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray, reading, reference, strays};
 use crate::judge::remembered::ProvenPods;
 use crate::judge::rendered::{self, RenderedState};
@@ -183,32 +183,44 @@ async fn parameters(client: &Client, app: &Application, plan: &AppPlan) -> Inqui
 
 async fn owner(client: &Client, app: &Application, plan: &AppPlan) -> Option<AppOwner> {
     if let Some(name) = owning_set(app) {
-        let effect = match client.application_set(name, &app.metadata.namespace).await {
-            Ok(set) => {
-                Inquiry::Is(effect_of_set(&set, &app.metadata.name, plan.source, &plan.changes))
-            }
-            Err(error) => Inquiry::Unknown(error.kind.to_string()),
-        };
-        return Some(AppOwner { kind: "ApplicationSet", name: name.to_owned(), effect });
+        let set = client.application_set(name, &app.metadata.namespace).await;
+        let set = set.map_err(|error| error.kind.to_string());
+        return Some(set_owner(name, set, &app.metadata.name, plan.source, &plan.changes));
     }
-    let (namespace, name) = tracking_parent(app)?;
-    let parent =
-        AppRef { name: name.to_owned(), namespace: namespace.map(str::to_owned), project: None };
+    let tracking = tracking_parent(app)?;
+    let parent = AppRef {
+        name: tracking.name.to_owned(),
+        namespace: tracking.namespace.map(str::to_owned),
+        project: None,
+    };
     let effect = match parent_effect(client, &parent, app, plan).await {
-        Ok(effect) => Inquiry::Is(effect),
+        Ok(None) if tracking.by_label => return None,
+        Ok(effect) => Inquiry::Is(effect.unwrap_or(OwnerEffect::None)),
+        Err(Error { kind: ErrorKind::NotFound(_), .. }) if tracking.by_label => return None,
         Err(error) => Inquiry::Unknown(error.kind.to_string()),
     };
-    Some(AppOwner { kind: "Application", name: parent.to_string(), effect })
+    Some(AppOwner {
+        kind: "Application",
+        name: parent.to_string(),
+        is_certain: !tracking.by_label,
+        effect,
+        keeps_claim: Inquiry::NotAsked,
+        exemption: String::new(),
+    })
 }
 
+/// What a parent does to the values; `None` if the application is not among its resources.
 async fn parent_effect(
     client: &Client,
     parent: &AppRef,
     app: &Application,
     plan: &AppPlan,
-) -> Result<OwnerEffect, Error> {
+) -> Result<Option<OwnerEffect>, Error> {
     let child =
         client.managed_resource(parent, "Application", &app.metadata.namespace, &app.metadata.name);
     let (object, child) = tokio::try_join!(client.get(parent), child)?;
-    Ok(effect_of_parent(&object, &child, plan.source, &plan.changes))
+    if child.items.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(effect_of_parent(&object, &child, plan.source, &plan.changes)))
 }

@@ -60,6 +60,13 @@ metadata: {name: "{{ .Release.Name }}"}
 data: {image: "{{ .Values.image.tag }}"}
 "#;
 
+/// What an app of apps has of its child.
+const CHILD: &str = r#"apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: child, namespace: argocd}
+spec: {source: {repoURL: r, helm: {parameters: [{name: image.tag, value: old}]}}}
+"#;
+
 const VALUES: &str = "replicas: 2
 progressDeadlineSeconds: 600
 image: {repository: 127.0.0.1:5000/example/web, tag: latest}
@@ -84,6 +91,7 @@ impl Rig {
             .replace("{{ .Values.progressDeadlineSeconds }}", "1")
             .replace("{app: \"{{ .Release.Name }}\"}", "{app: cache}")
             .replace("{{ .Values.image.repository }}:{{ .Values.image.tag }}", "redis:7");
+        write_chart(&git.path().join("parent"), "{}", &[("child.yaml", CHILD)]);
         let templates = [("deployment.yaml", DEPLOYMENT), ("cache.yaml", &cache)];
         write_chart(&git.path().join("two"), VALUES, &templates);
         std::fs::write(
