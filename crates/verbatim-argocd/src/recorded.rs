@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api::error::ErrorKind;
 use crate::api::response::{AnswerHead, decode};
-use crate::judge::preflight::effect_of_set;
+use crate::judge::owner::effect_of_set;
 use crate::judge::verdict::{
     Expectation, ExpectedOperation, JudgeMemory, deploys_our_values, judge,
 };
@@ -374,6 +374,8 @@ fn decided(app: &Application) -> String {
         operation: ExpectedOperation::Sync { nonce: "n" },
         last_history: None,
         health_before: HealthStatus::Healthy,
+        unhealthy_before: Vec::new(),
+        stuck_after: Duration::from_secs(60),
         allow_unpruned: false,
     };
     let mut memory = JudgeMemory::default();

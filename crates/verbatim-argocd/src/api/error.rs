@@ -117,6 +117,18 @@ impl ErrorKind {
         }
     }
 
+    /// Whether a run that only waits goes on waiting after it. Argo CD answers 500 for every error of its own that has no
+    /// status, so only what asking again cannot change ends the wait.
+    pub(crate) fn may_pass(&self) -> bool {
+        !matches!(
+            self,
+            Self::Unauthenticated(_)
+                | Self::PermissionDenied(_)
+                | Self::Certificate(_)
+                | Self::ClientCertificate(_)
+        )
+    }
+
     /// Whether the server certainly did not do what was asked. False means: look before saying anything.
     pub fn nothing_happened(&self) -> bool {
         match self {

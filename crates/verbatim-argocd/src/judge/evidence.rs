@@ -85,7 +85,7 @@ pub struct DeployProof {
     pub workloads: Vec<WorkloadEvidence>,
     /// `Synced`, unless pruning was not asked for.
     pub sync: SyncCode,
-    /// `Healthy` or `Suspended`.
+    /// `Healthy` or `Suspended`; worse only because of resources that were so before and run none of the images.
     pub health: HealthStatus,
     /// When it was seen.
     pub at: Timestamp,
@@ -143,6 +143,14 @@ pub enum EvidenceLevel {
     Pods {
         /// How many.
         pods: usize,
+    },
+    /// A hook, whose pods are gone. Argo CD says that the operation ran it to its end; no node was asked.
+    Operation {
+        /// `PreSync`, `Sync` or `PostSync`.
+        hook: String,
+        /// Whether the operation's result names the digest, as it does from Argo CD 3.1 on; else only the manifests that
+        /// it applied do.
+        names_image: bool,
     },
     /// It runs no pod now; its template has the digest.
     Template {

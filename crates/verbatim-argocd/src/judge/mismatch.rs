@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::judge::evidence::WantedImage;
+use crate::model::Phase;
 
 /// One difference between what runs and what was to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -13,6 +14,13 @@ pub struct Mismatch {
     /// How it differs, or what keeps it from being told.
     #[serde(serialize_with = "as_text")]
     pub what: Difference,
+}
+
+impl Mismatch {
+    /// Whether all that is wrong is that a custom resource has made nothing yet.
+    pub(crate) fn is_nothing_made(&self) -> bool {
+        self.what == Difference::NothingMade
+    }
 }
 
 /// How something is not as wanted, or what keeps it from being told.
@@ -87,6 +95,22 @@ pub enum Difference {
     /// The tree of the application is older than the Deployment.
     #[error("Argo CD has not seen its newest ReplicaSet yet")]
     ReplicaSetUnseen,
+    /// A hook that is gone, and no operation is known to have run it.
+    #[error(
+        "nothing tells that this hook ran: it is gone, and the last sync's result does not name it"
+    )]
+    HookUntold,
+    /// A hook did not succeed.
+    #[error("the hook ended {phase:?}: {message}")]
+    Hook {
+        /// Argo CD's word for it.
+        phase: Phase,
+        /// In its own words.
+        message: String,
+    },
+    /// A hook ran another image.
+    #[error("the sync ran the hook with {0}")]
+    HookImage(String),
     /// There are too few pods of the newest version.
     #[error("{pods} of {least} pods exist")]
     Pods {
@@ -95,6 +119,12 @@ pub enum Difference {
         /// Pods that there have to be.
         least: i64,
     },
+    /// An object of a kind that makes no pods itself has made nothing.
+    #[error("it has made no pod and nothing that makes one, so nothing proves what it runs")]
+    NothingMade,
+    /// Pods are there, and none of them runs this image.
+    #[error("none of its pods runs {0}")]
+    NotRun(Box<WantedImage>),
     /// A pod has no status of the container.
     #[error("the node has not reported it yet")]
     Unreported,

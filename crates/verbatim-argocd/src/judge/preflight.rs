@@ -1,13 +1,11 @@
 //! Judges, before anything is written, whether the write may happen and would last. Pure.
 
-use serde_json::Value;
-
+use crate::judge::owner::{AppOwner, OwnerEffect};
 use crate::judge::plan::unknown_parameters;
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::warning::DeployWarning;
-use crate::model::{Application, ApplicationSet, ManagedResources, SourceAt, SyncWindows};
+use crate::model::SyncWindows;
 use crate::overrides::plan::AppPlan;
-use crate::overrides::values::ValueChange;
 
 /// What the user has taken on himself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,150 +35,6 @@ pub(crate) struct Preconditions {
     /// The parameters that the chart lists.
     pub parameters: Inquiry<Vec<String>>,
     pub owner: Option<AppOwner>,
-}
-
-/// An owner of an application.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct AppOwner {
-    /// `ApplicationSet` or `Application`.
-    pub kind: &'static str,
-    pub name: String,
-    /// What it will do to the values.
-    pub effect: Inquiry<OwnerEffect>,
-}
-
-/// What an owner does to values that we write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OwnerEffect {
-    None,
-    /// It reverts them with its next own change.
-    RevertsLater,
-    /// It reverts them at once.
-    Reverts,
-}
-
-/// The ApplicationSet that owns an application.
-pub fn owning_set(app: &Application) -> Option<&str> {
-    let owner =
-        app.metadata.owner_references.iter().find(|owner| owner.kind == "ApplicationSet")?;
-    Some(&owner.name)
-}
-
-/// The application that tracks this one as its resource, as its own tracking annotation says: namespace, if it is not
-/// Argo CD's own, and name.
-///
-/// The tracking label of before 3.0 is not taken for it: charts set the same label on their own.
-pub(crate) fn tracking_parent(app: &Application) -> Option<(Option<&str>, &str)> {
-    let id = app.metadata.annotations.get("argocd.argoproj.io/tracking-id")?;
-    let (parent, resource) = id.split_once(':')?;
-    let (kind, place) = resource.rsplit_once(':')?;
-    // Copied onto something else, the annotation says nothing.
-    let ours =
-        kind == "argoproj.io/Application" && place.rsplit('/').next() == Some(&app.metadata.name);
-    ours.then(|| match parent.split_once('_') {
-        Some((namespace, name)) => (Some(namespace), name),
-        None => (None, parent),
-    })
-}
-
-/// What an ApplicationSet does to these values. It reverts everything that it is not told to leave.
-pub(crate) fn effect_of_set(
-    set: &ApplicationSet,
-    app: &str,
-    at: SourceAt,
-    changes: &[ValueChange],
-) -> OwnerEffect {
-    if set.spec.sync_policy.applications_sync.starts_with("create-only")
-        || set.spec.sync_policy.applications_sync.starts_with("create-delete")
-    {
-        return OwnerEffect::None;
-    }
-    let rules: Vec<_> = set
-        .spec
-        .ignore_application_differences
-        .iter()
-        .filter(|rule| rule.name.is_empty() || rule.name == app)
-        .collect();
-    let ignored = lists(at, changes).iter().all(|list| {
-        rules.iter().any(|rule| {
-            rule.json_pointers.iter().any(|pointer| pointer_covers(pointer, list))
-                || rule.jq_path_expressions.iter().any(|path| jq_covers(path, list))
-        })
-    });
-    if ignored { OwnerEffect::None } else { OwnerEffect::Reverts }
-}
-
-/// What a parent application does to these values. It reverts only what its manifest in git mentions.
-pub(crate) fn effect_of_parent(
-    parent: &Application,
-    child: &ManagedResources,
-    at: SourceAt,
-    changes: &[ValueChange],
-) -> OwnerEffect {
-    let lists = lists(at, changes);
-    let mentioned = child
-        .items
-        .iter()
-        .filter_map(|item| serde_json::from_str::<Value>(&item.target_state).ok())
-        .any(|target| {
-            lists.iter().any(|list| target.pointer(list).is_some_and(|value| !value.is_null()))
-        });
-    if !mentioned || (respects_ignored(parent) && ignores(parent, &lists)) {
-        return OwnerEffect::None;
-    }
-    let heals = parent.spec.is_automated() && parent.spec.automated().is_some_and(|a| a.self_heal);
-    if heals { OwnerEffect::Reverts } else { OwnerEffect::RevertsLater }
-}
-
-fn respects_ignored(parent: &Application) -> bool {
-    let options = parent.spec.sync_policy.as_ref().map(|policy| policy.sync_options.as_slice());
-    options.unwrap_or_default().iter().any(|option| option == "RespectIgnoreDifferences=true")
-}
-
-fn ignores(parent: &Application, lists: &[String]) -> bool {
-    let texts = |rule: &Value, field: &str| -> Vec<String> {
-        let list = rule.get(field).and_then(Value::as_array);
-        list.into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
-    };
-    lists.iter().all(|list| {
-        parent.spec.ignore_differences.iter().any(|rule| {
-            rule.get("kind").and_then(Value::as_str) == Some("Application")
-                && (texts(rule, "jsonPointers").iter().any(|pointer| pointer_covers(pointer, list))
-                    || texts(rule, "jqPathExpressions").iter().any(|path| jq_covers(path, list)))
-        })
-    })
-}
-
-/// The lists that a write touches, as JSON pointers into the application.
-fn lists(at: SourceAt, changes: &[ValueChange]) -> Vec<String> {
-    let mut lists: Vec<_> =
-        changes.iter().map(|change| format!("{}{}", at.pointer(), change.key.list())).collect();
-    lists.dedup();
-    lists
-}
-
-fn pointer_covers(pointer: &str, list: &str) -> bool {
-    list == pointer || list.starts_with(&format!("{}/", pointer.trim_end_matches('/')))
-}
-
-/// Whether a jq path names the list or something around it. Only plain paths are understood; with indexes left away
-/// on both sides, `.spec.sources[]` and `.spec.sources[1]` are the same.
-fn jq_covers(path: &str, list: &str) -> bool {
-    let mut plain = String::new();
-    let mut depth = 0;
-    for c in path.trim().chars() {
-        match c {
-            '[' => depth += 1,
-            ']' => depth -= 1,
-            '?' | '"' => {}
-            '.' if depth == 0 => plain.push('/'),
-            c if depth == 0 => plain.push(c),
-            _ => {}
-        }
-    }
-    let without_index: Vec<&str> =
-        list.split('/').filter(|part| part.parse::<usize>().is_err()).collect();
-    !plain.contains([' ', '|', '(']) && pointer_covers(&plain, &without_index.join("/"))
 }
 
 /// Every reason not to write, and what should be known if it is written.
@@ -225,6 +79,7 @@ pub(crate) fn judge(
             kind: owner.kind.into(),
             name: owner.name.clone(),
             known,
+            exemption: owner.exemption.clone(),
         };
         let warning = DeployWarning::Owner { kind: owner.kind.into(), name: owner.name.clone() };
         match &owner.effect {
@@ -234,7 +89,17 @@ pub(crate) fn judge(
             Inquiry::Unknown(_) if owner.kind == "ApplicationSet" && !waivers.owner => {
                 refusals.push(refusal(false));
             }
+            Inquiry::Unknown(why) if !owner.is_certain => {
+                let what = format!("whether application {} tracks this one", owner.name);
+                warnings.push(not_checked(&what, why));
+            }
             _ => warnings.push(warning),
+        }
+        if refusals.iter().all(|refusal| !matches!(refusal, WriteRefusal::Owned { .. }))
+            && owner.keeps_claim == Inquiry::Is(false)
+        {
+            let (set, exemption) = (owner.name.clone(), owner.exemption.clone());
+            warnings.push(DeployWarning::ClaimWiped { set, exemption });
         }
     }
     (refusals, warnings)
@@ -242,129 +107,88 @@ pub(crate) fn judge(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::api::request::AppRef;
-    use crate::model::Info;
-    use crate::overrides::values::OverrideKey;
+    use crate::judge::owner::set_owner;
+    use crate::model::{ApplicationSet, Info, SourceAt};
+    use crate::overrides::values::{OverrideKey, ValueChange};
 
     fn change() -> Vec<ValueChange> {
         vec![ValueChange { key: OverrideKey::Helm("image.tag".into()), old: None, new: json!({}) }]
     }
 
-    fn app(metadata: Value) -> Application {
-        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
-    }
-
-    #[test]
-    fn owners_are_recognised() {
-        let recorded: Value = serde_json::from_str(include_str!(
-            "../../tests/fixtures/app-owned-by-applicationset.json"
-        ))
-        .unwrap();
-        let owned: Application = serde_json::from_value(recorded["body"].clone()).unwrap();
-        assert_eq!(owning_set(&owned), Some("s6plain"));
-        assert_eq!(
-            owning_set(&app(json!({ "ownerReferences": [{ "kind": "Other", "name": "x" }] }))),
-            None
-        );
-        let tracked = |id: &str| {
-            app(json!({ "name": "child", "annotations": { "argocd.argoproj.io/tracking-id": id } }))
-        };
-        let cases = [
-            ("root:argoproj.io/Application:argocd/child", Some((None, "root"))),
-            ("team_root:argoproj.io/Application:argocd/child", Some((Some("team"), "root"))),
-            ("root:argoproj.io/Application:argocd/other", None),
-            ("root:apps/Deployment:shop/child", None),
-            ("nonsense", None),
-        ];
-        for (id, want) in cases {
-            assert_eq!(tracking_parent(&tracked(id)), want, "{id}");
-        }
-    }
-
-    #[test]
-    fn an_applicationset_reverts_what_it_is_not_told_to_leave() {
-        use OwnerEffect::{None, Reverts};
-        let ignore = |rule: Value| json!({ "ignoreApplicationDifferences": [rule] });
-        let (single, second) = (SourceAt::Single, SourceAt::Index(1));
-        let cases = [
-            (json!({}), single, Reverts),
-            (ignore(json!({ "jsonPointers": ["/spec/source/helm/parameters"] })), single, None),
-            (ignore(json!({ "jsonPointers": ["/spec/source"] })), single, None),
-            (ignore(json!({ "jsonPointers": ["/spec/source/helm/para"] })), single, Reverts),
-            (ignore(json!({ "jsonPointers": ["/spec/source/kustomize"] })), single, Reverts),
-            (ignore(json!({ "name": "a", "jsonPointers": ["/spec/source/helm"] })), single, None),
-            (
-                ignore(json!({ "name": "b", "jsonPointers": ["/spec/source/helm"] })),
-                single,
-                Reverts,
-            ),
-            (
-                ignore(json!({ "jqPathExpressions": [".spec.source.helm.parameters"] })),
-                single,
-                None,
-            ),
-            (
-                ignore(json!({ "jqPathExpressions": [".spec.sources[]?.helm.\"parameters\""] })),
-                second,
-                None,
-            ),
-            (
-                ignore(json!({ "jqPathExpressions": [".spec.sources[] | select(.name)"] })),
-                second,
-                Reverts,
-            ),
-            (ignore(json!({ "jsonPointers": ["/spec/sources/1/helm"] })), second, None),
-            (ignore(json!({ "jsonPointers": ["/spec/sources/0/helm"] })), second, Reverts),
-            (json!({ "syncPolicy": { "applicationsSync": "create-only" } }), single, None),
-            (json!({ "syncPolicy": { "applicationsSync": "create-update" } }), single, Reverts),
-        ];
-        for (spec, at, want) in cases {
-            let set: ApplicationSet = serde_json::from_value(json!({ "spec": spec })).unwrap();
-            assert_eq!(effect_of_set(&set, "a", at, &change()), want, "{spec}");
-        }
-    }
-
-    #[test]
-    fn a_parent_reverts_only_what_its_manifest_mentions() {
-        let heals = json!({ "syncPolicy": { "automated": { "selfHeal": true } } });
-        let waits = json!({ "syncPolicy": { "automated": {} } });
-        let respects = json!({
-            "syncPolicy": { "automated": { "selfHeal": true }, "syncOptions": ["RespectIgnoreDifferences=true"] },
-            "ignoreDifferences": [{ "group": "argoproj.io", "kind": "Application", "jsonPointers": ["/spec/source/helm"] }],
-        });
-        let with = json!({ "spec": { "source": { "helm": { "parameters": [] } } } }).to_string();
-        let without =
-            json!({ "spec": { "source": { "helm": { "releaseName": "x" } } } }).to_string();
-        let cases = [
-            (&heals, &with, OwnerEffect::Reverts),
-            (&waits, &with, OwnerEffect::RevertsLater),
-            (&heals, &without, OwnerEffect::None),
-            (&respects, &with, OwnerEffect::None),
-        ];
-        for (spec, target, want) in cases {
-            let parent: Application = serde_json::from_value(json!({ "spec": spec })).unwrap();
-            let child: ManagedResources =
-                serde_json::from_value(json!({ "items": [{ "targetState": target }] })).unwrap();
-            assert_eq!(
-                effect_of_parent(&parent, &child, SourceAt::Single, &change()),
-                want,
-                "{spec} {target}"
-            );
-        }
-    }
-
-    #[test]
-    fn all_reasons_are_told_at_once() {
-        let plan = AppPlan {
+    fn plan() -> AppPlan {
+        AppPlan {
             app: AppRef::new("a"),
             source: SourceAt::Single,
             source_name: String::new(),
             changes: change(),
-        };
-        let set = |effect| Some(AppOwner { kind: "ApplicationSet", name: "s".into(), effect });
+        }
+    }
+
+    fn owner(kind: &'static str, effect: Inquiry<OwnerEffect>) -> AppOwner {
+        AppOwner {
+            kind,
+            name: "s".into(),
+            is_certain: true,
+            effect,
+            keeps_claim: Inquiry::NotAsked,
+            exemption: String::new(),
+        }
+    }
+
+    /// All is well but for what the owner does.
+    fn owned(owner: AppOwner) -> Preconditions {
+        Preconditions {
+            may_update: Inquiry::Is(true),
+            may_sync: Inquiry::Is(true),
+            windows: Inquiry::Is(SyncWindows { can_sync: true, ..SyncWindows::default() }),
+            parameters: Inquiry::NotAsked,
+            owner: Some(owner),
+        }
+    }
+
+    #[test]
+    fn a_claim_that_will_be_wiped_is_told_with_what_keeps_it() {
+        let exempt = json!([{ "jsonPointers": ["/spec/source/helm/parameters"] }]);
+        let pointer = json!([{ "jsonPointers": ["/spec/source/helm", "/metadata/annotations"] }]);
+        let other = json!([
+            { "jsonPointers": ["/spec/source"] },
+            { "name": "b", "jqPathExpressions": [".metadata.annotations"] },
+        ]);
+        let yaml = "spec: {preservedFields: {annotations: [verbatim.dev/claim]}, \
+                    ignoreApplicationDifferences: [{jsonPointers: [/spec/source/helm/parameters]}]}";
+        let plan = plan();
+        for (spec, is_wiped) in [
+            (json!({ "ignoreApplicationDifferences": exempt }), true),
+            (
+                json!({ "ignoreApplicationDifferences": exempt,
+                     "preservedFields": { "annotations": ["other", "verbatim.dev/claim"] } }),
+                false,
+            ),
+            (json!({ "ignoreApplicationDifferences": pointer }), false),
+            (json!({ "ignoreApplicationDifferences": other }), true),
+            (json!({ "syncPolicy": { "applicationsSync": "create-only" } }), false),
+        ] {
+            let set: ApplicationSet = serde_json::from_value(json!({ "spec": spec })).unwrap();
+            let owner = set_owner("s", Ok(set), "a", plan.source, &plan.changes);
+            let (refusals, warnings) = judge(&plan, &owned(owner), Waivers::default());
+            assert!(refusals.is_empty(), "{spec} {refusals:?}");
+            let told = DeployWarning::ClaimWiped { set: "s".into(), exemption: yaml.to_owned() };
+            assert_eq!(warnings, if is_wiped { vec![told] } else { vec![] }, "{spec}");
+        }
+        // What is refused says it in its advice.
+        let owner = set_owner("s", Ok(ApplicationSet::default()), "a", plan.source, &plan.changes);
+        let (refusals, warnings) = judge(&plan, &owned(owner), Waivers::default());
+        assert!(refusals[0].advice().unwrap().contains(yaml) && warnings.is_empty());
+    }
+
+    #[test]
+    fn all_reasons_are_told_at_once() {
+        let plan = plan();
+        let set = |effect| Some(owner("ApplicationSet", effect));
         let bad = Preconditions {
             may_update: Inquiry::Is(true),
             may_sync: Inquiry::Is(false),
@@ -392,7 +216,7 @@ mod tests {
             may_sync: Inquiry::Is(true),
             windows: Inquiry::Unknown("x".into()),
             parameters: Inquiry::Unknown("x".into()),
-            owner: Some(AppOwner { kind: "Application", name: "root".into(), effect: unknown() }),
+            owner: Some(owner("Application", unknown())),
         };
         let (refusals, warnings) = judge(&plan, &unseen, Waivers::default());
         assert!(refusals.is_empty(), "{refusals:?}");
@@ -420,17 +244,17 @@ mod tests {
             ("Application", unknown(), false, (0, 1)),
         ];
         for (kind, effect, owner, want) in cases {
-            let facts = Preconditions {
-                may_update: Inquiry::Is(true),
-                may_sync: Inquiry::Is(true),
-                windows: Inquiry::Is(SyncWindows { can_sync: true, ..SyncWindows::default() }),
-                parameters: Inquiry::NotAsked,
-                owner: Some(AppOwner { kind, name: "s".into(), effect: effect.clone() }),
-            };
+            let facts = owned(self::owner(kind, effect.clone()));
             let (refusals, warnings) =
                 judge(&plan, &facts, Waivers { owner, ..Waivers::default() });
             assert_eq!((refusals.len(), warnings.len()), want, "{kind} {effect:?} {owner}");
         }
+        let facts = owned(AppOwner { is_certain: false, ..self::owner("Application", unknown()) });
+        let (_, warnings) = judge(&plan, &facts, Waivers::default());
+        assert_eq!(
+            warnings[0].to_string(),
+            "cannot check whether application s tracks this one: 403"
+        );
     }
 
     /// What Argo CD 3.6.1 lists for the chart of the recordings.

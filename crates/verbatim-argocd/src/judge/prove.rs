@@ -2,16 +2,17 @@
 //!
 //! The names of images are never evidence here, a mirror may change them; only digests that nodes report are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use verbatim_oci::Digest;
 
 use crate::api::request::ObjectRef;
 use crate::judge::evidence::{ContainerEvidence, EvidenceLevel, WantedImage, WorkloadEvidence};
+use crate::judge::hooks::judge_hook;
 use crate::judge::mismatch::{Difference, Mismatch};
 use crate::judge::rendered::{Container, WORKLOAD_REF, WantedWorkload, collect, concerns};
-use crate::model::{ResourceTree, TreeNode};
+use crate::model::{ResourceResult, ResourceTree, TreeNode};
 
 /// A live read of an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,15 +48,31 @@ pub(crate) struct WorkloadReading<'a> {
     pub revision: Option<u64>,
     /// Pods that belong to its newest version.
     pub pods: Vec<&'a TreeNode>,
+    /// What makes the pods of an object whose kind makes none itself, such as an operator's.
+    pub makers: Vec<PodMaker<'a>>,
+}
+
+/// A workload that an object of another kind has made.
+#[derive(Clone, Debug)]
+pub(crate) struct PodMaker<'a> {
+    pub node: &'a TreeNode,
+    /// The newest ReplicaSet's number, if pods come through ReplicaSets.
+    pub revision: Option<u64>,
 }
 
 impl WorkloadReading<'_> {
     pub(crate) fn objects(&self) -> Vec<ObjectRef> {
-        // A job of an earlier time may still run, as it was then.
-        if self.ours.object.kind == "CronJob" {
+        // What was made from it at an earlier time may still run, as it was then.
+        if only_a_template(&self.ours.object).is_some() {
             return self.node.into_iter().map(reference).collect();
         }
-        self.node.into_iter().chain(self.pods.iter().copied()).map(reference).collect()
+        let makers = self.makers.iter().map(|maker| maker.node);
+        self.node
+            .into_iter()
+            .chain(makers)
+            .chain(self.pods.iter().copied())
+            .map(reference)
+            .collect()
     }
 }
 
@@ -70,7 +87,8 @@ pub(crate) fn reference(node: &TreeNode) -> ObjectRef {
     }
 }
 
-/// Finds what to read for a workload: Deployment → newest ReplicaSet → pods, or the pods directly.
+/// Finds what to read for a workload: Deployment → newest ReplicaSet → pods, or the pods directly. Of an object of an
+/// unknown kind: whatever it made, and what that made, down to the pods.
 pub(crate) fn reading<'a>(
     ours: &'a WantedWorkload,
     tree: &'a ResourceTree,
@@ -84,18 +102,72 @@ pub(crate) fn reading<'a>(
             && node.name == object.name
             && (node.namespace == wanted_namespace || node.namespace.is_empty())
     });
-    let Some(node) = node else {
-        return WorkloadReading { ours, node: None, revision: None, pods: Vec::new() };
-    };
+    let mut reading =
+        WorkloadReading { ours, node, revision: None, pods: Vec::new(), makers: Vec::new() };
+    let Some(node) = node else { return reading };
     if node.kind == "Pod" {
-        return WorkloadReading { ours, node: Some(node), revision: None, pods: vec![node] };
+        reading.pods.push(node);
+    } else if makes_pods(&node.kind) {
+        (reading.revision, reading.pods) = pods_of(tree, node);
+    } else {
+        let mut seen = BTreeSet::from([node.uid.as_str()]);
+        let mut next = vec![node];
+        while let Some(maker) = next.pop() {
+            for child in newest(children(tree, maker).collect()) {
+                // Nobody can make a circle of owners but by hand, and then it must end, too.
+                if !seen.insert(&child.uid) {
+                    continue;
+                }
+                if child.kind == "Pod" {
+                    reading.pods.push(child);
+                } else if makes_pods(&child.kind) {
+                    let (revision, pods) = pods_of(tree, child);
+                    reading.makers.push(PodMaker { node: child, revision });
+                    reading.pods.extend(pods);
+                } else {
+                    next.push(child);
+                }
+            }
+        }
     }
-    let newest = children(tree, node)
-        .filter(|child| child.kind == "ReplicaSet")
-        .max_by_key(|set| set.revision());
-    let owner = newest.unwrap_or(node);
-    let pods = children(tree, owner).filter(|child| child.kind == "Pod").collect();
-    WorkloadReading { ours, node: Some(node), revision: newest.and_then(TreeNode::revision), pods }
+    reading
+}
+
+/// Whether objects of this kind make pods themselves, or through ReplicaSets.
+fn makes_pods(kind: &str) -> bool {
+    let kinds = [
+        "Deployment",
+        "StatefulSet",
+        "DaemonSet",
+        "ReplicaSet",
+        "ReplicationController",
+        "Rollout",
+        "Job",
+    ];
+    kinds.contains(&kind)
+}
+
+/// The pods of a workload's newest version, and the number of that version.
+fn pods_of<'a>(tree: &'a ResourceTree, workload: &'a TreeNode) -> (Option<u64>, Vec<&'a TreeNode>) {
+    let sets = children(tree, workload).filter(|child| child.kind == "ReplicaSet");
+    let newest = sets.max_by_key(|set| set.revision());
+    let pods = children(tree, newest.unwrap_or(workload)).filter(|child| child.kind == "Pod");
+    (newest.and_then(TreeNode::revision), pods.collect())
+}
+
+/// Without the earlier ones of Knative's Revisions, which stay when the next one is there:
+/// <https://knative.dev/docs/serving/revisions/>.
+fn newest(mut nodes: Vec<&TreeNode>) -> Vec<&TreeNode> {
+    let is_revision =
+        |node: &TreeNode| node.group == "serving.knative.dev" && node.kind == "Revision";
+    let last = nodes
+        .iter()
+        .filter(|node| is_revision(node))
+        .map(|node| (node.created_at, &node.uid))
+        .max();
+    let last = last.map(|(_, uid)| uid.clone());
+    nodes.retain(|node| !is_revision(node) || Some(&node.uid) == last.as_ref());
+    nodes
 }
 
 fn children<'a>(
@@ -105,10 +177,12 @@ fn children<'a>(
     tree.nodes.iter().filter(|node| node.parent_refs.iter().any(|owner| owner.uid == parent.uid))
 }
 
-/// Judges one workload by what was read. `live` is keyed by the objects of [`WorkloadReading::objects`].
+/// Judges one workload by what was read. `live` is keyed by the objects of [`WorkloadReading::objects`], and `hooks` are
+/// the results of the operation that deployed it.
 pub(crate) fn judge(
     reading: &WorkloadReading<'_>,
     live: &BTreeMap<ObjectRef, LiveObject>,
+    hooks: &[ResourceResult],
 ) -> Judgement {
     let object = &reading.ours.object;
     let pending = |what| Judgement::Pending(Mismatch { place: object.to_string(), what });
@@ -119,11 +193,11 @@ pub(crate) fn judge(
             containers: Vec::new(),
         })
     };
+    let is_hook = reading.ours.is_hook;
     let Some(node) = reading.node else {
-        return if reading.ours.is_hook {
-            template("a hook that no longer exists")
-        } else {
-            pending(Difference::NotThereYet)
+        return match is_hook {
+            true => judge_hook(reading.ours, hooks),
+            false => pending(Difference::NotThereYet),
         };
     };
     let workload = match live.get(&reference(node)) {
@@ -131,9 +205,7 @@ pub(crate) fn judge(
         Some(LiveObject::Unreadable(why)) => {
             return pending(Difference::Unreadable(why.clone()));
         }
-        Some(LiveObject::Gone) | None if reading.ours.is_hook => {
-            return template("a hook that no longer exists");
-        }
+        Some(LiveObject::Gone) | None if is_hook => return judge_hook(reading.ours, hooks),
         Some(LiveObject::Gone) | None => return pending(Difference::Gone),
     };
     let differences = template_differences(reading.ours, workload);
@@ -143,14 +215,22 @@ pub(crate) fn judge(
     if let Some(why) = runs_no_pod(object, workload) {
         return template(why);
     }
-    let least = match object.kind.as_str() {
-        "Deployment" | "StatefulSet" | "ReplicaSet" | "Rollout" => {
-            number(workload, "/spec/replicas").unwrap_or(1)
-        }
-        _ => 1,
-    };
     let Some(what) = unfinished(object, workload, reading.revision) else {
-        return judge_pods(reading, live, least);
+        let counted = |node: &&TreeNode| match live.get(&reference(node)) {
+            Some(LiveObject::Is(pod)) => counts(pod, object.kind == "Job"),
+            Some(LiveObject::Unreadable(_)) => true,
+            Some(LiveObject::Gone) | None => false,
+        };
+        let has_pods = reading.pods.iter().any(counted);
+        return if is_hook && !has_pods {
+            judge_hook(reading.ours, hooks)
+        } else if object.kind == "Job" && !has_pods && is_complete(workload) {
+            template("its pods are gone")
+        } else if object.kind == "Pod" || makes_pods(&object.kind) {
+            judge_pods(reading, live, least_pods(&object.kind, workload))
+        } else {
+            judge_made(reading, live)
+        };
     };
     match judge_pods(reading, live, 1) {
         Judgement::Proven(part) if is_paused(object, workload) => {
@@ -182,7 +262,7 @@ pub(crate) fn strays<'a>(
 }
 
 /// A node, its maker, the maker of that one, and so on: the first of each.
-fn with_makers<'a>(
+pub(crate) fn with_makers<'a>(
     tree: &'a ResourceTree,
     node: &'a TreeNode,
 ) -> impl Iterator<Item = &'a TreeNode> {
@@ -194,36 +274,22 @@ fn with_makers<'a>(
     std::iter::successors(Some(node), maker).take(tree.nodes.len())
 }
 
-/// Judges a pod of [`strays`] by what was read of it. `None` if it does not count.
+/// Judges a pod of [`strays`] by what was read of it. `None` if it does not count. What is not as wanted is on its way: its
+/// operator may yet replace it.
 pub(crate) fn judge_stray(
     node: &TreeNode,
     live: &BTreeMap<ObjectRef, LiveObject>,
     wanted: &[WantedImage],
 ) -> Option<Judgement> {
     let workload = format!("Pod {}", node.name);
-    let pod = match live.get(&reference(node))? {
-        LiveObject::Is(pod) if counts(pod, false) => pod,
-        LiveObject::Is(_) | LiveObject::Gone => return None,
-        LiveObject::Unreadable(why) => {
-            let what = Difference::Unreadable(why.clone());
-            return Some(Judgement::Pending(Mismatch { place: workload, what }));
+    let wanted: Vec<&WantedImage> = wanted.iter().collect();
+    Some(match judge_pod(node, live.get(&reference(node))?, &wanted, false)? {
+        Ok(containers) => {
+            let level = EvidenceLevel::Pods { pods: 1 };
+            Judgement::Proven(WorkloadEvidence { workload, level, containers })
         }
-    };
-    let mut containers = Vec::new();
-    collect(pod.get("spec").unwrap_or(&Value::Null), &mut containers);
-    let mut evidence = Vec::new();
-    for Container { name, image } in containers {
-        let concerned = wanted.iter().filter(|one| concerns(&image, one));
-        let judged = concerned.map(|one| judge_container(pod, node, &name, one));
-        match judged.reduce(Result::or) {
-            None => {}
-            Some(Ok(found)) => evidence.push(found),
-            // Its operator may yet replace it.
-            Some(Err(missing)) => return Some(Judgement::Pending(missing)),
-        }
-    }
-    let level = EvidenceLevel::Pods { pods: 1 };
-    Some(Judgement::Proven(WorkloadEvidence { workload, level, containers: evidence }))
+        Err(missing) => Judgement::Pending(missing),
+    })
 }
 
 /// Whether somebody, or a step of a canary, holds the rollout: <https://argo-rollouts.readthedocs.io/en/stable/features/specification/>.
@@ -263,8 +329,52 @@ fn number(value: &Value, pointer: &str) -> Option<i64> {
     value.pointer(pointer).and_then(Value::as_i64)
 }
 
+/// How many pods of its newest version a workload must have.
+fn least_pods(kind: &str, workload: &Value) -> i64 {
+    match kind {
+        "Deployment" | "StatefulSet" | "ReplicaSet" | "ReplicationController" | "Rollout" => {
+            number(workload, "/spec/replicas").unwrap_or(1)
+        }
+        "DaemonSet" => number(workload, "/status/desiredNumberScheduled").unwrap_or(1),
+        "Job" => {
+            let parallel = number(workload, "/spec/parallelism").unwrap_or(1);
+            match number(workload, "/spec/completions") {
+                None => parallel,
+                Some(all) if is_complete(workload) => all,
+                Some(all) => parallel.min(all),
+            }
+        }
+        _ => 1,
+    }
+}
+
+/// Whether a Job has ended well.
+fn is_complete(job: &Value) -> bool {
+    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Complete" && condition["status"] == "True")
+}
+
+/// Why a kind holds a template and makes no pods that last.
+fn only_a_template(object: &ObjectRef) -> Option<&'static str> {
+    match (object.group.as_str(), object.kind.as_str()) {
+        ("batch", "CronJob") => Some("a CronJob runs pods only at its times"),
+        ("argoproj.io", "CronWorkflow") => Some("a CronWorkflow runs pods only at its times"),
+        ("", "PodTemplate") | ("argoproj.io", "WorkflowTemplate" | "ClusterWorkflowTemplate") => {
+            Some("others make pods from it")
+        }
+        ("keda.sh", "ScaledJob") => Some("a ScaledJob runs pods only on events"),
+        _ => None,
+    }
+}
+
 /// Why a workload has no pod and is not to have one.
 fn runs_no_pod(object: &ObjectRef, workload: &Value) -> Option<&'static str> {
+    if let Some(why) = only_a_template(object) {
+        return Some(why);
+    }
     match object.kind.as_str() {
         "Deployment" | "StatefulSet" | "ReplicaSet" | "Rollout" => {
             (number(workload, "/spec/replicas") == Some(0)).then_some("it is scaled to zero")
@@ -275,7 +385,6 @@ fn runs_no_pod(object: &ObjectRef, workload: &Value) -> Option<&'static str> {
             let none = number(workload, "/status/desiredNumberScheduled") == Some(0);
             (seen && none).then_some("no node takes it")
         }
-        "CronJob" => Some("a CronJob runs pods only at its times"),
         "Job" => (workload.pointer("/spec/suspend") == Some(&Value::Bool(true)))
             .then_some("it is suspended"),
         _ => None,
@@ -365,14 +474,6 @@ fn judge_pods(
     if let Some(first) = pending.into_iter().next() {
         return Judgement::Pending(first);
     }
-    let template = |why: &str| WorkloadEvidence {
-        workload: object.to_string(),
-        level: EvidenceLevel::Template { why: why.to_owned() },
-        containers: Vec::new(),
-    };
-    if pods == 0 && (is_job || reading.ours.is_hook) {
-        return Judgement::Proven(template("its pods are gone"));
-    }
     if (pods as i64) < least {
         let what = Difference::Pods { pods, least };
         return Judgement::Pending(Mismatch { place: object.to_string(), what });
@@ -382,6 +483,121 @@ fn judge_pods(
         level: EvidenceLevel::Pods { pods },
         containers,
     })
+}
+
+/// Judges the pods that an object of an unknown kind has made, by itself or through others. What is not as wanted is on its
+/// way: whoever made it may replace it.
+fn judge_made(reading: &WorkloadReading<'_>, live: &BTreeMap<ObjectRef, LiveObject>) -> Judgement {
+    let workload = reading.ours.object.to_string();
+    let wanted: Vec<&WantedImage> =
+        reading.ours.containers.iter().map(|(_, image)| image).collect();
+    let pending = |place: String, what| Judgement::Pending(Mismatch { place, what });
+    let is_ours = |spec: &Value| {
+        let mut containers = Vec::new();
+        collect(spec, &mut containers);
+        containers.iter().any(|one| wanted.iter().any(|image| concerns(&one.image, image)))
+    };
+    let (mut least, mut makers) = (0, 0);
+    for maker in &reading.makers {
+        let object = reference(maker.node);
+        match live.get(&object) {
+            Some(LiveObject::Is(value)) if is_ours(value.get("spec").unwrap_or(&Value::Null)) => {
+                if let Some(what) = unfinished(&object, value, maker.revision) {
+                    return pending(object.to_string(), what);
+                }
+                makers += 1;
+                least += if runs_no_pod(&object, value).is_some() {
+                    0
+                } else {
+                    least_pods(&object.kind, value)
+                };
+            }
+            Some(LiveObject::Unreadable(why)) => {
+                return pending(object.to_string(), Difference::Unreadable(why.clone()));
+            }
+            Some(LiveObject::Is(_) | LiveObject::Gone) | None => {}
+        }
+    }
+    let mut containers = Vec::new();
+    let mut pods = 0;
+    for node in &reading.pods {
+        match live
+            .get(&reference(node))
+            .and_then(|pod| judge_pod(node, pod, &wanted, is_of_a_job(node)))
+        {
+            None => {}
+            Some(Ok(found)) if found.is_empty() => {}
+            Some(Ok(found)) => {
+                pods += 1;
+                containers.extend(found);
+            }
+            Some(Err(missing)) => return Judgement::Pending(missing),
+        }
+    }
+    if pods == 0 && makers > 0 && least == 0 {
+        let level = EvidenceLevel::Template { why: "it is scaled to zero".to_owned() };
+        return Judgement::Proven(WorkloadEvidence { workload, level, containers });
+    }
+    if reading.makers.is_empty() && reading.pods.is_empty() {
+        return Judgement::Differs(vec![Mismatch {
+            place: workload,
+            what: Difference::NothingMade,
+        }]);
+    }
+    let least = least.max(1);
+    if (pods as i64) < least {
+        return pending(workload, Difference::Pods { pods, least });
+    }
+    let ran = |image: &WantedImage| {
+        containers.iter().any(|one| {
+            image_digest(&one.image_id).is_some_and(|digest| image.matches(&digest).is_some())
+        })
+    };
+    if let Some(image) = wanted.iter().find(|image| !ran(image)) {
+        return pending(workload, Difference::NotRun(Box::new((*image).clone())));
+    }
+    Judgement::Proven(WorkloadEvidence {
+        workload,
+        level: EvidenceLevel::Pods { pods },
+        containers,
+    })
+}
+
+/// Judges the containers of a pod whose images are of wanted repositories, whatever their names. `None` if the pod does
+/// not count.
+fn judge_pod(
+    node: &TreeNode,
+    pod: &LiveObject,
+    wanted: &[&WantedImage],
+    may_end: bool,
+) -> Option<Result<Vec<ContainerEvidence>, Mismatch>> {
+    let pod = match pod {
+        LiveObject::Is(pod) if counts(pod, may_end) => pod,
+        LiveObject::Is(_) | LiveObject::Gone => return None,
+        LiveObject::Unreadable(why) => {
+            let what = Difference::Unreadable(why.clone());
+            return Some(Err(Mismatch { place: format!("Pod {}", node.name), what }));
+        }
+    };
+    let mut containers = Vec::new();
+    collect(pod.get("spec").unwrap_or(&Value::Null), &mut containers);
+    let judged = containers.iter().filter_map(|Container { name, image }| {
+        let concerned = wanted.iter().filter(|one| concerns(image, one));
+        concerned.map(|one| judge_container(pod, node, name, one)).reduce(Result::or)
+    });
+    Some(judged.collect())
+}
+
+/// Whether a pod runs wanted images in all containers of their repositories, and at least one.
+pub(crate) fn runs_wanted(node: &TreeNode, pod: &Value, wanted: &[WantedImage]) -> bool {
+    let wanted: Vec<&WantedImage> = wanted.iter().collect();
+    let judged = judge_pod(node, &LiveObject::Is(pod.clone()), &wanted, true);
+    matches!(judged, Some(Ok(containers)) if !containers.is_empty())
+}
+
+/// Whether a pod was made by a Job, so that ending is its purpose.
+fn is_of_a_job(node: &TreeNode) -> bool {
+    node.parent_refs.iter().any(|owner| owner.kind == "Job")
 }
 
 /// Judges what a node reports about a container that is to run this image.

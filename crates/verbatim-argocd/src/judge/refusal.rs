@@ -50,6 +50,9 @@ pub enum WriteRefusal {
         name: String,
         /// Whether it is known that it reverts, or only not known that it does not.
         known: bool,
+        /// What must be merged into an ApplicationSet to exempt the values and the claim, as YAML.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        exemption: String,
     },
     /// A sync window forbids syncing now.
     SyncWindow {
@@ -100,17 +103,13 @@ impl WriteRefusal {
                 ),
                 None => "if the chart reads it: --allow-unknown-parameters".to_owned(),
             },
-            Self::Owned { kind, name, known } if kind == "ApplicationSet" => {
-                let path = "/spec/source/helm/parameters (or /spec/source/kustomize/images)";
-                let exempt = format!(
-                    "exempt {path} in spec.ignoreApplicationDifferences of ApplicationSet {name}"
-                );
-                if *known {
-                    exempt
-                } else {
-                    format!(
-                        "{exempt}; if it is exempt already and the token cannot see that: --trust-owner"
-                    )
+            Self::Owned { kind, name, known, exemption } if kind == "ApplicationSet" => {
+                let exempt = format!("merge into ApplicationSet {name}: `{exemption}`");
+                match known {
+                    true => exempt,
+                    false => format!(
+                        "{exempt}; if it is there already and the token cannot see that: --trust-owner"
+                    ),
                 }
             }
             Self::Owned { name, .. } => format!(
@@ -161,10 +160,10 @@ impl fmt::Display for WriteRefusal {
             }
             Self::Repeated { key } => write!(f, "{key} appears more than once in the application"),
             Self::MissingParameter { name, .. } => write!(f, "the chart has no parameter {name}"),
-            Self::Owned { kind, name, known: true } => {
+            Self::Owned { kind, name, known: true, .. } => {
                 write!(f, "{kind} {name} owns the application and would revert the override")
             }
-            Self::Owned { kind, name, known: false } => {
+            Self::Owned { kind, name, known: false, .. } => {
                 write!(
                     f,
                     "{kind} {name} owns the application, and the token cannot see whether it would revert the override"
@@ -227,9 +226,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_owner_has_its_own_remedy() {
-        let exempt = "exempt /spec/source/helm/parameters (or /spec/source/kustomize/images) in \
-                      spec.ignoreApplicationDifferences of ApplicationSet root";
-        let trust = "; if it is exempt already and the token cannot see that: --trust-owner";
+        let exempt = "merge into ApplicationSet root: `spec: {}`";
+        let trust = "; if it is there already and the token cannot see that: --trust-owner";
         let leave = "leave the parameters out of the manifest that application root has in git, or let it ignore \
                      that difference (ignoreDifferences with RespectIgnoreDifferences=true)";
         let cases = [
@@ -238,7 +236,8 @@ mod tests {
             ("Application", true, leave.to_owned()),
         ];
         for (kind, known, want) in cases {
-            let owned = WriteRefusal::Owned { kind: kind.to_owned(), name: "root".into(), known };
+            let (kind, name, exemption) = (kind.to_owned(), "root".into(), "spec: {}".into());
+            let owned = WriteRefusal::Owned { kind, name, known, exemption };
             assert_eq!(owned.advice(), Some(want));
         }
     }

@@ -11,10 +11,19 @@ use crate::judge::mismatch::{Difference, Mismatch};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Workload {
     pub object: ObjectRef,
-    /// A hook: it runs during a sync and may be deleted afterwards.
-    pub is_hook: bool,
+    /// When it runs, if it is a hook.
+    pub hook: Option<HookTime>,
     /// Its containers, init containers too.
     pub containers: Vec<Container>,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HookTime {
+    /// During every sync of the whole application. It may be deleted afterwards.
+    Sync,
+    /// When a sync fails, when the application is deleted, in a test: at no sync that succeeds.
+    Other,
 }
 
 /// A container of a manifest or of a pod.
@@ -58,7 +67,7 @@ fn naming(manifest: &Value, named: &[Workload]) -> Option<Workload> {
     let target = named.iter().find(|Workload { object: target, .. }| {
         is("kind", &target.kind) && is("name", &target.name) && target.namespace == object.namespace
     });
-    Some(Workload { object, is_hook: false, containers: target?.containers.clone() })
+    Some(Workload { object, hook: None, containers: target?.containers.clone() })
 }
 
 /// Where a Rollout names the object whose pod template it runs.
@@ -69,16 +78,37 @@ pub(crate) fn workload(manifest: &Value) -> Option<Workload> {
     let object = object(manifest)?;
     let mut containers = Vec::new();
     collect(manifest, &mut containers);
-    let annotation = |name: &str| {
-        manifest
-            .get("metadata")?
-            .get("annotations")?
-            .get(name)?
-            .as_str()
-            .filter(|text| !text.is_empty())
+    let hook = hook_time(manifest);
+    (!containers.is_empty()).then_some(Workload { object, hook, containers })
+}
+
+/// When a manifest runs, if it is a hook. Argo CD's own annotation wins over Helm's, of which it knows four:
+/// gitops-engine/pkg/sync/hook of Argo CD 3.6.1.
+fn hook_time(manifest: &Value) -> Option<HookTime> {
+    let names = |annotation: &str| -> Vec<&str> {
+        let text = manifest.pointer(&format!("/metadata/annotations/{annotation}"));
+        let text = text.and_then(Value::as_str).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
     };
-    let is_hook = annotation("argocd.argoproj.io/hook").or(annotation("helm.sh/hook")).is_some();
-    (!containers.is_empty()).then_some(Workload { object, is_hook, containers })
+    let mut names_of_hook = names("argocd.argoproj.io~1hook");
+    if names_of_hook.is_empty() {
+        names_of_hook = names("helm.sh~1hook");
+    }
+    let in_sync = |name: &&str| {
+        let own = ["PreSync", "Sync", "PostSync"];
+        let of_helm = ["pre-install", "pre-upgrade", "post-install", "post-upgrade"];
+        own.contains(name) || of_helm.contains(name)
+    };
+    let time = || if names_of_hook.iter().any(in_sync) { HookTime::Sync } else { HookTime::Other };
+    (!names_of_hook.is_empty()).then(time)
+}
+
+/// The manifests of hooks among these.
+pub(crate) fn hooks(manifests: &[String]) -> impl Iterator<Item = &str> {
+    let is_hook = |text: &&str| {
+        serde_json::from_str(text).is_ok_and(|manifest: Value| hook_time(&manifest).is_some())
+    };
+    manifests.iter().map(String::as_str).filter(is_hook)
 }
 
 /// The identity of a manifest.
@@ -126,7 +156,7 @@ fn container(value: &Value) -> Option<Container> {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WantedWorkload {
     pub object: ObjectRef,
-    /// A hook: it runs during a sync and may be deleted afterwards.
+    /// It may be gone after the sync that ran it.
     pub is_hook: bool,
     /// The container's name, and which of the wanted images it must run.
     pub containers: Vec<(String, WantedImage)>,
@@ -142,17 +172,31 @@ pub(crate) struct RenderedState {
     pub problems: Vec<Mismatch>,
 }
 
+impl RenderedState {
+    /// Whether a wanted image is in none of the manifests.
+    pub(crate) fn lacks_an_image(&self) -> bool {
+        self.problems.iter().any(|problem| matches!(problem.what, Difference::NotRendered { .. }))
+    }
+}
+
 /// Judges rendered manifests: every wanted image is there by its digest, and no container of its repository has
-/// another one.
+/// another one. A hook has to be proven only for an image that nothing else runs.
 pub(crate) fn shown<'a>(
     manifests: impl IntoIterator<Item = &'a str>,
     wanted: &[WantedImage],
 ) -> RenderedState {
-    let workloads = workloads(manifests);
+    let mut workloads = workloads(manifests);
+    // What runs all the time comes first, hooks that no sync runs come last.
+    workloads.sort_by_key(|workload| match workload.hook {
+        None => 0,
+        Some(HookTime::Sync) => 1,
+        Some(HookTime::Other) => 2,
+    });
     let mut shown = RenderedState::default();
-    let mut seen = vec![false; wanted.len()];
+    let mut seen: Vec<Option<Option<HookTime>>> = vec![None; wanted.len()];
     for workload in &workloads {
         let mut ours = Vec::new();
+        let mut counts = workload.hook.is_none();
         for container in &workload.containers {
             let concerned: Vec<usize> =
                 (0..wanted.len()).filter(|i| concerns(&container.image, &wanted[*i])).collect();
@@ -161,13 +205,8 @@ pub(crate) fn shown<'a>(
             }
             match concerned.iter().find(|i| container.digest() == Some(wanted[**i].digest)) {
                 Some(index) => {
-                    seen[*index] = true;
-                    ours.push((container.name.clone(), wanted[*index].clone()));
-                    shown.images.push(RenderedImage {
-                        workload: workload.object.to_string(),
-                        container: container.name.clone(),
-                        image: container.image.clone(),
-                    });
+                    counts |= *seen[*index].get_or_insert(workload.hook) == workload.hook;
+                    ours.push((container, &wanted[*index]));
                 }
                 None => shown.problems.push(Mismatch {
                     place: format!("{}, container {}", workload.object, container.name),
@@ -175,15 +214,24 @@ pub(crate) fn shown<'a>(
                 }),
             }
         }
-        if !ours.is_empty() {
-            shown.workloads.push(WantedWorkload {
-                object: workload.object.clone(),
-                is_hook: workload.is_hook,
-                containers: ours,
-            });
+        if ours.is_empty() || !counts {
+            continue;
         }
+        shown.images.extend(ours.iter().map(|(container, _)| RenderedImage {
+            workload: workload.object.to_string(),
+            container: container.name.clone(),
+            image: container.image.clone(),
+        }));
+        shown.workloads.push(WantedWorkload {
+            object: workload.object.clone(),
+            is_hook: workload.hook.is_some(),
+            containers: ours
+                .into_iter()
+                .map(|(container, image)| (container.name.clone(), image.clone()))
+                .collect(),
+        });
     }
-    for (image, _) in wanted.iter().zip(&seen).filter(|(_, seen)| !**seen) {
+    for (image, _) in wanted.iter().zip(&seen).filter(|(_, seen)| seen.is_none()) {
         let containers = workloads.iter().flat_map(|workload| &workload.containers);
         let there = containers.map(|container| container.image.clone()).collect();
         let what = Difference::NotRendered { wanted: Box::new(image.clone()), there };
@@ -273,6 +321,53 @@ mod tests {
                 "manifests: no container has docker.io/example/web@{other}; there is {good}"
             )],
         );
+    }
+
+    #[test]
+    fn a_hook_counts_for_an_image_that_nothing_else_runs() {
+        let digest = Digest::of(b"1");
+        let web = WantedImage::new(Some("docker.io/example/web".parse().unwrap()), digest);
+        let image = format!("example/web@{digest}");
+        let job = |name: &str, annotations: Value| {
+            let template = json!({ "spec": { "containers": [{ "name": "c", "image": image }] } });
+            json!({
+                "apiVersion": "batch/v1", "kind": "Job",
+                "metadata": { "name": name, "annotations": annotations }, "spec": { "template": template },
+            })
+            .to_string()
+        };
+        let own = |name: &str, hook: &str| job(name, json!({ "argocd.argoproj.io/hook": hook }));
+        let helm = |name: &str, hook: &str| job(name, json!({ "helm.sh/hook": hook }));
+        let both = json!({ "argocd.argoproj.io/hook": "SyncFail", "helm.sh/hook": "pre-install" });
+        let plain = job("plain", json!({ "helm.sh/hook-weight": "1" }));
+        let deployment = deployment(&[&image]);
+        for (manifests, want) in [
+            (vec![own("pre", "PreSync"), deployment.clone()], vec!["Deployment web"]),
+            (vec![own("pre", "PreSync")], vec!["hook Job pre"]),
+            (vec![own("two", "SyncFail, PostSync")], vec!["hook Job two"]),
+            (vec![own("fail", "SyncFail"), own("post", "PostSync")], vec!["hook Job post"]),
+            (
+                vec![helm("test", "test"), helm("up", "pre-upgrade"), own("s", "Sync")],
+                vec!["hook Job up", "hook Job s"],
+            ),
+            (
+                vec![helm("test", "test"), own("skip", "Skip")],
+                vec!["hook Job test", "hook Job skip"],
+            ),
+            (vec![job("both", both), helm("up", "post-install")], vec!["hook Job up"]),
+            (vec![plain], vec!["Job plain"]),
+        ] {
+            let shown = shown(manifests.iter().map(String::as_str), std::slice::from_ref(&web));
+            let name = |one: &WantedWorkload| {
+                format!("{}{}", if one.is_hook { "hook " } else { "" }, one.object)
+            };
+            let got: Vec<_> = shown.workloads.iter().map(name).collect();
+            assert_eq!(got, want);
+            assert_eq!(shown.images.len(), want.len());
+            assert!(shown.problems.is_empty());
+        }
+        let manifests = [deployment, own("pre", "PreSync"), "{}".to_owned()];
+        assert_eq!(hooks(&manifests).collect::<Vec<_>>(), [&manifests[1]]);
     }
 
     #[test]

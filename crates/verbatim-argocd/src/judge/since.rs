@@ -61,7 +61,8 @@ pub fn outdated(proof: &DeployProof, app: &Application) -> Option<OutdatedProof>
         HealthStatus::Healthy | HealthStatus::Suspended | HealthStatus::Progressing => false,
         HealthStatus::Missing | HealthStatus::Degraded | HealthStatus::Unknown => true,
     };
-    is_broken.then_some(OutdatedProof::Health { from, to })
+    // What was as bad when it was proven has nothing to do with the release.
+    (is_broken && to != from).then_some(OutdatedProof::Health { from, to })
 }
 
 /// What a later operation than that of the proof deployed.
@@ -143,6 +144,11 @@ mod tests {
         }
         // Pruning was not asked for, so it was proven out of sync.
         let unpruned = DeployProof { sync: SyncCode::OutOfSync, ..proof() };
-        assert_eq!(told(says("OutOfSync", "Healthy", same), &unpruned), None);
+        assert_eq!(told(says("OutOfSync", "Healthy", same.clone()), &unpruned), None);
+        // Something that runs no image of the release was Degraded before already.
+        let degraded = DeployProof { health: HealthStatus::Degraded, ..proof() };
+        assert_eq!(told(says("Synced", "Degraded", same.clone()), &degraded), None);
+        let worse = told(says("Synced", "Missing", same), &degraded);
+        assert_eq!(worse.as_deref(), Some("health is Missing, was Degraded"));
     }
 }

@@ -12,9 +12,11 @@ use serde::Serialize;
 
 use crate::api::request::NONCE;
 use crate::judge::evidence::{KnownBy, OperationEvidence};
+use crate::judge::hooks::{hook_results, last_hooks};
 use crate::judge::outcome::AppFailure;
 use crate::model::{
-    AppSources, Application, Health, HealthStatus, Operation, OperationState, Phase, SyncCode,
+    AppCondition, AppSources, Application, Health, HealthStatus, Operation, OperationState, Phase,
+    Resource, ResourceResult, SyncCode,
 };
 use crate::overrides::values::{Deviation, ValueChange, deviations};
 
@@ -29,6 +31,10 @@ pub(crate) struct Expectation<'a> {
     pub last_history: Option<i64>,
     /// How healthy it was before the write.
     pub health_before: HealthStatus,
+    /// What was not healthy then.
+    pub unhealthy_before: Vec<Resource>,
+    /// How long it must be Degraded before that is a failure: new pods are so for a moment, to an HPA for example.
+    pub stuck_after: Duration,
     /// Resources that would have to be deleted do not matter.
     pub allow_unpruned: bool,
 }
@@ -48,6 +54,8 @@ pub(crate) struct JudgeMemory {
     /// The operation that deployed our values, once it was seen to succeed.
     operation: Option<OperationEvidence>,
     revisions: Vec<String>,
+    /// The hooks that it ran.
+    hooks: Vec<ResourceResult>,
     /// The end of the last operation that a later full comparison is known to have followed.
     refreshed: Option<Timestamp>,
     /// The health has been another one than before the write since then.
@@ -68,12 +76,17 @@ impl JudgeMemory {
         &self.revisions
     }
 
+    /// The results of the hooks that were run with the values: of the operation that is remembered, else of the last.
+    pub(crate) fn hooks(&self, app: &Application) -> Vec<ResourceResult> {
+        if self.operation.is_some() { self.hooks.clone() } else { last_hooks(app) }
+    }
+
     /// Notes what `app` tells for later states.
     pub(crate) fn note(&mut self, expect: &Expectation<'_>, app: &Application) {
         if app.status.health.status != expect.health_before {
             self.health_moved = true;
         }
-        if let Some((evidence, revisions)) = success(expect, app) {
+        if let Some(Success { evidence, revisions, hooks }) = success(expect, app) {
             // A nonce is the best evidence; history the weakest.
             let better = match &self.operation {
                 None => true,
@@ -84,6 +97,7 @@ impl JudgeMemory {
             if better {
                 self.operation = Some(evidence);
                 self.revisions = revisions;
+                self.hooks = hooks;
             }
         }
     }
@@ -131,6 +145,8 @@ pub enum MissingState {
     OutOfSync(Vec<String>),
     /// Not compared, for no reason that is told.
     SyncUnknown,
+    /// Not compared, because of an error that may pass: the repository or the cluster does not answer.
+    NotCompared(AppCondition),
     Health(HealthStatus, Vec<String>),
 }
 
@@ -152,6 +168,7 @@ impl fmt::Display for MissingState {
             }
             Self::OutOfSync(resources) => with(f, "out of sync", &resources.join(", ")),
             Self::SyncUnknown => f.write_str("the sync status is unknown"),
+            Self::NotCompared(AppCondition { kind, message }) => write!(f, "{kind}: {message}"),
             Self::Health(health, resources) => {
                 with(f, &format!("health is {health:?}"), &resources.join(", "))
             }
@@ -159,12 +176,12 @@ impl fmt::Display for MissingState {
     }
 }
 
-/// Judges a state. `since_ready` is the time since a state was first seen in which only the health was missing.
+/// Judges a state. `degraded_for` is the time for which it has been Degraded, and nothing else was missing.
 pub(crate) fn judge(
     expect: &Expectation<'_>,
     memory: &JudgeMemory,
     app: &Application,
-    since_ready: Duration,
+    degraded_for: Duration,
 ) -> Verdict {
     if app.metadata.deletion_timestamp.is_some() {
         return Verdict::Failed(AppFailure::Deleted);
@@ -183,17 +200,34 @@ pub(crate) fn judge(
         return Verdict::Stale(MissingState::Reconciled);
     }
     if let Some(condition) = app.status.conditions.iter().find(|condition| condition.is_error()) {
-        return Verdict::Failed(AppFailure::Condition { condition: condition.clone() });
+        let condition = condition.clone();
+        return match condition.may_pass() {
+            true => Verdict::Stale(MissingState::NotCompared(condition)),
+            false => Verdict::Failed(AppFailure::Condition { condition }),
+        };
     }
     if let Some(verdict) = judge_sync(expect, app) {
         return verdict;
     }
-    judge_health(expect, memory, app, since_ready)
+    judge_health(expect, memory, app, degraded_for)
 }
 
 /// Whether only the health is missing.
 pub(crate) fn only_health_is_missing(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Waiting(MissingState::Health(..)))
+}
+
+/// Whether only the health is missing, for too short or too long a time.
+pub(crate) fn is_about_health(verdict: &Verdict) -> bool {
+    only_health_is_missing(verdict) || matches!(verdict, Verdict::Failed(AppFailure::Health { .. }))
+}
+
+/// Whether all is there, and Degraded.
+pub(crate) fn is_degraded(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Waiting(MissingState::Health(health, _)) => *health == HealthStatus::Degraded,
+        verdict => is_about_health(verdict),
+    }
 }
 
 fn lost_values(expect: &Expectation<'_>, sources: AppSources<'_>) -> Vec<Deviation> {
@@ -237,11 +271,15 @@ fn used(state: &OperationState) -> Option<AppSources<'_>> {
     state.sync_result.as_ref().map(|result| result.sources())
 }
 
+/// An operation that deployed our values.
+struct Success {
+    evidence: OperationEvidence,
+    revisions: Vec<String>,
+    hooks: Vec<ResourceResult>,
+}
+
 /// The success of an operation that deployed our values, if `app` shows one.
-fn success(
-    expect: &Expectation<'_>,
-    app: &Application,
-) -> Option<(OperationEvidence, Vec<String>)> {
+fn success(expect: &Expectation<'_>, app: &Application) -> Option<Success> {
     if let Some(state) = &app.status.operation_state
         && state.phase == Phase::Succeeded
         && app.operation.is_none()
@@ -253,10 +291,8 @@ fn success(
             started_at: state.started_at,
             finished_at: state.finished_at,
         };
-        return Some((
-            evidence,
-            state.sync_result.as_ref().map(|r| r.revisions()).unwrap_or_default(),
-        ));
+        let revisions = state.sync_result.as_ref().map(|r| r.revisions()).unwrap_or_default();
+        return Some(Success { evidence, revisions, hooks: hook_results(state) });
     }
     let (at, changes) = expect.values.filter(|(_, changes)| !changes.is_empty())?;
     let entry = app.status.history.iter().rev().find(|entry| {
@@ -271,7 +307,7 @@ fn success(
         started_at: entry.deploy_started_at,
         finished_at: entry.deployed_at,
     };
-    Some((evidence, entry.revisions()))
+    Some(Success { evidence, revisions: entry.revisions(), hooks: Vec::new() })
 }
 
 /// The part of the judgement about operations; `None` if nothing is left to wait for there.
@@ -398,14 +434,16 @@ fn judge_health(
     expect: &Expectation<'_>,
     memory: &JudgeMemory,
     app: &Application,
-    since_ready: Duration,
+    degraded_for: Duration,
 ) -> Verdict {
     let health = &app.status.health;
     match health.status {
         HealthStatus::Healthy | HealthStatus::Suspended => Verdict::Done,
         HealthStatus::Degraded => {
             let may_be_old = expect.health_before == HealthStatus::Degraded && !memory.health_moved;
-            if may_be_old && since_ready < OLD_HEALTH {
+            let limit =
+                if may_be_old { expect.stuck_after.max(OLD_HEALTH) } else { expect.stuck_after };
+            if degraded_for < limit {
                 Verdict::Waiting(MissingState::Health(health.status, unhealthy_names(app)))
             } else {
                 let message = if health.message.is_empty() {

@@ -25,6 +25,13 @@ pub enum DeployWarning {
         /// Its name.
         name: String,
     },
+    /// An ApplicationSet will remove the claim right after the write.
+    ClaimWiped {
+        /// Its name.
+        set: String,
+        /// What must be merged into it, as YAML.
+        exemption: String,
+    },
     /// An earlier run did not end; this one continues its work.
     Resumed {
         /// Its nonce.
@@ -52,6 +59,11 @@ pub enum DeployWarning {
         /// Who started it.
         by: InitiatedBy,
     },
+    /// The application is not healthy, for a reason that has nothing to do with the release.
+    UnhealthyBefore {
+        /// What was not healthy before, and is not now.
+        resources: Vec<String>,
+    },
     /// The claim could not be closed.
     ClaimOpen {
         /// Why.
@@ -64,6 +76,11 @@ impl fmt::Display for DeployWarning {
         match self {
             Self::NotChecked { what, why } => write!(f, "cannot check {what}: {why}"),
             Self::Owner { kind, name } => write!(f, "{kind} {name} owns the application and may revert the override"),
+            Self::ClaimWiped { set, exemption } => write!(
+                f,
+                "ApplicationSet {set} removes the claim as soon as it is written, unless its controller preserves it for \
+                 all sets, so nothing keeps other runs away; merge into the set: `{exemption}`"
+            ),
             Self::Resumed { nonce } => write!(f, "an earlier run of this release did not finish ({nonce}): continuing it"),
             Self::TookOver { release, by } => {
                 write!(f, "took over from an unfinished run of release {release}")?;
@@ -78,6 +95,11 @@ impl fmt::Display for DeployWarning {
             ),
             Self::Adopted { by } if by.automated => f.write_str("Argo CD's automatic sync deployed the values"),
             Self::Adopted { by } => write!(f, "a sync of {} deployed the values", by.username),
+            Self::UnhealthyBefore { resources } => write!(
+                f,
+                "not healthy, as before the deployment, and not part of the release: {}",
+                resources.join(", ")
+            ),
             Self::ClaimOpen { why } => write!(f, "cannot close the claim: {why}"),
         }
     }

@@ -27,6 +27,8 @@ pub struct TreeNode {
     pub namespace: String,
     pub name: String,
     pub uid: String,
+    /// Changes with every write to the object, as far as the controller has seen it.
+    pub resource_version: String,
     pub created_at: Option<jiff::Timestamp>,
     #[serde(deserialize_with = "or_default")]
     pub parent_refs: Vec<ParentRef>,
@@ -213,7 +215,17 @@ pub struct ApplicationSetSpec {
     /// From 2.9: what it leaves alone.
     #[serde(deserialize_with = "or_default")]
     pub ignore_application_differences: Vec<IgnoreDifferences>,
+    #[serde(deserialize_with = "or_default")]
+    pub preserved_fields: PreservedFields,
     pub sync_policy: ApplicationSetSyncPolicy,
+}
+
+/// The metadata that an ApplicationSet does not remove.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PreservedFields {
+    #[serde(deserialize_with = "or_default")]
+    pub annotations: Vec<String>,
 }
 
 /// What an ApplicationSet leaves alone.

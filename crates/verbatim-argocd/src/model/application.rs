@@ -323,6 +323,11 @@ impl AppCondition {
     pub fn is_error(&self) -> bool {
         self.kind.ends_with("Error")
     }
+
+    /// Whether the next comparison may go without it: the git server, the repo-server or the cluster may answer then.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.kind.as_str(), "ComparisonError" | "UnknownError")
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

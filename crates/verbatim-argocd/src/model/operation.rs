@@ -135,4 +135,13 @@ pub struct ResourceResult {
     /// `Synced`, `SyncFailed`, `Pruned` or `PruneSkipped`.
     pub status: String,
     pub message: String,
+    /// `PreSync`, `Sync` or `PostSync`; empty if it is no hook.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hook_type: String,
+    /// How far it is. Only of a hook it says how that ended.
+    #[serde(skip_serializing)]
+    pub hook_phase: Phase,
+    /// From 3.1: the images of its containers, init containers left out.
+    #[serde(deserialize_with = "or_default", skip_serializing)]
+    pub images: Vec<String>,
 }

@@ -6,15 +6,16 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
-use crate::api::request::{AppRef, ObjectRef};
+use crate::api::request::{AppRef, ObjectRef, Revisions};
 use crate::judge::evidence::WantedImage;
-use crate::judge::preflight::{
-    AppOwner, Inquiry, OwnerEffect, Preconditions, effect_of_parent, effect_of_set, owning_set,
-    tracking_parent,
+use crate::judge::owner::{
+    AppOwner, OwnerEffect, effect_of_parent, owning_set, set_owner, tracking_parent,
 };
+use crate::judge::preflight::{Inquiry, Preconditions};
 use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray, reading, reference, strays};
-use crate::judge::rendered::{RenderedState, shown};
-use crate::model::{Application, SourceAt};
+use crate::judge::remembered::ProvenPods;
+use crate::judge::rendered::{self, RenderedState};
+use crate::model::{Application, ResourceResult, SourceAt, TreeNode};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::OverrideKey;
 
@@ -27,17 +28,30 @@ pub(crate) struct Observation {
     /// What the manifests of the last comparison show.
     pub(crate) shown: RenderedState,
     pub(crate) judgements: Vec<Judgement>,
+    /// Whether something was not read because it was proven before.
+    pub(crate) is_remembered: bool,
 }
 
-/// Reads manifests, tree, workloads and pods, and judges them. `namespace` is where the application's resources go.
+/// Reads manifests, tree, workloads and pods of `state`, and judges them. `hooks` are the results of the operation that
+/// deployed it. Pods that are `proven` and have not changed are not read again.
 pub(crate) async fn evidence(
     client: &Client,
     app: &AppRef,
-    namespace: &str,
+    state: &Application,
     images: &[WantedImage],
+    hooks: &[ResourceResult],
+    proven: &mut ProvenPods,
 ) -> Result<Observation, Error> {
     let (managed, tree) = tokio::try_join!(client.managed_resources(app), client.tree(app))?;
-    let shown = shown(managed.items.iter().map(|item| item.target_state.as_str()), images);
+    let compared: Vec<&str> = managed.items.iter().map(|item| item.target_state.as_str()).collect();
+    let mut shown = rendered::shown(compared.iter().copied(), images);
+    if shown.lacks_an_image() {
+        // Hooks are not compared, so only rendering again shows theirs.
+        let rendered = client.manifests_at(app, &compared_revision(state)).await?;
+        let all = compared.into_iter().chain(rendered::hooks(&rendered.manifests));
+        shown = rendered::shown(all, images);
+    }
+    let namespace = &state.spec.destination.namespace;
     let readings: Vec<_> =
         shown.workloads.iter().map(|ours| reading(ours, &tree, namespace)).collect();
     let strays = strays(&tree, &readings, images);
@@ -46,15 +60,42 @@ pub(crate) async fn evidence(
         .flat_map(|reading| reading.objects())
         .chain(strays.iter().copied().map(reference))
         .collect();
-    let live: BTreeMap<ObjectRef, LiveObject> = stream::iter(objects)
+    let pods = tree.nodes.iter().filter(|node| node.kind == "Pod");
+    let pods: BTreeMap<ObjectRef, &TreeNode> = pods.map(|node| (reference(node), node)).collect();
+    let remembered: BTreeMap<ObjectRef, LiveObject> = objects
+        .iter()
+        .filter_map(|object| {
+            let pod = proven.get(pods.get(object)?)?;
+            Some((object.clone(), LiveObject::Is(pod.clone())))
+        })
+        .collect();
+    let unread = objects.into_iter().filter(|object| !remembered.contains_key(object));
+    let mut live: BTreeMap<ObjectRef, LiveObject> = stream::iter(unread)
         .map(|object| async move { read(client, app, &object).await.map(|live| (object, live)) })
         .buffer_unordered(READS)
         .try_collect()
         .await?;
+    for (object, value) in &live {
+        if let (LiveObject::Is(pod), Some(node)) = (value, pods.get(object)) {
+            proven.note(node, pod, images);
+        }
+    }
+    let is_remembered = !remembered.is_empty();
+    live.extend(remembered);
     let of_strays = strays.iter().filter_map(|pod| judge_stray(pod, &live, images));
     let judgements =
-        readings.iter().map(|reading| judge(reading, &live)).chain(of_strays).collect();
-    Ok(Observation { shown, judgements })
+        readings.iter().map(|reading| judge(reading, &live, hooks)).chain(of_strays).collect();
+    Ok(Observation { shown, judgements, is_remembered })
+}
+
+/// The revision that the last comparison resolved. Of several sources none: for them the server writes the revisions that
+/// it is asked for into its cached application (`GetManifests` in server/application/application.go of Argo CD 3.6.1).
+fn compared_revision(state: &Application) -> Revisions {
+    let single = match state.status.sync.revisions().as_slice() {
+        [one] if state.spec.sources().iter().count() == 1 => Some(one.clone()),
+        _ => None,
+    };
+    Revisions { single, by_position: Vec::new() }
 }
 
 async fn read(client: &Client, app: &AppRef, object: &ObjectRef) -> Result<LiveObject, Error> {
@@ -142,32 +183,44 @@ async fn parameters(client: &Client, app: &Application, plan: &AppPlan) -> Inqui
 
 async fn owner(client: &Client, app: &Application, plan: &AppPlan) -> Option<AppOwner> {
     if let Some(name) = owning_set(app) {
-        let effect = match client.application_set(name, &app.metadata.namespace).await {
-            Ok(set) => {
-                Inquiry::Is(effect_of_set(&set, &app.metadata.name, plan.source, &plan.changes))
-            }
-            Err(error) => Inquiry::Unknown(error.kind.to_string()),
-        };
-        return Some(AppOwner { kind: "ApplicationSet", name: name.to_owned(), effect });
+        let set = client.application_set(name, &app.metadata.namespace).await;
+        let set = set.map_err(|error| error.kind.to_string());
+        return Some(set_owner(name, set, &app.metadata.name, plan.source, &plan.changes));
     }
-    let (namespace, name) = tracking_parent(app)?;
-    let parent =
-        AppRef { name: name.to_owned(), namespace: namespace.map(str::to_owned), project: None };
+    let tracking = tracking_parent(app)?;
+    let parent = AppRef {
+        name: tracking.name.to_owned(),
+        namespace: tracking.namespace.map(str::to_owned),
+        project: None,
+    };
     let effect = match parent_effect(client, &parent, app, plan).await {
-        Ok(effect) => Inquiry::Is(effect),
+        Ok(None) if tracking.by_label => return None,
+        Ok(effect) => Inquiry::Is(effect.unwrap_or(OwnerEffect::None)),
+        Err(Error { kind: ErrorKind::NotFound(_), .. }) if tracking.by_label => return None,
         Err(error) => Inquiry::Unknown(error.kind.to_string()),
     };
-    Some(AppOwner { kind: "Application", name: parent.to_string(), effect })
+    Some(AppOwner {
+        kind: "Application",
+        name: parent.to_string(),
+        is_certain: !tracking.by_label,
+        effect,
+        keeps_claim: Inquiry::NotAsked,
+        exemption: String::new(),
+    })
 }
 
+/// What a parent does to the values; `None` if the application is not among its resources.
 async fn parent_effect(
     client: &Client,
     parent: &AppRef,
     app: &Application,
     plan: &AppPlan,
-) -> Result<OwnerEffect, Error> {
+) -> Result<Option<OwnerEffect>, Error> {
     let child =
         client.managed_resource(parent, "Application", &app.metadata.namespace, &app.metadata.name);
     let (object, child) = tokio::try_join!(client.get(parent), child)?;
-    Ok(effect_of_parent(&object, &child, plan.source, &plan.changes))
+    if child.items.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(effect_of_parent(&object, &child, plan.source, &plan.changes)))
 }

@@ -39,7 +39,8 @@ pub struct DeployOptions {
     pub timeout: Duration,
     /// How long the proof must hold.
     pub settle: Duration,
-    /// How long a pod with the wanted image may be failing to start before the deployment is given up.
+    /// How long a pod with the wanted image may be failing to start, and the application may be Degraded, before the
+    /// deployment is given up.
     pub stuck_after: Duration,
     /// How long what a node reports may differ before it counts: caches lag behind.
     pub patience: Duration,

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use crate::api::client::Client;
 use crate::api::error::Error;
 use crate::api::request::AppRef;
+use crate::judge::baseline::unhealthy_resources;
 use crate::judge::evidence::WantedImage;
 use crate::judge::outcome::{DeployOutcome, DeployReport};
 use crate::judge::verdict::{Expectation, ExpectedOperation};
 use crate::judge::warning::DeployWarning;
 use crate::model::{Application, HealthStatus};
-use crate::overrides::claim::{Claim, read_claims};
+use crate::overrides::claim::{Claim, ClaimState, read_claim, read_claims};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{Deviation, ValueChange};
 use crate::run::event::DeployStep;
@@ -121,17 +122,32 @@ impl AppRun<'_> {
         plan: Option<&'b AppPlan>,
         operation: ExpectedOperation<'b>,
     ) -> Expectation<'b> {
+        let is_write = operation != ExpectedOperation::State;
         Expectation {
             values: plan.map(|plan| (plan.source, plan.changes.as_slice())),
             operation,
             last_history: self.before.status.last_history(),
-            health_before: if operation == ExpectedOperation::State {
-                HealthStatus::Unknown
-            } else {
+            health_before: if is_write {
                 self.before.status.health.status
+            } else {
+                HealthStatus::Unknown
             },
+            unhealthy_before: if is_write || self.was_proven() {
+                unhealthy_resources(&self.before)
+            } else {
+                Vec::new()
+            },
+            stuck_after: self.subject.options.stuck_after,
             allow_unpruned: self.subject.options.allow_unpruned,
         }
+    }
+
+    /// Whether this release was proven here before, so that what is not healthy now was judged then.
+    fn was_proven(&self) -> bool {
+        let on_app = read_claim(&self.before, self.subject.environment);
+        on_app.known().is_some_and(|claim| {
+            claim.state == ClaimState::Done && claim.release == self.subject.release
+        })
     }
 
     /// The outcome for values that are not ours any more, with whoever left a claim there.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::api::error::Error;
+use crate::judge::baseline::unrelated;
 use crate::judge::evidence::{DeployProof, KnownBy, RenderedImage, WorkloadEvidence};
 use crate::judge::mismatch::Mismatch;
 use crate::judge::missing::Missing;
@@ -14,16 +15,17 @@ use crate::judge::outcome::{
     AppFailure, DeployOutcome, OnPause, ProofStage, ReachedState, Unhealthy,
 };
 use crate::judge::prove::Judgement;
+use crate::judge::remembered::ProvenPods;
 use crate::judge::verdict::{
-    Expectation, ExpectedOperation, JudgeMemory, MissingState, Verdict, judge,
-    only_health_is_missing,
+    Expectation, ExpectedOperation, JudgeMemory, MissingState, Verdict, is_about_health,
+    is_degraded, judge,
 };
 use crate::judge::warning::DeployWarning;
-use crate::model::HealthStatus;
+use crate::model::{HealthStatus, ResourceTree};
 use crate::run::event::{DeployEvent, DeployStep};
 use crate::run::follow::NextState;
-use crate::run::read::evidence;
-use crate::run::session::{AppRun, now};
+use crate::run::read::{Observation, evidence};
+use crate::run::session::{AppRun, Subject, now};
 
 /// Pause between two refreshes, if the first did not bring what is waited for.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
@@ -36,7 +38,10 @@ const TREE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Pauses between two looks at what runs: short at first, for what is only a cache behind.
 const FIRST_LOOK: Duration = Duration::from_millis(150);
-const LONGEST_LOOK: Duration = Duration::from_secs(3);
+const LONGEST_LOOK: Duration = Duration::from_secs(15);
+
+/// How soon after a look a change of the application leads to the next one.
+const NEXT_LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitGoal {
@@ -53,44 +58,65 @@ enum Look {
     Pending(Mismatch),
 }
 
+/// Whether a proof has to hold for a while still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// There is no proof that could hold.
+    Not,
+    Until(Instant),
+    /// It is over, and what runs is looked at once more.
+    Over,
+}
+
 /// Timers and memory of one wait.
 struct Wait {
     memory: JudgeMemory,
     /// The judge said done once.
     proving: bool,
-    ready_since: Option<Instant>,
+    degraded_since: Option<Instant>,
     refresh_at: Instant,
     differs_since: Option<Instant>,
     /// When to look at the tree next, and at what runs.
     tree_at: Instant,
     look_at: Instant,
     look_pause: Duration,
-    settled_until: Option<Instant>,
-    settled: bool,
+    /// The version of the application at the last look.
+    looked_at: String,
+    hold: Hold,
+    /// The deadline without any hold.
+    deadline: Instant,
+    proven: ProvenPods,
+    tree: ResourceTree,
     /// Pods that fail to start, since when.
     stuck: BTreeMap<String, Instant>,
     unhealthy: Vec<Unhealthy>,
+    /// What is not healthy and has nothing to do with the release.
+    unrelated: Vec<String>,
     /// What is missing of a paused rollout, and what runs of it.
     paused: Option<(Mismatch, Vec<WorkloadEvidence>)>,
     missing: Missing,
 }
 
 impl Wait {
-    fn new(memory: JudgeMemory) -> Self {
+    fn new(memory: JudgeMemory, deadline: Instant) -> Self {
         let now = Instant::now();
         Self {
             memory,
             proving: false,
-            ready_since: None,
+            degraded_since: None,
             refresh_at: now,
             differs_since: None,
             tree_at: now,
             look_at: now,
             look_pause: FIRST_LOOK,
-            settled_until: None,
-            settled: false,
+            looked_at: String::new(),
+            hold: Hold::Not,
+            deadline,
+            proven: ProvenPods::default(),
+            tree: ResourceTree::default(),
             stuck: BTreeMap::new(),
             unhealthy: Vec::new(),
+            unrelated: Vec::new(),
             paused: None,
             missing: Missing::Unknown,
         }
@@ -99,6 +125,21 @@ impl Wait {
     fn look_later(&mut self) {
         self.look_at = Instant::now() + self.look_pause;
         self.look_pause = (self.look_pause * 2).min(LONGEST_LOOK);
+    }
+
+    /// Argo CD has something to do again: whatever was seen has to be seen anew, at once.
+    fn begin_again(&mut self) {
+        self.hold = Hold::Not;
+        self.differs_since = None;
+        self.look_at = Instant::now();
+        self.look_pause = FIRST_LOOK;
+    }
+
+    /// Waits out an error of a read, and says so.
+    fn wait_out(&mut self, error: &Error) -> Act {
+        self.missing = Missing::Answer(error.kind.to_string());
+        self.look_later();
+        Act::Wait(Some(self.look_at))
     }
 }
 
@@ -111,14 +152,22 @@ impl AppRun<'_> {
         memory: JudgeMemory,
     ) -> DeployOutcome {
         self.log.begin(DeployStep::Wait);
-        let mut wait = Wait::new(memory);
+        let mut wait = Wait::new(memory, self.follow.deadline());
         loop {
             self.tell_changes();
             wait.memory.note(expect, self.follow.app());
-            let since = wait.ready_since.map_or(Duration::ZERO, |since| since.elapsed());
-            let verdict = judge(expect, &wait.memory, self.follow.app(), since);
-            if only_health_is_missing(&verdict) && wait.ready_since.is_none() {
-                wait.ready_since = Some(Instant::now());
+            let degraded_for = wait.degraded_since.map_or(Duration::ZERO, |since| since.elapsed());
+            let mut verdict = judge(expect, &wait.memory, self.follow.app(), degraded_for);
+            match is_degraded(&verdict) {
+                true => drop(wait.degraded_since.get_or_insert_with(Instant::now)),
+                false => wait.degraded_since = None,
+            }
+            wait.unrelated.clear();
+            if goal == WaitGoal::Proof && is_about_health(&verdict) {
+                wait.unrelated = self.unrelated(expect, &mut wait).await;
+                if !wait.unrelated.is_empty() {
+                    verdict = Verdict::Done;
+                }
             }
             let wake = match self.act(&verdict, expect, goal, &mut wait).await {
                 Ok(Act::End(outcome)) => return outcome,
@@ -159,6 +208,7 @@ impl AppRun<'_> {
             }
             Verdict::Stale(waiting) => {
                 self.waiting(wait, Missing::State(waiting.clone()));
+                wait.begin_again();
                 if Instant::now() < wait.refresh_at {
                     return Ok(Act::Wait(Some(wait.refresh_at)));
                 }
@@ -169,7 +219,7 @@ impl AppRun<'_> {
                         wait.memory.note_refresh(&before);
                         Ok(Act::Again)
                     }
-                    Err(error) if error.kind.is_transient() => {
+                    Err(error) if error.kind.may_pass() => {
                         self.follow.trouble = Some(error);
                         Ok(Act::Wait(Some(wait.refresh_at)))
                     }
@@ -178,24 +228,12 @@ impl AppRun<'_> {
             }
             Verdict::Waiting(waiting) => {
                 self.waiting(wait, Missing::State(waiting.clone()));
-                wait.settled_until = None;
-                // A new state of health is worth a look at once.
-                wait.look_at = Instant::now();
-                wait.look_pause = FIRST_LOOK;
+                wait.begin_again();
                 if !matches!(waiting, MissingState::Health(..)) {
                     return Ok(Act::Wait(None));
                 }
-                if Instant::now() >= wait.tree_at {
-                    self.look_at_tree(wait).await;
-                    wait.tree_at = Instant::now() + TREE_PAUSE;
-                }
-                match self.stuck(wait) {
-                    Some(pods) => Ok(Act::End(DeployOutcome::Degraded {
-                        why: AppFailure::Stuck { pods },
-                        unhealthy: std::mem::take(&mut wait.unhealthy),
-                    })),
-                    None => Ok(Act::Wait(Some(wait.tree_at))),
-                }
+                self.look_at_tree_in_time(wait).await;
+                Ok(self.stuck(wait).unwrap_or(Act::Wait(Some(wait.tree_at))))
             }
             Verdict::Done => match goal {
                 WaitGoal::Done => {
@@ -218,41 +256,52 @@ impl AppRun<'_> {
     /// Looks at what runs; ends, or holds, or waits for more.
     async fn prove(&mut self, expect: &Expectation<'_>, wait: &mut Wait) -> Result<Act, Error> {
         let at = Instant::now();
-        if let Some(until) = wait.settled_until.filter(|until| at < *until) {
-            return Ok(Act::Wait(Some(until)));
+        let is_changed = wait.looked_at != self.follow.app().metadata.resource_version;
+        if is_changed && wait.hold == Hold::Not {
+            wait.look_at = wait.look_at.min(at + NEXT_LOOK);
         }
-        if wait.settled_until.is_some() && !wait.settled {
-            // The hold is over. The second look is at a live read, not at what the watch said last.
-            wait.settled = true;
-            self.follow.read().await?;
-            return Ok(Act::Again);
-        }
-        if at < wait.look_at && wait.settled_until.is_none() {
+        if at < wait.look_at {
             return Ok(Act::Wait(Some(wait.look_at)));
+        }
+        if let Hold::Until(_) = wait.hold {
+            // The second look is at a live read, not at what the watch said last.
+            return match self.follow.read().await {
+                Ok(()) => {
+                    wait.hold = Hold::Over;
+                    Ok(Act::Again)
+                }
+                Err(error) if error.kind.may_pass() => Ok(wait.wait_out(&error)),
+                Err(error) => Err(error),
+            };
         }
         if !wait.proving {
             wait.proving = true;
             self.log.done(DeployStep::Wait);
             self.log.begin(DeployStep::Prove);
         }
-        let look = match self.look().await {
+        wait.looked_at.clone_from(&self.follow.app().metadata.resource_version);
+        let look = match self.look(wait).await {
             Ok(look) => look,
-            Err(error) if error.kind.is_transient() => {
-                wait.missing = Missing::Answer(error.kind.to_string());
-                wait.look_later();
-                return Ok(Act::Wait(Some(wait.look_at)));
-            }
+            Err(error) if error.kind.may_pass() => return Ok(wait.wait_out(&error)),
             Err(error) => return Err(error),
         };
+        if !matches!(look, Look::Proven(..)) {
+            wait.hold = Hold::Not;
+        }
         let paused_before = wait.paused.take();
         match look {
             Look::Proven(workloads, rendered) => {
-                if !self.subject.options.settle.is_zero() && !wait.settled {
+                wait.differs_since = None;
+                if !self.subject.options.settle.is_zero() && wait.hold != Hold::Over {
                     self.log.begin(DeployStep::Settle);
                     let until = Instant::now() + self.subject.options.settle;
-                    wait.settled_until = Some(until);
-                    // The hold is not part of the time that the deployment may take.
-                    self.follow.extend_to(until + Duration::from_secs(30));
+                    wait.hold = Hold::Until(until);
+                    wait.look_at = until;
+                    // The hold is not part of the time that the deployment may take. One that begins after that time
+                    // can only be a further one.
+                    if at < wait.deadline {
+                        self.follow.extend_to(until + Duration::from_secs(30));
+                    }
                     wait.missing = Missing::Hold;
                     return Ok(Act::Wait(Some(until)));
                 }
@@ -263,6 +312,10 @@ impl AppRun<'_> {
                 let since = *wait.differs_since.get_or_insert(at);
                 let patience = match place {
                     ProofStage::Manifests => MANIFESTS_PATIENCE,
+                    // An operator may be slow; one that makes nothing may never do.
+                    ProofStage::Cluster if problems.iter().all(Mismatch::is_nothing_made) => {
+                        self.subject.options.stuck_after
+                    }
                     ProofStage::Cluster => self.subject.options.patience,
                 };
                 if since.elapsed() >= patience || self.follow.is_over() {
@@ -292,39 +345,36 @@ impl AppRun<'_> {
             Look::Pending(problem) => {
                 wait.differs_since = None;
                 self.waiting(wait, Missing::Proof(problem));
+                self.look_at_tree_in_time(wait).await;
                 wait.look_later();
-                Ok(Act::Wait(Some(wait.look_at)))
+                Ok(self.stuck(wait).unwrap_or(Act::Wait(Some(wait.look_at))))
             }
         }
     }
 
-    async fn look(&self) -> Result<Look, Error> {
-        let namespace = &self.follow.app().spec.destination.namespace;
-        let evidence =
-            evidence(self.subject.client, &self.subject.app, namespace, self.subject.images)
-                .await?;
-        if !evidence.shown.problems.is_empty() {
-            return Ok(Look::Differs(ProofStage::Manifests, evidence.shown.problems));
+    /// Looks at what runs. What was proven before is not read again as long as something else is missing, but a proof
+    /// rests on reads of now.
+    async fn look(&self, wait: &mut Wait) -> Result<Look, Error> {
+        let (look, is_remembered) = self.look_once(wait).await?;
+        let ends = match look {
+            Look::Proven(..) => true,
+            Look::Paused(..) => self.subject.options.on_pause != OnPause::Wait,
+            Look::Differs(..) | Look::Pending(_) => false,
+        };
+        if is_remembered && ends {
+            wait.proven.forget();
+            return Ok(self.look_once(wait).await?.0);
         }
-        let (mut proven, mut differs) = (Vec::new(), Vec::new());
-        let (mut pending, mut paused) = (None, None);
-        for judgement in evidence.judgements {
-            match judgement {
-                Judgement::Proven(workload) => proven.push(workload),
-                Judgement::Paused { part, missing } => {
-                    proven.push(part);
-                    paused = paused.or(Some(missing));
-                }
-                Judgement::Differs(problems) => differs.extend(problems),
-                Judgement::Pending(problem) => pending = pending.or(Some(problem)),
-            }
-        }
-        Ok(match (differs.is_empty(), pending, paused) {
-            (false, ..) => Look::Differs(ProofStage::Cluster, differs),
-            (true, Some(problem), _) => Look::Pending(problem),
-            (true, None, Some(missing)) => Look::Paused(missing, proven),
-            (true, None, None) => Look::Proven(proven, evidence.shown.images),
-        })
+        Ok(look)
+    }
+
+    async fn look_once(&self, wait: &mut Wait) -> Result<(Look, bool), Error> {
+        let state = self.follow.app();
+        let hooks = wait.memory.hooks(state);
+        let Subject { client, app, images, .. } = &self.subject;
+        let evidence = evidence(client, app, state, images, &hooks, &mut wait.proven).await?;
+        let is_remembered = evidence.is_remembered;
+        Ok((look(evidence), is_remembered))
     }
 
     fn proven(
@@ -342,6 +392,9 @@ impl AppRun<'_> {
             && !(operation.initiated_by.automated && self.follow.app().spec.is_automated())
         {
             self.log.warn(DeployWarning::Adopted { by: operation.initiated_by.clone() });
+        }
+        if !wait.unrelated.is_empty() {
+            self.log.warn(DeployWarning::UnhealthyBefore { resources: wait.unrelated.clone() });
         }
         let app = self.follow.app();
         let revisions = match wait.memory.revisions() {
@@ -375,6 +428,23 @@ impl AppRun<'_> {
         }
     }
 
+    /// The resources that alone keep the application from being healthy and have nothing to do with the release.
+    async fn unrelated(&mut self, expect: &Expectation<'_>, wait: &mut Wait) -> Vec<String> {
+        if expect.unhealthy_before.is_empty() {
+            return Vec::new();
+        }
+        self.look_at_tree_in_time(wait).await;
+        let before = &expect.unhealthy_before;
+        unrelated(before, self.follow.app(), &wait.tree, self.subject.images).unwrap_or_default()
+    }
+
+    async fn look_at_tree_in_time(&mut self, wait: &mut Wait) {
+        if Instant::now() >= wait.tree_at {
+            self.look_at_tree(wait).await;
+            wait.tree_at = Instant::now() + TREE_PAUSE;
+        }
+    }
+
     /// Looks for pods that fail to start. From the server's cache: it costs the cluster nothing.
     async fn look_at_tree(&mut self, wait: &mut Wait) {
         let Ok(tree) = self.subject.client.tree(&self.subject.app).await else { return };
@@ -397,10 +467,11 @@ impl AppRun<'_> {
         }
         wait.stuck = failing;
         wait.unhealthy = unhealthy(self.follow.app(), &tree);
+        wait.tree = tree;
     }
 
-    /// The pods with the wanted image that have been failing for too long.
-    fn stuck(&self, wait: &Wait) -> Option<Vec<Unhealthy>> {
+    /// The end, if pods with the wanted image have been failing for too long.
+    fn stuck(&self, wait: &mut Wait) -> Option<Act> {
         let names: Vec<_> = wait
             .stuck
             .iter()
@@ -413,7 +484,12 @@ impl AppRun<'_> {
             .filter(|one| one.kind == "Pod" && names.contains(&&one.name))
             .cloned()
             .collect();
-        (!pods.is_empty()).then_some(pods)
+        (!pods.is_empty()).then(|| {
+            Act::End(DeployOutcome::Degraded {
+                why: AppFailure::Stuck { pods },
+                unhealthy: std::mem::take(&mut wait.unhealthy),
+            })
+        })
     }
 
     fn at_deadline(&mut self, verdict: &Verdict, wait: &Wait) -> DeployOutcome {
@@ -438,6 +514,32 @@ impl AppRun<'_> {
             unhealthy: wait.unhealthy.clone(),
             left: self.written.leftover(),
         }
+    }
+}
+
+/// What all judgements of a look mean together.
+fn look(evidence: Observation) -> Look {
+    if !evidence.shown.problems.is_empty() {
+        return Look::Differs(ProofStage::Manifests, evidence.shown.problems);
+    }
+    let (mut proven, mut differs) = (Vec::new(), Vec::new());
+    let (mut pending, mut paused) = (None, None);
+    for judgement in evidence.judgements {
+        match judgement {
+            Judgement::Proven(workload) => proven.push(workload),
+            Judgement::Paused { part, missing } => {
+                proven.push(part);
+                paused = paused.or(Some(missing));
+            }
+            Judgement::Differs(problems) => differs.extend(problems),
+            Judgement::Pending(problem) => pending = pending.or(Some(problem)),
+        }
+    }
+    match (differs.is_empty(), pending, paused) {
+        (false, ..) => Look::Differs(ProofStage::Cluster, differs),
+        (true, Some(problem), _) => Look::Pending(problem),
+        (true, None, Some(missing)) => Look::Paused(missing, proven),
+        (true, None, None) => Look::Proven(proven, evidence.shown.images),
     }
 }
 

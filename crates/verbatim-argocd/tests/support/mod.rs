@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulated_argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
 use verbatim_argocd::{
-    AppRef, Claim, Client, Config, DeployOptions, DeployRequest, OverrideValues, SyncUntil,
-    Timeouts, WantedImage, nonce, read_claim, server_url, sync as sync_app,
+    AppRef, Claim, Client, Config, DeployOptions, DeployRequest, HealthStatus, OverrideValues,
+    SyncUntil, Timeouts, WantedImage, Watch, WatchEvent, nonce, read_claim, server_url,
+    sync as sync_app,
 };
 use verbatim_http::RetryPolicy;
 use verbatim_oci::Digest;
@@ -31,6 +32,41 @@ spec:
         - {name: web, image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"}
 "#;
 
+/// A chart whose Job, a hook, alone runs the image. It is deleted when it has succeeded.
+const HOOK: &str = r#"apiVersion: batch/v1
+kind: Job
+metadata:
+  name: "{{ .Release.Name }}-migrate"
+  annotations:
+    argocd.argoproj.io/hook: "{{ .Values.hook }}"
+    argocd.argoproj.io/hook-delete-policy: "{{ .Values.policy }}"
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - {name: migrate, image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"}
+"#;
+
+const HOOK_VALUES: &str = "hook: PreSync
+policy: HookSucceeded
+image: {repository: 127.0.0.1:5000/example/web, tag: latest}
+";
+
+const CONFIG: &str = r#"apiVersion: v1
+kind: ConfigMap
+metadata: {name: "{{ .Release.Name }}"}
+data: {image: "{{ .Values.image.tag }}"}
+"#;
+
+/// What an app of apps has of its child.
+const CHILD: &str = r#"apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: child, namespace: argocd}
+spec: {source: {repoURL: r, helm: {parameters: [{name: image.tag, value: old}]}}}
+"#;
+
 const VALUES: &str = "replicas: 2
 progressDeadlineSeconds: 600
 image: {repository: 127.0.0.1:5000/example/web, tag: latest}
@@ -47,15 +83,19 @@ impl Rig {
         // For the administrator's own requests.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let git = tempfile::tempdir().unwrap();
-        let chart = git.path().join("chart/templates");
-        std::fs::create_dir_all(&chart).unwrap();
-        std::fs::write(chart.join("deployment.yaml"), DEPLOYMENT).unwrap();
-        let chart = git.path().join("chart");
-        std::fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: web\nversion: 0.1.0\n")
-            .unwrap();
-        std::fs::write(chart.join("values.yaml"), VALUES).unwrap();
+        write_chart(&git.path().join("chart"), VALUES, &[("deployment.yaml", DEPLOYMENT)]);
+        let templates = [("config.yaml", CONFIG), ("hook.yaml", HOOK)];
+        write_chart(&git.path().join("hook"), HOOK_VALUES, &templates);
+        let cache = DEPLOYMENT
+            .replace("metadata: {name: \"{{ .Release.Name }}\"}", "metadata: {name: cache}")
+            .replace("{{ .Values.progressDeadlineSeconds }}", "1")
+            .replace("{app: \"{{ .Release.Name }}\"}", "{app: cache}")
+            .replace("{{ .Values.image.repository }}:{{ .Values.image.tag }}", "redis:7");
+        write_chart(&git.path().join("parent"), "{}", &[("child.yaml", CHILD)]);
+        let templates = [("deployment.yaml", DEPLOYMENT), ("cache.yaml", &cache)];
+        write_chart(&git.path().join("two"), VALUES, &templates);
         std::fs::write(
-            chart.join(".argocd-source-shadow.yaml"),
+            git.path().join("chart/.argocd-source-shadow.yaml"),
             "helm: {parameters: [{name: image.tag, value: shadowed}]}\n",
         )
         .unwrap();
@@ -97,6 +137,17 @@ impl Rig {
 
     /// Makes an application of the chart, with parameters on it, and deploys it.
     pub(crate) async fn app(&self, name: &str, automated: bool, parameters: Value) -> AppRef {
+        self.app_of("chart", name, automated, parameters).await
+    }
+
+    /// The same of another chart.
+    pub(crate) async fn app_of(
+        &self,
+        chart: &str,
+        name: &str,
+        automated: bool,
+        parameters: Value,
+    ) -> AppRef {
         let mut policy = json!({ "syncOptions": ["CreateNamespace=true"] });
         if automated {
             policy["automated"] = json!({});
@@ -109,7 +160,7 @@ impl Rig {
                     "project": "default",
                     "source": {
                         "repoURL": format!("file://{}", self.git.path().display()),
-                        "path": "chart", "targetRevision": "main", "helm": { "parameters": parameters },
+                        "path": chart, "targetRevision": "main", "helm": { "parameters": parameters },
                     },
                     "destination": { "server": "https://kubernetes.default.svc", "namespace": name },
                     "syncPolicy": policy,
@@ -126,11 +177,40 @@ impl Rig {
         app
     }
 
+    /// Has the pods of an application, which is in the namespace of its name, made anew.
+    pub(crate) async fn replace_pods(&self, app: &AppRef) {
+        for pod in self.server.live_objects().into_values().filter(|one| one["kind"] == "Pod") {
+            let (name, namespace) = (&pod["metadata"]["name"], &pod["metadata"]["namespace"]);
+            if *namespace == app.name.as_str() {
+                let path = format!(
+                    "/api/v1/applications/{app}/resource?resourceName={}&namespace={app}&version=v1&kind=Pod&force=true",
+                    name.as_str().unwrap()
+                );
+                self.send(reqwest::Method::DELETE, &path, Value::Null).await;
+            }
+        }
+    }
+
+    /// Waits until the health of an application is this.
+    pub(crate) async fn until(&self, app: &AppRef, health: HealthStatus) {
+        let mut watch = Watch::start(&self.client(), app);
+        loop {
+            let WatchEvent::Changed(app) = watch.next().await else { panic!("the watch is lost") };
+            if app.status.health.status == health {
+                return;
+            }
+        }
+    }
+
     /// Sends something as the administrator.
     pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        self.send(reqwest::Method::POST, path, body).await
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str, body: Value) -> Value {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = http
-            .post(format!("{}{path}", self.server.url()))
+            .request(method, format!("{}{path}", self.server.url()))
             .header("Content-Type", "application/json")
             .bearer_auth(self.server.tokens().admin)
             .body(body.to_string());
@@ -165,6 +245,16 @@ impl Rig {
         seen.filter(|seen| seen.method != "GET")
             .map(|seen| format!("{} {}", seen.method, seen.target))
             .collect()
+    }
+}
+
+fn write_chart(folder: &Path, values: &str, templates: &[(&str, &str)]) {
+    std::fs::create_dir_all(folder.join("templates")).unwrap();
+    let about = "apiVersion: v2\nname: web\nversion: 0.1.0\n";
+    std::fs::write(folder.join("Chart.yaml"), about).unwrap();
+    std::fs::write(folder.join("values.yaml"), values).unwrap();
+    for (name, text) in templates {
+        std::fs::write(folder.join("templates").join(name), text).unwrap();
     }
 }
 

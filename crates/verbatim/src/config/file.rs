@@ -173,7 +173,7 @@ pub(crate) struct EnvironmentFile {
     pub settle: Option<Period>,
     /// How long one application may take. Default: 10m.
     pub timeout: Option<Period>,
-    /// How long a pod with the new image may keep failing to start. Default: 1m.
+    /// How long a pod with the new image may keep failing to start, and the application may be Degraded. Default: 1m.
     pub stuck_after: Option<Period>,
 }
 

@@ -202,6 +202,31 @@ pub(crate) fn shapes() -> Vec<Shape> {
             end: End::Degraded("presync"),
         },
         Shape {
+            name: "hook-image",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/hook-image", &[]),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Proven(&[("Job", "operation")]),
+        },
+        Shape {
+            name: "hook-image-auto-sync",
+            maker: Maker::Hand,
+            spec: |at| {
+                let mut spec = source(at, "shapes/hook-image", &[]);
+                spec["syncPolicy"] = json!({ "automated": { "prune": true, "selfHeal": true } });
+                spec
+            },
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Proven(&[("Job", "operation")]),
+        },
+        Shape {
+            name: "hook-image-kept",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/hook-image", &[("policy", "BeforeHookCreation")]),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Proven(&[("Job", "pods")]),
+        },
+        Shape {
             name: "canary-accepted",
             maker: Maker::Hand,
             spec: |at| source(at, "shapes/rollout", &[]),

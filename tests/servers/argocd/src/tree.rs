@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::cluster::NODE;
 use super::health::health;
-use super::objects::{Key, group_version, images, items, text};
+use super::objects::{Key, group_version, hook, images, items, text};
 
 const TRACKING: &str = "/metadata/annotations/argocd.argoproj.io~1tracking-id";
 
@@ -147,20 +147,25 @@ fn info(key: &Key, object: &Value) -> Vec<Value> {
 }
 
 /// The answer of `GET …/managed-resources`: targets beside live objects. `targets` holds keys and manifests.
+///
+/// Argo CD 3.6.1 leaves hooks out, `if !item.Hook && …` in `ManagedResources` of server/application/application.go.
 pub(crate) fn managed_resources(
     app: &str,
     targets: &[(Key, Value)],
     objects: &[(Key, Value)],
     applied: impl Fn(&Key) -> Option<Value>,
 ) -> Vec<Value> {
-    let live = managed(app, objects);
+    let is_plain = |object: &Value| hook(object).is_none();
+    let mut live = managed(app, objects);
+    live.retain(|(_, object)| is_plain(object));
+    let targets: Vec<_> = targets.iter().filter(|(_, target)| is_plain(target)).collect();
     let mut keys: Vec<&Key> = targets.iter().map(|(key, _)| key).collect();
     keys.extend(
         live.iter().map(|(key, _)| key).filter(|key| !targets.iter().any(|(one, _)| one == *key)),
     );
     keys.into_iter()
         .map(|key| {
-            let target = targets.iter().find(|(one, _)| one == key).map(|(_, manifest)| manifest);
+            let target = targets.iter().find(|(one, _)| one == key).map(|(_, target)| target);
             let live = live.iter().find(|(one, _)| one == key).map(|(_, object)| object);
             managed_resource(key, target, live, applied(key).as_ref())
         })

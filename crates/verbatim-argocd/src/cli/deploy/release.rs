@@ -61,7 +61,7 @@ pub struct DeployArgs {
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
     settle: Duration,
 
-    /// Give up once a pod with the image has failed to start for this long
+    /// Give up after so long of a pod that does not start, or of Degraded
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
     stuck_after: Duration,
 

@@ -303,6 +303,10 @@ impl fmt::Display for WorkloadEvidence {
             EvidenceLevel::Template { why } => {
                 write!(f, "{} by its template: {why}", self.workload)
             }
+            EvidenceLevel::Operation { hook, names_image } => {
+                let by = if *names_image { "" } else { ", which names no image" };
+                write!(f, "{} by the sync's result{by}: the {hook} hook succeeded", self.workload)
+            }
             EvidenceLevel::Pods { pods } => {
                 let mut kinds: Vec<_> =
                     self.containers.iter().map(|c| c.matched.to_string()).collect();

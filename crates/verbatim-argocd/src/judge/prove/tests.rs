@@ -80,6 +80,10 @@ fn told(judgement: &Judgement) -> String {
             let kinds: Vec<_> = containers.iter().map(|c| format!("{:?}", c.matched)).collect();
             format!("proven by {pods} pods: {}", kinds.join(" "))
         }
+        Judgement::Proven(WorkloadEvidence {
+            level: EvidenceLevel::Operation { hook, .. },
+            ..
+        }) => format!("operation: {hook}"),
         Judgement::Proven(WorkloadEvidence { level: EvidenceLevel::Template { why }, .. }) => {
             format!("template: {why}")
         }
@@ -111,7 +115,7 @@ fn check(deployment: Value, pods: &[(&str, LiveObject)], want: &str) {
         })
         .collect();
     live.insert(reference(&tree.nodes[0]), LiveObject::Is(deployment));
-    assert_eq!(told(&judge(&reading, &live)), want);
+    assert_eq!(told(&judge(&reading, &live, &[])), want);
 }
 
 fn set(mut value: Value, pointer: &str, to: Value) -> Value {
@@ -235,6 +239,7 @@ fn other_workloads_have_their_own_rules() {
     let child = json!({ "version": "v1", "kind": "Pod", "namespace": "shop", "name": "p", "uid": "p", "parentRefs": [{ "uid": "w" }] });
     let template = json!({ "spec": { "containers": [{ "name": "web", "image": image() }] } });
     let finished = set(pod(&good()), "/status/phase", json!("Succeeded"));
+    let complete = json!({ "conditions": [{ "type": "Complete", "status": "True" }] });
     let cases = [
         (
             "CronJob",
@@ -262,9 +267,46 @@ fn other_workloads_have_their_own_rules() {
         (
             "Job",
             "batch",
-            json!({ "spec": { "template": template } }),
+            json!({ "spec": { "template": template }, "status": complete }),
             None,
             "template: its pods are gone",
+        ),
+        // It has not made them yet.
+        (
+            "Job",
+            "batch",
+            json!({ "spec": { "template": template } }),
+            None,
+            "pending: Job web: 0 of 1 pods exist",
+        ),
+        (
+            "Job",
+            "batch",
+            json!({ "spec": { "completions": 2, "template": template }, "status": complete }),
+            Some(finished.clone()),
+            "pending: Job web: 1 of 2 pods exist",
+        ),
+        // One after the other.
+        (
+            "Job",
+            "batch",
+            json!({ "spec": { "completions": 2, "template": template } }),
+            Some(pod(&good())),
+            "proven by 1 pods: Deployed",
+        ),
+        (
+            "Job",
+            "batch",
+            json!({ "spec": { "completions": 4, "parallelism": 2, "template": template } }),
+            Some(pod(&good())),
+            "pending: Job web: 1 of 2 pods exist",
+        ),
+        (
+            "Job",
+            "batch",
+            json!({ "spec": { "parallelism": 3, "template": template } }),
+            Some(pod(&good())),
+            "pending: Job web: 1 of 3 pods exist",
         ),
         (
             "Job",
@@ -293,6 +335,14 @@ fn other_workloads_have_their_own_rules() {
             json!({ "spec": { "template": template }, "status": { "desiredNumberScheduled": 1, "updatedNumberScheduled": 1 } }),
             Some(pod(&good())),
             "proven by 1 pods: Deployed",
+        ),
+        // The tree does not have the pod of the other node yet.
+        (
+            "DaemonSet",
+            "apps",
+            json!({ "spec": { "template": template }, "status": { "desiredNumberScheduled": 2, "updatedNumberScheduled": 2 } }),
+            Some(pod(&good())),
+            "pending: DaemonSet web: 1 of 2 pods exist",
         ),
         (
             "StatefulSet",
@@ -365,7 +415,15 @@ fn other_workloads_have_their_own_rules() {
             "example.com",
             json!({ "spec": { "parts": [template] } }),
             None,
-            "pending: Fleet web: 0 of 1 pods exist",
+            "differs: Fleet web: it has made no pod and nothing that makes one, so nothing proves what it runs",
+        ),
+        // Pods are made from it when somebody asks for them.
+        (
+            "WorkflowTemplate",
+            "argoproj.io",
+            json!({ "spec": { "templates": [template] } }),
+            Some(pod("example/web@sha256:old")),
+            "template: others make pods from it",
         ),
     ];
     for (kind, group, workload, pod, want) in cases {
@@ -380,14 +438,144 @@ fn other_workloads_have_their_own_rules() {
         if let Some(pod) = pod {
             live.insert(reference(&tree.nodes[1]), LiveObject::Is(pod));
         }
-        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &live)), want, "{kind}");
+        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &live, &[])), want, "{kind}");
     }
+}
+
+/// A custom resource, what it made, and what that made. Each node: kind, name, the name of its maker.
+#[track_caller]
+fn check_made(nodes: &[(&str, &str, &str)], live: &[(&str, LiveObject)], want: &str) {
+    let nodes: Vec<Value> = nodes
+        .iter()
+        .map(|(kind, name, maker)| {
+            let group = match *kind {
+                "Revision" => "serving.knative.dev",
+                "Pod" => "",
+                "Job" => "batch",
+                "Site" => "example.com",
+                _ => "apps",
+            };
+            let number = name.rsplit('-').next().unwrap();
+            json!({
+                "group": group, "version": "v1", "kind": kind, "namespace": "shop", "name": name, "uid": name,
+                "parentRefs": [{ "uid": maker, "kind": if *kind == "Pod" { "Job" } else { "x" } }],
+                "createdAt": format!("2026-01-02T03:04:0{}Z", number.parse().unwrap_or(0)),
+                "info": [{ "name": "Revision", "value": format!("Rev:{number}") }],
+            })
+        })
+        .collect();
+    let tree: ResourceTree = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
+    let ours = ours("Site", "example.com");
+    let site = json!({ "spec": { "containers": [{ "name": "web", "image": image() }] } });
+    let reading = reading(&ours, &tree, "shop");
+    let live: BTreeMap<_, _> = reading
+        .objects()
+        .into_iter()
+        .filter_map(|object| {
+            let known = live.iter().find(|(name, _)| *name == object.name);
+            let root = (object.kind == "Site").then(|| LiveObject::Is(site.clone()));
+            Some((object, root.or_else(|| known.map(|(_, live)| live.clone()))?))
+        })
+        .collect();
+    assert_eq!(told(&judge(&reading, &live, &[])), want, "{nodes:?}");
+}
+
+#[test]
+fn pods_are_found_behind_several_owners() {
+    let is = |value: Value| LiveObject::Is(value);
+    // Its operator calls the container as it likes.
+    let named = |image_id: &str| {
+        let mut pod = pod(image_id);
+        pod["spec"]["containers"][0]["name"] = json!("user-container");
+        pod["status"]["containerStatuses"][1]["name"] = json!("user-container");
+        is(pod)
+    };
+    let proven = "proven by 1 pods: Deployed";
+    let (site, dep) = (("Site", "web", ""), ("Deployment", "dep-2", "web"));
+    let chain = [
+        site,
+        dep,
+        ("ReplicaSet", "set-1", "dep-2"),
+        ("ReplicaSet", "set-2", "dep-2"),
+        ("Pod", "old", "set-1"),
+        ("Pod", "new", "set-2"),
+    ];
+    let old = is(pod("example/web@sha256:old"));
+    let of_chain = |deployment: Value, pod: LiveObject| {
+        [("dep-2", is(deployment)), ("old", old.clone()), ("new", pod)]
+    };
+    check_made(&chain, &of_chain(deployment(), named(&good())), proven);
+    // What its operator has not replaced yet.
+    let old_id = format!("example/web@{}", Digest::of(b"old"));
+    check_made(
+        &chain,
+        &of_chain(deployment(), named(&old_id)),
+        &format!(
+            "pending: Pod new, container user-container: the node reports {old_id}, which is not {}",
+            wanted()
+        ),
+    );
+    let rolling = set(deployment(), "/status/updatedReplicas", json!(0));
+    check_made(
+        &chain,
+        &of_chain(rolling, named(&good())),
+        "pending: Deployment dep-2: 0 of 1 replicas are updated, 1 exist",
+    );
+    let two =
+        set(set(deployment(), "/spec/replicas", json!(2)), "/status/updatedReplicas", json!(2));
+    check_made(&chain, &of_chain(two, named(&good())), "pending: Site web: 1 of 2 pods exist");
+    let zero = set(
+        set(deployment(), "/spec/replicas", json!(0)),
+        "/status",
+        json!({ "observedGeneration": 4 }),
+    );
+    check_made(&chain[..4], &[("dep-2", is(zero))], "template: it is scaled to zero");
+    check_made(
+        &chain[..2],
+        &[("dep-2", LiveObject::Unreadable("403".into()))],
+        "pending: Deployment dep-2: cannot read it: 403",
+    );
+    // Nothing that it made runs the image.
+    let mut other = pod("example/other@sha256:x");
+    other["spec"]["containers"][0]["image"] = json!("example/other:1");
+    check_made(
+        &[site, ("Pod", "p", "web")],
+        &[("p", is(other))],
+        "pending: Site web: 0 of 1 pods exist",
+    );
+    // Knative keeps earlier Revisions, with pods while traffic goes to them.
+    let knative = [
+        site,
+        ("Configuration", "config", "web"),
+        ("Revision", "rev-1", "config"),
+        ("Revision", "rev-2", "config"),
+        ("Pod", "old", "rev-1"),
+        ("Pod", "new", "rev-2"),
+    ];
+    check_made(&knative, &[("old", old), ("new", named(&good()))], proven);
+    // A set of Jobs, one of which has ended.
+    let jobs =
+        [site, ("Job", "a", "web"), ("Job", "b", "web"), ("Pod", "pa", "a"), ("Pod", "pb", "b")];
+    let job = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "web", "image": image() }] } } } });
+    let ended = is(set(pod(&good()), "/status/phase", json!("Succeeded")));
+    let live = |other: LiveObject| {
+        [("a", is(job.clone())), ("b", is(job.clone())), ("pa", ended.clone()), ("pb", other)]
+    };
+    check_made(&jobs, &live(is(pod(&good()))), "proven by 2 pods: Deployed Deployed");
+    check_made(&jobs, &live(LiveObject::Gone), "pending: Site web: 1 of 2 pods exist");
+    // Two that own each other.
+    check_made(
+        &[site, ("Part", "x", "web"), ("Part", "web", "x")],
+        &[],
+        "differs: Site web: it has made no pod and nothing that makes one, so nothing proves what it runs",
+    );
 }
 
 #[test]
 fn what_is_not_there_is_awaited_unless_it_is_a_hook() {
-    let (ended, deployment) =
-        ("template: a hook that no longer exists", "pending: Deployment web:");
+    let ended = "differs: Deployment web: nothing tells that this hook ran: it is gone, and the last sync's result does not \
+                 name it";
+    let deployment = "pending: Deployment web:";
     for (is_hook, tree, want) in [
         (false, ResourceTree::default(), format!("{deployment} it is not in the cluster yet")),
         (false, tree(&[]), format!("{deployment} it is not in the cluster")),
@@ -395,7 +583,48 @@ fn what_is_not_there_is_awaited_unless_it_is_a_hook() {
         (true, tree(&[]), ended.to_owned()),
     ] {
         let ours = WantedWorkload { is_hook, ..ours("Deployment", "apps") };
-        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &BTreeMap::new())), want);
+        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &BTreeMap::new(), &[])), want);
+    }
+}
+
+#[test]
+fn a_hook_is_judged_by_its_pods_while_they_are_there() {
+    let node = |kind: &str, uid: &str, owner: &str| {
+        json!({ "group": if kind == "Job" { "batch" } else { "" }, "version": "v1", "kind": kind,
+                "namespace": "shop", "name": "web", "uid": uid, "parentRefs": [{ "uid": owner }] })
+    };
+    let nodes = json!([node("Job", "j", "none"), node("Pod", "p", "j")]);
+    let tree: ResourceTree = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
+    let ours = WantedWorkload { is_hook: true, ..ours("Job", "batch") };
+    let template = json!({ "spec": { "containers": [{ "name": "web", "image": image() }] } });
+    let job = LiveObject::Is(json!({ "spec": { "template": template } }));
+    let succeeded: ResourceResult = serde_json::from_value(json!({
+        "group": "batch", "kind": "Job", "namespace": "shop", "name": "web",
+        "hookType": "PostSync", "hookPhase": "Succeeded",
+    }))
+    .unwrap();
+    let ended = |image_id: &str, phase: &str| {
+        LiveObject::Is(set(pod(image_id), "/status/phase", json!(phase)))
+    };
+    let old = format!("example/web@{}", Digest::of(b"old"));
+    for (pod, want) in [
+        (ended(&good(), "Succeeded"), "proven by 1 pods: Deployed".to_owned()),
+        // The node's word counts more than the operation's.
+        (
+            ended(&old, "Succeeded"),
+            format!(
+                "differs: Pod web, container web: the node reports {old}, which is not {}",
+                wanted()
+            ),
+        ),
+        // An attempt that failed before the one that succeeded, which is gone.
+        (ended(&good(), "Failed"), "operation: PostSync".to_owned()),
+        (LiveObject::Gone, "operation: PostSync".to_owned()),
+    ] {
+        let live = [reference(&tree.nodes[0]), reference(&tree.nodes[1])];
+        let live: BTreeMap<_, _> = live.into_iter().zip([job.clone(), pod]).collect();
+        let results = std::slice::from_ref(&succeeded);
+        assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &live, results)), want);
     }
 }
 

@@ -66,7 +66,7 @@ struct Case {
     app: Value,
     memory: JudgeMemory,
     health_before: HealthStatus,
-    since_ready: u64,
+    degraded_for: u64,
     allow_unpruned: bool,
     want: &'static str,
 }
@@ -77,7 +77,7 @@ fn case(what: &'static str, changes: &[(&str, Value)], want: &'static str) -> Ca
         app: set(done(), changes),
         memory: JudgeMemory::default(),
         health_before: HealthStatus::Healthy,
-        since_ready: 0,
+        degraded_for: 0,
         allow_unpruned: false,
         want,
     }
@@ -108,6 +108,8 @@ fn synced(changes: &[ValueChange]) -> Expectation<'_> {
         operation: ExpectedOperation::Sync { nonce: "n" },
         last_history: Some(4),
         health_before: HealthStatus::Healthy,
+        unhealthy_before: Vec::new(),
+        stuck_after: Duration::from_secs(20),
         allow_unpruned: false,
     }
 }
@@ -120,7 +122,7 @@ fn check(case: &Case) {
     let app: Application = serde_json::from_value(case.app.clone()).unwrap();
     let mut memory = case.memory.clone();
     memory.note(&expect, &app);
-    let got = judge(&expect, &memory, &app, Duration::from_secs(case.since_ready));
+    let got = judge(&expect, &memory, &app, Duration::from_secs(case.degraded_for));
     assert_eq!(name(&got), case.want, "{}", case.what);
 }
 
@@ -181,6 +183,8 @@ fn check_found(changes: &[(&str, Value)], digest: &str, want: Option<KnownBy>) {
         operation: ExpectedOperation::State,
         last_history: Some(5),
         health_before: HealthStatus::Unknown,
+        unhealthy_before: Vec::new(),
+        stuck_after: Duration::from_secs(20),
         allow_unpruned: false,
     };
     let mut memory = JudgeMemory::default();
@@ -385,8 +389,13 @@ fn states_are_judged() {
             )
         },
         case(
-            "ran: manifests that do not render any more",
+            "ran: manifests that do not render any more; a repo-server that starts anew looks the same",
             &[(CONDITIONS, condition("ComparisonError")), (SYNC, json!("Unknown"))],
+            "stale NotCompared",
+        ),
+        case(
+            "a spec that its project does not allow",
+            &[(CONDITIONS, condition("InvalidSpecError")), (SYNC, json!("Unknown"))],
             "failed Condition",
         ),
         case(
@@ -429,18 +438,32 @@ fn states_are_judged() {
         case("missing", &[(HEALTH, json!("Missing"))], "wait Health"),
         case("a health that we do not know", &[(HEALTH, json!("Weird"))], "wait Health"),
         case("suspended has its own outcome", &[(HEALTH, json!("Suspended"))], "done"),
-        case("degraded from healthy", &[(HEALTH, json!("Degraded"))], "failed Health"),
+        case(
+            "gitops-engine health_hpa.go: an HPA is degraded for as long as new pods have no metrics",
+            &[(HEALTH, json!("Degraded"))],
+            "wait Health",
+        ),
+        Case {
+            degraded_for: 20,
+            ..case(
+                "degraded from healthy, for long",
+                &[(HEALTH, json!("Degraded"))],
+                "failed Health",
+            )
+        },
         Case {
             health_before: HealthStatus::Degraded,
+            degraded_for: 29,
             ..case("degraded as before: may be old", &[(HEALTH, json!("Degraded"))], "wait Health")
         },
         Case {
             health_before: HealthStatus::Degraded,
-            since_ready: 31,
+            degraded_for: 31,
             ..case("degraded as before, for long", &[(HEALTH, json!("Degraded"))], "failed Health")
         },
         Case {
             health_before: HealthStatus::Degraded,
+            degraded_for: 20,
             memory: JudgeMemory { health_moved: true, ..JudgeMemory::default() },
             ..case("degraded again", &[(HEALTH, json!("Degraded"))], "failed Health")
         },
@@ -479,6 +502,8 @@ fn recorded_states_are_judged() {
             operation: ExpectedOperation::State,
             last_history: None,
             health_before: HealthStatus::Healthy,
+            unhealthy_before: Vec::new(),
+            stuck_after: Duration::from_secs(20),
             allow_unpruned: false,
         };
         let got = judge(&expect, &JudgeMemory::default(), &app, Duration::ZERO);

@@ -26,6 +26,7 @@ cases! {
     "the live pod tells its imageID" => live_pod,
     "a resource that is not in the tree" => not_in_tree,
     "managed resources show target and live state" => managed,
+    "managed resources leave hooks out" => hooks_left_out,
     "the summary names the images of the pods" => summary,
     "health follows the rollout" => health,
 }
@@ -298,6 +299,25 @@ async fn not_in_tree(cx: &Context) -> Checked {
         3,
         &format!("Pod  nope not found as part of application {app}"),
     )
+}
+
+async fn hooks_left_out(cx: &Context) -> Checked {
+    let app = cx.app("slow").await?;
+    cx.sync(&app, "1").await?.ok()?;
+    let kinds = async |path: &str, list: &str| -> anyhow::Result<Vec<Value>> {
+        let answer = cx.get(&format!("/api/v1/applications/{app}/{path}")).await?.ok()?;
+        let objects = answer[list].as_array().cloned().unwrap_or_default();
+        Ok(objects.into_iter().map(|object| object["kind"].clone()).collect())
+    };
+    // It is rendered, it is live, and it is not compared.
+    cx.until(&app, "the hook to appear", |app| {
+        let resources = app["status"]["resources"].as_array();
+        resources.into_iter().flatten().any(|one| one["hook"] == true)
+    })
+    .await?;
+    let tree = kinds("resource-tree", "nodes").await?;
+    ensure!(tree.contains(&json!("Job")), "{tree:?}");
+    same("the kinds", &kinds("managed-resources", "items").await?, &[json!("ConfigMap")])
 }
 
 async fn managed(cx: &Context) -> Checked {

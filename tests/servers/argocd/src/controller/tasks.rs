@@ -113,8 +113,16 @@ async fn phases(
             }
             // The last wave of plain resources is not waited for.
             let wait = Some(number) != last || phase != "Sync" || more_phases;
-            if wait && let Err(reason) = completed(server, app, &batch, phase).await {
+            if !wait {
+                continue;
+            }
+            let ended = completed(server, app, &batch, phase).await;
+            end_hooks(&batch, &ended, results);
+            if let Err(reason) = ended {
                 return Some(reason);
+            }
+            for (key, _) in batch.iter().filter(|(_, hook)| deletes_itself(hook)) {
+                server.cluster.delete(key);
             }
         }
     }
@@ -209,6 +217,33 @@ async fn completed(
             return Ok(());
         }
     }
+}
+
+/// Writes how the hooks of a batch ended into their results: the health's message takes the place of the other one
+/// (`setResourceResult` in gitops-engine/pkg/sync/sync_context.go of Argo CD 3.6.1).
+fn end_hooks(batch: &[&(Key, Value)], ended: &Result<(), String>, results: &mut [Value]) {
+    let hooks = batch.iter().filter(|(_, manifest)| hook(manifest).is_some());
+    for (key, _) in hooks {
+        let of_hook = |result: &&mut Value| {
+            result.get("hookType").is_some()
+                && text(result, "/kind") == key.kind
+                && text(result, "/name") == key.name
+        };
+        let Some(result) = results.iter_mut().rev().find(of_hook) else { continue };
+        match ended {
+            Ok(()) => set(result, "/hookPhase", "Succeeded"),
+            Err(reason) => {
+                set(result, "/hookPhase", "Failed");
+                set(result, "/message", reason.clone());
+            }
+        }
+    }
+}
+
+/// Whether a hook that succeeded is deleted.
+fn deletes_itself(manifest: &Value) -> bool {
+    let own = text(manifest, "/metadata/annotations/argocd.argoproj.io~1hook-delete-policy");
+    hook(manifest).is_some() && own.split(',').any(|one| one.trim() == "HookSucceeded")
 }
 
 /// Deletes what is live and not wanted any more, or says that it would have to be.

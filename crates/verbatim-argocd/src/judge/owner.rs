@@ -1,0 +1,469 @@
+//! Judges what the owner of an application, an ApplicationSet or a parent application, does to what is written. Pure.
+
+use serde_json::Value;
+
+use crate::judge::preflight::Inquiry;
+use crate::model::{Application, ApplicationSet, ManagedResources, SourceAt};
+use crate::overrides::claim::ANNOTATION;
+use crate::overrides::values::ValueChange;
+
+/// An owner of an application.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AppOwner {
+    /// `ApplicationSet` or `Application`.
+    pub kind: &'static str,
+    pub name: String,
+    /// Whether it is known to be the owner, and not only named in a label that charts set on their own.
+    pub is_certain: bool,
+    /// What it will do to the values.
+    pub effect: Inquiry<OwnerEffect>,
+    /// Whether it leaves the claim there.
+    pub keeps_claim: Inquiry<bool>,
+    /// What must be merged into an ApplicationSet for values and claim to last, as YAML.
+    pub exemption: String,
+}
+
+/// What an owner does to values that we write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnerEffect {
+    None,
+    /// It reverts them with its next own change.
+    RevertsLater,
+    /// It reverts them at once.
+    Reverts,
+}
+
+/// The ApplicationSet that owns an application.
+pub fn owning_set(app: &Application) -> Option<&str> {
+    let owner =
+        app.metadata.owner_references.iter().find(|owner| owner.kind == "ApplicationSet")?;
+    Some(&owner.name)
+}
+
+/// An application that tracks another one as its resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TrackingParent<'a> {
+    /// If it is not Argo CD's own.
+    pub namespace: Option<&'a str>,
+    pub name: &'a str,
+    /// Charts set the label on their own. Only the parent's resources tell whether it means anything.
+    pub by_label: bool,
+}
+
+/// The application that tracks this one as its resource: by annotation, or, where there is none, by label. The label is
+/// the default before 3.0, and later with `resourceTrackingMethod: label`.
+pub(crate) fn tracking_parent(app: &Application) -> Option<TrackingParent<'_>> {
+    fn parent(parent: &str, by_label: bool) -> TrackingParent<'_> {
+        let (namespace, name) = match parent.split_once('_') {
+            Some((namespace, name)) => (Some(namespace), name),
+            None => (None, parent),
+        };
+        TrackingParent { namespace, name, by_label }
+    }
+    let Some(id) = app.metadata.annotations.get("argocd.argoproj.io/tracking-id") else {
+        let name = app.metadata.labels.get("app.kubernetes.io/instance")?;
+        return (*name != app.metadata.name).then(|| parent(name, true));
+    };
+    let (owner, resource) = id.split_once(':')?;
+    let (kind, place) = resource.rsplit_once(':')?;
+    // Copied onto something else, the annotation says nothing.
+    let ours =
+        kind == "argoproj.io/Application" && place.rsplit('/').next() == Some(&app.metadata.name);
+    ours.then(|| parent(owner, false))
+}
+
+/// An ApplicationSet as the owner of an application, or why it cannot be seen.
+pub(crate) fn set_owner(
+    name: &str,
+    set: Result<ApplicationSet, String>,
+    app: &str,
+    at: SourceAt,
+    changes: &[ValueChange],
+) -> AppOwner {
+    let (effect, keeps_claim) = match set {
+        Ok(set) => (
+            Inquiry::Is(effect_of_set(&set, app, at, changes)),
+            Inquiry::Is(keeps_claim(&set, app)),
+        ),
+        Err(why) => (Inquiry::Unknown(why.clone()), Inquiry::Unknown(why)),
+    };
+    let exemption = exemption(at, changes);
+    AppOwner {
+        kind: "ApplicationSet",
+        name: name.to_owned(),
+        is_certain: true,
+        effect,
+        keeps_claim,
+        exemption,
+    }
+}
+
+/// What makes an ApplicationSet leave values and claim alone, as YAML in one line.
+fn exemption(at: SourceAt, changes: &[ValueChange]) -> String {
+    let paths = lists(at, changes);
+    let rule = match at {
+        SourceAt::Single => format!("jsonPointers: [{}]", paths.join(", ")),
+        // A pointer with an index names another source once one is put before it, but so does jq.
+        SourceAt::Index(index) => {
+            let below = |path: &String| {
+                let rest = path.trim_start_matches(&at.pointer()).replace('/', ".");
+                format!("'.spec.sources[{index}]{rest}'")
+            };
+            let paths: Vec<_> = paths.iter().map(below).collect();
+            format!("jqPathExpressions: [{}]", paths.join(", "))
+        }
+    };
+    format!(
+        "spec: {{preservedFields: {{annotations: [{ANNOTATION}]}}, ignoreApplicationDifferences: [{{{rule}}}]}}"
+    )
+}
+
+/// Whether an ApplicationSet never writes to applications that are there.
+fn only_creates(set: &ApplicationSet) -> bool {
+    let policy = &set.spec.sync_policy.applications_sync;
+    policy.starts_with("create-only") || policy.starts_with("create-delete")
+}
+
+/// Whether an ApplicationSet's rules for an application leave this part of it alone.
+fn leaves_alone(set: &ApplicationSet, app: &str, pointer: &str) -> bool {
+    let rules = &set.spec.ignore_application_differences;
+    rules.iter().filter(|rule| rule.name.is_empty() || rule.name == app).any(|rule| {
+        rule.json_pointers.iter().any(|ignored| pointer_covers(ignored, pointer))
+            || rule.jq_path_expressions.iter().any(|path| jq_covers(path, pointer))
+    })
+}
+
+/// Whether an ApplicationSet leaves the claim there. That its controller does so for all sets, nobody can see.
+fn keeps_claim(set: &ApplicationSet, app: &str) -> bool {
+    let pointer = format!("/metadata/annotations/{}", ANNOTATION.replace('/', "~1"));
+    only_creates(set)
+        || set.spec.preserved_fields.annotations.iter().any(|kept| kept == ANNOTATION)
+        || leaves_alone(set, app, &pointer)
+}
+
+/// What an ApplicationSet does to these values. It reverts everything that it is not told to leave.
+pub(crate) fn effect_of_set(
+    set: &ApplicationSet,
+    app: &str,
+    at: SourceAt,
+    changes: &[ValueChange],
+) -> OwnerEffect {
+    if only_creates(set) {
+        return OwnerEffect::None;
+    }
+    if !lists(at, changes).iter().all(|list| leaves_alone(set, app, list)) {
+        return OwnerEffect::Reverts;
+    }
+    // With any other change of its own the set writes all of `sources`, without what it ignores in them: a merge patch
+    // has no elements (`CreateOrUpdate` in applicationset/utils/createOrUpdate.go of Argo CD 3.6.1).
+    match at {
+        SourceAt::Index(_) if !leaves_alone(set, app, "/spec/sources") => OwnerEffect::RevertsLater,
+        _ => OwnerEffect::None,
+    }
+}
+
+/// What a parent application does to these values. It reverts only what its manifest in git mentions.
+pub(crate) fn effect_of_parent(
+    parent: &Application,
+    child: &ManagedResources,
+    at: SourceAt,
+    changes: &[ValueChange],
+) -> OwnerEffect {
+    let lists = lists(at, changes);
+    // `sources` is an array, and a merge of a custom resource replaces it as a whole.
+    let touched = match at {
+        SourceAt::Single => lists.clone(),
+        SourceAt::Index(_) => vec!["/spec/sources".to_owned()],
+    };
+    let mentioned = child
+        .items
+        .iter()
+        .filter_map(|item| serde_json::from_str::<Value>(&item.target_state).ok())
+        .any(|target| {
+            touched.iter().any(|part| target.pointer(part).is_some_and(|value| !value.is_null()))
+        });
+    if !mentioned || (respects_ignored(parent) && ignores(parent, &lists)) {
+        return OwnerEffect::None;
+    }
+    let heals = parent.spec.is_automated() && parent.spec.automated().is_some_and(|a| a.self_heal);
+    if heals { OwnerEffect::Reverts } else { OwnerEffect::RevertsLater }
+}
+
+fn respects_ignored(parent: &Application) -> bool {
+    let options = parent.spec.sync_policy.as_ref().map(|policy| policy.sync_options.as_slice());
+    options.unwrap_or_default().iter().any(|option| option == "RespectIgnoreDifferences=true")
+}
+
+fn ignores(parent: &Application, lists: &[String]) -> bool {
+    let texts = |rule: &Value, field: &str| -> Vec<String> {
+        let list = rule.get(field).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    lists.iter().all(|list| {
+        parent.spec.ignore_differences.iter().any(|rule| {
+            rule.get("kind").and_then(Value::as_str) == Some("Application")
+                && (texts(rule, "jsonPointers").iter().any(|pointer| pointer_covers(pointer, list))
+                    || texts(rule, "jqPathExpressions").iter().any(|path| jq_covers(path, list)))
+        })
+    })
+}
+
+/// The lists that a write touches, as JSON pointers into the application.
+fn lists(at: SourceAt, changes: &[ValueChange]) -> Vec<String> {
+    let mut lists: Vec<_> =
+        changes.iter().map(|change| format!("{}{}", at.pointer(), change.key.list())).collect();
+    lists.dedup();
+    lists
+}
+
+fn pointer_covers(pointer: &str, list: &str) -> bool {
+    list == pointer || list.starts_with(&format!("{}/", pointer.trim_end_matches('/')))
+}
+
+/// Whether a jq path names a pointer's value or something around it. Only plain paths are understood; `[]` is every index.
+fn jq_covers(path: &str, pointer: &str) -> bool {
+    let Some(parts) = jq_parts(path) else { return false };
+    let mut names =
+        pointer.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~"));
+    !parts.is_empty()
+        && parts.into_iter().all(|part| match (names.next(), part) {
+            (Some(name), Some(part)) => name == part,
+            (Some(name), None) => name.parse::<usize>().is_ok(),
+            (None, _) => false,
+        })
+}
+
+/// The names and indexes of a plain jq path; `None` among them is every index.
+fn jq_parts(path: &str) -> Option<Vec<Option<String>>> {
+    let mut parts = Vec::new();
+    let mut rest = path.trim();
+    while !rest.is_empty() {
+        let (part, after) = if let Some(after) = rest.strip_prefix('?') {
+            rest = after;
+            continue;
+        } else if let Some(after) = rest.strip_prefix("[]") {
+            (None, after)
+        } else if let Some(inner) = rest.strip_prefix("[\"").or(rest.strip_prefix(".[\"")) {
+            let (name, after) = inner.split_once("\"]")?;
+            (Some(name), after)
+        } else if let Some(inner) = rest.strip_prefix('[') {
+            let (index, after) = inner.split_once(']')?;
+            index.parse::<usize>().ok()?;
+            (Some(index), after)
+        } else if let Some(inner) = rest.strip_prefix(".\"") {
+            let (name, after) = inner.split_once('"')?;
+            (Some(name), after)
+        } else {
+            let inner = rest.strip_prefix('.')?;
+            let end = inner.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(inner.len());
+            (Some(inner.get(..end).filter(|name| !name.is_empty())?), &inner[end..])
+        };
+        parts.push(part.map(str::to_owned));
+        rest = after;
+    }
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::overrides::values::OverrideKey;
+
+    fn change() -> Vec<ValueChange> {
+        vec![ValueChange { key: OverrideKey::Helm("image.tag".into()), old: None, new: json!({}) }]
+    }
+
+    fn app(metadata: Value) -> Application {
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    #[test]
+    fn owners_are_recognised() {
+        let recorded: Value = serde_json::from_str(include_str!(
+            "../../tests/fixtures/app-owned-by-applicationset.json"
+        ))
+        .unwrap();
+        let owned: Application = serde_json::from_value(recorded["body"].clone()).unwrap();
+        assert_eq!(owning_set(&owned), Some("s6plain"));
+        assert_eq!(
+            owning_set(&app(json!({ "ownerReferences": [{ "kind": "Other", "name": "x" }] }))),
+            None
+        );
+        let tracked = |id: &str| {
+            app(json!({ "name": "child", "annotations": { "argocd.argoproj.io/tracking-id": id } }))
+        };
+        let by = |namespace, name, by_label| Some(TrackingParent { namespace, name, by_label });
+        let cases = [
+            ("root:argoproj.io/Application:argocd/child", by(None, "root", false)),
+            ("team_root:argoproj.io/Application:argocd/child", by(Some("team"), "root", false)),
+            ("root:argoproj.io/Application:argocd/other", None),
+            ("root:apps/Deployment:shop/child", None),
+            ("nonsense", None),
+        ];
+        for (id, want) in cases {
+            assert_eq!(tracking_parent(&tracked(id)), want, "{id}");
+        }
+        let labelled = |label: &str, more: Value| {
+            let mut metadata =
+                json!({ "name": "child", "labels": { "app.kubernetes.io/instance": label } });
+            metadata["annotations"] = more;
+            app(metadata)
+        };
+        for (label, annotations, want) in [
+            ("root", Value::Null, by(None, "root", true)),
+            ("team_root", Value::Null, by(Some("team"), "root", true)),
+            // Its own, as charts set it.
+            ("child", Value::Null, None),
+            ("root", json!({ "argocd.argoproj.io/tracking-id": "root:apps/Deployment:a/b" }), None),
+        ] {
+            assert_eq!(tracking_parent(&labelled(label, annotations)), want, "{label}");
+        }
+    }
+
+    #[test]
+    fn an_applicationset_reverts_what_it_is_not_told_to_leave() {
+        use OwnerEffect::{None, Reverts, RevertsLater};
+        let ignore = |rule: Value| json!({ "ignoreApplicationDifferences": [rule] });
+        let (single, second) = (SourceAt::Single, SourceAt::Index(1));
+        let cases = [
+            (json!({}), single, Reverts),
+            (ignore(json!({ "jsonPointers": ["/spec/source/helm/parameters"] })), single, None),
+            (ignore(json!({ "jsonPointers": ["/spec/source"] })), single, None),
+            (ignore(json!({ "jsonPointers": ["/spec/source/helm/para"] })), single, Reverts),
+            (ignore(json!({ "jsonPointers": ["/spec/source/kustomize"] })), single, Reverts),
+            (ignore(json!({ "name": "a", "jsonPointers": ["/spec/source/helm"] })), single, None),
+            (
+                ignore(json!({ "name": "b", "jsonPointers": ["/spec/source/helm"] })),
+                single,
+                Reverts,
+            ),
+            (
+                ignore(json!({ "jqPathExpressions": [".spec.source.helm.parameters"] })),
+                single,
+                None,
+            ),
+            (
+                ignore(json!({ "jqPathExpressions": [".spec.sources[]?.helm.\"parameters\""] })),
+                second,
+                RevertsLater,
+            ),
+            (
+                ignore(json!({ "jqPathExpressions": [".spec.sources[1].helm"] })),
+                second,
+                RevertsLater,
+            ),
+            (ignore(json!({ "jqPathExpressions": [".spec.sources[0].helm"] })), second, Reverts),
+            (ignore(json!({ "jqPathExpressions": [".spec.sources"] })), second, None),
+            (ignore(json!({ "jsonPointers": ["/spec/sources"] })), second, None),
+            (
+                ignore(json!({ "jqPathExpressions": [".spec.sources[] | select(.name)"] })),
+                second,
+                Reverts,
+            ),
+            (ignore(json!({ "jsonPointers": ["/spec/sources/1/helm"] })), second, RevertsLater),
+            (ignore(json!({ "jsonPointers": ["/spec/sources/0/helm"] })), second, Reverts),
+            (json!({ "syncPolicy": { "applicationsSync": "create-only" } }), single, None),
+            (json!({ "syncPolicy": { "applicationsSync": "create-update" } }), single, Reverts),
+        ];
+        for (spec, at, want) in cases {
+            let set: ApplicationSet = serde_json::from_value(json!({ "spec": spec })).unwrap();
+            assert_eq!(effect_of_set(&set, "a", at, &change()), want, "{spec}");
+        }
+    }
+
+    #[test]
+    fn an_exemption_names_the_source() {
+        for (at, rule) in [
+            (SourceAt::Single, "jsonPointers: [/spec/source/helm/parameters]"),
+            (SourceAt::Index(1), "jqPathExpressions: ['.spec.sources[1].helm.parameters']"),
+        ] {
+            let want = format!(
+                "spec: {{preservedFields: {{annotations: [verbatim.dev/claim]}}, \
+                 ignoreApplicationDifferences: [{{{rule}}}]}}"
+            );
+            assert_eq!(exemption(at, &change()), want);
+        }
+    }
+
+    #[test]
+    fn a_jq_path_covers_what_it_names_and_everything_below() {
+        let list = "/spec/sources/1/helm/parameters";
+        for (path, pointer, want) in [
+            (".spec.sources[1].helm.parameters", list, true),
+            (".spec", list, true),
+            (".\"spec\"[\"sources\"][].helm", list, true),
+            (".[\"spec\"]", list, true),
+            (".spec.sources[1].helm.parameters[0]", list, false),
+            (".spec.sources.helm", list, false),
+            (".spec[].sources", list, false),
+            (".spec.source", list, false),
+            (".spec | .sources", list, false),
+            (".spec.sources[0:2]", list, false),
+            (".spec.sources[", list, false),
+            ("..", list, false),
+            (".", list, false),
+            ("", list, false),
+            (
+                ".metadata.annotations[\"verbatim.dev/claim\"]",
+                "/metadata/annotations/verbatim.dev~1claim",
+                true,
+            ),
+            (".metadata.annotations", "/metadata/annotations/verbatim.dev~1claim", true),
+            (".metadata.annotations.other", "/metadata/annotations/verbatim.dev~1claim", false),
+        ] {
+            assert_eq!(jq_covers(path, pointer), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_parent_reverts_only_what_its_manifest_mentions() {
+        let heals = json!({ "syncPolicy": { "automated": { "selfHeal": true } } });
+        let waits = json!({ "syncPolicy": { "automated": {} } });
+        let respects = json!({
+            "syncPolicy": { "automated": { "selfHeal": true }, "syncOptions": ["RespectIgnoreDifferences=true"] },
+            "ignoreDifferences": [{ "group": "argoproj.io", "kind": "Application", "jsonPointers": ["/spec/source/helm"] }],
+        });
+        let with = json!({ "spec": { "source": { "helm": { "parameters": [] } } } }).to_string();
+        let without =
+            json!({ "spec": { "source": { "helm": { "releaseName": "x" } } } }).to_string();
+        let cases = [
+            (&heals, &with, OwnerEffect::Reverts),
+            (&waits, &with, OwnerEffect::RevertsLater),
+            (&heals, &without, OwnerEffect::None),
+            (&respects, &with, OwnerEffect::None),
+        ];
+        for (spec, target, want) in cases {
+            let parent: Application = serde_json::from_value(json!({ "spec": spec })).unwrap();
+            let child: ManagedResources =
+                serde_json::from_value(json!({ "items": [{ "targetState": target }] })).unwrap();
+            assert_eq!(
+                effect_of_parent(&parent, &child, SourceAt::Single, &change()),
+                want,
+                "{spec} {target}"
+            );
+        }
+        // Of several sources all are replaced, whatever the manifest says of each.
+        let sources = json!({ "spec": { "sources": [{ "repoURL": "r" }] } }).to_string();
+        let ignoring = |pointer: &str| {
+            let mut spec = respects.clone();
+            spec["ignoreDifferences"][0]["jsonPointers"] = json!([pointer]);
+            spec
+        };
+        for (spec, target, want) in [
+            (heals.clone(), &sources, OwnerEffect::Reverts),
+            (waits.clone(), &sources, OwnerEffect::RevertsLater),
+            (heals.clone(), &with, OwnerEffect::None),
+            // A live array takes the place of the wanted one when anything in it is ignored.
+            (ignoring("/spec/sources/1/helm"), &sources, OwnerEffect::None),
+            (ignoring("/spec/sources/0/helm"), &sources, OwnerEffect::Reverts),
+        ] {
+            let parent: Application = serde_json::from_value(json!({ "spec": spec })).unwrap();
+            let child: ManagedResources =
+                serde_json::from_value(json!({ "items": [{ "targetState": target }] })).unwrap();
+            let got = effect_of_parent(&parent, &child, SourceAt::Index(1), &change());
+            assert_eq!(got, want, "{spec} {target}");
+        }
+    }
+}
