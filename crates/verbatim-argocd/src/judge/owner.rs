@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use crate::judge::preflight::Inquiry;
 use crate::model::{Application, ApplicationSet, ManagedResources, SourceAt};
-use crate::overrides::claim::ANNOTATION;
 use crate::overrides::values::ValueChange;
 
 /// An owner of an application.
@@ -72,22 +71,23 @@ pub(crate) fn tracking_parent(app: &Application) -> Option<TrackingParent<'_>> {
     ours.then(|| parent(owner, false))
 }
 
-/// An ApplicationSet as the owner of an application, or why it cannot be seen.
+/// An ApplicationSet as the owner of an application, or why it cannot be seen. `claim` is the annotation that is to last.
 pub(crate) fn set_owner(
     name: &str,
     set: Result<ApplicationSet, String>,
     app: &str,
+    claim: &str,
     at: SourceAt,
     changes: &[ValueChange],
 ) -> AppOwner {
     let (effect, keeps_claim) = match set {
         Ok(set) => (
             Inquiry::Is(effect_of_set(&set, app, at, changes)),
-            Inquiry::Is(keeps_claim(&set, app)),
+            Inquiry::Is(keeps_claim(&set, app, claim)),
         ),
         Err(why) => (Inquiry::Unknown(why.clone()), Inquiry::Unknown(why)),
     };
-    let exemption = exemption(at, changes);
+    let exemption = exemption(claim, at, changes);
     AppOwner {
         kind: "ApplicationSet",
         name: name.to_owned(),
@@ -99,7 +99,7 @@ pub(crate) fn set_owner(
 }
 
 /// What makes an ApplicationSet leave values and claim alone, as YAML in one line.
-fn exemption(at: SourceAt, changes: &[ValueChange]) -> String {
+fn exemption(claim: &str, at: SourceAt, changes: &[ValueChange]) -> String {
     let paths = lists(at, changes);
     let rule = match at {
         SourceAt::Single => format!("jsonPointers: [{}]", paths.join(", ")),
@@ -114,7 +114,7 @@ fn exemption(at: SourceAt, changes: &[ValueChange]) -> String {
         }
     };
     format!(
-        "spec: {{preservedFields: {{annotations: [{ANNOTATION}]}}, ignoreApplicationDifferences: [{{{rule}}}]}}"
+        "spec: {{preservedFields: {{annotations: [{claim}]}}, ignoreApplicationDifferences: [{{{rule}}}]}}"
     )
 }
 
@@ -134,10 +134,10 @@ fn leaves_alone(set: &ApplicationSet, app: &str, pointer: &str) -> bool {
 }
 
 /// Whether an ApplicationSet leaves the claim there. That its controller does so for all sets, nobody can see.
-fn keeps_claim(set: &ApplicationSet, app: &str) -> bool {
-    let pointer = format!("/metadata/annotations/{}", ANNOTATION.replace('/', "~1"));
+fn keeps_claim(set: &ApplicationSet, app: &str, claim: &str) -> bool {
+    let pointer = format!("/metadata/annotations/{}", claim.replace('/', "~1"));
     only_creates(set)
-        || set.spec.preserved_fields.annotations.iter().any(|kept| kept == ANNOTATION)
+        || set.spec.preserved_fields.annotations.iter().any(|kept| kept == claim)
         || leaves_alone(set, app, &pointer)
 }
 
@@ -380,10 +380,10 @@ mod tests {
             (SourceAt::Index(1), "jqPathExpressions: ['.spec.sources[1].helm.parameters']"),
         ] {
             let want = format!(
-                "spec: {{preservedFields: {{annotations: [verbatim.dev/claim]}}, \
+                "spec: {{preservedFields: {{annotations: [verbatim.dev/claim.shop.dev]}}, \
                  ignoreApplicationDifferences: [{{{rule}}}]}}"
             );
-            assert_eq!(exemption(at, &change()), want);
+            assert_eq!(exemption("verbatim.dev/claim.shop.dev", at, &change()), want);
         }
     }
 

@@ -113,6 +113,7 @@ mod tests {
     use crate::api::request::AppRef;
     use crate::judge::owner::set_owner;
     use crate::model::{ApplicationSet, Info, SourceAt};
+    use crate::overrides::claim::ANNOTATION;
     use crate::overrides::values::{OverrideKey, ValueChange};
 
     fn change() -> Vec<ValueChange> {
@@ -173,14 +174,21 @@ mod tests {
             (json!({ "syncPolicy": { "applicationsSync": "create-only" } }), false),
         ] {
             let set: ApplicationSet = serde_json::from_value(json!({ "spec": spec })).unwrap();
-            let owner = set_owner("s", Ok(set), "a", plan.source, &plan.changes);
+            let owner = set_owner("s", Ok(set), "a", ANNOTATION, plan.source, &plan.changes);
             let (refusals, warnings) = judge(&plan, &owned(owner), Waivers::default());
             assert!(refusals.is_empty(), "{spec} {refusals:?}");
             let told = DeployWarning::ClaimWiped { set: "s".into(), exemption: yaml.to_owned() };
             assert_eq!(warnings, if is_wiped { vec![told] } else { vec![] }, "{spec}");
         }
         // What is refused says it in its advice.
-        let owner = set_owner("s", Ok(ApplicationSet::default()), "a", plan.source, &plan.changes);
+        let owner = set_owner(
+            "s",
+            Ok(ApplicationSet::default()),
+            "a",
+            ANNOTATION,
+            plan.source,
+            &plan.changes,
+        );
         let (refusals, warnings) = judge(&plan, &owned(owner), Waivers::default());
         assert!(refusals[0].advice().unwrap().contains(yaml) && warnings.is_empty());
     }

@@ -74,7 +74,10 @@ pub enum WriteRefusal {
         deadline: String,
     },
     /// A claim that cannot be read.
-    UnreadableClaim,
+    UnreadableClaim {
+        /// Where it is.
+        annotation: String,
+    },
     /// The values of the plan are no longer the ones that stand there.
     PlanOutdated {
         /// Which values, and how they differ.
@@ -127,11 +130,8 @@ impl WriteRefusal {
             Self::Claimed { .. } => {
                 "wait for that run; if it died, wait for its deadline or use --take-over".to_owned()
             }
-            Self::UnreadableClaim => {
-                format!(
-                    "check the annotation {}, or use --take-over",
-                    crate::overrides::claim::ANNOTATION
-                )
+            Self::UnreadableClaim { annotation } => {
+                format!("check the annotation {annotation}, or use --take-over")
             }
             Self::NotRendered { .. } => {
                 "the name of a parameter may be wrong, the chart may not use it, or a \
@@ -180,7 +180,7 @@ impl fmt::Display for WriteRefusal {
                 write!(f, "another run writes release {release} until {deadline}")?;
                 by.as_ref().map_or(Ok(()), |by| write!(f, " ({by})"))
             }
-            Self::UnreadableClaim => {
+            Self::UnreadableClaim { .. } => {
                 f.write_str("this version cannot read the claim on the application")
             }
             Self::PlanOutdated { differences } => {

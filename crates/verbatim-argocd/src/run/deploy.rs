@@ -24,7 +24,7 @@ use crate::judge::verdict::{
 use crate::judge::warning::DeployWarning;
 use crate::model::Application;
 use crate::overrides::claim::{
-    Claim, ClaimOnApp, ClaimStanding, ClaimState, read_claim, read_claims,
+    Claim, ClaimOnApp, ClaimStanding, ClaimState, claim_annotation, read_claim, read_claims,
 };
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::deviations;
@@ -258,7 +258,8 @@ impl AppRun<'_> {
         }
         let before = self.before.clone();
         reasons.extend(self.claim_refusal(&before, &plan));
-        let facts = facts(self.subject.client, &self.before, &plan, next).await;
+        let Subject { client, environment, .. } = self.subject;
+        let facts = facts(client, &self.before, &plan, environment, next).await;
         let (more, warnings) = preflight::judge(&plan, &facts, self.subject.options.waivers());
         reasons.extend(more);
         for warning in warnings {
@@ -292,7 +293,10 @@ impl AppRun<'_> {
                 by: claim.by,
                 deadline: claim.deadline.to_string(),
             }),
-            ClaimStanding::Unreadable => Some(WriteRefusal::UnreadableClaim),
+            ClaimStanding::Unreadable => {
+                let annotation = claim_annotation(self.subject.environment);
+                Some(WriteRefusal::UnreadableClaim { annotation })
+            }
         }
     }
 

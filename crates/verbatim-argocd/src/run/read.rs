@@ -16,6 +16,7 @@ use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray, reading, re
 use crate::judge::remembered::ProvenPods;
 use crate::judge::rendered::{self, RenderedState};
 use crate::model::{Application, ResourceResult, SourceAt, TreeNode};
+use crate::overrides::claim::claim_annotation;
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::OverrideKey;
 
@@ -124,6 +125,7 @@ pub(crate) async fn facts(
     client: &Client,
     app: &Application,
     plan: &AppPlan,
+    environment: Option<&str>,
     next: AfterWrite,
 ) -> Preconditions {
     let reference = &plan.app;
@@ -134,7 +136,7 @@ pub(crate) async fn facts(
         if_asked(syncs, may(client, reference, "sync")),
         if_asked(syncs, async { checked(client.sync_windows(reference).await) }),
         parameters(client, app, plan),
-        owner(client, app, plan),
+        owner(client, app, plan, environment),
     );
     Preconditions { may_update, may_sync, windows, parameters, owner }
 }
@@ -181,11 +183,17 @@ async fn parameters(client: &Client, app: &Application, plan: &AppPlan) -> Inqui
     }
 }
 
-async fn owner(client: &Client, app: &Application, plan: &AppPlan) -> Option<AppOwner> {
+async fn owner(
+    client: &Client,
+    app: &Application,
+    plan: &AppPlan,
+    environment: Option<&str>,
+) -> Option<AppOwner> {
     if let Some(name) = owning_set(app) {
         let set = client.application_set(name, &app.metadata.namespace).await;
         let set = set.map_err(|error| error.kind.to_string());
-        return Some(set_owner(name, set, &app.metadata.name, plan.source, &plan.changes));
+        let (app, claim) = (&app.metadata.name, claim_annotation(environment));
+        return Some(set_owner(name, set, app, &claim, plan.source, &plan.changes));
     }
     let tracking = tracking_parent(app)?;
     let parent = AppRef {

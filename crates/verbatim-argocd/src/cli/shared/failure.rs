@@ -112,7 +112,7 @@ fn refused(reasons: &[WriteRefusal]) -> ExitStatus {
         | WriteRefusal::UnsupportedSource { .. } => (0, ExitStatus::Usage),
         WriteRefusal::MayNot { .. } => (1, ExitStatus::Refused),
         WriteRefusal::Claimed { .. }
-        | WriteRefusal::UnreadableClaim
+        | WriteRefusal::UnreadableClaim { .. }
         | WriteRefusal::PlanOutdated { .. } => (2, ExitStatus::Conflict),
         _ => (3, ExitStatus::No),
     };
@@ -132,7 +132,7 @@ mod tests {
         let may_not = WriteRefusal::MayNot { action: "sync".into() };
         let window = WriteRefusal::SyncWindow { windows: vec![] };
         let source = WriteRefusal::WhichSource { sources: vec![] };
-        let claimed = WriteRefusal::UnreadableClaim;
+        let claimed = WriteRefusal::UnreadableClaim { annotation: String::new() };
         let cases = [
             (vec![window.clone()], 1),
             (vec![window.clone(), claimed.clone()], 5),
