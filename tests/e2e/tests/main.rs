@@ -19,5 +19,6 @@ mod recheck;
 mod records;
 mod results;
 mod rules;
+mod selection;
 mod several;
 mod shapes;

@@ -40,6 +40,12 @@ pub(crate) struct PlanArgs {
     /// Plan even if a newer release runs there
     #[arg(long)]
     backwards: bool,
+    /// Go on without this application of the last promotion; may be repeated
+    ///
+    /// An application that was part of the last promotion and is not part of the environment now is a reason to refuse:
+    /// it may have lost its label, or the token may not see it. With this you say that it left the environment for good.
+    #[arg(long, value_name = "APP")]
+    without: Vec<String>,
     #[command(flatten)]
     overrides: OverrideArgs,
     #[command(flatten)]
@@ -60,6 +66,7 @@ pub(crate) async fn run(args: PlanArgs, console: &Console) -> Result<ExitStatus,
         again: true,
         take_over: false,
         overrides: &overrides,
+        without: &args.without,
     };
     let promoted = preview(&context, &request).await?;
     keep_plan(&promoted, args.out.as_deref(), console)?;

@@ -54,6 +54,12 @@ pub(crate) struct PromoteArgs {
     /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
+    /// Go on without this application of the last promotion; may be repeated
+    ///
+    /// An application that was part of the last promotion and is not part of the environment now is a reason to refuse:
+    /// it may have lost its label, or the token may not see it. With this you say that it left the environment for good.
+    #[arg(long, value_name = "APP")]
+    without: Vec<String>,
     #[command(flatten)]
     overrides: OverrideArgs,
     #[command(flatten)]
@@ -84,6 +90,7 @@ pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStat
         again: true,
         take_over: args.take_over,
         overrides: &overrides,
+        without: &args.without,
     };
     let Some(key) = key else {
         let mut promoted = preview(&context, &request).await?;

@@ -49,6 +49,12 @@ pub(crate) struct RestoreArgs {
     /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
+    /// Go on without this application of the last promotion; may be repeated
+    ///
+    /// An application that was part of the last promotion and is not part of the environment now is a reason to refuse:
+    /// it may have lost its label, or the token may not see it. With this you say that it left the environment for good.
+    #[arg(long, value_name = "APP")]
+    without: Vec<String>,
     #[command(flatten)]
     gates: GateArgs,
     #[command(flatten)]
@@ -96,8 +102,15 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     // The tag that it was promoted under is part of the values that are put back.
     let tag = release.tag.as_ref().and_then(|tag| tag.parse().ok());
     found.release.tag = tag.or(found.release.tag);
-    let RestoreArgs { reason, take_over, discard_unrecorded, .. } = args;
-    let request =
-        Restore { release, found: &found, reason, discard_unrecorded, take_over, overrides };
+    let RestoreArgs { reason, take_over, discard_unrecorded, without, .. } = args;
+    let request = Restore {
+        release,
+        found: &found,
+        reason,
+        discard_unrecorded,
+        take_over,
+        overrides,
+        without,
+    };
     told(&restore(&context, &request, key.as_ref()).await?, console)
 }

@@ -60,6 +60,12 @@ pub(crate) struct RollbackArgs {
     /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
+    /// Go on without this application of the last promotion; may be repeated
+    ///
+    /// An application that was part of the last promotion and is not part of the environment now is a reason to refuse:
+    /// it may have lost its label, or the token may not see it. With this you say that it left the environment for good.
+    #[arg(long, value_name = "APP")]
+    without: Vec<String>,
     #[command(flatten)]
     gates: GateArgs,
     #[command(flatten)]
@@ -82,6 +88,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
         overrides: args.gates.for_reason(args.reason.as_deref())?,
         reason: args.reason,
         take_over: args.take_over,
+        without: args.without,
     };
     let context = PromotionContext::of(&project, &registry, environment, console)?;
     let key = match args.dry_run {

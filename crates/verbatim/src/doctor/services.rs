@@ -175,7 +175,7 @@ async fn refused(
 ) -> Result<(Vec<String>, Vec<String>), Failure> {
     let servers = Servers::of(project, [environment])?;
     let (mut all, mut refused) = (Vec::new(), Vec::new());
-    for ObservedApp { app, application } in applications::at(environment, &servers).await? {
+    for ObservedApp { app, application, .. } in applications::at(environment, &servers).await? {
         let application = application.map_err(failures::argocd)?;
         let mut reference = applications::reference(&app);
         // Rights are given by project.

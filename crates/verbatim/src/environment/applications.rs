@@ -78,6 +78,8 @@ impl Servers {
 pub(crate) struct ObservedApp {
     /// What the configuration says of it.
     pub app: App,
+    /// The address of its server, as records have it.
+    pub server_url: String,
     pub application: Result<Application, verbatim_argocd::Error>,
 }
 
@@ -111,8 +113,10 @@ pub(crate) async fn at(
             // A list without a namespace has the applications of all that Argo CD looks after. Those of its own are named
             // without one, and who may not read which that is gets a name that works, too.
             let own = client.own_namespace().await.ok();
-            let mut seen: Vec<ObservedApp> =
-                listed.into_iter().map(|found| selected(found, template, own.as_deref())).collect();
+            let mut seen: Vec<ObservedApp> = listed
+                .into_iter()
+                .map(|found| selected(found, template, own.as_deref(), client.server().as_str()))
+                .collect();
             seen.sort_by(|a, b| {
                 (&a.app.name, &a.app.namespace).cmp(&(&b.app.name, &b.app.namespace))
             });
@@ -122,7 +126,12 @@ pub(crate) async fn at(
 }
 
 /// A listed application, by the names that address it.
-fn selected(application: Application, template: &App, own: Option<&str>) -> ObservedApp {
+fn selected(
+    application: Application,
+    template: &App,
+    own: Option<&str>,
+    server_url: &str,
+) -> ObservedApp {
     let metadata = &application.metadata;
     let namespace = Some(&metadata.namespace)
         .filter(|namespace| !namespace.is_empty() && Some(namespace.as_str()) != own);
@@ -132,7 +141,7 @@ fn selected(application: Application, template: &App, own: Option<&str>) -> Obse
         project: Some(application.spec.project.clone()),
         ..template.clone()
     };
-    ObservedApp { app, application: Ok(application) }
+    ObservedApp { app, server_url: server_url.to_owned(), application: Ok(application) }
 }
 
 /// The same, after Argo CD has compared all applications again, so that the revisions it names are those of now.
@@ -158,8 +167,9 @@ async fn read(
 ) -> Result<Vec<ObservedApp>, Failure> {
     let one = &one;
     let reads = stream::iter(apps).map(|app| async move {
-        let application = one(servers.get(&app.server)?, &reference(&app)).await;
-        Ok(ObservedApp { app, application })
+        let client = servers.get(&app.server)?;
+        let application = one(client, &reference(&app)).await;
+        Ok(ObservedApp { app, server_url: client.server().to_string(), application })
     });
     reads.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
 }
@@ -210,7 +220,7 @@ pub(crate) fn healthy_since(seen: &[ObservedApp]) -> Option<Timestamp> {
 /// What the applications would be rendered from now: their sources, with the revisions of the last comparison.
 pub(crate) fn manifests(seen: &[ObservedApp]) -> Result<Vec<Revision>, String> {
     let mut all: Vec<Revision> = Vec::new();
-    for ObservedApp { app, application } in seen {
+    for ObservedApp { app, application, .. } in seen {
         let application = application
             .as_ref()
             .map_err(|error| format!("{}: {error}: {}", app.name, error.kind))?;
@@ -228,7 +238,7 @@ pub(crate) fn manifests(seen: &[ObservedApp]) -> Result<Vec<Revision>, String> {
 
 /// The applications as conditions see them.
 pub(crate) fn described(seen: &[ObservedApp]) -> Value {
-    let described = seen.iter().map(|ObservedApp { app, application }| match application {
+    let described = seen.iter().map(|ObservedApp { app, application, .. }| match application {
         Ok(application) => json!({
             "name": app.name,
             "labels": application.metadata.labels,
@@ -245,7 +255,7 @@ pub(crate) fn described(seen: &[ObservedApp]) -> Value {
 
 /// Whether every application holds the values of a release, whatever its state.
 pub(crate) fn holds(seen: &[ObservedApp], release: &Release) -> bool {
-    seen.iter().all(|ObservedApp { app, application }| {
+    seen.iter().all(|ObservedApp { app, application, .. }| {
         application.as_ref().is_ok_and(|application| has_values(app, application, release))
     })
 }
@@ -276,7 +286,8 @@ mod tests {
             ] } } },
             "status": { "sync": { "status": sync }, "health": { "status": health }, "sourceType": "Helm" },
         }));
-        ObservedApp { app, application: Ok(application.unwrap()) }
+        let server_url = "https://argocd.example/".to_owned();
+        ObservedApp { app, server_url, application: Ok(application.unwrap()) }
     }
 
     #[test]
@@ -311,7 +322,7 @@ mod tests {
             let listed = json!({
                 "metadata": { "name": "web", "namespace": namespace }, "spec": { "project": "shop" },
             });
-            let seen = selected(serde_json::from_value(listed).unwrap(), &template, own);
+            let seen = selected(serde_json::from_value(listed).unwrap(), &template, own, "");
             let found = reference(&seen.app);
             assert_eq!(found.to_string(), want, "{namespace} {own:?}");
             assert_eq!(found.project.as_deref(), Some("shop"));

@@ -489,6 +489,7 @@ fn promotion(environment: EnvironmentId, fact: &PromotionFact, chain: ChainLink)
         plan: None,
         policy: None,
         policy_origin: None,
+        without: Vec::new(),
         gates: Vec::new(),
         run: CiRun::default(),
         started_at: fact.at,

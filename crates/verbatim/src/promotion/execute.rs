@@ -108,7 +108,7 @@ pub(super) fn apps_to_deploy(
     release: &Release,
 ) -> Result<Vec<AppToDeploy>, Failure> {
     seen.into_iter()
-        .map(|ObservedApp { app, application }| {
+        .map(|ObservedApp { app, application, .. }| {
             let application = application.map_err(failures::argocd)?;
             let target = target(&app, release).map_err(|error| {
                 Failure::usage(error).context(format!("cannot make the values of {}", app.name))

@@ -33,6 +33,8 @@ pub(crate) struct Question<'a> {
     pub author: Option<KeyId>,
     /// Gates that are to let it pass although they refuse.
     pub overrides: &'a Overrides,
+    /// Applications of the last promotion that left the environment for good.
+    pub without: &'a [String],
 }
 
 /// How a release comes into an environment.
