@@ -4,6 +4,7 @@
 
 mod back;
 mod bad_input;
+mod delivery;
 mod doctor;
 mod faults;
 mod forged;

@@ -8,7 +8,7 @@ use verbatim_record::Role;
 
 use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
 use crate::project::{KeyArgs, ProjectArgs};
-use crate::promotion::{OverrideArgs, Promote, PromotionContext, preview, promote};
+use crate::promotion::{DeliveryArgs, OverrideArgs, Promote, PromotionContext, preview, promote};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,6 +61,8 @@ pub(crate) struct PromoteArgs {
     #[arg(long, value_name = "APP")]
     without: Vec<String>,
     #[command(flatten)]
+    delivery: DeliveryArgs,
+    #[command(flatten)]
     overrides: OverrideArgs,
     #[command(flatten)]
     key: KeyArgs,
@@ -83,7 +85,8 @@ pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStat
     }
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let context =
+        PromotionContext::of(&project, &registry, environment, console)?.delivering(args.delivery);
     let request = Promote {
         found: &found,
         backwards: args.backwards,

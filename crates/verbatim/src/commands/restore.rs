@@ -10,7 +10,7 @@ use crate::environment::applications::Servers;
 use crate::environment::ledger;
 use crate::project::{KeyArgs, ProjectArgs};
 use crate::promotion::restore;
-use crate::promotion::{GateArgs, PromotionContext, Restore};
+use crate::promotion::{DeliveryArgs, GateArgs, PromotionContext, Restore};
 use crate::records::running;
 use crate::release::Named;
 
@@ -56,6 +56,8 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "APP")]
     without: Vec<String>,
     #[command(flatten)]
+    delivery: DeliveryArgs,
+    #[command(flatten)]
     gates: GateArgs,
     #[command(flatten)]
     key: KeyArgs,
@@ -77,7 +79,8 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     }
     let registry = registry(&project)?;
     let servers = Servers::of(&project, [environment])?;
-    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let context =
+        PromotionContext::of(&project, &registry, environment, console)?.delivering(args.delivery);
     let (seen, ledger) = ledger::ledger_with_anchors(
         &project,
         &registry.store,

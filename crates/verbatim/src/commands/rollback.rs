@@ -8,7 +8,7 @@ use verbatim_record::{Power, Role};
 use super::context::{self, environment, registry, told};
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
-use crate::promotion::{GateArgs, Goal, PromotionContext, Rollback, VetoScope};
+use crate::promotion::{DeliveryArgs, GateArgs, Goal, PromotionContext, Rollback, VetoScope};
 use crate::promotion::{break_glass, rollback};
 
 const EXAMPLES: &str = "\
@@ -67,6 +67,8 @@ pub(crate) struct RollbackArgs {
     #[arg(long, value_name = "APP")]
     without: Vec<String>,
     #[command(flatten)]
+    delivery: DeliveryArgs,
+    #[command(flatten)]
     gates: GateArgs,
     #[command(flatten)]
     key: KeyArgs,
@@ -90,7 +92,8 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
         take_over: args.take_over,
         without: args.without,
     };
-    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let context =
+        PromotionContext::of(&project, &registry, environment, console)?.delivering(args.delivery);
     let key = match args.dry_run {
         true => Ok(None),
         false => project.signer(&args.key, &[Role::PROMOTER], console).await.map(Some),

@@ -8,9 +8,11 @@ use verbatim_argocd::SourceChoice;
 use verbatim_record::EnvironmentId;
 
 use super::check::{name, template};
-use super::file::{AppFile, EnvironmentFile, File, SelectorFile, SetFile, TestFile};
+use super::file::{
+    AppFile, DeployFile, EnvironmentFile, File, PauseFile, SelectorFile, SetFile, TestFile,
+};
 use super::located::{Located, Place};
-use super::model::{App, Apps, Environment, Selector, Set, Suite};
+use super::model::{App, Apps, DeploySettings, Environment, Selector, Set, Suite};
 use super::problem::Problem;
 use super::shapes::{ListOr, NameOr};
 
@@ -102,8 +104,39 @@ fn environment(
         settle,
         timeout: written.timeout.map_or(DEFAULT_TIMEOUT, |period| period.0),
         stuck_after: written.stuck_after.map_or(DEFAULT_STUCK_AFTER, |period| period.0),
+        deploy: deploy(&file.deploy, &written.deploy, problems),
         is_first,
     })
+}
+
+/// How an environment is deployed: by its own word, else by the default of all.
+fn deploy(default: &DeployFile, own: &DeployFile, problems: &mut Vec<Problem>) -> DeploySettings {
+    let is = |field: fn(&DeployFile) -> Option<&Located<bool>>| {
+        field(own).or_else(|| field(default)).is_some_and(|written| written.value)
+    };
+    for written in [own, default] {
+        if let (Some(Located { value: true, .. }), Some(Located { value: true, place })) =
+            (&written.prune, &written.allow_unpruned)
+        {
+            let problem = Problem::new(*place, "`prune` deletes what `allow_unpruned` accepts");
+            let problem = problem.help("leave out one of them");
+            // The default of all is looked at for each environment.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    // Its own word for one of them takes the place of the default's for the other.
+    let has_own = own.prune.is_some() || own.allow_unpruned.is_some();
+    let leftovers = if has_own { own } else { default };
+    let said = |written: &Option<Located<bool>>| written.as_ref().is_some_and(|it| it.value);
+    DeploySettings {
+        prune: said(&leftovers.prune),
+        allow_unpruned: said(&leftovers.allow_unpruned),
+        trust_owner: is(|written| written.trust_owner.as_ref()),
+        allow_unknown_parameters: is(|written| written.allow_unknown_parameters.as_ref()),
+        fail_on_pause: own.on_pause.or(default.on_pause) == Some(PauseFile::Fail),
+    }
 }
 
 fn test(suite: &Located<String>, written: &TestFile, problems: &mut Vec<Problem>) -> Suite {

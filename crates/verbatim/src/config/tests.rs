@@ -236,6 +236,25 @@ fn rules_elsewhere_are_named() {
 }
 
 #[test]
+fn an_environment_overrides_how_all_are_deployed() {
+    let text = with("[web-dev]", "[web-dev]\n    deploy: { allow_unpruned: true, on_pause: wait }");
+    let default = "deploy: { prune: true, trust_owner: true, on_pause: fail }";
+    let config = read(&format!("{text}{default}\n")).unwrap();
+    let of = |name: &str| config.environment(name).unwrap().deploy;
+    let all = DeploySettings {
+        prune: true,
+        trust_owner: true,
+        fail_on_pause: true,
+        ..DeploySettings::default()
+    };
+    assert_eq!(of("staging"), all);
+    let dev =
+        DeploySettings { allow_unpruned: true, trust_owner: true, ..DeploySettings::default() };
+    assert_eq!(of("dev"), dev);
+    assert_eq!(read(RIGHT).unwrap().environment("dev").unwrap().deploy, DeploySettings::default());
+}
+
+#[test]
 fn mistakes_are_shown_where_they_are() {
     let cases = [
         ("an unknown key", with("    after: [dev]", "    afer: [dev]")),
@@ -319,6 +338,14 @@ fn mistakes_are_shown_where_they_are() {
         ),
         ("an application twice", with("[web-dev]", "[web-dev, web-dev]")),
         ("no application", with("[web-dev]", "[]")),
+        (
+            "pruned and accepted",
+            with("[web-dev]", "[web-dev]\n    deploy: { prune: true, allow_unpruned: true }"),
+        ),
+        (
+            "a pause that no promotion accepts",
+            with("[web-dev]", "[web-dev]\n    deploy: { on_pause: accept }"),
+        ),
         ("an unknown suite", with("suites: [smoke]", "suites: [smok]")),
         (
             "a suite that another environment has",

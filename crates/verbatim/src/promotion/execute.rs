@@ -9,8 +9,8 @@ use serde::Serialize;
 use verbatim_argocd::cli::listener_within;
 use verbatim_argocd::{
     AppPlan, AppRef, Claim, ClaimState, DeployEvent, DeployOptions, DeployOutcome, DeployReport,
-    DeployRequest, Error, PendingRecord, Prediction, WantedImage, close_claim, digests, nonce,
-    shown, write_requests,
+    DeployRequest, Error, OnPause, PendingRecord, Prediction, WantedImage, close_claim, digests,
+    nonce, shown, write_requests,
 };
 use verbatim_console::{Console, ExitStatus, Failure, StepState};
 use verbatim_oci::{Digest, short_digests};
@@ -20,7 +20,7 @@ use super::PromotionContext;
 use super::decide::{Considered, LedgerPlace};
 use super::plan::{PlannedApp, PromotionPlan};
 use super::ready::Ready;
-use crate::config::Environment;
+use crate::config::{DeploySettings, Environment};
 use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::target::{Target, target};
 use crate::project::failures;
@@ -122,8 +122,17 @@ pub(super) fn apps_to_deploy(
         .collect()
 }
 
-pub(super) fn options(environment: &Environment, take_over: bool) -> DeployOptions {
+pub(super) fn options(
+    environment: &Environment,
+    deploy: DeploySettings,
+    take_over: bool,
+) -> DeployOptions {
     DeployOptions {
+        prune: deploy.prune,
+        allow_unpruned: deploy.allow_unpruned,
+        trust_owner: deploy.trust_owner,
+        allow_unknown_parameters: deploy.allow_unknown_parameters,
+        on_pause: if deploy.fail_on_pause { OnPause::Fail } else { OnPause::Wait },
         timeout: environment.timeout,
         settle: environment.settle,
         stuck_after: environment.stuck_after,

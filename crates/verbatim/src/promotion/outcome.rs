@@ -15,6 +15,7 @@ use verbatim_policy::Decision;
 use verbatim_record::{Anchor, PromotionKind};
 
 use super::decide::{Considered, Refusal, Refused};
+use super::delivery;
 use super::execute::{AppOutcome, AppResult, NoReport};
 use super::plan::PromotionPlan;
 use super::ready::{NotReady, Preview, Sketch};
@@ -224,7 +225,7 @@ impl PromotionResult {
         let of_app = |app: &AppOutcome| {
             app.report
                 .iter()
-                .flat_map(verbatim_argocd::cli::hints)
+                .flat_map(|report| verbatim_argocd::cli::hints(report, &delivery::spelled))
                 .chain(app.hints.clone())
                 .collect()
         };

@@ -229,6 +229,11 @@ impl PromotionContext<'_> {
         take_over: bool,
     ) -> Rollout<'o> {
         let by = self.project.ci.run_url.clone().or_else(|| self.project.run().actor);
-        Rollout { release, images, by, options: execute::options(self.environment, take_over) }
+        Rollout {
+            release,
+            images,
+            by,
+            options: execute::options(self.environment, self.deploy, take_over),
+        }
     }
 }
