@@ -23,3 +23,4 @@ mod rules;
 mod selection;
 mod several;
 mod shapes;
+mod tested;

@@ -386,6 +386,8 @@ impl Asked<'_> {
             environment: self.environment(&fact.environment)?,
             suites,
             promotion: None,
+            before: Vec::new(),
+            after: Vec::new(),
             run: CiRun::default(),
             started_at: fact.at,
             finished_at: fact.at,
