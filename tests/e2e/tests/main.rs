@@ -4,6 +4,7 @@
 
 mod back;
 mod bad_input;
+mod clock;
 mod delivery;
 mod doctor;
 mod faults;

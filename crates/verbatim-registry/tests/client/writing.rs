@@ -172,6 +172,7 @@ async fn the_digest_of_what_was_written_is_checked() {
 #[tokio::test]
 async fn whether_a_repository_may_be_written_is_asked_without_a_trace() {
     let check = async |status: u16, end: u16, date: &'static str, want: Option<Option<&str>>| {
+        let client = client();
         let server = ScriptedRegistry::start(move |arrived| match arrived.line.split(' ').next() {
             Some("POST") => reply(
                 status,
@@ -182,12 +183,15 @@ async fn whether_a_repository_may_be_written_is_asked_without_a_trace() {
             _ => panic!("unexpected: {}", arrived.line),
         })
         .await;
-        let answer = client().check_push(&repository(&server.host)).await;
+        let repository = repository(&server.host);
+        let answer = client.check_push(&repository).await;
         let post = "POST /v2/example/app/blobs/uploads/";
         match want {
             Some(date) => {
                 let date = date.map(|text| text.parse().expect("a time"));
-                assert_eq!(answer.expect("an answer").date, date);
+                answer.expect("an answer");
+                let theirs = client.clock(&repository).map(|reading| reading.theirs);
+                assert_eq!(theirs, date);
                 assert_eq!(server.lines(), [post, "DELETE /v2/example/app/blobs/uploads/1"]);
             }
             None => {

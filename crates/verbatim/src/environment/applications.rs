@@ -13,7 +13,7 @@ use verbatim_record::{Anchor, Revision};
 
 use crate::config::{App, Apps, Environment};
 use crate::environment::target::target;
-use crate::project::{Project, clients};
+use crate::project::{Project, clients, clock};
 use crate::release::Release;
 
 /// How many applications are read at the same time. A server allows itself 50 requests a second in all.
@@ -65,6 +65,15 @@ impl Servers {
     ) -> Result<(), Failure> {
         let is_there = environment.servers().into_iter().all(|name| self.0.contains_key(name));
         if is_there { Ok(()) } else { Self::of(project, [environment]).map(drop) }
+    }
+
+    /// Fails if the clock of one of them, by its last answer, and that of this machine are too far apart.
+    pub(crate) fn check_clocks(&self) -> Result<(), Failure> {
+        clock::check(
+            self.0
+                .iter()
+                .map(|(name, client)| (client.server().host_str().unwrap_or(name), client.clock())),
+        )
     }
 
     /// The client of the server of that name.

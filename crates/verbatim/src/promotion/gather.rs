@@ -96,8 +96,10 @@ impl PromotionContext<'_> {
         let found = question.found;
         let progress =
             self.console.progress(format!("gathering what is known of {}", found.release));
-        let situation = self.situation(question, Timestamp::now()).await?;
+        let situation = self.situation(question, Timestamp::now()).await;
         drop(progress);
+        self.servers.check_clocks()?;
+        let situation = situation?;
         Ok(situation)
     }
 

@@ -248,6 +248,7 @@ async fn standing(
     let store = &registry.store;
     let (seen, ledger) =
         ledger::ledger_with_anchors(project, store, servers, environment, now).await?;
+    servers.check_clocks()?;
     let refused = |why: String| Failure::new(ExitStatus::No, why);
     if let Some(fault) = ledger.faults().first() {
         return Err(refused(format!("the ledger of {id} is broken: {fault}")));

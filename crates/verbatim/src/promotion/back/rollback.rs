@@ -125,6 +125,7 @@ async fn target(
             ))
         })?;
     drop(progress);
+    store.check_clock()?;
     let head = running(&chain);
     let holds_head = head
         .and_then(|head| find::recorded(context.project, head))
