@@ -45,9 +45,64 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) -> Vec<Environment
     let default = file.set.as_ref().map(|written| set(written, &scope, problems));
     let mut checked = Vec::new();
     for (index, written) in file.environments.iter().enumerate() {
-        checked.extend(environment(file, written, index == 0, &scope, default.as_ref(), problems));
+        let environment =
+            environment(file, written, index == 0, &scope, default.as_ref(), problems);
+        // What is wrong with an environment is told of it alone.
+        if let Some(environment) = environment {
+            shared(&checked, &environment, written.apps.place, problems);
+            checked.push(environment);
+        }
     }
     checked
+}
+
+/// Two environments that write the same value of the same application would undo each other with every promotion. Several
+/// environments may be on one application, each with values of its own.
+fn shared(
+    earlier: &[Environment],
+    environment: &Environment,
+    place: Place,
+    problems: &mut Vec<Problem>,
+) {
+    for other in earlier {
+        let (one, two) = match (&other.apps, &environment.apps) {
+            (Apps::Named(one), Apps::Named(two)) => (one.as_slice(), two.as_slice()),
+            (Apps::Selected(one), Apps::Selected(two)) if one.labels == two.labels => {
+                (std::slice::from_ref(&one.template), std::slice::from_ref(&two.template))
+            }
+            // Which applications have some labels is known to Argo CD alone.
+            _ => continue,
+        };
+        let pairs = one.iter().flat_map(|ours| two.iter().filter_map(|theirs| both(ours, theirs)));
+        for (app, key) in pairs {
+            let message = format!(
+                "`{}` and `{}` both write `{key}` of {app}, so each would undo the other",
+                other.name(),
+                environment.name()
+            );
+            problems.push(
+                Problem::new(place, message)
+                    .help("give each environment an application, or values of its own"),
+            );
+        }
+    }
+}
+
+/// The application that two entries may both mean, and the first value that both write into it.
+fn both(one: &App, other: &App) -> Option<(String, String)> {
+    let place = |app: &App| (app.server.clone(), app.namespace.clone(), app.name.clone());
+    let is_one_source =
+        one.source == other.source || [&one.source, &other.source].contains(&&SourceChoice::Auto);
+    let keys = |set: &Set| -> BTreeSet<String> {
+        let helm = set.helm.keys().map(|key| format!("helm: {key}"));
+        helm.chain(set.kustomize.keys().map(|key| format!("kustomize: {key}"))).collect()
+    };
+    let key = keys(&one.set).intersection(&keys(&other.set)).next().cloned();
+    let name = match one.name.as_str() {
+        "" => "the applications with the same labels".to_owned(),
+        name => format!("the application `{name}`"),
+    };
+    key.filter(|_| place(one) == place(other) && is_one_source).map(|key| (name, key))
 }
 
 /// The names that values and applications may use.

@@ -255,6 +255,22 @@ fn an_environment_overrides_how_all_are_deployed() {
 }
 
 #[test]
+fn environments_may_share_an_application_with_values_of_their_own() {
+    let own = "{ helm: { other.tag: \"${app.tag}@${app.digest}\" } }";
+    for apps in [
+        format!("[{{ name: web-staging, set: {own} }}]"),
+        "[{ name: web-staging, namespace: team-a }]".to_owned(),
+        "[{ name: worker-staging, source: 1 }]".to_owned(),
+        "{ selector: 'team=other' }".to_owned(),
+    ] {
+        let shared = read(&with("[web-dev]", &apps));
+        assert!(shared.is_ok(), "{apps}: {}", shared.unwrap_err());
+    }
+    // Which of several sources is meant, Argo CD tells; it may be the same one.
+    assert!(read(&with("[web-dev]", "[worker-staging]")).is_err());
+}
+
+#[test]
 fn mistakes_are_shown_where_they_are() {
     let cases = [
         ("an unknown key", with("    after: [dev]", "    afer: [dev]")),
@@ -337,6 +353,11 @@ fn mistakes_are_shown_where_they_are() {
             ),
         ),
         ("an application twice", with("[web-dev]", "[web-dev, web-dev]")),
+        ("an application of two environments", with("[web-dev]", "[web-staging]")),
+        (
+            "applications of two environments by their labels",
+            with("[web-dev]", "{ selector: 'team=web' }"),
+        ),
         ("no application", with("[web-dev]", "[]")),
         (
             "pruned and accepted",
