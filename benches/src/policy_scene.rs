@@ -211,6 +211,8 @@ impl Scene {
             environment: EnvironmentId::new("shop", "staging")?,
             suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome: TestOutcome::Passed }],
             promotion: None,
+            before: Vec::new(),
+            after: Vec::new(),
             run: CiRun { number: u64::try_from(number).ok(), ..CiRun::default() },
             started_at: at,
             finished_at: at,

@@ -39,12 +39,12 @@ pub use crate::judge::evidence::{
 pub use crate::judge::mismatch::{Difference, Mismatch};
 pub use crate::judge::missing::Missing;
 pub use crate::judge::outcome::{
-    AppFailure, DeployOutcome, DeployReport, Leftover, ProofStage, UndoFailure, UndoResult,
+    AppFailure, DeployOutcome, DeployReport, Leftover, OnPause, ProofStage, UndoFailure, UndoResult,
 };
 pub use crate::judge::owner::owning_set;
 pub use crate::judge::plan::plan;
 pub use crate::judge::predict::{Prediction, predict};
-pub use crate::judge::refusal::WriteRefusal;
+pub use crate::judge::refusal::{Remedy, WriteRefusal};
 pub use crate::judge::since::{OutdatedProof, outdated};
 pub use crate::judge::warning::DeployWarning;
 

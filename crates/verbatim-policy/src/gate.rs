@@ -290,6 +290,7 @@ impl Gate {
     fn looks_at(&self) -> Option<&EnvironmentId> {
         match self {
             Self::After { environment, .. }
+            | Self::Tested { environment, .. }
             | Self::SameManifests { environment }
             | Self::Soak { environment, .. } => Some(environment),
             _ => None,

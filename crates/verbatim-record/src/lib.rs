@@ -39,5 +39,6 @@ pub use predicate::{
     BuildPlatform, BuildSource, ChainLink, CiRun, ComposedRelease, GateEvidence, GateResult,
     JsonText, Lock, PolicyOrigin, Predicate, PromotedApplication, PromotedRelease, Promotion,
     PromotionKind, PromotionProof, Provenance, Readback, ReadbackOutcome, ResourceDescriptor,
-    Revision, RunDetails, SourceClaim, SuiteOutcome, TestOutcome, TestResult, TestRun, Veto,
+    Revision, RunDetails, SeenApplication, SourceClaim, SuiteOutcome, TestOutcome, TestResult,
+    TestRun, Veto,
 };

@@ -96,6 +96,8 @@ pub(crate) fn test_run(place: &str, outcome: TestOutcome, minutes: i64) -> TestR
         environment: environment(place),
         suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome }],
         promotion: None,
+        before: Vec::new(),
+        after: Vec::new(),
         run: run(),
         started_at: at(minutes),
         finished_at: at(minutes + 1),

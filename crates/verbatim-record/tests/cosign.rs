@@ -128,6 +128,8 @@ fn test_result() -> TestResult {
         environment: staging(),
         suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome: TestOutcome::Passed }],
         promotion: None,
+        before: Vec::new(),
+        after: Vec::new(),
         run: CiRun::default(),
         started_at: now(),
         finished_at: now(),

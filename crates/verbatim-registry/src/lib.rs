@@ -27,6 +27,5 @@ pub use crate::operations::copy::{CopyCounts, CopyOptions};
 pub use crate::operations::manifests::{
     FetchedManifest, ManifestHead, ManifestName, ResolvedManifest, StoredManifest,
 };
-pub use crate::operations::probe::WritableRepository;
 pub use crate::operations::referrers::{Referrers, ReferrersSource};
 pub use crate::operations::tags::DerivedTags;

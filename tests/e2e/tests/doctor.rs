@@ -44,6 +44,7 @@ async fn everything_is_looked_at_and_nothing_is_left_behind() -> Result<()> {
         format!("registry {host}/shop/app ok"),
         format!("clock {host} ok"),
         "argocd main ok".to_owned(),
+        "clock main ok".to_owned(),
         "environment dev ok".to_owned(),
         "environment staging ok".to_owned(),
         "environment production ok".to_owned(),

@@ -4,6 +4,8 @@
 
 mod back;
 mod bad_input;
+mod clock;
+mod delivery;
 mod doctor;
 mod faults;
 mod forged;
@@ -19,6 +21,8 @@ mod recheck;
 mod records;
 mod results;
 mod rules;
+mod selection;
 mod several;
 mod shapes;
 mod side_by_side;
+mod tested;

@@ -29,6 +29,7 @@ pub enum OnPause {
     Wait,
     /// Be content with the pods that run the new version so far.
     Accept,
+    /// Give up.
     Fail,
 }
 

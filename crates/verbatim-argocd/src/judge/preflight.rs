@@ -215,7 +215,9 @@ mod tests {
                 "ApplicationSet s owns the application and would revert the override",
             ]
         );
-        assert!(refusals.iter().all(|refusal| refusal.advice().is_some()));
+        assert!(
+            refusals.iter().all(|refusal| refusal.advice().is_some() || refusal.remedy().is_some())
+        );
         assert!(warnings.is_empty());
 
         let unknown = || Inquiry::Unknown("403".into());

@@ -4,6 +4,51 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// An option by which a deployment goes on. How it is spelled, the command knows that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Which source is meant.
+    Source,
+    /// Write parameters that the chart does not list.
+    AllowUnknownParameters,
+    /// Write although an owner may revert it.
+    TrustOwner,
+    /// Continue over the claim of another run.
+    TakeOver,
+    /// Delete resources that are no longer in the sources.
+    Prune,
+    /// Accept resources that are no longer in the sources.
+    AllowUnpruned,
+    /// Succeed with the part of a paused rollout that runs.
+    AcceptPause,
+}
+
+impl Remedy {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Source,
+        Self::AllowUnknownParameters,
+        Self::TrustOwner,
+        Self::TakeOver,
+        Self::Prune,
+        Self::AllowUnpruned,
+        Self::AcceptPause,
+    ];
+
+    /// The flag of the tool's own commands.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Source => "--source-position, or --source-name",
+            Self::AllowUnknownParameters => "--allow-unknown-parameters",
+            Self::TrustOwner => "--trust-owner",
+            Self::TakeOver => "--take-over",
+            Self::Prune => "--prune",
+            Self::AllowUnpruned => "--allow-unpruned",
+            Self::AcceptPause => "--on-pause accept",
+        }
+    }
+}
+
 /// One reason not to write.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
@@ -91,29 +136,36 @@ pub enum WriteRefusal {
 }
 
 impl WriteRefusal {
+    /// The option that is the remedy, and when it is the right one.
+    pub fn remedy(&self) -> Option<(&'static str, Remedy)> {
+        Some(match self {
+            Self::NoSuchSource { .. } | Self::WhichSource { .. } => ("to name one", Remedy::Source),
+            Self::MissingParameter { .. } => {
+                ("if the chart reads this one", Remedy::AllowUnknownParameters)
+            }
+            Self::Owned { known: false, .. } => {
+                ("if it is exempt already and the token cannot see that", Remedy::TrustOwner)
+            }
+            Self::Claimed { .. } => ("if that run died", Remedy::TakeOver),
+            Self::UnreadableClaim { .. } => ("to replace it", Remedy::TakeOver),
+            _ => return None,
+        })
+    }
+
     /// What to do about it.
     pub fn advice(&self) -> Option<String> {
         Some(match self {
             Self::BeingDeleted | Self::PlanOutdated { .. } => return None,
             Self::NoSuchSource { sources, .. } | Self::WhichSource { sources } => {
-                format!("name one with --source-position or --source-name: {}", sources.join("; "))
+                format!("its sources: {}", sources.join("; "))
             }
             Self::UnsupportedSource { advice, .. } => advice.clone(),
             Self::Repeated { key } => format!("remove all but one {key} from the application"),
-            Self::MissingParameter { similar, .. } => match similar {
-                Some(similar) => format!(
-                    "did you mean {similar}? If the chart reads this one: --allow-unknown-parameters"
-                ),
-                None => "if the chart reads it: --allow-unknown-parameters".to_owned(),
-            },
-            Self::Owned { kind, name, known, exemption } if kind == "ApplicationSet" => {
-                let exempt = format!("merge into ApplicationSet {name}: `{exemption}`");
-                match known {
-                    true => exempt,
-                    false => format!(
-                        "{exempt}; if it is there already and the token cannot see that: --trust-owner"
-                    ),
-                }
+            Self::MissingParameter { similar, .. } => {
+                format!("did you mean {}?", similar.as_ref()?)
+            }
+            Self::Owned { kind, name, exemption, .. } if kind == "ApplicationSet" => {
+                format!("merge into ApplicationSet {name}: `{exemption}`")
             }
             Self::Owned { name, .. } => format!(
                 "leave the parameters out of the manifest that application {name} has in git, or let it ignore that \
@@ -128,10 +180,10 @@ impl WriteRefusal {
                 )
             }
             Self::Claimed { .. } => {
-                "wait for that run; if it died, wait for its deadline or use --take-over".to_owned()
+                "wait for that run; if it died, wait for its deadline".to_owned()
             }
             Self::UnreadableClaim { annotation } => {
-                format!("check the annotation {annotation}, or use --take-over")
+                format!("check the annotation {annotation}")
             }
             Self::NotRendered { .. } => {
                 "the name of a parameter may be wrong, the chart may not use it, or a \
@@ -227,18 +279,20 @@ mod tests {
     #[test]
     fn each_kind_of_owner_has_its_own_remedy() {
         let exempt = "merge into ApplicationSet root: `spec: {}`";
-        let trust = "; if it is there already and the token cannot see that: --trust-owner";
         let leave = "leave the parameters out of the manifest that application root has in git, or let it ignore \
                      that difference (ignoreDifferences with RespectIgnoreDifferences=true)";
         let cases = [
             ("ApplicationSet", true, exempt.to_owned()),
-            ("ApplicationSet", false, format!("{exempt}{trust}")),
+            ("ApplicationSet", false, exempt.to_owned()),
             ("Application", true, leave.to_owned()),
         ];
         for (kind, known, want) in cases {
             let (kind, name, exemption) = (kind.to_owned(), "root".into(), "spec: {}".into());
             let owned = WriteRefusal::Owned { kind, name, known, exemption };
             assert_eq!(owned.advice(), Some(want));
+            // Of one that is known to revert, nothing is to be trusted.
+            let remedy = owned.remedy().map(|(_, remedy)| remedy);
+            assert_eq!(remedy, (!known).then_some(Remedy::TrustOwner));
         }
     }
 }

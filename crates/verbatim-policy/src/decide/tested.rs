@@ -1,9 +1,10 @@
-//! `tested`: suites passed against this very release in an environment. Of several results the latest counts.
+//! `tested`: suites passed against this very release in an environment, since it came there. Of several results the latest
+//! counts.
 
 use jiff::{SignedDuration, Timestamp};
-use verbatim_record::{EnvironmentId, GateEvidence, TestOutcome, TestResult, Verified};
+use verbatim_record::{EnvironmentId, GateEvidence, Promotion, TestOutcome, TestResult, Verified};
 
-use super::{Finding, to_the_second};
+use super::{Finding, ledgers, to_the_second};
 use crate::decision::Reason;
 use crate::facts::Facts;
 
@@ -46,20 +47,26 @@ fn passed_ever(
         Err(cause) => return (Finding::unreadable("the records of the release", cause), None),
     };
     // Bound to the release and to the environment: a result for anything else, however new, says nothing here.
-    let tests: Vec<_> = records
-        .tests
-        .iter()
-        .filter(|test| {
-            test.environment() == Some(environment) && test.statement().is_about(&facts.release)
-        })
-        .collect();
+    let of_here = |test: &&Verified<TestResult>| {
+        test.environment() == Some(environment) && test.statement().is_about(&facts.release)
+    };
+    let stay = match stay(environment, facts) {
+        Ok(stay) => stay,
+        Err(finding) => return (*finding, None),
+    };
+    let (tests, earlier): (Vec<_>, Vec<_>) =
+        records.tests.iter().filter(of_here).partition(|test| is_of_stay(test, stay));
+    let since = stay.first().filter(|_| !earlier.is_empty());
+    let since = since.map_or(String::new(), |came| {
+        format!(" since promotion {} brought it there", came.predicate().chain.sequence)
+    });
     let test = format!("`verbatim test {} --release {}`", environment.name(), facts.release);
 
     if suites.is_empty() {
         let whole = |result: &TestResult| Some(result.result);
         return match latest(&tests, whole) {
             None => {
-                let text = format!("no test recorded in {environment}");
+                let text = format!("no test recorded in {environment}{since}");
                 let reason = Reason::NotTested { suites: Vec::new() };
                 (Finding::refuse(reason, text, Vec::new(), test), None)
             }
@@ -82,13 +89,36 @@ fn passed_ever(
     } else if !missing.is_empty() {
         let refusal = Finding::refuse(
             Reason::NotTested { suites: missing.iter().map(|suite| (*suite).to_owned()).collect() },
-            format!("{} did not run in {environment}", missing.join(", ")),
+            format!("{} did not run in {environment}{since}", missing.join(", ")),
             good.iter().map(|(suite, run)| evidence(suite, run)).collect(),
             test,
         );
         (refusal, None)
     } else {
         passed(environment, &good)
+    }
+}
+
+/// The promotions since which the release has been in an environment, if it is what the ledger has there: what was tested
+/// before it left and came back says nothing of what is there now. A rollback brings back what was tested when it came.
+fn stay<'a>(
+    environment: &EnvironmentId,
+    facts: &'a Facts,
+) -> Result<&'a [Verified<Promotion>], Box<Finding>> {
+    if facts.is_rollback {
+        return Ok(&[]);
+    }
+    let stay = ledgers::ledger(environment, facts)?.stay();
+    let is_there = stay.first().is_some_and(|it| it.predicate().release.digest == facts.release);
+    Ok(if is_there { stay } else { &[] })
+}
+
+/// Whether a result is of these promotions: by the one that it names, or, as old results name none, by its time.
+fn is_of_stay(test: &Verified<TestResult>, stay: &[Verified<Promotion>]) -> bool {
+    let Some(came) = stay.first() else { return true };
+    match test.predicate().promotion() {
+        Some(promotion) => stay.iter().any(|it| it.record() == promotion),
+        None => test.recorded_at().is_some_and(|at| at >= came.predicate().finished_at),
     }
 }
 

@@ -179,6 +179,8 @@ fn tested(environment: &EnvironmentId, number: usize) -> TestRun {
         environment: environment.clone(),
         suites: suites.into(),
         promotion: None,
+        before: Vec::new(),
+        after: Vec::new(),
         run: run(number),
         started_at: after(number),
         finished_at: after(number + 30),

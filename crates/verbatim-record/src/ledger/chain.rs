@@ -182,12 +182,16 @@ impl Chain {
     /// The proven promotion with which the release at the end came. A release that is promoted again, with no other in
     /// between, has been there all the time.
     pub fn began(&self) -> Option<&Verified<Promotion>> {
-        let release = self.head()?.predicate().release.digest;
-        let there = self.promotions.iter().rev();
-        there
-            .take_while(|it| it.predicate().release.digest == release)
-            .filter(|it| it.predicate().is_proven())
-            .last()
+        self.stay().iter().find(|it| it.predicate().is_proven())
+    }
+
+    /// The promotions of the release at the end since another one was there, oldest first.
+    pub fn stay(&self) -> &[Verified<Promotion>] {
+        let Some(head) = self.head() else { return &[] };
+        let release = head.predicate().release.digest;
+        let others = |it: &Verified<Promotion>| it.predicate().release.digest != release;
+        let begin = self.promotions.iter().rposition(others).map_or(0, |last| last + 1);
+        self.promotions.get(begin..).unwrap_or_default()
     }
 
     /// The records that are missing. A listing may have left them out, so fetch each by its digest, which is that of its

@@ -26,7 +26,7 @@ pub use promotion::{
 pub use provenance::{
     Build, BuildDefinition, BuildMetadata, BuildPlatform, BuildSource, Provenance, RunDetails,
 };
-pub use test_result::{SuiteOutcome, TestOutcome, TestResult, TestRun};
+pub use test_result::{SeenApplication, SuiteOutcome, TestOutcome, TestResult, TestRun};
 
 use crate::artifact::EnvironmentId;
 use crate::keys::Power;

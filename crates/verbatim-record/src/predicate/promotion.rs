@@ -40,6 +40,9 @@ pub struct Promotion {
     /// The origin of the policy, if it is not the repository of the product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_origin: Option<PolicyOrigin>,
+    /// Applications of the promotion before that left the environment for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
     /// The answers of the gates.
     #[serde(default)]
     pub gates: Vec<GateResult>,

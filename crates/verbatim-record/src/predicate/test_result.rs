@@ -21,6 +21,8 @@ const STARTED_ON: &str = "verbatim_startedOn";
 const FINISHED_ON: &str = "verbatim_finishedOn";
 const PROMOTION: &str = "verbatim_promotion";
 const RUN: &str = "verbatim_run";
+const BEFORE: &str = "verbatim_before";
+const AFTER: &str = "verbatim_after";
 
 /// How a test run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +68,28 @@ pub struct SuiteOutcome {
     pub outcome: TestOutcome,
 }
 
+/// An application of the environment, as Argo CD showed it beside the tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenApplication {
+    /// Name of the Application object.
+    pub name: String,
+    /// Namespace of the Application object, if it is not that of Argo CD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// URL of the Argo CD server, without credentials.
+    pub server: String,
+    /// When its last operation began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Timestamp>,
+    /// The number of its last deployment in the history of Argo CD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<i64>,
+    /// The images that its pods ran.
+    #[serde(default)]
+    pub images: Vec<String>,
+}
+
 /// A run of `verbatim test`, as it goes into a [`TestResult`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestRun {
@@ -75,6 +99,10 @@ pub struct TestRun {
     pub suites: Vec<SuiteOutcome>,
     /// The promotion record that brought the release there, if known.
     pub promotion: Option<Digest>,
+    /// The applications before the first suite.
+    pub before: Vec<SeenApplication>,
+    /// The applications after the last suite.
+    pub after: Vec<SeenApplication>,
     /// The CI run that tested.
     pub run: CiRun,
     /// Start of the first suite.
@@ -120,6 +148,11 @@ impl TestRun {
         ]);
         if let Some(promotion) = &self.promotion {
             annotations.insert(PROMOTION.to_owned(), json!(promotion));
+        }
+        for (name, seen) in [(BEFORE, &self.before), (AFTER, &self.after)] {
+            if !seen.is_empty() {
+                annotations.insert(name.to_owned(), json!(seen));
+            }
         }
         ResourceDescriptor { annotations, ..ResourceDescriptor::environment(&self.environment) }
     }

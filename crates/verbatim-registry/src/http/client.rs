@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use url::Url;
 use verbatim_credentials::Keychain;
+use verbatim_http::ClockReading;
 use verbatim_oci::{Digest, Repository};
 
 use crate::http::endpoint;
@@ -52,6 +53,12 @@ impl Client {
     /// redirects.
     pub fn requests(&self) -> u64 {
         self.0.transport.requests()
+    }
+
+    /// The clock of a repository's registry beside ours, by its last answer; `None` before the first.
+    pub fn clock(&self, repository: &Repository) -> Option<ClockReading> {
+        let url = self.url(repository, "").ok()?;
+        self.0.transport.clock(&url).reading()
     }
 
     pub(crate) fn transport(&self) -> &Transport {

@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 use verbatim_credentials::{Credential, Keychain};
-use verbatim_http::{chance, retry_after};
+use verbatim_http::{ServerClock, chance, retry_after};
 use verbatim_oci::Repository;
 
 use crate::auth::challenge::{Challenge, challenges};
@@ -135,6 +135,11 @@ impl Transport {
     pub(crate) fn new(config: Config, keychain: Keychain) -> Result<Self, ErrorKind> {
         let wire = HttpClient::new(&config)?;
         Ok(Self { config, keychain, wire, hosts: Mutex::default() })
+    }
+
+    /// The clock of the server of a URL.
+    pub(crate) fn clock(&self, url: &Url) -> Arc<ServerClock> {
+        self.wire.clock(url)
     }
 
     /// How many requests were sent.

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing about registries, and sends secrets only to the server that they are for.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,10 +14,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
 use reqwest::redirect;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
-use verbatim_http::{RedactedUrl, is_loopback};
+use verbatim_http::{RedactedUrl, ServerClock, is_loopback};
 
 use crate::error::NetworkError;
 use crate::{Config, ErrorKind, Timeouts};
@@ -96,6 +98,8 @@ pub(crate) struct HttpClient {
     /// Made on first use: with and without proxy, with and without redirects.
     clients: [OnceLock<reqwest::Client>; 4],
     requests: Arc<AtomicU64>,
+    /// By host and port.
+    clocks: Mutex<BTreeMap<String, Arc<ServerClock>>>,
 }
 
 /// An answer whose body is not read yet.
@@ -111,12 +115,26 @@ impl HttpClient {
         let tls = verbatim_http::client_config(&config.extra_roots)
             .map_err(|error| ErrorKind::Config(error.to_string()))?;
         let clients = [const { OnceLock::new() }; 4];
-        Ok(Self { config: config.clone(), tls, clients, requests: Arc::default() })
+        Ok(Self {
+            config: config.clone(),
+            tls,
+            clients,
+            requests: Arc::default(),
+            clocks: Mutex::default(),
+        })
     }
 
     /// How many requests were sent, redirects included.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The clock of the server of a URL.
+    pub(crate) fn clock(&self, url: &Url) -> Arc<ServerClock> {
+        let port = url.port_or_known_default().unwrap_or_default();
+        let place = format!("{}:{port}", url.host_str().unwrap_or_default());
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(clocks.entry(place).or_default())
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -145,13 +163,15 @@ impl HttpClient {
             }
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let (began, deadline) = (Instant::now(), Instant::now() + allowed);
+        let (now, began, deadline) = (Timestamp::now(), Instant::now(), Instant::now() + allowed);
         let sent = timeout_at(deadline, request.send()).await;
         let url = RedactedUrl::of_request(&url);
         match sent {
             Ok(Ok(response)) => {
                 let status = response.status().as_u16();
                 tracing::debug!(%method, %url, status, time = ?began.elapsed(), "answered");
+                // After a redirect, another server answers.
+                self.clock(response.url()).note(response.headers(), now);
                 Ok(HttpResponse { response, deadline, timeouts: self.config.timeouts })
             }
             Ok(Err(error)) => {

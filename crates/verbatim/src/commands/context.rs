@@ -86,8 +86,18 @@ pub(super) async fn find(
     console: &Console,
 ) -> Result<ResolvedRelease, Failure> {
     let now = Timestamp::now();
-    find::release(project, &registry.client, &registry.store, args.release.as_ref(), now, console)
-        .await
+    let found = find::release(
+        project,
+        &registry.client,
+        &registry.store,
+        args.release.as_ref(),
+        now,
+        console,
+    )
+    .await;
+    // With a wrong clock a build record is one of the future, and its release is not found.
+    registry.check_clock(project)?;
+    found
 }
 
 /// Prints how a move of a release ended, and what to do next.

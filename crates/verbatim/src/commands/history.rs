@@ -73,6 +73,9 @@ struct HistoryEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     applications: Vec<String>,
+    /// Applications that left the environment for good, as somebody said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    without: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<Digest>,
     /// The hash of the policy that was in force.
@@ -105,6 +108,7 @@ impl HistoryEntry {
             overridden: overridden.map(|gate| gate.gate.clone()).collect(),
             reason: promotion.reason.clone(),
             applications: promotion.applications.iter().map(|app| app.name.clone()).collect(),
+            without: promotion.without.clone(),
             plan: promotion.plan,
             policy: promotion.policy,
             policy_origin: promotion.policy_origin.clone(),

@@ -7,7 +7,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 
 use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
 use crate::project::ProjectArgs;
-use crate::promotion::{Comment, OverrideArgs, Promote, PromotionContext, preview};
+use crate::promotion::{Comment, DeliveryArgs, OverrideArgs, Promote, PromotionContext, preview};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +40,17 @@ pub(crate) struct PlanArgs {
     /// Plan even if a newer release runs there
     #[arg(long)]
     backwards: bool,
+    /// Go on without this application of the last promotion; may be repeated
+    ///
+    /// An application that was part of the last promotion and is not part of the environment now is a reason to refuse:
+    /// it may have lost its label, or the token may not see it. With this you say that it left the environment for good.
+    #[arg(long, value_name = "APP")]
+    without: Vec<String>,
+    /// Plan to take over the claim of a run that is still within its deadline
+    #[arg(long)]
+    take_over: bool,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     #[command(flatten)]
     overrides: OverrideArgs,
     #[command(flatten)]
@@ -52,14 +63,16 @@ pub(crate) async fn run(args: PlanArgs, console: &Console) -> Result<ExitStatus,
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let context =
+        PromotionContext::of(&project, &registry, environment, console)?.delivering(args.delivery);
     let overrides = args.overrides.overrides()?;
     let request = Promote {
         found: &found,
         backwards: args.backwards,
         again: true,
-        take_over: false,
+        take_over: args.take_over,
         overrides: &overrides,
+        without: &args.without,
     };
     let promoted = preview(&context, &request).await?;
     keep_plan(&promoted, args.out.as_deref(), console)?;

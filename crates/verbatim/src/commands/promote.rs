@@ -8,7 +8,7 @@ use verbatim_record::Role;
 
 use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
 use crate::project::{KeyArgs, ProjectArgs};
-use crate::promotion::{OverrideArgs, Promote, PromotionContext, preview, promote};
+use crate::promotion::{DeliveryArgs, OverrideArgs, Promote, PromotionContext, preview, promote};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +54,14 @@ pub(crate) struct PromoteArgs {
     /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
+    /// Go on without this application of the last promotion; may be repeated
+    ///
+    /// An application that was part of the last promotion and is not part of the environment now is a reason to refuse:
+    /// it may have lost its label, or the token may not see it. With this you say that it left the environment for good.
+    #[arg(long, value_name = "APP")]
+    without: Vec<String>,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     #[command(flatten)]
     overrides: OverrideArgs,
     #[command(flatten)]
@@ -77,13 +85,15 @@ pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStat
     }
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let context =
+        PromotionContext::of(&project, &registry, environment, console)?.delivering(args.delivery);
     let request = Promote {
         found: &found,
         backwards: args.backwards,
         again: true,
         take_over: args.take_over,
         overrides: &overrides,
+        without: &args.without,
     };
     let Some(key) = key else {
         let mut promoted = preview(&context, &request).await?;

@@ -10,7 +10,7 @@ use crate::environment::applications::Servers;
 use crate::environment::ledger;
 use crate::project::{KeyArgs, ProjectArgs};
 use crate::promotion::restore;
-use crate::promotion::{GateArgs, PromotionContext, Restore};
+use crate::promotion::{DeliveryArgs, GateArgs, PromotionContext, Restore};
 use crate::records::running;
 use crate::release::Named;
 
@@ -49,6 +49,14 @@ pub(crate) struct RestoreArgs {
     /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
+    /// Go on without this application of the last promotion; may be repeated
+    ///
+    /// An application that was part of the last promotion and is not part of the environment now is a reason to refuse:
+    /// it may have lost its label, or the token may not see it. With this you say that it left the environment for good.
+    #[arg(long, value_name = "APP")]
+    without: Vec<String>,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     #[command(flatten)]
     gates: GateArgs,
     #[command(flatten)]
@@ -71,7 +79,8 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     }
     let registry = registry(&project)?;
     let servers = Servers::of(&project, [environment])?;
-    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let context =
+        PromotionContext::of(&project, &registry, environment, console)?.delivering(args.delivery);
     let (seen, ledger) = ledger::ledger_with_anchors(
         &project,
         &registry.store,
@@ -96,8 +105,15 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     // The tag that it was promoted under is part of the values that are put back.
     let tag = release.tag.as_ref().and_then(|tag| tag.parse().ok());
     found.release.tag = tag.or(found.release.tag);
-    let RestoreArgs { reason, take_over, discard_unrecorded, .. } = args;
-    let request =
-        Restore { release, found: &found, reason, discard_unrecorded, take_over, overrides };
+    let RestoreArgs { reason, take_over, discard_unrecorded, without, .. } = args;
+    let request = Restore {
+        release,
+        found: &found,
+        reason,
+        discard_unrecorded,
+        take_over,
+        overrides,
+        without,
+    };
     told(&restore(&context, &request, key.as_ref()).await?, console)
 }

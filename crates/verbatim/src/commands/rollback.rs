@@ -8,7 +8,7 @@ use verbatim_record::{Power, Role};
 use super::context::{self, environment, registry, told};
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
-use crate::promotion::{GateArgs, Goal, PromotionContext, Rollback, VetoScope};
+use crate::promotion::{DeliveryArgs, GateArgs, Goal, PromotionContext, Rollback, VetoScope};
 use crate::promotion::{break_glass, rollback};
 
 const EXAMPLES: &str = "\
@@ -60,6 +60,14 @@ pub(crate) struct RollbackArgs {
     /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
+    /// Go on without this application of the last promotion; may be repeated
+    ///
+    /// An application that was part of the last promotion and is not part of the environment now is a reason to refuse:
+    /// it may have lost its label, or the token may not see it. With this you say that it left the environment for good.
+    #[arg(long, value_name = "APP")]
+    without: Vec<String>,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     #[command(flatten)]
     gates: GateArgs,
     #[command(flatten)]
@@ -82,8 +90,10 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
         overrides: args.gates.for_reason(args.reason.as_deref())?,
         reason: args.reason,
         take_over: args.take_over,
+        without: args.without,
     };
-    let context = PromotionContext::of(&project, &registry, environment, console)?;
+    let context =
+        PromotionContext::of(&project, &registry, environment, console)?.delivering(args.delivery);
     let key = match args.dry_run {
         true => Ok(None),
         false => project.signer(&args.key, &[Role::PROMOTER], console).await.map(Some),

@@ -152,8 +152,14 @@ impl StageRunner<'_> {
         // Found anew for each stage, so that it knows what the one before it has left.
         let found = find(project, registry, release, console).await?;
         let context = PromotionContext::of(project, registry, environment, console)?;
-        let request =
-            Promote { found: &found, backwards: false, again, take_over: false, overrides };
+        let request = Promote {
+            found: &found,
+            backwards: false,
+            again,
+            take_over: false,
+            overrides,
+            without: &[],
+        };
         let promoted = promote(&context, &request, key).await?;
         let (status, is_news) = (promoted.status, promoted.record.is_some());
         ran.stages.push(Stage::Promote(Box::new(promoted)));

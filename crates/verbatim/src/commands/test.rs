@@ -22,7 +22,8 @@ stderr. They get these variables:
 
 /// Run the tests of an environment, and sign the result
 ///
-/// Tests only the release that was promoted there last. verbatim signs the result, passed or failed, and attaches it to
+/// Tests only the release that was promoted there last, and only while the applications run it: verbatim looks before and
+/// after the suites, and ends with 5 and without a record if anything changed meanwhile. Otherwise verbatim signs the result, passed or failed, and attaches it to
 /// the release; the gate `tested` of a later environment reads the latest result. Ends with 1 if a suite failed.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -8,9 +8,11 @@ use verbatim_argocd::SourceChoice;
 use verbatim_record::EnvironmentId;
 
 use super::check::{name, template};
-use super::file::{AppFile, EnvironmentFile, File, SelectorFile, SetFile, TestFile};
+use super::file::{
+    AppFile, DeployFile, EnvironmentFile, File, PauseFile, SelectorFile, SetFile, TestFile,
+};
 use super::located::{Located, Place};
-use super::model::{App, Apps, Environment, Selector, Set, Suite};
+use super::model::{App, Apps, DeploySettings, Environment, Selector, Set, Suite};
 use super::problem::Problem;
 use super::shapes::{ListOr, NameOr};
 
@@ -43,9 +45,64 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) -> Vec<Environment
     let default = file.set.as_ref().map(|written| set(written, &scope, problems));
     let mut checked = Vec::new();
     for (index, written) in file.environments.iter().enumerate() {
-        checked.extend(environment(file, written, index == 0, &scope, default.as_ref(), problems));
+        let environment =
+            environment(file, written, index == 0, &scope, default.as_ref(), problems);
+        // What is wrong with an environment is told of it alone.
+        if let Some(environment) = environment {
+            shared(&checked, &environment, written.apps.place, problems);
+            checked.push(environment);
+        }
     }
     checked
+}
+
+/// Two environments that write the same value of the same application would undo each other with every promotion. Several
+/// environments may be on one application, each with values of its own.
+fn shared(
+    earlier: &[Environment],
+    environment: &Environment,
+    place: Place,
+    problems: &mut Vec<Problem>,
+) {
+    for other in earlier {
+        let (one, two) = match (&other.apps, &environment.apps) {
+            (Apps::Named(one), Apps::Named(two)) => (one.as_slice(), two.as_slice()),
+            (Apps::Selected(one), Apps::Selected(two)) if one.labels == two.labels => {
+                (std::slice::from_ref(&one.template), std::slice::from_ref(&two.template))
+            }
+            // Which applications have some labels is known to Argo CD alone.
+            _ => continue,
+        };
+        let pairs = one.iter().flat_map(|ours| two.iter().filter_map(|theirs| both(ours, theirs)));
+        for (app, key) in pairs {
+            let message = format!(
+                "`{}` and `{}` both write `{key}` of {app}, so each would undo the other",
+                other.name(),
+                environment.name()
+            );
+            problems.push(
+                Problem::new(place, message)
+                    .help("give each environment an application, or values of its own"),
+            );
+        }
+    }
+}
+
+/// The application that two entries may both mean, and the first value that both write into it.
+fn both(one: &App, other: &App) -> Option<(String, String)> {
+    let place = |app: &App| (app.server.clone(), app.namespace.clone(), app.name.clone());
+    let is_one_source =
+        one.source == other.source || [&one.source, &other.source].contains(&&SourceChoice::Auto);
+    let keys = |set: &Set| -> BTreeSet<String> {
+        let helm = set.helm.keys().map(|key| format!("helm: {key}"));
+        helm.chain(set.kustomize.keys().map(|key| format!("kustomize: {key}"))).collect()
+    };
+    let key = keys(&one.set).intersection(&keys(&other.set)).next().cloned();
+    let name = match one.name.as_str() {
+        "" => "the applications with the same labels".to_owned(),
+        name => format!("the application `{name}`"),
+    };
+    key.filter(|_| place(one) == place(other) && is_one_source).map(|key| (name, key))
 }
 
 /// The names that values and applications may use.
@@ -103,8 +160,39 @@ fn environment(
         settle,
         timeout: written.timeout.map_or(DEFAULT_TIMEOUT, |period| period.0),
         stuck_after: written.stuck_after.map_or(DEFAULT_STUCK_AFTER, |period| period.0),
+        deploy: deploy(&file.deploy, &written.deploy, problems),
         is_first,
     })
+}
+
+/// How an environment is deployed: by its own word, else by the default of all.
+fn deploy(default: &DeployFile, own: &DeployFile, problems: &mut Vec<Problem>) -> DeploySettings {
+    let is = |field: fn(&DeployFile) -> Option<&Located<bool>>| {
+        field(own).or_else(|| field(default)).is_some_and(|written| written.value)
+    };
+    for written in [own, default] {
+        if let (Some(Located { value: true, .. }), Some(Located { value: true, place })) =
+            (&written.prune, &written.allow_unpruned)
+        {
+            let problem = Problem::new(*place, "`prune` deletes what `allow_unpruned` accepts");
+            let problem = problem.help("leave out one of them");
+            // The default of all is looked at for each environment.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    // Its own word for one of them takes the place of the default's for the other.
+    let has_own = own.prune.is_some() || own.allow_unpruned.is_some();
+    let leftovers = if has_own { own } else { default };
+    let said = |written: &Option<Located<bool>>| written.as_ref().is_some_and(|it| it.value);
+    DeploySettings {
+        prune: said(&leftovers.prune),
+        allow_unpruned: said(&leftovers.allow_unpruned),
+        trust_owner: is(|written| written.trust_owner.as_ref()),
+        allow_unknown_parameters: is(|written| written.allow_unknown_parameters.as_ref()),
+        fail_on_pause: own.on_pause.or(default.on_pause) == Some(PauseFile::Fail),
+    }
 }
 
 fn test(suite: &Located<String>, written: &TestFile, problems: &mut Vec<Problem>) -> Suite {

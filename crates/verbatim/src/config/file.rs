@@ -35,6 +35,9 @@ pub(crate) struct File {
     pub records: Option<Located<String>>,
     /// What is written into every application, unless its environment or its own entry overrides it.
     pub set: Option<SetFile>,
+    /// How applications are deployed, unless their environment overrides it.
+    #[serde(default)]
+    pub deploy: DeployFile,
     /// Where `gates`, `after` and `keys` come from, if not from this file.
     pub policy: Option<Located<PolicySourceFile>>,
     /// The stages, in their order.
@@ -130,6 +133,32 @@ pub(crate) struct SetFile {
     pub kustomize: BTreeMap<Located<String>, Located<String>>,
 }
 
+/// How applications are deployed. What is not given is as in the default of all environments, and off there.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeployFile {
+    /// Delete resources that are no longer in the sources.
+    pub prune: Option<Located<bool>>,
+    /// Accept leftover resources that are no longer in the sources.
+    pub allow_unpruned: Option<Located<bool>>,
+    /// Write even if an owner of the application may revert it.
+    pub trust_owner: Option<Located<bool>>,
+    /// Write parameters that the chart does not list.
+    pub allow_unknown_parameters: Option<Located<bool>>,
+    /// What to do when a rollout is paused, for example between canary steps. Default: `wait`.
+    pub on_pause: Option<PauseFile>,
+}
+
+/// What to do when a rollout is paused.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PauseFile {
+    /// Wait until it continues; at the deadline the promotion is unfinished.
+    Wait,
+    /// Give up at once.
+    Fail,
+}
+
 /// Rules from elsewhere, so that whoever changes the code does not change the rules: `file`, or `git` with `ref` and
 /// `path`, or `oci`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -169,6 +198,9 @@ pub(crate) struct EnvironmentFile {
     /// The commands that test it, by suite.
     #[serde(default)]
     pub tests: BTreeMap<Located<String>, NameOr<TestFile>>,
+    /// How its applications are deployed, where that is not as in the default.
+    #[serde(default)]
+    pub deploy: DeployFile,
     /// How long the proof must hold before it counts. Default: 0s in the first environment, 10s in others.
     pub settle: Option<Period>,
     /// How long one application may take. Default: 10m.

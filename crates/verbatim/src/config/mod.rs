@@ -27,7 +27,7 @@ use verbatim_record::PolicyOrigin;
 pub(crate) use contained::self_contained;
 pub(crate) use file::{File, PolicyFile};
 pub(crate) use model::{
-    App, Apps, Config, Environment, Image, Policy, Ran, Rules, Server, Set, Suite,
+    App, Apps, Config, DeploySettings, Environment, Image, Policy, Ran, Rules, Server, Set, Suite,
 };
 pub(crate) use problem::nearest;
 pub(crate) use problem::{Invalid, Problem};

@@ -94,6 +94,7 @@ pub(crate) struct Environment {
     pub timeout: Duration,
     /// How long a pod with the new image may keep failing to start.
     pub stuck_after: Duration,
+    pub deploy: DeploySettings,
     /// Whether it is the first of the file. If no other comes before it either, a dirty build may go there.
     pub is_first: bool,
 }
@@ -111,6 +112,21 @@ impl Environment {
             Apps::Selected(selector) => BTreeSet::from([selector.template.server.as_str()]),
         }
     }
+}
+
+/// How applications are deployed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeploySettings {
+    /// Delete resources that are no longer in the sources.
+    pub prune: bool,
+    /// Accept resources that are no longer in the sources.
+    pub allow_unpruned: bool,
+    /// Write even if an owner of the application may revert it.
+    pub trust_owner: bool,
+    /// Write parameters that the chart does not list.
+    pub allow_unknown_parameters: bool,
+    /// Give up when a rollout is paused, instead of waiting until it continues.
+    pub fail_on_pause: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -236,6 +236,41 @@ fn rules_elsewhere_are_named() {
 }
 
 #[test]
+fn an_environment_overrides_how_all_are_deployed() {
+    let text = with("[web-dev]", "[web-dev]\n    deploy: { allow_unpruned: true, on_pause: wait }");
+    let default = "deploy: { prune: true, trust_owner: true, on_pause: fail }";
+    let config = read(&format!("{text}{default}\n")).unwrap();
+    let of = |name: &str| config.environment(name).unwrap().deploy;
+    let all = DeploySettings {
+        prune: true,
+        trust_owner: true,
+        fail_on_pause: true,
+        ..DeploySettings::default()
+    };
+    assert_eq!(of("staging"), all);
+    let dev =
+        DeploySettings { allow_unpruned: true, trust_owner: true, ..DeploySettings::default() };
+    assert_eq!(of("dev"), dev);
+    assert_eq!(read(RIGHT).unwrap().environment("dev").unwrap().deploy, DeploySettings::default());
+}
+
+#[test]
+fn environments_may_share_an_application_with_values_of_their_own() {
+    let own = "{ helm: { other.tag: \"${app.tag}@${app.digest}\" } }";
+    for apps in [
+        format!("[{{ name: web-staging, set: {own} }}]"),
+        "[{ name: web-staging, namespace: team-a }]".to_owned(),
+        "[{ name: worker-staging, source: 1 }]".to_owned(),
+        "{ selector: 'team=other' }".to_owned(),
+    ] {
+        let shared = read(&with("[web-dev]", &apps));
+        assert!(shared.is_ok(), "{apps}: {}", shared.unwrap_err());
+    }
+    // Which of several sources is meant, Argo CD tells; it may be the same one.
+    assert!(read(&with("[web-dev]", "[worker-staging]")).is_err());
+}
+
+#[test]
 fn mistakes_are_shown_where_they_are() {
     let cases = [
         ("an unknown key", with("    after: [dev]", "    afer: [dev]")),
@@ -318,7 +353,20 @@ fn mistakes_are_shown_where_they_are() {
             ),
         ),
         ("an application twice", with("[web-dev]", "[web-dev, web-dev]")),
+        ("an application of two environments", with("[web-dev]", "[web-staging]")),
+        (
+            "applications of two environments by their labels",
+            with("[web-dev]", "{ selector: 'team=web' }"),
+        ),
         ("no application", with("[web-dev]", "[]")),
+        (
+            "pruned and accepted",
+            with("[web-dev]", "[web-dev]\n    deploy: { prune: true, allow_unpruned: true }"),
+        ),
+        (
+            "a pause that no promotion accepts",
+            with("[web-dev]", "[web-dev]\n    deploy: { on_pause: accept }"),
+        ),
         ("an unknown suite", with("suites: [smoke]", "suites: [smok]")),
         (
             "a suite that another environment has",

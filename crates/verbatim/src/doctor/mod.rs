@@ -19,7 +19,7 @@ pub(crate) enum Check {
     Engine,
     /// A repository of images or records.
     Registry,
-    /// Our clock, beside that of a registry.
+    /// Our clock, beside that of a registry or an Argo CD.
     Clock,
     Argocd,
     /// The applications of an environment.

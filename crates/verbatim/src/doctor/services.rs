@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
-use jiff::{SignedDuration, Timestamp};
 use verbatim_console::{ExitStatus, Failure};
+use verbatim_http::ClockReading;
 use verbatim_image::Builder;
 use verbatim_oci::Repository;
-use verbatim_record::{EnvironmentArtifact, MAX_CLOCK_SKEW};
+use verbatim_record::EnvironmentArtifact;
 use verbatim_registry::{Client, ReferrersSource};
 
 use super::{Check, Finding};
 use crate::config::{Environment, Server};
 use crate::environment::applications::{self, ObservedApp, Servers};
-use crate::project::{Project, clients, failures};
+use crate::project::{Project, clients, clock, failures};
 
 /// What a promotion does to an application, in the words of Argo CD's rights.
 const ACTIONS: [&str; 3] = ["get", "update", "sync"];
@@ -45,20 +45,21 @@ pub(crate) async fn registries(project: &Project) -> Vec<Finding> {
         repositories.into_iter().map(|repository| repository_of(project, &client, repository));
     let mut findings = Vec::new();
     let mut clocks = BTreeMap::new();
-    for (repository, (finding, date)) in join_all(looks).await {
+    for (repository, finding) in join_all(looks).await {
         findings.push(finding);
-        clocks.extend(date.map(|date| (repository.registry().to_string(), date)));
+        let reading = client.clock(repository);
+        clocks.extend(reading.map(|reading| (repository.registry().to_string(), reading)));
     }
-    findings.extend(clocks.into_iter().map(|(host, ahead)| clock(host, ahead)));
+    findings.extend(clocks.into_iter().map(|(host, reading)| clock_of(host, &reading)));
     findings
 }
 
-/// A repository, and how far its clock is ahead of ours.
+/// A repository, and what was found of it.
 async fn repository_of<'a>(
     project: &Project,
     client: &Client,
     repository: &'a Repository,
-) -> (&'a Repository, (Finding, Option<SignedDuration>)) {
+) -> (&'a Repository, Finding) {
     let looked = async {
         let Some(environment) = project.config.environments.first() else { return Ok(None) };
         let ledger = EnvironmentArtifact::of(&environment.id);
@@ -67,13 +68,11 @@ async fn repository_of<'a>(
     };
     let source = match looked.await {
         Ok(source) => source,
-        Err(error) => return (repository, (failed(repository, error), None)),
+        Err(error) => return (repository, failed(repository, error)),
     };
-    let written = match client.check_push(repository).await {
-        Ok(written) => written,
-        Err(error) => return (repository, (failed(repository, error), None)),
-    };
-    let now = Timestamp::now();
+    if let Err(error) = client.check_push(repository).await {
+        return (repository, failed(repository, error));
+    }
     let records = match source {
         Some(ReferrersSource::FallbackTag) => {
             "; it has no referrers API, records are listed under a tag"
@@ -81,31 +80,19 @@ async fn repository_of<'a>(
         _ => "",
     };
     let detail = format!("can be read and written{records}");
-    let ahead = written.date.map(|date| date.duration_since(now));
-    (repository, (Finding::ok(Check::Registry, repository.to_string(), detail), ahead))
+    (repository, Finding::ok(Check::Registry, repository.to_string(), detail))
 }
 
 fn failed(repository: &Repository, error: verbatim_registry::Error) -> Finding {
     Finding::failed(Check::Registry, repository.to_string(), failures::registry(error))
 }
 
-/// Records say when they were made, and one of the future does not count. A `Date` has whole seconds.
-fn clock(host: String, ahead: SignedDuration) -> Finding {
-    let seconds = ahead.as_secs();
-    let off = match seconds {
-        0 | -1 => "the same as ours".to_owned(),
-        1.. => format!("{seconds} s ahead of ours"),
-        _ => format!("{} s behind ours", seconds.unsigned_abs()),
-    };
-    let detail = format!("it is {off}");
-    if ahead.abs() <= MAX_CLOCK_SKEW {
-        return Finding::ok(Check::Clock, host, detail);
+/// A server's clock beside ours, by the judge that promotions have.
+fn clock_of(host: String, reading: &ClockReading) -> Finding {
+    match clock::judge(&host, reading) {
+        Ok(detail) => Finding::ok(Check::Clock, host, detail),
+        Err(failure) => Finding::failed(Check::Clock, host, failure),
     }
-    let limit = MAX_CLOCK_SKEW.as_secs();
-    let failure = Failure::new(ExitStatus::No, detail).hint(format!(
-        "set the clock of this machine: records that are off by more than {limit} s are refused"
-    ));
-    Finding::failed(Check::Clock, host, failure)
 }
 
 /// Every server that an environment needs, and the applications of each environment.
@@ -113,10 +100,14 @@ pub(crate) async fn argocd(project: &Project) -> Vec<Finding> {
     let used: BTreeSet<&str> =
         project.config.environments.iter().flat_map(Environment::servers).collect();
     let servers = used.iter().filter_map(|name| project.config.servers.get(*name));
-    let mut findings = join_all(servers.map(|server| server_of(project, server))).await;
+    let mut findings: Vec<Finding> = join_all(servers.map(|server| server_of(project, server)))
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
     let good: BTreeSet<String> = findings
         .iter()
-        .filter(|finding| finding.level == super::Level::Ok)
+        .filter(|finding| finding.check == Check::Argocd && finding.level == super::Level::Ok)
         .map(|finding| finding.subject.clone())
         .collect();
     // Of a server that does not answer, its applications tell the same again.
@@ -129,21 +120,23 @@ pub(crate) async fn argocd(project: &Project) -> Vec<Finding> {
     findings
 }
 
-async fn server_of(project: &Project, server: &Server) -> Finding {
+async fn server_of(project: &Project, server: &Server) -> Vec<Finding> {
     let asked = async {
         let client = clients::argocd(project, server)?;
         let version = client.version().await.map_err(failures::argocd)?;
         let user = client.who_am_i().await.map_err(failures::argocd)?;
-        Ok::<_, Failure>((version, user))
+        Ok::<_, Failure>((version, user, client.clock()))
     };
     match asked.await {
-        Ok((version, user)) => {
+        Ok((version, user, reading)) => {
             let detail = format!("{}, {}, as {}", server.url, version.version, user.username);
-            Finding::ok(Check::Argocd, server.name.clone(), detail)
+            let finding = Finding::ok(Check::Argocd, server.name.clone(), detail);
+            let clock = reading.map(|reading| clock_of(server.name.clone(), &reading));
+            std::iter::once(finding).chain(clock).collect()
         }
         Err(failure) => {
             let failure = failure.context(format!("cannot use {}", server.url));
-            Finding::failed(Check::Argocd, server.name.clone(), failure)
+            vec![Finding::failed(Check::Argocd, server.name.clone(), failure)]
         }
     }
 }
@@ -175,7 +168,7 @@ async fn refused(
 ) -> Result<(Vec<String>, Vec<String>), Failure> {
     let servers = Servers::of(project, [environment])?;
     let (mut all, mut refused) = (Vec::new(), Vec::new());
-    for ObservedApp { app, application } in applications::at(environment, &servers).await? {
+    for ObservedApp { app, application, .. } in applications::at(environment, &servers).await? {
         let application = application.map_err(failures::argocd)?;
         let mut reference = applications::reference(&app);
         // Rights are given by project.
@@ -190,25 +183,4 @@ async fn refused(
         all.push(app.name);
     }
     Ok((all, refused))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::Level;
-    use super::*;
-
-    #[test]
-    fn a_clock_may_be_off_by_as_much_as_records_may() {
-        let cases = [
-            (0, Level::Ok, "it is the same as ours"),
-            (-1, Level::Ok, "it is the same as ours"),
-            (12, Level::Ok, "it is 12 s ahead of ours"),
-            (-300, Level::Ok, "it is 300 s behind ours"),
-            (301, Level::Failed, "it is 301 s ahead of ours"),
-        ];
-        for (seconds, level, detail) in cases {
-            let finding = clock("r".to_owned(), SignedDuration::from_secs(seconds));
-            assert_eq!((finding.level, finding.detail.as_str()), (level, detail));
-        }
-    }
 }

@@ -13,7 +13,7 @@ use verbatim_record::{Anchor, Revision};
 
 use crate::config::{App, Apps, Environment};
 use crate::environment::target::target;
-use crate::project::{Project, clients};
+use crate::project::{Project, clients, clock};
 use crate::release::Release;
 
 /// How many applications are read at the same time. A server allows itself 50 requests a second in all.
@@ -67,6 +67,15 @@ impl Servers {
         if is_there { Ok(()) } else { Self::of(project, [environment]).map(drop) }
     }
 
+    /// Fails if the clock of one of them, by its last answer, and that of this machine are too far apart.
+    pub(crate) fn check_clocks(&self) -> Result<(), Failure> {
+        clock::check(
+            self.0
+                .iter()
+                .map(|(name, client)| (client.server().host_str().unwrap_or(name), client.clock())),
+        )
+    }
+
     /// The client of the server of that name.
     pub(crate) fn get(&self, name: &str) -> Result<&Client, Failure> {
         self.0.get(name).ok_or_else(|| Failure::usage(format!("no Argo CD server `{name}`")))
@@ -78,6 +87,8 @@ impl Servers {
 pub(crate) struct ObservedApp {
     /// What the configuration says of it.
     pub app: App,
+    /// The address of its server, as records have it.
+    pub server_url: String,
     pub application: Result<Application, verbatim_argocd::Error>,
 }
 
@@ -111,8 +122,10 @@ pub(crate) async fn at(
             // A list without a namespace has the applications of all that Argo CD looks after. Those of its own are named
             // without one, and who may not read which that is gets a name that works, too.
             let own = client.own_namespace().await.ok();
-            let mut seen: Vec<ObservedApp> =
-                listed.into_iter().map(|found| selected(found, template, own.as_deref())).collect();
+            let mut seen: Vec<ObservedApp> = listed
+                .into_iter()
+                .map(|found| selected(found, template, own.as_deref(), client.server().as_str()))
+                .collect();
             seen.sort_by(|a, b| {
                 (&a.app.name, &a.app.namespace).cmp(&(&b.app.name, &b.app.namespace))
             });
@@ -122,7 +135,12 @@ pub(crate) async fn at(
 }
 
 /// A listed application, by the names that address it.
-fn selected(application: Application, template: &App, own: Option<&str>) -> ObservedApp {
+fn selected(
+    application: Application,
+    template: &App,
+    own: Option<&str>,
+    server_url: &str,
+) -> ObservedApp {
     let metadata = &application.metadata;
     let namespace = Some(&metadata.namespace)
         .filter(|namespace| !namespace.is_empty() && Some(namespace.as_str()) != own);
@@ -132,7 +150,7 @@ fn selected(application: Application, template: &App, own: Option<&str>) -> Obse
         project: Some(application.spec.project.clone()),
         ..template.clone()
     };
-    ObservedApp { app, application: Ok(application) }
+    ObservedApp { app, server_url: server_url.to_owned(), application: Ok(application) }
 }
 
 /// The same, after Argo CD has compared all applications again, so that the revisions it names are those of now.
@@ -158,8 +176,9 @@ async fn read(
 ) -> Result<Vec<ObservedApp>, Failure> {
     let one = &one;
     let reads = stream::iter(apps).map(|app| async move {
-        let application = one(servers.get(&app.server)?, &reference(&app)).await;
-        Ok(ObservedApp { app, application })
+        let client = servers.get(&app.server)?;
+        let application = one(client, &reference(&app)).await;
+        Ok(ObservedApp { app, server_url: client.server().to_string(), application })
     });
     reads.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
 }
@@ -177,7 +196,7 @@ pub(crate) fn reference(app: &App) -> AppRef {
 /// What other environments and projects wrote on the same applications says nothing about it.
 pub(crate) fn anchors(seen: &[ObservedApp]) -> Vec<Anchor> {
     let mut anchors: Vec<Anchor> = Vec::new();
-    for ObservedApp { app, application } in seen {
+    for ObservedApp { app, application, .. } in seen {
         let Ok(application) = application else { continue };
         let on_app = read_claim(application, Some(&app.environment));
         let anchor = on_app.known().and_then(|claim| claim.record.as_ref()?.parse().ok());
@@ -212,7 +231,7 @@ pub(crate) fn healthy_since(seen: &[ObservedApp]) -> Option<Timestamp> {
 /// What the applications would be rendered from now: their sources, with the revisions of the last comparison.
 pub(crate) fn manifests(seen: &[ObservedApp]) -> Result<Vec<Revision>, String> {
     let mut all: Vec<Revision> = Vec::new();
-    for ObservedApp { app, application } in seen {
+    for ObservedApp { app, application, .. } in seen {
         let application = application
             .as_ref()
             .map_err(|error| format!("{}: {error}: {}", app.name, error.kind))?;
@@ -230,7 +249,7 @@ pub(crate) fn manifests(seen: &[ObservedApp]) -> Result<Vec<Revision>, String> {
 
 /// The applications as conditions see them.
 pub(crate) fn described(seen: &[ObservedApp]) -> Value {
-    let described = seen.iter().map(|ObservedApp { app, application }| match application {
+    let described = seen.iter().map(|ObservedApp { app, application, .. }| match application {
         Ok(application) => json!({
             "name": app.name,
             "labels": application.metadata.labels,
@@ -247,7 +266,7 @@ pub(crate) fn described(seen: &[ObservedApp]) -> Value {
 
 /// Whether every application holds the values of a release, whatever its state.
 pub(crate) fn holds(seen: &[ObservedApp], release: &Release) -> bool {
-    seen.iter().all(|ObservedApp { app, application }| {
+    seen.iter().all(|ObservedApp { app, application, .. }| {
         application.as_ref().is_ok_and(|application| has_values(app, application, release))
     })
 }
@@ -279,7 +298,8 @@ mod tests {
             ] } } },
             "status": { "sync": { "status": sync }, "health": { "status": health }, "sourceType": "Helm" },
         }));
-        ObservedApp { app, application: Ok(application.unwrap()) }
+        let server_url = "https://argocd.example/".to_owned();
+        ObservedApp { app, server_url, application: Ok(application.unwrap()) }
     }
 
     #[test]
@@ -314,7 +334,7 @@ mod tests {
             let listed = json!({
                 "metadata": { "name": "web", "namespace": namespace }, "spec": { "project": "shop" },
             });
-            let seen = selected(serde_json::from_value(listed).unwrap(), &template, own);
+            let seen = selected(serde_json::from_value(listed).unwrap(), &template, own, "");
             let found = reference(&seen.app);
             assert_eq!(found.to_string(), want, "{namespace} {own:?}");
             assert_eq!(found.project.as_deref(), Some("shop"));

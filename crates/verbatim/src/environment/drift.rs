@@ -14,6 +14,7 @@ use verbatim_record::{Chain, Promotion, Verified};
 
 use crate::config::App;
 use crate::environment::applications::ObservedApp;
+use crate::environment::missing::missing;
 use crate::environment::target::target;
 use crate::release::Release;
 
@@ -48,6 +49,8 @@ pub(crate) enum Drift {
     NotHealthy {
         health: HealthStatus,
     },
+    /// It was part of the last promotion, and is not part of the environment any more.
+    Missing,
     /// Pods have an image of the release's repository that no record of this environment knows.
     Unrecorded {
         image: String,
@@ -78,8 +81,10 @@ pub(crate) fn drift(
 /// Whether every application runs a release, as far as Argo CD tells: the judge that `status` has, so that what a gate says
 /// of an environment is what people read of it.
 pub(crate) fn live(seen: &[ObservedApp], release: &Release, ledger: &Chain) -> LiveReading {
-    let mut differences = Vec::new();
-    for ObservedApp { app, application } in seen {
+    let gone = missing(ledger, seen);
+    let mut differences: Vec<String> =
+        gone.iter().map(|app| format!("{app}: {}", Drift::Missing)).collect();
+    for ObservedApp { app, application, .. } in seen {
         let application = match application {
             Ok(application) => application,
             Err(error) => {
@@ -180,6 +185,9 @@ impl fmt::Display for Drift {
             Self::Incomparable { why } => write!(f, "cannot be compared: {why}"),
             Self::NotSynced { sync } => write!(f, "is {sync:?}"),
             Self::NotHealthy { health } => write!(f, "is {health:?}"),
+            Self::Missing => f.write_str(
+                "was part of the last promotion, and is not part of the environment now",
+            ),
             Self::Unrecorded { image } => write!(f, "runs {image}, which no promotion deployed"),
         }
     }
@@ -216,7 +224,8 @@ mod tests {
         let told: Vec<String> = found.iter().map(|it| it.to_string().replace(&x, "X")).collect();
         assert_eq!(told, want);
         // A gate that asks whether the release still runs there gets the same answer.
-        let live = live(&[ObservedApp { app, application }], &release(), &empty_ledger());
+        let seen = ObservedApp { app, server_url: String::new(), application };
+        let live = live(&[seen], &release(), &empty_ledger());
         let want = match want {
             [] => LiveReading::Running(release().digest),
             _ => LiveReading::Differs(

@@ -49,11 +49,12 @@ pub(crate) async fn ledger_of(
 ) -> Result<(Vec<ObservedApp>, Ledger), Failure> {
     let ring = &project.config.policy.ring;
     let (seen, listed) = tokio::join!(look, store.listed(ring, &environment.id, wanted, now));
-    let seen = seen?;
+    let (seen, listed) = (seen?, listed.map_err(failures::registry)?);
+    store.check_clock()?;
     let mut anchors = applications::anchors(&seen);
     let left = handoff::read(&project.state_folder()).ok().flatten();
     let left = left.filter(|file| file.project == project.config.project);
     anchors.extend(left.and_then(|file| file.promotions.get(environment.name()).copied()));
-    let ledger = store.ledger(listed.map_err(failures::registry)?, &anchors).await;
+    let ledger = store.ledger(listed, &anchors).await;
     Ok((seen, ledger.map_err(failures::registry)?))
 }

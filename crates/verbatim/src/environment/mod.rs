@@ -4,6 +4,7 @@ pub(crate) mod applications;
 pub(crate) mod claims;
 pub(crate) mod drift;
 pub(crate) mod ledger;
+pub(crate) mod missing;
 pub(crate) mod standing;
 pub(crate) mod status;
 pub(crate) mod target;

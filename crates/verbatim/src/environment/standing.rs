@@ -12,6 +12,7 @@ use verbatim_record::Chain;
 use crate::config::App;
 use crate::environment::claims::{Attempt, Unrecorded, attempts, unrecorded};
 use crate::environment::drift::{self, Drift};
+use crate::environment::missing::MissingApp;
 use crate::release::Release;
 
 /// How live state stands to the ledger.
@@ -54,11 +55,12 @@ pub(crate) enum Expected<'a> {
     Nothing(&'a [&'a Repository]),
 }
 
-/// Judges the applications of an environment by its ledger. A promotion without an end explains why an application is
+/// Judges the applications of an environment by its ledger, and those that are `missing`. A promotion without an end explains why an application is
 /// otherwise, and so does one without a record; on one that is as it is to be, only its claim was left open, and the next
 /// promotion closes that.
 pub(crate) fn standing(
     seen: &[(&App, &Application)],
+    missing: &[MissingApp],
     expected: Expected<'_>,
     ledger: &Chain,
     now: Timestamp,
@@ -76,6 +78,7 @@ pub(crate) fn standing(
             drift.insert(app.name.clone(), found);
         }
     }
+    drift.extend(missing.iter().map(|app| (app.to_string(), vec![Drift::Missing])));
     let is_news = |app: &App| match expected {
         Expected::Release(_) => drift.contains_key(&app.name),
         Expected::Nothing(_) => true,
@@ -207,7 +210,7 @@ mod tests {
             let (web_app, db_app) = (app("web"), app("db"));
             let seen = [(&web_app, &web), (&db_app, &db)];
             let expected = Expected::Release(&release);
-            let got = standing(&seen, expected, &ledger, NOW.parse().unwrap());
+            let got = standing(&seen, &[], expected, &ledger, NOW.parse().unwrap());
             assert_eq!(got.state, want);
             assert_eq!(got.unfinished.is_empty(), !matches!(want, EnvironmentState::Unfinished(_)));
         }
@@ -221,7 +224,8 @@ mod tests {
         ] {
             let web = application("y", claimed);
             let expected = Expected::Nothing(repositories);
-            let got = standing(&[(&app("web"), &web)], expected, &ledger, NOW.parse().unwrap());
+            let got =
+                standing(&[(&app("web"), &web)], &[], expected, &ledger, NOW.parse().unwrap());
             assert_eq!(got.state, want);
         }
     }

@@ -19,6 +19,7 @@ use crate::environment::applications::{ObservedApp, Servers};
 use crate::environment::claims::{Attempt, Unrecorded};
 use crate::environment::drift::Drift;
 use crate::environment::ledger;
+use crate::environment::missing::{self, MissingApp, missing};
 use crate::environment::standing::{EnvironmentState, Expected, Standing, standing};
 use crate::project::{Project, failures};
 use crate::records::Registry;
@@ -153,6 +154,10 @@ impl Row {
         if !hints.is_empty() {
             return hints;
         }
+        let is_missing = |(_, drift): &(&String, &Vec<Drift>)| drift.contains(&Drift::Missing);
+        if let Some((app, _)) = self.drift.iter().find(is_missing) {
+            return vec![missing::hint("promote", name, app)];
+        }
         let is_restorable = is_promoted && !self.drift.is_empty();
         is_restorable.then(|| format!("verbatim restore {name}")).into_iter().collect()
     }
@@ -186,12 +191,13 @@ pub(crate) async fn row(
     if let Some(fault) = ledger.faults().first() {
         return Row { state: EnvironmentState::LedgerBroken(fault.to_string()), ..row };
     }
+    let missing = missing(&ledger, &seen);
     let (seen, unread) = split(seen);
     let row = match ledger.head() {
         None => unpromoted(project, &seen, &ledger, row, now),
         Some(head) => {
             let vetoes = vetoes(project, registry, environment, head, &records, now).await;
-            let row = promoted(project, &seen, &ledger, head, row, now);
+            let row = promoted(project, (&seen, &missing), &ledger, head, row, now);
             match vetoes {
                 Ok(vetoes) => Row { vetoes: Banned::of(&vetoes, now), ..row },
                 Err(failure) => return row.unknown(&failure),
@@ -207,7 +213,7 @@ pub(crate) async fn row(
 /// The applications that could be read, and what kept the others from being.
 fn split(seen: Vec<ObservedApp>) -> (Vec<(App, Application)>, Vec<Failure>) {
     let (mut read, mut unread) = (Vec::new(), Vec::new());
-    for ObservedApp { app, application } in seen {
+    for ObservedApp { app, application, .. } in seen {
         match application {
             Ok(application) => read.push((app, application)),
             Err(mut error) => {
@@ -242,7 +248,7 @@ async fn vetoes(
 /// An environment with a last promotion.
 fn promoted(
     project: &Project,
-    seen: &[(App, Application)],
+    seen: (&[(App, Application)], &[MissingApp]),
     ledger: &Chain,
     head: &Verified<Promotion>,
     row: Row,
@@ -274,12 +280,13 @@ fn unpromoted(
 ) -> Row {
     let repositories: Vec<&Repository> =
         project.config.images.values().map(|image| &image.repository).collect();
-    judged(project, seen, Expected::Nothing(&repositories), ledger, row, now)
+    judged(project, (seen, &[]), Expected::Nothing(&repositories), ledger, row, now)
 }
 
+/// `seen`: the applications that are there, and those that were part of the last promotion and are not.
 fn judged(
     project: &Project,
-    seen: &[(App, Application)],
+    (seen, missing): (&[(App, Application)], &[MissingApp]),
     expected: Expected<'_>,
     ledger: &Chain,
     row: Row,
@@ -287,7 +294,7 @@ fn judged(
 ) -> Row {
     let seen: Vec<(&App, &Application)> = seen.iter().map(|(app, it)| (app, it)).collect();
     let Standing { state, unfinished, mut unrecorded, drift } =
-        standing(&seen, expected, ledger, now);
+        standing(&seen, missing, expected, ledger, now);
     unrecorded.iter_mut().for_each(|it| it.look_below(&project.state_folder()));
     Row { state, unfinished, unrecorded, drift, ..row }
 }

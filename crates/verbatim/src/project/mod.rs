@@ -3,6 +3,7 @@
 
 pub(crate) mod child;
 pub(crate) mod clients;
+pub(crate) mod clock;
 pub(crate) mod failures;
 pub(crate) mod files;
 pub(crate) mod git;

@@ -34,6 +34,7 @@ pub(crate) async fn apply(
         movement: Movement::Apply(saved),
         author: Some(key.verifying_key().id()),
         overrides,
+        without: &saved.plan.without,
     };
     let situation = context.gather(&question).await?;
     // What is overridden beyond the plan is no part of it, so that its hash stays the one that was approved.

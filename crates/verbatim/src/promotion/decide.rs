@@ -13,7 +13,8 @@ use verbatim_record::{
 
 use super::charts;
 use super::gather::{Movement, Question, Situation};
-use crate::environment::applications::ObservedApp;
+use crate::environment::applications::{ObservedApp, reference};
+use crate::environment::missing::{MissingApp, missing};
 use crate::records::running;
 use crate::release::result::ReleaseResult;
 use crate::release::{Release, builds};
@@ -32,6 +33,8 @@ pub(crate) struct Considered {
     pub vetoed: Option<Digest>,
     /// Files with records that have yet to be attached.
     pub kept: Vec<PathBuf>,
+    /// Applications of the last promotion that left the environment for good, as somebody says.
+    pub without: Vec<String>,
 }
 
 /// A release about which all gates were asked.
@@ -70,6 +73,8 @@ pub(crate) enum Refusal {
     Superseded(Box<ReleaseResult>),
     /// Nothing can be added to the ledger.
     Ledger(Vec<String>),
+    /// Applications of the last promotion are not part of the environment now.
+    Missing(Vec<MissingApp>),
     /// Another release was promoted while a restore was prepared.
     PromotedMeanwhile,
 }
@@ -123,9 +128,12 @@ impl Decided {
         question.overrides.apply(&mut decision)?;
         let commit = facts.records.as_ref().ok().and_then(builds::source);
         let commit = commit.and_then(|source| source.commit);
-        let admission = admission(&question.movement, &decision, &ledger, facts.order, commit);
+        let (without, missing) = left_out(question.without, missing(&ledger, &seen), &seen)?;
+        let ledger = LedgerView { ledger: &ledger, order: facts.order, missing };
+        let admission = admission(&question.movement, &decision, ledger, commit);
         let kind = question.movement.kind();
-        Ok(Self { considered: Box::new(Considered::new(kind, release, decision)), seen, admission })
+        let considered = Considered { without, ..Considered::new(kind, release, decision) };
+        Ok(Self { considered: Box::new(considered), seen, admission })
     }
 
     /// Decides without asking any gate: somebody breaks the glass, for a reason that becomes part of the record.
@@ -177,16 +185,46 @@ impl Decided {
 
 impl Considered {
     fn new(kind: PromotionKind, release: Release, decision: Decision) -> Self {
-        let (notes, vetoed, kept) = (Vec::new(), None, Vec::new());
-        Self { kind, release, decision, notes, vetoed, kept }
+        let (notes, vetoed, kept, without) = (Vec::new(), None, Vec::new(), Vec::new());
+        Self { kind, release, decision, notes, vetoed, kept, without }
+    }
+}
+
+/// The ledger of the environment, and what follows from it for the release.
+struct LedgerView<'a> {
+    ledger: &'a Chain,
+    order: ReleaseOrder,
+    /// The applications of its end that nobody finds now and nobody left out.
+    missing: Vec<MissingApp>,
+}
+
+/// The missing applications that somebody leaves out, and the others. To leave out what is there would be believed, and
+/// would not happen.
+fn left_out(
+    without: &[String],
+    missing: Vec<MissingApp>,
+    seen: &[ObservedApp],
+) -> Result<(Vec<String>, Vec<MissingApp>), Failure> {
+    let is_said = |app: &MissingApp| without.iter().any(|name| app.is_called(name));
+    let (left_out, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(is_said);
+    let is_there = |name: &&String| {
+        let called =
+            |it: &ObservedApp| it.app.name == **name || reference(&it.app).to_string() == **name;
+        seen.iter().any(called) && !left_out.iter().any(|app| app.is_called(name))
+    };
+    match without.iter().find(is_there) {
+        Some(name) => {
+            Err(Failure::usage(format!("--without {name}: it is part of the environment"))
+                .hint("take it out of `apps` in verbatim.yaml, or take its label away"))
+        }
+        None => Ok((left_out.iter().map(ToString::to_string).collect(), missing)),
     }
 }
 
 fn admission(
     movement: &Movement<'_>,
     decision: &Decision,
-    ledger: &Chain,
-    order: ReleaseOrder,
+    LedgerView { ledger, order, missing }: LedgerView<'_>,
     commit: Option<String>,
 ) -> Result<LedgerPlace, Refusal> {
     let there = running(ledger);
@@ -203,6 +241,9 @@ fn admission(
         && before != Some(*recorded)
     {
         return Err(Refusal::PromotedMeanwhile);
+    }
+    if !missing.is_empty() {
+        return Err(Refusal::Missing(missing));
     }
     if !decision.allowed {
         return Err(Refusal::Gates(previous));

@@ -11,7 +11,7 @@ use serde::Serialize;
 use verbatim_argocd::cli::listener_within;
 use verbatim_argocd::{
     AppPlan, AppRef, Claim, ClaimState, ClosedClaim, DeployEvent, DeployOptions, DeployOutcome,
-    DeployReport, DeployRequest, Error, NotClosed, PendingRecord, Prediction, WantedImage,
+    DeployReport, DeployRequest, Error, NotClosed, OnPause, PendingRecord, Prediction, WantedImage,
     close_claim, digests, nonce, shown, write_requests,
 };
 use verbatim_console::{Console, ExitStatus, Failure, StepState};
@@ -23,7 +23,7 @@ use super::decide::{Considered, LedgerPlace};
 use super::plan::{PlannedApp, PromotionPlan};
 use super::ready::Ready;
 use super::record::Changed;
-use crate::config::Environment;
+use crate::config::{DeploySettings, Environment};
 use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::target::{Target, target};
 use crate::project::failures;
@@ -115,7 +115,7 @@ pub(super) fn apps_to_deploy(
     release: &Release,
 ) -> Result<Vec<AppToDeploy>, Failure> {
     seen.into_iter()
-        .map(|ObservedApp { app, application }| {
+        .map(|ObservedApp { app, application, .. }| {
             let application = application.map_err(failures::argocd)?;
             let target = target(&app, release).map_err(|error| {
                 Failure::usage(error).context(format!("cannot make the values of {}", app.name))
@@ -129,8 +129,17 @@ pub(super) fn apps_to_deploy(
         .collect()
 }
 
-pub(super) fn options(environment: &Environment, take_over: bool) -> DeployOptions {
+pub(super) fn options(
+    environment: &Environment,
+    deploy: DeploySettings,
+    take_over: bool,
+) -> DeployOptions {
     DeployOptions {
+        prune: deploy.prune,
+        allow_unpruned: deploy.allow_unpruned,
+        trust_owner: deploy.trust_owner,
+        allow_unknown_parameters: deploy.allow_unknown_parameters,
+        on_pause: if deploy.fail_on_pause { OnPause::Fail } else { OnPause::Wait },
         timeout: environment.timeout,
         settle: environment.settle,
         stuck_after: environment.stuck_after,

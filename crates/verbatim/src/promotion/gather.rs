@@ -33,6 +33,8 @@ pub(crate) struct Question<'a> {
     pub author: Option<KeyId>,
     /// Gates that are to let it pass although they refuse.
     pub overrides: &'a Overrides,
+    /// Applications of the last promotion that left the environment for good.
+    pub without: &'a [String],
 }
 
 /// How a release comes into an environment.
@@ -94,8 +96,10 @@ impl PromotionContext<'_> {
         let found = question.found;
         let progress =
             self.console.progress(format!("gathering what is known of {}", found.release));
-        let situation = self.situation(question, Timestamp::now()).await?;
+        let situation = self.situation(question, Timestamp::now()).await;
         drop(progress);
+        self.servers.check_clocks()?;
+        let situation = situation?;
         Ok(situation)
     }
 

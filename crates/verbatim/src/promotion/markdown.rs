@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Write as _};
 use verbatim_argocd::shown;
 
 use super::outcome::PromotionResult;
+use crate::environment::drift::Drift;
 
 pub(crate) struct Comment<'a>(pub &'a PromotionResult);
 
@@ -18,6 +19,9 @@ impl Display for Comment<'_> {
         }
         for fault in &result.ledger_faults {
             writeln!(f, "**The ledger cannot be relied on**: {}\n", cell(fault))?;
+        }
+        for app in &result.missing {
+            writeln!(f, "**Missing**: {} {}.\n", code(app), Drift::Missing)?;
         }
         let Some(plan) = &result.plan else { return writeln!(f, "Nothing is planned.") };
         writeln!(f, "| application | value | old | new |\n|---|---|---|---|")?;

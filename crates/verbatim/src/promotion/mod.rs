@@ -8,6 +8,7 @@ mod apply;
 mod back;
 mod charts;
 mod decide;
+mod delivery;
 mod execute;
 mod gather;
 mod markdown;
@@ -30,6 +31,7 @@ pub(crate) use self::back::choose::Goal;
 pub(crate) use self::back::restore::{Restore, restore};
 pub(crate) use self::back::rollback::{Rollback, VetoScope, rollback};
 pub use self::decide::Refused;
+pub(crate) use self::delivery::DeliveryArgs;
 pub(crate) use self::execute::AppOutcome;
 pub use self::execute::Carried;
 pub(crate) use self::markdown::Comment;
@@ -38,7 +40,7 @@ pub(crate) use self::overrides::{GateArgs, OverrideArgs, Overrides};
 pub(crate) use self::promote::{Promote, ask, preview, promote};
 pub use self::ready::Ready;
 pub(crate) use self::saved::SavedPlan;
-use crate::config::Environment;
+use crate::config::{DeploySettings, Environment};
 use crate::environment::applications::Servers;
 use crate::policy::gates::gates;
 use crate::project::Project;
@@ -51,6 +53,7 @@ pub struct PromotionContext<'a> {
     environment: &'a Environment,
     gates: Gates,
     servers: Servers,
+    deploy: DeploySettings,
     console: &'a Console,
 }
 
@@ -70,7 +73,14 @@ impl<'a> PromotionContext<'a> {
             .filter_map(|id| project.config.environment(id.name()))
             .chain([environment]);
         let servers = Servers::of(project, needed)?;
-        Ok(Self { project, registry, environment, gates, servers, console })
+        let deploy = environment.deploy;
+        Ok(Self { project, registry, environment, gates, servers, deploy, console })
+    }
+
+    /// The same, with the last word on how applications are deployed.
+    #[must_use]
+    pub(crate) fn delivering(self, args: DeliveryArgs) -> Self {
+        Self { deploy: args.over(self.deploy), ..self }
     }
 }
 

@@ -15,10 +15,13 @@ use verbatim_policy::Decision;
 use verbatim_record::{Anchor, PromotionKind};
 
 use super::decide::{Considered, Refusal, Refused};
+use super::delivery;
 use super::execute::{AppOutcome, AppResult, NoReport};
 use super::plan::PromotionPlan;
 use super::ready::{NotReady, Preview, Sketch};
 use super::record::{Changed, Recorded};
+use crate::environment::drift::Drift;
+use crate::environment::missing::{self, MissingApp};
 use crate::project::failures;
 use crate::release::Release;
 use crate::release::result::{ReleaseResult, twelve};
@@ -49,6 +52,9 @@ pub(crate) struct PromotionResult {
     /// What is wrong with the ledger, if nothing can be added to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ledger_faults: Vec<String>,
+    /// Applications of the last promotion that are not part of the environment now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingApp>,
     /// What was to be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PromotionPlan>,
@@ -83,7 +89,7 @@ pub(crate) struct PromotionResult {
 impl Considered {
     /// The result as far as it is known when everything is decided and nothing was written.
     fn into_result(self) -> PromotionResult {
-        let Self { kind, release, decision, notes, vetoed, kept } = self;
+        let Self { kind, release, decision, notes, vetoed, kept, without: _ } = self;
         PromotionResult {
             kind,
             environment: decision.environment.to_string(),
@@ -95,6 +101,7 @@ impl Considered {
             kept,
             superseded_by: None,
             ledger_faults: Vec::new(),
+            missing: Vec::new(),
             plan: None,
             plan_hash: None,
             outdated: Vec::new(),
@@ -141,6 +148,7 @@ impl Refused {
         match self.refusal {
             Refusal::Gates(_) => {}
             Refusal::Ledger(faults) => result.ledger_faults = faults,
+            Refusal::Missing(missing) => result.missing = missing,
             Refusal::Superseded(newer) => {
                 result.superseded_by = Some(*newer);
                 result.status = ExitStatus::Superseded;
@@ -218,12 +226,19 @@ impl PromotionResult {
         let of_app = |app: &AppOutcome| {
             app.report
                 .iter()
-                .flat_map(verbatim_argocd::cli::hints)
+                .flat_map(|report| verbatim_argocd::cli::hints(report, &delivery::spelled))
                 .chain(app.hints.clone())
                 .collect()
         };
-        let mut hints: Vec<String> =
-            self.applications.iter().flat_map::<Vec<String>, _>(of_app).collect();
+        let environment = self.decision.environment.name();
+        let command = match self.kind {
+            PromotionKind::Rollback | PromotionKind::Restore => self.kind.name(),
+            _ => "promote",
+        };
+        let missing =
+            self.missing.iter().map(|app| missing::hint(command, environment, &app.to_string()));
+        let of_apps = self.applications.iter().flat_map::<Vec<String>, _>(of_app);
+        let mut hints: Vec<String> = missing.chain(of_apps).collect();
         hints.dedup();
         hints
     }
@@ -314,6 +329,12 @@ impl fmt::Display for PromotionResult {
                 self.environment, newer.digest
             )?;
             writeln!(f, "  to go back on purpose: verbatim promote --backwards")?;
+        }
+        for app in &self.missing {
+            writeln!(f, "{app}: {}", Drift::Missing)?;
+        }
+        if !self.missing.is_empty() {
+            writeln!(f, "nothing was written")?;
         }
         for fault in &self.ledger_faults {
             writeln!(f, "the ledger is broken: {fault}")?;

@@ -25,6 +25,9 @@ pub(crate) struct PromotionPlan {
     /// The gates that it is let pass although they refuse. Whoever carries it out needs a key that may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<GateOverride>,
+    /// Applications of the last promotion that left the environment for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
     /// The applications, in the order of the configuration.
     pub apps: Vec<PlannedApp>,
 }
@@ -125,6 +128,7 @@ impl fmt::Display for PromotionPlan {
             }
         }
         write!(f, "{table}")?;
+        self.without.iter().try_for_each(|app| writeln!(f, "without {app}, which left it"))?;
         self.overrides
             .iter()
             .try_for_each(|it| writeln!(f, "overrides the gate {}: {}", it.gate, it.reason))
@@ -155,6 +159,7 @@ mod tests {
             policy: Some(Digest::of(b"policy")),
             ledger: Some(format!("3@{}", Digest::of(b"r")).parse().unwrap()),
             overrides: Vec::new(),
+            without: Vec::new(),
             apps: vec![PlannedApp {
                 server: "main".to_owned(),
                 revisions: vec!["c0ffee".to_owned()],

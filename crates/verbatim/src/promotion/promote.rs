@@ -24,6 +24,8 @@ pub(crate) struct Promote<'a> {
     pub take_over: bool,
     /// Gates that are to let it pass although they refuse.
     pub overrides: &'a Overrides,
+    /// Applications of the last promotion that left the environment for good.
+    pub without: &'a [String],
 }
 
 /// Promotes a release. It fails with what stopped it before anything was written, or kept its record from being attached;
@@ -71,7 +73,7 @@ pub(crate) async fn ask(
 ) -> Result<(Release, Decision), Failure> {
     let (overrides, movement) =
         (Overrides::default(), Movement::Promote { backwards: true, again: true });
-    let question = Question { found, movement, author: None, overrides: &overrides };
+    let question = Question { found, movement, author: None, overrides: &overrides, without: &[] };
     let Situation { release, facts, .. } = context.gather(&question).await?;
     Ok((release, decide(&context.gates, &facts)))
 }
@@ -81,12 +83,13 @@ async fn decided(
     request: &Promote<'_>,
     key: Option<&RecordSigner>,
 ) -> Result<Decided, Failure> {
-    let Promote { found, backwards, again, overrides, .. } = *request;
+    let Promote { found, backwards, again, overrides, without, .. } = *request;
     let question = Question {
         found,
         movement: Movement::Promote { backwards, again },
         author: key.map(|key| key.verifying_key().id()),
         overrides,
+        without,
     };
     let situation = context.gather(&question).await?;
     Decided::decide(&context.gates, &question, situation)

@@ -98,8 +98,9 @@ impl Admitted {
     ) -> Result<Planned, Failure> {
         let Self { considered, seen, place, .. } = self;
         let release = considered.release.clone();
-        let sketch =
+        let mut sketch =
             context.sketch(release, seen, found, place.previous, overrides, take_over).await?;
+        sketch.plan.without = considered.without.clone();
         Ok(Planned { considered, sketch, place })
     }
 
@@ -130,7 +131,9 @@ impl Refused {
     ) -> Result<Option<Sketch>, Failure> {
         let Refusal::Gates(end) = self.refusal else { return Ok(None) };
         let (release, seen) = (self.considered.release.clone(), std::mem::take(&mut self.seen));
-        context.sketch(release, seen, found, end, overrides, take_over).await.map(Some)
+        let mut sketch = context.sketch(release, seen, found, end, overrides, take_over).await?;
+        sketch.plan.without = self.considered.without.clone();
+        Ok(Some(sketch))
     }
 }
 
@@ -213,6 +216,7 @@ impl PromotionContext<'_> {
             policy: self.project.config.policy.hash,
             ledger,
             overrides: Vec::new(),
+            without: Vec::new(),
             apps: planned,
         };
         Ok(Sketch { plan, reports, apps, images, take_over })
@@ -225,7 +229,7 @@ impl PromotionContext<'_> {
         take_over: bool,
     ) -> Rollout<'o> {
         let by = self.project.ci.run_url.clone().or_else(|| self.project.run().actor);
-        let options = execute::options(self.environment, take_over);
+        let options = execute::options(self.environment, self.deploy, take_over);
         Rollout { environment: &self.environment.id, release, images, by, options }
     }
 }

@@ -149,6 +149,7 @@ impl Carried {
             applications,
             plan: Some(plan.hash()),
             policy: plan.policy,
+            without: plan.without.clone(),
             policy_origin: project.config.policy.origin.clone(),
             gates: considered.decision.gate_results(),
             run: project.run(),

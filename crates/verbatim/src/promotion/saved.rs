@@ -89,6 +89,7 @@ mod tests {
             policy: Some(Digest::of(b"policy")),
             ledger: None,
             overrides: Vec::new(),
+            without: Vec::new(),
             apps: Vec::new(),
         };
         let saved = SavedPlan::new(plan, Timestamp::UNIX_EPOCH);

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
+use verbatim_console::Failure;
 use verbatim_oci::{Descriptor, Digest, Manifest, Repository};
 use verbatim_record::{
     Anchor, BUNDLE_MEDIA_TYPE, Bundle, Chain, EMPTY_BLOB, EnvironmentArtifact, EnvironmentId,
@@ -18,6 +19,8 @@ use verbatim_record::{
     RecordCollector, RecordJudge, Records,
 };
 use verbatim_registry::{Attachment, Client, Error, Layer, ManifestName};
+
+use crate::project::clock;
 
 /// How many records are fetched at the same time.
 const CONCURRENCY: usize = 8;
@@ -87,6 +90,12 @@ impl Store {
     /// The records in this repository.
     pub(crate) fn new(client: Client, repository: Repository) -> Self {
         Self { client, repository, unlisted: Arc::default() }
+    }
+
+    /// Fails if the clock of the registry, by its last answer, and that of this machine are too far apart. Then records are
+    /// taken for ones of the future, or what they wait for for past.
+    pub(crate) fn check_clock(&self) -> Result<(), Failure> {
+        clock::check([(self.repository.registry(), self.client.clock(&self.repository))])
     }
 
     /// The verified records of a release.

@@ -1,6 +1,7 @@
-//! Tests an environment: checks that the release is the one that runs there, runs its suites, signs how they ended. A
-//! failure is recorded too: a test that was run until it passed is not the same as one that passed.
+//! Tests an environment: looks whether the release is what runs there, runs its suites, looks once more, signs how they
+//! ended. A failure is recorded too: a test that was run until it passed is not the same as one that passed.
 
+mod live;
 pub(crate) mod suites;
 
 use std::collections::BTreeMap;
@@ -14,19 +15,22 @@ use tokio::time::Instant;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    EnvironmentId, PromotedRelease, Promotion, Statement, SuiteOutcome, TestOutcome, TestResult,
-    TestRun, Verified,
+    Chain, EnvironmentId, PromotedRelease, Promotion, SeenApplication, Statement, SuiteOutcome,
+    TestOutcome, TestResult, TestRun, Verified,
 };
 
+use self::live::NotLive;
 use self::suites::SuiteResult;
 use crate::config::{Apps, Environment, Suite};
+use crate::environment::applications::{self, Servers};
+use crate::environment::ledger;
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
 use crate::records::Registry;
 use crate::records::attach::{self, RecordSubject};
 use crate::records::store::RecordFilter;
 use crate::release::Release;
-use crate::release::find::ResolvedRelease;
+use crate::release::find::{self, ResolvedRelease};
 use crate::release::result::twelve;
 
 /// How the tests of an environment ended.
@@ -87,7 +91,9 @@ pub(crate) async fn test(
     console: &Console,
 ) -> Result<TestReport, Failure> {
     let suites = choose(environment, chosen)?;
-    let (promotion, promoted) = promotion_there(project, registry, environment, found).await?;
+    let servers = Servers::of(project, [environment])?;
+    let Standing { promotion, promoted, release: expected, ledger, before } =
+        standing(project, registry, &servers, environment, found).await?;
     let variables = variables(environment, found, &promoted);
     console.plan_steps(suites.iter().map(|(name, _)| format!("run the suite {name}")));
     let (started_at, clock) = (Timestamp::now(), Instant::now());
@@ -109,10 +115,26 @@ pub(crate) async fn test(
     }
     drop(guard);
     let took = clock.elapsed();
+    let seen = applications::at(environment, &servers).await?;
+    let after = live::look(&seen, &expected, &ledger, Timestamp::now());
+    let after = match after {
+        Ok(after) => match live::difference(&before, &after) {
+            None => Ok(after),
+            Some(difference) => Err(difference),
+        },
+        Err(why) => Err(why.to_string()),
+    };
+    let after = after.map_err(|why| {
+        let what = format!("{} changed while its tests ran: {why}", environment.id);
+        Failure::new(ExitStatus::Conflict, what)
+            .hint("nothing was recorded; when it is as promoted, test again")
+    })?;
     let run = TestRun {
         environment: environment.id.clone(),
         suites: outcomes,
         promotion: Some(promotion),
+        before,
+        after,
         run: project.run(),
         started_at,
         finished_at: Timestamp::now(),
@@ -202,52 +224,59 @@ pub(crate) fn choose<'a>(
     Ok(all.iter().filter(|(name, _)| chosen.is_empty() || chosen.contains(name)).collect())
 }
 
-/// The record of the promotion that brought the release there. Tests of an environment where something else runs would
-/// say something about that.
-async fn promotion_there(
+/// What is there before the first suite.
+struct Standing {
+    /// The record of the last promotion.
+    promotion: Digest,
+    promoted: PromotedRelease,
+    /// The release as its values were written.
+    release: Release,
+    ledger: Chain,
+    before: Vec<SeenApplication>,
+}
+
+/// Looks whether the release is what was promoted last, and what runs. Tests of an environment where something else runs
+/// would say something about that.
+async fn standing(
     project: &Project,
     registry: &Registry,
+    servers: &Servers,
     environment: &Environment,
     found: &ResolvedRelease,
-) -> Result<(Digest, PromotedRelease), Failure> {
-    let ring = &project.config.policy.ring;
-    let ledger = registry
-        .store
-        .of_environment(
-            ring,
-            &environment.id,
-            &RecordFilter::only::<Promotion>(),
-            &[],
-            Timestamp::now(),
-        )
-        .await
-        .map_err(failures::registry)?
-        .chain;
+) -> Result<Standing, Failure> {
+    let (id, name, now) = (&environment.id, environment.name(), Timestamp::now());
+    let store = &registry.store;
+    let (seen, ledger) =
+        ledger::ledger_with_anchors(project, store, servers, environment, now).await?;
+    servers.check_clocks()?;
+    let refused = |why: String| Failure::new(ExitStatus::No, why);
     if let Some(fault) = ledger.faults().first() {
-        return Err(Failure::new(
-            ExitStatus::No,
-            format!("the ledger of {} is broken: {fault}", environment.id),
-        ));
+        return Err(refused(format!("the ledger of {id} is broken: {fault}")));
     }
-    let digest = found.release.digest;
-    match ledger.head() {
-        Some(head) if head.predicate().release.digest == digest => {
-            Ok((Verified::record(head), head.predicate().release.clone()))
-        }
-        Some(head) => {
-            let there = head.predicate().release.digest;
-            Err(Failure::new(
-                ExitStatus::No,
-                format!("{} runs {there}, not {digest}", environment.id),
-            )
-            .hint(format!("promote first: verbatim promote {}", environment.name())))
-        }
-        None => Err(Failure::new(
-            ExitStatus::No,
-            format!("nothing was promoted to {} yet", environment.id),
-        )
-        .hint(format!("promote first: verbatim promote {}", environment.name()))),
+    let promote = format!("promote first: verbatim promote {name}");
+    let Some(head) = ledger.head() else {
+        return Err(refused(format!("nothing was promoted to {id} yet")).hint(promote));
+    };
+    let (digest, promoted) = (found.release.digest, head.predicate().release.clone());
+    if promoted.digest != digest {
+        let there = promoted.digest;
+        return Err(refused(format!("{id} runs {there}, not {digest}")).hint(promote));
     }
+    let Some(release) = find::recorded(project, &promoted) else {
+        return Err(refused(format!("what was promoted to {id} is not of this configuration")));
+    };
+    let promotion = head.record();
+    let before = live::look(&seen, &release, &ledger, now);
+    let before = before.map_err(|why| match why {
+        NotLive::Unknown(_) => {
+            Failure::new(ExitStatus::Unknown, format!("cannot tell what {id} runs: {why}"))
+        }
+        NotLive::Unfinished(_) => refused(format!("{id} is being changed: {why}"))
+            .hint("wait for that promotion, or look: verbatim status"),
+        NotLive::Differs(_) => refused(format!("{id} does not run {digest} as promoted: {why}"))
+            .hint(format!("to put it back: verbatim restore {name}")),
+    })?;
+    Ok(Standing { promotion, promoted, release, ledger, before })
 }
 
 /// What a test can know of what it tests.

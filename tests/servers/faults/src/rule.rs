@@ -38,6 +38,8 @@ pub enum Fault {
     StallBody,
     /// The service's own answer with another `Docker-Content-Digest`.
     LyingDigestHeader,
+    /// The service's own answer with this `Date`, as of a server with another clock.
+    Date(String),
     /// The service's own answer with one byte of its body changed; length and headers stay.
     LyingBody,
 }
@@ -52,6 +54,7 @@ impl Fault {
                 | Self::StallBody
                 | Self::LyingDigestHeader
                 | Self::LyingBody
+                | Self::Date(_)
         )
     }
 

@@ -173,6 +173,10 @@ async fn spoiled(
             head.headers.insert("docker-content-digest", HeaderValue::try_from(other)?);
             Ok(Response::from_parts(head, body))
         }
+        Fault::Date(text) => {
+            head.headers.insert("date", HeaderValue::try_from(text.as_str())?);
+            Ok(Response::from_parts(head, body))
+        }
         Fault::LyingBody => {
             let bytes = body.collect().await?.to_bytes();
             Ok(Response::from_parts(head, whole(changed(&bytes).into())))

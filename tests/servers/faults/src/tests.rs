@@ -197,6 +197,9 @@ async fn lying_answers() {
     let answer = get(&proxy).await.unwrap();
     assert_ne!(answer.headers()["docker-content-digest"], DIGEST);
     assert_eq!(answer.text().await.unwrap(), body());
+    let then = "Sat, 28 Nov 2026 10:00:00 GMT";
+    proxy.inject(Rule::new(Fault::Date(then.to_owned())));
+    assert_eq!(get(&proxy).await.unwrap().headers()["date"], then);
     proxy.inject(Rule::new(Fault::LyingBody));
     let answer = get(&proxy).await.unwrap();
     assert_eq!(answer.headers()["docker-content-digest"], DIGEST);

@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
-use verbatim_http::{RetryPolicy, chance, is_loopback};
+use verbatim_http::{ClockReading, RetryPolicy, ServerClock, chance, is_loopback};
 
 use crate::api::error::{Error, ErrorKind, TransportError};
 use crate::api::request::{ApiRequest, Method};
@@ -40,6 +41,7 @@ struct Inner {
     timeouts: Timeouts,
     retry: RetryPolicy,
     sent: AtomicU64,
+    clock: ServerClock,
 }
 
 impl Client {
@@ -99,6 +101,7 @@ impl Client {
             timeouts: config.timeouts,
             retry: config.retry,
             sent: AtomicU64::new(0),
+            clock: ServerClock::default(),
         })))
     }
 
@@ -115,6 +118,11 @@ impl Client {
     /// Requests sent so far, repetitions and watches included.
     pub fn requests(&self) -> u64 {
         self.0.sent.load(Ordering::Relaxed)
+    }
+
+    /// The server's clock beside ours, by its last answer; `None` before the first.
+    pub fn clock(&self) -> Option<ClockReading> {
+        self.0.clock.reading()
     }
 
     pub(crate) fn error(&self, request: &ApiRequest, kind: ErrorKind) -> Error {
@@ -172,13 +180,14 @@ impl Client {
         limit: Duration,
     ) -> Result<Answered, ErrorKind> {
         self.0.sent.fetch_add(1, Ordering::Relaxed);
-        let deadline = Instant::now() + limit;
+        let (sent, deadline) = (Timestamp::now(), Instant::now() + limit);
         let mut response = match timeout_at(deadline, request.send()).await {
             Err(_) => return Err(ErrorKind::Timeout(limit)),
             Ok(Err(error)) => return Err(transport(error)),
             Ok(Ok(response)) => response,
         };
         self.0.session.note(response.headers());
+        self.0.clock.note(response.headers(), sent);
         let mut body = Vec::new();
         loop {
             match timeout_at(deadline, response.chunk()).await {

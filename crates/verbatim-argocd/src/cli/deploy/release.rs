@@ -14,6 +14,7 @@ use crate::cli::shared::server::{AppArgs, ServerArgs};
 use crate::cli::shared::show::{listener, steps};
 use crate::cli::shared::values::{ImageArgs, SourceArgs, ValueArgs, duration};
 use crate::judge::outcome::{OnPause, UndoResult};
+use crate::judge::refusal::Remedy;
 use crate::overrides::values::OverrideValues;
 use crate::run::deploy::{self, UndoneWrite};
 use crate::run::event::DeployStep;
@@ -239,7 +240,7 @@ pub(crate) async fn run(args: DeployArgs, console: &Console) -> Result<ExitStatu
         .await
         .map_err(failure)?;
     drop(progress);
-    conclude(console, &report)
+    conclude(console, &report, &Remedy::ALL)
 }
 
 pub(crate) async fn run_override(
@@ -262,6 +263,10 @@ pub(crate) async fn run_unset(args: UnsetArgs, console: &Console) -> Result<Exit
     let values = args.names.some(args.source.choice())?;
     write_each(&args.apps, &values, &args.how, console).await
 }
+
+/// The options of commands that write and do not sync.
+const WRITE_REMEDIES: [Remedy; 4] =
+    [Remedy::Source, Remedy::AllowUnknownParameters, Remedy::TrustOwner, Remedy::TakeOver];
 
 /// Writes the same values into each application.
 async fn write_each(
@@ -291,7 +296,7 @@ async fn write_each(
             deploy::write(client, &request, &listener).await.map_err(failure)
         }
     };
-    conclude_each(apps, &client, console, write).await
+    conclude_each(apps, &client, console, &WRITE_REMEDIES, write).await
 }
 
 async fn run_undo(args: &OverrideArgs, console: &Console) -> Result<ExitStatus, Failure> {

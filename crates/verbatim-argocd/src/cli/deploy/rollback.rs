@@ -11,6 +11,7 @@ use crate::cli::shared::failure::failure;
 use crate::cli::shared::report::conclude_each;
 use crate::cli::shared::show::listener;
 use crate::cli::shared::values::duration;
+use crate::judge::refusal::Remedy;
 use crate::run::operate;
 use crate::run::request::DeployOptions;
 
@@ -61,7 +62,7 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
             operate::rollback(client, &app, id, options, &listener).await.map_err(failure)
         }
     };
-    conclude_each(&apps, &client, console, rollback).await
+    conclude_each(&apps, &client, console, &[Remedy::Prune], rollback).await
 }
 
 /// Takes the number of the deployment from behind the application, where argocd has it.

@@ -18,6 +18,7 @@ use crate::cli::shared::values::{ImageArgs, duration, pair};
 use crate::judge::condition::Conditions;
 use crate::judge::outcome::DeployReport;
 use crate::judge::pattern::{self, ResourcePattern};
+use crate::judge::refusal::Remedy;
 use crate::run::operate::SyncUntil;
 use crate::run::request::DeployOptions;
 use crate::run::{deploy, operate};
@@ -354,7 +355,7 @@ pub(crate) async fn run_sync(args: SyncArgs, console: &Console) -> Result<ExitSt
         let (args, client, revisions) = (&args, &client, &revisions);
         async move { args.sync(client, console, &app, revisions).await }
     };
-    conclude_each(&args.apps, &client, console, sync).await
+    conclude_each(&args.apps, &client, console, &[Remedy::Prune, Remedy::AllowUnpruned], sync).await
 }
 
 /// What would change, and nothing more.
@@ -393,7 +394,7 @@ pub(crate) async fn run_wait(args: WaitArgs, console: &Console) -> Result<ExitSt
             report.map_err(failure)
         }
     };
-    conclude_each(&args.apps, &client, console, wait).await
+    conclude_each(&args.apps, &client, console, &[], wait).await
 }
 
 pub(crate) async fn run_prove(args: ProveArgs, console: &Console) -> Result<ExitStatus, Failure> {
@@ -410,7 +411,7 @@ pub(crate) async fn run_prove(args: ProveArgs, console: &Console) -> Result<Exit
             deploy::prove(client, &app, images, options, &listener).await.map_err(failure)
         }
     };
-    conclude_each(&args.apps, &client, console, prove).await
+    conclude_each(&args.apps, &client, console, &[], prove).await
 }
 
 /// Stop the running operation

@@ -349,5 +349,5 @@ pub(crate) async fn run_delete(args: DeleteArgs, console: &Console) -> Result<Ex
             operate::delete(client, &app, how, args.wait, options, &listener).await.map_err(failure)
         }
     };
-    conclude_each(&args.apps, &client, console, delete).await
+    conclude_each(&args.apps, &client, console, &[], delete).await
 }

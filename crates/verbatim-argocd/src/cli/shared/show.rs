@@ -11,6 +11,8 @@ use crate::judge::missing::Missing;
 use crate::judge::outcome::{
     AppFailure, DeployOutcome, DeployReport, Leftover, OnPause, UndoResult, Unhealthy,
 };
+use crate::judge::refusal::Remedy;
+use crate::judge::verdict::MissingState;
 use crate::judge::warning::DeployWarning;
 use crate::overrides::values::shown;
 use crate::run::event::{DeployEvent, DeployStep};
@@ -147,11 +149,19 @@ pub(crate) fn resource_table(resources: &[ResourceState]) -> String {
     table.to_string()
 }
 
-/// What to do next, after an outcome that is not the wanted one.
-pub fn hints(report: &DeployReport) -> Vec<String> {
+/// What to do next, after an outcome that is not the wanted one. `spelled` says how the command at hand spells an option;
+/// one that it does not have is no advice.
+pub fn hints(report: &DeployReport, spelled: &dyn Fn(Remedy) -> Option<String>) -> Vec<String> {
+    let option = |(when, remedy): (&str, Remedy)| Some(format!("{when}: {}", spelled(remedy)?));
     match &report.outcome {
-        DeployOutcome::Refused { reasons, .. } => {
-            reasons.iter().filter_map(|reason| reason.advice()).collect()
+        DeployOutcome::Refused { reasons, .. } => reasons
+            .iter()
+            .flat_map(|reason| reason.advice().into_iter().chain(reason.remedy().and_then(option)))
+            .collect(),
+        DeployOutcome::Degraded { why: AppFailure::NeedsPruning { .. }, .. } => {
+            let options =
+                [("to delete them", Remedy::Prune), ("to keep them", Remedy::AllowUnpruned)];
+            options.into_iter().filter_map(option).collect()
         }
         DeployOutcome::Degraded { .. } | DeployOutcome::NotProven { .. }
             if report.claim.is_some() =>
@@ -162,26 +172,32 @@ pub fn hints(report: &DeployReport) -> Vec<String> {
             )]
         }
         DeployOutcome::Paused { on_pause: OnPause::Accept, .. } => Vec::new(),
-        DeployOutcome::Paused { .. } => vec![
-            format!(
-                "resume it, for example with `verbatim argocd actions run {} resume --kind Rollout`, and run this again",
+        DeployOutcome::Paused { .. } => {
+            let resume = format!(
+                "to go on: `verbatim argocd actions run {} resume --kind Rollout`, then run the same command again to \
+                 prove the rest",
                 report.app
-            ),
-            "`--on-pause accept` succeeds with the part that runs".into(),
-        ],
+            );
+            let accept = option(("to succeed with the part that runs", Remedy::AcceptPause));
+            std::iter::once(resume).chain(accept).collect()
+        }
         DeployOutcome::TakenBack { why } => {
             crate::cli::shared::failure::hint(&why.kind, &why.server).into_iter().collect()
         }
-        DeployOutcome::Unknown { missing: Missing::OperationSlot, .. } => vec![format!(
-            "wait for that operation, or end it with `verbatim argocd terminate {}`; then run this again",
-            report.app
-        )],
-        DeployOutcome::Unknown { left, .. } => match left {
-            Leftover::Nothing | Leftover::PreviousValues => Vec::new(),
-            _ => {
-                vec!["run the same command again: it finds out what happened, and finishes".into()]
-            }
-        },
+        DeployOutcome::Unknown { left: Leftover::Nothing, .. } => Vec::new(),
+        DeployOutcome::Unknown { missing, .. } => {
+            let again = "run the same command again: it finds out what happened, and finishes";
+            let is_operation = matches!(
+                missing,
+                Missing::State(MissingState::Running(_) | MissingState::Other(_))
+                    | Missing::OperationEnd
+                    | Missing::OperationSlot
+            );
+            // A hook without an end holds the application for ever, and whoever runs again waits for it again.
+            let end =
+                format!("if the operation never ends: `verbatim argocd terminate {}`", report.app);
+            is_operation.then_some(end).into_iter().chain([again.to_owned()]).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -351,11 +367,7 @@ impl fmt::Display for AppFailure {
             }
             Self::Condition { condition } => write!(f, "{}: {}", condition.kind, condition.message),
             Self::NeedsPruning { resources } => {
-                write!(
-                    f,
-                    "no longer in the sources, kept without --prune: {}",
-                    resources.join(", ")
-                )
+                write!(f, "no longer in the sources, and not deleted: {}", resources.join(", "))
             }
             Self::Health { health } => match health.message.as_str() {
                 "" => write!(f, "the application is {:?}", health.status),

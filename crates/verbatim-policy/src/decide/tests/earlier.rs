@@ -172,6 +172,50 @@ fn tested_by_name() {
     refuses(smoke(), &with_records(&[tested("dev", &["+smoke"], 10)]), missing(&["smoke"]));
 }
 
+/// What was tested before the release left and came back says nothing of what is there now.
+#[test]
+fn tested_since_it_came() {
+    let history = [("one", 10), ("two", 20), ("one", 30), ("one", 40)];
+    let bundles = promotions("staging", &history);
+    let by = |index: usize| Some(bundles[index].digest());
+    let passed = |minutes| Some(Reason::SuitesPassed { at: at(minutes) });
+    let cases = [
+        (by(2), 35, history.len(), passed(35)),
+        (by(3), 45, history.len(), passed(45)),
+        // It names the promotion before the last one, with no other release in between.
+        (by(2), 45, history.len(), passed(45)),
+        (by(0), 15, history.len(), None),
+        // Whatever its time says.
+        (by(0), 45, history.len(), None),
+        (Some(release("a promotion that nobody has")), 45, history.len(), None),
+        // Old results name no promotion.
+        (None, 35, history.len(), passed(35)),
+        (None, 15, history.len(), None),
+        // It is not there now; what was tested then counts where it is enough that it ran.
+        (by(0), 15, 2, passed(15)),
+        (None, 15, 2, passed(15)),
+    ];
+    for (promotion, minutes, length, want) in cases {
+        let test = tested_by("staging", &["+smoke"], minutes, promotion);
+        let ledger = LedgerReading::Known(chain_of("staging", &bundles[..length]));
+        let ledgers = BTreeMap::from([(id("staging"), ledger)]);
+        let facts = Facts { ledgers, ..with_records(&[test]) };
+        let missing = Reason::NotTested { suites: vec!["smoke".to_owned()] };
+        let want = (want.is_some(), want.unwrap_or(missing));
+        assert_eq!(ask(suites(&["smoke"]), &facts), want, "{promotion:?} {minutes} {length}");
+        // A rollback brings back what was tested when it came.
+        let rollback = Facts { is_rollback: true, ledgers: BTreeMap::new(), ..facts };
+        let reason = Reason::SuitesPassed { at: at(minutes) };
+        assert_eq!(ask(suites(&["smoke"]), &rollback), (true, reason));
+    }
+    let unknown = LedgerReading::Unknown("the registry is down".to_owned());
+    let facts = Facts {
+        ledgers: BTreeMap::from([(id("staging"), unknown)]),
+        ..with_records(&[tested("staging", &["+smoke"], 10)])
+    };
+    assert!(!ask(suites(&["smoke"]), &facts).0);
+}
+
 #[test]
 fn tested_at_all() {
     let any = || suites(&[]);

@@ -124,6 +124,11 @@ fn ledger(place: &str, history: &[(&str, i64)]) -> LedgerReading {
 
 /// A test run of release `one`: suites with `+` passed, with `~` warned, with `-` failed.
 fn tested(place: &str, suites: &[&str], minutes: i64) -> Bundle {
+    tested_by(place, suites, minutes, None)
+}
+
+/// The same, by the promotion that it names.
+fn tested_by(place: &str, suites: &[&str], minutes: i64, promotion: Option<Digest>) -> Bundle {
     let suites = suites
         .iter()
         .map(|suite| {
@@ -139,7 +144,9 @@ fn tested(place: &str, suites: &[&str], minutes: i64) -> Bundle {
     let run = TestRun {
         environment: id(place),
         suites,
-        promotion: None,
+        promotion,
+        before: Vec::new(),
+        after: Vec::new(),
         run: CiRun::default(),
         started_at: at(minutes),
         finished_at: at(minutes),
@@ -207,7 +214,7 @@ fn with_records(bundles: &[Bundle]) -> Facts {
     let bytes = bundles.iter().map(Bundle::bytes);
     let records = Records::of_release(bytes, &ring(), release("one"), at(600));
     assert_eq!(records.rejected, []);
-    Facts { records: Ok(records), ..facts() }
+    Facts { records: Ok(records), ..with_ledger(ledger("staging", &[])) }
 }
 
 fn with_ledger(ledger: LedgerReading) -> Facts {

@@ -129,7 +129,7 @@ fn notes(release: &Release) -> Vec<String> {
 
 /// An application as it is, with the keys of the configuration and what stood in them.
 fn candidate(seen: ObservedApp, only: Option<&str>) -> Result<Candidate, Failure> {
-    let ObservedApp { app, application } = seen;
+    let ObservedApp { app, application, .. } = seen;
     let application: Application = application.map_err(failures::argocd)?;
     // Only the keys matter here: which values they had is what the history tells.
     let mut keys = OverrideValues { source: app.source.clone(), ..OverrideValues::default() };

@@ -26,6 +26,8 @@ pub(crate) struct Restore<'a> {
     pub take_over: bool,
     /// Gates that are to let it pass although they refuse.
     pub overrides: Overrides,
+    /// Applications of the last promotion that left the environment for good.
+    pub without: Vec<String>,
 }
 
 /// Puts the recorded release back, or only shows that if there is no key. If everything stands as recorded it is proven
@@ -44,6 +46,7 @@ pub(crate) async fn restore(
         },
         author: key.map(|key| key.verifying_key().id()),
         overrides,
+        without: &request.without,
     };
     let situation = context.gather(&question).await?;
     if !request.discard_unrecorded {

@@ -30,6 +30,8 @@ pub(crate) struct Rollback {
     pub take_over: bool,
     /// Gates that are to let it pass although they refuse.
     pub overrides: Overrides,
+    /// Applications of the last promotion that left the environment for good.
+    pub without: Vec<String>,
 }
 
 /// Where a release that was bad must not go again.
@@ -57,6 +59,7 @@ pub(crate) async fn rollback(
         movement: Movement::RollBack { reason: request.reason.as_deref() },
         author: key.map(|key| key.verifying_key().id()),
         overrides: &request.overrides,
+        without: &request.without,
     };
     let situation = context.gather(&question).await?;
     let mut notes = vec![format!(
@@ -122,6 +125,7 @@ async fn target(
             ))
         })?;
     drop(progress);
+    store.check_clock()?;
     let head = running(&chain);
     let holds_head = head
         .and_then(|head| find::recorded(context.project, head))
@@ -142,7 +146,7 @@ async fn target(
 
 /// The release whose values stand on the applications, by the claims of the runs that wrote them.
 fn claimed(seen: &[ObservedApp]) -> Option<Digest> {
-    let mut digests = seen.iter().map(|ObservedApp { app, application }| {
+    let mut digests = seen.iter().map(|ObservedApp { app, application, .. }| {
         let application = application.as_ref().ok()?;
         let on_app = verbatim_argocd::read_claim(application, Some(&app.environment));
         let claim = on_app.known()?;
@@ -179,7 +183,7 @@ async fn found(
 
 /// Whether Argo CD's own history has deployments of the release, for people: it keeps the last ten only.
 fn argocd_knows(situation: &Situation) -> Vec<String> {
-    let told = situation.seen.iter().filter_map(|ObservedApp { app, application }| {
+    let told = situation.seen.iter().filter_map(|ObservedApp { app, application, .. }| {
         let application = application.as_ref().ok()?;
         let target = crate::environment::target::target(app, &situation.release).ok()?;
         let plan = verbatim_argocd::plan(&target.app, application, &target.values).ok()?;
