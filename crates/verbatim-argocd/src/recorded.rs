@@ -372,6 +372,7 @@ fn decided(app: &Application) -> String {
     let expect = Expectation {
         values: Some((at, &changes)),
         operation: ExpectedOperation::Sync { nonce: "n" },
+        revisions: &[],
         last_history: None,
         health_before: HealthStatus::Healthy,
         unhealthy_before: Vec::new(),

@@ -72,6 +72,7 @@ async fn what_the_gates_saw_is_what_runs() -> Result<()> {
     world.project.write("verbatim.yaml", &text.replacen("gates: { tested: ", gates, 1))?;
     let release = world.release("Something new").await?;
     world.carry(&release, &["dev"]).await?;
+    let seen = world.project.git(&["rev-parse", "HEAD"]).await?;
     let promote = ["promote", "staging", "--release", &release];
     let late = world.argocd_proxy.faults_injected() + 1;
     world.argocd_proxy.inject(Rule::new(Fault::Delay(3000)).method(&http::Method::PATCH));
@@ -81,7 +82,11 @@ async fn what_the_gates_saw_is_what_runs() -> Result<()> {
     world.project.write("chart/values-staging.yaml", "environment: other\n")?;
     world.project.commit("Change the chart").await?;
     let run = job.end().await?.ends(5);
-    assert!(run.stdout.contains("shop-staging after its proof: the sync deployed "), "{run}");
+    assert!(run.stdout.contains("was to be deployed"), "{run}");
+    // The sync was pinned to what the gate saw.
+    let application = world.api(http::Method::GET, "/shop-staging", None).await?;
+    let deployed = &application["status"]["operationState"]["syncResult"]["revision"];
+    assert_eq!(deployed.as_str(), Some(seen.as_str()), "{application}");
     let history = world.verbatim(&["history", "staging", "--format", "json"]).await?.json()?;
     assert_eq!(history["promotions"], json!([]), "{history}");
     // The gate says it, too, when it is asked again.

@@ -281,6 +281,13 @@ pub enum AppFailure {
         /// Which, and why.
         pods: Vec<Unhealthy>,
     },
+    /// Its sources are at other revisions than those that were to be deployed.
+    Revisions {
+        /// Those, one a source.
+        wanted: Vec<String>,
+        /// What Argo CD compares with now.
+        found: Vec<String>,
+    },
     /// It was deleted.
     Deleted,
 }

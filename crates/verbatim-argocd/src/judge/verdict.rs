@@ -27,6 +27,8 @@ pub(crate) struct Expectation<'a> {
     pub values: Option<(crate::model::SourceAt, &'a [ValueChange])>,
     /// The operation that must have succeeded.
     pub operation: ExpectedOperation<'a>,
+    /// The revisions that must be deployed, one a source; empty if any are right.
+    pub revisions: &'a [String],
     /// The newest entry of the history before the write.
     pub last_history: Option<i64>,
     /// How healthy it was before the write.
@@ -198,6 +200,11 @@ pub(crate) fn judge(
     }
     if !is_reconciled(memory, app) {
         return Verdict::Stale(MissingState::Reconciled);
+    }
+    let found = app.status.sync.revisions();
+    if !expect.revisions.is_empty() && found != expect.revisions {
+        let wanted = expect.revisions.to_vec();
+        return Verdict::Failed(AppFailure::Revisions { wanted, found });
     }
     if let Some(condition) = app.status.conditions.iter().find(|condition| condition.is_error()) {
         let condition = condition.clone();

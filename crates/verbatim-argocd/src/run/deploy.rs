@@ -7,7 +7,7 @@ use tokio::time::{Duration, sleep};
 
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
-use crate::api::request::{self, ApiRequest, AppRef, SyncRequest};
+use crate::api::request::{self, ApiRequest, AppRef, Revisions, SyncRequest};
 use crate::judge::evidence::WantedImage;
 use crate::judge::mismatch::Mismatch;
 use crate::judge::missing::Missing;
@@ -22,7 +22,7 @@ use crate::judge::verdict::{
     ExpectedOperation, JudgeMemory, Verdict, judge, only_health_is_missing,
 };
 use crate::judge::warning::DeployWarning;
-use crate::model::Application;
+use crate::model::{Application, SourceAt};
 use crate::overrides::claim::{
     Claim, ClaimOnApp, ClaimStanding, ClaimState, claim_annotation, read_claim, read_claims,
 };
@@ -217,6 +217,7 @@ impl AppRun<'_> {
             nonce: deploy.nonce.clone(),
             infos: self.infos(deploy),
             prune: deploy.options.prune,
+            revisions: self.pinned(),
             ..SyncRequest::default()
         };
         if let Some(outcome) = self.begin_operation(plan, &request).await? {
@@ -224,6 +225,21 @@ impl AppRun<'_> {
         }
         let expect = self.expect(Some(plan), ExpectedOperation::Sync { nonce: &deploy.nonce });
         Ok(self.wait(&expect, WaitGoal::Proof, JudgeMemory::default()).await)
+    }
+
+    /// The revisions to sync. Where the application syncs itself, the server takes none but its own.
+    fn pinned(&self) -> Revisions {
+        let app = self.follow.app();
+        match self.subject.revisions {
+            revisions if revisions.is_empty() || app.spec.is_automated() => Revisions::default(),
+            [one] if app.spec.sources().get(SourceAt::Single).is_some() => {
+                Revisions { single: Some(one.clone()), ..Revisions::default() }
+            }
+            several => {
+                let by_position = (1..).zip(several.iter().cloned()).collect();
+                Revisions { by_position, ..Revisions::default() }
+            }
+        }
     }
 
     fn infos(&self, deploy: &DeployRequest) -> Vec<(String, String)> {

@@ -24,6 +24,9 @@ pub struct DeployRequest {
     pub environment: Option<String>,
     /// Who deploys: the URL of the CI run, or a name.
     pub by: Option<String>,
+    /// The revisions that must be deployed, one a source; empty if whatever the sources name is right. They are pinned where
+    /// the application does not sync itself, and compared in any case.
+    pub revisions: Vec<String>,
     /// Unique for this run. See [`crate::run::deploy::nonce`].
     pub nonce: String,
     /// How it is done.

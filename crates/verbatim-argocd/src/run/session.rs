@@ -41,6 +41,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) by: Option<&'a str>,
     pub(crate) nonce: &'a str,
     pub(crate) images: &'a [WantedImage],
+    pub(crate) revisions: &'a [String],
     pub(crate) options: &'a DeployOptions,
     /// The client's count when the run began.
     pub(crate) requests_before: u64,
@@ -57,6 +58,7 @@ impl<'a> Subject<'a> {
             by: None,
             nonce: "",
             images: &[],
+            revisions: &[],
             options,
             requests_before: client.requests(),
         }
@@ -69,6 +71,7 @@ impl<'a> Subject<'a> {
             by: deploy.by.as_deref(),
             nonce: &deploy.nonce,
             images: &deploy.images,
+            revisions: &deploy.revisions,
             ..Self::new(client, &deploy.app, &deploy.options)
         }
     }
@@ -105,7 +108,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-impl AppRun<'_> {
+impl<'a> AppRun<'a> {
     /// Begins anew with the newest state as what was there before.
     pub(crate) fn rebase(&mut self) {
         self.before = self.follow.app().clone();
@@ -121,11 +124,15 @@ impl AppRun<'_> {
         &self,
         plan: Option<&'b AppPlan>,
         operation: ExpectedOperation<'b>,
-    ) -> Expectation<'b> {
+    ) -> Expectation<'b>
+    where
+        'a: 'b,
+    {
         let is_write = operation != ExpectedOperation::State;
         Expectation {
             values: plan.map(|plan| (plan.source, plan.changes.as_slice())),
             operation,
+            revisions: self.subject.revisions,
             last_history: self.before.status.last_history(),
             health_before: if is_write {
                 self.before.status.health.status

@@ -300,6 +300,7 @@ pub(crate) fn wanted(app: &AppRef, release: &str) -> DeployRequest {
         release: release.to_owned(),
         environment: None,
         by: Some("https://ci.example.com/1".into()),
+        revisions: Vec::new(),
         nonce: nonce().unwrap(),
         options: quick(),
         expected: None,

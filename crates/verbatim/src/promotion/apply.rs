@@ -35,6 +35,7 @@ pub(crate) async fn apply(
         author: Some(key.verifying_key().id()),
         overrides,
         without: &saved.plan.without,
+        compares: true,
     };
     let situation = context.gather(&question).await?;
     // What is overridden beyond the plan is no part of it, so that its hash stays the one that was approved.
@@ -47,7 +48,7 @@ pub(crate) async fn apply(
                 return Ok(planned.considered.outdated(planned.sketch, outdated));
             }
             match planned.ready() {
-                Ok(ready) => context.finish(ready, found, key).await,
+                Ok(ready) => context.finish(ready.pinned(), found, key).await,
                 Err(not_ready) => Ok(not_ready.into_result()),
             }
         }

@@ -106,6 +106,8 @@ pub(crate) struct Rollout<'a> {
     pub images: &'a [WantedImage],
     /// Who promotes: the URL of the run, or a name.
     pub by: Option<String>,
+    /// Whether the revisions that were planned must be those that are deployed.
+    pub is_pinned: bool,
     pub options: DeployOptions,
 }
 
@@ -170,7 +172,7 @@ pub(super) async fn check(
     let checks = stream::iter(apps).map(|app| {
         let rollout = &rollout;
         async move {
-            let deploy = deployment(&app.target, rollout, None)?;
+            let deploy = deployment(&app.target, rollout, None, Vec::new())?;
             let report = run(servers, &app.target, &deploy, None, console)
                 .await?
                 .map_err(failures::argocd)?;
@@ -232,6 +234,8 @@ pub struct Carried {
     pub(super) considered: Box<Considered>,
     pub(super) place: LedgerPlace,
     pub(super) plan: PromotionPlan,
+    /// Whether the revisions that were planned must be those that were deployed.
+    pub(super) is_pinned: bool,
     /// What became of each application.
     pub(super) results: Vec<AppResult>,
     /// When the first thing was written.
@@ -246,7 +250,7 @@ impl Ready {
     /// # Errors
     /// If a server cannot be addressed. What went wrong with one application is in its result, and stops no other.
     pub async fn carry_out(self, context: &PromotionContext<'_>) -> Result<Carried, Failure> {
-        let Self { considered, place, plan, apps, images, take_over, .. } = self;
+        let Self { considered, place, plan, apps, images, take_over, is_pinned, .. } = self;
         let id = &context.environment.id;
         let release = short_digests(&plan.release.to_string());
         context.console.status(format!("{release} → {id}"));
@@ -254,11 +258,12 @@ impl Ready {
         context.console.plan_steps(steps.chain([record_step(id)]));
         let started_at = Timestamp::now();
         let mut rollout = context.rollout(&plan.release, &images, take_over);
+        rollout.is_pinned = is_pinned;
         rollout.options.claim_for = claim_for(&rollout.options, apps.len());
         let results =
             execute(&context.servers, apps, &plan.apps, &rollout, considered.kind, context.console)
                 .await?;
-        Ok(Carried { considered, place, plan, results, started_at, _carried_out: () })
+        Ok(Carried { considered, place, plan, is_pinned, results, started_at, _carried_out: () })
     }
 }
 
@@ -279,7 +284,8 @@ async fn execute(
         }
         let step = step(&app.target);
         console.step(&step, StepState::UnderWay);
-        let deploy = deployment(&app.target, rollout, Some(planned.plan.clone()))?;
+        let revisions = if rollout.is_pinned { planned.revisions.clone() } else { Vec::new() };
+        let deploy = deployment(&app.target, rollout, Some(planned.plan.clone()), revisions)?;
         let report = run(servers, &app.target, &deploy, Some(&step), console).await?;
         match &report {
             Ok(DeployReport { outcome: DeployOutcome::Proven { .. }, .. }) => {
@@ -298,6 +304,7 @@ fn deployment(
     target: &Target,
     rollout: &Rollout<'_>,
     expected: Option<AppPlan>,
+    revisions: Vec<String>,
 ) -> Result<DeployRequest, Failure> {
     Ok(DeployRequest {
         app: target.app.clone(),
@@ -306,6 +313,7 @@ fn deployment(
         release: rollout.release.to_string(),
         environment: Some(rollout.environment.to_string()),
         by: rollout.by.clone(),
+        revisions,
         nonce: nonce().map_err(failures::argocd)?,
         options: rollout.options.clone(),
         expected,

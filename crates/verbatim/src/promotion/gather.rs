@@ -35,6 +35,8 @@ pub(crate) struct Question<'a> {
     pub overrides: &'a Overrides,
     /// Applications of the last promotion that left the environment for good.
     pub without: &'a [String],
+    /// Whether Argo CD is to compare first, so that the revisions are those of now: a plan names them.
+    pub compares: bool,
 }
 
 /// How a release comes into an environment.
@@ -123,7 +125,7 @@ impl PromotionContext<'_> {
         let own = async {
             let wanted = RecordFilter::only::<Promotion>().and::<Lock>().and::<Veto>();
             let look = async {
-                match gates.has(GateKind::SameManifests) {
+                match question.compares || gates.has(GateKind::SameManifests) {
                     true => applications::refreshed(environment, servers).await,
                     false => applications::at(environment, servers).await,
                 }

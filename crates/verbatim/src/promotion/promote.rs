@@ -73,7 +73,14 @@ pub(crate) async fn ask(
 ) -> Result<(Release, Decision), Failure> {
     let (overrides, movement) =
         (Overrides::default(), Movement::Promote { backwards: true, again: true });
-    let question = Question { found, movement, author: None, overrides: &overrides, without: &[] };
+    let question = Question {
+        found,
+        movement,
+        author: None,
+        overrides: &overrides,
+        without: &[],
+        compares: false,
+    };
     let Situation { release, facts, .. } = context.gather(&question).await?;
     Ok((release, decide(&context.gates, &facts)))
 }
@@ -90,6 +97,7 @@ async fn decided(
         author: key.map(|key| key.verifying_key().id()),
         overrides,
         without,
+        compares: key.is_none(),
     };
     let situation = context.gather(&question).await?;
     Decided::decide(&context.gates, &question, situation)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use verbatim_argocd::{DeployOutcome, DeployReport, Prediction, WantedImage};
 use verbatim_console::Failure;
+use verbatim_policy::{GateAnswer, GateKind};
 use verbatim_record::Anchor;
 
 use super::decide::{Admitted, Considered, LedgerPlace, Refusal, Refused};
@@ -75,6 +76,8 @@ pub struct Ready {
     pub(super) apps: Vec<AppToDeploy>,
     pub(super) images: Vec<WantedImage>,
     pub(super) take_over: bool,
+    /// Whether the revisions of the plan must be those that are deployed.
+    pub(super) is_pinned: bool,
     /// Private, so that nobody else makes one.
     _agreed: (),
 }
@@ -150,8 +153,22 @@ impl Planned {
             return Err(Box::new(NotReady { considered, sketch }));
         }
         let Sketch { plan, apps, images, take_over, .. } = sketch;
-        Ok(Ready { considered, place, plan, apps, images, take_over, _agreed: () })
+        // A gate has let it in because of what its manifests are made from.
+        let is_pinned = considered.decision.answers.iter().any(demands_manifests);
+        Ok(Ready { considered, place, plan, apps, images, take_over, is_pinned, _agreed: () })
     }
+}
+
+impl Ready {
+    /// The same, with the revisions of the plan and no others: somebody has agreed to exactly them.
+    pub(super) fn pinned(self) -> Self {
+        Self { is_pinned: true, ..self }
+    }
+}
+
+/// Whether a gate let the release in because of the revisions from which its manifests are made.
+fn demands_manifests(answer: &GateAnswer) -> bool {
+    answer.gate.kind() == GateKind::SameManifests && answer.passed
 }
 
 impl Sketch {
@@ -230,6 +247,7 @@ impl PromotionContext<'_> {
     ) -> Rollout<'o> {
         let by = self.project.ci.run_url.clone().or_else(|| self.project.run().actor);
         let options = execute::options(self.environment, self.deploy, take_over);
-        Rollout { environment: &self.environment.id, release, images, by, options }
+        let environment = &self.environment.id;
+        Rollout { environment, release, images, by, is_pinned: false, options }
     }
 }

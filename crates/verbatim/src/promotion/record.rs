@@ -10,7 +10,6 @@ use verbatim_argocd::{
 };
 use verbatim_console::{Failure, StepState};
 use verbatim_oci::Descriptor;
-use verbatim_policy::{GateAnswer, GateKind};
 use verbatim_record::{Anchor, Promotion, Statement};
 
 use super::PromotionContext;
@@ -76,7 +75,7 @@ impl Carried {
         let seen = applications::at(context.environment, &context.servers).await;
         drop(progress);
         let mut changed = changed(&self.results, &seen);
-        if self.considered.decision.answers.iter().any(demands_manifests) {
+        if self.is_pinned {
             changed.extend(self.results.iter().filter_map(other_revisions));
         }
         if !changed.is_empty() {
@@ -336,11 +335,6 @@ fn changed(
     };
     let changed = results.iter().map(|result| (result.app.target.app.to_string(), change(result)));
     changed.filter_map(|(app, change)| Some((app, change?))).collect()
-}
-
-/// Whether a gate let the release in because of the revisions from which its manifests are made.
-fn demands_manifests(answer: &GateAnswer) -> bool {
-    answer.gate.kind() == GateKind::SameManifests && answer.passed
 }
 
 /// An application that was deployed from other revisions than those that the gates saw.

@@ -220,6 +220,7 @@ pub(crate) async fn run(args: DeployArgs, console: &Console) -> Result<ExitStatu
         environment: None,
         release: args.how.release.clone(),
         by: args.how.run_url.clone(),
+        revisions: Vec::new(),
         nonce: deploy::nonce().map_err(failure)?,
         options: DeployOptions {
             settle: args.settle,
@@ -287,6 +288,7 @@ async fn write_each(
                 release: how.release.clone(),
                 environment: None,
                 by: how.run_url.clone(),
+                revisions: Vec::new(),
                 nonce: deploy::nonce().map_err(failure)?,
                 options: how.options(),
                 expected: None,

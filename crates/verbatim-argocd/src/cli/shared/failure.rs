@@ -3,7 +3,7 @@
 use verbatim_console::{ExitStatus, Failure};
 
 use crate::api::error::{Error, ErrorKind};
-use crate::judge::outcome::{DeployOutcome, DeployReport, OnPause};
+use crate::judge::outcome::{AppFailure, DeployOutcome, DeployReport, OnPause};
 use crate::judge::refusal::WriteRefusal;
 
 /// The failure that an error of this library leads to.
@@ -93,7 +93,8 @@ pub fn status(report: &DeployReport) -> ExitStatus {
         }
         DeployOutcome::Refused { reasons, .. } => refused(reasons),
         DeployOutcome::TakenBack { why } => status_of(&why.kind),
-        DeployOutcome::Superseded { .. } => ExitStatus::Conflict,
+        DeployOutcome::Superseded { .. }
+        | DeployOutcome::Degraded { why: AppFailure::Revisions { .. }, .. } => ExitStatus::Conflict,
         DeployOutcome::Degraded { .. } | DeployOutcome::NotProven { .. } => ExitStatus::No,
         DeployOutcome::Paused { on_pause, .. } => match on_pause {
             OnPause::Accept => ExitStatus::Done,

@@ -113,7 +113,7 @@ pub(crate) fn outcome_cells(report: &DeployReport) -> [String; 2] {
             let why = deviations.iter().map(ToString::to_string).chain(by).collect();
             (style::bad("superseded"), joined(why))
         }
-        DeployOutcome::Degraded { why, .. } => (style::bad("degraded"), why.to_string()),
+        DeployOutcome::Degraded { why, .. } => (style::bad(word(why)), why.to_string()),
         DeployOutcome::NotProven { problems, .. } => {
             (style::bad("not proven"), joined(problems.iter().map(ToString::to_string).collect()))
         }
@@ -124,6 +124,14 @@ pub(crate) fn outcome_cells(report: &DeployReport) -> [String; 2] {
         }
     };
     [word, why.replace('\n', " ")]
+}
+
+/// What an application is that failed like this.
+fn word(why: &AppFailure) -> &'static str {
+    match why {
+        AppFailure::Revisions { .. } => "superseded",
+        _ => "degraded",
+    }
 }
 
 /// The managed resources as a table.
@@ -253,7 +261,7 @@ impl fmt::Display for DeployReport {
                 })
             }
             DeployOutcome::Degraded { why, unhealthy } => {
-                writeln!(f, "{app} {}", style::bad("degraded"))?;
+                writeln!(f, "{app} {}", style::bad(word(why)))?;
                 writeln!(f, "  {why}")?;
                 list(f, unhealthy)
             }
@@ -376,6 +384,12 @@ impl fmt::Display for AppFailure {
             Self::Stuck { pods } => {
                 write!(f, "{} pods with the wanted image keep failing to start", pods.len())
             }
+            Self::Revisions { wanted, found } => write!(
+                f,
+                "its sources are at {} by now, and {} was to be deployed",
+                found.join(", "),
+                wanted.join(", ")
+            ),
             Self::Deleted => f.write_str("the application was deleted"),
         }
     }

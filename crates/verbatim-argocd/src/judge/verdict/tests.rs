@@ -106,6 +106,7 @@ fn synced(changes: &[ValueChange]) -> Expectation<'_> {
     Expectation {
         values: Some((SourceAt::Single, changes)),
         operation: ExpectedOperation::Sync { nonce: "n" },
+        revisions: &[],
         last_history: Some(4),
         health_before: HealthStatus::Healthy,
         unhealthy_before: Vec::new(),
@@ -124,6 +125,28 @@ fn check(case: &Case) {
     memory.note(&expect, &app);
     let got = judge(&expect, &memory, &app, Duration::from_secs(case.degraded_for));
     assert_eq!(name(&got), case.want, "{}", case.what);
+}
+
+#[test]
+fn other_revisions_than_those_that_were_decided_on_end_it() {
+    let changes = written();
+    let wanted = ["abc".to_owned()];
+    let at = |revision: &str, sync: &str| {
+        set(done(), &[("/status/sync/revision", json!(revision)), (SYNC, json!(sync))])
+    };
+    for (app, revisions, want) in [
+        (at("abc", "Synced"), &wanted[..], "done"),
+        (at("def", "Synced"), &wanted, "failed Revisions"),
+        // Pinned, and the branch has moved since: it waits for nothing.
+        (at("def", "OutOfSync"), &wanted, "failed Revisions"),
+        (at("def", "Synced"), &[], "done"),
+    ] {
+        let expect = Expectation { revisions, ..synced(&changes) };
+        let app: Application = serde_json::from_value(app).unwrap();
+        let mut memory = JudgeMemory::default();
+        memory.note(&expect, &app);
+        assert_eq!(name(&judge(&expect, &memory, &app, Duration::ZERO)), want, "{revisions:?}");
+    }
 }
 
 #[test]
@@ -181,6 +204,7 @@ fn check_found(changes: &[(&str, Value)], digest: &str, want: Option<KnownBy>) {
     let expect = Expectation {
         values: Some((SourceAt::Single, &changes)),
         operation: ExpectedOperation::State,
+        revisions: &[],
         last_history: Some(5),
         health_before: HealthStatus::Unknown,
         unhealthy_before: Vec::new(),
@@ -500,6 +524,7 @@ fn recorded_states_are_judged() {
         let expect = Expectation {
             values: None,
             operation: ExpectedOperation::State,
+            revisions: &[],
             last_history: None,
             health_before: HealthStatus::Healthy,
             unhealthy_before: Vec::new(),

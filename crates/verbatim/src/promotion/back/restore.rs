@@ -47,6 +47,7 @@ pub(crate) async fn restore(
         author: key.map(|key| key.verifying_key().id()),
         overrides,
         without: &request.without,
+        compares: false,
     };
     let situation = context.gather(&question).await?;
     if !request.discard_unrecorded {

@@ -60,6 +60,7 @@ pub(crate) async fn rollback(
         author: key.map(|key| key.verifying_key().id()),
         overrides: &request.overrides,
         without: &request.without,
+        compares: false,
     };
     let situation = context.gather(&question).await?;
     let mut notes = vec![format!(
