@@ -13,6 +13,7 @@ mod identity;
 mod init;
 mod kept;
 mod ledger;
+mod meanwhile;
 mod plans;
 mod policy_source;
 mod promotion;

@@ -26,7 +26,7 @@ Exit statuses:
   1  a gate refused, or something else runs
   4  not known yet: look, then run again
   5  somebody else changed the application
-  6  a newer release runs there";
+  6  a newer release runs there, or is on its way";
 
 /// Move a release into an environment, and prove that it runs there
 ///

@@ -46,10 +46,11 @@ pub(crate) async fn apply(
             if !outdated.is_empty() {
                 return Ok(planned.considered.outdated(planned.sketch, outdated));
             }
-            match planned.ready() {
-                Ok(ready) => context.finish(ready, found, key).await,
-                Err(not_ready) => Ok(not_ready.into_result()),
-            }
+            let result = match planned.ready() {
+                Ok(ready) => context.finish(ready, found, key).await?,
+                Err(not_ready) => not_ready.into_result(),
+            };
+            Ok(context.or_superseded(result).await)
         }
         // That the world has moved on is worth more than what a gate says of it.
         Err(mut refused) => match refused.sketch(context, found, &of_plan, take_over).await? {

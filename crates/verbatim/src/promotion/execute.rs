@@ -17,6 +17,7 @@ use verbatim_oci::{Digest, short_digests};
 use verbatim_record::{Anchor, EnvironmentId, PromotionKind, Revision};
 
 use super::PromotionContext;
+use super::bans::{BanWatch, Stop};
 use super::decide::{Considered, LedgerPlace};
 use super::plan::{PlannedApp, PromotionPlan};
 use super::ready::Ready;
@@ -55,6 +56,8 @@ pub(crate) enum NoReport {
     Failed(Error),
     /// It was not begun, as this other one was not proven.
     NotBegun(AppRef),
+    /// It was not begun, as a lock or a veto came meanwhile.
+    Stopped(Stop),
 }
 
 /// How one application ended, for the result of the command.
@@ -241,27 +244,33 @@ impl Ready {
         context.console.plan_steps(steps.chain([record_step(id)]));
         let started_at = Timestamp::now();
         let rollout = context.rollout(&plan.release, &images, take_over);
+        let bans = BanWatch::of(context, &considered);
         let results =
-            execute(&context.servers, apps, &plan.apps, &rollout, considered.kind, context.console)
-                .await?;
+            execute(context, apps, &plan.apps, &rollout, considered.kind, bans.as_ref()).await?;
         Ok(Carried { considered, place, plan, results, started_at, _carried_out: () })
     }
 }
 
 /// Deploys to all applications by their plans, in the order of the plans. A new release is bad for all if it is bad for one:
-/// after the first application that is not proven no other is begun. A way back is good for each, and stops for none.
+/// after the first application that is not proven no other is begun, and none after a lock or a veto. A way back is good for each, and stops for none.
 async fn execute(
-    servers: &Servers,
+    context: &PromotionContext<'_>,
     apps: Vec<AppToDeploy>,
     plans: &[PlannedApp],
     rollout: &Rollout<'_>,
     kind: PromotionKind,
-    console: &Console,
+    bans: Option<&BanWatch<'_>>,
 ) -> Result<Vec<AppResult>, Failure> {
+    let PromotionContext { servers, console, .. } = context;
     let stopped_by = &OnceLock::new();
     let runs = stream::iter(apps.into_iter().zip(plans)).map(|(app, planned)| async move {
         if let Some(other) = stopped_by.get() {
             return Ok(AppResult { app, report: Err(NoReport::NotBegun(AppRef::clone(other))) });
+        }
+        if let Some(bans) = bans
+            && let Some(stop) = bans.stop().await
+        {
+            return Ok(AppResult { app, report: Err(NoReport::Stopped(stop)) });
         }
         let step = step(&app.target);
         console.step(&step, StepState::UnderWay);

@@ -6,12 +6,14 @@
 
 mod apply;
 mod back;
+mod bans;
 mod charts;
 mod decide;
 mod delivery;
 mod execute;
 mod gather;
 mod markdown;
+mod newer;
 mod outcome;
 mod overrides;
 mod plan;

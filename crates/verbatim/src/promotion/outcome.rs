@@ -14,9 +14,11 @@ use verbatim_oci::Digest;
 use verbatim_policy::Decision;
 use verbatim_record::{Anchor, PromotionKind};
 
+use super::bans::Stop;
 use super::decide::{Considered, Refusal, Refused};
 use super::delivery;
 use super::execute::{AppOutcome, AppResult, NoReport};
+use super::newer::OtherRun;
 use super::plan::PromotionPlan;
 use super::ready::{NotReady, Preview, Sketch};
 use super::record::{Changed, Recorded};
@@ -49,6 +51,9 @@ pub(crate) struct PromotionResult {
     /// A newer release that runs there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ReleaseResult>,
+    /// A run with a newer release, which holds an application or has written over this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded_by_run: Option<OtherRun>,
     /// What is wrong with the ledger, if nothing can be added to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ledger_faults: Vec<String>,
@@ -89,7 +94,7 @@ pub(crate) struct PromotionResult {
 impl Considered {
     /// The result as far as it is known when everything is decided and nothing was written.
     fn into_result(self) -> PromotionResult {
-        let Self { kind, release, decision, notes, vetoed, kept, without: _ } = self;
+        let Self { kind, release, decision, notes, vetoed, kept, without: _, decided_at: _ } = self;
         PromotionResult {
             kind,
             environment: decision.environment.to_string(),
@@ -100,6 +105,7 @@ impl Considered {
             vetoed,
             kept,
             superseded_by: None,
+            superseded_by_run: None,
             ledger_faults: Vec::new(),
             missing: Vec::new(),
             plan: None,
@@ -289,6 +295,15 @@ fn outcome(
             let failure = failures::argocd(error);
             (None, failure.status, Some(failure.whole()), failure.hints)
         }
+        Err(NoReport::Stopped(Stop::Banned(why))) => (
+            None,
+            ExitStatus::No,
+            Some(format!("not begun: {why}; nothing was written")),
+            Vec::new(),
+        ),
+        Err(NoReport::Stopped(Stop::Unknown { why, status })) => {
+            (None, status, Some(format!("not begun: {why}; nothing was written")), Vec::new())
+        }
         Err(NoReport::NotBegun(other)) => {
             let why = format!("not begun, as {other} is not proven; nothing was written");
             let hint = "to go on where it stopped, promote again; to go back, `verbatim restore`";
@@ -361,6 +376,10 @@ impl fmt::Display for PromotionResult {
         }
         if let Some(digest) = &self.vetoed {
             writeln!(f, "{digest} has a veto now")?;
+        }
+        if let Some(OtherRun { release, by }) = &self.superseded_by_run {
+            let by = by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
+            writeln!(f, "superseded: another run promotes the newer release {release}{by}")?;
         }
         match self.proven {
             true => writeln!(f, "{}", self.line()),
