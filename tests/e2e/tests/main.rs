@@ -7,6 +7,7 @@ mod bad_input;
 mod clock;
 mod delivery;
 mod doctor;
+mod failure;
 mod faults;
 mod forged;
 mod identity;

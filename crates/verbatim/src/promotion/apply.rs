@@ -50,7 +50,8 @@ pub(crate) async fn apply(
                 Ok(ready) => context.finish(ready, found, key).await?,
                 Err(not_ready) => not_ready.into_result(),
             };
-            Ok(context.or_superseded(result).await)
+            let result = context.or_superseded(result).await;
+            Ok(context.or_restored(result, &saved.plan.without, key).await)
         }
         // That the world has moved on is worth more than what a gate says of it.
         Err(mut refused) => match refused.sketch(context, found, &of_plan, take_over).await? {

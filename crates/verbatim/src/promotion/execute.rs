@@ -21,6 +21,7 @@ use super::bans::{BanWatch, Stop};
 use super::decide::{Considered, LedgerPlace};
 use super::plan::{PlannedApp, PromotionPlan};
 use super::ready::Ready;
+use super::waves;
 use crate::config::{DeploySettings, Environment};
 use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::target::{Target, target};
@@ -261,9 +262,9 @@ async fn execute(
     kind: PromotionKind,
     bans: Option<&BanWatch<'_>>,
 ) -> Result<Vec<AppResult>, Failure> {
-    let PromotionContext { servers, console, .. } = context;
+    let PromotionContext { servers, console, environment, .. } = context;
     let stopped_by = &OnceLock::new();
-    let runs = stream::iter(apps.into_iter().zip(plans)).map(|(app, planned)| async move {
+    let deploy_one = async |app: AppToDeploy, planned: &PlannedApp| {
         if let Some(other) = stopped_by.get() {
             return Ok(AppResult { app, report: Err(NoReport::NotBegun(AppRef::clone(other))) });
         }
@@ -285,8 +286,21 @@ async fn execute(
             _ => {}
         }
         Ok(AppResult { app, report: report.map_err(NoReport::Failed) })
-    });
-    runs.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
+    };
+    // A way back is good for each, so nobody waits for it.
+    let waves = match kind {
+        PromotionKind::Promotion => waves::waves(&environment.waves, apps.len()),
+        _ => vec![apps.len()],
+    };
+    let mut rest = apps.into_iter().zip(plans);
+    let mut results = Vec::new();
+    for wave in waves {
+        let runs =
+            stream::iter(rest.by_ref().take(wave)).map(|(app, planned)| deploy_one(app, planned));
+        // If one of them is not proven, those of the next waves are not begun.
+        results.extend(runs.buffered(CONCURRENCY).collect::<Vec<_>>().await);
+    }
+    results.into_iter().collect()
 }
 
 fn deployment(

@@ -77,6 +77,9 @@ pub(crate) struct PromotionResult {
     pub writes: Vec<String>,
     /// What became of each application.
     pub applications: Vec<AppOutcome>,
+    /// What was put back, as it is not proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Restored>,
     /// The place of the promotion in the ledger, with its record.
     #[serde(
         rename = "promotion",
@@ -89,6 +92,16 @@ pub(crate) struct PromotionResult {
     pub took: Option<Duration>,
     #[serde(skip)]
     pub status: ExitStatus,
+}
+
+/// What became of putting the last promotion back.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(crate) enum Restored {
+    /// It was tried, and this is how it ended.
+    Carried(Box<PromotionResult>),
+    /// It was not begun.
+    Failed { why: String },
 }
 
 impl Considered {
@@ -114,6 +127,7 @@ impl Considered {
             predictions: Vec::new(),
             writes: Vec::new(),
             applications: Vec::new(),
+            restored: None,
             record: None,
             took: None,
             status: ExitStatus::No,
@@ -242,6 +256,10 @@ impl PromotionResult {
         };
         let missing =
             self.missing.iter().map(|app| missing::hint(command, environment, &app.to_string()));
+        // What is back is not to be put back by hand.
+        if let Some(Restored::Carried(restored)) = &self.restored {
+            return restored.hints();
+        }
         let of_apps = self.applications.iter().flat_map::<Vec<String>, _>(of_app);
         let mut hints: Vec<String> = missing.chain(of_apps).collect();
         hints.dedup();
@@ -380,6 +398,14 @@ impl fmt::Display for PromotionResult {
         if let Some(OtherRun { release, by }) = &self.superseded_by_run {
             let by = by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
             writeln!(f, "superseded: another run promotes the newer release {release}{by}")?;
+        }
+        match &self.restored {
+            Some(Restored::Carried(restored)) => {
+                writeln!(f, "put back what was there:")?;
+                restored.fmt(f)?;
+            }
+            Some(Restored::Failed { why }) => writeln!(f, "cannot put back what was there: {why}")?,
+            None => {}
         }
         match self.proven {
             true => writeln!(f, "{}", self.line()),

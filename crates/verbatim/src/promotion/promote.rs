@@ -45,7 +45,8 @@ pub(crate) async fn promote(
         Err(not_ready) => not_ready.into_result(),
     };
     // Whoever goes backwards on purpose knows of the newer one.
-    Ok(if backwards { result } else { context.or_superseded(result).await })
+    let result = if backwards { result } else { context.or_superseded(result).await };
+    Ok(context.or_restored(result, request.without, key).await)
 }
 
 /// Plans a promotion and shows it, whatever the gates say: they may open before the plan is applied.
