@@ -9,7 +9,7 @@ use verbatim_record::Role;
 use super::context::{self, ReleaseArgs, environment, find, registry, told};
 use crate::project::{KeyArgs, ProjectArgs};
 use crate::promotion::{
-    Apply, DeliveryArgs, OverrideArgs, Overrides, PromotionContext, SavedPlan, apply,
+    Apply, DeliveryArgs, FailureArgs, OverrideArgs, Overrides, PromotionContext, SavedPlan, apply,
 };
 use crate::release::Named;
 
@@ -38,6 +38,8 @@ pub(crate) struct ApplyArgs {
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
+    failure: FailureArgs,
+    #[command(flatten)]
     delivery: DeliveryArgs,
     #[command(flatten)]
     overrides: OverrideArgs,
@@ -65,8 +67,9 @@ pub(crate) async fn run(args: ApplyArgs, console: &Console) -> Result<ExitStatus
     let registry = registry(&project)?;
     let release = ReleaseArgs { release: Some(Named::Digest(saved.plan.release.digest)) };
     let found = find(&project, &registry, &release, console).await?;
-    let context =
-        PromotionContext::of(&project, &registry, environment, console)?.delivering(args.delivery);
+    let context = PromotionContext::of(&project, &registry, environment, console)?
+        .delivering(args.delivery)
+        .on_failure(args.failure);
     let take_over = args.take_over;
     let request = Apply { saved: &saved, found: &found, take_over, overrides: &overrides };
     told(&apply(&context, &request, &key).await?, console)

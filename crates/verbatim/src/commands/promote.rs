@@ -8,7 +8,9 @@ use verbatim_record::Role;
 
 use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
 use crate::project::{KeyArgs, ProjectArgs};
-use crate::promotion::{DeliveryArgs, OverrideArgs, Promote, PromotionContext, preview, promote};
+use crate::promotion::{
+    DeliveryArgs, FailureArgs, OverrideArgs, Promote, PromotionContext, preview, promote,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +28,7 @@ Exit statuses:
   1  a gate refused, or something else runs
   4  not known yet: look, then run again
   5  somebody else changed the application
-  6  a newer release runs there";
+  6  a newer release runs there, or is on its way";
 
 /// Move a release into an environment, and prove that it runs there
 ///
@@ -61,6 +63,8 @@ pub(crate) struct PromoteArgs {
     #[arg(long, value_name = "APP")]
     without: Vec<String>,
     #[command(flatten)]
+    failure: FailureArgs,
+    #[command(flatten)]
     delivery: DeliveryArgs,
     #[command(flatten)]
     overrides: OverrideArgs,
@@ -85,8 +89,9 @@ pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStat
     }
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
-    let context =
-        PromotionContext::of(&project, &registry, environment, console)?.delivering(args.delivery);
+    let context = PromotionContext::of(&project, &registry, environment, console)?
+        .delivering(args.delivery)
+        .on_failure(args.failure);
     let request = Promote {
         found: &found,
         backwards: args.backwards,

@@ -9,12 +9,13 @@ use verbatim_record::EnvironmentId;
 
 use super::check::{name, template};
 use super::file::{
-    AppFile, DeployFile, EnvironmentFile, File, PauseFile, SelectorFile, SetFile, TestFile,
+    AppFile, DeployFile, EnvironmentFile, FailureFile, File, PauseFile, SelectorFile, SetFile,
+    TestFile,
 };
 use super::located::{Located, Place};
-use super::model::{App, Apps, DeploySettings, Environment, Selector, Set, Suite};
+use super::model::{App, Apps, DeploySettings, Environment, Selector, Set, Suite, Wave};
 use super::problem::Problem;
-use super::shapes::{ListOr, NameOr};
+use super::shapes::{ListOr, NameOr, WaveFile};
 
 /// What of an image can stand in a value; `reference` is repository, tag and digest in one.
 const IMAGE_VARIABLES: [&str; 7] =
@@ -160,9 +161,29 @@ fn environment(
         settle,
         timeout: written.timeout.map_or(DEFAULT_TIMEOUT, |period| period.0),
         stuck_after: written.stuck_after.map_or(DEFAULT_STUCK_AFTER, |period| period.0),
-        deploy: deploy(&file.deploy, &written.deploy, problems),
+        deploy: DeploySettings {
+            restore_on_failure: written.on_failure == Some(FailureFile::Restore),
+            ..deploy(&file.deploy, &written.deploy, problems)
+        },
+        waves: waves(&written.waves, problems),
         is_first,
     })
+}
+
+/// The waves, each further than the one before, as far as that can be told without the applications.
+fn waves(written: &[Located<WaveFile>], problems: &mut Vec<Problem>) -> Vec<Wave> {
+    let (mut count, mut percent) = (0, 0);
+    for Located { value: WaveFile(wave), place } in written {
+        let is_further = match *wave {
+            Wave::Count(wave) => wave > std::mem::replace(&mut count, wave),
+            Wave::Percent(wave) => wave > std::mem::replace(&mut percent, wave),
+        };
+        if !is_further {
+            let message = "a wave goes to more applications than the one before it";
+            problems.push(Problem::new(*place, message).help("for example `[1, 25%, 100%]`"));
+        }
+    }
+    written.iter().map(|wave| wave.value.0).collect()
 }
 
 /// How an environment is deployed: by its own word, else by the default of all.
@@ -191,6 +212,7 @@ fn deploy(default: &DeployFile, own: &DeployFile, problems: &mut Vec<Problem>) -
         allow_unpruned: said(&leftovers.allow_unpruned),
         trust_owner: is(|written| written.trust_owner.as_ref()),
         allow_unknown_parameters: is(|written| written.allow_unknown_parameters.as_ref()),
+        restore_on_failure: false,
         fail_on_pause: own.on_pause.or(default.on_pause) == Some(PauseFile::Fail),
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::gates_file::GatesFile;
 use super::located::Located;
-use super::shapes::{FromName, ListOr, NameOr, Period};
+use super::shapes::{FromName, ListOr, NameOr, Period, WaveFile};
 
 /// A project: its images, its environments, and the rules between them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -149,6 +149,16 @@ pub(crate) struct DeployFile {
     pub on_pause: Option<PauseFile>,
 }
 
+/// What to do with a release that is not proven.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FailureFile {
+    /// Leave the applications as they are.
+    Keep,
+    /// Put back the last promotion, and prove it.
+    Restore,
+}
+
 /// What to do when a rollout is paused.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -201,6 +211,12 @@ pub(crate) struct EnvironmentFile {
     /// How its applications are deployed, where that is not as in the default.
     #[serde(default)]
     pub deploy: DeployFile,
+    /// What to do with a release that is not proven. Default: `keep`.
+    pub on_failure: Option<FailureFile>,
+    /// In which waves a release goes to its applications: how many have it after each, or which part of them, such as
+    /// `[1, 25%, 100%]`. The next wave begins when all of the one before are proven. Default: all at once.
+    #[serde(default)]
+    pub waves: Vec<Located<WaveFile>>,
     /// How long the proof must hold before it counts. Default: 0s in the first environment, 10s in others.
     pub settle: Option<Period>,
     /// How long one application may take. Default: 10m.

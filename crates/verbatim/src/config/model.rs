@@ -95,6 +95,8 @@ pub(crate) struct Environment {
     /// How long a pod with the new image may keep failing to start.
     pub stuck_after: Duration,
     pub deploy: DeploySettings,
+    /// In which waves a release goes to the applications.
+    pub waves: Vec<Wave>,
     /// Whether it is the first of the file. If no other comes before it either, a dirty build may go there.
     pub is_first: bool,
 }
@@ -127,6 +129,17 @@ pub(crate) struct DeploySettings {
     pub allow_unknown_parameters: bool,
     /// Give up when a rollout is paused, instead of waiting until it continues.
     pub fail_on_pause: bool,
+    /// Put back the last promotion after one that is not proven.
+    pub restore_on_failure: bool,
+}
+
+/// How far a release has come after a wave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wave {
+    /// To so many applications.
+    Count(usize),
+    /// To so many of a hundred.
+    Percent(u8),
 }
 
 #[derive(Clone, Debug)]

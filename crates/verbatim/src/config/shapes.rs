@@ -12,6 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
+use super::model::Wave;
+
 /// A value that may be given by its name alone instead of by a mapping.
 pub(crate) trait FromName: Sized {
     /// What is expected, for messages.
@@ -187,6 +189,63 @@ impl JsonSchema for Period {
             "type": "string",
             "description": "A length of time such as 30s, 5m or 1h30m",
             "examples": ["30s", "5m", "1h30m"],
+        })
+    }
+}
+
+/// How far a release has come after a wave: a number of applications, or a part of them such as `25%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaveFile(pub Wave);
+
+impl<'de> Deserialize<'de> for WaveFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Shape;
+        impl Visitor<'_> for Shape {
+            type Value = WaveFile;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of applications from 1, or a part of them such as 25%")
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<WaveFile, E> {
+                match usize::try_from(number) {
+                    Ok(count @ 1..) => Ok(WaveFile(Wave::Count(count))),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+                }
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<WaveFile, E> {
+                match u64::try_from(number) {
+                    Ok(number) => self.visit_u64(number),
+                    Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+                }
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<WaveFile, E> {
+                let percent = text.strip_suffix('%').and_then(|number| number.parse().ok());
+                match percent {
+                    Some(percent @ 1..=100) => Ok(WaveFile(Wave::Percent(percent))),
+                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Shape)
+    }
+}
+
+impl JsonSchema for WaveFile {
+    fn schema_name() -> Cow<'static, str> {
+        "Wave".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "integer", "minimum": 1 },
+                { "type": "string", "pattern": "^(100|[1-9][0-9]?)%$" },
+            ],
+            "description": "How many applications have the release after a wave, or which part of them",
+            "examples": [1, "25%"],
         })
     }
 }

@@ -271,6 +271,17 @@ fn environments_may_share_an_application_with_values_of_their_own() {
 }
 
 #[test]
+fn waves_are_numbers_and_parts() {
+    let text = with("[web-dev]", "[web-dev]\n    waves: [1, 25%, 100%]\n    on_failure: restore");
+    let config = read(&text).unwrap();
+    let dev = config.environment("dev").unwrap();
+    assert_eq!(dev.waves, [Wave::Count(1), Wave::Percent(25), Wave::Percent(100)]);
+    assert!(dev.deploy.restore_on_failure);
+    let staging = config.environment("staging").unwrap();
+    assert!(staging.waves.is_empty() && !staging.deploy.restore_on_failure);
+}
+
+#[test]
 fn mistakes_are_shown_where_they_are() {
     let cases = [
         ("an unknown key", with("    after: [dev]", "    afer: [dev]")),
@@ -359,6 +370,10 @@ fn mistakes_are_shown_where_they_are() {
             with("[web-dev]", "{ selector: 'team=web' }"),
         ),
         ("no application", with("[web-dev]", "[]")),
+        ("a wave of nobody", with("[web-dev]", "[web-dev]\n    waves: [0]")),
+        ("a wave of too many", with("[web-dev]", "[web-dev]\n    waves: [101%]")),
+        ("a wave that goes back", with("[web-dev]", "[web-dev]\n    waves: [1, 50%, 25%]")),
+        ("an unknown end", with("[web-dev]", "[web-dev]\n    on_failure: undo")),
         (
             "pruned and accepted",
             with("[web-dev]", "[web-dev]\n    deploy: { prune: true, allow_unpruned: true }"),

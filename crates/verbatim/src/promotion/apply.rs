@@ -47,10 +47,12 @@ pub(crate) async fn apply(
             if !outdated.is_empty() {
                 return Ok(planned.considered.outdated(planned.sketch, outdated));
             }
-            match planned.ready() {
-                Ok(ready) => context.finish(ready.pinned(), found, key).await,
-                Err(not_ready) => Ok(not_ready.into_result()),
-            }
+            let result = match planned.ready() {
+                Ok(ready) => context.finish(ready.pinned(), found, key).await?,
+                Err(not_ready) => not_ready.into_result(),
+            };
+            let result = context.or_superseded(result).await;
+            Ok(context.or_restored(result, &saved.plan.without, key).await)
         }
         // That the world has moved on is worth more than what a gate says of it.
         Err(mut refused) => match refused.sketch(context, found, &of_plan, take_over).await? {

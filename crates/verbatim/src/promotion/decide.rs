@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use verbatim_console::Failure;
 use verbatim_oci::Digest;
 use verbatim_policy::{Decision, Gates, ReleaseOrder, decide};
@@ -35,6 +36,8 @@ pub(crate) struct Considered {
     pub kept: Vec<PathBuf>,
     /// Applications of the last promotion that left the environment for good, as somebody says.
     pub without: Vec<String>,
+    /// When all of it was known.
+    pub decided_at: Timestamp,
 }
 
 /// A release about which all gates were asked.
@@ -132,7 +135,9 @@ impl Decided {
         let ledger = LedgerView { ledger: &ledger, order: facts.order, missing };
         let admission = admission(&question.movement, &decision, ledger, commit);
         let kind = question.movement.kind();
-        let considered = Considered { without, ..Considered::new(kind, release, decision) };
+        let decided_at = facts.now;
+        let considered =
+            Considered { without, decided_at, ..Considered::new(kind, release, decision) };
         Ok(Self { considered: Box::new(considered), seen, admission })
     }
 
@@ -186,7 +191,8 @@ impl Decided {
 impl Considered {
     fn new(kind: PromotionKind, release: Release, decision: Decision) -> Self {
         let (notes, vetoed, kept, without) = (Vec::new(), None, Vec::new(), Vec::new());
-        Self { kind, release, decision, notes, vetoed, kept, without }
+        let decided_at = Timestamp::UNIX_EPOCH;
+        Self { kind, release, decision, notes, vetoed, kept, without, decided_at }
     }
 }
 

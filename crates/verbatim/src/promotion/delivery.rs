@@ -35,6 +35,32 @@ enum PauseArg {
     Fail,
 }
 
+/// What happens after a promotion that is not proven.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct FailureArgs {
+    /// What to do when the release is not proven [verbatim.yaml: `on_failure: keep` of the environment]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    on_failure: Option<FailureArg>,
+}
+
+/// What to do with a release that is not proven
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailureArg {
+    /// Leave the applications as they are
+    Keep,
+    /// Put back the last promotion, and prove it; the exit status stays that of the failure
+    Restore,
+}
+
+impl FailureArgs {
+    /// What holds for this run.
+    pub(super) fn over(self, settings: DeploySettings) -> DeploySettings {
+        let restore = self.on_failure.map(|it| it == FailureArg::Restore);
+        let restore_on_failure = restore.unwrap_or(settings.restore_on_failure);
+        DeploySettings { restore_on_failure, ..settings }
+    }
+}
+
 impl DeliveryArgs {
     /// What holds for this run.
     pub(super) fn over(self, settings: DeploySettings) -> DeploySettings {
@@ -44,6 +70,7 @@ impl DeliveryArgs {
             allow_unpruned: allow_unpruned || (settings.allow_unpruned && !prune),
             trust_owner: trust_owner || settings.trust_owner,
             allow_unknown_parameters: allow_unknown_parameters || settings.allow_unknown_parameters,
+            restore_on_failure: settings.restore_on_failure,
             fail_on_pause: on_pause.map_or(settings.fail_on_pause, |it| it == PauseArg::Fail),
         }
     }

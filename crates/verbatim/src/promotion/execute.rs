@@ -19,10 +19,12 @@ use verbatim_oci::{Digest, short_digests};
 use verbatim_record::{Anchor, EnvironmentId, PromotionKind, Revision};
 
 use super::PromotionContext;
+use super::bans::{BanWatch, Stop};
 use super::decide::{Considered, LedgerPlace};
 use super::plan::{PlannedApp, PromotionPlan};
 use super::ready::Ready;
 use super::record::Changed;
+use super::waves;
 use crate::config::{DeploySettings, Environment};
 use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::target::{Target, target};
@@ -61,6 +63,8 @@ pub(crate) enum NoReport {
     Failed(Error),
     /// It was not begun, as this other one was not proven.
     NotBegun(AppRef),
+    /// It was not begun, as a lock or a veto came meanwhile.
+    Stopped(Stop),
 }
 
 /// How one application ended, for the result of the command.
@@ -153,9 +157,10 @@ pub(super) fn options(
 }
 
 /// How long the claims of a promotion hold others off: until its last application may be done, and its record attached.
-fn claim_for(options: &DeployOptions, applications: usize) -> Duration {
-    let rounds = u32::try_from(applications.div_ceil(CONCURRENCY)).unwrap_or(u32::MAX);
-    (options.timeout + options.settle).saturating_mul(rounds) + RECORDING
+fn claim_for(options: &DeployOptions, waves: &[usize]) -> Duration {
+    let rounds = waves.iter().map(|wave| wave.div_ceil(CONCURRENCY)).sum::<usize>();
+    let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+    (options.timeout + options.settle).saturating_mul(rounds).saturating_add(RECORDING)
 }
 
 /// Checks all applications without writing anything.
@@ -259,28 +264,41 @@ impl Ready {
         let started_at = Timestamp::now();
         let mut rollout = context.rollout(&plan.release, &images, take_over);
         rollout.is_pinned = is_pinned;
-        rollout.options.claim_for = claim_for(&rollout.options, apps.len());
+        // A way back is good for each, so nobody waits for it.
+        let waves = match considered.kind {
+            PromotionKind::Promotion => waves::waves(&context.environment.waves, apps.len()),
+            _ => vec![apps.len()],
+        };
+        rollout.options.claim_for = claim_for(&rollout.options, &waves);
+        let bans = BanWatch::of(context, &considered);
+        let apps = apps.into_iter().zip(&plan.apps).collect();
         let results =
-            execute(&context.servers, apps, &plan.apps, &rollout, considered.kind, context.console)
-                .await?;
+            execute(context, apps, &waves, &rollout, considered.kind, bans.as_ref()).await?;
         Ok(Carried { considered, place, plan, is_pinned, results, started_at, _carried_out: () })
     }
 }
 
-/// Deploys to all applications by their plans, in the order of the plans. A new release is bad for all if it is bad for one:
-/// after the first application that is not proven no other is begun. A way back is good for each, and stops for none.
+/// Deploys to all applications by their plans, wave by wave. A new release is bad for all if it is bad for one: after the first
+/// application that is not proven no other is begun, and none after a lock or a veto. A way back is good for each, and stops
+/// for none.
 async fn execute(
-    servers: &Servers,
-    apps: Vec<AppToDeploy>,
-    plans: &[PlannedApp],
+    context: &PromotionContext<'_>,
+    apps: Vec<(AppToDeploy, &PlannedApp)>,
+    waves: &[usize],
     rollout: &Rollout<'_>,
     kind: PromotionKind,
-    console: &Console,
+    bans: Option<&BanWatch<'_>>,
 ) -> Result<Vec<AppResult>, Failure> {
+    let PromotionContext { servers, console, .. } = context;
     let stopped_by = &OnceLock::new();
-    let runs = stream::iter(apps.into_iter().zip(plans)).map(|(app, planned)| async move {
+    let deploy_one = async |app: AppToDeploy, planned: &PlannedApp| {
         if let Some(other) = stopped_by.get() {
             return Ok(AppResult { app, report: Err(NoReport::NotBegun(AppRef::clone(other))) });
+        }
+        if let Some(bans) = bans
+            && let Some(stop) = bans.stop().await
+        {
+            return Ok(AppResult { app, report: Err(NoReport::Stopped(stop)) });
         }
         let step = step(&app.target);
         console.step(&step, StepState::UnderWay);
@@ -296,8 +314,16 @@ async fn execute(
             _ => {}
         }
         Ok(AppResult { app, report: report.map_err(NoReport::Failed) })
-    });
-    runs.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
+    };
+    let mut rest = apps.into_iter();
+    let mut results = Vec::new();
+    for wave in waves {
+        let runs =
+            stream::iter(rest.by_ref().take(*wave)).map(|(app, planned)| deploy_one(app, planned));
+        // If one of them is not proven, those of the next waves are not begun.
+        results.extend(runs.buffered(CONCURRENCY).collect::<Vec<_>>().await);
+    }
+    results.into_iter().collect()
 }
 
 fn deployment(

@@ -6,12 +6,14 @@
 
 mod apply;
 mod back;
+mod bans;
 mod charts;
 mod decide;
 mod delivery;
 mod execute;
 mod gather;
 mod markdown;
+mod newer;
 mod outcome;
 mod overrides;
 mod plan;
@@ -19,6 +21,7 @@ mod promote;
 mod ready;
 mod record;
 mod saved;
+mod waves;
 
 use std::fmt;
 
@@ -31,7 +34,7 @@ pub(crate) use self::back::choose::Goal;
 pub(crate) use self::back::restore::{Restore, restore};
 pub(crate) use self::back::rollback::{Rollback, VetoScope, rollback};
 pub use self::decide::Refused;
-pub(crate) use self::delivery::DeliveryArgs;
+pub(crate) use self::delivery::{DeliveryArgs, FailureArgs};
 pub(crate) use self::execute::AppOutcome;
 pub use self::execute::Carried;
 pub(crate) use self::markdown::Comment;
@@ -75,6 +78,12 @@ impl<'a> PromotionContext<'a> {
         let servers = Servers::of(project, needed)?;
         let deploy = environment.deploy;
         Ok(Self { project, registry, environment, gates, servers, deploy, console })
+    }
+
+    /// The same, with the last word on what happens after a promotion that is not proven.
+    #[must_use]
+    pub(crate) fn on_failure(self, args: FailureArgs) -> Self {
+        Self { deploy: args.over(self.deploy), ..self }
     }
 
     /// The same, with the last word on how applications are deployed.

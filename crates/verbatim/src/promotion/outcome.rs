@@ -14,9 +14,11 @@ use verbatim_oci::Digest;
 use verbatim_policy::Decision;
 use verbatim_record::{Anchor, PromotionKind};
 
+use super::bans::Stop;
 use super::decide::{Considered, Refusal, Refused};
 use super::delivery;
 use super::execute::{AppOutcome, AppResult, NoReport};
+use super::newer::OtherRun;
 use super::plan::PromotionPlan;
 use super::ready::{NotReady, Preview, Sketch};
 use super::record::{Changed, Recorded};
@@ -49,6 +51,9 @@ pub(crate) struct PromotionResult {
     /// A newer release that runs there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ReleaseResult>,
+    /// A run with a newer release, which holds an application or has written over this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded_by_run: Option<OtherRun>,
     /// What is wrong with the ledger, if nothing can be added to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ledger_faults: Vec<String>,
@@ -72,6 +77,9 @@ pub(crate) struct PromotionResult {
     pub writes: Vec<String>,
     /// What became of each application.
     pub applications: Vec<AppOutcome>,
+    /// What was put back, as it is not proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Restored>,
     /// The place of the promotion in the ledger, with its record.
     #[serde(
         rename = "promotion",
@@ -86,10 +94,20 @@ pub(crate) struct PromotionResult {
     pub status: ExitStatus,
 }
 
+/// What became of putting the last promotion back.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(crate) enum Restored {
+    /// It was tried, and this is how it ended.
+    Carried(Box<PromotionResult>),
+    /// It was not begun.
+    Failed { why: String },
+}
+
 impl Considered {
     /// The result as far as it is known when everything is decided and nothing was written.
     fn into_result(self) -> PromotionResult {
-        let Self { kind, release, decision, notes, vetoed, kept, without: _ } = self;
+        let Self { kind, release, decision, notes, vetoed, kept, without: _, decided_at: _ } = self;
         PromotionResult {
             kind,
             environment: decision.environment.to_string(),
@@ -100,6 +118,7 @@ impl Considered {
             vetoed,
             kept,
             superseded_by: None,
+            superseded_by_run: None,
             ledger_faults: Vec::new(),
             missing: Vec::new(),
             plan: None,
@@ -108,6 +127,7 @@ impl Considered {
             predictions: Vec::new(),
             writes: Vec::new(),
             applications: Vec::new(),
+            restored: None,
             record: None,
             took: None,
             status: ExitStatus::No,
@@ -237,6 +257,10 @@ impl PromotionResult {
         };
         let missing =
             self.missing.iter().map(|app| missing::hint(command, environment, &app.to_string()));
+        // What is back is not to be put back by hand.
+        if let Some(Restored::Carried(restored)) = &self.restored {
+            return restored.hints();
+        }
         let of_apps = self.applications.iter().flat_map::<Vec<String>, _>(of_app);
         let mut hints: Vec<String> = missing.chain(of_apps).collect();
         hints.dedup();
@@ -289,6 +313,15 @@ fn outcome(
         Err(NoReport::Failed(error)) => {
             let failure = failures::argocd(error);
             (None, failure.status, Some(failure.whole()), failure.hints)
+        }
+        Err(NoReport::Stopped(Stop::Banned(why))) => (
+            None,
+            ExitStatus::No,
+            Some(format!("not begun: {why}; nothing was written")),
+            Vec::new(),
+        ),
+        Err(NoReport::Stopped(Stop::Unknown { why, status })) => {
+            (None, status, Some(format!("not begun: {why}; nothing was written")), Vec::new())
         }
         Err(NoReport::NotBegun(other)) => {
             let why = format!("not begun, as {other} is not proven; nothing was written");
@@ -362,6 +395,18 @@ impl fmt::Display for PromotionResult {
         }
         if let Some(digest) = &self.vetoed {
             writeln!(f, "{digest} has a veto now")?;
+        }
+        if let Some(OtherRun { release, by }) = &self.superseded_by_run {
+            let by = by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
+            writeln!(f, "superseded: another run promotes the newer release {release}{by}")?;
+        }
+        match &self.restored {
+            Some(Restored::Carried(restored)) => {
+                writeln!(f, "put back what was there:")?;
+                restored.fmt(f)?;
+            }
+            Some(Restored::Failed { why }) => writeln!(f, "cannot put back what was there: {why}")?,
+            None => {}
         }
         match self.proven {
             true => writeln!(f, "{}", self.line()),

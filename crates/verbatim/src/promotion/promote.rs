@@ -35,15 +35,18 @@ pub(crate) async fn promote(
     request: &Promote<'_>,
     key: &RecordSigner,
 ) -> Result<PromotionResult, Failure> {
-    let Promote { found, overrides, take_over, .. } = *request;
+    let Promote { found, overrides, take_over, backwards, .. } = *request;
     let admitted = match decided(context, request, Some(key)).await?.admit() {
         Ok(admitted) => admitted,
         Err(refused) => return Ok(refused.into_result()),
     };
-    match admitted.plan(context, found, overrides, take_over).await?.ready() {
-        Ok(ready) => context.finish(ready, found, key).await,
-        Err(not_ready) => Ok(not_ready.into_result()),
-    }
+    let result = match admitted.plan(context, found, overrides, take_over).await?.ready() {
+        Ok(ready) => context.finish(ready, found, key).await?,
+        Err(not_ready) => not_ready.into_result(),
+    };
+    // Whoever goes backwards on purpose knows of the newer one.
+    let result = if backwards { result } else { context.or_superseded(result).await };
+    Ok(context.or_restored(result, request.without, key).await)
 }
 
 /// Plans a promotion and shows it, whatever the gates say: they may open before the plan is applied.

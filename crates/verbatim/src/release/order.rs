@@ -2,6 +2,7 @@
 //! digest has no order, and a rebuild of an old commit has a new time.
 
 use jiff::Timestamp;
+use verbatim_oci::Digest;
 use verbatim_policy::ReleaseOrder;
 use verbatim_record::{Chain, CiRun, Provenance, Records};
 
@@ -41,6 +42,25 @@ pub(crate) async fn order(
         Age::Same => ReleaseOrder::Same,
         Age::Unrelated => ReleaseOrder::Unrelated(there.digest),
     }
+}
+
+/// Whether one release is newer than another one, by their build records. What cannot be found out is not.
+pub(crate) async fn is_newer(
+    project: &Project,
+    store: &Store,
+    release: Digest,
+    other: Digest,
+    now: Timestamp,
+) -> bool {
+    let ring = &project.config.policy.ring;
+    let wanted = RecordFilter::only::<Provenance>();
+    let records = tokio::try_join!(
+        store.of_release(ring, release, &wanted, now),
+        store.of_release(ring, other, &wanted, now),
+    );
+    let Ok((ours, theirs)) = records else { return false };
+    let (ours, theirs) = (builds::origin(&ours), builds::origin(&theirs));
+    compare(&ours, &theirs, ancestry(project, &ours, &theirs).await) == Age::Newer
 }
 
 async fn ancestry(project: &Project, ours: &Origin, theirs: &Origin) -> Ancestry {

@@ -1,0 +1,56 @@
+//! In which waves a release goes to the applications of an environment: the next one begins when all of the one before are
+//! proven, for as long as the proof has to hold. Pure.
+
+use crate::config::Wave;
+
+/// How many of so many applications are in each wave, in their order: each goes on from the one before, and the last one ends
+/// with the last application. A wave that would have nobody is none. Without waves there is one.
+pub(super) fn waves(waves: &[Wave], total: usize) -> Vec<usize> {
+    let mut planned = Vec::new();
+    let mut begin = 0;
+    for end in waves.iter().map(|wave| end(*wave, total)).chain([total]) {
+        if end > begin {
+            planned.push(end - begin);
+            begin = end;
+        }
+    }
+    planned
+}
+
+/// How many applications have the release after a wave. A part of an application is a whole one.
+fn end(wave: Wave, total: usize) -> usize {
+    match wave {
+        Wave::Count(count) => count.min(total),
+        Wave::Percent(percent) => total.saturating_mul(percent.into()).div_ceil(100).min(total),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_application_is_in_one_wave() {
+        use Wave::{Count, Percent};
+        let usual = [Count(1), Percent(25), Percent(100)];
+        let cases: [(&[Wave], usize, &[usize]); 11] = [
+            (&[], 3, &[3]),
+            (&usual, 0, &[]),
+            (&usual, 1, &[1]),
+            (&usual, 2, &[1, 1]),
+            (&usual, 4, &[1, 3]),
+            (&usual, 5, &[1, 1, 3]),
+            (&usual, 8, &[1, 1, 6]),
+            (&usual, 50, &[1, 12, 37]),
+            // What no wave names comes last.
+            (&[Count(2)], 5, &[2, 3]),
+            (&[Count(9), Percent(10)], 5, &[5]),
+            (&[Percent(1)], 5, &[1, 4]),
+        ];
+        for (given, total, want) in cases {
+            let planned = waves(given, total);
+            assert_eq!(planned, want, "{given:?} {total}");
+            assert_eq!(planned.iter().sum::<usize>(), total);
+        }
+    }
+}
