@@ -618,7 +618,7 @@ async fn what_was_degraded_before_and_is_not_of_the_release_does_not_matter() {
     let app = rig.app_of("two", "shop", false, json!([])).await;
     rig.server.set_pod_rules(rule("redis:7", Behaviour::NeverReady));
     rig.replace_pods(&app).await;
-    rig.until(&app, HealthStatus::Degraded).await;
+    rig.until(&app, |app| app.status.health.status == HealthStatus::Degraded).await;
     // The second time nothing is written, and the proof of the first time tells what was so before.
     for release in ["1", "1"] {
         let report = run(&rig.client(), &wanted(&app, release)).await;
@@ -655,6 +655,30 @@ async fn an_error_of_the_server_while_a_run_waits_is_waited_out() {
         assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{path}: {report:?}");
         assert_eq!(proxy.faults_injected(), 1, "{path}");
     }
+}
+
+/// Its history keeps nothing, and the last operation was a partial one, as self-heal makes them.
+#[tokio::test]
+async fn what_runs_already_without_a_known_sync_is_synced_again() {
+    let rig = Rig::start().await;
+    let app = rig.app("shop", false, json!([])).await;
+    let limit = json!([{ "op": "add", "path": "/spec/revisionHistoryLimit", "value": 0 }]);
+    rig.client().patch(&app, limit.to_string()).await.unwrap();
+    run(&rig.client(), &wanted(&app, "1")).await;
+    let part = json!({ "resources": [{ "group": "apps", "kind": "Deployment", "name": "shop" }] });
+    rig.post("/api/v1/applications/shop/sync", part).await;
+    rig.until(&app, |app| {
+        app.operation.is_none()
+            && app.status.operation_state.as_ref().is_some_and(|state| {
+                state.operation.sync.as_ref().is_some_and(|sync| !sync.resources.is_empty())
+            })
+    })
+    .await;
+    let request = wanted(&app, "1");
+    let report = run(&rig.client(), &request).await;
+    let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+    assert_eq!(proof.operation.as_ref().map(|it| it.known_by), Some(KnownBy::Nonce));
+    assert_eq!(report.claim.unwrap().nonce, request.nonce);
 }
 
 /// Before 3.0 a label is all that tells of a parent, and charts set the same label on their own.

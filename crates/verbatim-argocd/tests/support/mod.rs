@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulated_argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
 use verbatim_argocd::{
-    AppRef, Claim, Client, Config, DeployOptions, DeployRequest, HealthStatus, OverrideValues,
+    AppRef, Application, Claim, Client, Config, DeployOptions, DeployRequest, OverrideValues,
     SyncUntil, Timeouts, WantedImage, Watch, WatchEvent, nonce, read_claim, server_url,
     sync as sync_app,
 };
@@ -191,12 +191,12 @@ impl Rig {
         }
     }
 
-    /// Waits until the health of an application is this.
-    pub(crate) async fn until(&self, app: &AppRef, health: HealthStatus) {
+    /// Waits until an application is so.
+    pub(crate) async fn until(&self, app: &AppRef, is_so: impl Fn(&Application) -> bool) {
         let mut watch = Watch::start(&self.client(), app);
         loop {
             let WatchEvent::Changed(app) = watch.next().await else { panic!("the watch is lost") };
-            if app.status.health.status == health {
+            if is_so(&app) {
                 return;
             }
         }
