@@ -249,6 +249,24 @@ async fn an_image_that_only_a_hook_runs_is_proven_by_the_operation() {
     }
 }
 
+/// What is proven without a deployment is not rendered before, and a comparison has no hooks.
+#[tokio::test]
+async fn a_hook_that_ran_another_image_of_the_repository_is_no_proof() {
+    let rig = Rig::start().await;
+    let tag = json!([{ "name": "image.tag", "value": value("1") }]);
+    let app = rig.app_of("both", "both", false, tag).await;
+    let images = [image(digest("1"))];
+    let report = prove(&rig.client(), &app, &images, &quick(), &|_| {}).await.unwrap();
+    let DeployOutcome::NotProven { at: ProofStage::Cluster, problems } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    let old = format!("{}:old", support::REPOSITORY);
+    assert_eq!(
+        problems[0].to_string(),
+        format!("Job both-migrate: the sync ran the hook with {old}")
+    );
+}
+
 #[tokio::test]
 async fn a_hook_that_no_sync_runs_is_no_proof() {
     let rig = Rig::start().await;

@@ -86,6 +86,12 @@ impl Rig {
         write_chart(&git.path().join("chart"), VALUES, &[("deployment.yaml", DEPLOYMENT)]);
         let templates = [("config.yaml", CONFIG), ("hook.yaml", HOOK)];
         write_chart(&git.path().join("hook"), HOOK_VALUES, &templates);
+        let hook = HOOK
+            .replace("{{ .Values.image.tag }}", "old")
+            .replace("{{ .Values.hook }}", "PreSync")
+            .replace("{{ .Values.policy }}", "HookSucceeded");
+        let templates = [("deployment.yaml", DEPLOYMENT), ("hook.yaml", &hook)];
+        write_chart(&git.path().join("both"), VALUES, &templates);
         let cache = DEPLOYMENT
             .replace("metadata: {name: \"{{ .Release.Name }}\"}", "metadata: {name: cache}")
             .replace("{{ .Values.progressDeadlineSeconds }}", "1")
