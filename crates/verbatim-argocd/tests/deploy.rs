@@ -15,8 +15,8 @@ use verbatim_argocd::cli::status;
 use verbatim_argocd::{
     AppFailure, AppRef, ClaimState, Client, DeployEvent, DeployOptions, DeployOutcome,
     DeployReport, DeployRequest, DeployStep, DeployWarning, EvidenceLevel, HealthStatus,
-    ImageMatch, KnownBy, Leftover, ProofStage, StateChange, UndoResult, WriteRefusal, deploy,
-    prove, undo_last,
+    ImageMatch, KnownBy, Leftover, ProofStage, StateChange, UndoResult, WantedImage, WriteRefusal,
+    deploy, prove, undo_last,
 };
 
 use support::{Rig, digest, image, quick, value, wanted};
@@ -654,6 +654,30 @@ async fn what_was_degraded_before_and_is_not_of_the_release_does_not_matter() {
     request.options.stuck_after = Duration::from_secs(1);
     let report = run(&rig.client(), &request).await;
     let DeployOutcome::Degraded { .. } = &report.outcome else { panic!("{report:?}") };
+}
+
+#[tokio::test]
+async fn a_proven_pod_is_not_read_again_while_others_are_awaited() {
+    let rig = Rig::start().await;
+    let cache = digest("cache");
+    rig.server.set_pod_rules(rule(&cache.to_string(), Behaviour::ImageId(String::new())));
+    let parameters = json!([
+        { "name": "cache", "value": format!("redis@{cache}") }, { "name": "image.tag", "value": value("1") },
+    ]);
+    let app = rig.app_of("two", "shop", false, parameters).await;
+    rig.server.forget_seen();
+    let options = DeployOptions { patience: Duration::from_secs(2), ..quick() };
+    let images = [image(digest("1")), WantedImage::new(None, cache)];
+    let report = prove(&rig.client(), &app, &images, &options, &|_| {}).await.unwrap();
+    assert!(matches!(report.outcome, DeployOutcome::NotProven { .. }), "{report:?}");
+    let seen = rig.server.seen();
+    let reads = |name: &str| {
+        let pods = seen.iter().filter(|seen| seen.target.contains("kind=Pod"));
+        pods.filter(|seen| seen.target.contains(&format!("resourceName={name}-"))).count()
+    };
+    // Two pods each.
+    assert_eq!(reads("shop"), 2);
+    assert!(reads("cache") >= 6, "{}", reads("cache"));
 }
 
 #[tokio::test]

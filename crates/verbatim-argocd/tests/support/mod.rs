@@ -96,10 +96,14 @@ impl Rig {
             .replace("metadata: {name: \"{{ .Release.Name }}\"}", "metadata: {name: cache}")
             .replace("{{ .Values.progressDeadlineSeconds }}", "1")
             .replace("{app: \"{{ .Release.Name }}\"}", "{app: cache}")
-            .replace("{{ .Values.image.repository }}:{{ .Values.image.tag }}", "redis:7");
+            .replace(
+                "{{ .Values.image.repository }}:{{ .Values.image.tag }}",
+                "{{ .Values.cache }}",
+            );
         write_chart(&git.path().join("parent"), "{}", &[("child.yaml", CHILD)]);
         let templates = [("deployment.yaml", DEPLOYMENT), ("cache.yaml", &cache)];
-        write_chart(&git.path().join("two"), VALUES, &templates);
+        let values = format!("{VALUES}cache: redis:7\n");
+        write_chart(&git.path().join("two"), &values, &templates);
         std::fs::write(
             git.path().join("chart/.argocd-source-shadow.yaml"),
             "helm: {parameters: [{name: image.tag, value: shadowed}]}\n",
