@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::judge::evidence::WantedImage;
-use crate::judge::prove::with_makers;
+use crate::judge::reading::with_makers;
 use crate::judge::rendered::concerns;
 use crate::model::{Application, HealthStatus, Resource, ResourceTree};
 

@@ -13,7 +13,8 @@ use crate::judge::owner::{
     AppOwner, OwnerEffect, effect_of_parent, owning_set, set_owner, tracking_parent,
 };
 use crate::judge::preflight::{Inquiry, Preconditions};
-use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray, reading, reference, strays};
+use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray};
+use crate::judge::reading::{reading, reference, strays};
 use crate::judge::remembered::ProvenPods;
 use crate::judge::rendered::{self, RenderedState};
 use crate::model::{Application, ResourceResult, SourceAt, TreeNode};
