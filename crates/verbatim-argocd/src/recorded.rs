@@ -374,7 +374,7 @@ fn decided(app: &Application) -> String {
         operation: ExpectedOperation::Sync { nonce: "n" },
         last_history: None,
         health_before: HealthStatus::Healthy,
-        unhealthy_before: Vec::new(),
+        broken_before: Vec::new(),
         stuck_after: Duration::from_secs(60),
         allow_unpruned: false,
     };

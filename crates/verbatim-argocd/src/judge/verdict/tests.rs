@@ -108,7 +108,7 @@ fn synced(changes: &[ValueChange]) -> Expectation<'_> {
         operation: ExpectedOperation::Sync { nonce: "n" },
         last_history: Some(4),
         health_before: HealthStatus::Healthy,
-        unhealthy_before: Vec::new(),
+        broken_before: Vec::new(),
         stuck_after: Duration::from_secs(20),
         allow_unpruned: false,
     }
@@ -183,7 +183,7 @@ fn check_found(changes: &[(&str, Value)], digest: &str, want: Option<KnownBy>) {
         operation: ExpectedOperation::State,
         last_history: Some(5),
         health_before: HealthStatus::Unknown,
-        unhealthy_before: Vec::new(),
+        broken_before: Vec::new(),
         stuck_after: Duration::from_secs(20),
         allow_unpruned: false,
     };
@@ -502,7 +502,7 @@ fn recorded_states_are_judged() {
             operation: ExpectedOperation::State,
             last_history: None,
             health_before: HealthStatus::Healthy,
-            unhealthy_before: Vec::new(),
+            broken_before: Vec::new(),
             stuck_after: Duration::from_secs(20),
             allow_unpruned: false,
         };
