@@ -375,7 +375,7 @@ fn decided(app: &Application) -> String {
         revisions: &[],
         last_history: None,
         health_before: HealthStatus::Healthy,
-        unhealthy_before: Vec::new(),
+        broken_before: Vec::new(),
         stuck_after: Duration::from_secs(60),
         allow_unpruned: false,
     };

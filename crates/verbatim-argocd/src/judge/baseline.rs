@@ -3,12 +3,21 @@
 use std::collections::BTreeSet;
 
 use crate::judge::evidence::WantedImage;
-use crate::judge::prove::with_makers;
+use crate::judge::reading::with_makers;
 use crate::judge::rendered::concerns;
 use crate::model::{Application, HealthStatus, Resource, ResourceTree};
 
+/// The resources of an application that are broken. What is missing or on its way tells nothing of how it will be: before
+/// the first sync of an application all of them are missing.
+pub(crate) fn broken_resources(app: &Application) -> Vec<Resource> {
+    let is_broken = |resource: &Resource| {
+        matches!(health(resource), HealthStatus::Degraded | HealthStatus::Unknown)
+    };
+    unhealthy_resources(app).into_iter().filter(is_broken).collect()
+}
+
 /// The resources of an application that keep it from being healthy.
-pub(crate) fn unhealthy_resources(app: &Application) -> Vec<Resource> {
+fn unhealthy_resources(app: &Application) -> Vec<Resource> {
     let resources = app.status.resources.iter().filter(|resource| !resource.hook);
     resources.filter(|resource| health(resource) > HealthStatus::Suspended).cloned().collect()
 }
@@ -91,8 +100,9 @@ mod tests {
         let (ingress, cache) =
             (("Ingress", "web", "Degraded"), ("Deployment", "cache", "Degraded"));
         let healthy = ("Deployment", "web", "Healthy");
-        let before = app("Degraded", &[ingress, cache, ("Deployment", "web", "Degraded")]);
-        let before = unhealthy_resources(&before);
+        let new = ("Service", "new", "Missing");
+        let before = app("Degraded", &[ingress, cache, ("Deployment", "web", "Degraded"), new]);
+        let before = broken_resources(&before);
         let judged = |health: &str, resources: &[(&str, &str, &str)]| {
             unrelated(&before, &app(health, resources), &tree, std::slice::from_ref(&web))
         };
@@ -108,6 +118,8 @@ mod tests {
         // It was well before, or is worse now.
         assert_eq!(judged("Degraded", &[("Service", "web", "Degraded")]), None);
         assert_eq!(judged("Unknown", &[("Ingress", "web", "Unknown"), healthy]), None);
+        // It was not there before, so nothing tells that it has nothing to do with the release.
+        assert_eq!(judged("Progressing", &[("Service", "new", "Progressing")]), None);
         // Something else is the reason.
         assert_eq!(judged("Degraded", &[healthy]), None);
         assert_eq!(judged("Unknown", &[ingress]), None);
@@ -125,5 +137,6 @@ mod tests {
         app.status.resources.push(Resource { kind: "ConfigMap".into(), ..Resource::default() });
         let names: Vec<_> = unhealthy_resources(&app).into_iter().map(|one| one.name).collect();
         assert_eq!(names, ["p"]);
+        assert!(broken_resources(&app).is_empty());
     }
 }

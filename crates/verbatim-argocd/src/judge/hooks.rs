@@ -2,7 +2,7 @@
 //!
 //! A comparison leaves hooks out, and most of them are deleted once they have run.
 
-use crate::judge::evidence::{EvidenceLevel, WorkloadEvidence};
+use crate::judge::evidence::{EvidenceLevel, WantedImage, WorkloadEvidence};
 use crate::judge::mismatch::{Difference, Mismatch};
 use crate::judge::prove::Judgement;
 use crate::judge::rendered::{WantedWorkload, concerns};
@@ -45,22 +45,31 @@ pub(crate) fn judge_hook(ours: &WantedWorkload, results: &[ResourceResult]) -> J
         let (phase, message) = (result.hook_phase, result.message.clone());
         return differs(Difference::Hook { phase, message });
     }
-    let images = ours.containers.iter().map(|(_, image)| image);
+    let mut images = ours.containers.iter().map(|(_, image)| image);
     let has = |image: &str, digest| image.ends_with(&format!("@{digest}"));
-    let other = result.images.iter().find(|ran| {
-        let mut concerned = images.clone().filter(|image| concerns(ran, image)).peekable();
-        concerned.peek().is_some() && !concerned.any(|image| has(ran, image.digest))
-    });
-    if let Some(other) = other {
-        return differs(Difference::HookImage(other.clone()));
-    }
-    let mut images = images;
     let names_image = images.all(|image| result.images.iter().any(|ran| has(ran, image.digest)));
     Judgement::Proven(WorkloadEvidence {
         workload: place,
         level: EvidenceLevel::Operation { hook: result.hook_type.clone(), names_image },
         containers: Vec::new(),
     })
+}
+
+/// The hooks that ran another image of a wanted repository. Manifests of hooks are not always looked at, results are.
+pub(crate) fn other_images(results: &[ResourceResult], wanted: &[WantedImage]) -> Vec<Mismatch> {
+    let is_other = |image: &&String| {
+        let mut concerned = wanted.iter().filter(|wanted| concerns(image, wanted)).peekable();
+        concerned.peek().is_some()
+            && !concerned.any(|wanted| image.ends_with(&format!("@{}", wanted.digest)))
+    };
+    results
+        .iter()
+        .filter_map(|result| {
+            let image = result.images.iter().find(is_other)?.clone();
+            let place = format!("{} {}", result.kind, result.name);
+            Some(Mismatch { place, what: Difference::HookImage(image) })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -70,7 +79,6 @@ mod tests {
 
     use super::*;
     use crate::api::request::ObjectRef;
-    use crate::judge::evidence::WantedImage;
 
     fn ours() -> WantedWorkload {
         let digest = Digest::of(b"1");
@@ -97,14 +105,12 @@ mod tests {
 
     #[test]
     fn a_hook_that_is_gone_is_proven_by_its_result_alone() {
-        let old = format!("example/web@{}", Digest::of(b"old"));
         let untold = "Job migrate: nothing tells that this hook ran: it is gone, and the last sync's result does not name it";
         for (changes, want) in [
             (json!({}), "PreSync, names it: true".to_owned()),
             // Before 3.1, and in an init container, which no version lists.
             (json!({ "images": null }), "PreSync, names it: false".to_owned()),
             (json!({ "images": ["envoy:1"] }), "PreSync, names it: false".to_owned()),
-            (json!({ "images": [old] }), format!("Job migrate: the sync ran the hook with {old}")),
             (
                 json!({ "hookPhase": "Failed", "message": "exit 1" }),
                 "Job migrate: the hook ended Failed: exit 1".to_owned(),
@@ -139,6 +145,31 @@ mod tests {
             matches!(judge_hook(&ours, &[result]), Judgement::Proven(_))
         };
         assert!(elsewhere("shop") && !elsewhere("other"));
+    }
+
+    #[test]
+    fn a_hook_that_ran_another_image_is_told_whoever_else_runs_the_wanted_one() {
+        let digest = |name: &str| Digest::of(name.as_bytes());
+        let image = |name: &str| format!("example/web@{}", digest(name));
+        let repository = || Some("docker.io/example/web".parse().unwrap());
+        let wanted = ["1", "2"].map(|name| WantedImage::new(repository(), digest(name)));
+        for (images, want) in [
+            (json!([image("1")]), None),
+            // Two images of one repository.
+            (json!([image("2"), "envoy:1"]), None),
+            (json!(["example/other:1"]), None),
+            (Value::Null, None),
+            (json!([image("1"), image("old")]), Some(image("old"))),
+            (json!(["example/web:1"]), Some("example/web:1".to_owned())),
+        ] {
+            let result = serde_json::from_value(result(json!({ "images": images }))).unwrap();
+            let got: Vec<_> = other_images(&[result], &wanted)
+                .into_iter()
+                .map(|other| other.to_string())
+                .collect();
+            let want = want.map(|image| format!("Job migrate: the sync ran the hook with {image}"));
+            assert_eq!(got, Vec::from_iter(want), "{images}");
+        }
     }
 
     #[test]

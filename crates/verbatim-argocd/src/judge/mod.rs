@@ -14,6 +14,7 @@ pub(crate) mod plan;
 pub(crate) mod predict;
 pub(crate) mod preflight;
 pub(crate) mod prove;
+pub(crate) mod reading;
 pub(crate) mod refusal;
 pub(crate) mod remembered;
 pub(crate) mod rendered;

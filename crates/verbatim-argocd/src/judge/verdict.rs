@@ -33,8 +33,8 @@ pub(crate) struct Expectation<'a> {
     pub last_history: Option<i64>,
     /// How healthy it was before the write.
     pub health_before: HealthStatus,
-    /// What was not healthy then.
-    pub unhealthy_before: Vec<Resource>,
+    /// What was broken then.
+    pub broken_before: Vec<Resource>,
     /// How long it must be Degraded before that is a failure: new pods are so for a moment, to an HPA for example.
     pub stuck_after: Duration,
     /// Resources that would have to be deleted do not matter.

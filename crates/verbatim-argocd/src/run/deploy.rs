@@ -330,6 +330,11 @@ impl AppRun<'_> {
         if verdict != Verdict::Done && !only_health_is_missing(&verdict) {
             return Ok(None);
         }
+        // Without a known sync of the values there is no proof of one: then this run syncs them.
+        memory.note(&expect, self.follow.app());
+        if memory.operation().is_none() && !plan.changes.is_empty() {
+            return Ok(None);
+        }
         let outcome = self.wait(&expect, WaitGoal::Proof, memory).await;
         if !matches!(outcome, DeployOutcome::Proven { .. }) {
             return Ok(Some(outcome));

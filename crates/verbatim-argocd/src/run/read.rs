@@ -8,11 +8,13 @@ use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{AppRef, ObjectRef, Revisions};
 use crate::judge::evidence::WantedImage;
+use crate::judge::hooks::other_images;
 use crate::judge::owner::{
     AppOwner, OwnerEffect, effect_of_parent, owning_set, set_owner, tracking_parent,
 };
 use crate::judge::preflight::{Inquiry, Preconditions};
-use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray, reading, reference, strays};
+use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray};
+use crate::judge::reading::{reading, reference, strays};
 use crate::judge::remembered::ProvenPods;
 use crate::judge::rendered::{self, RenderedState};
 use crate::model::{Application, ResourceResult, SourceAt, TreeNode};
@@ -84,8 +86,13 @@ pub(crate) async fn evidence(
     let is_remembered = !remembered.is_empty();
     live.extend(remembered);
     let of_strays = strays.iter().filter_map(|pod| judge_stray(pod, &live, images));
-    let judgements =
-        readings.iter().map(|reading| judge(reading, &live, hooks)).chain(of_strays).collect();
+    let of_hooks = Some(other_images(hooks, images)).filter(|others| !others.is_empty());
+    let judgements = readings
+        .iter()
+        .map(|reading| judge(reading, &live, hooks))
+        .chain(of_strays)
+        .chain(of_hooks.map(Judgement::Differs))
+        .collect();
     Ok(Observation { shown, judgements, is_remembered })
 }
 

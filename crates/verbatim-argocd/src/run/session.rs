@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::api::client::Client;
 use crate::api::error::Error;
 use crate::api::request::AppRef;
-use crate::judge::baseline::unhealthy_resources;
+use crate::judge::baseline::broken_resources;
 use crate::judge::evidence::WantedImage;
 use crate::judge::outcome::{DeployOutcome, DeployReport};
 use crate::judge::verdict::{Expectation, ExpectedOperation};
@@ -139,8 +139,8 @@ impl<'a> AppRun<'a> {
             } else {
                 HealthStatus::Unknown
             },
-            unhealthy_before: if is_write || self.was_proven() {
-                unhealthy_resources(&self.before)
+            broken_before: if is_write || self.was_proven() {
+                broken_resources(&self.before)
             } else {
                 Vec::new()
             },

@@ -430,11 +430,11 @@ impl AppRun<'_> {
 
     /// The resources that alone keep the application from being healthy and have nothing to do with the release.
     async fn unrelated(&mut self, expect: &Expectation<'_>, wait: &mut Wait) -> Vec<String> {
-        if expect.unhealthy_before.is_empty() {
+        if expect.broken_before.is_empty() {
             return Vec::new();
         }
         self.look_at_tree_in_time(wait).await;
-        let before = &expect.unhealthy_before;
+        let before = &expect.broken_before;
         unrelated(before, self.follow.app(), &wait.tree, self.subject.images).unwrap_or_default()
     }
 

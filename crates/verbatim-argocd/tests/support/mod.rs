@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulated_argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
 use verbatim_argocd::{
-    AppRef, Claim, Client, Config, DeployOptions, DeployRequest, HealthStatus, OverrideValues,
+    AppRef, Application, Claim, Client, Config, DeployOptions, DeployRequest, OverrideValues,
     SyncUntil, Timeouts, WantedImage, Watch, WatchEvent, nonce, read_claim, server_url,
     sync as sync_app,
 };
@@ -86,14 +86,24 @@ impl Rig {
         write_chart(&git.path().join("chart"), VALUES, &[("deployment.yaml", DEPLOYMENT)]);
         let templates = [("config.yaml", CONFIG), ("hook.yaml", HOOK)];
         write_chart(&git.path().join("hook"), HOOK_VALUES, &templates);
+        let hook = HOOK
+            .replace("{{ .Values.image.tag }}", "old")
+            .replace("{{ .Values.hook }}", "PreSync")
+            .replace("{{ .Values.policy }}", "HookSucceeded");
+        let templates = [("deployment.yaml", DEPLOYMENT), ("hook.yaml", &hook)];
+        write_chart(&git.path().join("both"), VALUES, &templates);
         let cache = DEPLOYMENT
             .replace("metadata: {name: \"{{ .Release.Name }}\"}", "metadata: {name: cache}")
             .replace("{{ .Values.progressDeadlineSeconds }}", "1")
             .replace("{app: \"{{ .Release.Name }}\"}", "{app: cache}")
-            .replace("{{ .Values.image.repository }}:{{ .Values.image.tag }}", "redis:7");
+            .replace(
+                "{{ .Values.image.repository }}:{{ .Values.image.tag }}",
+                "{{ .Values.cache }}",
+            );
         write_chart(&git.path().join("parent"), "{}", &[("child.yaml", CHILD)]);
         let templates = [("deployment.yaml", DEPLOYMENT), ("cache.yaml", &cache)];
-        write_chart(&git.path().join("two"), VALUES, &templates);
+        let values = format!("{VALUES}cache: redis:7\n");
+        write_chart(&git.path().join("two"), &values, &templates);
         std::fs::write(
             git.path().join("chart/.argocd-source-shadow.yaml"),
             "helm: {parameters: [{name: image.tag, value: shadowed}]}\n",
@@ -191,12 +201,12 @@ impl Rig {
         }
     }
 
-    /// Waits until the health of an application is this.
-    pub(crate) async fn until(&self, app: &AppRef, health: HealthStatus) {
+    /// Waits until an application is so.
+    pub(crate) async fn until(&self, app: &AppRef, is_so: impl Fn(&Application) -> bool) {
         let mut watch = Watch::start(&self.client(), app);
         loop {
             let WatchEvent::Changed(app) = watch.next().await else { panic!("the watch is lost") };
-            if app.status.health.status == health {
+            if is_so(&app) {
                 return;
             }
         }

@@ -113,7 +113,8 @@ fn readbacks(plan: &AppPlan, proof: &DeployProof) -> PromotionProof {
     }
 }
 
-/// As good as the weakest that can be told: pods where any workload has some, templates where none runs.
+/// As good as the weakest that can be told: pods where any workload has some; templates, or the result of a hook that is
+/// gone, where none runs.
 fn running(workloads: &[WorkloadEvidence]) -> ReadbackOutcome {
     let has_pods =
         |workload: &WorkloadEvidence| matches!(workload.level, EvidenceLevel::Pods { .. });

@@ -212,7 +212,9 @@ pub(crate) fn shapes() -> Vec<Shape> {
             name: "hook-image-auto-sync",
             maker: Maker::Hand,
             spec: |at| {
-                let mut spec = source(at, "shapes/hook-image", &[]);
+                // It syncs itself from the start, so its hook needs an image that is there.
+                let first = format!("{}:1.0", at.repository);
+                let mut spec = source(at, "shapes/hook-image", &[("image", &first)]);
                 spec["syncPolicy"] = json!({ "automated": { "prune": true, "selfHeal": true } });
                 spec
             },

@@ -19,7 +19,7 @@ use crate::cli::shared::failure::failure;
 use crate::cli::shared::show::resource_table;
 use crate::inspect::live_state::{LiveSource, LiveState, ResourceState};
 use crate::inspect::tree;
-use crate::judge::prove::reference;
+use crate::judge::reading::reference;
 use crate::judge::rendered::{Workload, workload};
 use crate::model::{HealthStatus, SyncCode, TreeNode};
 

@@ -288,7 +288,7 @@ async fn live_objects(
         .nodes
         .iter()
         .filter(|node| filter.wants(node))
-        .map(crate::judge::prove::reference)
+        .map(crate::judge::reading::reference)
         .collect();
     stream::iter(wanted)
         .map(|object| async move { client.resource(app, &object).await })

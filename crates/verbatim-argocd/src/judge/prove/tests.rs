@@ -4,6 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::judge::evidence::{ImageMatch, WantedImage};
+use crate::judge::reading::{reading, strays};
+use crate::model::ResourceTree;
 
 fn wanted() -> WantedImage {
     WantedImage {

@@ -109,7 +109,7 @@ fn synced(changes: &[ValueChange]) -> Expectation<'_> {
         revisions: &[],
         last_history: Some(4),
         health_before: HealthStatus::Healthy,
-        unhealthy_before: Vec::new(),
+        broken_before: Vec::new(),
         stuck_after: Duration::from_secs(20),
         allow_unpruned: false,
     }
@@ -207,7 +207,7 @@ fn check_found(changes: &[(&str, Value)], digest: &str, want: Option<KnownBy>) {
         revisions: &[],
         last_history: Some(5),
         health_before: HealthStatus::Unknown,
-        unhealthy_before: Vec::new(),
+        broken_before: Vec::new(),
         stuck_after: Duration::from_secs(20),
         allow_unpruned: false,
     };
@@ -527,7 +527,7 @@ fn recorded_states_are_judged() {
             revisions: &[],
             last_history: None,
             health_before: HealthStatus::Healthy,
-            unhealthy_before: Vec::new(),
+            broken_before: Vec::new(),
             stuck_after: Duration::from_secs(20),
             allow_unpruned: false,
         };

@@ -1,0 +1,292 @@
+//! What a run looks at while it waits on a simulated Argo CD: hooks, health, holds, and answers that fail.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which lints do not take for tests")]
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fault_proxy::{Fault, FaultProxy, Rule, Upstream};
+use serde_json::json;
+use simulated_argocd::{Behaviour, Pace, PodRule};
+use tokio::sync::Notify;
+use verbatim_argocd::{
+    AppFailure, Client, DeployEvent, DeployOptions, DeployOutcome, DeployReport, DeployRequest,
+    DeployStep, DeployWarning, EvidenceLevel, HealthStatus, KnownBy, ProofStage, StateChange,
+    WantedImage, deploy, prove,
+};
+
+use support::{Rig, digest, image, quick, value, wanted};
+
+async fn run(client: &Client, request: &DeployRequest) -> DeployReport {
+    deploy(client, request, &|_| {})
+        .await
+        .unwrap_or_else(|error| panic!("{error}: {:?}", error.kind))
+}
+
+fn rule(image: &str, behaviour: Behaviour) -> Vec<PodRule> {
+    vec![PodRule { image: image.to_owned(), behaviour }]
+}
+
+/// Runs a deployment, and `then` when it first tells that the health became `health`.
+async fn run_until(
+    client: &Client,
+    request: &DeployRequest,
+    health: HealthStatus,
+    then: impl Future<Output = ()>,
+) -> DeployReport {
+    let told = Notify::new();
+    let listen = |event: DeployEvent| {
+        let DeployEvent::Changed { change: StateChange::Health { to, .. } } = event else { return };
+        if to == health {
+            told.notify_one();
+        }
+    };
+    let (report, ()) = tokio::join!(deploy(client, request, &listen), async {
+        told.notified().await;
+        then.await;
+    });
+    report.unwrap()
+}
+
+/// `managed-resources` says nothing of hooks, and a hook may be gone when the operation is over.
+#[tokio::test]
+async fn an_image_that_only_a_hook_runs_is_proven_by_the_operation() {
+    let rig = Rig::start().await;
+    for (name, automated, policy) in [
+        ("by-hand", false, "HookSucceeded"),
+        ("by-itself", true, "HookSucceeded"),
+        ("kept", false, "BeforeHookCreation"),
+    ] {
+        let policy = json!([{ "name": "policy", "value": policy }]);
+        let app = rig.app_of("hook", name, automated, policy).await;
+        let release = format!("1-{name}");
+        let report = run(&rig.client(), &wanted(&app, &release)).await;
+        let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{name}: {report:?}") };
+        let level = match name {
+            "kept" => EvidenceLevel::Pods { pods: 1 },
+            _ => EvidenceLevel::Operation { hook: "PreSync".to_owned(), names_image: true },
+        };
+        assert_eq!(proof.workloads[0].level, level);
+        assert_eq!(proof.workloads[0].workload, format!("Job {name}-migrate"));
+        assert_eq!(proof.rendered.len(), 1, "{proof:?}");
+        // And the same judged without a deployment.
+        let images = [image(digest(&release))];
+        let report = prove(&rig.client(), &app, &images, &quick(), &|_| {}).await.unwrap();
+        assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{name}: {report:?}");
+    }
+}
+
+/// What is proven without a deployment is not rendered before, and a comparison has no hooks.
+#[tokio::test]
+async fn a_hook_that_ran_another_image_of_the_repository_is_no_proof() {
+    let rig = Rig::start().await;
+    let tag = json!([{ "name": "image.tag", "value": value("1") }]);
+    let app = rig.app_of("both", "both", false, tag).await;
+    let images = [image(digest("1"))];
+    let report = prove(&rig.client(), &app, &images, &quick(), &|_| {}).await.unwrap();
+    let DeployOutcome::NotProven { at: ProofStage::Cluster, problems } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    let old = format!("{}:old", support::REPOSITORY);
+    assert_eq!(
+        problems[0].to_string(),
+        format!("Job both-migrate: the sync ran the hook with {old}")
+    );
+}
+
+#[tokio::test]
+async fn a_hook_that_no_sync_runs_is_no_proof() {
+    let rig = Rig::start().await;
+    for (name, automated) in [("fails-only", false), ("fails-only-auto", true)] {
+        let hook = json!([{ "name": "hook", "value": "SyncFail" }]);
+        let app = rig.app_of("hook", name, automated, hook).await;
+        let report = run(&rig.client(), &wanted(&app, "1")).await;
+        let DeployOutcome::NotProven { at: ProofStage::Cluster, problems } = &report.outcome else {
+            panic!("{report:?}")
+        };
+        assert_eq!(problems[0].place, format!("Job {name}-migrate"));
+        assert!(problems[0].what.to_string().contains("nothing tells that this hook ran"));
+        // It is deployed, whatever that proves: nothing is taken back.
+        let written = ("image.tag".to_owned(), value("1"));
+        assert!(rig.parameters(&app).await.contains(&written), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_proof_has_to_hold_for_the_settle_time() {
+    let rig = Rig::start().await;
+    let client = rig.client();
+    let app = rig.app("shop", false, json!([])).await;
+    let settling = Notify::new();
+    let listen = |event: DeployEvent| {
+        if matches!(event, DeployEvent::Begin { step: DeployStep::Settle }) {
+            settling.notify_one();
+        }
+    };
+    let mut request = wanted(&app, "1");
+    request.options.settle = Duration::from_secs(30);
+    // Somebody writes another value during the hold.
+    let (report, ()) = tokio::join!(deploy(&client, &request, &listen), async {
+        settling.notified().await;
+        let change = json!([{ "op": "replace", "path": "/spec/source/helm/parameters/0/value", "value": "x" }]);
+        client.patch(&app, change.to_string()).await.unwrap();
+    });
+    let report = report.unwrap();
+    assert!(matches!(report.outcome, DeployOutcome::Superseded { .. }), "{report:?}");
+    let mut request = wanted(&app, "2");
+    request.options.settle = Duration::from_secs(1);
+    let report = run(&client, &request).await;
+    let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+    assert_eq!(proof.settled_seconds, 1);
+}
+
+#[tokio::test]
+async fn a_hold_that_is_broken_begins_anew() {
+    let rig = Rig::start().await;
+    let app = rig.app("shop", false, json!([])).await;
+    let (holds, settling, progressing) = (AtomicUsize::new(0), Notify::new(), Notify::new());
+    let listen = |event: DeployEvent| match event {
+        DeployEvent::Begin { step: DeployStep::Settle } => {
+            holds.fetch_add(1, Ordering::Relaxed);
+            settling.notify_one();
+        }
+        // Not that of the rollout.
+        DeployEvent::Changed { change: StateChange::Health { to, .. } }
+            if to == HealthStatus::Progressing && holds.load(Ordering::Relaxed) > 0 =>
+        {
+            progressing.notify_one();
+        }
+        _ => {}
+    };
+    let mut request = wanted(&app, "1");
+    request.options.settle = Duration::from_secs(3);
+    let client = rig.client();
+    let (report, ()) = tokio::join!(deploy(&client, &request, &listen), async {
+        settling.notified().await;
+        rig.server.set_pod_rules(rule(&digest("1").to_string(), Behaviour::NeverReady));
+        rig.replace_pods(&app).await;
+        progressing.notified().await;
+        rig.server.set_pod_rules(Vec::new());
+        rig.replace_pods(&app).await;
+    });
+    let report = report.unwrap();
+    let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+    assert_eq!((proof.settled_seconds, holds.into_inner()), (3, 2));
+}
+
+#[tokio::test]
+async fn an_application_that_is_degraded_for_a_moment_is_proven() {
+    let rig = Rig::start().await;
+    let deadline = json!([{ "name": "progressDeadlineSeconds", "value": "1" }]);
+    let app = rig.app("shop", false, deadline).await;
+    rig.server.set_pod_rules(rule(&digest("1").to_string(), Behaviour::NeverReady));
+    let report = run_until(&rig.client(), &wanted(&app, "1"), HealthStatus::Degraded, async {
+        rig.server.set_pod_rules(Vec::new());
+        rig.replace_pods(&app).await;
+    })
+    .await;
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+    // For long it is a failure.
+    rig.server.set_pod_rules(rule(&digest("2").to_string(), Behaviour::NeverReady));
+    let mut request = wanted(&app, "2");
+    request.options.stuck_after = Duration::from_secs(1);
+    let report = run(&rig.client(), &request).await;
+    let DeployOutcome::Degraded { why: AppFailure::Health { .. }, .. } = &report.outcome else {
+        panic!("{report:?}")
+    };
+}
+
+#[tokio::test]
+async fn what_was_degraded_before_and_is_not_of_the_release_does_not_matter() {
+    let rig = Rig::start().await;
+    let app = rig.app_of("two", "shop", false, json!([])).await;
+    rig.server.set_pod_rules(rule("redis:7", Behaviour::NeverReady));
+    rig.replace_pods(&app).await;
+    rig.until(&app, |app| app.status.health.status == HealthStatus::Degraded).await;
+    // The second time nothing is written, and the proof of the first time tells what was so before.
+    for release in ["1", "1"] {
+        let report = run(&rig.client(), &wanted(&app, release)).await;
+        let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+        assert_eq!(proof.health, HealthStatus::Degraded);
+        let told = DeployWarning::UnhealthyBefore { resources: vec!["Deployment cache".into()] };
+        assert!(report.warnings.contains(&told), "{report:?}");
+        assert_eq!(proof.workloads[0].level, EvidenceLevel::Pods { pods: 2 });
+    }
+    // Pods of the release that fail are found beside it.
+    let mut rules = rule("redis:7", Behaviour::NeverReady);
+    rules.extend(rule(&digest("2").to_string(), Behaviour::Crash));
+    rig.server.set_pod_rules(rules);
+    let mut request = wanted(&app, "2");
+    request.options.stuck_after = Duration::from_secs(1);
+    let report = run(&rig.client(), &request).await;
+    let DeployOutcome::Degraded { .. } = &report.outcome else { panic!("{report:?}") };
+}
+
+#[tokio::test]
+async fn a_proven_pod_is_not_read_again_while_others_are_awaited() {
+    let rig = Rig::start().await;
+    let cache = digest("cache");
+    rig.server.set_pod_rules(rule(&cache.to_string(), Behaviour::ImageId(String::new())));
+    let parameters = json!([
+        { "name": "cache", "value": format!("redis@{cache}") }, { "name": "image.tag", "value": value("1") },
+    ]);
+    let app = rig.app_of("two", "shop", false, parameters).await;
+    rig.server.forget_seen();
+    let options = DeployOptions { patience: Duration::from_secs(2), ..quick() };
+    let images = [image(digest("1")), WantedImage::new(None, cache)];
+    let report = prove(&rig.client(), &app, &images, &options, &|_| {}).await.unwrap();
+    assert!(matches!(report.outcome, DeployOutcome::NotProven { .. }), "{report:?}");
+    let seen = rig.server.seen();
+    let reads = |name: &str| {
+        let pods = seen.iter().filter(|seen| seen.target.contains("kind=Pod"));
+        pods.filter(|seen| seen.target.contains(&format!("resourceName={name}-"))).count()
+    };
+    // Two pods each.
+    assert_eq!(reads("shop"), 2);
+    assert!(reads("cache") >= 6, "{}", reads("cache"));
+}
+
+#[tokio::test]
+async fn an_error_of_the_server_while_a_run_waits_is_waited_out() {
+    let rig = Rig::start().await;
+    for (at, path) in
+        ["refresh=", "/managed-resources", "/resource-tree", "kind=Pod"].iter().enumerate()
+    {
+        let app = rig.app(&format!("shop{at}"), false, json!([])).await;
+        let proxy = FaultProxy::start(Upstream::parse(&rig.server.url()).unwrap()).await.unwrap();
+        proxy.inject(Rule::new(Fault::Status(500)).path(path));
+        let mut request = wanted(&app, "1");
+        // Whatever the first look says, the second one has a refresh before it.
+        rig.server.set_pace(Pace { settle_ms: 1000, ..Pace::default() });
+        request.options.settle = Duration::from_millis(100);
+        let report = run(&rig.client_at(&proxy.url()), &request).await;
+        assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{path}: {report:?}");
+        assert_eq!(proxy.faults_injected(), 1, "{path}");
+    }
+}
+
+/// Its history keeps nothing, and the last operation was a partial one, as self-heal makes them.
+#[tokio::test]
+async fn what_runs_already_without_a_known_sync_is_synced_again() {
+    let rig = Rig::start().await;
+    let app = rig.app("shop", false, json!([])).await;
+    let limit = json!([{ "op": "add", "path": "/spec/revisionHistoryLimit", "value": 0 }]);
+    rig.client().patch(&app, limit.to_string()).await.unwrap();
+    run(&rig.client(), &wanted(&app, "1")).await;
+    let part = json!({ "resources": [{ "group": "apps", "kind": "Deployment", "name": "shop" }] });
+    rig.post("/api/v1/applications/shop/sync", part).await;
+    rig.until(&app, |app| {
+        app.operation.is_none()
+            && app.status.operation_state.as_ref().is_some_and(|state| {
+                state.operation.sync.as_ref().is_some_and(|sync| !sync.resources.is_empty())
+            })
+    })
+    .await;
+    let request = wanted(&app, "1");
+    let report = run(&rig.client(), &request).await;
+    let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+    assert_eq!(proof.operation.as_ref().map(|it| it.known_by), Some(KnownBy::Nonce));
+    assert_eq!(report.claim.unwrap().nonce, request.nonce);
+}
