@@ -27,6 +27,13 @@ pub(super) const DEEP: &[Step] = &[
         work: Work::Deep(faults),
     },
     Step {
+        name: "kills",
+        what: "A promotion is killed at each of its requests, and the next run has to cope",
+        minutes: 6,
+        needs: &[Need::Program(Program::Git)],
+        work: Work::Deep(kills),
+    },
+    Step {
         name: "attach",
         what: "Twenty processes attach to one image at the same moment, a hundred times",
         minutes: 3,
@@ -54,19 +61,11 @@ pub(super) const DEEP: &[Step] = &[
 ];
 
 fn faults(provided: &Provided, page: &mut Page) -> Result<Ended> {
-    let ended = fault_table(provided, 1)?;
+    let ended = fault_table(provided, 1, &["--skip", KILLS])?;
     // One file a scene; a scene says in its first line how many cells it had.
-    let mut scenes = BTreeMap::new();
-    let folder = workspace_root().join("target/tmp");
-    for entry in fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with("faults-") && name.ends_with(".md") {
-            scenes.insert(name, fs::read_to_string(&path)?);
-        }
-    }
-    let cells = scenes.values().filter_map(|text| text.split(' ').next()?.parse::<usize>().ok());
+    let scenes = results("faults-")?;
     page.figure("scenes", scenes.len());
+    let cells = scenes.values().filter_map(|text| text.split(' ').next()?.parse::<usize>().ok());
     page.figure("cells", cells.sum::<usize>());
     page.text(
         "The exit status of each cell; docs/faults.md has the rules. If a cell has several, each was seen. An empty cell is not tried.\n\n",
@@ -75,6 +74,37 @@ fn faults(provided: &Provided, page: &mut Page) -> Result<Ended> {
         page.text(text);
     }
     Ok(ended)
+}
+
+/// The tests that kill, in the same program as the table of faults.
+const KILLS: &str = "kill::";
+
+fn kills(provided: &Provided, page: &mut Page) -> Result<Ended> {
+    let ended = fault_table(provided, 1, &[KILLS])?;
+    page.text(
+        "A promotion is killed at each of its requests, before the request takes effect and after it. The next run, on \
+         another machine, finishes it or goes back; then each application holds what the ledger says, its claim is \
+         closed, and the ledger is whole.\n\n\
+         | scene | kill points | finished | went back | not reached |\n|---|---|---|---|---|\n",
+    );
+    for row in results("kills-")?.values() {
+        page.text(row);
+    }
+    Ok(ended)
+}
+
+/// What tests have left in `target/tmp`, by the names of the files.
+fn results(prefix: &str) -> Result<BTreeMap<String, String>> {
+    let folder = workspace_root().join("target/tmp");
+    let mut results = BTreeMap::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with(prefix) && name.ends_with(".md") {
+            results.insert(name, fs::read_to_string(&path)?);
+        }
+    }
+    Ok(results)
 }
 
 fn attach(_: &Provided, page: &mut Page) -> Result<Ended> {

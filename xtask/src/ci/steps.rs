@@ -324,15 +324,16 @@ fn end_to_end(name: &str) -> Command {
 }
 
 fn faults(provided: &Provided) -> Result<Ended> {
-    fault_table(provided, FAULT_SAMPLE)
+    fault_table(provided, FAULT_SAMPLE, &[])
 }
 
 /// One cell in `of` of the fault table, chosen by the seed.
-pub(super) fn fault_table(provided: &Provided, of: u32) -> Result<Ended> {
+/// Tries one cell in so many, of the tables that `which` of the harness's arguments choose.
+pub(super) fn fault_table(provided: &Provided, of: u32, which: &[&str]) -> Result<Ended> {
     let mut command = provided.to_tests(end_to_end("fault_table"));
     command.env("VERBATIM_FAULT_SAMPLE", format!("{}/{of}", provided.seed));
     // Every table at once: what bounds the load is how many cells run at a time, over all tables.
-    command.args(["--", "--test-threads", "16"]);
+    command.args(["--", "--test-threads", "16"]).args(which);
     finish(command)
 }
 

@@ -185,7 +185,7 @@ impl Sample {
     }
 
     /// The cells to try: at least one, and for the same seed the same ones, wherever else they stand in the table.
-    pub(crate) fn of(self, mut cells: Vec<Cell>) -> Vec<Cell> {
+    pub(crate) fn of<C: fmt::Display>(self, mut cells: Vec<C>) -> Vec<C> {
         cells.sort_by_cached_key(|cell| {
             let mut hasher = DefaultHasher::new();
             (self.seed, cell.to_string()).hash(&mut hasher);
@@ -261,6 +261,7 @@ mod tests {
             status: None,
             fault: None,
             delivered: true,
+            struck: false,
         };
         let requests = [
             seen(Method::GET, "/a"),

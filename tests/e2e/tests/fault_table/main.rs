@@ -5,6 +5,7 @@
 
 mod cell;
 mod expect;
+mod kill;
 mod report;
 mod run;
 mod scene;

@@ -82,6 +82,9 @@ pub struct Seen {
     pub fault: Option<Fault>,
     /// Whether the service behind the proxy received the request.
     pub delivered: bool,
+    /// Whether it met its fault, after it took effect where the rule says so.
+    #[serde(skip)]
+    pub struck: bool,
 }
 
 fn as_text<S: serde::Serializer>(value: &Method, serializer: S) -> Result<S::Ok, S::Error> {
@@ -191,6 +194,13 @@ impl FaultProxy {
         let mut arrived = self.shared.arrived.subscribe();
         let _ = arrived.wait_for(|_| self.faults_injected() >= count).await;
     }
+
+    /// The same, when they have taken effect where the rule says so.
+    pub async fn struck(&self, count: usize) {
+        let struck = || self.shared.state().seen.iter().filter(|one| one.struck).count();
+        let mut arrived = self.shared.arrived.subscribe();
+        let _ = arrived.wait_for(|_| struck() >= count).await;
+    }
 }
 
 impl Drop for FaultProxy {
@@ -243,6 +253,7 @@ impl Shared {
             method: method.clone(),
             target: target.to_owned(),
             status: None,
+            struck: rule.as_ref().is_some_and(|rule| !rule.delivered),
             fault,
             delivered: false,
         };
@@ -251,6 +262,12 @@ impl Shared {
         drop(state);
         self.arrived.send_modify(|count| *count += 1);
         (index, rule)
+    }
+
+    /// Notes that a request has taken effect before its fault.
+    fn strike(&self, index: usize) {
+        self.note(index, |seen| seen.struck = true);
+        self.arrived.send_modify(|_| ());
     }
 
     fn note(&self, index: usize, change: impl FnOnce(&mut Seen)) {

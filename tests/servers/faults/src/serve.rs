@@ -91,6 +91,7 @@ async fn broken(
     if rule.delivered {
         // The service's whole answer is read, so that the request has taken effect when the client sees the fault.
         forward(request, shared, index).await?.into_body().collect().await?;
+        shared.strike(index);
     } else {
         // The request is read to its end: a client that is still sending would see a broken pipe instead of the answer.
         if !matches!(fault, Fault::Close | Fault::Reset | Fault::Unreachable | Fault::Stall) {
