@@ -16,7 +16,7 @@ use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{Deviation, OverrideValues, deviations};
 use crate::run::event::DeployStep;
 use crate::run::send::{Change, Sent, Unrendered};
-use crate::run::session::{AppRun, Subject, now};
+use crate::run::session::{AppRun, Subject};
 
 /// How often the end of a claim is written, where others bring the open one back.
 const CLOSINGS: u32 = 3;
@@ -43,7 +43,8 @@ impl AppRun<'_> {
     ) -> Claim {
         let Subject { options, environment, .. } = &self.subject;
         // Whole seconds are easier to read, and as exact as everything else that Argo CD stores.
-        let at = now().round(jiff::Unit::Second).unwrap_or_else(|_| now());
+        let now = self.server_time();
+        let at = now.round(jiff::Unit::Second).unwrap_or(now);
         let period = (options.timeout + options.settle).max(options.claim_for);
         let period = SignedDuration::try_from(period).unwrap_or(SignedDuration::from_hours(1));
         let unproven = self.claimant(plan).unproven(before);
@@ -84,7 +85,7 @@ impl AppRun<'_> {
             source: plan.source,
             changes: &plan.changes,
             take_over: self.subject.options.take_over,
-            now: now(),
+            now: self.server_time(),
         }
     }
 
