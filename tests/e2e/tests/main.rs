@@ -12,6 +12,7 @@ mod faults;
 mod forged;
 mod identity;
 mod init;
+mod interleaved;
 mod kept;
 mod ledger;
 mod meanwhile;
