@@ -21,11 +21,13 @@ pub enum Remedy {
     AllowUnpruned,
     /// Succeed with the part of a paused rollout that runs.
     AcceptPause,
+    /// Put the previous values back. Not a flag, but a command.
+    PutBack,
 }
 
 impl Remedy {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Source,
         Self::AllowUnknownParameters,
         Self::TrustOwner,
@@ -33,9 +35,10 @@ impl Remedy {
         Self::Prune,
         Self::AllowUnpruned,
         Self::AcceptPause,
+        Self::PutBack,
     ];
 
-    /// The flag of the tool's own commands.
+    /// The flag of the tool's own commands, or the command.
     pub fn flag(self) -> &'static str {
         match self {
             Self::Source => "--source-position, or --source-name",
@@ -45,6 +48,7 @@ impl Remedy {
             Self::Prune => "--prune",
             Self::AllowUnpruned => "--allow-unpruned",
             Self::AcceptPause => "--on-pause accept",
+            Self::PutBack => "verbatim argocd override --undo",
         }
     }
 }
