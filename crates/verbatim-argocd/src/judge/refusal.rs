@@ -159,9 +159,10 @@ impl WriteRefusal {
             }
             Self::UnsupportedSource { advice, .. } => advice.clone(),
             Self::Repeated { key } => format!("remove all but one {key} from the application"),
-            Self::MissingParameter { similar, .. } => {
-                format!("did you mean {}?", similar.as_ref()?)
+            Self::MissingParameter { similar: Some(similar), .. } => {
+                format!("did you mean {similar}?")
             }
+            Self::MissingParameter { .. } => "check its name in the values of the chart".to_owned(),
             Self::Owned { kind, name, .. } if kind == "ApplicationSet" => {
                 let path = "/spec/source/helm/parameters (or /spec/source/kustomize/images)";
                 format!(
