@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
@@ -27,8 +27,13 @@ const FIRST: Duration = Duration::from_millis(500);
 const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// Argo CD's server shows the application as it is, and only then subscribes to its changes (`Watch` in
-/// `server/application/application.go`). What somebody writes in between, nobody is shown; so a write waits for so long.
-const SUBSCRIBED: Duration = Duration::from_millis(50);
+/// `server/application/application.go`). What somebody writes in between, nobody is shown; so a write waits for so long, and
+/// for as many answers of the same server: on a busy one everything takes longer.
+const SUBSCRIBED: Duration = Duration::from_millis(20);
+const ANSWERS: usize = 2;
+
+/// After this time nobody doubts it.
+const LONG_SUBSCRIBED: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(crate) enum NextState {
@@ -194,10 +199,15 @@ impl Follow {
                 Ok(_) | Err(_) => return,
             }
         }
-        if let Some(began) = self.began {
+        let Some(began) = self.began else { return };
+        if began.elapsed() < LONG_SUBSCRIBED {
+            for _ in 0..ANSWERS {
+                // What it says does not matter.
+                let _ = timeout(CATCH_UP, self.client.version()).await;
+            }
             sleep_until(began + SUBSCRIBED).await;
-            self.drain();
         }
+        self.drain();
     }
 
     /// Waits until the watch has brought our last write, and so everything before it. A watch that is slow or lost is
