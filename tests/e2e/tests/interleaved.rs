@@ -336,7 +336,8 @@ fn lost(states: &[Value], what: Theirs, value: &str, run: &Ran) -> Option<By> {
             state.pointer("/metadata/annotations/verbatim.dev~1claim").cloned()
         }
     };
-    let is_ours = mark(&states[gone]) != mark(&states[gone - 1]);
+    // One that was there before is brought back by somebody who had read it then.
+    let is_ours = states[..gone].iter().all(|before| mark(before) != mark(&states[gone]));
     Some(if is_ours { By::Us } else { By::Others })
 }
 
@@ -496,6 +497,10 @@ fn the_judge_sees_who_took_a_change_back() {
         (
             "by another",
             (vec![state("a", "", 1), state("a", "t", 1), state("a", "", 2)], Some(By::Others)),
+        ),
+        (
+            "by another, and our claim with it",
+            (vec![state("a", "", 1), state("b", "t", 1), state("a", "", 1)], Some(By::Others)),
         ),
     ]);
     for (name, (states, want)) in cases {

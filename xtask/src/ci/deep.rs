@@ -13,7 +13,7 @@ use super::cargo_tools::CARGO_MUTANTS;
 use super::count::Count;
 use super::evidence::Page;
 use super::needs::{Need, Provided};
-use super::steps::{Step, Work, fault_table, finish};
+use super::steps::{INTERLEAVED, Step, Work, fault_table, finish, interleaved};
 use super::{Ended, fresh};
 use crate::testing;
 
@@ -32,6 +32,13 @@ pub(super) const DEEP: &[Step] = &[
         minutes: 6,
         needs: &[Need::Program(Program::Git)],
         work: Work::Deep(kills),
+    },
+    Step {
+        name: "interleavings",
+        what: "Our writes and those of others to one application of the real Argo CD, side by side",
+        minutes: 5,
+        needs: INTERLEAVED,
+        work: Work::Deep(interleavings),
     },
     Step {
         name: "attach",
@@ -88,6 +95,21 @@ fn kills(provided: &Provided, page: &mut Page) -> Result<Ended> {
          | scene | kill points | finished | went back | not reached |\n|---|---|---|---|---|\n",
     );
     for row in results("kills-")?.values() {
+        page.text(row);
+    }
+    Ok(ended)
+}
+
+fn interleavings(provided: &Provided, page: &mut Page) -> Result<Ended> {
+    let ended = interleaved(provided, 1000)?;
+    page.text(
+        "In each round a run of ours and one to three other writers change the same application, through Argo CD, the real \
+         `argocd`, and the Kubernetes API, whose watch is the judge. A change of somebody else that our write took back must \
+         have been told.\n\n\
+         | rounds | ours refused or overwritten | changes we took back, told | not told, as the watch was blind | taken back \
+         by others |\n|---|---|---|---|---|\n",
+    );
+    for row in results("interleavings")?.values() {
         page.text(row);
     }
     Ok(ended)

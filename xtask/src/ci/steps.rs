@@ -312,8 +312,23 @@ fn demo(_: &Provided) -> Result<Ended> {
 
 fn e2e(provided: &Provided) -> Result<Ended> {
     let mut command = provided.to_tests(end_to_end("suite"));
+    command.env(INTERLEAVINGS, format!("{}/24", provided.seed));
     // A test waits for its services for more than half of its time.
     command.args(["--", "--test-threads", "4"]);
+    finish(command)
+}
+
+/// How many rounds of interleaved writes are tried, and with which seed.
+const INTERLEAVINGS: &str = "VERBATIM_INTERLEAVINGS";
+
+/// What [`interleaved`] needs.
+pub(super) const INTERLEAVED: &[Need] = &[Need::Binaries, GIT, Need::RigWithoutPods];
+
+/// Has our writes and those of others meet on the real Argo CD, in so many rounds.
+pub(super) fn interleaved(provided: &Provided, rounds: u32) -> Result<Ended> {
+    let mut command = provided.to_tests(end_to_end("suite"));
+    command.env(INTERLEAVINGS, format!("{}/{rounds}", provided.seed));
+    command.args(["--", "interleaved::"]);
     finish(command)
 }
 
@@ -327,7 +342,6 @@ fn faults(provided: &Provided) -> Result<Ended> {
     fault_table(provided, FAULT_SAMPLE, &[])
 }
 
-/// One cell in `of` of the fault table, chosen by the seed.
 /// Tries one cell in so many, of the tables that `which` of the harness's arguments choose.
 pub(super) fn fault_table(provided: &Provided, of: u32, which: &[&str]) -> Result<Ended> {
     let mut command = provided.to_tests(end_to_end("fault_table"));

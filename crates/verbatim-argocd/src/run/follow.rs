@@ -28,9 +28,8 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// Argo CD's server shows the application as it is, and only then subscribes to its changes (`Watch` in
 /// `server/application/application.go`). What somebody writes in between, nobody is shown; so a write waits for so long, and
-/// for as many answers of the same server: on a busy one everything takes longer.
+/// for an answer of the same server: on a busy one everything takes longer.
 const SUBSCRIBED: Duration = Duration::from_millis(20);
-const ANSWERS: usize = 2;
 
 /// After this time nobody doubts it.
 const LONG_SUBSCRIBED: Duration = Duration::from_millis(200);
@@ -201,10 +200,8 @@ impl Follow {
         }
         let Some(began) = self.began else { return };
         if began.elapsed() < LONG_SUBSCRIBED {
-            for _ in 0..ANSWERS {
-                // What it says does not matter.
-                let _ = timeout(CATCH_UP, self.client.version()).await;
-            }
+            // What it says does not matter.
+            let _ = timeout(CATCH_UP, self.client.version()).await;
             sleep_until(began + SUBSCRIBED).await;
         }
         self.drain();
