@@ -13,8 +13,8 @@ use simulated_argocd::{Behaviour, Pace, PodRule};
 use tokio::sync::Notify;
 use verbatim_argocd::{
     AppFailure, Client, DeployEvent, DeployOptions, DeployOutcome, DeployReport, DeployRequest,
-    DeployStep, DeployWarning, EvidenceLevel, HealthStatus, KnownBy, ProofStage, StateChange,
-    WantedImage, deploy, prove,
+    DeployStep, DeployWarning, Error, EvidenceLevel, HealthStatus, KnownBy, Missing, ProofStage,
+    StateChange, WantedImage, deploy, prove,
 };
 
 use support::{Rig, digest, image, quick, value, wanted};
@@ -27,6 +27,17 @@ async fn run(client: &Client, request: &DeployRequest) -> DeployReport {
 
 fn rule(image: &str, behaviour: Behaviour) -> Vec<PodRule> {
     vec![PodRule { image: image.to_owned(), behaviour }]
+}
+
+/// Does something while a deployment runs, which ends whether that is done or not.
+async fn beside(
+    run: impl Future<Output = Result<DeployReport, Error>>,
+    something: impl Future<Output = ()>,
+) -> DeployReport {
+    tokio::select! {
+        report = run => report.unwrap(),
+        () = async { something.await; std::future::pending().await } => unreachable!(),
+    }
 }
 
 /// Runs a deployment, and `then` when it first tells that the health became `health`.
@@ -43,11 +54,11 @@ async fn run_until(
             told.notify_one();
         }
     };
-    let (report, ()) = tokio::join!(deploy(client, request, &listen), async {
+    let something = async {
         told.notified().await;
         then.await;
-    });
-    report.unwrap()
+    };
+    beside(deploy(client, request, &listen), something).await
 }
 
 /// `managed-resources` says nothing of hooks, and a hook may be gone when the operation is over.
@@ -128,12 +139,12 @@ async fn a_proof_has_to_hold_for_the_settle_time() {
     let mut request = wanted(&app, "1");
     request.options.settle = Duration::from_secs(30);
     // Somebody writes another value during the hold.
-    let (report, ()) = tokio::join!(deploy(&client, &request, &listen), async {
+    let report = beside(deploy(&client, &request, &listen), async {
         settling.notified().await;
         let change = json!([{ "op": "replace", "path": "/spec/source/helm/parameters/0/value", "value": "x" }]);
         client.patch(&app, change.to_string()).await.unwrap();
-    });
-    let report = report.unwrap();
+    })
+    .await;
     assert!(matches!(report.outcome, DeployOutcome::Superseded { .. }), "{report:?}");
     let mut request = wanted(&app, "2");
     request.options.settle = Duration::from_secs(1);
@@ -163,17 +174,54 @@ async fn a_hold_that_is_broken_begins_anew() {
     let mut request = wanted(&app, "1");
     request.options.settle = Duration::from_secs(3);
     let client = rig.client();
-    let (report, ()) = tokio::join!(deploy(&client, &request, &listen), async {
+    let report = beside(deploy(&client, &request, &listen), async {
         settling.notified().await;
         rig.server.set_pod_rules(rule(&digest("1").to_string(), Behaviour::NeverReady));
         rig.replace_pods(&app).await;
         progressing.notified().await;
         rig.server.set_pod_rules(Vec::new());
         rig.replace_pods(&app).await;
-    });
-    let report = report.unwrap();
+    })
+    .await;
     let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
     assert_eq!((proof.settled_seconds, holds.into_inner()), (3, 2));
+}
+
+#[tokio::test]
+async fn the_patience_with_a_difference_begins_anew_after_another_rollout() {
+    let rig = Rig::start().await;
+    let app = rig.app("shop", false, json!([])).await;
+    let of_release = |behaviour| rule(&digest("1").to_string(), behaviour);
+    let other = || of_release(Behaviour::ImageId(format!("web@{}", digest("old"))));
+    let (differing, progressing) = (Notify::new(), Notify::new());
+    let listen = |event: DeployEvent| match event {
+        DeployEvent::Waiting { missing: Missing::Proof(_) } => differing.notify_one(),
+        DeployEvent::Changed {
+            change: StateChange::Health { to: HealthStatus::Progressing, .. },
+        } => {
+            progressing.notify_one();
+        }
+        _ => {}
+    };
+    let mut request = wanted(&app, "1");
+    request.options.patience = Duration::from_secs(3);
+    rig.server.set_pod_rules(other());
+    let client = rig.client();
+    let report = beside(deploy(&client, &request, &listen), async {
+        differing.notified().await;
+        // The patience with the first difference goes by while pods are made anew.
+        rig.server.set_pod_rules(of_release(Behaviour::NeverReady));
+        rig.replace_pods(&app).await;
+        progressing.notified().await;
+        tokio::time::sleep(request.options.patience).await;
+        rig.server.set_pod_rules(other());
+        rig.replace_pods(&app).await;
+        differing.notified().await;
+        rig.server.set_pod_rules(Vec::new());
+        rig.replace_pods(&app).await;
+    })
+    .await;
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
 }
 
 #[tokio::test]

@@ -100,6 +100,8 @@ async fn a_release_goes_in_waves() -> Result<()> {
         let told = format!("{later}: not begun, as shop-1 is not proven");
         assert!(run.stdout.contains(&told), "{run}");
     }
+    let hint = "to put the previous ones back: verbatim restore dev";
+    assert_eq!(run.stderr.matches(hint).count(), 1, "{run}");
     // The way back waits for none.
     let _ = world.verbatim(&["restore", "dev"]).await?.ends(0);
     Ok(())

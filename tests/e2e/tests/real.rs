@@ -56,7 +56,7 @@ set:
     image.repository: \"${{repository}}\"
     image.tag: \"${{tag}}@${{digest}}\"
 environments:
-  - {{ name: dev, apps: [{name}], timeout: 3m }}
+  - {{ name: dev, apps: [{name}], timeout: 3m, tests: {{ smoke: 'touch ../ran; while test -e ../wait; do sleep 0.1; done' }} }}
 keys:
   - {{ name: ci, file: ci.pub, roles: [builder, tester, promoter] }}
 ",
@@ -157,6 +157,29 @@ async fn look(world: &OnRig) -> Result<()> {
     logs(world).await?;
     let custody = world.tool.run(&["verify"]).await?.ends(0);
     assert!(custody.stdout.contains("proven on 1 application"), "{custody}");
+    tests(world).await
+}
+
+/// What is tested is what runs, and a sync meanwhile is noticed.
+async fn tests(world: &OnRig) -> Result<()> {
+    let (app, test) = (world.name.as_str(), ["test", "dev"]);
+    let beside = |name: &str| world.project.root.with_file_name(name);
+    let _ = world.tool.run(&test).await?.ends(0);
+    std::fs::remove_file(beside("ran"))?;
+    let _ = world.argocd(&["app", "set", app, "--helm-set", "image.tag=by-hand"]).await?.ends(0);
+    let run = world.tool.run(&test).await?.ends(1);
+    assert!(run.stderr.contains("as promoted: "), "{run}");
+    assert!(!beside("ran").exists(), "nothing was run");
+    let _ = world.tool.run(&["restore", "dev"]).await?.ends(0);
+    std::fs::write(beside("wait"), "")?;
+    let job = world.tool.start(&test)?;
+    while !beside("ran").exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let _ = world.argocd(&["app", "sync", app]).await?.ends(0);
+    std::fs::remove_file(beside("wait"))?;
+    let run = job.end().await?.ends(5);
+    assert!(run.stderr.contains(&format!("{app}: an operation began at ")), "{run}");
     Ok(())
 }
 

@@ -21,11 +21,13 @@ pub enum Remedy {
     AllowUnpruned,
     /// Succeed with the part of a paused rollout that runs.
     AcceptPause,
+    /// Put the previous values back. Not a flag, but a command.
+    PutBack,
 }
 
 impl Remedy {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Source,
         Self::AllowUnknownParameters,
         Self::TrustOwner,
@@ -33,9 +35,10 @@ impl Remedy {
         Self::Prune,
         Self::AllowUnpruned,
         Self::AcceptPause,
+        Self::PutBack,
     ];
 
-    /// The flag of the tool's own commands.
+    /// The flag of the tool's own commands, or the command.
     pub fn flag(self) -> &'static str {
         match self {
             Self::Source => "--source-position, or --source-name",
@@ -45,6 +48,7 @@ impl Remedy {
             Self::Prune => "--prune",
             Self::AllowUnpruned => "--allow-unpruned",
             Self::AcceptPause => "--on-pause accept",
+            Self::PutBack => "verbatim argocd override --undo",
         }
     }
 }
@@ -161,9 +165,10 @@ impl WriteRefusal {
             }
             Self::UnsupportedSource { advice, .. } => advice.clone(),
             Self::Repeated { key } => format!("remove all but one {key} from the application"),
-            Self::MissingParameter { similar, .. } => {
-                format!("did you mean {}?", similar.as_ref()?)
+            Self::MissingParameter { similar: Some(similar), .. } => {
+                format!("did you mean {similar}?")
             }
+            Self::MissingParameter { .. } => "check its name in the values of the chart".to_owned(),
             Self::Owned { kind, name, exemption, .. } if kind == "ApplicationSet" => {
                 format!("merge into ApplicationSet {name}: `{exemption}`")
             }

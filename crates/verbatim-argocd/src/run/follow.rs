@@ -24,7 +24,11 @@ const KEPT: usize = 50;
 const FIRST: Duration = Duration::from_millis(500);
 
 /// How long the watch may take to bring what our own write made.
-const CATCH_UP: Duration = Duration::from_millis(250);
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// Argo CD's server shows the application as it is, and only then subscribes to its changes (`Watch` in
+/// `server/application/application.go`). What somebody writes in between, nobody is shown; so a write waits for so long.
+const SUBSCRIBED: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(crate) enum NextState {
@@ -52,6 +56,10 @@ pub(crate) struct Follow {
     app: AppRef,
     watch: Watch,
     watching: bool,
+    /// When the watch showed its first state.
+    began: Option<Instant>,
+    /// The newest version that the watch has shown.
+    shown: u64,
     newest: Application,
     next_read: Instant,
     /// The end of the time that the run may take.
@@ -74,10 +82,14 @@ impl Follow {
     ) -> Result<Self, Error> {
         let deadline = Instant::now() + timeout;
         let mut watch = Watch::start(client, app);
+        let mut began = None;
         let newest = match first {
             FirstRead::AsItIs => client.get(app).await?,
             FirstRead::Watched => match watch.first(FIRST).await {
-                Some(app) => app,
+                Some(app) => {
+                    began = Some(Instant::now());
+                    app
+                }
                 None => client.get(app).await?,
             },
             FirstRead::Compared => match client.refresh(app, Refresh::Normal).await {
@@ -91,6 +103,8 @@ impl Follow {
             app: app.clone(),
             watch,
             watching: true,
+            began,
+            shown: began.and_then(|_| version(&newest)).unwrap_or_default(),
             newest,
             next_read: Instant::now() + QUIET,
             deadline,
@@ -154,8 +168,35 @@ impl Follow {
     pub(crate) fn drain(&mut self) {
         while let Some(seen) = self.watch.try_next() {
             if let WatchEvent::Changed(app) = seen {
-                self.accept(*app);
+                self.accept_seen(*app);
             }
+        }
+    }
+
+    /// Takes a state that the watch brought.
+    fn accept_seen(&mut self, app: Application) -> bool {
+        self.began.get_or_insert_with(Instant::now);
+        self.shown = version(&app).unwrap_or_default().max(self.shown);
+        self.accept(app)
+    }
+
+    /// Whether the watch has shown everything up to our last write.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.shown >= self.floor
+    }
+
+    /// Waits until the watch shows whatever others write from now on, if it comes to that.
+    pub(crate) async fn watched(&mut self) {
+        let until = Instant::now() + CATCH_UP;
+        while self.watching && self.began.is_none() {
+            match timeout_at(until, self.watch.next()).await {
+                Ok(WatchEvent::Changed(app)) => drop(self.accept_seen(*app)),
+                Ok(_) | Err(_) => return,
+            }
+        }
+        if let Some(began) = self.began {
+            sleep_until(began + SUBSCRIBED).await;
+            self.drain();
         }
     }
 
@@ -163,14 +204,10 @@ impl Follow {
     /// not waited for longer.
     pub(crate) async fn catch_up(&mut self) {
         let until = Instant::now() + CATCH_UP;
-        while self.watching
-            && let Ok(seen) = timeout_at(until, self.watch.next()).await
-        {
-            let WatchEvent::Changed(app) = seen else { return };
-            let is_ours = version(&app).is_none_or(|version| version >= self.floor);
-            self.accept(*app);
-            if is_ours {
-                return;
+        while self.watching && !self.has_caught_up() {
+            match timeout_at(until, self.watch.next()).await {
+                Ok(WatchEvent::Changed(app)) => drop(self.accept_seen(*app)),
+                Ok(_) | Err(_) => return,
             }
         }
     }
@@ -202,7 +239,7 @@ impl Follow {
                 seen = self.watch.next() => match seen {
                     WatchEvent::Changed(app) => {
                         self.next_read = Instant::now() + QUIET;
-                        if self.accept(*app) {
+                        if self.accept_seen(*app) {
                             return Ok(NextState::Changed);
                         }
                     }

@@ -17,7 +17,7 @@ use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray};
 use crate::judge::reading::{reading, reference, strays};
 use crate::judge::remembered::ProvenPods;
 use crate::judge::rendered::{self, RenderedState};
-use crate::model::{Application, ResourceResult, SourceAt, TreeNode};
+use crate::model::{Application, ResourceResult, ResourceTree, SourceAt, TreeNode};
 use crate::overrides::claim::claim_annotation;
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::OverrideKey;
@@ -63,23 +63,15 @@ pub(crate) async fn evidence(
         .flat_map(|reading| reading.objects())
         .chain(strays.iter().copied().map(reference))
         .collect();
-    let pods = tree.nodes.iter().filter(|node| node.kind == "Pod");
-    let pods: BTreeMap<ObjectRef, &TreeNode> = pods.map(|node| (reference(node), node)).collect();
-    let remembered: BTreeMap<ObjectRef, LiveObject> = objects
-        .iter()
-        .filter_map(|object| {
-            let pod = proven.get(pods.get(object)?)?;
-            Some((object.clone(), LiveObject::Is(pod.clone())))
-        })
-        .collect();
+    let remembered = remembered(&tree, &objects, proven);
     let unread = objects.into_iter().filter(|object| !remembered.contains_key(object));
     let mut live: BTreeMap<ObjectRef, LiveObject> = stream::iter(unread)
         .map(|object| async move { read(client, app, &object).await.map(|live| (object, live)) })
         .buffer_unordered(READS)
         .try_collect()
         .await?;
-    for (object, value) in &live {
-        if let (LiveObject::Is(pod), Some(node)) = (value, pods.get(object)) {
+    for node in pods(&tree) {
+        if let Some(LiveObject::Is(pod)) = live.get(&reference(node)) {
             proven.note(node, pod, images);
         }
     }
@@ -94,6 +86,22 @@ pub(crate) async fn evidence(
         .chain(of_hooks.map(Judgement::Differs))
         .collect();
     Ok(Observation { shown, judgements, is_remembered })
+}
+
+fn pods(tree: &ResourceTree) -> impl Iterator<Item = &TreeNode> {
+    tree.nodes.iter().filter(|node| node.kind == "Pod")
+}
+
+/// The pods among these objects that were proven and have not changed since.
+fn remembered(
+    tree: &ResourceTree,
+    objects: &[ObjectRef],
+    proven: &ProvenPods,
+) -> BTreeMap<ObjectRef, LiveObject> {
+    pods(tree)
+        .filter_map(|node| Some((reference(node), LiveObject::Is(proven.get(node)?.clone()))))
+        .filter(|(object, _)| objects.contains(object))
+        .collect()
 }
 
 /// The revision that the last comparison resolved. Of several sources none: for them the server writes the revisions that

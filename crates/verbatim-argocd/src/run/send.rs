@@ -54,6 +54,7 @@ impl AppRun<'_> {
         unrendered: Unrendered,
         mut change: impl FnMut(&mut Self, &Application) -> Change<S>,
     ) -> Result<Sent<S>, Error> {
+        self.follow.watched().await;
         let mut state = self.follow.app().clone();
         let mut next = change(self, &state);
         // What is replaced has to be read first.

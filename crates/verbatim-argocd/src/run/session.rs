@@ -197,6 +197,11 @@ impl<'a> AppRun<'a> {
         for warning in self.written.lost_changes(&self.follow) {
             self.log.warn(warning);
         }
+        if self.written.has_written() && !self.follow.has_caught_up() {
+            let what = "whether our write took back a change of another client".to_owned();
+            let why = "the watch does not show the application".to_owned();
+            self.log.warn(DeployWarning::NotChecked { what, why });
+        }
     }
 }
 

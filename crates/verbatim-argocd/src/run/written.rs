@@ -45,6 +45,10 @@ impl Written {
         self.writes.push((before, after));
     }
 
+    pub(crate) fn has_written(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
     /// Notes that the server has taken a sync.
     pub(crate) fn started_operation(&mut self) {
         self.has_operation = true;
@@ -52,7 +56,7 @@ impl Written {
 
     /// What the run leaves if it ends now.
     pub(crate) fn leftover(&self) -> Leftover {
-        match (!self.writes.is_empty(), self.has_operation) {
+        match (self.has_written(), self.has_operation) {
             (true, _) => Leftover::ValuesAndOperation,
             (false, true) => Leftover::Operation,
             (false, false) => Leftover::Nothing,

@@ -76,12 +76,13 @@ impl DeliveryArgs {
     }
 }
 
-/// How the commands that move a release spell an option, and what it is in verbatim.yaml.
-pub(super) fn spelled(remedy: Remedy) -> Option<String> {
+/// How the commands that move a release to an environment spell an option, and what it is in verbatim.yaml.
+pub(super) fn spelled(remedy: Remedy, environment: &str) -> Option<String> {
     let key = match remedy {
         Remedy::Source => return Some("`source` of the application in verbatim.yaml".to_owned()),
         Remedy::TakeOver => return Some(remedy.flag().to_owned()),
         Remedy::AcceptPause => return None,
+        Remedy::PutBack => return Some(format!("verbatim restore {environment}")),
         Remedy::AllowUnknownParameters => "allow_unknown_parameters",
         Remedy::TrustOwner => "trust_owner",
         Remedy::Prune => "prune",
@@ -132,7 +133,7 @@ mod tests {
         let command = Line::command();
         let has = |flag: &str| command.get_arguments().any(|it| it.get_long() == Some(flag));
         for remedy in Remedy::ALL {
-            let Some(text) = spelled(remedy) else { continue };
+            let Some(text) = spelled(remedy, "dev") else { continue };
             let flag = text.split([',', ' ']).next().and_then(|word| word.strip_prefix("--"));
             // Each of the commands says of itself what it means to take over a claim.
             assert!(flag.is_none_or(|flag| flag == "take-over" || has(flag)), "{text}");

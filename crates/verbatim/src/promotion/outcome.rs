@@ -1,14 +1,14 @@
 //! How a move of a release ended: for people as text, for programs as JSON, for the pipeline as an exit status. Made once,
 //! at the end, from the last stage that was reached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_argocd::{DeployReport, Prediction};
+use verbatim_argocd::{DeployReport, Prediction, Remedy};
 use verbatim_console::ExitStatus;
 use verbatim_oci::Digest;
 use verbatim_policy::Decision;
@@ -243,14 +243,19 @@ impl PromotionResult {
 
     /// What to do next, where Argo CD or an application stood in the way.
     pub(crate) fn hints(&self) -> Vec<String> {
+        let environment = self.decision.environment.name();
+        let spelled = |remedy| match (remedy, self.kind) {
+            // Before a way back there was what it leads away from.
+            (Remedy::PutBack, kind) if kind != PromotionKind::Promotion => None,
+            _ => delivery::spelled(remedy, environment),
+        };
         let of_app = |app: &AppOutcome| {
             app.report
                 .iter()
-                .flat_map(|report| verbatim_argocd::cli::hints(report, &delivery::spelled))
+                .flat_map(|report| verbatim_argocd::cli::hints(report, &spelled))
                 .chain(app.hints.clone())
                 .collect()
         };
-        let environment = self.decision.environment.name();
         let command = match self.kind {
             PromotionKind::Rollback | PromotionKind::Restore => self.kind.name(),
             _ => "promote",
@@ -263,7 +268,9 @@ impl PromotionResult {
         }
         let of_apps = self.applications.iter().flat_map::<Vec<String>, _>(of_app);
         let mut hints: Vec<String> = missing.chain(of_apps).collect();
-        hints.dedup();
+        // Several applications often have the same to say.
+        let mut told = BTreeSet::new();
+        hints.retain(|hint| told.insert(hint.clone()));
         hints
     }
 

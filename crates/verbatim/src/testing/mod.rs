@@ -22,7 +22,7 @@ use verbatim_record::{
 use self::live::NotLive;
 use self::suites::SuiteResult;
 use crate::config::{Apps, Environment, Suite};
-use crate::environment::applications::{self, Servers};
+use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::ledger;
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
@@ -115,7 +115,7 @@ pub(crate) async fn test(
     }
     drop(guard);
     let took = clock.elapsed();
-    let seen = applications::at(environment, &servers).await?;
+    let seen = readable(applications::at(environment, &servers).await?)?;
     let after = live::look(&seen, &expected, &ledger, Timestamp::now());
     let after = match after {
         Ok(after) => match live::difference(&before, &after) {
@@ -249,6 +249,7 @@ async fn standing(
     let (seen, ledger) =
         ledger::ledger_with_anchors(project, store, servers, environment, now).await?;
     servers.check_clocks()?;
+    let seen = readable(seen)?;
     let refused = |why: String| Failure::new(ExitStatus::No, why);
     if let Some(fault) = ledger.faults().first() {
         return Err(refused(format!("the ledger of {id} is broken: {fault}")));
@@ -277,6 +278,15 @@ async fn standing(
             .hint(format!("to put it back: verbatim restore {name}")),
     })?;
     Ok(Standing { promotion, promoted, release, ledger, before })
+}
+
+/// The applications, if all of them can be read.
+fn readable(seen: Vec<ObservedApp>) -> Result<Vec<ObservedApp>, Failure> {
+    let readable = seen.into_iter().map(|ObservedApp { app, server_url, application }| {
+        let application = application.map_err(failures::argocd)?;
+        Ok(ObservedApp { app, server_url, application: Ok(application) })
+    });
+    readable.collect()
 }
 
 /// What a test can know of what it tests.

@@ -127,6 +127,14 @@ impl Scene {
                 ensure!(again.code == 1, "{again}");
                 says(&again, "the live object has example/other:1")?;
             }
+            End::BrokenBefore => {
+                ensure!(run.code == 1, "{}", told());
+                ensure!(run.json()?["outcome"]["outcome"] == "degraded", "{}", told());
+                let later = ["--helm-set", "note=later", "--timeout", "100"];
+                let again = self.tool.run(&[&arguments[..], &later].concat()).await?;
+                ensure!(again.code == 0, "{again}");
+                says(&again, "unhealthy-before")?;
+            }
             End::Refused(status, words) => {
                 ensure!(run.code == *status, "{}", told());
                 says(&run, words)?;

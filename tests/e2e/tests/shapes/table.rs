@@ -29,6 +29,8 @@ pub(crate) enum End {
     Proven(&'static [(&'static str, &'static str)]),
     /// Proven, until the CronJob `nightly` has another image, of which Argo CD is told to say nothing: then not.
     ImageKept,
+    /// Degraded, because of a Deployment that never worked; and once that is known to be so, proven.
+    BrokenBefore,
     /// Refused with this status before anything is written, with this in its message.
     Refused(i32, &'static str),
     /// Refused with 1 after the write, which is taken back, with this in its message.
@@ -227,6 +229,16 @@ pub(crate) fn shapes() -> Vec<Shape> {
             spec: |at| source(at, "shapes/hook-image", &[("policy", "BeforeHookCreation")]),
             values: |at| helm(&[("image", &at.image)]),
             end: End::Proven(&[("Job", "pods")]),
+        },
+        Shape {
+            name: "broken-before",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/broken", &[]),
+            values: |at| {
+                let patience = ["--stuck-after".to_owned(), "5s".to_owned()];
+                helm(&[("image", &at.image)]).into_iter().chain(patience).collect()
+            },
+            end: End::BrokenBefore,
         },
         Shape {
             name: "canary-accepted",

@@ -21,7 +21,10 @@ pub(crate) fn conclude(
     remedies: &[Remedy],
 ) -> Result<ExitStatus, Failure> {
     console.result(report)?;
-    let flag = |remedy: Remedy| remedies.contains(&remedy).then(|| remedy.flag().to_owned());
+    let flag = |remedy: Remedy| match remedy {
+        Remedy::PutBack => Some(format!("{} {}", remedy.flag(), report.app)),
+        _ => remedies.contains(&remedy).then(|| remedy.flag().to_owned()),
+    };
     for hint in hints(report, &flag) {
         console.status(format!("hint: {hint}"));
     }

@@ -174,10 +174,8 @@ pub fn hints(report: &DeployReport, spelled: &dyn Fn(Remedy) -> Option<String>) 
         DeployOutcome::Degraded { .. } | DeployOutcome::NotProven { .. }
             if report.claim.is_some() =>
         {
-            vec![format!(
-                "the values are still in place; `verbatim argocd override --undo {}` restores the previous ones",
-                report.app
-            )]
+            let when = "the values are still in place; to put the previous ones back";
+            option((when, Remedy::PutBack)).into_iter().collect()
         }
         DeployOutcome::Paused { on_pause: OnPause::Accept, .. } => Vec::new(),
         DeployOutcome::Paused { .. } => {
