@@ -1,9 +1,10 @@
 //! The tasks of this workspace, as `cargo xtask TASK`.
 //!
-//! One folder a task. A task may know every crate and every tool; nothing in the product may know a task.
+//! One folder a task; a file beside them is what two of them read. A task may know every crate and every tool; nothing in the product may know a task.
 
 mod ci;
 mod codegen;
+mod failure_modes;
 mod testing;
 mod tidy;
 

@@ -1,6 +1,7 @@
 //! `cargo xtask test SUITE`: suites that need services. One file a suite; `cargo test` runs all the others.
 
 mod attach;
+mod failures;
 mod servers;
 
 pub(crate) use attach::attach;
@@ -18,6 +19,8 @@ pub(crate) struct Args {
 enum Suite {
     /// Let many processes attach to one image at the same moment
     Attach(attach::Args),
+    /// Run the tests that docs/failure-modes.md names
+    Failures(failures::Args),
     /// Run the shared cases against the simulated and the real Argo CD
     Servers(servers::Args),
 }
@@ -26,6 +29,7 @@ enum Suite {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.suite {
         Suite::Attach(args) => attach::run(&args),
+        Suite::Failures(args) => failures::run(&args),
         Suite::Servers(args) => servers::run(args),
     }
 }

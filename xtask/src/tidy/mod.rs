@@ -5,6 +5,7 @@
 
 mod arrows;
 mod dependencies;
+mod failure_modes;
 mod folders;
 mod pages;
 mod programs;
@@ -21,7 +22,8 @@ use clap::Args as ClapArgs;
 /// The arguments of this task.
 ///
 /// Checks the arrows between the crates and between their folders, what the pure ones may touch, that every source file says what it is
-/// for, the sizes of files, that nothing names one machine or one registry of packages, and that links resolve.
+/// for, the sizes of files, that nothing names one machine or one registry of packages, that links resolve, and that the
+/// tests of docs/failure-modes.md are there.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {}
 
@@ -75,6 +77,7 @@ pub(crate) fn run(_args: Args) -> Result<()> {
     findings.extend(purity::check(&pages));
     findings.extend(folders::check(&pages));
     findings.extend(dependencies::check(&pages));
+    findings.extend(failure_modes::check(&pages));
     findings.extend(pages::check(
         &pages,
         &|path| root.join(path).exists(),
