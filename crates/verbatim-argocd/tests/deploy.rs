@@ -398,10 +398,24 @@ async fn a_claim_is_never_closed_over_what_was_not_compared() {
 const OVERLAID: [&str; 3] =
     ["/spec/source/helm/parameters/0/value", "/spec/revisionHistoryLimit", "/metadata/labels/team"];
 
+#[tokio::test]
+async fn what_is_put_back_is_told_and_so_is_what_that_overlaid() {
+    for pointer in OVERLAID {
+        overlaid_by(DeployStep::Undo, pointer).await;
+    }
+}
+
 /// Another client changes something while one of our writes is under way.
 async fn overlaid_by(step: DeployStep, pointer: &str) {
     let rig = Rig::start().await;
-    let client = rig.client();
+    let proxy = FaultProxy::start(Upstream::parse(&rig.server.url()).unwrap()).await.unwrap();
+    let is_undone = step == DeployStep::Undo;
+    if is_undone {
+        // No sync begins, so the values go back.
+        let rule = Rule::new(Fault::Status(404)).method(&"POST".parse().unwrap());
+        proxy.inject(rule.path("/sync").always());
+    }
+    let client = rig.client_at(&proxy.url());
     let app = rig.app("shop", false, json!([{ "name": "replicas", "value": "1" }])).await;
     let value = if pointer.ends_with("Limit") { json!(3) } else { json!("3") };
     let operation = if pointer.ends_with("/value") { "replace" } else { "add" };
@@ -436,6 +450,12 @@ async fn overlaid_by(step: DeployStep, pointer: &str) {
     };
     // Which of the two reads first is the server's business; what must not be is a loss without a word.
     assert!(survived || report.warnings.iter().any(is_it), "{pointer}: {report:?}");
+    if is_undone {
+        assert!(matches!(report.outcome, DeployOutcome::TakenBack { .. }), "{report:?}");
+        let text = report.to_string();
+        assert!(text.contains("the values were written, and the previous ones are back"), "{text}");
+        assert_eq!(status(&report).code(), 7);
+    }
 }
 
 /// Runs a deployment until a step is done, and drops it there, as a killed job is.

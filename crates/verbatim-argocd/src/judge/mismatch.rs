@@ -136,6 +136,14 @@ pub enum Difference {
         /// In its own words; may be empty.
         message: String,
     },
+    /// A container has ended, and is to run again.
+    #[error("ended: {reason}, exit {code}")]
+    Ended {
+        /// In one word, by Kubernetes: `Error`.
+        reason: String,
+        /// Its exit status.
+        code: i64,
+    },
 }
 
 fn images(there: &[String]) -> String {
@@ -149,7 +157,7 @@ fn after_colon(message: &str) -> String {
 impl Difference {
     /// Whether a node has not said yet which image a container runs.
     pub(crate) fn is_on_its_way(&self) -> bool {
-        matches!(self, Self::Unreported | Self::Waiting { .. })
+        matches!(self, Self::Unreported | Self::Waiting { .. } | Self::Ended { .. })
     }
 }
 

@@ -464,6 +464,12 @@ fn container_state(pod: &Value, name: &str) -> Reported {
     let Some(status) = status else {
         return Reported::Nothing(Difference::Unreported);
     };
+    // Between two crashes, before it waits to be started again.
+    if let Some(ended) = status.pointer("/state/terminated").filter(|_| is_to_run(pod, name)) {
+        let reason = ended.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let code = number(ended, "/exitCode").unwrap_or_default();
+        return Reported::Nothing(Difference::Ended { reason, code });
+    }
     if let Some(waiting) = status.pointer("/state/waiting") {
         let text =
             |field: &str| waiting.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -475,6 +481,15 @@ fn container_state(pod: &Value, name: &str) -> Reported {
         Some(id) => Reported::Image(id.to_owned()),
         None => Reported::NoImage,
     }
+}
+
+/// Whether a container is to run for as long as its pod: not one that only comes before the others, and none of a pod that is
+/// to come to an end.
+fn is_to_run(pod: &Value, name: &str) -> bool {
+    let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
+    let is_main = containers.is_some_and(|all| all.iter().any(|one| one["name"] == name));
+    let policy = pod.pointer("/spec/restartPolicy").and_then(Value::as_str);
+    is_main && policy.is_none_or(|policy| policy == "Always")
 }
 
 /// The digest in what a node reports: `docker-pullable://repository@sha256:…`, `repository@sha256:…`, `sha256:…`,

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::overrides::claim::MAX_ANNOTATIONS;
+
 /// An option by which a deployment goes on. How it is spelled, the command knows that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
@@ -127,6 +129,11 @@ pub enum WriteRefusal {
         /// Where it is.
         annotation: String,
     },
+    /// The claim keeps old and new values, and Kubernetes would not store that much.
+    ClaimTooLarge {
+        /// What the annotations of the application would take, in bytes.
+        bytes: usize,
+    },
     /// The values of the plan are no longer the ones that stand there.
     PlanOutdated {
         /// Which values, and how they differ.
@@ -187,6 +194,9 @@ impl WriteRefusal {
             Self::Claimed { .. } => {
                 "wait for that run; if it died, wait for its deadline".to_owned()
             }
+            Self::ClaimTooLarge { .. } => {
+                "write single parameters in the place of whole documents, or take large annotations away".to_owned()
+            }
             Self::UnreadableClaim { annotation } => {
                 format!("check the annotation {annotation}")
             }
@@ -240,6 +250,10 @@ impl fmt::Display for WriteRefusal {
             Self::UnreadableClaim { .. } => {
                 f.write_str("this version cannot read the claim on the application")
             }
+            Self::ClaimTooLarge { bytes } => write!(
+                f,
+                "the annotations of the application would take {bytes} bytes with the old and the new values, and {MAX_ANNOTATIONS} are allowed"
+            ),
             Self::PlanOutdated { differences } => {
                 write!(
                     f,

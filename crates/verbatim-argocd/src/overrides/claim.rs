@@ -19,6 +19,13 @@ pub(crate) const ANNOTATION: &str = "verbatim.dev/claim";
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set>.
 const MAX_NAME: usize = 63;
 
+/// All annotations of an object together, names and values, in bytes: `TotalAnnotationSizeLimitB` in Kubernetes'
+/// `apimachinery/pkg/api/validation/objectmeta.go`.
+pub(crate) const MAX_ANNOTATIONS: usize = 256 << 10;
+
+/// What the end of a run adds to its claim.
+const ENDING: usize = 1 << 10;
+
 /// The name of the annotation with the claims of an environment: `verbatim.dev/claim.PROJECT.ENVIRONMENT`, or with a hash
 /// where that is too long or not the only way to read it.
 pub fn claim_annotation(environment: Option<&str>) -> String {
@@ -120,6 +127,15 @@ impl Claim {
     /// The annotation's text.
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// How many bytes the annotations of an application take with this claim, if that is more than Kubernetes stores.
+    pub(crate) fn excess(&self, app: &Application) -> Option<usize> {
+        let name = self.annotation();
+        let others = app.metadata.annotations.iter().filter(|(other, _)| **other != name);
+        let others: usize = others.map(|(name, text)| name.len() + text.len()).sum();
+        let bytes = others + name.len() + self.to_text().len() + ENDING;
+        (bytes > MAX_ANNOTATIONS).then_some(bytes)
     }
 
     /// The changes that put back what stood there before.
@@ -521,6 +537,23 @@ mod tests {
             now: EARLY.parse().unwrap(),
         };
         assert!(claimant.does_the_same(&ours));
+    }
+
+    #[test]
+    fn a_claim_that_kubernetes_would_not_store_is_known_before() {
+        let ours = claim(None, ClaimState::Open);
+        let with = |name: &str, length: usize| {
+            let mut app = app(&[]);
+            app.metadata.annotations.insert(name.into(), "x".repeat(length));
+            ours.excess(&app)
+        };
+        assert_eq!(with("other", 200 << 10), None);
+        assert!(with("other", 255 << 10).is_some_and(|bytes| bytes > MAX_ANNOTATIONS));
+        // It takes the place of the one before it.
+        assert_eq!(with(ANNOTATION, 255 << 10), None);
+        let large = tag(Some(&"x".repeat(130 << 10)), &"y".repeat(130 << 10));
+        let large = Claim { changes: vec![large], ..ours.clone() };
+        assert!(large.excess(&app(&[])).is_some());
     }
 
     #[test]

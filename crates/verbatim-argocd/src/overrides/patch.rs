@@ -77,7 +77,8 @@ fn source_of<'a>(app: &'a Application, plan: &AppPlan) -> Result<&'a AppSource, 
 
 /// The place of a source among several is only good as long as it is the same source.
 fn guard_source(ops: &mut Vec<Value>, at: &str, source: &AppSource) {
-    for field in ["repoURL", "path", "chart"] {
+    // Of two sources with the same chart, these are what else tells one from the other.
+    for field in ["repoURL", "path", "chart", "ref", "name"] {
         if let Some(value) = source.0.get(field) {
             ops.push(test(&format!("{at}/{field}"), value));
         }

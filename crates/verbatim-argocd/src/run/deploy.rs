@@ -274,6 +274,8 @@ impl AppRun<'_> {
         }
         let before = self.before.clone();
         reasons.extend(self.claim_refusal(&before, &plan));
+        let claim = self.new_claim(&before, &plan, ClaimState::Open);
+        reasons.extend(claim.excess(&before).map(|bytes| WriteRefusal::ClaimTooLarge { bytes }));
         let Subject { client, environment, .. } = self.subject;
         let facts = facts(client, &self.before, &plan, environment, next).await;
         let (more, warnings) = preflight::judge(&plan, &facts, self.subject.options.waivers());

@@ -176,6 +176,16 @@ fn pods_that_are_going_or_not_there_yet_prove_nothing() {
         &[("a", is(set(pod.clone(), "/status/containerStatuses", waiting)))],
         "pending: Pod a, container web: waiting: CrashLoopBackOff",
     );
+    let ended = json!([{ "name": "web", "imageID": good(), "state": { "terminated": { "reason": "Error", "exitCode": 3 } } }]);
+    let ended = set(pod.clone(), "/status/containerStatuses", ended);
+    check(
+        deployment(),
+        &[("a", is(ended.clone()))],
+        "pending: Pod a, container web: ended: Error, exit 3",
+    );
+    // A pod that is to come to an end is not to run again.
+    let once = set(ended, "/spec/restartPolicy", json!("Never"));
+    check(deployment(), &[("a", is(once))], "proven by 1 pods: Deployed");
     check(
         deployment(),
         &[("a", LiveObject::Unreadable("403".into()))],
