@@ -236,7 +236,9 @@ fn argocd_after_a_write(cell: &Cell) -> Vec<i32> {
     match cell.trouble {
         Trouble::Unreachable => vec![3, 4],
         Trouble::Status(403 | 404) if may_be_hidden => vec![0, 4, 7],
-        // While it waits, a look at the tree only names pods that fail to start.
+        // While it waits, only credentials that are refused end it; what is not found may be there a moment later.
+        Trouble::Status(404) if shape.starts_with("GET ") => vec![0, 4, 7],
+        // A look at the tree then only names pods that fail to start.
         Trouble::Status(_) if shape.ends_with("/resource-tree") => vec![0, 4, 7],
         Trouble::Status(500) => vec![0, 3, 4],
         trouble if passes(trouble) => vec![0, 4],
