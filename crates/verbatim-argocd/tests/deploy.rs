@@ -384,14 +384,39 @@ async fn a_claim_is_never_closed_over_what_was_not_compared() {
     let closed = close_claim(&client, &app, &end).await;
     assert!(matches!(closed.end, Err(NotClosed::Changed(_))), "{closed:?}");
     assert_eq!(rig.claim(&app).await.map(|claim| claim.state), Some(ClaimState::Open));
-    // Another run took it over.
-    let mut theirs = wanted(&app, "2");
+    // Nor is the loss of both a mere loss of the claim.
+    let wiped = json!([{ "op": "remove", "path": "/metadata/annotations/verbatim.dev~1claim" }])
+        .to_string();
+    client.patch(&app, wiped).await.unwrap();
+    let closed = close_claim(&client, &app, &end).await;
+    assert!(matches!(closed.end, Err(NotClosed::Changed(_))), "{closed:?}");
+    // Another run took it over, with the same values.
+    let mut theirs = wanted(&app, "1");
     theirs.options.take_over = true;
     run(&client, &theirs).await;
     let theirs = rig.claim(&app).await;
     let closed = close_claim(&client, &app, &end).await;
     assert!(matches!(closed.end, Err(NotClosed::TakenOver)), "{closed:?}");
     assert_eq!(rig.claim(&app).await, theirs);
+}
+
+/// The server refuses every patch of what does not render. A claim that nobody can close would keep others away.
+#[tokio::test]
+async fn a_claim_is_closed_on_what_does_not_render_any_more() {
+    let rig = Rig::start().await;
+    let client = rig.client();
+    let app = rig.app("shop", false, json!([])).await;
+    let mut ours = wanted(&app, "1");
+    ours.options.close_claim = false;
+    let end = run(&client, &ours).await.claim.unwrap().in_state(ClaimState::Done);
+    rig.remove_chart();
+    let patch = json!([{ "op": "add", "path": "/metadata/annotations/x", "value": "y" }]);
+    assert!(client.patch(&app, patch.to_string()).await.is_err());
+    rig.server.forget_seen();
+    close_claim(&client, &app, &end).await.end.unwrap();
+    assert_eq!(rig.claim(&app).await, Some(end));
+    let put = "PUT /api/v1/applications/shop?project=default&validate=false";
+    assert!(rig.writes().iter().any(|write| write == put), "{:?}", rig.writes());
 }
 
 /// What another client changes: a value of the source, and fields beside it.

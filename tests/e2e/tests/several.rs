@@ -10,7 +10,7 @@ use verbatim_oci::{Descriptor, Digest, Reference, media_type};
 use verbatim_registry::ManifestName;
 
 /// A second container beside that of the demo's chart.
-const WEB: &str = "apiVersion: apps/v1
+pub(crate) const WEB: &str = "apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: {{ .Release.Name }}-web

@@ -5,20 +5,7 @@ use e2e::{Built, World};
 use serde_json::{Value, json};
 use verbatim_oci::Reference;
 
-/// A second container beside that of the demo's chart.
-const WEB: &str = "apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: {{ .Release.Name }}-web
-spec:
-  replicas: 1
-  selector: { matchLabels: { app: {{ .Release.Name }}-web } }
-  template:
-    metadata: { labels: { app: {{ .Release.Name }}-web } }
-    spec:
-      containers:
-        - { name: web, image: \"{{ .Values.web.repository }}:{{ .Values.web.tag }}\" }
-";
+use crate::several::WEB;
 
 /// The second project: an image and keys of its own, and the same applications.
 const BLOG: &str = "blog.yaml";

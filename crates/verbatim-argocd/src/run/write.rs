@@ -250,17 +250,17 @@ impl AppRun<'_> {
     }
 }
 
-/// What is to be done to close a claim.
+/// What is to be done to close a claim. That of a proof tells of values, and without them nothing else matters.
 fn closing(app: &Application, end: &Claim) -> Change<ClaimGone> {
+    let lost = deviations(app.spec.sources().get(end.source), &end.changes);
+    if end.state == ClaimState::Done && !lost.is_empty() {
+        return Change::Stop(ClaimGone::Changed(lost));
+    }
     let found = match read_claim(app, end.environment.as_deref()) {
         ClaimOnApp::Absent => return Change::Stop(ClaimGone::Wiped),
         ClaimOnApp::Known(found) if found.nonce == end.nonce => found,
         ClaimOnApp::Known(_) | ClaimOnApp::Foreign(_) => return Change::Stop(ClaimGone::TakenOver),
     };
-    let lost = deviations(app.spec.sources().get(end.source), &end.changes);
-    if end.state == ClaimState::Done && !lost.is_empty() {
-        return Change::Stop(ClaimGone::Changed(lost));
-    }
     if *found == *end {
         return Change::Written;
     }

@@ -123,6 +123,14 @@ impl Rig {
         Self { server, git }
     }
 
+    /// Takes the chart away: no application renders any more.
+    pub(crate) fn remove_chart(&self) {
+        run_git(self.git.path(), &["rm", "-q", "-r", "chart"]);
+        let commit =
+            ["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "x"];
+        run_git(self.git.path(), &commit);
+    }
+
     pub(crate) fn config(&self, url: &str, token: String) -> Config {
         let mut config = Config::new(server_url(url, false, None).unwrap());
         config.token = Some(token.into());
