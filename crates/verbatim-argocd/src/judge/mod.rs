@@ -1,6 +1,7 @@
 //! Judges what was read: plans, refusals, verdicts, proofs. Pure: no network, no clock, and nothing here can fail.
 
 pub(crate) mod baseline;
+pub(crate) mod change;
 pub(crate) mod condition;
 pub(crate) mod evidence;
 pub(crate) mod hooks;
@@ -18,6 +19,7 @@ pub(crate) mod reading;
 pub(crate) mod refusal;
 pub(crate) mod remembered;
 pub(crate) mod rendered;
+pub(crate) mod sending;
 pub(crate) mod since;
 pub(crate) mod verdict;
 pub(crate) mod warning;

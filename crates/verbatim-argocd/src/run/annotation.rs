@@ -4,15 +4,16 @@
 use crate::api::client::Client;
 use crate::api::error::Error;
 use crate::api::request::AppRef;
+use crate::judge::change::{Change, ClaimGone};
+use crate::judge::sending::Unrendered;
 use crate::judge::warning::DeployWarning;
 use crate::overrides::claim::Claim;
 use crate::overrides::patch;
 use crate::overrides::values::Deviation;
 use crate::run::follow::FirstRead;
 use crate::run::request::DeployOptions;
-use crate::run::send::{Change, Sent, Unrendered};
+use crate::run::send::Sent;
 use crate::run::session::Subject;
-use crate::run::write::ClaimGone;
 
 /// How writing the end of a claim ended.
 #[derive(Debug)]

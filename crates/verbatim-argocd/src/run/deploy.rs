@@ -8,6 +8,7 @@ use tokio::time::{Duration, sleep};
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{self, ApiRequest, AppRef, Revisions, SyncRequest};
+use crate::judge::change::ValueWrite;
 use crate::judge::evidence::WantedImage;
 use crate::judge::mismatch::Mismatch;
 use crate::judge::missing::Missing;
@@ -22,10 +23,8 @@ use crate::judge::verdict::{
     ExpectedOperation, JudgeMemory, Verdict, judge, only_health_is_missing,
 };
 use crate::judge::warning::DeployWarning;
-use crate::model::{Application, SourceAt};
-use crate::overrides::claim::{
-    Claim, ClaimOnApp, ClaimStanding, ClaimState, claim_annotation, read_claim, read_claims,
-};
+use crate::model::SourceAt;
+use crate::overrides::claim::{Claim, ClaimOnApp, ClaimState, read_claim, read_claims};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::deviations;
 use crate::run::event::{DeployEvent, DeployStep};
@@ -262,7 +261,8 @@ impl AppRun<'_> {
             }
         }
         let refused = |reasons| DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded };
-        let plan = self.plan(&self.before, &deploy.values).map_err(refused)?;
+        let (writer, now) = (self.subject.writer(), self.server_time());
+        let plan = writer.plan(&self.before, &deploy.values, now).map_err(refused)?;
         self.written.planned(plan.clone());
         self.log.tell(DeployEvent::Planned { plan: plan.clone() });
         let mut reasons = Vec::new();
@@ -272,10 +272,13 @@ impl AppRun<'_> {
                 reasons.push(WriteRefusal::PlanOutdated { differences });
             }
         }
-        let before = self.before.clone();
-        reasons.extend(self.claim_refusal(&before, &plan));
-        let claim = self.new_claim(&before, &plan, ClaimState::Open);
-        reasons.extend(claim.excess(&before).map(|bytes| WriteRefusal::ClaimTooLarge { bytes }));
+        match writer.admission(&self.before, &plan, now) {
+            Ok(warning) => warning.into_iter().for_each(|warning| self.log.warn(warning)),
+            Err(refusal) => reasons.push(refusal),
+        }
+        let claim = writer.claim(&self.before, &plan, ClaimState::Open, now);
+        let excess = claim.excess(&self.before);
+        reasons.extend(excess.map(|bytes| WriteRefusal::ClaimTooLarge { bytes }));
         let Subject { client, environment, .. } = self.subject;
         let facts = facts(client, &self.before, &plan, environment, next).await;
         let (more, warnings) = preflight::judge(&plan, &facts, self.subject.options.waivers());
@@ -288,34 +291,6 @@ impl AppRun<'_> {
         }
         self.log.done(DeployStep::Observe);
         if self.subject.options.dry_run { Err(DeployOutcome::Planned) } else { Ok(plan) }
-    }
-
-    /// Whether another run is at work on the application as it stands there.
-    pub(crate) fn claim_refusal(
-        &mut self,
-        app: &Application,
-        plan: &AppPlan,
-    ) -> Option<WriteRefusal> {
-        match self.claimant(plan).standing(app) {
-            ClaimStanding::Free => None,
-            ClaimStanding::Resume(claim) => {
-                self.log.warn(DeployWarning::Resumed { nonce: claim.nonce });
-                None
-            }
-            ClaimStanding::TakeOver(claim) => {
-                self.log.warn(DeployWarning::TookOver { release: claim.release, by: claim.by });
-                None
-            }
-            ClaimStanding::Held(claim) => Some(WriteRefusal::Claimed {
-                release: claim.release,
-                by: claim.by,
-                deadline: claim.deadline.to_string(),
-            }),
-            ClaimStanding::Unreadable => {
-                let annotation = claim_annotation(self.subject.environment);
-                Some(WriteRefusal::UnreadableClaim { annotation })
-            }
-        }
     }
 
     /// If all values stand already and Argo CD is done with them, there is nothing to write and only to prove.
@@ -363,8 +338,10 @@ impl AppRun<'_> {
         state: ClaimState,
     ) -> Result<Option<DeployOutcome>, Error> {
         self.log.begin(DeployStep::Write);
-        let claim = self.new_claim(&self.before, plan, state);
-        match self.write(plan, &deploy.values, claim).await? {
+        let (writer, now) = (self.subject.writer(), self.server_time());
+        let before = self.before.clone();
+        let write = ValueWrite::new(writer, &deploy.values, plan, before, state, now);
+        match self.write(write).await? {
             WriteResult::Yes => {}
             WriteResult::Refused(refusal) => {
                 let reasons = vec![refusal];

@@ -4,28 +4,14 @@
 
 use serde::Deserialize as _;
 use serde_json::Value;
-use tokio::time::{Duration, sleep};
+use tokio::time::sleep;
 
 use crate::api::error::{Error, ErrorKind};
+use crate::judge::change::Change;
+use crate::judge::sending::{Sending, Unrendered};
 use crate::model::Application;
 use crate::overrides::patch::{go_json, without_tests};
 use crate::run::session::AppRun;
-
-/// How often a change is sent: against writers of other values, and against proxies that are down for a moment.
-const ATTEMPTS: u32 = 4;
-
-/// Pause before a change is sent again, times the attempt.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// What a state of the application means for a change.
-pub(crate) enum Change<S> {
-    /// The operations of a JSON patch that make it.
-    Write(Vec<Value>),
-    /// It is there.
-    Written,
-    /// It must not be made.
-    Stop(S),
-}
 
 /// How sending ended.
 pub(crate) enum Sent<S> {
@@ -33,14 +19,6 @@ pub(crate) enum Sent<S> {
     Stopped(S),
     /// An answer got lost, and the application does not show the change. It may come yet.
     Unknown(Error),
-}
-
-/// Whether a change may be made to an application that does not render.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unrendered {
-    Refuse,
-    /// It deploys nothing new, so it does not have to be validated.
-    Replace,
 }
 
 impl AppRun<'_> {
@@ -59,7 +37,7 @@ impl AppRun<'_> {
         let mut next = change(self, &state);
         // What is replaced has to be read first.
         let mut object: Option<Value> = None;
-        let (mut attempt, mut in_doubt) = (1, false);
+        let mut sending = Sending::new(unrendered);
         loop {
             let operations = match next {
                 Change::Write(operations) => operations,
@@ -73,16 +51,14 @@ impl AppRun<'_> {
                 }
                 Err(error) => error,
             };
-            in_doubt |= !error.kind.nothing_happened();
-            let replace = unrendered == Unrendered::Replace && is_unrendered(&error.kind);
-            let again = attempt < ATTEMPTS && (may_pass(&error.kind) || replace);
-            if again || in_doubt {
-                sleep(PAUSE * attempt).await;
+            sending.failed(&error.kind);
+            if let Some(pause) = sending.pause() {
+                sleep(pause).await;
             }
             // A write whose answer was lost, or replaced by a proxy, may have been done all the same.
             let (read, found) = match self.read_whole().await {
                 Ok(read) => read,
-                Err(_) if in_doubt => return Ok(Sent::Unknown(error)),
+                Err(_) if sending.is_in_doubt() => return Ok(Sent::Unknown(error)),
                 Err(_) => return Err(error),
             };
             next = change(self, &found);
@@ -90,14 +66,13 @@ impl AppRun<'_> {
                 self.sent(state, found);
                 return Ok(Sent::Written);
             }
-            match again {
+            match sending.goes_on() {
                 true => {}
-                false if in_doubt => return Ok(Sent::Unknown(error)),
+                false if sending.is_in_doubt() => return Ok(Sent::Unknown(error)),
                 false => return Err(error),
             }
             state = found;
-            object = replace.then_some(read);
-            attempt += 1;
+            object = sending.replaces().then_some(read);
         }
     }
 
@@ -154,18 +129,4 @@ impl AppRun<'_> {
         self.written.wrote(before, after.clone());
         self.follow.accept_write(after);
     }
-}
-
-/// Whether the same change, made from a newer state, may be taken a moment later.
-fn may_pass(kind: &ErrorKind) -> bool {
-    let is_conflict = matches!(kind, ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts);
-    is_conflict || !kind.nothing_happened() || kind.is_transient()
-}
-
-/// Whether the server refuses a patch because it cannot render the manifests, whatever the patch changes.
-fn is_unrendered(kind: &ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::DoesNotRender(_) | ErrorKind::RepoUnreachable(_) | ErrorKind::RepoRefused(_)
-    )
 }

@@ -1,12 +1,13 @@
 //! One run on one application: what it is about, what is seen, what was there before, what was done, what was told. Each
 //! part has a file of its own and changes only there.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::client::Client;
 use crate::api::error::Error;
 use crate::api::request::AppRef;
 use crate::judge::baseline::broken_resources;
+use crate::judge::change::Writer;
 use crate::judge::evidence::WantedImage;
 use crate::judge::outcome::{DeployOutcome, DeployReport};
 use crate::judge::verdict::{Expectation, ExpectedOperation};
@@ -91,6 +92,20 @@ impl<'a> Subject<'a> {
         }
         log.begin_with(&before);
         Ok(AppRun { subject: self, follow, before, written: Written::default(), log })
+    }
+
+    /// This run, for the claims that it makes and meets.
+    pub(crate) fn writer(&self) -> Writer<'a> {
+        let period = (self.options.timeout + self.options.settle).max(self.options.claim_for);
+        Writer {
+            app: self.app.clone(),
+            environment: self.environment,
+            release: self.release,
+            by: self.by,
+            nonce: self.nonce,
+            take_over: self.options.take_over,
+            period: SignedDuration::try_from(period).unwrap_or(SignedDuration::from_hours(1)),
+        }
     }
 
     /// A report of something that needed no run.

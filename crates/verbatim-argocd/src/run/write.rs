@@ -1,22 +1,16 @@
-//! Writes values and claims, takes them back, and closes claims: what each of these changes is, and when it must not be made.
-
-use jiff::SignedDuration;
+//! Writes values and claims, takes them back, and closes claims. What each of these changes is, `judge/change.rs` says.
 
 use crate::api::error::Error;
+use crate::judge::change::{Change, ClaimGone, ValueWrite, closing, not_put_back, undoing};
 use crate::judge::outcome::{DeployOutcome, UndoFailure, UndoResult};
-use crate::judge::plan;
 use crate::judge::refusal::WriteRefusal;
+use crate::judge::sending::Unrendered;
 use crate::judge::warning::DeployWarning;
-use crate::model::Application;
-use crate::overrides::claim::{
-    Claim, ClaimOnApp, ClaimState, Claimant, leftovers, read_claim, read_claims, with_previous,
-};
-use crate::overrides::patch;
-use crate::overrides::plan::AppPlan;
-use crate::overrides::values::{Deviation, OverrideValues, deviations};
+use crate::overrides::claim::{Claim, ClaimState};
+use crate::overrides::values::Deviation;
 use crate::run::event::DeployStep;
-use crate::run::send::{Change, Sent, Unrendered};
-use crate::run::session::{AppRun, Subject};
+use crate::run::send::Sent;
+use crate::run::session::AppRun;
 
 /// How often the end of a claim is written, where others bring the open one back.
 const CLOSINGS: u32 = 3;
@@ -33,119 +27,29 @@ pub(crate) enum WriteResult {
 }
 
 impl AppRun<'_> {
-    /// The claim that goes with a plan, on the application as it stands `before`. The place in the ledger that an earlier claim
-    /// of the environment names stays on the application while the run works: it may die.
-    pub(crate) fn new_claim(
-        &self,
-        before: &Application,
-        plan: &AppPlan,
-        state: ClaimState,
-    ) -> Claim {
-        let Subject { options, environment, .. } = &self.subject;
-        // Whole seconds are easier to read, and as exact as everything else that Argo CD stores.
-        let now = self.server_time();
-        let at = now.round(jiff::Unit::Second).unwrap_or(now);
-        let period = (options.timeout + options.settle).max(options.claim_for);
-        let period = SignedDuration::try_from(period).unwrap_or(SignedDuration::from_hours(1));
-        let unproven = self.claimant(plan).unproven(before);
-        let earlier = read_claim(before, *environment);
-        Claim {
-            version: Claim::VERSION,
-            environment: environment.map(str::to_owned),
-            nonce: self.subject.nonce.to_owned(),
-            state,
-            release: self.subject.release.to_owned(),
-            by: self.subject.by.map(str::to_owned),
-            at,
-            deadline: at.saturating_add(period).unwrap_or(at),
-            source: plan.source,
-            changes: with_previous(plan.changes.clone(), &unproven),
-            record: earlier.known().and_then(|claim| claim.record.clone()),
-            kept: earlier.known().and_then(|claim| claim.kept),
-        }
-    }
-
-    /// What is to be written to an application as it stands, with what puts back the leftovers of runs that were never proven.
-    pub(crate) fn plan(
-        &self,
-        app: &Application,
-        values: &OverrideValues,
-    ) -> Result<AppPlan, Vec<WriteRefusal>> {
-        let mut plan = plan::plan(&self.subject.app, app, values)?;
-        let unproven = self.claimant(&plan).unproven(app);
-        plan.changes.extend(leftovers(&plan, &unproven));
-        Ok(plan)
-    }
-
-    /// This run, for the claims that it meets.
-    pub(crate) fn claimant<'b>(&'b self, plan: &'b AppPlan) -> Claimant<'b> {
-        Claimant {
-            environment: self.subject.environment,
-            release: self.subject.release,
-            source: plan.source,
-            changes: &plan.changes,
-            take_over: self.subject.options.take_over,
-            now: self.server_time(),
-        }
-    }
-
     /// Writes the plan's values and the claim in one patch.
     ///
     /// # Errors
     ///
     /// Only if nothing was written.
-    pub(crate) async fn write(
-        &mut self,
-        planned: &AppPlan,
-        values: &OverrideValues,
-        mut claim: Claim,
-    ) -> Result<WriteResult, Error> {
-        let outdated = |differences| Change::Stop(WriteRefusal::PlanOutdated { differences });
-        let mut is_first = true;
+    pub(crate) async fn write(&mut self, mut write: ValueWrite<'_>) -> Result<WriteResult, Error> {
         let sent = self.send(Unrendered::Refuse, |run, state| {
-            if read_claim(state, run.subject.environment)
-                .known()
-                .is_some_and(|found| found.nonce == claim.nonce)
-            {
-                return Change::Written;
+            let change = write.change(state, run.server_time());
+            for warning in write.warnings.drain(..) {
+                run.log.warn(warning);
             }
-            if !std::mem::take(&mut is_first) {
-                match run.plan(state, values) {
-                    Ok(now) => {
-                        let differences = now.differences(planned);
-                        if !differences.is_empty() {
-                            return outdated(differences);
-                        }
-                    }
-                    Err(reasons) => {
-                        return outdated(reasons.iter().map(WriteRefusal::to_string).collect());
-                    }
-                }
-            }
-            if read_claims(state) != read_claims(&run.before) {
-                // Somebody else's run has begun or ended since the look.
-                if let Some(refusal) = run.claim_refusal(state, planned) {
-                    return Change::Stop(refusal);
-                }
-                claim = run.new_claim(state, planned, claim.state);
-            }
-            match patch::write(state, planned, &claim) {
-                Ok(operations) => Change::Write(operations),
-                Err(moved) => outdated(vec![moved.to_string()]),
-            }
+            change
         });
         match sent.await? {
             Sent::Written => {}
             Sent::Stopped(refusal) => return Ok(WriteResult::Refused(refusal)),
             Sent::Unknown(error) => {
-                self.written.claimed(Some(claim));
+                self.written.claimed(Some(write.claim));
                 return Ok(WriteResult::Unknown(error));
             }
         }
-        // The server may have overlaid it with another writer's state before it answered.
-        let sources = self.follow.app().spec.sources();
-        let lost = deviations(sources.get(planned.source), &planned.changes);
-        self.written.claimed(Some(claim));
+        let lost = write.lost(self.follow.app());
+        self.written.claimed(Some(write.claim));
         Ok(if lost.is_empty() { WriteResult::Yes } else { WriteResult::Overwritten(lost) })
     }
 
@@ -164,27 +68,7 @@ impl AppRun<'_> {
     }
 
     async fn put_back(&mut self, claim: &Claim) -> Result<(), UndoFailure> {
-        let previous = claim.undone_changes();
-        let sent = self.send(Unrendered::Replace, |_, app| {
-            let stands_before =
-                deviations(app.spec.sources().get(claim.source), &previous).is_empty();
-            match read_claim(app, claim.environment.as_deref()) {
-                ClaimOnApp::Known(found) if found.nonce != claim.nonce => {
-                    return Change::Stop(UndoFailure::OtherRun);
-                }
-                ClaimOnApp::Foreign(_) => return Change::Stop(UndoFailure::OtherRun),
-                ClaimOnApp::Known(found) if found.state == ClaimState::Undone => {
-                    return Change::Written;
-                }
-                // An owner wiped it. What this run wrote it knows all the same.
-                ClaimOnApp::Absent if stands_before => return Change::Written,
-                ClaimOnApp::Known(_) | ClaimOnApp::Absent => {}
-            }
-            match patch::undo(app, claim) {
-                Ok(operations) => Change::Write(operations),
-                Err(moved) => Change::Stop(moved.into()),
-            }
-        });
+        let sent = self.send(Unrendered::Replace, |_, app| undoing(app, claim));
         match sent.await {
             Ok(Sent::Written) => {}
             Ok(Sent::Stopped(why)) => return Err(why),
@@ -194,7 +78,7 @@ impl AppRun<'_> {
         }
         let read = self.read_back().await;
         let app = read.map_err(|error| UndoFailure::Server(error.kind.to_string()))?;
-        match deviations(app.spec.sources().get(claim.source), &previous).into_iter().next() {
+        match not_put_back(app, claim).into_iter().next() {
             None => Ok(()),
             Some(lost) => Err(UndoFailure::Overwritten(lost.to_string())),
         }
@@ -248,37 +132,6 @@ impl AppRun<'_> {
         }
         Ok(Sent::Written)
     }
-}
-
-/// What is to be done to close a claim. That of a proof tells of values, and without them nothing else matters.
-fn closing(app: &Application, end: &Claim) -> Change<ClaimGone> {
-    let lost = deviations(app.spec.sources().get(end.source), &end.changes);
-    if end.state == ClaimState::Done && !lost.is_empty() {
-        return Change::Stop(ClaimGone::Changed(lost));
-    }
-    let found = match read_claim(app, end.environment.as_deref()) {
-        ClaimOnApp::Absent => return Change::Stop(ClaimGone::Wiped),
-        ClaimOnApp::Known(found) if found.nonce == end.nonce => found,
-        ClaimOnApp::Known(_) | ClaimOnApp::Foreign(_) => return Change::Stop(ClaimGone::TakenOver),
-    };
-    if *found == *end {
-        return Change::Written;
-    }
-    match patch::close(app, end) {
-        Ok(operations) => Change::Write(operations),
-        Err(_) => Change::Stop(ClaimGone::Changed(lost)),
-    }
-}
-
-/// Why the end of a run cannot be written over its claim.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum ClaimGone {
-    /// There is no claim any more.
-    Wiped,
-    /// Another run's stands there.
-    TakenOver,
-    /// Other values stand there.
-    Changed(Vec<Deviation>),
 }
 
 impl ClaimGone {

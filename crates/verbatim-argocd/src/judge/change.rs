@@ -1,0 +1,246 @@
+//! What a run writes to one application, and what each state of it means for that: the values with their claim, what
+//! puts them back, and the end of the claim. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::request::AppRef;
+use crate::judge::outcome::UndoFailure;
+use crate::judge::plan;
+use crate::judge::refusal::WriteRefusal;
+use crate::judge::warning::DeployWarning;
+use crate::model::Application;
+use crate::overrides::claim::{
+    Claim, ClaimOnApp, ClaimStanding, ClaimState, Claimant, claim_annotation, leftovers,
+    read_claim, read_claims, with_previous,
+};
+use crate::overrides::patch;
+use crate::overrides::plan::AppPlan;
+use crate::overrides::values::{Deviation, OverrideValues, deviations};
+use serde_json::Value;
+
+/// What a state of the application means for a change.
+#[derive(Debug)]
+pub(crate) enum Change<S> {
+    /// The operations of a JSON patch that make it.
+    Write(Vec<Value>),
+    /// It is there.
+    Written,
+    /// It must not be made.
+    Stop(S),
+}
+
+/// A run that writes values, as its claim names it.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer<'a> {
+    pub app: AppRef,
+    pub environment: Option<&'a str>,
+    pub release: &'a str,
+    pub by: Option<&'a str>,
+    pub nonce: &'a str,
+    pub take_over: bool,
+    /// How long its claim holds others off.
+    pub period: SignedDuration,
+}
+
+impl Writer<'_> {
+    /// What is to be written to an application as it stands, with what puts back the leftovers of runs that were never proven.
+    pub(crate) fn plan(
+        &self,
+        app: &Application,
+        values: &OverrideValues,
+        now: Timestamp,
+    ) -> Result<AppPlan, Vec<WriteRefusal>> {
+        let mut plan = plan::plan(&self.app, app, values)?;
+        let unproven = self.claimant(&plan, now).unproven(app);
+        plan.changes.extend(leftovers(&plan, &unproven));
+        Ok(plan)
+    }
+
+    /// The claim that goes with a plan, on the application as it stands `before`. The place in the ledger that an earlier claim
+    /// of the environment names stays on the application while the run works: it may die.
+    pub(crate) fn claim(
+        &self,
+        before: &Application,
+        plan: &AppPlan,
+        state: ClaimState,
+        now: Timestamp,
+    ) -> Claim {
+        // Whole seconds are easier to read, and as exact as everything else that Argo CD stores.
+        let at = now.round(jiff::Unit::Second).unwrap_or(now);
+        let unproven = self.claimant(plan, now).unproven(before);
+        let earlier = read_claim(before, self.environment);
+        Claim {
+            version: Claim::VERSION,
+            environment: self.environment.map(str::to_owned),
+            nonce: self.nonce.to_owned(),
+            state,
+            release: self.release.to_owned(),
+            by: self.by.map(str::to_owned),
+            at,
+            deadline: at.saturating_add(self.period).unwrap_or(at),
+            source: plan.source,
+            changes: with_previous(plan.changes.clone(), &unproven),
+            record: earlier.known().and_then(|claim| claim.record.clone()),
+            kept: earlier.known().and_then(|claim| claim.kept),
+        }
+    }
+
+    /// Whether the claims on an application let this run write, and what it should tell of them.
+    pub(crate) fn admission(
+        &self,
+        app: &Application,
+        plan: &AppPlan,
+        now: Timestamp,
+    ) -> Result<Option<DeployWarning>, WriteRefusal> {
+        match self.claimant(plan, now).standing(app) {
+            ClaimStanding::Free => Ok(None),
+            ClaimStanding::Resume(claim) => Ok(Some(DeployWarning::Resumed { nonce: claim.nonce })),
+            ClaimStanding::TakeOver(claim) => {
+                Ok(Some(DeployWarning::TookOver { release: claim.release, by: claim.by }))
+            }
+            ClaimStanding::Held(claim) => Err(WriteRefusal::Claimed {
+                release: claim.release,
+                by: claim.by,
+                deadline: claim.deadline.to_string(),
+            }),
+            ClaimStanding::Unreadable => {
+                let annotation = claim_annotation(self.environment);
+                Err(WriteRefusal::UnreadableClaim { annotation })
+            }
+        }
+    }
+
+    fn claimant<'b>(&'b self, plan: &'b AppPlan, now: Timestamp) -> Claimant<'b> {
+        Claimant {
+            environment: self.environment,
+            release: self.release,
+            source: plan.source,
+            changes: &plan.changes,
+            take_over: self.take_over,
+            now,
+        }
+    }
+}
+
+/// A write of values and claim, from its first look to its last.
+#[derive(Debug)]
+pub(crate) struct ValueWrite<'a> {
+    pub writer: Writer<'a>,
+    pub values: &'a OverrideValues,
+    pub plan: &'a AppPlan,
+    /// The state that the plan was made from.
+    pub before: Application,
+    /// The claim as it is written.
+    pub claim: Claim,
+    /// What should be told of the claims that it met.
+    pub warnings: Vec<DeployWarning>,
+    is_first: bool,
+}
+
+impl<'a> ValueWrite<'a> {
+    pub(crate) fn new(
+        writer: Writer<'a>,
+        values: &'a OverrideValues,
+        plan: &'a AppPlan,
+        before: Application,
+        state: ClaimState,
+        now: Timestamp,
+    ) -> Self {
+        let claim = writer.claim(&before, plan, state, now);
+        Self { writer, values, plan, before, claim, warnings: Vec::new(), is_first: true }
+    }
+
+    /// What a state means for the write. The first one is the one that was planned from, or a later one that differs in the
+    /// claims at most.
+    pub(crate) fn change(&mut self, state: &Application, now: Timestamp) -> Change<WriteRefusal> {
+        let outdated = |differences| Change::Stop(WriteRefusal::PlanOutdated { differences });
+        let on_app = read_claim(state, self.writer.environment);
+        if on_app.known().is_some_and(|found| found.nonce == self.claim.nonce) {
+            return Change::Written;
+        }
+        if !std::mem::take(&mut self.is_first) {
+            match self.writer.plan(state, self.values, now) {
+                Ok(found) => {
+                    let differences = found.differences(self.plan);
+                    if !differences.is_empty() {
+                        return outdated(differences);
+                    }
+                }
+                Err(reasons) => {
+                    return outdated(reasons.iter().map(WriteRefusal::to_string).collect());
+                }
+            }
+        }
+        if read_claims(state) != read_claims(&self.before) {
+            // Somebody else's run has begun or ended since the look.
+            match self.writer.admission(state, self.plan, now) {
+                Ok(warning) => self.warnings.extend(warning),
+                Err(refusal) => return Change::Stop(refusal),
+            }
+            self.claim = self.writer.claim(state, self.plan, self.claim.state, now);
+        }
+        match patch::write(state, self.plan, &self.claim) {
+            Ok(operations) => Change::Write(operations),
+            Err(moved) => outdated(vec![moved.to_string()]),
+        }
+    }
+
+    /// The values that do not stand after the write: the server may have overlaid them with another writer's state.
+    pub(crate) fn lost(&self, after: &Application) -> Vec<Deviation> {
+        deviations(after.spec.sources().get(self.plan.source), &self.plan.changes)
+    }
+}
+
+/// What is to be done to put back what stood there before a claim.
+pub(crate) fn undoing(app: &Application, claim: &Claim) -> Change<UndoFailure> {
+    match read_claim(app, claim.environment.as_deref()) {
+        ClaimOnApp::Known(found) if found.nonce != claim.nonce => {
+            return Change::Stop(UndoFailure::OtherRun);
+        }
+        ClaimOnApp::Foreign(_) => return Change::Stop(UndoFailure::OtherRun),
+        ClaimOnApp::Known(found) if found.state == ClaimState::Undone => return Change::Written,
+        // An owner wiped it. What this run wrote it knows all the same.
+        ClaimOnApp::Absent if not_put_back(app, claim).is_empty() => return Change::Written,
+        ClaimOnApp::Known(_) | ClaimOnApp::Absent => {}
+    }
+    match patch::undo(app, claim) {
+        Ok(operations) => Change::Write(operations),
+        Err(moved) => Change::Stop(moved.into()),
+    }
+}
+
+/// The values from before a claim that do not stand there.
+pub(crate) fn not_put_back(app: &Application, claim: &Claim) -> Vec<Deviation> {
+    deviations(app.spec.sources().get(claim.source), &claim.undone_changes())
+}
+
+/// What is to be done to close a claim. That of a proof tells of values, and without them nothing else matters.
+pub(crate) fn closing(app: &Application, end: &Claim) -> Change<ClaimGone> {
+    let lost = deviations(app.spec.sources().get(end.source), &end.changes);
+    if end.state == ClaimState::Done && !lost.is_empty() {
+        return Change::Stop(ClaimGone::Changed(lost));
+    }
+    let found = match read_claim(app, end.environment.as_deref()) {
+        ClaimOnApp::Absent => return Change::Stop(ClaimGone::Wiped),
+        ClaimOnApp::Known(found) if found.nonce == end.nonce => found,
+        ClaimOnApp::Known(_) | ClaimOnApp::Foreign(_) => return Change::Stop(ClaimGone::TakenOver),
+    };
+    if *found == *end {
+        return Change::Written;
+    }
+    match patch::close(app, end) {
+        Ok(operations) => Change::Write(operations),
+        Err(_) => Change::Stop(ClaimGone::Changed(lost)),
+    }
+}
+
+/// Why the end of a run cannot be written over its claim.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ClaimGone {
+    /// There is no claim any more.
+    Wiped,
+    /// Another run's stands there.
+    TakenOver,
+    /// Other values stand there.
+    Changed(Vec<Deviation>),
+}
