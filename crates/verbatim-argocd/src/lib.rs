@@ -9,6 +9,8 @@
 
 mod api;
 pub mod cli;
+#[cfg(test)]
+mod explored;
 mod inspect;
 mod judge;
 mod model;

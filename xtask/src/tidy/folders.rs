@@ -27,7 +27,15 @@ const STAIRS: &[(&str, Stair)] = &[
     ),
     (
         "crates/verbatim-argocd",
-        &[&["model"], &["api"], &["overrides"], &["judge"], &["run"], &["inspect"], &["cli"]],
+        &[
+            &["model"],
+            &["api"],
+            &["overrides"],
+            &["judge"],
+            &["run", "explored"],
+            &["inspect"],
+            &["cli"],
+        ],
     ),
     ("crates/verbatim-registry", &[&["auth"], &["http"], &["operations"], &["cli"]]),
     (

@@ -123,7 +123,7 @@ impl Writer<'_> {
 }
 
 /// A write of values and claim, from its first look to its last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ValueWrite<'a> {
     pub writer: Writer<'a>,
     pub values: &'a OverrideValues,
@@ -134,7 +134,8 @@ pub(crate) struct ValueWrite<'a> {
     pub claim: Claim,
     /// What should be told of the claims that it met.
     pub warnings: Vec<DeployWarning>,
-    is_first: bool,
+    /// Whether no state has been looked at yet.
+    pub is_first: bool,
 }
 
 impl<'a> ValueWrite<'a> {

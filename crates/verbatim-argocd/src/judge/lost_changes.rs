@@ -1,10 +1,10 @@
-//! Finds changes of others that our write overlaid. Pure.
+//! Finds changes of others that our write took back. Pure.
 //!
 //! The server writes the whole spec, labels and annotations of what it read some time before. A change that another
 //! client makes in between is gone then, and both got a 200. In the event stream it can be seen: it was there, and
 //! after our write the value from before it is back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -12,29 +12,64 @@ use crate::judge::warning::DeployWarning;
 use crate::model::Application;
 use crate::overrides::claim::is_claim;
 
-/// Changes between `before` and `middle` that `after`, our write, took back.
-pub(crate) fn lost(
-    before: &Application,
-    middle: &Application,
-    after: &Application,
-) -> Vec<DeployWarning> {
-    let (before, middle, after) = (flatten(before), flatten(middle), flatten(after));
-    let paths: std::collections::BTreeSet<&String> = before.keys().chain(middle.keys()).collect();
+/// One attempt at a write: the state that it was made from, and what it makes of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub before: Application,
+    pub expected: Application,
+}
+
+impl Attempt {
+    /// Changes of others that this attempt took back, if it landed. `seen` are the states after the one that it was made from,
+    /// in their order.
+    ///
+    /// The server may have read a newer state than that one, so the last state before the write landed is what was replaced.
+    pub(crate) fn taken_back(&self, seen: &[&Application]) -> Option<Vec<DeployWarning>> {
+        let ours = changed(&all(&self.before), &all(&self.expected));
+        let landed = |app: &&Application| {
+            let state = all(app);
+            ours.iter().all(|(path, value)| state.get(path) == value.as_ref())
+        };
+        let at = seen.iter().position(landed)?;
+        let replaced = at.checked_sub(1).map_or(&self.before, |last| seen[last]);
+        let (known, replaced, written) =
+            (flatten(&self.before), flatten(replaced), flatten(seen[at]));
+        let taken_back = changed(&written, &replaced).into_iter().filter(|(path, value)| {
+            // That our value takes the place of the one we knew of is what was asked for.
+            !ours.contains_key(path) || known.get(path) != value.as_ref()
+        });
+        let warning = |(path, value): (String, Option<String>)| DeployWarning::LostForeignChange {
+            path,
+            value: value.unwrap_or_else(|| "(absent)".into()),
+        };
+        Some(taken_back.map(warning).collect())
+    }
+}
+
+/// The paths at which two states differ, and what stands there in the second.
+fn changed(
+    from: &BTreeMap<String, String>,
+    to: &BTreeMap<String, String>,
+) -> BTreeMap<String, Option<String>> {
+    let paths: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
     paths
         .into_iter()
-        .filter(|path| {
-            middle.get(*path) != before.get(*path) && after.get(*path) == before.get(*path)
-        })
-        .map(|path| DeployWarning::LostForeignChange {
-            path: path.clone(),
-            value: middle.get(path).cloned().unwrap_or_else(|| "(absent)".into()),
-        })
+        .filter(|path| from.get(*path) != to.get(*path))
+        .map(|path| (path.clone(), to.get(path).cloned()))
         .collect()
+}
+
+/// All parts, our claims too.
+fn all(app: &Application) -> BTreeMap<String, String> {
+    let mut flat = flatten(app);
+    let claims = app.metadata.annotations.iter().filter(|(name, _)| is_claim(name));
+    flat.extend(claims.map(|(name, text)| (format!("/metadata/annotations/{name}"), text.clone())));
+    flat
 }
 
 /// The parts that a write overlays, as paths and values: labels, annotations, finalizers, and the whole spec. Parameters
 /// are told apart by name, not by place.
-fn flatten(app: &Application) -> BTreeMap<String, String> {
+pub(crate) fn flatten(app: &Application) -> BTreeMap<String, String> {
     let mut flat = BTreeMap::new();
     for name in &app.metadata.finalizers {
         flat.insert(format!("/metadata/finalizers/{name}"), name.clone());
@@ -98,8 +133,15 @@ mod tests {
     fn a_change_that_our_write_took_back_is_told() {
         let none = json!({});
         let before = app(&[("tag", "1"), ("replicas", "2")], none.clone());
+        let expected = app(&[("tag", "2"), ("replicas", "2")], none.clone());
         type Lost<'a> = &'a [(&'a str, &'a str)];
-        let cases: [(Application, Application, Lost<'_>); 5] = [
+        let cases: [(Application, Application, Lost<'_>); 6] = [
+            // Our own value was changed by somebody else before ours took its place.
+            (
+                app(&[("tag", "9"), ("replicas", "2")], none.clone()),
+                app(&[("tag", "2"), ("replicas", "2")], none.clone()),
+                &[("/spec/source/helm/parameters/tag/value", "9")],
+            ),
             // Nobody else wrote.
             (before.clone(), app(&[("tag", "2"), ("replicas", "2")], none.clone()), &[]),
             // Another parameter was changed, and is back.
@@ -134,7 +176,8 @@ mod tests {
             ),
         ];
         for (middle, after, want) in cases {
-            let got = lost(&before, &middle, &after);
+            let attempt = Attempt { before: before.clone(), expected: expected.clone() };
+            let got = attempt.taken_back(&[&middle, &after]).unwrap();
             let want: Vec<_> = want
                 .iter()
                 .map(|(path, value)| DeployWarning::LostForeignChange {
@@ -155,6 +198,8 @@ mod tests {
             .unwrap()
         };
         let before = state(json!({ "project": "a" }), &[], json!({}));
+        let mut expected = before.clone();
+        expected.metadata.annotations.insert(ANNOTATION.into(), "{}".into());
         let spec = |changes: Value| {
             let mut spec = json!({ "project": "a" });
             spec.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
@@ -181,7 +226,10 @@ mod tests {
             (state(json!({ "project": "a" }), &["x/y"], json!({})), "/metadata/finalizers/x/y x/y"),
             (state(json!({ "project": "a" }), &[], json!({ "l": "1" })), "/metadata/labels/l 1"),
         ] {
-            let told: Vec<String> = lost(&before, &middle, &before)
+            let attempt = Attempt { before: before.clone(), expected: expected.clone() };
+            let told: Vec<String> = attempt
+                .taken_back(&[&middle, &expected])
+                .unwrap()
                 .iter()
                 .map(|warning| match warning {
                     DeployWarning::LostForeignChange { path, value } => format!("{path} {value}"),

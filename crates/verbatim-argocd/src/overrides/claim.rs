@@ -241,7 +241,7 @@ impl Claimant<'_> {
         }
         let mut standing = ClaimStanding::Free;
         for claim in read_claims(app) {
-            if !self.meets(&claim) || !is_unfinished(app, &claim, &[ClaimState::Open]) {
+            if !self.meets(&claim) || !is_open(app, &claim) {
                 continue;
             }
             let claim = Box::new(claim);
@@ -257,11 +257,19 @@ impl Claimant<'_> {
     }
 
     /// The claims of runs that ended without a proof, or not at all, and that this one writes over. Nobody ever saw their
-    /// values working, so the ones before them are those to go back to.
+    /// values working, so the ones before them are those to go back to, each as long as it stands: somebody may have
+    /// overridden some of them.
     pub(crate) fn unproven(&self, app: &Application) -> Vec<Claim> {
-        let unproven = [ClaimState::Open, ClaimState::Failed];
         let mut claims = read_claims(app);
-        claims.retain(|claim| self.meets(claim) && is_unfinished(app, claim, &unproven));
+        claims.retain(|claim| {
+            self.meets(claim) && matches!(claim.state, ClaimState::Open | ClaimState::Failed)
+        });
+        for claim in &mut claims {
+            let source = app.spec.sources().get(claim.source);
+            let stands =
+                |change: &ValueChange| deviations(source, std::slice::from_ref(change)).is_empty();
+            claim.changes.retain(stands);
+        }
         claims
     }
 
@@ -288,11 +296,11 @@ impl Claimant<'_> {
     }
 }
 
-/// Whether a claim is in one of these states, and the values that it speaks of are still there. Both were written in one
-/// patch, so a claim without its values is one that somebody has overridden.
-fn is_unfinished(app: &Application, claim: &Claim, states: &[ClaimState]) -> bool {
+/// Whether a claim is open, and the values that it speaks of are still there. Both were written in one patch, so a claim
+/// without its values is one that somebody has overridden.
+fn is_open(app: &Application, claim: &Claim) -> bool {
     let source = app.spec.sources().get(claim.source);
-    states.contains(&claim.state) && deviations(source, &claim.changes).is_empty()
+    claim.state == ClaimState::Open && deviations(source, &claim.changes).is_empty()
 }
 
 /// The changes of a plan, with the values to go back to if the run fails before its sync: those from before the runs that

@@ -3,6 +3,7 @@
 //! `test` operations look at what the server has just read, so a patch refuses to overwrite what changed since we
 //! looked. They are no compare-and-set: the server reads twice more before it writes.
 
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::model::{AppSource, Application};
@@ -230,6 +231,25 @@ fn annotate(ops: &mut Vec<Value>, app: &Application, name: &str, text: Option<&s
         Some(text) => json!({ "op": "add", "path": path, "value": text }),
         None => json!({ "op": "remove", "path": path }),
     });
+}
+
+/// What a patch makes of an application, as far as a write overlays it; the application itself if it does not fit.
+pub(crate) fn applied(app: &Application, operations: &[Value]) -> Application {
+    let metadata = &app.metadata;
+    let mut object = json!({
+        "metadata": {
+            "annotations": metadata.annotations,
+            "labels": metadata.labels,
+            "finalizers": metadata.finalizers,
+        },
+        "spec": app.spec.whole(),
+    });
+    let changes = json_patch::Patch::deserialize(without_tests(operations.into()));
+    let patched = changes.is_ok_and(|changes| json_patch::patch(&mut object, &changes).is_ok());
+    match Application::deserialize(object) {
+        Ok(made) if patched => made,
+        _ => app.clone(),
+    }
 }
 
 /// The operations of a patch that change something.

@@ -159,13 +159,13 @@ impl Follow {
         self.accept(app);
     }
 
-    /// States that were seen between two versions.
+    /// States that were seen between two versions, in their order.
     pub(crate) fn between(&self, before: &Application, after: &Application) -> Vec<&Application> {
         let (Some(low), Some(high)) = (version(before), version(after)) else { return Vec::new() };
-        self.before_write
-            .iter()
-            .filter(|app| version(app).is_some_and(|version| low < version && version < high))
-            .collect()
+        let is_between = |app: &&Application| version(app).is_some_and(|at| low < at && at < high);
+        let mut between: Vec<_> = self.before_write.iter().filter(is_between).collect();
+        between.sort_by_key(|app| version(app));
+        between
     }
 
     /// Takes what the watch has already brought, without waiting.

@@ -8,9 +8,10 @@ use tokio::time::sleep;
 
 use crate::api::error::{Error, ErrorKind};
 use crate::judge::change::Change;
+use crate::judge::lost_changes::Attempt;
 use crate::judge::sending::{Sending, Unrendered};
 use crate::model::Application;
-use crate::overrides::patch::{go_json, without_tests};
+use crate::overrides::patch::{self, go_json, without_tests};
 use crate::run::session::AppRun;
 
 /// How sending ended.
@@ -44,13 +45,18 @@ impl AppRun<'_> {
                 Change::Written => return Ok(Sent::Written),
                 Change::Stop(why) => return Ok(Sent::Stopped(why)),
             };
+            let expected = patch::applied(&state, &operations);
+            self.written.attempted(Attempt { before: state, expected });
             let error = match self.attempt(operations, object.take()).await {
                 Ok(app) => {
-                    self.sent(state, app);
+                    self.sent(app);
                     return Ok(Sent::Written);
                 }
                 Err(error) => error,
             };
+            if error.kind.nothing_happened() {
+                self.written.attempt_failed();
+            }
             sending.failed(&error.kind);
             if let Some(pause) = sending.pause() {
                 sleep(pause).await;
@@ -63,7 +69,7 @@ impl AppRun<'_> {
             };
             next = change(self, &found);
             if let Change::Written = next {
-                self.sent(state, found);
+                self.sent(found);
                 return Ok(Sent::Written);
             }
             match sending.goes_on() {
@@ -125,8 +131,8 @@ impl AppRun<'_> {
     }
 
     /// Takes the state that a write made, for what follows and for the changes of others that it overlaid.
-    fn sent(&mut self, before: Application, after: Application) {
-        self.written.wrote(before, after.clone());
+    fn sent(&mut self, after: Application) {
+        self.written.wrote(after.clone());
         self.follow.accept_write(after);
     }
 }

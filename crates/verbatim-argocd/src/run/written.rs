@@ -1,6 +1,6 @@
 //! What a run planned and left on the application: plan, claim, values, operation.
 
-use crate::judge::lost_changes::lost;
+use crate::judge::lost_changes::Attempt;
 use crate::judge::outcome::Leftover;
 use crate::judge::warning::DeployWarning;
 use crate::model::Application;
@@ -14,8 +14,10 @@ pub(crate) struct Written {
     plan: Option<AppPlan>,
     /// As it was written last.
     claim: Option<Claim>,
-    /// The states right before and after each write.
-    writes: Vec<(Application, Application)>,
+    /// Attempts at the write that is being sent, as far as they may have landed.
+    attempts: Vec<Attempt>,
+    /// The attempts at each write that is done, and the state that showed it.
+    writes: Vec<(Vec<Attempt>, Application)>,
     has_operation: bool,
 }
 
@@ -41,8 +43,19 @@ impl Written {
         self.claim().filter(|claim| claim.state == ClaimState::Open)
     }
 
-    pub(crate) fn wrote(&mut self, before: Application, after: Application) {
-        self.writes.push((before, after));
+    /// Notes an attempt at a write before it is sent.
+    pub(crate) fn attempted(&mut self, attempt: Attempt) {
+        self.attempts.push(attempt);
+    }
+
+    /// Notes that the last attempt did nothing.
+    pub(crate) fn attempt_failed(&mut self) {
+        self.attempts.pop();
+    }
+
+    /// Notes a state that shows the write.
+    pub(crate) fn wrote(&mut self, after: Application) {
+        self.writes.push((std::mem::take(&mut self.attempts), after));
     }
 
     pub(crate) fn has_written(&self) -> bool {
@@ -63,12 +76,14 @@ impl Written {
         }
     }
 
-    /// The changes of others that these writes overlaid, as far as the watch has shown them.
+    /// The changes of others that these writes took back, as far as the watch has shown them.
     pub(crate) fn lost_changes(&self, follow: &Follow) -> Vec<DeployWarning> {
         let mut found = Vec::new();
-        for (before, after) in &self.writes {
-            for middle in follow.between(before, after) {
-                found.extend(lost(before, middle, after));
+        for (attempts, after) in &self.writes {
+            for attempt in attempts {
+                let mut seen = follow.between(&attempt.before, after);
+                seen.push(after);
+                found.extend(attempt.taken_back(&seen).unwrap_or_default());
             }
         }
         found.dedup();
