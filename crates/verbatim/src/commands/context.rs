@@ -119,7 +119,7 @@ pub(super) fn keep_plan(
     let is_agreed = promoted.applications.iter().all(AppOutcome::is_planned);
     match promoted.plan.clone().filter(|_| is_agreed) {
         Some(plan) => {
-            SavedPlan::new(plan, Timestamp::now()).write(file)?;
+            SavedPlan::new(plan).write(file)?;
             console.status(format!("saved the plan to {}", file.display()));
         }
         None => console.warn(format!("no plan to save to {}", file.display())),

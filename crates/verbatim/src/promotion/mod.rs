@@ -5,6 +5,7 @@
 //! these, in a file of its own.
 
 mod apply;
+mod authority;
 mod back;
 mod bans;
 mod charts;
@@ -29,6 +30,7 @@ use verbatim_console::{Console, Failure};
 use verbatim_policy::Gates;
 
 pub(crate) use self::apply::{Apply, apply};
+pub(crate) use self::authority::{Unsaid, is_approved};
 pub(crate) use self::back::break_glass::break_glass;
 pub(crate) use self::back::choose::Goal;
 pub(crate) use self::back::restore::{Restore, restore};
