@@ -379,7 +379,7 @@ openssl dgst -sha256 -sign ../key.pem ../message | openssl base64
     assert!(promoted.stderr.contains("its record could not be signed"), "{promoted}");
     assert!(promoted.stderr.contains("the service is down"), "what the command says is shown");
     let file = promoted.stderr.split("verbatim record attach ").nth(1).context("no command")?;
-    let file = file.split('`').next().context("no file")?.to_owned();
+    let file = file.split(['`', ' ']).next().context("no file")?.to_owned();
     let refused = world.verbatim(&["record", "attach", &file]).await?.ends(7);
     assert!(refused.stderr.contains("its command ended with status 1"), "{refused}");
 

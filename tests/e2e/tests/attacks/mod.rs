@@ -2,3 +2,4 @@
 //! refused. docs/threat-model.md says what is promised against each.
 
 mod plan_changer;
+mod state_changer;
