@@ -260,10 +260,7 @@ async fn the_glass_is_broken_without_registry_and_key() -> Result<()> {
     // Its claim names the promotion; that the veto is ours, only the run said.
     let alone = world.verbatim(&["record", "attach", &files[1]]).await?.ends(1);
     assert!(alone.stderr.contains("nobody says that a run of this project saved"), "{alone}");
-    let notes = json["notes"].as_array().cloned().unwrap_or_default();
-    let notes: Vec<&str> = notes.iter().filter_map(Value::as_str).collect();
-    let commands = notes.iter().filter_map(|note| note.split_once(": verbatim "));
-    let commands: Vec<Vec<&str>> = commands.map(|(_, line)| line.split(' ').collect()).collect();
+    let commands = e2e::noted_commands(&json);
     assert_eq!(commands.len(), 2, "{json}");
     for command in &commands {
         let _ = tool.run(command).await?.ends(2);

@@ -106,6 +106,9 @@ impl<P> Verified<P> {
 #[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Rejection {
+    /// What the registry has of it cannot be read: whoever pushed it left it malformed or incomplete.
+    #[error("{}", plain(.0))]
+    Unusable(String),
     /// Larger than [`MAX_BUNDLE_SIZE`](crate::MAX_BUNDLE_SIZE).
     #[error("it is too large: {0} bytes")]
     TooLarge(usize),

@@ -100,6 +100,15 @@ pub struct JudgedRecord {
     outcome: JudgedAs,
 }
 
+impl JudgedRecord {
+    /// A referrer without a bundle, known by the digest of its manifest; and why.
+    pub fn unusable(manifest: Digest, why: String) -> Self {
+        let rejection = Rejection::Unusable(why);
+        let rejected = RejectedRecord { record: manifest, predicate_type: None, rejection };
+        Self { record: manifest, outcome: JudgedAs::Rejected(rejected) }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 enum JudgedAs {
     Build(Box<Verified<Provenance>>),

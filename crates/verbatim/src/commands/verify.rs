@@ -139,5 +139,6 @@ fn is_suspicious(rejection: &Rejection) -> bool {
             | Rejection::MediaType(_)
             | Rejection::PayloadType(_)
             | Rejection::NotABundle(_)
+            | Rejection::Unusable(_)
     )
 }

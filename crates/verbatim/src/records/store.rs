@@ -12,13 +12,13 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use verbatim_console::Failure;
-use verbatim_oci::{Descriptor, Digest, Manifest, Repository};
+use verbatim_oci::{Descriptor, Digest, Repository};
 use verbatim_record::{
     Anchor, BUNDLE_MEDIA_TYPE, Bundle, Chain, EMPTY_BLOB, EnvironmentArtifact, EnvironmentId,
     JudgedRecord, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Predicate, Promotion,
-    RecordCollector, RecordJudge, Records,
+    Provenance, RecordCollector, RecordJudge, Records,
 };
-use verbatim_registry::{Attachment, Client, Error, Layer, ManifestName};
+use verbatim_registry::{Attachment, Client, Error, Layer, ManifestName, ReferrerContent};
 
 use crate::project::clock;
 
@@ -107,6 +107,20 @@ impl Store {
         now: Timestamp,
     ) -> Result<Records, Error> {
         self.with_attestations(ring, release, wanted, &BTreeSet::new(), now).await
+    }
+
+    /// The build records of a release, for who is about to add one. In a repository that nobody has written to there are none;
+    /// whoever decides by records asks otherwise, as "no such repository" is not "no records".
+    pub(crate) async fn builds_so_far(
+        &self,
+        ring: &KeyRing,
+        release: Digest,
+        now: Timestamp,
+    ) -> Result<Records, Error> {
+        match self.of_release(ring, release, &RecordFilter::only::<Provenance>(), now).await {
+            Err(error) if error.is_no_repository() => Ok(Records::default()),
+            records => records,
+        }
     }
 
     /// The same, with statements of other types that are trusted as far as their key goes.
@@ -277,7 +291,17 @@ impl Store {
         let mut judged = stream::iter(entries)
             .map(|entry| {
                 let judge = Arc::clone(&judge);
-                async move { Ok::<_, Error>(judged(judge, self.bundle(&entry).await?).await) }
+                async move {
+                    let limit = MAX_BUNDLE_SIZE as u64;
+                    let content = self.client.referrer_content(&self.repository, &entry, limit);
+                    Ok::<_, Error>(match content.await? {
+                        ReferrerContent::Bytes(bundle) => judged(judge, bundle).await,
+                        // Anybody may have pushed it, so it is told and stops nothing.
+                        ReferrerContent::Unusable(why) => {
+                            JudgedRecord::unusable(entry.digest, why.to_string())
+                        }
+                    })
+                }
             })
             .buffered(CONCURRENCY);
         let mut gathering = RecordCollector::default();
@@ -285,22 +309,6 @@ impl Store {
             gathering.add(one);
         }
         Ok(gathering.finish())
-    }
-
-    /// The record behind an entry of a listing. Ours are embedded in their manifest, and that often in the listing.
-    async fn bundle(&self, entry: &Descriptor) -> Result<Bytes, Error> {
-        let layer = match self.client.described(&self.repository, entry).await?.parse()? {
-            Manifest::Image(image) => image.layers.into_iter().next(),
-            _ => None,
-        };
-        match layer {
-            Some(layer) if layer.size <= MAX_BUNDLE_SIZE as u64 => {
-                self.client.blob(&self.repository, &layer, MAX_BUNDLE_SIZE as u64).await
-            }
-            // Nothing that could be verified: it is listed as a record that does not count. It is no error, or whoever may
-            // push could stop every promotion with one large referrer.
-            _ => Ok(Bytes::new()),
-        }
     }
 
     /// The records of these digests, as far as the registry has them. A record's digest is that of its blob.
