@@ -114,7 +114,8 @@ async fn a_changed_payload_does_not_count() -> Result<()> {
         }
     }
     e2e::attach(&image, subject, &changed.context("no promotion")?).await?;
-    let verify = world.verbatim(&["verify", &release]).await?.ends(1);
+    // Anybody may attach that, so it is told and decides nothing.
+    let verify = world.verbatim(&["verify", &release]).await?.ends(0);
     assert!(verify.stdout.contains("the signature does not match"), "{verify}");
     let refused = world.verbatim(&["promote", "production", "--release", &release]).await?.ends(1);
     assert!(refused.stdout.contains("never promoted to shop/staging"), "{refused}");

@@ -52,9 +52,9 @@ async fn a_changed_record_does_not_count() -> Result<()> {
     let other = if &text[at..=at] == "A" { "B" } else { "A" };
     let changed = Bundle::read(format!("{}{other}{}", &text[..at], &text[at + 1..]).into_bytes())?;
     e2e::attach(&image, subject, &changed).await?;
-    let run = world.verbatim(&["verify", &release]).await?.ends(1);
+    // Whoever may push can attach that, so it is told and decides nothing.
+    let run = world.verbatim(&["verify", &release]).await?.ends(0);
     assert!(run.stdout.contains("the signature does not match"), "{run}");
-    assert!(run.stdout.trim_end().ends_with("NOT verified"), "{run}");
     // The untouched one beside it still counts.
     let _ = world.verbatim(&["promote", "staging", "--release", &release]).await?.ends(0);
     Ok(())
@@ -74,7 +74,7 @@ async fn a_copied_record_does_not_count() -> Result<()> {
     }
     let refused = world.verbatim(&["promote", "staging", "--release", &second]).await?.ends(1);
     assert!(refused.stdout.contains("never promoted to shop/dev"), "{refused}");
-    let verify = world.verbatim(&["verify", &second]).await?.ends(1);
+    let verify = world.verbatim(&["verify", &second]).await?.ends(0);
     assert!(verify.stdout.contains(&format!("it is not about {}", digest(&second)?)), "{verify}");
     Ok(())
 }

@@ -5,3 +5,4 @@ mod hider;
 mod plan_changer;
 mod pusher;
 mod state_changer;
+mod weak_key;
