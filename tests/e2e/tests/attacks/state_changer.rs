@@ -2,9 +2,9 @@
 //! attacker has no key, and wants a signature of somebody who has.
 
 use anyhow::{Context as _, Result};
-use e2e::{Run, World};
+use e2e::{Built, Run, World};
 use serde_json::{Value, json};
-use verbatim_oci::Digest;
+use verbatim_oci::{Digest, Reference};
 use verbatim_record::{CiRun, Statement, SuiteOutcome, TestOutcome, TestRun};
 
 /// A world whose pipeline has a signing command that proves its key and then signs nothing more.
@@ -124,5 +124,50 @@ async fn a_statement_that_nobody_saved_is_not_signed() -> Result<()> {
     let promote = ["promote", "staging", "--release", &release];
     let run = world.verbatim(&promote).await?.ends(1);
     assert!(run.stdout.contains("refused  tested"), "{run}");
+    Ok(())
+}
+
+/// The file that one stage leaves for the next says which release it is, and nobody signed it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_nobody_built_is_not_handed_on() -> Result<()> {
+    let world = World::start().await?;
+    let commit = world.project.commit("Built elsewhere").await?;
+    let host = world.registry_proxy.address();
+    let push = async |path: &str, commit: &str| {
+        let image: Reference = format!("{host}/{path}:1").parse()?;
+        let built = Built { commit: commit.to_owned(), dirty: false, run: None };
+        let digest = e2e::push_unrecorded(&image, &built).await?.digest;
+        anyhow::Ok(image.pinned(digest).to_string())
+    };
+    let good = push("shop/app", &commit).await?;
+    let _ = world.verbatim(&["adopt", &good]).await?.ends(0);
+    let path = world.project.root.join(".verbatim/release.json");
+    let left: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+    let old = world.image(Built { commit: "0".repeat(40), dirty: false, run: None }).await?;
+    let (evil, unbuilt) = (push("evil/x", "e").await?, push("shop/app", "e").await?);
+    let mirror = push("evil/mirror", &commit).await?;
+    let (where_, built) = (format!("are in {host}/shop/app"), format!("built from {commit}"));
+    for (reference, told) in
+        [(&evil, &where_), (&mirror, &where_), (&unbuilt, &built), (&old, &built)]
+    {
+        let image: Reference = reference.parse()?;
+        let mut file = left.clone();
+        file["release"]["repository"] = json!(image.repository.to_string());
+        file["release"]["digest"] = json!(image.digest);
+        std::fs::write(&path, file.to_string())?;
+        let run = world.verbatim(&["promote", "dev"]).await?.ends(1);
+        assert!(run.stderr.contains(told), "`{told}` is not in {run}");
+        assert_eq!(world.writes(), [] as [&str; 0], "{run}");
+        // Named, the release is asked about as any other, and what the file says of it is left out.
+        if reference == &unbuilt {
+            let named =
+                ["plan", "dev", "--release", digest_of(reference).as_str()].map(str::to_owned);
+            let named: Vec<&str> = named.iter().map(String::as_str).collect();
+            let run = world.verbatim(&named).await?.ends(0);
+            assert!(run.stderr.contains("release.json is not used"), "{run}");
+        }
+    }
+    std::fs::write(&path, left.to_string())?;
+    let _ = world.verbatim(&["promote", "dev"]).await?.ends(0);
     Ok(())
 }
