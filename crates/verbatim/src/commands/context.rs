@@ -75,7 +75,8 @@ pub(super) fn registry(project: &Project) -> Result<Registry, Failure> {
         Some(repository) => repository.clone(),
         None => find::home(project)?.clone(),
     };
-    Ok(Registry { store: Store::new(client.clone(), repository), client })
+    let store = Store::new(client.clone(), repository).of_project(&project.config.project);
+    Ok(Registry { store, client })
 }
 
 /// The release that is meant.

@@ -82,6 +82,8 @@ pub(crate) struct Listed {
 pub(crate) struct Store {
     client: Client,
     repository: Repository,
+    /// Whose records they are; `None` for those of any project.
+    project: Option<String>,
     /// Records that are stored and not listed, by the environment whose ledger lacks them.
     unlisted: Arc<Mutex<BTreeMap<EnvironmentId, BTreeMap<Digest, Bundle>>>>,
 }
@@ -89,7 +91,13 @@ pub(crate) struct Store {
 impl Store {
     /// The records in this repository.
     pub(crate) fn new(client: Client, repository: Repository) -> Self {
-        Self { client, repository, unlisted: Arc::default() }
+        Self { client, repository, project: None, unlisted: Arc::default() }
+    }
+
+    /// The same, for records of this project: those that name another do not count.
+    #[must_use]
+    pub(crate) fn of_project(self, project: &str) -> Self {
+        Self { project: Some(project.to_owned()), ..self }
     }
 
     /// Fails if the clock of the registry, by its last answer, and that of this machine are too far apart. Then records are
@@ -132,7 +140,8 @@ impl Store {
         types: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<Records, Error> {
-        let judge = RecordJudge::of_release(ring.clone(), release, now, types.clone());
+        let judge = RecordJudge::of_release(ring.clone(), release, now, types.clone())
+            .of_project(self.project.clone());
         self.records(&release, wanted, judge).await
     }
 
