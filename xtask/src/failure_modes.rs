@@ -1,9 +1,14 @@
-//! docs/failure-modes.md as data: its rows, and the tests that they name. It runs nothing and reads no file.
+//! docs/failure-modes.md as data: its rows, and the tests that they name; and the attacks of docs/threat-model.md with theirs. It
+//! runs nothing and reads no file.
 
 use std::fmt;
 
 /// Where the page is, from the root of the workspace.
 pub(crate) const PAGE: &str = "docs/failure-modes.md";
+/// The page of attackers.
+pub(crate) const THREATS: &str = "docs/threat-model.md";
+/// The head of its tables.
+const THREATS_HEAD: [&str; 3] = ["what is tried", "what happens", "test"];
 /// What a row says in the place of a test, or after the tests that show a part of it.
 const MISSING: &str = "not yet";
 /// The words of the last column, and a row without a test has none.
@@ -65,6 +70,37 @@ pub(crate) fn rows(text: &str) -> Result<Vec<Row>, Vec<(usize, String)>> {
         faults.push((0, format!("has no table with the columns {}", HEAD.join(", "))));
     }
     if faults.is_empty() { Ok(rows) } else { Err(faults) }
+}
+
+/// An attack of the page of attackers, by its test.
+#[derive(Debug)]
+pub(crate) struct Attack {
+    /// One-based, in the page.
+    pub(crate) line: usize,
+    pub(crate) test: TestName,
+}
+
+/// The attacks of the page of attackers, or what is wrong with it: every attack has one.
+pub(crate) fn attacks(text: &str) -> Result<Vec<Attack>, Vec<(usize, String)>> {
+    let (mut attacks, mut faults) = (Vec::new(), Vec::new());
+    for (index, line) in text.lines().enumerate() {
+        let Some(cells) = cells(line) else { continue };
+        let is_rule = cells.iter().all(|cell| cell.trim_matches('-').is_empty());
+        if cells == THREATS_HEAD || is_rule {
+            continue;
+        }
+        let names = cells.last().map_or("", |tests| tests).split('`').skip(1).step_by(2);
+        match names.map(TestName::parse).collect::<Result<Vec<_>, _>>() {
+            Ok(names) if names.is_empty() => {
+                faults.push((index + 1, "no test is named".to_owned()))
+            }
+            Ok(names) => {
+                attacks.extend(names.into_iter().map(|test| Attack { line: index + 1, test }));
+            }
+            Err(fault) => faults.push((index + 1, fault)),
+        }
+    }
+    if faults.is_empty() { Ok(attacks) } else { Err(faults) }
 }
 
 fn cells(line: &str) -> Option<Vec<&str>> {

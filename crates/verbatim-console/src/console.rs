@@ -1,7 +1,7 @@
 //! The console that a command is given.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -159,6 +159,22 @@ impl Console {
         self.talk(&format!("{}: {text}", style::attention("warning")));
     }
 
+    /// Asks a person a question on the terminal, and waits for the answer. `None` if nobody can be asked: in a CI job, in a
+    /// script, with `--quiet`.
+    pub async fn confirm(&self, question: &str) -> Option<bool> {
+        if !self.is_interactive() || !io::stdin().is_terminal() {
+            return None;
+        }
+        self.talk(&format!("{question} [y/N]"));
+        let read = || {
+            let mut answer = String::new();
+            io::stdin().read_line(&mut answer).map(|_| answer)
+        };
+        // On another thread, so that an interrupt ends the command here.
+        let answer = tokio::task::spawn_blocking(read).await.ok()?.ok()?;
+        Some(is_yes(&answer))
+    }
+
     /// Begins a progress line.
     pub fn progress(&self, label: impl Into<String>) -> Progress {
         Progress::start(self, label.into())
@@ -251,6 +267,11 @@ impl Console {
     }
 }
 
+/// Whether an answer says yes. Everything else, and nothing, is no.
+fn is_yes(answer: &str) -> bool {
+    ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
+}
+
 #[derive(Serialize)]
 struct CutShort {
     #[serde(flatten)]
@@ -293,6 +314,12 @@ mod tests {
         assert_eq!(fenced("a\n"), "```text\na\n```\n");
         assert_eq!(fenced("a ```` b"), "`````text\na ```` b\n`````\n");
         assert_eq!(fenced("\u{1b}[1ma\u{1b}[0m"), "```text\na\n```\n");
+    }
+
+    #[test]
+    fn only_yes_is_yes() {
+        assert!(["y", "Y\n", " yes \n", "YES"].iter().all(|answer| is_yes(answer)));
+        assert!(["", "\n", "n", "no", "yes please", "j"].iter().all(|answer| !is_yes(answer)));
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     bundle.attachment().subjects.iter().for_each(|subject| println!("  {subject}"));
 
     let subject = *EnvironmentArtifact::of(&environment).digest();
-    let expected = Expectation { subject, environment: Some(environment), now };
+    let expected = Expectation { subject, environment: Some(environment), project: None, now };
     let verified = verify::<Lock>(bundle.bytes(), &ring, &expected)?;
     println!("signed by {}: {}", verified.signed_by(), verified.predicate().reason);
 

@@ -24,7 +24,7 @@ pub use artifact::{
 pub use envelope::{
     BUNDLE_MEDIA_TYPE, Bundle, Expectation, MAX_BUNDLE_SIZE, MAX_CLOCK_SKEW, PAYLOAD_TYPE,
     PREDICATE_TYPE_ANNOTATION, Payload, RecordAttachment, Rejection, STATEMENT_TYPE, SignError,
-    Statement, Verified, pae, sign, verify,
+    Statement, Verified, escaped, pae, sign, verify,
 };
 pub use keys::{
     KeyError, KeyId, KeyRing, KeyRingError, Power, Powers, Role, Signer, SigningKey, TrustedKey,

@@ -57,6 +57,7 @@ pub(crate) fn environment(name: &str) -> EnvironmentId {
 
 pub(crate) fn run() -> CiRun {
     CiRun {
+        project: Some("shop".to_owned()),
         ci: Some("github".to_owned()),
         pipeline: Some("github.com/acme/shop/.github/workflows/ci.yml".to_owned()),
         number: Some(42),
@@ -132,7 +133,7 @@ pub(crate) fn promoted(place: &str, what: &str, chain: ChainLink, minutes: i64) 
 }
 
 pub(crate) fn expecting(subject: Digest) -> Expectation {
-    Expectation { subject, environment: None, now: at(60 * 24) }
+    Expectation { subject, environment: None, project: None, now: at(60 * 24) }
 }
 
 pub(crate) fn counted(

@@ -271,8 +271,12 @@ fn what_cosign_signs_counts_here() {
         KeyRing::new([TrustedKey { name: "ci".to_owned(), key, roles, actors: BTreeSet::new() }])
             .unwrap()
     };
-    let expected =
-        Expectation { subject: Digest::of(BLOB), environment: Some(staging()), now: now() };
+    let expected = Expectation {
+        subject: Digest::of(BLOB),
+        environment: Some(staging()),
+        project: None,
+        now: now(),
+    };
     let got = verify::<TestResult>(&bundle, &ring(&[Role::TESTER]), &expected).unwrap();
     assert_eq!(*got.predicate(), test_result());
     let refused = verify::<TestResult>(&bundle, &ring(&[Role::PROMOTER]), &expected);

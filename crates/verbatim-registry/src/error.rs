@@ -46,6 +46,11 @@ impl Error {
         self.kind.is_retryable()
     }
 
+    /// Whether there is no such repository, or none that may be seen.
+    pub fn is_no_repository(&self) -> bool {
+        matches!(*self.kind, ErrorKind::NoRepository(_))
+    }
+
     /// Whether the registry answered 404.
     pub fn is_not_found(&self) -> bool {
         matches!(*self.kind, ErrorKind::NotFound(_))
@@ -147,6 +152,15 @@ pub enum ErrorKind {
         /// The digest of the record's manifest.
         record: Digest,
     },
+    /// There is no such repository, or the login may not see it: nothing is known of what is in it.
+    #[error("there is no such repository, or it may not be read: {0}")]
+    NoRepository(ErrorResponse),
+    /// More referrers than are read.
+    #[error("more than {limit} referrers")]
+    TooManyReferrers {
+        /// The limit.
+        limit: usize,
+    },
     /// The registry does not allow changes to the fallback tag.
     #[error(
         "the registry does not allow changes to the tag `{tag}`, which lists referrers: {response}"
@@ -242,6 +256,18 @@ impl ErrorResponse {
             Err(_) => Vec::new(),
         };
         Self { status: status.as_u16(), errors }
+    }
+
+    /// The kind of a refusal that says nothing about the content: of a repository that is not there, or that may not be seen.
+    /// `None` if it is another one.
+    ///
+    /// <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes>
+    pub(crate) fn hides_repository(&self) -> Option<ErrorKind> {
+        if self.has_code("NAME_UNKNOWN") || self.has_code("NAME_INVALID") {
+            return Some(ErrorKind::NoRepository(self.clone()));
+        }
+        let is_denied = self.has_code("DENIED") || self.has_code("UNAUTHORIZED");
+        is_denied.then(|| ErrorKind::Forbidden(self.clone()))
     }
 
     /// Whether the registry gives this code.

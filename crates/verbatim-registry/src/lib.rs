@@ -23,6 +23,7 @@ pub use crate::http::client::Client;
 pub use crate::http::config::{Config, Timeouts};
 pub use crate::operations::attach::{AttachedReferrer, Attachment, Layer};
 pub use crate::operations::blobs::{MountResult, UploadResult};
+pub use crate::operations::content::{ReferrerContent, UnusableReferrer};
 pub use crate::operations::copy::{CopyCounts, CopyOptions};
 pub use crate::operations::manifests::{
     FetchedManifest, ManifestHead, ManifestName, ResolvedManifest, StoredManifest,

@@ -19,7 +19,7 @@ pub use demo::context;
 pub use image::{Built, attach, client, client_with, push, push_unrecorded, push_with};
 pub use people::{by, refusals, with_gates};
 pub use project::{Project, copy, key};
-pub use run::{Run, Started, Tool};
+pub use run::{Run, Started, Tool, noted_commands};
 pub use service::{cosign, distribution, docker_host, rig};
 pub use sshd::Sshd;
 pub use world::{ENVIRONMENTS, World};

@@ -198,6 +198,13 @@ impl fmt::Display for Run {
     }
 }
 
+/// The commands of this program that the notes of a result name.
+pub fn noted_commands(result: &serde_json::Value) -> Vec<Vec<&str>> {
+    let notes = result["notes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let commands = notes.iter().filter_map(|note| note.as_str()?.split_once(": verbatim "));
+    commands.map(|(_, line)| line.split(' ').collect()).collect()
+}
+
 /// The binary of this workspace, built once for each test process: cargo names binaries to the tests of their own package
 /// only.
 fn binary() -> Result<&'static Path> {

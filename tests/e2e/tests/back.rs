@@ -257,9 +257,14 @@ async fn the_glass_is_broken_without_registry_and_key() -> Result<()> {
     assert!(status.stdout.contains("unrecorded: a promotion of "), "{status}");
     assert!(status.stderr.contains(&format!("verbatim record attach {}\n", files[0])), "{status}");
     assert!(!status.stderr.contains("verbatim restore"), "the bad one: {status}");
-    for file in &files {
-        let _ = tool.run(&["record", "attach", file]).await?.ends(2);
-        let _ = world.verbatim(&["record", "attach", file]).await?.ends(0);
+    // Its claim names the promotion; that the veto is ours, only the run said.
+    let alone = world.verbatim(&["record", "attach", &files[1]]).await?.ends(1);
+    assert!(alone.stderr.contains("nobody says that a run of this project saved"), "{alone}");
+    let commands = e2e::noted_commands(&json);
+    assert_eq!(commands.len(), 2, "{json}");
+    for command in &commands {
+        let _ = tool.run(command).await?.ends(2);
+        let _ = world.verbatim(command).await?.ends(0);
     }
     let told = history(&world).await?;
     assert_eq!(kinds(&told), ["break-glass", "promotion", "promotion"]);

@@ -16,7 +16,13 @@ fn take_nothing(world: &World) {
 /// The files that a message names a command for.
 fn files(run: &Run) -> Vec<String> {
     let told = run.stderr.split("verbatim record attach ").skip(1);
-    told.filter_map(|rest| rest.split(['`', '\n']).next()).map(str::to_owned).collect()
+    told.filter_map(|rest| rest.split(['`', '\n', ' ']).next()).map(str::to_owned).collect()
+}
+
+/// The digest of the statement that a message names a command for.
+fn digest(run: &Run) -> Result<String> {
+    let (_, rest) = run.stderr.split_once(" --digest ").context("no digest")?;
+    Ok(rest.split('`').next().unwrap_or_default().to_owned())
 }
 
 /// What keeps a release out of dev.
@@ -112,7 +118,7 @@ openssl dgst -sha256 -sign \"../$1\" ../message | openssl base64
         tool.variables.remove("VERBATIM_KEY");
         let run = tool.run(arguments).await?.ends(4);
         assert!(run.stderr.contains("could not be signed, and does not count yet"), "{run}");
-        files(&run).pop().context("no file")
+        anyhow::Ok((files(&run).pop().context("no file")?, digest(&run)?))
     };
     let release = world.release("One").await?;
     let digest = release.split_once('@').map_or("", |(_, digest)| digest);
@@ -127,8 +133,8 @@ openssl dgst -sha256 -sign \"../$1\" ../message | openssl base64
         Unsigned { by: "chief", says: &unveto, not_by: "ci", refused: &[] },
     ];
     for it in said {
-        let file = unsigned(it.by, it.says).await?;
-        let attach = ["record", "attach", &file];
+        let (file, statement) = unsigned(it.by, it.says).await?;
+        let attach = ["record", "attach", &file, "--digest", &statement];
         // The pipeline may lock, and not lift what a person imposed; the robot may not even lock.
         let (run, why) = match it.not_by {
             "ci" => (world.verbatim(&attach).await?, "is by `lead`"),
@@ -139,8 +145,10 @@ openssl dgst -sha256 -sign \"../$1\" ../message | openssl base64
         let _ = by(&world, it.by, &attach).await?.ends(0);
         assert_eq!(refused(&world, &release).await?, it.refused, "{:?}", it.says);
     }
-    let file = unsigned("lead", &["approve", "dev", "--release", &release, "--anyway"]).await?;
-    let _ = by(&world, "lead", &["record", "attach", &file]).await?.ends(0);
+    let approve = ["approve", "dev", "--release", &release, "--anyway"];
+    let (file, statement) = unsigned("lead", &approve).await?;
+    let attach = ["record", "attach", &file, "--digest", &statement];
+    let _ = by(&world, "lead", &attach).await?.ends(0);
     let told = world.verbatim(&["verify", &release]).await?.ends(0);
     assert!(told.stdout.contains("approved"), "{told}");
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! One file a subject. One of them runs with `cargo test --workspace --test suite back::`.
 
+mod attacks;
 mod back;
 mod bad_input;
 mod clock;

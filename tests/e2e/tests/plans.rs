@@ -62,7 +62,7 @@ async fn a_plan_is_approved_for_its_own_environment_alone() -> Result<()> {
     assert!(refused.stderr.contains("plan.json is a plan of sha256:"), "{refused}");
     assert!(refused.stderr.contains("to shop/dev, not of sha256:"), "{refused}");
     let approve = ["approve", "dev", "--release", &first, "--plan", "../plan.json", "--anyway"];
-    let _ = world.verbatim(&approve).await?.ends(0);
+    let _ = world.verbatim(&[&approve[..], &["--yes"]].concat()).await?.ends(0);
     Ok(())
 }
 

@@ -52,9 +52,9 @@ async fn a_changed_record_does_not_count() -> Result<()> {
     let other = if &text[at..=at] == "A" { "B" } else { "A" };
     let changed = Bundle::read(format!("{}{other}{}", &text[..at], &text[at + 1..]).into_bytes())?;
     e2e::attach(&image, subject, &changed).await?;
-    let run = world.verbatim(&["verify", &release]).await?.ends(1);
+    // Whoever may push can attach that, so it is told and decides nothing.
+    let run = world.verbatim(&["verify", &release]).await?.ends(0);
     assert!(run.stdout.contains("the signature does not match"), "{run}");
-    assert!(run.stdout.trim_end().ends_with("NOT verified"), "{run}");
     // The untouched one beside it still counts.
     let _ = world.verbatim(&["promote", "staging", "--release", &release]).await?.ends(0);
     Ok(())
@@ -74,7 +74,7 @@ async fn a_copied_record_does_not_count() -> Result<()> {
     }
     let refused = world.verbatim(&["promote", "staging", "--release", &second]).await?.ends(1);
     assert!(refused.stdout.contains("never promoted to shop/dev"), "{refused}");
-    let verify = world.verbatim(&["verify", &second]).await?.ends(1);
+    let verify = world.verbatim(&["verify", &second]).await?.ends(0);
     assert!(verify.stdout.contains(&format!("it is not about {}", digest(&second)?)), "{verify}");
     Ok(())
 }
@@ -379,7 +379,7 @@ openssl dgst -sha256 -sign ../key.pem ../message | openssl base64
     assert!(promoted.stderr.contains("its record could not be signed"), "{promoted}");
     assert!(promoted.stderr.contains("the service is down"), "what the command says is shown");
     let file = promoted.stderr.split("verbatim record attach ").nth(1).context("no command")?;
-    let file = file.split('`').next().context("no file")?.to_owned();
+    let file = file.split(['`', ' ']).next().context("no file")?.to_owned();
     let refused = world.verbatim(&["record", "attach", &file]).await?.ends(7);
     assert!(refused.stderr.contains("its command ended with status 1"), "{refused}");
 

@@ -66,7 +66,8 @@ async fn an_application_that_lost_its_label_is_not_left_out_without_a_word() -> 
     let plan = [&["plan", "dev", "--release", &new, "--out", "plan.json"][..], &without].concat();
     let planned = world.verbatim(&plan).await?.ends(0);
     assert!(planned.stdout.contains("without shop-production"), "{planned}");
-    let applied = world.verbatim(&["apply", "plan.json"]).await?.ends(0);
+    let apply = [&["apply", "plan.json"][..], &without].concat();
+    let applied = world.verbatim(&apply).await?.ends(0);
     assert!(applied.stdout.contains("proven  1 app"), "{applied}");
     let history = world.verbatim(&["history", "dev", "--format", "json"]).await?.json()?;
     assert_eq!(history["promotions"][0]["without"], json!(["shop-production"]), "{history}");

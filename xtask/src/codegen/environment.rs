@@ -191,6 +191,9 @@ const GROUPS: &[(&str, &[Variable])] = &[
             ("MANIFEST_BLOB_UNKNOWN", Nobody, ""),
             ("MANIFEST_INVALID", Nobody, ""),
             ("SIZE_INVALID", Nobody, ""),
+            ("BLOB_UNKNOWN", Nobody, ""),
+            ("NAME_INVALID", Nobody, ""),
+            ("NAME_UNKNOWN", Nobody, ""),
         ],
     ),
 ];

@@ -1,9 +1,9 @@
-//! The page of failure modes names tests that are there, so that it cannot rot.
+//! The pages of failure modes and of attackers name tests that are there, so that they cannot rot.
 
 use std::collections::BTreeMap;
 
 use super::{Finding, Page};
-use crate::failure_modes::{PAGE, TestName, rows};
+use crate::failure_modes::{Attack, PAGE, THREATS, TestName, attacks, rows};
 
 /// Checks the form of the page, and that each test that it names stands in the sources.
 pub(super) fn check(pages: &[Page]) -> Vec<Finding> {
@@ -22,6 +22,16 @@ pub(super) fn check(pages: &[Page]) -> Vec<Finding> {
         }
     };
     let mut findings = Vec::new();
+    match attacks(texts.get(THREATS).copied().unwrap_or_default()) {
+        Ok(attacks) => {
+            let missing = attacks.iter().filter(|attack| !stands(&attack.test, &texts));
+            findings.extend(missing.map(|Attack { line, test }| {
+                Finding::new(THREATS, *line, format!("the test {test} is not there"))
+            }));
+        }
+        Err(faults) => findings
+            .extend(faults.into_iter().map(|(line, fault)| Finding::new(THREATS, line, fault))),
+    }
     for row in &rows {
         for (test, _) in &row.tests {
             if !stands(test, &texts) {
@@ -70,5 +80,28 @@ mod tests {
             assert!(findings.iter().all(|finding| finding.line == 3), "{findings:?}");
         }
         assert_eq!(check(&sources).len(), 1, "a page that is missing");
+    }
+
+    #[test]
+    fn an_attack_has_its_test() {
+        let page = |path: &str, text: &str| Page { path: path.to_owned(), text: text.to_owned() };
+        let modes = "| what happens | what verbatim does | test | server |\n|---|---|---|---|\n| a | b | not yet | none |\n";
+        let source = page("tests/e2e/tests/attacks/pusher.rs", "async fn it_stops_nothing() {}");
+        for (test, want) in [
+            ("`suite attacks::pusher::it_stops_nothing`", None),
+            ("`suite attacks::pusher::it_stops`", Some("is not there")),
+            ("by hand", Some("no test is named")),
+            ("`by`", Some("is no name of a test")),
+        ] {
+            let table = format!(
+                "| what is tried | what happens | test |\n|---|---|---|\n| a | b | {test} |\n"
+            );
+            let pages =
+                [page(PAGE, modes), page(THREATS, &table), page(&source.path, &source.text)];
+            let findings: Vec<String> = check(&pages).iter().map(ToString::to_string).collect();
+            let told = findings.join("; ");
+            assert_eq!(told.is_empty(), want.is_none(), "{told}");
+            assert!(want.is_none_or(|want| told.contains(want)), "{told}");
+        }
     }
 }

@@ -81,6 +81,7 @@ fn revisions() -> Vec<Revision> {
 
 fn run(number: usize) -> CiRun {
     CiRun {
+        project: Some("shop".to_owned()),
         ci: Some("github".to_owned()),
         pipeline: Some("github.com/acme/shop/.github/workflows/ci.yml".to_owned()),
         number: u64::try_from(number).ok(),

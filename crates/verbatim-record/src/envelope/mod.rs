@@ -14,8 +14,9 @@ pub use bundle::{
 };
 pub use dsse::{PAYLOAD_TYPE, pae};
 pub use statement::{STATEMENT_TYPE, Statement};
+pub use text::escaped;
 pub use verify::{Expectation, MAX_CLOCK_SKEW, Rejection, Verified, verify};
 
 pub(crate) use bundle::Envelope;
-pub(crate) use text::{escaped, plain};
+pub(crate) use text::plain;
 pub(crate) use verify::{Opened, complete, complete_any, read_statement};

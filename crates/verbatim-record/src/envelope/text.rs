@@ -12,7 +12,7 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// `text` with control and invisible characters escaped, so that no terminal obeys it.
-pub(crate) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -25,6 +25,8 @@ pub struct Expectation {
     pub subject: Digest,
     /// The environment that it must be about; `None` for any.
     pub environment: Option<EnvironmentId>,
+    /// The project that it must belong to, if it names one; `None` for any.
+    pub project: Option<String>,
     /// The time to compare statements with; none may be from the future.
     pub now: Timestamp,
 }
@@ -106,6 +108,9 @@ impl<P> Verified<P> {
 #[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Rejection {
+    /// What the registry has of it cannot be read: whoever pushed it left it malformed or incomplete.
+    #[error("{}", plain(.0))]
+    Unusable(String),
     /// Larger than [`MAX_BUNDLE_SIZE`](crate::MAX_BUNDLE_SIZE).
     #[error("it is too large: {0} bytes")]
     TooLarge(usize),
@@ -177,6 +182,14 @@ pub enum Rejection {
         found: Option<EnvironmentId>,
         /// The environment that was looked for.
         wanted: EnvironmentId,
+    },
+    /// It belongs to another project, which may have the same keys.
+    #[error("it is of project `{}`, not of `{wanted}`", plain(.found))]
+    Project {
+        /// The project in the statement.
+        found: String,
+        /// The project that was looked for.
+        wanted: String,
     },
     /// The parts of the statement contradict each other.
     #[error("it contradicts itself: {}", plain(.0))]
@@ -344,6 +357,11 @@ fn check_predicate<P: Predicate>(
         if found.as_ref() != Some(wanted) {
             return Err(Rejection::Environment { found, wanted: wanted.clone() });
         }
+    }
+    if let (Some(wanted), Some(found)) = (&expected.project, predicate.project())
+        && found != *wanted
+    {
+        return Err(Rejection::Project { found, wanted: wanted.clone() });
     }
     match predicate.recorded_at() {
         Some(at) if at.duration_since(expected.now) > MAX_CLOCK_SKEW => {

@@ -100,6 +100,15 @@ pub struct JudgedRecord {
     outcome: JudgedAs,
 }
 
+impl JudgedRecord {
+    /// A referrer without a bundle, known by the digest of its manifest; and why.
+    pub fn unusable(manifest: Digest, why: String) -> Self {
+        let rejection = Rejection::Unusable(why);
+        let rejected = RejectedRecord { record: manifest, predicate_type: None, rejection };
+        Self { record: manifest, outcome: JudgedAs::Rejected(rejected) }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 enum JudgedAs {
     Build(Box<Verified<Provenance>>),
@@ -120,14 +129,22 @@ impl RecordJudge {
         now: Timestamp,
         types: BTreeSet<String>,
     ) -> Self {
-        Self { ring, expected: Expectation { subject: release, environment: None, now }, types }
+        let expected = Expectation { subject: release, environment: None, project: None, now };
+        Self { ring, expected, types }
     }
 
     /// For the records of an environment.
     pub fn of_environment(ring: KeyRing, environment: &EnvironmentId, now: Timestamp) -> Self {
         let subject = *EnvironmentArtifact::of(environment).digest();
-        let expected = Expectation { subject, environment: Some(environment.clone()), now };
+        let environment = Some(environment.clone());
+        let expected = Expectation { subject, environment, project: None, now };
         Self { ring, expected, types: BTreeSet::new() }
+    }
+
+    /// The same, for records of this project: those that name another do not count.
+    #[must_use]
+    pub fn of_project(self, project: Option<String>) -> Self {
+        Self { expected: Expectation { project, ..self.expected }, ..self }
     }
 
     /// Judges one stored bundle.

@@ -110,6 +110,12 @@ impl<P: BanPlace> Predicate for Ban<P> {
         Some(self.at)
     }
 
+    /// A veto for all environments has none to say it.
+    fn project(&self) -> Option<String> {
+        let environment = self.environment.environment();
+        environment.map(|it| it.project().to_owned()).or_else(|| self.run.project.clone())
+    }
+
     fn environment(&self) -> Option<EnvironmentId> {
         self.environment.environment().cloned()
     }

@@ -51,6 +51,11 @@ pub trait Predicate: Serialize + DeserializeOwned {
     /// The environment that the statement is about, if it is about one.
     fn environment(&self) -> Option<EnvironmentId>;
 
+    /// The project that the statement belongs to, if it says so: that of its environment.
+    fn project(&self) -> Option<String> {
+        self.environment().map(|environment| environment.project().to_owned())
+    }
+
     /// Checks that the predicate agrees with itself and with the subjects of its statement.
     fn check(&self, subjects: &[Digest]) -> Result<(), String>;
 }
@@ -59,6 +64,9 @@ pub trait Predicate: Serialize + DeserializeOwned {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CiRun {
+    /// The project for which verbatim ran. A record counts nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     /// Which CI, for example `github`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ci: Option<String>,

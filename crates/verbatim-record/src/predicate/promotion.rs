@@ -9,7 +9,9 @@ use verbatim_oci::Digest;
 
 use super::json::JsonText;
 use super::{CiRun, Predicate};
-use crate::artifact::{EnvironmentArtifact, EnvironmentId, ReleaseImage};
+use crate::artifact::{
+    EnvironmentArtifact, EnvironmentId, ReleaseArtifact, ReleaseDocument, ReleaseImage,
+};
 use crate::keys::Power;
 
 /// One promotion. Written only after the proof.
@@ -319,6 +321,14 @@ impl Predicate for Promotion {
         if subjects != [self.release.digest, environment] {
             return Err("its subjects are not its release and its environment".to_owned());
         }
+        if !self.release.images.is_empty() {
+            let (project, images) =
+                (self.environment.project().to_owned(), self.release.images.clone());
+            let artifact = ReleaseArtifact::of(&ReleaseDocument { project, images });
+            if artifact.digest() != self.release.digest {
+                return Err("its images do not make the digest of its release".to_owned());
+            }
+        }
         let first = self.chain.previous.is_none();
         if first != (self.chain.sequence == 1) || (first && !self.chain.merged.is_empty()) {
             return Err("its sequence number does not fit its predecessors".to_owned());
@@ -370,6 +380,34 @@ mod tests {
         promoted.images.insert("app".to_owned(), image);
         let got = ["one", "image", "two"].map(|what| promoted.includes(&release(what)));
         assert_eq!(got, [true, true, false]);
+    }
+
+    /// Whoever reads the digest of a record relies on its images being those of that digest.
+    #[test]
+    fn images_make_the_digest_of_their_release() {
+        let image = |name: &str| ReleaseImage {
+            repository: format!("registry.example/{name}").parse().unwrap(),
+            tag: None,
+            digest: release(name),
+        };
+        let images =
+            BTreeMap::from([("app".to_owned(), image("app")), ("web".to_owned(), image("web"))]);
+        let document = ReleaseDocument { project: "shop".to_owned(), images: images.clone() };
+        let subjects = |it: &Promotion| {
+            [it.release.digest, *EnvironmentArtifact::of(&it.environment).digest()]
+        };
+        let mut promotion = promotion("dev", "one", first(), 0);
+        promotion.release.digest = ReleaseArtifact::of(&document).digest();
+        promotion.release.images = images;
+        assert_eq!(promotion.check(&subjects(&promotion)), Ok(()));
+        let told = Err("its images do not make the digest of its release".to_owned());
+        let mut other = promotion.clone();
+        other.release.images.insert("web".to_owned(), image("evil"));
+        assert_eq!(other.check(&subjects(&other)), told);
+        // The digest of an image is not that of a release of several.
+        let mut single = promotion;
+        single.release.digest = release("one");
+        assert_eq!(single.check(&subjects(&single)), told);
     }
 
     #[test]

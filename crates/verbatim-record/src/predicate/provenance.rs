@@ -258,6 +258,10 @@ impl Predicate for Provenance {
         self.run_details.metadata.as_ref()?.finished_on
     }
 
+    fn project(&self) -> Option<String> {
+        self.run()?.project
+    }
+
     fn environment(&self) -> Option<EnvironmentId> {
         None
     }

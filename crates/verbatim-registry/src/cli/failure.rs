@@ -37,6 +37,8 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::NoPlatform { .. }
         | ErrorKind::ImmutableTag { .. }
         | ErrorKind::ListingFull { .. }
+        | ErrorKind::NoRepository(_)
+        | ErrorKind::TooManyReferrers { .. }
         | ErrorKind::NoSubject(_) => ExitStatus::Refused,
         ErrorKind::PlainHttpRefused(_) | ErrorKind::RealmRefused(_) | ErrorKind::Config(_) => {
             ExitStatus::Usage
@@ -110,6 +112,12 @@ fn hint(error: &Error) -> Option<String> {
         }
         ErrorKind::ListingFull { .. } => {
             "use a registry with the referrers API, which has no such limit, or a new repository for records (`records:` in verbatim.yaml)".to_owned()
+        }
+        ErrorKind::NoRepository(_) => {
+            "check the name, then log in; a new repository for records is made by `verbatim build` or `verbatim adopt`".to_owned()
+        }
+        ErrorKind::TooManyReferrers { .. } => {
+            "`verbatim-registry referrers list` shows them; keep records in a repository where only pipelines push (`records:` in verbatim.yaml)".to_owned()
         }
         ErrorKind::TagTaken { .. } => "copy to another tag, or move this one with `--overwrite`".to_owned(),
         ErrorKind::DigestMismatch { .. } => {

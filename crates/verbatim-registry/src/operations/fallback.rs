@@ -53,8 +53,13 @@ impl Client {
         subject: &Digest,
     ) -> Result<Option<FallbackIndex>, Error> {
         let reference = Reference::by_tag(repository.clone(), fallback_tag(subject, repository)?);
-        let found = self.find_manifest_within(&reference, LISTING_LIMIT).await?;
-        let Some(manifest) = found else { return Ok(None) };
+        let manifest = match self.manifest_or_absence(&reference, LISTING_LIMIT).await? {
+            Ok(manifest) => manifest,
+            Err(response) => match response.hides_repository() {
+                None => return Ok(None),
+                Some(kind) => return Err(Error::at(format!("read {reference}"), repository, kind)),
+            },
+        };
         let ReferrersIndex { entries, document } = read_index(&manifest.bytes)
             .map_err(|kind| manifest.error(format!("read {reference}"), kind))?;
         Ok(Some(FallbackIndex { digest: manifest.digest, entries, document }))

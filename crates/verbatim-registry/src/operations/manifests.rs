@@ -8,7 +8,7 @@ use verbatim_oci::{
 };
 
 use crate::auth::scope::TokenScope;
-use crate::error::DigestClaim;
+use crate::error::{DigestClaim, ErrorResponse};
 use crate::http::transport::{Call, RegistryResponse};
 use crate::http::wire::RequestBody;
 use crate::{Client, Error, ErrorKind};
@@ -196,13 +196,22 @@ impl Client {
         reference: &Reference,
         limit: u64,
     ) -> Result<Option<FetchedManifest>, Error> {
+        Ok(self.manifest_or_absence(reference, limit).await?.ok())
+    }
+
+    /// Reads a manifest that may be absent, or what the registry says of its absence.
+    pub(crate) async fn manifest_or_absence(
+        &self,
+        reference: &Reference,
+        limit: u64,
+    ) -> Result<Result<FetchedManifest, ErrorResponse>, Error> {
         let call = self.manifest_call(format!("read {reference}"), reference)?;
         let call = Call { answers: &[404], limit, ..call };
         let answer = self.transport().call(&call).await?;
         if answer.status == 404 {
-            return Ok(None);
+            return Ok(Err(ErrorResponse::read(answer.status, &answer.body)));
         }
-        fetched(&call, reference.digest, &answer).map(Some)
+        fetched(&call, reference.digest, &answer).map(Ok)
     }
 
     /// Asks whether a manifest exists, without reading it: `None` if the registry answers 404. The answer holds claims;
@@ -276,7 +285,7 @@ impl Client {
         Ok(StoredManifest { digest, subject })
     }
 
-    fn manifest_call<'a>(
+    pub(crate) fn manifest_call<'a>(
         &self,
         action: String,
         reference: &'a Reference,

@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod blobs;
+pub(crate) mod content;
 pub(crate) mod copy;
 pub(crate) mod fallback;
 pub(crate) mod manifests;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use verbatim_oci::{Descriptor, Digest, Manifest, Repository, media_type};
 
+use crate::error::ErrorResponse;
 use crate::http::link::{self, NextPage};
 use crate::http::transport::Call;
 use crate::operations::manifests::content_type;
@@ -16,6 +17,13 @@ use crate::{Client, Error, ErrorKind};
 /// The most bytes of one page of referrers, and of the index under a fallback tag: some registries send ten thousand
 /// entries in one page.
 pub(crate) const LISTING_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// The most referrers of one manifest that are read: twice as many as a fallback tag can hold. Whoever may push can attach more
+/// of them, and they must not fill the memory of everybody who reads.
+const MOST_REFERRERS: usize = 20_000;
+
+/// The most bytes of all pages.
+const LISTINGS_LIMIT: u64 = 2 * LISTING_LIMIT;
 
 /// How many pages of referrers are read: a registry that pages in circles must not loop forever.
 const MOST_PAGES: usize = 1000;
@@ -46,7 +54,7 @@ impl Client {
     /// # Errors
     ///
     /// If the list cannot be read completely. A subject without referrers, or one that does not exist, has an empty
-    /// list.
+    /// list. A repository that does not exist, or that the login may not see, has none.
     pub async fn referrers(
         &self,
         repository: &Repository,
@@ -119,13 +127,17 @@ impl Client {
             answers: &[400, 404, 406],
             ..Call::get(action, repository, url, LISTING_LIMIT)
         };
-        let mut descriptors = Vec::new();
+        let (mut descriptors, mut bytes) = (Vec::new(), 0);
         for page in 0..MOST_PAGES {
             let answer = self.transport().call(&call).await?;
             let is_index = answer.status.is_success()
                 && content_type(&answer).as_deref() == Some(media_type::OCI_INDEX);
             let fail = |what: &str| call.error(ErrorKind::Malformed(what.to_owned()));
             if !is_index && page == 0 {
+                let response = ErrorResponse::read(answer.status, &answer.body);
+                if let Some(kind) = response.hides_repository() {
+                    return Err(call.error(kind));
+                }
                 return Ok(match answer.status.is_success() {
                     true => ReferrersAnswer::SomethingElse(fail(
                         "the answer is not a list of referrers",
@@ -138,6 +150,10 @@ impl Client {
             }
             let entries = read_entries(&answer.body).map_err(|kind| call.error(kind))?;
             descriptors.extend(entries);
+            bytes += answer.body.len() as u64;
+            if descriptors.len() > MOST_REFERRERS || bytes > LISTINGS_LIMIT {
+                return Err(call.error(ErrorKind::TooManyReferrers { limit: MOST_REFERRERS }));
+            }
             match link::next(&answer.headers, &call.url) {
                 NextPage::End => return Ok(ReferrersAnswer::ByApi(descriptors)),
                 NextPage::Page(url) => call.url = url,

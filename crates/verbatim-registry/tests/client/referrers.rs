@@ -1,7 +1,7 @@
 //! Listing referrers: "none" and "could not be found out" are never mixed up.
 
 use verbatim_oci::{Descriptor, Digest, media_type};
-use verbatim_registry::ReferrersSource;
+use verbatim_registry::{ReferrerContent, ReferrersSource};
 
 use crate::scripted::{ScriptedRegistry, reply};
 use crate::setup::{client, repository};
@@ -95,6 +95,14 @@ async fn none_and_unknown_are_told_apart() {
         check((status, json, "{}".into()), none(), "unknown").await;
         check((404, json, "{}".into()), (status, String::new()), "unknown").await;
     }
+    // A repository that is not there, or that may not be seen, says nothing about its referrers.
+    for code in ["NAME_UNKNOWN", "NAME_INVALID", "DENIED", "UNAUTHORIZED"] {
+        let refusal = || serde_json::json!({ "errors": [{ "code": code }] }).to_string();
+        check((404, json, refusal()), (200, one()), "unknown").await;
+        check((404, json, "{}".into()), (404, refusal()), "unknown").await;
+    }
+    let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#;
+    check((404, json, unknown.into()), (404, unknown.into()), "0 by FallbackTag").await;
     check((200, media_type::OCI_INDEX, "{".into()), none(), "unknown").await;
     check((200, media_type::OCI_INDEX, "{}".into()), none(), "unknown").await;
     check((404, json, String::new()), (200, "{".into()), "unknown").await;
@@ -149,4 +157,114 @@ async fn ten_thousand_referrers_in_one_page_are_all_read() {
         let listed = client().referrers(&repository(&server.host), &subject, None).await;
         assert_eq!(listed.expect("a list").descriptors.len(), 10_000);
     }
+}
+
+/// Whoever may push can attach any number of them.
+#[tokio::test]
+async fn referrers_without_end_are_too_many() {
+    let page = index(&(0..9000).map(|number| entry(&number.to_string(), "x")).collect::<Vec<_>>());
+    let server = ScriptedRegistry::start(move |_| {
+        reply(200, &[INDEX, ("link", r#"<?page=2>; rel="next""#)], page.clone())
+    })
+    .await;
+    let listed = client().referrers(&repository(&server.host), &Digest::of(b"subject"), None).await;
+    let error = listed.expect_err("no end");
+    assert_eq!(error.kind().to_string(), "more than 20000 referrers");
+    assert_eq!(server.lines().len(), 3);
+}
+
+/// What one referrer is must not stop who reads all; what the registry does with it must not hide it.
+#[tokio::test]
+async fn a_bad_referrer_is_told_from_a_bad_registry() {
+    const LIMIT: u64 = 100;
+    type Answer = (u16, Option<String>);
+    type Layer = Option<(u16, String)>;
+    type Case = (String, Answer, Layer, &'static str);
+    let layer = |size: usize, content: &str| Descriptor {
+        size: size as u64,
+        ..Descriptor::of("x", content.as_bytes())
+    };
+    let manifest = |layers: &[Descriptor]| {
+        let config = Descriptor::of(media_type::OCI_EMPTY, b"{}");
+        serde_json::json!({ "schemaVersion": 2, "config": config, "layers": layers }).to_string()
+    };
+    let unknown = |code: &str| serde_json::json!({ "errors": [{ "code": code }] }).to_string();
+    let long = "x".repeat(101);
+    let ok = |body: &str| Some((200, body.to_owned()));
+    let cases: [Case; 13] = [
+        (manifest(&[layer(1, "a")]), (200, None), ok("a"), "a"),
+        ("{}".into(), (200, None), None, "its manifest is malformed"),
+        (
+            r#"{"schemaVersion":2,"layers":"x"}"#.into(),
+            (200, None),
+            None,
+            "its manifest is malformed",
+        ),
+        ("<html>".into(), (200, None), None, "its manifest is malformed"),
+        (manifest(&[]), (200, None), None, "it has no content"),
+        (manifest(&[layer(101, &long)]), (200, None), None, "its content has more than 100 bytes"),
+        // The manifest lies, so it does not matter how much there is.
+        (
+            manifest(&[layer(9, &long)]),
+            (200, None),
+            ok(&long),
+            "its content has more than 100 bytes",
+        ),
+        (
+            manifest(&[layer(9, "aaa")]),
+            (200, None),
+            ok("aaa"),
+            "its content has 3 bytes, its manifest says 9",
+        ),
+        (
+            manifest(&[layer(1, "a")]),
+            (200, None),
+            Some((404, unknown("BLOB_UNKNOWN"))),
+            "its content is not in the registry",
+        ),
+        // That may hide a record that counts.
+        (
+            manifest(&[layer(1, "a")]),
+            (200, None),
+            Some((404, unknown("NAME_UNKNOWN"))),
+            "error: not found",
+        ),
+        (
+            manifest(&[layer(1, "a")]),
+            (200, None),
+            Some((200, "b".into())),
+            "error: the requested digest",
+        ),
+        (
+            manifest(&[layer(1, "a")]),
+            (404, Some(unknown("MANIFEST_UNKNOWN"))),
+            None,
+            "error: not found",
+        ),
+        (manifest(&[layer(1, "a")]), (200, Some("{}".into())), None, "error: the requested digest"),
+    ];
+    for (manifest, (status, instead), layer, want) in cases {
+        let entry = Descriptor::of(media_type::OCI_MANIFEST, manifest.as_bytes());
+        let body = instead.unwrap_or(manifest);
+        let server = ScriptedRegistry::start(move |arrived| {
+            match (arrived.line.contains("/blobs/"), &layer) {
+                (false, _) => reply(status, &[("content-type", "text/plain")], body.clone()),
+                (true, Some((status, content))) => reply(*status, &[], content.clone()),
+                (true, None) => panic!("asked for {}", arrived.line),
+            }
+        })
+        .await;
+        let repository = repository(&server.host);
+        let got = match client().referrer_content(&repository, &entry, LIMIT).await {
+            Ok(ReferrerContent::Bytes(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+            Ok(ReferrerContent::Unusable(why)) => why.to_string(),
+            Err(error) => format!("error: {}", error.kind()),
+        };
+        assert!(got.starts_with(want), "{got}, want {want}");
+    }
+    let large = Descriptor { size: 5 << 20, ..Descriptor::of(media_type::OCI_MANIFEST, b"") };
+    let nowhere = repository("127.0.0.1:1");
+    let got = client().referrer_content(&nowhere, &large, LIMIT).await;
+    let Ok(ReferrerContent::Unusable(why)) = got else { panic!("{got:?}") };
+    assert_eq!(why.to_string(), "its manifest has 5242880 bytes, more than 4194304");
 }

@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::Timestamp;
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_record::Role;
+use verbatim_record::{Approval, Role};
 
 use super::context::{self, ReleaseArgs, environment, find, registry, told};
-use crate::project::{KeyArgs, ProjectArgs};
+use crate::project::{KeyArgs, Project, ProjectArgs, failures};
 use crate::promotion::{
-    Apply, DeliveryArgs, FailureArgs, OverrideArgs, Overrides, PromotionContext, SavedPlan, apply,
+    Apply, DeliveryArgs, FailureArgs, OverrideArgs, Overrides, PromotionContext, SavedPlan, Unsaid,
+    apply, is_approved,
 };
+use crate::records::Registry;
+use crate::records::store::RecordFilter;
 use crate::release::Named;
 
 const EXAMPLES: &str = "\
@@ -23,11 +27,13 @@ Exit statuses are those of `verbatim promote`, and
 
 /// Apply a saved plan, exactly as it is
 ///
-/// verbatim asks the gates again: a plan is not a permission. Values, chart revisions, ledger and policy must be as
-/// they were when the plan was made. Otherwise verbatim prints the differences and writes nothing.
+/// A plan is not a permission. verbatim reads the release from the registry, asks the gates again, and makes the plan
+/// anew: values, chart revisions, ledger and policy must be as they were. Otherwise verbatim prints the differences and
+/// writes nothing. A plan counts for 7 days.
 ///
-/// Overrides the gates that the plan overrides, and those that you name here. Both need a key with the role
-/// `break-glass`. Overrides that you add here do not change the hash of the plan, so its approvals still count.
+/// Gates that the plan overrides, and applications that it leaves out, count only if you repeat them here, or if
+/// somebody with the role `break-glass` approved exactly this plan. Overrides need a key with that role in any case.
+/// Those that you add here do not change the hash of the plan, so its approvals still count.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ApplyArgs {
@@ -37,6 +43,9 @@ pub(crate) struct ApplyArgs {
     /// Take over the claim of a run that is still within its deadline
     #[arg(long)]
     take_over: bool,
+    /// Go on without this application of the last promotion; may be repeated
+    #[arg(long, value_name = "APP")]
+    without: Vec<String>,
     #[command(flatten)]
     failure: FailureArgs,
     #[command(flatten)]
@@ -53,6 +62,7 @@ pub(crate) struct ApplyArgs {
 pub(crate) async fn run(args: ApplyArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project).await?;
     let saved = SavedPlan::read(&args.plan)?;
+    saved.check_age(Timestamp::now())?;
     let id = &saved.plan.environment;
     if id.project() != project.config.project {
         return Err(Failure::usage(format!(
@@ -62,15 +72,41 @@ pub(crate) async fn run(args: ApplyArgs, console: &Console) -> Result<ExitStatus
     }
     let environment = environment(&project, id.name())?;
     let key = project.signer(&args.key, &[Role::PROMOTER], console).await?;
-    let overrides = Overrides::planned(&saved.plan.overrides).and(args.overrides.overrides()?);
-    overrides.check(&project, &key)?;
     let registry = registry(&project)?;
+    let (overrides, without) = granted(&project, &registry, &saved, &args).await?;
+    overrides.check(&project, &key)?;
     let release = ReleaseArgs { release: Some(Named::Digest(saved.plan.release.digest)) };
     let found = find(&project, &registry, &release, console).await?;
     let context = PromotionContext::of(&project, &registry, environment, console)?
         .delivering(args.delivery)
         .on_failure(args.failure);
     let take_over = args.take_over;
-    let request = Apply { saved: &saved, found: &found, take_over, overrides: &overrides };
+    let request =
+        Apply { saved: &saved, found: &found, take_over, overrides: &overrides, without: &without };
     told(&apply(&context, &request, &key).await?, console)
+}
+
+/// The overrides, and the applications that are left out, that somebody who may stands for: here, or with an approval of the
+/// plan.
+async fn granted(
+    project: &Project,
+    registry: &Registry,
+    saved: &SavedPlan,
+    args: &ApplyArgs,
+) -> Result<(Overrides, Vec<String>), Failure> {
+    let overrides = args.overrides.overrides()?;
+    let unsaid = Unsaid::of(saved, &overrides, &args.without);
+    if unsaid.is_empty() {
+        return Ok((overrides, args.without.clone()));
+    }
+    let (ring, now, wanted) =
+        (&project.config.policy.ring, Timestamp::now(), RecordFilter::only::<Approval>());
+    let digest = saved.plan.release.digest;
+    let records = registry.store.of_release(ring, digest, &wanted, now).await;
+    let approvals = records.map_err(failures::registry)?.approvals;
+    if !is_approved(saved, &approvals, ring, now) {
+        return Err(unsaid.refusal(saved));
+    }
+    let without = args.without.iter().chain(&saved.plan.without).cloned().collect();
+    Ok((overrides.and(unsaid.overrides()), without))
 }

@@ -1,7 +1,7 @@
 //! `verbatim approve`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_policy::Gate;
-use verbatim_record::{Approval, EnvironmentId, Role, Statement};
+use verbatim_record::{Approval, EnvironmentId, Power, Role, Statement, escaped};
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
 use crate::config::Environment;
@@ -29,8 +29,9 @@ Examples:
 ///
 /// Signs an approval and attaches it to the release and to the environment. It counts for this release and this
 /// environment only, if the key has the role that the gate `approvals` asks for. A key counts once, however often it
-/// signs. An approval of a plan counts only when exactly that plan is applied. verbatim refuses to sign an approval
-/// that no gate asks for.
+/// signs. An approval of a plan counts only when exactly that plan is applied; verbatim shows the plan and asks before
+/// it signs. By a key with the role `break-glass` it also lets the plan override its gates. verbatim refuses to sign an
+/// approval that no gate asks for.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ApproveArgs {
@@ -45,6 +46,9 @@ pub(crate) struct ApproveArgs {
     /// Approve only this saved plan: its file or its hash
     #[arg(long, value_name = "FILE|HASH")]
     plan: Option<String>,
+    /// Approve the plan without being asked
+    #[arg(long, requires = "plan")]
+    yes: bool,
     #[command(flatten)]
     until: UntilArgs,
     /// Sign it even if no gate asks for it
@@ -90,14 +94,25 @@ pub(crate) async fn run(args: ApproveArgs, console: &Console) -> Result<ExitStat
     let now = Timestamp::now();
     let until = args.until.end(now)?;
     let key = project.signer(&args.key, &[], console).await?;
-    if !args.anyway {
+    let plan = args.plan.as_deref().map(Planned::parse).transpose()?;
+    let asks_more = plan.as_ref().is_some_and(Planned::asks_beyond_its_release);
+    let grants_it = asks_more && project.has_power(&key, Power::OverrideGate);
+    if !args.anyway && !grants_it {
         is_asked(&project, environment, &key)?;
     }
-    let plan = args.plan.as_deref().map(Planned::parse).transpose()?;
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;
     let release = &found.release;
-    let plan = plan.map(|plan| plan.hash(&environment.id, &release.digest)).transpose()?;
+    let plan = match plan {
+        None => None,
+        Some(Planned::Hash(hash)) => Some(hash),
+        Some(Planned::File { file, saved }) => {
+            is_of(&saved, &file, &environment.id, release, now)?;
+            console.status(saved.plan.to_string().trim_end());
+            agree(args.yes, console).await?;
+            Some(saved.hash)
+        }
+    };
     let approval = Approval {
         environment: environment.id.clone(),
         reason: args.reason,
@@ -176,20 +191,55 @@ impl Planned {
         }
     }
 
-    /// Its hash. An approval for another environment or release than the plan's would never count.
-    fn hash(self, environment: &EnvironmentId, release: &Digest) -> Result<Digest, Failure> {
-        let (file, plan) = match self {
-            Self::Hash(hash) => return Ok(hash),
-            Self::File { file, saved } => (file, saved.plan),
-        };
-        if plan.environment != *environment || plan.release.digest != *release {
-            return Err(Failure::usage(format!(
-                "{} is a plan of {} to {}, not of {release} to {environment}",
-                file.display(),
-                plan.release.digest,
-                plan.environment
-            )));
+    /// Whether it asks for what only somebody who may override gates can grant. Of a hash nothing is known.
+    fn asks_beyond_its_release(&self) -> bool {
+        match self {
+            Self::Hash(_) => false,
+            Self::File { saved, .. } => {
+                !saved.plan.overrides.is_empty() || !saved.plan.without.is_empty()
+            }
         }
-        Ok(plan.hash())
+    }
+}
+
+/// Checks that a plan is of this release, as the registry has it, and environment, and of some use: an approval of any other
+/// would never count, and who signs it would have looked at something else.
+fn is_of(
+    saved: &SavedPlan,
+    file: &Path,
+    environment: &EnvironmentId,
+    release: &Release,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let (plan, file) = (&saved.plan, file.display());
+    if plan.environment != *environment || plan.release.digest != release.digest {
+        return Err(Failure::usage(format!(
+            "{file} is a plan of {} to {}, not of {} to {environment}",
+            plan.release.digest, plan.environment, release.digest
+        )));
+    }
+    // Which tags are its own is looked up when it is applied.
+    let in_registry = Release { tag: plan.release.tag.clone(), ..release.clone() };
+    let differences = in_registry.differences(&plan.release);
+    if !differences.is_empty() {
+        let differences: Vec<String> = differences.iter().map(|it| escaped(it)).collect();
+        return Err(Failure::usage(format!(
+            "{file} does not plan this release: {}",
+            differences.join("; ")
+        )));
+    }
+    saved.check_age(now)
+}
+
+/// Has the person who is about to sign say that this is what is meant.
+async fn agree(is_agreed: bool, console: &Console) -> Result<(), Failure> {
+    if is_agreed {
+        return Ok(());
+    }
+    match console.confirm("approve this plan?").await {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new(ExitStatus::No, "the plan was not approved")),
+        None => Err(Failure::usage("nobody can be asked whether to approve this plan")
+            .hint("look at it, then add --yes")),
     }
 }

@@ -75,7 +75,8 @@ pub(super) fn registry(project: &Project) -> Result<Registry, Failure> {
         Some(repository) => repository.clone(),
         None => find::home(project)?.clone(),
     };
-    Ok(Registry { store: Store::new(client.clone(), repository), client })
+    let store = Store::new(client.clone(), repository).of_project(&project.config.project);
+    Ok(Registry { store, client })
 }
 
 /// The release that is meant.
@@ -119,7 +120,7 @@ pub(super) fn keep_plan(
     let is_agreed = promoted.applications.iter().all(AppOutcome::is_planned);
     match promoted.plan.clone().filter(|_| is_agreed) {
         Some(plan) => {
-            SavedPlan::new(plan, Timestamp::now()).write(file)?;
+            SavedPlan::new(plan).write(file)?;
             console.status(format!("saved the plan to {}", file.display()));
         }
         None => console.warn(format!("no plan to save to {}", file.display())),

@@ -24,8 +24,9 @@ Examples:
 /// verbatim predicts the manifests by replacing the old values in the current ones.
 ///
 /// Ends with 0 if the plan could be made, even if a gate refuses: it may open before you apply the plan. An approval
-/// can name the hash of the plan, and then counts for this plan only. The plan records the gates that you override
-/// here; to apply it you need a key with the role `break-glass`.
+/// can name the hash of the plan, and then counts for this plan only. The plan records the gates that you override and
+/// the applications that you leave out here; `verbatim apply` wants you to repeat them, or wants an approval of the plan
+/// by a key with the role `break-glass`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PlanArgs {

@@ -1,30 +1,34 @@
 //! `verbatim record`: attaches records that could not be attached when they were made.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Descriptor, Digest, Reference};
 use verbatim_record::{
     Bundle, Chain, EnvironmentArtifact, EnvironmentId, Lock, Payload, Power, Predicate,
     PromotedRelease, Promotion, PromotionKind, Provenance, Role, Statement, TestResult, Veto,
+    escaped,
 };
 
 use super::context::{self, environment, registry};
-use crate::environment::applications::Servers;
-use crate::environment::ledger;
+use crate::environment::applications::{ObservedApp, Servers};
+use crate::environment::{claims, ledger};
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs, failures};
+use crate::promotion::changed_since;
 use crate::records::statements;
 use crate::records::{Registry, running};
 use crate::release::find;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim record attach .verbatim/unattached/3f0c….json";
+  verbatim record attach .verbatim/unattached/3f0c….json
+  verbatim record attach .verbatim/unsigned/5b1e….json --digest sha256:5b1e…";
 
 /// Attach saved records
 #[derive(Debug, Args)]
@@ -44,14 +48,20 @@ enum RecordCommand {
 /// It saves the signed record below .verbatim/unattached, or the unsigned statement below .verbatim/unsigned. So does
 /// every command that makes a record. A saved lock, veto or approval does not count yet.
 ///
-/// This command signs the statement if needed, appends a promotion to the current end of its ledger, and attaches the
-/// record to the release and to the environment. Attaching a record twice changes nothing.
+/// This command attaches a signed record to the release and to the environment. Attaching a record twice changes nothing.
+///
+/// It signs a statement only if you name its digest, which the run that saved it printed, or if the claim on an
+/// application of the environment names it: the file may be another one by now. It prints what it signs. A promotion is
+/// appended to the current end of its ledger, and signed as proven only if the applications are still as it says.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct AttachArgs {
     /// The file that holds the record
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// The digest of the statement to sign, as the run that saved it printed it
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<Digest>,
     #[command(flatten)]
     key: KeyArgs,
     #[command(flatten)]
@@ -151,6 +161,7 @@ async fn record(
     let Ok(payload) = Payload::read(bytes) else {
         return Err(Failure::usage(rejection).context(format!("{file} holds no record")));
     };
+    let origin = Origin::of(args, &payload)?;
     let role = match payload.predicate_type() {
         Provenance::TYPE => Some(Role::BUILDER),
         TestResult::TYPE => Some(Role::TESTER),
@@ -160,17 +171,20 @@ async fn record(
     let roles: Vec<Role> = role.into_iter().collect();
     let signer = project.signer(&args.key, &roles, console).await?;
     let payload = match payload.predicate_type() {
-        Promotion::TYPE => appended(project, registry, &payload, &signer).await?,
-        Lock::TYPE => {
-            may_lock(project, registry, &payload, &signer).await?;
+        Promotion::TYPE => {
+            appended(project, registry, &payload, &origin, &args.file, &signer).await?
+        }
+        _ => {
+            origin.check(&[], &args.file)?;
             payload
         }
-        Veto::TYPE => {
-            may_veto(project, registry, &payload, &signer).await?;
-            payload
-        }
-        _ => payload,
     };
+    match payload.predicate_type() {
+        Lock::TYPE => may_lock(project, registry, &payload, &signer).await?,
+        Veto::TYPE => may_veto(project, registry, &payload, &signer).await?,
+        _ => {}
+    }
+    console.status(format!("signing {file}:\n{}", outline(&payload)));
     signer.sign_payload(payload).await.map_err(|error| {
         Failure::new(ExitStatus::Refused, error).context(format!("cannot sign {file}"))
     })
@@ -215,11 +229,70 @@ async fn may_veto(
     statements::may_lift(project, &lifted, signer, &format!("veto against {release}"))
 }
 
-/// A promotion that was kept without a signature, as the next one of the ledger: others may have followed meanwhile.
+/// How it is known that a run of this project kept a statement.
+#[derive(Debug)]
+enum Origin {
+    /// Somebody names its digest.
+    Named,
+    /// The claim on an application has to name this digest.
+    Claim(Digest),
+}
+
+impl Origin {
+    fn of(args: &AttachArgs, payload: &Payload) -> Result<Self, Failure> {
+        let digest = Digest::of(payload.bytes());
+        match args.digest {
+            None => Ok(Self::Claim(digest)),
+            Some(named) if named == digest => Ok(Self::Named),
+            Some(named) => Err(Failure::new(
+                ExitStatus::No,
+                format!("{} holds the statement {digest}, not {named}", args.file.display()),
+            )
+            .hint("it was changed since it was saved: look for the file that the run saved")),
+        }
+    }
+
+    /// Refuses what no run is known to have kept. `seen` are the applications of its environment.
+    fn check(&self, seen: &[ObservedApp], file: &Path) -> Result<(), Failure> {
+        match self {
+            Self::Claim(digest) if !claims::names_statement(seen, digest) => Err(Failure::new(
+                ExitStatus::No,
+                format!("nobody says that a run of this project saved {}", file.display()),
+            )
+            .hint("a statement without a signature may be anybody's: name the digest that the run printed, with --digest")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a statement says, for who is about to sign it: all but the evidence, which is long.
+fn outline(payload: &Payload) -> String {
+    let mut statement: Value = serde_json::from_slice(payload.bytes()).unwrap_or_default();
+    without_evidence(&mut statement);
+    let text = serde_json::to_string_pretty(&statement).unwrap_or_default();
+    let lines: Vec<String> = text.lines().map(|line| format!("  {}", escaped(line))).collect();
+    lines.join("\n")
+}
+
+fn without_evidence(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("evidence");
+            fields.values_mut().for_each(without_evidence);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(without_evidence),
+        _ => {}
+    }
+}
+
+/// A promotion that was kept without a signature, as the next one of the ledger: others may have followed meanwhile. What it
+/// says is proven has to be so still.
 async fn appended(
     project: &Project,
     registry: &Registry,
     payload: &Payload,
+    origin: &Origin,
+    file: &Path,
     signer: &RecordSigner,
 ) -> Result<Payload, Failure> {
     let mut statement = statement::<Promotion>(payload)?;
@@ -231,8 +304,23 @@ async fn appended(
     let place = environment(project, id.name())?;
     let servers = Servers::of(project, [place])?;
     let now = Timestamp::now();
-    let (_, ledger) =
+    let (seen, ledger) =
         ledger::ledger_with_anchors(project, &registry.store, &servers, place, now).await?;
+    origin.check(&seen, file)?;
+    let changed = if promotion.is_proven() { changed_since(promotion, &seen, now) } else { vec![] };
+    if !changed.is_empty() {
+        let changed: Vec<String> = changed.iter().map(|change| escaped(change)).collect();
+        let name = id.name();
+        return Err(Failure::new(
+            ExitStatus::Conflict,
+            format!(
+                "{id} is not as the statement says, so it is not signed: {}",
+                changed.join("; ")
+            ),
+        )
+        .hint("to see what runs there: verbatim status")
+        .hint(format!("to prove and record a release: verbatim promote {name} --release …")));
+    }
     promotion.chain = ledger.next().map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         let why = format!("the ledger of {id} is broken: {}", faults.join("; "));

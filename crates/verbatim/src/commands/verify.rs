@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
-use verbatim_record::{Anchor, Custody, EnvironmentId, Promotion, Rejection};
+use verbatim_record::{
+    Anchor, Custody, EnvironmentId, Records, Rejection, Veto, escaped, in_force,
+};
 
 use super::context::{self, ReleaseArgs, find, registry};
 use crate::project::{ProjectArgs, failures};
@@ -27,9 +29,12 @@ cosign verifies the same records:
 
 /// Verify who built, tested and promoted a release
 ///
-/// Only records count that a configured key signed, with the role for them. verbatim lists the others with the reason.
-/// Ends with 1 if no record counts, if somebody tampered with one, or if the ledger of an environment that the release
-/// entered is broken.
+/// A release is verified if a key with the role for it signed a build record, no veto against it is in force, no record
+/// of a configured key about it contradicts itself, and the ledgers of the environments that it entered are complete.
+/// Otherwise verbatim says what is missing, and ends with 1.
+///
+/// Only records count that a configured key signed, with the role for them. verbatim lists the others with the reason;
+/// anybody who may push can attach them, so they decide nothing.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
@@ -45,6 +50,9 @@ struct Verified {
     #[serde(serialize_with = "crate::release::result::release")]
     release: Release,
     verified: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    doubts: Vec<String>,
     #[serde(flatten)]
     custody: Custody,
     ledgers: Vec<LedgerState>,
@@ -78,6 +86,9 @@ impl fmt::Display for Verified {
                 )?;
             }
         }
+        for doubt in &self.doubts {
+            writeln!(f, "  {doubt}")?;
+        }
         f.write_str(if self.verified { "verified" } else { "NOT verified" })
     }
 }
@@ -100,6 +111,8 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
         .map(|promotion| promotion.predicate().environment.clone())
         .collect();
     let mut ledgers = Vec::new();
+    // A veto is attached to the release and to its environment, and either list may hide it.
+    let (mut vetoes, wanted) = (records.vetoes.clone(), RecordFilter::only::<Veto>());
     for environment in places {
         // What is known of the ledger from elsewhere: the history of the release, and what an earlier stage left.
         let handed_on =
@@ -110,9 +123,12 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
             of_release.map(|it| it.anchor()).chain(handed_on.copied()).collect();
         let ledger = registry
             .store
-            .of_environment(ring, &environment, &RecordFilter::only::<Promotion>(), &anchors, now)
+            .of_environment(ring, &environment, &wanted, &anchors, now)
             .await
             .map_err(failures::registry)?;
+        vetoes.extend(
+            ledger.records.vetoes.into_iter().filter(|it| it.statement().is_about(&digest)),
+        );
         ledgers.push(LedgerState {
             promotions: ledger.chain.promotions().len(),
             unlisted: ledger.unlisted,
@@ -121,23 +137,43 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
         });
     }
     let custody = Custody::tell(digest, &records);
-    let tampered = custody.rejected.iter().any(|rejected| is_suspicious(&rejected.rejection));
-    let broken = ledgers.iter().any(|ledger| !ledger.faults.is_empty());
-    let verified = !custody.steps.is_empty() && !tampered && !broken;
-    console.result(&Verified { release: found.release, verified, custody, ledgers })?;
+    let doubts = doubts(&records, &vetoes, &ledgers, now);
+    let verified = doubts.is_empty();
+    console.result(&Verified { release: found.release, verified, doubts, custody, ledgers })?;
     Ok(if verified { ExitStatus::Done } else { ExitStatus::No })
 }
 
-/// Whether a record that does not count is more than somebody else's: other tools and other keys may attach what they
-/// like, but a record of one of our keys that does not hold was changed, copied or made with a wrong clock.
-fn is_suspicious(rejection: &Rejection) -> bool {
-    !matches!(
+/// Why a release is not verified. Pure.
+fn doubts(
+    records: &Records,
+    vetoes: &[verbatim_record::Verified<Veto>],
+    ledgers: &[LedgerState],
+    now: Timestamp,
+) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if records.builds.is_empty() {
+        doubts.push("no key with the role for it says how the release was built".to_owned());
+    }
+    let vetoes = in_force(vetoes, now);
+    // Of two lists that show the same veto.
+    let mut told = BTreeSet::new();
+    for veto in vetoes.into_iter().filter(|veto| told.insert(veto.statement_digest())) {
+        let place = veto.environment().map_or_else(|| "everywhere".to_owned(), ToString::to_string);
+        let reason = escaped(&veto.predicate().reason);
+        doubts.push(format!("vetoed for {place} by {}: {reason}", veto.signed_by()));
+    }
+    let wrong = records.rejected.iter().filter(|it| is_by_our_key_about_it(&it.rejection));
+    doubts.extend(wrong.map(|it| format!("record {} does not hold: {}", it.record, it.rejection)));
+    let broken = ledgers.iter().filter(|ledger| !ledger.faults.is_empty());
+    doubts.extend(broken.map(|ledger| format!("the ledger of {} is broken", ledger.environment)));
+    doubts
+}
+
+/// Whether a record that does not count was signed by one of our keys, about this release: a contradiction or a wrong clock.
+/// All the others can be made by anybody who may push, with the name of our key on them or copied from another release.
+fn is_by_our_key_about_it(rejection: &Rejection) -> bool {
+    matches!(
         rejection,
-        Rejection::UnknownKey { .. }
-            | Rejection::Certificate
-            | Rejection::Foreign(_)
-            | Rejection::MediaType(_)
-            | Rejection::PayloadType(_)
-            | Rejection::NotABundle(_)
+        Rejection::Contradiction(_) | Rejection::Environment { .. } | Rejection::Future { .. }
     )
 }

@@ -68,6 +68,8 @@ async fn repository_of<'a>(
     };
     let source = match looked.await {
         Ok(source) => source,
+        // The first image or record makes it, if the login may push.
+        Err(error) if error.is_no_repository() => None,
         Err(error) => return (repository, failed(repository, error)),
     };
     if let Err(error) = client.check_push(repository).await {

@@ -13,7 +13,7 @@ use verbatim_oci::{Digest, Reference};
 use verbatim_record::{Chain, EnvironmentId, Promotion, Verified};
 
 use crate::config::App;
-use crate::environment::applications::has_values;
+use crate::environment::applications::{ObservedApp, has_values};
 use crate::records::attach;
 use crate::release::Release;
 
@@ -179,6 +179,16 @@ fn lacking<'a>(
         })
     };
     claimed(applications, proven, |it, found| it.state.kept == found.state.kept)
+}
+
+/// Whether the claim of a promotion names a statement that it kept without a signature.
+pub(crate) fn names_statement(seen: &[ObservedApp], statement: &Digest) -> bool {
+    seen.iter().any(|it| {
+        let Ok(application) = &it.application else { return false };
+        let on_app = read_claim(application, Some(&it.app.environment));
+        let kept = on_app.known().and_then(|claim| claim.kept);
+        matches!(kept, Some(PendingRecord::Statement { digest, .. }) if digest == *statement)
+    })
 }
 
 /// What tells a promotion of the ledger.

@@ -57,7 +57,8 @@ fn missing_of(promoted: &[PromotedApplication], seen: &[ObservedApp]) -> Vec<Mis
     promoted.iter().filter(is_gone).map(MissingApp::of).collect()
 }
 
-fn is_same(promoted: &PromotedApplication, seen: &ObservedApp) -> bool {
+/// Whether an application of a promotion is one that was found.
+pub(crate) fn is_same(promoted: &PromotedApplication, seen: &ObservedApp) -> bool {
     let ObservedApp { app, server_url, application } = seen;
     // One in Argo CD's own namespace is named with it or without, depending on what the token may see.
     let lives_in = application.as_ref().ok().map(|it| it.metadata.namespace.as_str());

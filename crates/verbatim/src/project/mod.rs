@@ -96,6 +96,7 @@ impl Project {
         let ci = &self.ci;
         let user = || self.variables.get("USER").filter(|name| !name.is_empty()).cloned();
         CiRun {
+            project: Some(self.config.project.clone()),
             ci: ci.is_ci().then(|| ci.kind.name().to_owned()),
             pipeline: ci.pipeline.clone(),
             number: ci.number,

@@ -17,24 +17,27 @@ pub(crate) struct Apply<'a> {
     pub found: &'a ResolvedRelease,
     /// Take over the claim of a run that is still within its time.
     pub take_over: bool,
-    /// Gates that are to let it pass although they refuse, those that the plan names among them.
+    /// Gates that are to let it pass although they refuse: those that somebody who may says, of the plan or not.
     pub overrides: &'a Overrides,
+    /// Applications of the last promotion that left the environment for good, as somebody who may says.
+    pub without: &'a [String],
 }
 
-/// Applies a plan. The gates are asked again, since a plan is no permission; which release is the newer is not, since the
-/// ledger must be the one that the plan was made on. It fails as a promotion does.
+/// Applies a plan. The file says what is meant and grants nothing: the release is read from the registry, the gates are
+/// asked again, and the plan that is made anew must be the saved one, hash for hash. Which release is the newer is not asked,
+/// because the ledger must be the one that the plan was made on. It fails as a promotion does.
 pub(crate) async fn apply(
     context: &PromotionContext<'_>,
     request: &Apply<'_>,
     key: &RecordSigner,
 ) -> Result<PromotionResult, Failure> {
-    let Apply { saved, found, take_over, overrides } = *request;
+    let Apply { saved, found, take_over, overrides, without } = *request;
     let question = Question {
         found,
         movement: Movement::Apply(saved),
         author: Some(key.verifying_key().id()),
         overrides,
-        without: &saved.plan.without,
+        without,
         compares: true,
     };
     let situation = context.gather(&question).await?;
@@ -42,7 +45,9 @@ pub(crate) async fn apply(
     let of_plan = Overrides::planned(&saved.plan.overrides);
     match Decided::decide(&context.gates, &question, situation)?.admit() {
         Ok(admitted) => {
-            let planned = admitted.plan(context, found, &of_plan, take_over).await?;
+            let mut planned = admitted.plan(context, found, &of_plan, take_over).await?;
+            // An approval may be of this plan, and then it is of its age.
+            planned.sketch.plan.made_at = saved.plan.made_at;
             let outdated = planned.sketch.plan.differences(&saved.plan);
             if !outdated.is_empty() {
                 return Ok(planned.considered.outdated(planned.sketch, outdated));
@@ -52,11 +57,12 @@ pub(crate) async fn apply(
                 Err(not_ready) => not_ready.into_result(),
             };
             let result = context.or_superseded(result).await;
-            Ok(context.or_restored(result, &saved.plan.without, key).await)
+            Ok(context.or_restored(result, without, key).await)
         }
         // That the world has moved on is worth more than what a gate says of it.
         Err(mut refused) => match refused.sketch(context, found, &of_plan, take_over).await? {
-            Some(sketch) => {
+            Some(mut sketch) => {
+                sketch.plan.made_at = saved.plan.made_at;
                 let outdated = sketch.plan.differences(&saved.plan);
                 match outdated.is_empty() {
                     true => Ok(refused.into_result()),

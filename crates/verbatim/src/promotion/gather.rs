@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use verbatim_console::Failure;
-use verbatim_oci::Digest;
+use verbatim_oci::{Digest, Reference, Tag};
 use verbatim_policy::{
     Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading,
 };
@@ -17,7 +17,7 @@ use super::{Overrides, PromotionContext, SavedPlan};
 use crate::config::Environment;
 use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::{drift, ledger};
-use crate::project::Project;
+use crate::project::{Project, failures};
 use crate::records::running;
 use crate::records::store::{Ledger, RecordFilter, Store};
 use crate::release::find::ResolvedRelease;
@@ -79,7 +79,8 @@ impl Movement<'_> {
 /// What is known before anything is decided.
 #[derive(Debug)]
 pub(crate) struct Situation {
-    /// The release, with the tag of its build record if it was named by its digest alone.
+    /// The release as the registry has it; with the tag of its build record if it was named by its digest alone, and with
+    /// that of the plan that is applied if it has that tag.
     pub release: Release,
     /// For the policy; nothing is added to them later.
     pub facts: Facts,
@@ -161,19 +162,35 @@ impl PromotionContext<'_> {
             facts.healthy_since.extend(healthy_since.map(|since| (id.clone(), since)));
             facts.live.insert(id, live);
         }
-        let release = named(release, saved, facts.records.as_ref().ok());
+        let recorded =
+            facts.records.as_ref().ok().and_then(|records| builds::tag(records, release));
+        let tag = match saved.map(|saved| &saved.plan.release.tag) {
+            Some(Some(tag)) if self.has_tag(release, tag, recorded.as_ref()).await? => {
+                Some(tag.clone())
+            }
+            // A plan tells no tag that nobody else tells.
+            Some(_) => recorded,
+            None => release.tag.clone().or(recorded),
+        };
+        let release = Release { tag, ..release.clone() };
         Ok(Situation { release, facts, seen, ledger: chain })
     }
-}
 
-/// The release as it is written: with the tag of the plan that is applied, however it is known now, else with the tag of
-/// its build record if it was named by its digest alone.
-fn named(found: &Release, saved: Option<&SavedPlan>, records: Option<&Records>) -> Release {
-    match saved {
-        Some(saved) => saved.plan.release.clone(),
-        None => {
-            let recorded = || records.and_then(|records| builds::tag(records, found));
-            Release { tag: found.tag.clone().or_else(recorded), ..found.clone() }
+    /// Whether a release has a tag: by its build record, or because the tag names it in the registry now.
+    async fn has_tag(
+        &self,
+        release: &Release,
+        tag: &Tag,
+        recorded: Option<&Tag>,
+    ) -> Result<bool, Failure> {
+        if recorded == Some(tag) {
+            return Ok(true);
+        }
+        let reference = Reference::by_tag(release.repository.clone(), tag.clone());
+        match self.registry.client.resolve(&reference).await {
+            Ok(resolved) => Ok(resolved.digest() == release.digest),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(failures::registry(error)),
         }
     }
 }

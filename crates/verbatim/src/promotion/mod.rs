@@ -5,6 +5,7 @@
 //! these, in a file of its own.
 
 mod apply;
+mod authority;
 mod back;
 mod bans;
 mod charts;
@@ -12,6 +13,7 @@ mod decide;
 mod delivery;
 mod execute;
 mod gather;
+mod late;
 mod markdown;
 mod newer;
 mod outcome;
@@ -29,6 +31,7 @@ use verbatim_console::{Console, Failure};
 use verbatim_policy::Gates;
 
 pub(crate) use self::apply::{Apply, apply};
+pub(crate) use self::authority::{Unsaid, is_approved};
 pub(crate) use self::back::break_glass::break_glass;
 pub(crate) use self::back::choose::Goal;
 pub(crate) use self::back::restore::{Restore, restore};
@@ -37,6 +40,7 @@ pub use self::decide::Refused;
 pub(crate) use self::delivery::{DeliveryArgs, FailureArgs};
 pub(crate) use self::execute::AppOutcome;
 pub use self::execute::Carried;
+pub(crate) use self::late::changed_since;
 pub(crate) use self::markdown::Comment;
 pub(crate) use self::outcome::PromotionResult;
 pub(crate) use self::overrides::{GateArgs, OverrideArgs, Overrides};

@@ -53,8 +53,14 @@ impl GateArgs {
 pub(crate) struct Overrides(Vec<GateOverride>);
 
 impl Overrides {
-    pub(crate) fn planned(overrides: &[GateOverride]) -> Self {
-        Self(overrides.to_vec())
+    /// Those that a plan has.
+    pub(crate) fn planned<'a>(overrides: impl IntoIterator<Item = &'a GateOverride>) -> Self {
+        Self(overrides.into_iter().cloned().collect())
+    }
+
+    /// Whether this gate is among them.
+    pub(crate) fn names(&self, gate: &str) -> bool {
+        self.0.iter().any(|it| it.gate == gate)
     }
 
     /// As a plan keeps them.

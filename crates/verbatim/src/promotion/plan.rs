@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_argocd::shown;
 use verbatim_console::Table;
 use verbatim_oci::Digest;
-use verbatim_record::{Anchor, EnvironmentId};
+use verbatim_record::{Anchor, EnvironmentId, escaped};
 
 use crate::release::Release;
 
@@ -16,6 +17,8 @@ use crate::release::Release;
 pub(crate) struct PromotionPlan {
     pub environment: EnvironmentId,
     pub release: Release,
+    /// When it was made. Part of the hash, so that an approval of it is one of this age, too.
+    pub made_at: Timestamp,
     /// The hash of the rules that were in force; absent if they could not be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,
@@ -60,10 +63,10 @@ impl PromotionPlan {
         Digest::of(value.to_string().as_bytes())
     }
 
-    /// How the world of this plan differs from that of an earlier one for the same release and environment; empty if the
-    /// earlier one still says what would happen.
+    /// How this plan differs from an earlier one for the same digest and environment; empty if the two are the same to the
+    /// last byte.
     pub(crate) fn differences(&self, earlier: &PromotionPlan) -> Vec<String> {
-        let mut differences = Vec::new();
+        let mut differences = self.release.differences(&earlier.release);
         let ledger = |plan: &PromotionPlan| match &plan.ledger {
             Some(anchor) => format!("promotion {anchor}"),
             None => "no promotion".to_owned(),
@@ -103,7 +106,20 @@ impl PromotionPlan {
         for now in self.apps.iter().filter(|now| earlier.app(now).is_none()) {
             differences.push(format!("{} is part of {} now", now.plan.app, self.environment));
         }
-        differences
+        if self.without != earlier.without {
+            let list = |without: &[String]| match without {
+                [] => "no application".to_owned(),
+                without => without.join(", "),
+            };
+            let (now, then) = (list(&self.without), list(&earlier.without));
+            differences.push(format!("{now} is left out, the plan leaves out {then}"));
+        }
+        // Whatever is added to plans one day: what is not the same is not what was planned.
+        let (now, then) = (self.hash(), earlier.hash());
+        if differences.is_empty() && now != then {
+            differences.push(format!("the plan is {now} now, was {then}"));
+        }
+        differences.iter().map(|difference| escaped(difference)).collect()
     }
 
     /// The same application in this plan.
@@ -124,14 +140,18 @@ impl fmt::Display for PromotionPlan {
                     true => ("(the same)".to_owned(), shown(Some(&change.new))),
                     false => (shown(change.old.as_ref()), shown(Some(&change.new))),
                 };
-                table.row([plan.app.to_string(), change.key.to_string(), old, new]);
+                // A plan may come from a file that anybody wrote.
+                let cells = [plan.app.to_string(), change.key.to_string(), old, new];
+                table.row(cells.map(|cell| escaped(&cell)));
             }
         }
         write!(f, "{table}")?;
-        self.without.iter().try_for_each(|app| writeln!(f, "without {app}, which left it"))?;
-        self.overrides
+        self.without
             .iter()
-            .try_for_each(|it| writeln!(f, "overrides the gate {}: {}", it.gate, it.reason))
+            .try_for_each(|app| writeln!(f, "without {}, which left it", escaped(app)))?;
+        self.overrides.iter().try_for_each(|it| {
+            writeln!(f, "overrides the gate {}: {}", escaped(&it.gate), escaped(&it.reason))
+        })
     }
 }
 
@@ -156,6 +176,7 @@ mod tests {
         let mut plan = PromotionPlan {
             environment: "shop/dev".parse().unwrap(),
             release: Release::sample("registry.example/team/web:7.abc"),
+            made_at: Timestamp::UNIX_EPOCH,
             policy: Some(Digest::of(b"policy")),
             ledger: Some(format!("3@{}", Digest::of(b"r")).parse().unwrap()),
             overrides: Vec::new(),
@@ -207,10 +228,29 @@ mod tests {
                     "api is part of shop/dev now".to_owned(),
                 ],
             ),
+            (
+                Box::new(|plan| plan.without = vec!["old".to_owned()]),
+                vec!["old is left out, the plan leaves out no application".to_owned()],
+            ),
+            (
+                Box::new(|plan| plan.release.tag = Some("8.def".parse().unwrap())),
+                vec!["the release does not have the tag `7.abc` of the plan, by the registry and by its build record".to_owned()],
+            ),
         ];
         for (edit, want) in cases {
             assert_eq!(plan(edit).differences(&plan(|_| {})), want);
         }
+    }
+
+    /// Argo CD takes these for the same, and they are not what somebody approved.
+    #[test]
+    fn what_no_other_difference_tells_is_told_by_the_hash() {
+        let then = plan(|_| {});
+        let now = plan(|it| {
+            it.apps[0].plan.changes[0].old.as_mut().unwrap()["forceString"] = false.into()
+        });
+        let want = format!("the plan is {} now, was {}", now.hash(), then.hash());
+        assert_eq!(now.differences(&then), [want]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use verbatim_argocd::{DeployOutcome, DeployReport, Prediction, WantedImage};
 use verbatim_console::Failure;
 use verbatim_policy::{GateAnswer, GateKind};
@@ -230,6 +231,7 @@ impl PromotionContext<'_> {
         let plan = PromotionPlan {
             environment: self.environment.id.clone(),
             release,
+            made_at: Timestamp::now(),
             policy: self.project.config.policy.hash,
             ledger,
             overrides: Vec::new(),

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::Digest;
+use verbatim_record::MAX_CLOCK_SKEW;
 
 use crate::project::files;
 use crate::promotion::plan::PromotionPlan;
@@ -17,17 +18,20 @@ pub(crate) struct SavedPlan {
     pub schema_version: u32,
     /// The hash of the plan, by which it is approved.
     pub hash: Digest,
-    pub made_at: Timestamp,
     pub plan: PromotionPlan,
 }
 
 /// The version that is written.
 const VERSION: u32 = 1;
 
+/// How long a plan can be applied: over a weekend and a holiday. What it was made from, and who looked at it, is of no worth
+/// for ever.
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 impl SavedPlan {
     /// A plan to be kept.
-    pub(crate) fn new(plan: PromotionPlan, made_at: Timestamp) -> Self {
-        Self { schema_version: VERSION, hash: plan.hash(), made_at, plan }
+    pub(crate) fn new(plan: PromotionPlan) -> Self {
+        Self { schema_version: VERSION, hash: plan.hash(), plan }
     }
 
     pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
@@ -44,6 +48,20 @@ impl SavedPlan {
             Failure::usage(error)
                 .context(format!("{} holds no plan that can be applied", file.display()))
         })
+    }
+
+    /// Refuses a plan that lay around for too long, or that claims to come from the future.
+    pub(crate) fn check_age(&self, now: Timestamp) -> Result<(), Failure> {
+        let (made_at, age) = (self.plan.made_at, now.duration_since(self.plan.made_at));
+        let why = if age > MAX_AGE {
+            format!("it was made at {made_at:.0}; it counts for {} days", MAX_AGE.as_hours() / 24)
+        } else if -age > MAX_CLOCK_SKEW {
+            format!("it was made at {made_at:.0}, which is in the future; it is {now:.0} here")
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(ExitStatus::No, format!("the plan does not count: {why}"))
+            .hint("make a new plan: verbatim plan"))
     }
 
     fn parse(text: &str) -> Result<Self, PlanFileError> {
@@ -81,18 +99,42 @@ enum PlanFileError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_the_plan_that_was_made_is_read() {
-        let plan = PromotionPlan {
+    fn plan() -> PromotionPlan {
+        PromotionPlan {
             environment: "shop/dev".parse().unwrap(),
             release: crate::release::Release::sample("registry.example/shop"),
+            made_at: Timestamp::UNIX_EPOCH,
             policy: Some(Digest::of(b"policy")),
             ledger: None,
             overrides: Vec::new(),
             without: Vec::new(),
             apps: Vec::new(),
-        };
-        let saved = SavedPlan::new(plan, Timestamp::UNIX_EPOCH);
+        }
+    }
+
+    #[test]
+    fn a_plan_counts_for_some_days() {
+        let hours = |hours| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
+        let saved = SavedPlan::new(plan());
+        for (now, want) in [
+            (hours(0), None),
+            (hours(7 * 24), None),
+            (hours(7 * 24 + 1), Some("it was made at 1970-01-01T00:00:00Z; it counts for 7 days")),
+            (hours(-1), Some("which is in the future; it is 1969-12-31T23:00:00Z here")),
+            (hours(0) - MAX_CLOCK_SKEW, None),
+        ] {
+            let got = saved.check_age(now).map_err(|failure| failure.to_string());
+            match (got, want) {
+                (Ok(()), None) => {}
+                (Err(got), Some(want)) => assert!(got.ends_with(want), "{got}"),
+                (got, want) => panic!("{got:?}, want {want:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_plan_that_was_made_is_read() {
+        let saved = SavedPlan::new(plan());
         let text = serde_json::to_string(&saved).unwrap();
         assert_eq!(SavedPlan::parse(&text).unwrap(), saved);
         let cases = [

@@ -70,10 +70,11 @@ pub(crate) async fn signed<P: Predicate>(
         Err(error) => error,
     };
     let failure = Failure::new(ExitStatus::Unknown, error).context(what.without("signed"));
-    Err(match keep(project, named(UNSIGNED, Digest::of(payload.bytes())), payload.bytes()) {
+    let digest = Digest::of(payload.bytes());
+    Err(match keep(project, named(UNSIGNED, digest), payload.bytes()) {
         Ok(path) => failure.hint(format!(
-            "to sign and attach the saved statement: `verbatim record attach {}`",
-            path.display()
+            "to sign and attach the saved statement: `{}`",
+            attach_command(&path, Some(digest))
         )),
         Err(error) => failure.hint(format!("cannot save the statement either: {error}")),
     })
@@ -111,10 +112,9 @@ pub(crate) async fn attach<'a>(
         ..failure.context(what.without("attached"))
     };
     Err(match keep(project, named(UNATTACHED, record.digest()), record.bytes()) {
-        Ok(path) => failure.hint(format!(
-            "to attach the saved record: `verbatim record attach {}`",
-            path.display()
-        )),
+        Ok(path) => {
+            failure.hint(format!("to attach the saved record: `{}`", attach_command(&path, None)))
+        }
         // The last resort: whoever has the log has the record.
         Err(error) => failure
             .hint(format!("cannot save the signed record either ({error}); it is: "))
@@ -128,23 +128,43 @@ pub(crate) fn unsigned(promotion: &Statement<Promotion>) -> Option<PendingRecord
     Some(PendingRecord::Statement { digest, finished_at: promotion.predicate.finished_at })
 }
 
-/// Keeps a record for later, signed if somebody can sign it. Returns the file, and the record if it is signed.
+/// The command that attaches what is kept in a file. A statement without a signature is named by its digest, too: the file may
+/// be another one by then.
+fn attach_command(file: &Path, statement: Option<Digest>) -> String {
+    let digest = statement.map(|digest| format!(" --digest {digest}")).unwrap_or_default();
+    format!("verbatim record attach {}{digest}", file.display())
+}
+
+/// What is kept for later.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub path: PathBuf,
+    /// The record, if it is signed.
+    pub record: Option<Digest>,
+    /// What attaches it.
+    pub command: String,
+}
+
+/// Keeps a record for later, signed if somebody can sign it.
 pub(crate) async fn queue<P: Predicate>(
     project: &Project,
     statement: &Statement<P>,
     signer: Option<&RecordSigner>,
     what: RecordSubject<'_>,
-) -> Result<(PathBuf, Option<Digest>), Failure> {
+) -> Result<Kept, Failure> {
     let payload = Payload::of(statement).map_err(defect)?;
     let signed = match signer {
         Some(signer) => signer.sign_payload(payload.clone()).await.ok(),
         None => None,
     };
+    let statement = Digest::of(payload.bytes());
     let kept = match &signed {
         Some(record) => keep(project, named(UNATTACHED, record.digest()), record.bytes()),
-        None => keep(project, named(UNSIGNED, Digest::of(payload.bytes())), payload.bytes()),
+        None => keep(project, named(UNSIGNED, statement), payload.bytes()),
     };
-    kept.map(|path| (path, signed.map(|record| record.digest())))
+    let record = signed.map(|record| record.digest());
+    let unsigned = record.is_none().then_some(statement);
+    kept.map(|path| Kept { command: attach_command(&path, unsigned), path, record })
         .map_err(|error| Failure::new(ExitStatus::Unknown, error).context(what.without("kept")))
 }
 

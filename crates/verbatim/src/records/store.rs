@@ -12,13 +12,13 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use verbatim_console::Failure;
-use verbatim_oci::{Descriptor, Digest, Manifest, Repository};
+use verbatim_oci::{Descriptor, Digest, Repository};
 use verbatim_record::{
     Anchor, BUNDLE_MEDIA_TYPE, Bundle, Chain, EMPTY_BLOB, EnvironmentArtifact, EnvironmentId,
     JudgedRecord, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Predicate, Promotion,
-    RecordCollector, RecordJudge, Records,
+    Provenance, RecordCollector, RecordJudge, Records,
 };
-use verbatim_registry::{Attachment, Client, Error, Layer, ManifestName};
+use verbatim_registry::{Attachment, Client, Error, Layer, ManifestName, ReferrerContent};
 
 use crate::project::clock;
 
@@ -82,6 +82,8 @@ pub(crate) struct Listed {
 pub(crate) struct Store {
     client: Client,
     repository: Repository,
+    /// Whose records they are; `None` for those of any project.
+    project: Option<String>,
     /// Records that are stored and not listed, by the environment whose ledger lacks them.
     unlisted: Arc<Mutex<BTreeMap<EnvironmentId, BTreeMap<Digest, Bundle>>>>,
 }
@@ -89,7 +91,13 @@ pub(crate) struct Store {
 impl Store {
     /// The records in this repository.
     pub(crate) fn new(client: Client, repository: Repository) -> Self {
-        Self { client, repository, unlisted: Arc::default() }
+        Self { client, repository, project: None, unlisted: Arc::default() }
+    }
+
+    /// The same, for records of this project: those that name another do not count.
+    #[must_use]
+    pub(crate) fn of_project(self, project: &str) -> Self {
+        Self { project: Some(project.to_owned()), ..self }
     }
 
     /// Fails if the clock of the registry, by its last answer, and that of this machine are too far apart. Then records are
@@ -109,6 +117,20 @@ impl Store {
         self.with_attestations(ring, release, wanted, &BTreeSet::new(), now).await
     }
 
+    /// The build records of a release, for who is about to add one. In a repository that nobody has written to there are none;
+    /// whoever decides by records asks otherwise, as "no such repository" is not "no records".
+    pub(crate) async fn builds_so_far(
+        &self,
+        ring: &KeyRing,
+        release: Digest,
+        now: Timestamp,
+    ) -> Result<Records, Error> {
+        match self.of_release(ring, release, &RecordFilter::only::<Provenance>(), now).await {
+            Err(error) if error.is_no_repository() => Ok(Records::default()),
+            records => records,
+        }
+    }
+
     /// The same, with statements of other types that are trusted as far as their key goes.
     pub(crate) async fn with_attestations(
         &self,
@@ -118,7 +140,8 @@ impl Store {
         types: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<Records, Error> {
-        let judge = RecordJudge::of_release(ring.clone(), release, now, types.clone());
+        let judge = RecordJudge::of_release(ring.clone(), release, now, types.clone())
+            .of_project(self.project.clone());
         self.records(&release, wanted, judge).await
     }
 
@@ -277,7 +300,17 @@ impl Store {
         let mut judged = stream::iter(entries)
             .map(|entry| {
                 let judge = Arc::clone(&judge);
-                async move { Ok::<_, Error>(judged(judge, self.bundle(&entry).await?).await) }
+                async move {
+                    let limit = MAX_BUNDLE_SIZE as u64;
+                    let content = self.client.referrer_content(&self.repository, &entry, limit);
+                    Ok::<_, Error>(match content.await? {
+                        ReferrerContent::Bytes(bundle) => judged(judge, bundle).await,
+                        // Anybody may have pushed it, so it is told and stops nothing.
+                        ReferrerContent::Unusable(why) => {
+                            JudgedRecord::unusable(entry.digest, why.to_string())
+                        }
+                    })
+                }
             })
             .buffered(CONCURRENCY);
         let mut gathering = RecordCollector::default();
@@ -285,22 +318,6 @@ impl Store {
             gathering.add(one);
         }
         Ok(gathering.finish())
-    }
-
-    /// The record behind an entry of a listing. Ours are embedded in their manifest, and that often in the listing.
-    async fn bundle(&self, entry: &Descriptor) -> Result<Bytes, Error> {
-        let layer = match self.client.described(&self.repository, entry).await?.parse()? {
-            Manifest::Image(image) => image.layers.into_iter().next(),
-            _ => None,
-        };
-        match layer {
-            Some(layer) if layer.size <= MAX_BUNDLE_SIZE as u64 => {
-                self.client.blob(&self.repository, &layer, MAX_BUNDLE_SIZE as u64).await
-            }
-            // Nothing that could be verified: it is listed as a record that does not count. It is no error, or whoever may
-            // push could stop every promotion with one large referrer.
-            _ => Ok(Bytes::new()),
-        }
     }
 
     /// The records of these digests, as far as the registry has them. A record's digest is that of its blob.

@@ -17,7 +17,7 @@ use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures, git};
 use crate::records::Registry;
 use crate::records::attach::{self, RecordSubject};
-use crate::records::store::{RecordFilter, Store};
+use crate::records::store::Store;
 use crate::release::Release;
 use crate::release::compose::{ReleasePart, compose};
 use crate::release::handoff::{hand_on, release_file};
@@ -174,8 +174,8 @@ async fn trusted(
     store: &Store,
     digest: Digest,
 ) -> Result<Option<Verified<Provenance>>, Failure> {
-    let (ring, wanted) = (&project.config.policy.ring, RecordFilter::only::<Provenance>());
-    let records = store.of_release(ring, digest, &wanted, Timestamp::now()).await;
+    let ring = &project.config.policy.ring;
+    let records = store.builds_so_far(ring, digest, Timestamp::now()).await;
     Ok(records.map_err(failures::registry)?.builds.pop())
 }
 

@@ -12,7 +12,7 @@ use verbatim_image::labels::ImageOrigin;
 use verbatim_image::template::{Template, TemplateError};
 use verbatim_image::{BuildConfig, ExistingImage, PushConfig, PushOutcome, PushedImage};
 use verbatim_oci::{Descriptor, Digest, Reference};
-use verbatim_record::{Build, BuildSource, Provenance, Records, ReleaseImage, Statement};
+use verbatim_record::{Build, BuildSource, Records, ReleaseImage, Statement};
 
 use crate::config::Image;
 use crate::project::git::{self, SourceState};
@@ -20,7 +20,6 @@ use crate::project::signer::RecordSigner;
 use crate::project::{Project, clients, failures};
 use crate::records::Registry;
 use crate::records::attach::{self, RecordSubject};
-use crate::records::store::RecordFilter;
 use crate::release::compose::{ReleasePart, compose};
 use crate::release::find::{build_variable, tag};
 use crate::release::handoff::{hand_on, release_file};
@@ -147,7 +146,7 @@ async fn recorded(
     let ExistingImage::SameRevision(pushed) = existing else { return Ok(None) };
     let ring = &project.config.policy.ring;
     let records = store
-        .of_release(ring, pushed.digest, &RecordFilter::only::<Provenance>(), Timestamp::now())
+        .builds_so_far(ring, pushed.digest, Timestamp::now())
         .await
         .map_err(failures::registry)?;
     let is_of_commit = builds::source(&records)

@@ -1,7 +1,7 @@
 //! What the build records of a release say: its source, where it comes from, its tag. Pure.
 
-use verbatim_oci::{Reference, Tag};
-use verbatim_record::{BuildSource, Records};
+use verbatim_oci::{Reference, Repository, Tag};
+use verbatim_record::{BuildSource, Provenance, Records, Verified};
 
 use super::Release;
 use super::order::Origin;
@@ -26,4 +26,13 @@ pub(crate) fn tag(records: &Records, release: &Release) -> Option<Tag> {
     let image = build.build_definition.external_parameters.get("image")?.as_str()?;
     let reference: Reference = image.parse().ok()?;
     reference.tag.filter(|_| reference.repository == release.repository)
+}
+
+/// Whether a build record is of an image in this repository. One that names no image, of another builder, says nothing else.
+pub(crate) fn is_in(record: &Verified<Provenance>, repository: &Repository) -> bool {
+    let parameters = &record.predicate().build_definition.external_parameters;
+    let image = parameters.get("image").and_then(|image| image.as_str());
+    image.is_none_or(|image| {
+        image.parse::<Reference>().is_ok_and(|image| image.repository == *repository)
+    })
 }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Digest, Manifest, Tag};
 use verbatim_record::{
-    BuildSource, ComposedRelease, EMPTY_BLOB, Provenance, ReleaseArtifact, ReleaseDocument,
-    ReleaseImage, Statement,
+    BuildSource, ComposedRelease, EMPTY_BLOB, ReleaseArtifact, ReleaseDocument, ReleaseImage,
+    Statement,
 };
 use verbatim_registry::{Client, ManifestName, ResolvedManifest};
 
@@ -17,7 +17,6 @@ use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
 use crate::records::Registry;
 use crate::records::attach::{self, RecordSubject};
-use crate::records::store::RecordFilter;
 use crate::release::{Release, find};
 
 /// An image that was built or adopted.
@@ -87,10 +86,10 @@ async fn record(
     source: &BuildSource,
     console: &Console,
 ) -> Result<Digest, Failure> {
-    let (ring, wanted) = (&project.config.policy.ring, RecordFilter::only::<Provenance>());
+    let ring = &project.config.policy.ring;
     let records = registry
         .store
-        .of_release(ring, release.digest, &wanted, Timestamp::now())
+        .builds_so_far(ring, release.digest, Timestamp::now())
         .await
         .map_err(failures::registry)?;
     if let Some(last) = records.builds.last()

@@ -16,7 +16,7 @@ use crate::project::git::{self, SourceState};
 use crate::project::{Project, failures};
 use crate::records::store::{RecordFilter, Store};
 use crate::release::handoff::{self, ReleaseFile};
-use crate::release::{Named, Release, compose};
+use crate::release::{Named, Release, builds, compose};
 
 /// A release that was found, with the manifest that was read and hashed.
 #[derive(Clone, Debug)]
@@ -71,7 +71,18 @@ pub(crate) async fn release(
     })?;
     let handed_on = handed_on.filter(|file| file.project == project.config.project);
     if let Some(named) = named {
-        return by_name(project, client, named, handed_on).await;
+        let mut found = by_name(project, client, named, handed_on).await?;
+        if let Some(file) = &found.handed_on
+            && let Err(why) = trusted(project, store, file, None, now).await?
+        {
+            console.warn(format!("{} is not used: {why}", folder.join("release.json").display()));
+            found.handed_on = None;
+        }
+        // A tag that only the file tells is nobody's word, if the file is not.
+        if found.release.tag.is_none() {
+            found.release.tag = found.handed_on.as_ref().and_then(|file| file.release.tag.clone());
+        }
+        return Ok(found);
     }
     let state = git::state(project.folder()).await;
     if let Some(file) = handed_on {
@@ -86,6 +97,16 @@ pub(crate) async fn release(
                 ));
             }
             _ => {
+                let commit = state.as_ref().ok().map(|state| state.commit.as_str());
+                if let Err(why) = trusted(project, store, &file, commit, now).await? {
+                    let path = folder.join("release.json");
+                    return Err(Failure::new(
+                        ExitStatus::No,
+                        format!("{} names {}: {why}", path.display(), file.release.reference()),
+                    )
+                    .hint("an earlier step, a cache or an artifact may have changed it")
+                    .hint("remove it, or name the release with --release"));
+                }
                 let reference =
                     Reference { digest: Some(file.release.digest), ..file.release.reference() };
                 let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
@@ -98,6 +119,41 @@ pub(crate) async fn release(
         no_release().hint(format!("verbatim cannot find it by the commit either: {error}"))
     })?;
     by_build_record(project, client, store, &state, now).await
+}
+
+/// Whether the file of an earlier stage can be believed, or why not: it is no more than a file. Its release has to be where
+/// releases are, and, if any key is trusted, a builder has to vouch for it: for this commit, if it is known, and for this
+/// repository. It fails if the records cannot be read.
+async fn trusted(
+    project: &Project,
+    store: &Store,
+    file: &ReleaseFile,
+    commit: Option<&str>,
+    now: Timestamp,
+) -> Result<Result<(), String>, Failure> {
+    let home = home(project)?;
+    if file.release.repository != *home {
+        return Ok(Err(format!("the releases of {} are in {home}", project.config.project)));
+    }
+    let ring = &project.config.policy.ring;
+    if ring.is_empty() {
+        return Ok(Ok(()));
+    }
+    let wanted = RecordFilter::only::<Provenance>();
+    let records = store.of_release(ring, file.release.digest, &wanted, now).await;
+    let records = records.map_err(failures::registry)?;
+    let is_built = records.builds.iter().any(|record| {
+        let source = record.predicate().source().unwrap_or_default();
+        builds::is_in(record, home)
+            && commit.is_none_or(|commit| source.commit.as_deref() == Some(commit))
+    });
+    Ok(match (is_built, commit) {
+        (true, _) => Ok(()),
+        (false, Some(commit)) => {
+            Err(format!("no record that counts says that it was built from {commit}"))
+        }
+        (false, None) => Err("no build record of it counts".to_owned()),
+    })
 }
 
 async fn by_name(
@@ -122,9 +178,7 @@ async fn by_name(
     let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
     let digest = resolved.digest();
     let handed_on = handed_on.filter(|file| file.release.digest == digest);
-    let tag =
-        reference.tag.or_else(|| handed_on.as_ref().and_then(|file| file.release.tag.clone()));
-    let release = pinned(project, client, tag, &resolved).await?;
+    let release = pinned(project, client, reference.tag, &resolved).await?;
     Ok(ResolvedRelease { release, resolved, handed_on })
 }
 

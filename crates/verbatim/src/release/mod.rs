@@ -12,7 +12,7 @@ pub(crate) mod order;
 pub(crate) mod provenance;
 pub(crate) mod result;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,47 @@ impl Release {
             tag: self.tag.clone(),
             digest: self.digest,
         }
+    }
+
+    /// How a release that a file tells differs from this one, which the registry has.
+    pub(crate) fn differences(&self, told: &Release) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut differ = |what: &str, is: &dyn fmt::Display, said: &dyn fmt::Display| {
+            let (is, said) = (is.to_string(), said.to_string());
+            if is != said {
+                differences.push(format!("{what} {is}, the plan says {said}"));
+            }
+        };
+        differ("the digest of the release is", &self.digest, &told.digest);
+        differ("the release is in", &self.repository, &told.repository);
+        let quoted = |name: &str| format!("`{name}`");
+        differ("the name of its image is", &quoted(&self.image), &quoted(&told.image));
+        match (&self.tag, &told.tag) {
+            (is, said) if is == said => {}
+            (_, Some(tag)) => differences.push(format!(
+                "the release does not have the tag `{tag}` of the plan, by the registry and by its build record"
+            )),
+            (is, None) => differences.push(format!(
+                "the release has the tag `{}`, the plan has none",
+                is.as_ref().map_or(NO_TAG, Tag::as_str)
+            )),
+        }
+        let names: BTreeSet<&String> = self.images.keys().chain(told.images.keys()).collect();
+        for name in names {
+            let (is, said) = (self.images.get(name), told.images.get(name));
+            if is != said {
+                let at = |image: Option<&ReleaseImage>| {
+                    image.map_or_else(|| "nowhere".to_owned(), |it| it.reference().to_string())
+                };
+                let (is, said) = (at(is), at(said));
+                let registry = format!("the release in the registry has it at {is}");
+                differences.push(match told.images.contains_key(name) {
+                    true => format!("the plan has the image `{name}` at {said}, {registry}"),
+                    false => format!("the image `{name}` of the plan is nowhere, {registry}"),
+                });
+            }
+        }
+        differences
     }
 
     /// The value of a template variable such as `app.digest`, or `digest` for the only image.
@@ -163,6 +204,56 @@ mod tests {
         assert_eq!(several.variable("app.name").as_deref(), Some("app"));
         for name in ["digest", "reference", "other.digest", "web.size"] {
             assert_eq!(several.variable(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_tells_no_other_release() {
+        let release = Release::sample("registry.example/app:1");
+        let image = |name: &str| ReleaseImage {
+            repository: format!("registry.example/{name}").parse().unwrap(),
+            tag: None,
+            digest: Digest::of(name.as_bytes()),
+        };
+        let (web, evil) = (image("web"), image("evil"));
+        let several = |image: &ReleaseImage| Release {
+            images: BTreeMap::from([("web".to_owned(), image.clone())]),
+            ..release.clone()
+        };
+        let cases = [
+            (release.clone(), release.clone(), None),
+            (release.clone(), several(&web), Some("the plan has the image `web` at")),
+            (several(&web), release.clone(), Some("of the plan is nowhere")),
+            (
+                several(&web),
+                several(&evil),
+                Some("the plan has the image `web` at registry.example/evil@"),
+            ),
+            (
+                release.clone(),
+                Release { digest: Digest::of(b"y"), ..release.clone() },
+                Some("the digest of the release is"),
+            ),
+            (
+                release.clone(),
+                Release::sample("evil.example/app:1"),
+                Some("the plan says evil.example/app"),
+            ),
+            (
+                release.clone(),
+                Release::sample("registry.example/app:2"),
+                Some("does not have the tag `2`"),
+            ),
+            (
+                release.clone(),
+                Release::sample("registry.example/app"),
+                Some("has the tag `1`, the plan has none"),
+            ),
+        ];
+        for (release, told, want) in cases {
+            let got = release.differences(&told).join("; ");
+            assert_eq!(got.is_empty(), want.is_none(), "{got}");
+            assert!(want.is_none_or(|want| got.contains(want)), "{want:?} is not in {got}");
         }
     }
 

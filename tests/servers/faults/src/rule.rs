@@ -23,6 +23,14 @@ pub enum Fault {
     /// An answer with this status and the error body that fits the service (a JSON object that registries, engines and
     /// Argo CD's gateway all understand).
     Status(u16),
+    /// An answer with this status and this code of a registry: `NAME_UNKNOWN` with 404, for a repository that is not there or
+    /// that the login may not see.
+    Code {
+        /// The status.
+        status: u16,
+        /// The code in the error document.
+        code: String,
+    },
     /// 429 with `Retry-After` in seconds.
     TooManyRequests {
         /// The value of the header.

@@ -109,9 +109,10 @@ async fn broken(
             let healed = shared.healed.subscribe().changed().await;
             healed.map_err(Error::from).and(Err("forgotten while the rule was in force".into()))
         }
-        Fault::Status(code) => made_up(StatusCode::from_u16(code)?, None),
+        Fault::Status(code) => made_up(StatusCode::from_u16(code)?, None, None),
+        Fault::Code { status, code } => made_up(StatusCode::from_u16(status)?, Some(&code), None),
         Fault::TooManyRequests { retry_after } => {
-            made_up(StatusCode::TOO_MANY_REQUESTS, Some(retry_after))
+            made_up(StatusCode::TOO_MANY_REQUESTS, None, Some(retry_after))
         }
         Fault::Html => {
             let page = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>\n";
@@ -127,7 +128,11 @@ async fn broken(
 
 /// An error answer with members for each kind of client: `errors` for registries, `message` for engines,
 /// `error` and `code` for Argo CD.
-fn made_up(status: StatusCode, retry_after: Option<u64>) -> Result<Response<Body>, Error> {
+fn made_up(
+    status: StatusCode,
+    code: Option<&str>,
+    retry_after: Option<u64>,
+) -> Result<Response<Body>, Error> {
     let message = status.canonical_reason().unwrap_or("injected fault").to_lowercase();
     let grpc = match status.as_u16() {
         400 => 3,
@@ -148,6 +153,7 @@ fn made_up(status: StatusCode, retry_after: Option<u64>) -> Result<Response<Body
         429 => "TOOMANYREQUESTS",
         _ => "UNKNOWN",
     };
+    let registry = code.unwrap_or(registry);
     let errors = json!([{ "code": registry, "message": message, "detail": null }]);
     let body = json!({ "error": message, "message": message, "code": grpc, "errors": errors });
     let mut response = Response::new(whole(body.to_string().into()));
@@ -242,7 +248,7 @@ async fn forward(
     index: usize,
 ) -> Result<Response<Body>, Error> {
     let Ok(stream) = connect(&shared.upstream).await else {
-        return made_up(StatusCode::BAD_GATEWAY, None);
+        return made_up(StatusCode::BAD_GATEWAY, None, None);
     };
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .preserve_header_case(true)

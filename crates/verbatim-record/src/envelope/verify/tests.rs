@@ -373,6 +373,46 @@ fn a_veto_is_bound_to_its_release() {
     check_statement(&everywhere, 2, one, None, "contradiction");
 }
 
+/// Two projects may share a key and a repository, and neither speaks for the other.
+#[test]
+fn a_record_counts_in_its_project_alone() {
+    let one = release("one");
+    let in_project =
+        |project: &str| Expectation { project: Some(project.to_owned()), ..expecting(one) };
+    let built = Statement::build("shop", &one, build().provenance());
+    let veto = Veto {
+        environment: None,
+        lifts: Vec::new(),
+        reason: "it leaks".to_owned(),
+        at: at(0),
+        until: None,
+        run: run(),
+    };
+    let vetoed = Statement::veto("shop", &one, veto);
+    let tested = test_run("dev", TestOutcome::Passed, 0).result();
+    let tested = Statement::test("shop", &one, tested);
+    for (project, want) in [("shop", "counts"), ("blog", "project")] {
+        let expected = in_project(project);
+        let kind_of = |outcome: Result<(), Rejection>| {
+            outcome.map_or_else(|it| kind(&it), |()| "counts".to_owned())
+        };
+        let bundle = sign(&built, &key(1)).unwrap();
+        let got = verify::<Provenance>(bundle.bytes(), &ring(), &expected).map(drop);
+        assert_eq!(kind_of(got), want);
+        let bundle = sign(&vetoed, &key(1)).unwrap();
+        let got = verify::<Veto>(bundle.bytes(), &ring(), &expected).map(drop);
+        assert_eq!(kind_of(got), want);
+        let bundle = sign(&tested, &key(1)).unwrap();
+        let got = verify::<TestResult>(bundle.bytes(), &ring(), &expected).map(drop);
+        assert_eq!(kind_of(got), want);
+    }
+    // Provenance of another builder names no project.
+    let mut foreign = build().provenance();
+    foreign.build_definition.internal_parameters.clear();
+    let bundle = sign(&Statement::build("shop", &one, foreign), &key(1)).unwrap();
+    assert!(verify::<Provenance>(bundle.bytes(), &ring(), &in_project("blog")).is_ok());
+}
+
 #[test]
 fn a_lock_is_bound_to_its_environment() {
     let statement = || {

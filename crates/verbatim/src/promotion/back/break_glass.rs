@@ -25,7 +25,7 @@ use crate::promotion::decide::{Considered, Decided};
 use crate::promotion::execute::{AppResult, AppToDeploy};
 use crate::promotion::outcome::PromotionResult;
 use crate::promotion::ready::{Planned, Preview};
-use crate::records::attach::{self, RecordSubject};
+use crate::records::attach::{self, Kept, RecordSubject};
 use crate::records::convert;
 use crate::release::find::{self, only_image};
 use crate::release::{Release, compose};
@@ -245,13 +245,11 @@ async fn keep<P: Predicate>(
     signer: Option<&RecordSigner>,
     what: RecordSubject<'_>,
 ) -> Result<Option<Digest>, Failure> {
-    let (path, record) = attach::queue(context.project, statement, signer, what).await?;
+    let Kept { path, record, command } =
+        attach::queue(context.project, statement, signer, what).await?;
     let how = if record.is_some() { "signed" } else { "not signed yet" };
-    considered.kept.push(path.clone());
-    considered.notes.push(format!(
-        "{what} is kept, {how}; when the registry answers: verbatim record attach {}",
-        path.display()
-    ));
+    considered.kept.push(path);
+    considered.notes.push(format!("{what} is kept, {how}; when the registry answers: {command}"));
     Ok(record)
 }
 

@@ -1,0 +1,9 @@
+//! Attacks with the real binary, one file an attacker: what somebody tries who has some rights and not others, and how it is
+//! refused. docs/threat-model.md says what is promised against each.
+
+mod hider;
+mod other_project;
+mod plan_changer;
+mod pusher;
+mod state_changer;
+mod weak_key;
