@@ -83,6 +83,8 @@ async fn each_command_has_its_exit_status() {
         ("logout", 2),
         ("images shop", 0),
         ("images --project default", 0),
+        ("overrides", 0),
+        ("overrides --project no-such", 0),
         ("history shop -o wide", 0),
         ("events shop", 0),
         ("events shop --kind Nothing", 7),

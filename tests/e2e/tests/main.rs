@@ -16,6 +16,7 @@ mod interleaved;
 mod kept;
 mod ledger;
 mod meanwhile;
+mod overrides;
 mod plans;
 mod policy_source;
 mod promotion;

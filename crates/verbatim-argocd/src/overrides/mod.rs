@@ -5,7 +5,7 @@ pub(crate) mod claim;
 pub(crate) mod create;
 mod field;
 pub(crate) mod kept;
-mod key;
+pub(crate) mod key;
 pub(crate) mod patch;
 pub(crate) mod plan;
 pub(crate) mod rows;

@@ -242,6 +242,34 @@ pub(crate) fn find<'a>(source: &'a AppSource, key: &OverrideKey) -> Occurrence<'
     }
 }
 
+/// Everything in a source that can be written, in the order of its lists.
+pub(crate) fn stored(source: &AppSource) -> Vec<(OverrideKey, &Value)> {
+    type Make = fn(String) -> OverrideKey;
+    let lists: [(&str, Make); 6] = [
+        ("/helm/parameters", OverrideKey::Helm),
+        ("/kustomize/images", OverrideKey::Kustomize),
+        ("/helm/fileParameters", OverrideKey::HelmFile),
+        ("/kustomize/replicas", OverrideKey::KustomizeReplica),
+        ("/plugin/env", OverrideKey::PluginEnv),
+        ("/plugin/parameters", OverrideKey::PluginParameter),
+    ];
+    let name = |element: &Value| match element.as_str() {
+        Some(image) => {
+            image.parse().map_or(image.to_owned(), |image: KustomizeImage| image.name().to_owned())
+        }
+        None => element["name"].as_str().unwrap_or_default().to_owned(),
+    };
+    let listed = lists.iter().flat_map(|(list, key)| {
+        source.list(list).iter().map(move |element| (key(name(element)), element))
+    });
+    let alone = SourceField::ALL.iter().map(|field| OverrideKey::Field(*field));
+    let alone = alone.filter_map(|key| match find(source, &key) {
+        Occurrence::At(_, value) => Some((key, value)),
+        _ => None,
+    });
+    listed.chain(alone).collect()
+}
+
 /// A value that is not what was written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Deviation {
