@@ -33,6 +33,7 @@ pub use crate::overrides::values::{
     deviations, digests, shown,
 };
 
+pub use crate::judge::default::PinnedValue;
 pub use crate::judge::evidence::{
     DeployProof, EvidenceLevel, ImageMatch, KnownBy, WantedImage, WorkloadEvidence,
 };
@@ -49,6 +50,7 @@ pub use crate::judge::since::{OutdatedProof, outdated};
 pub use crate::judge::warning::DeployWarning;
 
 pub use crate::run::annotation::{ClosedClaim, NotClosed, annotate, close_claim};
+pub use crate::run::defaults::pinned_values;
 pub use crate::run::deploy::{UndoneWrite, deploy, nonce, prove, undo_last, write_requests};
 pub use crate::run::event::{DeployEvent, DeployStep, StateChange};
 pub use crate::run::operate::{SyncUntil, sync};

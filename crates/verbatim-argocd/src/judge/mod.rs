@@ -3,6 +3,7 @@
 pub(crate) mod baseline;
 pub(crate) mod change;
 pub(crate) mod condition;
+pub(crate) mod default;
 pub(crate) mod evidence;
 pub(crate) mod hooks;
 pub(crate) mod lost_changes;

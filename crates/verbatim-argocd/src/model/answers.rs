@@ -191,6 +191,17 @@ pub struct AppDetails {
     pub kind: String,
     /// For Helm.
     pub helm: Option<HelmDetails>,
+    /// For Kustomize.
+    pub kustomize: Option<KustomizeDetails>,
+}
+
+/// What a Kustomize folder is built to.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct KustomizeDetails {
+    /// The images in what it builds, with what the source overrides.
+    #[serde(deserialize_with = "or_default")]
+    pub images: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

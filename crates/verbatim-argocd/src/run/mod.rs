@@ -2,6 +2,7 @@
 //! by `judge` alone.
 
 pub(crate) mod annotation;
+pub(crate) mod defaults;
 pub(crate) mod deploy;
 pub(crate) mod event;
 mod follow;

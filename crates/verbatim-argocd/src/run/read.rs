@@ -198,7 +198,7 @@ async fn parameters(client: &Client, app: &Application, plan: &AppPlan) -> Inqui
     }
 }
 
-async fn owner(
+pub(crate) async fn owner(
     client: &Client,
     app: &Application,
     plan: &AppPlan,

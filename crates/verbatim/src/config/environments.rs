@@ -13,15 +13,13 @@ use super::file::{
     TestFile,
 };
 use super::located::{Located, Place};
-use super::model::{App, Apps, DeploySettings, Environment, Selector, Set, Suite, Wave};
+use super::model::{App, Apps, DeploySettings, Environment, PINNING, Selector, Set, Suite, Wave};
 use super::problem::Problem;
 use super::shapes::{ListOr, NameOr, WaveFile};
 
 /// What of an image can stand in a value; `reference` is repository, tag and digest in one.
 const IMAGE_VARIABLES: [&str; 7] =
     ["registry", "path", "name", "repository", "tag", "digest", "reference"];
-/// The ones that pin the content.
-const PINNING: [&str; 2] = ["digest", "reference"];
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 /// A pod may crash once or twice while what it needs comes up.

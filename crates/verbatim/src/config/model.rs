@@ -198,6 +198,24 @@ pub(crate) struct Set {
     pub kustomize: BTreeMap<String, Template>,
 }
 
+/// What of an image pins its content.
+pub(super) const PINNING: [&str; 2] = ["digest", "reference"];
+
+impl Set {
+    /// The values that pin an image by its digest.
+    pub(crate) fn pinning(&self) -> Self {
+        let pins = |template: &Template| {
+            let mut fields = template.variables().map(|it| it.rsplit('.').next().unwrap_or(it));
+            fields.any(|field| PINNING.contains(&field))
+        };
+        let of = |values: &BTreeMap<String, Template>| {
+            let pinning = values.iter().filter(|(_, template)| pins(template));
+            pinning.map(|(key, template)| (key.clone(), template.clone())).collect()
+        };
+        Self { helm: of(&self.helm), kustomize: of(&self.kustomize) }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Suite {
     /// A line for `sh -c`.

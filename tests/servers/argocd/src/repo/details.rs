@@ -6,7 +6,7 @@ use super::{RepoServer, documents, inside, kind_of, kustomize, text};
 use crate::objects::{images, items};
 
 impl RepoServer {
-    /// The details of `source`, a path in git. The spec's own parameters play no part, as in Argo CD.
+    /// The details of `source`, a path in git. Helm parameters of the spec play no part, as in Argo CD.
     pub(crate) async fn details(&self, source: &Value) -> Result<Value, String> {
         let url = text(source, "repoURL");
         let revision = self.repositories().resolve(url, text(source, "targetRevision")).await?;
@@ -37,9 +37,10 @@ impl RepoServer {
                 json!({ "type": "Helm", "helm": { "valueFiles": files, "parameters": parameters, "values": values } })
             }
             "Kustomize" => {
-                let plain = json!({ "repoURL": url, "path": text(source, "path") });
+                // With what the source overrides (`populateKustomizeAppDetails` in
+                // reposerver/repository/repository.go).
                 let printed =
-                    kustomize::build(self.tools(), &plain, &root, text(source, "path")).await?;
+                    kustomize::build(self.tools(), source, &root, text(source, "path")).await?;
                 let images = documents(&printed)?
                     .iter()
                     .flat_map(images)
