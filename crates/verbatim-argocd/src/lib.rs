@@ -35,7 +35,7 @@ pub use crate::overrides::values::{
 
 pub use crate::judge::default::PinnedValue;
 pub use crate::judge::evidence::{
-    DeployProof, EvidenceLevel, ImageMatch, KnownBy, WantedImage, WorkloadEvidence,
+    DeployProof, EndedOperation, EvidenceLevel, ImageMatch, KnownBy, WantedImage, WorkloadEvidence,
 };
 pub use crate::judge::mismatch::{Difference, Mismatch};
 pub use crate::judge::missing::Missing;
@@ -55,6 +55,7 @@ pub use crate::run::deploy::{UndoneWrite, deploy, nonce, prove, undo_last, write
 pub use crate::run::event::{DeployEvent, DeployStep, StateChange};
 pub use crate::run::operate::{SyncUntil, sync};
 pub use crate::run::request::{DeployOptions, DeployRequest};
+pub use crate::run::window::{WindowWait, wait_for_window};
 
 pub use crate::inspect::history::{PastValues, past};
 pub use crate::inspect::suggest::{ImagePart, NoSuggestion, SuggestedPins, Suggestion, suggest};

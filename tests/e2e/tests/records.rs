@@ -19,7 +19,7 @@ fn digest(release: &str) -> Result<Digest> {
 }
 
 /// The bundles that are attached to a release.
-async fn bundles(release: &str) -> Result<(Reference, Descriptor, Vec<Bundle>)> {
+pub(crate) async fn bundles(release: &str) -> Result<(Reference, Descriptor, Vec<Bundle>)> {
     let client = e2e::client()?;
     let image: Reference = release.parse()?;
     let subject = client.manifest(&image).await?.descriptor()?;
@@ -96,7 +96,7 @@ async fn a_foreign_key_counts_for_nothing_and_is_shown() -> Result<()> {
     Ok(())
 }
 
-fn statement(bundle: &Bundle) -> Result<Statement<Promotion>> {
+pub(crate) fn statement(bundle: &Bundle) -> Result<Statement<Promotion>> {
     let outer: serde_json::Value = serde_json::from_slice(bundle.bytes())?;
     let payload = outer["dsseEnvelope"]["payload"].as_str().context("no payload")?;
     Ok(serde_json::from_slice(&e2e::base64(payload)?)?)

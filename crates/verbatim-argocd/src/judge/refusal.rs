@@ -23,13 +23,17 @@ pub enum Remedy {
     AllowUnpruned,
     /// Succeed with the part of a paused rollout that runs.
     AcceptPause,
+    /// End the operation of somebody else that holds the application.
+    TerminateForeign,
+    /// Wait until a sync window lets the deployment begin.
+    WaitForWindow,
     /// Put the previous values back. Not a flag, but a command.
     PutBack,
 }
 
 impl Remedy {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Source,
         Self::AllowUnknownParameters,
         Self::TrustOwner,
@@ -37,6 +41,8 @@ impl Remedy {
         Self::Prune,
         Self::AllowUnpruned,
         Self::AcceptPause,
+        Self::TerminateForeign,
+        Self::WaitForWindow,
         Self::PutBack,
     ];
 
@@ -50,6 +56,8 @@ impl Remedy {
             Self::Prune => "--prune",
             Self::AllowUnpruned => "--allow-unpruned",
             Self::AcceptPause => "--on-pause accept",
+            Self::TerminateForeign => "--terminate-foreign",
+            Self::WaitForWindow => "--wait-for-window 1h",
             Self::PutBack => "verbatim argocd override --undo",
         }
     }
@@ -159,6 +167,7 @@ impl WriteRefusal {
             }
             Self::Claimed { .. } => ("if that run died", Remedy::TakeOver),
             Self::UnreadableClaim { .. } => ("to replace it", Remedy::TakeOver),
+            Self::SyncWindow { .. } => ("if one opens soon, to wait for it", Remedy::WaitForWindow),
             _ => return None,
         })
     }
@@ -184,7 +193,7 @@ impl WriteRefusal {
                  difference (ignoreDifferences with RespectIgnoreDifferences=true)"
             ),
             Self::SyncWindow { .. } => {
-                "wait until the window closes, or allow manual syncs in it".to_owned()
+                "wait until syncing is allowed, or let the windows allow manual syncs".to_owned()
             }
             Self::MayNot { action } => {
                 format!(

@@ -137,6 +137,8 @@ pub enum MissingState {
     Queued,
     Running(String),
     Other(String),
+    /// The operation is held until a sync window opens.
+    Window,
     /// The operation failed and will be tried again.
     Retry(String),
     /// No comparison has seen our values.
@@ -162,6 +164,9 @@ impl fmt::Display for MissingState {
             Self::NoOperation => f.write_str("no operation has deployed the values yet"),
             Self::Queued => f.write_str("the operation has not started"),
             Self::Running(message) => with(f, "the operation is running", message),
+            Self::Window => f.write_str(
+                "a sync window closed meanwhile, so Argo CD holds the operation until syncing is allowed again",
+            ),
             Self::Other(message) => with(f, "another operation is running", message),
             Self::Retry(message) => with(f, "the operation failed and will be retried", message),
             Self::Comparison => f.write_str("Argo CD has not compared the values yet"),
@@ -377,7 +382,17 @@ fn judge_operation(
     (!lost.is_empty()).then_some(Verdict::Superseded(lost))
 }
 
+/// Whether a sync window holds an operation. Only its text tells: `syncWindowPreventsSync` and what follows it in
+/// controller/sync.go of Argo CD 3.6.1.
+fn is_held_by_window(state: &OperationState) -> bool {
+    state.phase == Phase::Running
+        && state.message.starts_with("Sync operation blocked by sync window")
+}
+
 fn running(state: &OperationState, ours: bool) -> MissingState {
+    if ours && is_held_by_window(state) {
+        return MissingState::Window;
+    }
     let message = state.message.clone();
     match (ours, state.phase == Phase::Running && state.finished_at.is_some()) {
         (true, true) => MissingState::Retry(message),

@@ -130,6 +130,9 @@ pub struct SyncWindows {
     /// The windows in force now.
     #[serde(deserialize_with = "or_default")]
     pub active_windows: Vec<SyncWindow>,
+    /// All windows that concern the application.
+    #[serde(deserialize_with = "or_default")]
+    pub assigned_windows: Vec<SyncWindow>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

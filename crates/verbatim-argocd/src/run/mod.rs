@@ -14,5 +14,6 @@ mod send;
 mod session;
 mod slot;
 mod wait;
+pub(crate) mod window;
 mod write;
 mod written;

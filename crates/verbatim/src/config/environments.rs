@@ -211,6 +211,11 @@ fn deploy(default: &DeployFile, own: &DeployFile, problems: &mut Vec<Problem>) -
         trust_owner: is(|written| written.trust_owner.as_ref()),
         allow_unknown_parameters: is(|written| written.allow_unknown_parameters.as_ref()),
         restore_on_failure: false,
+        terminate_foreign: is(|written| written.terminate_foreign.as_ref()),
+        wait_for_window: own
+            .wait_for_window
+            .or(default.wait_for_window)
+            .map_or(Duration::ZERO, |period| period.0),
         fail_on_pause: own.on_pause.or(default.on_pause) == Some(PauseFile::Fail),
     }
 }

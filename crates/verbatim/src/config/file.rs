@@ -147,6 +147,10 @@ pub(crate) struct DeployFile {
     pub allow_unknown_parameters: Option<Located<bool>>,
     /// What to do when a rollout is paused, for example between canary steps. Default: `wait`.
     pub on_pause: Option<PauseFile>,
+    /// End an operation of somebody else that holds the application, instead of waiting for its end.
+    pub terminate_foreign: Option<Located<bool>>,
+    /// If a sync window is closed, how long to wait for it to open before anything is decided. Default: 0s.
+    pub wait_for_window: Option<Period>,
 }
 
 /// What to do with a release that is not proven.

@@ -129,6 +129,10 @@ pub(crate) struct DeploySettings {
     pub allow_unknown_parameters: bool,
     /// Give up when a rollout is paused, instead of waiting until it continues.
     pub fail_on_pause: bool,
+    /// End an operation of somebody else that holds the application.
+    pub terminate_foreign: bool,
+    /// How long a closed sync window is waited for.
+    pub wait_for_window: Duration,
     /// Put back the last promotion after one that is not proven.
     pub restore_on_failure: bool,
 }

@@ -237,19 +237,28 @@ fn rules_elsewhere_are_named() {
 
 #[test]
 fn an_environment_overrides_how_all_are_deployed() {
-    let text = with("[web-dev]", "[web-dev]\n    deploy: { allow_unpruned: true, on_pause: wait }");
-    let default = "deploy: { prune: true, trust_owner: true, on_pause: fail }";
+    let text = with(
+        "[web-dev]",
+        "[web-dev]\n    deploy: { allow_unpruned: true, on_pause: wait, wait_for_window: 0s }",
+    );
+    let default = "deploy: { prune: true, trust_owner: true, on_pause: fail, terminate_foreign: true, wait_for_window: 1h }";
     let config = read(&format!("{text}{default}\n")).unwrap();
     let of = |name: &str| config.environment(name).unwrap().deploy;
     let all = DeploySettings {
         prune: true,
         trust_owner: true,
         fail_on_pause: true,
+        terminate_foreign: true,
+        wait_for_window: std::time::Duration::from_secs(3600),
         ..DeploySettings::default()
     };
     assert_eq!(of("staging"), all);
-    let dev =
-        DeploySettings { allow_unpruned: true, trust_owner: true, ..DeploySettings::default() };
+    let dev = DeploySettings {
+        allow_unpruned: true,
+        trust_owner: true,
+        terminate_foreign: true,
+        ..DeploySettings::default()
+    };
     assert_eq!(of("dev"), dev);
     assert_eq!(read(RIGHT).unwrap().environment("dev").unwrap().deploy, DeploySettings::default());
 }

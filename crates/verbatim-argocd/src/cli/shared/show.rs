@@ -195,14 +195,22 @@ pub fn hints(report: &DeployReport, spelled: &dyn Fn(Remedy) -> Option<String>) 
             let again = "run the same command again: it finds out what happened, and finishes";
             let is_operation = matches!(
                 missing,
-                Missing::State(MissingState::Running(_) | MissingState::Other(_))
-                    | Missing::OperationEnd
+                Missing::State(
+                    MissingState::Running(_) | MissingState::Other(_) | MissingState::Window
+                ) | Missing::OperationEnd
                     | Missing::OperationSlot
             );
             // A hook without an end holds the application for ever, and whoever runs again waits for it again.
             let end =
                 format!("if the operation never ends: `verbatim argocd terminate {}`", report.app);
-            is_operation.then_some(end).into_iter().chain([again.to_owned()]).collect()
+            let foreign = (*missing == Missing::OperationSlot)
+                .then_some(("to end it before the sync", Remedy::TerminateForeign));
+            is_operation
+                .then_some(end)
+                .into_iter()
+                .chain(foreign.and_then(option))
+                .chain([again.to_owned()])
+                .collect()
         }
         _ => Vec::new(),
     }
