@@ -67,11 +67,11 @@ fn git(change: &ValueChange, details: &AppDetails) -> Result<Option<String>, Str
             return Err("Argo CD builds with the override".to_owned());
         }
         OverrideKey::Kustomize(name) => {
-            let images = details.kustomize.iter().flat_map(|kustomize| &kustomize.images);
+            let mut images = details.kustomize.iter().flat_map(|kustomize| &kustomize.images);
             let is_it = |image: &&String| {
                 image.parse::<KustomizeImage>().is_ok_and(|image| image.name() == name)
             };
-            images.filter(is_it).next().cloned()
+            images.find(is_it).cloned()
         }
         _ => None,
     };
