@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{AppSource, Application};
+use crate::model::{AppSource, Application, SourceAt};
 use crate::overrides::claim::{Claim, ClaimState};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{Occurrence, OverrideKey, ValueChange, find, list, same_element};
@@ -75,15 +75,22 @@ fn source_of<'a>(app: &'a Application, plan: &AppPlan) -> Result<&'a AppSource, 
         .ok_or_else(|| PatchError(format!("source {} is gone", plan.source_name)))
 }
 
-/// The place of a source among several is only good as long as it is the same source.
+/// The place of a source among several is only good as long as it is the same source. Of two sources of one chart, how each
+/// is rendered is what tells one from the other. A source that stands alone may get another revision meanwhile.
 fn guard_source(ops: &mut Vec<Value>, at: &str, source: &AppSource) {
-    // Of two sources with the same chart, these are what else tells one from the other.
-    for field in ["repoURL", "path", "chart", "ref", "name"] {
-        if let Some(value) = source.0.get(field) {
-            ops.push(test(&format!("{at}/{field}"), value));
+    let is_alone = at == SourceAt::Single.pointer();
+    for (place, value) in source.identity() {
+        let path = format!("{at}{place}");
+        match value {
+            Some(value) if !is_alone || SAME_FILES.contains(&place) => ops.push(test(&path, value)),
+            None if !is_alone => ops.push(absent(&path)),
+            _ => {}
         }
     }
 }
+
+/// What says which files a source reads, of whatever revision.
+const SAME_FILES: [&str; 3] = ["/repoURL", "/path", "/chart"];
 
 /// Adds values, making their lists and blocks first where they are absent. Nobody else may have added one with the same
 /// name meanwhile: the whole list is tested.
@@ -270,7 +277,7 @@ mod tests {
     use crate::api::request::AppRef;
     use crate::judge::plan::plan;
     use crate::overrides::claim::ANNOTATION;
-    use crate::overrides::values::{OverrideValues, SourceField};
+    use crate::overrides::values::{OverrideValues, SourceChoice, SourceField};
 
     fn app(source: Value, annotations: Value) -> Application {
         let mut source = source;
@@ -428,6 +435,40 @@ mod tests {
         assert!(patch.contains(&r#"test /spec/sources/1/repoURL "r""#.to_owned()), "{patch:?}");
         assert!(patch.contains(&r#"test /spec/sources/1/chart "c""#.to_owned()), "{patch:?}");
         assert!(patch.contains(&format!("add /spec/sources/1/helm/parameters [{T}]")), "{patch:?}");
+    }
+
+    /// Two sources of one chart, at two versions: after they have changed places, the patch tests other things, and the plan
+    /// is another one.
+    #[test]
+    fn two_sources_of_one_chart_are_told_apart() {
+        let old = json!({ "repoURL": "r", "chart": "c", "targetRevision": "1.0.0" });
+        let mut new = json!({ "repoURL": "r", "chart": "c", "targetRevision": "2.0.0" });
+        new["helm"] = json!({ "releaseName": "b" });
+        let app = |sources: [&Value; 2]| -> Application {
+            serde_json::from_value(json!({
+                "spec": { "sources": sources }, "status": { "sourceTypes": ["Helm", "Helm"] },
+            }))
+            .unwrap()
+        };
+        let before = app([&old, &new]);
+        let mut values = wanted(&[("t", "2")], &[]);
+        values.source = SourceChoice::Position(2);
+        let planned = plan(&AppRef::new("a"), &before, &values).unwrap();
+        assert_eq!(planned.source_name, "r c (targetRevision 2.0.0, releaseName b)");
+        let patch = ops(&write(&before, &planned, &claim(&planned)).unwrap());
+        for test in [
+            r#"test /spec/sources/1/targetRevision "2.0.0""#,
+            r#"test /spec/sources/1/helm/releaseName "b""#,
+            "test /spec/sources/1/helm/valueFiles null",
+            "test /spec/sources/1/name null",
+        ] {
+            assert!(patch.contains(&test.to_owned()), "{test}: {patch:?}");
+        }
+        let after = plan(&AppRef::new("a"), &app([&new, &old]), &values).unwrap();
+        assert_eq!(
+            after.differences(&planned),
+            ["source r c (targetRevision 1.0.0) was r c (targetRevision 2.0.0, releaseName b)"]
+        );
     }
 
     #[test]

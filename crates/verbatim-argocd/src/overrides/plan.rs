@@ -29,7 +29,7 @@ impl AppPlan {
     /// How the world of `earlier` differs from the world of this plan; empty if a write by `earlier` means the same.
     pub fn differences(&self, earlier: &AppPlan) -> Vec<String> {
         let mut differences = Vec::new();
-        if self.source != earlier.source {
+        if (self.source, &self.source_name) != (earlier.source, &earlier.source_name) {
             differences.push(format!("source {} was {}", self.source_name, earlier.source_name));
         }
         for change in &earlier.changes {
