@@ -15,7 +15,7 @@ use verbatim_argocd::cli::{hints, status};
 use verbatim_argocd::{
     AppFailure, AppRef, Application, Client, DeployEvent, DeployOptions, DeployOutcome,
     DeployReport, DeployRequest, DeployStep, DeployWarning, Error, EvidenceLevel, HealthStatus,
-    KnownBy, Missing, ProofStage, StateChange, WantedImage, WindowWait, deploy, prove,
+    KnownBy, Missing, ProofStage, StateChange, UndoResult, WantedImage, WindowWait, deploy, prove,
     wait_for_window,
 };
 
@@ -446,4 +446,38 @@ async fn a_window_that_opens_in_time_is_waited_for() {
     assert!(told.len() == 1 && told[0].starts_with(want), "{told:?}");
     let report = run(&client, &wanted(&app, "1")).await;
     assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+}
+
+/// A chart that makes a label from the tag: seen before the write where an old tag stands in it, else in the manifests.
+#[tokio::test]
+async fn a_label_that_kubernetes_refuses_is_refused_before_the_sync() {
+    let rig = Rig::start().await;
+    let client = rig.client();
+    let old = json!([{ "name": "image.tag", "value": "41.3f0c9a1" }]);
+    let told = format!("version of Deployment auto would be {}", value("1"));
+    for (name, automated, parameters, dry_run, is_written) in [
+        ("first", false, json!([]), false, true),
+        ("dry", false, old.clone(), true, false),
+        ("auto", true, old.clone(), false, false),
+    ] {
+        let app = rig.app_of("labelled", name, automated, parameters).await;
+        let before = rig.parameters(&app).await;
+        rig.server.forget_seen();
+        let mut request = wanted(&app, "1");
+        request.options.dry_run = dry_run;
+        let report = run(&client, &request).await;
+        let DeployOutcome::Refused { reasons, undo } = &report.outcome else {
+            panic!("{name}: {report:?}")
+        };
+        let reason = reasons[0].to_string();
+        assert!(reason.contains(&told.replace("auto", name)), "{name}: {reason}");
+        let hints = hints(&report, &|remedy| Some(remedy.flag().to_owned()));
+        assert!(
+            hints[0].contains("`image.digest: ${digest}` beside `image.tag: ${tag}`"),
+            "{hints:?}"
+        );
+        assert_eq!(*undo == UndoResult::Done, is_written, "{name}");
+        let syncs = rig.writes().into_iter().filter(|write| write.ends_with("/sync")).count();
+        assert_eq!((syncs, rig.parameters(&app).await), (0, before), "{name}");
+    }
 }

@@ -6,6 +6,7 @@ pub(crate) mod condition;
 pub(crate) mod default;
 pub(crate) mod evidence;
 pub(crate) mod hooks;
+pub(crate) mod labels;
 pub(crate) mod lost_changes;
 pub(crate) mod mismatch;
 pub(crate) mod missing;

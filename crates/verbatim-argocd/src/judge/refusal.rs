@@ -147,6 +147,11 @@ pub enum WriteRefusal {
         /// Which values, and how they differ.
         differences: Vec<String>,
     },
+    /// With the override, Kubernetes would refuse an object for its labels.
+    InvalidLabels {
+        /// Which labels, and their values.
+        labels: Vec<String>,
+    },
     /// With the override, the rendered manifests still do not show the digest.
     NotRendered {
         /// What is wrong, image by image.
@@ -209,6 +214,11 @@ impl WriteRefusal {
             Self::UnreadableClaim { annotation } => {
                 format!("check the annotation {annotation}")
             }
+            Self::InvalidLabels { .. } => {
+                "the chart makes a label from the value: write the digest into a value of its own, such as \
+                 `image.digest: ${digest}` beside `image.tag: ${tag}`, if the chart has one"
+                    .to_owned()
+            }
             Self::NotRendered { .. } => {
                 "the name of a parameter may be wrong, the chart may not use it, or a \
                  .argocd-source file in git may override the application"
@@ -270,6 +280,11 @@ impl fmt::Display for WriteRefusal {
                     differences.join("; ")
                 )
             }
+            Self::InvalidLabels { labels } => write!(
+                f,
+                "Kubernetes would refuse a label, which has at most 63 letters, digits, `-`, `_` and `.`: {}",
+                labels.join("; ")
+            ),
             Self::NotRendered { problems } => {
                 write!(f, "the manifests would not run the digest: {}", problems.join("; "))
             }

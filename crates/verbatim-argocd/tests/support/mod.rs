@@ -104,6 +104,11 @@ impl Rig {
                 "{{ .Values.image.repository }}:{{ .Values.image.tag }}",
                 "{{ .Values.cache }}",
             );
+        let labelled = DEPLOYMENT.replace(
+            "metadata: {name: \"{{ .Release.Name }}\"}",
+            "metadata: {name: \"{{ .Release.Name }}\", labels: {version: \"{{ .Values.image.tag }}\"}}",
+        );
+        write_chart(&git.path().join("labelled"), VALUES, &[("deployment.yaml", &labelled)]);
         write_chart(&git.path().join("parent"), "{}", &[("child.yaml", CHILD)]);
         let templates = [("deployment.yaml", DEPLOYMENT), ("cache.yaml", &cache)];
         let values = format!("{VALUES}cache: redis:7\n");
