@@ -8,7 +8,8 @@ use crate::judge::owner::owning_set;
 use crate::model::{Application, Info, SourceAt};
 use crate::overrides::claim::{Claim, ClaimState, read_claims};
 use crate::overrides::key::OverrideKey;
-use crate::overrides::values::{same_element, shown, stored};
+use crate::overrides::secret::is_secret;
+use crate::overrides::values::{holds, shown, stored};
 
 /// An override as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -82,7 +83,7 @@ pub(crate) fn standing(reference: &AppRef, app: &Application) -> Vec<StandingOve
                     && claim
                         .changes
                         .iter()
-                        .any(|change| change.key == key && same_element(&change.new, element))
+                        .any(|change| change.key == key && holds(element, &change.new))
             };
             let why = "Argo CD tells it of Helm parameters only".to_owned();
             all.push(StandingOverride {
@@ -90,7 +91,7 @@ pub(crate) fn standing(reference: &AppRef, app: &Application) -> Vec<StandingOve
                 source: at,
                 source_name: source.describe(),
                 set_by: claims.iter().find(wrote_it).map(Author::of),
-                value: (!key.looks_secret()).then(|| shown(Some(element))),
+                value: (!is_secret(&key, element)).then(|| shown(Some(element))),
                 git: GitValue::Unknown { why },
                 owning_set: owning_set(app).map(str::to_owned),
                 key,

@@ -83,26 +83,6 @@ impl OverrideKey {
         }
     }
 
-    /// Whether its name says that the value is a secret.
-    pub(crate) fn looks_secret(&self) -> bool {
-        let (Self::Helm(name) | Self::PluginEnv(name) | Self::PluginParameter(name)) = self else {
-            return false;
-        };
-        let name: String =
-            name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-        const WORDS: [&str; 8] = [
-            "password",
-            "passwd",
-            "passphrase",
-            "secret",
-            "token",
-            "credential",
-            "apikey",
-            "privatekey",
-        ];
-        WORDS.iter().any(|word| name.contains(word))
-    }
-
     /// Whether an element of its list is the one that it names.
     pub(crate) fn is_of(&self, element: &Value) -> bool {
         match self {

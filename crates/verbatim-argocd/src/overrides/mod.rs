@@ -9,5 +9,6 @@ pub(crate) mod key;
 pub(crate) mod patch;
 pub(crate) mod plan;
 pub(crate) mod rows;
+pub(crate) mod secret;
 pub(crate) mod spec;
 pub(crate) mod values;

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::model::{AppSource, Application, SourceAt};
 use crate::overrides::claim::{Claim, ClaimState};
 use crate::overrides::plan::AppPlan;
-use crate::overrides::values::{Occurrence, OverrideKey, ValueChange, find, list, same_element};
+use crate::overrides::secret::is_hidden;
+use crate::overrides::values::{Occurrence, OverrideKey, ValueChange, find, holds, list};
 
 /// Why no patch can be built: the application is not as planned any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -162,6 +163,12 @@ pub(crate) fn undo(app: &Application, claim: &Claim) -> Result<Vec<Value>, Patch
     let mut wanted: Vec<(&OverrideKey, &Value)> = Vec::new();
     for change in &claim.changes {
         stands(source, change)?;
+        if change.old.as_ref().is_some_and(is_hidden) {
+            return Err(PatchError(format!(
+                "the claim does not keep what {} was, as its name says that it is a secret",
+                change.key
+            )));
+        }
         wanted.push((&change.key, change.old.as_ref().unwrap_or(&Value::Null)));
     }
     put(&mut ops, &at, source, &wanted);
@@ -207,7 +214,7 @@ fn claimed_source<'a>(
 
 fn stands(source: &AppSource, change: &ValueChange) -> Result<(), PatchError> {
     match find(source, &change.key) {
-        Occurrence::At(_, element) if same_element(element, &change.new) => Ok(()),
+        Occurrence::At(_, element) if holds(element, &change.new) => Ok(()),
         Occurrence::Absent if change.new.is_null() => Ok(()),
         _ => Err(PatchError(format!("{} is not the one that was written", change.key))),
     }
@@ -435,6 +442,33 @@ mod tests {
         assert!(patch.contains(&r#"test /spec/sources/1/repoURL "r""#.to_owned()), "{patch:?}");
         assert!(patch.contains(&r#"test /spec/sources/1/chart "c""#.to_owned()), "{patch:?}");
         assert!(patch.contains(&format!("add /spec/sources/1/helm/parameters [{T}]")), "{patch:?}");
+    }
+
+    /// The run that replaced a secret puts it back; a later one has only the claim, which does not keep it.
+    #[test]
+    fn a_secret_is_put_back_by_the_run_that_replaced_it_alone() {
+        let before =
+            json!({ "helm": { "parameters": [{ "name": "dbPassword", "value": "hunter2" }] } });
+        let app_before = app(before, json!({ "x": "1" }));
+        let values = wanted(&[("dbPassword", "hunter3")], &[]);
+        let plan = plan(&AppRef::new("a"), &app_before, &values).unwrap();
+        let ours = claim(&plan);
+        assert!(!ours.to_text().contains("hunter"), "{}", ours.to_text());
+        let written = ops(&write(&app_before, &plan, &ours).unwrap());
+        assert!(written.iter().any(|op| op.contains("replace") && op.contains("hunter3")));
+        let after = app(
+            json!({ "helm": { "parameters": [{ "name": "dbPassword", "value": "hunter3", "forceString": true }] } }),
+            json!({ ANNOTATION: ours.to_text() }),
+        );
+        let undone = ops(&undo(&after, &ours).unwrap());
+        assert!(undone.iter().any(|op| op.contains("replace") && op.contains("hunter2")));
+        let later: Claim = serde_json::from_str(&ours.to_text()).unwrap();
+        assert_eq!(
+            undo(&after, &later).unwrap_err().to_string(),
+            "the claim does not keep what helm:dbPassword was, as its name says that it is a secret"
+        );
+        // Whether it is still there is known by its name alone.
+        assert!(close(&after, &later.in_state(ClaimState::Done)).is_ok());
     }
 
     /// Two sources of one chart, at two versions: after they have changed places, the patch tests other things, and the plan

@@ -56,7 +56,7 @@ fn override_of(change: &verbatim_argocd::ValueChange) -> AppliedOverride {
     AppliedOverride {
         kind: kind.to_owned(),
         name: name.to_owned(),
-        before: change.old.as_ref().map(|old| shown(Some(old))),
+        before: change.old.as_ref().map(|_| change.shown_old()),
         after: shown(Some(&change.new)),
     }
 }
