@@ -481,3 +481,20 @@ async fn a_label_that_kubernetes_refuses_is_refused_before_the_sync() {
         assert_eq!((syncs, rig.parameters(&app).await), (0, before), "{name}");
     }
 }
+
+/// An automatic sync deploys without waiting for us: that the manifests cannot be looked at takes nothing back.
+#[tokio::test]
+async fn manifests_that_do_not_render_take_nothing_back_from_an_automatic_sync() {
+    let rig = Rig::start().await;
+    let app = rig.app("auto", true, json!([])).await;
+    let proxy = FaultProxy::start(Upstream::parse(&rig.server.url()).unwrap()).await.unwrap();
+    proxy.inject(Rule::new(Fault::Status(500)).path("/manifests").always());
+    let report = run(&rig.client_at(&proxy.url()), &wanted(&app, "1")).await;
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+    let told: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
+    assert!(told[0].starts_with("cannot check the rendered manifests: "), "{told:?}");
+    assert_eq!(rig.parameters(&app).await, [("image.tag".to_owned(), value("1"))]);
+    // Its claim alone is written after the values.
+    let patches = rig.writes().into_iter().filter(|write| write.starts_with("PATCH")).count();
+    assert_eq!(patches, 2);
+}

@@ -15,6 +15,7 @@ mod init;
 mod interleaved;
 mod kept;
 mod ledger;
+mod lost;
 mod meanwhile;
 mod overrides;
 mod plans;

@@ -135,6 +135,8 @@ pub enum MissingState {
     NoOperation,
     /// An operation is asked for and has not begun.
     Queued,
+    /// The operation has ended like this, and Argo CD does not take it out of the application.
+    NotCleared(Phase),
     Running(String),
     Other(String),
     /// The operation is held until a sync window opens.
@@ -163,6 +165,10 @@ impl fmt::Display for MissingState {
         match self {
             Self::NoOperation => f.write_str("no operation has deployed the values yet"),
             Self::Queued => f.write_str("the operation has not started"),
+            Self::NotCleared(phase) => write!(
+                f,
+                "the operation has ended ({phase:?}), and Argo CD keeps it in the application as if it still ran"
+            ),
             Self::Running(message) => with(f, "the operation is running", message),
             Self::Window => f.write_str(
                 "a sync window closed meanwhile, so Argo CD holds the operation until syncing is allowed again",
@@ -334,8 +340,12 @@ fn judge_operation(
             state.filter(|state| state.finished_at.is_none() || state.phase == Phase::Running);
         let ours =
             expect.operation == ExpectedOperation::State || whose(expect, queued, None).is_some();
+        let ended = state.filter(|state| begun.is_none() && is_same(&state.operation, queued));
         return Some(Verdict::Waiting(match begun {
             Some(state) => running(state, ours),
+            None if ended.is_some() => {
+                MissingState::NotCleared(ended.map(|state| state.phase).unwrap_or_default())
+            }
             None if ours => MissingState::Queued,
             None => MissingState::Other("queued".into()),
         }));
@@ -380,6 +390,11 @@ fn judge_operation(
     let later = used(state).filter(|sources| !sources.is_empty());
     let lost = later.map(|sources| lost_values(expect, sources)).unwrap_or_default();
     (!lost.is_empty()).then_some(Verdict::Superseded(lost))
+}
+
+/// Whether two operations are surely one, by what whoever asked for it has written on it.
+fn is_same(one: &Operation, other: &Operation) -> bool {
+    one.info.iter().any(|info| info.name == NONCE) && one.info == other.info
 }
 
 /// Whether a sync window holds an operation. Only its text tells: `syncWindowPreventsSync` and what follows it in

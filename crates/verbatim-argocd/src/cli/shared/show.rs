@@ -194,7 +194,10 @@ pub fn hints(report: &DeployReport, spelled: &dyn Fn(Remedy) -> Option<String>) 
             let is_operation = matches!(
                 missing,
                 Missing::State(
-                    MissingState::Running(_) | MissingState::Other(_) | MissingState::Window
+                    MissingState::Running(_)
+                        | MissingState::Other(_)
+                        | MissingState::Window
+                        | MissingState::NotCleared(_)
                 ) | Missing::OperationEnd
                     | Missing::OperationSlot
             );
