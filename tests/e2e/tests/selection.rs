@@ -80,6 +80,26 @@ async fn an_application_that_lost_its_label_is_not_left_out_without_a_word() -> 
     Ok(())
 }
 
+/// Without registry and ledger, the claims on the applications tell what the last promotion changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn breaking_the_glass_leaves_no_application_out_without_a_word() -> Result<()> {
+    let (world, _) = world().await?;
+    let bad = world.release("Something bad").await?;
+    world.carry(&bad, &["dev"]).await?;
+    label(&world, "shop-production", "dve").await?;
+    world.argocd.forget_seen();
+    let line = ["rollback", "dev", "--from-argocd-history", "--reason", "all is down"];
+    let run = world.verbatim(&line).await?.ends(1);
+    let told = "shop-production was part of the last promotion to shop/dev, by its claim, and is not found any more";
+    assert!(run.stderr.contains(told), "{run}");
+    assert!(run.stderr.contains("--without"), "{run}");
+    assert_eq!(world.writes(), [] as [&str; 0]);
+    let without = [&line[..], &["--without", "shop-production"]].concat();
+    let run = world.verbatim(&without).await?.ends(0);
+    assert!(run.stdout.contains("without shop-production, which left the environment"), "{run}");
+    Ok(())
+}
+
 /// Another Argo CD, with one application in a project that the first has, too.
 async fn other_server(world: &World, spec: &serde_json::Value) -> Result<SimulatedArgocd> {
     let tools = Tools { helm: None, kustomize: None, substitute: true, ..Tools::default() };
