@@ -390,10 +390,16 @@ async fn a_window_that_closes_while_an_operation_runs_is_told() {
     let rig = Rig::start().await;
     let app = rig.app("shop", false, json!([])).await;
     rig.server.hold_operations("shop", true);
-    let mut request = wanted(&app, "1");
-    request.options.timeout = Duration::from_secs(5);
+    let request = wanted(&app, "1");
+    let told = Notify::new();
+    let listen = |event: DeployEvent| {
+        let want = "a sync window closed meanwhile, so Argo CD holds the operation until syncing is allowed again";
+        if matches!(event, DeployEvent::Waiting { missing } if missing.to_string() == want) {
+            told.notify_one();
+        }
+    };
     let client = rig.client();
-    let (report, ()) = tokio::join!(run(&client, &request), async {
+    let report = beside(deploy(&client, &request, &listen), async {
         let is_ours = |app: &Application| {
             let state = app.status.operation_state.as_ref();
             state.is_some_and(|it| {
@@ -403,18 +409,12 @@ async fn a_window_that_closes_while_an_operation_runs_is_told() {
         };
         rig.until(&app, is_ours).await;
         rig.windows(DENY).await;
-    });
-    let DeployOutcome::Unknown { missing, .. } = &report.outcome else { panic!("{report:?}") };
-    assert_eq!(
-        missing.to_string(),
-        "a sync window closed meanwhile, so Argo CD holds the operation until syncing is allowed again"
-    );
-    let hints = hints(&report, &|remedy| Some(remedy.flag().to_owned()));
-    assert!(hints[0].contains("verbatim argocd terminate shop"), "{hints:?}");
-    // Nothing is lost: when it may, the operation goes on, and the next run proves it.
-    rig.windows("[]").await;
-    rig.server.hold_operations("shop", false);
-    let report = run(&client, &wanted(&app, "1")).await;
+        told.notified().await;
+        // When it may, the operation goes on.
+        rig.windows("[]").await;
+        rig.server.hold_operations("shop", false);
+    })
+    .await;
     assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
 }
 
