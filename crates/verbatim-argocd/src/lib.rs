@@ -35,8 +35,9 @@ pub use crate::overrides::values::{
     deviations, digests, shown,
 };
 
+pub use crate::judge::default::PinnedValue;
 pub use crate::judge::evidence::{
-    DeployProof, EvidenceLevel, ImageMatch, KnownBy, WantedImage, WorkloadEvidence,
+    DeployProof, EndedOperation, EvidenceLevel, ImageMatch, KnownBy, WantedImage, WorkloadEvidence,
 };
 pub use crate::judge::mismatch::{Difference, Mismatch};
 pub use crate::judge::missing::Missing;
@@ -51,10 +52,12 @@ pub use crate::judge::since::{OutdatedProof, outdated};
 pub use crate::judge::warning::DeployWarning;
 
 pub use crate::run::annotation::{ClosedClaim, NotClosed, annotate, close_claim};
+pub use crate::run::defaults::pinned_values;
 pub use crate::run::deploy::{UndoneWrite, deploy, nonce, prove, undo_last, write_requests};
 pub use crate::run::event::{DeployEvent, DeployStep, StateChange};
 pub use crate::run::operate::{SyncUntil, sync};
 pub use crate::run::request::{DeployOptions, DeployRequest};
+pub use crate::run::window::{WindowWait, wait_for_window};
 
 pub use crate::inspect::history::{PastValues, past};
 pub use crate::inspect::suggest::{ImagePart, NoSuggestion, SuggestedPins, Suggestion, suggest};

@@ -83,6 +83,8 @@ async fn each_command_has_its_exit_status() {
         ("logout", 2),
         ("images shop", 0),
         ("images --project default", 0),
+        ("overrides", 0),
+        ("overrides --project no-such", 0),
         ("history shop -o wide", 0),
         ("events shop", 0),
         ("events shop --kind Nothing", 7),
@@ -196,6 +198,21 @@ async fn several_applications_are_changed_and_deployed_alike() {
     let admin = rig.server.tokens().admin;
     assert_eq!(status(&rig, &admin, "delete shop cart --wait").await, 0);
     assert_eq!(status(&rig, &admin, "get shop").await, 7);
+}
+
+/// A secret that stood in a parameter is not kept in the claim, nor printed; only the run that replaced it knows it.
+#[tokio::test]
+async fn a_secret_is_in_no_claim_and_undo_says_that_it_cannot_put_it_back() {
+    let rig = Rig::start().await;
+    let shop = rig.app("shop", false, json!([{ "name": "dbPassword", "value": "hunter2" }])).await;
+    let bot = rig.server.tokens().bot;
+    assert_eq!(status(&rig, &bot, "override shop --helm-set dbPassword=hunter3").await, 0);
+    assert_eq!(rig.parameters(&shop).await[0].1, "hunter3");
+    let object = rig.client().object(&shop).await.unwrap();
+    let claim = object["metadata"]["annotations"]["verbatim.dev/claim"].as_str().unwrap();
+    assert!(claim.contains("dbPassword") && !claim.contains("hunter"), "{claim}");
+    assert_eq!(status(&rig, &bot, "override shop --undo").await, 5);
+    assert_eq!(rig.parameters(&shop).await[0].1, "hunter3");
 }
 
 /// What is changed beside values: once more it is nothing, and what an answer does not hold is told.

@@ -675,6 +675,18 @@ async fn a_parent_that_only_a_label_names_is_found_among_its_resources() {
         assert_eq!(is_refused, name == "child", "{name}: {report:?}");
         assert!(is_refused || status(&report).code() == 0, "{name}: {report:?}");
     }
+    // With a label of its own, the usual one says nothing.
+    rig.server.set_label_key("example.com/instance");
+    let app: AppRef = "child".parse().unwrap();
+    let report = run(&rig.client(), &wanted(&app, "2")).await;
+    assert_eq!(status(&report).code(), 0, "{report:?}");
+    let labels = json!([{
+        "op": "add", "path": "/metadata/labels", "value": { "example.com/instance": "root" },
+    }]);
+    rig.client().patch(&app, labels.to_string()).await.unwrap();
+    let report = run(&rig.client(), &wanted(&app, "3")).await;
+    let DeployOutcome::Refused { reasons, .. } = &report.outcome else { panic!("{report:?}") };
+    assert!(matches!(&reasons[..], [WriteRefusal::Owned { known: true, .. }]), "{reasons:?}");
 }
 
 #[tokio::test]

@@ -11,13 +11,15 @@ use fault_proxy::{Fault, FaultProxy, Rule, Upstream};
 use serde_json::json;
 use simulated_argocd::{Behaviour, Pace, PodRule};
 use tokio::sync::Notify;
+use verbatim_argocd::cli::{hints, status};
 use verbatim_argocd::{
-    AppFailure, Client, DeployEvent, DeployOptions, DeployOutcome, DeployReport, DeployRequest,
-    DeployStep, DeployWarning, Error, EvidenceLevel, HealthStatus, KnownBy, Missing, ProofStage,
-    StateChange, WantedImage, deploy, prove,
+    AppFailure, AppRef, Application, Client, DeployEvent, DeployOptions, DeployOutcome,
+    DeployReport, DeployRequest, DeployStep, DeployWarning, Error, EvidenceLevel, HealthStatus,
+    KnownBy, Missing, ProofStage, StateChange, UndoResult, WantedImage, WindowWait, deploy, prove,
+    wait_for_window,
 };
 
-use support::{Rig, digest, image, quick, value, wanted};
+use support::{DENY, Rig, digest, image, quick, value, wanted};
 
 async fn run(client: &Client, request: &DeployRequest) -> DeployReport {
     deploy(client, request, &|_| {})
@@ -337,4 +339,162 @@ async fn what_runs_already_without_a_known_sync_is_synced_again() {
     let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
     assert_eq!(proof.operation.as_ref().map(|it| it.known_by), Some(KnownBy::Nonce));
     assert_eq!(report.claim.unwrap().nonce, request.nonce);
+}
+
+/// A sync that waits for something in the slot of an application.
+async fn taken_slot(rig: &Rig, app: &AppRef) {
+    rig.server.hold_operations(&app.name, true);
+    let other = verbatim_argocd::SyncRequest { nonce: "other".into(), ..Default::default() };
+    rig.client().sync(app, &other).await.unwrap();
+    let runs = |app: &Application| {
+        app.status.operation_state.as_ref().is_some_and(|it| format!("{:?}", it.phase) == "Running")
+    };
+    rig.until(app, runs).await;
+}
+
+#[tokio::test]
+async fn an_operation_of_somebody_else_is_ended_if_that_is_asked_for() {
+    let rig = Rig::start().await;
+    let app = rig.app("shop", false, json!([])).await;
+    taken_slot(&rig, &app).await;
+    let mut request = wanted(&app, "1");
+    request.options.timeout = Duration::from_secs(2);
+    let report = run(&rig.client(), &request).await;
+    assert_eq!(status(&report).code(), 4, "{report:?}");
+    let hints = hints(&report, &|remedy| Some(remedy.flag().to_owned()));
+    assert_eq!(hints[0], "if the operation never ends: `verbatim argocd terminate shop`");
+    assert_eq!(hints[1], "to end it before the sync: --terminate-foreign");
+    assert!(!rig.writes().iter().any(|write| write.starts_with("DELETE")), "{:?}", rig.writes());
+
+    // It holds the next operation as well, until that is ended: then nothing holds any more.
+    let mut request = wanted(&app, "2");
+    request.options.terminate_foreign = true;
+    let listen = |event: DeployEvent| {
+        if let DeployEvent::Warning { warning: DeployWarning::Ended(_) } = event {
+            rig.server.hold_operations("shop", false);
+        }
+    };
+    let report = deploy(&rig.client(), &request, &listen).await.unwrap();
+    let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
+    assert_eq!(proof.operation.as_ref().unwrap().known_by, KnownBy::Nonce);
+    let [ended] = &proof.ended[..] else { panic!("{proof:?}") };
+    assert_eq!(ended.initiated_by.username, "bot");
+    let told: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
+    assert!(told[0].starts_with("ended another operation, as asked: a sync of bot"), "{told:?}");
+    let ends = rig.writes().iter().filter(|write| write.starts_with("DELETE")).count();
+    assert_eq!(ends, 1, "{:?}", rig.writes());
+}
+
+#[tokio::test]
+async fn a_window_that_closes_while_an_operation_runs_is_told() {
+    let rig = Rig::start().await;
+    let app = rig.app("shop", false, json!([])).await;
+    rig.server.hold_operations("shop", true);
+    let request = wanted(&app, "1");
+    let told = Notify::new();
+    let listen = |event: DeployEvent| {
+        let want = "a sync window closed meanwhile, so Argo CD holds the operation until syncing is allowed again";
+        if matches!(event, DeployEvent::Waiting { missing } if missing.to_string() == want) {
+            told.notify_one();
+        }
+    };
+    let client = rig.client();
+    let report = beside(deploy(&client, &request, &listen), async {
+        let is_ours = |app: &Application| {
+            let state = app.status.operation_state.as_ref();
+            state.is_some_and(|it| {
+                format!("{:?}", it.phase) == "Running"
+                    && it.operation.has_info("verbatim.dev/nonce", &request.nonce)
+            })
+        };
+        rig.until(&app, is_ours).await;
+        rig.windows(DENY).await;
+        told.notified().await;
+        // When it may, the operation goes on.
+        rig.windows("[]").await;
+        rig.server.hold_operations("shop", false);
+    })
+    .await;
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_window_that_opens_in_time_is_waited_for() {
+    let rig = Rig::start().await;
+    let app = rig.app("shop", false, json!([])).await;
+    rig.windows(DENY).await;
+    let client = rig.client();
+    let report = run(&client, &wanted(&app, "1")).await;
+    let DeployOutcome::Refused { reasons, .. } = &report.outcome else { panic!("{report:?}") };
+    assert_eq!(reasons[0].to_string(), "a sync window forbids syncing now: deny * * * * * for 24h");
+    let hints = hints(&report, &|remedy| Some(remedy.flag().to_owned()));
+    assert_eq!(hints[1], "if one opens soon, to wait for it: --wait-for-window 1h");
+
+    let told = std::sync::Mutex::new(Vec::new());
+    let opened = Notify::new();
+    let tell = |wait: WindowWait| {
+        told.lock().unwrap().push(wait.to_string());
+        opened.notify_one();
+    };
+    let limit = Duration::from_secs(2);
+    tokio::join!(wait_for_window(&client, &app, limit, &tell), async {
+        opened.notified().await;
+        rig.windows("[]").await;
+    });
+    let told = told.into_inner().unwrap();
+    let want = "shop: a sync window forbids syncing now (deny * * * * * for 24h); waiting for one that allows it, for";
+    assert!(told.len() == 1 && told[0].starts_with(want), "{told:?}");
+    let report = run(&client, &wanted(&app, "1")).await;
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+}
+
+/// A chart that makes a label from the tag: seen before the write where an old tag stands in it, else in the manifests.
+#[tokio::test]
+async fn a_label_that_kubernetes_refuses_is_refused_before_the_sync() {
+    let rig = Rig::start().await;
+    let client = rig.client();
+    let old = json!([{ "name": "image.tag", "value": "41.3f0c9a1" }]);
+    let told = format!("version of Deployment auto would be {}", value("1"));
+    for (name, automated, parameters, dry_run, is_written) in [
+        ("first", false, json!([]), false, true),
+        ("dry", false, old.clone(), true, false),
+        ("auto", true, old.clone(), false, false),
+    ] {
+        let app = rig.app_of("labelled", name, automated, parameters).await;
+        let before = rig.parameters(&app).await;
+        rig.server.forget_seen();
+        let mut request = wanted(&app, "1");
+        request.options.dry_run = dry_run;
+        let report = run(&client, &request).await;
+        let DeployOutcome::Refused { reasons, undo } = &report.outcome else {
+            panic!("{name}: {report:?}")
+        };
+        let reason = reasons[0].to_string();
+        assert!(reason.contains(&told.replace("auto", name)), "{name}: {reason}");
+        let hints = hints(&report, &|remedy| Some(remedy.flag().to_owned()));
+        assert!(
+            hints[0].contains("`image.digest: ${digest}` beside `image.tag: ${tag}`"),
+            "{hints:?}"
+        );
+        assert_eq!(*undo == UndoResult::Done, is_written, "{name}");
+        let syncs = rig.writes().into_iter().filter(|write| write.ends_with("/sync")).count();
+        assert_eq!((syncs, rig.parameters(&app).await), (0, before), "{name}");
+    }
+}
+
+/// An automatic sync deploys without waiting for us: that the manifests cannot be looked at takes nothing back.
+#[tokio::test]
+async fn manifests_that_do_not_render_take_nothing_back_from_an_automatic_sync() {
+    let rig = Rig::start().await;
+    let app = rig.app("auto", true, json!([])).await;
+    let proxy = FaultProxy::start(Upstream::parse(&rig.server.url()).unwrap()).await.unwrap();
+    proxy.inject(Rule::new(Fault::Status(500)).path("/manifests").always());
+    let report = run(&rig.client_at(&proxy.url()), &wanted(&app, "1")).await;
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+    let told: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
+    assert!(told[0].starts_with("cannot check the rendered manifests: "), "{told:?}");
+    assert_eq!(rig.parameters(&app).await, [("image.tag".to_owned(), value("1"))]);
+    // Its claim alone is written after the values.
+    let patches = rig.writes().into_iter().filter(|write| write.starts_with("PATCH")).count();
+    assert_eq!(patches, 2);
 }

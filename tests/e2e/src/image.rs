@@ -99,6 +99,38 @@ async fn push_image(client: &Client, image: &Reference, built: &Built) -> Result
     Ok(descriptor)
 }
 
+/// Makes an index of images that were pushed to the repository of `image`, and of indexes, under its tag; with the build
+/// record of a commit.
+///
+/// # Errors
+/// The registry refuses.
+pub async fn push_index(
+    image: &Reference,
+    entries: &[Descriptor],
+    built: &Built,
+    key: &SigningKey,
+) -> Result<Descriptor> {
+    let client = client()?;
+    let platforms = ["amd64", "arm64", "riscv64"];
+    let entries = entries.iter().zip(platforms).map(|(entry, architecture)| {
+        let mut entry = json!(entry);
+        entry["platform"] = json!({ "os": "linux", "architecture": architecture });
+        entry
+    });
+    let index = Bytes::from(serde_json::to_vec(&json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": entries.collect::<Vec<_>>(),
+    }))?);
+    let descriptor = Descriptor::of(media_type::OCI_INDEX, &index);
+    let tag = image.tag.clone().context("the image has no tag")?;
+    client
+        .put_manifest(&image.repository, &ManifestName::Tag(tag), media_type::OCI_INDEX, index)
+        .await
+        .context("cannot push the index")?;
+    let record = record(image, &descriptor, built, key)?;
+    attach_as_others(&client, image, descriptor.clone(), &record).await?;
+    Ok(descriptor)
+}
+
 /// Attaches a record to a manifest, as anybody may who may push.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ mod world;
 
 pub use charts::Charts;
 pub use demo::context;
-pub use image::{Built, attach, client, client_with, push, push_unrecorded, push_with};
+pub use image::{Built, attach, client, client_with, push, push_index, push_unrecorded, push_with};
 pub use people::{by, refusals, with_gates};
 pub use project::{Project, copy, key};
 pub use run::{Run, Started, Tool, noted_commands};

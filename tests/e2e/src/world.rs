@@ -230,6 +230,20 @@ keys:
         self.ask(method, &format!("applications{path}"), body).await
     }
 
+    /// Gives the project of all applications these sync windows.
+    ///
+    /// # Errors
+    /// Argo CD refuses.
+    pub async fn windows(&self, windows: Value) -> Result<()> {
+        let spec = json!({
+            "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }],
+            "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }], "syncWindows": windows,
+        });
+        let project = json!({ "metadata": { "name": "default" }, "spec": spec });
+        let body = json!({ "project": project, "upsert": true });
+        self.ask(http::Method::POST, "projects", Some(body)).await.map(drop)
+    }
+
     /// Makes an ApplicationSet as an administrator.
     ///
     /// # Errors

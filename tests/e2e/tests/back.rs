@@ -184,6 +184,27 @@ async fn an_override_that_was_deleted_is_restored() -> Result<()> {
     Ok(())
 }
 
+/// The claim is no part of what is proven. Who removes it while a restore works keeps it from nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_whose_claim_is_removed_is_recorded() -> Result<()> {
+    let world = World::start().await?;
+    let release = world.release("Good").await?;
+    world.carry(&release, &["dev"]).await?;
+    let gone = json!([{ "op": "remove", "path": "/spec/source/helm/parameters" }]);
+    world.patch("shop-dev", gone).await?;
+    world.argocd.hold_operations("shop-dev", true);
+    let mut job = world.tool.start(&["restore", "dev", "--verbose"])?;
+    job.tells("shop-dev: write the values: done").await?;
+    let claim = json!([{ "op": "remove", "path": "/metadata/annotations" }]);
+    world.patch("shop-dev", claim).await?;
+    world.argocd.hold_operations("shop-dev", false);
+    let run = job.end().await?.ends(0);
+    assert!(run.stderr.contains("the claim could not be closed: the claim is gone"), "{run}");
+    assert_eq!(kinds(&history(&world).await?), ["restore", "promotion"]);
+    let _ = world.verbatim(&["status", "--check"]).await?.ends(0);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_was_made_again_is_told_and_restored() -> Result<()> {
     let world = World::start().await?;

@@ -36,7 +36,13 @@ const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
 async fn everything_is_looked_at_and_nothing_is_left_behind() -> Result<()> {
     let world = World::start().await?;
     let host = world.registry_proxy.address().to_string();
+    let release = world.release("One").await?;
+    let _ = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(0);
+    let before = (world.registry_proxy.requests(), world.argocd_proxy.requests());
     let run = world.verbatim(&DOCTOR).await?.ends(0);
+    let told = hints(&run, "override")?;
+    let own = "shop-staging: helm:image.tag is not overridden: the chart's own `none` runs, which is no release";
+    assert!(told.contains(own), "{told}");
     let want = [
         "configuration verbatim.yaml ok".to_owned(),
         "source . ok".to_owned(),
@@ -46,16 +52,22 @@ async fn everything_is_looked_at_and_nothing_is_left_behind() -> Result<()> {
         "argocd main ok".to_owned(),
         "clock main ok".to_owned(),
         "environment dev ok".to_owned(),
+        "override dev ok".to_owned(),
         "environment staging ok".to_owned(),
+        "override staging warning".to_owned(),
         "environment production ok".to_owned(),
+        "override production warning".to_owned(),
     ];
     assert_eq!(findings(&run)?, want, "{run}");
-    let written = world.registry_proxy.seen();
+    let written = world.registry_proxy.seen().split_off(before.0);
     let written = written.iter().filter(|seen| !matches!(seen.method.as_str(), "GET" | "HEAD"));
     let methods: Vec<String> = written.map(|seen| seen.method.to_string()).collect();
     assert_eq!(methods, ["POST", "DELETE"], "an upload is begun and given up");
-    let written = world.argocd_proxy.seen();
-    assert!(written.iter().all(|seen| seen.method == http::Method::GET), "{written:?}");
+    let written = world.argocd_proxy.seen().split_off(before.1);
+    let reads = |method: &http::Method, target: &str| {
+        *method == http::Method::GET || target.ends_with("/appdetails")
+    };
+    assert!(written.iter().all(|seen| reads(&seen.method, &seen.target)), "{written:?}");
     Ok(())
 }
 

@@ -154,6 +154,7 @@ async fn look(world: &OnRig) -> Result<()> {
     assert_eq!(diff.stdout.trim(), "", "{diff}");
     let history = world.argocd(&["app", "history", app, "-o", "id"]).await?.ends(0);
     assert_eq!(history.stdout.split_whitespace().count(), 1, "one sync: {history}");
+    overrides(world, &digest).await?;
     logs(world).await?;
     let custody = world.tool.run(&["verify"]).await?.ends(0);
     assert!(custody.stdout.contains("proven on 1 application"), "{custody}");
@@ -180,6 +181,22 @@ async fn tests(world: &OnRig) -> Result<()> {
     std::fs::remove_file(beside("wait"))?;
     let run = job.end().await?.ends(5);
     assert!(run.stderr.contains(&format!("{app}: an operation began at ")), "{run}");
+    Ok(())
+}
+
+/// What stands in the application, what the chart says in its place, and whose it is.
+async fn overrides(world: &OnRig, digest: &str) -> Result<()> {
+    let list = ["argocd", "overrides", "--server", &world.rig.argocd.url, "--format", "json"];
+    let run = world.tool.run(&list).await?.ends(0);
+    let json = run.json()?;
+    let all = json["overrides"].as_array().context("no list")?;
+    let is_tag =
+        |one: &&Value| one["app"]["name"] == world.name.as_str() && one["key"] == "helm:image.tag";
+    let tag = all.iter().find(is_tag).context("the tag is not listed")?;
+    assert!(tag["value"].as_str().is_some_and(|value| value.ends_with(digest)), "{tag}");
+    assert_eq!(tag["git"], json!({ "state": "known", "value": "none" }), "{tag}");
+    assert_eq!(tag["set_by"]["environment"], format!("{}/dev", world.name), "{tag}");
+    assert_eq!(tag["set_by"]["promotion"]["number"], 1, "{tag}");
     Ok(())
 }
 

@@ -19,7 +19,7 @@ fn digest(release: &str) -> Result<Digest> {
 }
 
 /// The bundles that are attached to a release.
-async fn bundles(release: &str) -> Result<(Reference, Descriptor, Vec<Bundle>)> {
+pub(crate) async fn bundles(release: &str) -> Result<(Reference, Descriptor, Vec<Bundle>)> {
     let client = e2e::client()?;
     let image: Reference = release.parse()?;
     let subject = client.manifest(&image).await?.descriptor()?;
@@ -96,7 +96,7 @@ async fn a_foreign_key_counts_for_nothing_and_is_shown() -> Result<()> {
     Ok(())
 }
 
-fn statement(bundle: &Bundle) -> Result<Statement<Promotion>> {
+pub(crate) fn statement(bundle: &Bundle) -> Result<Statement<Promotion>> {
     let outer: serde_json::Value = serde_json::from_slice(bundle.bytes())?;
     let payload = outer["dsseEnvelope"]["payload"].as_str().context("no payload")?;
     Ok(serde_json::from_slice(&e2e::base64(payload)?)?)
@@ -392,5 +392,51 @@ openssl dgst -sha256 -sign ../key.pem ../message | openssl base64
     std::fs::write(world.beside("key.pem"), e2e::key(8)?.to_pkcs8_pem()?.expose_secret())?;
     let refused = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(7);
     assert!(refused.stderr.contains("add its public key to `keys`"), "{refused}");
+    Ok(())
+}
+
+/// The old form of cosign keeps attestations under a tag beside the image. Nothing there counts, and it is in nobody's way.
+#[tokio::test(flavor = "multi_thread")]
+async fn attestations_under_the_old_tags_of_cosign_are_not_read() -> Result<()> {
+    let mut world = with_gates("    gates: { approvals: { role: release-manager } }\n").await?;
+    let commit = world.project.commit("First").await?;
+    let built = e2e::Built { commit, dirty: false, run: None };
+    let release = world.image(built.clone()).await?;
+    let _ = e2e::by(&world, "lead", &["approve", "dev", "--release", &release]).await?.ends(0);
+    let (_, _, found) = bundles(&release).await?;
+    let is_approval = |bundle: &Bundle| bundle.predicate_type() == "urn:verbatim:approval:v1";
+    let approval = found.into_iter().find(is_approval).context("no approval")?;
+
+    // Another registry has the same image, and the approval in the old form alone.
+    let configuration = std::fs::read_to_string(world.project.root.join("verbatim.yaml"))?;
+    let before = world.registry_proxy.address().to_string();
+    world.registry = Registry::start(test_registry::Config::default()).await?;
+    world.registry_proxy =
+        fault_proxy::FaultProxy::start(fault_proxy::Upstream::Tcp(world.registry.host())).await?;
+    let after = world.registry_proxy.address().to_string();
+    world.project.write("verbatim.yaml", &configuration.replace(&before, &after))?;
+    let release = world.image(built).await?;
+    let outer: serde_json::Value = serde_json::from_slice(approval.bytes())?;
+    let envelope = Bytes::from(outer["dsseEnvelope"].to_string());
+    let (image, subject, _) = bundles(&release).await?;
+    let client = e2e::client()?;
+    let config = Bytes::from_static(b"{}");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": verbatim_oci::media_type::OCI_MANIFEST,
+        "config": Descriptor::of(verbatim_oci::media_type::OCI_CONFIG, &config),
+        "layers": [Descriptor::of("application/vnd.dsse.envelope.v1+json", &envelope)],
+    });
+    for blob in [envelope, config] {
+        client.push_blob(&image.repository, blob).await?;
+    }
+    let tag = format!("{}.att", digest(&release)?.to_string().replace(':', "-")).parse()?;
+    let (tag, kind) = (ManifestName::Tag(tag), verbatim_oci::media_type::OCI_MANIFEST);
+    client.put_manifest(&image.repository, &tag, kind, manifest.to_string().into()).await?;
+    let promote = ["promote", "dev", "--release", &release, "--format", "json"];
+    let run = world.verbatim(&promote).await?.ends(1);
+    assert_eq!(e2e::refusals(&run.json()?), ["approvals"], "{run}");
+
+    e2e::attach(&image, subject, &approval).await?;
+    let _ = world.verbatim(&promote).await?.ends(0);
     Ok(())
 }

@@ -27,6 +27,7 @@ pub use self::look::list::ListArgs;
 pub use self::look::logs::LogsArgs;
 pub use self::look::manifests::{ImagesArgs, ManifestsArgs, ResourcesArgs, RevisionArgs};
 pub use self::look::objects::{DeleteResourceArgs, GetResourceArgs, PatchResourceArgs};
+pub use self::look::overrides::OverridesArgs;
 pub use self::setup::about::{
     CanIArgs, CatalogArgs, ClusterCommand, ClusterOutput, ProjectCommand, ProjectOutput,
     VersionArgs, WhoamiArgs,
@@ -54,6 +55,7 @@ pub enum ArgocdCommand {
     Manifests(ManifestsArgs),
     Resources(ResourcesArgs),
     Images(ImagesArgs),
+    Overrides(OverridesArgs),
     History(HistoryArgs),
     Events(EventsArgs),
     Logs(LogsArgs),
@@ -108,6 +110,7 @@ pub async fn run(command: ArgocdCommand, console: &Console) -> Result<ExitStatus
         ArgocdCommand::Manifests(args) => look::manifests::run(args, console).await,
         ArgocdCommand::Resources(args) => look::manifests::run_resources(args, console).await,
         ArgocdCommand::Images(args) => look::manifests::run_images(args, console).await,
+        ArgocdCommand::Overrides(args) => look::overrides::run(args, console).await,
         ArgocdCommand::History(args) => look::history::run(args, console).await,
         ArgocdCommand::Events(args) => look::events::run(args, console).await,
         ArgocdCommand::Logs(args) => look::logs::run(args, console).await,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::api::request::AppRef;
 use crate::model::{AppSource, Application, Health, Phase, Resource, SourceAt, SyncCode};
 use crate::overrides::claim::{Claim, read_claims};
-use crate::overrides::values::{Occurrence, OverrideKey, SourceField, find, shown};
+use crate::overrides::values::{OverrideKey, SourceField, shown, stored};
 
 /// An application as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -136,27 +136,17 @@ impl LiveState {
 
 /// The overrides beside Helm parameters and Kustomize images, by their keys.
 fn settings(source: &AppSource) -> Vec<Parameter> {
-    type Make = fn(String) -> OverrideKey;
-    let lists: [(&str, Make); 4] = [
-        ("/helm/fileParameters", OverrideKey::HelmFile),
-        ("/kustomize/replicas", OverrideKey::KustomizeReplica),
-        ("/plugin/env", OverrideKey::PluginEnv),
-        ("/plugin/parameters", OverrideKey::PluginParameter),
-    ];
-    let listed = lists.iter().flat_map(|(list, key)| {
-        source.list(list).iter().map(|element| {
-            let name = element.get("name").and_then(|name| name.as_str()).unwrap_or_default();
-            (key(name.to_owned()), element)
-        })
-    });
-    let fields =
-        SourceField::ALL.iter().copied().filter(|field| *field != SourceField::TargetRevision);
-    let alone = fields.filter_map(|field| match find(source, &OverrideKey::Field(field)) {
-        Occurrence::At(_, value) => Some((OverrideKey::Field(field), value)),
-        _ => None,
-    });
-    listed
-        .chain(alone)
+    let is_other = |key: &OverrideKey| {
+        !matches!(
+            key,
+            OverrideKey::Helm(_)
+                | OverrideKey::Kustomize(_)
+                | OverrideKey::Field(SourceField::TargetRevision)
+        )
+    };
+    stored(source)
+        .into_iter()
+        .filter(|(key, _)| is_other(key))
         .map(|(key, value)| Parameter { name: key.to_string(), value: shown(Some(value)) })
         .collect()
 }

@@ -524,7 +524,7 @@ mod tests {
         let info = |name: &str, value: &str| Info { name: name.into(), value: value.into() };
         let listed = vec![info("image.repository", "nginx"), info("image.tag", "1")];
         let helm = Some(HelmDetails { parameters: listed });
-        let details = AppDetails { kind: "Helm".into(), helm };
+        let details = AppDetails { kind: "Helm".into(), helm, kustomize: None };
         let app = Application::default();
         for more in [
             json!({ "valuesObject": object }),

@@ -226,7 +226,7 @@ pub(crate) fn closing(app: &Application, end: &Claim) -> Change<ClaimGone> {
         ClaimOnApp::Known(found) if found.nonce == end.nonce => found,
         ClaimOnApp::Known(_) | ClaimOnApp::Foreign(_) => return Change::Stop(ClaimGone::TakenOver),
     };
-    if *found == *end {
+    if *found == end.as_stored() {
         return Change::Written;
     }
     match patch::close(app, end) {

@@ -91,6 +91,35 @@ pub struct DeployProof {
     pub at: Timestamp,
     /// How long it held, in seconds.
     pub settled_seconds: u64,
+    /// Operations of others that were ended for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<EndedOperation>,
+}
+
+/// An operation of somebody else that was ended, because it held the application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EndedOperation {
+    /// Who started it.
+    pub initiated_by: InitiatedBy,
+    /// When.
+    pub started_at: Option<Timestamp>,
+    /// What it said of itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+impl fmt::Display for EndedOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.initiated_by {
+            by if by.automated => f.write_str("an automatic sync")?,
+            by if by.username.is_empty() => f.write_str("a sync")?,
+            by => write!(f, "a sync of {}", by.username)?,
+        }
+        if let Some(at) = self.started_at {
+            write!(f, " that started at {at:.0}")?;
+        }
+        if self.message.is_empty() { Ok(()) } else { write!(f, ": {}", self.message) }
+    }
 }
 
 /// The operation that deployed the values.

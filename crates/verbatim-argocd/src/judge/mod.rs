@@ -3,8 +3,10 @@
 pub(crate) mod baseline;
 pub(crate) mod change;
 pub(crate) mod condition;
+pub(crate) mod default;
 pub(crate) mod evidence;
 pub(crate) mod hooks;
+pub(crate) mod labels;
 pub(crate) mod lost_changes;
 pub(crate) mod mismatch;
 pub(crate) mod missing;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::api::error::Error;
 use crate::api::request::AppRef;
@@ -18,7 +18,7 @@ use crate::model::{
 use crate::overrides::claim::Claim;
 use crate::overrides::patch::PatchError;
 use crate::overrides::plan::AppPlan;
-use crate::overrides::values::Deviation;
+use crate::overrides::values::{Deviation, ValueChange};
 
 /// What to do when the rollout of a workload is paused, by a step of a canary or by a person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -43,17 +43,32 @@ pub struct DeployReport {
     /// The release.
     pub release: String,
     /// What was planned; absent if it could not be.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "plan_without_secrets")]
     pub plan: Option<AppPlan>,
     /// How it ended.
     pub outcome: DeployOutcome,
     /// What did not stop it and should be known.
     pub warnings: Vec<DeployWarning>,
     /// The claim as it stands on the application, if it was written and not lost.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "claim_as_stored")]
     pub claim: Option<Claim>,
     /// Requests sent.
     pub requests: u64,
+}
+
+fn plan_without_secrets<S: Serializer>(
+    plan: &Option<AppPlan>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let without = |plan: &AppPlan| AppPlan {
+        changes: plan.changes.iter().map(ValueChange::without_secrets).collect(),
+        ..plan.clone()
+    };
+    plan.as_ref().map(without).serialize(serializer)
+}
+
+fn claim_as_stored<S: Serializer>(claim: &Option<Claim>, serializer: S) -> Result<S::Ok, S::Error> {
+    claim.as_ref().map(Claim::as_stored).serialize(serializer)
 }
 
 /// How a deployment ended.

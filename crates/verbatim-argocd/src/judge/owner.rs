@@ -39,6 +39,17 @@ pub fn owning_set(app: &Application) -> Option<&str> {
     Some(&owner.name)
 }
 
+/// The annotation by which an application is tracked.
+const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
+
+/// The label by which an application is tracked, unless `application.instanceLabelKey` in `argocd-cm` names another.
+pub(crate) const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
+
+/// Whether a label may say who tracks an application: it has some, and nothing better.
+pub(crate) fn may_be_tracked_by_label(app: &Application) -> bool {
+    !app.metadata.labels.is_empty() && !app.metadata.annotations.contains_key(TRACKING_ID)
+}
+
 /// An application that tracks another one as its resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TrackingParent<'a> {
@@ -50,8 +61,11 @@ pub(crate) struct TrackingParent<'a> {
 }
 
 /// The application that tracks this one as its resource: by annotation, or, where there is none, by label. The label is
-/// the default before 3.0, and later with `resourceTrackingMethod: label`.
-pub(crate) fn tracking_parent(app: &Application) -> Option<TrackingParent<'_>> {
+/// the default before 3.0, and later with `resourceTrackingMethod: label`; `label_key` is its name.
+pub(crate) fn tracking_parent<'a>(
+    app: &'a Application,
+    label_key: &str,
+) -> Option<TrackingParent<'a>> {
     fn parent(parent: &str, by_label: bool) -> TrackingParent<'_> {
         let (namespace, name) = match parent.split_once('_') {
             Some((namespace, name)) => (Some(namespace), name),
@@ -59,8 +73,8 @@ pub(crate) fn tracking_parent(app: &Application) -> Option<TrackingParent<'_>> {
         };
         TrackingParent { namespace, name, by_label }
     }
-    let Some(id) = app.metadata.annotations.get("argocd.argoproj.io/tracking-id") else {
-        let name = app.metadata.labels.get("app.kubernetes.io/instance")?;
+    let Some(id) = app.metadata.annotations.get(TRACKING_ID) else {
+        let name = app.metadata.labels.get(label_key)?;
         return (*name != app.metadata.name).then(|| parent(name, true));
     };
     let (owner, resource) = id.split_once(':')?;
@@ -303,7 +317,7 @@ mod tests {
             ("nonsense", None),
         ];
         for (id, want) in cases {
-            assert_eq!(tracking_parent(&tracked(id)), want, "{id}");
+            assert_eq!(tracking_parent(&tracked(id), INSTANCE_LABEL), want, "{id}");
         }
         let labelled = |label: &str, more: Value| {
             let mut metadata =
@@ -318,7 +332,11 @@ mod tests {
             ("child", Value::Null, None),
             ("root", json!({ "argocd.argoproj.io/tracking-id": "root:apps/Deployment:a/b" }), None),
         ] {
-            assert_eq!(tracking_parent(&labelled(label, annotations)), want, "{label}");
+            assert_eq!(
+                tracking_parent(&labelled(label, annotations), INSTANCE_LABEL),
+                want,
+                "{label}"
+            );
         }
     }
 

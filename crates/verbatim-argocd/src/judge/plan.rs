@@ -47,11 +47,12 @@ pub fn plan(
     if !refusals.is_empty() {
         return Err(refusals);
     }
+    let source_name = source.describe_among(app.spec.sources().iter().map(|(_, source)| source));
     let mut reference = reference.clone();
     if reference.project.is_none() && !app.spec.project.is_empty() {
         reference.project = Some(app.spec.project.clone());
     }
-    Ok(AppPlan { app: reference, source: at, source_name: source.describe(), changes })
+    Ok(AppPlan { app: reference, source: at, source_name, changes })
 }
 
 /// The list of files with values without some of them; no change if it has none of them.

@@ -62,6 +62,20 @@ pub fn predict<'a>(
     Prediction { app: app.clone(), differences, gaps }
 }
 
+/// The manifests after a write of `changes`, as far as that can be told.
+pub(crate) fn replaced_manifests<'a>(
+    manifests: impl IntoIterator<Item = &'a str>,
+    changes: &[ValueChange],
+) -> Vec<String> {
+    let rules: Vec<Rule> = changes.iter().filter_map(Rule::of).collect();
+    let parsed = manifests.into_iter().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+    let replaced = parsed.map(|mut manifest| {
+        walk(&mut manifest, &mut String::new(), &rules, &mut |_, _, _| {});
+        manifest.to_string()
+    });
+    replaced.collect()
+}
+
 /// How the text of a manifest follows a value.
 enum Rule {
     /// The value stands in it as it is.

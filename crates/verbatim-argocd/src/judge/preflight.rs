@@ -4,7 +4,7 @@ use crate::judge::owner::{AppOwner, OwnerEffect};
 use crate::judge::plan::unknown_parameters;
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::warning::DeployWarning;
-use crate::model::SyncWindows;
+use crate::model::{SyncWindow, SyncWindows};
 use crate::overrides::plan::AppPlan;
 
 /// What the user has taken on himself.
@@ -56,17 +56,12 @@ pub(crate) fn judge(
         }
     }
     match &facts.windows {
-        Inquiry::Is(windows) if !windows.can_sync => refusals.push(WriteRefusal::SyncWindow {
-            windows: windows
-                .active_windows
-                .iter()
-                .map(|window| {
-                    format!("{} {} for {}", window.kind, window.schedule, window.duration)
-                })
-                .collect(),
-        }),
+        Inquiry::Is(windows) => {
+            let closing = closing_windows(windows);
+            refusals.extend(closing.map(|windows| WriteRefusal::SyncWindow { windows }));
+        }
         Inquiry::Unknown(why) => warnings.push(not_checked("the sync windows", why)),
-        _ => {}
+        Inquiry::NotAsked => {}
     }
     match &facts.parameters {
         Inquiry::Is(_) if waivers.unknown_parameters => {}
@@ -103,6 +98,22 @@ pub(crate) fn judge(
         }
     }
     (refusals, warnings)
+}
+
+/// The windows that forbid a sync by hand, if it is forbidden: those that deny it now, or else those that would allow it at
+/// another time.
+pub(crate) fn closing_windows(windows: &SyncWindows) -> Option<Vec<String>> {
+    if windows.can_sync {
+        return None;
+    }
+    let of = |windows: &[SyncWindow], kind: &str| -> Vec<String> {
+        let windows = windows.iter().filter(|window| window.kind == kind);
+        windows
+            .map(|window| format!("{} {} for {}", window.kind, window.schedule, window.duration))
+            .collect()
+    };
+    let denying = of(&windows.active_windows, "deny");
+    Some(if denying.is_empty() { of(&windows.assigned_windows, "allow") } else { denying })
 }
 
 #[cfg(test)]
@@ -191,6 +202,26 @@ mod tests {
         );
         let (refusals, warnings) = judge(&plan, &owned(owner), Waivers::default());
         assert!(refusals[0].advice().unwrap().contains(yaml) && warnings.is_empty());
+    }
+
+    #[test]
+    fn windows_that_forbid_a_sync_are_named() {
+        let window = |kind: &str, schedule: &str| json!({ "kind": kind, "schedule": schedule, "duration": "1h" });
+        let (deny, allow) = (window("deny", "0 9 * * *"), window("allow", "0 22 * * *"));
+        let cases = [
+            (json!({ "canSync": true, "activeWindows": [deny] }), None),
+            (
+                json!({ "activeWindows": [deny, allow], "assignedWindows": [deny, allow] }),
+                Some(vec!["deny 0 9 * * * for 1h"]),
+            ),
+            (json!({ "assignedWindows": [deny, allow] }), Some(vec!["allow 0 22 * * * for 1h"])),
+            (json!({}), Some(vec![])),
+        ];
+        for (windows, want) in cases {
+            let got = closing_windows(&serde_json::from_value(windows.clone()).unwrap());
+            let want = want.map(|want| want.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(got, want, "{windows}");
+        }
     }
 
     #[test]

@@ -23,13 +23,17 @@ pub enum Remedy {
     AllowUnpruned,
     /// Succeed with the part of a paused rollout that runs.
     AcceptPause,
+    /// End the operation of somebody else that holds the application.
+    TerminateForeign,
+    /// Wait until a sync window lets the deployment begin.
+    WaitForWindow,
     /// Put the previous values back. Not a flag, but a command.
     PutBack,
 }
 
 impl Remedy {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Source,
         Self::AllowUnknownParameters,
         Self::TrustOwner,
@@ -37,6 +41,8 @@ impl Remedy {
         Self::Prune,
         Self::AllowUnpruned,
         Self::AcceptPause,
+        Self::TerminateForeign,
+        Self::WaitForWindow,
         Self::PutBack,
     ];
 
@@ -50,6 +56,8 @@ impl Remedy {
             Self::Prune => "--prune",
             Self::AllowUnpruned => "--allow-unpruned",
             Self::AcceptPause => "--on-pause accept",
+            Self::TerminateForeign => "--terminate-foreign",
+            Self::WaitForWindow => "--wait-for-window 1h",
             Self::PutBack => "verbatim argocd override --undo",
         }
     }
@@ -139,6 +147,11 @@ pub enum WriteRefusal {
         /// Which values, and how they differ.
         differences: Vec<String>,
     },
+    /// With the override, Kubernetes would refuse an object for its labels.
+    InvalidLabels {
+        /// Which labels, and their values.
+        labels: Vec<String>,
+    },
     /// With the override, the rendered manifests still do not show the digest.
     NotRendered {
         /// What is wrong, image by image.
@@ -159,6 +172,7 @@ impl WriteRefusal {
             }
             Self::Claimed { .. } => ("if that run died", Remedy::TakeOver),
             Self::UnreadableClaim { .. } => ("to replace it", Remedy::TakeOver),
+            Self::SyncWindow { .. } => ("if one opens soon, to wait for it", Remedy::WaitForWindow),
             _ => return None,
         })
     }
@@ -184,7 +198,7 @@ impl WriteRefusal {
                  difference (ignoreDifferences with RespectIgnoreDifferences=true)"
             ),
             Self::SyncWindow { .. } => {
-                "wait until the window closes, or allow manual syncs in it".to_owned()
+                "wait until syncing is allowed, or let the windows allow manual syncs".to_owned()
             }
             Self::MayNot { action } => {
                 format!(
@@ -199,6 +213,11 @@ impl WriteRefusal {
             }
             Self::UnreadableClaim { annotation } => {
                 format!("check the annotation {annotation}")
+            }
+            Self::InvalidLabels { .. } => {
+                "the chart makes a label from the value: write the digest into a value of its own, such as \
+                 `image.digest: ${digest}` beside `image.tag: ${tag}`, if the chart has one"
+                    .to_owned()
             }
             Self::NotRendered { .. } => {
                 "the name of a parameter may be wrong, the chart may not use it, or a \
@@ -261,6 +280,11 @@ impl fmt::Display for WriteRefusal {
                     differences.join("; ")
                 )
             }
+            Self::InvalidLabels { labels } => write!(
+                f,
+                "Kubernetes would refuse a label, which has at most 63 letters, digits, `-`, `_` and `.`: {}",
+                labels.join("; ")
+            ),
             Self::NotRendered { problems } => {
                 write!(f, "the manifests would not run the digest: {}", problems.join("; "))
             }

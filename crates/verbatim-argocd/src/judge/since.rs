@@ -98,6 +98,7 @@ mod tests {
             sync: SyncCode::Synced,
             health: HealthStatus::Healthy,
             at: "2026-01-02T03:05:00Z".parse().unwrap(),
+            ended: Vec::new(),
             settled_seconds: 0,
         }
     }

@@ -135,8 +135,12 @@ pub enum MissingState {
     NoOperation,
     /// An operation is asked for and has not begun.
     Queued,
+    /// The operation has ended like this, and Argo CD does not take it out of the application.
+    NotCleared(Phase),
     Running(String),
     Other(String),
+    /// The operation is held until a sync window opens.
+    Window,
     /// The operation failed and will be tried again.
     Retry(String),
     /// No comparison has seen our values.
@@ -161,7 +165,14 @@ impl fmt::Display for MissingState {
         match self {
             Self::NoOperation => f.write_str("no operation has deployed the values yet"),
             Self::Queued => f.write_str("the operation has not started"),
+            Self::NotCleared(phase) => write!(
+                f,
+                "the operation has ended ({phase:?}), and Argo CD keeps it in the application as if it still ran"
+            ),
             Self::Running(message) => with(f, "the operation is running", message),
+            Self::Window => f.write_str(
+                "a sync window closed meanwhile, so Argo CD holds the operation until syncing is allowed again",
+            ),
             Self::Other(message) => with(f, "another operation is running", message),
             Self::Retry(message) => with(f, "the operation failed and will be retried", message),
             Self::Comparison => f.write_str("Argo CD has not compared the values yet"),
@@ -329,8 +340,12 @@ fn judge_operation(
             state.filter(|state| state.finished_at.is_none() || state.phase == Phase::Running);
         let ours =
             expect.operation == ExpectedOperation::State || whose(expect, queued, None).is_some();
+        let ended = state.filter(|state| begun.is_none() && is_same(&state.operation, queued));
         return Some(Verdict::Waiting(match begun {
             Some(state) => running(state, ours),
+            None if ended.is_some() => {
+                MissingState::NotCleared(ended.map(|state| state.phase).unwrap_or_default())
+            }
             None if ours => MissingState::Queued,
             None => MissingState::Other("queued".into()),
         }));
@@ -377,7 +392,22 @@ fn judge_operation(
     (!lost.is_empty()).then_some(Verdict::Superseded(lost))
 }
 
+/// Whether two operations are surely one, by what whoever asked for it has written on it.
+fn is_same(one: &Operation, other: &Operation) -> bool {
+    one.info.iter().any(|info| info.name == NONCE) && one.info == other.info
+}
+
+/// Whether a sync window holds an operation. Only its text tells: `syncWindowPreventsSync` and what follows it in
+/// controller/sync.go of Argo CD 3.6.1.
+fn is_held_by_window(state: &OperationState) -> bool {
+    state.phase == Phase::Running
+        && state.message.starts_with("Sync operation blocked by sync window")
+}
+
 fn running(state: &OperationState, ours: bool) -> MissingState {
+    if ours && is_held_by_window(state) {
+        return MissingState::Window;
+    }
     let message = state.message.clone();
     match (ours, state.phase == Phase::Running && state.finished_at.is_some()) {
         (true, true) => MissingState::Retry(message),

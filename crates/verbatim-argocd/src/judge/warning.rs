@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::judge::evidence::EndedOperation;
 use crate::model::InitiatedBy;
 
 /// What did not stop a deployment and should be known.
@@ -59,6 +60,8 @@ pub enum DeployWarning {
         /// Who started it.
         by: InitiatedBy,
     },
+    /// An operation of somebody else held the application, and was ended as asked.
+    Ended(EndedOperation),
     /// The application is not healthy, for a reason that has nothing to do with the release.
     UnhealthyBefore {
         /// What was not healthy before, and is not now.
@@ -95,6 +98,7 @@ impl fmt::Display for DeployWarning {
             ),
             Self::Adopted { by } if by.automated => f.write_str("Argo CD's automatic sync deployed the values"),
             Self::Adopted { by } => write!(f, "a sync of {} deployed the values", by.username),
+            Self::Ended(operation) => write!(f, "ended another operation, as asked: {operation}"),
             Self::UnhealthyBefore { resources } => write!(
                 f,
                 "not healthy, as before the deployment, and not part of the release: {}",

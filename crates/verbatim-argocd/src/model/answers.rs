@@ -130,6 +130,9 @@ pub struct SyncWindows {
     /// The windows in force now.
     #[serde(deserialize_with = "or_default")]
     pub active_windows: Vec<SyncWindow>,
+    /// All windows that concern the application.
+    #[serde(deserialize_with = "or_default")]
+    pub assigned_windows: Vec<SyncWindow>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -191,6 +194,17 @@ pub struct AppDetails {
     pub kind: String,
     /// For Helm.
     pub helm: Option<HelmDetails>,
+    /// For Kustomize.
+    pub kustomize: Option<KustomizeDetails>,
+}
+
+/// What a Kustomize folder is built to.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct KustomizeDetails {
+    /// The images in what it builds, with what the source overrides.
+    #[serde(deserialize_with = "or_default")]
+    pub images: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -157,4 +157,6 @@ pub(crate) struct LogLine {
 pub(crate) struct Settings {
     /// The namespace of Argo CD itself; applications there are named without one.
     pub controller_namespace: String,
+    /// The label by which applications are tracked, where that is done by label.
+    pub app_label_key: String,
 }

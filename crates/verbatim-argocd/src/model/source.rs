@@ -3,6 +3,21 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// What tells one source from another: what it reads, and under which names it makes its objects.
+const IDENTITY: [&str; 11] = [
+    "/repoURL",
+    "/path",
+    "/chart",
+    "/targetRevision",
+    "/ref",
+    "/name",
+    "/helm/releaseName",
+    "/helm/valueFiles",
+    "/helm/namespace",
+    "/kustomize/namePrefix",
+    "/kustomize/nameSuffix",
+];
+
 /// One source, kept as the JSON that the server sent, so that two of them compare as the server would.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
@@ -61,6 +76,42 @@ impl AppSource {
     /// A list in it; empty if there is none.
     pub(crate) fn list(&self, pointer: &str) -> &[Value] {
         self.0.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What tells it from another source, also from one of the same chart: each place with what stands there. A place in a
+    /// block that is not there is left out.
+    pub(crate) fn identity(&self) -> Vec<(&'static str, Option<&Value>)> {
+        let has_parent = |pointer: &str| match pointer.rsplit_once('/') {
+            Some(("", _)) | None => true,
+            Some((parent, _)) => self.has(parent),
+        };
+        let places = IDENTITY.into_iter().filter(|pointer| has_parent(pointer));
+        places
+            .map(|pointer| (pointer, self.0.pointer(pointer).filter(|it| !it.is_null())))
+            .collect()
+    }
+
+    /// The same, where another source may have the same repository and folder or chart: then with what else tells them
+    /// apart.
+    pub(crate) fn describe_among<'a>(
+        &self,
+        all: impl IntoIterator<Item = &'a AppSource>,
+    ) -> String {
+        let name = self.describe();
+        let mut twins =
+            all.into_iter().filter(|other| **other != *self && other.describe() == name);
+        if twins.next().is_none() {
+            return name;
+        }
+        let known = ["/repoURL", "/path", "/chart", "/name"];
+        let rest = self.identity().into_iter().filter(|(pointer, _)| !known.contains(pointer));
+        let rest = rest.filter_map(|(pointer, value)| {
+            let text = value?
+                .as_str()
+                .map_or_else(|| value.map(Value::to_string), |it| Some(it.into()))?;
+            Some(format!("{} {text}", pointer.rsplit('/').next().unwrap_or(pointer)))
+        });
+        format!("{name} ({})", rest.collect::<Vec<_>>().join(", "))
     }
 
     /// A name for people: repository and folder or chart.

@@ -10,6 +10,7 @@ use verbatim_oci::Digest;
 
 use crate::model::{Application, SourceAt};
 use crate::overrides::plan::AppPlan;
+use crate::overrides::secret::is_hidden;
 use crate::overrides::values::{ValueChange, deviations, same_element};
 
 /// The annotation's name for a run that belongs to no environment.
@@ -126,7 +127,13 @@ impl Claim {
 
     /// The annotation's text.
     pub fn to_text(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        serde_json::to_string(&self.as_stored()).unwrap_or_default()
+    }
+
+    /// The claim as it stands on the application: without secrets.
+    pub(crate) fn as_stored(&self) -> Self {
+        let changes = self.changes.iter().map(ValueChange::without_secrets).collect();
+        Self { changes, ..self.clone() }
     }
 
     /// How many bytes the annotations of an application take with this claim, if that is more than Kubernetes stores.
@@ -327,7 +334,9 @@ pub(crate) fn leftovers(plan: &AppPlan, unproven: &[Claim]) -> Vec<ValueChange> 
     for claim in unproven.iter().filter(|claim| claim.source == plan.source) {
         for change in claim.undone_changes() {
             let is_known = |it: &ValueChange| it.key == change.key;
+            // What the claim does not keep cannot be put back.
             if !change.is_noop()
+                && !is_hidden(&change.new)
                 && !plan.changes.iter().any(is_known)
                 && !found.iter().any(is_known)
             {

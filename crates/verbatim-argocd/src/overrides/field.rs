@@ -86,4 +86,18 @@ impl SourceField {
     pub(crate) fn name(self) -> String {
         self.pointer().trim_start_matches('/').replace('/', ".")
     }
+
+    /// Whether it stands in the place of something that git says. The rest says which files are read, and how.
+    pub(crate) fn is_override(self) -> bool {
+        matches!(
+            self,
+            Self::HelmValues
+                | Self::HelmValuesObject
+                | Self::NamePrefix
+                | Self::NameSuffix
+                | Self::KustomizeNamespace
+                | Self::KustomizeCommonLabels
+                | Self::KustomizeCommonAnnotations
+        )
+    }
 }

@@ -75,6 +75,14 @@ impl OverrideKey {
         }
     }
 
+    /// Whether it stands in the place of something that git says. The rest says which files are read, and how.
+    pub(crate) fn is_override(&self) -> bool {
+        match self {
+            Self::Field(field) => field.is_override(),
+            _ => true,
+        }
+    }
+
     /// Whether an element of its list is the one that it names.
     pub(crate) fn is_of(&self, element: &Value) -> bool {
         match self {

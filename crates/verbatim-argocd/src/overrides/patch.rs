@@ -6,10 +6,11 @@
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use crate::model::{AppSource, Application};
+use crate::model::{AppSource, Application, SourceAt};
 use crate::overrides::claim::{Claim, ClaimState};
 use crate::overrides::plan::AppPlan;
-use crate::overrides::values::{Occurrence, OverrideKey, ValueChange, find, list, same_element};
+use crate::overrides::secret::is_hidden;
+use crate::overrides::values::{Occurrence, OverrideKey, ValueChange, find, holds, list};
 
 /// Why no patch can be built: the application is not as planned any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,15 +77,22 @@ fn source_of<'a>(app: &'a Application, plan: &AppPlan) -> Result<&'a AppSource, 
         .ok_or_else(|| PatchError(format!("source {} is gone", plan.source_name)))
 }
 
-/// The place of a source among several is only good as long as it is the same source.
+/// The place of a source among several is only good as long as it is the same source. Of two sources of one chart, how each
+/// is rendered is what tells one from the other. A source that stands alone may get another revision meanwhile.
 fn guard_source(ops: &mut Vec<Value>, at: &str, source: &AppSource) {
-    // Of two sources with the same chart, these are what else tells one from the other.
-    for field in ["repoURL", "path", "chart", "ref", "name"] {
-        if let Some(value) = source.0.get(field) {
-            ops.push(test(&format!("{at}/{field}"), value));
+    let is_alone = at == SourceAt::Single.pointer();
+    for (place, value) in source.identity() {
+        let path = format!("{at}{place}");
+        match value {
+            Some(value) if !is_alone || SAME_FILES.contains(&place) => ops.push(test(&path, value)),
+            None if !is_alone => ops.push(absent(&path)),
+            _ => {}
         }
     }
 }
+
+/// What says which files a source reads, of whatever revision.
+const SAME_FILES: [&str; 3] = ["/repoURL", "/path", "/chart"];
 
 /// Adds values, making their lists and blocks first where they are absent. Nobody else may have added one with the same
 /// name meanwhile: the whole list is tested.
@@ -156,6 +164,12 @@ pub(crate) fn undo(app: &Application, claim: &Claim) -> Result<Vec<Value>, Patch
     let mut wanted: Vec<(&OverrideKey, &Value)> = Vec::new();
     for change in &claim.changes {
         stands(source, change)?;
+        if change.old.as_ref().is_some_and(is_hidden) {
+            return Err(PatchError(format!(
+                "the claim does not keep what {} was, as its name says that it is a secret",
+                change.key
+            )));
+        }
         wanted.push((&change.key, change.old.as_ref().unwrap_or(&Value::Null)));
     }
     put(&mut ops, &at, source, &wanted);
@@ -201,7 +215,7 @@ fn claimed_source<'a>(
 
 fn stands(source: &AppSource, change: &ValueChange) -> Result<(), PatchError> {
     match find(source, &change.key) {
-        Occurrence::At(_, element) if same_element(element, &change.new) => Ok(()),
+        Occurrence::At(_, element) if holds(element, &change.new) => Ok(()),
         Occurrence::Absent if change.new.is_null() => Ok(()),
         _ => Err(PatchError(format!("{} is not the one that was written", change.key))),
     }
@@ -290,7 +304,7 @@ mod tests {
     use crate::api::request::AppRef;
     use crate::judge::plan::plan;
     use crate::overrides::claim::ANNOTATION;
-    use crate::overrides::values::{OverrideValues, SourceField};
+    use crate::overrides::values::{OverrideValues, SourceChoice, SourceField};
 
     fn app(source: Value, annotations: Value) -> Application {
         let mut source = source;
@@ -448,6 +462,67 @@ mod tests {
         assert!(patch.contains(&r#"test /spec/sources/1/repoURL "r""#.to_owned()), "{patch:?}");
         assert!(patch.contains(&r#"test /spec/sources/1/chart "c""#.to_owned()), "{patch:?}");
         assert!(patch.contains(&format!("add /spec/sources/1/helm/parameters [{T}]")), "{patch:?}");
+    }
+
+    /// The run that replaced a secret puts it back; a later one has only the claim, which does not keep it.
+    #[test]
+    fn a_secret_is_put_back_by_the_run_that_replaced_it_alone() {
+        let before =
+            json!({ "helm": { "parameters": [{ "name": "dbPassword", "value": "hunter2" }] } });
+        let app_before = app(before, json!({ "x": "1" }));
+        let values = wanted(&[("dbPassword", "hunter3")], &[]);
+        let plan = plan(&AppRef::new("a"), &app_before, &values).unwrap();
+        let ours = claim(&plan);
+        assert!(!ours.to_text().contains("hunter"), "{}", ours.to_text());
+        let written = ops(&write(&app_before, &plan, &ours).unwrap());
+        assert!(written.iter().any(|op| op.contains("replace") && op.contains("hunter3")));
+        let after = app(
+            json!({ "helm": { "parameters": [{ "name": "dbPassword", "value": "hunter3", "forceString": true }] } }),
+            json!({ ANNOTATION: ours.to_text() }),
+        );
+        let undone = ops(&undo(&after, &ours).unwrap());
+        assert!(undone.iter().any(|op| op.contains("replace") && op.contains("hunter2")));
+        let later: Claim = serde_json::from_str(&ours.to_text()).unwrap();
+        assert_eq!(
+            undo(&after, &later).unwrap_err().to_string(),
+            "the claim does not keep what helm:dbPassword was, as its name says that it is a secret"
+        );
+        // Whether it is still there is known by its name alone.
+        assert!(close(&after, &later.in_state(ClaimState::Done)).is_ok());
+    }
+
+    /// Two sources of one chart, at two versions: after they have changed places, the patch tests other things, and the plan
+    /// is another one.
+    #[test]
+    fn two_sources_of_one_chart_are_told_apart() {
+        let old = json!({ "repoURL": "r", "chart": "c", "targetRevision": "1.0.0" });
+        let mut new = json!({ "repoURL": "r", "chart": "c", "targetRevision": "2.0.0" });
+        new["helm"] = json!({ "releaseName": "b" });
+        let app = |sources: [&Value; 2]| -> Application {
+            serde_json::from_value(json!({
+                "spec": { "sources": sources }, "status": { "sourceTypes": ["Helm", "Helm"] },
+            }))
+            .unwrap()
+        };
+        let before = app([&old, &new]);
+        let mut values = wanted(&[("t", "2")], &[]);
+        values.source = SourceChoice::Position(2);
+        let planned = plan(&AppRef::new("a"), &before, &values).unwrap();
+        assert_eq!(planned.source_name, "r c (targetRevision 2.0.0, releaseName b)");
+        let patch = ops(&write(&before, &planned, &claim(&planned)).unwrap());
+        for test in [
+            r#"test /spec/sources/1/targetRevision "2.0.0""#,
+            r#"test /spec/sources/1/helm/releaseName "b""#,
+            "test /spec/sources/1/helm/valueFiles null",
+            "test /spec/sources/1/name null",
+        ] {
+            assert!(patch.contains(&test.to_owned()), "{test}: {patch:?}");
+        }
+        let after = plan(&AppRef::new("a"), &app([&new, &old]), &values).unwrap();
+        assert_eq!(
+            after.differences(&planned),
+            ["source r c (targetRevision 1.0.0) was r c (targetRevision 2.0.0, releaseName b)"]
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::request::AppRef;
 use crate::model::SourceAt;
-use crate::overrides::values::{ValueChange, same_element, shown};
+use crate::overrides::values::{ValueChange, same_element};
 
 /// What would be written to one application, with the state that it was planned from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ impl AppPlan {
     /// How the world of `earlier` differs from the world of this plan; empty if a write by `earlier` means the same.
     pub fn differences(&self, earlier: &AppPlan) -> Vec<String> {
         let mut differences = Vec::new();
-        if self.source != earlier.source {
+        if (self.source, &self.source_name) != (earlier.source, &earlier.source_name) {
             differences.push(format!("source {} was {}", self.source_name, earlier.source_name));
         }
         for change in &earlier.changes {
@@ -42,11 +42,11 @@ impl AppPlan {
                 (now, then) => now == then,
             };
             if !same_old {
-                let (now, then) = (shown(now.old.as_ref()), shown(change.old.as_ref()));
+                let (now, then) = (now.shown_old(), change.shown_old());
                 differences.push(format!("{} is {now}, was {then}", change.key));
             }
             if !same_element(&now.new, &change.new) {
-                differences.push(format!("{} is to become {}", change.key, shown(Some(&now.new))));
+                differences.push(format!("{} is to become {}", change.key, now.shown_new()));
             }
         }
         for now in &self.changes {

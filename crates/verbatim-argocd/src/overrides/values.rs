@@ -11,6 +11,7 @@ use verbatim_oci::Digest;
 use crate::model::{AppSource, SourceAt};
 pub use crate::overrides::key::OverrideKey;
 pub(crate) use crate::overrides::key::{SourceField, SourceKind};
+use crate::overrides::secret::{HIDDEN, in_its_place, is_hidden, is_secret};
 
 /// What to write into one source of an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,6 +170,32 @@ pub struct ValueChange {
 }
 
 impl ValueChange {
+    /// The text of the stored element before, for people; not that of a secret.
+    pub fn shown_old(&self) -> String {
+        self.shown_unless_secret(self.old.as_ref())
+    }
+
+    /// The text of the element to store, for people; not that of a secret.
+    pub fn shown_new(&self) -> String {
+        self.shown_unless_secret(Some(&self.new))
+    }
+
+    fn shown_unless_secret(&self, element: Option<&Value>) -> String {
+        match element.filter(|element| !element.is_null()) {
+            Some(element) if is_secret(&self.key, element) => HIDDEN.to_owned(),
+            element => shown(element),
+        }
+    }
+
+    /// The change as a claim keeps it: without what is a secret by its name.
+    pub(crate) fn without_secrets(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            old: self.old.as_ref().map(|old| in_its_place(&self.key, old)),
+            new: in_its_place(&self.key, &self.new),
+        }
+    }
+
     /// Whether nothing changes.
     pub fn is_noop(&self) -> bool {
         match &self.old {
@@ -182,6 +209,7 @@ impl ValueChange {
 pub fn shown(element: Option<&Value>) -> String {
     match element {
         None | Some(Value::Null) => "(absent)".to_owned(),
+        Some(hidden) if is_hidden(hidden) => HIDDEN.to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Object(parameter)) if parameter.contains_key("name") => {
             // A parameter without any of these has the empty value, which Argo CD leaves out.
@@ -210,6 +238,11 @@ pub(crate) fn same_element(a: &Value, b: &Value) -> bool {
         element
     };
     meaning(a) == meaning(b)
+}
+
+/// Whether an element is the one that was written; whichever it is, if the claim at hand does not keep what was.
+pub(crate) fn holds(element: &Value, written: &Value) -> bool {
+    is_hidden(written) || same_element(element, written)
 }
 
 /// Where a key stands in a source.
@@ -242,6 +275,34 @@ pub(crate) fn find<'a>(source: &'a AppSource, key: &OverrideKey) -> Occurrence<'
     }
 }
 
+/// Everything in a source that can be written, in the order of its lists.
+pub(crate) fn stored(source: &AppSource) -> Vec<(OverrideKey, &Value)> {
+    type Make = fn(String) -> OverrideKey;
+    let lists: [(&str, Make); 6] = [
+        ("/helm/parameters", OverrideKey::Helm),
+        ("/kustomize/images", OverrideKey::Kustomize),
+        ("/helm/fileParameters", OverrideKey::HelmFile),
+        ("/kustomize/replicas", OverrideKey::KustomizeReplica),
+        ("/plugin/env", OverrideKey::PluginEnv),
+        ("/plugin/parameters", OverrideKey::PluginParameter),
+    ];
+    let name = |element: &Value| match element.as_str() {
+        Some(image) => {
+            image.parse().map_or(image.to_owned(), |image: KustomizeImage| image.name().to_owned())
+        }
+        None => element["name"].as_str().unwrap_or_default().to_owned(),
+    };
+    let listed = lists.iter().flat_map(|(list, key)| {
+        source.list(list).iter().map(move |element| (key(name(element)), element))
+    });
+    let alone = SourceField::ALL.iter().map(|field| OverrideKey::Field(*field));
+    let alone = alone.filter_map(|key| match find(source, &key) {
+        Occurrence::At(_, value) => Some((key, value)),
+        _ => None,
+    });
+    listed.chain(alone).collect()
+}
+
 /// A value that is not what was written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Deviation {
@@ -260,14 +321,17 @@ impl fmt::Display for Deviation {
 pub fn deviations(source: Option<&AppSource>, changes: &[ValueChange]) -> Vec<Deviation> {
     let deviation = |change: &ValueChange, found: String| Deviation {
         key: change.key.clone(),
-        wrote: shown(Some(&change.new)),
+        wrote: change.shown_new(),
         found,
     };
     changes
         .iter()
         .filter_map(|change| {
             match source.map_or(Occurrence::Absent, |source| find(source, &change.key)) {
-                Occurrence::At(_, element) if same_element(element, &change.new) => None,
+                Occurrence::At(_, element) if holds(element, &change.new) => None,
+                Occurrence::At(_, element) if is_secret(&change.key, element) => {
+                    Some(deviation(change, HIDDEN.to_owned()))
+                }
                 Occurrence::At(_, element) => Some(deviation(change, shown(Some(element)))),
                 Occurrence::Absent if change.new.is_null() => None,
                 Occurrence::Absent => Some(deviation(change, shown(None))),

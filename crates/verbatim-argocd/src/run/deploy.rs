@@ -10,6 +10,7 @@ use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{self, ApiRequest, AppRef, Revisions, SyncRequest};
 use crate::judge::change::ValueWrite;
 use crate::judge::evidence::WantedImage;
+use crate::judge::labels::{InvalidLabel, invalid_labels, predicted_labels};
 use crate::judge::mismatch::Mismatch;
 use crate::judge::missing::Missing;
 use crate::judge::outcome::{
@@ -286,11 +287,26 @@ impl AppRun<'_> {
         for warning in warnings {
             self.log.warn(warning);
         }
+        // What is only planned is not rendered after a write, and an automatic sync does not wait for that.
+        if self.subject.options.dry_run || self.before.spec.is_automated() {
+            reasons.extend(self.label_refusal(&plan).await);
+        }
         if !reasons.is_empty() {
             return Err(refused(reasons));
         }
         self.log.done(DeployStep::Observe);
         if self.subject.options.dry_run { Err(DeployOutcome::Planned) } else { Ok(plan) }
+    }
+
+    /// Whether the labels that the chart makes now would become some that Kubernetes refuses. Where that cannot be told, the
+    /// manifests after the write tell it, or the sync.
+    async fn label_refusal(&self, plan: &AppPlan) -> Option<WriteRefusal> {
+        if plan.is_noop() || self.subject.images.is_empty() {
+            return None;
+        }
+        let rendered = self.subject.client.manifests(&self.subject.app).await.ok()?;
+        let manifests = rendered.manifests.iter().map(String::as_str);
+        refused_labels(&predicted_labels(manifests, &plan.changes))
     }
 
     /// If all values stand already and Argo CD is done with them, there is nothing to write and only to prove.
@@ -375,11 +391,14 @@ impl AppRun<'_> {
     pub(crate) async fn check_rendered(&mut self) -> Result<Option<DeployOutcome>, Error> {
         self.log.begin(DeployStep::Render);
         let error = match self.rendered().await {
-            Ok(problems) if problems.is_empty() => {
-                self.log.done(DeployStep::Render);
-                return Ok(None);
-            }
-            Ok(problems) => return Ok(Some(self.not_rendered(problems).await)),
+            Ok((problems, labels)) if problems.is_empty() => match refused_labels(&labels) {
+                Some(refusal) => return Ok(Some(self.taken_back(refusal).await)),
+                None => {
+                    self.log.done(DeployStep::Render);
+                    return Ok(None);
+                }
+            },
+            Ok((problems, _)) => return Ok(Some(self.not_rendered(problems).await)),
             Err(error) => error,
         };
         let why = match error.kind {
@@ -392,14 +411,15 @@ impl AppRun<'_> {
         Ok(None)
     }
 
-    /// What the manifests as they are rendered now lack.
-    async fn rendered(&self) -> Result<Vec<Mismatch>, Error> {
+    /// What the manifests as they are rendered now lack, and their labels that Kubernetes refuses.
+    async fn rendered(&self) -> Result<(Vec<Mismatch>, Vec<InvalidLabel>), Error> {
         let mut attempt = 1;
         loop {
             match self.subject.client.manifests(&self.subject.app).await {
                 Ok(manifests) => {
                     let manifests = manifests.manifests.iter().map(String::as_str);
-                    return Ok(shown(manifests, self.subject.images).problems);
+                    let problems = shown(manifests.clone(), self.subject.images).problems;
+                    return Ok((problems, invalid_labels(manifests)));
                 }
                 // Argo CD answers 500 to whatever its repository server fails at.
                 Err(Error { kind: ErrorKind::ServerError { .. }, .. })
@@ -414,15 +434,20 @@ impl AppRun<'_> {
     }
 
     async fn not_rendered(&mut self, problems: Vec<Mismatch>) -> DeployOutcome {
+        let problems = problems.iter().map(ToString::to_string).collect();
+        self.taken_back(WriteRefusal::NotRendered { problems }).await
+    }
+
+    /// Ends a run whose values are rendered to what must not be synced: the previous ones go back.
+    async fn taken_back(&mut self, refusal: WriteRefusal) -> DeployOutcome {
         // Other values than ours may have been rendered: somebody wrote in between.
         if self.follow.read().await.is_ok()
             && let Some(superseded) = self.superseded()
         {
             return superseded;
         }
-        let problems = problems.iter().map(ToString::to_string).collect();
         let undo = self.undo().await;
-        DeployOutcome::Refused { reasons: vec![WriteRefusal::NotRendered { problems }], undo }
+        DeployOutcome::Refused { reasons: vec![refusal], undo }
     }
 
     /// The outcome if our values do not stand any more.
@@ -467,4 +492,9 @@ impl AppRun<'_> {
         };
         self.close(state).await.unwrap_or(outcome)
     }
+}
+
+fn refused_labels(labels: &[InvalidLabel]) -> Option<WriteRefusal> {
+    let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
+    (!labels.is_empty()).then_some(WriteRefusal::InvalidLabels { labels })
 }

@@ -2,6 +2,7 @@
 //! by `judge` alone.
 
 pub(crate) mod annotation;
+pub(crate) mod defaults;
 pub(crate) mod deploy;
 pub(crate) mod event;
 mod follow;
@@ -13,5 +14,6 @@ mod send;
 mod session;
 mod slot;
 mod wait;
+pub(crate) mod window;
 mod write;
 mod written;

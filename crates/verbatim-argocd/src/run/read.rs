@@ -10,7 +10,8 @@ use crate::api::request::{AppRef, ObjectRef, Revisions};
 use crate::judge::evidence::WantedImage;
 use crate::judge::hooks::other_images;
 use crate::judge::owner::{
-    AppOwner, OwnerEffect, effect_of_parent, owning_set, set_owner, tracking_parent,
+    AppOwner, INSTANCE_LABEL, OwnerEffect, effect_of_parent, may_be_tracked_by_label, owning_set,
+    set_owner, tracking_parent,
 };
 use crate::judge::preflight::{Inquiry, Preconditions};
 use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray};
@@ -198,7 +199,7 @@ async fn parameters(client: &Client, app: &Application, plan: &AppPlan) -> Inqui
     }
 }
 
-async fn owner(
+pub(crate) async fn owner(
     client: &Client,
     app: &Application,
     plan: &AppPlan,
@@ -210,7 +211,8 @@ async fn owner(
         let (app, claim) = (&app.metadata.name, claim_annotation(environment));
         return Some(set_owner(name, set, app, &claim, plan.source, &plan.changes));
     }
-    let tracking = tracking_parent(app)?;
+    let label_key = label_key(client, app).await;
+    let tracking = tracking_parent(app, &label_key)?;
     let parent = AppRef {
         name: tracking.name.to_owned(),
         namespace: tracking.namespace.map(str::to_owned),
@@ -230,6 +232,16 @@ async fn owner(
         keeps_claim: Inquiry::NotAsked,
         exemption: String::new(),
     })
+}
+
+/// The label by which this Argo CD tracks applications. Asked only if a label can matter; whoever may not read the settings
+/// knows the usual one.
+async fn label_key(client: &Client, app: &Application) -> String {
+    let usual = INSTANCE_LABEL.to_owned();
+    if !may_be_tracked_by_label(app) {
+        return usual;
+    }
+    client.instance_label().await.ok().filter(|key| !key.is_empty()).unwrap_or(usual)
 }
 
 /// What a parent does to the values; `None` if the application is not among its resources.

@@ -59,6 +59,8 @@ pub struct DeployOptions {
     pub allow_unknown_parameters: bool,
     /// Stop after the plan.
     pub dry_run: bool,
+    /// End an operation of somebody else that holds the application.
+    pub terminate_foreign: bool,
     /// What a rollout that somebody has paused means.
     pub on_pause: OnPause,
     /// How long the claim holds others off, if longer than this deployment may take: it may be one of many.
@@ -86,6 +88,7 @@ impl Default for DeployOptions {
             trust_owner: false,
             allow_unknown_parameters: false,
             dry_run: false,
+            terminate_foreign: false,
             on_pause: OnPause::Wait,
             claim_for: Duration::ZERO,
             close_claim: true,

@@ -8,7 +8,7 @@ use crate::api::error::Error;
 use crate::api::request::AppRef;
 use crate::judge::baseline::broken_resources;
 use crate::judge::change::Writer;
-use crate::judge::evidence::WantedImage;
+use crate::judge::evidence::{EndedOperation, WantedImage};
 use crate::judge::outcome::{DeployOutcome, DeployReport};
 use crate::judge::verdict::{Expectation, ExpectedOperation};
 use crate::judge::warning::DeployWarning;
@@ -31,6 +31,8 @@ pub(crate) struct AppRun<'a> {
     pub(crate) before: Application,
     pub(crate) written: Written,
     pub(crate) log: RunLog<'a>,
+    /// Operations of others that were ended.
+    pub(crate) ended: Vec<EndedOperation>,
 }
 
 /// What a run is about.
@@ -91,7 +93,14 @@ impl<'a> Subject<'a> {
             self.app.project = Some(before.spec.project.clone());
         }
         log.begin_with(&before);
-        Ok(AppRun { subject: self, follow, before, written: Written::default(), log })
+        Ok(AppRun {
+            subject: self,
+            follow,
+            before,
+            written: Written::default(),
+            log,
+            ended: Vec::new(),
+        })
     }
 
     /// This run, for the claims that it makes and meets.

@@ -4,11 +4,13 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{NONCE, SyncRequest};
+use crate::judge::evidence::EndedOperation;
 use crate::judge::missing::Missing;
 use crate::judge::outcome::{DeployOutcome, Leftover, UndoResult};
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::verdict::{ExpectedOperation, JudgeMemory, deploys_our_values};
-use crate::model::Phase;
+use crate::judge::warning::DeployWarning;
+use crate::model::{Application, Phase};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::deviations;
 use crate::run::event::DeployStep;
@@ -170,6 +172,9 @@ impl AppRun<'_> {
             if app.operation.is_none() && !runs {
                 return Ok(OperationSlot::Free);
             }
+            if self.subject.options.terminate_foreign {
+                self.end_foreign().await?;
+            }
             self.log.waiting(Missing::OperationSlot);
             match self.follow.next(self.follow.deadline()).await? {
                 NextState::Changed => {}
@@ -179,6 +184,37 @@ impl AppRun<'_> {
             }
         }
     }
+}
+
+impl AppRun<'_> {
+    /// Ends the operation of somebody else that runs, once. The server ends whatever runs by then: what was read just now
+    /// makes it all but certain that it is the one that is told.
+    async fn end_foreign(&mut self) -> Result<(), Error> {
+        let Some(foreign) = foreign_operation(self.follow.app()) else { return Ok(()) };
+        if self.ended.contains(&foreign) {
+            return Ok(());
+        }
+        match self.subject.client.terminate(&self.subject.app).await {
+            Ok(()) => {
+                self.log.warn(DeployWarning::Ended(foreign.clone()));
+                self.ended.push(foreign);
+                Ok(())
+            }
+            // It has ended by itself, or not begun.
+            Err(Error { kind: ErrorKind::Refused(_), .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The operation that runs, if it has begun and is not ending already.
+fn foreign_operation(app: &Application) -> Option<EndedOperation> {
+    let state = app.status.operation_state.as_ref()?;
+    (state.phase == Phase::Running && app.operation.is_some()).then(|| EndedOperation {
+        initiated_by: state.operation.initiated_by.clone(),
+        started_at: state.started_at,
+        message: state.message.clone(),
+    })
 }
 
 /// What became of the operation slot.

@@ -413,6 +413,7 @@ impl AppRun<'_> {
                 health: app.status.health.status,
                 at: now(),
                 settled_seconds: self.subject.options.settle.as_secs(),
+                ended: self.ended.clone(),
             }),
         }
     }

@@ -72,6 +72,10 @@ progressDeadlineSeconds: 600
 image: {repository: 127.0.0.1:5000/example/web, tag: latest}
 ";
 
+/// Sync windows that let nobody sync.
+pub(crate) const DENY: &str =
+    r#"[{ "kind": "deny", "schedule": "* * * * *", "duration": "24h", "applications": ["*"] }]"#;
+
 /// A server and its git repository. Ends when it is dropped.
 pub(crate) struct Rig {
     pub(crate) server: SimulatedArgocd,
@@ -100,6 +104,11 @@ impl Rig {
                 "{{ .Values.image.repository }}:{{ .Values.image.tag }}",
                 "{{ .Values.cache }}",
             );
+        let labelled = DEPLOYMENT.replace(
+            "metadata: {name: \"{{ .Release.Name }}\"}",
+            "metadata: {name: \"{{ .Release.Name }}\", labels: {version: \"{{ .Values.image.tag }}\"}}",
+        );
+        write_chart(&git.path().join("labelled"), VALUES, &[("deployment.yaml", &labelled)]);
         write_chart(&git.path().join("parent"), "{}", &[("child.yaml", CHILD)]);
         let templates = [("deployment.yaml", DEPLOYMENT), ("cache.yaml", &cache)];
         let values = format!("{VALUES}cache: redis:7\n");
@@ -218,6 +227,17 @@ impl Rig {
                 return;
             }
         }
+    }
+
+    /// Gives the project of all applications these sync windows.
+    pub(crate) async fn windows(&self, windows: &str) {
+        let windows: Value = serde_json::from_str(windows).unwrap();
+        let spec = json!({
+            "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }],
+            "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }], "syncWindows": windows,
+        });
+        let project = json!({ "metadata": { "name": "default" }, "spec": spec });
+        self.post("/api/v1/projects", json!({ "project": project, "upsert": true })).await;
     }
 
     /// Sends something as the administrator.

@@ -13,15 +13,13 @@ use super::file::{
     TestFile,
 };
 use super::located::{Located, Place};
-use super::model::{App, Apps, DeploySettings, Environment, Selector, Set, Suite, Wave};
+use super::model::{App, Apps, DeploySettings, Environment, PINNING, Selector, Set, Suite, Wave};
 use super::problem::Problem;
 use super::shapes::{ListOr, NameOr, WaveFile};
 
 /// What of an image can stand in a value; `reference` is repository, tag and digest in one.
 const IMAGE_VARIABLES: [&str; 7] =
     ["registry", "path", "name", "repository", "tag", "digest", "reference"];
-/// The ones that pin the content.
-const PINNING: [&str; 2] = ["digest", "reference"];
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 /// A pod may crash once or twice while what it needs comes up.
@@ -68,7 +66,7 @@ fn shared(
     for other in earlier {
         let (one, two) = match (&other.apps, &environment.apps) {
             (Apps::Named(one), Apps::Named(two)) => (one.as_slice(), two.as_slice()),
-            (Apps::Selected(one), Apps::Selected(two)) if one.labels == two.labels => {
+            (Apps::Selected(one), Apps::Selected(two)) if overlaps(one, two) => {
                 (std::slice::from_ref(&one.template), std::slice::from_ref(&two.template))
             }
             // Which applications have some labels is known to Argo CD alone.
@@ -89,6 +87,14 @@ fn shared(
     }
 }
 
+/// Whether two selections are sure to have applications in common, if the smaller one has any.
+fn overlaps(one: &Selector, other: &Selector) -> bool {
+    let is_wider = one.labels.is_none() || other.labels.is_none();
+    one.project == other.project
+        && (is_wider || one.labels == other.labels)
+        && one.servers.iter().any(|server| other.servers.contains(server))
+}
+
 /// The application that two entries may both mean, and the first value that both write into it.
 fn both(one: &App, other: &App) -> Option<(String, String)> {
     let place = |app: &App| (app.server.clone(), app.namespace.clone(), app.name.clone());
@@ -100,7 +106,7 @@ fn both(one: &App, other: &App) -> Option<(String, String)> {
     };
     let key = keys(&one.set).intersection(&keys(&other.set)).next().cloned();
     let name = match one.name.as_str() {
-        "" => "the applications with the same labels".to_owned(),
+        "" => "the same applications of a project".to_owned(),
         name => format!("the application `{name}`"),
     };
     key.filter(|_| place(one) == place(other) && is_one_source).map(|key| (name, key))
@@ -213,6 +219,11 @@ fn deploy(default: &DeployFile, own: &DeployFile, problems: &mut Vec<Problem>) -
         trust_owner: is(|written| written.trust_owner.as_ref()),
         allow_unknown_parameters: is(|written| written.allow_unknown_parameters.as_ref()),
         restore_on_failure: false,
+        terminate_foreign: is(|written| written.terminate_foreign.as_ref()),
+        wait_for_window: own
+            .wait_for_window
+            .or(default.wait_for_window)
+            .map_or(Duration::ZERO, |period| period.0),
         fail_on_pause: own.on_pause.or(default.on_pause) == Some(PauseFile::Fail),
     }
 }
@@ -238,7 +249,8 @@ fn apps(
 ) -> Apps {
     match &written.value {
         ListOr::Map(selector) => {
-            Apps::Selected(Box::new(select(selector, environment, set, scope, problems)))
+            let selector = select(selector, written.place, environment, set, scope, problems);
+            Apps::Selected(Box::new(selector))
         }
         ListOr::List(list) => {
             if list.is_empty() {
@@ -293,26 +305,63 @@ fn app(
 
 fn select(
     written: &SelectorFile,
+    place: Place,
     environment: &str,
     set: Option<&Set>,
     scope: &Scope,
     problems: &mut Vec<Problem>,
 ) -> Selector {
-    let place = written.selector.place;
-    if written.selector.value.trim().is_empty() {
-        problems.push(Problem::new(place, "an empty selector would take every application"));
+    let place = written.selector.as_ref().or(written.project.as_ref()).map_or(place, |it| it.place);
+    if let Some(empty) = written.selector.as_ref().filter(|it| it.value.trim().is_empty()) {
+        let problem = Problem::new(empty.place, "an empty selector selects nothing by its labels");
+        problems.push(problem.help("leave it out for all applications of the project"));
     }
+    let project = written.project.as_ref().map_or("", |project| project.value.trim());
+    if project.is_empty() {
+        let message =
+            "whoever may label an application of any Argo CD project could bring it in here";
+        let labels = written.selector.as_ref().map(|it| format!(", selector: '{}'", it.value));
+        let line = format!("`apps: {{ project: NAME{} }}`", labels.unwrap_or_default());
+        problems.push(Problem::new(place, message).help(format!("name the project: {line}")));
+    }
+    let servers = servers(written, place, scope, problems);
     let template = App {
         environment: environment.to_owned(),
         name: String::new(),
-        server: server(written.server.as_ref(), place, scope, problems),
+        server: String::new(),
         namespace: written.namespace.clone(),
-        project: written.project.clone(),
+        project: Some(project.to_owned()),
         source: SourceChoice::Auto,
         set: set.cloned().unwrap_or_else(|| nothing_to_write(place, problems)),
         url: None,
     };
-    Selector { labels: written.selector.value.clone(), template }
+    let labels = written.selector.as_ref().map(|labels| labels.value.clone());
+    Selector { project: project.to_owned(), labels, servers, template }
+}
+
+/// The servers of a selection: those that are named, or the only one.
+fn servers(
+    written: &SelectorFile,
+    place: Place,
+    scope: &Scope,
+    problems: &mut Vec<Problem>,
+) -> Vec<String> {
+    if let (Some(one), [_, ..]) = (&written.server, written.servers.as_slice()) {
+        let problem = Problem::new(one.place, "`server` and `servers` both say where they are");
+        problems.push(problem.help("leave out one of them"));
+    }
+    if written.servers.is_empty() {
+        return vec![server(written.server.as_ref(), place, scope, problems)];
+    }
+    let mut servers = Vec::new();
+    for name in &written.servers {
+        if servers.contains(&name.value) {
+            let message = format!("the server `{}` is given twice", name.value);
+            problems.push(Problem::new(name.place, message));
+        }
+        servers.push(server(Some(name), place, scope, problems));
+    }
+    servers
 }
 
 fn nothing_to_write(place: Place, problems: &mut Vec<Problem>) -> Set {

@@ -147,6 +147,10 @@ pub(crate) struct DeployFile {
     pub allow_unknown_parameters: Option<Located<bool>>,
     /// What to do when a rollout is paused, for example between canary steps. Default: `wait`.
     pub on_pause: Option<PauseFile>,
+    /// End an operation of somebody else that holds the application, instead of waiting for its end.
+    pub terminate_foreign: Option<Located<bool>>,
+    /// If a sync window is closed, how long to wait for it to open before anything is decided. Default: 0s.
+    pub wait_for_window: Option<Period>,
 }
 
 /// What to do with a release that is not proven.
@@ -196,7 +200,7 @@ pub(crate) struct EnvironmentFile {
     /// The environments in which the release must be proven before.
     #[serde(default)]
     pub after: Vec<Located<NameOr<AfterFile>>>,
-    /// Its applications: names, mappings, or a label selector.
+    /// Its applications: names, mappings, or all of an Argo CD project, perhaps with some labels.
     pub apps: Located<ListOr<Located<NameOr<AppFile>>, SelectorFile>>,
     /// Its address, which tests get in `VERBATIM_URL`.
     pub url: Option<Located<String>>,
@@ -291,18 +295,21 @@ impl FromName for AppFile {
     }
 }
 
-/// All applications that carry some labels.
+/// All applications of an Argo CD project, or those of it that carry some labels.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SelectorFile {
-    /// A label selector, for example `team=web,env=production`.
-    pub selector: Located<String>,
+    /// Their Argo CD project. Required: whoever may label any application could otherwise bring it in.
+    pub project: Option<Located<String>>,
+    /// A label selector, for example `team=web,env=production`. Default: all applications of the project.
+    pub selector: Option<Located<String>>,
     /// Their server. Needed if there are several.
     pub server: Option<Located<String>>,
-    /// Their namespace, if Argo CD allows applications outside its own.
+    /// Their servers, if they are on several: each has some of them.
+    #[serde(default)]
+    pub servers: Vec<Located<String>>,
+    /// Their namespace, if Argo CD allows applications outside its own. Default: all that Argo CD looks after.
     pub namespace: Option<String>,
-    /// Their project.
-    pub project: Option<String>,
 }
 
 /// A command that tests an environment.

@@ -27,8 +27,8 @@ use verbatim_record::PolicyOrigin;
 pub(crate) use contained::self_contained;
 pub(crate) use file::{File, PolicyFile};
 pub(crate) use model::{
-    App, Apps, Config, DeploySettings, Environment, Image, Policy, Ran, Rules, Server, Set, Suite,
-    Wave,
+    App, Apps, Config, DeploySettings, Environment, Image, Policy, Ran, Rules, Selector, Server,
+    Set, Suite, Wave,
 };
 pub(crate) use problem::nearest;
 pub(crate) use problem::{Invalid, Problem};

@@ -2,6 +2,7 @@
 //! every path is joined to the folder of the file. Must not read or check anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -111,7 +112,7 @@ impl Environment {
     pub(crate) fn servers(&self) -> BTreeSet<&str> {
         match &self.apps {
             Apps::Named(apps) => apps.iter().map(|app| app.server.as_str()).collect(),
-            Apps::Selected(selector) => BTreeSet::from([selector.template.server.as_str()]),
+            Apps::Selected(selector) => selector.servers.iter().map(String::as_str).collect(),
         }
     }
 }
@@ -129,6 +130,10 @@ pub(crate) struct DeploySettings {
     pub allow_unknown_parameters: bool,
     /// Give up when a rollout is paused, instead of waiting until it continues.
     pub fail_on_pause: bool,
+    /// End an operation of somebody else that holds the application.
+    pub terminate_foreign: bool,
+    /// How long a closed sync window is waited for.
+    pub wait_for_window: Duration,
     /// Put back the last promotion after one that is not proven.
     pub restore_on_failure: bool,
 }
@@ -145,15 +150,27 @@ pub(crate) enum Wave {
 #[derive(Clone, Debug)]
 pub(crate) enum Apps {
     Named(Vec<App>),
-    /// All that carry some labels; found when they are needed.
+    /// All of a project, or those with some labels; found when they are needed.
     Selected(Box<Selector>),
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Selector {
-    pub labels: String,
-    /// What each of them is given; its name is not used.
+    /// The Argo CD project that all of them are in.
+    pub project: String,
+    /// The labels that they carry; `None` for all of the project.
+    pub labels: Option<String>,
+    /// The servers that they are on, at least one.
+    pub servers: Vec<String>,
+    /// What each of them is given; its name and server are not used.
     pub template: App,
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the project `{}`", self.project)?;
+        self.labels.as_ref().map_or(Ok(()), |labels| write!(f, " with the labels {labels}"))
+    }
 }
 
 /// An application and what is written into it.
@@ -196,6 +213,24 @@ pub(crate) struct Set {
     pub helm: BTreeMap<String, Template>,
     /// Kustomize images: name in the manifests, and the reference that replaces it.
     pub kustomize: BTreeMap<String, Template>,
+}
+
+/// What of an image pins its content.
+pub(super) const PINNING: [&str; 2] = ["digest", "reference"];
+
+impl Set {
+    /// The values that pin an image by its digest.
+    pub(crate) fn pinning(&self) -> Self {
+        let pins = |template: &Template| {
+            let mut fields = template.variables().map(|it| it.rsplit('.').next().unwrap_or(it));
+            fields.any(|field| PINNING.contains(&field))
+        };
+        let of = |values: &BTreeMap<String, Template>| {
+            let pinning = values.iter().filter(|(_, template)| pins(template));
+            pinning.map(|(key, template)| (key.clone(), template.clone())).collect()
+        };
+        Self { helm: of(&self.helm), kustomize: of(&self.kustomize) }
+    }
 }
 
 #[derive(Clone, Debug)]

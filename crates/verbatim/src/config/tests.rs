@@ -35,7 +35,7 @@ environments:
     tests: { smoke: ./smoke.sh, load: { run: ./load.sh, timeout: 1h } }
   - name: production
     after: [{ environment: staging, ran: ever }]
-    apps: { selector: 'team=web' }
+    apps: { project: web, selector: 'team=web' }
     gates: { tested: { in: staging, suites: [smoke] } }
 keys:
   - { name: ci, file: ci.pub, roles: [builder, tester, promoter] }
@@ -74,6 +74,11 @@ fn ruleless(policy: &str) -> String {
     let is_rule = |line: &&str| !line.starts_with("    after:") && !line.starts_with("    gates:");
     let stages: Vec<&str> = stages.lines().filter(is_rule).collect();
     format!("{}\npolicy: {policy}\n", stages.join("\n"))
+}
+
+/// The right file with another selection of production.
+fn selection(apps: &str) -> String {
+    with("{ project: web, selector: 'team=web' }", apps)
 }
 
 /// The right file with other gates before production.
@@ -237,19 +242,28 @@ fn rules_elsewhere_are_named() {
 
 #[test]
 fn an_environment_overrides_how_all_are_deployed() {
-    let text = with("[web-dev]", "[web-dev]\n    deploy: { allow_unpruned: true, on_pause: wait }");
-    let default = "deploy: { prune: true, trust_owner: true, on_pause: fail }";
+    let text = with(
+        "[web-dev]",
+        "[web-dev]\n    deploy: { allow_unpruned: true, on_pause: wait, wait_for_window: 0s }",
+    );
+    let default = "deploy: { prune: true, trust_owner: true, on_pause: fail, terminate_foreign: true, wait_for_window: 1h }";
     let config = read(&format!("{text}{default}\n")).unwrap();
     let of = |name: &str| config.environment(name).unwrap().deploy;
     let all = DeploySettings {
         prune: true,
         trust_owner: true,
         fail_on_pause: true,
+        terminate_foreign: true,
+        wait_for_window: std::time::Duration::from_secs(3600),
         ..DeploySettings::default()
     };
     assert_eq!(of("staging"), all);
-    let dev =
-        DeploySettings { allow_unpruned: true, trust_owner: true, ..DeploySettings::default() };
+    let dev = DeploySettings {
+        allow_unpruned: true,
+        trust_owner: true,
+        terminate_foreign: true,
+        ..DeploySettings::default()
+    };
     assert_eq!(of("dev"), dev);
     assert_eq!(read(RIGHT).unwrap().environment("dev").unwrap().deploy, DeploySettings::default());
 }
@@ -261,13 +275,39 @@ fn environments_may_share_an_application_with_values_of_their_own() {
         format!("[{{ name: web-staging, set: {own} }}]"),
         "[{ name: web-staging, namespace: team-a }]".to_owned(),
         "[{ name: worker-staging, source: 1 }]".to_owned(),
-        "{ selector: 'team=other' }".to_owned(),
+        "{ project: web, selector: 'team=other' }".to_owned(),
+        "{ project: other }".to_owned(),
     ] {
         let shared = read(&with("[web-dev]", &apps));
         assert!(shared.is_ok(), "{apps}: {}", shared.unwrap_err());
     }
     // Which of several sources is meant, Argo CD tells; it may be the same one.
     assert!(read(&with("[web-dev]", "[worker-staging]")).is_err());
+}
+
+#[test]
+fn a_selection_is_of_a_project_and_on_some_servers() {
+    let servers = |text: &str| {
+        text.replace(
+            "  main: { url: https://argocd.example }",
+            "  main: { url: https://argocd.example }\n  eu: { url: https://eu.example }",
+        )
+        .replace("[web-dev]", "[{ name: web-dev, server: main }]")
+        .replace(
+            "[web-staging, { name: worker-staging,",
+            "[{ name: web-staging, server: eu }, { name: worker-staging, server: eu,",
+        )
+    };
+    for (apps, labels, on) in [
+        ("{ project: web, server: eu }", None, &["eu"][..]),
+        ("{ project: web, selector: a=b, servers: [main, eu] }", Some("a=b"), &["main", "eu"]),
+    ] {
+        let config = read(&servers(&selection(apps))).unwrap_or_else(|error| panic!("{error}"));
+        let production = config.environment("production").unwrap();
+        let Apps::Selected(selector) = &production.apps else { panic!("selected") };
+        assert_eq!((selector.labels.as_deref(), selector.project.as_str()), (labels, "web"));
+        assert_eq!(production.servers(), on.iter().copied().collect());
+    }
 }
 
 #[test]
@@ -367,8 +407,18 @@ fn mistakes_are_shown_where_they_are() {
         ("an application of two environments", with("[web-dev]", "[web-staging]")),
         (
             "applications of two environments by their labels",
-            with("[web-dev]", "{ selector: 'team=web' }"),
+            with("[web-dev]", "{ project: web, selector: 'team=web' }"),
         ),
+        ("a whole project and a part of it", with("[web-dev]", "{ project: web }")),
+        ("a selection of every project", selection("{ selector: 'team=web' }")),
+        ("a selection of no project", selection("{ project: '' }")),
+        ("an empty selector", selection("{ project: web, selector: '' }")),
+        (
+            "a selection on one server and on several",
+            selection("{ project: web, server: main, servers: [main] }"),
+        ),
+        ("a selection on a server twice", selection("{ project: web, servers: [main, main] }")),
+        ("a selection on an unknown server", selection("{ project: web, servers: [main, man] }")),
         ("no application", with("[web-dev]", "[]")),
         ("a wave of nobody", with("[web-dev]", "[web-dev]\n    waves: [0]")),
         ("a wave of too many", with("[web-dev]", "[web-dev]\n    waves: [101%]")),

@@ -1,6 +1,7 @@
-//! What a checkup found: one finding for each thing that a pipeline needs. How things are looked at is in `services.rs` and
-//! `local.rs`; nothing here asks anybody.
+//! What a checkup found: one finding for each thing that a pipeline needs. How things are looked at is in `services.rs`,
+//! `defaults.rs` and `local.rs`; nothing here asks anybody.
 
+mod defaults;
 pub(crate) mod local;
 pub(crate) mod services;
 
@@ -24,6 +25,8 @@ pub(crate) enum Check {
     Argocd,
     /// The applications of an environment.
     Environment,
+    /// What would run in an environment without the overrides.
+    Override,
 }
 
 impl Check {
@@ -37,6 +40,7 @@ impl Check {
             Self::Clock => "clock",
             Self::Argocd => "argocd",
             Self::Environment => "environment",
+            Self::Override => "override",
         }
     }
 }

@@ -10,7 +10,7 @@ use verbatim_oci::Repository;
 use verbatim_record::EnvironmentArtifact;
 use verbatim_registry::{Client, ReferrersSource};
 
-use super::{Check, Finding};
+use super::{Check, Finding, defaults};
 use crate::config::{Environment, Server};
 use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::project::{Project, clients, clock, failures};
@@ -117,8 +117,15 @@ pub(crate) async fn argocd(project: &Project) -> Vec<Finding> {
         project.config.environments.iter().filter(|environment| {
             environment.servers().into_iter().all(|name| good.contains(name))
         });
-    let looks = environments.map(|environment| applications(project, environment));
-    findings.extend(join_all(looks).await);
+    let looks = environments.map(|environment| async {
+        let rights = applications(project, environment).await;
+        // Of applications that cannot be read, the values would tell the same again.
+        let can_look = rights.level == super::Level::Ok;
+        let overrides =
+            if can_look { Some(defaults::look(project, environment).await) } else { None };
+        std::iter::once(rights).chain(overrides)
+    });
+    findings.extend(join_all(looks).await.into_iter().flatten());
     findings
 }
 

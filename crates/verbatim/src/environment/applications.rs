@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use verbatim_console::Failure;
 use verbatim_http::RedactedUrl;
 use verbatim_record::{Anchor, Revision};
 
-use crate::config::{App, Apps, Environment};
+use crate::config::{App, Apps, Environment, Selector};
 use crate::environment::target::target;
 use crate::project::{Project, clients, clock};
 use crate::release::Release;
@@ -102,36 +103,48 @@ pub(crate) async fn at(
             read(apps.iter().cloned(), servers, async |client, app| client.get(app).await).await
         }
         Apps::Selected(selector) => {
-            let template = &selector.template;
-            let projects: Vec<String> = template.project.iter().cloned().collect();
-            let client = servers.get(&template.server)?;
-            let listed = client
-                .list(&projects, Some(&selector.labels), template.namespace.as_deref())
-                .await
-                .map_err(crate::project::failures::argocd)?;
-            if listed.is_empty() {
-                return Err(Failure::new(
-                    verbatim_console::ExitStatus::Refused,
-                    format!(
-                        "no application of Argo CD `{}` has the labels {}",
-                        template.server, selector.labels
-                    ),
-                )
-                .hint("or the token cannot see them"));
-            }
-            // A list without a namespace has the applications of all that Argo CD looks after. Those of its own are named
-            // without one, and who may not read which that is gets a name that works, too.
-            let own = client.own_namespace().await.ok();
-            let mut seen: Vec<ObservedApp> = listed
-                .into_iter()
-                .map(|found| selected(found, template, own.as_deref(), client.server().as_str()))
-                .collect();
-            seen.sort_by(|a, b| {
-                (&a.app.name, &a.app.namespace).cmp(&(&b.app.name, &b.app.namespace))
-            });
+            let lists = selector.servers.iter().map(|server| list(selector, server, servers));
+            let lists: Vec<_> = try_join_all(lists).await?;
+            let mut seen: Vec<ObservedApp> = lists.into_iter().flatten().collect();
+            let name = |seen: &ObservedApp| {
+                let App { name, namespace, server, .. } = &seen.app;
+                (name.clone(), namespace.clone(), server.clone())
+            };
+            seen.sort_by_cached_key(name);
             Ok(seen)
         }
     }
+}
+
+/// The selected applications of one server. None is a refusal: the token may not see them.
+async fn list(
+    selector: &Selector,
+    server: &str,
+    servers: &Servers,
+) -> Result<Vec<ObservedApp>, Failure> {
+    let template = App { server: server.to_owned(), ..selector.template.clone() };
+    let client = servers.get(server)?;
+    let project = [selector.project.clone()];
+    let mut listed = client
+        .list(&project, selector.labels.as_deref(), template.namespace.as_deref())
+        .await
+        .map_err(crate::project::failures::argocd)?;
+    // What is written into depends on it, so it is not left to the server alone.
+    listed.retain(|found| found.spec.project == selector.project);
+    if listed.is_empty() {
+        return Err(Failure::new(
+            verbatim_console::ExitStatus::Refused,
+            format!("Argo CD `{server}` has no application of {selector}"),
+        )
+        .hint("or the token cannot see them"));
+    }
+    // A list without a namespace has the applications of all that Argo CD looks after. Those of its own are named without
+    // one, and who may not read which that is gets a name that works, too.
+    let own = client.own_namespace().await.ok();
+    let seen = listed
+        .into_iter()
+        .map(|found| selected(found, &template, own.as_deref(), client.server().as_str()));
+    Ok(seen.collect())
 }
 
 /// A listed application, by the names that address it.

@@ -4,8 +4,8 @@
 use std::fmt;
 
 use serde::Serialize;
-use verbatim_argocd::AppRef;
-use verbatim_record::{Chain, PromotedApplication, Verified};
+use verbatim_argocd::{AppRef, Application, read_claim};
+use verbatim_record::{Anchor, Chain, PromotedApplication, Verified};
 
 use super::applications::ObservedApp;
 
@@ -42,6 +42,37 @@ impl fmt::Display for MissingApp {
 pub(crate) fn missing(ledger: &Chain, seen: &[ObservedApp]) -> Vec<MissingApp> {
     let head = ledger.head().map(Verified::predicate);
     head.map(|head| missing_of(&head.applications, seen)).unwrap_or_default()
+}
+
+/// The applications of the last promotion that are not among those of the environment, where the ledger cannot be asked: by
+/// the claims on all applications of a server. Those that left it earlier name an earlier promotion.
+pub(crate) fn missing_by_claims(
+    environment: &str,
+    last: Anchor,
+    server: &str,
+    listed: &[Application],
+    seen: &[ObservedApp],
+) -> Vec<MissingApp> {
+    let last = last.to_string();
+    let is_of_last = |app: &&Application| {
+        let claim = read_claim(app, Some(environment));
+        claim.known().is_some_and(|claim| claim.record.as_ref() == Some(&last))
+    };
+    let is_seen = |app: &Application| {
+        seen.iter().any(|it| {
+            let own = it.application.as_ref().ok().map(|it| &it.metadata.namespace);
+            it.server_url == server
+                && it.app.name == app.metadata.name
+                && own.is_none_or(|own| *own == app.metadata.namespace)
+        })
+    };
+    let gone = listed.iter().filter(is_of_last).filter(|app| !is_seen(app));
+    gone.map(|app| MissingApp {
+        name: app.metadata.name.clone(),
+        namespace: Some(app.metadata.namespace.clone()).filter(|it| !it.is_empty()),
+        server: server.to_owned(),
+    })
+    .collect()
 }
 
 /// What to do about an application that is missing; `command` can leave it out.
@@ -137,5 +168,32 @@ mod tests {
                 assert!(!app.is_called("api"));
             }
         }
+    }
+
+    #[test]
+    fn claims_tell_what_is_missing_where_no_ledger_can() {
+        let anchor = |number: u32| format!("{number}@{}", verbatim_oci::Digest::of(b"r"));
+        let listed = |name: &str, environment: &str, number: u32| -> Application {
+            let claim = json!({
+                "version": 1, "environment": environment, "nonce": "n", "state": "done", "release": "r",
+                "at": "2026-01-01T00:00:00Z", "deadline": "2026-01-01T00:00:00Z", "source": "single",
+                "changes": [], "record": anchor(number),
+            });
+            let annotation = verbatim_argocd::claim_annotation(Some(environment));
+            serde_json::from_value(json!({
+                "metadata": { "name": name, "namespace": "argocd", "annotations": { annotation: claim.to_string() } },
+            }))
+            .unwrap()
+        };
+        let all = [
+            listed("web", "shop/dev", 7),
+            listed("lost", "shop/dev", 7),
+            listed("left", "shop/dev", 6),
+            listed("other", "shop/staging", 7),
+        ];
+        let here = [seen("web", None, Some("argocd"))];
+        let found = missing_by_claims("shop/dev", anchor(7).parse().unwrap(), SERVER, &all, &here);
+        let names: Vec<&str> = found.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["lost"]);
     }
 }

@@ -4,7 +4,7 @@
 use clap::{Args, ValueEnum};
 use verbatim_argocd::Remedy;
 
-use crate::config::DeploySettings;
+use crate::config::{DeploySettings, Period};
 
 /// How applications are deployed this time, beyond what `deploy` in verbatim.yaml says.
 #[derive(Clone, Copy, Debug, Default, Args)]
@@ -18,6 +18,12 @@ pub(crate) struct DeliveryArgs {
     /// What to do when a rollout is paused, for example between canary steps [verbatim.yaml: `deploy: { on_pause: wait }`]
     #[arg(long, value_name = "WHAT", value_enum)]
     on_pause: Option<PauseArg>,
+    /// End an operation of somebody else that holds the application [verbatim.yaml: `deploy: { terminate_foreign: true }`]
+    #[arg(long)]
+    terminate_foreign: bool,
+    /// If a sync window is closed, wait so long for it to open [verbatim.yaml: `deploy: { wait_for_window: 1h }`]
+    #[arg(long, value_name = "TIME")]
+    wait_for_window: Option<Period>,
     /// Write even if an owner of the application may revert it [verbatim.yaml: `deploy: { trust_owner: true }`]
     #[arg(long)]
     trust_owner: bool,
@@ -64,12 +70,15 @@ impl FailureArgs {
 impl DeliveryArgs {
     /// What holds for this run.
     pub(super) fn over(self, settings: DeploySettings) -> DeploySettings {
-        let Self { prune, allow_unpruned, on_pause, trust_owner, allow_unknown_parameters } = self;
+        let Self { prune, allow_unpruned, on_pause, terminate_foreign, wait_for_window, .. } = self;
+        let Self { trust_owner, allow_unknown_parameters, .. } = self;
         DeploySettings {
             prune: prune || (settings.prune && !allow_unpruned),
             allow_unpruned: allow_unpruned || (settings.allow_unpruned && !prune),
             trust_owner: trust_owner || settings.trust_owner,
             allow_unknown_parameters: allow_unknown_parameters || settings.allow_unknown_parameters,
+            terminate_foreign: terminate_foreign || settings.terminate_foreign,
+            wait_for_window: wait_for_window.map_or(settings.wait_for_window, |period| period.0),
             restore_on_failure: settings.restore_on_failure,
             fail_on_pause: on_pause.map_or(settings.fail_on_pause, |it| it == PauseArg::Fail),
         }
@@ -87,6 +96,11 @@ pub(super) fn spelled(remedy: Remedy, environment: &str) -> Option<String> {
         Remedy::TrustOwner => "trust_owner",
         Remedy::Prune => "prune",
         Remedy::AllowUnpruned => "allow_unpruned",
+        Remedy::TerminateForeign => "terminate_foreign",
+        Remedy::WaitForWindow => {
+            let key = "`deploy: { wait_for_window: 1h }` in verbatim.yaml";
+            return Some(format!("{}, or {key}", remedy.flag()));
+        }
     };
     Some(format!("{}, or `deploy: {{ {key}: true }}` in verbatim.yaml", remedy.flag()))
 }
@@ -111,6 +125,11 @@ mod tests {
             fail_on_pause,
             ..DeploySettings::default()
         };
+        let window = |terminate_foreign, seconds| DeploySettings {
+            terminate_foreign,
+            wait_for_window: std::time::Duration::from_secs(seconds),
+            ..DeploySettings::default()
+        };
         let cases = [
             ("", of(true, false, true), of(true, false, true)),
             ("--prune", of(false, false, false), of(true, false, false)),
@@ -119,6 +138,10 @@ mod tests {
             ("--allow-unpruned", of(true, false, false), of(false, true, false)),
             ("--on-pause wait", of(false, false, true), of(false, false, false)),
             ("--on-pause fail", of(false, false, false), of(false, false, true)),
+            ("--terminate-foreign", window(false, 0), window(true, 0)),
+            ("", window(true, 60), window(true, 60)),
+            ("--wait-for-window 30s", window(true, 60), window(true, 30)),
+            ("--wait-for-window 0s", window(false, 60), window(false, 0)),
         ];
         for (line, settings, want) in cases {
             let words = ["x"].into_iter().chain(line.split_whitespace());

@@ -145,6 +145,7 @@ pub(super) fn options(
         allow_unpruned: deploy.allow_unpruned,
         trust_owner: deploy.trust_owner,
         allow_unknown_parameters: deploy.allow_unknown_parameters,
+        terminate_foreign: deploy.terminate_foreign,
         on_pause: if deploy.fail_on_pause { OnPause::Fail } else { OnPause::Wait },
         timeout: environment.timeout,
         settle: environment.settle,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use tokio::time::Instant;
+use verbatim_argocd::wait_for_window;
 use verbatim_console::Failure;
 use verbatim_oci::{Digest, Reference, Tag};
 use verbatim_policy::{
@@ -97,6 +99,10 @@ impl PromotionContext<'_> {
     /// be found out is a fact of its own.
     pub(crate) async fn gather(&self, question: &Question<'_>) -> Result<Situation, Failure> {
         let found = question.found;
+        // Whoever signs nothing looks at the windows as they are.
+        if question.author.is_some() {
+            self.wait_for_windows().await?;
+        }
         let progress =
             self.console.progress(format!("gathering what is known of {}", found.release));
         let situation = self.situation(question, Timestamp::now()).await;
@@ -104,6 +110,29 @@ impl PromotionContext<'_> {
         self.servers.check_clocks()?;
         let situation = situation?;
         Ok(situation)
+    }
+
+    /// Waits until the sync windows of all applications let a sync begin, before anything is known that could be outdated
+    /// by then. The applications share the time, as they mostly share the windows.
+    pub(super) async fn wait_for_windows(&self) -> Result<(), Failure> {
+        let limit = self.deploy.wait_for_window;
+        if limit.is_zero() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + limit;
+        let progress = self.console.progress("looking at the sync windows");
+        for ObservedApp { app, application, .. } in
+            applications::at(self.environment, &self.servers).await?
+        {
+            let Ok(application) = application else { continue };
+            let mut reference = applications::reference(&app);
+            reference.project.get_or_insert(application.spec.project);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let client = self.servers.get(&app.server)?;
+            wait_for_window(client, &reference, left, &|wait| progress.line(wait.to_string()))
+                .await;
+        }
+        Ok(())
     }
 
     async fn situation(

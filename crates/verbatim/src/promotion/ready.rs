@@ -15,7 +15,6 @@ use super::overrides::Overrides;
 use super::plan::PromotionPlan;
 use super::{PromotionContext, charts};
 use crate::environment::applications::ObservedApp;
-use crate::project::failures;
 use crate::release::find::ResolvedRelease;
 use crate::release::{Release, digests};
 
@@ -205,9 +204,7 @@ impl PromotionContext<'_> {
         overrides: &Overrides,
         take_over: bool,
     ) -> Result<Sketch, Failure> {
-        let images = digests::wanted(&self.registry.client, &release, &found.resolved)
-            .await
-            .map_err(failures::registry)?;
+        let images = digests::wanted(&self.registry.client, &release, &found.resolved).await?;
         let apps = execute::apps_to_deploy(seen, &release)?;
         let mut sketch = self.check(release, images, apps, ledger, take_over).await?;
         sketch.plan.overrides = overrides.to_plan();

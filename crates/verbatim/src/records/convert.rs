@@ -1,7 +1,7 @@
 //! From what an Argo CD deployment saw to what a promotion record says. Pure conversion between the two crates, which do
 //! not know each other.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use verbatim_argocd::{AppPlan, DeployProof, EvidenceLevel, WorkloadEvidence, shown};
 use verbatim_record::{
     AppliedOverride, PromotedApplication, PromotionProof, Readback, ReadbackOutcome, Revision,
@@ -56,7 +56,7 @@ fn override_of(change: &verbatim_argocd::ValueChange) -> AppliedOverride {
     AppliedOverride {
         kind: kind.to_owned(),
         name: name.to_owned(),
-        before: change.old.as_ref().map(|old| shown(Some(old))),
+        before: change.old.as_ref().map(|_| change.shown_old()),
         after: shown(Some(&change.new)),
     }
 }
@@ -94,7 +94,7 @@ fn readbacks(plan: &AppPlan, proof: &DeployProof) -> PromotionProof {
         },
         operation: Readback {
             outcome: proven(proof.operation.is_some()),
-            evidence: json!({ "operation": proof.operation, "revisions": proof.revisions }).into(),
+            evidence: operation(proof).into(),
         },
         manifests: Readback {
             outcome: proven(!proof.rendered.is_empty()),
@@ -111,6 +111,15 @@ fn readbacks(plan: &AppPlan, proof: &DeployProof) -> PromotionProof {
         },
         settled_seconds: proof.settled_seconds,
     }
+}
+
+/// The operation, and those of others that were ended for it.
+fn operation(proof: &DeployProof) -> Value {
+    let mut evidence = json!({ "operation": proof.operation, "revisions": proof.revisions });
+    if !proof.ended.is_empty() {
+        evidence["ended"] = json!(proof.ended);
+    }
+    evidence
 }
 
 /// As good as the weakest that can be told: pods where any workload has some; templates, or the result of a hook that is

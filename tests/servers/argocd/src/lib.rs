@@ -169,6 +169,8 @@ pub(crate) struct Server {
     pub(crate) controller: controller::Runtime,
     pub(crate) pace: Mutex<Pace>,
     pub(crate) pod_rules: Arc<Mutex<Vec<PodRule>>>,
+    /// `application.instanceLabelKey` of `argocd-cm`.
+    pub(crate) label_key: Mutex<String>,
     unexpected: Mutex<Vec<String>>,
     seen: Mutex<Vec<Seen>>,
     /// The bearer token of the small Kubernetes API.
@@ -215,6 +217,7 @@ impl SimulatedArgocd {
             controller: controller::Runtime::default(),
             pace: Mutex::new(config.pace),
             pod_rules: Arc::default(),
+            label_key: Mutex::new("app.kubernetes.io/instance".to_owned()),
             unexpected: Mutex::default(),
             seen: Mutex::default(),
             kube_token: cluster::random_hex(),
@@ -279,6 +282,11 @@ impl SimulatedArgocd {
     /// What becomes of the pods that are made from now on; the last rule that fits an image applies.
     pub fn set_pod_rules(&self, rules: Vec<PodRule>) {
         *self.server.pod_rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// Changes `application.instanceLabelKey`.
+    pub fn set_label_key(&self, key: &str) {
+        *self.server.label_key.lock().unwrap_or_else(PoisonError::into_inner) = key.to_owned();
     }
 
     /// Keeps operations of `app` running (`true`) until they are let go (`false`) or terminated.

@@ -77,6 +77,12 @@ impl Client {
         Ok(settings.controller_namespace)
     }
 
+    /// The label by which applications are tracked, where that is done by label.
+    pub async fn instance_label(&self) -> Result<String, Error> {
+        let settings: Settings = self.call(request::settings()).await?;
+        Ok(settings.app_label_key)
+    }
+
     /// The clusters that the token may see.
     pub async fn clusters(&self) -> Result<Vec<Cluster>, Error> {
         let list: Items<Cluster> = self.call(request::clusters()).await?;

@@ -42,7 +42,8 @@ pub(crate) fn app_details(
         query: Vec::new(),
         body: Some(json!({
             "source": source,
-            "appName": app.name,
+            // With its namespace: `ParseFromQualifiedName` in server/repository/repository.go of Argo CD.
+            "appName": app.to_string(),
             "appProject": project,
             "sourceIndex": index,
         })),

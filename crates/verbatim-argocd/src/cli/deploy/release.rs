@@ -19,6 +19,7 @@ use crate::overrides::values::OverrideValues;
 use crate::run::deploy::{self, UndoneWrite};
 use crate::run::event::DeployStep;
 use crate::run::request::{DeployOptions, DeployRequest};
+use crate::run::window::wait_for_window;
 
 /// Deploy a digest and prove that it runs
 ///
@@ -72,6 +73,16 @@ pub struct DeployArgs {
     /// version runs the digest. `fail` exits with 1.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     on_pause: PauseArg,
+
+    /// End an operation of somebody else that holds the application
+    ///
+    /// What that operation has applied stays applied. The result says whose it was.
+    #[arg(long)]
+    terminate_foreign: bool,
+
+    /// If a sync window is closed, wait so long for it to open: seconds, or 90s, 10m
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
+    wait_for_window: Duration,
 
     /// Delete resources that are no longer in the sources
     #[arg(long)]
@@ -225,6 +236,7 @@ pub(crate) async fn run(args: DeployArgs, console: &Console) -> Result<ExitStatu
         options: DeployOptions {
             settle: args.settle,
             stuck_after: args.stuck_after,
+            terminate_foreign: args.terminate_foreign,
             prune: args.prune,
             allow_unpruned: args.allow_unpruned,
             on_pause: args.on_pause.into(),
@@ -237,6 +249,12 @@ pub(crate) async fn run(args: DeployArgs, console: &Console) -> Result<ExitStatu
         steps(console, &DeployStep::DEPLOY, &name);
     }
     let progress = console.progress(format!("deploying to {name}"));
+    if !args.wait_for_window.is_zero() && !request.options.dry_run {
+        wait_for_window(&client, &app, args.wait_for_window, &|wait| {
+            progress.line(wait.to_string())
+        })
+        .await;
+    }
     let report = deploy::deploy(&client, &request, &listener(console, &progress, &name))
         .await
         .map_err(failure)?;

@@ -346,8 +346,7 @@ impl fmt::Display for Shown {
                 table.row(["(kustomize image)".into(), image.clone()]);
             }
             for setting in &source.settings {
-                let text = serde_json::Value::String(setting.value.clone());
-                table.row([setting.name.clone(), line(Some(&text))]);
+                table.row([setting.name.clone(), line(setting.value.clone())]);
             }
         }
         if table.is_empty() { writeln!(f, "\nno overrides") } else { write!(f, "\n{table}") }

@@ -9,3 +9,4 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod manifests;
 pub(crate) mod objects;
+pub(crate) mod overrides;

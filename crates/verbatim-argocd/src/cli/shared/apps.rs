@@ -13,6 +13,7 @@ use crate::api::client::Client;
 use crate::api::request::AppRef;
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
+use crate::model::Application;
 
 /// Applications
 #[derive(Clone, Debug, Args)]
@@ -136,34 +137,36 @@ impl FilterArgs {
             return Err(Failure::usage("no application given")
                 .hint("name applications, or use --selector or --project"));
         }
-        let found = client
-            .list(&self.project, self.selector.as_deref(), self.app_namespace.as_deref())
-            .await
-            .map_err(failure)?;
+        let found = self.applications(client).await?;
         if found.is_empty() {
             return Err(Failure::new(ExitStatus::Refused, "no application matches")
                 .hint("`verbatim argocd list` shows what the token may see"));
         }
-        let mut apps: Vec<AppRef> = found
-            .into_iter()
-            .map(|app| AppRef {
-                name: app.metadata.name,
-                namespace: Some(app.metadata.namespace).filter(|namespace| !namespace.is_empty()),
-                project: Some(app.spec.project).filter(|project| !project.is_empty()),
-            })
-            .collect();
-        without_own_namespace(client, &mut apps).await;
-        apps.sort();
-        Ok(apps)
+        Ok(found.into_iter().map(|(app, _)| app).collect())
     }
-}
 
-/// Takes Argo CD's own namespace out of the references: rights name applications there without one.
-async fn without_own_namespace(client: &Client, apps: &mut [AppRef]) {
-    // Who may not read the settings still gets a reference that works.
-    let Ok(own) = client.own_namespace().await else { return };
-    for app in apps.iter_mut().filter(|app| app.namespace.as_deref() == Some(&own)) {
-        app.namespace = None;
+    /// The applications that match, as the server's cache has them, by one listing; all that the token may see if nothing
+    /// is asked for.
+    pub(crate) async fn applications(
+        &self,
+        client: &Client,
+    ) -> Result<Vec<(AppRef, Application)>, Failure> {
+        let listed = client
+            .list(&self.project, self.selector.as_deref(), self.app_namespace.as_deref())
+            .await
+            .map_err(failure)?;
+        // Whoever may not read the settings still gets a reference that works.
+        let own = client.own_namespace().await.ok();
+        let reference = |app: &Application| AppRef {
+            name: app.metadata.name.clone(),
+            // Rights name applications in Argo CD's own namespace without one.
+            namespace: Some(app.metadata.namespace.clone())
+                .filter(|namespace| !namespace.is_empty() && Some(namespace) != own.as_ref()),
+            project: Some(app.spec.project.clone()).filter(|project| !project.is_empty()),
+        };
+        let mut found: Vec<_> = listed.into_iter().map(|app| (reference(&app), app)).collect();
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(found)
     }
 }
 

@@ -14,7 +14,6 @@ use crate::judge::outcome::{
 use crate::judge::refusal::Remedy;
 use crate::judge::verdict::MissingState;
 use crate::judge::warning::DeployWarning;
-use crate::overrides::values::shown;
 use crate::run::event::{DeployEvent, DeployStep};
 
 /// Announces the steps of a command, so that an interrupt can name those not done.
@@ -65,7 +64,7 @@ fn show(console: &Console, progress: &Progress, app: &str, event: DeployEvent) {
         DeployEvent::Done { step } => console.detail(format!("{app}: {step}: done")),
         DeployEvent::Planned { plan } => {
             for change in plan.changes.iter().filter(|change| !change.is_noop()) {
-                let (old, new) = (line(change.old.as_ref()), line(Some(&change.new)));
+                let (old, new) = (line(change.shown_old()), line(change.shown_new()));
                 let text = format!("{app}: {}: {old} → {new}", change.key);
                 progress.line(if console.verbosity() > 0 { text } else { short_digests(&text) });
             }
@@ -87,8 +86,7 @@ fn show(console: &Console, progress: &Progress, app: &str, event: DeployEvent) {
 }
 
 /// A value on one line.
-pub(crate) fn line(element: Option<&serde_json::Value>) -> String {
-    let text = shown(element);
+pub(crate) fn line(text: String) -> String {
     match text.lines().count() {
         0 | 1 => text.trim_end().to_owned(),
         lines => format!("({lines} lines)"),
@@ -195,14 +193,25 @@ pub fn hints(report: &DeployReport, spelled: &dyn Fn(Remedy) -> Option<String>) 
             let again = "run the same command again: it finds out what happened, and finishes";
             let is_operation = matches!(
                 missing,
-                Missing::State(MissingState::Running(_) | MissingState::Other(_))
-                    | Missing::OperationEnd
+                Missing::State(
+                    MissingState::Running(_)
+                        | MissingState::Other(_)
+                        | MissingState::Window
+                        | MissingState::NotCleared(_)
+                ) | Missing::OperationEnd
                     | Missing::OperationSlot
             );
             // A hook without an end holds the application for ever, and whoever runs again waits for it again.
             let end =
                 format!("if the operation never ends: `verbatim argocd terminate {}`", report.app);
-            is_operation.then_some(end).into_iter().chain([again.to_owned()]).collect()
+            let foreign = (*missing == Missing::OperationSlot)
+                .then_some(("to end it before the sync", Remedy::TerminateForeign));
+            is_operation
+                .then_some(end)
+                .into_iter()
+                .chain(foreign.and_then(option))
+                .chain([again.to_owned()])
+                .collect()
         }
         _ => Vec::new(),
     }
@@ -292,11 +301,11 @@ impl DeployReport {
         for change in
             plan.changes.iter().filter(|change| change.old.is_some() || !change.new.is_null())
         {
-            let new = line(Some(&change.new));
+            let new = line(change.shown_new());
             if change.is_noop() {
                 writeln!(f, "  {} {new}", change.key)?;
             } else {
-                writeln!(f, "  {} {} → {new}", change.key, line(change.old.as_ref()))?;
+                writeln!(f, "  {} {} → {new}", change.key, line(change.shown_old()))?;
             }
         }
         Ok(())

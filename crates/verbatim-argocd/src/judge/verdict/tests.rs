@@ -275,6 +275,11 @@ fn states_are_judged() {
         ),
         // The operation.
         case(
+            "ours has ended, and the server never clears it (argo-cd issue 29741)",
+            &[("/operation", json!({ "sync": {}, "info": [{ "name": NONCE, "value": "n" }] }))],
+            "wait NotCleared",
+        ),
+        case(
             "ran: after the answer to a sync, `operation` is set and operationState absent",
             &[("/operation", ours.clone()), (STATE, Value::Null)],
             "wait Queued",

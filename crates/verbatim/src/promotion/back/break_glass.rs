@@ -10,13 +10,16 @@ use verbatim_argocd::{
 };
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::{Digest, Reference, Repository};
-use verbatim_record::{Predicate, ReleaseArtifact, ReleaseDocument, ReleaseImage, Statement, Veto};
+use verbatim_record::{
+    Anchor, Predicate, ReleaseArtifact, ReleaseDocument, ReleaseImage, Statement, Veto,
+};
 
 use super::from_history::{self, Known, LastWrite, go_back};
 use super::pinned::{self, Pins};
 use super::rollback::{Rollback, VetoScope};
 use crate::config::App;
 use crate::environment::applications::{self, ObservedApp};
+use crate::environment::missing::{self, MissingApp, missing_by_claims};
 use crate::environment::target::Target;
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
@@ -49,6 +52,9 @@ pub(crate) async fn break_glass(
 ) -> Result<PromotionResult, Failure> {
     let seen = applications::at(context.environment, &context.servers).await?;
     let anchor = applications::anchors(&seen).into_iter().max_by_key(|anchor| anchor.sequence);
+    if let Some(last) = anchor {
+        check_missing(context, request, last, &seen).await?;
+    }
     let only = only_image(context.project).ok().map(|image| image.name.as_str());
     let candidates = seen.into_iter().map(|seen| candidate(seen, only));
     let candidates = candidates.collect::<Result<Vec<_>, Failure>>()?;
@@ -68,7 +74,7 @@ pub(crate) async fn break_glass(
     let environment = context.environment.id.clone();
     let decided =
         Decided::break_glass(release.clone(), environment, request.reason.clone(), bad, anchor)
-            .noting(notes(&release));
+            .noting(notes(&release, &request.without));
     let admitted = match decided.admit() {
         Ok(admitted) => admitted,
         Err(refused) => return Ok(refused.into_result()),
@@ -110,8 +116,38 @@ pub(crate) async fn break_glass(
     Ok(carried.kept(proven, changed).into_result())
 }
 
-fn notes(release: &Release) -> Vec<String> {
+/// Refuses if an application that the last promotion changed is not found any more: it would keep what is to be taken away.
+async fn check_missing(
+    context: &PromotionContext<'_>,
+    request: &Rollback,
+    last: Anchor,
+    seen: &[ObservedApp],
+) -> Result<(), Failure> {
+    let environment = &context.environment.id;
+    for server in context.environment.servers() {
+        let client = context.servers.get(server)?;
+        let listed = client.list(&[], None, None).await.map_err(failures::argocd)?;
+        let (id, url) = (environment.to_string(), client.server().as_str());
+        let missing = missing_by_claims(&id, last, url, &listed, seen);
+        let is_left_out = |app: &MissingApp| request.without.iter().any(|it| app.is_called(it));
+        if let Some(app) = missing.iter().find(|app| !is_left_out(app)) {
+            let why = format!(
+                "{app} was part of the last promotion to {environment}, by its claim, and is not found any more; nothing was written"
+            );
+            let command = "rollback --from-argocd-history --reason TEXT";
+            return Err(Failure::new(ExitStatus::No, why).hint(missing::hint(
+                command,
+                environment.name(),
+                &app.to_string(),
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn notes(release: &Release, without: &[String]) -> Vec<String> {
     let mut notes = vec!["no gate was asked, and no record was read".to_owned()];
+    notes.extend(without.iter().map(|app| format!("without {app}, which left the environment")));
     match release.images.len() {
         0 => notes.push("that the registry has the image is not known".to_owned()),
         _ => {

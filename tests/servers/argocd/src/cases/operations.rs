@@ -35,6 +35,7 @@ cases! {
     "no sync windows" => no_windows,
     "a deny window" => deny_window,
     "a deny window that lets people sync" => manual_window,
+    "a deny window that begins while an operation runs" => closing_window,
     "multi-source: operation, result and comparison have lists" => multi_source,
     "multi-source: a patch by index" => multi_source_patch,
     "multi-source: the single source is absent" => multi_source_single,
@@ -178,7 +179,15 @@ const BUSY: &str = "another operation is already in progress";
 
 /// An application whose operation runs and does not end by itself.
 async fn busy(cx: &Context) -> anyhow::Result<String> {
-    let app = cx.app("slow").await?;
+    busy_in(cx, "default").await
+}
+
+/// The same in a project.
+async fn busy_in(cx: &Context, project: &str) -> anyhow::Result<String> {
+    let app = cx.name();
+    let mut document = cx.document(&app, "slow");
+    document["spec"]["project"] = project.into();
+    cx.create(document).await?;
     cx.sync(&app, "first").await?.ok()?;
     cx.until(&app, "the operation to run", |app| {
         app["status"]["operationState"]["phase"] == "Running"
@@ -493,6 +502,35 @@ async fn manual_window(cx: &Context) -> Checked {
     same("canSync", &windows["canSync"], &true)?;
     same("the active window", &windows["activeWindows"][0]["manualSync"], &true)?;
     cx.synced(&app).await?;
+    Ok(())
+}
+
+/// The operation goes on running, keeps the slot, and says why.
+async fn closing_window(cx: &Context) -> Checked {
+    let project = cx.name();
+    cx.remove_at_end(format!("/api/v1/projects/{project}"));
+    let put = async |windows: Value| {
+        let spec = json!({
+            "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }],
+            "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }], "syncWindows": windows,
+        });
+        let project = json!({ "metadata": { "name": project }, "spec": spec });
+        let body = json!({ "project": project, "upsert": true });
+        cx.post("/api/v1/projects", &body).await?.ok()
+    };
+    put(json!([])).await?;
+    let app = busy_in(cx, &project).await?;
+    let deny = json!({ "kind": "deny", "schedule": "* * * * *", "duration": "24h", "applications": ["*"] });
+    put(json!([deny])).await?;
+    cx.get(&format!("/api/v1/applications/{app}?refresh=normal")).await?.ok()?;
+    let told = "Sync operation blocked by sync window";
+    let state = cx
+        .until(&app, "the operation to be held", |app| {
+            app["status"]["operationState"]["message"].as_str().is_some_and(|it| it == told)
+        })
+        .await?;
+    same("the phase", &state["status"]["operationState"]["phase"], &"Running")?;
+    ensure!(state["operation"].is_object(), "the slot is free");
     Ok(())
 }
 

@@ -26,6 +26,7 @@ cases! {
     "an application that does not render cannot be patched or synced" => broken_application,
     "an application that does not render can be replaced without validation" => broken_replaced,
     "a value of a wrong kind fails only the operation" => wrong_kind,
+    "a value that makes no label fails only the operation" => wrong_label,
     "an ApplicationSet takes an override back" => set_reverts,
     "an ApplicationSet that ignores parameters keeps them" => set_ignores,
     "an ApplicationSet that preserves annotations keeps them" => set_preserves,
@@ -285,7 +286,19 @@ async fn broken_replaced(cx: &Context) -> Checked {
 }
 
 async fn wrong_kind(cx: &Context) -> Checked {
-    let (app, answer) = with_parameter(cx, parameter("replicas", "abc")).await?;
+    refused_by_kubernetes(cx, parameter("replicas", "abc")).await
+}
+
+async fn wrong_label(cx: &Context) -> Checked {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    for value in [format!("1@{digest}"), "a@b".to_owned(), "a".repeat(64), "-a".to_owned()] {
+        refused_by_kubernetes(cx, parameter("version", &value)).await?;
+    }
+    Ok(())
+}
+
+async fn refused_by_kubernetes(cx: &Context, added: Value) -> Checked {
+    let (app, answer) = with_parameter(cx, added).await?;
     answer.ok()?;
     cx.sync(&app, "x").await?.ok()?;
     let after = cx.until(&app, "the operation to end", is_over).await?;

@@ -359,6 +359,17 @@ fn validate(manifest: &Value) -> Result<(), String> {
         _ => {}
     }
     let template = pod_template(manifest).unwrap_or(&Value::Null);
+    for labels in [manifest.pointer("/metadata/labels"), template.pointer("/metadata/labels")] {
+        let values = labels.and_then(Value::as_object).into_iter().flatten();
+        for value in values.filter_map(|(_, value)| value.as_str()) {
+            if !is_label(value) {
+                let name = text(manifest, "/metadata/name");
+                return Err(format!(
+                    "{kind} \"{name}\" is invalid: metadata.labels: Invalid value: \"{value}\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+                ));
+            }
+        }
+    }
     for container in super::objects::items(template, "/spec/containers") {
         match container.get("image") {
             Some(Value::Number(_)) => {
@@ -371,6 +382,13 @@ fn validate(manifest: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// `IsValidLabelValue` in k8s.io/apimachinery/pkg/util/validation.
+fn is_label(value: &str) -> bool {
+    let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let trimmed = value.trim_matches(['-', '_', '.']);
+    value.len() <= 63 && value.chars().all(inside) && trimmed.len() == value.len()
 }
 
 /// A random identifier in the form of a UUID.

@@ -30,7 +30,7 @@ pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
 
 /// An operation that was taken up.
 pub(super) struct Run {
-    operation: Value,
+    pub(super) operation: Value,
     pub(super) sync: Value,
     pub(super) sources: Vec<Value>,
     is_multi: bool,

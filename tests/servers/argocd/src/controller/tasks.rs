@@ -1,12 +1,15 @@
 //! The tasks of one attempt: manifests are applied in their phases and waves, hooks are waited for, the surplus is pruned.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::keyed;
 use super::operate::{Outcome, Run};
 use crate::health::{Status, health};
 use crate::objects::{Key, group_version, hook, images, items, set, text};
-use crate::{Server, pause, tree};
+use crate::{Server, pause, tree, windows};
 
 /// Resolves when nobody holds the operations of this application.
 async fn not_held(server: &Server, name: &str) {
@@ -18,10 +21,46 @@ async fn not_held(server: &Server, name: &str) {
     }
 }
 
+/// How often a window that holds an operation is looked at again.
+const WINDOW_LOOK: Duration = Duration::from_millis(100);
+
+/// Whether a sync window holds the operation now. Then its state is Running and says so: `SyncAppState` in
+/// controller/sync.go of Argo CD 3.6.1 looks at the windows each time that it goes on.
+fn is_blocked(server: &Server, name: &str, run: &Run) -> bool {
+    let Some(app) = server.store.app(name) else { return false };
+    let is_manual = run.operation.pointer("/initiatedBy/automated") != Some(&true.into());
+    let project = server.store.project(text(&app, "/spec/project")).unwrap_or_default();
+    if windows::can_sync(&project, &app, Timestamp::now(), is_manual) {
+        return false;
+    }
+    let message = "/status/operationState/message";
+    let told = "Sync operation blocked by sync window";
+    if text(&app, message) != told {
+        server.store.update(name, |app| set(app, message, told));
+    }
+    true
+}
+
+/// Resolves when no sync window holds the operation.
+async fn not_blocked(server: &Server, name: &str, run: &Run) {
+    while is_blocked(server, name, run) {
+        tokio::time::sleep(WINDOW_LOOK).await;
+    }
+}
+
+/// Tells of the windows for as long as the tasks take. Those that have begun go on.
+async fn tell_of_windows(server: &Server, name: &str, run: &Run) -> std::convert::Infallible {
+    loop {
+        is_blocked(server, name, run);
+        tokio::time::sleep(WINDOW_LOOK).await;
+    }
+}
+
 /// One attempt: renders, and applies phase by phase.
 pub(super) async fn carry_out(server: &Server, app: &Value, run: &Run) -> Outcome {
     let sync = &run.sync;
     let name = text(app, "/metadata/name");
+    not_blocked(server, name, run).await;
     let revisions: Vec<String> = match items(sync, "/revisions") {
         [] => vec![text(sync, "/revision").to_owned()],
         many => many.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect(),
@@ -46,8 +85,16 @@ pub(super) async fn carry_out(server: &Server, app: &Value, run: &Run) -> Outcom
     // Applied at the end of the operation's time, so that its end comes before the status that shows it.
     pause(server.pace().operation_ms).await;
     let mut results = Vec::new();
-    let failed = if is_dry { None } else { phases(server, name, &tasks, sync, &mut results).await };
+    let failed = if is_dry {
+        None
+    } else {
+        tokio::select! {
+            failed = phases(server, name, &tasks, sync, &mut results) => failed,
+            never = tell_of_windows(server, name, run) => match never {},
+        }
+    };
     not_held(server, name).await;
+    not_blocked(server, name, run).await;
     match failed {
         Some(reason) => Outcome {
             phase: "Failed",

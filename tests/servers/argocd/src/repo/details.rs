@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::{RepoServer, documents, inside, kind_of, kustomize, text};
-use crate::objects::images;
+use crate::objects::{images, items};
 
 impl RepoServer {
-    /// The details of `source`, a path in git. The spec's own parameters play no part, as in Argo CD.
+    /// The details of `source`, a path in git. Helm parameters of the spec play no part, as in Argo CD.
     pub(crate) async fn details(&self, source: &Value) -> Result<Value, String> {
         let url = text(source, "repoURL");
         let revision = self.repositories().resolve(url, text(source, "targetRevision")).await?;
@@ -17,16 +17,30 @@ impl RepoServer {
             "Helm" => {
                 let file = folder.join("values.yaml");
                 let values = std::fs::read_to_string(&file).unwrap_or_default();
-                let parsed: Value = serde_saphyr::from_str(&values).unwrap_or(Value::Null);
-                let mut parameters = Vec::new();
-                flatten("", &parsed, &mut parameters);
+                // The files of the application come after that of the chart, and each wins over those before it
+                // (`GetParameters` in util/helm/helm.go).
+                let own = items(source, "/helm/valueFiles").iter().filter_map(Value::as_str);
+                let mut texts = vec![values.clone()];
+                for name in own {
+                    let file = folder.join(name);
+                    texts.push(std::fs::read_to_string(&file).map_err(|error| error.to_string())?);
+                }
+                let mut parameters: Vec<Value> = Vec::new();
+                for text in texts {
+                    let parsed: Value = serde_saphyr::from_str(&text).unwrap_or(Value::Null);
+                    let mut found = Vec::new();
+                    flatten("", &parsed, &mut found);
+                    parameters.retain(|one| found.iter().all(|new| new["name"] != one["name"]));
+                    parameters.append(&mut found);
+                }
                 let files: &[&str] = if file.is_file() { &["values.yaml"] } else { &[] };
                 json!({ "type": "Helm", "helm": { "valueFiles": files, "parameters": parameters, "values": values } })
             }
             "Kustomize" => {
-                let plain = json!({ "repoURL": url, "path": text(source, "path") });
+                // With what the source overrides (`populateKustomizeAppDetails` in
+                // reposerver/repository/repository.go).
                 let printed =
-                    kustomize::build(self.tools(), &plain, &root, text(source, "path")).await?;
+                    kustomize::build(self.tools(), source, &root, text(source, "path")).await?;
                 let images = documents(&printed)?
                     .iter()
                     .flat_map(images)

@@ -1,5 +1,7 @@
 //! What is only looked at beside the application itself: settings, clusters, events, logs.
 
+use std::sync::PoisonError;
+
 use axum::response::{IntoResponse as _, Response};
 use http::header;
 use serde_json::{Value, json};
@@ -14,11 +16,10 @@ const IN_CLUSTER: &str = "https://kubernetes.default.svc";
 
 pub(super) async fn settings(call: Call) -> GoJson {
     // Without a token the rest of the settings is told, too, but not where the controller is.
+    let key = call.server.label_key.lock().unwrap_or_else(PoisonError::into_inner).clone();
     GoJson(match call.claims() {
-        Ok(_) => json!({
-            "appLabelKey": "app.kubernetes.io/instance", "controllerNamespace": store::NAMESPACE,
-        }),
-        Err(_) => json!({ "appLabelKey": "app.kubernetes.io/instance" }),
+        Ok(_) => json!({ "appLabelKey": key, "controllerNamespace": store::NAMESPACE }),
+        Err(_) => json!({ "appLabelKey": key }),
     })
 }
 

@@ -169,6 +169,8 @@ pub(super) async fn details(call: Call) -> Answer {
     let (body, url) = (call.body()?, call.name.as_str());
     claims.enforce("repositories", "get", url)?;
     let (app, project) = (text(&body, "/appName"), text(&body, "/appProject"));
+    // With its namespace, or without if that is Argo CD's own.
+    let app = app.rsplit('/').next().unwrap_or_default();
     let mut source =
         schema::source(body.get("source").unwrap_or(&Value::Null)).map_err(ApiError::invalid)?;
     set(&mut source, "/repoURL", url);
