@@ -25,6 +25,7 @@ mod promotion;
 mod real;
 mod recheck;
 mod records;
+mod requests;
 mod results;
 mod rules;
 mod selection;

@@ -105,7 +105,8 @@ pub enum Pods {
 /// The name of the Node that pods are placed on.
 pub const NODE: &str = cluster::NODE;
 
-/// How long things take, in milliseconds. The defaults are near an idle real server.
+/// How long things take, in milliseconds. The defaults are near an idle real server, without the limit of requests that one
+/// meets first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pace {
@@ -123,6 +124,10 @@ pub struct Pace {
     pub settle_ms: u64,
     /// From a foreign change of a generated application until its ApplicationSet takes it back.
     pub revert_ms: u64,
+    /// From the arrival of any request until it is looked at: the way there.
+    pub request_ms: u64,
+    /// Whether requests wait as the real server's own limit has them wait.
+    pub limited: bool,
 }
 
 impl Default for Pace {
@@ -135,6 +140,8 @@ impl Default for Pace {
             operation_ms: 80,
             settle_ms: 40,
             revert_ms: 10,
+            request_ms: 0,
+            limited: false,
         }
     }
 }
@@ -148,6 +155,8 @@ pub struct Seen {
     pub target: String,
     /// The answer's status; 0 while there is none.
     pub status: u16,
+    /// How many of the requests to Kubernetes it costs that the real server allows itself.
+    pub units: u32,
 }
 
 /// A running simulated Argo CD. Dropping it ends it.
@@ -171,6 +180,7 @@ pub(crate) struct Server {
     pub(crate) pod_rules: Arc<Mutex<Vec<PodRule>>>,
     /// `application.instanceLabelKey` of `argocd-cm`.
     pub(crate) label_key: Mutex<String>,
+    pub(crate) limiter: routes::limits::Limiter,
     unexpected: Mutex<Vec<String>>,
     seen: Mutex<Vec<Seen>>,
     /// The bearer token of the small Kubernetes API.
@@ -218,6 +228,7 @@ impl SimulatedArgocd {
             pace: Mutex::new(config.pace),
             pod_rules: Arc::default(),
             label_key: Mutex::new("app.kubernetes.io/instance".to_owned()),
+            limiter: routes::limits::Limiter::new(),
             unexpected: Mutex::default(),
             seen: Mutex::default(),
             kube_token: cluster::random_hex(),

@@ -15,6 +15,8 @@ cases! {
     "watch: a deletion is DELETED" => deleted,
     "watch: lines of JSON for any other Accept" => lines,
     "watch: fields" => fields,
+    "watch: names" => names,
+    "watch: a version and no name shows only what changes" => changes_only,
     "watch: a missing application is silence, without a head" => missing,
     "watch: a version of the future is silence, without a head" => future,
     "watch: the version of a patch gives that state or a newer one" => version_of_patch,
@@ -148,6 +150,28 @@ async fn fields(cx: &Context) -> Checked {
     let event = Reader::open(cx, &query, SSE).await?.event().await?;
     let want = json!({ "result": { "type": "ADDED", "application": { "metadata": { "name": app }, "status": { "sync": { "status": "Synced" } } } } });
     same("the event", &event, &want)
+}
+
+async fn names(cx: &Context) -> Checked {
+    let (one, two) = (quiet(cx).await?, quiet(cx).await?);
+    let query = format!("projects=default&names={one}&names=argocd/{two}");
+    let mut reader = Reader::open(cx, &query, SSE).await?;
+    let mut want = [one, two];
+    want.sort();
+    for name in want {
+        let event = reader.event().await?;
+        same("the type", &event["result"]["type"], &"ADDED")?;
+        let got = &event["result"]["application"]["metadata"]["name"];
+        same("the name", got, &name.as_str())?;
+    }
+    Ok(())
+}
+
+async fn changes_only(cx: &Context) -> Checked {
+    let app = quiet(cx).await?;
+    let list = cx.get(&format!("/api/v1/applications?names={app}")).await?.ok()?;
+    let version = list["metadata"]["resourceVersion"].as_str().context("no version")?.to_owned();
+    silent(cx, &format!("names={app}&resourceVersion={version}")).await
 }
 
 /// Not even a status line comes.

@@ -204,7 +204,20 @@ pub(super) fn is_visible(app: &Value, query: &Query) -> bool {
         && query
             .get("name")
             .is_none_or(|name| name.is_empty() || name == text(app, "/metadata/name"))
+        && is_named(app, query)
         && selected(app, query.text("selector"))
+}
+
+/// Whether an application is among the `names` of a list or a watch, which may name its namespace, too: `MatchesNameFilter`
+/// in `util/argo/argo.go` of Argo CD 3.6.1. An older server does not know them and shows all.
+fn is_named(app: &Value, query: &Query) -> bool {
+    let (name, namespace) = (text(app, "/metadata/name"), text(app, "/metadata/namespace"));
+    let mut names = query.all("names").peekable();
+    let is_it = |wanted: &str| match wanted.split_once('/') {
+        Some((of, wanted)) => of == namespace && wanted == name,
+        None => wanted == name,
+    };
+    names.peek().is_none() || names.any(is_it)
 }
 
 #[cfg(test)]

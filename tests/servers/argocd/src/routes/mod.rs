@@ -3,6 +3,7 @@
 mod applications;
 mod call;
 mod control;
+pub(super) mod limits;
 mod looking;
 mod objects;
 mod operations;
@@ -23,7 +24,7 @@ use serde_json::Value;
 pub(super) use self::call::Query;
 use self::call::{Answer, Call, GoJson};
 use super::error::{ApiError, plain};
-use super::{Seen, Server, kube};
+use super::{Seen, Server, kube, pause};
 
 pub(super) type Shared = State<Arc<Server>>;
 
@@ -103,12 +104,19 @@ async fn content_type(request: Request, next: Next) -> Response {
 /// Remembers the request; a stream is remembered when it is opened.
 async fn note(State(server): Shared, request: Request, next: Next) -> Response {
     let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
-    let seen = Seen { method: request.method().to_string(), target, status: 0 };
+    let query = Query::of(request.uri());
+    let units = limits::units(request.method(), request.uri().path(), &query);
+    let seen = Seen { method: request.method().to_string(), target, status: 0, units };
     let index = {
         let mut all = server.seen.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(seen);
         all.len() - 1
     };
+    let pace = server.pace();
+    pause(pace.request_ms).await;
+    if pace.limited {
+        server.limiter.wait(units).await;
+    }
     let response = next.run(request).await;
     let mut all = server.seen.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(seen) = all.get_mut(index) {

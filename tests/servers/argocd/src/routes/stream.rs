@@ -71,8 +71,10 @@ struct Watch {
 impl Watch {
     fn open(server: &Server, claims: Claims, query: Query, is_sse: bool) -> Self {
         let from = query.text("resourceVersion").parse().unwrap_or(0);
-        // Listed, then subscribed, as the real server does it: a change in between is lost.
-        let (apps, _) = server.store.apps();
+        // Listed, then subscribed, as the real server does it: a change in between is lost. Who names a version and no
+        // application is listed none (`Watch` in `server/application/application.go`).
+        let lists = query.text("resourceVersion").is_empty() || !query.text("name").is_empty();
+        let apps = if lists { server.store.apps().0 } else { Vec::new() };
         let events = server.store.events();
         Self { claims, query, is_sse, from, listed: apps.into_iter(), events, last: HashMap::new() }
     }
