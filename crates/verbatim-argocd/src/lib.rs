@@ -24,7 +24,7 @@ pub use crate::model::{AppDetails, AppSource, Application, HealthStatus, SourceA
 pub use crate::api::client::{Client, Config, Timeouts, server_url};
 pub use crate::api::error::{Error, ErrorKind};
 pub use crate::api::request::{ApiRequest, AppRef, Refresh, SyncRequest};
-pub use crate::api::watch::{Watch, WatchEvent};
+pub use crate::api::watch::{Subscription, Watch, WatchEvent};
 
 pub use crate::overrides::claim::{
     Claim, ClaimOnApp, ClaimState, PendingRecord, claim_annotation, read_claim, read_claims,

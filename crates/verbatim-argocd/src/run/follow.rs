@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{AppRef, Refresh};
-use crate::api::watch::{Watch, WatchEvent};
+use crate::api::watch::{Standing, Watch, WatchEvent};
 use crate::model::Application;
 
 /// While the watch speaks, a state is read only to be sure that nothing was missed.
@@ -26,13 +26,15 @@ const FIRST: Duration = Duration::from_millis(500);
 /// How long the watch may take to bring what our own write made.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
-/// Argo CD's server shows the application as it is, and only then subscribes to its changes (`Watch` in
-/// `server/application/application.go`). What somebody writes in between, nobody is shown; so a write waits for so long, and
-/// for an answer of the same server: on a busy one everything takes longer.
+/// How long a write waits after the watch has shown its application, and for an answer of the same server: on a busy one
+/// everything takes longer. See [`Standing`].
 const SUBSCRIBED: Duration = Duration::from_millis(20);
 
-/// After this time nobody doubts it.
+/// After this time nobody doubts that the watch is subscribed.
 const LONG_SUBSCRIBED: Duration = Duration::from_millis(200);
+
+/// How soon a watch is looked at again that has not shown all of its applications.
+const NEXT_SHOWN: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(crate) enum NextState {
@@ -60,8 +62,6 @@ pub(crate) struct Follow {
     app: AppRef,
     watch: Watch,
     watching: bool,
-    /// When the watch showed its first state.
-    began: Option<Instant>,
     /// The newest version that the watch has shown.
     shown: u64,
     newest: Application,
@@ -86,12 +86,12 @@ impl Follow {
     ) -> Result<Self, Error> {
         let deadline = Instant::now() + timeout;
         let mut watch = Watch::start(client, app);
-        let mut began = None;
+        let mut shown = 0;
         let newest = match first {
             FirstRead::AsItIs => client.get(app).await?,
             FirstRead::Watched => match watch.first(FIRST).await {
                 Some(app) => {
-                    began = Some(Instant::now());
+                    shown = version(&app).unwrap_or_default();
                     app
                 }
                 None => client.get(app).await?,
@@ -107,8 +107,7 @@ impl Follow {
             app: app.clone(),
             watch,
             watching: true,
-            began,
-            shown: began.and_then(|_| version(&newest)).unwrap_or_default(),
+            shown,
             newest,
             next_read: Instant::now() + QUIET,
             deadline,
@@ -171,15 +170,27 @@ impl Follow {
     /// Takes what the watch has already brought, without waiting.
     pub(crate) fn drain(&mut self) {
         while let Some(seen) = self.watch.try_next() {
-            if let WatchEvent::Changed(app) = seen {
-                self.accept_seen(*app);
+            self.take(seen);
+        }
+    }
+
+    /// Takes what the watch says. Whether it brought a newer state.
+    fn take(&mut self, seen: WatchEvent) -> bool {
+        match seen {
+            WatchEvent::Changed(app) => return self.accept_seen(*app),
+            // Only reading tells what happened meanwhile, and whether it is really gone.
+            WatchEvent::Deleted | WatchEvent::Interrupted => self.next_read = Instant::now(),
+            WatchEvent::Lost(error) => {
+                tracing::debug!(%error, "the watch is lost, reading instead");
+                self.watching = false;
+                self.next_read = Instant::now();
             }
         }
+        false
     }
 
     /// Takes a state that the watch brought.
     fn accept_seen(&mut self, app: Application) -> bool {
-        self.began.get_or_insert_with(Instant::now);
         self.shown = version(&app).unwrap_or_default().max(self.shown);
         self.accept(app)
     }
@@ -192,17 +203,22 @@ impl Follow {
     /// Waits until the watch shows whatever others write from now on, if it comes to that.
     pub(crate) async fn watched(&mut self) {
         let until = Instant::now() + CATCH_UP;
-        while self.watching && self.began.is_none() {
-            match timeout_at(until, self.watch.next()).await {
-                Ok(WatchEvent::Changed(app)) => drop(self.accept_seen(*app)),
-                Ok(_) | Err(_) => return,
+        while self.watching && Instant::now() < until {
+            match self.watch.standing() {
+                Standing::Subscribed => break,
+                Standing::Shown(at) | Standing::ShownAll(at) if at.elapsed() >= LONG_SUBSCRIBED => {
+                    break;
+                }
+                Standing::Shown(at) => {
+                    // What it says does not matter.
+                    let _ = timeout(CATCH_UP, self.client.version()).await;
+                    sleep_until(at + SUBSCRIBED).await;
+                    break;
+                }
+                Standing::ShownAll(at) => sleep_until(at + LONG_SUBSCRIBED).await,
+                Standing::Begins => sleep(NEXT_SHOWN).await,
             }
-        }
-        let Some(began) = self.began else { return };
-        if began.elapsed() < LONG_SUBSCRIBED {
-            // What it says does not matter.
-            let _ = timeout(CATCH_UP, self.client.version()).await;
-            sleep_until(began + SUBSCRIBED).await;
+            self.drain();
         }
         self.drain();
     }
@@ -212,9 +228,11 @@ impl Follow {
     pub(crate) async fn catch_up(&mut self) {
         let until = Instant::now() + CATCH_UP;
         while self.watching && !self.has_caught_up() {
-            match timeout_at(until, self.watch.next()).await {
-                Ok(WatchEvent::Changed(app)) => drop(self.accept_seen(*app)),
-                Ok(_) | Err(_) => return,
+            let Ok(seen) = timeout_at(until, self.watch.next()).await else { return };
+            let goes_on = matches!(seen, WatchEvent::Changed(_));
+            self.take(seen);
+            if !goes_on {
+                return;
             }
         }
     }
@@ -251,12 +269,7 @@ impl Follow {
                         }
                     }
                     WatchEvent::Deleted => return Ok(NextState::Deleted),
-                    WatchEvent::Interrupted => self.next_read = Instant::now(),
-                    WatchEvent::Lost(error) => {
-                        tracing::debug!(%error, "the watch is lost, reading instead");
-                        self.watching = false;
-                        self.next_read = Instant::now();
-                    }
+                    seen => drop(self.take(seen)),
                 },
                 () = sleep_until(read_at) => {
                     if read_at < until && let Some(next) = self.read_on(until).await? {

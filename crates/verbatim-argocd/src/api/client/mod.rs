@@ -10,8 +10,8 @@ mod objects;
 mod service;
 mod session;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,13 +19,15 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION,
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 use verbatim_http::{ClockReading, RetryPolicy, ServerClock, chance, is_loopback};
 
 use crate::api::error::{Error, ErrorKind, TransportError};
-use crate::api::request::{ApiRequest, Method};
+use crate::api::request::{ApiRequest, AppRef, Method};
 use crate::api::response::{AnswerHead, decode};
+use crate::api::watch::{Board, WatchEvent};
 
 pub use self::config::{Config, Timeouts, server_url};
 
@@ -42,6 +44,8 @@ struct Inner {
     retry: RetryPolicy,
     sent: AtomicU64,
     clock: ServerClock,
+    /// Streams of several applications, for whoever watches one of them.
+    shared: Mutex<Vec<Weak<Board>>>,
 }
 
 impl Client {
@@ -102,6 +106,7 @@ impl Client {
             retry: config.retry,
             sent: AtomicU64::new(0),
             clock: ServerClock::default(),
+            shared: Mutex::default(),
         })))
     }
 
@@ -123,6 +128,25 @@ impl Client {
     /// The server's clock beside ours, by its last answer; `None` before the first.
     pub fn clock(&self) -> Option<ClockReading> {
         self.0.clock.reading()
+    }
+
+    /// Lets whoever watches one of its applications take a part of a stream, for as long as it is there.
+    pub(crate) fn share(&self, board: &Arc<Board>) {
+        let mut shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.retain(|board| board.strong_count() > 0);
+        shared.push(Arc::downgrade(board));
+    }
+
+    /// A part of a stream that has this application, if there is one.
+    pub(crate) fn shared(
+        &self,
+        app: &AppRef,
+    ) -> Option<(Arc<Board>, UnboundedReceiver<WatchEvent>)> {
+        let shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.iter().filter_map(Weak::upgrade).find_map(|board| {
+            let events = board.listen(app)?;
+            Some((board, events))
+        })
     }
 
     pub(crate) fn error(&self, request: &ApiRequest, kind: ErrorKind) -> Error {

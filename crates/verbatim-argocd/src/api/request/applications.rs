@@ -1,5 +1,7 @@
 //! Requests about one application, or about those of a selector.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{ApiRequest, AppRef, Method, segment};
@@ -73,6 +75,41 @@ pub(crate) fn watch(app: &AppRef, resource_version: Option<&str>) -> ApiRequest 
         request = request.with("resourceVersion", version);
     }
     request
+}
+
+/// How long the names of applications may be in all, for the proxies on the way: many take no longer line.
+const LONGEST_NAMES: usize = 4096;
+
+/// A stream of changes of several applications, each with the namespace it is in. Older servers do not know `names` (new in
+/// Argo CD 3.6) and show all of the projects, as they do where there are too many.
+pub(crate) fn watch_several(apps: &[(AppRef, String)]) -> ApiRequest {
+    let action = format!("watch {} applications", apps.len());
+    let mut request = ApiRequest::get("/api/v1/stream/applications".into(), action);
+    narrow(&mut request, apps);
+    request
+}
+
+/// The named applications, and perhaps others, as the server's cache has them; see [`watch_several`].
+pub(crate) fn list_several(apps: &[(AppRef, String)]) -> ApiRequest {
+    let mut request =
+        ApiRequest::get("/api/v1/applications".into(), "list the applications".into());
+    narrow(&mut request, apps);
+    request
+}
+
+fn narrow(request: &mut ApiRequest, apps: &[(AppRef, String)]) {
+    let projects: Option<BTreeSet<&String>> =
+        apps.iter().map(|(app, _)| app.project.as_ref()).collect();
+    for project in projects.into_iter().flatten() {
+        request.query.push(("projects", project.clone()));
+    }
+    // With its slash encoded and its key.
+    let length = |(app, namespace): &(AppRef, String)| app.name.len() + namespace.len() + 10;
+    if apps.iter().map(length).sum::<usize>() <= LONGEST_NAMES {
+        for (app, namespace) in apps {
+            request.query.push(("names", format!("{namespace}/{}", app.name)));
+        }
+    }
 }
 
 /// How a patch of an application is meant.

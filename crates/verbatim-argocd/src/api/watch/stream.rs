@@ -1,18 +1,19 @@
-//! Follows an application over the server's event stream, across idle proxies, restarts and lost connections.
-//!
-//! The stream is a hint when to look, not a log: the server drops events between its list and its subscription, and has
-//! no resume. So every reopening is told, and whoever waits reads the whole object again then.
+//! Reads an event stream, opens it again when it ends, and puts what it shows on a board.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::WatchEvent;
+use super::board::{Board, Listener};
 use crate::api::client::{AnswerStream, Client};
-use crate::api::error::Error;
-use crate::api::request::{self, AppRef};
-use crate::model::{Application, WatchLine};
+use crate::api::request::{self, ApiRequest};
+#[cfg(test)]
+use crate::model::Application;
+use crate::model::{WatchError, WatchLine};
 
 /// The server sends a comment every 15 s; after two missed ones the connection is taken for dead.
 const IDLE: Duration = Duration::from_secs(35);
@@ -26,78 +27,17 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The longest line that is accepted. An application with thousands of resources has a few megabytes.
 const LONGEST_LINE: usize = 64 << 20;
 
-/// What the stream said.
-#[derive(Debug)]
-pub enum WatchEvent {
-    /// The application, as it is now.
-    Changed(Box<Application>),
-    /// It is gone.
-    Deleted,
-    /// The stream was interrupted: events may be missing, so read the application again.
-    Interrupted,
-    /// The stream cannot be had. Nothing more will come.
-    Lost(Box<Error>),
-}
-
-/// A running watch. Dropping it ends it.
-#[derive(Debug)]
-pub struct Watch {
-    events: mpsc::Receiver<WatchEvent>,
-    task: JoinHandle<()>,
-}
-
-impl Watch {
-    /// Starts to watch one application. Returns at once; the connection is made in the background.
-    pub fn start(client: &Client, app: &AppRef) -> Self {
-        // As many as the server keeps for us.
-        let (sender, events) = mpsc::channel(1000);
-        let task = tokio::spawn(run(client.clone(), app.clone(), sender));
-        Self { events, task }
-    }
-
-    /// The next event. After [`WatchEvent::Lost`] never again one.
-    pub async fn next(&mut self) -> WatchEvent {
-        match self.events.recv().await {
-            Some(seen) => seen,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// The application as the stream shows it first: as the server's cache has it. `None` if that does not come in time.
-    pub async fn first(&mut self, wait: Duration) -> Option<Application> {
-        let first = timeout(wait, self.next()).await.ok()?;
-        match first {
-            WatchEvent::Changed(app) => Some(*app),
-            WatchEvent::Deleted | WatchEvent::Interrupted | WatchEvent::Lost(_) => None,
-        }
-    }
-
-    /// The next event if one has arrived already.
-    pub fn try_next(&mut self) -> Option<WatchEvent> {
-        self.events.try_recv().ok()
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn run(client: Client, app: AppRef, events: mpsc::Sender<WatchEvent>) {
-    let request = request::watch(&app, None);
+/// Opens a stream, again and again, until it cannot be had; then it gives those back who had a part of it.
+pub(super) async fn run(client: Client, request: ApiRequest, board: Arc<Board>) -> Vec<Listener> {
     let mut failures = 0;
     loop {
         match client.open(&request, HEADERS).await {
             Ok(stream) => {
                 failures = 0;
-                if follow(stream, &events).await.is_err() {
-                    return;
-                }
+                follow(stream, &board).await;
             }
             Err(kind) if !kind.is_transient() => {
-                let _ = events.send(WatchEvent::Lost(Box::new(client.error(&request, kind)))).await;
-                return;
+                return board.lose(client.error(&request, kind));
             }
             // A missing or forbidden application is silence, too: the reader's own GET tells those.
             Err(kind) => {
@@ -105,45 +45,91 @@ async fn run(client: Client, app: AppRef, events: mpsc::Sender<WatchEvent>) {
                 tracing::debug!(failures, error = %kind, "no event stream");
             }
         }
-        if events.send(WatchEvent::Interrupted).await.is_err() {
-            return;
-        }
+        board.interrupt();
         sleep(PAUSE * 2u32.saturating_pow(failures).min(16)).await;
     }
 }
 
-/// Reads a stream to its end. An error means that nobody listens any more.
-async fn follow(
-    mut stream: AnswerStream,
-    events: &mpsc::Sender<WatchEvent>,
-) -> Result<(), mpsc::error::SendError<WatchEvent>> {
+/// Goes on with a stream of its own for somebody who had a part of one that cannot be had.
+pub(super) async fn alone(client: Client, listener: Listener) {
+    let Listener { app, events } = listener;
+    let is_dropped: mpsc::UnboundedSender<WatchEvent> = events.clone();
+    // What happened until the new stream shows something, only reading tells.
+    let _ = events.send(WatchEvent::Interrupted);
+    let request = request::watch(&app, None);
+    let board = Arc::new(Board::of_one(&app, events));
+    tokio::select! {
+        _ = run(client, request, board) => {}
+        () = is_dropped.closed() => {}
+    }
+}
+
+/// Reads a stream to its end.
+async fn follow(mut stream: AnswerStream, board: &Board) {
     let mut decoder = Decoder::default();
     while let Ok(Some(chunk)) = timeout(IDLE, stream.next()).await {
-        let Ok(lines) = decoder.feed(&chunk) else { break };
+        let Ok(lines) = decoder.feed(&chunk) else { return };
         for line in lines {
-            match read(&line) {
-                Ok(Some(seen)) => events.send(seen).await?,
-                Ok(None) => {}
-                Err(message) => {
-                    tracing::debug!(message, "the event stream ends with an error");
-                    return Ok(());
-                }
+            if let Err(message) = take(&line, board) {
+                tracing::debug!(message, "the event stream ends with an error");
+                return;
             }
         }
     }
-    Ok(())
 }
 
-/// One event's data. An error is the server's own reason for ending the stream.
-fn read(data: &str) -> Result<Option<WatchEvent>, String> {
-    let line: WatchLine = serde_json::from_str(data).map_err(|error| error.to_string())?;
-    if let Some(error) = line.error {
+/// What an event is of. A stream of several applications may show many more, of which nothing else is looked at.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LineHead {
+    result: Option<ResultHead>,
+    error: Option<WatchError>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ResultHead {
+    #[serde(rename = "type")]
+    kind: String,
+    application: AppHead,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct AppHead {
+    metadata: Name,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Name {
+    name: String,
+    namespace: String,
+}
+
+/// Takes one event's data. An error is the server's own reason for ending the stream.
+fn take(data: &str, board: &Board) -> Result<(), String> {
+    let head: LineHead = serde_json::from_str(data).map_err(|error| error.to_string())?;
+    if let Some(error) = head.error {
         return Err(error.message);
     }
-    Ok(line.result.map(|result| match result.kind.as_str() {
-        "DELETED" => WatchEvent::Deleted,
-        _ => WatchEvent::Changed(Box::new(result.application)),
-    }))
+    let Some(ResultHead { kind, application: AppHead { metadata: Name { name, namespace } } }) =
+        head.result
+    else {
+        return Ok(());
+    };
+    if !board.note(&kind, &namespace, &name) {
+        return Ok(());
+    }
+    if kind == "DELETED" {
+        board.remove(&namespace, &name);
+        return Ok(());
+    }
+    let line: WatchLine = serde_json::from_str(data).map_err(|error| error.to_string())?;
+    if let Some(result) = line.result {
+        board.show(result.application);
+    }
+    Ok(())
 }
 
 /// Splits a `text/event-stream` into the data of its events, however it is cut into pieces. Event names, ids and
@@ -192,13 +178,24 @@ impl Decoder {
 /// The applications of a whole stream.
 #[cfg(test)]
 pub(crate) fn events(stream: &str) -> Vec<Application> {
-    let events = Decoder::default().feed(stream.as_bytes()).unwrap_or_default();
-    let seen = events.iter().filter_map(|event| read(event).ok()?);
-    seen.filter_map(|seen| match seen {
-        WatchEvent::Changed(app) => Some(*app),
-        _ => None,
-    })
-    .collect()
+    let (mut told, board) = listening();
+    for event in Decoder::default().feed(stream.as_bytes()).unwrap_or_default() {
+        if take(&event, &board).is_err() {
+            break;
+        }
+    }
+    std::iter::from_fn(|| told.try_recv().ok())
+        .filter_map(|event| match event {
+            WatchEvent::Changed(app) => Some(*app),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+fn listening() -> (mpsc::UnboundedReceiver<WatchEvent>, Board) {
+    let (sender, told) = mpsc::unbounded_channel();
+    (told, Board::of_one(&crate::api::request::AppRef::new("shop"), sender))
 }
 
 #[cfg(test)]
@@ -211,9 +208,10 @@ mod tests {
                           data: {\"result\":{\"type\":\"DELETED\",\"application\":{}}} \n\n\n";
 
     fn names(events: &[String]) -> Vec<String> {
-        events
-            .iter()
-            .map(|data| match read(data).unwrap().unwrap() {
+        let (mut told, board) = listening();
+        events.iter().for_each(|data| take(data, &board).unwrap());
+        std::iter::from_fn(|| told.try_recv().ok())
+            .map(|event| match event {
                 WatchEvent::Changed(app) => app.metadata.name,
                 other => format!("{other:?}"),
             })
@@ -235,8 +233,10 @@ mod tests {
     #[test]
     fn an_error_line_ends_the_stream() {
         let line = r#"{"error":{"grpc_code":14,"http_code":503,"message":"shutting down","http_status":"x"}}"#;
-        assert_eq!(read(line).unwrap_err(), "shutting down");
-        assert!(read("{}").unwrap().is_none());
-        assert!(read("no json").is_err());
+        let (mut told, board) = listening();
+        assert_eq!(take(line, &board).unwrap_err(), "shutting down");
+        take("{}", &board).unwrap();
+        assert!(take("no json", &board).is_err());
+        assert!(told.try_recv().is_err());
     }
 }
