@@ -57,6 +57,7 @@ pub use crate::run::deploy::{UndoneWrite, deploy, nonce, prove, undo_last, write
 pub use crate::run::event::{DeployEvent, DeployStep, StateChange};
 pub use crate::run::operate::{SyncUntil, sync};
 pub use crate::run::request::{DeployOptions, DeployRequest};
+pub use crate::run::together::{read_since, read_together};
 pub use crate::run::window::{WindowWait, wait_for_window};
 
 pub use crate::inspect::history::{PastValues, past};

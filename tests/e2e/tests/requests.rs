@@ -38,30 +38,36 @@ async fn world(apps: usize) -> Result<World> {
     Ok(world)
 }
 
-/// The requests of a promotion, and their sum: those that cost something with their number, the others without, as how often
-/// a tree is looked at depends on how fast the machine is.
-async fn requests(apps: usize) -> Result<String> {
+/// The requests of a promotion: how often each was sent, and what that cost.
+async fn requests(apps: usize) -> Result<BTreeMap<String, (usize, u32)>> {
     let world = world(apps).await?;
     let release = world.release("One").await?;
     world.argocd.forget_seen();
     let _ = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(0);
-    let mut counted: BTreeMap<(bool, String), (usize, u32)> = BTreeMap::new();
+    let mut counted: BTreeMap<String, (usize, u32)> = BTreeMap::new();
     for seen in world.argocd.seen() {
-        let entry =
-            counted.entry((seen.units == 0, shown(&seen.method, &seen.target))).or_default();
+        let entry = counted.entry(shown(&seen.method, &seen.target)).or_default();
         *entry = (entry.0 + 1, entry.1 + seen.units);
     }
-    let mut table = String::new();
-    for ((is_free, request), (count, units)) in &counted {
-        table += &match is_free {
-            true => format!("     free  {request}\n"),
-            false => format!("{count:3} = {units:3}  {request}\n"),
-        };
+    Ok(counted)
+}
+
+/// The table of them: those that cost something and those that all applications share with their number, the others without,
+/// as how often a tree is looked at depends on how fast the machine is.
+fn table(counted: &BTreeMap<String, (usize, u32)>) -> String {
+    let (mut limited, mut free, mut sum) = (String::new(), String::new(), (0, 0));
+    for (request, (count, units)) in counted {
+        let is_shared = request.ends_with("?names");
+        match units {
+            0 if is_shared => free += &format!("{count:3} =   0  {request}\n"),
+            0 => free += &format!("      =   0  {request}\n"),
+            _ => {
+                limited += &format!("{count:3} = {units:3}  {request}\n");
+                sum = (sum.0 + count, sum.1 + units);
+            }
+        }
     }
-    let limited = counted.iter().filter(|((is_free, _), _)| !is_free);
-    let (count, units) =
-        limited.fold((0, 0), |sum, (_, (count, units))| (sum.0 + count, sum.1 + units));
-    Ok(table + &format!("{count:3} = {units:3}  in all\n"))
+    format!("{limited}{:3} = {:3}  in all\n{free}", sum.0, sum.1)
 }
 
 /// A request without what is different from run to run.
@@ -91,66 +97,77 @@ fn shown(method: &str, target: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_application() -> Result<()> {
-    insta::assert_snapshot!(requests(1).await?, @r"
-      5 =   5  GET applications/APP
-      2 =   2  GET applications/APP/syncwindows?project
+    insta::assert_snapshot!(table(&requests(1).await?), @r"
+      1 =   1  GET applications/APP
+      1 =   1  GET applications/APP/syncwindows?project
       1 =   2  GET applications/APP?refresh
       2 =   8  PATCH applications/APP
       1 =   3  POST applications/APP/sync
-         free  GET /api/version
-         free  GET account/can-i/applications/sync/default/APP
-         free  GET account/can-i/applications/update/default/APP
-         free  GET applications/APP/managed-resources?project
-         free  GET applications/APP/manifests?project
-         free  GET applications/APP/resource-tree?project
-         free  GET applications/APP/resource?project&resourceName&namespace&version&kind&group
-         free  GET stream/applications?name
-         free  POST repositories/URL/appdetails
-     11 =  20  in all
+      6 =  15  in all
+          =   0  GET account/can-i/applications/sync/default/APP
+          =   0  GET account/can-i/applications/update/default/APP
+          =   0  GET applications/APP/managed-resources?project
+          =   0  GET applications/APP/manifests?project
+          =   0  GET applications/APP/resource-tree?project
+          =   0  GET applications/APP/resource?project&resourceName&namespace&version&kind&group
+      1 =   0  GET applications?names
+      1 =   0  GET stream/applications?names
+          =   0  POST repositories/URL/appdetails
     ");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_applications() -> Result<()> {
-    insta::assert_snapshot!(requests(3).await?, @r"
-     15 =  15  GET applications/APP
-      6 =   6  GET applications/APP/syncwindows?project
-      3 =   6  GET applications/APP?refresh
+    insta::assert_snapshot!(table(&requests(3).await?), @r"
+      3 =   3  GET applications/APP/syncwindows?project
+      5 =  10  GET applications/APP?refresh
       6 =  24  PATCH applications/APP
       3 =   9  POST applications/APP/sync
-         free  GET /api/version
-         free  GET account/can-i/applications/sync/default/APP
-         free  GET account/can-i/applications/update/default/APP
-         free  GET applications/APP/managed-resources?project
-         free  GET applications/APP/manifests?project
-         free  GET applications/APP/resource-tree?project
-         free  GET applications/APP/resource?project&resourceName&namespace&version&kind&group
-         free  GET stream/applications?name
-         free  POST repositories/URL/appdetails
-     33 =  60  in all
+     17 =  46  in all
+          =   0  GET account/can-i/applications/sync/default/APP
+          =   0  GET account/can-i/applications/update/default/APP
+          =   0  GET applications/APP/managed-resources?project
+          =   0  GET applications/APP/manifests?project
+          =   0  GET applications/APP/resource-tree?project
+          =   0  GET applications/APP/resource?project&resourceName&namespace&version&kind&group
+      2 =   0  GET applications?names
+      1 =   0  GET stream/applications?names
+          =   0  POST repositories/URL/appdetails
     ");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_applications() -> Result<()> {
-    insta::assert_snapshot!(requests(10).await?, @r"
-     50 =  50  GET applications/APP
-     20 =  20  GET applications/APP/syncwindows?project
-     10 =  20  GET applications/APP?refresh
+    insta::assert_snapshot!(table(&requests(10).await?), @r"
+     10 =  10  GET applications/APP/syncwindows?project
+     12 =  24  GET applications/APP?refresh
      20 =  80  PATCH applications/APP
      10 =  30  POST applications/APP/sync
-         free  GET /api/version
-         free  GET account/can-i/applications/sync/default/APP
-         free  GET account/can-i/applications/update/default/APP
-         free  GET applications/APP/managed-resources?project
-         free  GET applications/APP/manifests?project
-         free  GET applications/APP/resource-tree?project
-         free  GET applications/APP/resource?project&resourceName&namespace&version&kind&group
-         free  GET stream/applications?name
-         free  POST repositories/URL/appdetails
-    110 = 200  in all
+     52 = 144  in all
+          =   0  GET account/can-i/applications/sync/default/APP
+          =   0  GET account/can-i/applications/update/default/APP
+          =   0  GET applications/APP/managed-resources?project
+          =   0  GET applications/APP/manifests?project
+          =   0  GET applications/APP/resource-tree?project
+          =   0  GET applications/APP/resource?project&resourceName&namespace&version&kind&group
+      2 =   0  GET applications?names
+      1 =   0  GET stream/applications?names
+          =   0  POST repositories/URL/appdetails
     ");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_costs_no_more_for_each_of_its_applications() -> Result<()> {
+    let counted = requests(20).await?;
+    let (mut limited, mut streams) = (0, 0);
+    for (request, (count, units)) in &counted {
+        limited += if *units > 0 { *count } else { 0 };
+        streams += if request.contains("stream/") { *count } else { 0 };
+    }
+    assert!(limited <= 6 * 20, "{limited} limited requests: {}", table(&counted));
+    assert_eq!(streams, 1, "{}", table(&counted));
     Ok(())
 }

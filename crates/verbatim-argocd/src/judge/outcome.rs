@@ -54,6 +54,9 @@ pub struct DeployReport {
     pub claim: Option<Claim>,
     /// Requests sent.
     pub requests: u64,
+    /// Whether no sync window is for the application, as far as was asked, so that none closes meanwhile.
+    #[serde(skip)]
+    pub has_no_windows: bool,
 }
 
 fn plan_without_secrets<S: Serializer>(

@@ -17,7 +17,7 @@ use crate::judge::outcome::{
     DeployOutcome, DeployReport, Leftover, OnPause, ProofStage, ReachedState, UndoFailure,
     UndoResult,
 };
-use crate::judge::preflight;
+use crate::judge::preflight::{self, Inquiry};
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::rendered::shown;
 use crate::judge::verdict::{
@@ -66,9 +66,20 @@ pub async fn deploy(
     listener: Listener<'_>,
 ) -> Result<DeployReport, Error> {
     let subject = Subject::deployment(client, deploy);
-    let mut run = subject.start(FirstRead::AsItIs, listener).await?;
-    let outcome = run.deploy(deploy).await?;
+    // Where the watch is shared it has shown the application already.
+    let first = if client.shares(&deploy.app) { FirstRead::Watched } else { FirstRead::AsItIs };
+    let mut run = subject.start(first, listener).await?;
+    let mut outcome = run.deploy(deploy).await?;
+    if first == FirstRead::Watched && is_untouched(&outcome) && run.was_outdated().await? {
+        // Nothing was written, and perhaps only the cache was behind. What is written tests what it replaces.
+        outcome = run.deploy(deploy).await?;
+    }
     Ok(run.report(outcome))
+}
+
+/// Whether something was refused before it was written.
+fn is_untouched(outcome: &DeployOutcome) -> bool {
+    matches!(outcome, DeployOutcome::Refused { undo: UndoResult::NotNeeded, .. })
 }
 
 /// Writes the values and nothing more: no sync. The claim says so, and tells how to take it back.
@@ -83,9 +94,9 @@ pub(crate) async fn write(
     let mut outcome = run.write_only(deploy).await?;
     if first == FirstRead::Watched && is_outdated(&outcome) {
         // Nothing was written. Perhaps only the cache was behind.
-        run.follow.read().await?;
-        run.rebase();
-        outcome = run.write_only(deploy).await?;
+        if run.was_outdated().await? {
+            outcome = run.write_only(deploy).await?;
+        }
     }
     Ok(run.report(outcome))
 }
@@ -173,7 +184,8 @@ pub async fn prove(
 
 impl AppRun<'_> {
     async fn deploy(&mut self, deploy: &DeployRequest) -> Result<DeployOutcome, Error> {
-        let plan = match self.prepare(deploy, AfterWrite::Sync).await {
+        let next = AfterWrite::Sync { has_no_windows: deploy.options.has_no_windows };
+        let plan = match self.prepare(deploy, next).await {
             Ok(plan) => plan,
             Err(outcome) => return Ok(outcome),
         };
@@ -282,6 +294,8 @@ impl AppRun<'_> {
         reasons.extend(excess.map(|bytes| WriteRefusal::ClaimTooLarge { bytes }));
         let Subject { client, environment, .. } = self.subject;
         let facts = facts(client, &self.before, &plan, environment, next).await;
+        self.has_no_windows =
+            matches!(&facts.windows, Inquiry::Is(windows) if windows.assigned_windows.is_empty());
         let (more, warnings) = preflight::judge(&plan, &facts, self.subject.options.waivers());
         reasons.extend(more);
         for warning in warnings {

@@ -9,6 +9,7 @@ use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{AppRef, Refresh};
 use crate::api::watch::{Standing, Watch, WatchEvent};
 use crate::model::Application;
+use crate::run::together::read_since;
 
 /// While the watch speaks, a state is read only to be sure that nothing was missed.
 const QUIET: Duration = Duration::from_secs(15);
@@ -200,6 +201,12 @@ impl Follow {
         self.shown >= self.floor
     }
 
+    /// Whether the watch has shown our last write.
+    pub(crate) fn shows_our_write(&self) -> bool {
+        // Versions are opaque by contract. If they are no numbers, nobody can tell.
+        self.floor > 0 && self.has_caught_up()
+    }
+
     /// Waits until the watch shows whatever others write from now on, if it comes to that.
     pub(crate) async fn watched(&mut self) {
         let until = Instant::now() + CATCH_UP;
@@ -237,11 +244,29 @@ impl Follow {
         }
     }
 
+    /// Reads the application, and not only what the watch said last. Among many the list is enough, where it is not older
+    /// than what was seen: it misses no event, and all are looked at once more after the last of them.
+    pub(crate) async fn read_again(&mut self) -> Result<(), Error> {
+        if !self.watch.is_shared() {
+            return self.read().await;
+        }
+        let metadata = &self.newest.metadata;
+        let app =
+            read_since(&self.client, &self.app, &metadata.namespace, &metadata.resource_version);
+        let app = app.await?;
+        self.read_at(app);
+        Ok(())
+    }
+
     pub(crate) async fn read(&mut self) -> Result<(), Error> {
         let app = self.client.get(&self.app).await?;
+        self.read_at(app);
+        Ok(())
+    }
+
+    fn read_at(&mut self, app: Application) {
         self.next_read = Instant::now() + if self.watching { QUIET } else { BLIND };
         self.accept(app);
-        Ok(())
     }
 
     /// Makes the controller compare, and takes the result.

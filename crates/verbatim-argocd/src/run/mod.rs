@@ -13,6 +13,7 @@ pub(crate) mod request;
 mod send;
 mod session;
 mod slot;
+pub(crate) mod together;
 mod wait;
 pub(crate) mod window;
 mod write;

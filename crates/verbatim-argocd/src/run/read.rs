@@ -130,8 +130,8 @@ async fn read(client: &Client, app: &AppRef, object: &ObjectRef) -> Result<LiveO
 /// What a write is followed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterWrite {
-    /// A sync, which is better known to be possible before anything is written.
-    Sync,
+    /// A sync, which is better known to be possible before anything is written. Where no window can close, none is asked for.
+    Sync { has_no_windows: bool },
     /// Nothing. Whether the token may write, the write itself tells, and does nothing if not; unless there is none.
     Nothing { dry_run: bool },
 }
@@ -145,12 +145,13 @@ pub(crate) async fn facts(
     next: AfterWrite,
 ) -> Preconditions {
     let reference = &plan.app;
-    let syncs = next == AfterWrite::Sync;
+    let syncs = matches!(next, AfterWrite::Sync { .. });
+    let has_windows = next == AfterWrite::Sync { has_no_windows: false };
     let writes_only = next == AfterWrite::Nothing { dry_run: false };
     let (may_update, may_sync, windows, parameters, owner) = tokio::join!(
         if_asked(!writes_only, may(client, reference, "update")),
         if_asked(syncs, may(client, reference, "sync")),
-        if_asked(syncs, async { checked(client.sync_windows(reference).await) }),
+        if_asked(has_windows, async { checked(client.sync_windows(reference).await) }),
         parameters(client, app, plan),
         owner(client, app, plan, environment),
     );

@@ -57,6 +57,8 @@ pub struct DeployOptions {
     pub trust_owner: bool,
     /// Write parameters that the chart does not list.
     pub allow_unknown_parameters: bool,
+    /// An earlier check of the same command has found that no sync window is for the application, so it is not asked again.
+    pub has_no_windows: bool,
     /// Stop after the plan.
     pub dry_run: bool,
     /// End an operation of somebody else that holds the application.
@@ -87,6 +89,7 @@ impl Default for DeployOptions {
             take_over: false,
             trust_owner: false,
             allow_unknown_parameters: false,
+            has_no_windows: false,
             dry_run: false,
             terminate_foreign: false,
             on_pause: OnPause::Wait,

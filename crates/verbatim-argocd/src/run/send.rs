@@ -90,6 +90,17 @@ impl AppRun<'_> {
         Ok(self.follow.app())
     }
 
+    /// What the end of a claim has left. The watch is enough where it shows our write: what it shows then was stored with it
+    /// or after it.
+    pub(crate) async fn seen_back(&mut self) -> Result<&Application, Error> {
+        self.follow.catch_up().await;
+        self.follow.drain();
+        if !self.follow.shows_our_write() {
+            self.follow.read().await?;
+        }
+        Ok(self.follow.app())
+    }
+
     /// Patches the application, or replaces the object that was read.
     async fn attempt(
         &self,

@@ -30,6 +30,8 @@ pub(crate) struct AppRun<'a> {
     /// The state before anything was done.
     pub(crate) before: Application,
     pub(crate) written: Written,
+    /// Whether no sync window is for the application, as far as was asked.
+    pub(crate) has_no_windows: bool,
     pub(crate) log: RunLog<'a>,
     /// Operations of others that were ended.
     pub(crate) ended: Vec<EndedOperation>,
@@ -98,6 +100,7 @@ impl<'a> Subject<'a> {
             follow,
             before,
             written: Written::default(),
+            has_no_windows: false,
             log,
             ended: Vec::new(),
         })
@@ -128,11 +131,23 @@ impl<'a> Subject<'a> {
             warnings: Vec::new(),
             claim: None,
             requests: self.client.requests() - self.requests_before,
+            has_no_windows: false,
         }
     }
 }
 
 impl<'a> AppRun<'a> {
+    /// Whether a live read shows something else than what the run began with; then it begins anew with that.
+    pub(crate) async fn was_outdated(&mut self) -> Result<bool, Error> {
+        self.follow.read().await?;
+        let (before, now) = (&self.before.metadata, &self.follow.app().metadata);
+        let is_other = before.resource_version != now.resource_version;
+        if is_other {
+            self.rebase();
+        }
+        Ok(is_other)
+    }
+
     /// Begins anew with the newest state as what was there before.
     pub(crate) fn rebase(&mut self) {
         self.before = self.follow.app().clone();
@@ -206,7 +221,8 @@ impl<'a> AppRun<'a> {
         self.tell_lost_changes();
         let (plan, claim) = self.written.into_parts();
         let warnings = self.log.into_warnings();
-        DeployReport { plan, claim, warnings, ..self.subject.report(outcome) }
+        let has_no_windows = self.has_no_windows;
+        DeployReport { plan, claim, warnings, has_no_windows, ..self.subject.report(outcome) }
     }
 
     /// Ends a run that has no report.

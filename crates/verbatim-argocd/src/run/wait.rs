@@ -264,8 +264,8 @@ impl AppRun<'_> {
             return Ok(Act::Wait(Some(wait.look_at)));
         }
         if let Hold::Until(_) = wait.hold {
-            // The second look is at a live read, not at what the watch said last.
-            return match self.follow.read().await {
+            // The second look is not at what the watch said last.
+            return match self.follow.read_again().await {
                 Ok(()) => {
                     wait.hold = Hold::Over;
                     Ok(Act::Again)

@@ -123,7 +123,7 @@ impl AppRun<'_> {
             let sent = self.send(Unrendered::Replace, |_, app| closing(app, end)).await?;
             let Sent::Written = sent else { return Ok(sent) };
             // It is written. If nobody can look what became of it since, the next run will.
-            let Ok(app) = self.read_back().await else { break };
+            let Ok(app) = self.seen_back().await else { break };
             match closing(app, end) {
                 Change::Write(_) => {}
                 Change::Stop(changed @ ClaimGone::Changed(_)) => return Ok(Sent::Stopped(changed)),

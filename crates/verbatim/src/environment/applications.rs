@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use verbatim_argocd::{AppRef, Application, Client, Refresh, read_claim};
+use verbatim_argocd::{AppRef, Application, Client, Refresh, read_claim, read_together};
 use verbatim_console::Failure;
 use verbatim_http::RedactedUrl;
 use verbatim_record::{Anchor, Revision};
@@ -171,14 +171,46 @@ pub(crate) async fn refreshed(
     environment: &Environment,
     servers: &Servers,
 ) -> Result<Vec<ObservedApp>, Failure> {
-    let apps: Vec<App> = match &environment.apps {
+    let apps = names(environment, servers).await?;
+    let refresh = async |client: &Client, app: &AppRef| client.refresh(app, Refresh::Normal).await;
+    read(apps, servers, refresh).await
+}
+
+/// All applications of an environment as they are now, and not as a cache has them: those of one server at the price of two
+/// reads.
+pub(crate) async fn together(
+    environment: &Environment,
+    servers: &Servers,
+) -> Result<Vec<ObservedApp>, Failure> {
+    let apps = names(environment, servers).await?;
+    let mut by_server: BTreeMap<&str, Vec<AppRef>> = BTreeMap::new();
+    for app in &apps {
+        by_server.entry(&app.server).or_default().push(reference(app));
+    }
+    let reads = by_server.into_iter().map(|(name, apps)| async move {
+        let client = servers.get(name)?;
+        let read = read_together(client, &apps).await;
+        Ok((name, (client.server().to_string(), read.into_iter())))
+    });
+    let reads = join_all(reads).await;
+    let mut reads = reads.into_iter().collect::<Result<BTreeMap<_, _>, Failure>>()?;
+    let mut next = |app: &App| {
+        let (server_url, read) = reads.get_mut(app.server.as_str())?;
+        let (server_url, application) = (server_url.clone(), read.next()?);
+        Some(ObservedApp { app: app.clone(), server_url, application })
+    };
+    // Every application has been read.
+    Ok(apps.iter().filter_map(&mut next).collect())
+}
+
+/// The applications of an environment, by the names that address them.
+async fn names(environment: &Environment, servers: &Servers) -> Result<Vec<App>, Failure> {
+    Ok(match &environment.apps {
         Apps::Named(apps) => apps.clone(),
         Apps::Selected(_) => {
             at(environment, servers).await?.into_iter().map(|seen| seen.app).collect()
         }
-    };
-    let refresh = async |client: &Client, app: &AppRef| client.refresh(app, Refresh::Normal).await;
-    read(apps, servers, refresh).await
+    })
 }
 
 /// Reads applications, some at a time, and keeps their order.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -31,8 +32,11 @@ use crate::environment::target::{Target, target};
 use crate::project::failures;
 use crate::release::Release;
 
-/// How many applications are deployed at the same time: their writes cost the server most.
-const CONCURRENCY: usize = 4;
+/// How many applications are looked at, or have their claims closed, at the same time.
+const CONCURRENCY: usize = 16;
+
+/// How many are rendered at the same time: that is Argo CD's own work.
+const RENDERINGS: usize = 4;
 
 /// What attaching the record may take, for the time that the claims hold others off.
 const RECORDING: Duration = Duration::from_secs(60);
@@ -46,6 +50,10 @@ pub(crate) struct AppToDeploy {
     pub sources: Vec<Revision>,
     /// What Argo CD compares them with.
     pub revisions: Vec<String>,
+    /// The namespace that it is in.
+    pub namespace: String,
+    /// Whether no sync window is for it, as far as is known.
+    pub has_no_windows: bool,
 }
 
 /// What became of one application.
@@ -54,6 +62,12 @@ pub(crate) struct AppResult {
     pub app: AppToDeploy,
     /// How it was deployed.
     pub report: Result<DeployReport, NoReport>,
+}
+
+impl AppResult {
+    fn is_proven(&self) -> bool {
+        matches!(&self.report, Ok(DeployReport { outcome: DeployOutcome::Proven { .. }, .. }))
+    }
 }
 
 /// Why there is no report of an application.
@@ -130,6 +144,8 @@ pub(super) fn apps_to_deploy(
                 target,
                 sources: applications::sources(&application),
                 revisions: application.status.sync.revisions(),
+                namespace: application.metadata.namespace,
+                has_no_windows: false,
             })
         })
         .collect()
@@ -159,8 +175,7 @@ pub(super) fn options(
 
 /// How long the claims of a promotion hold others off: until its last application may be done, and its record attached.
 fn claim_for(options: &DeployOptions, waves: &[usize]) -> Duration {
-    let rounds = waves.iter().map(|wave| wave.div_ceil(CONCURRENCY)).sum::<usize>();
-    let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+    let rounds = waves::rounds(waves);
     (options.timeout + options.settle).saturating_mul(rounds).saturating_add(RECORDING)
 }
 
@@ -178,7 +193,7 @@ pub(super) async fn check(
     let checks = stream::iter(apps).map(|app| {
         let rollout = &rollout;
         async move {
-            let deploy = deployment(&app.target, rollout, None, Vec::new())?;
+            let deploy = deployment(app, rollout, None, Vec::new())?;
             let report = run(servers, &app.target, &deploy, None, console)
                 .await?
                 .map_err(failures::argocd)?;
@@ -221,7 +236,7 @@ pub(super) async fn predict(
         let images = concerned(images, &digests(new.iter().map(String::as_str)));
         Ok(verbatim_argocd::predict(&plan.app, manifests, &plan.changes, &images))
     });
-    predictions.buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().collect()
+    predictions.buffered(RENDERINGS).collect::<Vec<_>>().await.into_iter().collect()
 }
 
 /// A plan for an application for which none could be made; its report says why.
@@ -304,35 +319,47 @@ async fn execute(
         let step = step(&app.target);
         console.step(&step, StepState::UnderWay);
         let revisions = if rollout.is_pinned { planned.revisions.clone() } else { Vec::new() };
-        let deploy = deployment(&app.target, rollout, Some(planned.plan.clone()), revisions)?;
+        let deploy = deployment(&app, rollout, Some(planned.plan.clone()), revisions)?;
         let report = run(servers, &app.target, &deploy, Some(&step), console).await?;
-        match &report {
-            Ok(DeployReport { outcome: DeployOutcome::Proven { .. }, .. }) => {
-                console.step(&step, StepState::Done);
-            }
+        let result = AppResult { app, report: report.map_err(NoReport::Failed) };
+        if result.is_proven() {
+            console.step(&step, StepState::Done);
+        } else if kind == PromotionKind::Promotion {
             // Of several that end so, one is as good as another.
-            _ if kind == PromotionKind::Promotion => drop(stopped_by.set(app.target.app.clone())),
-            _ => {}
+            drop(stopped_by.set(result.app.target.app.clone()));
         }
-        Ok(AppResult { app, report: report.map_err(NoReport::Failed) })
+        Ok::<_, Failure>(result)
     };
-    let mut rest = apps.into_iter();
-    let mut results = Vec::new();
+    let deploy_one = &deploy_one;
+    let mut rest = apps.into_iter().enumerate();
+    let mut results: BTreeMap<usize, AppResult> = BTreeMap::new();
+    let mut proven = 0;
     for wave in waves {
-        let runs =
-            stream::iter(rest.by_ref().take(*wave)).map(|(app, planned)| deploy_one(app, planned));
         // If one of them is not proven, those of the next waves are not begun.
-        results.extend(runs.buffered(CONCURRENCY).collect::<Vec<_>>().await);
+        let mut wave = rest.by_ref().take(*wave);
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while under_way.len() < waves::at_once(proven)
+                && let Some((number, (app, planned))) = wave.next()
+            {
+                under_way.push(async move { (number, deploy_one(app, planned).await) });
+            }
+            let Some((number, result)) = under_way.next().await else { break };
+            let result: AppResult = result?;
+            proven += usize::from(result.is_proven());
+            results.insert(number, result);
+        }
     }
-    results.into_iter().collect()
+    Ok(results.into_values().collect())
 }
 
 fn deployment(
-    target: &Target,
+    app: &AppToDeploy,
     rollout: &Rollout<'_>,
     expected: Option<AppPlan>,
     revisions: Vec<String>,
 ) -> Result<DeployRequest, Failure> {
+    let AppToDeploy { target, has_no_windows, .. } = app;
     Ok(DeployRequest {
         app: target.app.clone(),
         values: target.values.clone(),
@@ -342,7 +369,7 @@ fn deployment(
         by: rollout.by.clone(),
         revisions,
         nonce: nonce().map_err(failures::argocd)?,
-        options: rollout.options.clone(),
+        options: DeployOptions { has_no_windows: *has_no_windows, ..rollout.options.clone() },
         expected,
     })
 }

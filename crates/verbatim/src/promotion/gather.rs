@@ -157,7 +157,7 @@ impl PromotionContext<'_> {
             let look = async {
                 match question.compares || gates.has(GateKind::SameManifests) {
                     true => applications::refreshed(environment, servers).await,
-                    false => applications::at(environment, servers).await,
+                    false => applications::together(environment, servers).await,
                 }
             };
             ledger::ledger_of(project, store, environment, look, &wanted, now).await
@@ -270,8 +270,10 @@ async fn other(
     now: Timestamp,
 ) -> Other {
     let id = environment.id.clone();
-    match ledger::ledger_with_anchors(project, store, servers, environment, now).await {
-        Ok((seen, ledger)) => {
+    let look = applications::together(environment, servers);
+    let wanted = RecordFilter::only::<Promotion>();
+    match ledger::ledger_of(project, store, environment, look, &wanted, now).await {
+        Ok((seen, Ledger { chain: ledger, .. })) => {
             let live = drift::live(&seen, &as_promoted(&ledger, release), &ledger);
             let healthy_since = applications::healthy_since(&seen);
             Other { id, ledger: LedgerFact::Known(ledger), live, healthy_since }

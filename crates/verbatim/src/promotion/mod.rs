@@ -25,8 +25,11 @@ mod record;
 mod saved;
 mod waves;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::OnceLock;
 
+use verbatim_argocd::{AppRef, Subscription};
 use verbatim_console::{Console, Failure};
 use verbatim_policy::Gates;
 
@@ -39,6 +42,7 @@ pub(crate) use self::back::rollback::{Rollback, VetoScope, rollback};
 pub use self::decide::Refused;
 pub(crate) use self::delivery::{DeliveryArgs, FailureArgs};
 pub(crate) use self::execute::AppOutcome;
+use self::execute::AppToDeploy;
 pub use self::execute::Carried;
 pub(crate) use self::late::changed_since;
 pub(crate) use self::markdown::Comment;
@@ -60,6 +64,8 @@ pub struct PromotionContext<'a> {
     environment: &'a Environment,
     gates: Gates,
     servers: Servers,
+    /// The watches of the applications, one a server, once they are known.
+    watches: OnceLock<Vec<Subscription>>,
     deploy: DeploySettings,
     console: &'a Console,
 }
@@ -81,7 +87,28 @@ impl<'a> PromotionContext<'a> {
             .chain([environment]);
         let servers = Servers::of(project, needed)?;
         let deploy = environment.deploy;
-        Ok(Self { project, registry, environment, gates, servers, deploy, console })
+        let watches = OnceLock::new();
+        Ok(Self { project, registry, environment, gates, servers, watches, deploy, console })
+    }
+
+    /// Watches the applications from now on, until the promotion is over.
+    fn subscribe(&self, apps: &[AppToDeploy]) -> Result<(), Failure> {
+        if self.watches.get().is_some() {
+            // Of a second plan: its applications are the same.
+            return Ok(());
+        }
+        let mut by_server: BTreeMap<&str, Vec<(AppRef, String)>> = BTreeMap::new();
+        // Where nothing tells which namespace it is in, an application is watched alone.
+        for app in apps.iter().filter(|app| !app.namespace.is_empty()) {
+            let watched = (app.target.app.clone(), app.namespace.clone());
+            by_server.entry(&app.target.server).or_default().push(watched);
+        }
+        let watches = by_server
+            .into_iter()
+            .map(|(server, apps)| Ok(Subscription::start(self.servers.get(server)?, &apps)))
+            .collect::<Result<_, Failure>>()?;
+        self.watches.get_or_init(|| watches);
+        Ok(())
     }
 
     /// The same, with the last word on what happens after a promotion that is not proven.

@@ -216,15 +216,19 @@ impl PromotionContext<'_> {
         &self,
         release: Release,
         images: Vec<WantedImage>,
-        apps: Vec<AppToDeploy>,
+        mut apps: Vec<AppToDeploy>,
         ledger: Option<Anchor>,
         take_over: bool,
     ) -> Result<Sketch, Failure> {
         let progress = self.console.progress("checking the applications");
+        self.subscribe(&apps)?;
         let rollout = self.rollout(&release, &images, take_over);
         let checked = execute::check(&self.servers, &apps, &rollout, self.console).await?;
         drop(progress);
         let (planned, reports): (Vec<_>, Vec<_>) = checked.into_iter().unzip();
+        for (app, report) in apps.iter_mut().zip(&reports) {
+            app.has_no_windows = report.has_no_windows;
+        }
         let plan = PromotionPlan {
             environment: self.environment.id.clone(),
             release,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use verbatim_argocd::{
     Application, ClaimOnApp, DeployOutcome, DeployReport, PendingRecord, deviations, outdated,
-    read_claim,
+    read_claim, read_since,
 };
 use verbatim_console::{Failure, StepState};
 use verbatim_oci::Descriptor;
@@ -16,6 +16,7 @@ use super::PromotionContext;
 use super::execute::{self, AppResult, AppToDeploy, Carried, ClaimEnding, record_step};
 use super::outcome::PromotionResult;
 use super::ready::{Planned, Ready};
+use crate::config::{App, Apps};
 use crate::environment::applications::{self, ObservedApp};
 use crate::project::failures;
 use crate::project::signer::RecordSigner;
@@ -72,7 +73,12 @@ impl Carried {
             return not_proven(self, BTreeMap::new());
         };
         let progress = context.console.progress("looking at the applications once more");
-        let seen = applications::at(context.environment, &context.servers).await;
+        let seen = match (&self.results[..], &context.environment.apps) {
+            ([result], Apps::Named(apps)) if let [app] = &apps[..] => {
+                context.look_at(app, result).await.map(|seen| vec![seen])
+            }
+            _ => applications::together(context.environment, &context.servers).await,
+        };
         drop(progress);
         let mut changed = changed(&self.results, &seen);
         if self.is_pinned {
@@ -160,6 +166,21 @@ impl Carried {
 }
 
 impl PromotionContext<'_> {
+    /// Looks at the only application of a promotion once more, right after its proof. What is listed is not older than that;
+    /// what has changed since, the write that closes the claim compares with what is stored.
+    async fn look_at(&self, app: &App, result: &AppResult) -> Result<ObservedApp, Failure> {
+        let AppToDeploy { target, namespace, .. } = &result.app;
+        let client = self.servers.get(&target.server)?;
+        let version = match &result.report {
+            Ok(DeployReport { outcome: DeployOutcome::Proven { proof }, .. }) => {
+                proof.resource_version.as_str()
+            }
+            _ => "",
+        };
+        let application = read_since(client, &target.app, namespace, version).await;
+        Ok(ObservedApp { app: app.clone(), server_url: client.server().to_string(), application })
+    }
+
     /// Carries out what is agreed on, with a key; shows it without one.
     pub(super) async fn carry_out_or_show(
         &self,

@@ -1,5 +1,5 @@
 //! In which waves a release goes to the applications of an environment: the next one begins when all of the one before are
-//! proven, for as long as the proof has to hold. Pure.
+//! proven, for as long as the proof has to hold; and how many are deployed at the same time. Pure.
 
 use crate::config::Wave;
 
@@ -25,9 +25,55 @@ fn end(wave: Wave, total: usize) -> usize {
     }
 }
 
+/// So many applications are deployed at the same time as long as fewer are proven: a release that is bad is bad for few.
+const FIRST: usize = 4;
+
+/// And never more. They wait for most of the time; that they do not all ask the server at once is up to its client.
+const MOST: usize = 64;
+
+/// How many applications are deployed at the same time, when so many of the promotion are proven.
+pub(super) fn at_once(proven: usize) -> usize {
+    proven.clamp(FIRST, MOST)
+}
+
+/// How often the time of one deployment fits into a promotion at most, if all are proven.
+pub(super) fn rounds(waves: &[usize]) -> u32 {
+    let (mut rounds, mut proven) = (0, 0);
+    for wave in waves {
+        let end = proven + wave;
+        while proven < end {
+            proven = end.min(proven + at_once(proven));
+            rounds += 1;
+        }
+    }
+    rounds
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_more_are_proven_the_more_are_deployed_at_the_same_time() {
+        let cases = [(0, 4), (3, 4), (5, 5), (64, 64), (900, 64)];
+        for (proven, want) in cases {
+            assert_eq!(at_once(proven), want, "{proven}");
+        }
+        let cases: [(&[usize], u32); 6] = [
+            (&[], 0),
+            (&[4], 1),
+            (&[8], 2),
+            // 4, 4, 8, 4.
+            (&[20], 4),
+            // 1, then 4, 5, and the last 2.
+            (&[1, 11], 4),
+            // 4, 4, 8, 16, 32, and then 64 at a time.
+            (&[1000], 20),
+        ];
+        for (waves, want) in cases {
+            assert_eq!(rounds(waves), want, "{waves:?}");
+        }
+    }
 
     #[test]
     fn every_application_is_in_one_wave() {

@@ -38,6 +38,15 @@ impl Client {
         Ok(list.items)
     }
 
+    /// The named applications, each with the namespace it is in, and perhaps others, as the server's cache has them.
+    pub(crate) async fn list_several(
+        &self,
+        apps: &[(AppRef, String)],
+    ) -> Result<Vec<Application>, Error> {
+        let list: Items<Application> = self.call(request::list_several(apps)).await?;
+        Ok(list.items)
+    }
+
     /// Applies a JSON patch to an application.
     pub async fn patch(&self, app: &AppRef, patch: String) -> Result<Application, Error> {
         self.call(request::patch(app, patch)).await

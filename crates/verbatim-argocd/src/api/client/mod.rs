@@ -149,6 +149,12 @@ impl Client {
         })
     }
 
+    /// Whether there is a stream that has this application.
+    pub(crate) fn shares(&self, app: &AppRef) -> bool {
+        let shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.iter().filter_map(Weak::upgrade).any(|board| board.has(app))
+    }
+
     pub(crate) fn error(&self, request: &ApiRequest, kind: ErrorKind) -> Error {
         Error { action: request.action.clone(), server: self.0.base.to_string(), kind }
     }

@@ -61,6 +61,11 @@ impl Place {
         Self { app: app.clone(), newest: None, is_shown: false, listeners: Vec::new() }
     }
 
+    /// Its project says nothing of which application it is.
+    fn is_of(&self, app: &AppRef) -> bool {
+        self.app.name == app.name && self.app.namespace == app.namespace
+    }
+
     fn tell(&mut self, event: impl Fn() -> WatchEvent) {
         self.listeners.retain(|listener| listener.send(event()).is_ok());
     }
@@ -97,9 +102,7 @@ impl Board {
         if self.is_single || state.has_ended {
             return None;
         }
-        let is_it =
-            |place: &&mut Place| place.app.name == app.name && place.app.namespace == app.namespace;
-        let place = state.places.values_mut().find(is_it)?;
+        let place = state.places.values_mut().find(|place| place.is_of(app))?;
         let (sender, events) = unbounded_channel();
         if let Some(newest) = &place.newest {
             // The receiver is here.
@@ -107,6 +110,12 @@ impl Board {
         }
         place.listeners.push(sender);
         Some(events)
+    }
+
+    /// Whether it is of several applications, and this is one of them.
+    pub(crate) fn has(&self, app: &AppRef) -> bool {
+        let state = self.lock();
+        !self.is_single && !state.has_ended && state.places.values().any(|place| place.is_of(app))
     }
 
     pub(crate) fn standing(&self) -> Standing {

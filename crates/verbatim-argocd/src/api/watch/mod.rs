@@ -115,6 +115,11 @@ impl Watch {
         self.events.try_recv().ok()
     }
 
+    /// Whether it is a part of a stream of several applications.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.own.is_none()
+    }
+
     /// Whether it shows whatever is written from now on.
     pub(crate) fn standing(&self) -> Standing {
         self.board.standing()

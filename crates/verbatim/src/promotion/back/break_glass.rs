@@ -38,6 +38,7 @@ struct Candidate {
     app: App,
     sources: Vec<verbatim_record::Revision>,
     revisions: Vec<String>,
+    namespace: String,
     plan: verbatim_argocd::AppPlan,
     known: Known,
 }
@@ -198,6 +199,7 @@ fn candidate(seen: ObservedApp, only: Option<&str>) -> Result<Candidate, Failure
     Ok(Candidate {
         sources: applications::sources(&application),
         revisions: application.status.sync.revisions(),
+        namespace: application.metadata.namespace.clone(),
         plan,
         known,
         app,
@@ -217,13 +219,13 @@ fn standing(known: &[Known], only: Option<&str>) -> Option<Digest> {
 
 /// The deployment that puts the values of the past back; those of an application that has the images already stay.
 fn app_to_deploy(candidate: Candidate, images: &Pins) -> Result<AppToDeploy, Failure> {
-    let Candidate { app, sources, revisions, plan, known } = candidate;
+    let Candidate { app, sources, revisions, namespace, plan, known } = candidate;
     let values = known.with(images).ok_or_else(|| {
         Failure::new(ExitStatus::No, format!("{} never had these images", app.name))
     })?;
     let values = values.past.to_override(plan.source).map_err(Failure::usage)?;
     let target = Target { server: app.server.clone(), app: plan.app, values };
-    Ok(AppToDeploy { target, sources, revisions })
+    Ok(AppToDeploy { target, sources, revisions, namespace, has_no_windows: false })
 }
 
 /// The release as far as the values tell. Of several images its digest is that of the artifact with these images and
