@@ -10,6 +10,7 @@
 
 mod applicationset;
 mod auth;
+mod cache;
 pub mod cases;
 mod cluster;
 mod controller;
@@ -124,6 +125,8 @@ pub struct Pace {
     pub settle_ms: u64,
     /// From a foreign change of a generated application until its ApplicationSet takes it back.
     pub revert_ms: u64,
+    /// From a change of an Application until lists and watches show it.
+    pub cache_ms: u64,
     /// From the arrival of any request until it is looked at: the way there.
     pub request_ms: u64,
     /// Whether requests wait as the real server's own limit has them wait.
@@ -140,6 +143,7 @@ impl Default for Pace {
             operation_ms: 80,
             settle_ms: 40,
             revert_ms: 10,
+            cache_ms: 0,
             request_ms: 0,
             limited: false,
         }
@@ -172,6 +176,7 @@ pub struct SimulatedArgocd {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) store: store::Store,
+    pub(crate) cache: cache::Cache,
     pub(crate) cluster: Arc<cluster::Cluster>,
     pub(crate) repo: repo::RepoServer,
     pub(crate) sessions: auth::Sessions,
@@ -221,6 +226,7 @@ impl SimulatedArgocd {
         let accounts = config.accounts.unwrap_or_else(|| Account::usual(&config.password));
         let server = Arc::new(Server {
             store: store::Store::new(),
+            cache: cache::Cache::new(),
             cluster: Arc::new(cluster::Cluster::new(config.pods == Pods::NodeAgent)),
             repo: repo::RepoServer::new(config.tools, work),
             sessions: auth::Sessions::new(accounts),
@@ -236,6 +242,7 @@ impl SimulatedArgocd {
         let listening = Served::start(config.listen, routes::router(server.clone())).await;
         let served = listening.with_context(|| format!("cannot listen on {}", config.listen))?;
         let mut tasks = vec![
+            tokio::spawn(cache::run(server.clone())),
             tokio::spawn(controller::run(server.clone())),
             tokio::spawn(applicationset::run(server.clone())),
             tokio::spawn(deadlines(server.cluster.clone())),

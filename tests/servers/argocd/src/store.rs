@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::cluster::{now_text, uid};
 use super::objects::{number, set, text, unset};
@@ -19,12 +20,16 @@ pub(crate) struct AppEvent {
     /// `ADDED`, `MODIFIED` or `DELETED`.
     pub(crate) kind: &'static str,
     pub(crate) app: Value,
+    /// When it was made.
+    pub(crate) at: Instant,
 }
 
 #[derive(Debug)]
 pub(crate) struct Store {
     state: Mutex<State>,
-    events: broadcast::Sender<AppEvent>,
+    events: mpsc::UnboundedSender<AppEvent>,
+    /// Until the cache takes it.
+    feed: Mutex<Option<mpsc::UnboundedReceiver<AppEvent>>>,
     changed: watch::Sender<u64>,
 }
 
@@ -39,10 +44,12 @@ struct State {
 
 impl Store {
     pub(crate) fn new() -> Self {
+        let (events, feed) = mpsc::unbounded_channel();
         let store = Self {
             // A round number that no counter of a test starts with.
             state: Mutex::new(State { version: 500, ..State::default() }),
-            events: broadcast::Sender::new(1000),
+            events,
+            feed: Mutex::new(Some(feed)),
             changed: watch::Sender::new(0),
         };
         let spec = json!({
@@ -62,9 +69,9 @@ impl Store {
         self.changed.subscribe()
     }
 
-    /// Every change of an Application from now on.
-    pub(crate) fn events(&self) -> broadcast::Receiver<AppEvent> {
-        self.events.subscribe()
+    /// Every change of an Application, for who asks first.
+    pub(crate) fn feed(&self) -> Option<mpsc::UnboundedReceiver<AppEvent>> {
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn app(&self, name: &str) -> Option<Value> {
@@ -135,9 +142,9 @@ impl Store {
         }
     }
 
-    /// Tells the watchers, under the lock, so that they see changes in their order.
+    /// Tells the cache, under the lock, so that it sees changes in their order.
     fn tell(&self, state: &State, kind: &'static str, app: Value) {
-        let _ = self.events.send(AppEvent { kind, app });
+        let _ = self.events.send(AppEvent { kind, app, at: Instant::now() });
         self.changed.send_replace(state.version);
     }
 

@@ -26,19 +26,26 @@ pub(super) async fn get(call: Call) -> Answer {
 
 const REFRESH: &str = "/metadata/annotations/argocd.argoproj.io~1refresh";
 
-/// Writes the annotation that asks for a comparison, and waits until the controller has taken it away.
+/// Writes the annotation that asks for a comparison, and waits until the cache shows that the controller has taken it away.
 async fn refresh(server: &Server, name: &str, kind: &str) -> Option<Value> {
-    let mut changes = server.store.changes();
+    let mut changes = server.cache.changes();
     let asked = jiff::Timestamp::now().to_string();
-    server.store.update(name, |app| {
+    let (asked, ()) = server.store.update(name, |app| {
         set(app, REFRESH, kind);
         set(app, "/metadata/annotations/argocd.argoproj.io~1hydrate", kind);
         set(app, "/metadata/annotations/argocd.argoproj.io~1hydrate-timestamp", asked);
-    });
+    })?;
+    let version = |app: &Value| text(app, "/metadata/resourceVersion").parse().unwrap_or(0_u64);
     loop {
-        let app = server.store.app(name)?;
-        if app.pointer(REFRESH).is_none() {
-            return Some(app);
+        match server.cache.app(name) {
+            Some(app) if version(&app) > version(&asked) => {
+                if app.pointer(REFRESH).is_none() {
+                    return Some(app);
+                }
+            }
+            // It is gone.
+            None if server.store.app(name).is_none() => return None,
+            _ => {}
         }
         changes.changed().await.ok()?;
     }
@@ -46,7 +53,7 @@ async fn refresh(server: &Server, name: &str, kind: &str) -> Option<Value> {
 
 pub(super) async fn list(call: Call) -> Answer {
     let (claims, query) = (call.claims()?, &call.query);
-    let (apps, version) = call.server.store.apps();
+    let (apps, version) = call.server.cache.apps();
     let items: Vec<Value> = apps
         .into_iter()
         .filter(|app| claims.may("applications", "get", &object_of(app)))
@@ -174,6 +181,7 @@ pub(super) async fn managed(call: Call) -> Answer {
 
 pub(super) async fn manifests(call: Call) -> Answer {
     let (app, _) = call.app("get")?;
+    let app = call.server.cache.app(&call.name).unwrap_or(app);
     let (sources, is_multi) = controller::sources(&app);
     let revision = call.query.text("revision").to_owned();
     let all = call.server.render_all(&app, &sources, &[revision]).await.map_err(bare)?;

@@ -74,8 +74,8 @@ impl Watch {
         // Listed, then subscribed, as the real server does it: a change in between is lost. Who names a version and no
         // application is listed none (`Watch` in `server/application/application.go`).
         let lists = query.text("resourceVersion").is_empty() || !query.text("name").is_empty();
-        let apps = if lists { server.store.apps().0 } else { Vec::new() };
-        let events = server.store.events();
+        let apps = if lists { server.cache.apps().0 } else { Vec::new() };
+        let events = server.cache.events();
         Self { claims, query, is_sse, from, listed: apps.into_iter(), events, last: HashMap::new() }
     }
 

@@ -66,7 +66,9 @@ async fn overwrite(call: &Call, mut wanted: Value, validate: bool) -> ApiResult<
             }
         }
     });
-    written.map(|(app, ())| app).ok_or_else(|| ApiError::app_not_found(&call.name))
+    let (written, ()) = written.ok_or_else(|| ApiError::app_not_found(&call.name))?;
+    server.cache.shows(&written).await;
+    Ok(written)
 }
 
 /// What the real server checks of a spec: always its project and destination, and unless told not to its rendering.
@@ -134,6 +136,7 @@ pub(super) async fn create(call: Call) -> Answer {
     claims.enforce("applications", "create", &object_of(&wanted))?;
     check(server, &wanted, is_validated(&call)).await?;
     if let Some(created) = server.store.create(wanted.clone()) {
+        server.cache.shows(&created).await;
         return Ok(GoJson(created));
     }
     let existing = server.store.app(&name).unwrap_or_default();
