@@ -50,6 +50,7 @@ impl Bench {
             Case::Resolve => self.resolve(),
             Case::Build => self.build(),
             Case::Deploy => super::deploy::run(self),
+            Case::Fleet => super::fleet::run(self),
             Case::Argocd => super::argocd::run(self),
             Case::Policy => super::policy::run(self),
         }

@@ -8,6 +8,7 @@ mod argocd;
 mod cases;
 mod compare;
 mod deploy;
+mod fleet;
 mod measure;
 mod policy;
 mod policy_scene;
@@ -78,6 +79,8 @@ pub(crate) enum Case {
     Build,
     /// `verbatim argocd deploy` and `argocd app set`, `sync`, `wait` on the rig
     Deploy,
+    /// `verbatim promote` to many applications, and `argocd` under `xargs`, on the rig and simulated
+    Fleet,
     /// Single commands of `verbatim argocd` and of `argocd`, on the rig
     Argocd,
     /// Decisions over many records, and `cosign verify-attestation`

@@ -293,7 +293,7 @@ impl Scene {
 }
 
 /// A key of no value: 1 is that of the pipeline, 2 that of a person.
-fn key(number: u8) -> Result<SigningKey> {
+pub(super) fn key(number: u8) -> Result<SigningKey> {
     Ok(SigningKey::generate(|bytes| {
         bytes.fill(number);
         Ok::<_, std::convert::Infallible>(())
@@ -333,6 +333,11 @@ keys:
 "
     );
     fs::write(folder.join("verbatim.yaml"), configuration)?;
+    git(folder)
+}
+
+/// Makes a repository of a folder, with one commit.
+pub(super) fn git(folder: &Path) -> Result<()> {
     for arguments in [
         &["init", "--quiet", "--initial-branch=main"][..],
         &["add", "--all"],
@@ -348,7 +353,7 @@ keys:
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
         let entry = entry?;

@@ -167,7 +167,7 @@ pub(super) fn create_missing(server: &Server, generated: Vec<Value>) {
 pub(super) async fn run(server: Arc<Server>) {
     let mut changes = server.store.changes();
     loop {
-        let (apps, _) = server.store.apps();
+        let apps = if server.store.sets().is_empty() { Vec::new() } else { server.store.apps().0 };
         let owned = apps.iter().filter_map(|app| owned(&server, app));
         let changed: Vec<Owned> =
             owned.filter(|owned| owned.wish(&owned.app) != owned.app).collect();

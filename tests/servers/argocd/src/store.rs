@@ -35,6 +35,8 @@ pub(crate) struct Store {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Who waits for changes of one Application, by its name.
+    waiting: BTreeMap<String, watch::Sender<u64>>,
     version: u64,
     apps: BTreeMap<String, Value>,
     projects: BTreeMap<String, Value>,
@@ -67,6 +69,17 @@ impl Store {
     /// Wakes at every change of an Application.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Wakes at every change of one Application.
+    pub(crate) fn changes_of(&self, name: &str) -> watch::Receiver<u64> {
+        self.lock().waiting.entry(name.to_owned()).or_default().subscribe()
+    }
+
+    /// The names of all Applications, with their uids.
+    pub(crate) fn names(&self) -> Vec<(String, String)> {
+        let uid = |app: &Value| text(app, "/metadata/uid").to_owned();
+        self.lock().apps.iter().map(|(name, app)| (name.clone(), uid(app))).collect()
     }
 
     /// Every change of an Application, for who asks first.
@@ -144,6 +157,9 @@ impl Store {
 
     /// Tells the cache, under the lock, so that it sees changes in their order.
     fn tell(&self, state: &State, kind: &'static str, app: Value) {
+        if let Some(waiting) = state.waiting.get(text(&app, "/metadata/name")) {
+            waiting.send_replace(state.version);
+        }
         let _ = self.events.send(AppEvent { kind, app, at: Instant::now() });
         self.changed.send_replace(state.version);
     }

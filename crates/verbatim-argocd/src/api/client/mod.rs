@@ -19,6 +19,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION,
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
@@ -30,6 +31,10 @@ use crate::api::response::{AnswerHead, decode};
 use crate::api::watch::{Board, WatchEvent};
 
 pub use self::config::{Config, Timeouts, server_url};
+
+/// How many requests that the server limits are under way at the same time: enough to use all that it allows itself where
+/// each takes a second, and at 4 for each the next one in its queue waits for little more than a second.
+const LIMITED_AT_ONCE: usize = 16;
 
 /// A server that can be asked. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ struct Inner {
     retry: RetryPolicy,
     sent: AtomicU64,
     clock: ServerClock,
+    /// The server lets all its clients wait for the requests that it limits: ours are not to fill its queue.
+    turns: Semaphore,
     /// Streams of several applications, for whoever watches one of them.
     shared: Mutex<Vec<Weak<Board>>>,
 }
@@ -106,6 +113,7 @@ impl Client {
             retry: config.retry,
             sent: AtomicU64::new(0),
             clock: ServerClock::default(),
+            turns: Semaphore::new(LIMITED_AT_ONCE),
             shared: Mutex::default(),
         })))
     }
@@ -190,6 +198,11 @@ impl Client {
         request: &ApiRequest,
         limit: Duration,
     ) -> Result<T, ErrorKind> {
+        // It is never closed.
+        let _turn = match request.is_limited() {
+            true => self.0.turns.acquire().await.ok(),
+            false => None,
+        };
         let started = Instant::now();
         let answer = self.fetch(self.prepare(request)?, limit).await?;
         tracing::debug!(

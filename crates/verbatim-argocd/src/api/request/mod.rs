@@ -82,6 +82,16 @@ impl ApiRequest {
         self.method == Method::Get
     }
 
+    /// Whether the server limits it, as it asks Kubernetes for the application itself. One that waits for the controller
+    /// is not counted: it would hold up the others.
+    pub(crate) fn is_limited(&self) -> bool {
+        let Some(rest) = self.path.strip_prefix("/api/v1/applications/") else { return false };
+        let is_refresh = self.query.iter().any(|(name, _)| *name == "refresh");
+        let reads = !rest.contains('/') || rest.ends_with("/syncwindows");
+        let writes = !rest.contains('/') || rest.ends_with("/sync") || rest.ends_with("/rollback");
+        if self.method == Method::Get { reads && !is_refresh } else { writes }
+    }
+
     /// Path and query as they stand in the request line.
     pub fn target(&self) -> String {
         if self.query.is_empty() {
@@ -178,6 +188,47 @@ mod tests {
         for (request, want) in cases {
             assert_eq!(request.target(), want, "{}", request.action);
         }
+    }
+
+    #[test]
+    fn what_the_server_asks_kubernetes_for_is_limited() {
+        let app = AppRef::new("shop");
+        let cases = [
+            (get(&app), true),
+            (sync_windows(&app), true),
+            (patch(&app, "[]".into()), true),
+            (sync(&app, &SyncRequest::default()), true),
+            (refresh(&app, Refresh::Normal), false),
+            (tree(&app), false),
+            (manifests(&app), false),
+            (watch(&app, None), false),
+            (list(&[], None, None), false),
+        ];
+        for (request, want) in cases {
+            assert_eq!(request.is_limited(), want, "{}", request.action);
+        }
+    }
+
+    #[test]
+    fn several_are_named_as_long_as_the_line_is_not_too_long() {
+        let app = |project: Option<&str>, name: &str| {
+            let project = project.map(str::to_owned);
+            (AppRef { project, ..AppRef::new(name) }, "argocd".to_owned())
+        };
+        let cases = [
+            (
+                vec![app(Some("shop"), "a"), app(Some("shop"), "b")],
+                "?projects=shop&names=argocd%2Fa&names=argocd%2Fb",
+            ),
+            // One may be in any project.
+            (vec![app(Some("shop"), "a"), app(None, "b")], "?names=argocd%2Fa&names=argocd%2Fb"),
+        ];
+        for (apps, want) in cases {
+            assert_eq!(watch_several(&apps).target(), format!("/api/v1/stream/applications{want}"));
+            assert_eq!(list_several(&apps).target(), format!("/api/v1/applications{want}"));
+        }
+        let many: Vec<_> = (0..500).map(|number| app(Some("shop"), &number.to_string())).collect();
+        assert_eq!(watch_several(&many).target(), "/api/v1/stream/applications?projects=shop");
     }
 
     #[test]

@@ -46,6 +46,8 @@ struct State {
     owned: BTreeMap<String, BTreeSet<Key>>,
     /// The objects that controllers have to look at.
     touched: BTreeSet<Key>,
+    /// The version of the last change in each namespace.
+    changed_in: BTreeMap<String, u64>,
     /// Of this version. Many applications look at it after each change.
     snapshot: Option<Snapshot>,
     /// What was last applied of each object, to tell drift.
@@ -126,6 +128,13 @@ impl Cluster {
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// The version of the last change in one of these namespaces.
+    pub(crate) fn version_in<'n>(&self, namespaces: impl IntoIterator<Item = &'n String>) -> u64 {
+        let state = self.lock();
+        let versions = namespaces.into_iter().filter_map(|name| state.changed_in.get(name));
+        versions.max().copied().unwrap_or_default()
     }
 
     /// All objects for which `wanted` holds, and the version that this list is of.
@@ -231,7 +240,7 @@ impl State {
         let kind = if old.is_some() { "MODIFIED" } else { "ADDED" };
         self.disown(key);
         self.own(key, &object);
-        self.next_version();
+        self.next_version(key);
         set(&mut object, "/metadata/resourceVersion", self.version.to_string());
         self.events.push(Event { kind, object: object.clone() });
         self.objects.insert(key.clone(), object);
@@ -303,7 +312,7 @@ impl State {
     fn remove(&mut self, key: &Key) {
         self.disown(key);
         if let Some(mut object) = self.objects.remove(key) {
-            self.next_version();
+            self.next_version(key);
             unset(&mut object, "/metadata/resourceVersion");
             set(&mut object, "/metadata/resourceVersion", self.version.to_string());
             self.events.push(Event { kind: "DELETED", object });
@@ -318,8 +327,9 @@ impl State {
         keys.filter_map(|key| self.objects.get_key_value(key))
     }
 
-    fn next_version(&mut self) {
+    fn next_version(&mut self, key: &Key) {
         self.version += 1;
+        self.changed_in.insert(key.namespace.clone(), self.version);
         self.snapshot = None;
     }
 

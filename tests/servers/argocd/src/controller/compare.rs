@@ -1,5 +1,6 @@
 //! Comparing: target state against live state, health, conditions, auto-sync, deletion.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +20,12 @@ const REFRESH: &str = "/metadata/annotations/argocd.argoproj.io~1refresh";
 /// A change of the spec, a refresh and the end of an operation lead to a full comparison; a change in the cluster only
 /// to a cheap look, and a little later. Nothing else moves the status: so long it is stale.
 pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
-    let mut apps = server.store.changes();
+    let mut apps = server.store.changes_of(&name);
     let mut objects = server.cluster.changes();
     let mut moved = server.controller.moved.subscribe();
     let mut look_at: Option<Instant> = None;
+    let mut places = places(&server, &name);
+    let mut seen = 0;
     while let Some(app) = server.same_app(&name, &uid) {
         if !text(&app, "/metadata/deletionTimestamp").is_empty() {
             delete(&server, &app, &name);
@@ -31,22 +34,39 @@ pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
         if needs_full(&server, &app, &name) {
             pause(server.pace().compare_ms).await;
             compare(&server, &name).await;
+            places = self::places(&server, &name);
         } else if look_at.is_some_and(|at| at <= Instant::now()) {
             look_at = None;
             write_status(&server, &name);
         }
         auto_sync(&server, &name).await;
-        tokio::select! {
-            changed = apps.changed() => if changed.is_err() { break },
-            changed = objects.changed() => {
-                if changed.is_err() { break }
-                look_at.get_or_insert(Instant::now() + Duration::from_millis(server.pace().live_ms));
+        loop {
+            tokio::select! {
+                changed = apps.changed() => if changed.is_err() { break },
+                changed = objects.changed() => {
+                    if changed.is_err() { break }
+                    // In a fleet most changes are of others.
+                    let version = server.cluster.version_in(&places);
+                    if std::mem::replace(&mut seen, version) == version {
+                        continue;
+                    }
+                    look_at.get_or_insert(Instant::now() + Duration::from_millis(server.pace().live_ms));
+                }
+                changed = moved.changed() => if changed.is_err() { break },
+                () = sleep_until_some(look_at) => {}
             }
-            changed = moved.changed() => if changed.is_err() { break },
-            () = sleep_until_some(look_at) => {}
+            break;
         }
     }
     server.controller.forget(&name);
+}
+
+/// The namespaces that an application has objects in, and those without one.
+fn places(server: &Server, name: &str) -> BTreeSet<String> {
+    let compared = server.controller.compared(name);
+    let targets = compared.iter().flat_map(|compared| compared.targets());
+    let own = compared.iter().map(|compared| text(&compared.destination, "/namespace").to_owned());
+    targets.map(|(key, _)| key.namespace).chain(own.clone()).chain([String::new()]).collect()
 }
 
 async fn sleep_until_some(at: Option<Instant>) {

@@ -132,25 +132,17 @@ pub(crate) async fn run(server: Arc<Server>) {
     let mut tasks = JoinSet::new();
     let mut known: BTreeSet<String> = BTreeSet::new();
     loop {
-        let (apps, _) = server.store.apps();
-        let present: BTreeSet<String> =
-            apps.iter().map(|app| text(app, "/metadata/uid").to_owned()).collect();
-        for app in apps {
-            if known.insert(text(&app, "/metadata/uid").to_owned()) {
-                let name = text(&app, "/metadata/name").to_owned();
-                tasks.spawn(compare::run(
-                    server.clone(),
-                    name.clone(),
-                    text(&app, "/metadata/uid").to_owned(),
-                ));
-                tasks.spawn(operate::run(
-                    server.clone(),
-                    name,
-                    text(&app, "/metadata/uid").to_owned(),
-                ));
+        let apps = server.store.names();
+        for (name, uid) in &apps {
+            if known.insert(uid.clone()) {
+                tasks.spawn(compare::run(server.clone(), name.clone(), uid.clone()));
+                tasks.spawn(operate::run(server.clone(), name.clone(), uid.clone()));
             }
         }
-        known.retain(|uid| present.contains(uid));
+        if known.len() > apps.len() {
+            let present: BTreeSet<&String> = apps.iter().map(|(_, uid)| uid).collect();
+            known.retain(|uid| present.contains(uid));
+        }
         while tasks.try_join_next().is_some() {}
         if changes.changed().await.is_err() {
             return;

@@ -15,7 +15,7 @@ use crate::{Server, pause, windows};
 
 /// Carries out the operations of one application, until it is gone.
 pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
-    let mut changes = server.store.changes();
+    let mut changes = server.store.changes_of(&name);
     while let Some(app) = server.same_app(&name, &uid) {
         if app.get("operation").is_some() {
             pause(server.pace().pickup_ms).await;
@@ -140,7 +140,7 @@ fn back_off(operation: &Value, retried: i64) -> SignedDuration {
 
 /// Resolves when somebody terminates the running operation.
 async fn terminating(server: &Server, name: &str) {
-    let mut changes = server.store.changes();
+    let mut changes = server.store.changes_of(name);
     loop {
         let app = server.store.app(name);
         let phase = app.as_ref().map(|app| text(app, "/status/operationState/phase"));
