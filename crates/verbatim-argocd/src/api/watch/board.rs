@@ -191,10 +191,9 @@ impl Board {
         if !self.is_single {
             return self.end();
         }
-        for listener in self.end() {
+        if let Some(listener) = self.end().into_iter().next() {
             // One who does not listen any more does not want to know.
             let _ = listener.events.send(WatchEvent::Lost(Box::new(error)));
-            break;
         }
         Vec::new()
     }

@@ -38,10 +38,8 @@ async fn refresh(server: &Server, name: &str, kind: &str) -> Option<Value> {
     let version = |app: &Value| text(app, "/metadata/resourceVersion").parse().unwrap_or(0_u64);
     loop {
         match server.cache.app(name) {
-            Some(app) if version(&app) > version(&asked) => {
-                if app.pointer(REFRESH).is_none() {
-                    return Some(app);
-                }
+            Some(app) if version(&app) > version(&asked) && app.pointer(REFRESH).is_none() => {
+                return Some(app);
             }
             // It is gone.
             None if server.store.app(name).is_none() => return None,
