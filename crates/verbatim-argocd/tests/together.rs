@@ -123,6 +123,16 @@ async fn what_only_a_cache_still_shows_is_no_reason_to_refuse() {
 }
 
 #[tokio::test]
+async fn what_a_cache_renders_that_is_behind_is_rendered_again() {
+    let rig = Rig::start().await;
+    let apps = three(&rig).await;
+    // Longer than a write waits for it.
+    rig.server.set_pace(Pace { cache_ms: 2500, ..Pace::default() });
+    let report = run(&rig.client(), &wanted(&apps[0], "1")).await;
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+}
+
+#[tokio::test]
 async fn what_is_read_together_is_as_it_is_now() {
     let rig = Rig::start().await;
     let apps = three(&rig).await;

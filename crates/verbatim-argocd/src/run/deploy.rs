@@ -37,7 +37,9 @@ use crate::run::session::{AppRun, Subject};
 use crate::run::wait::WaitGoal;
 use crate::run::write::WriteResult;
 
-/// How often the manifests are asked for, if the server fails.
+/// How often the manifests are asked for, if the server fails, or if they do not show what was written: it renders what its
+/// cache has of the application (`GetManifests` in `server/application/application.go` of Argo CD 3.6.1), and that of another
+/// replica may be behind.
 const RENDERINGS: u32 = 3;
 
 /// A new nonce: 128 random bits in hexadecimal.
@@ -433,7 +435,10 @@ impl AppRun<'_> {
                 Ok(manifests) => {
                     let manifests = manifests.manifests.iter().map(String::as_str);
                     let problems = shown(manifests.clone(), self.subject.images).problems;
-                    return Ok((problems, invalid_labels(manifests)));
+                    if problems.is_empty() || attempt >= RENDERINGS || self.follow.is_over() {
+                        return Ok((problems, invalid_labels(manifests)));
+                    }
+                    sleep(Duration::from_millis(500) * attempt).await;
                 }
                 // Argo CD answers 500 to whatever its repository server fails at.
                 Err(Error { kind: ErrorKind::ServerError { .. }, .. })
