@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use crate::api::error::ErrorKind;
 use crate::api::request::AppRef;
-use crate::judge::change::{Change, ClaimGone, ValueWrite, Writer, closing, not_put_back, undoing};
+use crate::judge::change::{
+    Change, ClaimGone, ValueWrite, Writer, closing, interrupted, not_put_back, undoing,
+};
 use crate::judge::lost_changes::Attempt;
 use crate::judge::sending::{Sending, Unrendered};
 use crate::judge::verdict::{
@@ -23,7 +25,7 @@ use crate::model::{Application, HealthStatus, Phase};
 use crate::overrides::claim::{Claim, ClaimState, read_claim};
 use crate::overrides::patch::{self, go_json};
 use crate::overrides::plan::AppPlan;
-use crate::overrides::values::{OverrideValues, deviations};
+use crate::overrides::values::{Deviation, OverrideValues, deviations};
 
 use super::server::nonce;
 use super::world::{Answer, Loss, Request, Requested, Rule, World};
@@ -186,6 +188,8 @@ pub(super) struct Run {
     memory: Option<u32>,
     is_state_enough: bool,
     closings: u8,
+    /// The writes that were done before the claim was to be closed.
+    writes_before: usize,
     /// What the end will be once the claim is closed.
     conclusion: Option<Ending>,
     end: Option<u32>,
@@ -760,6 +764,7 @@ impl Actor<'_> {
         let Some(claim) = open else { return self.concluded() };
         self.me().end = Some(self.interned(claim.in_state(state)));
         self.me().closings = 0;
+        self.me().writes_before = self.me().writes.len();
         self.me().at = At::Change(Purpose::Close);
     }
 
@@ -791,8 +796,20 @@ impl Actor<'_> {
             Change::Stop(Some(gone @ ClaimGone::Changed(_))) => {
                 self.stopped(Purpose::Close, Some(gone));
             }
-            _ => self.closed(),
+            _ => match self.interrupted() {
+                lost if lost.is_empty() => self.closed(),
+                lost => self.stopped(Purpose::Close, Some(ClaimGone::Changed(lost))),
+            },
         }
+    }
+
+    fn interrupted(&mut self) -> Vec<Deviation> {
+        let Some(end) = self.me().end else { return Vec::new() };
+        let end = self.world.fixed.pool.claims.borrow().get(end);
+        let me = self.me().clone();
+        let versions = me.writes[me.writes_before..].iter().flat_map(|it| it.before + 1..it.after);
+        let seen: Vec<Rc<Application>> = versions.map(|version| self.world.app(version)).collect();
+        interrupted(&end, &seen.iter().map(Rc::as_ref).collect::<Vec<_>>())
     }
 
     fn closed(&mut self) {

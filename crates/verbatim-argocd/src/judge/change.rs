@@ -235,6 +235,16 @@ pub(crate) fn closing(app: &Application, end: &Claim) -> Change<ClaimGone> {
     }
 }
 
+/// The values of a proof that did not stand in one of the states that were seen while its claim was closed. Closing it may
+/// have brought them back, but an automatic sync may have deployed the others meanwhile.
+pub(crate) fn interrupted(end: &Claim, seen: &[&Application]) -> Vec<Deviation> {
+    let lost = |app: &&Application| deviations(app.spec.sources().get(end.source), &end.changes);
+    match end.state {
+        ClaimState::Done => seen.iter().map(lost).find(|lost| !lost.is_empty()).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
 /// Why the end of a run cannot be written over its claim.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ClaimGone {

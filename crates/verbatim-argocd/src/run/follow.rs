@@ -8,7 +8,7 @@ use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{AppRef, Refresh};
 use crate::api::watch::{Standing, Watch, WatchEvent};
-use crate::model::Application;
+use crate::model::{Application, ObjectMeta};
 use crate::run::together::read_since;
 
 /// While the watch speaks, a state is read only to be sure that nothing was missed.
@@ -199,6 +199,14 @@ impl Follow {
     /// Whether the watch has shown everything up to our last write.
     pub(crate) fn has_caught_up(&self) -> bool {
         self.shown >= self.floor
+    }
+
+    /// Reads the application as the server's cache has it, if that is not older than what is known.
+    pub(crate) async fn list(&mut self) -> Result<(), Error> {
+        let ObjectMeta { namespace, resource_version, .. } = &self.newest.metadata;
+        let app = read_since(&self.client, &self.app, namespace, resource_version).await?;
+        self.accept(app);
+        Ok(())
     }
 
     /// Whether the watch has shown our last write.

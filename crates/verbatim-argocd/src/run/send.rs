@@ -90,13 +90,14 @@ impl AppRun<'_> {
         Ok(self.follow.app())
     }
 
-    /// What the end of a claim has left. The watch is enough where it shows our write: what it shows then was stored with it
-    /// or after it.
-    pub(crate) async fn seen_back(&mut self) -> Result<&Application, Error> {
+    /// Reads back the end of a claim. A list that is not older than what the watch has shown costs the server nothing, and is
+    /// as good here: whatever brings back what stood there is a version that comes later.
+    pub(crate) async fn list_back(&mut self) -> Result<&Application, Error> {
         self.follow.catch_up().await;
         self.follow.drain();
-        if !self.follow.shows_our_write() {
-            self.follow.read().await?;
+        match self.follow.shows_our_write() {
+            true => self.follow.list().await?,
+            false => self.follow.read().await?,
         }
         Ok(self.follow.app())
     }

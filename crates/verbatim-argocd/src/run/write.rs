@@ -1,7 +1,9 @@
 //! Writes values and claims, takes them back, and closes claims. What each of these changes is, `judge/change.rs` says.
 
 use crate::api::error::Error;
-use crate::judge::change::{Change, ClaimGone, ValueWrite, closing, not_put_back, undoing};
+use crate::judge::change::{
+    Change, ClaimGone, ValueWrite, closing, interrupted, not_put_back, undoing,
+};
 use crate::judge::outcome::{DeployOutcome, UndoFailure, UndoResult};
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::sending::Unrendered;
@@ -119,18 +121,20 @@ impl AppRun<'_> {
     /// Writes the end of a run over its claim, if that still stands, and for a proof the values, too; again, if another
     /// client's write brought the open claim back.
     pub(crate) async fn end_claim(&mut self, end: &Claim) -> Result<Sent<ClaimGone>, Error> {
+        let written = self.written.count();
         for _ in 0..CLOSINGS {
             let sent = self.send(Unrendered::Replace, |_, app| closing(app, end)).await?;
             let Sent::Written = sent else { return Ok(sent) };
             // It is written. If nobody can look what became of it since, the next run will.
-            let Ok(app) = self.seen_back().await else { break };
+            let Ok(app) = self.list_back().await else { break };
             match closing(app, end) {
                 Change::Write(_) => {}
                 Change::Stop(changed @ ClaimGone::Changed(_)) => return Ok(Sent::Stopped(changed)),
                 Change::Written | Change::Stop(_) => break,
             }
         }
-        Ok(Sent::Written)
+        let lost = interrupted(end, &self.written.seen_since(written, &self.follow));
+        Ok(if lost.is_empty() { Sent::Written } else { Sent::Stopped(ClaimGone::Changed(lost)) })
     }
 }
 

@@ -90,6 +90,21 @@ impl Written {
         found
     }
 
+    /// How many writes are done.
+    pub(crate) fn count(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// The states that the watch has shown between those that later writes than the first `count` were made from, and those
+    /// that they made.
+    pub(crate) fn seen_since<'a>(&self, count: usize, follow: &'a Follow) -> Vec<&'a Application> {
+        let between = |(attempts, after): &(Vec<Attempt>, Application)| {
+            let seen = attempts.iter().flat_map(|attempt| follow.between(&attempt.before, after));
+            seen.collect::<Vec<_>>()
+        };
+        self.writes.iter().skip(count).flat_map(between).collect()
+    }
+
     pub(crate) fn into_parts(self) -> (Option<AppPlan>, Option<Claim>) {
         (self.plan, self.claim)
     }
