@@ -110,7 +110,7 @@ async fn one_application() -> Result<()> {
           =   0  GET applications/APP/manifests?project
           =   0  GET applications/APP/resource-tree?project
           =   0  GET applications/APP/resource?project&resourceName&namespace&version&kind&group
-      1 =   0  GET applications?names
+      2 =   0  GET applications?names
       1 =   0  GET stream/applications?names
           =   0  POST repositories/URL/appdetails
     ");
@@ -131,7 +131,7 @@ async fn three_applications() -> Result<()> {
           =   0  GET applications/APP/manifests?project
           =   0  GET applications/APP/resource-tree?project
           =   0  GET applications/APP/resource?project&resourceName&namespace&version&kind&group
-      2 =   0  GET applications?names
+      5 =   0  GET applications?names
       1 =   0  GET stream/applications?names
           =   0  POST repositories/URL/appdetails
     ");
@@ -152,7 +152,7 @@ async fn ten_applications() -> Result<()> {
           =   0  GET applications/APP/manifests?project
           =   0  GET applications/APP/resource-tree?project
           =   0  GET applications/APP/resource?project&resourceName&namespace&version&kind&group
-      2 =   0  GET applications?names
+     12 =   0  GET applications?names
       1 =   0  GET stream/applications?names
           =   0  POST repositories/URL/appdetails
     ");

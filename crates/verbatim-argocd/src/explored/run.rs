@@ -185,6 +185,8 @@ pub(super) struct Run {
     attempts: Vec<(u16, u32)>,
     /// The attempts at each write that is done.
     writes: Vec<Write>,
+    /// An attempt got no answer, and another one was made.
+    is_in_doubt: bool,
     memory: Option<u32>,
     is_state_enough: bool,
     closings: u8,
@@ -538,6 +540,7 @@ impl Actor<'_> {
 
     fn sent(&mut self, after: u16) {
         let me = self.me();
+        me.is_in_doubt |= me.attempts.len() > 1;
         for (before, expected) in std::mem::take(&mut me.attempts) {
             me.writes.push(Write { before, after, expected });
         }
@@ -870,7 +873,7 @@ impl Actor<'_> {
             return Some(BTreeSet::new());
         }
         let me = self.me().clone();
-        if !me.writes.is_empty() && me.shown < me.floor {
+        if me.is_in_doubt || (!me.writes.is_empty() && me.shown < me.floor) {
             return None;
         }
         let mut told = BTreeSet::new();

@@ -90,6 +90,11 @@ impl Written {
         found
     }
 
+    /// Whether an attempt got no answer, and another one was made: the first may land yet.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.writes.iter().any(|(attempts, _)| attempts.len() > 1)
+    }
+
     /// How many writes are done.
     pub(crate) fn count(&self) -> usize {
         self.writes.len()
