@@ -236,8 +236,9 @@ pub(crate) fn picked(seen: &[Seen], names: &Names) -> Vec<Request> {
         by_engine &= !picked.last().is_some_and(|one: &Request| {
             one.by_engine && one.shape == "PUT /v2/shop/app/manifests/TAG"
         });
-        // Whether a blob is there is asked before it is pushed.
-        acting |= !is_read(&shape) || shape.starts_with("HEAD ");
+        // Whether a blob is there is asked before it is pushed, and of what a node would pull before anything is written.
+        let is_push = shape.starts_with("HEAD ") && !shape.ends_with("/LAYER");
+        acting |= !is_read(&shape) || is_push;
         let (first, last) = (index == 0, index + 1 == seen.len());
         let count = known.entry(shape.clone()).or_default();
         let nth = *count;

@@ -103,6 +103,8 @@ fn registry_lacking(cell: &Cell) -> Lacking {
         _ if cell.request.first || shape.contains(own) || shape.ends_with("/token") => {
             Lacking::Everything
         }
+        // A release whose layers are not there could not be pulled.
+        _ if shape.starts_with("HEAD ") && shape.ends_with("/LAYER") => Lacking::Everything,
         // Its records tell whether it is older, if the repository does not.
         _ if shape.contains("OLDER") => Lacking::Any,
         // A blob does not tell whose record it is.
@@ -159,6 +161,10 @@ fn registry_read(cell: &Cell) -> Vec<i32> {
         // Nothing is there yet.
         Trouble::Status(404) if shape.ends_with("/TAG") && !cell.for_good => 0,
         Trouble::Status(_) => 7,
+        // The answer to a HEAD is its status.
+        Trouble::Html | Trouble::LyingHeader | Trouble::LyingBody if shape.starts_with("HEAD ") => {
+            return vec![0];
+        }
         // A header that nobody asked for is not looked at.
         Trouble::LyingHeader if !shape.contains("/manifests/") => return vec![0],
         Trouble::Html if shape.ends_with("/token") || is_listing => 3,

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use e2e::{Run, Tool, World};
 use fault_proxy::{FaultProxy, Seen, Upstream};
 use serde_json::Value;
-use verbatim_oci::{Descriptor, Digest, Repository};
+use verbatim_oci::{Descriptor, Digest, Manifest, Reference, Repository};
 use verbatim_record::{EnvironmentArtifact, EnvironmentId};
 use verbatim_registry::{Client, DerivedTags};
 
@@ -161,6 +161,7 @@ impl Stage {
             };
             names.add(&digest.parse()?, name);
             self.name_records(&mut names, &digest.parse()?, name).await?;
+            self.name_layers(&mut names, digest.parse()?).await?;
         }
         for environment in e2e::ENVIRONMENTS {
             let ledger = ledger(environment)?;
@@ -174,6 +175,24 @@ impl Stage {
     async fn name_records(&self, names: &mut Names, subject: &Digest, of: &str) -> Result<()> {
         for record in self.referrers(subject).await? {
             names.add(&record.digest, format!("RECORD-{of}"));
+        }
+        Ok(())
+    }
+
+    /// Names what a node would pull of an image; of one that is not there yet, nothing.
+    async fn name_layers(&self, names: &mut Names, image: Digest) -> Result<()> {
+        let mut left = vec![image];
+        while let Some(digest) = left.pop() {
+            let reference = Reference::by_digest(self.repository()?, digest);
+            let Ok(manifest) = self.client()?.manifest(&reference).await else { continue };
+            match manifest.parse()? {
+                Manifest::Image(image) => {
+                    let all = std::iter::once(&image.config).chain(&image.layers);
+                    all.for_each(|blob| names.add(&blob.digest, "LAYER"));
+                }
+                Manifest::Index(index) => left.extend(index.images().map(|image| image.digest)),
+                _ => {}
+            }
         }
         Ok(())
     }
