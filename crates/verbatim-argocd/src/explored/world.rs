@@ -560,17 +560,18 @@ impl World {
         if run.ending() != Some(Ending::Proven) {
             return Some(format!("the next run ends as {:?} in {:?}", run.ending(), run.at));
         }
-        let has_set = self.fixed.setup.others.contains(&Other::Set);
-        let source = world.source();
-        for (run, setup) in self.runs.iter().zip(&self.fixed.setup.runs) {
-            for (name, value) in setup.values {
-                let stays = world.parameter(source, name).as_deref() == Some(*value);
-                let is_next = RunSetup::next().values.iter().any(|(other, _)| other == name);
-                if stays && !is_next && !run.was_proven && !has_set {
-                    return Some(format!("{name}={value} of a run without proof stays"));
-                }
-            }
+        // Who wipes a claim takes the knowledge of what it wrote, too.
+        if self.fixed.setup.others.contains(&Other::Set) {
+            return None;
         }
-        None
+        let source = world.source();
+        let runs = || self.runs.iter().zip(&self.fixed.setup.runs);
+        let proven = runs().filter(|(run, _)| run.was_proven).flat_map(|(_, setup)| setup.values);
+        let next = RunSetup::next().values.iter();
+        let known: BTreeSet<_> = proven.chain(next).collect();
+        let left = runs().flat_map(|(_, setup)| setup.values).find(|value| {
+            !known.contains(value) && world.parameter(source, value.0).as_deref() == Some(value.1)
+        });
+        left.map(|(name, value)| format!("{name}={value} of a run without proof stays"))
     }
 }
