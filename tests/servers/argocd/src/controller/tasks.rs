@@ -93,7 +93,11 @@ pub(super) async fn carry_out(server: &Server, app: &Value, run: &Run) -> Outcom
             never = tell_of_windows(server, name, run) => match never {},
         }
     };
-    not_held(server, name).await;
+    // Who holds it has it go on, so that it looks at the windows.
+    tokio::select! {
+        () = not_held(server, name) => {}
+        never = tell_of_windows(server, name, run) => match never {},
+    }
     not_blocked(server, name, run).await;
     match failed {
         Some(reason) => Outcome {
