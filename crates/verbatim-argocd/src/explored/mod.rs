@@ -78,6 +78,7 @@ fn large() -> Vec<(&'static str, Setup)> {
     let two = |other: RunSetup, setup: Setup| Setup {
         runs: vec![first(), other],
         is_patient: true,
+        is_prompt: true,
         ..setup
     };
     let automatic = || Setup { is_patient: true, ..automatic() };

@@ -231,7 +231,8 @@ impl Run {
             next.push((step, world));
         };
         let this = &world.runs[usize::from(run)];
-        let later = this.shown..=world.now();
+        let seen = if world.fixed.setup.is_prompt { world.now() } else { this.shown };
+        let later = seen..=world.now();
         match this.at {
             At::Start => {
                 let after = world.fixed.setup.runs[usize::from(run)].after;

@@ -25,6 +25,8 @@ pub(super) struct Setup {
     pub shadowed: bool,
     /// Runs wait for ever, so that there are fewer ends.
     pub is_patient: bool,
+    /// The watch is never late.
+    pub is_prompt: bool,
     pub runs: Vec<RunSetup>,
     pub others: Vec<Other>,
     /// Runs that are killed.
