@@ -312,7 +312,7 @@ fn outcome(
     report: Result<DeployReport, NoReport>,
     changed: Option<Changed>,
 ) -> AppOutcome {
-    let (report, status, error, hints) = match report {
+    let (report, status, error, mut hints) = match report {
         Ok(report) => {
             let status = verbatim_argocd::cli::status(&report);
             (Some(report), status, None, Vec::new())
@@ -340,7 +340,10 @@ fn outcome(
         None => (status, None),
         Some(Changed::By(what)) => (ExitStatus::Conflict, Some(what)),
         Some(Changed::Unknown(why)) => {
-            (ExitStatus::Unknown, Some(format!("cannot be looked at once more: {why}")))
+            hints.push("promote again: what runs is proven and recorded then".to_owned());
+            let why =
+                format!("cannot be looked at once more: {why}; the values stand, without a record");
+            (ExitStatus::Unknown, Some(why))
         }
     };
     AppOutcome { app, report, error, changed_since, hints, status }
