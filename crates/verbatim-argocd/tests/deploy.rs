@@ -7,24 +7,17 @@ mod support;
 use std::time::Duration;
 
 use fault_proxy::{Fault, FaultProxy, Rule, Upstream};
-use serde_json::{Value, json};
+use serde_json::json;
 use simulated_argocd::{Behaviour, Pace, PodRule};
 use tokio::sync::Notify;
 use verbatim_argocd::cli::status;
 use verbatim_argocd::{
     AppFailure, AppRef, Claim, ClaimState, Client, DeployEvent, DeployOptions, DeployOutcome,
-    DeployReport, DeployRequest, DeployStep, DeployWarning, EvidenceLevel, ImageMatch, KnownBy,
-    Leftover, NotClosed, ProofStage, UndoResult, WriteRefusal, close_claim, deploy, prove,
-    read_claim, undo_last,
+    DeployRequest, DeployStep, DeployWarning, EvidenceLevel, ImageMatch, KnownBy, Leftover,
+    ProofStage, UndoResult, WriteRefusal, close_claim, deploy, prove, read_claim, undo_last,
 };
 
-use support::{Rig, digest, image, quick, value, wanted};
-
-async fn run(client: &Client, request: &DeployRequest) -> DeployReport {
-    deploy(client, request, &|_| {})
-        .await
-        .unwrap_or_else(|error| panic!("{error}: {:?}", error.kind))
-}
+use support::{Rig, digest, image, quick, run, value, wanted};
 
 fn tag(release: &str) -> Vec<(String, String)> {
     vec![("image.tag".to_owned(), value(release))]
@@ -317,204 +310,6 @@ async fn of_two_deployments_at_once_one_is_proven_and_the_other_says_so() {
             .filter(|r| matches!(r.outcome, DeployOutcome::Proven { .. }))
             .count();
         assert_eq!(proven, 1, "{a:?} {b:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_change_of_somebody_else_that_our_write_overlaid_is_told() {
-    for pointer in OVERLAID {
-        overlaid_by(DeployStep::Write, pointer).await;
-    }
-}
-
-#[tokio::test]
-async fn a_change_of_somebody_else_that_closing_the_claim_overlaid_is_told() {
-    for pointer in OVERLAID {
-        overlaid_by(DeployStep::Close, pointer).await;
-    }
-}
-
-#[tokio::test]
-async fn a_change_of_somebody_else_that_closing_with_the_record_overlaid_is_told() {
-    let rig = Rig::start().await;
-    let client = rig.client();
-    let app = rig.app("shop", false, json!([])).await;
-    let mut ours = wanted(&app, "1");
-    ours.options.close_claim = false;
-    let claim = run(&client, &ours).await.claim.unwrap();
-    let end = Claim { record: Some("1@sha256:a".into()), ..claim.in_state(ClaimState::Done) };
-    rig.server.forget_seen();
-    rig.server.set_pace(Pace { write_ms: 300, ..Pace::default() });
-    let close = async {
-        let closed = close_claim(&client, &app, &end).await;
-        closed.end.unwrap();
-        closed.warnings
-    };
-    let other = async {
-        while rig.writes().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        rig.server.set_pace(Pace { write_ms: 0, ..Pace::default() });
-        let change = json!([{ "op": "add", "path": "/spec/revisionHistoryLimit", "value": 3 }]);
-        client.patch(&app, change.to_string()).await.unwrap();
-    };
-    let (warnings, ()) = tokio::join!(close, other);
-    let survived = rig.spec("shop").await["revisionHistoryLimit"] == 3;
-    let lost = DeployWarning::LostForeignChange {
-        path: "/spec/revisionHistoryLimit".into(),
-        value: "3".into(),
-    };
-    assert!(survived || warnings.contains(&lost), "{warnings:?}");
-    // What was written last stands. If that is theirs, it may have brought the open claim back.
-    assert!(survived || rig.claim(&app).await == Some(end));
-}
-
-#[tokio::test]
-async fn a_proof_whose_values_were_gone_while_its_claim_was_closed_is_none() {
-    let rig = Rig::start().await;
-    let client = rig.client();
-    let app = rig.app("shop", false, json!([])).await;
-    let mut ours = wanted(&app, "1");
-    ours.options.close_claim = false;
-    let claim = run(&client, &ours).await.claim.unwrap();
-    let end = claim.in_state(ClaimState::Done);
-    rig.server.forget_seen();
-    rig.server.set_pace(Pace { write_ms: 300, ..Pace::default() });
-    let other = async {
-        while rig.writes().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        rig.server.set_pace(Pace { write_ms: 0, ..Pace::default() });
-        let parameters = "/spec/source/helm/parameters";
-        let change = json!([{ "op": "remove", "path": parameters }]);
-        client.patch(&app, change.to_string()).await.unwrap();
-    };
-    let (closed, ()) = tokio::join!(close_claim(&client, &app, &end), other);
-    // Ours overlaid theirs and stands, or theirs came last. In neither case is it known what runs.
-    assert!(matches!(closed.end, Err(NotClosed::Changed(_))), "{closed:?}");
-}
-
-#[tokio::test]
-async fn a_claim_is_never_closed_over_what_was_not_compared() {
-    let rig = Rig::start().await;
-    let client = rig.client();
-    let app = rig.app("shop", false, json!([])).await;
-    let mut ours = wanted(&app, "1");
-    ours.options.close_claim = false;
-    let claim = run(&client, &ours).await.claim.unwrap();
-    let end = claim.in_state(ClaimState::Done);
-    let change =
-        json!([{ "op": "replace", "path": "/spec/source/helm/parameters/0/value", "value": "x" }]);
-    client.patch(&app, change.to_string()).await.unwrap();
-    let closed = close_claim(&client, &app, &end).await;
-    assert!(matches!(closed.end, Err(NotClosed::Changed(_))), "{closed:?}");
-    assert_eq!(rig.claim(&app).await.map(|claim| claim.state), Some(ClaimState::Open));
-    // Nor is the loss of both a mere loss of the claim.
-    let wiped = json!([{ "op": "remove", "path": "/metadata/annotations/verbatim.dev~1claim" }])
-        .to_string();
-    client.patch(&app, wiped).await.unwrap();
-    let closed = close_claim(&client, &app, &end).await;
-    assert!(matches!(closed.end, Err(NotClosed::Changed(_))), "{closed:?}");
-    // Another run took it over, with the same values.
-    let mut theirs = wanted(&app, "1");
-    theirs.options.take_over = true;
-    run(&client, &theirs).await;
-    let theirs = rig.claim(&app).await;
-    let closed = close_claim(&client, &app, &end).await;
-    assert!(matches!(closed.end, Err(NotClosed::TakenOver)), "{closed:?}");
-    assert_eq!(rig.claim(&app).await, theirs);
-}
-
-/// The server refuses every patch of what does not render. A claim that nobody can close would keep others away.
-#[tokio::test]
-async fn a_claim_is_closed_on_what_does_not_render_any_more() {
-    let rig = Rig::start().await;
-    let client = rig.client();
-    let app = rig.app("shop", false, json!([])).await;
-    let mut ours = wanted(&app, "1");
-    ours.options.close_claim = false;
-    let end = run(&client, &ours).await.claim.unwrap().in_state(ClaimState::Done);
-    rig.remove_chart();
-    let patch = json!([{ "op": "add", "path": "/metadata/annotations/x", "value": "y" }]);
-    assert!(client.patch(&app, patch.to_string()).await.is_err());
-    rig.server.forget_seen();
-    close_claim(&client, &app, &end).await.end.unwrap();
-    assert_eq!(rig.claim(&app).await, Some(end));
-    let put = "PUT /api/v1/applications/shop?project=default&validate=false";
-    assert!(rig.writes().iter().any(|write| write == put), "{:?}", rig.writes());
-}
-
-/// What another client changes: a value of the source, and fields beside it.
-const OVERLAID: [&str; 3] =
-    ["/spec/source/helm/parameters/0/value", "/spec/revisionHistoryLimit", "/metadata/labels/team"];
-
-#[tokio::test]
-async fn what_is_put_back_is_told_and_so_is_what_that_overlaid() {
-    for pointer in OVERLAID {
-        overlaid_by(DeployStep::Undo, pointer).await;
-    }
-}
-
-/// Another client changes something while one of our writes is under way.
-async fn overlaid_by(step: DeployStep, pointer: &str) {
-    let rig = Rig::start().await;
-    let proxy = FaultProxy::start(Upstream::parse(&rig.server.url()).unwrap()).await.unwrap();
-    let is_undone = step == DeployStep::Undo;
-    if is_undone {
-        // No sync begins, so the values go back.
-        let rule = Rule::new(Fault::Status(404)).method(&"POST".parse().unwrap());
-        proxy.inject(rule.path("/sync").always());
-    }
-    let client = rig.client_at(&proxy.url());
-    let app = rig.app("shop", false, json!([{ "name": "replicas", "value": "1" }])).await;
-    let value = if pointer.ends_with("Limit") { json!(3) } else { json!("3") };
-    let operation = if pointer.ends_with("/value") { "replace" } else { "add" };
-    let mut change = vec![json!({ "op": operation, "path": pointer, "value": value })];
-    if pointer.starts_with("/metadata/labels") {
-        change.insert(0, json!({ "op": "add", "path": "/metadata/labels", "value": {} }));
-    }
-    let change = Value::Array(change);
-    rig.server.set_pace(Pace { write_ms: 300, ..Pace::default() });
-    let wrote = Notify::new();
-    let ours = wanted(&app, "1");
-    let listen = |event: DeployEvent| {
-        if matches!(event, DeployEvent::Begin { step: begun } if begun == step) {
-            wrote.notify_one();
-        }
-    };
-    let deployment = deploy(&client, &ours, &listen);
-    let other = async {
-        wrote.notified().await;
-        // Reads after us and writes before us: gone with our write, though it is answered 200.
-        rig.server.set_pace(Pace { write_ms: 0, ..Pace::default() });
-        client.patch(&app, change.to_string()).await.unwrap();
-    };
-    let (report, ()) = tokio::join!(deployment, other);
-    let report = report.unwrap();
-    let survived = client.object(&app).await.unwrap().pointer(pointer) == Some(&value);
-    let is_it = |warning: &DeployWarning| match warning {
-        DeployWarning::LostForeignChange { path, value } => {
-            path.replace("replicas/", "0/") == pointer && value == "3"
-        }
-        _ => false,
-    };
-    // Which of the two reads first is the server's business; what must not be is a loss without a word.
-    assert!(survived || report.warnings.iter().any(is_it), "{pointer}: {report:?}");
-    let text = report.to_string();
-    match &report.outcome {
-        _ if !is_undone => {}
-        DeployOutcome::TakenBack { .. } => {
-            assert!(
-                text.contains("the values were written, and the previous ones are back"),
-                "{text}"
-            );
-            assert_eq!(status(&report).code(), 7);
-        }
-        // Theirs came last, and brought our values again.
-        _ => {
-            assert!(survived && text.contains("another client wrote over them"), "{text}");
-            assert_eq!(status(&report).code(), 4);
-        }
     }
 }
 

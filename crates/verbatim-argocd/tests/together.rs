@@ -11,17 +11,10 @@ use serde_json::{Value, json};
 use simulated_argocd::Pace;
 use tokio::time::sleep;
 use verbatim_argocd::{
-    AppRef, Client, DeployOutcome, DeployReport, DeployRequest, DeployWarning, Subscription,
-    deploy, read_since, read_together,
+    AppRef, Client, DeployOutcome, DeployWarning, Subscription, read_since, read_together,
 };
 
-use support::{Rig, value, wanted};
-
-async fn run(client: &Client, request: &DeployRequest) -> DeployReport {
-    deploy(client, request, &|_| {})
-        .await
-        .unwrap_or_else(|error| panic!("{error}: {:?}", error.kind))
-}
+use support::{Rig, run, value, wanted};
 
 async fn three(rig: &Rig) -> Vec<AppRef> {
     let mut apps = Vec::new();

@@ -19,13 +19,7 @@ use verbatim_argocd::{
     wait_for_window,
 };
 
-use support::{DENY, Rig, digest, image, quick, value, wanted};
-
-async fn run(client: &Client, request: &DeployRequest) -> DeployReport {
-    deploy(client, request, &|_| {})
-        .await
-        .unwrap_or_else(|error| panic!("{error}: {:?}", error.kind))
-}
+use support::{DENY, Rig, digest, image, quick, run, value, wanted};
 
 fn rule(image: &str, behaviour: Behaviour) -> Vec<PodRule> {
     vec![PodRule { image: image.to_owned(), behaviour }]

@@ -1,7 +1,8 @@
 //! A run of ours as a machine that does one thing at a time, in the order of `run/deploy.rs`. What each state means for it
 //! is decided by the functions of `judge` and `overrides` that the real one calls.
 
-use std::collections::BTreeSet;
+mod promises;
+
 use std::fmt;
 use std::hash::Hash;
 use std::rc::Rc;
@@ -15,12 +16,10 @@ use crate::api::request::AppRef;
 use crate::judge::change::{
     Change, ClaimGone, ValueWrite, Writer, closing, interrupted, not_put_back, undoing,
 };
-use crate::judge::lost_changes::Attempt;
 use crate::judge::sending::{Sending, Unrendered};
 use crate::judge::verdict::{
     Expectation, ExpectedOperation, JudgeMemory, Verdict, deploys_our_values, judge,
 };
-use crate::judge::warning::DeployWarning;
 use crate::model::{Application, HealthStatus, Phase};
 use crate::overrides::claim::{Claim, ClaimState, read_claim};
 use crate::overrides::patch::{self, go_json};
@@ -28,7 +27,7 @@ use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{Deviation, OverrideValues, deviations};
 
 use super::server::nonce;
-use super::world::{Answer, Loss, Request, Requested, Rule, World};
+use super::world::{Answer, Request, Requested, Rule, World};
 
 /// How often the end of a claim is written, as in `run/write.rs`.
 const CLOSINGS: u8 = 3;
@@ -159,7 +158,7 @@ impl fmt::Display for RunStep {
 
 /// An attempt at a write: the state that it was made from, the one that showed it, and what it was to make.
 #[derive(Clone, Copy, Debug, PartialEq, Hash)]
-struct Write {
+struct Landing {
     before: u16,
     after: u16,
     expected: u32,
@@ -184,7 +183,7 @@ pub(super) struct Run {
     /// Attempts at the write that is being sent, as far as they may have landed.
     attempts: Vec<(u16, u32)>,
     /// The attempts at each write that is done.
-    writes: Vec<Write>,
+    writes: Vec<Landing>,
     /// An attempt got no answer, and another one was made.
     is_in_doubt: bool,
     memory: Option<u32>,
@@ -543,7 +542,7 @@ impl Actor<'_> {
         let me = self.me();
         me.is_in_doubt |= me.attempts.len() > 1;
         for (before, expected) in std::mem::take(&mut me.attempts) {
-            me.writes.push(Write { before, after, expected });
+            me.writes.push(Landing { before, after, expected });
         }
         me.floor = me.floor.max(after);
         me.known = me.known.max(after);
@@ -833,66 +832,5 @@ impl Actor<'_> {
         let was_proven = self.me().conclusion == Some(Ending::Proven);
         *self.me() =
             Run { at: At::Over, conclusion: Some(ending), was_proven, broken, ..Run::default() };
-    }
-
-    fn broken_promise(&mut self, ending: Ending) -> Option<String> {
-        let now = self.world.now();
-        if ending == Ending::Proven {
-            if !self.stands(now) {
-                return Some("exit 0, and other values stand there".into());
-            }
-            let live = self.world.live;
-            for (name, value) in self.setup().values {
-                let found = self.world.parameter(live, name);
-                if found.as_deref() != Some(*value) {
-                    return Some(format!("exit 0, and {name}={found:?} runs"));
-                }
-            }
-        }
-        if ending == Ending::InDoubt {
-            return None;
-        }
-        let told = self.told()?;
-        let run = self.run;
-        let lost: BTreeSet<(String, String)> = self
-            .world
-            .losses
-            .iter()
-            .filter(|loss| loss.run == run)
-            .map(|Loss { path, value, .. }| (path.clone(), value.clone()))
-            .collect();
-        if let Some((path, value)) = lost.difference(&told).next() {
-            return Some(format!("{path} = {value} of somebody else is gone, and not told"));
-        }
-        let (path, value) = told.difference(&lost).next()?;
-        Some(format!("{path} = {value} is told as lost, and is not"))
-    }
-
-    /// What the run tells of the changes that it took back. `None`: the watch has not shown all, and it says so.
-    fn told(&mut self) -> Option<BTreeSet<(String, String)>> {
-        if !self.world.has(Rule::Telling) {
-            return Some(BTreeSet::new());
-        }
-        let me = self.me().clone();
-        if me.is_in_doubt || (!me.writes.is_empty() && me.shown < me.floor) {
-            return None;
-        }
-        let mut told = BTreeSet::new();
-        for write in me.writes {
-            let seen: Vec<Rc<Application>> =
-                (write.before + 1..=write.after).map(|version| self.world.app(version)).collect();
-            let seen: Vec<&Application> = seen.iter().map(Rc::as_ref).collect();
-            let expected = (*self.world.fixed.pool.value(write.expected)).clone();
-            let attempt = Attempt {
-                before: (*self.world.app(write.before)).clone(),
-                expected: serde_json::from_value(expected).unwrap(),
-            };
-            for warning in attempt.taken_back(&seen).unwrap_or_default() {
-                if let DeployWarning::LostForeignChange { path, value } = warning {
-                    told.insert((path, value));
-                }
-            }
-        }
-        Some(told)
     }
 }

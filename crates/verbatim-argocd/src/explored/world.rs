@@ -1,5 +1,7 @@
 //! The world that is explored: one application, the controller, other clients and runs of ours, each one step at a time.
 
+mod going_on;
+
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -10,7 +12,7 @@ use serde_json::json;
 
 use crate::model::Application;
 
-use super::run::{At, Ending, Run, RunSetup, RunStep};
+use super::run::{At, Run, RunSetup, RunStep};
 use super::search::Explorable;
 use super::server::{Edit, OperationState, Pool, Status, Sync, Version};
 
@@ -526,54 +528,5 @@ impl Explorable for World {
         let found = self.cannot_go_on();
         self.fixed.ends.borrow_mut().insert(end, found.clone());
         found
-    }
-}
-
-impl World {
-    /// Why the next run cannot finish or undo what the ended ones left.
-    fn cannot_go_on(&self) -> Option<String> {
-        let next = u8::try_from(self.runs.len()).unwrap();
-        let mut world = self.after(RunSetup::next());
-        for _ in 0..200 {
-            let mut steps = world.controlled();
-            if steps.is_empty() {
-                steps = world.requests.first().map_or_else(Vec::new, |request| {
-                    let mut after = world.clone();
-                    let request = *request;
-                    after.requests.remove(0);
-                    after.carry_out(request);
-                    vec![(Step::Writes(request.run), after)]
-                });
-            }
-            if steps.is_empty() {
-                steps = Run::next(&world, next)
-                    .into_iter()
-                    .filter(|(step, _)| step.is_undisturbed())
-                    .map(|(step, world)| (Step::Run(next, step), world))
-                    .collect();
-            }
-            let Some((_, after)) = steps.pop() else { break };
-            world = after;
-        }
-        let run = &world.runs[usize::from(next)];
-        if let Some(broken) = &run.broken {
-            return Some(format!("the next run: {broken}"));
-        }
-        if run.ending() != Some(Ending::Proven) {
-            return Some(format!("the next run ends as {:?} in {:?}", run.ending(), run.at));
-        }
-        // Who wipes a claim takes the knowledge of what it wrote, too.
-        if self.fixed.setup.others.contains(&Other::Set) {
-            return None;
-        }
-        let source = world.source();
-        let runs = || self.runs.iter().zip(&self.fixed.setup.runs);
-        let proven = runs().filter(|(run, _)| run.was_proven).flat_map(|(_, setup)| setup.values);
-        let next = RunSetup::next().values.iter();
-        let known: BTreeSet<_> = proven.chain(next).collect();
-        let left = runs().flat_map(|(_, setup)| setup.values).find(|value| {
-            !known.contains(value) && world.parameter(source, value.0).as_deref() == Some(value.1)
-        });
-        left.map(|(name, value)| format!("{name}={value} of a run without proof stays"))
     }
 }

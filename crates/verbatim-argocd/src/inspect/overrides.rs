@@ -60,12 +60,12 @@ pub(crate) struct Author {
     pub state: ClaimState,
     /// The place in the ledger, once the record is attached.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub promotion: Option<Place>,
+    pub promotion: Option<LedgerPlace>,
 }
 
 /// A place in a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Place {
+pub(crate) struct LedgerPlace {
     pub number: u64,
     /// The digest of the record.
     pub record: String,
@@ -129,7 +129,7 @@ impl Author {
     fn of(claim: &Claim) -> Self {
         let place = |text: &String| {
             let (number, record) = text.split_once('@')?;
-            Some(Place { number: number.parse().ok()?, record: record.to_owned() })
+            Some(LedgerPlace { number: number.parse().ok()?, record: record.to_owned() })
         };
         // Until a run is proven, its claim carries on the place of the promotion before it.
         let proven = claim.record.as_ref().filter(|_| claim.state == ClaimState::Done);

@@ -11,21 +11,25 @@ use serde_json::Value;
 use crate::judge::warning::DeployWarning;
 use crate::model::Application;
 use crate::overrides::claim::is_claim;
+use crate::overrides::secret::{HIDDEN, is_secret_name};
 
 /// One attempt at a write: the state that it was made from, and what it makes of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Attempt {
+pub(crate) struct WriteAttempt {
     pub before: Application,
     pub expected: Application,
 }
 
-impl Attempt {
+impl WriteAttempt {
     /// Changes of others that this attempt took back, if it landed. `seen` are the states after the one that it was made from,
     /// in their order.
     ///
     /// The server may have read a newer state than that one, so the last state before the write landed is what was replaced.
     pub(crate) fn taken_back(&self, seen: &[&Application]) -> Option<Vec<DeployWarning>> {
         let ours = changed(&all(&self.before), &all(&self.expected));
+        if ours.is_empty() {
+            return None;
+        }
         let landed = |app: &&Application| {
             let state = all(app);
             ours.iter().all(|(path, value)| state.get(path) == value.as_ref())
@@ -38,12 +42,21 @@ impl Attempt {
             // That our value takes the place of the one we knew of is what was asked for.
             !ours.contains_key(path) || known.get(path) != value.as_ref()
         });
-        let warning = |(path, value): (String, Option<String>)| DeployWarning::LostForeignChange {
-            path,
-            value: value.unwrap_or_else(|| "(absent)".into()),
+        let warning = |(path, value): (String, Option<String>)| {
+            let value = match value {
+                Some(_) if is_secret_path(&path) => HIDDEN.to_owned(),
+                value => value.unwrap_or_else(|| "(absent)".into()),
+            };
+            DeployWarning::LostForeignChange { path, value }
         };
         Some(taken_back.map(warning).collect())
     }
+}
+
+/// Whether what stands at a path is a secret by one of the names in it, or has some: a text of values for Helm.
+fn is_secret_path(path: &str) -> bool {
+    let field = path.strip_suffix("/value").unwrap_or(path);
+    is_secret_name(field) || path.ends_with("/helm/values")
 }
 
 /// The paths at which two states differ, and what stands there in the second.
@@ -176,7 +189,7 @@ mod tests {
             ),
         ];
         for (middle, after, want) in cases {
-            let attempt = Attempt { before: before.clone(), expected: expected.clone() };
+            let attempt = WriteAttempt { before: before.clone(), expected: expected.clone() };
             let got = attempt.taken_back(&[&middle, &after]).unwrap();
             let want: Vec<_> = want
                 .iter()
@@ -187,6 +200,29 @@ mod tests {
                 .collect();
             assert_eq!(got, want);
         }
+    }
+
+    /// What is told goes into the log of a CI job.
+    #[test]
+    fn a_lost_secret_is_told_without_its_value() {
+        let before = app(&[("tag", "1"), ("db.password", "old"), ("tokens.tag", "a")], json!({}));
+        let expected = app(&[("tag", "2"), ("db.password", "old"), ("tokens.tag", "a")], json!({}));
+        let theirs = app(&[("tag", "1"), ("db.password", "new"), ("tokens.tag", "b")], json!({}));
+        let attempt = WriteAttempt { before, expected: expected.clone() };
+        let told = attempt.taken_back(&[&theirs, &expected]).unwrap();
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2);
+        assert!(told[0].contains("db.password") && told[0].contains("(hidden)"), "{told:?}");
+        assert!(told[1].contains("tokens.tag") && told[1].contains('b'), "{told:?}");
+    }
+
+    /// Of a patch that does not fit what was read nobody can say what it took back.
+    #[test]
+    fn an_attempt_that_changes_nothing_takes_nothing_back() {
+        let before = app(&[("tag", "1")], json!({}));
+        let theirs = app(&[("tag", "9")], json!({}));
+        let attempt = WriteAttempt { before: before.clone(), expected: before };
+        assert_eq!(attempt.taken_back(&[&theirs]), None);
     }
 
     #[test]
@@ -226,7 +262,7 @@ mod tests {
             (state(json!({ "project": "a" }), &["x/y"], json!({})), "/metadata/finalizers/x/y x/y"),
             (state(json!({ "project": "a" }), &[], json!({ "l": "1" })), "/metadata/labels/l 1"),
         ] {
-            let attempt = Attempt { before: before.clone(), expected: expected.clone() };
+            let attempt = WriteAttempt { before: before.clone(), expected: expected.clone() };
             let told: Vec<String> = attempt
                 .taken_back(&[&middle, &expected])
                 .unwrap()

@@ -136,6 +136,14 @@ pub enum SourceAt {
 }
 
 impl SourceAt {
+    /// Its place, counted from 0 as in requests about one of several sources.
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Single => 0,
+            Self::Index(index) => index,
+        }
+    }
+
     /// The JSON pointer of the source.
     pub fn pointer(self) -> String {
         match self {

@@ -10,14 +10,22 @@ use crate::overrides::key::{OverrideKey, SourceField};
 const WORDS: [&str; 8] =
     ["password", "passwd", "passphrase", "secret", "token", "credential", "apikey", "privatekey"];
 
+/// Last parts of names that name an image, whatever stands before them: that of a chart's `tokenServer` is no secret, and a
+/// claim has to tell whether it still stands.
+const OF_IMAGES: [&str; 7] =
+    ["image", "registry", "repository", "tag", "digest", "version", "pullpolicy"];
+
 /// What is printed in the place of a secret.
 pub(crate) const HIDDEN: &str = "(hidden)";
 
 /// Whether a name says that its value is a secret.
 pub(crate) fn is_secret_name(name: &str) -> bool {
-    let name: String =
-        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    WORDS.iter().any(|word| name.contains(word))
+    let plain = |text: &str| -> String {
+        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let last = name.rsplit(['.', '/']).next().unwrap_or(name);
+    let name = plain(name);
+    !OF_IMAGES.contains(&plain(last).as_str()) && WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Whether a stored element is a secret: by its key, or, if it is a document of values, by the keys in it.
@@ -72,6 +80,8 @@ mod tests {
             (OverrideKey::Helm("api_key".into()), text("x"), true),
             (OverrideKey::PluginEnv("GITHUB_TOKEN".into()), text("x"), true),
             (OverrideKey::Helm("image.tag".into()), text("password"), false),
+            (OverrideKey::Helm("tokenServer.image.tag".into()), text("1"), false),
+            (OverrideKey::Helm("tokenServer.image.pullSecret".into()), text("x"), true),
             (OverrideKey::Kustomize("secret".into()), text("secret:1"), false),
             (OverrideKey::Field(SourceField::HelmValues), text("a: 1\ndb:\n  password: x"), true),
             (OverrideKey::Field(SourceField::HelmValues), text("a: password"), false),

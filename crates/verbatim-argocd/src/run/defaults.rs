@@ -5,7 +5,7 @@ use crate::api::request::AppRef;
 use crate::judge::default::{PinnedValue, pinned};
 use crate::judge::plan::plan;
 use crate::judge::refusal::WriteRefusal;
-use crate::model::{Application, SourceAt};
+use crate::model::Application;
 use crate::overrides::values::OverrideValues;
 use crate::run::read::owner;
 
@@ -24,12 +24,8 @@ pub async fn pinned_values(
 ) -> Result<Vec<PinnedValue>, Vec<WriteRefusal>> {
     let plan = plan(app, application, values)?;
     let Some(source) = application.spec.sources().get(plan.source) else { return Ok(Vec::new()) };
-    let index = match plan.source {
-        SourceAt::Single => 0,
-        SourceAt::Index(index) => index,
-    };
     let (details, owner) = tokio::join!(
-        client.app_details(&plan.app, &application.spec.project, source, index),
+        client.app_details(&plan.app, &application.spec.project, source, plan.source.index()),
         owner(client, application, &plan, environment),
     );
     let details = details.map_err(|error| error.kind.to_string());

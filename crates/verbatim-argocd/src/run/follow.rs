@@ -1,5 +1,6 @@
 //! Follows one application: the newest state, from the watch, from answers and from reading now and then.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -71,8 +72,8 @@ pub(crate) struct Follow {
     deadline: Instant,
     /// The version that our own write made; older states say nothing any more.
     floor: u64,
-    /// States between the first look and our write.
-    before_write: Vec<Application>,
+    /// States that were stored before our last write, and that came to be known after it: what it overlaid is among them.
+    overlaid: VecDeque<Application>,
     /// The last failure to read, while there has been no success since.
     pub(crate) trouble: Option<Error>,
 }
@@ -113,7 +114,7 @@ impl Follow {
             next_read: Instant::now() + QUIET,
             deadline,
             floor: 0,
-            before_write: Vec::new(),
+            overlaid: VecDeque::new(),
             trouble: None,
         })
     }
@@ -141,15 +142,15 @@ impl Follow {
         let (version, newest) = (version(&app), version(&self.newest));
         // Versions are opaque by contract. If they are no numbers, the later state wins.
         if version.zip(newest).is_some_and(|(version, newest)| version < newest.max(self.floor)) {
-            if self.before_write.len() < KEPT {
-                self.before_write.push(app);
+            if version.is_some_and(|version| version < self.floor) {
+                if self.overlaid.len() == KEPT {
+                    self.overlaid.pop_front();
+                }
+                self.overlaid.push_back(app);
             }
             return false;
         }
-        let replaced = std::mem::replace(&mut self.newest, app);
-        if self.floor == 0 && self.before_write.len() < KEPT {
-            self.before_write.push(replaced);
-        }
+        self.newest = app;
         true
     }
 
@@ -163,7 +164,7 @@ impl Follow {
     pub(crate) fn between(&self, before: &Application, after: &Application) -> Vec<&Application> {
         let (Some(low), Some(high)) = (version(before), version(after)) else { return Vec::new() };
         let is_between = |app: &&Application| version(app).is_some_and(|at| low < at && at < high);
-        let mut between: Vec<_> = self.before_write.iter().filter(is_between).collect();
+        let mut between: Vec<_> = self.overlaid.iter().filter(is_between).collect();
         between.sort_by_key(|app| version(app));
         between
     }
@@ -205,7 +206,7 @@ impl Follow {
     pub(crate) async fn list(&mut self) -> Result<(), Error> {
         let ObjectMeta { namespace, resource_version, .. } = &self.newest.metadata;
         let app = read_since(&self.client, &self.app, namespace, resource_version).await?;
-        self.accept(app);
+        self.read_at(app);
         Ok(())
     }
 
@@ -255,15 +256,10 @@ impl Follow {
     /// Reads the application, and not only what the watch said last. Among many the list is enough, where it is not older
     /// than what was seen: it misses no event, and all are looked at once more after the last of them.
     pub(crate) async fn read_again(&mut self) -> Result<(), Error> {
-        if !self.watch.is_shared() {
-            return self.read().await;
+        match self.watch.is_shared() {
+            true => self.list().await,
+            false => self.read().await,
         }
-        let metadata = &self.newest.metadata;
-        let app =
-            read_since(&self.client, &self.app, &metadata.namespace, &metadata.resource_version);
-        let app = app.await?;
-        self.read_at(app);
-        Ok(())
     }
 
     pub(crate) async fn read(&mut self) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray};
 use crate::judge::reading::{reading, reference, strays};
 use crate::judge::remembered::ProvenPods;
 use crate::judge::rendered::{self, RenderedState};
-use crate::model::{Application, ResourceResult, ResourceTree, SourceAt, TreeNode};
+use crate::model::{Application, ResourceResult, ResourceTree, TreeNode};
 use crate::overrides::claim::claim_annotation;
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::OverrideKey;
@@ -185,11 +185,7 @@ async fn parameters(client: &Client, app: &Application, plan: &AppPlan) -> Inqui
     let Some(source) = app.spec.sources().get(plan.source).filter(|_| adds) else {
         return Inquiry::NotAsked;
     };
-    let index = match plan.source {
-        SourceAt::Single => 0,
-        SourceAt::Index(index) => index,
-    };
-    match client.app_details(&plan.app, &app.spec.project, source, index).await {
+    match client.app_details(&plan.app, &app.spec.project, source, plan.source.index()).await {
         Ok(details) => match details.helm {
             Some(helm) => {
                 Inquiry::Is(helm.parameters.into_iter().map(|parameter| parameter.name).collect())

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::api::error::{Error, ErrorKind};
 use crate::judge::change::Change;
-use crate::judge::lost_changes::Attempt;
+use crate::judge::lost_changes::WriteAttempt;
 use crate::judge::sending::{Sending, Unrendered};
 use crate::model::Application;
 use crate::overrides::patch::{self, go_json, without_tests};
@@ -46,7 +46,7 @@ impl AppRun<'_> {
                 Change::Stop(why) => return Ok(Sent::Stopped(why)),
             };
             let expected = patch::applied(&state, &operations);
-            self.written.attempted(Attempt { before: state, expected });
+            self.written.attempted(WriteAttempt { before: state, expected });
             let error = match self.attempt(operations, object.take()).await {
                 Ok(app) => {
                     self.sent(app);

@@ -237,14 +237,12 @@ impl<'a> AppRun<'a> {
         for warning in self.written.lost_changes(&self.follow) {
             self.log.warn(warning);
         }
-        let why = match () {
-            () if self.written.is_in_doubt() => {
-                "the answer to an earlier attempt got lost, and it may have been carried out later"
-            }
-            () if self.written.has_written() && !self.follow.has_caught_up() => {
-                "the watch does not show the application"
-            }
-            () => return,
+        let why = if self.written.is_in_doubt() {
+            "the answer to an earlier attempt got lost, and it may have been carried out later"
+        } else if self.written.has_written() && !self.follow.has_caught_up() {
+            "the watch does not show the application"
+        } else {
+            return;
         };
         let what = "whether our write took back a change of another client".to_owned();
         self.log.warn(DeployWarning::NotChecked { what, why: why.to_owned() });

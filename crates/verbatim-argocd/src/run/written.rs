@@ -1,6 +1,6 @@
 //! What a run planned and left on the application: plan, claim, values, operation.
 
-use crate::judge::lost_changes::Attempt;
+use crate::judge::lost_changes::WriteAttempt;
 use crate::judge::outcome::Leftover;
 use crate::judge::warning::DeployWarning;
 use crate::model::Application;
@@ -15,9 +15,9 @@ pub(crate) struct Written {
     /// As it was written last.
     claim: Option<Claim>,
     /// Attempts at the write that is being sent, as far as they may have landed.
-    attempts: Vec<Attempt>,
+    attempts: Vec<WriteAttempt>,
     /// The attempts at each write that is done, and the state that showed it.
-    writes: Vec<(Vec<Attempt>, Application)>,
+    writes: Vec<(Vec<WriteAttempt>, Application)>,
     has_operation: bool,
 }
 
@@ -44,7 +44,7 @@ impl Written {
     }
 
     /// Notes an attempt at a write before it is sent.
-    pub(crate) fn attempted(&mut self, attempt: Attempt) {
+    pub(crate) fn attempted(&mut self, attempt: WriteAttempt) {
         self.attempts.push(attempt);
     }
 
@@ -103,7 +103,7 @@ impl Written {
     /// The states that the watch has shown between those that later writes than the first `count` were made from, and those
     /// that they made.
     pub(crate) fn seen_since<'a>(&self, count: usize, follow: &'a Follow) -> Vec<&'a Application> {
-        let between = |(attempts, after): &(Vec<Attempt>, Application)| {
+        let between = |(attempts, after): &(Vec<WriteAttempt>, Application)| {
             let seen = attempts.iter().flat_map(|attempt| follow.between(&attempt.before, after));
             seen.collect::<Vec<_>>()
         };

@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulated_argocd::{Config as ServerConfig, SimulatedArgocd, Tools};
 use verbatim_argocd::{
-    AppRef, Application, Claim, Client, Config, DeployOptions, DeployRequest, OverrideValues,
-    SyncUntil, Timeouts, WantedImage, Watch, WatchEvent, nonce, read_claim, server_url,
-    sync as sync_app,
+    AppRef, Application, Claim, Client, Config, DeployOptions, DeployReport, DeployRequest,
+    OverrideValues, SyncUntil, Timeouts, WantedImage, Watch, WatchEvent, deploy, nonce, read_claim,
+    server_url, sync as sync_app,
 };
 use verbatim_http::RetryPolicy;
 use verbatim_oci::Digest;
@@ -323,6 +323,13 @@ pub(crate) fn digest(name: &str) -> Digest {
 
 pub(crate) fn image(digest: Digest) -> WantedImage {
     WantedImage::new(Some(REPOSITORY.parse().unwrap()), digest)
+}
+
+/// Deploys, and fails the test if nothing was written.
+pub(crate) async fn run(client: &Client, request: &DeployRequest) -> DeployReport {
+    deploy(client, request, &|_| {})
+        .await
+        .unwrap_or_else(|error| panic!("{error}: {:?}", error.kind))
 }
 
 /// A deployment of `TAG@DIGEST` into `image.tag`.

@@ -116,12 +116,12 @@ fn values(app: &App, application: &Application, release: &Release, ledger: &Chai
     changed
         .map(|change| {
             let key = change.key.to_string();
-            let promoted = shown(Some(&change.new));
+            let promoted = change.shown_new();
             match &change.old {
                 None => Drift::Gone { key, promoted, created_again },
                 Some(old) => {
-                    let found = shown(Some(old));
-                    let known_as = digests([found.as_str()])
+                    let found = change.shown_old();
+                    let known_as = digests([shown(Some(old)).as_str()])
                         .first()
                         .and_then(|digest| promotion_of(ledger, digest))
                         .map(|promotion| promotion.chain.sequence);

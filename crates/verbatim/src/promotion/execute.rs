@@ -333,24 +333,33 @@ async fn execute(
     let deploy_one = &deploy_one;
     let mut rest = apps.into_iter().enumerate();
     let mut results: BTreeMap<usize, AppResult> = BTreeMap::new();
-    let mut proven = 0;
+    let (mut proven, mut failure) = (0, None);
     for wave in waves {
         // If one of them is not proven, those of the next waves are not begun.
         let mut wave = rest.by_ref().take(*wave);
         let mut under_way = FuturesUnordered::new();
         loop {
-            while under_way.len() < waves::at_once(proven)
+            while failure.is_none()
+                && under_way.len() < waves::at_once(proven)
                 && let Some((number, (app, planned))) = wave.next()
             {
                 under_way.push(async move { (number, deploy_one(app, planned).await) });
             }
             let Some((number, result)) = under_way.next().await else { break };
-            let result: AppResult = result?;
-            proven += usize::from(result.is_proven());
-            results.insert(number, result);
+            match result {
+                Ok(result) => {
+                    proven += usize::from(AppResult::is_proven(&result));
+                    results.insert(number, result);
+                }
+                // Those that are under way come to their end: one that is dropped leaves what it has begun.
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
     }
-    Ok(results.into_values().collect())
+    match failure {
+        None => Ok(results.into_values().collect()),
+        Some(failure) => Err(failure),
+    }
 }
 
 fn deployment(

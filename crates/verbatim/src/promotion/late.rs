@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use verbatim_argocd::{Application, HealthStatus, OverrideValues, SyncCode, shown};
+use verbatim_argocd::{Application, HealthStatus, OverrideValues, SyncCode, ValueChange, shown};
 use verbatim_oci::Reference;
 use verbatim_record::{PromotedApplication, PromotedRelease, Promotion, ReleaseImage};
 
@@ -88,7 +88,7 @@ fn values(
     let changed = told.overrides.iter().filter_map(|it| {
         let key = format!("{}:{}", it.kind, it.name);
         let change = plan.changes.iter().find(|change| change.key.to_string() == key);
-        let found = shown(change.and_then(|change| change.old.as_ref()));
+        let found = change.map_or_else(|| shown(None), ValueChange::shown_old);
         (found != it.after).then(|| format!("{key} is {found}, the promotion wrote {}", it.after))
     });
     changed.collect()

@@ -2,8 +2,6 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use verbatim_argocd::shown;
-
 use super::outcome::PromotionResult;
 use crate::environment::drift::Drift;
 
@@ -27,7 +25,7 @@ impl Display for Comment<'_> {
         writeln!(f, "| application | value | old | new |\n|---|---|---|---|")?;
         for app in &plan.apps {
             for change in &app.plan.changes {
-                let new = shown(Some(&change.new));
+                let new = change.shown_new();
                 let old = match change.is_noop() {
                     true => "(the same)".to_owned(),
                     false => code(&change.shown_old()),

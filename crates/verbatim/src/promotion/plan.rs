@@ -4,7 +4,6 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use verbatim_argocd::shown;
 use verbatim_console::Table;
 use verbatim_oci::Digest;
 use verbatim_record::{Anchor, EnvironmentId, escaped};
@@ -137,7 +136,7 @@ impl fmt::Display for PromotionPlan {
         for PlannedApp { plan, .. } in &self.apps {
             for change in &plan.changes {
                 let (old, new) = match change.is_noop() {
-                    true => ("(the same)".to_owned(), shown(Some(&change.new))),
+                    true => ("(the same)".to_owned(), change.shown_new()),
                     false => (change.shown_old(), change.shown_new()),
                 };
                 // A plan may come from a file that anybody wrote.

@@ -2,7 +2,7 @@
 //! not know each other.
 
 use serde_json::{Value, json};
-use verbatim_argocd::{AppPlan, DeployProof, EvidenceLevel, WorkloadEvidence, shown};
+use verbatim_argocd::{AppPlan, DeployProof, EvidenceLevel, WorkloadEvidence};
 use verbatim_record::{
     AppliedOverride, PromotedApplication, PromotionProof, Readback, ReadbackOutcome, Revision,
 };
@@ -57,7 +57,7 @@ fn override_of(change: &verbatim_argocd::ValueChange) -> AppliedOverride {
         kind: kind.to_owned(),
         name: name.to_owned(),
         before: change.old.as_ref().map(|_| change.shown_old()),
-        after: shown(Some(&change.new)),
+        after: change.shown_new(),
     }
 }
 
@@ -84,7 +84,7 @@ fn readbacks(plan: &AppPlan, proof: &DeployProof) -> PromotionProof {
     let values: Vec<_> = plan
         .changes
         .iter()
-        .map(|change| json!({ "key": change.key, "value": shown(Some(&change.new)) }))
+        .map(|change| json!({ "key": change.key, "value": change.shown_new() }))
         .collect();
     PromotionProof {
         // There is no proof of a deployment without its spec read back: then the outcome is another one.

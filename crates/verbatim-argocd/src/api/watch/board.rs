@@ -37,7 +37,7 @@ pub(crate) struct Board {
 #[derive(Debug, Default)]
 struct State {
     /// By namespace and name. The namespace of a single one is not known, and none is needed.
-    places: BTreeMap<(String, String), Place>,
+    places: BTreeMap<(String, String), Watched>,
     /// When the last of the states came that are shown before the subscription.
     shown_at: Option<Instant>,
     is_subscribed: bool,
@@ -46,7 +46,7 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Place {
+struct Watched {
     app: AppRef,
     /// The newest state of this stream, for who listens later.
     newest: Option<Application>,
@@ -56,7 +56,7 @@ struct Place {
     listeners: Vec<UnboundedSender<WatchEvent>>,
 }
 
-impl Place {
+impl Watched {
     fn of(app: &AppRef) -> Self {
         Self { app: app.clone(), newest: None, is_shown: false, listeners: Vec::new() }
     }
@@ -79,14 +79,14 @@ pub(super) struct Listener {
 
 impl Board {
     pub(super) fn of_one(app: &AppRef, listener: UnboundedSender<WatchEvent>) -> Self {
-        let place = Place { listeners: vec![listener], ..Place::of(app) };
-        let places = BTreeMap::from([((String::new(), app.name.clone()), place)]);
+        let watched = Watched { listeners: vec![listener], ..Watched::of(app) };
+        let places = BTreeMap::from([((String::new(), app.name.clone()), watched)]);
         Self { is_single: true, state: Mutex::new(State { places, ..State::default() }) }
     }
 
     pub(super) fn of_several(apps: &[(AppRef, String)]) -> Self {
         let place = |(app, namespace): &(AppRef, String)| {
-            ((namespace.clone(), app.name.clone()), Place::of(app))
+            ((namespace.clone(), app.name.clone()), Watched::of(app))
         };
         let places = apps.iter().map(place).collect();
         Self { is_single: false, state: Mutex::new(State { places, ..State::default() }) }
@@ -144,7 +144,7 @@ impl Board {
     /// Takes a state of an application.
     pub(super) fn show(&self, app: Application) {
         let mut state = self.lock();
-        let Some(place) = self.place(&mut state, &app.metadata.namespace, &app.metadata.name)
+        let Some(place) = self.watched(&mut state, &app.metadata.namespace, &app.metadata.name)
         else {
             return;
         };
@@ -158,17 +158,17 @@ impl Board {
     /// Takes it that an application is gone.
     pub(super) fn remove(&self, namespace: &str, name: &str) {
         let mut state = self.lock();
-        let Some(place) = self.place(&mut state, namespace, name) else { return };
+        let Some(place) = self.watched(&mut state, namespace, name) else { return };
         place.newest = None;
         place.tell(|| WatchEvent::Deleted);
     }
 
-    fn place<'s>(
+    fn watched<'s>(
         &self,
         state: &'s mut State,
         namespace: &str,
         name: &str,
-    ) -> Option<&'s mut Place> {
+    ) -> Option<&'s mut Watched> {
         match self.is_single {
             true => state.places.values_mut().next(),
             false => state.places.get_mut(&(namespace.to_owned(), name.to_owned())),

@@ -79,15 +79,11 @@ async fn charts(
     let mut wanted: BTreeMap<String, (&AppRef, &AppSource, usize)> = BTreeMap::new();
     for (reference, app) in found {
         for (at, source) in app.spec.sources().iter() {
-            let index = match at {
-                SourceAt::Single => 0,
-                SourceAt::Index(index) => index,
-            };
             let is_asked = |one: &StandingOverride| {
                 one.is_of_chart() && one.app == *reference && one.source == at
             };
             if overrides.iter().any(is_asked) {
-                wanted.entry(chart_of(source)).or_insert((reference, source, index));
+                wanted.entry(chart_of(source)).or_insert((reference, source, at.index()));
             }
         }
     }
