@@ -1,3 +1,5 @@
+//! What a claim keeps and how it is read again: cases of the claim alone, no server.
+
 use serde_json::{Value, json};
 
 use super::*;

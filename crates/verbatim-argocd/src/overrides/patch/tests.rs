@@ -1,3 +1,5 @@
+//! The patches that write, close and undo, applied to objects as a server would: no server.
+
 use super::*;
 use crate::api::request::AppRef;
 use crate::judge::plan::plan;
