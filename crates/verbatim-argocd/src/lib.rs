@@ -21,8 +21,9 @@ mod run;
 
 pub use crate::model::{AppDetails, AppSource, Application, HealthStatus, SourceAt, SyncCode};
 
-pub use crate::api::client::{Client, Config, Timeouts, server_url};
+pub use crate::api::client::{Client, Config, IdentitySource, JobIdentity, Timeouts, server_url};
 pub use crate::api::error::{Error, ErrorKind};
+pub use crate::api::kubernetes::KubernetesAccess;
 pub use crate::api::request::{ApiRequest, AppRef, Refresh, SyncRequest};
 pub use crate::api::watch::{Subscription, Watch, WatchEvent};
 

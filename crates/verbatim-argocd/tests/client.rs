@@ -14,8 +14,8 @@ use axum::http::{HeaderMap, Response, Version};
 use secrecy::SecretString;
 use serde_json::json;
 use verbatim_argocd::{
-    AppRef, Client, Config, ErrorKind, Refresh, SyncRequest, Timeouts, Watch, WatchEvent,
-    server_url,
+    AppRef, Client, Config, ErrorKind, IdentitySource, JobIdentity, Refresh, SyncRequest, Timeouts,
+    Watch, WatchEvent, server_url,
 };
 use verbatim_http::RetryPolicy;
 
@@ -70,6 +70,11 @@ async fn answer(State(script): State<Script>, request: HttpRequest) -> Response<
 }
 
 async fn serve(answers: Vec<Answer>) -> (Client, Script) {
+    let (config, script) = config_for(answers).await;
+    (Client::new(config).unwrap(), script)
+}
+
+async fn config_for(answers: Vec<Answer>) -> (Config, Script) {
     let script = Script { answers: Arc::new(Mutex::new(answers.into())), ..Script::default() };
     let listener =
         tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
@@ -91,7 +96,7 @@ async fn serve(answers: Vec<Answer>) -> (Client, Script) {
         write: Duration::from_millis(300),
         refresh: Duration::from_millis(300),
     };
-    (Client::new(config).unwrap(), script)
+    (config, script)
 }
 
 fn lines(script: &Script) -> Vec<String> {
@@ -118,6 +123,48 @@ async fn a_renewed_token_is_used_from_then_on() {
     let sent: Vec<_> =
         got.iter().map(|got| got.headers["authorization"].to_str().unwrap().to_owned()).collect();
     assert_eq!(sent, ["Bearer a-token", "Bearer new.token.x", "Bearer new.token.x"]);
+}
+
+/// A CI job has no stored secret, but its identity: a session that ends in the middle of a wait does not end the wait.
+#[tokio::test]
+async fn a_job_whose_session_has_ended_logs_in_again() {
+    let ended =
+        || json_answer(401, json!({ "code": 16, "message": "invalid session: token is expired" }));
+    let dex = json_answer(200, json!({ "access_token": "second", "token_type": "bearer" }));
+    let (config, script) = config_for(vec![
+        ended(),
+        dex,
+        app_answer(),
+        app_answer(),
+        ended(),
+        json_answer(401, json!({ "error": "access_denied" })),
+    ])
+    .await;
+    let source = IdentitySource::Token("identity".into());
+    let job = Some(JobIdentity { connector: "ci".into(), source });
+    let client = Client::new(Config { job, ..config }).unwrap();
+    // A write, too: what is answered 401 did nothing.
+    client.patch(&shop(), "[]".into()).await.unwrap();
+    client.get(&shop()).await.unwrap();
+    let error = client.get(&shop()).await.unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Unauthenticated(_)), "{error:?}");
+    let got = script.got.lock().unwrap();
+    let sent: Vec<_> = got
+        .iter()
+        .map(|got| format!("{} {}", got.line, got.headers["authorization"].to_str().unwrap()))
+        .collect();
+    let basic = "Basic YXJnby1jZC1jbGk6";
+    assert_eq!(
+        sent,
+        [
+            "PATCH /argo/api/v1/applications/shop Bearer a-token".to_owned(),
+            format!("POST /argo/api/dex/token {basic}"),
+            "PATCH /argo/api/v1/applications/shop Bearer second".to_owned(),
+            "GET /argo/api/v1/applications/shop Bearer second".to_owned(),
+            "GET /argo/api/v1/applications/shop Bearer second".to_owned(),
+            format!("POST /argo/api/dex/token {basic}"),
+        ]
+    );
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
-use e2e::Tool;
+use e2e::{Tool, World};
+use fault_proxy::{Fault, Rule};
 use serde_json::{Value, json};
 
 /// What the provider issues, and what Dex makes of it.
@@ -139,6 +140,35 @@ async fn a_job_logs_in_with_its_identity() -> Result<()> {
     // The session is kept, so that the next command needs no identity.
     let kept = provider.tool()?.run(&["argocd", "whoami", "--format", "json"]).await?.ends(0);
     assert_eq!(kept.json()?["username"], "repo:example/shop:ref:refs/heads/main");
+    Ok(())
+}
+
+/// A rollout may last longer than the session of a job: it logs in again, and the wait goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_session_ends_while_it_waits_goes_on() -> Result<()> {
+    let world = World::start().await?;
+    let release = world.release("One").await?;
+    let mut job = world.tool.clone().with("GITLAB_OIDC_TOKEN", IDENTITY);
+    job.variables.remove("ARGOCD_AUTH_TOKEN");
+    let server = world.argocd_proxy.url();
+    let login = ["argocd", "login", "--server", &server, "--ci-identity", "ci"];
+    let _ = job.run(&login).await?.ends(0);
+    world.argocd.hold_operations("shop-dev", true);
+    let mut run = job.start(&["promote", "dev", "--release", &release, "--verbose"])?;
+    run.tells("shop-dev: write the values: done").await?;
+    world.argocd.end_sessions();
+    world.argocd.hold_operations("shop-dev", false);
+    let run = run.end().await?.ends(0);
+    assert!(run.stdout.contains("proven  1 app"), "{run}");
+    // Whoever may not log in again is told so, and what is under way is told, too.
+    world.argocd.hold_operations("shop-staging", true);
+    let _ = job.run(&["test", "dev"]).await?.ends(0);
+    let mut run = job.start(&["promote", "staging", "--release", &release, "--verbose"])?;
+    run.tells("shop-staging: write the values: done").await?;
+    world.argocd_proxy.inject(Rule::new(Fault::Status(401)).path("/api/dex/token").always());
+    world.argocd.end_sessions();
+    let run = run.end().await?.ends(4);
+    assert!(run.stderr.contains("cannot log in again"), "{run}");
     Ok(())
 }
 

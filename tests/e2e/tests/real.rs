@@ -158,7 +158,32 @@ async fn look(world: &OnRig) -> Result<()> {
     logs(world).await?;
     let custody = world.tool.run(&["verify"]).await?.ends(0);
     assert!(custody.stdout.contains("proven on 1 application"), "{custody}");
-    tests(world).await
+    tests(world).await?;
+    through_kubernetes(world).await
+}
+
+/// The same write as a patch of a version on the real API server, with the rights of a kubeconfig.
+async fn through_kubernetes(world: &OnRig) -> Result<()> {
+    let url = format!("url: {}", world.rig.argocd.url);
+    let via = world.configuration().replace(&url, &format!("{url}, via: kubernetes"));
+    world.project.write("kubernetes.yaml", &via)?;
+    let app = world.name.as_str();
+    let by_hand = ["app", "set", app, "--helm-set", "image.tag=by-hand"];
+    let _ = world.argocd(&by_hand).await?.ends(0);
+    let restore = ["restore", "dev", "--config", "kubernetes.yaml"];
+    let given = std::fs::read_to_string(&world.rig.kubernetes.kubeconfig)?;
+    let stranger = world.project.root.with_file_name("stranger");
+    std::fs::write(&stranger, given.replace(&world.rig.kubernetes.token, "of-a-stranger"))?;
+    let stranger = world.tool.clone().with("KUBECONFIG", &stranger.to_string_lossy());
+    let run = stranger.run(&restore).await?.ends(7);
+    assert!(run.stderr.contains("Kubernetes API: Unauthorized"), "{run}");
+    let kubeconfig = world.rig.kubernetes.kubeconfig.to_string_lossy();
+    let tool = world.tool.clone().with("KUBECONFIG", &kubeconfig);
+    let run = tool.run(&restore).await?.ends(0);
+    assert!(run.stdout.contains("proven"), "{run}");
+    let status = world.tool.run(&["status", "--check"]).await?.ends(0);
+    assert!(status.stdout.contains("running"), "{status}");
+    Ok(())
 }
 
 /// What is tested is what runs, and a sync meanwhile is noticed.

@@ -141,6 +141,7 @@ const GROUPS: &[(&str, &[Variable])] = &[
         &[
             ("ARGOCD_SERVER", Tools, "the server that `ARGOCD_AUTH_TOKEN` is for"),
             ("ARGOCD_AUTH_TOKEN", Tools, "a token; **secret**"),
+            ("KUBECONFIG", Tools, "kubeconfigs, as kubectl reads them, for `via: kubernetes`"),
             (
                 "ARGOCD_OPTS",
                 Tools,
@@ -275,7 +276,7 @@ fn variables(text: &str) -> impl Iterator<Item = &str> {
             let shape = |character: char| {
                 character.is_ascii_uppercase() || character.is_ascii_digit() || character == '_'
             };
-            let short = ["HOME", "CI", "TERM", "PATH"].contains(literal);
+            let short = ["HOME", "CI", "TERM", "PATH", "KUBECONFIG"].contains(literal);
             short
                 || (literal.starts_with(|first: char| first.is_ascii_uppercase())
                     && literal.contains('_')

@@ -47,6 +47,17 @@ pub enum ErrorKind {
     /// A `test` operation of our JSON patch did not hold.
     #[error("another writer changed a value that this depends on: {0}")]
     TestFailed(String),
+    /// The application is not the version any more that the change was made for. The Kubernetes API says so, and does nothing.
+    #[error("the application changed since it was read")]
+    Outdated,
+    /// The Kubernetes API, and not Argo CD, will not do it.
+    #[error("refused by the Kubernetes API: {message}")]
+    KubernetesRefused {
+        /// The HTTP status.
+        status: u16,
+        /// What it says.
+        message: String,
+    },
     /// The operation slot of the application is taken.
     #[error("another operation is in progress")]
     AnotherOperation,

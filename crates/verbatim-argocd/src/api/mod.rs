@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod error;
+pub(crate) mod kubernetes;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod watch;

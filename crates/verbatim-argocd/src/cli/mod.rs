@@ -37,6 +37,7 @@ pub use self::setup::login::LoginArgs;
 pub use self::setup::repo::{RepoAddArgs, RepoCommand, RepoListArgs, RepoRmArgs};
 pub use self::shared::apps::{AppsArgs, FilterArgs};
 pub use self::shared::failure::{failure, status};
+pub use self::shared::job::job_identity;
 pub use self::shared::server::{AppArgs, ServerArgs};
 pub use self::shared::show::{hints, listener, listener_within, steps};
 pub use self::shared::values::{ImageArgs, SourceArgs, ValueArgs};

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::api::error::ErrorKind;
-use crate::api::request::AppRef;
+use crate::api::request::{AppRef, go_json};
 use crate::judge::change::{
     Change, ClaimGone, ValueWrite, Writer, closing, interrupted, not_put_back, undoing,
 };
@@ -22,7 +22,7 @@ use crate::judge::verdict::{
 };
 use crate::model::{Application, HealthStatus, Phase};
 use crate::overrides::claim::{Claim, ClaimState, read_claim};
-use crate::overrides::patch::{self, go_json};
+use crate::overrides::patch;
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{Deviation, OverrideValues, deviations};
 

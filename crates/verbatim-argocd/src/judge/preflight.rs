@@ -25,10 +25,21 @@ pub(crate) enum Inquiry<T> {
     NotAsked,
 }
 
+/// Whose credentials change an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// The token, through Argo CD.
+    Token,
+    /// The kubeconfig, through the Kubernetes API.
+    Kubeconfig,
+}
+
 /// What was found out before the write.
 #[derive(Clone, Debug)]
 pub(crate) struct Preconditions {
-    /// Whether the token may write.
+    /// Which credentials write.
+    pub writer: Writer,
+    /// Whether they may.
     pub may_update: Inquiry<bool>,
     pub may_sync: Inquiry<bool>,
     pub windows: Inquiry<SyncWindows>,
@@ -46,12 +57,19 @@ pub(crate) fn judge(
     let (mut refusals, mut warnings) = (Vec::new(), Vec::new());
     let not_checked =
         |what: &str, why: &str| DeployWarning::NotChecked { what: what.into(), why: why.into() };
-    for (action, may) in [("update", &facts.may_update), ("sync", &facts.may_sync)] {
+    let of_token = |action: &str| WriteRefusal::MayNot { action: action.into() };
+    let (write, writing) = match facts.writer {
+        Writer::Token => (of_token("update"), "whether the token may update"),
+        Writer::Kubeconfig => (WriteRefusal::MayNotPatch, "whether the kubeconfig may patch"),
+    };
+    let rights = [
+        (write, writing, &facts.may_update),
+        (of_token("sync"), "whether the token may sync", &facts.may_sync),
+    ];
+    for (refusal, what, may) in rights {
         match may {
-            Inquiry::Is(false) => refusals.push(WriteRefusal::MayNot { action: action.into() }),
-            Inquiry::Unknown(why) => {
-                warnings.push(not_checked(&format!("whether the token may {action}"), why))
-            }
+            Inquiry::Is(false) => refusals.push(refusal),
+            Inquiry::Unknown(why) => warnings.push(not_checked(what, why)),
             _ => {}
         }
     }
@@ -154,6 +172,7 @@ mod tests {
     /// All is well but for what the owner does.
     fn owned(owner: AppOwner) -> Preconditions {
         Preconditions {
+            writer: Writer::Token,
             may_update: Inquiry::Is(true),
             may_sync: Inquiry::Is(true),
             windows: Inquiry::Is(SyncWindows { can_sync: true, ..SyncWindows::default() }),
@@ -229,6 +248,7 @@ mod tests {
         let plan = plan();
         let set = |effect| Some(owner("ApplicationSet", effect));
         let bad = Preconditions {
+            writer: Writer::Token,
             may_update: Inquiry::Is(true),
             may_sync: Inquiry::Is(false),
             windows: Inquiry::Is(SyncWindows::default()),
@@ -253,6 +273,7 @@ mod tests {
 
         let unknown = || Inquiry::Unknown("403".into());
         let unseen = Preconditions {
+            writer: Writer::Token,
             may_update: Inquiry::Unknown("x".into()),
             may_sync: Inquiry::Is(true),
             windows: Inquiry::Unknown("x".into()),

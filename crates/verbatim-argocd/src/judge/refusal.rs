@@ -123,6 +123,8 @@ pub enum WriteRefusal {
         /// `update` or `sync`.
         action: String,
     },
+    /// The application is changed through the Kubernetes API, and that does not let us.
+    MayNotPatch,
     /// Another run is at work.
     Claimed {
         /// Its release.
@@ -205,6 +207,9 @@ impl WriteRefusal {
                     "give the token `{action}` on the application (it needs get, update and sync)"
                 )
             }
+            Self::MayNotPatch => {
+                "give the user of the kubeconfig `get` and `patch` on applications.argoproj.io".to_owned()
+            }
             Self::Claimed { .. } => {
                 "wait for that run; if it died, wait for its deadline".to_owned()
             }
@@ -262,6 +267,7 @@ impl fmt::Display for WriteRefusal {
                 write!(f, "a sync window forbids syncing now: {}", windows.join("; "))
             }
             Self::MayNot { action } => write!(f, "the token may not {action} the application"),
+            Self::MayNotPatch => f.write_str("the kubeconfig may not patch the application"),
             Self::Claimed { release, by, deadline } => {
                 write!(f, "another run writes release {release} until {deadline}")?;
                 by.as_ref().map_or(Ok(()), |by| write!(f, " ({by})"))

@@ -7,6 +7,10 @@ use crate::api::error::ErrorKind;
 /// How often a change is sent: against writers of other values, and against proxies that are down for a moment.
 const ATTEMPTS: u32 = 4;
 
+/// How often, where the only fault was that the application is a newer version by now: nothing happened then, and a
+/// controller at work makes one with every step.
+const VERSIONS: u32 = 20;
+
 /// Pause before a change is sent again, times the attempt.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -37,12 +41,13 @@ impl Sending {
     pub(crate) fn failed(&mut self, kind: &ErrorKind) {
         self.in_doubt |= !kind.nothing_happened();
         self.replace = self.unrendered == Unrendered::Replace && is_unrendered(kind);
-        self.again = self.attempt < ATTEMPTS && (may_pass(kind) || self.replace);
+        let attempts = if let ErrorKind::Outdated = kind { VERSIONS } else { ATTEMPTS };
+        self.again = self.attempt < attempts && (may_pass(kind) || self.replace);
     }
 
     /// How long to wait before the application is read.
     pub(crate) fn pause(&self) -> Option<Duration> {
-        (self.again || self.in_doubt).then(|| PAUSE * self.attempt)
+        (self.again || self.in_doubt).then(|| PAUSE * self.attempt.min(ATTEMPTS))
     }
 
     /// Whether an attempt may have been done, or may be done yet, without an answer.
@@ -64,7 +69,8 @@ impl Sending {
 
 /// Whether the same change, made from a newer state, may be taken a moment later.
 fn may_pass(kind: &ErrorKind) -> bool {
-    let is_conflict = matches!(kind, ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts);
+    use ErrorKind::{Outdated, TestFailed, TooManyConflicts};
+    let is_conflict = matches!(kind, TestFailed(_) | TooManyConflicts | Outdated);
     is_conflict || !kind.nothing_happened() || kind.is_transient()
 }
 

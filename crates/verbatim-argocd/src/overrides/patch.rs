@@ -283,20 +283,5 @@ fn absent(path: &str) -> Value {
     json!({ "op": "test", "path": path, "value": null })
 }
 
-/// JSON as Go's encoder writes it. The server compares scalars byte by byte with its own encoding, in which these five
-/// characters are escaped (`encoding/json`, `HTMLEscape`). They can only occur inside strings.
-pub(crate) fn go_json(value: &Value) -> String {
-    let mut out = String::new();
-    for c in value.to_string().chars() {
-        match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                out.push_str(&format!("\\u{:04x}", c as u32))
-            }
-            _ => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use crate::judge::owner::{
     AppOwner, INSTANCE_LABEL, OwnerEffect, effect_of_parent, may_be_tracked_by_label, owning_set,
     set_owner, tracking_parent,
 };
-use crate::judge::preflight::{Inquiry, Preconditions};
+use crate::judge::preflight::{Inquiry, Preconditions, Writer};
 use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray};
 use crate::judge::reading::{reading, reference, strays};
 use crate::judge::remembered::ProvenPods;
@@ -149,13 +149,17 @@ pub(crate) async fn facts(
     let has_windows = next == AfterWrite::Sync { has_no_windows: false };
     let writes_only = next == AfterWrite::Nothing { dry_run: false };
     let (may_update, may_sync, windows, parameters, owner) = tokio::join!(
-        if_asked(!writes_only, may(client, reference, "update")),
+        if_asked(!writes_only, may_write(client, reference, app)),
         if_asked(syncs, may(client, reference, "sync")),
         if_asked(has_windows, async { checked(client.sync_windows(reference).await) }),
         parameters(client, app, plan),
         owner(client, app, plan, environment),
     );
-    Preconditions { may_update, may_sync, windows, parameters, owner }
+    let writer = match client.writes_to_kubernetes() {
+        true => Writer::Kubeconfig,
+        false => Writer::Token,
+    };
+    Preconditions { writer, may_update, may_sync, windows, parameters, owner }
 }
 
 async fn if_asked<T>(asked: bool, question: impl Future<Output = Inquiry<T>>) -> Inquiry<T> {
@@ -169,8 +173,16 @@ fn checked<T>(answer: Result<T, Error>) -> Inquiry<T> {
     }
 }
 
+async fn may_write(client: &Client, app: &AppRef, read: &Application) -> Inquiry<bool> {
+    may_be(client.may_write(app, &read.metadata).await)
+}
+
 async fn may(client: &Client, app: &AppRef, action: &str) -> Inquiry<bool> {
-    match client.can_i(app, action).await {
+    may_be(client.can_i(app, action).await)
+}
+
+fn may_be(answer: Result<Option<bool>, Error>) -> Inquiry<bool> {
+    match answer {
         Ok(Some(may)) => Inquiry::Is(may),
         Ok(None) => Inquiry::Unknown("its project is not known".into()),
         Err(error) => Inquiry::Unknown(error.kind.to_string()),

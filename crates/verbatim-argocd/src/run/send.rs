@@ -1,5 +1,5 @@
 //! Sends one change of an application, the only way to one. It is a patch guarded by tests, so sending it twice is
-//! harmless; where the application does not render, so that the server refuses every patch, it is a `PUT` of what was just
+//! harmless; through Argo CD, or through the Kubernetes API, which compares the version, too. Through Argo CD, where the application does not render, so that the server refuses every patch, it is a `PUT` of what was just
 //! read and compared. An answer that got lost is looked for, and what the write overlaid can be told afterwards.
 
 use serde::Deserialize as _;
@@ -10,8 +10,8 @@ use crate::api::error::{Error, ErrorKind};
 use crate::judge::change::Change;
 use crate::judge::lost_changes::WriteAttempt;
 use crate::judge::sending::{Sending, Unrendered};
-use crate::model::Application;
-use crate::overrides::patch::{self, go_json, without_tests};
+use crate::model::{Application, ObjectMeta};
+use crate::overrides::patch::{self, without_tests};
 use crate::run::session::AppRun;
 
 /// How sending ended.
@@ -46,8 +46,9 @@ impl AppRun<'_> {
                 Change::Stop(why) => return Ok(Sent::Stopped(why)),
             };
             let expected = patch::applied(&state, &operations);
+            let read = state.metadata.clone();
             self.written.attempted(WriteAttempt { before: state, expected });
-            let error = match self.attempt(operations, object.take()).await {
+            let error = match self.attempt(&read, operations, object.take()).await {
                 Ok(app) => {
                     self.sent(app);
                     return Ok(Sent::Written);
@@ -105,19 +106,19 @@ impl AppRun<'_> {
     /// Patches the application, or replaces the object that was read.
     async fn attempt(
         &self,
+        read: &ObjectMeta,
         operations: Vec<Value>,
         object: Option<Value>,
     ) -> Result<Application, Error> {
         let (client, app) = (self.subject.client, &self.subject.app);
-        let operations = Value::Array(operations);
-        let Some(mut object) = object else { return client.patch(app, go_json(&operations)).await };
+        let Some(mut object) = object else { return client.write(app, read, operations).await };
         let failed = |why: String| Error {
             action: format!("write to application {app}"),
             server: client.server().to_string(),
             kind: ErrorKind::TestFailed(why),
         };
         // What they test was just compared with this object.
-        let patch = json_patch::Patch::deserialize(without_tests(operations));
+        let patch = json_patch::Patch::deserialize(without_tests(Value::Array(operations)));
         let patch = patch.map_err(|error| failed(error.to_string()))?;
         json_patch::patch(&mut object, &patch).map_err(|error| failed(error.to_string()))?;
         client.replace(app, object).await

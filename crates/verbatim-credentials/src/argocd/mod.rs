@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 pub use self::cli_config::{CliConfig, CliContext, CliServer};
 pub use self::server_key::ServerKey;
-pub use self::token_store::TokenStore;
+pub use self::token_store::{JobLogin, StoredToken, TokenStore};
 use crate::{CredentialEnvironment, Error};
 
 /// A token, and where it was found.
@@ -22,6 +22,8 @@ pub struct FoundToken {
     pub token: SecretString,
     /// Where it was found.
     pub origin: TokenOrigin,
+    /// How a CI job got it, if it can get another one.
+    pub job: Option<JobLogin>,
 }
 
 /// Where a token was found; for messages.
@@ -56,19 +58,27 @@ pub fn find_token(
     if let Some(token) = &environment.argocd_auth_token
         && !is_token_for_another(environment, server)
     {
-        return Ok(Some(FoundToken { token: token.clone(), origin: TokenOrigin::Variable }));
+        return Ok(Some(FoundToken {
+            token: token.clone(),
+            origin: TokenOrigin::Variable,
+            job: None,
+        }));
     }
     if let Some(store) = TokenStore::from_environment(environment)
-        && let Some(token) = store.get(server)?
+        && let Some(StoredToken { token, job }) = store.get(server)?
     {
         let origin = TokenOrigin::Store(store.path().to_owned());
-        return Ok(Some(FoundToken { token, origin }));
+        return Ok(Some(FoundToken { token, origin, job }));
     }
     if let Some(path) = CliConfig::path(environment)
         && let Some(config) = CliConfig::read(&path)?
         && let Some(token) = config.token_for(server)
     {
-        return Ok(Some(FoundToken { token: token.clone(), origin: TokenOrigin::Cli(path) }));
+        return Ok(Some(FoundToken {
+            token: token.clone(),
+            origin: TokenOrigin::Cli(path),
+            job: None,
+        }));
     }
     Ok(None)
 }

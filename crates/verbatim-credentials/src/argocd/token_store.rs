@@ -21,12 +21,36 @@ pub struct TokenStore {
     path: PathBuf,
 }
 
+/// How a CI job logged in without a stored secret, so that it can do so again when the session ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobLogin {
+    /// The Dex connector that takes the identity token of the job.
+    pub connector: String,
+    /// The variable that may hold that token.
+    pub variable: String,
+    /// The audience that GitHub is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+}
+
+/// The token for one server.
+#[derive(Clone, Debug)]
+pub struct StoredToken {
+    /// The token.
+    pub token: SecretString,
+    /// How a job got it, if it did.
+    pub job: Option<JobLogin>,
+}
+
 /// The file as it is read.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokenFile {
     version: u64,
     tokens: BTreeMap<String, SecretString>,
+    #[serde(default)]
+    jobs: BTreeMap<String, JobLogin>,
 }
 
 /// The file as it is written: the one place where tokens are serialised.
@@ -34,6 +58,8 @@ struct TokenFile {
 struct NewTokenFile<'a> {
     version: u64,
     tokens: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    jobs: &'a BTreeMap<String, JobLogin>,
 }
 
 impl TokenStore {
@@ -58,9 +84,10 @@ impl TokenStore {
     /// # Errors
     ///
     /// If the file exists and cannot be read, is malformed, or can be read by other users.
-    pub fn get(&self, server: &ServerKey) -> Result<Option<SecretString>, Error> {
+    pub fn get(&self, server: &ServerKey) -> Result<Option<StoredToken>, Error> {
         let mut stored = self.read().map_err(|kind| self.error(kind))?;
-        Ok(stored.tokens.remove(server.as_str()))
+        let job = stored.jobs.remove(server.as_str());
+        Ok(stored.tokens.remove(server.as_str()).map(|token| StoredToken { token, job }))
     }
 
     /// Stores `token` for `server`, and replaces an older one.
@@ -68,8 +95,15 @@ impl TokenStore {
     /// # Errors
     ///
     /// If the file cannot be read or written.
-    pub fn put(&self, server: &ServerKey, token: SecretString) -> Result<(), Error> {
-        self.change(|tokens| tokens.insert(server.as_str().to_owned(), token)).map(drop)
+    pub fn put(&self, server: &ServerKey, new: StoredToken) -> Result<(), Error> {
+        let name = server.as_str().to_owned();
+        self.change(|stored| {
+            match new.job {
+                Some(job) => stored.jobs.insert(name.clone(), job),
+                None => stored.jobs.remove(&name),
+            };
+            stored.tokens.insert(name, new.token);
+        })
     }
 
     /// Removes the token for `server`, and returns whether there was one.
@@ -78,14 +112,14 @@ impl TokenStore {
     ///
     /// If the file cannot be read or written.
     pub fn remove(&self, server: &ServerKey) -> Result<bool, Error> {
-        self.change(|tokens| tokens.remove(server.as_str())).map(|old| old.is_some())
+        self.change(|stored| {
+            stored.jobs.remove(server.as_str());
+            stored.tokens.remove(server.as_str()).is_some()
+        })
     }
 
     /// Reads, changes and replaces the file, while a lock keeps other logins of this user out.
-    fn change<T>(
-        &self,
-        change: impl FnOnce(&mut BTreeMap<String, SecretString>) -> T,
-    ) -> Result<T, Error> {
+    fn change<T>(&self, change: impl FnOnce(&mut TokenFile) -> T) -> Result<T, Error> {
         let attempt = || {
             let folder = self.path.parent().unwrap_or(Path::new("."));
             fs::create_dir_all(folder).map_err(ErrorKind::Io)?;
@@ -94,8 +128,8 @@ impl TokenStore {
             let lock = File::create(self.path.with_extension("lock")).map_err(ErrorKind::Io)?;
             lock.lock().map_err(ErrorKind::Io)?;
             let mut stored = self.read()?;
-            let result = change(&mut stored.tokens);
-            write(&self.path, folder, &stored.tokens).map_err(ErrorKind::Io)?;
+            let result = change(&mut stored);
+            write(&self.path, folder, &stored).map_err(ErrorKind::Io)?;
             Ok(result)
         };
         attempt().map_err(|kind| self.error(kind))
@@ -123,12 +157,16 @@ impl TokenStore {
 }
 
 /// Replaces the file atomically, so a killed login leaves the old one.
-fn write(path: &Path, folder: &Path, tokens: &BTreeMap<String, SecretString>) -> io::Result<()> {
+fn write(path: &Path, folder: &Path, stored: &TokenFile) -> io::Result<()> {
+    let tokens = &stored.tokens;
     let tokens =
         tokens.iter().map(|(server, token)| (server.as_str(), token.expose_secret())).collect();
     // Temporary files have mode 0600, and keep it.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer_pretty(&mut file, &NewTokenFile { version: VERSION, tokens })?;
+    serde_json::to_writer_pretty(
+        &mut file,
+        &NewTokenFile { version: VERSION, tokens, jobs: &stored.jobs },
+    )?;
     file.write_all(b"\n")?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -143,7 +181,11 @@ mod tests {
 
     fn get(store: &TokenStore, server: &str) -> Option<String> {
         let token = store.get(&ServerKey::new(server)).unwrap();
-        token.map(|token| token.expose_secret().to_owned())
+        token.map(|stored| stored.token.expose_secret().to_owned())
+    }
+
+    fn token(text: &str) -> StoredToken {
+        StoredToken { token: text.into(), job: None }
     }
 
     #[test]
@@ -152,14 +194,30 @@ mod tests {
         let store = TokenStore::at(folder.path().join("new").join("tokens.json"));
         let (one, two) = (ServerKey::new("https://one"), ServerKey::new("http://two:8080"));
         assert_eq!(get(&store, "https://one"), None);
-        store.put(&one, "1".into()).unwrap();
-        store.put(&two, "2".into()).unwrap();
-        store.put(&one, "1b".into()).unwrap();
+        store.put(&one, token("1")).unwrap();
+        store.put(&two, token("2")).unwrap();
+        store.put(&one, token("1b")).unwrap();
         assert_eq!(get(&store, "one:443"), Some("1b".into()));
         assert_eq!(get(&store, "two:8080"), Some("2".into()));
         assert!(store.remove(&one).unwrap());
         assert!(!store.remove(&one).unwrap());
         assert_eq!((get(&store, "one"), get(&store, "two:8080")), (None, Some("2".into())));
+    }
+
+    #[test]
+    fn how_a_job_logged_in_is_kept_until_another_login() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = TokenStore::at(folder.path().join("tokens.json"));
+        let server = ServerKey::new("s");
+        let job = JobLogin {
+            connector: "ci".into(),
+            variable: "GITLAB_OIDC_TOKEN".into(),
+            audience: None,
+        };
+        store.put(&server, StoredToken { job: Some(job.clone()), ..token("1") }).unwrap();
+        assert_eq!(store.get(&server).unwrap().unwrap().job, Some(job));
+        store.put(&server, token("2")).unwrap();
+        assert_eq!(store.get(&server).unwrap().unwrap().job, None);
     }
 
     #[test]
@@ -170,7 +228,7 @@ mod tests {
             for n in 0..16 {
                 let store = &store;
                 scope.spawn(move || {
-                    store.put(&ServerKey::new(&format!("s{n}")), n.to_string().into()).unwrap();
+                    store.put(&ServerKey::new(&format!("s{n}")), token(&n.to_string())).unwrap();
                 });
             }
         });
@@ -184,7 +242,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = TokenStore::at(folder.path().join("tokens.json"));
         let server = ServerKey::new("s");
-        store.put(&server, "t".into()).unwrap();
+        store.put(&server, token("t")).unwrap();
         let mode = fs::metadata(store.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::set_permissions(store.path(), fs::Permissions::from_mode(0o640)).unwrap();

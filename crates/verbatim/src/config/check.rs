@@ -13,9 +13,9 @@ use verbatim_image::template::Template;
 use verbatim_oci::Repository;
 
 use super::environments;
-use super::file::{File, ImageFile, RegistryFile, ServerFile};
+use super::file::{File, ImageFile, RegistryFile, ServerFile, ViaFile};
 use super::located::{Located, Place};
-use super::model::{Config, Image, Policy, RegistryOptions, Server};
+use super::model::{Config, Image, KubeContext, Policy, RegistryOptions, Server};
 use super::problem::Problem;
 use super::shapes::Period;
 
@@ -229,8 +229,24 @@ fn server(
         client_certificate,
         headers: written.headers.clone(),
         insecure: written.insecure,
+        kubernetes: kubernetes(written, problems),
     };
     Some((name.value.clone(), server))
+}
+
+/// Whether applications are changed through the Kubernetes API, and with which context.
+fn kubernetes(written: &ServerFile, problems: &mut Vec<Problem>) -> Option<KubeContext> {
+    let context = written.kube_context.as_ref();
+    match (written.via, context) {
+        (ViaFile::Kubernetes, context) => {
+            Some(KubeContext(context.map(|context| context.value.clone())))
+        }
+        (ViaFile::Argocd, Some(context)) => {
+            problems.push(Problem::new(context.place, "`kube_context` needs `via: kubernetes`"));
+            None
+        }
+        (ViaFile::Argocd, None) => None,
+    }
 }
 
 /// The address with the root path. A token must not travel in the clear, except on this machine.

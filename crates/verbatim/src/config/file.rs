@@ -97,6 +97,13 @@ pub(crate) struct ServerFile {
     pub client_cert: Option<Located<String>>,
     /// A file with the key of the client certificate, in PEM.
     pub client_key: Option<Located<String>>,
+    /// Which API changes applications. Argo CD's own has no locks. The one of Kubernetes refuses a change of a version that is
+    /// not the newest; it needs a kubeconfig (`KUBECONFIG`, or `~/.kube/config`) with `get` and `patch` on
+    /// `applications.argoproj.io`. Default: `argocd`.
+    #[serde(default)]
+    pub via: ViaFile,
+    /// The context of the kubeconfig. Default: the current one.
+    pub kube_context: Option<Located<String>>,
     /// Headers for every request.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -106,6 +113,17 @@ pub(crate) struct ServerFile {
     /// Do not check the server's certificate. Anybody in between can then read the token.
     #[serde(default)]
     pub insecure: bool,
+}
+
+/// An API that changes applications.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ViaFile {
+    /// Argo CD's own.
+    #[default]
+    Argocd,
+    /// The Kubernetes API of the cluster in which Argo CD keeps its applications.
+    Kubernetes,
 }
 
 /// How to reach a registry.

@@ -72,7 +72,13 @@ pub(crate) struct Server {
     pub headers: BTreeMap<String, String>,
     /// Whether the certificate is not checked.
     pub insecure: bool,
+    /// Whether applications are changed through the Kubernetes API, and with which context of the kubeconfig.
+    pub kubernetes: Option<KubeContext>,
 }
+
+/// A context of the job's kubeconfig; `None` is the current one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KubeContext(pub Option<String>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RegistryOptions {

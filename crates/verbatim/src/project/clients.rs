@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use verbatim_argocd::cli::job_identity;
+use verbatim_argocd::{JobIdentity, KubernetesAccess};
 use verbatim_console::Failure;
 use verbatim_credentials::argocd::{ServerKey, find_token, is_token_for_another};
 use verbatim_credentials::{CredentialEnvironment, ExposeSecret as _, Keychain, SecretString};
@@ -57,7 +59,9 @@ pub(crate) fn argocd(
     server: &Server,
 ) -> Result<verbatim_argocd::Client, Failure> {
     let mut config = verbatim_argocd::Config::new(server.url.clone());
-    config.token = Some(token(project, server)?);
+    let (token, job) = token(project, server)?;
+    config.token = Some(token);
+    config.job = job;
     config.ca = server.ca.as_deref().map(read).transpose()?;
     config.client_cert = match &server.client_certificate {
         None => None,
@@ -77,6 +81,10 @@ pub(crate) fn argocd(
         .map(|(name, value)| (name.clone(), SecretString::from(value.as_str())))
         .collect();
     config.insecure = server.insecure;
+    config.kubernetes = server.kubernetes.as_ref().map(|context| {
+        let variable = |name: &str| project.variables.get(name).map(String::as_str);
+        KubernetesAccess::find(variable("KUBECONFIG"), variable("HOME"), context.0.clone())
+    });
     if let Some(limit) = project.config.request_timeout {
         config.timeouts.read = limit;
         config.timeouts.write = limit * SLOWER_WRITES;
@@ -85,10 +93,14 @@ pub(crate) fn argocd(
     verbatim_argocd::Client::new(config).map_err(failures::argocd)
 }
 
-fn token(project: &Project, server: &Server) -> Result<SecretString, Failure> {
+/// The token, and who the job is, if that can get it another one.
+fn token(
+    project: &Project,
+    server: &Server,
+) -> Result<(SecretString, Option<JobIdentity>), Failure> {
     if let Some(variable) = &server.token_variable {
         return match project.variables.get(variable).filter(|token| !token.trim().is_empty()) {
-            Some(token) => Ok(SecretString::from(token.trim())),
+            Some(token) => Ok((SecretString::from(token.trim()), None)),
             None => Err(Failure::usage(format!(
                 "{variable} is not set: it holds the token of Argo CD `{}`",
                 server.name
@@ -100,7 +112,11 @@ fn token(project: &Project, server: &Server) -> Result<SecretString, Failure> {
     let found = find_token(&environment, &key)
         .map_err(|error| Failure::usage(error).context("cannot look for the token of Argo CD"))?;
     match found {
-        Some(found) if !found.token.expose_secret().trim().is_empty() => Ok(found.token),
+        Some(found) if !found.token.expose_secret().trim().is_empty() => {
+            let variable = |name: &str| project.variables.get(name).cloned();
+            let job = found.job.as_ref().map(|job| job_identity(job, &variable));
+            Ok((found.token, job.transpose()?.flatten()))
+        }
         _ if is_token_for_another(&environment, &key) => Err(Failure::usage(format!(
             "no token for Argo CD `{}` at {}: the one in ARGOCD_AUTH_TOKEN is for ARGOCD_SERVER, a different server",
             server.name, server.url

@@ -1,5 +1,7 @@
 //! Accounts, session tokens and rights.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, header};
@@ -112,6 +114,8 @@ impl Claims {
 pub(crate) struct Sessions {
     key: [u8; 32],
     pub(crate) accounts: Vec<Account>,
+    /// Tokens of sessions that began before this number do not count any more.
+    first: AtomicU64,
 }
 
 impl Sessions {
@@ -119,16 +123,21 @@ impl Sessions {
         let mut key = [0; 32];
         // A predictable key would still only open a simulated server on loopback.
         let _ = getrandom::fill(&mut key);
-        Self { key, accounts }
+        Self { key, accounts, first: AtomicU64::new(0) }
     }
 
     /// A token whose subject is `NAME:CAPABILITY`; `login` or `apiKey`.
     pub(crate) fn token(&self, name: &str, capability: &str) -> String {
         let now = Timestamp::now().as_second();
         let header = URL_SAFE_NO_PAD.encode(json!({ "alg": "HS256", "typ": "JWT" }).to_string());
-        let claims = json!({ "iss": "argocd", "sub": format!("{name}:{capability}"), "iat": now, "nbf": now, "jti": super::cluster::uid() });
+        let claims = json!({ "iss": "argocd", "sub": format!("{name}:{capability}"), "iat": now, "nbf": now, "jti": format!("{}:{}", self.first.load(Ordering::Relaxed), super::cluster::uid()) });
         let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(hmac_sha256(&self.key, signed.as_bytes())))
+    }
+
+    /// Ends all sessions: their tokens are too old from now on.
+    pub(crate) fn end(&self) {
+        self.first.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn login(&self, username: &str, password: &str) -> ApiResult<String> {
@@ -154,6 +163,12 @@ impl Sessions {
         }
         let claims =
             signed.split_once('.').and_then(|(_, claims)| decoded(claims)).ok_or_else(none)?;
+        let began = claims["jti"].as_str().and_then(|jti| jti.split(':').next()?.parse().ok());
+        if began.is_none_or(|began: u64| began < self.first.load(Ordering::Relaxed)) {
+            // `golang-jwt`'s words, behind those of `util/session/sessionmanager.go`.
+            let words = "invalid session: token has invalid claims: token is expired";
+            return Err(ApiError::new(Code::Unauthenticated, words));
+        }
         let subject = claims["sub"].as_str().unwrap_or_default();
         let name = subject.split(':').next().unwrap_or_default();
         let account = self.accounts.iter().find(|one| one.name == name).ok_or_else(none)?;

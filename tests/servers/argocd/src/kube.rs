@@ -31,6 +31,7 @@ pub(super) fn router(server: Arc<Server>) -> Router {
             get(read).patch(merge).delete(remove),
         )
         .route("/_kube/api/v1/namespaces/{namespace}/{kind}/{name}/status", patch(merge))
+        .merge(super::kube_apps::router())
         .layer(middleware::from_fn_with_state(server.clone(), authorized))
         .with_state(server)
 }
@@ -49,7 +50,19 @@ async fn authorized(State(server): Shared, request: Request, next: Next) -> Resp
 
 /// Kubernetes' `Status` object.
 fn status(code: StatusCode, message: &str) -> Response {
-    let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code.as_u16() });
+    status_with(code, message, "", json!({}))
+}
+
+pub(super) fn status_with(
+    code: StatusCode,
+    message: &str,
+    reason: &str,
+    details: Value,
+) -> Response {
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": reason,
+        "details": details, "code": code.as_u16(),
+    });
     (code, axum::Json(body)).into_response()
 }
 

@@ -18,6 +18,7 @@ mod error;
 mod gojson;
 mod health;
 mod kube;
+mod kube_apps;
 mod objects;
 mod patch;
 mod repo;
@@ -263,6 +264,11 @@ impl SimulatedArgocd {
     pub fn tokens(&self) -> Tokens {
         let token = |name: &str| self.server.sessions.token(name, "apiKey");
         Tokens { admin: token("admin"), bot: token("bot"), reader: token("reader") }
+    }
+
+    /// Ends all sessions: who is to go on has to log in again.
+    pub fn end_sessions(&self) {
+        self.server.sessions.end();
     }
 
     /// A kubeconfig for the part of the Kubernetes API that a node agent uses.

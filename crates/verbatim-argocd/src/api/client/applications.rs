@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::Client;
-use crate::api::error::Error;
+use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{
-    self, AppDeletion, AppPatch, AppRef, EventsOf, Refresh, Revisions, SyncRequest,
+    self, AppDeletion, AppPatch, AppRef, EventsOf, Refresh, Revisions, SyncRequest, go_json,
 };
 use crate::model::{
-    Application, CanI, Items, ManagedResources, Manifests, ObjectEvent, ResourceTree, SyncWindows,
+    Application, CanI, Items, ManagedResources, Manifests, ObjectEvent, ObjectMeta, ResourceTree,
+    SyncWindows,
 };
 
 impl Client {
@@ -50,6 +51,41 @@ impl Client {
     /// Applies a JSON patch to an application.
     pub async fn patch(&self, app: &AppRef, patch: String) -> Result<Application, Error> {
         self.call(request::patch(app, patch)).await
+    }
+
+    /// Changes an application that was read. Through Argo CD, which overlays what others have written since with what it knows;
+    /// or through the Kubernetes API, where nothing is changed then.
+    pub(crate) async fn write(
+        &self,
+        app: &AppRef,
+        read: &ObjectMeta,
+        operations: Vec<Value>,
+    ) -> Result<Application, Error> {
+        let Some(kubernetes) = &self.0.kubernetes else {
+            return self.patch(app, go_json(&Value::Array(operations))).await;
+        };
+        let written = kubernetes.patch(read, operations, self.0.timeouts.read).await;
+        written.map_err(|kind| self.kubernetes_error(format!("write to application {app}"), kind))
+    }
+
+    /// Whether changes of applications go through the Kubernetes API.
+    pub(crate) fn writes_to_kubernetes(&self) -> bool {
+        self.0.kubernetes.is_some()
+    }
+
+    /// Whether an application may be changed on the way that [`Client::write`] takes; `None` while its project is not known.
+    pub(crate) async fn may_write(
+        &self,
+        app: &AppRef,
+        read: &ObjectMeta,
+    ) -> Result<Option<bool>, Error> {
+        let Some(kubernetes) = &self.0.kubernetes else { return self.can_i(app, "update").await };
+        let may = kubernetes.may_patch(read, self.0.timeouts.read).await;
+        may.map(Some).map_err(|kind| self.kubernetes_error("ask for our rights".to_owned(), kind))
+    }
+
+    fn kubernetes_error(&self, action: String, kind: ErrorKind) -> Error {
+        Error { action, server: "the Kubernetes API".to_owned(), kind }
     }
 
     /// Applies a patch of either kind, and gives the application with everything that this library does not know of.

@@ -7,7 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use verbatim_http::RetryPolicy;
 
+use super::exchange::JobIdentity;
 use crate::api::error::ErrorKind;
+use crate::api::kubernetes::KubernetesAccess;
 
 /// How to reach a server.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub struct Config {
     pub url: Url,
     /// A JWT. Without one only the version can be read.
     pub token: Option<SecretString>,
+    /// How to get another token when the server takes this one no more.
+    pub job: Option<JobIdentity>,
     /// Certificates in PEM that are trusted beside the system's.
     pub ca: Option<Vec<u8>>,
     /// A client certificate with its key in PEM.
@@ -24,6 +28,8 @@ pub struct Config {
     pub insecure: bool,
     /// Sent with every request, for proxies that ask for their own credentials.
     pub headers: Vec<(String, SecretString)>,
+    /// Changes of applications go through the Kubernetes API of their cluster, and not through Argo CD.
+    pub kubernetes: Option<KubernetesAccess>,
     /// `User-Agent`.
     pub user_agent: String,
     /// Deadlines.
@@ -38,10 +44,12 @@ impl Config {
         Self {
             url,
             token: None,
+            job: None,
             ca: None,
             client_cert: None,
             insecure: false,
             headers: Vec::new(),
+            kubernetes: None,
             user_agent: concat!("verbatim/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeouts: Timeouts::default(),
             retry: RETRY,

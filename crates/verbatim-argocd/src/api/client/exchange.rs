@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::{Url, form_urlencoded};
 
-use super::{Answered, Client};
+use super::{Answered, Client, Config};
 use crate::api::error::{Error, ErrorKind};
 use crate::api::response::decode;
 
@@ -39,13 +39,54 @@ struct GithubAnswer {
     value: String,
 }
 
+/// Who a CI job is, and the connector of Dex that believes it.
+#[derive(Clone, Debug)]
+pub struct JobIdentity {
+    /// The id of the connector.
+    pub connector: String,
+    /// Where the job's identity token comes from.
+    pub source: IdentitySource,
+}
+
+/// Where a CI job has its identity token from.
+#[derive(Clone, Debug)]
+pub enum IdentitySource {
+    /// The CI system gave it to the job.
+    Token(SecretString),
+    /// GitHub gives the job a new one whenever it asks, with a token that is for that.
+    Github {
+        /// Where to ask.
+        url: Url,
+        /// The token for that.
+        token: SecretString,
+        /// Whom the identity is for.
+        audience: Option<String>,
+    },
+}
+
 impl Client {
+    /// A session for the job, by its identity.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unauthenticated`] if Dex does not take the identity, [`ErrorKind::PermissionDenied`] if GitHub gives none.
+    pub async fn log_in_as(&self, job: &JobIdentity) -> Result<SecretString, Error> {
+        let subject = match &job.source {
+            IdentitySource::Token(token) => token.clone(),
+            IdentitySource::Github { url, token, audience } => {
+                let github = Config { token: Some(token.clone()), ..Config::new(url.clone()) };
+                Client::new(github)?.github_identity(audience.as_deref()).await?
+            }
+        };
+        self.exchange(&job.connector, &subject).await
+    }
+
     /// Exchanges an identity token through a connector of the Dex that belongs to Argo CD.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unauthenticated`] if Dex does not take the token or has no such connector.
-    pub async fn exchange(
+    async fn exchange(
         &self,
         connector: &str,
         subject: &SecretString,
@@ -82,7 +123,7 @@ impl Client {
     /// # Errors
     ///
     /// GitHub refuses: the job lacks the permission `id-token: write`.
-    pub async fn github_identity(&self, audience: Option<&str>) -> Result<SecretString, Error> {
+    async fn github_identity(&self, audience: Option<&str>) -> Result<SecretString, Error> {
         let mut url = self.server().clone();
         if let Some(audience) = audience {
             url.query_pairs_mut().append_pair("audience", audience);

@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -26,11 +28,13 @@ use url::Url;
 use verbatim_http::{ClockReading, RetryPolicy, ServerClock, chance, is_loopback};
 
 use crate::api::error::{Error, ErrorKind, TransportError};
+use crate::api::kubernetes::Kubernetes;
 use crate::api::request::{ApiRequest, AppRef, Method};
 use crate::api::response::{AnswerHead, decode};
 use crate::api::watch::{Board, WatchEvent};
 
 pub use self::config::{Config, Timeouts, server_url};
+pub use self::exchange::{IdentitySource, JobIdentity};
 
 /// How many requests that the server limits are under way at the same time: enough to use all that it allows itself where
 /// each takes a second, and at 4 for each the next one in its queue waits for little more than a second.
@@ -45,12 +49,16 @@ struct Inner {
     http: reqwest::Client,
     base: Url,
     session: session::Session,
+    /// Who we are when the session ends, for one request at a time.
+    job: Option<tokio::sync::Mutex<JobIdentity>>,
     timeouts: Timeouts,
     retry: RetryPolicy,
     sent: AtomicU64,
     clock: ServerClock,
     /// The server lets all its clients wait for the requests that it limits: ours are not to fill its queue.
     turns: Semaphore,
+    /// Where changes of applications go, if not to Argo CD.
+    kubernetes: Option<Kubernetes>,
     /// Streams of several applications, for whoever watches one of them.
     shared: Mutex<Vec<Weak<Board>>>,
 }
@@ -109,11 +117,13 @@ impl Client {
             http,
             base: config.url,
             session: session::Session::new(bearer),
+            job: config.job.map(tokio::sync::Mutex::new),
             timeouts: config.timeouts,
             retry: config.retry,
             sent: AtomicU64::new(0),
             clock: ServerClock::default(),
             turns: Semaphore::new(LIMITED_AT_ONCE),
+            kubernetes: config.kubernetes.map(Kubernetes::new),
             shared: Mutex::default(),
         })))
     }
@@ -204,7 +214,7 @@ impl Client {
             false => None,
         };
         let started = Instant::now();
-        let answer = self.fetch(self.prepare(request)?, limit).await?;
+        let answer = self.fetch_signed_in(request, limit).await?;
         tracing::debug!(
             status = answer.head().status,
             bytes = answer.body.len(),
@@ -214,6 +224,47 @@ impl Client {
             request.target()
         );
         decode(answer.head(), &answer.body)
+    }
+
+    /// Sends a request; once more, with a new session, if the old one has ended. A request that is answered 401 did nothing.
+    async fn fetch_signed_in(
+        &self,
+        request: &ApiRequest,
+        limit: Duration,
+    ) -> Result<Answered, ErrorKind> {
+        let used = self.0.session.bearer();
+        let answer = self.fetch(self.prepare(request)?, limit).await?;
+        match answer.head().status {
+            401 if self.sign_in(used.as_ref()).await => {
+                self.fetch(self.prepare(request)?, limit).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// Gets a new session in the place of the one that was used, if a job can. `false`: there is none.
+    async fn sign_in(&self, used: Option<&HeaderValue>) -> bool {
+        let Some(job) = &self.0.job else { return false };
+        let job = job.lock().await;
+        // Another request has done so meanwhile.
+        if self.0.session.bearer().as_ref() != used {
+            return true;
+        }
+        let session = match self.log_in_as(&job).await {
+            Ok(token) => session::header(token.expose_secret()),
+            Err(error) => Err(format!("{error}: {}", error.kind)),
+        };
+        match session {
+            Ok(header) => {
+                tracing::info!("the session had ended; this job has logged in again");
+                self.0.session.replace(header);
+                true
+            }
+            Err(why) => {
+                tracing::warn!("the session has ended, and this job cannot log in again: {why}");
+                false
+            }
+        }
     }
 
     /// Sends a request, and takes the whole answer.
@@ -279,9 +330,16 @@ impl Client {
         wait: Duration,
     ) -> Result<AnswerStream, ErrorKind> {
         // Exactly this: with anything beside it the server answers in another framing.
-        let builder = self.prepare(request)?.header(ACCEPT, "text/event-stream");
-        self.0.sent.fetch_add(1, Ordering::Relaxed);
-        stream(builder, "text/event-stream", wait).await
+        let open = async || {
+            let builder = self.prepare(request)?.header(ACCEPT, "text/event-stream");
+            self.0.sent.fetch_add(1, Ordering::Relaxed);
+            stream(builder, "text/event-stream", wait).await
+        };
+        let used = self.0.session.bearer();
+        match open().await {
+            Err(ErrorKind::Unauthenticated(_)) if self.sign_in(used.as_ref()).await => open().await,
+            opened => opened,
+        }
     }
 
     /// Opens a stream of JSON documents, one a line.

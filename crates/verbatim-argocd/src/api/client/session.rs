@@ -26,6 +26,11 @@ impl Session {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Goes on with another token.
+    pub(super) fn replace(&self, header: HeaderValue) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(header);
+    }
+
     /// Takes the token that an answer brings, if it renews ours.
     pub(super) fn note(&self, headers: &HeaderMap) {
         let cookies = headers.get_all(SET_COOKIE).into_iter();

@@ -121,6 +121,21 @@ pub enum AppPatch {
     Merge,
 }
 
+/// JSON as Go's encoder writes it. Argo CD and Kubernetes compare scalars byte by byte with their own encoding, in which these five
+/// characters are escaped (`encoding/json`, `HTMLEscape`). They can only occur inside strings.
+pub(crate) fn go_json(value: &Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                out.push_str(&format!("\\u{:04x}", c as u32))
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
 /// A JSON patch of an application. The patch is a document in a string.
 pub(crate) fn patch(app: &AppRef, patch: String) -> ApiRequest {
     patch_as(app, AppPatch::Json, patch)

@@ -5,12 +5,13 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use verbatim_console::{Console, ExitStatus, Failure};
 
+use crate::api::kubernetes::KubernetesAccess;
 use crate::api::request::AppRef;
 use crate::cli::deploy::settings::{NameArgs, SettingArgs};
 use crate::cli::shared::apps::{AppsArgs, Columns};
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::report::{conclude, conclude_each};
-use crate::cli::shared::server::{AppArgs, ServerArgs};
+use crate::cli::shared::server::{AppArgs, ServerArgs, variable};
 use crate::cli::shared::show::{listener, steps};
 use crate::cli::shared::values::{ImageArgs, SourceArgs, ValueArgs, duration};
 use crate::judge::outcome::{OnPause, UndoResult};
@@ -145,6 +146,48 @@ struct HowArgs {
     /// Write parameters that the chart does not list
     #[arg(long)]
     allow_unknown_parameters: bool,
+
+    #[command(flatten)]
+    via: ViaArgs,
+}
+
+/// How applications are changed
+#[derive(Clone, Debug, Default, Args)]
+struct ViaArgs {
+    /// Change applications through this API
+    ///
+    /// Argo CD's own API has no locks: of two writers at the same time, one is lost, and that is told. The Kubernetes API
+    /// refuses a change of a version that is not the newest. It needs a kubeconfig (KUBECONFIG, or ~/.kube/config) with `get`
+    /// and `patch` on applications.argoproj.io; the token then needs no `update`.
+    #[arg(long, value_name = "API", value_enum, default_value = "argocd")]
+    via: ViaArg,
+
+    /// Context of the kubeconfig [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    kube_context: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ViaArg {
+    #[default]
+    Argocd,
+    Kubernetes,
+}
+
+impl ViaArgs {
+    fn kubernetes(&self) -> Result<Option<KubernetesAccess>, Failure> {
+        let context = self.kube_context.clone();
+        match self.via {
+            ViaArg::Argocd if context.is_some() => {
+                Err(Failure::usage("--kube-context needs --via kubernetes"))
+            }
+            ViaArg::Argocd => Ok(None),
+            ViaArg::Kubernetes => {
+                let (files, home) = (variable("KUBECONFIG"), variable("HOME"));
+                Ok(Some(KubernetesAccess::find(files.as_deref(), home.as_deref(), context)))
+            }
+        }
+    }
 }
 
 impl HowArgs {
@@ -223,7 +266,7 @@ pub(crate) async fn run(args: DeployArgs, console: &Console) -> Result<ExitStatu
     let app = args.app.reference()?;
     let values = args.values.values()?;
     let images = args.images.images(Some(&values))?;
-    let client = args.server.client(console)?;
+    let client = args.server.client_writing(args.how.via.kubernetes()?, console)?;
     let request = DeployRequest {
         app: app.clone(),
         values,
@@ -294,7 +337,7 @@ async fn write_each(
     how: &HowArgs,
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
-    let client = apps.client(console)?;
+    let client = apps.client_writing(how.via.kubernetes()?, console)?;
     let write = |app: AppRef| {
         let client = &client;
         async move {
@@ -320,7 +363,7 @@ async fn write_each(
 }
 
 async fn run_undo(args: &OverrideArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let client = args.apps.client(console)?;
+    let client = args.apps.client_writing(args.how.via.kubernetes()?, console)?;
     let undo = |app: AppRef| {
         let client = &client;
         async move {

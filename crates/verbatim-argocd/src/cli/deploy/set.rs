@@ -9,12 +9,11 @@ use serde_json::Value;
 use verbatim_console::{Console, ExitStatus, Failure, style};
 
 use crate::api::client::Client;
-use crate::api::request::{AppPatch, AppRef};
+use crate::api::request::{AppPatch, AppRef, go_json};
 use crate::cli::shared::apps::{AppsArgs, Chosen, Columns, each};
 use crate::cli::shared::document;
 use crate::cli::shared::failure::failure;
 use crate::overrides::kept::missing;
-use crate::overrides::patch::go_json;
 use crate::overrides::spec::{SpecChange, SpecFieldChange, SyncRetry};
 use crate::run::annotation::annotate;
 

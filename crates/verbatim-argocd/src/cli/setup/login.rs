@@ -6,10 +6,12 @@ use clap::Args;
 use secrecy::SecretString;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_credentials::argocd::{TokenStore, find_token};
+use verbatim_credentials::argocd::{JobLogin, StoredToken, TokenStore, find_token};
 
 use crate::api::client::{Client, Config};
+use crate::api::error::{Error, ErrorKind};
 use crate::cli::shared::failure::failure;
+use crate::cli::shared::job::job_identity;
 use crate::cli::shared::server::{Reach, ServerArgs, variable};
 
 /// Log in, or check a token, and store it
@@ -83,11 +85,22 @@ impl std::fmt::Display for LoggedIn {
 
 pub(crate) async fn run(args: LoginArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let Reach { config, key, environment } = args.server.reach(console)?;
+    let mut job = None;
     let (token, keep) = match (&args.username, &args.ci_identity) {
         (_, Some(connector)) => {
-            let subject = identity(&args).await?;
+            let login = JobLogin {
+                connector: connector.clone(),
+                variable: args.identity_variable.clone(),
+                audience: args.audience.clone(),
+            };
+            let Some(identity) = job_identity(&login, &variable)? else {
+                return Err(Failure::usage("this job has no identity token")
+                    .hint(RIGHT_ON_GITHUB)
+                    .hint(format!("on GitLab: `id_tokens` with the name {}", login.variable)));
+            };
             let client = Client::new(config.clone()).map_err(failure)?;
-            (client.exchange(connector, &subject).await.map_err(no_exchange)?, true)
+            job = Some(login);
+            (client.log_in_as(&identity).await.map_err(no_session)?, true)
         }
         (Some(username), None) => {
             let password = password(username, args.password_stdin)?;
@@ -115,7 +128,7 @@ pub(crate) async fn run(args: LoginArgs, console: &Console) -> Result<ExitStatus
     if keep {
         let store = TokenStore::from_environment(&environment)
             .ok_or_else(|| Failure::usage("no folder to store the token in: set HOME"))?;
-        store.put(&key, token).map_err(Failure::usage)?;
+        store.put(&key, StoredToken { token, job }).map_err(Failure::usage)?;
         kept_in = Some(store.path().display().to_string());
     }
     console.result(&LoggedIn {
@@ -130,49 +143,23 @@ pub(crate) async fn run(args: LoginArgs, console: &Console) -> Result<ExitStatus
 /// What lets a job of GitHub Actions ask who it is.
 const RIGHT_ON_GITHUB: &str = "on GitHub, the job needs `permissions: {id-token: write}`";
 
-/// The identity token of this job.
-async fn identity(args: &LoginArgs) -> Result<SecretString, Failure> {
-    if let Some(token) = variable(&args.identity_variable) {
-        return Ok(token.into());
-    }
-    let (Some(url), Some(token)) =
-        (variable("ACTIONS_ID_TOKEN_REQUEST_URL"), variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN"))
-    else {
-        return Err(Failure::usage("this job has no identity token")
-            .hint(RIGHT_ON_GITHUB)
-            .hint(format!("on GitLab: `id_tokens` with the name {}", args.identity_variable)));
-    };
-    let url = url.parse().map_err(|error| {
-        Failure::usage(error).context("ACTIONS_ID_TOKEN_REQUEST_URL is not an address")
-    })?;
-    let github = Client::new(Config { token: Some(token.into()), ..Config::new(url) });
-    let github = github.map_err(failure)?;
-    github.github_identity(args.audience.as_deref()).await.map_err(|error| {
-        let failure = failure(error);
-        match failure.status {
-            ExitStatus::Refused => Failure { hints: vec![RIGHT_ON_GITHUB.into()], ..failure },
-            _ => failure,
-        }
-    })
-}
-
-fn no_exchange(error: crate::api::error::Error) -> Failure {
+fn no_session(error: Error) -> Failure {
+    let is_githubs = matches!(error.kind, ErrorKind::PermissionDenied(_));
     let failure = failure(error);
-    match failure.status {
-        ExitStatus::Refused => Failure {
-            hints: vec![
-                "look whether `dex.config` in argocd-cm has this connector, whether its issuer is the one of this CI, and whether \
-                 its `allowedGroups` have one of this job"
-                    .into(),
-                "why it is refused, Dex tells its own log only".into(),
-            ],
-            ..failure
-        },
-        _ => failure,
-    }
+    let hints = match failure.status {
+        ExitStatus::Refused if is_githubs => vec![RIGHT_ON_GITHUB.into()],
+        ExitStatus::Refused => vec![
+            "look whether `dex.config` in argocd-cm has this connector, whether its issuer is the one of this CI, and whether \
+             its `allowedGroups` have one of this job"
+                .into(),
+            "why it is refused, Dex tells its own log only".into(),
+        ],
+        _ => return failure,
+    };
+    Failure { hints, ..failure }
 }
 
-fn wrong_password(error: crate::api::error::Error) -> Failure {
+fn wrong_password(error: Error) -> Failure {
     let failure = failure(error);
     match failure.status {
         ExitStatus::Refused => Failure {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use verbatim_console::{Console, ExitStatus, Failure, Table, style};
 
 use crate::api::client::Client;
+use crate::api::kubernetes::KubernetesAccess;
 use crate::api::request::AppRef;
 use crate::cli::shared::failure::failure;
 use crate::cli::shared::server::ServerArgs;
@@ -76,6 +77,15 @@ impl AppsArgs {
     /// A client of the server that they are on.
     pub(crate) fn client(&self, console: &Console) -> Result<Client, Failure> {
         self.many.server.client(console)
+    }
+
+    /// The same, with the way that changes of applications take.
+    pub(crate) fn client_writing(
+        &self,
+        kubernetes: Option<KubernetesAccess>,
+        console: &Console,
+    ) -> Result<Client, Failure> {
+        self.many.server.client_writing(kubernetes, console)
     }
 
     /// How many are worked on at a time.

@@ -31,11 +31,13 @@ fn status_of(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::Unauthenticated(_)
         | ErrorKind::PermissionDenied(_)
         | ErrorKind::NotFound(_)
+        | ErrorKind::KubernetesRefused { .. }
         | ErrorKind::RepoRefused(_)
         | ErrorKind::NotArgoCd { .. } => ExitStatus::Refused,
-        ErrorKind::TestFailed(_) | ErrorKind::AnotherOperation | ErrorKind::TooManyConflicts => {
-            ExitStatus::Conflict
-        }
+        ErrorKind::TestFailed(_)
+        | ErrorKind::Outdated
+        | ErrorKind::AnotherOperation
+        | ErrorKind::TooManyConflicts => ExitStatus::Conflict,
         ErrorKind::SyncWindow | ErrorKind::DoesNotRender(_) | ErrorKind::Refused(_) => {
             ExitStatus::No
         }
@@ -63,7 +65,13 @@ pub(crate) fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
         ErrorKind::NotArgoCd { .. } => {
             format!("{server} may need --root-path, or a proxy answers with its login page (see --header)")
         }
-        ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts => {
+        ErrorKind::KubernetesRefused { status: 404, .. } => {
+            "use the kubeconfig, or the context, of the cluster in which this Argo CD keeps its applications".into()
+        }
+        ErrorKind::KubernetesRefused { status: 401 | 403, .. } => {
+            "the user of the kubeconfig needs `get` and `patch` on applications.argoproj.io".into()
+        }
+        ErrorKind::TestFailed(_) | ErrorKind::TooManyConflicts | ErrorKind::Outdated => {
             "find out who else writes this application, then run again".into()
         }
         ErrorKind::AnotherOperation => "wait for it with `verbatim argocd wait`, then run again".into(),
@@ -111,7 +119,7 @@ fn refused(reasons: &[WriteRefusal]) -> ExitStatus {
         WriteRefusal::NoSuchSource { .. }
         | WriteRefusal::WhichSource { .. }
         | WriteRefusal::UnsupportedSource { .. } => (0, ExitStatus::Usage),
-        WriteRefusal::MayNot { .. } => (1, ExitStatus::Refused),
+        WriteRefusal::MayNot { .. } | WriteRefusal::MayNotPatch => (1, ExitStatus::Refused),
         WriteRefusal::Claimed { .. }
         | WriteRefusal::UnreadableClaim { .. }
         | WriteRefusal::PlanOutdated { .. } => (2, ExitStatus::Conflict),

@@ -14,9 +14,11 @@ use verbatim_credentials::argocd::{
 use verbatim_http::is_loopback;
 
 use crate::api::client::{Client, Config, server_url};
+use crate::api::kubernetes::KubernetesAccess;
 use crate::api::request::AppRef;
 use crate::cli::shared::apps::named;
 use crate::cli::shared::failure::failure;
+use crate::cli::shared::job::job_identity;
 
 /// Argo CD server
 #[derive(Clone, Debug, Default, Args)]
@@ -152,7 +154,16 @@ impl ServerArgs {
     ///
     /// If no server or no token is known, or a file cannot be read.
     pub fn client(&self, console: &Console) -> Result<Client, Failure> {
-        let client = self.client_without_token(console)?;
+        self.client_writing(None, console)
+    }
+
+    /// The same, with the way that changes of applications take.
+    pub(crate) fn client_writing(
+        &self,
+        kubernetes: Option<KubernetesAccess>,
+        console: &Console,
+    ) -> Result<Client, Failure> {
+        let client = self.client_of(kubernetes, console)?;
         if !client.has_token() {
             let key = ServerKey::new(client.server().as_str());
             let hint = if is_token_for_another(&environment(), &key) {
@@ -175,14 +186,29 @@ impl ServerArgs {
     ///
     /// If no server is known, or a file cannot be read.
     pub fn client_without_token(&self, console: &Console) -> Result<Client, Failure> {
+        self.client_of(None, console)
+    }
+
+    fn client_of(
+        &self,
+        kubernetes: Option<KubernetesAccess>,
+        console: &Console,
+    ) -> Result<Client, Failure> {
         let options = self.with_opts()?;
         let Reach { mut config, key, environment } = options.reach_without_opts(console)?;
         config.token = match options.auth_token {
             Some(token) => Some(token),
-            None => {
-                find_token(&environment, &key).map_err(Failure::usage)?.map(|found| found.token)
-            }
+            None => match find_token(&environment, &key).map_err(Failure::usage)? {
+                Some(found) => {
+                    let login = found.job.as_ref();
+                    config.job =
+                        login.map(|job| job_identity(job, &variable)).transpose()?.flatten();
+                    Some(found.token)
+                }
+                None => None,
+            },
         };
+        config.kubernetes = kubernetes;
         Client::new(config).map_err(failure)
     }
 

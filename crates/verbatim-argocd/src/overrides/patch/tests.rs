@@ -1,7 +1,7 @@
 //! The patches that write, close and undo, applied to objects as a server would: no server.
 
 use super::*;
-use crate::api::request::AppRef;
+use crate::api::request::{AppRef, go_json};
 use crate::judge::plan::plan;
 use crate::overrides::claim::ANNOTATION;
 use crate::overrides::values::{OverrideValues, SourceChoice, SourceField};

@@ -33,6 +33,7 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .route("/api/version", get(others::version))
         .route("/api/v1/session", post(others::login).delete(others::logout))
         .route("/api/v1/session/userinfo", get(others::userinfo))
+        .route("/api/dex/token", post(others::dex))
         .route("/api/v1/account/{name}/token", post(others::account_token))
         .route("/api/v1/account/can-i/{*question}", get(others::can_i))
         .route("/api/v1/settings", get(looking::settings))
@@ -89,7 +90,11 @@ pub(super) fn router(server: Arc<Server>) -> Router {
 
 /// Every call but a GET needs `Content-Type: application/json`, exactly, before anything else is looked at.
 async fn content_type(request: Request, next: Next) -> Response {
-    let exempt = request.method() == Method::GET || !request.uri().path().starts_with("/api/");
+    let path = request.uri().path();
+    // What is for Dex is not looked at.
+    let exempt = request.method() == Method::GET
+        || !path.starts_with("/api/")
+        || path.starts_with("/api/dex/");
     let value = request
         .headers()
         .get(header::CONTENT_TYPE)

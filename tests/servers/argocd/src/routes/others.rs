@@ -1,10 +1,11 @@
 //! Sessions, accounts, projects, repositories and ApplicationSets.
 
-use axum::response::IntoResponse;
-use http::header;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Answer, Call, GoJson, listed};
+use super::{Answer, Call, GoJson, Shared, listed};
 use crate::error::{ApiError, ApiResult, Code};
 use crate::objects::{items, set, text};
 use crate::{applicationset, controller, schema};
@@ -24,6 +25,26 @@ pub(super) async fn login(call: Call) -> ApiResult<impl IntoResponse> {
     let token = call.server.sessions.login(text(&body, "/username"), text(&body, "/password"))?;
     let cookie = format!("argocd.token={token}; path=/; SameSite=lax; httpOnly");
     Ok(([(header::SET_COOKIE, cookie)], GoJson(json!({ "token": token }))))
+}
+
+/// The exchange of Dex (RFC 8693), which knows one connector and one job: its session is one of the account `bot`.
+pub(super) async fn dex(State(server): Shared, form: String) -> Response {
+    let field = |wanted: &str| {
+        let pairs = form.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.into_iter().find(|(name, _)| *name == wanted).map(|(_, value)| value)
+    };
+    match (field("connector_id"), field("subject_token")) {
+        (Some("ci"), Some("identity-of-the-job")) => {
+            let token = server.sessions.token("bot", "login");
+            let answer =
+                json!({ "access_token": token, "token_type": "bearer", "expires_in": 300 });
+            axum::Json(answer).into_response()
+        }
+        _ => {
+            let refusal = json!({ "error": "access_denied" });
+            (StatusCode::UNAUTHORIZED, axum::Json(refusal)).into_response()
+        }
+    }
 }
 
 pub(super) async fn logout() -> impl IntoResponse {
