@@ -1,6 +1,7 @@
 //! Reads several applications at the price of one: a list comes from the server's cache, and costs Kubernetes nothing. What
 //! makes it as good as a live read is a change of ours that the cache must show. Decides nothing about what it reads.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -32,10 +33,11 @@ pub async fn read_together(client: &Client, apps: &[AppRef]) -> Vec<Result<Appli
         0..=FEW => None,
         _ => list_now(client, apps).await,
     };
-    let listed = &listed.unwrap_or_default();
-    let reads = stream::iter(apps).map(|app| async move {
-        match listed.of(app) {
-            Some(found) => Ok(found.clone()),
+    let mut listed = listed.unwrap_or_default();
+    let found = apps.iter().map(|app| (app, listed.take(app)));
+    let reads = stream::iter(found).map(|(app, found)| async move {
+        match found {
+            Some(found) => Ok(found),
             // Why it is not in the list, only reading it tells.
             None => client.get(app).await,
         }
@@ -67,20 +69,31 @@ fn is_since(app: &Application, seen: &str) -> bool {
     version(app).zip(seen.parse().ok()).is_some_and(|(found, seen): (u64, u64)| found >= seen)
 }
 
-/// Applications of a list.
+/// Applications of a list, by namespace and name.
 #[derive(Debug, Default)]
 struct Listed {
-    found: Vec<Application>,
+    found: BTreeMap<(String, String), Application>,
     /// The namespace of those that are named without one.
     own: Option<String>,
 }
 
 impl Listed {
+    fn new(found: Vec<Application>, own: Option<String>) -> Self {
+        let key = |app: &Application| (app.metadata.namespace.clone(), app.metadata.name.clone());
+        Self { found: found.into_iter().map(|app| (key(&app), app)).collect(), own }
+    }
+
+    fn key(&self, app: &AppRef) -> Option<(String, String)> {
+        Some((app.namespace.clone().or(self.own.clone())?, app.name.clone()))
+    }
+
     fn of(&self, app: &AppRef) -> Option<&Application> {
-        let namespace = app.namespace.as_ref().or(self.own.as_ref())?;
-        self.found
-            .iter()
-            .find(|found| found.metadata.name == app.name && found.metadata.namespace == *namespace)
+        self.found.get(&self.key(app)?)
+    }
+
+    /// Gives one of them away: of many, a second copy is much.
+    fn take(&mut self, app: &AppRef) -> Option<Application> {
+        self.found.remove(&self.key(app)?)
     }
 }
 
@@ -100,7 +113,7 @@ async fn list_now(client: &Client, apps: &[AppRef]) -> Option<Listed> {
     let until = Instant::now() + LAG;
     loop {
         let found = client.list_several(&named).await.ok()?;
-        let listed = Listed { found, own: own.clone() };
+        let listed = Listed::new(found, own.clone());
         if listed.of(fence).is_some_and(|found| is_since(found, &metadata.resource_version)) {
             return Some(listed);
         }

@@ -25,15 +25,18 @@ fn end(wave: Wave, total: usize) -> usize {
     }
 }
 
-/// So many applications are deployed at the same time as long as fewer are proven: a release that is bad is bad for few.
+/// So many applications are deployed at the same time before the first are proven: a release that is bad is bad for few.
 const FIRST: usize = 4;
+
+/// For each that is proven, so many more: fleets are reached in a few steps.
+const GROWTH: usize = 4;
 
 /// And never more. They wait for most of the time; that they do not all ask the server at once is up to its client.
 const MOST: usize = 64;
 
 /// How many applications are deployed at the same time, when so many of the promotion are proven.
 pub(super) fn at_once(proven: usize) -> usize {
-    proven.clamp(FIRST, MOST)
+    proven.saturating_mul(GROWTH).clamp(FIRST, MOST)
 }
 
 /// How often the time of one deployment fits into a promotion at most, if all are proven.
@@ -55,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_more_are_proven_the_more_are_deployed_at_the_same_time() {
-        let cases = [(0, 4), (3, 4), (5, 5), (64, 64), (900, 64)];
+        let cases = [(0, 4), (1, 4), (3, 12), (4, 16), (64, 64), (900, 64)];
         for (proven, want) in cases {
             assert_eq!(at_once(proven), want, "{proven}");
         }
@@ -63,12 +66,12 @@ mod tests {
             (&[], 0),
             (&[4], 1),
             (&[8], 2),
-            // 4, 4, 8, 4.
-            (&[20], 4),
-            // 1, then 4, 5, and the last 2.
-            (&[1, 11], 4),
-            // 4, 4, 8, 16, 32, and then 64 at a time.
-            (&[1000], 20),
+            // 4, 16.
+            (&[20], 2),
+            // 1, then 4, and the last 7.
+            (&[1, 11], 3),
+            // 4, 16, and then 64 at a time.
+            (&[1000], 18),
         ];
         for (waves, want) in cases {
             assert_eq!(rounds(waves), want, "{waves:?}");
