@@ -30,6 +30,10 @@ const SPREAD_MS: u64 = 250;
 enum Ours {
     /// Values and claim.
     Override,
+    /// The same through the Kubernetes API, where nothing of others may be taken back.
+    OverrideThere,
+    /// Values and claim, a sync, a proof, and the end of the claim.
+    Deploy,
     /// Back to the values before.
     Undo,
     /// An annotation for others to read.
@@ -45,15 +49,22 @@ enum Theirs {
     SyncOption,
     /// Another value of the same source, by `argocd app set`.
     Parameter,
+    /// A label in the template of the ApplicationSet that owns the application, which its controller brings.
+    SetLabel,
 }
 
-const THEIRS: [Theirs; 5] = [
+/// What others write to an application of nobody's, and to one of an ApplicationSet, which takes back the rest by itself.
+const TO_ANY: [Theirs; 5] = [
     Theirs::Label,
     Theirs::Annotation,
     Theirs::HistoryLimit,
     Theirs::SyncOption,
     Theirs::Parameter,
 ];
+const TO_OWNED: [Theirs; 3] = [Theirs::SetLabel, Theirs::Annotation, Theirs::Parameter];
+
+/// The lane whose application an ApplicationSet owns.
+const OWNED: u64 = 3;
 
 impl Theirs {
     /// What the field is in an application.
@@ -64,7 +75,8 @@ impl Theirs {
             Self::Annotation => at("/metadata/annotations/team"),
             Self::HistoryLimit => at("/spec/revisionHistoryLimit"),
             Self::SyncOption => at("/spec/syncPolicy/syncOptions/0"),
-            Self::Parameter => parameter(app, "replicas").map(Value::String),
+            Self::Parameter => parameter(app, "environment").map(Value::String),
+            Self::SetLabel => at("/metadata/labels/set"),
         };
         found.map(|value| value.as_str().map_or(value.to_string(), str::to_owned))
     }
@@ -75,7 +87,7 @@ impl Theirs {
             Self::HistoryLimit | Self::Parameter => (round % 50 + 1).to_string(),
             // The server keeps what it does not know.
             Self::SyncOption => format!("Note{round}=true"),
-            Self::Label | Self::Annotation => format!("t{round}"),
+            Self::Label | Self::Annotation | Self::SetLabel => format!("t{round}"),
         }
     }
 }
@@ -110,6 +122,8 @@ struct Tally {
     refused: u64,
     /// Changes that our writes took back in runs that said that they could not see such.
     unseen: u64,
+    /// Runs that deployed and proved.
+    proven: u64,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,9 +147,10 @@ async fn no_change_of_others_is_lost_untold() -> Result<()> {
         all.others += tally.others;
         all.refused += tally.refused;
         all.unseen += tally.unseen;
+        all.proven += tally.proven;
     }
-    let Tally { rounds, told, others, refused, unseen } = all;
-    let shown = format!("| {rounds} | {refused} | {told} | {unseen} | {others} |\n");
+    let Tally { rounds, told, others, refused, unseen, proven } = all;
+    let shown = format!("| {rounds} | {proven} | {refused} | {told} | {unseen} | {others} |\n");
     std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("interleavings.md"), shown)?;
     Ok(())
 }
@@ -152,6 +167,8 @@ fn rounds() -> Result<(u64, u64)> {
 struct World {
     rig: Rig,
     app: String,
+    /// Whether an ApplicationSet of the same name owns it.
+    is_owned: bool,
     tool: Tool,
     kube: Kube,
     judge: Judge,
@@ -165,16 +182,28 @@ impl World {
         let app = format!("interleaved-{}-{lane}", std::process::id());
         let tool = Tool::new(folder.path(), folder.path())?
             .with("ARGOCD_SERVER", &rig.argocd.url)
-            .with("ARGOCD_AUTH_TOKEN", &rig.argocd.tokens.admin);
+            .with("ARGOCD_AUTH_TOKEN", &rig.argocd.tokens.admin)
+            .with("KUBECONFIG", &rig.kubernetes.kubeconfig.to_string_lossy());
         let kube = Kube::new(&rig)?;
-        let made = kube.call(Method::POST, "", Some(application(&app, &rig))).await?;
+        let is_owned = lane == OWNED;
+        let made = if is_owned {
+            kube.call_set(Method::POST, "", Some(application_set(&app, &rig))).await?;
+            kube.made(&app).await?
+        } else {
+            kube.call(Method::POST, "", Some(application(&app, &rig))).await?
+        };
         let version = made["metadata"]["resourceVersion"].as_str().context("no version")?;
         let judge = Judge::start(kube.clone(), app.clone(), version.to_owned());
-        Ok(Self { rig, app, tool, kube, judge, _folder: folder })
+        Ok(Self { rig, app, is_owned, tool, kube, judge, _folder: folder })
     }
 
     async fn remove(&self) -> Result<()> {
-        self.kube.call(Method::DELETE, &format!("/{}", self.app), None).await.map(drop)
+        let name = format!("/{}", self.app);
+        if self.is_owned {
+            // Its application goes with it.
+            return self.kube.call_set(Method::DELETE, &name, None).await.map(drop);
+        }
+        self.kube.call(Method::DELETE, &name, None).await.map(drop)
     }
 
     async fn rounds(&mut self, seed: u64, rounds: impl Iterator<Item = u64>) -> Result<Tally> {
@@ -187,21 +216,25 @@ impl World {
             tally.others += one.others;
             tally.refused += one.refused;
             tally.unseen += one.unseen;
+            tally.proven += one.proven;
         }
         Ok(tally)
     }
 
     async fn round(&mut self, seed: u64, round: u64) -> Result<Tally> {
         let mut chance = Chance(seed.wrapping_mul(1_000_003) ^ round);
-        let ours = match chance.below(4) {
+        let ours = match chance.below(8) {
             0 => Ours::Undo,
             1 => Ours::Annotate,
+            2 => Ours::Deploy,
+            3 | 4 => Ours::OverrideThere,
             _ => Ours::Override,
         };
+        let all: &[Theirs] = if self.is_owned { &TO_OWNED } else { &TO_ANY };
         let count = 1 + chance.below(3);
         let mut theirs: Vec<(Theirs, Duration)> = Vec::new();
         while (theirs.len() as u64) < count {
-            let one = THEIRS[chance.below(THEIRS.len() as u64) as usize];
+            let one = all[chance.below(all.len() as u64) as usize];
             let wait = Duration::from_millis(chance.below(SPREAD_MS));
             if theirs.iter().all(|(known, _)| *known != one) {
                 theirs.push((one, wait));
@@ -225,10 +258,14 @@ impl World {
         let states = self.judge.until_now(&self.kube, &self.app).await?.split_off(from);
         let told: Vec<Value> = run.warnings();
         let mut tally = Tally { refused: u64::from(run.code != 0), ..Tally::default() };
+        tally.proven += u64::from(ours == Ours::Deploy && run.code == 0);
         for (one, _) in &theirs {
             match lost(&states, *one, &one.value(round), &run) {
                 None => {}
                 Some(By::Others) => tally.others += 1,
+                Some(By::Us) if ours == Ours::OverrideThere => {
+                    bail!("{one:?} was taken back: {run:?}\n{}", tale(&states, *one))
+                }
                 Some(By::Us) if told.iter().any(|told| is_about(told, *one, &one.value(round))) => {
                     tally.told += 1;
                 }
@@ -236,7 +273,7 @@ impl World {
                 Some(By::Us) => bail!("{one:?} was lost untold: {run:?}\n{}", tale(&states, *one)),
             }
         }
-        if ours == Ours::Override {
+        if matches!(ours, Ours::Override | Ours::OverrideThere | Ours::Deploy) {
             truthful(&states, &run, round)?;
         }
         Ok(tally)
@@ -253,7 +290,7 @@ impl World {
             }
             Theirs::SyncOption => json!({ "spec": { "syncPolicy": { "syncOptions": [value] } } }),
             Theirs::Parameter => {
-                let set = format!("replicas={value}");
+                let set = format!("environment={value}");
                 let arguments = ["app", "set", &self.app, "-p", &set];
                 let mut tool = self.tool.clone();
                 tool.variables.extend(self.rig.env.clone());
@@ -261,14 +298,24 @@ impl World {
                 ensure!(run.code == 0, "{run}");
                 return Ok(());
             }
+            Theirs::SetLabel => {
+                let labels = json!({ "labels": { "set": value } });
+                let patch = json!({ "spec": { "template": { "metadata": labels } } });
+                return self.kube.call_set(Method::PATCH, &path, Some(patch)).await.map(drop);
+            }
         };
         self.kube.call(Method::PATCH, &path, Some(patch)).await.map(drop)
     }
 
     async fn run(&self, what: Ours, round: u64) -> Result<Ran> {
-        let value = format!("image.tag=r{round}");
+        let value = format!("image.tag={}", ours_in(round));
+        let image = format!("{IMAGE}@{}", digest_in(round));
+        let write = ["argocd", "override", &self.app, "--helm-set", &value];
+        let deploy = ["argocd", "deploy", &self.app, "--image", &image, "--helm-set", &value];
         let arguments: Vec<&str> = match what {
-            Ours::Override => vec!["argocd", "override", &self.app, "--helm-set", &value],
+            Ours::Override => write.to_vec(),
+            Ours::OverrideThere => [&write[..], &["--via", "kubernetes"]].concat(),
+            Ours::Deploy => [&deploy[..], &["--timeout", "60"]].concat(),
             Ours::Undo => vec!["argocd", "override", "--undo", &self.app],
             Ours::Annotate => vec!["argocd", "confirm-deletion", &self.app],
         };
@@ -277,6 +324,19 @@ impl World {
         let result = serde_json::from_str(&run.stdout).unwrap_or_default();
         Ok(Ran { what, code: run.code, stderr: run.stderr, result })
     }
+}
+
+/// The image that the chart of the rig names by itself.
+const IMAGE: &str = "127.0.0.1:5000/example/web";
+
+/// The digest that a run of ours writes in a round. Nobody pulls it: the workload has no pods.
+fn digest_in(round: u64) -> String {
+    format!("sha256:{round:064x}")
+}
+
+/// The value that a run of ours writes in a round.
+fn ours_in(round: u64) -> String {
+    format!("r{round}@{}", digest_in(round))
 }
 
 /// One of our runs at its end.
@@ -310,7 +370,8 @@ fn is_about(told: &Value, what: Theirs, value: &str) -> bool {
         Theirs::Annotation => "/metadata/annotations/team",
         Theirs::HistoryLimit => "/spec/revisionHistoryLimit",
         Theirs::SyncOption => "/spec/syncPolicy/syncOptions",
-        Theirs::Parameter => "/spec/source/helm/parameters/replicas",
+        Theirs::Parameter => "/spec/source/helm/parameters/environment",
+        Theirs::SetLabel => "/metadata/labels/set",
     };
     let text = told.to_string();
     text.contains(place) && text.contains(value)
@@ -332,7 +393,7 @@ fn lost(states: &[Value], what: Theirs, value: &str, run: &Ran) -> Option<By> {
         Ours::Annotate => {
             state.pointer("/metadata/annotations/argocd.argoproj.io~1deletion-approved").cloned()
         }
-        Ours::Override | Ours::Undo => {
+        Ours::Override | Ours::OverrideThere | Ours::Deploy | Ours::Undo => {
             state.pointer("/metadata/annotations/verbatim.dev~1claim").cloned()
         }
     };
@@ -343,7 +404,7 @@ fn lost(states: &[Value], what: Theirs, value: &str, run: &Ran) -> Option<By> {
 
 /// Whether what a run said of its own values was so: exit 0 only if they stood beside its claim.
 fn truthful(states: &[Value], run: &Ran, round: u64) -> Result<()> {
-    let value = format!("r{round}");
+    let value = ours_in(round);
     let stood = states.iter().any(|state| {
         let claim = state.pointer("/metadata/annotations/verbatim.dev~1claim");
         let is_ours = claim.and_then(Value::as_str).is_some_and(|claim| claim.contains(&value));
@@ -391,6 +452,25 @@ impl Kube {
             rig.kubernetes.url
         );
         Ok(Self { http, url, token: rig.kubernetes.token.clone() })
+    }
+
+    /// The same for an ApplicationSet.
+    async fn call_set(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let sets = Self { url: format!("{}ets", self.url), ..self.clone() };
+        sets.call(method, path, body).await
+    }
+
+    /// An application that a controller makes.
+    async fn made(&self, app: &str) -> Result<Value> {
+        let wait = async {
+            loop {
+                if let Ok(made) = self.call(Method::GET, &format!("/{app}"), None).await {
+                    return made;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.context("the ApplicationSet has made no application")
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
@@ -467,16 +547,41 @@ fn application(app: &str, rig: &Rig) -> Value {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Application",
         "metadata": { "name": app, "namespace": "argocd", "annotations": { "begun": "yes" } },
+        "spec": spec(app, rig),
+    })
+}
+
+/// A workload without pods: what is tried here are writes.
+fn spec(app: &str, rig: &Rig) -> Value {
+    json!({
+        "project": "default",
+        "source": {
+            "repoURL": rig.git.url, "path": "chart", "targetRevision": "main",
+            "helm": { "parameters": [
+                { "name": "image.tag", "value": "r", "forceString": true },
+                { "name": "replicas", "value": "0" },
+                { "name": "environment", "value": "0" },
+            ] },
+        },
+        "destination": { "server": "https://kubernetes.default.svc", "namespace": app },
+        "syncPolicy": { "syncOptions": ["CreateNamespace=true"] },
+    })
+}
+
+/// One that owns an application, and leaves to others what they write.
+fn application_set(app: &str, rig: &Rig) -> Value {
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "ApplicationSet",
+        "metadata": { "name": app, "namespace": "argocd" },
         "spec": {
-            "project": "default",
-            "source": {
-                "repoURL": rig.git.url, "path": "chart", "targetRevision": "main",
-                "helm": { "parameters": [
-                    { "name": "image.tag", "value": "r", "forceString": true },
-                    { "name": "replicas", "value": "1" },
-                ] },
+            "generators": [{ "list": { "elements": [{ "name": app }] } }],
+            "preservedFields": { "annotations": ["verbatim.dev/claim", "team", "argocd.argoproj.io/deletion-approved"] },
+            "ignoreApplicationDifferences": [{ "jsonPointers": ["/spec/source/helm/parameters"] }],
+            "template": {
+                "metadata": { "name": "{{name}}", "labels": { "set": "t" } },
+                "spec": spec(app, rig),
             },
-            "destination": { "server": "https://kubernetes.default.svc", "namespace": app },
         },
     })
 }

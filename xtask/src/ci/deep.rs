@@ -110,11 +110,13 @@ fn kills(provided: &Provided, page: &mut Page) -> Result<Ended> {
 fn interleavings(provided: &Provided, page: &mut Page) -> Result<Ended> {
     let ended = interleaved(provided, 1000)?;
     page.text(
-        "In each round a run of ours and one to three other writers change the same application, through Argo CD, the real \
-         `argocd`, and the Kubernetes API, whose watch is the judge. A change of somebody else that our write took back must \
-         have been told.\n\n\
-         | rounds | ours refused or overwritten | changes we took back, told | not told, as the watch was blind | taken back \
-         by others |\n|---|---|---|---|---|\n",
+        "In each round a run of ours (values with their claim, back to the values before, an annotation, or a whole \
+         deployment; through Argo CD, or the values through the Kubernetes API) and one to three other writers change the \
+         same application: the real `argocd`, patches of the Kubernetes API, and the controller of an ApplicationSet that owns \
+         one application in four. A watch on the Kubernetes API is the judge. A change of somebody else that our write took \
+         back must have been told, and through the Kubernetes API none may be taken back.\n\n\
+         | rounds | deployments proven | ours refused or overwritten | changes we took back, told | not told, as the watch \
+         was blind | taken back by others |\n|---|---|---|---|---|---|\n",
     );
     for row in results("interleavings")?.values() {
         page.text(row);
