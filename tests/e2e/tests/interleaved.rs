@@ -326,6 +326,9 @@ impl World {
     }
 }
 
+/// Deleting an application deletes what it made.
+const FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
+
 /// The image that the chart of the rig names by itself.
 const IMAGE: &str = "127.0.0.1:5000/example/web";
 
@@ -546,13 +549,16 @@ fn application(app: &str, rig: &Rig) -> Value {
     json!({
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Application",
-        "metadata": { "name": app, "namespace": "argocd", "annotations": { "begun": "yes" } },
-        "spec": spec(app, rig),
+        "metadata": {
+            "name": app, "namespace": "argocd", "annotations": { "begun": "yes" },
+            "finalizers": [FINALIZER],
+        },
+        "spec": spec(rig),
     })
 }
 
 /// A workload without pods: what is tried here are writes.
-fn spec(app: &str, rig: &Rig) -> Value {
+fn spec(rig: &Rig) -> Value {
     json!({
         "project": "default",
         "source": {
@@ -563,8 +569,7 @@ fn spec(app: &str, rig: &Rig) -> Value {
                 { "name": "environment", "value": "0" },
             ] },
         },
-        "destination": { "server": "https://kubernetes.default.svc", "namespace": app },
-        "syncPolicy": { "syncOptions": ["CreateNamespace=true"] },
+        "destination": { "server": "https://kubernetes.default.svc", "namespace": "default" },
     })
 }
 
@@ -579,8 +584,10 @@ fn application_set(app: &str, rig: &Rig) -> Value {
             "preservedFields": { "annotations": ["verbatim.dev/claim", "team", "argocd.argoproj.io/deletion-approved"] },
             "ignoreApplicationDifferences": [{ "jsonPointers": ["/spec/source/helm/parameters"] }],
             "template": {
-                "metadata": { "name": "{{name}}", "labels": { "set": "t" } },
-                "spec": spec(app, rig),
+                "metadata": {
+                    "name": "{{name}}", "labels": { "set": "t" }, "finalizers": [FINALIZER],
+                },
+                "spec": spec(rig),
             },
         },
     })
