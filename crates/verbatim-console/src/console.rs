@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::MultiProgress;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use verbatim_text::{fenced, tamed, tamed_json};
 
 use crate::args::Terminal;
 use crate::failure::FailureReport;
@@ -96,7 +97,7 @@ impl Console {
             Format::Human if self.verbosity() > 0 => self.data(format_args!("{outcome:#}")),
             Format::Human => self.data(outcome),
             Format::Json => self.json(outcome),
-            Format::Markdown => self.bytes(fenced(&outcome.to_string()).as_bytes()),
+            Format::Markdown => self.data(fenced("text", &outcome.to_string())),
         }
     }
 
@@ -108,18 +109,23 @@ impl Console {
         let text = with_schema_version(outcome)
             .and_then(|value| serde_json::to_string_pretty(&value))
             .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
-        self.bytes(format!("{text}\n").as_bytes())
+        self.json_text(&text)
     }
 
-    /// Prints text on stdout, with a line end if it has none.
+    /// Prints JSON that is somebody else's document, as it is but for how some of its characters are written.
+    ///
+    /// # Errors
+    /// If stdout cannot be written.
+    pub fn json_text(&self, json: &str) -> Result<(), Failure> {
+        self.bytes(format!("{}\n", tamed_json(json)).as_bytes())
+    }
+
+    /// Prints text on stdout, with a line end if it has none. What terminals and CI systems obey is taken from it.
     ///
     /// # Errors
     /// If stdout cannot be written.
     pub fn data(&self, text: impl Display) -> Result<(), Failure> {
-        let mut text = text.to_string();
-        if !self.0.color_stdout {
-            text = anstream::adapter::strip_str(&text).to_string();
-        }
+        let mut text = tamed(&text.to_string(), self.0.color_stdout);
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -138,6 +144,14 @@ impl Console {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Hands lines to the CI system that runs this, even with `--quiet`: it obeys them, so no word of somebody else may be in
+    /// them unescaped.
+    pub fn commands(&self, lines: &str) {
+        self.0.bars.suspend(|| {
+            let _ = write!(io::stderr().lock(), "{lines}");
+        });
     }
 
     /// Prints a message on stderr, unless `--quiet`.
@@ -250,11 +264,7 @@ impl Console {
     }
 
     fn talk(&self, text: &str) {
-        let text = if self.0.color_stderr {
-            text.to_owned()
-        } else {
-            anstream::adapter::strip_str(text).to_string()
-        };
+        let text = tamed(text, self.0.color_stderr);
         // Redrawn lines make room; a closed stderr is no reason to fail.
         self.0.bars.suspend(|| {
             let _ = writeln!(io::stderr().lock(), "{text}");
@@ -285,14 +295,6 @@ impl Drop for TidyGuard {
     }
 }
 
-/// Text as a Markdown code block, whatever it contains.
-fn fenced(text: &str) -> String {
-    let text = anstream::adapter::strip_str(text).to_string();
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
-    let fence = "`".repeat(longest.max(2) + 1);
-    format!("{fence}text\n{}\n{fence}\n", text.trim_end())
-}
-
 /// Puts `schema_version` into an object, or next to anything else under `result`.
 fn with_schema_version<T: Serialize>(outcome: &T) -> serde_json::Result<serde_json::Value> {
     let value = match serde_json::to_value(outcome)? {
@@ -308,13 +310,6 @@ fn with_schema_version<T: Serialize>(outcome: &T) -> serde_json::Result<serde_js
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_block_of_code_is_longer_than_what_it_holds() {
-        assert_eq!(fenced("a\n"), "```text\na\n```\n");
-        assert_eq!(fenced("a ```` b"), "`````text\na ```` b\n`````\n");
-        assert_eq!(fenced("\u{1b}[1ma\u{1b}[0m"), "```text\na\n```\n");
-    }
 
     #[test]
     fn only_yes_is_yes() {

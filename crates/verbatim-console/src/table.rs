@@ -29,9 +29,10 @@ impl Table {
         self.wide_row(cells)
     }
 
-    /// Adds a row with as many cells as are given.
+    /// Adds a row with as many cells as are given. A line end in a cell ends no row.
     pub fn wide_row(&mut self, cells: impl IntoIterator<Item = String>) -> &mut Self {
-        self.0.add_row(cells.into_iter().collect::<Vec<_>>());
+        let cells = cells.into_iter().map(|cell| cell.replace('\r', "\\r").replace('\n', "\\n"));
+        self.0.add_row(cells.collect::<Vec<_>>());
         self
     }
 
@@ -61,7 +62,8 @@ mod tests {
         table
             .row(["a".into(), "long state".into()])
             .row([crate::style::good("longer"), String::new()]);
+        table.row(["a\nb".into(), String::new()]);
         let plain = anstream::adapter::strip_str(&table.to_string()).to_string();
-        assert_eq!(plain, "NAME    STATE\na       long state\nlonger\n");
+        assert_eq!(plain, "NAME    STATE\na       long state\nlonger\na\\nb\n");
     }
 }

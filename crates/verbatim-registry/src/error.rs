@@ -10,6 +10,7 @@ use oci_distribution::errors::{OciEnvelope, OciError};
 use url::Url;
 use verbatim_http::RedactedUrl;
 use verbatim_oci::{Digest, ManifestError, Platform, Tag};
+use verbatim_text::plain;
 
 /// A request to a registry failed.
 #[derive(Debug, thiserror::Error)]
@@ -287,7 +288,7 @@ impl fmt::Display for ErrorResponse {
             f.write_str(if n == 0 { ", " } else { "; " })?;
             f.write_str(&error.code)?;
             if !error.message.is_empty() {
-                write!(f, ": {}", one_line(&error.message))?;
+                write!(f, ": {}", plain(error.message.lines().next().unwrap_or_default()))?;
             }
         }
         Ok(())
@@ -333,15 +334,6 @@ impl ErrorKind {
             _ => None,
         }
     }
-}
-
-fn one_line(text: &str) -> String {
-    let mut line = text.lines().next().unwrap_or_default().chars();
-    let mut short: String = line.by_ref().take(300).collect();
-    if line.next().is_some() {
-        short.push('…');
-    }
-    short
 }
 
 fn list(platforms: &[Platform]) -> String {

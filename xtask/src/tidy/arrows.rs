@@ -15,18 +15,31 @@ use needs::cargo;
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("verbatim-oci", &[]),
     ("verbatim-ci", &[]),
-    ("verbatim-console", &[]),
+    ("verbatim-text", &[]),
+    ("verbatim-console", &["verbatim-text"]),
     ("verbatim-credentials", &[]),
     ("verbatim-http", &[]),
-    ("verbatim-record", &["verbatim-oci"]),
-    ("verbatim-policy", &["verbatim-oci", "verbatim-record"]),
+    ("verbatim-record", &["verbatim-oci", "verbatim-text"]),
+    ("verbatim-policy", &["verbatim-oci", "verbatim-record", "verbatim-text"]),
     (
         "verbatim-registry",
-        &["verbatim-console", "verbatim-credentials", "verbatim-http", "verbatim-oci"],
+        &[
+            "verbatim-console",
+            "verbatim-credentials",
+            "verbatim-http",
+            "verbatim-oci",
+            "verbatim-text",
+        ],
     ),
     (
         "verbatim-argocd",
-        &["verbatim-console", "verbatim-credentials", "verbatim-http", "verbatim-oci"],
+        &[
+            "verbatim-console",
+            "verbatim-credentials",
+            "verbatim-http",
+            "verbatim-oci",
+            "verbatim-text",
+        ],
     ),
     (
         "verbatim-image",
@@ -51,6 +64,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "verbatim-policy",
             "verbatim-record",
             "verbatim-registry",
+            "verbatim-text",
         ],
     ),
     // Servers for tests share no code with the clients that they test, so that they cannot share a mistake.

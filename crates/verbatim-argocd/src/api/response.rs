@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use verbatim_text::joined;
 
 use crate::api::error::ErrorKind;
 
@@ -106,6 +107,7 @@ pub(crate) fn classify(head: AnswerHead<'_>, body: &[u8]) -> Option<ErrorKind> {
     if let Some(kind) = by_text(code, &message) {
         return Some(kind);
     }
+    let message = joined(&message);
     Some(match code {
         code::UNAUTHENTICATED => ErrorKind::Unauthenticated(message),
         code::PERMISSION_DENIED => ErrorKind::PermissionDenied(message),
@@ -152,7 +154,7 @@ fn retry_after(head: AnswerHead<'_>) -> Option<Duration> {
 /// What Argo CD says in words only: it has no code of its own for these. The single place that reads error texts.
 fn by_text(code: i64, message: &str) -> Option<ErrorKind> {
     let has = |needle: &str| message.contains(needle);
-    let text = || message.to_owned();
+    let text = || joined(message);
     match code {
         // evanphx/json-patch v5.9.11 patch.go: `errors.Wrapf(ErrTestFailed, "testing value %s failed", path)` with
         // `ErrTestFailed = errors.New("test failed")`; `ErrMissing = errors.New("missing value")`;
@@ -232,7 +234,7 @@ fn reason(message: &str) -> String {
             .filter_map(|marker| message.rfind(marker).map(|at| &message[at + marker.len()..]))
             .min_by_key(|tail| tail.len())
             .unwrap_or(message);
-    tail.to_owned()
+    joined(tail)
 }
 
 #[cfg(test)]

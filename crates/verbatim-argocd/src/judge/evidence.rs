@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::{Digest, Repository};
+use verbatim_text::Words;
 
 use crate::model::{HealthStatus, InitiatedBy, SyncCode};
 
@@ -104,8 +105,8 @@ pub struct EndedOperation {
     /// When.
     pub started_at: Option<Timestamp>,
     /// What it said of itself.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub message: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub message: Words,
 }
 
 impl fmt::Display for EndedOperation {

@@ -1,6 +1,7 @@
 //! How what runs can differ from what was to run. Written as English in JSON.
 
 use serde::{Serialize, Serializer};
+use verbatim_text::Words;
 
 use crate::judge::evidence::WantedImage;
 use crate::model::Phase;
@@ -106,7 +107,7 @@ pub enum Difference {
         /// Argo CD's word for it.
         phase: Phase,
         /// In its own words.
-        message: String,
+        message: Words,
     },
     /// A hook ran another image.
     #[error("the sync ran the hook with {0}")]
@@ -134,7 +135,7 @@ pub enum Difference {
         /// In one word, by Kubernetes: `CrashLoopBackOff`.
         reason: String,
         /// In its own words; may be empty.
-        message: String,
+        message: Words,
     },
     /// A container has ended, and is to run again.
     #[error("ended: {reason}, exit {code}")]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
+use verbatim_text::Words;
 
 use crate::api::error::Error;
 use crate::api::request::AppRef;
@@ -275,7 +276,7 @@ pub enum AppFailure {
         /// `Failed` or `Error`.
         phase: Phase,
         /// Argo CD's words.
-        message: String,
+        message: Words,
         /// The resources that failed.
         resources: Vec<String>,
     },

@@ -475,7 +475,7 @@ fn container_state(pod: &Value, name: &str) -> Reported {
             |field: &str| waiting.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         // A container that crashed reports the image that it ran, but it does not run.
         let (reason, message) = (text("reason"), text("message"));
-        return Reported::Nothing(Difference::Waiting { reason, message });
+        return Reported::Nothing(Difference::Waiting { reason, message: message.into() });
     }
     match status.get("imageID").and_then(Value::as_str).filter(|id| !id.is_empty()) {
         Some(id) => Reported::Image(id.to_owned()),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use verbatim_text::Words;
 
 use crate::api::request::NONCE;
 use crate::judge::evidence::{KnownBy, OperationEvidence};
@@ -137,12 +138,12 @@ pub enum MissingState {
     Queued,
     /// The operation has ended like this, and Argo CD does not take it out of the application.
     NotCleared(Phase),
-    Running(String),
-    Other(String),
+    Running(Words),
+    Other(Words),
     /// The operation is held until a sync window opens.
     Window,
     /// The operation failed and will be tried again.
-    Retry(String),
+    Retry(Words),
     /// No comparison has seen our values.
     Comparison,
     /// No comparison began after the operation ended.
@@ -484,7 +485,7 @@ fn judge_health(
                 Verdict::Waiting(MissingState::Health(health.status, unhealthy_names(app)))
             } else {
                 let message = if health.message.is_empty() {
-                    unhealthy_names(app).join(", ")
+                    unhealthy_names(app).join(", ").into()
                 } else {
                     health.message.clone()
                 };

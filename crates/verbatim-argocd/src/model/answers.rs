@@ -1,6 +1,7 @@
 //! The answers beside the application itself: trees, manifests, windows, rights, streams.
 
 use serde::{Deserialize, Serialize};
+use verbatim_text::Words;
 
 use super::application::or_default;
 use super::{Application, Health, Info};
@@ -281,5 +282,5 @@ pub(crate) struct WatchResult {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct WatchError {
-    pub(crate) message: String,
+    pub(crate) message: Words,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use verbatim_text::Words;
 
 use super::{AppSource, AppSources, InitiatedBy, Operation, OperationState, SourceAt};
 
@@ -256,8 +257,8 @@ pub enum SyncCode {
 pub struct Health {
     pub status: HealthStatus,
     /// Why, if the server says so.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub message: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub message: Words,
     /// Since when it has been so. Only of applications, and not in every version.
     #[serde(rename = "lastTransitionTime", skip_serializing)]
     pub since: Option<Timestamp>,
@@ -315,7 +316,7 @@ pub struct AppCondition {
     /// Ends in `Error` or `Warning`.
     #[serde(rename = "type")]
     pub kind: String,
-    pub message: String,
+    pub message: Words,
 }
 
 impl AppCondition {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use verbatim_text::Words;
 
 use super::application::{or_default, revisions};
 use super::{AppSource, AppSources};
@@ -75,7 +76,7 @@ pub struct Info {
 pub struct OperationState {
     pub operation: Operation,
     pub phase: Phase,
-    pub message: String,
+    pub message: Words,
     /// Whole seconds.
     pub started_at: Option<Timestamp>,
     /// Set between two attempts, too: alone it does not mean the end.
@@ -134,7 +135,7 @@ pub struct ResourceResult {
     pub name: String,
     /// `Synced`, `SyncFailed`, `Pruned` or `PruneSkipped`.
     pub status: String,
-    pub message: String,
+    pub message: Words,
     /// `PreSync`, `Sync` or `PostSync`; empty if it is no hook.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hook_type: String,

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use verbatim_text::Words;
 
 use super::ObjectMeta;
 use super::application::or_default;
@@ -51,8 +52,8 @@ pub struct ClusterInfo {
 pub struct ConnectionState {
     /// `Successful`, `Failed` or `Unknown`.
     pub status: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub message: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub message: Words,
 }
 
 /// A project of Argo CD.
@@ -103,7 +104,7 @@ pub struct ObjectEvent {
     pub metadata: ObjectMeta,
     pub involved_object: InvolvedObject,
     pub reason: String,
-    pub message: String,
+    pub message: Words,
     /// `Normal` or `Warning`.
     #[serde(rename = "type")]
     pub kind: String,

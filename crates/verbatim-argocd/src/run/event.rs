@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use verbatim_text::Words;
+
 use crate::judge::mismatch::Mismatch;
 use crate::judge::missing::Missing;
 use crate::judge::outcome::Unhealthy;
@@ -109,7 +111,7 @@ pub enum StateChange {
         /// What it is now.
         phase: Phase,
         /// Argo CD's words.
-        message: String,
+        message: Words,
     },
     /// Whether live state equals the sources.
     Sync {

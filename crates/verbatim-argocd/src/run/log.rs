@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use verbatim_text::Words;
+
 use crate::judge::missing::Missing;
 use crate::judge::outcome::Unhealthy;
 use crate::judge::warning::DeployWarning;
@@ -69,7 +71,7 @@ impl<'a> RunLog<'a> {
 /// The last state that was told, to tell only what changes.
 #[derive(Default)]
 struct LastState {
-    operation: Option<(Phase, String)>,
+    operation: Option<(Phase, Words)>,
     sync: Option<SyncCode>,
     health: Option<HealthStatus>,
     resources: BTreeMap<(String, String), Health>,
@@ -79,8 +81,9 @@ impl LastState {
     fn changes(&mut self, app: &Application) -> Vec<StateChange> {
         let mut changes = Vec::new();
         let state = app.status.operation_state.as_ref();
-        let now = state
-            .map_or((Phase::Unknown, String::new()), |state| (state.phase, state.message.clone()));
+        let now = state.map_or((Phase::Unknown, Words::default()), |state| {
+            (state.phase, state.message.clone())
+        });
         let before = self.operation.replace(now.clone());
         if state.is_some() && before.is_some_and(|before| before != now) {
             changes.push(StateChange::Operation { phase: now.0, message: now.1 });

@@ -18,6 +18,7 @@ mod tests;
 
 use jiff::Timestamp;
 use verbatim_record::GateEvidence;
+use verbatim_text::joined;
 
 use crate::decision::{Decision, GateAnswer, Reason};
 use crate::facts::Facts;
@@ -47,11 +48,16 @@ fn answer(gate: &Gate, gates: &Gates, facts: &Facts) -> GateAnswer {
         gate: gate.clone(),
         passed: finding.remedy.is_none(),
         reason: finding.reason,
-        text: finding.text,
-        evidence: finding.evidence,
+        // Reasons, names and branches of records are in it: words of others, which must not look like lines of ours.
+        text: joined(&finding.text),
+        evidence: finding.evidence.into_iter().map(on_one_line).collect(),
         remedy: finding.remedy,
         overridden: None,
     }
+}
+
+fn on_one_line(evidence: GateEvidence) -> GateEvidence {
+    GateEvidence { text: joined(&evidence.text), ..evidence }
 }
 
 fn judge(gate: &Gate, facts: &Facts) -> Finding {

@@ -10,6 +10,7 @@ use verbatim_oci::Digest;
 use verbatim_record::{
     CiRun, EnvironmentId, PolicyOrigin, Promotion, PromotionKind, Verified, Veto, in_force,
 };
+use verbatim_text::Words;
 
 use super::context::{self, environment, registry};
 use crate::environment::applications::{self, Servers};
@@ -66,12 +67,12 @@ struct HistoryEntry {
     proven: bool,
     /// Why the release must not enter any more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    vetoed: Option<String>,
+    vetoed: Option<Words>,
     /// Gates that refused and were overridden.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     overridden: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    reason: Option<Words>,
     applications: Vec<String>,
     /// Applications that left the environment for good, as somebody said.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -104,9 +105,9 @@ impl HistoryEntry {
             finished_at: promotion.finished_at,
             duration_seconds: promotion.finished_at.duration_since(promotion.started_at).as_secs(),
             proven: promotion.is_proven(),
-            vetoed: veto.map(|veto| veto.predicate().reason.clone()),
+            vetoed: veto.map(|veto| veto.predicate().reason.as_str().into()),
             overridden: overridden.map(|gate| gate.gate.clone()).collect(),
-            reason: promotion.reason.clone(),
+            reason: promotion.reason.as_deref().map(Words::from),
             applications: promotion.applications.iter().map(|app| app.name.clone()).collect(),
             without: promotion.without.clone(),
             plan: promotion.plan,
@@ -123,7 +124,7 @@ impl HistoryEntry {
         let mut parts = vec![if self.proven { "proven" } else { "NOT proven" }.to_owned()];
         parts.extend(self.overridden.iter().map(|gate| format!("over the gate {gate}")));
         parts.extend(self.vetoed.iter().map(|_| "vetoed since".to_owned()));
-        parts.extend(self.reason.clone());
+        parts.extend(self.reason.as_ref().map(ToString::to_string));
         parts.join("; ")
     }
 }

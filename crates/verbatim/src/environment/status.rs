@@ -13,6 +13,7 @@ use verbatim_record::{
     Ban, BanPlace, Chain, EnvironmentId, Lock, Promotion, Records, Verified, Veto, in_force,
     vetoes_against,
 };
+use verbatim_text::Words;
 
 use crate::config::{App, Environment};
 use crate::environment::applications::{ObservedApp, Servers};
@@ -65,7 +66,7 @@ pub(crate) struct Row {
 /// A lock or a veto that is in force.
 #[derive(Debug, Serialize)]
 pub(crate) struct Banned {
-    pub reason: String,
+    pub reason: Words,
     /// The name of the key.
     pub signed_by: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +82,7 @@ impl Banned {
         let in_force = in_force(bans, now).into_iter();
         in_force
             .map(|ban| Self {
-                reason: ban.predicate().reason.clone(),
+                reason: ban.predicate().reason.as_str().into(),
                 signed_by: ban.signed_by().to_owned(),
                 since: ban.recorded_at(),
                 until: ban.predicate().until,

@@ -11,6 +11,7 @@ use verbatim_record::{
     Ban, BanPlace, EnvironmentId, Lock, PromotionKind, Records, Verified, Veto, in_force,
     vetoes_against,
 };
+use verbatim_text::joined;
 
 use super::PromotionContext;
 use super::decide::Considered;
@@ -106,5 +107,5 @@ fn banned(
 }
 
 fn first<P: BanPlace>(bans: &[Verified<Ban<P>>], now: Timestamp) -> Option<String> {
-    in_force(bans, now).first().map(|ban| ban.predicate().reason.clone())
+    in_force(bans, now).first().map(|ban| joined(&ban.predicate().reason))
 }

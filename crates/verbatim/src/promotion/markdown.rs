@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use verbatim_text::{code, fenced, markdown, one_line};
+
 use super::outcome::PromotionResult;
 use crate::environment::drift::Drift;
 
@@ -16,7 +18,7 @@ impl Display for Comment<'_> {
             writeln!(f, "**Superseded**: {} runs there, which is newer.\n", code(&newer.digest))?;
         }
         for fault in &result.ledger_faults {
-            writeln!(f, "**The ledger cannot be relied on**: {}\n", cell(fault))?;
+            writeln!(f, "**The ledger cannot be relied on**: {}\n", markdown(fault))?;
         }
         for app in &result.missing {
             writeln!(f, "**Missing**: {} {}.\n", code(app), Drift::Missing)?;
@@ -62,8 +64,8 @@ fn gates(f: &mut fmt::Formatter<'_>, result: &PromotionResult) -> fmt::Result {
             f,
             "| {} | {mark} | {} | {} |",
             answer.gate.name(),
-            cell(&answer.text),
-            cell(remedy)
+            markdown(&answer.text),
+            markdown(remedy)
         )?;
     }
     writeln!(f)
@@ -77,7 +79,7 @@ fn refusals(f: &mut fmt::Formatter<'_>, result: &PromotionResult) -> fmt::Result
             (Some(report), _) => report.to_string(),
             (None, error) => error.clone().unwrap_or_default(),
         };
-        writeln!(f, "**{}** says no:\n\n```text\n{}\n```\n", cell(&app.app), why.trim_end())?;
+        writeln!(f, "**{}** says no:\n\n{}", markdown(&app.app), fenced("text", &why))?;
     }
     Ok(())
 }
@@ -95,7 +97,7 @@ fn predictions(f: &mut fmt::Formatter<'_>, result: &PromotionResult) -> fmt::Res
     for prediction in &result.predictions {
         for it in &prediction.differences {
             writeln!(diff, "# {}: {} {}", prediction.app, it.object, it.path)?;
-            writeln!(diff, "- {}\n+ {}", it.now, it.then)?;
+            writeln!(diff, "- {}\n+ {}", one_line(&it.now), one_line(&it.then))?;
         }
         for gap in &prediction.gaps {
             writeln!(diff, "! {}: not predicted: {}: {}", prediction.app, gap.place, gap.what)?;
@@ -104,30 +106,5 @@ fn predictions(f: &mut fmt::Formatter<'_>, result: &PromotionResult) -> fmt::Res
     if diff.is_empty() {
         diff.push_str("# nothing changes\n");
     }
-    writeln!(f, "```diff\n{diff}```\n\n</details>\n")
-}
-
-/// A value in a cell of a table.
-fn code(value: &impl Display) -> String {
-    let text = cell(&value.to_string());
-    match text.contains('`') {
-        true => text,
-        false => format!("`{text}`"),
-    }
-}
-
-/// Text that does not end its cell.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_stays_a_cell() {
-        assert_eq!(code(&"a|b\nc"), "`a\\|b c`");
-        assert_eq!(code(&"a`b"), "a`b");
-    }
+    writeln!(f, "{}\n</details>\n", fenced("diff", &diff))
 }

@@ -11,6 +11,7 @@ use verbatim_argocd::{
 use verbatim_console::{Failure, StepState};
 use verbatim_oci::Descriptor;
 use verbatim_record::{Anchor, Promotion, Statement};
+use verbatim_text::{code, fenced};
 
 use super::PromotionContext;
 use super::execute::{self, AppResult, AppToDeploy, Carried, ClaimEnding, record_step};
@@ -232,8 +233,10 @@ impl PromotionContext<'_> {
             self.console.warn(format!("{failure}"));
         }
         let summary = format!(
-            "### {} → {}\n\n```text\n{result:#}\n```\n",
-            result.release, result.environment
+            "### {} → {}\n\n{}",
+            code(&result.release),
+            result.environment,
+            fenced("text", &format!("{result:#}"))
         );
         if let Err(error) = handoff::summarise(&summary, &self.project.ci) {
             self.console.warn(error.to_string());

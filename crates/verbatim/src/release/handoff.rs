@@ -72,7 +72,7 @@ pub(crate) fn hand_on(
     let log = write(&project.state_folder(), file, &project.ci)
         .map_err(|error| Failure::new(ExitStatus::Unknown, error))?;
     if let Some(log) = log {
-        console.status(log.trim_end());
+        console.commands(&log);
     }
     Ok(())
 }

@@ -5,5 +5,6 @@ mod hider;
 mod other_project;
 mod plan_changer;
 mod pusher;
+mod speaker;
 mod state_changer;
 mod weak_key;

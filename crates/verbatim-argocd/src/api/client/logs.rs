@@ -61,7 +61,7 @@ fn read(line: &[u8]) -> Result<Option<LogEntry>, ErrorKind> {
         reason: format!("a line of the log is not as expected, column {}", error.column()),
     })?;
     if let Some(error) = line.error {
-        return Err(ErrorKind::ServerError { status: 200, message: error.message });
+        return Err(ErrorKind::ServerError { status: 200, message: error.message.to_string() });
     }
     Ok(line.result.filter(|entry| !entry.last))
 }

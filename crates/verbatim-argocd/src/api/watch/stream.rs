@@ -111,7 +111,7 @@ struct Name {
 fn take(data: &str, board: &Board) -> Result<(), String> {
     let head: LineHead = serde_json::from_str(data).map_err(|error| error.to_string())?;
     if let Some(error) = head.error {
-        return Err(error.message);
+        return Err(error.message.to_string());
     }
     let Some(ResultHead { kind, application: AppHead { metadata: Name { name, namespace } } }) =
         head.result

@@ -6,6 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
+use verbatim_text::Words;
 
 use crate::api::client::Client;
 use crate::api::request::{AppRef, EventsOf};
@@ -47,7 +48,7 @@ struct EventRow {
     kind: String,
     reason: String,
     object: String,
-    message: String,
+    message: Words,
     count: i64,
 }
 
@@ -73,7 +74,7 @@ impl EventRow {
             self.reason.clone(),
             self.object.clone(),
             self.count.to_string(),
-            self.message.clone(),
+            self.message.to_string(),
         ]
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use verbatim_console::{Console, ExitStatus, Failure, Table, style};
+use verbatim_text::Words;
 
 use crate::api::client::Client;
 use crate::api::request::{self, AppRef, Refresh};
@@ -122,7 +123,7 @@ struct Shown {
 #[derive(Serialize)]
 struct LastOperation {
     phase: Phase,
-    message: String,
+    message: Words,
     initiated_by: String,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
@@ -291,7 +292,7 @@ impl fmt::Display for Objects {
                 format!("{}{}/{}", object.branch, object.kind, object.name),
                 object.sync.map(|sync| format!("{sync:?}")).unwrap_or_default(),
                 health.map(|health| format!("{:?}", health.status)).unwrap_or_default(),
-                health.map(|health| health.message.clone()).unwrap_or_default(),
+                health.map(|health| health.message.to_string()).unwrap_or_default(),
             ]);
         }
         table.fmt(f)

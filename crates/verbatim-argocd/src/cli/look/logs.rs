@@ -153,14 +153,15 @@ fn print(
     is_one_of_several: bool,
 ) -> Result<(), Failure> {
     let content = &entry.content;
-    let text = if console.is_json() {
+    if console.is_json() {
         let (pod, time) = (entry.pod_name.as_str(), entry.time_stamp);
-        serde_json::to_string(&Line { app: app.to_string(), pod, time, line: content })
-            .map_err(|error| Failure::new(ExitStatus::Defect, error))?
-    } else if is_one_of_several {
-        format!("{app} | {content}")
-    } else {
-        content.clone()
-    };
-    console.bytes(format!("{text}\n").as_bytes())
+        let line = Line { app: app.to_string(), pod, time, line: content };
+        let text = serde_json::to_string(&line)
+            .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
+        return console.json_text(&text);
+    }
+    match is_one_of_several {
+        true => console.data(format!("{app} | {content}\n")),
+        false => console.data(format!("{content}\n")),
+    }
 }

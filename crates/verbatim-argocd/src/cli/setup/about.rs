@@ -289,7 +289,7 @@ impl fmt::Display for Clusters {
                 one.version.clone(),
                 one.applications.to_string(),
                 one.connection.status.clone(),
-                one.connection.message.clone(),
+                one.connection.message.to_string(),
             ]);
         }
         table.fmt(f)

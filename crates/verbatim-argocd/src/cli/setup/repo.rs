@@ -372,7 +372,7 @@ impl fmt::Display for Repositories {
                 one.url.clone(),
                 one.project.clone(),
                 one.connection.status.clone(),
-                one.connection.message.clone(),
+                one.connection.message.to_string(),
             ]);
         }
         table.fmt(f)

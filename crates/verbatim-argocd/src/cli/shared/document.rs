@@ -9,12 +9,12 @@ use verbatim_console::{Console, ExitStatus, Failure};
 pub(crate) fn json(console: &Console, document: &Value) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(document)
         .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
-    console.bytes(format!("{text}\n").as_bytes())
+    console.json_text(&text)
 }
 
 /// The server's document as YAML.
 pub(crate) fn yaml(console: &Console, document: &Value) -> Result<(), Failure> {
-    console.bytes(yaml_text(document)?.as_bytes())
+    console.data(yaml_text(document)?)
 }
 
 /// A document as YAML, with a line end.

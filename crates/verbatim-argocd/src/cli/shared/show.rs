@@ -140,7 +140,7 @@ pub(crate) fn resource_table(resources: &[ResourceState]) -> String {
         let note = match (resource.hook, resource.requires_pruning) {
             (true, _) => "hook".to_owned(),
             (_, true) => "no longer in the sources".to_owned(),
-            _ => health.map(|health| health.message.clone()).unwrap_or_default(),
+            _ => health.map(|health| health.message.to_string()).unwrap_or_default(),
         };
         table.row([
             resource.group.clone(),

@@ -35,6 +35,8 @@ pub enum Behaviour {
     ImagePullBackOff,
     /// Its container ends with status 1, again and again.
     Crash,
+    /// The same, and what is said about it is this.
+    CrashSaying(String),
     /// It is ready, and reports this `imageID`.
     ImageId(String),
     /// It stays Pending.
@@ -116,7 +118,7 @@ fn status(pod: &Value, behaviour: &Behaviour) -> Value {
     let phase = match (behaviour, is_job) {
         (Behaviour::ImagePullBackOff, _) => "Pending",
         (Behaviour::Ready | Behaviour::ImageId(_), true) => "Succeeded",
-        (Behaviour::Crash, true) => "Failed",
+        (Behaviour::Crash | Behaviour::CrashSaying(_), true) => "Failed",
         _ => "Running",
     };
     let mut status = json!({
@@ -145,7 +147,10 @@ fn container(spec: &Value, behaviour: &Behaviour, is_job: bool) -> Value {
                 0,
             )
         }
-        Behaviour::Crash if is_job => (ended, json!({}), 0),
+        Behaviour::Crash | Behaviour::CrashSaying(_) if is_job => (ended, json!({}), 0),
+        Behaviour::CrashSaying(message) => {
+            (json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } }), ended, 1)
+        }
         Behaviour::Crash => {
             let message =
                 format!("back-off 10s restarting failed container={}", text(spec, "/name"));
