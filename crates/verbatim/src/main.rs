@@ -4,8 +4,15 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use verbatim::cli::Cli;
+use verbatim_console::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    verbatim_console::main(&cli.console.clone(), |console| cli.run(console))
+    let withheld = cli.withhold_secrets();
+    verbatim_console::main(&cli.console.clone(), |console| async move {
+        withheld.map_err(|error| {
+            Failure::usage(error).context("cannot keep the secrets of this job from its tests")
+        })?;
+        cli.run(console).await
+    })
 }

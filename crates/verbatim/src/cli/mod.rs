@@ -8,6 +8,7 @@ use verbatim_console::{Console, ConsoleArgs, ExitStatus, Failure};
 use self::deferred::Deferred;
 use crate::commands;
 pub use crate::commands::policy::{PolicyCommand, run as policy};
+use crate::project::withheld;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,6 +88,18 @@ enum Command {
 }
 
 impl Cli {
+    /// Keeps secrets from the tests that this command line may run. The process may begin anew in the course of this.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn withhold_secrets(&self) -> std::io::Result<()> {
+        if matches!(self.command, Command::Test(_) | Command::Run(_)) {
+            withheld::begin()?;
+        }
+        withheld::hide_memory();
+        Ok(())
+    }
+
     /// Runs the command.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub(crate) mod failures;
 pub(crate) mod files;
 pub(crate) mod git;
 pub(crate) mod signer;
+pub(crate) mod withheld;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,13 @@ const KEY: &str = "VERBATIM_KEY";
 pub(crate) type Variables = BTreeMap<String, String>;
 
 pub(crate) fn variables() -> Variables {
+    let mut variables = of_process();
+    variables.extend(withheld::handed_over());
+    variables
+}
+
+/// Those that this process began with.
+fn of_process() -> Variables {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()

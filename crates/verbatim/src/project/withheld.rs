@@ -1,0 +1,125 @@
+//! Keeps what lets somebody act as this pipeline from the commands that it runs: a test of a pull request, and whatever that
+//! calls, could read the private key of its parent.
+//!
+//! The environment that a process began with can be read by every process of its user (`/proc/PID/environ`), whatever the
+//! process has removed from it since. So before a command that runs tests does anything, it begins anew, without these
+//! variables, and is handed them through a pipe that nobody can read twice. And a process that is not dumpable can be read by
+//! no other process of its user: prctl(2), PR_SET_DUMPABLE.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use super::Variables;
+
+/// Says that the secrets are on the standard input.
+const HANDED_OVER: &str = "VERBATIM_SECRETS_ON_STDIN";
+
+/// What fits into a pipe that nobody reads yet: pipe(7).
+const MOST: usize = 60_000;
+
+/// What was handed over.
+static SECRETS: OnceLock<Variables> = OnceLock::new();
+
+/// Variables of ours, of Argo CD, of registries and of CI systems that let somebody act as the pipeline.
+pub(crate) fn is_secret(name: &str) -> bool {
+    const NAMES: [&str; 10] = [
+        "VERBATIM_KEY",
+        "VERBATIM_KEY_FILE",
+        "VERBATIM_SIGNER",
+        "COSIGN_PASSWORD",
+        "DOCKER_AUTH_CONFIG",
+        "GITLAB_OIDC_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_URL",
+        "ACTIONS_RUNTIME_TOKEN",
+        "KUBECONFIG",
+    ];
+    let is_token_of_argocd = name.starts_with("ARGOCD_") && name.ends_with("TOKEN");
+    NAMES.contains(&name) || is_token_of_argocd
+}
+
+/// Which of these hold a secret itself, and not the way to one.
+fn is_handed_over(name: &str) -> bool {
+    is_secret(name) && !["VERBATIM_KEY_FILE", "VERBATIM_SIGNER", "KUBECONFIG"].contains(&name)
+}
+
+/// Lets no other process of this user read the memory of this one.
+pub(crate) fn hide_memory() {
+    // A kernel without it is no reason to stop: nothing here depends on it.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// Takes the secrets out of what others can read of this process. To be called before anything else.
+///
+/// # Errors
+/// If the process cannot begin anew.
+pub(crate) fn begin() -> io::Result<()> {
+    if std::env::var_os(HANDED_OVER).is_some() {
+        let mut text = String::new();
+        io::stdin().lock().read_to_string(&mut text)?;
+        SECRETS.get_or_init(|| unpacked(&text));
+        return Ok(());
+    }
+    let variables = super::of_process();
+    let secrets: Variables =
+        variables.into_iter().filter(|(name, _)| is_handed_over(name)).collect();
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let text = packed(&secrets);
+    if text.len() > MOST {
+        let most = format!("the secrets in the environment are longer than {MOST} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, most));
+    }
+    let (reader, mut writer) = io::pipe()?;
+    writer.write_all(text.as_bytes())?;
+    drop(writer);
+    let mut anew = Command::new(std::env::current_exe()?);
+    anew.args(std::env::args_os().skip(1)).stdin(Stdio::from(reader)).env(HANDED_OVER, "1");
+    for name in secrets.keys() {
+        anew.env_remove(name);
+    }
+    Err(anew.exec())
+}
+
+/// The secrets that were handed over.
+pub(super) fn handed_over() -> Variables {
+    SECRETS.get().cloned().unwrap_or_default()
+}
+
+/// No variable has a NUL in it.
+fn packed(secrets: &Variables) -> String {
+    secrets.iter().map(|(name, value)| format!("{name}={value}\0")).collect()
+}
+
+fn unpacked(text: &str) -> Variables {
+    let pairs = text.split_terminator('\0').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_handed_over_as_they_are() {
+        let secrets = Variables::from([
+            ("VERBATIM_KEY".to_owned(), "-----BEGIN\nA=B\n".to_owned()),
+            ("ARGOCD_AUTH_TOKEN".to_owned(), String::new()),
+        ]);
+        assert_eq!(unpacked(&packed(&secrets)), secrets);
+    }
+
+    #[test]
+    fn secrets_are_known() {
+        for name in ["VERBATIM_KEY", "ARGOCD_AUTH_TOKEN", "ARGOCD_PROD_TOKEN", "KUBECONFIG"] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["PATH", "ARGOCD_SERVER", "VERBATIM_ENVIRONMENT", "MY_TOKEN"] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
+}
