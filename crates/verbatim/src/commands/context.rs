@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use verbatim_console::{Console, ExitStatus, Failure};
 
 use crate::config::{self, Environment};
-use crate::policy::fetch;
+use crate::policy::fetch::{self, NoRules};
 use crate::project::{self, Project, ProjectArgs, clients, config_failure};
 
 use crate::promotion::{AppOutcome, PromotionResult, SavedPlan};
@@ -33,16 +33,20 @@ pub(super) async fn project(arguments: &ProjectArgs) -> Result<Project, Failure>
     Ok(Project::new(config, variables))
 }
 
-/// The same, also if the rules cannot be had, or are wrong: break-glass asks them nothing.
+/// The same, also if the rules cannot be had, or are wrong: break-glass asks them nothing. Rules that can be had still say
+/// which applications and servers are those of the project.
 pub(super) async fn project_without_rules_if_need_be(
     arguments: &ProjectArgs,
     console: &Console,
 ) -> Result<Project, Failure> {
     let variables = project::variables();
-    let complete = async { fetch::complete(project::draft(arguments)?, &variables).await };
+    let complete = async {
+        fetch::complete(project::draft(arguments).map_err(NoRules::Unknown)?, &variables).await
+    };
     let config = match complete.await {
         Ok(config) => config,
-        Err(failure) => {
+        Err(NoRules::NotAsPinned(failure)) => return Err(failure),
+        Err(NoRules::Unknown(failure)) => {
             // If it is not the rules that are wrong, that is what has to be told.
             let Ok(config) = project::config_file(arguments)
                 .and_then(|file| config::load_without_rules(&file).map_err(config_failure))

@@ -226,6 +226,7 @@ fn server(
         url: url?,
         token_variable: written.token_variable.as_ref().map(|variable| variable.value.clone()),
         ca: written.ca.as_ref().map(|file| root.join(file)),
+        ca_digest: None,
         client_certificate,
         headers: written.headers.clone(),
         insecure: written.insecure,

@@ -1,7 +1,7 @@
 //! Checks the environments of a file: their applications, what is written into them, their tests. Must not
 //! look at rules, which may stand in another file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use verbatim_argocd::SourceChoice;
@@ -237,6 +237,7 @@ fn test(suite: &Located<String>, written: &TestFile, problems: &mut Vec<Problem>
         run: written.run.clone(),
         timeout: written.timeout.map_or(DEFAULT_TIMEOUT, |period| period.0),
         env: written.env.clone(),
+        files: BTreeMap::new(),
     }
 }
 
@@ -419,8 +420,8 @@ fn set(written: &SetFile, scope: &Scope, problems: &mut Vec<Problem>) -> Set {
     let mut mentioned = BTreeSet::new();
     let mut pinned = BTreeSet::new();
     let mut first = None;
-    let mut read = |values: &std::collections::BTreeMap<Located<String>, Located<String>>| {
-        let mut checked = std::collections::BTreeMap::new();
+    let mut read = |values: &BTreeMap<Located<String>, Located<String>>| {
+        let mut checked = BTreeMap::new();
         for (key, text) in values {
             first.get_or_insert(key.place);
             let Some(template) = template(text, &known, problems) else { continue };

@@ -67,6 +67,8 @@ pub(crate) struct Server {
     /// The variable that holds its token, if not the usual one.
     pub token_variable: Option<String>,
     pub ca: Option<PathBuf>,
+    /// The SHA-256 that the policy pins of that file.
+    pub ca_digest: Option<Digest>,
     /// Client certificate and its key.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
     pub headers: BTreeMap<String, String>,
@@ -245,6 +247,8 @@ pub(crate) struct Suite {
     pub run: String,
     pub timeout: Duration,
     pub env: BTreeMap<String, String>,
+    /// The SHA-256 that the policy pins of files that it uses, by their path from the folder of the configuration.
+    pub files: BTreeMap<String, Digest>,
 }
 
 /// The rules: what must hold before a release enters an environment, and whose word counts.
@@ -256,15 +260,23 @@ pub(crate) struct Policy {
     pub rules: BTreeMap<String, Rules>,
     /// Whose signatures count, and for what.
     pub ring: KeyRing,
-    /// The hash of the rules and keys, independent of how they were written; `None` if they could not be had. Then there
+    /// The hash of the rules, keys and pins, independent of how they were written; `None` if they could not be had. Then there
     /// are no rules, no signature counts, and nothing but breaking the glass may be done.
     pub hash: Option<Digest>,
+    /// Whether it says what it is about: it stands apart from what the code may change.
+    pub has_pins: bool,
 }
 
 impl Policy {
     /// Rules that could not be had.
     pub(crate) fn unknown() -> Self {
-        Self { origin: None, rules: BTreeMap::new(), ring: KeyRing::default(), hash: None }
+        Self {
+            origin: None,
+            rules: BTreeMap::new(),
+            ring: KeyRing::default(),
+            hash: None,
+            has_pins: false,
+        }
     }
 
     /// Whether it is known what the rules are.

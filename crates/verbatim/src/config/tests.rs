@@ -47,14 +47,29 @@ pub(super) fn files(path: &Path) -> io::Result<String> {
         Some("private.pem") => {
             Ok("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n".to_owned())
         }
-        Some("rules.yaml") => {
-            Ok("version: 1\nenvironments: { staging: { after: [dev] } }\nkeys: [{ name: ci, file: ci.pub, roles: [promoter] }]\n".to_owned())
+        Some("rules.yaml") => Ok(format!(
+            "version: 1\nenvironments: {{ staging: {{ after: [dev] }} }}\n{KEYS}{}",
+            pins()
+        )),
+        Some("no-pins.yaml") => {
+            Ok(format!("version: 1\nenvironments: {{ staging: {{ after: [dev] }} }}\n{KEYS}"))
         }
-        Some("bad-rules.yaml") => {
-            Ok("version: 1\nenvironments: { stagin: { after: [dev] } }\nkeys: [{ name: ci, file: ci.pub, roles: [promoter] }]\n".to_owned())
-        }
+        Some("bad-rules.yaml") => Ok(format!(
+            "version: 1\nenvironments: {{ stagin: {{ after: [dev] }} }}\n{KEYS}{}",
+            pins()
+        )),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
+}
+
+const KEYS: &str = "keys: [{ name: ci, file: ci.pub, roles: [promoter] }]\n";
+
+/// What a policy of its own says of the right file.
+fn pins() -> String {
+    let text = ruleless("{ file: rules.yaml }");
+    let draft = Draft::parse(Path::new("verbatim.yaml"), &text, &files).unwrap();
+    let pins = Pins::of(draft.config(), &|_| None, &|_| None).short();
+    serde_saphyr::to_string(&std::collections::BTreeMap::from([("pins", pins)])).unwrap()
 }
 
 fn read(text: &str) -> Result<Config, ConfigError> {
@@ -193,16 +208,81 @@ fn the_policy_hash_follows_the_rules_alone() {
 
 #[test]
 fn rules_may_stand_in_a_file_of_their_own() {
-    let (mut text, _) = RIGHT.split_once("  - name: staging").unwrap();
-    let own = format!(
-        "{text}  - name: staging\n    apps: [web-staging]\npolicy: {{ file: rules.yaml }}\n"
-    );
-    text = &own;
-    let config = read(text).unwrap();
+    let config = read(&ruleless("{ file: rules.yaml }")).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.rules("staging").after[0].environment, "dev");
     assert_eq!(config.policy.origin, None);
     assert!(config.policy.is_known());
     assert_eq!(config.file, Path::new("verbatim.yaml"));
+}
+
+/// Whoever changes the code changes nothing that the rules are about.
+#[test]
+fn what_the_policy_pins_stays_as_it_is() {
+    let right = ruleless("{ file: rules.yaml }");
+    let mut shown = String::new();
+    for (old, new) in [
+        ("project: example", "project: example-2"),
+        ("registry.example/team/app", "registry.example/team/other"),
+        (
+            "    repository: registry.example/team/app",
+            "    repository: registry.example/team/app\n  web: { repository: registry.example/team/web }",
+        ),
+        ("argocd:", "records: registry.example/empty\nargocd:"),
+        ("https://argocd.example", "https://argocd.example.attacker.example"),
+        ("https://argocd.example }", "https://argocd.example, insecure: true }"),
+        ("https://argocd.example }", "https://argocd.example, ca: ca.pem }"),
+        ("${app.tag}@${app.digest}", "latest@${app.digest}"),
+        ("image.tag:", "command: \"${app.path}\", image.tag:"),
+        (
+            "  - name: dev",
+            "  - { name: hotfix, apps: [{ name: web-hotfix, namespace: web }] }\n  - name: dev",
+        ),
+        ("  - name: production", "  - { name: hotfix, apps: [web-hotfix] }\n  - name: production"),
+        ("[web-dev]", "[web-production]"),
+        ("[web-dev]", "[web-dev, web-production]"),
+        ("[web-dev]", "{ project: web, selector: 'team=other' }"),
+        ("[web-dev]", "[web-dev]\n    url: https://elsewhere.example"),
+        ("project: team", "project: other"),
+        ("source: 2", "source: 1"),
+        ("selector: 'team=web'", "selector: 'team!=web'"),
+        ("smoke: ./smoke.sh", "smoke: 'true'"),
+        ("timeout: 1h", "env: { PATH: /elsewhere }"),
+        ("smoke: ./smoke.sh,", ""),
+        ("load:", "other: 'true', load:"),
+        ("  - name: dev\n    apps: [web-dev]\n", ""),
+    ] {
+        assert_eq!(right.matches(old).count(), 1, "{old}");
+        let error = read(&right.replace(old, new)).map(drop).expect_err(new);
+        writeln!(shown, "## {new}\n{error}\n").unwrap();
+    }
+    insta::assert_snapshot!(shown);
+    // How long a suite may take, and how an image is built, is no rule.
+    for (old, new) in [("timeout: 1h", "timeout: 2h"), ("app:\n", "app:\n    target: app\n")] {
+        assert_eq!(right.matches(old).count(), 1, "{old}");
+        assert!(read(&right.replace(old, new)).is_ok(), "{new}");
+    }
+}
+
+/// The same rules about something else are other rules.
+#[test]
+fn the_policy_hash_follows_the_pins() {
+    let hash = |pins: &str| {
+        let found = FoundPolicy::file(Path::new("rules.yaml"), format!("version: 1\n{KEYS}{pins}"));
+        separate_policy(&found, &files).unwrap_or_else(|error| panic!("{error}")).0.hash
+    };
+    let (pins, own) = (pins(), "web-dev\n      server: main");
+    let right = hash(&pins);
+    let long = pins.replace(own, "web-dev\n      set: { helm: { image.tag: '${app.tag}@${app.digest}' } }\n      server: main");
+    assert_eq!((long == pins, hash(&long)), (false, right), "in full");
+    for (old, new) in [
+        ("name: web-dev", "name: web-other"),
+        ("run: ./smoke.sh", "run: 'true'"),
+        ("https://argocd.example", "https://other.example"),
+        ("team/app", "team/other"),
+    ] {
+        assert_eq!(pins.matches(old).count(), 1, "{old}: {pins}");
+        assert_ne!(hash(&pins.replace(old, new)), right, "{new}");
+    }
 }
 
 #[test]
@@ -482,6 +562,7 @@ fn mistakes_are_shown_where_they_are() {
         ("a key in two places", with("file: ci.pub", "file: ci.pub, pem: x")),
         ("a key that is none", with("file: ci.pub", "pem: x")),
         ("a mistake in the policy", ruleless("{ file: bad-rules.yaml }")),
+        ("a policy that pins nothing", ruleless("{ file: no-pins.yaml }")),
     ];
     let mut shown = String::new();
     for (name, text) in cases {

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use verbatim_argocd::cli::job_identity;
 use verbatim_argocd::{JobIdentity, KubernetesAccess};
-use verbatim_console::Failure;
+use verbatim_console::{ExitStatus, Failure};
 use verbatim_credentials::argocd::{ServerKey, find_token, is_token_for_another};
 use verbatim_credentials::{CredentialEnvironment, ExposeSecret as _, Keychain, SecretString};
 use verbatim_image::cli::EngineArgs;
 use verbatim_image::{Endpoint, Engine, REQUEST_TIMEOUT};
+use verbatim_oci::Digest;
 
 use crate::config::{Config, Server};
 use crate::project::{Project, Variables, failures};
@@ -62,7 +63,7 @@ pub(crate) fn argocd(
     let (token, job) = token(project, server)?;
     config.token = Some(token);
     config.job = job;
-    config.ca = server.ca.as_deref().map(read).transpose()?;
+    config.ca = authorities(server)?;
     config.client_cert = match &server.client_certificate {
         None => None,
         Some((certificate, key)) => {
@@ -91,6 +92,25 @@ pub(crate) fn argocd(
         config.timeouts.refresh = limit;
     }
     verbatim_argocd::Client::new(config).map_err(failures::argocd)
+}
+
+/// The certificate authorities of a server, which are those that the policy pins, if it does.
+fn authorities(server: &Server) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(file) = &server.ca else { return Ok(None) };
+    let bytes = read(file)?;
+    let digest = Digest::of(&bytes);
+    match server.ca_digest {
+        Some(pinned) if pinned != digest => Err(Failure::new(
+            ExitStatus::No,
+            format!(
+                "{} is not the file that the policy pins for Argo CD `{}`",
+                file.display(),
+                server.name
+            ),
+        )
+        .hint(format!("the policy pins {pinned}, and the file has {digest}"))),
+        _ => Ok(Some(bytes)),
+    }
 }
 
 /// The token, and who the job is, if that can get it another one.

@@ -1,0 +1,140 @@
+//! Whoever may change the repository of the product with its `verbatim.yaml`, and not the policy, which stands elsewhere.
+
+use anyhow::{Context as _, Result};
+use e2e::{Run, World};
+
+/// The rules of the world.
+const RULES: &str = "\
+version: 1
+environments:
+  staging: { after: [dev], gates: { tested: { in: dev, suites: [smoke] } } }
+  production: { after: [staging] }
+keys:
+  - { name: ci, file: project/ci.pub, roles: [builder, tester, promoter] }
+";
+
+/// A world whose rules are beside its repository, with what they pin. Its suite is a file of the repository.
+async fn world() -> Result<World> {
+    let world = World::start().await?;
+    let text = without_rules(&world.configuration())?;
+    let (before, after) = text.split_once("    tests: ").context("no tests")?;
+    let (_, after) = after.split_once('\n').context("no line")?;
+    let text = format!("{before}    tests: {{ smoke: ./smoke.sh }}\n{after}");
+    world.project.write("smoke.sh", "#!/bin/sh\ntest ! -e ../fail\n")?;
+    world.project.git(&["add", "."]).await?;
+    world.project.git(&["update-index", "--chmod=+x", "smoke.sh"]).await?;
+    world.project.git(&["checkout", "smoke.sh"]).await?;
+    world.project.write("verbatim.yaml", &text)?;
+    let pins = world.verbatim(&["policy", "pin"]).await?.ends(0).stdout;
+    std::fs::write(world.beside("policy.yaml"), format!("{RULES}{pins}"))?;
+    world.project.commit("The rules stand elsewhere").await?;
+    Ok(world)
+}
+
+/// A configuration whose rules stand elsewhere.
+fn without_rules(text: &str) -> Result<String> {
+    let (stages, _) = text.split_once("keys:\n").context("no keys")?;
+    let is_rule =
+        |line: &&str| !["    after:", "    gates:"].iter().any(|rule| line.starts_with(rule));
+    let stages: Vec<&str> = stages.lines().filter(is_rule).collect();
+    Ok(format!("{}\npolicy: {{ file: ../policy.yaml }}\n", stages.join("\n")))
+}
+
+fn configuration(world: &World) -> Result<String> {
+    Ok(std::fs::read_to_string(world.project.root.join("verbatim.yaml"))?)
+}
+
+/// Changes the configuration, runs a command, and puts it back.
+async fn changed(world: &World, old: &str, new: &str, arguments: &[&str]) -> Result<Run> {
+    let text = configuration(world)?;
+    assert_eq!(text.matches(old).count(), 1, "{old}: {text}");
+    world.project.write("verbatim.yaml", &text.replace(old, new))?;
+    let run = world.verbatim(arguments).await?;
+    world.project.write("verbatim.yaml", &text)?;
+    Ok(run)
+}
+
+/// No line of the configuration leads around a gate of the policy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_is_about_what_the_policy_pins() -> Result<()> {
+    let world = world().await?;
+    let release = world.release("Not tested").await?;
+    world.argocd.forget_seen();
+    let into = |environment| ["promote", environment, "--release", &release];
+    let _ = world.verbatim(&into("production")).await?.ends(1);
+    let (line, more) = (
+        "{\"name\":\"hotfix\",\"apps\":[{\"name\":\"shop-production\",\"server\":\"main\"}]}",
+        "- name: dev\n    apps: [shop-dev]",
+    );
+    for (old, new, environment, told) in [
+        ("name: production", "name: hotfix", "hotfix", "does not name the environment `hotfix`"),
+        ("name: production", "name: hotfix", "hotfix", line),
+        (more, "- name: dev\n    apps: [shop-dev, shop-more]", "dev", "pins other applications"),
+        ("[shop-dev]", "[shop-other]", "dev", "pins other applications or values of `dev`"),
+        ("project: shop", "project: shop2", "dev", "is for another project"),
+        (
+            "argocd:",
+            "records: 127.0.0.1:1/empty\nargocd:",
+            "dev",
+            "pins another repository of records",
+        ),
+        ("/shop/app,", "/shop/other,", "dev", "pins other images"),
+        ("main: { url:", "main: { insecure: true, url:", "dev", "pins other Argo CD servers"),
+        (
+            "    image.repository:",
+            "    command: \"${tag}\"\n    image.repository:",
+            "dev",
+            "pins other applications or values",
+        ),
+        ("./smoke.sh", "'true'", "dev", "pins other suites of `dev`"),
+    ] {
+        let run = changed(&world, old, new, &into(environment)).await?.ends(2);
+        assert!(run.stderr.contains(told), "{run}");
+    }
+    // Nor does breaking the glass, which asks the rules nothing else.
+    let broken = ["rollback", "dev", "--from-argocd-history", "--reason", "all is down"];
+    let run = changed(&world, "[shop-dev]", "[shop-other]", &broken).await?.ends(2);
+    assert!(run.stderr.contains("pins other applications"), "{run}");
+    assert_eq!(world.writes(), [] as [&str; 0]);
+    world.carry(&release, &["dev", "staging", "production"]).await
+}
+
+/// The policy names a suite; what that does is not up to the code.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suite_does_what_the_policy_pins() -> Result<()> {
+    let world = world().await?;
+    let release = world.release("Broken").await?;
+    let _ = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(0);
+    world.project.write("smoke.sh", "#!/bin/sh\nexit 0\n")?;
+    let test = ["test", "dev", "--release", &release];
+    let run = world.verbatim(&test).await?.ends(1);
+    assert!(
+        run.stderr.contains("smoke.sh of the suite smoke is not the file that the policy pins"),
+        "{run}"
+    );
+    let run = world.verbatim(&["promote", "staging", "--release", &release]).await?.ends(1);
+    assert!(run.stdout.contains("refused  tested"), "{run}");
+    world.project.git(&["checkout", "smoke.sh"]).await?;
+    let _ = world.verbatim(&test).await?.ends(0);
+    Ok(())
+}
+
+/// A policy of an earlier verbatim says nothing of these things. It must not be read as if it did not care.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_without_pins_says_what_to_add() -> Result<()> {
+    let world = world().await?;
+    let policy = world.beside("policy.yaml");
+    std::fs::write(&policy, RULES)?;
+    let run = world.verbatim(&["policy", "check"]).await?.ends(2);
+    assert!(run.stderr.contains("run `verbatim policy pin` and add what it prints"), "{run}");
+    let pins = world.verbatim(&["policy", "pin"]).await?.ends(0).stdout;
+    std::fs::write(&policy, format!("{RULES}{pins}"))?;
+    let run = world.verbatim(&["policy", "check"]).await?.ends(0);
+    assert!(!run.stdout.contains("pins no file"), "{run}");
+    // A suite that is pinned by its command alone is one that the code may change.
+    let bare: Vec<&str> = pins.lines().filter(|line| !line.contains("smoke.sh: sha256")).collect();
+    std::fs::write(&policy, format!("{RULES}{}", bare.join("\n").replace("files:", "files: {}")))?;
+    let run = world.verbatim(&["policy", "check"]).await?.ends(0);
+    assert!(run.stdout.contains("the policy pins no file of the suite `smoke`"), "{run}");
+    Ok(())
+}
