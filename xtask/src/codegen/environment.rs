@@ -33,6 +33,11 @@ const GROUPS: &[(&str, &[Variable])] = &[
         "verbatim",
         &[
             ("VERBATIM_CONFIG", Tools, "the configuration file; the same as `--config`"),
+            (
+                "VERBATIM_POLICY",
+                Tools,
+                "where the rules are; the same as `--policy`. An empty one is refused",
+            ),
             ("VERBATIM_RELEASE", Tools, "the release of this stage; the same as `--release`"),
             ("VERBATIM_KEY", Tools, "the private key that signs records, in PEM; **secret**"),
             ("VERBATIM_KEY_FILE", Tools, "a file with that key; the same as `--key`"),

@@ -94,23 +94,25 @@ pub(crate) struct FoundPolicy {
 }
 
 impl Draft {
-    /// Reads a configuration, and the key files that it names itself.
-    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(path, &read(path)?, &|path| std::fs::read_to_string(path))
+    /// Reads a configuration, and the key files that it names itself. Its rules are at `outside`, if that is given.
+    pub(crate) fn load(path: &Path, outside: Option<&PolicySource>) -> Result<Self, ConfigError> {
+        Self::parse(path, &read(path)?, outside, &|path| std::fs::read_to_string(path))
     }
 
     /// Reads a configuration from its text; `read` gives the text of the key files it names.
     pub(crate) fn parse(
         path: &Path,
         text: &str,
+        outside: Option<&PolicySource>,
         read: &dyn Fn(&Path) -> io::Result<String>,
     ) -> Result<Self, ConfigError> {
         let invalid = |problems| Invalid::new(path, text, problems);
         let root = path.parent().unwrap_or(Path::new(""));
         let file: File = yaml(text).map_err(|problem| invalid(vec![problem]))?;
         let mut problems = Vec::new();
-        let (mut policy, mut source) = (None, None);
+        let (mut policy, mut source) = (None, outside.cloned());
         match &file.policy {
+            None if outside.is_some() => policy::refuse_inline(&file, &mut problems),
             None => {
                 let written = policy::Written::inline(root, &file);
                 match policy::check(&written, read) {
@@ -120,7 +122,17 @@ impl Draft {
             }
             Some(written) => {
                 policy::refuse_inline(&file, &mut problems);
-                source = source::check(root, written, &mut problems);
+                let own = source::check(root, written, &mut problems);
+                match (&source, &own) {
+                    (Some(outside), Some(own)) if !outside.is(own) => {
+                        let message = "this job takes its rules from elsewhere, and nothing here may change that";
+                        let help =
+                            format!("leave it out; `--policy` or VERBATIM_POLICY names {outside}");
+                        problems.push(Problem::new(written.place, message).help(help));
+                    }
+                    (Some(_), _) => {}
+                    (None, _) => source = own,
+                }
             }
         }
         let config = check::check(path, root, &file, policy, problems).map_err(invalid)?;
@@ -165,7 +177,11 @@ impl Draft {
         let written = self.file.policy.as_ref();
         let named = written.and_then(|written| written.value.file.as_ref());
         let place = named.map(|file| file.place).unwrap_or_default();
-        let problem = Problem::new(place, format!("cannot read the policy: {error}"));
+        let what = match (named, &self.source) {
+            (None, Some(outside)) => format!("the policy {outside}"),
+            _ => "the policy".to_owned(),
+        };
+        let problem = Problem::new(place, format!("cannot read {what}: {error}"));
         Invalid::new(&self.config.file, &self.text, vec![problem]).into()
     }
 }
@@ -178,7 +194,7 @@ pub(crate) fn parse(
     text: &str,
     read: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Config, ConfigError> {
-    let draft = Draft::parse(path, text, read)?;
+    let draft = Draft::parse(path, text, None, read)?;
     match draft.source().cloned() {
         None => Ok(draft.into_config()),
         Some(PolicySource::File(file)) => match read(&file) {

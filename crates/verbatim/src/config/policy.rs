@@ -97,8 +97,8 @@ struct Key {
 pub(super) fn refuse_inline(file: &File, problems: &mut Vec<Problem>) {
     let mut refuse = |place: Place, what: &str| {
         problems.push(
-            Problem::new(place, format!("{what} stands where `policy` says, not here"))
-                .help("move it there, or leave out `policy`"),
+            Problem::new(place, format!("{what} stands in the policy that is named, not here"))
+                .help("move it there, or name no policy"),
         );
     };
     for environment in &file.environments {

@@ -67,7 +67,7 @@ const KEYS: &str = "keys: [{ name: ci, file: ci.pub, roles: [promoter] }]\n";
 /// What a policy of its own says of the right file.
 fn pins() -> String {
     let text = ruleless("{ file: rules.yaml }");
-    let draft = Draft::parse(Path::new("verbatim.yaml"), &text, &files).unwrap();
+    let draft = Draft::parse(Path::new("verbatim.yaml"), &text, None, &files).unwrap();
     let pins = Pins::of(draft.config(), &|_| None, &|_| None).short();
     serde_saphyr::to_string(&std::collections::BTreeMap::from([("pins", pins)])).unwrap()
 }
@@ -295,7 +295,7 @@ fn a_key_may_stand_in_the_file_itself() {
 #[test]
 fn rules_elsewhere_are_named() {
     let named = |policy: &str| {
-        let draft = Draft::parse(Path::new("a/verbatim.yaml"), &ruleless(policy), &files);
+        let draft = Draft::parse(Path::new("a/verbatim.yaml"), &ruleless(policy), None, &files);
         let draft = draft.unwrap_or_else(|error| panic!("{error}"));
         assert!(!draft.config().policy.is_known());
         let source = draft.source().cloned();
@@ -317,6 +317,38 @@ fn rules_elsewhere_are_named() {
         (format!("{{ oci: 'registry.example/rules:1@{digest}' }}"), &oci),
     ] {
         assert_eq!(named(&policy), want);
+    }
+}
+
+/// What is named from outside is where the rules are, and the file may say no more than the same.
+#[test]
+fn rules_are_named_from_outside() {
+    let (rules, none) =
+        (ruleless("{ file: rules.yaml }"), ruleless("{}").replace("policy: {}", ""));
+    let git = "{ git: 'https://git.example/r.git', ref: main, path: rules.yaml }";
+    let git_with = |old: &str, new: &str| ruleless(&git.replace(old, new));
+    for (outside, text, is_right) in [
+        ("rules.yaml", &none, true),
+        ("rules.yaml", &rules, true),
+        ("{ file: ./rules.yaml }", &rules, true),
+        ("elsewhere/rules.yaml", &rules, false),
+        ("rules.yaml", &RIGHT.to_owned(), false),
+        ("rules.yaml", &ruleless(git), false),
+        (git, &none, true),
+        (git, &ruleless(git), true),
+        (git, &git_with("main", "other"), false),
+        (git, &git_with("r.git", "mallory.git"), false),
+        (git, &rules, false),
+    ] {
+        let outside = PolicySource::named(outside).unwrap_or_else(|error| panic!("{error}"));
+        let draft = Draft::parse(Path::new("verbatim.yaml"), text, Some(&outside), &files);
+        assert_eq!(draft.is_ok(), is_right, "{outside} {text}");
+        if let Ok(draft) = draft {
+            assert_eq!(draft.source(), Some(&outside));
+        }
+    }
+    for wrong in ["", "{}", "{ git: 'https://git.example/r.git' }", "[a]", "{ files: a }"] {
+        assert!(PolicySource::named(wrong).is_err(), "{wrong}");
     }
 }
 

@@ -18,7 +18,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::SecretString;
 use verbatim_record::{CiRun, KeyError, KeyRing, Power, Role, SigningKey};
 
-use crate::config::{self, Config, ConfigError, Draft};
+use crate::config::{self, Config, ConfigError, Draft, PolicySource};
 use crate::project::signer::{RecordSigner, SigningError};
 
 /// Holds the private key itself.
@@ -46,6 +46,16 @@ pub(crate) struct ProjectArgs {
         hide_env_values = true
     )]
     pub config: Option<PathBuf>,
+    /// Where the rules are, as `policy` in verbatim.yaml says it: a file, or `{ git: URL, ref: REF, path: FILE }`, or
+    /// `{ oci: REPOSITORY@DIGEST }`. verbatim.yaml may then name no other policy, and no rules
+    #[arg(
+        long,
+        global = true,
+        value_name = "POLICY",
+        env = "VERBATIM_POLICY",
+        hide_env_values = true
+    )]
+    pub policy: Option<String>,
 }
 
 /// A private key.
@@ -200,7 +210,12 @@ impl Project {
 
 /// The configuration that is named, or found.
 pub(crate) fn draft(arguments: &ProjectArgs) -> Result<Draft, Failure> {
-    Draft::load(&config_file(arguments)?).map_err(config_failure)
+    // An empty variable is a mistake: whoever sets it does not mean the rules of the checkout.
+    let outside =
+        arguments.policy.as_deref().map(PolicySource::named).transpose().map_err(|error| {
+            Failure::usage(error).context("cannot use the policy of --policy or VERBATIM_POLICY")
+        })?;
+    Draft::load(&config_file(arguments)?, outside.as_ref()).map_err(config_failure)
 }
 
 /// The file of the configuration that is named, or found.

@@ -138,3 +138,41 @@ async fn a_policy_without_pins_says_what_to_add() -> Result<()> {
     assert!(run.stdout.contains("the policy pins no file of the suite `smoke`"), "{run}");
     Ok(())
 }
+
+/// The job says where the rules are. Then no line of the repository says it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_from_outside_is_the_only_one() -> Result<()> {
+    let world = world().await?;
+    let text = configuration(&world)?;
+    let (unnamed, named) = text.split_once("policy:").context("no policy")?;
+    let lax = std::fs::read_to_string(world.beside("policy.yaml"))?
+        .replace(
+            "  staging: { after: [dev], gates: { tested: { in: dev, suites: [smoke] } } }\n",
+            "",
+        )
+        .replace("production: { after: [staging] }", "production: {}");
+    std::fs::write(world.beside("lax.yaml"), lax)?;
+    let release = world.release("Not tested").await?;
+    let promote = ["promote", "production", "--release", &release, "--dry-run"];
+    // Where nobody says it, the repository chooses.
+    let elsewhere = format!("{unnamed}policy: {{ file: ../lax.yaml }}\n");
+    world.project.write("verbatim.yaml", &elsewhere)?;
+    let _ = world.verbatim(&promote).await?.ends(0);
+    let outside = world.tool.clone().with("VERBATIM_POLICY", "../policy.yaml");
+    let keys = "keys:\n  - { name: mine, file: ci.pub, roles: [promoter] }\n";
+    for (text, status, told) in [
+        (elsewhere.as_str(), 2, "this job takes its rules from elsewhere"),
+        (&format!("{unnamed}{keys}"), 2, "a key stands in the policy that is named, not here"),
+        (unnamed, 1, "refused"),
+        (&format!("{unnamed}policy:{named}"), 1, "refused"),
+    ] {
+        world.project.write("verbatim.yaml", text)?;
+        let run = outside.run(&promote).await?.ends(status);
+        assert!(run.stderr.contains(told) || run.stdout.contains(told), "`{told}`: {run}");
+    }
+    // A variable that was meant to say it and is empty does not leave it to the repository.
+    world.project.write("verbatim.yaml", &elsewhere)?;
+    let empty = world.tool.clone().with("VERBATIM_POLICY", "");
+    let _ = empty.run(&promote).await?.ends(2);
+    Ok(())
+}
