@@ -263,6 +263,8 @@ pub(crate) struct Policy {
     /// The hash of the rules, keys and pins, independent of how they were written; `None` if they could not be had. Then there
     /// are no rules, no signature counts, and nothing but breaking the glass may be done.
     pub hash: Option<Digest>,
+    /// The hash of the keys and what each is trusted for; `None` as `hash`.
+    pub keys_hash: Option<Digest>,
     /// Whether it says what it is about: it stands apart from what the code may change.
     pub has_pins: bool,
 }
@@ -275,6 +277,7 @@ impl Policy {
             rules: BTreeMap::new(),
             ring: KeyRing::default(),
             hash: None,
+            keys_hash: None,
             has_pins: false,
         }
     }

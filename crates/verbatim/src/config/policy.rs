@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use verbatim_oci::Digest;
 use verbatim_record::{
     KeyRing, KeyRingError, PolicyOrigin, Power, Powers, Role, TrustedKey, VerifyingKey,
@@ -185,9 +185,15 @@ pub(super) fn check(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let hash = hash(&rules, &keys, ring.powers(), written.pins);
-    let (origin, has_pins) = (written.origin.clone(), written.pins.is_some());
-    Ok(Policy { origin, rules, ring, hash: Some(hash), has_pins })
+    let keys = hashed(&keys);
+    Ok(Policy {
+        origin: written.origin.clone(),
+        hash: Some(hash(&rules, &keys, ring.powers(), written.pins)),
+        keys_hash: Some(Digest::of(json!(keys).to_string().as_bytes())),
+        has_pins: written.pins.is_some(),
+        rules,
+        ring,
+    })
 }
 
 /// Without a key no record counts, so nothing that waits for one could ever be entered.
@@ -352,10 +358,20 @@ fn powers(written: &PowersFile, keys: &[TrustedKey], problems: &mut Vec<Problem>
     powers
 }
 
+/// The keys as they are hashed, in one order.
+fn hashed(keys: &[Key]) -> Vec<Value> {
+    let mut keys: Vec<_> = keys
+        .iter()
+        .map(|key| json!({ "name": key.name, "id": key.public.id().as_str(), "roles": key.roles, "actors": key.actors }))
+        .collect();
+    keys.sort_by_key(ToString::to_string);
+    keys
+}
+
 /// The hash of what the rules say, whatever file, order of keys or comments they were written with.
 fn hash(
     rules: &BTreeMap<String, Rules>,
-    keys: &[Key],
+    keys: &[Value],
     powers: &Powers,
     pins: Option<&Pins>,
 ) -> Digest {
@@ -374,11 +390,6 @@ fn hash(
             (name.as_str(), rules)
         })
         .collect();
-    let mut keys: Vec<_> = keys
-        .iter()
-        .map(|key| json!({ "name": key.name, "id": key.public.id().as_str(), "roles": key.roles, "actors": key.actors }))
-        .collect();
-    keys.sort_by_key(ToString::to_string);
     let mut policy =
         json!({ "version": 2, "environments": environments, "keys": keys, "powers": powers });
     if let Some(pins) = pins {

@@ -1,7 +1,8 @@
 //! Whoever may change the repository of the product with its `verbatim.yaml`, and not the policy, which stands elsewhere.
 
 use anyhow::{Context as _, Result};
-use e2e::{Run, World};
+use e2e::{Project, Run, World};
+use serde_json::{Value, json};
 
 /// The rules of the world.
 const RULES: &str = "\
@@ -174,5 +175,79 @@ async fn a_policy_from_outside_is_the_only_one() -> Result<()> {
     world.project.write("verbatim.yaml", &elsewhere)?;
     let empty = world.tool.clone().with("VERBATIM_POLICY", "");
     let _ = empty.run(&promote).await?.ends(2);
+    Ok(())
+}
+
+/// A repository of the rules, with or without gates, and how `policy` names it.
+async fn repository(world: &World, name: &str, rules: &str) -> Result<(String, String)> {
+    let policies = Project::empty(&world.beside(name)).await?;
+    std::fs::create_dir_all(policies.root.join("project"))?;
+    policies.write("policy.yaml", rules)?;
+    policies.write("project/ci.pub", &world.key.verifying_key().to_pem()?)?;
+    policies.commit("The rules").await?;
+    let url = format!("file://{}", policies.root.display());
+    let source = format!("{{ git: '{url}', ref: main, path: policy.yaml }}");
+    Ok((source, format!("git+{url}@main#policy.yaml")))
+}
+
+/// Rules from elsewhere let a release in, and then everything is as it was. It is not: the ledger knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_from_elsewhere_leave_a_trace() -> Result<()> {
+    let world = world().await?;
+    let rules = std::fs::read_to_string(world.beside("policy.yaml"))?;
+    let lax = rules.replace("roles: [builder,", "actors: [mallory], roles: [builder,");
+    let (honest, origin) = repository(&world, "policies", &rules).await?;
+    let (mine, elsewhere) = repository(&world, "mallory", &lax).await?;
+    let text = configuration(&world)?;
+    let with = |source: &str| text.replace("{ file: ../policy.yaml }", source);
+    let told = async |name: &str| -> Result<(String, Value)> {
+        let run = world.verbatim(&["history", "dev"]).await?.ends(0);
+        let json = world.verbatim(&["history", "dev", "--format", "json"]).await?.ends(0).json()?;
+        assert_eq!(
+            run.stdout.contains("the policy came from"),
+            !json["promotions"][0]["policy_changes"].is_null(),
+            "{name} {run}"
+        );
+        Ok((run.stdout, json["promotions"][0]["policy_changes"].clone()))
+    };
+    let status = async || -> Result<String> {
+        Ok(world.verbatim(&["status", "--check"]).await?.ends(0).stdout)
+    };
+    world.project.write("verbatim.yaml", &with(&honest))?;
+    for release in [world.release("One").await?, world.release("Two").await?] {
+        world.carry(&release, &["dev"]).await?;
+        assert_eq!(told(&release).await?.1, Value::Null);
+    }
+    assert!(!status().await?.contains("the policy"));
+    world.project.write("verbatim.yaml", &with(&mine))?;
+    let before =
+        format!("the policy came from {origin} before; the policy trusted other keys before");
+    assert!(status().await?.contains(&before), "{}", status().await?);
+    let release = world.release("Three").await?;
+    let _ = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(0);
+    assert!(!status().await?.contains("the policy"));
+    let (text, changes) = told("Three").await?;
+    assert!(text.contains(&before), "{text}");
+    assert_eq!(changes[0], json!({ "what": "origin", "was": origin }));
+    assert_eq!(changes[1]["what"], "keys");
+    // The record itself says it to whoever reads it alone.
+    let mut recorded = Vec::new();
+    let list = ["registry", "referrers", "list", &release, "--format", "json"];
+    let listed = world.verbatim(&list).await?.ends(0).json()?;
+    let (repository, _) = release.split_once(":local").context("no tag")?;
+    for referrer in listed["referrers"].as_array().context("no referrers")? {
+        let name = format!("{repository}@{}", referrer["digest"].as_str().context("no digest")?);
+        let bundle = world.verbatim(&["registry", "referrers", "get", &name]).await?.ends(0);
+        let bundle: Value = serde_json::from_str(&bundle.stdout)?;
+        let payload = bundle["dsseEnvelope"]["payload"].as_str().context("no payload")?;
+        let statement: Value = serde_json::from_slice(&e2e::base64(payload)?)?;
+        recorded.push(statement["predicate"]["policyChanges"].clone());
+    }
+    assert!(recorded.contains(&changes), "{recorded:?}");
+    // The honest rules are back, and see it.
+    world.project.write("verbatim.yaml", &with(&honest))?;
+    let after = format!("the policy came from {elsewhere} before");
+    assert!(status().await?.contains(&after), "{}", status().await?);
+    assert!(told("Three").await?.0.contains(&before));
     Ok(())
 }
