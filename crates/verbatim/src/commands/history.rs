@@ -147,7 +147,7 @@ impl HistoryEntry {
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for fault in &self.faults {
-            writeln!(f, "the ledger is broken: {fault}")?;
+            writeln!(f, "the ledger cannot be relied on: {fault}")?;
         }
         if self.promotions.is_empty() {
             return writeln!(f, "nothing was promoted to {} yet", self.environment);
@@ -182,7 +182,8 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
     let progress = console.progress(format!("reading the ledger of {}", environment.id));
     let now = Timestamp::now();
     // What stands on the applications tells when the end of the ledger was cut off.
-    let anchors = applications::anchors(&applications::at(environment, &servers).await?);
+    let seen = applications::at(environment, &servers).await?;
+    let anchors = applications::anchors(&seen);
     let (id, ring) = (&environment.id, &project.config.policy.ring);
     let Ledger { chain, records, .. } = registry
         .store
@@ -200,7 +201,12 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
             .take(args.limit)
             .map(|(index, record)| HistoryEntry::of(record, &promotions[..index], &vetoes))
             .collect(),
-        faults: chain.faults().iter().map(ToString::to_string).collect(),
+        faults: chain
+            .faults()
+            .iter()
+            .map(ToString::to_string)
+            .chain(applications::unread(&seen))
+            .collect(),
     };
     console.result(&history)?;
     Ok(if history.faults.is_empty() { ExitStatus::Done } else { ExitStatus::No })

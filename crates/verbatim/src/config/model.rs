@@ -197,6 +197,23 @@ pub(crate) struct App {
     pub url: Option<String>,
 }
 
+impl App {
+    /// The first value that both entries write, if they mean one application. Sources that are named in two ways may be one.
+    pub(crate) fn same_value(&self, other: &Self) -> Option<String> {
+        let is_one_source = match (&self.source, &other.source) {
+            (SourceChoice::Position(one), SourceChoice::Position(other)) => one == other,
+            (SourceChoice::Name(one), SourceChoice::Name(other)) => one == other,
+            _ => true,
+        };
+        let keys = |set: &Set| -> BTreeSet<String> {
+            let helm = set.helm.keys().map(|key| format!("helm: {key}"));
+            helm.chain(set.kustomize.keys().map(|key| format!("kustomize: {key}"))).collect()
+        };
+        let key = keys(&self.set).intersection(&keys(&other.set)).next().cloned();
+        key.filter(|_| is_one_source)
+    }
+}
+
 #[cfg(test)]
 impl App {
     /// An application of the server `main` with these Helm parameters, for tests.

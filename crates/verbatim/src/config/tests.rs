@@ -522,6 +522,24 @@ fn mistakes_are_shown_where_they_are() {
             with("[web-dev]", "{ project: web, selector: 'team=web' }"),
         ),
         ("a whole project and a part of it", with("[web-dev]", "{ project: web }")),
+        ("a whole project and one of its applications", with("[web-dev]", "{ project: team }")),
+        (
+            "one source by its name and by its place",
+            with("[web-dev]", "[{ name: worker-staging, source: chart }]"),
+        ),
+        (
+            "an application by two names of its server",
+            with("[web-dev]", "[{ name: web-staging, server: other }]")
+                .replace(
+                    "https://argocd.example }",
+                    "https://argocd.example }\n  other: { url: 'https://argocd.example:443/' }",
+                )
+                .replace(
+                    "[web-staging, { name: worker-staging,",
+                    "[{ name: web-staging, server: main }, { name: worker-staging, server: main,",
+                )
+                .replace("{ project: web,", "{ server: main, project: web,"),
+        ),
         ("a selection of every project", selection("{ selector: 'team=web' }")),
         ("a selection of no project", selection("{ project: '' }")),
         ("an empty selector", selection("{ project: web, selector: '' }")),

@@ -238,7 +238,8 @@ pub(crate) fn reference(app: &App) -> AppRef {
 }
 
 /// What the applications know of the end of the ledger: the record that the last promotion to the environment wrote on them.
-/// What other environments and projects wrote on the same applications says nothing about it.
+/// What other environments and projects wrote on the same applications says nothing about it. Whether there is more, on
+/// applications that cannot be read, [`unread`] tells.
 pub(crate) fn anchors(seen: &[ObservedApp]) -> Vec<Anchor> {
     let mut anchors: Vec<Anchor> = Vec::new();
     for ObservedApp { app, application, .. } in seen {
@@ -248,6 +249,18 @@ pub(crate) fn anchors(seen: &[ObservedApp]) -> Vec<Anchor> {
         anchors.extend(anchor.filter(|anchor| !anchors.contains(anchor)));
     }
     anchors
+}
+
+/// Why one of the applications cannot be read. What stands on it about the end of the ledger is then not known, so the
+/// ledger is not, either.
+pub(crate) fn unread(seen: &[ObservedApp]) -> Option<String> {
+    seen.iter().find_map(|ObservedApp { app, application, .. }| {
+        let error = application.as_ref().err()?;
+        Some(format!(
+            "what {} says of the end of the ledger cannot be read: {error}: {}",
+            app.name, error.kind
+        ))
+    })
 }
 
 /// The sources of an application, for the record; the revision is filled in by the proof.

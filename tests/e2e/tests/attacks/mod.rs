@@ -3,6 +3,7 @@
 
 mod config_changer;
 mod hider;
+mod hostile_application;
 mod other_project;
 mod plan_changer;
 mod pusher;
