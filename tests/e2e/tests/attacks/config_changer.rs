@@ -251,3 +251,46 @@ async fn rules_from_elsewhere_leave_a_trace() -> Result<()> {
     assert!(told("Three").await?.0.contains(&before));
     Ok(())
 }
+
+/// A step before the build calls the branch another name and the clone another repository. The CI knows better.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_does_not_say_which_branch_is_built() -> Result<()> {
+    let world = World::start().await?;
+    let text = world.configuration();
+    let gate =
+        "gates: { signed: { sources: ['https://github.com/acme/*'], branches: [main] }, tested";
+    world.project.write("verbatim.yaml", &text.replace("gates: { tested", gate))?;
+    world.project.write("Dockerfile", "FROM scratch\nCOPY verbatim.yaml /\n")?;
+    let commit = world.project.commit("A feature of mallory").await?;
+    let acme = "https://github.com/acme/shop";
+    world.project.git(&["remote", "add", "origin", acme]).await?;
+    let github = |repository: &str| {
+        let tool = world.tool.clone().with("GITHUB_ACTIONS", "true");
+        let tool = tool.with("GITHUB_SERVER_URL", "https://github.com");
+        let tool = tool.with("GITHUB_REPOSITORY", repository).with("GITHUB_SHA", &commit);
+        tool.with("GITHUB_REF", "refs/heads/feature").with("GITHUB_RUN_NUMBER", "7")
+    };
+    let run = github("acme/shop").run(&["build"]).await?.ends(1);
+    let told = "git says that this is the branch main, and github says that it is feature";
+    assert!(run.stderr.contains(told), "{run}");
+    world.project.git(&["checkout", "--quiet", "--detach"]).await?;
+    let run = github("mallory/shop").run(&["build"]).await?.ends(1);
+    assert!(run.stderr.contains("git says that this is the repository"), "{run}");
+    let Some(engine) = e2e::docker_host() else { return Ok(()) };
+    // Without a word of git's the record has those of the CI, and on a laptop none.
+    world.project.git(&["remote", "remove", "origin"]).await?;
+    let anew = ["build", "--overwrite", "--format", "json"];
+    for (tool, told) in [
+        (github("mallory/shop"), "source https://github.com/mallory/shop is not"),
+        (github("acme/shop"), "branch feature is not main"),
+        (world.tool.clone(), "it names no source"),
+    ] {
+        let built = tool.with("DOCKER_HOST", &engine).run(&anew).await?.ends(0).json()?;
+        let release = built["release"]["reference"].as_str().context("no release")?.to_owned();
+        world.carry(&release, &["dev"]).await?;
+        let run =
+            world.verbatim(&["promote", "staging", "--release", &release, "-v"]).await?.ends(1);
+        assert!(run.stdout.contains(told), "`{told}`: {run}");
+    }
+    Ok(())
+}
