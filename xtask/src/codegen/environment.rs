@@ -144,7 +144,11 @@ const GROUPS: &[(&str, &[Variable])] = &[
     (
         "Argo CD",
         &[
-            ("ARGOCD_SERVER", Tools, "the server that `ARGOCD_AUTH_TOKEN` is for"),
+            (
+                "ARGOCD_SERVER",
+                Tools,
+                "the server that `ARGOCD_AUTH_TOKEN` is for; in `verbatim.yaml` also that of other tokens, unless `ARGOCD_EU_SERVER` says it of `ARGOCD_EU_TOKEN`",
+            ),
             ("ARGOCD_AUTH_TOKEN", Tools, "a token; **secret**"),
             ("KUBECONFIG", Tools, "kubeconfigs, as kubectl reads them, for `via: kubernetes`"),
             (

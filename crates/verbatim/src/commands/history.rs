@@ -175,7 +175,7 @@ impl fmt::Display for History {
 }
 
 pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
     let servers = Servers::of(&project, [environment])?;

@@ -170,7 +170,7 @@ impl fmt::Display for Checked {
 }
 
 async fn check(args: &CheckArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environments = &project.config.environments;
     let environments = environments
         .iter()
@@ -337,7 +337,7 @@ fn told(gate: &Gate, now: Timestamp) -> String {
 }
 
 async fn explain(args: ExplainArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environment = environment(&project, &args.environment)?;
     let asked = Asked::of(&project, environment)?;
     if args.release.release.is_none() {
@@ -391,7 +391,7 @@ impl fmt::Display for Tested {
 }
 
 async fn test(args: &TestArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let file = args.file.display();
     let text = std::fs::read_to_string(&args.file)
         .map_err(|error| Failure::usage(error).context(format!("cannot read {file}")))?;

@@ -88,7 +88,7 @@ pub(crate) struct ImageFile {
 pub(crate) struct ServerFile {
     /// Its address, for example `https://argocd.example.com`.
     pub url: Located<String>,
-    /// The variable that holds its token. Default: `ARGOCD_AUTH_TOKEN`, else what `verbatim argocd login` stored.
+    /// The variable that holds its token, `ARGOCD_…_TOKEN`. Default: `ARGOCD_AUTH_TOKEN`, else what `verbatim argocd login` stored.
     pub token_variable: Option<Located<String>>,
     /// The path below which it answers (`--rootpath` of the server).
     pub root_path: Option<String>,

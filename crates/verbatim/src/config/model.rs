@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 use verbatim_argocd::SourceChoice;
+use verbatim_http::is_loopback;
 use verbatim_oci::{Digest, Platform, Repository};
 use verbatim_policy::{Gate, GateKind};
 use verbatim_record::{EnvironmentId, KeyRing, PolicyOrigin};
@@ -329,6 +330,31 @@ impl Config {
     /// The names of all environments, in their order.
     pub(crate) fn environment_names(&self) -> impl Iterator<Item = &str> {
         self.environments.iter().map(Environment::name)
+    }
+
+    /// What lets anybody in between read or change what is sent: a certificate that is not checked, plain HTTP to another
+    /// machine.
+    pub(crate) fn weaknesses(&self) -> Vec<String> {
+        let servers = self.servers.values().filter_map(|Server { name, url, insecure, .. }| {
+            match url.scheme() {
+                "https" if *insecure => Some(format!(
+                    "the certificate of Argo CD `{name}` at {url} is not checked (`insecure`): whoever answers in its place gets the token"
+                )),
+                "http" if !is_loopback(url) => Some(format!(
+                    "Argo CD `{name}` at {url} is asked over plain HTTP: anybody in between can read the token"
+                )),
+                _ => None,
+            }
+        });
+        let registries = self.registries.iter().filter(|(_, options)| options.plain_http);
+        let is_elsewhere = |host: &str| {
+            let url = Url::parse(&format!("http://{host}/"));
+            !url.is_ok_and(|url| is_loopback(&url))
+        };
+        let registries = registries.filter(|(host, _)| is_elsewhere(host)).map(|(host, _)| {
+            format!("the registry {host} is asked over plain HTTP (`plain_http`): anybody in between can read the login")
+        });
+        servers.chain(registries).collect()
     }
 
     /// The rules of an environment; none if it has none.

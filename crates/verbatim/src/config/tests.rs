@@ -498,6 +498,10 @@ fn mistakes_are_shown_where_they_are() {
         ("a bad repository", with("registry.example/team/app", "Registry.example/Team/App")),
         ("a bad length of time", with("timeout: 1h", "timeout: soon")),
         ("a number for a length of time", with("timeout: 1h", "timeout: 60")),
+        (
+            "a secret that is no token",
+            with("argocd.example }", "argocd.example, token_variable: VERBATIM_KEY }"),
+        ),
         ("plain HTTP", with("https://argocd.example", "http://argocd.example")),
         (
             "credentials in an address",
@@ -620,6 +624,24 @@ fn mistakes_are_shown_where_they_are() {
         writeln!(shown, "## {name}\n{error}\n").unwrap();
     }
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn what_weakens_the_way_to_a_service_is_told() {
+    let told = |old: &str, new: &str| read(&with(old, new)).unwrap().weaknesses();
+    let server = "{ url: https://argocd.example }";
+    assert_eq!(told(server, server), [""; 0]);
+    for (server, want) in [
+        ("{ url: https://argocd.example, insecure: true }", 1),
+        ("{ url: http://argocd.example, plain_http: true }", 1),
+        ("{ url: http://127.0.0.1:8080, insecure: true, plain_http: true }", 0),
+    ] {
+        assert_eq!(told("{ url: https://argocd.example }", server).len(), want, "{server}");
+    }
+    for (host, want) in [("registry.example", 1), ("localhost:5000", 0), ("127.0.0.1:5000", 0)] {
+        let registries = format!("registries: {{ '{host}': {{ plain_http: true }} }}\nset:");
+        assert_eq!(told("set:", &registries).len(), want, "{host}");
+    }
 }
 
 #[test]

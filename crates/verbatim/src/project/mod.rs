@@ -97,7 +97,7 @@ pub(crate) struct Project {
 impl Project {
     /// A project with its configuration and the environment that it is worked on in.
     pub(crate) fn new(config: Config, variables: Variables) -> Self {
-        let ci = with_event(verbatim_ci::detect(&variables), &variables);
+        let ci = ci(&variables);
         Self { config, variables, ci }
     }
 
@@ -225,6 +225,11 @@ pub(crate) fn config_file(arguments: &ProjectArgs) -> Result<PathBuf, Failure> {
         None => config::find(&working_folder()?).map_err(config_failure)?,
     };
     Ok(shortened(&file))
+}
+
+/// The CI job that this is part of.
+pub(crate) fn ci(variables: &Variables) -> CiContext {
+    with_event(verbatim_ci::detect(variables), variables)
 }
 
 /// Adds what GitHub tells of a pull request in a file only. A file that cannot be read tells nothing, and then the pull

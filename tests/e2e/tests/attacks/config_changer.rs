@@ -294,3 +294,78 @@ async fn a_clone_does_not_say_which_branch_is_built() -> Result<()> {
     }
     Ok(())
 }
+
+/// The file names a server of the attacker, and the secret that it is to get.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_goes_to_a_server_that_it_is_not_for() -> Result<()> {
+    let world = World::start().await?;
+    let text = world.configuration();
+    let theirs = std::net::TcpListener::bind("127.0.0.1:0")?;
+    theirs.set_nonblocking(true)?;
+    let honest = world.argocd_proxy.url();
+    let with = |server: &str| {
+        let server = server.replace(
+            "THEIRS",
+            &format!("http://{}", theirs.local_addr().map_or(String::new(), |it| it.to_string())),
+        );
+        text.replace(&format!("main: {{ url: {honest} }}"), &format!("main: {server}"))
+    };
+    let pinned = world.tool.clone().with("ARGOCD_SERVER", &honest).with("DOCKER_AUTH_CONFIG", "{}");
+    for (server, told) in [
+        ("{ url: THEIRS, token_variable: VERBATIM_KEY }", "is not the name of a token of Argo CD"),
+        ("{ url: THEIRS, token_variable: DOCKER_AUTH_CONFIG }", "is not the name of a token"),
+        (
+            "{ url: THEIRS, token_variable: ARGOCD_AUTH_TOKEN }",
+            "ARGOCD_SERVER names a different server",
+        ),
+        ("{ url: THEIRS }", "is for ARGOCD_SERVER, a different server"),
+    ] {
+        let text = with(server);
+        assert!(text.contains("127.0.0.1") && text != world.configuration(), "{text}");
+        world.project.write("verbatim.yaml", &text)?;
+        let run = pinned.run(&["history", "dev"]).await?.ends(2);
+        assert!(run.stderr.contains(told), "{run}");
+    }
+    assert!(theirs.accept().is_err(), "something was sent to the attacker");
+    Ok(())
+}
+
+/// A line of the file takes away what protects the token. It is never silent, and a pull request may not do it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_weakens_the_way_to_a_service_is_said_each_time() -> Result<()> {
+    let world = World::start().await?;
+    let text = world.configuration();
+    let honest = format!("main: {{ url: {} }}", world.argocd_proxy.url());
+    let check = ["policy", "check"];
+    for (server, registries, told) in [
+        (
+            "main: { url: https://argocd.example, insecure: true }",
+            "",
+            "is not checked (`insecure`)",
+        ),
+        ("main: { url: http://argocd.example, plain_http: true }", "", "over plain HTTP"),
+        (
+            honest.as_str(),
+            "registries: { registry.example: { plain_http: true } }\n",
+            "read the login",
+        ),
+    ] {
+        let weak = text.replace(&honest, server).replace("set:\n", &format!("{registries}set:\n"));
+        assert_ne!(weak, text);
+        world.project.write("verbatim.yaml", &weak)?;
+        let run = world.verbatim(&check).await?.ends(0);
+        assert!(run.stderr.contains("warning: ") && run.stderr.contains(told), "{run}");
+        let json =
+            world.verbatim(&["policy", "check", "--format", "json"]).await?.ends(0).json()?;
+        assert!(json["alerts"][0].as_str().is_some_and(|alert| alert.contains(told)), "{json}");
+        let request = world.tool.clone().with("GITHUB_ACTIONS", "true");
+        let request =
+            request.with("GITHUB_EVENT_NAME", "pull_request").with("GITHUB_HEAD_REF", "patch");
+        let run = request.run(&check).await?.ends(2);
+        assert!(run.stderr.contains("this is the job of a pull request"), "{run}");
+    }
+    world.project.write("verbatim.yaml", &text)?;
+    let run = world.verbatim(&check).await?.ends(0);
+    assert!(!run.stderr.contains("plain HTTP"), "{run}");
+    Ok(())
+}
