@@ -45,6 +45,11 @@ pub(crate) struct PinnedServer {
     /// The SHA-256 of the file with its certificate authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<Digest>,
+    /// `kubernetes`, if applications are changed through the Kubernetes API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kube_context: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
@@ -126,7 +131,14 @@ impl PinnedSet {
 
 impl PinnedServer {
     fn of(server: &Server, ca: Option<Digest>) -> Self {
-        Self { url: server.url.to_string(), insecure: server.insecure, ca }
+        let context = server.kubernetes.as_ref();
+        Self {
+            url: server.url.to_string(),
+            insecure: server.insecure,
+            ca,
+            via: context.map(|_| "kubernetes".to_owned()),
+            kube_context: context.and_then(|context| context.0.clone()),
+        }
     }
 }
 

@@ -231,6 +231,11 @@ fn what_the_policy_pins_stays_as_it_is() {
         ("https://argocd.example", "https://argocd.example.attacker.example"),
         ("https://argocd.example }", "https://argocd.example, insecure: true }"),
         ("https://argocd.example }", "https://argocd.example, ca: ca.pem }"),
+        ("https://argocd.example }", "https://argocd.example, via: kubernetes }"),
+        (
+            "https://argocd.example }",
+            "https://argocd.example, via: kubernetes, kube_context: other }",
+        ),
         ("${app.tag}@${app.digest}", "latest@${app.digest}"),
         ("image.tag:", "command: \"${app.path}\", image.tag:"),
         (

@@ -200,6 +200,7 @@ mod tests {
             client_certificate: None,
             headers: Default::default(),
             insecure: false,
+            kubernetes: None,
         };
         for (variable, set, is_right) in [
             ("ARGOCD_EU_TOKEN", &[][..], true),
