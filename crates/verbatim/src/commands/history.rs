@@ -8,13 +8,13 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    CiRun, EnvironmentId, PolicyChange, PolicyOrigin, Promotion, PromotionKind, Verified, Veto,
-    in_force,
+    ChainFault, CiRun, EnvironmentId, PolicyChange, PolicyOrigin, Promotion, PromotionKind,
+    Verified, Veto, in_force,
 };
 use verbatim_text::Words;
 
 use super::context::{self, environment, registry};
-use crate::environment::applications::{self, Servers};
+use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::rules::{self, PolicyStamp};
 use crate::project::{ProjectArgs, failures};
 use crate::records::store::{Ledger, RecordFilter};
@@ -204,10 +204,22 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
         faults: chain
             .faults()
             .iter()
-            .map(ToString::to_string)
+            .map(|fault| told(fault, &seen))
             .chain(applications::unread(&seen))
             .collect(),
     };
     console.result(&history)?;
     Ok(if history.faults.is_empty() { ExitStatus::Done } else { ExitStatus::No })
+}
+
+/// A fault of the ledger. Of an end that is missing also who names it: the record may be hidden, or what stands there may be
+/// invented.
+fn told(fault: &ChainFault, seen: &[ObservedApp]) -> String {
+    match fault {
+        ChainFault::Cut { anchor } => match applications::that_name(seen, anchor).as_slice() {
+            [] => fault.to_string(),
+            apps => format!("{fault}; it is named by the annotation on {}", apps.join(", ")),
+        },
+        other => other.to_string(),
+    }
 }

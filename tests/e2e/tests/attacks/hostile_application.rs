@@ -103,3 +103,34 @@ async fn an_application_that_cannot_be_read_hides_no_end_of_a_ledger() -> Result
     assert!(parameters.iter().any(|(_, value)| value.contains(digest)), "{parameters:?}");
     Ok(())
 }
+
+/// An annotation names a promotion that never was. It could be one whose record is hidden, so nothing is promoted; who looks
+/// is told where it stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invented_end_of_a_ledger_stops_promotions_and_is_told() -> Result<()> {
+    let world = World::start().await?;
+    let release = world.release("One").await?;
+    world.carry(&release, &["dev"]).await?;
+    let path = "/metadata/annotations";
+    let good = world.api(http::Method::GET, "/shop-dev", None).await?;
+    let good = good.pointer(path).context("no annotations")?.clone();
+    let mut invented = good.clone();
+    let texts = invented.as_object_mut().context("no annotations")?;
+    let claim =
+        texts.values_mut().find(|text| text.as_str().is_some_and(|it| it.contains("record")));
+    let claim = claim.context("no claim")?;
+    let mut changed: serde_json::Value = serde_json::from_str(claim.as_str().context("no text")?)?;
+    changed["record"] = json!(format!("99@sha256:{}", "0".repeat(64)));
+    *claim = json!(changed.to_string());
+    world.patch("shop-dev", json!([{ "op": "replace", "path": path, "value": invented }])).await?;
+    let next = world.release("Two").await?;
+    world.argocd.forget_seen();
+    let _ = world.verbatim(&["promote", "dev", "--release", &next]).await?.ends(1);
+    assert_eq!(world.writes(), [] as [&str; 0]);
+    let run = world.verbatim(&["history", "dev"]).await?.ends(1);
+    assert!(run.stdout.contains("promotion 99"), "{run}");
+    assert!(run.stdout.contains("it is named by the annotation on shop-dev"), "{run}");
+    world.patch("shop-dev", json!([{ "op": "replace", "path": path, "value": good }])).await?;
+    let _ = world.verbatim(&["promote", "dev", "--release", &next]).await?.ends(0);
+    Ok(())
+}
