@@ -32,6 +32,7 @@ struct Inner {
     interactive: bool,
     bars: MultiProgress,
     journal: Mutex<Journal>,
+    alerts: Mutex<Vec<String>>,
     interrupt: CancellationToken,
     tidying: AtomicUsize,
 }
@@ -51,6 +52,7 @@ impl Console {
             interactive: terminal.is_interactive() && !args.quiet,
             bars: MultiProgress::new(),
             journal: Mutex::new(Journal::default()),
+            alerts: Mutex::new(Vec::new()),
             interrupt: CancellationToken::new(),
             tidying: AtomicUsize::new(0),
         }))
@@ -106,7 +108,8 @@ impl Console {
     /// # Errors
     /// If stdout cannot be written.
     pub fn json<T: Serialize>(&self, outcome: &T) -> Result<(), Failure> {
-        let text = with_schema_version(outcome)
+        let alerts = self.0.alerts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let text = with_schema_version(outcome, &alerts)
             .and_then(|value| serde_json::to_string_pretty(&value))
             .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
         self.json_text(&text)
@@ -171,6 +174,13 @@ impl Console {
     /// Prints a warning on stderr, even with `--quiet`.
     pub fn warn(&self, text: impl Display) {
         self.talk(&format!("{}: {text}", style::attention("warning")));
+    }
+
+    /// Warns of what weakens all that the command does: as [`Console::warn`], and as one of the `alerts` of its JSON.
+    pub fn alert(&self, text: impl Display) {
+        let text = text.to_string();
+        self.warn(&text);
+        self.0.alerts.lock().unwrap_or_else(PoisonError::into_inner).push(text);
     }
 
     /// Asks a person a question on the terminal, and waits for the answer. `None` if nobody can be asked: in a CI job, in a
@@ -295,15 +305,21 @@ impl Drop for TidyGuard {
     }
 }
 
-/// Puts `schema_version` into an object, or next to anything else under `result`.
-fn with_schema_version<T: Serialize>(outcome: &T) -> serde_json::Result<serde_json::Value> {
-    let value = match serde_json::to_value(outcome)? {
+/// Puts `schema_version` into an object, or next to anything else under `result`; and `alerts`, if there are any.
+fn with_schema_version<T: Serialize>(
+    outcome: &T,
+    alerts: &[String],
+) -> serde_json::Result<serde_json::Value> {
+    let mut value = match serde_json::to_value(outcome)? {
         serde_json::Value::Object(mut fields) => {
             fields.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
             serde_json::Value::Object(fields)
         }
         other => serde_json::json!({ "schema_version": SCHEMA_VERSION, "result": other }),
     };
+    if !alerts.is_empty() {
+        value["alerts"] = alerts.into();
+    }
     Ok(value)
 }
 
@@ -319,9 +335,10 @@ mod tests {
 
     #[test]
     fn json_always_tells_its_version() {
-        let object = with_schema_version(&serde_json::json!({"a": 1})).unwrap();
+        let object = with_schema_version(&serde_json::json!({"a": 1}), &[]).unwrap();
         assert_eq!(object, serde_json::json!({"a": 1, "schema_version": 1}));
-        let list = with_schema_version(&["a"]).unwrap();
-        assert_eq!(list, serde_json::json!({"result": ["a"], "schema_version": 1}));
+        let list = with_schema_version(&["a"], &["b".to_owned()]).unwrap();
+        let want = serde_json::json!({"result": ["a"], "schema_version": 1, "alerts": ["b"]});
+        assert_eq!(list, want);
     }
 }

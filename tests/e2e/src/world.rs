@@ -230,6 +230,19 @@ keys:
         self.ask(method, &format!("applications{path}"), body).await
     }
 
+    /// Makes an Argo CD project that allows everything.
+    ///
+    /// # Errors
+    /// Argo CD refuses.
+    pub async fn create_project(&self, name: &str) -> Result<()> {
+        let spec = json!({
+            "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }],
+            "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }],
+        });
+        let body = json!({ "project": { "metadata": { "name": name }, "spec": spec } });
+        self.ask(http::Method::POST, "projects", Some(body)).await.map(drop)
+    }
+
     /// Gives the project of all applications these sync windows.
     ///
     /// # Errors

@@ -33,12 +33,28 @@ fn named(world: &World, policy: &str) -> Result<()> {
     world.project.write("verbatim.yaml", &format!("{}\npolicy: {policy}\n", stages.join("\n")))
 }
 
+/// The rules, and what they pin of the world.
+async fn rules(world: &World) -> Result<String> {
+    Ok(format!("{RULES}{}", world.verbatim(&["policy", "pin"]).await?.ends(0).stdout))
+}
+
+/// The hash of the same rules in a file of this machine.
+async fn of_a_file(world: &World) -> Result<Value> {
+    let folder = world.beside("rules");
+    std::fs::create_dir_all(folder.join("shop"))?;
+    std::fs::create_dir_all(folder.join("keys"))?;
+    std::fs::write(folder.join("shop/policy.yaml"), rules(world).await?)?;
+    std::fs::write(folder.join("keys/ci.pub"), world.key.verifying_key().to_pem()?)?;
+    named(world, "{ file: ../rules/shop/policy.yaml }")?;
+    Ok(check(world).await?["policy"].clone())
+}
+
 /// A repository of rules for several products, and its address.
 async fn repository(world: &World) -> Result<(Project, String)> {
     let rules = Project::empty(&world.beside("policies")).await?;
     std::fs::create_dir_all(rules.root.join("shop"))?;
     std::fs::create_dir_all(rules.root.join("keys"))?;
-    rules.write("shop/policy.yaml", RULES)?;
+    rules.write("shop/policy.yaml", &self::rules(world).await?)?;
     rules.write("keys/ci.pub", &world.key.verifying_key().to_pem()?)?;
     let url = format!("file://{}", rules.root.display());
     Ok((rules, url))
@@ -64,22 +80,22 @@ fn says(run: &Run, texts: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_come_from_a_git_repository() -> Result<()> {
     let world = World::start().await?;
-    let inline = check(&world).await?["policy"].clone();
+    let of_a_file = of_a_file(&world).await?;
     let (rules, url) = repository(&world).await?;
     let first = rules.commit("The rules").await?;
     named(&world, &format!("{{ git: '{url}', ref: main, path: shop/policy.yaml }}"))?;
     let checked = check(&world).await?;
     // The same rules, wherever they stand.
-    assert_eq!(checked["policy"], inline);
+    assert_eq!(checked["policy"], of_a_file);
     assert_eq!(checked["origin"]["digest"]["gitCommit"], first);
     let release = world.release("One").await?;
     world.carry(&release, &["dev", "staging"]).await?;
     let (policy, origin) = recorded(&world).await?;
-    assert_eq!(policy, inline);
+    assert_eq!(policy, of_a_file);
     let uri = format!("git+{url}@main#shop/policy.yaml");
     assert_eq!(origin, json!({ "uri": uri, "digest": { "gitCommit": first } }));
     // A branch moves, a commit does not.
-    let closed = RULES.replace(
+    let closed = self::rules(&world).await?.replace(
         "production: { after: [staging] }",
         "production: { after: [staging], gates: { windows: [{ deny: '00:00-24:00' }] } }",
     );
@@ -110,9 +126,10 @@ async fn rules_come_from_a_git_repository() -> Result<()> {
 async fn rules_that_git_does_not_have_are_told() -> Result<()> {
     let world = World::start().await?;
     let (rules, url) = repository(&world).await?;
-    rules.write("shop/wrong.yaml", &RULES.replace("[staging]", "[stagin]"))?;
-    rules.write("shop/keyless.yaml", &RULES.replace("ci.pub", "other.pub"))?;
-    rules.write("shop/outside.yaml", &RULES.replace("../keys", "../../keys"))?;
+    let right = self::rules(&world).await?;
+    rules.write("shop/wrong.yaml", &right.replace("[staging]", "[stagin]"))?;
+    rules.write("shop/keyless.yaml", &right.replace("ci.pub", "other.pub"))?;
+    rules.write("shop/outside.yaml", &right.replace("../keys", "../../keys"))?;
     std::os::unix::fs::symlink("policy.yaml", rules.root.join("shop/link.yaml"))?;
     rules.commit("The rules").await?;
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -224,13 +241,9 @@ async fn ended(pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Pushes the rules of the world; returns what to name.
+/// Pushes the rules of the world, which are in a file; returns what to name.
 async fn pushed(world: &World, registry: &str) -> Result<String> {
     let folder = world.beside("rules");
-    std::fs::create_dir_all(folder.join("shop"))?;
-    std::fs::create_dir_all(folder.join("keys"))?;
-    std::fs::write(folder.join("shop/policy.yaml"), RULES)?;
-    std::fs::write(folder.join("keys/ci.pub"), world.key.verifying_key().to_pem()?)?;
     let file = folder.join("shop/policy.yaml");
     let push = ["policy", "push", &file.to_string_lossy(), &format!("{registry}/rules/shop")];
     let reference = world.verbatim(&push).await?.ends(0).stdout.trim().to_owned();
@@ -242,18 +255,18 @@ async fn pushed(world: &World, registry: &str) -> Result<String> {
 
 /// Rules from this registry, from `policy push` to the record of a promotion.
 async fn from_a_registry(world: &World, registry: &str) -> Result<String> {
-    let inline = check(world).await?["policy"].clone();
+    let of_a_file = of_a_file(world).await?;
     let reference = pushed(world, registry).await?;
     let (repository, digest) = reference.split_once('@').context("no digest")?;
     named(world, &format!("{{ oci: '{reference}' }}"))?;
     let checked = check(world).await?;
-    assert_eq!(checked["policy"], inline);
+    assert_eq!(checked["policy"], of_a_file);
     let hex = digest.trim_start_matches("sha256:");
     let origin = json!({ "uri": format!("oci://{repository}"), "digest": { "sha256": hex } });
     assert_eq!(checked["origin"], origin);
     let release = world.release("One").await?;
     world.carry(&release, &["dev", "staging"]).await?;
-    assert_eq!(recorded(world).await?, (inline, origin));
+    assert_eq!(recorded(world).await?, (of_a_file, origin));
     Ok(reference)
 }
 

@@ -138,7 +138,7 @@ async fn a_whole_project_on_two_servers_is_one_environment() -> Result<()> {
     let eu = other_server(&world, &dev["spec"]).await?;
     let text = world.configuration();
     let main = format!("  main: {{ url: {} }}\n", world.argocd_proxy.url());
-    let both = format!("{main}  eu: {{ url: {}, token_variable: EU_TOKEN }}\n", eu.url());
+    let both = format!("{main}  eu: {{ url: {}, token_variable: ARGOCD_EU_TOKEN }}\n", eu.url());
     let text = text.replacen(&main, &both, 1);
     let text = text.replacen("apps: [shop-dev]", "apps: { project: web, servers: [main, eu] }", 1);
     let text =
@@ -150,7 +150,7 @@ async fn a_whole_project_on_two_servers_is_one_environment() -> Result<()> {
     );
     world.project.write("verbatim.yaml", &text)?;
     let release = world.release("On two servers").await?;
-    let tool = world.tool.clone().with("EU_TOKEN", &eu.tokens().bot);
+    let tool = world.tool.clone().with("ARGOCD_EU_TOKEN", &eu.tokens().bot);
     let promote = ["promote", "dev", "--release", &release, "--format", "json"];
     let promoted = tool.run(&promote).await?.ends(0).json()?;
     let applications = promoted["applications"].as_array().context("no applications")?;

@@ -33,6 +33,11 @@ const GROUPS: &[(&str, &[Variable])] = &[
         "verbatim",
         &[
             ("VERBATIM_CONFIG", Tools, "the configuration file; the same as `--config`"),
+            (
+                "VERBATIM_POLICY",
+                Tools,
+                "where the rules are; the same as `--policy`. An empty one is refused",
+            ),
             ("VERBATIM_RELEASE", Tools, "the release of this stage; the same as `--release`"),
             ("VERBATIM_KEY", Tools, "the private key that signs records, in PEM; **secret**"),
             ("VERBATIM_KEY_FILE", Tools, "a file with that key; the same as `--key`"),
@@ -139,7 +144,11 @@ const GROUPS: &[(&str, &[Variable])] = &[
     (
         "Argo CD",
         &[
-            ("ARGOCD_SERVER", Tools, "the server that `ARGOCD_AUTH_TOKEN` is for"),
+            (
+                "ARGOCD_SERVER",
+                Tools,
+                "the server that `ARGOCD_AUTH_TOKEN` is for; in `verbatim.yaml` also that of other tokens, unless `ARGOCD_EU_SERVER` says it of `ARGOCD_EU_TOKEN`",
+            ),
             ("ARGOCD_AUTH_TOKEN", Tools, "a token; **secret**"),
             ("KUBECONFIG", Tools, "kubeconfigs, as kubectl reads them, for `via: kubernetes`"),
             (

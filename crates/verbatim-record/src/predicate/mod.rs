@@ -20,8 +20,9 @@ pub use descriptor::ResourceDescriptor;
 pub use json::JsonText;
 pub use origin::{AdoptedImage, ComposedRelease, SourceClaim};
 pub use promotion::{
-    AppliedOverride, ChainLink, GateEvidence, GateResult, PolicyOrigin, PromotedApplication,
-    PromotedRelease, Promotion, PromotionKind, PromotionProof, Readback, ReadbackOutcome, Revision,
+    AppliedOverride, ChainLink, GateEvidence, GateResult, PolicyChange, PolicyOrigin, PolicyPart,
+    PromotedApplication, PromotedRelease, Promotion, PromotionKind, PromotionProof, Readback,
+    ReadbackOutcome, Revision,
 };
 pub use provenance::{
     Build, BuildDefinition, BuildMetadata, BuildPlatform, BuildSource, Provenance, RunDetails,

@@ -42,6 +42,12 @@ pub struct Promotion {
     /// The origin of the policy, if it is not the repository of the product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_origin: Option<PolicyOrigin>,
+    /// SHA-256 of the keys that the policy trusts, with what they are trusted for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_keys: Option<Digest>,
+    /// What of the policy is not as it was at the promotion before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policy_changes: Vec<PolicyChange>,
     /// Applications of the promotion before that left the environment for good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
@@ -69,6 +75,46 @@ pub struct PolicyOrigin {
     pub uri: String,
     /// What the name stood for: a `gitCommit`, or the `sha256` of a manifest.
     pub digest: BTreeMap<String, String>,
+}
+
+/// Something of a policy that is not as it was at an earlier promotion. That its rules change is usual; that they come from
+/// elsewhere, or that other keys count, is worth a look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyChange {
+    /// What has changed.
+    pub what: PolicyPart,
+    /// What it was: the name of the origin, or the SHA-256 of the keys. `None` for a file, whose place means nothing to
+    /// others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+}
+
+/// A part of a policy whose change is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyPart {
+    /// Where the policy comes from.
+    Origin,
+    /// The keys that it trusts.
+    Keys,
+    /// A part that a later version may invent.
+    #[serde(other)]
+    Other,
+}
+
+impl fmt::Display for PolicyChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let was = self.was.as_deref();
+        match self.what {
+            PolicyPart::Origin => {
+                let was = was.unwrap_or("a file");
+                write!(f, "the policy came from {was} before")
+            }
+            PolicyPart::Keys => f.write_str("the policy trusted other keys before"),
+            PolicyPart::Other => f.write_str("the policy was another one before"),
+        }
+    }
 }
 
 impl fmt::Display for PolicyOrigin {

@@ -82,7 +82,7 @@ struct Metadata {
 }
 
 pub(crate) async fn run(args: AdoptArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let mut images = BTreeMap::new();
     for image in args.images {
         add(&project, &mut images, image)?;

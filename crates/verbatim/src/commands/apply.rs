@@ -60,7 +60,7 @@ pub(crate) struct ApplyArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: ApplyArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let saved = SavedPlan::read(&args.plan)?;
     saved.check_age(Timestamp::now())?;
     let id = &saved.plan.environment;

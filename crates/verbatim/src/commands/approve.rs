@@ -89,7 +89,7 @@ impl fmt::Display for Approved {
 }
 
 pub(crate) async fn run(args: ApproveArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environment = environment(&project, &args.environment)?;
     let now = Timestamp::now();
     let until = args.until.end(now)?;

@@ -38,7 +38,7 @@ pub(crate) struct BuildArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let key = project.signer(&args.key, &[Role::BUILDER], console).await?;
     let outcome =
         build::build(&project, &registry(&project)?, &key, args.overwrite, console).await?;

@@ -47,7 +47,7 @@ impl fmt::Display for PipelineFile {
 }
 
 pub(crate) async fn run(args: &CiArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let text = render(args.kind, &project.config, args.branch.as_deref());
     console.result(&PipelineFile { ci: args.kind, text })?;
     Ok(ExitStatus::Done)

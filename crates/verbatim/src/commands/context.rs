@@ -7,9 +7,9 @@ use clap::Args;
 use jiff::Timestamp;
 use verbatim_console::{Console, ExitStatus, Failure};
 
-use crate::config::{self, Environment};
-use crate::policy::fetch;
-use crate::project::{self, Project, ProjectArgs, clients, config_failure};
+use crate::config::{self, Config, Environment};
+use crate::policy::fetch::{self, NoRules};
+use crate::project::{self, Project, ProjectArgs, Variables, clients, config_failure};
 
 use crate::promotion::{AppOutcome, PromotionResult, SavedPlan};
 use crate::records::Registry;
@@ -27,22 +27,48 @@ pub(crate) struct ReleaseArgs {
 }
 
 /// The project that is named, or found: its configuration, and its rules from where they are.
-pub(super) async fn project(arguments: &ProjectArgs) -> Result<Project, Failure> {
+pub(super) async fn project(
+    arguments: &ProjectArgs,
+    console: &Console,
+) -> Result<Project, Failure> {
     let variables = project::variables();
-    let config = fetch::complete(project::draft(arguments)?, &variables).await?;
+    let draft = project::draft(arguments)?;
+    tell_weaknesses(draft.config(), &variables, console)?;
+    let config = fetch::complete(draft, &variables).await?;
     Ok(Project::new(config, variables))
 }
 
-/// The same, also if the rules cannot be had, or are wrong: break-glass asks them nothing.
+/// Says each time what anybody in between could read or change. Whoever opens a pull request writes the configuration of its
+/// jobs, so there it is refused.
+fn tell_weaknesses(
+    config: &Config,
+    variables: &Variables,
+    console: &Console,
+) -> Result<(), Failure> {
+    let weaknesses = config.weaknesses();
+    if let (Some(weakness), Some(_)) = (weaknesses.first(), &project::ci(variables).pull_request) {
+        return Err(Failure::usage(weakness.clone())
+            .context("this is the job of a pull request, whose author may have written that")
+            .hint("give the server a certificate that is trusted, or its authorities as `ca`"));
+    }
+    weaknesses.iter().for_each(|weakness| console.alert(weakness));
+    Ok(())
+}
+
+/// The same, also if the rules cannot be had, or are wrong: break-glass asks them nothing. Rules that can be had still say
+/// which applications and servers are those of the project.
 pub(super) async fn project_without_rules_if_need_be(
     arguments: &ProjectArgs,
     console: &Console,
 ) -> Result<Project, Failure> {
     let variables = project::variables();
-    let complete = async { fetch::complete(project::draft(arguments)?, &variables).await };
+    let complete = async {
+        fetch::complete(project::draft(arguments).map_err(NoRules::Unknown)?, &variables).await
+    };
     let config = match complete.await {
         Ok(config) => config,
-        Err(failure) => {
+        Err(NoRules::NotAsPinned(failure)) => return Err(failure),
+        Err(NoRules::Unknown(failure)) => {
             // If it is not the rules that are wrong, that is what has to be told.
             let Ok(config) = project::config_file(arguments)
                 .and_then(|file| config::load_without_rules(&file).map_err(config_failure))
@@ -50,6 +76,7 @@ pub(super) async fn project_without_rules_if_need_be(
                 return Err(failure);
             };
             console.warn(format!("continuing without a policy: {}", failure.whole()));
+            tell_weaknesses(&config, &variables, console)?;
             config
         }
     };

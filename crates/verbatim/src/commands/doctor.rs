@@ -39,7 +39,7 @@ pub(crate) async fn run(args: DoctorArgs, console: &Console) -> Result<ExitStatu
 }
 
 async fn look(args: &DoctorArgs, console: &Console) -> Vec<Finding> {
-    let project = match context::project(&args.project).await {
+    let project = match context::project(&args.project, console).await {
         Ok(project) => project,
         // Nothing else can be told without it.
         Err(failure) => return vec![Finding::failed(Check::Configuration, "", failure)],

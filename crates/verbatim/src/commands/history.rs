@@ -8,12 +8,14 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    CiRun, EnvironmentId, PolicyOrigin, Promotion, PromotionKind, Verified, Veto, in_force,
+    ChainFault, CiRun, EnvironmentId, PolicyChange, PolicyOrigin, Promotion, PromotionKind,
+    Verified, Veto, in_force,
 };
 use verbatim_text::Words;
 
 use super::context::{self, environment, registry};
-use crate::environment::applications::{self, Servers};
+use crate::environment::applications::{self, ObservedApp, Servers};
+use crate::environment::rules::{self, PolicyStamp};
 use crate::project::{ProjectArgs, failures};
 use crate::records::store::{Ledger, RecordFilter};
 use crate::release::result::ReleaseResult;
@@ -85,13 +87,21 @@ struct HistoryEntry {
     /// What that policy was taken from.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_origin: Option<PolicyOrigin>,
+    /// What of the policy was not as it was at the promotion before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    policy_changes: Vec<PolicyChange>,
     run: CiRun,
     signed_by: String,
     record: Digest,
 }
 
 impl HistoryEntry {
-    fn of(record: &Verified<Promotion>, vetoes: &[&Verified<Veto>]) -> Self {
+    /// `earlier`: the promotions before it, oldest first.
+    fn of(
+        record: &Verified<Promotion>,
+        earlier: &[Verified<Promotion>],
+        vetoes: &[&Verified<Veto>],
+    ) -> Self {
         let promotion = record.predicate();
         let digest = &promotion.release.digest;
         let veto = vetoes.iter().find(|veto| veto.statement().is_about(digest));
@@ -113,6 +123,10 @@ impl HistoryEntry {
             plan: promotion.plan,
             policy: promotion.policy,
             policy_origin: promotion.policy_origin.clone(),
+            policy_changes: rules::changes(
+                PolicyStamp::last(earlier).as_ref(),
+                PolicyStamp::recorded(promotion).as_ref(),
+            ),
             run: promotion.run.clone(),
             signed_by: record.signed_by().to_owned(),
             record: record.record(),
@@ -124,6 +138,7 @@ impl HistoryEntry {
         let mut parts = vec![if self.proven { "proven" } else { "NOT proven" }.to_owned()];
         parts.extend(self.overridden.iter().map(|gate| format!("over the gate {gate}")));
         parts.extend(self.vetoed.iter().map(|_| "vetoed since".to_owned()));
+        parts.extend(self.policy_changes.iter().map(ToString::to_string));
         parts.extend(self.reason.as_ref().map(ToString::to_string));
         parts.join("; ")
     }
@@ -132,7 +147,7 @@ impl HistoryEntry {
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for fault in &self.faults {
-            writeln!(f, "the ledger is broken: {fault}")?;
+            writeln!(f, "the ledger cannot be relied on: {fault}")?;
         }
         if self.promotions.is_empty() {
             return writeln!(f, "nothing was promoted to {} yet", self.environment);
@@ -160,14 +175,15 @@ impl fmt::Display for History {
 }
 
 pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
     let servers = Servers::of(&project, [environment])?;
     let progress = console.progress(format!("reading the ledger of {}", environment.id));
     let now = Timestamp::now();
     // What stands on the applications tells when the end of the ledger was cut off.
-    let anchors = applications::anchors(&applications::at(environment, &servers).await?);
+    let seen = applications::at(environment, &servers).await?;
+    let anchors = applications::anchors(&seen);
     let (id, ring) = (&environment.id, &project.config.policy.ring);
     let Ledger { chain, records, .. } = registry
         .store
@@ -176,16 +192,34 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
         .map_err(failures::registry)?;
     drop(progress);
     let vetoes = in_force(&records.vetoes, now);
-    let newest = chain.promotions().iter().rev();
+    let promotions = chain.promotions();
+    let newest = promotions.iter().enumerate().rev();
     let history = History {
         environment: id.clone(),
         total: chain.promotions().len(),
         promotions: newest
             .take(args.limit)
-            .map(|record| HistoryEntry::of(record, &vetoes))
+            .map(|(index, record)| HistoryEntry::of(record, &promotions[..index], &vetoes))
             .collect(),
-        faults: chain.faults().iter().map(ToString::to_string).collect(),
+        faults: chain
+            .faults()
+            .iter()
+            .map(|fault| told(fault, &seen))
+            .chain(applications::unread(&seen))
+            .collect(),
     };
     console.result(&history)?;
     Ok(if history.faults.is_empty() { ExitStatus::Done } else { ExitStatus::No })
+}
+
+/// A fault of the ledger. Of an end that is missing also who names it: the record may be hidden, or what stands there may be
+/// invented.
+fn told(fault: &ChainFault, seen: &[ObservedApp]) -> String {
+    match fault {
+        ChainFault::Cut { anchor } => match applications::that_name(seen, anchor).as_slice() {
+            [] => fault.to_string(),
+            apps => format!("{fault}; it is named by the annotation on {}", apps.join(", ")),
+        },
+        other => other.to_string(),
+    }
 }

@@ -148,7 +148,7 @@ async fn prepare(
     key: &KeyArgs,
     console: &Console,
 ) -> Result<(Project, RecordSigner), Failure> {
-    let project = context::project(project).await?;
+    let project = context::project(project, console).await?;
     let key = project.signer(key, &[], console).await?;
     project.may(&key, Power::Lock, "locks")?;
     Ok((project, key))

@@ -15,6 +15,7 @@ pub(crate) mod key;
 pub(crate) mod lock;
 pub(crate) mod plan;
 pub(crate) mod policy;
+pub(crate) mod policy_pin;
 pub(crate) mod policy_push;
 pub(crate) mod promote;
 pub(crate) mod record;

@@ -60,7 +60,7 @@ pub(crate) struct PlanArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: PlanArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
     let found = find(&project, &registry, &args.release, console).await?;

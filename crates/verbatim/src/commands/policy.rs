@@ -13,6 +13,7 @@ use verbatim_policy::{Decision, Gate, Gates, next_opening};
 use verbatim_record::{KeyRing, PolicyOrigin, Power, Role};
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
+use super::policy_pin::{self, PinArgs};
 use super::policy_push::{self, PushArgs};
 use crate::config::{self, nearest};
 use crate::policy::cases::{self, Case, Cases, Wanted};
@@ -61,6 +62,11 @@ pub enum PolicyCommand {
         missing_docs,
         reason = "a comment here would hide the one on its arguments, which is the help"
     )]
+    Pin(PinArgs),
+    #[expect(
+        missing_docs,
+        reason = "a comment here would hide the one on its arguments, which is the help"
+    )]
     Push(PushArgs),
 }
 
@@ -105,6 +111,7 @@ pub async fn run(command: PolicyCommand, console: &Console) -> Result<ExitStatus
         PolicyCommand::Check(args) => check(&args, console).await,
         PolicyCommand::Explain(args) => explain(args, console).await,
         PolicyCommand::Test(args) => test(&args, console).await,
+        PolicyCommand::Pin(args) => policy_pin::run(&args, console),
         PolicyCommand::Push(args) => policy_push::run(args, console).await,
     }
 }
@@ -163,7 +170,7 @@ impl fmt::Display for Checked {
 }
 
 async fn check(args: &CheckArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environments = &project.config.environments;
     let environments = environments
         .iter()
@@ -201,6 +208,9 @@ fn warnings(project: &Project, environments: &[Asked], now: Timestamp) -> Vec<St
                 .to_owned(),
         );
     }
+    if project.config.policy.has_pins {
+        warnings.extend(project.config.environments.iter().flat_map(by_command_alone));
+    }
     for asked in environments {
         for gate in &asked.gates.list {
             let Gate::Windows { windows } = gate else { continue };
@@ -211,6 +221,18 @@ fn warnings(project: &Project, environments: &[Asked], now: Timestamp) -> Vec<St
         }
     }
     warnings
+}
+
+/// The suites of which the policy pins the command and no file: what the command runs is up to the code.
+fn by_command_alone(environment: &config::Environment) -> Vec<String> {
+    let bare = environment.tests.iter().filter(|(_, suite)| suite.files.is_empty());
+    bare.map(|(name, suite)| {
+        format!(
+            "the policy pins no file of the suite `{name}` of {}: whoever changes the code may change what `{}` does",
+            environment.id, suite.run
+        )
+    })
+    .collect()
 }
 
 /// Roles that look like slips of the pen: nothing asks for them, and something asks for one that is spelt alike. Any other
@@ -315,7 +337,7 @@ fn told(gate: &Gate, now: Timestamp) -> String {
 }
 
 async fn explain(args: ExplainArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environment = environment(&project, &args.environment)?;
     let asked = Asked::of(&project, environment)?;
     if args.release.release.is_none() {
@@ -369,7 +391,7 @@ impl fmt::Display for Tested {
 }
 
 async fn test(args: &TestArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let file = args.file.display();
     let text = std::fs::read_to_string(&args.file)
         .map_err(|error| Failure::usage(error).context(format!("cannot read {file}")))?;

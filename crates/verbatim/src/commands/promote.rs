@@ -76,7 +76,7 @@ pub(crate) struct PromoteArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environment = environment(&project, &args.environment)?;
     let looks_only = args.dry_run || args.out.is_some();
     let key = match looks_only {

@@ -83,7 +83,7 @@ impl fmt::Display for Attached {
 
 pub(crate) async fn run(args: RecordArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let RecordCommand::Attach(args) = args.command;
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let bytes = std::fs::read(&args.file).map_err(|error| {
         Failure::usage(error).context(format!("cannot read {}", args.file.display()))
     })?;

@@ -67,7 +67,7 @@ pub(crate) struct RestoreArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environment = environment(&project, &args.environment)?;
     let key = match args.dry_run {
         true => None,

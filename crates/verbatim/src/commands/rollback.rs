@@ -80,7 +80,7 @@ pub(crate) struct RollbackArgs {
 pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = match args.from_argocd_history {
         true => context::project_without_rules_if_need_be(&args.project, console).await?,
-        false => context::project(&args.project).await?,
+        false => context::project(&args.project, console).await?,
     };
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;

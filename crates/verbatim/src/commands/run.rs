@@ -93,7 +93,7 @@ impl fmt::Display for Stage {
 }
 
 pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let last = args.to.as_deref().map(|name| environment(&project, name)).transpose()?;
     let key =
         project.signer(&args.key, &[Role::BUILDER, Role::PROMOTER, Role::TESTER], console).await?;

@@ -72,7 +72,7 @@ impl fmt::Display for Status {
 }
 
 pub(crate) async fn run(args: StatusArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let registry = registry(&project)?;
     let environments = &project.config.environments;
     let servers = Servers::usable(&project, environments);

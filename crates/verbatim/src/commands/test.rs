@@ -44,7 +44,7 @@ pub(crate) struct TestArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: TestArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let environment = environment(&project, &args.environment)?;
     testing::choose(environment, &args.suite)?;
     let key = project.signer(&args.key, &[Role::TESTER], console).await?;

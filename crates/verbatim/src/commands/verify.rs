@@ -94,7 +94,7 @@ impl fmt::Display for Verified {
 }
 
 pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatus, Failure> {
-    let project = context::project(&args.project).await?;
+    let project = context::project(&args.project, console).await?;
     let registry = registry(&project)?;
     let named = args.reference.or_else(|| project.variables.get("VERBATIM_RELEASE")?.parse().ok());
     let found = find(&project, &registry, &ReleaseArgs { release: named }, console).await?;

@@ -149,7 +149,7 @@ async fn prepare(
     project: &ProjectArgs,
     console: &Console,
 ) -> Result<(Project, RecordSigner, Option<EnvironmentId>), Failure> {
-    let project = context::project(project).await?;
+    let project = context::project(project, console).await?;
     let environment = match &place.environment {
         Some(name) => Some(environment(&project, name)?.id.clone()),
         None => None,

@@ -221,11 +221,21 @@ fn server(
             None
         }
     };
+    let token_variable = written.token_variable.as_ref();
+    // Whoever writes this file also writes the address that the token is sent to.
+    if let Some(variable) = token_variable.filter(|it| !is_token_variable(&it.value)) {
+        let message = format!("`{}` is not the name of a token of Argo CD", variable.value);
+        problems.push(
+            Problem::new(variable.place, message)
+                .help("tokens are in ARGOCD_…_TOKEN, for example ARGOCD_EU_TOKEN"),
+        );
+    }
     let server = Server {
         name: name.value.clone(),
         url: url?,
-        token_variable: written.token_variable.as_ref().map(|variable| variable.value.clone()),
+        token_variable: token_variable.map(|variable| variable.value.clone()),
         ca: written.ca.as_ref().map(|file| root.join(file)),
+        ca_digest: None,
         client_certificate,
         headers: written.headers.clone(),
         insecure: written.insecure,
@@ -247,6 +257,14 @@ fn kubernetes(written: &ServerFile, problems: &mut Vec<Problem>) -> Option<KubeC
         }
         (ViaFile::Argocd, None) => None,
     }
+}
+
+/// Whether a variable holds a token of Argo CD and nothing else, by its name: `ARGOCD_…_TOKEN`.
+fn is_token_variable(name: &str) -> bool {
+    let words: Vec<&str> = name.split('_').collect();
+    let is_plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let is_named = matches!(words.as_slice(), ["ARGOCD", .., "TOKEN"]);
+    is_named && name.chars().all(is_plain)
 }
 
 /// The address with the root path. A token must not travel in the clear, except on this machine.
@@ -308,4 +326,29 @@ fn registry(
         plain_http: written.plain_http,
     };
     (host.value.clone(), options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_token_variable;
+
+    #[test]
+    fn tokens_have_names_of_their_own() {
+        for name in ["ARGOCD_AUTH_TOKEN", "ARGOCD_TOKEN", "ARGOCD_EU_1_TOKEN"] {
+            assert!(is_token_variable(name), "{name}");
+        }
+        for name in [
+            "",
+            "TOKEN",
+            "ARGOCD",
+            "GITHUB_TOKEN",
+            "ARGOCD_PASSWORD",
+            "ARGOCDTOKEN",
+            "argocd_token",
+            "ARGOCD_eu_TOKEN",
+            "MY_ARGOCD_TOKEN",
+        ] {
+            assert!(!is_token_variable(name), "{name}");
+        }
+    }
 }

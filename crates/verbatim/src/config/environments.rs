@@ -1,16 +1,17 @@
 //! Checks the environments of a file: their applications, what is written into them, their tests. Must not
 //! look at rules, which may stand in another file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use url::Url;
 use verbatim_argocd::SourceChoice;
 use verbatim_record::EnvironmentId;
 
 use super::check::{name, template};
 use super::file::{
-    AppFile, DeployFile, EnvironmentFile, FailureFile, File, PauseFile, SelectorFile, SetFile,
-    TestFile,
+    AppFile, DeployFile, EnvironmentFile, FailureFile, File, PauseFile, SelectorFile, ServerFile,
+    SetFile, TestFile,
 };
 use super::located::{Located, Place};
 use super::model::{App, Apps, DeploySettings, Environment, PINNING, Selector, Set, Suite, Wave};
@@ -48,35 +49,61 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) -> Vec<Environment
             environment(file, written, index == 0, &scope, default.as_ref(), problems);
         // What is wrong with an environment is told of it alone.
         if let Some(environment) = environment {
-            shared(&checked, &environment, written.apps.place, problems);
-            checked.push(environment);
+            shared(&checked, &environment, written.apps.place, &scope, problems);
+            checked.push((environment, written.apps.place));
         }
     }
-    checked
+    checked.into_iter().map(|(environment, _)| environment).collect()
 }
 
-/// Two environments that write the same value of the same application would undo each other with every promotion. Several
-/// environments may be on one application, each with values of its own.
+/// Two environments that write the same value of the same application would undo each other with every promotion, and the
+/// gates of one would be a way around those of the other. Several environments may be on one application, each with values
+/// of its own. Where labels decide, `environment::shared` looks at the applications that Argo CD has.
 fn shared(
-    earlier: &[Environment],
+    earlier: &[(Environment, Place)],
     environment: &Environment,
     place: Place,
+    scope: &Scope,
     problems: &mut Vec<Problem>,
 ) {
-    for other in earlier {
-        let (one, two) = match (&other.apps, &environment.apps) {
-            (Apps::Named(one), Apps::Named(two)) => (one.as_slice(), two.as_slice()),
-            (Apps::Selected(one), Apps::Selected(two)) if overlaps(one, two) => {
-                (std::slice::from_ref(&one.template), std::slice::from_ref(&two.template))
-            }
-            // Which applications have some labels is known to Argo CD alone.
-            _ => continue,
+    for (other, other_place) in earlier {
+        let whole = |selector: &Selector, app: &App| {
+            let is_there = selector.servers.iter().any(|it| scope.is_one_server(it, &app.server));
+            let is_whole =
+                selector.labels.is_none() && app.project.as_ref() == Some(&selector.project);
+            let namespace = &selector.template.namespace;
+            is_there && is_whole && (namespace.is_none() || *namespace == app.namespace)
         };
-        let pairs = one.iter().flat_map(|ours| two.iter().filter_map(|theirs| both(ours, theirs)));
-        for (app, key) in pairs {
+        let mut pairs: Vec<(&App, &App)> = Vec::new();
+        match (&other.apps, &environment.apps) {
+            (Apps::Named(one), Apps::Named(two)) => {
+                let is_same = |one: &App, two: &App| {
+                    one.name == two.name
+                        && one.namespace == two.namespace
+                        && scope.is_one_server(&one.server, &two.server)
+                };
+                let all = one.iter().flat_map(|ours| two.iter().map(move |theirs| (ours, theirs)));
+                pairs.extend(all.filter(|(ours, theirs)| is_same(ours, theirs)));
+            }
+            (Apps::Selected(one), Apps::Selected(two)) => {
+                pairs.extend(overlaps(one, two, scope).then_some((&one.template, &two.template)));
+            }
+            (Apps::Named(apps), Apps::Selected(selector))
+            | (Apps::Selected(selector), Apps::Named(apps)) => {
+                let within = apps.iter().filter(|app| whole(selector, app));
+                pairs.extend(within.map(|app| (app, &selector.template)));
+            }
+        }
+        for (ours, theirs) in pairs {
+            let Some(key) = ours.same_value(theirs) else { continue };
+            let app = match ours.name.as_str() {
+                "" => "the same applications of a project".to_owned(),
+                name => format!("the application `{name}`"),
+            };
             let message = format!(
-                "`{}` and `{}` both write `{key}` of {app}, so each would undo the other",
+                "`{}` (line {}) and `{}` both write `{key}` of {app}, so each would undo the other",
                 other.name(),
+                other_place.line,
                 environment.name()
             );
             problems.push(
@@ -88,28 +115,15 @@ fn shared(
 }
 
 /// Whether two selections are sure to have applications in common, if the smaller one has any.
-fn overlaps(one: &Selector, other: &Selector) -> bool {
+fn overlaps(one: &Selector, other: &Selector, scope: &Scope) -> bool {
     let is_wider = one.labels.is_none() || other.labels.is_none();
+    let is_on_both =
+        |server: &String| other.servers.iter().any(|it| scope.is_one_server(it, server));
+    let (ours, theirs) = (&one.template.namespace, &other.template.namespace);
     one.project == other.project
         && (is_wider || one.labels == other.labels)
-        && one.servers.iter().any(|server| other.servers.contains(server))
-}
-
-/// The application that two entries may both mean, and the first value that both write into it.
-fn both(one: &App, other: &App) -> Option<(String, String)> {
-    let place = |app: &App| (app.server.clone(), app.namespace.clone(), app.name.clone());
-    let is_one_source =
-        one.source == other.source || [&one.source, &other.source].contains(&&SourceChoice::Auto);
-    let keys = |set: &Set| -> BTreeSet<String> {
-        let helm = set.helm.keys().map(|key| format!("helm: {key}"));
-        helm.chain(set.kustomize.keys().map(|key| format!("kustomize: {key}"))).collect()
-    };
-    let key = keys(&one.set).intersection(&keys(&other.set)).next().cloned();
-    let name = match one.name.as_str() {
-        "" => "the same applications of a project".to_owned(),
-        name => format!("the application `{name}`"),
-    };
-    key.filter(|_| place(one) == place(other) && is_one_source).map(|key| (name, key))
+        && (ours.is_none() || theirs.is_none() || ours == theirs)
+        && one.servers.iter().any(is_on_both)
 }
 
 /// The names that values and applications may use.
@@ -117,9 +131,16 @@ struct Scope {
     images: Vec<String>,
     variables: Vec<String>,
     servers: Vec<String>,
+    /// The address of each server; two names may have one.
+    addresses: BTreeMap<String, String>,
 }
 
 impl Scope {
+    fn is_one_server(&self, one: &str, other: &str) -> bool {
+        let address = |name| self.addresses.get(name);
+        one == other || (address(one).is_some() && address(one) == address(other))
+    }
+
     fn of(file: &File) -> Self {
         let images: Vec<String> = file.images.keys().map(|name| name.value.clone()).collect();
         let mut variables: Vec<String> = images
@@ -135,8 +156,18 @@ impl Scope {
             images,
             variables,
             servers: file.argocd.keys().map(|name| name.value.clone()).collect(),
+            addresses: file.argocd.iter().filter_map(address).collect(),
         }
     }
+}
+
+/// The address of a server, however it is spelt. What is wrong with one is told elsewhere.
+fn address((name, written): (&Located<String>, &ServerFile)) -> Option<(String, String)> {
+    let mut url = Url::parse(&written.url.value).ok()?;
+    if let Some(root_path) = &written.root_path {
+        url.set_path(root_path.trim_end_matches('/'));
+    }
+    Some((name.value.clone(), url.to_string()))
 }
 
 fn environment(
@@ -237,6 +268,7 @@ fn test(suite: &Located<String>, written: &TestFile, problems: &mut Vec<Problem>
         run: written.run.clone(),
         timeout: written.timeout.map_or(DEFAULT_TIMEOUT, |period| period.0),
         env: written.env.clone(),
+        files: BTreeMap::new(),
     }
 }
 
@@ -419,8 +451,8 @@ fn set(written: &SetFile, scope: &Scope, problems: &mut Vec<Problem>) -> Set {
     let mut mentioned = BTreeSet::new();
     let mut pinned = BTreeSet::new();
     let mut first = None;
-    let mut read = |values: &std::collections::BTreeMap<Located<String>, Located<String>>| {
-        let mut checked = std::collections::BTreeMap::new();
+    let mut read = |values: &BTreeMap<Located<String>, Located<String>>| {
+        let mut checked = BTreeMap::new();
         for (key, text) in values {
             first.get_or_insert(key.place);
             let Some(template) = template(text, &known, problems) else { continue };

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::gates_file::GatesFile;
 use super::located::Located;
+use super::pins::Pins;
 use super::shapes::{FromName, ListOr, NameOr, Period, WaveFile};
 
 /// A project: its images, its environments, and the rules between them.
@@ -87,7 +88,7 @@ pub(crate) struct ImageFile {
 pub(crate) struct ServerFile {
     /// Its address, for example `https://argocd.example.com`.
     pub url: Located<String>,
-    /// The variable that holds its token. Default: `ARGOCD_AUTH_TOKEN`, else what `verbatim argocd login` stored.
+    /// The variable that holds its token, `ARGOCD_…_TOKEN`. Default: `ARGOCD_AUTH_TOKEN`, else what `verbatim argocd login` stored.
     pub token_variable: Option<Located<String>>,
     /// The path below which it answers (`--rootpath` of the server).
     pub root_path: Option<String>,
@@ -382,12 +383,14 @@ pub(crate) struct PowersFile {
     pub override_gate: Option<Vec<Located<String>>>,
 }
 
-/// The rules alone, for a file of their own (`policy: …`).
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+/// The rules alone, for a file of their own (`policy: …`), and what they are about.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PolicyFile {
     /// The version of this format: 1.
     pub version: Located<u64>,
+    /// What the rules are about. Required; an option, so that its lack has a message of its own.
+    pub pins: Option<Pins>,
     /// The rules of each environment.
     #[serde(default)]
     pub environments: BTreeMap<Located<String>, RulesFile>,

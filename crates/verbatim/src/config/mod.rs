@@ -8,6 +8,7 @@ mod file;
 mod gates_file;
 mod located;
 mod model;
+mod pins;
 mod policy;
 mod problem;
 mod rules;
@@ -30,6 +31,7 @@ pub(crate) use model::{
     App, Apps, Config, DeploySettings, Environment, Image, Policy, Ran, Rules, Selector, Server,
     Set, Suite, Wave,
 };
+pub(crate) use pins::Pins;
 pub(crate) use problem::nearest;
 pub(crate) use problem::{Invalid, Problem};
 pub(crate) use shapes::Period;
@@ -48,6 +50,9 @@ pub(crate) enum ConfigError {
     Unreadable { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// It says something else than what the policy pins.
+    #[error(transparent)]
+    NotAsPinned(Invalid),
 }
 
 /// Looks for the configuration from `start` upwards, as far as the root of the git repository.
@@ -89,33 +94,45 @@ pub(crate) struct FoundPolicy {
 }
 
 impl Draft {
-    /// Reads a configuration, and the key files that it names itself.
-    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(path, &read(path)?, &|path| std::fs::read_to_string(path))
+    /// Reads a configuration, and the key files that it names itself. Its rules are at `outside`, if that is given.
+    pub(crate) fn load(path: &Path, outside: Option<&PolicySource>) -> Result<Self, ConfigError> {
+        Self::parse(path, &read(path)?, outside, &|path| std::fs::read_to_string(path))
     }
 
     /// Reads a configuration from its text; `read` gives the text of the key files it names.
     pub(crate) fn parse(
         path: &Path,
         text: &str,
+        outside: Option<&PolicySource>,
         read: &dyn Fn(&Path) -> io::Result<String>,
     ) -> Result<Self, ConfigError> {
         let invalid = |problems| Invalid::new(path, text, problems);
         let root = path.parent().unwrap_or(Path::new(""));
         let file: File = yaml(text).map_err(|problem| invalid(vec![problem]))?;
         let mut problems = Vec::new();
-        let (mut policy, mut source) = (None, None);
+        let (mut policy, mut source) = (None, outside.cloned());
         match &file.policy {
+            None if outside.is_some() => policy::refuse_inline(&file, &mut problems),
             None => {
                 let written = policy::Written::inline(root, &file);
-                match policy::check(&file, &written, read) {
+                match policy::check(&written, read) {
                     Ok(checked) => policy = Some(checked),
                     Err(found) => problems.extend(found),
                 }
             }
             Some(written) => {
                 policy::refuse_inline(&file, &mut problems);
-                source = source::check(root, written, &mut problems);
+                let own = source::check(root, written, &mut problems);
+                match (&source, &own) {
+                    (Some(outside), Some(own)) if !outside.is(own) => {
+                        let message = "this job takes its rules from elsewhere, and nothing here may change that";
+                        let help =
+                            format!("leave it out; `--policy` or VERBATIM_POLICY names {outside}");
+                        problems.push(Problem::new(written.place, message).help(help));
+                    }
+                    (Some(_), _) => {}
+                    (None, _) => source = own,
+                }
             }
         }
         let config = check::check(path, root, &file, policy, problems).map_err(invalid)?;
@@ -137,14 +154,21 @@ impl Draft {
         self.config
     }
 
-    /// The configuration with the rules that were found elsewhere; their mistakes are shown there. `read` gives the text of
-    /// the key files that they name.
+    /// The configuration with the rules that were found elsewhere; their mistakes are shown there. What the configuration
+    /// says of the things that they are about must be what they pin. `read` gives the text of the key files that they name.
     pub(crate) fn with_policy(
         mut self,
         found: &FoundPolicy,
         read: &dyn Fn(&Path) -> io::Result<String>,
     ) -> Result<Config, ConfigError> {
-        self.config.policy = separate_policy(&self.file, found, read)?;
+        let (policy, pins) = separate_policy(found, read)?;
+        let problems = pins.differences(&self.config, &self.file, &found.place);
+        if !problems.is_empty() {
+            let invalid = Invalid::new(&self.config.file, &self.text, problems);
+            return Err(ConfigError::NotAsPinned(invalid));
+        }
+        self.config.policy = policy;
+        pins.hand_on(&mut self.config);
         Ok(self.config)
     }
 
@@ -153,7 +177,11 @@ impl Draft {
         let written = self.file.policy.as_ref();
         let named = written.and_then(|written| written.value.file.as_ref());
         let place = named.map(|file| file.place).unwrap_or_default();
-        let problem = Problem::new(place, format!("cannot read the policy: {error}"));
+        let what = match (named, &self.source) {
+            (None, Some(outside)) => format!("the policy {outside}"),
+            _ => "the policy".to_owned(),
+        };
+        let problem = Problem::new(place, format!("cannot read {what}: {error}"));
         Invalid::new(&self.config.file, &self.text, vec![problem]).into()
     }
 }
@@ -166,7 +194,7 @@ pub(crate) fn parse(
     text: &str,
     read: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Config, ConfigError> {
-    let draft = Draft::parse(path, text, read)?;
+    let draft = Draft::parse(path, text, None, read)?;
     match draft.source().cloned() {
         None => Ok(draft.into_config()),
         Some(PolicySource::File(file)) => match read(&file) {
@@ -195,17 +223,23 @@ impl FoundPolicy {
 
 /// The rules of a document of their own; their mistakes are shown there.
 fn separate_policy(
-    file: &File,
     found: &FoundPolicy,
     read: &dyn Fn(&Path) -> io::Result<String>,
-) -> Result<Policy, Invalid> {
+) -> Result<(Policy, Pins), Invalid> {
     let invalid = |problems| Invalid::new(&found.place, &found.text, problems);
     let written: PolicyFile = yaml(&found.text).map_err(|problem| invalid(vec![problem]))?;
     let mut problems = Vec::new();
     check::version(&written.version, &mut problems);
-    let written = policy::Written::separate(found.origin.clone(), &found.root, written);
-    match policy::check(file, &written, read) {
-        Ok(policy) if problems.is_empty() => Ok(policy),
+    let Some(pins) = &written.pins else {
+        let message = "this policy does not say which applications, values, suites, repositories and servers it is for, \
+                       so whoever changes the code could choose them";
+        let help = "run `verbatim policy pin` and add what it prints to this file";
+        problems.push(Problem::new(written.version.place, message).help(help));
+        return Err(invalid(problems));
+    };
+    let rules = policy::Written::separate(found.origin.clone(), &found.root, pins, &written);
+    match policy::check(&rules, read) {
+        Ok(policy) if problems.is_empty() => Ok((policy, pins.clone())),
         Ok(_) => Err(invalid(problems)),
         Err(more) => {
             problems.extend(more);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 use verbatim_argocd::SourceChoice;
+use verbatim_http::is_loopback;
 use verbatim_oci::{Digest, Platform, Repository};
 use verbatim_policy::{Gate, GateKind};
 use verbatim_record::{EnvironmentId, KeyRing, PolicyOrigin};
@@ -67,6 +68,8 @@ pub(crate) struct Server {
     /// The variable that holds its token, if not the usual one.
     pub token_variable: Option<String>,
     pub ca: Option<PathBuf>,
+    /// The SHA-256 that the policy pins of that file.
+    pub ca_digest: Option<Digest>,
     /// Client certificate and its key.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
     pub headers: BTreeMap<String, String>,
@@ -195,6 +198,23 @@ pub(crate) struct App {
     pub url: Option<String>,
 }
 
+impl App {
+    /// The first value that both entries write, if they mean one application. Sources that are named in two ways may be one.
+    pub(crate) fn same_value(&self, other: &Self) -> Option<String> {
+        let is_one_source = match (&self.source, &other.source) {
+            (SourceChoice::Position(one), SourceChoice::Position(other)) => one == other,
+            (SourceChoice::Name(one), SourceChoice::Name(other)) => one == other,
+            _ => true,
+        };
+        let keys = |set: &Set| -> BTreeSet<String> {
+            let helm = set.helm.keys().map(|key| format!("helm: {key}"));
+            helm.chain(set.kustomize.keys().map(|key| format!("kustomize: {key}"))).collect()
+        };
+        let key = keys(&self.set).intersection(&keys(&other.set)).next().cloned();
+        key.filter(|_| is_one_source)
+    }
+}
+
 #[cfg(test)]
 impl App {
     /// An application of the server `main` with these Helm parameters, for tests.
@@ -245,6 +265,8 @@ pub(crate) struct Suite {
     pub run: String,
     pub timeout: Duration,
     pub env: BTreeMap<String, String>,
+    /// The SHA-256 that the policy pins of files that it uses, by their path from the folder of the configuration.
+    pub files: BTreeMap<String, Digest>,
 }
 
 /// The rules: what must hold before a release enters an environment, and whose word counts.
@@ -256,15 +278,26 @@ pub(crate) struct Policy {
     pub rules: BTreeMap<String, Rules>,
     /// Whose signatures count, and for what.
     pub ring: KeyRing,
-    /// The hash of the rules and keys, independent of how they were written; `None` if they could not be had. Then there
+    /// The hash of the rules, keys and pins, independent of how they were written; `None` if they could not be had. Then there
     /// are no rules, no signature counts, and nothing but breaking the glass may be done.
     pub hash: Option<Digest>,
+    /// The hash of the keys and what each is trusted for; `None` as `hash`.
+    pub keys_hash: Option<Digest>,
+    /// Whether it says what it is about: it stands apart from what the code may change.
+    pub has_pins: bool,
 }
 
 impl Policy {
     /// Rules that could not be had.
     pub(crate) fn unknown() -> Self {
-        Self { origin: None, rules: BTreeMap::new(), ring: KeyRing::default(), hash: None }
+        Self {
+            origin: None,
+            rules: BTreeMap::new(),
+            ring: KeyRing::default(),
+            hash: None,
+            keys_hash: None,
+            has_pins: false,
+        }
     }
 
     /// Whether it is known what the rules are.
@@ -297,6 +330,31 @@ impl Config {
     /// The names of all environments, in their order.
     pub(crate) fn environment_names(&self) -> impl Iterator<Item = &str> {
         self.environments.iter().map(Environment::name)
+    }
+
+    /// What lets anybody in between read or change what is sent: a certificate that is not checked, plain HTTP to another
+    /// machine.
+    pub(crate) fn weaknesses(&self) -> Vec<String> {
+        let servers = self.servers.values().filter_map(|Server { name, url, insecure, .. }| {
+            match url.scheme() {
+                "https" if *insecure => Some(format!(
+                    "the certificate of Argo CD `{name}` at {url} is not checked (`insecure`): whoever answers in its place gets the token"
+                )),
+                "http" if !is_loopback(url) => Some(format!(
+                    "Argo CD `{name}` at {url} is asked over plain HTTP: anybody in between can read the token"
+                )),
+                _ => None,
+            }
+        });
+        let registries = self.registries.iter().filter(|(_, options)| options.plain_http);
+        let is_elsewhere = |host: &str| {
+            let url = Url::parse(&format!("http://{host}/"));
+            !url.is_ok_and(|url| is_loopback(&url))
+        };
+        let registries = registries.filter(|(host, _)| is_elsewhere(host)).map(|(host, _)| {
+            format!("the registry {host} is asked over plain HTTP (`plain_http`): anybody in between can read the login")
+        });
+        servers.chain(registries).collect()
     }
 
     /// The rules of an environment; none if it has none.

@@ -4,17 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use verbatim_oci::Digest;
 use verbatim_record::{
     KeyRing, KeyRingError, PolicyOrigin, Power, Powers, Role, TrustedKey, VerifyingKey,
     usual_powers,
 };
 
-use super::file::{File, KeyFile, PolicyFile, PowersFile, Ran, RulesFile};
+use super::file::{EnvironmentFile, File, KeyFile, PolicyFile, PowersFile, Ran, RulesFile};
 use super::gates_file::GatesFile;
 use super::located::{Located, Place};
 use super::model::{Policy, Rules};
+use super::pins::Pins;
 use super::problem::Problem;
 use super::rules::{self, Scope};
 
@@ -29,6 +30,11 @@ pub(super) struct Written<'a> {
     pub origin: Option<PolicyOrigin>,
     /// The folder that key files are relative to.
     pub root: &'a Path,
+    pub project: &'a str,
+    /// The environments that there are rules for, with their suites.
+    pub suites: BTreeMap<&'a str, Vec<&'a str>>,
+    /// What the rules are about, if they stand apart from it.
+    pub pins: Option<&'a Pins>,
     /// The rules of each environment, with the place of its name.
     pub rules: Vec<(Located<String>, RulesFile)>,
     pub keys: Vec<KeyFile>,
@@ -37,8 +43,12 @@ pub(super) struct Written<'a> {
 
 impl<'a> Written<'a> {
     /// The rules that stand in `verbatim.yaml` itself.
-    pub(super) fn inline(root: &'a Path, file: &File) -> Self {
-        let rules = |environment: &super::file::EnvironmentFile| {
+    pub(super) fn inline(root: &'a Path, file: &'a File) -> Self {
+        let suites = |environment: &'a EnvironmentFile| {
+            let suites = environment.tests.keys().map(|suite| suite.value.as_str()).collect();
+            (environment.name.value.as_str(), suites)
+        };
+        let rules = |environment: &EnvironmentFile| {
             let rules =
                 RulesFile { after: environment.after.clone(), gates: environment.gates.clone() };
             (environment.name.clone(), rules)
@@ -46,6 +56,9 @@ impl<'a> Written<'a> {
         Self {
             origin: None,
             root,
+            project: &file.project.value,
+            suites: file.environments.iter().map(suites).collect(),
+            pins: None,
             rules: file.environments.iter().map(rules).collect(),
             keys: file.keys.clone(),
             powers: file.powers.clone(),
@@ -53,13 +66,22 @@ impl<'a> Written<'a> {
     }
 
     /// The rules of a file of their own.
-    pub(super) fn separate(origin: Option<PolicyOrigin>, root: &'a Path, file: PolicyFile) -> Self {
+    pub(super) fn separate(
+        origin: Option<PolicyOrigin>,
+        root: &'a Path,
+        pins: &'a Pins,
+        file: &PolicyFile,
+    ) -> Self {
+        let rules = file.environments.iter();
         Self {
             origin,
             root,
-            rules: file.environments.into_iter().collect(),
-            keys: file.keys,
-            powers: file.powers,
+            project: &pins.project,
+            suites: pins.suites(),
+            pins: Some(pins),
+            rules: rules.map(|(name, rules)| (name.clone(), rules.clone())).collect(),
+            keys: file.keys.clone(),
+            powers: file.powers.clone(),
         }
     }
 }
@@ -75,8 +97,8 @@ struct Key {
 pub(super) fn refuse_inline(file: &File, problems: &mut Vec<Problem>) {
     let mut refuse = |place: Place, what: &str| {
         problems.push(
-            Problem::new(place, format!("{what} stands where `policy` says, not here"))
-                .help("move it there, or leave out `policy`"),
+            Problem::new(place, format!("{what} stands in the policy that is named, not here"))
+                .help("move it there, or name no policy"),
         );
     };
     for environment in &file.environments {
@@ -138,22 +160,14 @@ fn waits_for_records(gates: &GatesFile) -> bool {
     .contains(&true)
 }
 
-/// Checks rules against the environments and suites of the project. `read` gives the text of a key file.
+/// Checks rules against the environments and suites that they are for. `read` gives the text of a key file.
 pub(super) fn check(
-    file: &File,
     written: &Written<'_>,
     read: &dyn Fn(&Path) -> std::io::Result<String>,
 ) -> Result<Policy, Vec<Problem>> {
     let mut problems = Vec::new();
-    let suites: BTreeMap<&str, Vec<&str>> = file
-        .environments
-        .iter()
-        .map(|environment| {
-            let suites = environment.tests.keys().map(|suite| suite.value.as_str()).collect();
-            (environment.name.value.as_str(), suites)
-        })
-        .collect();
-    let scope = Scope { project: &file.project.value, suites, keys: &written.keys };
+    let scope =
+        Scope { project: written.project, suites: written.suites.clone(), keys: &written.keys };
     let unspoken = rules::rules("", &RulesFile::default(), &scope, &mut problems);
     let mut rules: BTreeMap<String, Rules> =
         scope.suites.keys().map(|name| ((*name).to_owned(), unspoken.clone())).collect();
@@ -171,8 +185,15 @@ pub(super) fn check(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let hash = hash(&rules, &keys, ring.powers());
-    Ok(Policy { origin: written.origin.clone(), rules, ring, hash: Some(hash) })
+    let keys = hashed(&keys);
+    Ok(Policy {
+        origin: written.origin.clone(),
+        hash: Some(hash(&rules, &keys, ring.powers(), written.pins)),
+        keys_hash: Some(Digest::of(json!(keys).to_string().as_bytes())),
+        has_pins: written.pins.is_some(),
+        rules,
+        ring,
+    })
 }
 
 /// Without a key no record counts, so nothing that waits for one could ever be entered.
@@ -337,8 +358,23 @@ fn powers(written: &PowersFile, keys: &[TrustedKey], problems: &mut Vec<Problem>
     powers
 }
 
+/// The keys as they are hashed, in one order.
+fn hashed(keys: &[Key]) -> Vec<Value> {
+    let mut keys: Vec<_> = keys
+        .iter()
+        .map(|key| json!({ "name": key.name, "id": key.public.id().as_str(), "roles": key.roles, "actors": key.actors }))
+        .collect();
+    keys.sort_by_key(ToString::to_string);
+    keys
+}
+
 /// The hash of what the rules say, whatever file, order of keys or comments they were written with.
-fn hash(rules: &BTreeMap<String, Rules>, keys: &[Key], powers: &Powers) -> Digest {
+fn hash(
+    rules: &BTreeMap<String, Rules>,
+    keys: &[Value],
+    powers: &Powers,
+    pins: Option<&Pins>,
+) -> Digest {
     let environments: BTreeMap<&str, _> = rules
         .iter()
         .map(|(name, rules)| {
@@ -354,12 +390,10 @@ fn hash(rules: &BTreeMap<String, Rules>, keys: &[Key], powers: &Powers) -> Diges
             (name.as_str(), rules)
         })
         .collect();
-    let mut keys: Vec<_> = keys
-        .iter()
-        .map(|key| json!({ "name": key.name, "id": key.public.id().as_str(), "roles": key.roles, "actors": key.actors }))
-        .collect();
-    keys.sort_by_key(ToString::to_string);
-    let policy =
+    let mut policy =
         json!({ "version": 2, "environments": environments, "keys": keys, "powers": powers });
+    if let Some(pins) = pins {
+        policy["pins"] = json!(pins.normal());
+    }
     Digest::of(policy.to_string().as_bytes())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
@@ -98,7 +99,8 @@ impl<T: JsonSchema> JsonSchema for Many<T> {
 }
 
 /// A list of `I`, or one mapping `M`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub(crate) enum ListOr<I, M> {
     List(Vec<I>),
     Map(M),

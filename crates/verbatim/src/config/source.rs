@@ -9,7 +9,9 @@ use verbatim_oci::{Digest, Reference, Repository};
 
 use super::file::PolicySourceFile;
 use super::located::{Located, Place};
-use super::problem::Problem;
+use super::problem::{Invalid, Problem};
+use super::shapes::{FromName, NameOr};
+use super::yaml;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PolicySource {
@@ -27,6 +29,42 @@ pub(crate) struct GitSource {
     pub reference: String,
     /// The file, from the root of the repository.
     pub path: String,
+}
+
+impl PolicySource {
+    /// The place that is named on the command line or by a variable, as `policy` names it in the file; or a file alone.
+    pub(crate) fn named(text: &str) -> Result<Self, Invalid> {
+        let invalid = |problems| Invalid::new(Path::new("the named policy"), text, problems);
+        let Located { value: NameOr(value), place } =
+            yaml::<Located<NameOr<PolicySourceFile>>>(text).map_err(|it| invalid(vec![it]))?;
+        let mut problems = Vec::new();
+        let source = check(Path::new(""), &Located { value, place }, &mut problems);
+        match source.filter(|_| problems.is_empty()) {
+            Some(source) => Ok(source),
+            None => Err(invalid(problems)),
+        }
+    }
+
+    /// Whether both are one place. Paths are compared as they are written, from the working folder.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => {
+                let whole = |path| std::path::absolute(path).ok();
+                one == other || (whole(one).is_some() && whole(one) == whole(other))
+            }
+            _ => self == other,
+        }
+    }
+}
+
+impl fmt::Display for PolicySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => file.display().fmt(f),
+            Self::Git(git) => git.fmt(f),
+            Self::Oci(oci) => oci.fmt(f),
+        }
+    }
 }
 
 impl GitSource {
@@ -51,6 +89,15 @@ pub(crate) struct OciSource {
 impl fmt::Display for OciSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.repository, self.digest)
+    }
+}
+
+impl FromName for PolicySourceFile {
+    const EXPECTED: &'static str = "a file, or a mapping with `file`, `git` or `oci`";
+
+    fn try_from_name(name: String) -> Option<Self> {
+        let file = Some(Located { value: name, place: Place::default() });
+        Some(Self { file, git: None, reference: None, path: None, oci: None })
     }
 }
 

@@ -47,14 +47,29 @@ pub(super) fn files(path: &Path) -> io::Result<String> {
         Some("private.pem") => {
             Ok("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n".to_owned())
         }
-        Some("rules.yaml") => {
-            Ok("version: 1\nenvironments: { staging: { after: [dev] } }\nkeys: [{ name: ci, file: ci.pub, roles: [promoter] }]\n".to_owned())
+        Some("rules.yaml") => Ok(format!(
+            "version: 1\nenvironments: {{ staging: {{ after: [dev] }} }}\n{KEYS}{}",
+            pins()
+        )),
+        Some("no-pins.yaml") => {
+            Ok(format!("version: 1\nenvironments: {{ staging: {{ after: [dev] }} }}\n{KEYS}"))
         }
-        Some("bad-rules.yaml") => {
-            Ok("version: 1\nenvironments: { stagin: { after: [dev] } }\nkeys: [{ name: ci, file: ci.pub, roles: [promoter] }]\n".to_owned())
-        }
+        Some("bad-rules.yaml") => Ok(format!(
+            "version: 1\nenvironments: {{ stagin: {{ after: [dev] }} }}\n{KEYS}{}",
+            pins()
+        )),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
+}
+
+const KEYS: &str = "keys: [{ name: ci, file: ci.pub, roles: [promoter] }]\n";
+
+/// What a policy of its own says of the right file.
+fn pins() -> String {
+    let text = ruleless("{ file: rules.yaml }");
+    let draft = Draft::parse(Path::new("verbatim.yaml"), &text, None, &files).unwrap();
+    let pins = Pins::of(draft.config(), &|_| None, &|_| None).short();
+    serde_saphyr::to_string(&std::collections::BTreeMap::from([("pins", pins)])).unwrap()
 }
 
 fn read(text: &str) -> Result<Config, ConfigError> {
@@ -193,16 +208,86 @@ fn the_policy_hash_follows_the_rules_alone() {
 
 #[test]
 fn rules_may_stand_in_a_file_of_their_own() {
-    let (mut text, _) = RIGHT.split_once("  - name: staging").unwrap();
-    let own = format!(
-        "{text}  - name: staging\n    apps: [web-staging]\npolicy: {{ file: rules.yaml }}\n"
-    );
-    text = &own;
-    let config = read(text).unwrap();
+    let config = read(&ruleless("{ file: rules.yaml }")).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.rules("staging").after[0].environment, "dev");
     assert_eq!(config.policy.origin, None);
     assert!(config.policy.is_known());
     assert_eq!(config.file, Path::new("verbatim.yaml"));
+}
+
+/// Whoever changes the code changes nothing that the rules are about.
+#[test]
+fn what_the_policy_pins_stays_as_it_is() {
+    let right = ruleless("{ file: rules.yaml }");
+    let mut shown = String::new();
+    for (old, new) in [
+        ("project: example", "project: example-2"),
+        ("registry.example/team/app", "registry.example/team/other"),
+        (
+            "    repository: registry.example/team/app",
+            "    repository: registry.example/team/app\n  web: { repository: registry.example/team/web }",
+        ),
+        ("argocd:", "records: registry.example/empty\nargocd:"),
+        ("https://argocd.example", "https://argocd.example.attacker.example"),
+        ("https://argocd.example }", "https://argocd.example, insecure: true }"),
+        ("https://argocd.example }", "https://argocd.example, ca: ca.pem }"),
+        ("https://argocd.example }", "https://argocd.example, via: kubernetes }"),
+        (
+            "https://argocd.example }",
+            "https://argocd.example, via: kubernetes, kube_context: other }",
+        ),
+        ("${app.tag}@${app.digest}", "latest@${app.digest}"),
+        ("image.tag:", "command: \"${app.path}\", image.tag:"),
+        (
+            "  - name: dev",
+            "  - { name: hotfix, apps: [{ name: web-hotfix, namespace: web }] }\n  - name: dev",
+        ),
+        ("  - name: production", "  - { name: hotfix, apps: [web-hotfix] }\n  - name: production"),
+        ("[web-dev]", "[web-production]"),
+        ("[web-dev]", "[web-dev, web-production]"),
+        ("[web-dev]", "{ project: web, selector: 'team=other' }"),
+        ("[web-dev]", "[web-dev]\n    url: https://elsewhere.example"),
+        ("project: team", "project: other"),
+        ("source: 2", "source: 1"),
+        ("selector: 'team=web'", "selector: 'team!=web'"),
+        ("smoke: ./smoke.sh", "smoke: 'true'"),
+        ("timeout: 1h", "env: { PATH: /elsewhere }"),
+        ("smoke: ./smoke.sh,", ""),
+        ("load:", "other: 'true', load:"),
+        ("  - name: dev\n    apps: [web-dev]\n", ""),
+    ] {
+        assert_eq!(right.matches(old).count(), 1, "{old}");
+        let error = read(&right.replace(old, new)).map(drop).expect_err(new);
+        writeln!(shown, "## {new}\n{error}\n").unwrap();
+    }
+    insta::assert_snapshot!(shown);
+    // How long a suite may take, and how an image is built, is no rule.
+    for (old, new) in [("timeout: 1h", "timeout: 2h"), ("app:\n", "app:\n    target: app\n")] {
+        assert_eq!(right.matches(old).count(), 1, "{old}");
+        assert!(read(&right.replace(old, new)).is_ok(), "{new}");
+    }
+}
+
+/// The same rules about something else are other rules.
+#[test]
+fn the_policy_hash_follows_the_pins() {
+    let hash = |pins: &str| {
+        let found = FoundPolicy::file(Path::new("rules.yaml"), format!("version: 1\n{KEYS}{pins}"));
+        separate_policy(&found, &files).unwrap_or_else(|error| panic!("{error}")).0.hash
+    };
+    let (pins, own) = (pins(), "web-dev\n      server: main");
+    let right = hash(&pins);
+    let long = pins.replace(own, "web-dev\n      set: { helm: { image.tag: '${app.tag}@${app.digest}' } }\n      server: main");
+    assert_eq!((long == pins, hash(&long)), (false, right), "in full");
+    for (old, new) in [
+        ("name: web-dev", "name: web-other"),
+        ("run: ./smoke.sh", "run: 'true'"),
+        ("https://argocd.example", "https://other.example"),
+        ("team/app", "team/other"),
+    ] {
+        assert_eq!(pins.matches(old).count(), 1, "{old}: {pins}");
+        assert_ne!(hash(&pins.replace(old, new)), right, "{new}");
+    }
 }
 
 #[test]
@@ -215,7 +300,7 @@ fn a_key_may_stand_in_the_file_itself() {
 #[test]
 fn rules_elsewhere_are_named() {
     let named = |policy: &str| {
-        let draft = Draft::parse(Path::new("a/verbatim.yaml"), &ruleless(policy), &files);
+        let draft = Draft::parse(Path::new("a/verbatim.yaml"), &ruleless(policy), None, &files);
         let draft = draft.unwrap_or_else(|error| panic!("{error}"));
         assert!(!draft.config().policy.is_known());
         let source = draft.source().cloned();
@@ -237,6 +322,38 @@ fn rules_elsewhere_are_named() {
         (format!("{{ oci: 'registry.example/rules:1@{digest}' }}"), &oci),
     ] {
         assert_eq!(named(&policy), want);
+    }
+}
+
+/// What is named from outside is where the rules are, and the file may say no more than the same.
+#[test]
+fn rules_are_named_from_outside() {
+    let (rules, none) =
+        (ruleless("{ file: rules.yaml }"), ruleless("{}").replace("policy: {}", ""));
+    let git = "{ git: 'https://git.example/r.git', ref: main, path: rules.yaml }";
+    let git_with = |old: &str, new: &str| ruleless(&git.replace(old, new));
+    for (outside, text, is_right) in [
+        ("rules.yaml", &none, true),
+        ("rules.yaml", &rules, true),
+        ("{ file: ./rules.yaml }", &rules, true),
+        ("elsewhere/rules.yaml", &rules, false),
+        ("rules.yaml", &RIGHT.to_owned(), false),
+        ("rules.yaml", &ruleless(git), false),
+        (git, &none, true),
+        (git, &ruleless(git), true),
+        (git, &git_with("main", "other"), false),
+        (git, &git_with("r.git", "mallory.git"), false),
+        (git, &rules, false),
+    ] {
+        let outside = PolicySource::named(outside).unwrap_or_else(|error| panic!("{error}"));
+        let draft = Draft::parse(Path::new("verbatim.yaml"), text, Some(&outside), &files);
+        assert_eq!(draft.is_ok(), is_right, "{outside} {text}");
+        if let Ok(draft) = draft {
+            assert_eq!(draft.source(), Some(&outside));
+        }
+    }
+    for wrong in ["", "{}", "{ git: 'https://git.example/r.git' }", "[a]", "{ files: a }"] {
+        assert!(PolicySource::named(wrong).is_err(), "{wrong}");
     }
 }
 
@@ -386,6 +503,10 @@ fn mistakes_are_shown_where_they_are() {
         ("a bad repository", with("registry.example/team/app", "Registry.example/Team/App")),
         ("a bad length of time", with("timeout: 1h", "timeout: soon")),
         ("a number for a length of time", with("timeout: 1h", "timeout: 60")),
+        (
+            "a secret that is no token",
+            with("argocd.example }", "argocd.example, token_variable: VERBATIM_KEY }"),
+        ),
         ("plain HTTP", with("https://argocd.example", "http://argocd.example")),
         (
             "credentials in an address",
@@ -410,6 +531,24 @@ fn mistakes_are_shown_where_they_are() {
             with("[web-dev]", "{ project: web, selector: 'team=web' }"),
         ),
         ("a whole project and a part of it", with("[web-dev]", "{ project: web }")),
+        ("a whole project and one of its applications", with("[web-dev]", "{ project: team }")),
+        (
+            "one source by its name and by its place",
+            with("[web-dev]", "[{ name: worker-staging, source: chart }]"),
+        ),
+        (
+            "an application by two names of its server",
+            with("[web-dev]", "[{ name: web-staging, server: other }]")
+                .replace(
+                    "https://argocd.example }",
+                    "https://argocd.example }\n  other: { url: 'https://argocd.example:443/' }",
+                )
+                .replace(
+                    "[web-staging, { name: worker-staging,",
+                    "[{ name: web-staging, server: main }, { name: worker-staging, server: main,",
+                )
+                .replace("{ project: web,", "{ server: main, project: web,"),
+        ),
         ("a selection of every project", selection("{ selector: 'team=web' }")),
         ("a selection of no project", selection("{ project: '' }")),
         ("an empty selector", selection("{ project: web, selector: '' }")),
@@ -482,6 +621,7 @@ fn mistakes_are_shown_where_they_are() {
         ("a key in two places", with("file: ci.pub", "file: ci.pub, pem: x")),
         ("a key that is none", with("file: ci.pub", "pem: x")),
         ("a mistake in the policy", ruleless("{ file: bad-rules.yaml }")),
+        ("a policy that pins nothing", ruleless("{ file: no-pins.yaml }")),
     ];
     let mut shown = String::new();
     for (name, text) in cases {
@@ -489,6 +629,24 @@ fn mistakes_are_shown_where_they_are() {
         writeln!(shown, "## {name}\n{error}\n").unwrap();
     }
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn what_weakens_the_way_to_a_service_is_told() {
+    let told = |old: &str, new: &str| read(&with(old, new)).unwrap().weaknesses();
+    let server = "{ url: https://argocd.example }";
+    assert_eq!(told(server, server), [""; 0]);
+    for (server, want) in [
+        ("{ url: https://argocd.example, insecure: true }", 1),
+        ("{ url: http://argocd.example, plain_http: true }", 1),
+        ("{ url: http://127.0.0.1:8080, insecure: true, plain_http: true }", 0),
+    ] {
+        assert_eq!(told("{ url: https://argocd.example }", server).len(), want, "{server}");
+    }
+    for (host, want) in [("registry.example", 1), ("localhost:5000", 0), ("127.0.0.1:5000", 0)] {
+        let registries = format!("registries: {{ '{host}': {{ plain_http: true }} }}\nset:");
+        assert_eq!(told("set:", &registries).len(), want, "{host}");
+    }
 }
 
 #[test]

@@ -238,16 +238,37 @@ pub(crate) fn reference(app: &App) -> AppRef {
 }
 
 /// What the applications know of the end of the ledger: the record that the last promotion to the environment wrote on them.
-/// What other environments and projects wrote on the same applications says nothing about it.
+/// What other environments and projects wrote on the same applications says nothing about it. Whether there is more, on
+/// applications that cannot be read, [`unread`] tells.
 pub(crate) fn anchors(seen: &[ObservedApp]) -> Vec<Anchor> {
     let mut anchors: Vec<Anchor> = Vec::new();
-    for ObservedApp { app, application, .. } in seen {
-        let Ok(application) = application else { continue };
-        let on_app = read_claim(application, Some(&app.environment));
-        let anchor = on_app.known().and_then(|claim| claim.record.as_ref()?.parse().ok());
-        anchors.extend(anchor.filter(|anchor| !anchors.contains(anchor)));
+    for seen in seen {
+        anchors.extend(anchor(seen).filter(|anchor| !anchors.contains(anchor)));
     }
     anchors
+}
+
+/// The applications that name this end of the ledger. Nobody has signed what stands on them.
+pub(crate) fn that_name<'a>(seen: &'a [ObservedApp], end: &Anchor) -> Vec<&'a str> {
+    let naming = seen.iter().filter(|seen| anchor(seen).as_ref() == Some(end));
+    naming.map(|seen| seen.app.name.as_str()).collect()
+}
+
+fn anchor(ObservedApp { app, application, .. }: &ObservedApp) -> Option<Anchor> {
+    let on_app = read_claim(application.as_ref().ok()?, Some(&app.environment));
+    on_app.known().and_then(|claim| claim.record.as_ref()?.parse().ok())
+}
+
+/// Why one of the applications cannot be read. What stands on it about the end of the ledger is then not known, so the
+/// ledger is not, either.
+pub(crate) fn unread(seen: &[ObservedApp]) -> Option<String> {
+    seen.iter().find_map(|ObservedApp { app, application, .. }| {
+        let error = application.as_ref().err()?;
+        Some(format!(
+            "what {} says of the end of the ledger cannot be read: {error}: {}",
+            app.name, error.kind
+        ))
+    })
 }
 
 /// The sources of an application, for the record; the revision is filled in by the proof.

@@ -5,6 +5,8 @@ pub(crate) mod claims;
 pub(crate) mod drift;
 pub(crate) mod ledger;
 pub(crate) mod missing;
+pub(crate) mod rules;
+pub(crate) mod shared;
 pub(crate) mod standing;
 pub(crate) mod status;
 pub(crate) mod target;

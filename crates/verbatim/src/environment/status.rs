@@ -10,8 +10,8 @@ use verbatim_argocd::Application;
 use verbatim_console::{ExitStatus, Failure, FailureReport};
 use verbatim_oci::{Digest, Repository};
 use verbatim_record::{
-    Ban, BanPlace, Chain, EnvironmentId, Lock, Promotion, Records, Verified, Veto, in_force,
-    vetoes_against,
+    Ban, BanPlace, Chain, EnvironmentId, Lock, PolicyChange, Promotion, Records, Verified, Veto,
+    in_force, vetoes_against,
 };
 use verbatim_text::Words;
 
@@ -21,6 +21,7 @@ use crate::environment::claims::{Attempt, Unrecorded};
 use crate::environment::drift::Drift;
 use crate::environment::ledger;
 use crate::environment::missing::{self, MissingApp, missing};
+use crate::environment::rules::{self, PolicyStamp};
 use crate::environment::standing::{EnvironmentState, Expected, Standing, standing};
 use crate::project::{Project, failures};
 use crate::records::Registry;
@@ -49,6 +50,9 @@ pub(crate) struct Row {
     pub unrecorded: Vec<Unrecorded>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub drift: BTreeMap<String, Vec<Drift>>,
+    /// What of the policy is not as it was at the last promotion.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policy_changes: Vec<PolicyChange>,
     /// What keeps every release out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<Banned>,
@@ -114,6 +118,7 @@ impl Row {
             unfinished: Vec::new(),
             unrecorded: Vec::new(),
             drift: BTreeMap::new(),
+            policy_changes: Vec::new(),
             locks: Vec::new(),
             vetoes: Vec::new(),
             error: None,
@@ -125,7 +130,8 @@ impl Row {
     pub(crate) fn told(&self) -> String {
         let locks = self.locks.iter().map(|lock| format!("locked {lock}"));
         let vetoes = self.vetoes.iter().map(|veto| format!("vetoed {veto}"));
-        let all = std::iter::once(self.state.to_string()).chain(vetoes).chain(locks);
+        let policy = self.policy_changes.iter().map(ToString::to_string);
+        let all = std::iter::once(self.state.to_string()).chain(vetoes).chain(locks).chain(policy);
         all.collect::<Vec<_>>().join("; ")
     }
 
@@ -188,7 +194,10 @@ pub(crate) async fn row(
         Ok(known) => known,
         Err(failure) => return row.unknown(&failure),
     };
-    let row = Row { locks: Banned::of(&records.locks, now), ..row };
+    let (before, policy) =
+        (PolicyStamp::last(ledger.promotions()), PolicyStamp::of(&project.config.policy));
+    let policy_changes = rules::changes(before.as_ref(), policy.as_ref());
+    let row = Row { locks: Banned::of(&records.locks, now), policy_changes, ..row };
     if let Some(fault) = ledger.faults().first() {
         return Row { state: EnvironmentState::LedgerBroken(fault.to_string()), ..row };
     }

@@ -491,6 +491,8 @@ fn promotion(environment: EnvironmentId, fact: &PromotionFact, chain: ChainLink)
         plan: None,
         policy: None,
         policy_origin: None,
+        policy_keys: None,
+        policy_changes: Vec::new(),
         without: Vec::new(),
         gates: Vec::new(),
         run: CiRun::default(),

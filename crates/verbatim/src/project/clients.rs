@@ -5,11 +5,12 @@ use std::path::Path;
 
 use verbatim_argocd::cli::job_identity;
 use verbatim_argocd::{JobIdentity, KubernetesAccess};
-use verbatim_console::Failure;
+use verbatim_console::{ExitStatus, Failure};
 use verbatim_credentials::argocd::{ServerKey, find_token, is_token_for_another};
 use verbatim_credentials::{CredentialEnvironment, ExposeSecret as _, Keychain, SecretString};
 use verbatim_image::cli::EngineArgs;
 use verbatim_image::{Endpoint, Engine, REQUEST_TIMEOUT};
+use verbatim_oci::Digest;
 
 use crate::config::{Config, Server};
 use crate::project::{Project, Variables, failures};
@@ -62,7 +63,7 @@ pub(crate) fn argocd(
     let (token, job) = token(project, server)?;
     config.token = Some(token);
     config.job = job;
-    config.ca = server.ca.as_deref().map(read).transpose()?;
+    config.ca = authorities(server)?;
     config.client_cert = match &server.client_certificate {
         None => None,
         Some((certificate, key)) => {
@@ -93,12 +94,32 @@ pub(crate) fn argocd(
     verbatim_argocd::Client::new(config).map_err(failures::argocd)
 }
 
+/// The certificate authorities of a server, which are those that the policy pins, if it does.
+fn authorities(server: &Server) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(file) = &server.ca else { return Ok(None) };
+    let bytes = read(file)?;
+    let digest = Digest::of(&bytes);
+    match server.ca_digest {
+        Some(pinned) if pinned != digest => Err(Failure::new(
+            ExitStatus::No,
+            format!(
+                "{} is not the file that the policy pins for Argo CD `{}`",
+                file.display(),
+                server.name
+            ),
+        )
+        .hint(format!("the policy pins {pinned}, and the file has {digest}"))),
+        _ => Ok(Some(bytes)),
+    }
+}
+
 /// The token, and who the job is, if that can get it another one.
 fn token(
     project: &Project,
     server: &Server,
 ) -> Result<(SecretString, Option<JobIdentity>), Failure> {
     if let Some(variable) = &server.token_variable {
+        check_pin(&project.variables, variable, server)?;
         return match project.variables.get(variable).filter(|token| !token.trim().is_empty()) {
             Some(token) => Ok((SecretString::from(token.trim()), None)),
             None => Err(Failure::usage(format!(
@@ -131,6 +152,26 @@ fn token(
     }
 }
 
+/// Checks that a token goes to no other server than the one it is for, if a variable says which: `ARGOCD_EU_SERVER` for
+/// `ARGOCD_EU_TOKEN`, else `ARGOCD_SERVER`.
+fn check_pin(variables: &Variables, variable: &str, server: &Server) -> Result<(), Failure> {
+    let own = format!("{}SERVER", variable.trim_end_matches("TOKEN"));
+    let set = |name: &str| variables.get(name).filter(|value| !value.trim().is_empty());
+    let pin = [own.as_str(), "ARGOCD_SERVER"].into_iter().find_map(|it| Some((it, set(it)?)));
+    match pin {
+        Some((pin, wanted))
+            if !ServerKey::new(wanted).is_same_host(&ServerKey::new(server.url.as_str())) =>
+        {
+            Err(Failure::usage(format!(
+                "{variable} is not sent to Argo CD `{}` at {}: {pin} names a different server",
+                server.name, server.url
+            ))
+            .hint(format!("put the address of `{}` into {own}", server.name)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A connection to the Docker Engine that the environment names.
 pub(crate) async fn engine(project: &Project) -> Result<Engine, Failure> {
     let config = EngineArgs::default().endpoint_config(&project.variables);
@@ -142,4 +183,44 @@ pub(crate) async fn engine(project: &Project) -> Result<Engine, Failure> {
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(file)
         .map_err(|error| Failure::usage(error).context(format!("cannot read {}", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_to_the_server_that_it_is_for() {
+        let server = Server {
+            name: "eu".to_owned(),
+            url: "https://eu.example/argo".parse().unwrap(),
+            token_variable: None,
+            ca: None,
+            ca_digest: None,
+            client_certificate: None,
+            headers: Default::default(),
+            insecure: false,
+            kubernetes: None,
+        };
+        for (variable, set, is_right) in [
+            ("ARGOCD_EU_TOKEN", &[][..], true),
+            ("ARGOCD_EU_TOKEN", &[("ARGOCD_EU_SERVER", "eu.example")], true),
+            ("ARGOCD_EU_TOKEN", &[("ARGOCD_EU_SERVER", "us.example")], false),
+            ("ARGOCD_EU_TOKEN", &[("ARGOCD_SERVER", "https://us.example")], false),
+            ("ARGOCD_EU_TOKEN", &[("ARGOCD_SERVER", "eu.example:443")], true),
+            ("ARGOCD_EU_TOKEN", &[("ARGOCD_SERVER", " ")], true),
+            (
+                "ARGOCD_EU_TOKEN",
+                &[("ARGOCD_SERVER", "us.example"), ("ARGOCD_EU_SERVER", "eu.example")],
+                true,
+            ),
+            ("ARGOCD_AUTH_TOKEN", &[("ARGOCD_SERVER", "us.example")], false),
+            ("ARGOCD_TOKEN", &[("ARGOCD_SERVER", "us.example")], false),
+        ] {
+            let variables =
+                set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let got = check_pin(&variables.collect(), variable, &server);
+            assert_eq!(got.is_ok(), is_right, "{variable} {set:?}");
+        }
+    }
 }

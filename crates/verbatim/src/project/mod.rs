@@ -19,7 +19,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::SecretString;
 use verbatim_record::{CiRun, KeyError, KeyRing, Power, Role, SigningKey};
 
-use crate::config::{self, Config, ConfigError, Draft};
+use crate::config::{self, Config, ConfigError, Draft, PolicySource};
 use crate::project::signer::{RecordSigner, SigningError};
 
 /// Holds the private key itself.
@@ -54,6 +54,16 @@ pub(crate) struct ProjectArgs {
         hide_env_values = true
     )]
     pub config: Option<PathBuf>,
+    /// Where the rules are, as `policy` in verbatim.yaml says it: a file, or `{ git: URL, ref: REF, path: FILE }`, or
+    /// `{ oci: REPOSITORY@DIGEST }`. verbatim.yaml may then name no other policy, and no rules
+    #[arg(
+        long,
+        global = true,
+        value_name = "POLICY",
+        env = "VERBATIM_POLICY",
+        hide_env_values = true
+    )]
+    pub policy: Option<String>,
 }
 
 /// A private key.
@@ -95,7 +105,7 @@ pub(crate) struct Project {
 impl Project {
     /// A project with its configuration and the environment that it is worked on in.
     pub(crate) fn new(config: Config, variables: Variables) -> Self {
-        let ci = with_event(verbatim_ci::detect(&variables), &variables);
+        let ci = ci(&variables);
         Self { config, variables, ci }
     }
 
@@ -208,7 +218,12 @@ impl Project {
 
 /// The configuration that is named, or found.
 pub(crate) fn draft(arguments: &ProjectArgs) -> Result<Draft, Failure> {
-    Draft::load(&config_file(arguments)?).map_err(config_failure)
+    // An empty variable is a mistake: whoever sets it does not mean the rules of the checkout.
+    let outside =
+        arguments.policy.as_deref().map(PolicySource::named).transpose().map_err(|error| {
+            Failure::usage(error).context("cannot use the policy of --policy or VERBATIM_POLICY")
+        })?;
+    Draft::load(&config_file(arguments)?, outside.as_ref()).map_err(config_failure)
 }
 
 /// The file of the configuration that is named, or found.
@@ -218,6 +233,11 @@ pub(crate) fn config_file(arguments: &ProjectArgs) -> Result<PathBuf, Failure> {
         None => config::find(&working_folder()?).map_err(config_failure)?,
     };
     Ok(shortened(&file))
+}
+
+/// The CI job that this is part of.
+pub(crate) fn ci(variables: &Variables) -> CiContext {
+    with_event(verbatim_ci::detect(variables), variables)
 }
 
 /// Adds what GitHub tells of a pull request in a file only. A file that cannot be read tells nothing, and then the pull

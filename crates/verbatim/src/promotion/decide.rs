@@ -16,6 +16,7 @@ use super::charts;
 use super::gather::{Movement, Question, Situation};
 use crate::environment::applications::{ObservedApp, reference};
 use crate::environment::missing::{MissingApp, missing};
+use crate::environment::rules::PolicyStamp;
 use crate::records::running;
 use crate::release::result::ReleaseResult;
 use crate::release::{Release, builds};
@@ -95,6 +96,8 @@ pub(crate) struct LedgerPlace {
     pub previous: Option<Anchor>,
     /// The commit that the release was built from.
     pub commit: Option<String>,
+    /// The policy of the last promotion that had one.
+    pub policy_before: Option<PolicyStamp>,
     /// Whether a proof is worth a record.
     pub record_when: RecordWhen,
 }
@@ -165,6 +168,7 @@ impl Decided {
             before,
             previous: end,
             commit: None,
+            policy_before: None,
             record_when: RecordWhen::Always,
         };
         let considered = Box::new(Considered::new(PromotionKind::BreakGlass, release, decision));
@@ -268,5 +272,6 @@ fn admission(
         Movement::Restore { reason, .. } => (*reason, RecordWhen::Written),
     };
     let reason = reason.map(ToOwned::to_owned);
-    Ok(LedgerPlace { reason, link, before, previous, commit, record_when })
+    let policy_before = PolicyStamp::last(ledger.promotions());
+    Ok(LedgerPlace { reason, link, before, previous, commit, policy_before, record_when })
 }

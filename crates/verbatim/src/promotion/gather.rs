@@ -18,7 +18,7 @@ use verbatim_registry::Client;
 use super::{Overrides, PromotionContext, SavedPlan};
 use crate::config::Environment;
 use crate::environment::applications::{self, ObservedApp, Servers};
-use crate::environment::{drift, ledger};
+use crate::environment::{drift, ledger, shared};
 use crate::project::{Project, failures};
 use crate::records::running;
 use crate::records::store::{Ledger, RecordFilter, Store};
@@ -165,6 +165,7 @@ impl PromotionContext<'_> {
         let labels = labels(&registry.client, gates, found);
         let (records, earlier, own, labels) = tokio::join!(records, earlier, own, labels);
         let (seen, Ledger { chain, records: own_records, .. }) = own?;
+        shared::check(&project.config, environment, &seen)?;
         let order = order::order(project, store, &chain, records.as_ref().ok(), release, now).await;
         let saved = question.movement.saved();
         let mut facts = Facts {
@@ -276,7 +277,11 @@ async fn other(
         Ok((seen, Ledger { chain: ledger, .. })) => {
             let live = drift::live(&seen, &as_promoted(&ledger, release), &ledger);
             let healthy_since = applications::healthy_since(&seen);
-            Other { id, ledger: LedgerFact::Known(ledger), live, healthy_since }
+            let ledger = match applications::unread(&seen) {
+                None => LedgerFact::Known(ledger),
+                Some(why) => LedgerFact::Unknown(why),
+            };
+            Other { id, ledger, live, healthy_since }
         }
         Err(failure) => {
             let why = failure.whole();

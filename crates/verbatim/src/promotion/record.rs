@@ -19,6 +19,7 @@ use super::outcome::PromotionResult;
 use super::ready::{Planned, Ready};
 use crate::config::{App, Apps};
 use crate::environment::applications::{self, ObservedApp};
+use crate::environment::rules::{self, PolicyStamp};
 use crate::project::failures;
 use crate::project::signer::RecordSigner;
 use crate::records::attach::{self, RecordSubject};
@@ -146,6 +147,7 @@ impl Carried {
     ) -> Promotion {
         let Self { considered, place, plan, started_at, .. } = self;
         let project = context.project;
+        let stamp = PolicyStamp::of(&project.config.policy);
         Promotion {
             kind: considered.kind,
             reason: place.reason.clone(),
@@ -157,6 +159,8 @@ impl Carried {
             policy: plan.policy,
             without: plan.without.clone(),
             policy_origin: project.config.policy.origin.clone(),
+            policy_keys: project.config.policy.keys_hash,
+            policy_changes: rules::changes(place.policy_before.as_ref(), stamp.as_ref()),
             gates: considered.decision.gate_results(),
             run: project.run(),
             started_at: *started_at,

@@ -22,6 +22,7 @@ use crate::release::Release;
 use crate::release::compose::{ReleasePart, compose};
 use crate::release::handoff::{hand_on, release_file};
 use crate::release::provenance::{self, BY_RECORD, BY_WORK_TREE};
+use crate::release::source;
 
 /// No image configuration and no provenance is larger.
 const LIMIT: u64 = 16 * 1024 * 1024;
@@ -262,12 +263,13 @@ async fn attested(
 /// The commit that is checked out here. A tree with changes says so.
 async fn work_tree(project: &Project) -> Option<SourceClaim> {
     let state = git::state(project.folder()).await.ok()?;
+    let repository = source::source(&state, &project.ci).ok()?.repository;
     let commit = if state.is_dirty() { format!("{}-dirty", state.commit) } else { state.commit };
     Some(SourceClaim {
         by: BY_WORK_TREE.to_owned(),
         signed: false,
         commit: Some(commit),
-        repository: state.remote,
+        repository,
         builder: None,
     })
 }

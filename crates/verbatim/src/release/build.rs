@@ -7,7 +7,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_console::{Console, Failure};
+use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_image::labels::ImageOrigin;
 use verbatim_image::template::{Template, TemplateError};
 use verbatim_image::{BuildConfig, ExistingImage, PushConfig, PushOutcome, PushedImage};
@@ -23,7 +23,7 @@ use crate::records::attach::{self, RecordSubject};
 use crate::release::compose::{ReleasePart, compose};
 use crate::release::find::{build_variable, tag};
 use crate::release::handoff::{hand_on, release_file};
-use crate::release::{Release, builds};
+use crate::release::{Release, builds, source};
 
 /// A release that was built, or reused from the registry.
 #[derive(Debug, Serialize)]
@@ -93,7 +93,13 @@ pub(crate) async fn build(
         ["build the image", "push it", "attach its build record"]
             .map(|step| step_of(project, image, step))
     }));
-    let source = source_of(project, &state);
+    let source = source_of(project, &state)?;
+    if project.ci.is_ci() && !source::is_vouched_for(&state, &project.ci) {
+        console.warn(format!(
+            "{} does not say that commit {} is checked out here, so the build record names no branch and no repository",
+            project.ci.kind, state.commit
+        ));
+    }
     let (mut parts, mut how) = (Vec::new(), Vec::new());
     for image in project.config.images.values() {
         let tag = tag(image, &project.ci, &state)?;
@@ -105,7 +111,10 @@ pub(crate) async fn build(
         };
         let (pushed, record) = match found {
             Some(found) => found,
-            None => fresh(project, image, registry, &reference, &state, key, anew, console).await?,
+            None => {
+                let tree = (&state, &source);
+                fresh(project, image, registry, &reference, tree, key, anew, console).await?
+            }
         };
         how.push(pushed.how);
         let PushedImage { repository, tag, digest, .. } = pushed;
@@ -168,7 +177,7 @@ async fn fresh(
     image: &Image,
     Registry { client, store }: &Registry,
     reference: &Reference,
-    state: &SourceState,
+    (state, source): (&SourceState, &BuildSource),
     key: &RecordSigner,
     anew: bool,
     console: &Console,
@@ -176,7 +185,7 @@ async fn fresh(
     let engine = clients::engine(project).await?;
     let keychain = clients::keychain(&project.variables);
     let withheld = key.file().map(Path::to_owned).into_iter().collect();
-    let config = build_config(project, image, reference, state).map_err(Failure::usage)?;
+    let config = build_config(project, image, reference, state, source).map_err(Failure::usage)?;
     let config = BuildConfig { withheld, ..config };
     let started_at = Timestamp::now();
     console
@@ -213,7 +222,7 @@ async fn fresh(
     console.step(&step_of(project, image, "push it"), verbatim_console::StepState::Done);
 
     let build = Build {
-        source: source_of(project, state),
+        source: source.clone(),
         image: reference.to_string(),
         context: relative(project, image),
         dockerfile: image.dockerfile.clone().unwrap_or_else(|| "Dockerfile".to_owned()),
@@ -252,6 +261,7 @@ fn build_config(
     image: &Image,
     reference: &Reference,
     state: &SourceState,
+    source: &BuildSource,
 ) -> Result<BuildConfig, TemplateError> {
     let render = |templates: &BTreeMap<String, Template>| {
         let pairs = templates.iter().map(|(key, template)| {
@@ -271,7 +281,8 @@ fn build_config(
         labels: render(&image.labels)?,
         origin: ImageOrigin {
             revision: Some(revision),
-            source: state.remote.clone(),
+            // A label is for people; nothing is decided by it.
+            source: source.repository.clone().or_else(|| state.remote.clone()),
             created: Some(state.committed_at),
             version: reference.tag.as_ref().map(ToString::to_string),
         },
@@ -287,20 +298,13 @@ fn build_config(
     })
 }
 
-fn source_of(project: &Project, state: &SourceState) -> BuildSource {
-    let ci = &project.ci;
-    // The variables of the CI speak of the commit that it checked out; a job may have moved on to another one.
-    let is_checked_out = ci.commit.as_ref() == Some(&state.commit);
-    let head = ci.revision().filter(|head| is_checked_out && *head != state.commit);
-    BuildSource {
-        repository: state.remote.clone(),
-        commit: Some(state.commit.clone()),
-        head: head.map(str::to_owned),
-        branch: state.branch.clone(),
-        tag: None,
-        dirty: state.is_dirty(),
-        foreign: ci.may_be_foreign(),
-    }
+/// The source of a build, by the words of the CI.
+fn source_of(project: &Project, state: &SourceState) -> Result<BuildSource, Failure> {
+    source::source(state, &project.ci).map_err(|contradiction| {
+        Failure::new(ExitStatus::No, contradiction)
+            .context("what is built here is not what the CI says")
+            .hint("check out the commit of this run as the CI does, and leave its clone as it is")
+    })
 }
 
 /// The context as the configuration names it.

@@ -11,6 +11,7 @@ pub(crate) mod handoff;
 pub(crate) mod order;
 pub(crate) mod provenance;
 pub(crate) mod result;
+pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

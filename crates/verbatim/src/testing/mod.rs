@@ -91,6 +91,9 @@ pub(crate) async fn test(
     console: &Console,
 ) -> Result<TestReport, Failure> {
     let suites = choose(environment, chosen)?;
+    for (name, suite) in &suites {
+        suites::check(name, suite, project.folder())?;
+    }
     let servers = Servers::of(project, [environment])?;
     let Standing { promotion, promoted, release: expected, ledger, before } =
         standing(project, registry, &servers, environment, found).await?;
@@ -103,6 +106,8 @@ pub(crate) async fn test(
     let guard = console.tidy_guard();
     for (name, suite) in suites {
         console.status(format!("{}: running the suite {name}", environment.id));
+        // A suite before it may have changed them.
+        suites::check(name, suite, project.folder())?;
         let why = match suites::run(suite, project.folder(), &variables, console).await {
             SuiteResult::Passed => None,
             SuiteResult::Failed(why) => Some(why),

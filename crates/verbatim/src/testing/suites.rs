@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Stdio;
 
 use tokio::process::Command;
-use verbatim_console::Console;
+use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_oci::Digest;
 
 use crate::config::Suite;
 use crate::project::child::{end, told};
@@ -17,6 +18,23 @@ pub(crate) enum SuiteResult {
     Failed(String),
     /// Somebody interrupted it: no word on whether it would have passed.
     Interrupted,
+}
+
+/// Checks that the files of a suite are those that the policy pins.
+pub(crate) fn check(name: &str, suite: &Suite, folder: &Path) -> Result<(), Failure> {
+    for (file, pinned) in &suite.files {
+        let found = std::fs::read(folder.join(file)).map(|bytes| Digest::of(&bytes));
+        let found = match found {
+            Ok(found) if found == *pinned => continue,
+            Ok(found) => format!("it has {found}"),
+            Err(error) => format!("cannot read it: {error}"),
+        };
+        let what = format!("{file} of the suite {name} is not the file that the policy pins");
+        return Err(Failure::new(ExitStatus::No, what)
+            .hint(format!("the policy pins {pinned}; {found}"))
+            .hint("`verbatim policy pin` prints the pins of the files as they are now"));
+    }
+    Ok(())
 }
 
 /// Runs one suite. What it prints goes to stderr as it comes: stdout belongs to the result.
@@ -76,6 +94,7 @@ mod tests {
             run: run.to_owned(),
             timeout,
             env: BTreeMap::from([("OWN".to_owned(), "own".to_owned())]),
+            files: BTreeMap::new(),
         }
     }
 
@@ -100,6 +119,21 @@ mod tests {
             assert_eq!(got, want, "{line}");
         }
         assert!(folder.path().join("here").exists(), "it runs in the folder of the configuration");
+    }
+
+    #[test]
+    fn a_suite_has_the_files_that_are_pinned() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("smoke.sh"), "exit 1").unwrap();
+        for (file, text, is_right) in [
+            ("smoke.sh", "exit 1", true),
+            ("smoke.sh", "exit 0", false),
+            ("other.sh", "exit 1", false),
+        ] {
+            let files = BTreeMap::from([(file.to_owned(), Digest::of(text.as_bytes()))]);
+            let suite = Suite { files, ..suite("./smoke.sh", Duration::ZERO) };
+            assert_eq!(check("smoke", &suite, folder.path()).is_ok(), is_right, "{file} {text}");
+        }
     }
 
     #[tokio::test]

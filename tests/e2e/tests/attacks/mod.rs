@@ -1,7 +1,9 @@
 //! Attacks with the real binary, one file an attacker: what somebody tries who has some rights and not others, and how it is
 //! refused. docs/threat-model.md says what is promised against each.
 
+mod config_changer;
 mod hider;
+mod hostile_application;
 mod other_project;
 mod plan_changer;
 mod pusher;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use verbatim_console::{ExitStatus, Failure};
 
-use crate::config::{Config, Draft, FoundPolicy, GitSource, OciSource, PolicySource};
+use crate::config::{Config, ConfigError, Draft, FoundPolicy, GitSource, OciSource, PolicySource};
 use crate::policy::fetch::artifact::ArtifactError;
 use crate::policy::fetch::git::GitError;
 use crate::project::{Variables, clients, config_failure};
@@ -28,8 +28,43 @@ const GIT_ANSWERS: u32 = 4;
 /// The texts of key files, or why one cannot be had.
 type Files = BTreeMap<PathBuf, Result<String, String>>;
 
+/// Why a configuration has no rules.
+#[derive(Debug)]
+pub(crate) enum NoRules {
+    /// They cannot be had, or are wrong.
+    Unknown(Failure),
+    /// They are there, and pin something else than the configuration says.
+    NotAsPinned(Failure),
+}
+
+impl From<Failure> for NoRules {
+    fn from(failure: Failure) -> Self {
+        Self::Unknown(failure)
+    }
+}
+
+impl From<ConfigError> for NoRules {
+    fn from(error: ConfigError) -> Self {
+        let is_pinned = matches!(error, ConfigError::NotAsPinned(_));
+        let failure = config_failure(error);
+        match is_pinned {
+            true => Self::NotAsPinned(
+                failure.hint("`verbatim policy pin` prints the pins of this verbatim.yaml"),
+            ),
+            false => Self::Unknown(failure),
+        }
+    }
+}
+
+impl From<NoRules> for Failure {
+    fn from(why: NoRules) -> Self {
+        let (NoRules::Unknown(failure) | NoRules::NotAsPinned(failure)) = why;
+        failure
+    }
+}
+
 /// Completes a configuration with its rules.
-pub(crate) async fn complete(draft: Draft, variables: &Variables) -> Result<Config, Failure> {
+pub(crate) async fn complete(draft: Draft, variables: &Variables) -> Result<Config, NoRules> {
     let (found, files) = match draft.source().cloned() {
         None => return Ok(draft.into_config()),
         Some(PolicySource::File(path)) => {
@@ -37,7 +72,7 @@ pub(crate) async fn complete(draft: Draft, variables: &Variables) -> Result<Conf
                 .map_err(|error| config_failure(draft.no_policy(&error)))?;
             let read = |path: &Path| std::fs::read_to_string(path);
             let found = FoundPolicy::file(&path, text);
-            return draft.with_policy(&found, &read).map_err(config_failure);
+            return Ok(draft.with_policy(&found, &read)?);
         }
         Some(PolicySource::Git(source)) => {
             let limit = draft.config().request_timeout.map(|limit| limit * GIT_ANSWERS);
@@ -56,7 +91,7 @@ pub(crate) async fn complete(draft: Draft, variables: &Variables) -> Result<Conf
             "a policy in a registry has no files: write the key itself, as `pem`",
         )),
     };
-    draft.with_policy(&found, &read).map_err(config_failure)
+    Ok(draft.with_policy(&found, &read)?)
 }
 
 async fn oci(

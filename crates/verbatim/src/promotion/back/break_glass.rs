@@ -20,6 +20,7 @@ use super::rollback::{Rollback, VetoScope};
 use crate::config::App;
 use crate::environment::applications::{self, ObservedApp};
 use crate::environment::missing::{self, MissingApp, missing_by_claims};
+use crate::environment::shared;
 use crate::environment::target::Target;
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
@@ -52,6 +53,7 @@ pub(crate) async fn break_glass(
     looks_only: bool,
 ) -> Result<PromotionResult, Failure> {
     let seen = applications::at(context.environment, &context.servers).await?;
+    shared::check(&context.project.config, context.environment, &seen)?;
     let anchor = applications::anchors(&seen).into_iter().max_by_key(|anchor| anchor.sequence);
     if let Some(last) = anchor {
         check_missing(context, request, last, &seen).await?;
