@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         release: Digest::of(b"a manifest"),
         environment: EnvironmentId::new("shop", "production")?,
         is_rollback: false,
+        is_beyond_previous: false,
         records: Ok(Records::default()),
         bans: Ok(Bans::default()),
         ledgers: BTreeMap::new(),

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+use super::records::RejectedRecord;
 use crate::artifact::EnvironmentId;
-use crate::envelope::Verified;
-use crate::predicate::{ChainLink, Promotion};
+use crate::envelope::{MAX_CLOCK_SKEW, Rejection, Verified};
+use crate::predicate::{ChainLink, Predicate as _, Promotion};
 
 /// The verified promotions of one environment, oldest first, and what is wrong with them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +26,8 @@ pub struct Chain {
     #[serde(skip)]
     heads: Vec<Digest>,
     faults: Vec<ChainFault>,
+    #[serde(skip)]
+    not_counted: Vec<RejectedRecord>,
 }
 
 /// Something that is wrong with a chain.
@@ -49,6 +53,28 @@ pub enum ChainFault {
         found: u64,
         /// The number that fits.
         wanted: u64,
+    },
+    /// A promotion says that it ended before one that it follows: its time is wrong, or dated back.
+    #[error(
+        "record {record} (promotion {sequence}) ended at {at:.0}, and the one before it at {before:.0}, which is later"
+    )]
+    Time {
+        /// The record with the earlier time.
+        record: Digest,
+        /// Its number.
+        sequence: u64,
+        /// Its end.
+        at: Timestamp,
+        /// The end of the one before it.
+        before: Timestamp,
+    },
+    /// A promotion that the chain needs is there and does not count.
+    #[error("promotion record {record} does not count: {rejection}")]
+    Rejected {
+        /// The record.
+        record: Digest,
+        /// Why it does not count.
+        rejection: Rejection,
     },
     /// Several promotions have no successor: two jobs promoted at the same time. The next promotion joins them.
     #[error("{} promotions were made at the same time, and none has a successor: {}", .heads.len(), list(.heads))]
@@ -148,7 +174,49 @@ impl Chain {
         let heads = heads(&nodes, &names);
         let mut promotions: Vec<_> = nodes.into_values().map(|node| node.promotion).collect();
         promotions.sort_by_key(position);
-        Self { environment: environment.clone(), promotions, heads, faults }
+        let environment = environment.clone();
+        Self { environment, promotions, heads, faults, not_counted: Vec::new() }
+    }
+
+    /// The same chain, which says of a promotion that it misses why that does not count, if it is among these.
+    ///
+    /// An anchor that names a record of a key that has ended is no fault: the policy took that record out of the ledger, and
+    /// nobody hides it. It ends with the last promotion that counts, and goes on from there.
+    #[must_use]
+    pub fn explained(mut self, rejected: &[RejectedRecord]) -> Self {
+        let why = |record: &Digest| {
+            rejected.iter().find(|it| it.record == *record).map(|it| &it.rejection)
+        };
+        self.faults.retain_mut(|fault| {
+            let (missing, is_anchor) = match fault {
+                ChainFault::Missing { record, .. } => (*record, false),
+                ChainFault::Cut { anchor } => (anchor.record, true),
+                _ => return true,
+            };
+            match why(&missing) {
+                Some(rejection) if is_anchor && rejection.is_end_of_key() => false,
+                Some(rejection) => {
+                    *fault = ChainFault::Rejected { record: missing, rejection: rejection.clone() };
+                    true
+                }
+                None => true,
+            }
+        });
+        let limited = rejected.iter().filter(|it| {
+            it.predicate_type.as_deref() == Some(Promotion::TYPE) && it.rejection.is_limit_of_key()
+        });
+        self.not_counted = limited.cloned().collect();
+        self
+    }
+
+    /// Promotions of trusted keys that do not count, for what their keys may say and how long.
+    pub fn not_counted(&self) -> &[RejectedRecord] {
+        &self.not_counted
+    }
+
+    /// The latest time that some promotion names as its end.
+    pub fn latest_end(&self) -> Option<Timestamp> {
+        self.promotions.iter().map(|it| it.predicate().finished_at).max()
     }
 
     /// The environment whose ledger this is.
@@ -287,6 +355,7 @@ fn faults(
             faults.push(ChainFault::Sequence { record, found: sequence, wanted });
         }
     }
+    faults.extend(nodes.values().flat_map(|node| times(node, nodes, names)));
     let heads = heads(nodes, names);
     if heads.len() > 1 {
         faults.push(ChainFault::Fork { heads });
@@ -299,12 +368,37 @@ fn faults(
     faults
 }
 
+/// Whether the times of a promotion and of those that it follows grow. Whoever signs chooses the time, so this is what keeps
+/// a record from being dated back to before what it has seen.
+///
+/// Two clocks may differ. Whoever made it read those before it, which count only if they are not more than
+/// [`MAX_CLOCK_SKEW`] in the future; so no right promotion is earlier than one before it by more than that.
+fn times<'a>(
+    node: &'a Node,
+    nodes: &'a BTreeMap<Digest, Node>,
+    names: &'a BTreeMap<Digest, Digest>,
+) -> impl Iterator<Item = ChainFault> + 'a {
+    let promotion = node.promotion.predicate();
+    let ends = node.parents.iter().filter_map(|parent| {
+        Some(nodes.get(names.get(parent)?)?.promotion.predicate().finished_at)
+    });
+    let latest =
+        ends.max().filter(|before| before.duration_since(promotion.finished_at) > MAX_CLOCK_SKEW);
+    latest.into_iter().map(|before| ChainFault::Time {
+        record: node.promotion.record(),
+        sequence: promotion.chain.sequence,
+        at: promotion.finished_at,
+        before,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{counted, environment, first};
+    use crate::keys::KeyEnd;
+    use crate::testing::{at, counted, environment, first, release};
 
     fn after(previous: &Verified<Promotion>) -> ChainLink {
         ChainLink {
@@ -415,6 +509,66 @@ mod tests {
         let jump = counted("dev", "release 7", wrong, 70);
         let fault = ChainFault::Sequence { record: jump.record(), found: 7, wanted: 3 };
         check(&[ledger[0].clone(), ledger[1].clone(), jump], &[], &[fault]);
+    }
+
+    /// A clock may be behind that of the promotion before by as much as that one may be ahead of a reader.
+    #[test]
+    fn times_grow() {
+        let ledger = ledger(2);
+        for (minutes, is_right) in [(20, true), (10, true), (5, true), (4, false), (-9, false)] {
+            let next = counted("dev", "late", after(&ledger[1]), minutes);
+            let fault = ChainFault::Time {
+                record: next.record(),
+                sequence: 3,
+                at: at(minutes + 1),
+                before: at(11),
+            };
+            let want = if is_right { Vec::new() } else { vec![fault] };
+            check(&[ledger[0].clone(), ledger[1].clone(), next.clone()], &[], &want);
+            let chain = verified(&[ledger[0].clone(), ledger[1].clone(), next], &[]);
+            assert_eq!(chain.next().is_ok(), is_right);
+            assert_eq!(chain.latest_end(), Some(at(11).max(at(minutes + 1))));
+        }
+        // Of two that it joins, the later counts.
+        let right = counted("dev", "right", after(&ledger[0]), 40);
+        let link = ChainLink {
+            sequence: 3,
+            previous: Some(ledger[1].record()),
+            merged: vec![right.record()],
+        };
+        let joined = counted("dev", "joined", link, 20);
+        let all = [ledger[0].clone(), ledger[1].clone(), right, joined];
+        assert!(matches!(verified(&all, &[]).faults(), [ChainFault::Time { .. }]));
+    }
+
+    #[test]
+    fn a_promotion_that_does_not_count_is_told_from_one_that_is_gone() {
+        let ledger = ledger(3);
+        let rejection = Rejection::Certificate;
+        let of =
+            |record| RejectedRecord { record, predicate_type: None, rejection: rejection.clone() };
+        let explained = |kept: &[Verified<Promotion>], anchors: &[Anchor], rejected| {
+            let chain = verified(kept, anchors).explained(&[of(rejected)]);
+            assert_eq!(chain.next().unwrap_err(), chain.faults());
+            chain.faults().to_vec()
+        };
+        for (kept, anchors, record) in [
+            (&ledger[1..], &[][..], ledger[0].record()),
+            (&ledger[..2], &[ledger[2].anchor()], ledger[2].record()),
+        ] {
+            let rejected = ChainFault::Rejected { record, rejection: rejection.clone() };
+            assert_eq!(explained(kept, anchors, record), [rejected]);
+            let other = explained(kept, anchors, release("other"));
+            assert!(matches!(&other[..], [ChainFault::Missing { .. } | ChainFault::Cut { .. }]));
+        }
+        // The policy took the end out, and nobody hides it.
+        let end = KeyEnd { at: at(5), revoked: true };
+        let ended = RejectedRecord {
+            rejection: Rejection::NoWitness { key: "ci".to_owned(), end },
+            ..of(ledger[2].record())
+        };
+        let cut = verified(&ledger[..2], &[ledger[2].anchor()]).explained(&[ended]);
+        assert_eq!((cut.faults(), cut.head()), (&[][..], Some(&ledger[1])));
     }
 
     #[test]

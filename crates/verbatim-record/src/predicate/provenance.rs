@@ -253,6 +253,7 @@ impl Provenance {
 impl Predicate for Provenance {
     const TYPE: &'static str = "https://slsa.dev/provenance/v1";
     const POWER: Option<Power> = Some(Power::Build);
+    const IS_PLACED: bool = false;
 
     fn recorded_at(&self) -> Option<Timestamp> {
         self.run_details.metadata.as_ref()?.finished_on

@@ -8,7 +8,8 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    CiRun, EnvironmentId, PolicyOrigin, Promotion, PromotionKind, Verified, Veto, in_force,
+    CiRun, EnvironmentId, PolicyOrigin, Promotion, PromotionKind, RejectedRecord, Verified, Veto,
+    in_force,
 };
 
 use super::context::{self, environment, registry};
@@ -48,6 +49,9 @@ struct History {
     /// What is wrong with the ledger.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<String>,
+    /// Promotions of trusted keys that do not count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rejected: Vec<RejectedRecord>,
 }
 
 /// One promotion.
@@ -133,6 +137,9 @@ impl fmt::Display for History {
         for fault in &self.faults {
             writeln!(f, "the ledger is broken: {fault}")?;
         }
+        for RejectedRecord { record, rejection, .. } in &self.rejected {
+            writeln!(f, "record {record} does not count: {rejection}")?;
+        }
         if self.promotions.is_empty() {
             return writeln!(f, "nothing was promoted to {} yet", self.environment);
         }
@@ -184,6 +191,7 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
             .map(|record| HistoryEntry::of(record, &vetoes))
             .collect(),
         faults: chain.faults().iter().map(ToString::to_string).collect(),
+        rejected: chain.not_counted().to_vec(),
     };
     console.result(&history)?;
     Ok(if history.faults.is_empty() { ExitStatus::Done } else { ExitStatus::No })

@@ -10,8 +10,8 @@ use verbatim_argocd::Application;
 use verbatim_console::{ExitStatus, Failure, FailureReport};
 use verbatim_oci::{Digest, Repository};
 use verbatim_record::{
-    Ban, BanPlace, Chain, EnvironmentId, Lock, Promotion, Records, Verified, Veto, in_force,
-    vetoes_against,
+    Ban, BanPlace, Chain, EnvironmentId, Lock, Promotion, Records, RejectedRecord, Verified, Veto,
+    in_force, vetoes_against,
 };
 
 use crate::config::{App, Environment};
@@ -54,6 +54,9 @@ pub(crate) struct Row {
     /// What says that the release must not be there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub vetoes: Vec<Banned>,
+    /// Promotions of trusted keys that do not count, for what their keys may say and how long.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<RejectedRecord>,
     /// What kept something from being found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<FailureReport>,
@@ -115,6 +118,7 @@ impl Row {
             drift: BTreeMap::new(),
             locks: Vec::new(),
             vetoes: Vec::new(),
+            rejected: Vec::new(),
             error: None,
             status: ExitStatus::Done,
         }
@@ -187,7 +191,8 @@ pub(crate) async fn row(
         Ok(known) => known,
         Err(failure) => return row.unknown(&failure),
     };
-    let row = Row { locks: Banned::of(&records.locks, now), ..row };
+    let rejected = ledger.not_counted().to_vec();
+    let row = Row { locks: Banned::of(&records.locks, now), rejected, ..row };
     if let Some(fault) = ledger.faults().first() {
         return Row { state: EnvironmentState::LedgerBroken(fault.to_string()), ..row };
     }
