@@ -9,7 +9,7 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Anchor, Custody, EnvironmentId, Records, Rejection, Veto, escaped, in_force,
+    Anchor, Custody, EnvironmentId, Records, Rejection, Testimony, Veto, escaped, in_force,
 };
 
 use super::context::{self, ReleaseArgs, find, registry};
@@ -100,19 +100,16 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
     let found = find(&project, &registry, &ReleaseArgs { release: named }, console).await?;
     let (ring, now) = (&project.config.policy.ring, Timestamp::now());
     let digest = found.release.digest;
-    let records = registry
+    let mut records = registry
         .store
         .of_release(ring, digest, &RecordFilter::All, now)
         .await
         .map_err(failures::registry)?;
-    let places: BTreeSet<EnvironmentId> = records
-        .promotions
-        .iter()
-        .map(|promotion| promotion.predicate().environment.clone())
-        .collect();
+    let places = records.places();
     let mut ledgers = Vec::new();
     // A veto is attached to the release and to its environment, and either list may hide it.
     let (mut vetoes, wanted) = (records.vetoes.clone(), RecordFilter::only::<Veto>());
+    let mut testimony = Testimony::default();
     for environment in places {
         // What is known of the ledger from elsewhere: the history of the release, and what an earlier stage left.
         let handed_on =
@@ -129,6 +126,7 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
         vetoes.extend(
             ledger.records.vetoes.into_iter().filter(|it| it.statement().is_about(&digest)),
         );
+        testimony.extend(ledger.testimony);
         ledgers.push(LedgerState {
             promotions: ledger.chain.promotions().len(),
             unlisted: ledger.unlisted,
@@ -136,6 +134,8 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
             environment,
         });
     }
+    // What the ledgers vouch for, the list of the release alone does not.
+    records = records.with_testimony(&testimony);
     let custody = Custody::tell(digest, &records);
     let doubts = doubts(&records, &vetoes, &ledgers, now);
     let verified = doubts.is_empty();

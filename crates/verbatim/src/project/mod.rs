@@ -144,7 +144,7 @@ impl Project {
                 return Err(Failure::usage("both a signing command and VERBATIM_KEY are given")
                     .hint("unset one of them"));
             }
-            Some(line) => command(line, ring).await?,
+            Some(line) => signing_command(line, ring).await?,
         };
         if !self.config.policy.is_known() {
             console.warn("without a policy, verbatim cannot tell whether the record will count");
@@ -283,7 +283,8 @@ fn with_event(ci: CiContext, variables: &Variables) -> CiContext {
     }
 }
 
-async fn command(line: &str, ring: &KeyRing) -> Result<RecordSigner, Failure> {
+/// A command that signs, checked to have a key of the ring.
+pub(crate) async fn signing_command(line: &str, ring: &KeyRing) -> Result<RecordSigner, Failure> {
     RecordSigner::command(line, ring).await.map_err(|error| {
         let unknown = matches!(error, SigningError::NoSignature(_));
         let failure = Failure::new(ExitStatus::Refused, error)

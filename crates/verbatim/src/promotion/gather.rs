@@ -175,7 +175,9 @@ impl PromotionContext<'_> {
             testimony.extend(other.testimony.clone());
         }
         let records = records.map(|records| records.with_testimony(&testimony));
-        let order = order::order(project, store, &chain, records.as_ref().ok(), release, now).await;
+        let order =
+            order::order(project, store, (&chain, &testimony), records.as_ref().ok(), release, now)
+                .await;
         let saved = question.movement.saved();
         let is_rollback = question.movement.kind() != PromotionKind::Promotion;
         let promotions: Vec<&Promotion> =

@@ -2,6 +2,7 @@
 //! refused. docs/threat-model.md says what is promised against each.
 
 mod hider;
+mod leaked_key;
 mod limited_key;
 mod other_project;
 mod plan_changer;
