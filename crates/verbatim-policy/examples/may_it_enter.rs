@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         healthy_since: BTreeMap::new(),
         manifests: Err("nobody asked Argo CD".to_owned()),
         order: ReleaseOrder::First,
+        commit_there: None,
         author: Author::default(),
         plan: None,
         labels: Ok(BTreeMap::new()),

@@ -37,6 +37,8 @@ pub struct Facts {
     pub manifests: Result<Vec<Revision>, String>,
     /// How the release compares with the one that runs in the environment.
     pub order: ReleaseOrder,
+    /// The commit of the release that is there, by the ledger.
+    pub commit_there: Option<String>,
     /// Who promotes it.
     pub author: Author,
     /// The hash of the plan to execute, if it was made before.

@@ -37,8 +37,8 @@ pub use ledger::{
 pub use predicate::{
     AdoptedImage, AppliedOverride, Approval, Ban, BanPlace, Build, BuildDefinition, BuildMetadata,
     BuildPlatform, BuildSource, ChainLink, CiRun, ComposedRelease, GateEvidence, GateResult,
-    HandOver, JsonText, Lock, PolicyOrigin, Predicate, PromotedApplication, PromotedRelease,
-    Promotion, PromotionKind, PromotionProof, Provenance, Readback, ReadbackOutcome,
-    ResourceDescriptor, Revision, RunDetails, SeenApplication, SourceClaim, SuiteOutcome,
-    TestOutcome, TestResult, TestRun, Veto,
+    HandOver, JsonText, Lock, MAX_SOURCE_COMMITS, PolicyOrigin, Predicate, PromotedApplication,
+    PromotedRelease, Promotion, PromotionKind, PromotionProof, Provenance, Readback,
+    ReadbackOutcome, ResourceDescriptor, Revision, RunDetails, SeenApplication, SourceClaim,
+    SourceCommit, SuiteOutcome, TestOutcome, TestResult, TestRun, Veto, commits_since,
 };

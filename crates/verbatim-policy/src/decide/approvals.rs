@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use verbatim_record::{Approval, GateEvidence, KeyId, Verified};
+use verbatim_record::{Approval, GateEvidence, KeyId, Verified, commits_since};
 
 use super::{Finding, not_counted, to_the_second};
 use crate::decision::Reason;
@@ -94,10 +94,8 @@ fn complaint(
     if wanted.not_author && approval.signer().person.names.is_empty() {
         return Some("its key has no `actors`, so it may be that of an author".to_owned());
     }
-    if wanted.not_author && authors.iter().any(|author| author.is_signer_of(approval)) {
-        return Some("its signer built or promotes the release".to_owned());
-    }
-    None
+    let author = authors.iter().find(|author| author.is_signer_of(approval));
+    author.filter(|_| wanted.not_author).map(|author| author.deed.complaint().to_owned())
 }
 
 /// Somebody who must not approve the release, as far as it is known who that is.
@@ -111,7 +109,18 @@ struct KnownAuthor<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Deed {
     Built,
+    Wrote,
     Promotes,
+}
+
+impl Deed {
+    fn complaint(self) -> &'static str {
+        match self {
+            Self::Built => "its signer built the release",
+            Self::Wrote => "its signer made a commit of the release that is new there",
+            Self::Promotes => "its signer promotes the release",
+        }
+    }
 }
 
 impl KnownAuthor<'_> {
@@ -127,7 +136,7 @@ impl KnownAuthor<'_> {
     }
 }
 
-/// Who built the release, and who wants to promote it.
+/// Who built the release, who made its commits that are new there, and who wants to promote it.
 fn authors(facts: &Facts) -> Vec<KnownAuthor<'_>> {
     let builds = facts.records.iter().flat_map(|records| &records.builds).map(|build| {
         let person = &build.signer().person;
@@ -138,22 +147,45 @@ fn authors(facts: &Facts) -> Vec<KnownAuthor<'_>> {
             names: actor.into_iter().chain(person.names.iter().cloned()).collect(),
         }
     });
+    let commits = facts.records.iter().flat_map(|records| &records.builds).map(|build| {
+        let commits = build.predicate().commits();
+        let new = commits_since(&commits, facts.commit_there.as_deref());
+        let names = new.flat_map(|it| &it.people).flat_map(|name| [Some(&**name), login(name)]);
+        KnownAuthor {
+            deed: Deed::Wrote,
+            keys: BTreeSet::new(),
+            names: names.flatten().map(ToOwned::to_owned).collect(),
+        }
+    });
     let Author { key, person, actor } = &facts.author;
     let promoter = KnownAuthor {
         deed: Deed::Promotes,
         keys: key.iter().chain(person.iter().flat_map(|it| &it.keys)).collect(),
         names: actor.iter().chain(person.iter().flat_map(|it| &it.names)).cloned().collect(),
     };
-    builds.chain([promoter]).collect()
+    builds.chain(commits).chain([promoter]).collect()
+}
+
+/// The login in an address that a forge gives to those who keep theirs private: `1234+anna@users.noreply.github.com`.
+/// <https://docs.github.com/en/account-and-profile/reference/email-addresses-reference#your-noreply-email-address>
+fn login(mail: &str) -> Option<&str> {
+    let (local, host) = mail.split_once('@')?;
+    host.starts_with("users.noreply.").then_some(())?;
+    let rest = local.trim_start_matches(|c: char| c.is_ascii_digit());
+    Some(if rest.len() < local.len() {
+        rest.strip_prefix(['+', '-']).unwrap_or(local)
+    } else {
+        local
+    })
 }
 
 /// The refusal where nobody can tell who the authors are: their approval could be among those that count.
 fn unknown(authors: &[KnownAuthor<'_>]) -> Option<Finding> {
     let is_known = |deed| authors.iter().any(|it| it.deed == deed && !it.names.is_empty());
-    let (text, remedy) = if !is_known(Deed::Built) {
+    let (text, remedy) = if !is_known(Deed::Built) && !is_known(Deed::Wrote) {
         (
             "no build record says who built the release, and its authors may not approve it",
-            "build it in a CI job that names who started it, or `verbatim adopt` it there",
+            "build it in a CI job that names who started it, or name the owner of the key that built it in its `actors`",
         )
     } else if !is_known(Deed::Promotes) {
         (
@@ -177,4 +209,23 @@ fn evidence(approval: &Verified<Approval>, complaint: Option<String>) -> GateEvi
         text.push_str(&format!("; does not count: {complaint}"));
     }
     GateEvidence { record: Some(approval.record()), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::login;
+
+    #[test]
+    fn a_private_address_names_its_login() {
+        for (mail, want) in [
+            ("1234+anna@users.noreply.github.com", Some("anna")),
+            ("1234-anna@users.noreply.gitlab.example.com", Some("anna")),
+            ("anna@users.noreply.github.com", Some("anna")),
+            ("4711@users.noreply.github.com", Some("4711")),
+            ("anna@example.com", None),
+            ("Anna", None),
+        ] {
+            assert_eq!(login(mail), want, "{mail}");
+        }
+    }
 }

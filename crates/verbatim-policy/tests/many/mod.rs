@@ -324,6 +324,7 @@ pub(crate) fn facts(of_release: Records, of_ledger: Records) -> Option<Facts> {
         healthy_since: BTreeMap::from([(staging, noon())]),
         manifests: Ok(revisions()),
         order: ReleaseOrder::Newer,
+        commit_there: None,
         author: Author { key: None, person: None, actor: Some("ci@example.com".to_owned()) },
         plan: None,
         labels: Ok(BTreeMap::new()),

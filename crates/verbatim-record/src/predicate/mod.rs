@@ -2,6 +2,7 @@
 
 mod approval;
 mod ban;
+mod commits;
 mod descriptor;
 mod hand_over;
 mod json;
@@ -17,6 +18,7 @@ use verbatim_oci::Digest;
 
 pub use approval::Approval;
 pub use ban::{Ban, BanPlace, Lock, Veto};
+pub use commits::{MAX_SOURCE_COMMITS, SourceCommit, commits_since};
 pub use descriptor::ResourceDescriptor;
 pub use hand_over::HandOver;
 pub use json::JsonText;

@@ -18,7 +18,7 @@ use crate::records::store::{Ledger, RecordFilter};
 const EXAMPLES: &str = "\
 Examples:
   verbatim key revoke ci                              if it ended now
-  verbatim key revoke ci --at 2026-12-01T09:00:00Z    since then somebody else may have it";
+  verbatim key revoke ci --at 2026-12-01T09:00:00Z    if it leaked then";
 
 /// Explain what still counts if a key is revoked, and how to revoke it
 ///

@@ -9,8 +9,8 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Chain, EnvironmentId, HandOver, KeyId, Predicate, Promotion, Records, Statement, TrustedKey,
-    Verified,
+    Anchor, Chain, EnvironmentId, HandOver, KeyId, Predicate, Promotion, Records, Statement,
+    TrustedKey, Verified,
 };
 
 use super::context::{self, environment, registry, trusted_key};
@@ -22,12 +22,14 @@ use crate::project::{
 use crate::records::attach::{self, RecordSubject};
 use crate::records::store::{Ledger, RecordFilter};
 use crate::records::{Registry, statements};
+use crate::release::result::PromotionPlace;
 
 const EXAMPLES: &str = "\
 Examples:
   verbatim key rotate --from ci --old-key keys/ci.pem --key keys/ci-2.pem
-  verbatim key rotate --from ci --key keys/ci-2.pem      the old key is lost, or leaked
-  verbatim key rotate --from ci --environment production --last-good 41 --key keys/ci-2.pem
+  verbatim key rotate --from ci --key keys/ci-2.pem    without the old key
+  verbatim key rotate --from ci --environment production --last-good 41 \\
+    --key keys/ci-2.pem
 
 Then end the old key in `keys`, and keep its entry:
   - { name: ci, file: keys/ci.pub, roles: […], not_after: 2026-12-01T09:00:00Z }";
@@ -71,15 +73,15 @@ struct Rotated {
     to: String,
     ledgers: Vec<HandedOver>,
     /// The earliest end for the old key.
-    end: Timestamp,
+    until: Timestamp,
 }
 
 /// The ledger of an environment, seen by the new key.
 #[derive(Debug, Serialize)]
 struct HandedOver {
     environment: EnvironmentId,
-    /// The number of the last promotion that it vouches for.
-    promotion: u64,
+    /// The last promotion that it vouches for.
+    promotion: PromotionPlace,
     /// How many records it names.
     seen: usize,
     /// The record of the new key.
@@ -91,7 +93,7 @@ struct HandedOver {
 
 impl fmt::Display for Rotated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, ledgers, end } = self;
+        let Self { from, to, ledgers, until } = self;
         if ledgers.is_empty() {
             writeln!(f, "`{from}` has signed nothing that another key has to vouch for")?;
         }
@@ -99,7 +101,8 @@ impl fmt::Display for Rotated {
             let also = old_record.map_or("", |_| ", and so does the old key");
             writeln!(
                 f,
-                "{environment}: `{to}` vouches for the ledger up to promotion {promotion}{also}"
+                "{environment}: `{to}` vouches for the ledger up to promotion {}{also}",
+                promotion.number
             )?;
             if f.alternate() {
                 writeln!(f, "  record {record}")?;
@@ -107,7 +110,7 @@ impl fmt::Display for Rotated {
         }
         write!(
             f,
-            "now end `{from}` in `keys`, and keep its entry, because its records need it:\n  not_after: {end:.0}    or revoked_at, if somebody else may have it"
+            "now end `{from}` in `keys`, and keep its entry, because its records need it:\n  not_after: {until:.0}    or revoked_at, if somebody else may have it"
         )
     }
 }
@@ -139,9 +142,9 @@ pub(crate) async fn run(args: RotateArgs, console: &Console) -> Result<ExitStatu
         ledgers.extend(handed);
     }
     // What is seen has to be from before the end, and a policy tells whole seconds.
-    let end = Timestamp::now() + SignedDuration::from_secs(2);
+    let until = Timestamp::now() + SignedDuration::from_secs(2);
     let (from, to) = (old.name.clone(), new.name.clone());
-    console.result(&Rotated { from, to, ledgers, end })?;
+    console.result(&Rotated { from, to, ledgers, until })?;
     Ok(ExitStatus::Done)
 }
 
@@ -234,17 +237,23 @@ async fn hand_over(
         None => None,
     };
     let environment = id.clone();
-    Ok(Some(HandedOver { environment, promotion, seen: count, record, old_record }))
+    Ok(Some(HandedOver {
+        environment,
+        promotion: promotion.into(),
+        seen: count,
+        record,
+        old_record,
+    }))
 }
 
-/// What of a ledger the new key vouches for: the number of the last promotion, and the records that it names. Those name
+/// What of a ledger the new key vouches for: the last promotion, and the records that it names. Those name
 /// the ones before them. Pure.
 fn seen(
     chain: &Chain,
     records: &Records,
     old: &KeyId,
     last_good: Option<u64>,
-) -> Result<Option<(u64, Vec<Digest>)>, String> {
+) -> Result<Option<(Anchor, Vec<Digest>)>, String> {
     let number = |it: &Verified<Promotion>| it.predicate().chain.sequence;
     let heads: Vec<&Verified<Promotion>> = match last_good {
         Some(wanted) => {
@@ -278,5 +287,5 @@ fn seen(
         old,
         until,
     ));
-    Ok(Some((number(last), heads.iter().map(|it| it.record()).chain(said).collect())))
+    Ok(Some((last.anchor(), heads.iter().map(|it| it.record()).chain(said).collect())))
 }

@@ -317,6 +317,7 @@ impl Asked<'_> {
                 OrderFact::Older => ReleaseOrder::Older(other),
                 OrderFact::Unrelated => ReleaseOrder::Unrelated(other),
             },
+            commit_there: None,
             author: Author { key: None, person: None, actor: Some(case.actor.clone()) },
             plan: None,
             labels: Ok(images.map(|image| (image.clone(), case.labels.clone())).collect()),

@@ -195,6 +195,7 @@ impl PromotionContext<'_> {
             healthy_since: BTreeMap::new(),
             manifests: applications::manifests(&seen),
             order,
+            commit_there: running(&chain).and_then(|there| there.commit.clone()),
             author: self.author(question),
             // An approval may be for exactly this plan.
             plan: saved.map(|saved| saved.hash),

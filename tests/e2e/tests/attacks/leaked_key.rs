@@ -47,7 +47,7 @@ async fn end(world: &World, word: &str, end: &str) -> Result<()> {
 async fn rotate(world: &World, arguments: &[&str]) -> Result<(Value, String)> {
     let line = [&["key", "rotate", "--from", "ci", "--format", "json"], arguments].concat();
     let run = by(world, "next", &line).await?.ends(0).json()?;
-    let end = run["end"].as_str().context("no end")?.to_owned();
+    let end = run["until"].as_str().context("no end")?.to_owned();
     Ok((run, end))
 }
 
@@ -112,7 +112,9 @@ async fn a_rotation_leaves_every_ledger_whole() -> Result<()> {
     let (handed, until) = rotate(&world, &["--old-key", &old]).await?;
     let ledgers = handed["ledgers"].as_array().context("no ledgers")?;
     assert_eq!(ledgers.len(), 2, "{handed}");
-    assert!(ledgers.iter().all(|it| it["promotion"] == 1 && it["old_record"].is_string()));
+    assert!(
+        ledgers.iter().all(|it| it["promotion"]["number"] == 1 && it["old_record"].is_string())
+    );
     end(&world, "not_after", &until).await?;
 
     // The old key signs nothing any more, and what it signed counts.
@@ -179,7 +181,7 @@ async fn a_leaked_key_writes_no_history() -> Result<()> {
     let _ = rotate(&world, &["--environment", "dev"]).await?;
     let staging = ["--environment", "staging", "--last-good", "1"];
     let (handed, until) = rotate(&world, &staging).await?;
-    assert_eq!(handed["ledgers"][0]["promotion"], 1, "{handed}");
+    assert_eq!(handed["ledgers"][0]["promotion"]["number"], 1, "{handed}");
     end(&world, "revoked_at", &until).await?;
     assert_eq!(numbers(&history(&world, "staging").await?), [1]);
     let run = world.verbatim(&["status", "--check"]).await?.ends(0);

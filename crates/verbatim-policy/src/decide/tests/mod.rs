@@ -7,8 +7,8 @@ use serde_json::json;
 use verbatim_oci::Digest;
 use verbatim_record::{
     Build, BuildSource, Bundle, Chain, ChainLink, CiRun, EnvironmentId, KeyLife, KeyRing, KeyScope,
-    Promotion, ReadbackOutcome, Records, Revision, Role, SigningKey, Statement, SuiteOutcome,
-    TestOutcome, TestRun, TrustedKey, sign,
+    Promotion, ReadbackOutcome, Records, Revision, Role, SigningKey, SourceCommit, Statement,
+    SuiteOutcome, TestOutcome, TestRun, TrustedKey, sign,
 };
 
 use super::decide;
@@ -204,6 +204,7 @@ fn facts() -> Facts {
         healthy_since: BTreeMap::new(),
         manifests: Ok(Vec::new()),
         order: ReleaseOrder::First,
+        commit_there: None,
         author: Author { actor: Some("merge-queue".to_owned()), ..Author::default() },
         plan: None,
         labels: Ok(BTreeMap::new()),

@@ -211,3 +211,33 @@ fn an_author_whom_nobody_knows_may_be_anybody() {
     let any = Gate::Approvals(of(1, "release-manager"));
     passes(any, &by_unnamed, approved(&["unnamed"]));
 }
+
+/// The release has two commits; the first is part of what runs there.
+#[test]
+fn nobody_approves_their_own_commits() {
+    let commit = |commit: &str, parents: &[&str], people: &[&str]| SourceCommit {
+        commit: commit.to_owned(),
+        parents: parents.iter().map(|it| (*it).to_owned()).collect(),
+        people: people.iter().map(|it| (*it).to_owned()).collect(),
+    };
+    let written = |first: &str, second: &str| {
+        let commits = [commit("b", &["a"], &[second, "Dora"]), commit("a", &[], &[first])];
+        let source = BuildSource { commit: Some("b".to_owned()), ..BuildSource::default() };
+        let provenance = build(source).provenance().with_commits(&commits);
+        let built = Statement::build("shop", &release("one"), provenance);
+        with_records(&[sign(&built, &numbered(1)).unwrap(), by(2)])
+    };
+    let there =
+        |commit: &str, facts: Facts| Facts { commit_there: Some(commit.to_owned()), ..facts };
+    let anna = "ANNA@example.com";
+    let other = not_by_authors;
+    refuses(other(), &written("ben@example.com", anna), missing(1, &[]));
+    refuses(other(), &there("a", written("ben@example.com", anna)), missing(1, &[]));
+    passes(other(), &written("ben@example.com", "carl"), approved(&["anna"]));
+    // Nothing runs there, or something that is not known: all of them are new.
+    refuses(other(), &written(anna, "carl"), missing(1, &[]));
+    refuses(other(), &there("x", written(anna, "carl")), missing(1, &[]));
+    passes(other(), &there("a", written(anna, "carl")), approved(&["anna"]));
+    let any = Gate::Approvals(of(1, "release-manager"));
+    passes(any, &written(anna, anna), approved(&["anna"]));
+}
