@@ -215,3 +215,80 @@ async fn no_promotion_is_dated_back() -> Result<()> {
     assert!(run.stdout.contains("which is later"), "{run}");
     Ok(())
 }
+
+/// One person with two keys is one person, and `policy check` says so before anybody waits for the second approval.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_keys_of_one_person_are_one_approval() -> Result<()> {
+    let gates = "    gates: { approvals: { role: release-manager, count: 2, not_author: true } }\n";
+    let world = with_gates(gates).await?;
+    let laptop = e2e::key(34)?;
+    world.project.write("laptop.pub", &laptop.verifying_key().to_pem()?)?;
+    std::fs::write(world.beside("laptop"), laptop.to_pkcs8_pem()?.expose_secret())?;
+    let file = world.project.root.join("verbatim.yaml");
+    let text = std::fs::read_to_string(&file)?;
+    let text = text
+        .replace("file: ci.pub,", "file: ci.pub, actors: [pipeline],")
+        .replace("file: lead.pub,", "file: lead.pub, actors: [lead, lead@example.com],")
+        .replace("roles: [promoter, break-glass]", "roles: [promoter, release-manager]");
+    let key = "file: laptop.pub, roles: [release-manager], actors: [Lead@example.com]";
+    std::fs::write(&file, format!("{text}  - {{ name: laptop, {key} }}\n"))?;
+    let run = world.verbatim(&["policy", "check"]).await?.ends(0);
+    let want = "the key `chief` has no `actors`: with `not_author` its approvals for shop/dev do not count";
+    assert!(run.stdout.contains(want), "{run}");
+
+    let release = world.release("One").await?;
+    for person in ["lead", "laptop", "chief"] {
+        let _ = by(&world, person, &["approve", "dev", "--release", &release]).await?.ends(0);
+    }
+    let promote = ["promote", "dev", "--release", &release, "--format", "json"];
+    let run = world.verbatim(&promote).await?.ends(1).json()?;
+    assert_eq!(refusals(&run), ["approvals"], "{run}");
+    let told = evidence(&run, "approvals");
+    assert!(told.contains("1 of 2 approvals"), "{told}");
+    assert!(told.contains("its key has no `actors`, so it may be that of an author"), "{told}");
+
+    let text = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, text.replace("file: chief.pub,", "file: chief.pub, actors: [LEAD],"))?;
+    let run = world.verbatim(&["policy", "check"]).await?.ends(0);
+    assert!(run.stdout.contains("its keys are of 1 persons"), "{run}");
+    let run = world.verbatim(&promote).await?.ends(1).json()?;
+    assert!(evidence(&run, "approvals").contains("1 of 2 approvals"), "{run}");
+    std::fs::write(&file, text.replace("file: chief.pub,", "file: chief.pub, actors: [chief],"))?;
+    let _ = world.verbatim(&promote).await?.ends(0);
+    Ok(())
+}
+
+/// Whoever may promote may undo a promotion. To choose among all releases that ever ran there needs an approval, also in two
+/// steps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_goes_one_release_back_alone() -> Result<()> {
+    let world = with_gates("    gates: { approvals: { role: release-manager } }\n").await?;
+    let mut releases = Vec::new();
+    for name in ["One", "Two", "Three"] {
+        let release = world.release(name).await?;
+        let _ = by(&world, "lead", &["approve", "dev", "--release", &release]).await?.ends(0);
+        world.carry(&release, &["dev"]).await?;
+        releases.push(release);
+    }
+    // The approval of then was for then: it is still there, so make it count no more.
+    let file = world.project.root.join("verbatim.yaml");
+    let text = std::fs::read_to_string(&file)?;
+    std::fs::write(
+        &file,
+        text.replace("role: release-manager }", "role: release-manager, max_age: 1s }"),
+    )?;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let steps = ["rollback", "dev", "--steps", "2", "--format", "json"];
+    let run = world.verbatim(&steps).await?.ends(1).json()?;
+    assert_eq!(refusals(&run), ["approvals"], "{run}");
+    let _ = world.verbatim(&["rollback", "dev", "--reason", "slow"]).await?.ends(0);
+    let again = ["rollback", "dev", "--format", "json"];
+    let run = world.verbatim(&again).await?.ends(1).json()?;
+    assert_eq!(refusals(&run), ["approvals"], "{run}");
+    // To put the recorded release back is no choice.
+    let _ = world.verbatim(&["restore", "dev"]).await?.ends(0);
+    std::fs::write(&file, text)?;
+    let _ = by(&world, "lead", &["approve", "dev", "--release", &releases[0]]).await?.ends(0);
+    let _ = world.verbatim(&again).await?.ends(0);
+    Ok(())
+}
