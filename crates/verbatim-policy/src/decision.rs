@@ -139,6 +139,8 @@ pub enum Reason {
         /// The names of the keys whose approval counts.
         by: Vec<String>,
     },
+    /// Nobody knows who built or promotes the release, and its authors may not approve it.
+    AuthorUnknown,
     /// No window is open.
     WindowClosed {
         /// When the next one opens; `None`: not within 400 days.

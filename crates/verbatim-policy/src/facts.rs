@@ -1,12 +1,13 @@
 //! What is known when a decision is made. Only verified records are facts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Chain, CiRun, EnvironmentId, KeyId, Lock, Records, Revision, Verified, Veto,
+    Chain, CiRun, EnvironmentId, KeyId, Lock, Person, Records, Revision, Verified, Veto,
 };
 
 /// All that [`decide`](crate::decide()) may look at. What is not in here is unknown, and unknown is no.
@@ -18,6 +19,9 @@ pub struct Facts {
     pub environment: EnvironmentId,
     /// Whether it ran there before, and comes back because of what came after it.
     pub is_rollback: bool,
+    /// Whether it comes back from further than a rollback may go alone: beyond the release that was there before the one that
+    /// was promoted last.
+    pub is_beyond_previous: bool,
     /// The verified records of the release; or why they could not be listed, which is not "none".
     pub records: Result<Records, String>,
     /// What keeps releases out, by the ledger of the environment; or why it could not be read.
@@ -33,6 +37,8 @@ pub struct Facts {
     pub manifests: Result<Vec<Revision>, String>,
     /// How the release compares with the one that runs in the environment.
     pub order: ReleaseOrder,
+    /// The commit of the release that is there, by the ledger.
+    pub commit_there: Option<String>,
     /// Who promotes it.
     pub author: Author,
     /// The hash of the plan to execute, if it was made before.
@@ -96,6 +102,8 @@ pub enum ReleaseOrder {
 pub struct Author {
     /// The key that will sign; `None` if nothing will be signed.
     pub key: Option<KeyId>,
+    /// Who holds this key; `None` if there is none, or if it is not trusted.
+    pub person: Option<Arc<Person>>,
     /// Who started the run.
     pub actor: Option<String>,
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use verbatim_record::{
-    Bundle, CiRun, EnvironmentArtifact, EnvironmentId, Expectation, KeyRing, Lock, Role,
-    SigningKey, Statement, TrustedKey, sign, verify,
+    Bundle, CiRun, EnvironmentArtifact, EnvironmentId, Expectation, KeyLife, KeyRing, KeyScope,
+    Lock, Role, SigningKey, Statement, TrustedKey, sign, verify,
 };
 
 #[expect(clippy::print_stdout, reason = "it is a program")]
@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         key: key.verifying_key(),
         roles: BTreeSet::from([Role::PROMOTER]),
         actors: BTreeSet::new(),
+        scope: KeyScope::ANYTHING,
+        life: KeyLife::UNLIMITED,
     }])?;
     let environment = EnvironmentId::new("shop", "production")?;
     let now = "2026-11-24T12:00:00Z".parse()?;

@@ -27,18 +27,19 @@ pub use envelope::{
     Statement, Verified, escaped, pae, sign, verify,
 };
 pub use keys::{
-    KeyError, KeyId, KeyRing, KeyRingError, Power, Powers, Role, Signer, SigningKey, TrustedKey,
-    VerifyingKey, usual_powers,
+    KeyEnd, KeyError, KeyId, KeyLife, KeyRing, KeyRingError, KeyScope, OutOfScope, Person, Power,
+    Powers, Role, Signer, SigningKey, TrustedKey, VerifyingKey, usual_powers,
 };
 pub use ledger::{
     Anchor, AnchorError, Chain, ChainFault, Custody, CustodyStep, CustodyStepKind, JudgedRecord,
-    RecordCollector, RecordJudge, Records, RejectedRecord, in_force, vetoes_against,
+    RecordCollector, RecordJudge, Records, RejectedRecord, Testimony, in_force, vetoes_against,
 };
 pub use predicate::{
     AdoptedImage, AppliedOverride, Approval, Ban, BanPlace, Build, BuildDefinition, BuildMetadata,
     BuildPlatform, BuildSource, ChainLink, CiRun, ComposedRelease, GateEvidence, GateResult,
-    JsonText, Lock, PolicyChange, PolicyOrigin, PolicyPart, Predicate, PromotedApplication,
-    PromotedRelease, Promotion, PromotionKind, PromotionProof, Provenance, Readback,
-    ReadbackOutcome, ResourceDescriptor, Revision, RunDetails, SeenApplication, SourceClaim,
-    SuiteOutcome, TestOutcome, TestResult, TestRun, Veto,
+    HandOver, JsonText, Lock, MAX_SOURCE_COMMITS, PolicyChange, PolicyOrigin, PolicyPart,
+    Predicate, PromotedApplication, PromotedRelease, Promotion, PromotionKind, PromotionProof,
+    Provenance, Readback, ReadbackOutcome, ResourceDescriptor, Revision, RunDetails,
+    SeenApplication, SourceClaim, SourceCommit, SuiteOutcome, TestOutcome, TestResult, TestRun,
+    Veto, commits_since,
 };

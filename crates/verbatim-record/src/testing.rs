@@ -12,7 +12,7 @@ use crate::artifact::EnvironmentId;
 use crate::envelope::{
     BUNDLE_MEDIA_TYPE, Bundle, Expectation, PAYLOAD_TYPE, Statement, Verified, pae, sign, verify,
 };
-use crate::keys::{KeyRing, Role, SigningKey, TrustedKey};
+use crate::keys::{KeyLife, KeyRing, KeyScope, Role, SigningKey, TrustedKey};
 use crate::predicate::*;
 
 /// The same key for the same number.
@@ -32,6 +32,8 @@ pub(crate) fn ring() -> KeyRing {
         key: key(number).verifying_key(),
         roles: roles.iter().cloned().collect(),
         actors: BTreeSet::new(),
+        scope: KeyScope::ANYTHING,
+        life: KeyLife::UNLIMITED,
     };
     KeyRing::new([
         trusted("ci", 1, &[Role::BUILDER, Role::TESTER, Role::PROMOTER]),

@@ -17,8 +17,9 @@ use tempfile::TempDir;
 use verbatim_oci::Digest;
 use verbatim_record::{
     Approval, Build, BuildSource, Bundle, CiRun, EnvironmentArtifact, EnvironmentId, Expectation,
-    KeyRing, Lock, Predicate, Promotion, Provenance, Rejection, Role, SigningKey, Statement,
-    SuiteOutcome, TestOutcome, TestResult, TestRun, TrustedKey, Veto, sign, verify,
+    KeyLife, KeyRing, KeyScope, Lock, Predicate, Promotion, Provenance, Rejection, Role,
+    SigningKey, Statement, SuiteOutcome, TestOutcome, TestResult, TestRun, TrustedKey, Veto, sign,
+    verify,
 };
 
 const BLOB: &[u8] = b"the bytes that were built";
@@ -268,8 +269,15 @@ fn what_cosign_signs_counts_here() {
     let ring = |roles: &[Role]| {
         let key = signer().verifying_key();
         let roles: BTreeSet<Role> = roles.iter().cloned().collect();
-        KeyRing::new([TrustedKey { name: "ci".to_owned(), key, roles, actors: BTreeSet::new() }])
-            .unwrap()
+        let ci = TrustedKey {
+            name: "ci".to_owned(),
+            key,
+            roles,
+            actors: BTreeSet::new(),
+            scope: KeyScope::ANYTHING,
+            life: KeyLife::UNLIMITED,
+        };
+        KeyRing::new([ci]).unwrap()
     };
     let expected = Expectation {
         subject: Digest::of(BLOB),

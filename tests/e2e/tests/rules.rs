@@ -332,7 +332,9 @@ async fn nobody_approves_the_way_back_that_is_their_own() -> Result<()> {
     let gates = "    gates: { approvals: { role: release-manager, not_author: true }, on_rollback: { ask: [approvals] } }\n";
     let world = with_gates(gates).await?;
     let text = std::fs::read_to_string(world.project.root.join("verbatim.yaml"))?;
-    let text = text.replace("roles: [release-manager]", "roles: [release-manager, promoter]");
+    let lead = "roles: [release-manager, promoter], actors: [lead]";
+    let text = text.replace("roles: [release-manager]", lead);
+    let text = text.replace("file: ci.pub,", "file: ci.pub, actors: [pipeline],");
     world.project.write("verbatim.yaml", &text)?;
     for name in ["One", "Two"] {
         let release = world.release(name).await?;

@@ -3,7 +3,7 @@
 use verbatim_record::{Chain, EnvironmentId, Promotion, Verified};
 
 use super::ledgers::{broken, evidence, ledger, live, promote, since};
-use super::{Finding, to_the_second};
+use super::{Finding, not_counted, to_the_second};
 use crate::decision::Reason;
 use crate::facts::Facts;
 use crate::gate::Presence;
@@ -62,7 +62,7 @@ fn still(environment: &EnvironmentId, chain: &Chain, facts: &Facts) -> Finding {
     {
         return *finding;
     }
-    let since = since(chain, facts.release).unwrap_or(at);
+    let since = since(chain, facts).unwrap_or(at);
     Finding::pass(
         Reason::RunsThere { since },
         format!("proven in {environment}, there since {}", to_the_second(since)),
@@ -71,7 +71,8 @@ fn still(environment: &EnvironmentId, chain: &Chain, facts: &Facts) -> Finding {
 }
 
 fn never(environment: &EnvironmentId, chain: &Chain, facts: &Facts) -> Finding {
-    let evidence = chain.head().map(evidence).into_iter().collect();
+    let head = chain.head().map(evidence).into_iter();
+    let evidence = head.chain(not_counted::<Promotion>(chain.not_counted())).collect();
     Finding::refuse(
         Reason::NeverThere,
         format!("never promoted to {environment}"),

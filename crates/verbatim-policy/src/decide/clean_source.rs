@@ -2,7 +2,7 @@
 
 use verbatim_record::{BuildSource, GateEvidence, Provenance, Verified};
 
-use super::Finding;
+use super::{Finding, not_counted};
 use crate::decision::Reason;
 use crate::facts::Facts;
 
@@ -41,7 +41,7 @@ pub(super) fn judge(facts: &Facts) -> Finding {
         return Finding::refuse(
             Reason::NoBuildRecord,
             "no build record that counts names a source commit".to_owned(),
-            evidence,
+            not_counted::<Provenance>(&records.rejected).collect(),
             "build it with `verbatim build` and a key with the role `builder`".to_owned(),
         );
     }

@@ -1,7 +1,6 @@
 //! What several gates need from the ledger and the live state of another environment.
 
 use jiff::Timestamp;
-use verbatim_oci::Digest;
 use verbatim_record::{
     Chain, ChainFault, EnvironmentId, GateEvidence, Promotion, Verified, in_force, vetoes_against,
 };
@@ -49,10 +48,21 @@ pub(super) fn live(
     }
 }
 
-/// When the release came, if it is what the ledger has there.
-pub(super) fn since(chain: &Chain, release: Digest) -> Option<Timestamp> {
+/// When the release came, if it is what the ledger has there. Whoever signed that chose the time: it is not before the
+/// release was built, and the chain holds it after the promotion before.
+pub(super) fn since(chain: &Chain, facts: &Facts) -> Option<Timestamp> {
     let came = chain.began()?.predicate();
-    (came.release.digest == release).then_some(came.finished_at)
+    let is_there = came.release.digest == facts.release;
+    is_there.then(|| built(facts).map_or(came.finished_at, |built| built.max(came.finished_at)))
+}
+
+/// When the release was built, by the earliest of its build records that say so.
+fn built(facts: &Facts) -> Option<Timestamp> {
+    let builds = facts.records.iter().flat_map(|records| &records.builds);
+    builds
+        .filter(|build| build.statement().is_about(&facts.release))
+        .filter_map(Verified::recorded_at)
+        .min()
 }
 
 pub(super) fn broken(chain: &Chain) -> Finding {
@@ -62,7 +72,8 @@ pub(super) fn broken(chain: &Chain) -> Finding {
     let remedy = if only_forks {
         format!("promote to {} again: the new record joins the branches", environment.name())
     } else {
-        "find out who removed or hid records, and restore them".to_owned()
+        "find out who removed, hid or dated back records, or which key has ended, and restore what was there"
+            .to_owned()
     };
     Finding::refuse(
         Reason::LedgerBroken { faults: faults.clone() },

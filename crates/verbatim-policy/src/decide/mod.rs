@@ -17,12 +17,12 @@ mod when;
 mod tests;
 
 use jiff::Timestamp;
-use verbatim_record::GateEvidence;
+use verbatim_record::{GateEvidence, Predicate, RejectedRecord};
 use verbatim_text::joined;
 
 use crate::decision::{Decision, GateAnswer, Reason};
 use crate::facts::Facts;
-use crate::gate::{Gate, Gates};
+use crate::gate::{Gate, GateKind, Gates};
 
 pub use self::attested::ATTESTED_VARIABLES;
 pub use self::when::WHEN_VARIABLES;
@@ -40,7 +40,10 @@ pub fn decide(gates: &Gates, facts: &Facts) -> Decision {
 }
 
 fn answer(gate: &Gate, gates: &Gates, facts: &Facts) -> GateAnswer {
+    // Who goes back one release undoes a promotion. Who goes further chooses among all that ever ran there.
+    let chooses = facts.is_beyond_previous && gate.kind() == GateKind::Approvals;
     let is_skipped = facts.is_rollback
+        && !chooses
         && gate.kind().may_be_skipped()
         && gates.skipped_by_rollbacks.contains(&gate.kind());
     let finding = if is_skipped { Finding::skipped() } else { judge(gate, facts) };
@@ -112,6 +115,17 @@ impl Finding {
             "fix this, then run again".to_owned(),
         )
     }
+}
+
+/// What trusted keys signed of a kind that a gate waits for, and what does not count for the limits of these keys.
+fn not_counted<P: Predicate>(rejected: &[RejectedRecord]) -> impl Iterator<Item = GateEvidence> {
+    let limited = rejected.iter().filter(|it| {
+        it.predicate_type.as_deref() == Some(P::TYPE) && it.rejection.is_limit_of_key()
+    });
+    limited.map(|it| GateEvidence {
+        record: Some(it.record),
+        text: format!("does not count: {}", it.rejection),
+    })
 }
 
 fn to_the_second(at: Timestamp) -> String {

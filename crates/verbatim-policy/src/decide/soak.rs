@@ -37,7 +37,7 @@ pub(super) fn judge(environment: &EnvironmentId, period: SignedDuration, facts: 
             promote(environment, facts, ToOwned::to_owned),
         );
     }
-    let Some(came) = since(chain, facts.release) else {
+    let Some(came) = since(chain, facts) else {
         return never(format!("its promotion to {environment} was not fully proven"));
     };
     if let Err(finding) = live(environment, head, facts) {

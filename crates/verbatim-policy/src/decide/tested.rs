@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use verbatim_record::{EnvironmentId, GateEvidence, Promotion, TestOutcome, TestResult, Verified};
 
-use super::{Finding, ledgers, to_the_second};
+use super::{Finding, ledgers, not_counted, to_the_second};
 use crate::decision::Reason;
 use crate::facts::Facts;
 
@@ -64,11 +64,15 @@ fn passed_ever(
 
     if suites.is_empty() {
         let whole = |result: &TestResult| Some(result.result);
+        // A key for some suites says nothing of the whole.
+        let speaks_of_all = |test: &&&Verified<TestResult>| test.signer().scope.suites.is_none();
+        let tests: Vec<_> = tests.iter().filter(speaks_of_all).copied().collect();
         return match latest(&tests, whole) {
             None => {
                 let text = format!("no test recorded in {environment}{since}");
                 let reason = Reason::NotTested { suites: Vec::new() };
-                (Finding::refuse(reason, text, Vec::new(), test), None)
+                let evidence = not_counted::<TestResult>(&records.rejected).collect();
+                (Finding::refuse(reason, text, evidence, test), None)
             }
             Some(run) if run.failed => (failed(environment, &[("", run)], &[], test), None),
             Some(run) => passed(environment, &[("", run)]),
@@ -90,7 +94,10 @@ fn passed_ever(
         let refusal = Finding::refuse(
             Reason::NotTested { suites: missing.iter().map(|suite| (*suite).to_owned()).collect() },
             format!("{} did not run in {environment}{since}", missing.join(", ")),
-            good.iter().map(|(suite, run)| evidence(suite, run)).collect(),
+            good.iter()
+                .map(|(suite, run)| evidence(suite, run))
+                .chain(not_counted::<TestResult>(&records.rejected))
+                .collect(),
             test,
         );
         (refusal, None)

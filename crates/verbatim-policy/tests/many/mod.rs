@@ -12,9 +12,9 @@ use verbatim_policy::{
     StatementTime, WHEN_VARIABLES, Window, WindowKind, ZonedWindow,
 };
 use verbatim_record::{
-    Approval, Build, BuildSource, Bundle, Chain, ChainLink, CiRun, EnvironmentId, KeyRing, Payload,
-    Promotion, RecordJudge, Records, Revision, Role, SigningKey, Statement, SuiteOutcome,
-    TestOutcome, TestRun, TrustedKey, Veto, sign,
+    Approval, Build, BuildSource, Bundle, Chain, ChainLink, CiRun, EnvironmentId, KeyLife, KeyRing,
+    KeyScope, Payload, Promotion, RecordJudge, Records, Revision, Role, SigningKey, Statement,
+    SuiteOutcome, TestOutcome, TestRun, TrustedKey, Veto, sign,
 };
 
 const REPORT: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
@@ -41,6 +41,8 @@ fn ring() -> KeyRing {
         key: key(number).verifying_key(),
         roles: roles.iter().map(|role| Role::new(*role)).collect(),
         actors: BTreeSet::from([format!("{name}@example.com")]),
+        scope: KeyScope::ANYTHING,
+        life: KeyLife::UNLIMITED,
     };
     let keys = [
         trusted("ci", 1, &["builder", "tester", "promoter"]),
@@ -314,6 +316,7 @@ pub(crate) fn facts(of_release: Records, of_ledger: Records) -> Option<Facts> {
         release: release(),
         environment: environment("production")?,
         is_rollback: false,
+        is_beyond_previous: false,
         records: Ok(of_release),
         bans: Ok(Bans::default()),
         ledgers: BTreeMap::from([(staging.clone(), LedgerReading::Known(chain))]),
@@ -321,7 +324,8 @@ pub(crate) fn facts(of_release: Records, of_ledger: Records) -> Option<Facts> {
         healthy_since: BTreeMap::from([(staging, noon())]),
         manifests: Ok(revisions()),
         order: ReleaseOrder::Newer,
-        author: Author { key: None, actor: Some("ci@example.com".to_owned()) },
+        commit_there: None,
+        author: Author { key: None, person: None, actor: Some("ci@example.com".to_owned()) },
         plan: None,
         labels: Ok(BTreeMap::new()),
         applications: json!([]),

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
 use crate::predicate::{
-    Approval, Lock, Predicate, Promotion, Provenance, ResourceDescriptor, TestResult, Veto,
+    Approval, HandOver, Lock, Predicate, Promotion, Provenance, ResourceDescriptor, TestResult,
+    Veto,
 };
 
 /// The `_type` of every statement made here.
@@ -117,5 +118,12 @@ impl Statement<Lock> {
     /// "No release may enter this environment", or the lifting of such locks. Its subject is the environment alone.
     pub fn lock(lock: Lock) -> Self {
         Self::new(vec![ResourceDescriptor::environment(&lock.environment)], lock)
+    }
+}
+
+impl Statement<HandOver> {
+    /// "Another key goes on in this environment." Its subject is the environment alone.
+    pub fn hand_over(hand_over: HandOver) -> Self {
+        Self::new(vec![ResourceDescriptor::environment(&hand_over.environment)], hand_over)
     }
 }

@@ -12,7 +12,7 @@ use super::json;
 use super::plain;
 use super::statement::{STATEMENT_TYPE, STATEMENT_TYPE_0_1, Statement};
 use crate::artifact::EnvironmentId;
-use crate::keys::{KeyId, KeyRing, Power, Role, Signer};
+use crate::keys::{KeyEnd, KeyId, KeyRing, OutOfScope, Power, Role, Signer};
 use crate::predicate::{JsonText, Predicate};
 
 /// How far the clock of a signer may be ahead of ours.
@@ -45,6 +45,9 @@ pub struct Verified<P> {
     #[serde(skip)]
     environment: Option<EnvironmentId>,
     statement: Statement<P>,
+    /// The end of its key, if it counts only with a witness. None leaves this crate without one.
+    #[serde(skip)]
+    ended: Option<KeyEnd>,
 }
 
 /// The part of a signer that goes into JSON.
@@ -90,6 +93,16 @@ impl<P> Verified<P> {
     /// The environment that the statement is about.
     pub fn environment(&self) -> Option<&EnvironmentId> {
         self.environment.as_ref()
+    }
+
+    /// The signer, shared.
+    pub(crate) fn shared_signer(&self) -> &Arc<Signer> {
+        &self.signer
+    }
+
+    /// The end of its key, if the record counts only with a witness.
+    pub(crate) fn ended(&self) -> Option<KeyEnd> {
+        self.ended
     }
 
     /// The statement.
@@ -194,6 +207,42 @@ pub enum Rejection {
     /// The parts of the statement contradict each other.
     #[error("it contradicts itself: {}", plain(.0))]
     Contradiction(String),
+    /// It is about something that the key may not speak of.
+    #[error("key `{key}`: {what}")]
+    Scope {
+        /// Name of the key.
+        key: String,
+        /// What it may not speak of.
+        what: OutOfScope,
+    },
+    /// Made before the key began.
+    #[error("key `{key}` counts from {first:.0} on; it was made at {at:.0}")]
+    BeforeKey {
+        /// Name of the key.
+        key: String,
+        /// The first moment of the key.
+        first: Timestamp,
+        /// The time in the statement.
+        at: Timestamp,
+    },
+    /// Made after the key ended.
+    #[error("key `{key}` is {end}; it was made at {at:.0}, later")]
+    AfterKey {
+        /// Name of the key.
+        key: String,
+        /// The end of the key.
+        end: KeyEnd,
+        /// The time in the statement.
+        at: Timestamp,
+    },
+    /// The key has ended, and only its own word says that the record is older than that.
+    #[error("key `{key}` is {end}, and no record of another key from before then names this one")]
+    NoWitness {
+        /// Name of the key.
+        key: String,
+        /// The end of the key.
+        end: KeyEnd,
+    },
     /// Made later than now by more than [`MAX_CLOCK_SKEW`]: a wrong clock, here or there.
     #[error("it was made at {at}, which is in the future; it is {now} here")]
     Future {
@@ -202,6 +251,19 @@ pub enum Rejection {
         /// The time here.
         now: Timestamp,
     },
+}
+
+impl Rejection {
+    /// Whether a trusted key signed it that may not say this: for its roles, its scope or its life.
+    pub fn is_limit_of_key(&self) -> bool {
+        matches!(self, Self::Role { .. } | Self::Scope { .. } | Self::BeforeKey { .. })
+            || self.is_end_of_key()
+    }
+
+    /// Whether it does not count because its key has ended.
+    pub fn is_end_of_key(&self) -> bool {
+        matches!(self, Self::AfterKey { .. } | Self::NoWitness { .. })
+    }
 }
 
 fn needed(roles: &[Role]) -> String {
@@ -225,7 +287,18 @@ pub fn verify<P: Predicate>(
     ring: &KeyRing,
     expected: &Expectation,
 ) -> Result<Verified<P>, Rejection> {
-    complete(Opened::open(Digest::of(bundle), &Envelope::open(bundle)?, ring)?, ring, expected)
+    let opened = Opened::open(Digest::of(bundle), &Envelope::open(bundle)?, ring)?;
+    let verified = complete(opened, ring, expected)?;
+    match without_witness(&verified) {
+        Some(rejection) => Err(rejection),
+        None => Ok(verified),
+    }
+}
+
+/// Why a record does not count alone, if it does not: its key has ended.
+fn without_witness<P>(verified: &Verified<P>) -> Option<Rejection> {
+    let end = verified.ended?;
+    Some(Rejection::NoWitness { key: verified.signer.name.clone(), end })
 }
 
 /// The rest of [`verify`], after the check of the signature.
@@ -259,17 +332,23 @@ pub(crate) fn complete<P: Predicate>(
     check_predicate(&statement.predicate, &subjects, expected)?;
     let (recorded_at, environment) =
         (statement.predicate.recorded_at(), statement.predicate.environment());
-    Ok(Verified { record, statement_digest, signer, recorded_at, environment, statement })
+    check_scope(&signer, &statement.predicate, expected)?;
+    let ended = check_life(&signer, recorded_at, expected.now)?;
+    let ended = ended.filter(|_| !statement.predicate.only_keeps_out());
+    Ok(Verified { record, statement_digest, signer, recorded_at, environment, statement, ended })
 }
 
 /// The same for a statement of any type, of which only the subject is checked. The caller judges which role the key needs
 /// and what the predicate has to say. The result has no time.
 pub(crate) fn complete_any(
     opened: Opened,
-    subject: &Digest,
+    expected: &Expectation,
 ) -> Result<Verified<JsonText>, Rejection> {
     let Opened { record, statement_digest, signer, statement } = opened;
-    check_subject(&statement, subject)?;
+    check_subject(&statement, &expected.subject)?;
+    let project = signer.scope.check_project(expected.project.as_deref());
+    project.map_err(|what| Rejection::Scope { key: signer.name.clone(), what })?;
+    let ended = check_life(&signer, None, expected.now)?;
     let Statement { kind, subject, predicate_type, predicate } = statement;
     Ok(Verified {
         record,
@@ -278,6 +357,7 @@ pub(crate) fn complete_any(
         recorded_at: None,
         environment: None,
         statement: Statement { kind, subject, predicate_type, predicate: predicate.into() },
+        ended,
     })
 }
 
@@ -368,6 +448,42 @@ fn check_predicate<P: Predicate>(
             Err(Rejection::Future { at, now: expected.now })
         }
         _ => Ok(()),
+    }
+}
+
+/// That the key may speak of what the statement is about. A statement that names no project is about the one at hand.
+fn check_scope<P: Predicate>(
+    signer: &Signer,
+    predicate: &P,
+    expected: &Expectation,
+) -> Result<(), Rejection> {
+    let scope = &signer.scope;
+    let check = || {
+        let project = predicate.project().or_else(|| expected.project.clone());
+        scope.check_project(project.as_deref())?;
+        if P::IS_PLACED {
+            let environment = predicate.environment();
+            scope.check_environment(environment.as_ref().map(EnvironmentId::name))?;
+        }
+        predicate.suites().map_or(Ok(()), |suites| scope.check_suites(suites))
+    };
+    check().map_err(|what| Rejection::Scope { key: signer.name.clone(), what })
+}
+
+/// The end of the key, if it has come; then the time of the statement, which its signer chose, is no evidence.
+fn check_life(
+    signer: &Signer,
+    at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<KeyEnd>, Rejection> {
+    let key = || signer.name.clone();
+    let stated = at.unwrap_or(now);
+    if let Some(first) = signer.life.not_before.filter(|_| signer.life.is_early(stated)) {
+        return Err(Rejection::BeforeKey { key: key(), first, at: stated });
+    }
+    match (signer.life.end(), at) {
+        (Some(end), Some(at)) if at >= end.at => Err(Rejection::AfterKey { key: key(), end, at }),
+        _ => Ok(signer.life.ended(now)),
     }
 }
 

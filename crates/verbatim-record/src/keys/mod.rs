@@ -2,7 +2,11 @@
 
 mod cosign;
 mod key;
+mod limits;
+mod person;
 mod ring;
 
 pub use key::{KeyError, KeyId, SigningKey, VerifyingKey};
+pub use limits::{KeyEnd, KeyLife, KeyScope, OutOfScope};
+pub use person::Person;
 pub use ring::{KeyRing, KeyRingError, Power, Powers, Role, Signer, TrustedKey, usual_powers};

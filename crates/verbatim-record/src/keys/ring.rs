@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::key::{KeyId, VerifyingKey};
+use super::limits::{KeyEnd, KeyLife, KeyScope};
+use super::person::{Person, persons};
 
 /// What a key may vouch for. This project knows the names here; teams add their own (`release-manager`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,6 +103,10 @@ pub struct TrustedKey {
     pub roles: BTreeSet<Role>,
     /// The names under which its owner starts CI runs, so that nobody approves what is their own.
     pub actors: BTreeSet<String>,
+    /// What its statements may be about.
+    pub scope: KeyScope,
+    /// From when to when they count.
+    pub life: KeyLife,
 }
 
 /// The signer of a record: what matters of a trusted key after verification.
@@ -111,8 +118,12 @@ pub struct Signer {
     pub key_id: KeyId,
     /// What it may vouch for.
     pub roles: BTreeSet<Role>,
-    /// The names under which its owner starts CI runs.
-    pub actors: BTreeSet<String>,
+    /// Who holds it, with all other keys of theirs.
+    pub person: Arc<Person>,
+    /// What its statements may be about.
+    pub scope: KeyScope,
+    /// From when to when they count.
+    pub life: KeyLife,
     /// Whether it may lift the vetoes and locks of others.
     pub may_lift: bool,
 }
@@ -161,7 +172,9 @@ impl KeyRing {
         powers: Powers,
     ) -> Result<Self, KeyRingError> {
         let mut ring = Self { keys: Vec::new(), powers };
-        for key in keys {
+        let keys: Vec<TrustedKey> = keys.into_iter().collect();
+        let persons = persons(keys.iter().map(|key| (key.key.id(), &key.actors)));
+        for (key, person) in keys.into_iter().zip(persons) {
             let key_id = key.key.id();
             if let Some(other) = ring.find(&key_id) {
                 return Err(KeyRingError::Key(other.name.clone(), key.name));
@@ -173,7 +186,9 @@ impl KeyRing {
                 name: key.name.clone(),
                 key_id,
                 roles: key.roles.clone(),
-                actors: key.actors.clone(),
+                person,
+                scope: key.scope.clone(),
+                life: key.life,
                 may_lift: ring.has_power(&key.roles, Power::Lift),
             };
             ring.keys.push(Entry { key, signer: Arc::new(signer) });
@@ -199,6 +214,21 @@ impl KeyRing {
     /// Whether no key is trusted.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// Who holds a key; `None` if it is not trusted.
+    pub fn person(&self, id: &KeyId) -> Option<&Arc<Person>> {
+        self.find_hint(id.as_str()).map(|entry| &entry.signer.person)
+    }
+
+    /// Whether the end of some key has come.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.ended(now).next().is_some()
+    }
+
+    /// The keys whose end has come.
+    pub(crate) fn ended(&self, now: Timestamp) -> impl Iterator<Item = (&Arc<Signer>, KeyEnd)> {
+        self.keys.iter().filter_map(move |entry| Some((&entry.signer, entry.key.life.ended(now)?)))
     }
 
     /// What each role may do.
@@ -228,6 +258,8 @@ mod tests {
             key: key(number).verifying_key(),
             roles: roles.iter().map(|role| Role::new(*role)).collect(),
             actors: BTreeSet::new(),
+            scope: KeyScope::ANYTHING,
+            life: KeyLife::UNLIMITED,
         }
     }
 

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+use super::records::RejectedRecord;
 use crate::artifact::EnvironmentId;
-use crate::envelope::Verified;
-use crate::predicate::{ChainLink, Promotion};
+use crate::envelope::{MAX_CLOCK_SKEW, Rejection, Verified};
+use crate::predicate::{ChainLink, Predicate as _, Promotion};
 
 /// The verified promotions of one environment, oldest first, and what is wrong with them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +26,8 @@ pub struct Chain {
     #[serde(skip)]
     heads: Vec<Digest>,
     faults: Vec<ChainFault>,
+    #[serde(skip)]
+    not_counted: Vec<RejectedRecord>,
 }
 
 /// Something that is wrong with a chain.
@@ -49,6 +53,28 @@ pub enum ChainFault {
         found: u64,
         /// The number that fits.
         wanted: u64,
+    },
+    /// A promotion says that it ended before one that it follows: its time is wrong, or dated back.
+    #[error(
+        "record {record} (promotion {sequence}) ended at {at:.0}, and the one before it at {before:.0}, which is later"
+    )]
+    Time {
+        /// The record with the earlier time.
+        record: Digest,
+        /// Its number.
+        sequence: u64,
+        /// Its end.
+        at: Timestamp,
+        /// The end of the one before it.
+        before: Timestamp,
+    },
+    /// A promotion that the chain needs is there and does not count.
+    #[error("promotion record {record} does not count: {rejection}")]
+    Rejected {
+        /// The record.
+        record: Digest,
+        /// Why it does not count.
+        rejection: Rejection,
     },
     /// Several promotions have no successor: two jobs promoted at the same time. The next promotion joins them.
     #[error("{} promotions were made at the same time, and none has a successor: {}", .heads.len(), list(.heads))]
@@ -148,7 +174,49 @@ impl Chain {
         let heads = heads(&nodes, &names);
         let mut promotions: Vec<_> = nodes.into_values().map(|node| node.promotion).collect();
         promotions.sort_by_key(position);
-        Self { environment: environment.clone(), promotions, heads, faults }
+        let environment = environment.clone();
+        Self { environment, promotions, heads, faults, not_counted: Vec::new() }
+    }
+
+    /// The same chain, which says of a promotion that it misses why that does not count, if it is among these.
+    ///
+    /// An anchor that names a record of a key that has ended is no fault: the policy took that record out of the ledger, and
+    /// nobody hides it. It ends with the last promotion that counts, and goes on from there.
+    #[must_use]
+    pub fn explained(mut self, rejected: &[RejectedRecord]) -> Self {
+        let why = |record: &Digest| {
+            rejected.iter().find(|it| it.record == *record).map(|it| &it.rejection)
+        };
+        self.faults.retain_mut(|fault| {
+            let (missing, is_anchor) = match fault {
+                ChainFault::Missing { record, .. } => (*record, false),
+                ChainFault::Cut { anchor } => (anchor.record, true),
+                _ => return true,
+            };
+            match why(&missing) {
+                Some(rejection) if is_anchor && rejection.is_end_of_key() => false,
+                Some(rejection) => {
+                    *fault = ChainFault::Rejected { record: missing, rejection: rejection.clone() };
+                    true
+                }
+                None => true,
+            }
+        });
+        let limited = rejected.iter().filter(|it| {
+            it.predicate_type.as_deref() == Some(Promotion::TYPE) && it.rejection.is_limit_of_key()
+        });
+        self.not_counted = limited.cloned().collect();
+        self
+    }
+
+    /// Promotions of trusted keys that do not count, for what their keys may say and how long.
+    pub fn not_counted(&self) -> &[RejectedRecord] {
+        &self.not_counted
+    }
+
+    /// The latest time that some promotion names as its end.
+    pub fn latest_end(&self) -> Option<Timestamp> {
+        self.promotions.iter().map(|it| it.predicate().finished_at).max()
     }
 
     /// The environment whose ledger this is.
@@ -287,6 +355,7 @@ fn faults(
             faults.push(ChainFault::Sequence { record, found: sequence, wanted });
         }
     }
+    faults.extend(nodes.values().flat_map(|node| times(node, nodes, names)));
     let heads = heads(nodes, names);
     if heads.len() > 1 {
         faults.push(ChainFault::Fork { heads });
@@ -299,197 +368,29 @@ fn faults(
     faults
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::testing::{counted, environment, first};
-
-    fn after(previous: &Verified<Promotion>) -> ChainLink {
-        ChainLink {
-            sequence: previous.predicate().chain.sequence + 1,
-            previous: Some(previous.record()),
-            merged: Vec::new(),
-        }
-    }
-
-    /// `one`, `two`, `three`, … each after the other.
-    fn ledger(length: usize) -> Vec<Verified<Promotion>> {
-        let mut ledger: Vec<Verified<Promotion>> = Vec::new();
-        for number in 0..length {
-            let link = ledger.last().map_or_else(first, after);
-            let minutes = i64::try_from(number).unwrap() * 10;
-            ledger.push(counted("dev", &format!("release {number}"), link, minutes));
-        }
-        ledger
-    }
-
-    fn verified(promotions: &[Verified<Promotion>], anchors: &[Anchor]) -> Chain {
-        Chain::verify(&environment("dev"), promotions.iter().cloned(), anchors)
-    }
-
-    #[track_caller]
-    fn check(promotions: &[Verified<Promotion>], anchors: &[Anchor], want: &[ChainFault]) {
-        let chain = verified(promotions, anchors);
-        assert_eq!(chain.faults(), want);
-        assert_eq!(chain.head().is_some(), want.is_empty() && !promotions.is_empty());
-        assert_eq!(chain.anchor().is_some(), chain.head().is_some());
-    }
-
-    #[test]
-    fn an_empty_ledger_is_intact_and_begins_with_one() {
-        let chain = verified(&[], &[]);
-        assert!(chain.is_intact());
-        assert_eq!(chain.next(), Ok(first()));
-    }
-
-    #[test]
-    fn a_whole_chain_in_any_order_with_copies_and_strangers() {
-        let ledger = ledger(4);
-        let mut shuffled =
-            vec![ledger[2].clone(), ledger[0].clone(), ledger[3].clone(), ledger[1].clone()];
-        shuffled.push(ledger[1].clone());
-        shuffled.push(counted("production", "release 9", first(), 0));
-        check(&shuffled, &[ledger[3].anchor(), ledger[0].anchor()], &[]);
-        let chain = verified(&shuffled, &[]);
-        assert_eq!(chain.promotions(), ledger);
-        assert_eq!(chain.head(), Some(&ledger[3]));
-        assert_eq!(chain.next(), Ok(after(&ledger[3])));
-    }
-
-    /// A letter is a release.
-    #[test]
-    fn a_release_is_there_since_it_came() {
-        for (releases, want) in
-            [("", None), ("a", Some(1)), ("ab", Some(2)), ("abbb", Some(2)), ("bab", Some(3))]
-        {
-            let mut ledger: Vec<Verified<Promotion>> = Vec::new();
-            for (name, minutes) in releases.chars().zip(0..) {
-                let link = ledger.last().map_or_else(first, after);
-                ledger.push(counted("dev", &name.to_string(), link, minutes));
-            }
-            let chain = verified(&ledger, &[]);
-            let began = chain.began().map(|began| began.predicate().chain.sequence);
-            assert_eq!(began, want, "{releases}");
-        }
-    }
-
-    #[test]
-    fn what_is_missing_is_missed() {
-        let ledger = ledger(4);
-        let missing = |record: usize, sequence| ChainFault::Missing {
-            record: ledger[record].record(),
-            sequence,
-        };
-        check(&ledger[1..], &[], &[missing(0, 2)]);
-        check(
-            &[ledger[0].clone(), ledger[1].clone(), ledger[3].clone()],
-            &[],
-            &[missing(2, 4), ChainFault::Fork { heads: forked(&[&ledger[1], &ledger[3]]) }],
-        );
-        // The end can be cut off without a trace in what remains: only an anchor tells.
-        check(&ledger[..3], &[], &[]);
-        check(
-            &ledger[..3],
-            &[ledger[3].anchor()],
-            &[ChainFault::Cut { anchor: ledger[3].anchor() }],
-        );
-        check(&[], &[ledger[0].anchor()], &[ChainFault::Cut { anchor: ledger[0].anchor() }]);
-        let lie = Anchor { sequence: 9, ..ledger[3].anchor() };
-        check(&ledger, &[lie], &[ChainFault::Cut { anchor: lie }]);
-    }
-
-    /// Heads come in the order of the signed bytes, which no test can foresee.
-    fn forked(heads: &[&Verified<Promotion>]) -> Vec<Digest> {
-        let mut heads: Vec<_> =
-            heads.iter().map(|head| (head.statement_digest(), head.record())).collect();
-        heads.sort();
-        heads.into_iter().map(|(_, record)| record).collect()
-    }
-
-    #[test]
-    fn numbers_have_to_fit() {
-        let ledger = ledger(2);
-        let wrong = ChainLink { sequence: 7, ..after(&ledger[1]) };
-        let jump = counted("dev", "release 7", wrong, 70);
-        let fault = ChainFault::Sequence { record: jump.record(), found: 7, wanted: 3 };
-        check(&[ledger[0].clone(), ledger[1].clone(), jump], &[], &[fault]);
-    }
-
-    #[test]
-    fn two_at_the_same_time_are_joined_by_the_next() {
-        let ledger = ledger(2);
-        let left = counted("dev", "left", after(&ledger[1]), 30);
-        let right = counted("dev", "right", after(&ledger[1]), 31);
-        let mut all = vec![ledger[0].clone(), ledger[1].clone(), left.clone(), right.clone()];
-        check(
-            &all,
-            &[left.anchor(), right.anchor()],
-            &[ChainFault::Fork { heads: forked(&[&left, &right]) }],
-        );
-        let told = verified(&all, &[]).faults()[0].to_string();
-        for head in [&left, &right] {
-            assert!(told.contains(&head.record().to_string()), "{told}");
-        }
-        let next = verified(&all, &[]).next().unwrap();
-        assert_eq!(
-            next,
-            ChainLink { sequence: 4, previous: Some(right.record()), merged: vec![left.record()] }
-        );
-        let joined = counted("dev", "joined", next, 40);
-        all.push(joined.clone());
-        check(&all, &[left.anchor(), right.anchor(), joined.anchor()], &[]);
-        // Neither branch can be hidden any more.
-        all.retain(|it| it.record() != left.record());
-        check(&all, &[], &[ChainFault::Missing { record: left.record(), sequence: 4 }]);
-    }
-
-    #[test]
-    fn nothing_is_appended_to_a_chain_with_a_hole() {
-        let ledger = ledger(3);
-        let chain = verified(&ledger[1..], &[]);
-        assert_eq!(
-            chain.next(),
-            Err(vec![ChainFault::Missing { record: ledger[0].record(), sequence: 2 }])
-        );
-        assert_eq!(chain.missing().collect::<Vec<_>>(), [ledger[0].record()]);
-        let cut = verified(&ledger[..2], &[ledger[2].anchor()]);
-        assert!(cut.next().is_err());
-        assert_eq!(cut.missing().collect::<Vec<_>>(), [ledger[2].record()]);
-    }
-
-    #[test]
-    fn anchors_are_read_as_they_are_printed() {
-        let anchor = ledger(1)[0].anchor();
-        let text = anchor.to_string();
-        assert_eq!(text, format!("1@{}", anchor.record));
-        assert_eq!(text.parse(), Ok(anchor));
-        let digest = anchor.record;
-        for text in [
-            "",
-            "1",
-            "@",
-            &format!("{digest}"),
-            &format!("+1@{digest}"),
-            &format!("01@{digest}"),
-            &format!("-1@{digest}"),
-            "1@sha256:ab",
-        ] {
-            assert_eq!(text.parse::<Anchor>(), Err(AnchorError(text.to_owned())));
-        }
-    }
-
-    proptest! {
-        /// Whatever is taken out of a chain, its anchor and the records that remain tell.
-        #[test]
-        fn no_record_can_be_taken_out(length in 1_usize..6, gone in any::<prop::sample::Index>()) {
-            let ledger = ledger(length);
-            let anchor = ledger[length - 1].anchor();
-            prop_assert!(verified(&ledger, &[anchor]).is_intact());
-            let mut rest = ledger;
-            rest.remove(gone.index(length));
-            prop_assert!(!verified(&rest, &[anchor]).is_intact());
-        }
-    }
+/// Whether the times of a promotion and of those that it follows grow. Whoever signs chooses the time, so this is what keeps
+/// a record from being dated back to before what it has seen.
+///
+/// Two clocks may differ. Whoever made it read those before it, which count only if they are not more than
+/// [`MAX_CLOCK_SKEW`] in the future; so no right promotion is earlier than one before it by more than that.
+fn times<'a>(
+    node: &'a Node,
+    nodes: &'a BTreeMap<Digest, Node>,
+    names: &'a BTreeMap<Digest, Digest>,
+) -> impl Iterator<Item = ChainFault> + 'a {
+    let promotion = node.promotion.predicate();
+    let ends = node.parents.iter().filter_map(|parent| {
+        Some(nodes.get(names.get(parent)?)?.promotion.predicate().finished_at)
+    });
+    let latest =
+        ends.max().filter(|before| before.duration_since(promotion.finished_at) > MAX_CLOCK_SKEW);
+    latest.into_iter().map(|before| ChainFault::Time {
+        record: node.promotion.record(),
+        sequence: promotion.chain.sequence,
+        at: promotion.finished_at,
+        before,
+    })
 }
+
+#[cfg(test)]
+mod tests;

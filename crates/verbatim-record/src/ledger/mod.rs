@@ -5,8 +5,10 @@ mod bans;
 mod chain;
 mod custody;
 mod records;
+mod testimony;
 
 pub use bans::{in_force, vetoes_against};
 pub use chain::{Anchor, AnchorError, Chain, ChainFault};
 pub use custody::{Custody, CustodyStep, CustodyStepKind};
 pub use records::{JudgedRecord, RecordCollector, RecordJudge, Records, RejectedRecord};
+pub use testimony::Testimony;

@@ -1,18 +1,20 @@
 //! All records found on one manifest, sorted into what counts and what does not.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_oci::Digest;
 
+use super::testimony::{self, Testimony, Witness};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::envelope::{
     Envelope, Expectation, Opened, Rejection, Verified, complete, complete_any, read_statement,
 };
-use crate::keys::KeyRing;
+use crate::keys::{KeyEnd, KeyRing, Signer};
 use crate::predicate::{
-    Approval, JsonText, Lock, Predicate, Promotion, Provenance, TestResult, Veto,
+    Approval, HandOver, JsonText, Lock, Predicate, Promotion, Provenance, TestResult, Veto,
 };
 
 /// The records of one release, or of one environment. Within each list the oldest is first.
@@ -30,10 +32,15 @@ pub struct Records {
     pub vetoes: Vec<Verified<Veto>>,
     /// Locks and their lifts, of environments only.
     pub locks: Vec<Verified<Lock>>,
+    /// Keys that took over from others, in environments only.
+    pub hand_overs: Vec<Verified<HandOver>>,
     /// Statements of other types that were asked for, by trusted keys of any role.
     pub attestations: Vec<Verified<JsonText>>,
     /// What does not count, and why: people should see that it is there.
     pub rejected: Vec<RejectedRecord>,
+    /// Records of keys that have ended, for which there is no witness yet. They are among the rejected, too.
+    #[serde(skip)]
+    pending: Vec<JudgedRecord>,
 }
 
 /// A record that does not count.
@@ -79,6 +86,145 @@ impl Records {
         Self::judged(bundles, &RecordJudge::of_environment(ring.clone(), environment, now))
     }
 
+    /// What these records say of the keys that have ended.
+    pub fn testimony(&self, ring: &KeyRing, now: Timestamp) -> Testimony {
+        let ended: Vec<_> =
+            ring.ended(now).map(|(signer, end)| (Arc::clone(signer), end)).collect();
+        testimony::testimony(&ended, self.witnesses(), &Testimony::default())
+    }
+
+    /// The same records, with those of ended keys that other lists vouch for.
+    #[must_use]
+    pub fn with_testimony(mut self, known: &Testimony) -> Self {
+        self.settle(known);
+        self
+    }
+
+    /// These records and those of another list about the same manifest.
+    #[must_use]
+    pub fn joined_with(self, other: Self) -> Self {
+        let mut all = RecordCollector::default();
+        for Self {
+            builds,
+            tests,
+            promotions,
+            approvals,
+            vetoes,
+            locks,
+            hand_overs,
+            attestations,
+            rejected,
+            pending,
+        } in [self, other]
+        {
+            let is_pending: BTreeSet<Digest> = pending.iter().map(|it| it.record).collect();
+            let kept = rejected.into_iter().filter(|it| !is_pending.contains(&it.record));
+            fn each<P>(
+                records: Vec<Verified<P>>,
+                wrap: impl Fn(Box<Verified<P>>) -> JudgedAs,
+            ) -> impl Iterator<Item = JudgedRecord> {
+                records.into_iter().map(move |it| JudgedRecord {
+                    record: it.record(),
+                    outcome: wrap(Box::new(it)),
+                })
+            }
+            each(builds, JudgedAs::Build)
+                .chain(each(tests, JudgedAs::Test))
+                .chain(each(promotions, JudgedAs::Promotion))
+                .chain(each(approvals, JudgedAs::Approval))
+                .chain(each(vetoes, JudgedAs::Veto))
+                .chain(each(locks, JudgedAs::Lock))
+                .chain(each(hand_overs, JudgedAs::HandOver))
+                .chain(each(attestations, JudgedAs::Attestation))
+                .chain(
+                    kept.map(|it| JudgedRecord {
+                        record: it.record,
+                        outcome: JudgedAs::Rejected(it),
+                    }),
+                )
+                .chain(pending)
+                .for_each(|one| all.add(one));
+        }
+        all.finish()
+    }
+
+    /// The environments that promotions among these name, also those for which there is no witness yet.
+    pub fn places(&self) -> BTreeSet<EnvironmentId> {
+        let pending = self.pending.iter().filter_map(|it| match &it.outcome {
+            JudgedAs::Promotion(promotion) => Some(&**promotion),
+            _ => None,
+        });
+        let promotions = self.promotions.iter().chain(pending);
+        promotions.map(|it| it.predicate().environment.clone()).collect()
+    }
+
+    fn witnesses(&self) -> Vec<Witness> {
+        let promotions = self.promotions.iter().map(|it| Witness::of(it, false, true));
+        let hand_overs = self.hand_overs.iter().map(|it| Witness::of(it, true, true));
+        let pending = self.pending.iter().filter_map(|it| match &it.outcome {
+            JudgedAs::Promotion(promotion) => Some(Witness::of(promotion, false, false)),
+            JudgedAs::HandOver(hand_over) => Some(Witness::of(hand_over, true, false)),
+            _ => None,
+        });
+        promotions.chain(hand_overs).chain(pending).collect()
+    }
+
+    /// Lets the records count for which there is a witness, here or elsewhere, and rejects the others.
+    fn settle(&mut self, known: &Testimony) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut ended: Vec<(Arc<Signer>, KeyEnd)> = Vec::new();
+        for (signer, end, _) in self.pending.iter().filter_map(|it| it.outcome.ended()) {
+            if !ended.iter().any(|(other, _)| other.key_id == signer.key_id) {
+                ended.push((Arc::clone(signer), end));
+            }
+        }
+        let told = testimony::testimony(&ended, self.witnesses(), known);
+        let was: BTreeSet<Digest> = self.pending.iter().map(|it| it.record).collect();
+        self.rejected.retain(|it| !was.contains(&it.record));
+        for one in std::mem::take(&mut self.pending) {
+            match one.outcome.ended() {
+                Some((signer, end, predicate_type))
+                    if !told.covers(&signer.key_id, &one.record) =>
+                {
+                    self.rejected.push(RejectedRecord {
+                        record: one.record,
+                        predicate_type: Some(predicate_type),
+                        rejection: Rejection::NoWitness { key: signer.name.clone(), end },
+                    });
+                    self.pending.push(one);
+                }
+                _ => self.push(one.outcome),
+            }
+        }
+        self.sort();
+    }
+
+    fn push(&mut self, outcome: JudgedAs) {
+        match outcome {
+            JudgedAs::Build(it) => self.builds.push(*it),
+            JudgedAs::Test(it) => self.tests.push(*it),
+            JudgedAs::Promotion(it) => self.promotions.push(*it),
+            JudgedAs::Approval(it) => self.approvals.push(*it),
+            JudgedAs::Veto(it) => self.vetoes.push(*it),
+            JudgedAs::Lock(it) => self.locks.push(*it),
+            JudgedAs::HandOver(it) => self.hand_overs.push(*it),
+            JudgedAs::Attestation(it) => self.attestations.push(*it),
+            JudgedAs::Rejected(it) => self.rejected.push(it),
+        }
+    }
+
+    fn sort(&mut self) {
+        oldest_first(&mut self.builds);
+        oldest_first(&mut self.tests);
+        oldest_first(&mut self.promotions);
+        oldest_first(&mut self.approvals);
+        oldest_first(&mut self.vetoes);
+        oldest_first(&mut self.locks);
+        oldest_first(&mut self.hand_overs);
+    }
+
     fn judged<B: AsRef<[u8]>>(bundles: impl IntoIterator<Item = B>, judge: &RecordJudge) -> Self {
         bundles.into_iter().map(|bytes| judge.judge(bytes.as_ref())).collect()
     }
@@ -117,8 +263,30 @@ enum JudgedAs {
     Approval(Box<Verified<Approval>>),
     Veto(Box<Verified<Veto>>),
     Lock(Box<Verified<Lock>>),
+    HandOver(Box<Verified<HandOver>>),
     Attestation(Box<Verified<JsonText>>),
     Rejected(RejectedRecord),
+}
+
+impl JudgedAs {
+    /// The key of the record, its end and the type of the record, if it counts only with a witness.
+    fn ended(&self) -> Option<(&Arc<Signer>, KeyEnd, String)> {
+        fn of<P>(record: &Verified<P>) -> Option<(&Arc<Signer>, KeyEnd, String)> {
+            let kind = record.statement().predicate_type.clone();
+            Some((record.shared_signer(), record.ended()?, kind))
+        }
+        match self {
+            Self::Build(it) => of(it),
+            Self::Test(it) => of(it),
+            Self::Promotion(it) => of(it),
+            Self::Approval(it) => of(it),
+            Self::Veto(it) => of(it),
+            Self::Lock(it) => of(it),
+            Self::HandOver(it) => of(it),
+            Self::Attestation(it) => of(it),
+            Self::Rejected(_) => None,
+        }
+    }
 }
 
 impl RecordJudge {
@@ -198,8 +366,12 @@ impl RecordJudge {
             }
             Veto::TYPE => complete(opened, ring, expected).map(|it| JudgedAs::Veto(Box::new(it))),
             Lock::TYPE => complete(opened, ring, expected).map(|it| JudgedAs::Lock(Box::new(it))),
-            other if self.types.contains(other) => complete_any(opened, &expected.subject)
-                .map(|it| JudgedAs::Attestation(Box::new(it))),
+            HandOver::TYPE => {
+                complete(opened, ring, expected).map(|it| JudgedAs::HandOver(Box::new(it)))
+            }
+            other if self.types.contains(other) => {
+                complete_any(opened, expected).map(|it| JudgedAs::Attestation(Box::new(it)))
+            }
             foreign => Err(Rejection::Foreign(foreign.to_owned())),
         }
     }
@@ -213,6 +385,7 @@ impl RecordJudge {
             Approval::TYPE,
             Veto::TYPE,
             Lock::TYPE,
+            HandOver::TYPE,
         ];
         own.contains(&predicate_type) || self.types.contains(predicate_type)
     }
@@ -227,32 +400,21 @@ pub struct RecordCollector {
 
 impl RecordCollector {
     /// Adds a record, unless it is there.
-    pub fn add(&mut self, JudgedRecord { record, outcome }: JudgedRecord) {
-        if !self.seen.insert(record) {
+    pub fn add(&mut self, judged: JudgedRecord) {
+        if !self.seen.insert(judged.record) {
             return;
         }
-        let records = &mut self.records;
-        match outcome {
-            JudgedAs::Build(it) => records.builds.push(*it),
-            JudgedAs::Test(it) => records.tests.push(*it),
-            JudgedAs::Promotion(it) => records.promotions.push(*it),
-            JudgedAs::Approval(it) => records.approvals.push(*it),
-            JudgedAs::Veto(it) => records.vetoes.push(*it),
-            JudgedAs::Lock(it) => records.locks.push(*it),
-            JudgedAs::Attestation(it) => records.attestations.push(*it),
-            JudgedAs::Rejected(it) => records.rejected.push(it),
+        match judged.outcome.ended() {
+            Some(_) => self.records.pending.push(judged),
+            None => self.records.push(judged.outcome),
         }
     }
 
     /// All of them, each kind in its order.
     pub fn finish(self) -> Records {
         let mut records = self.records;
-        oldest_first(&mut records.builds);
-        oldest_first(&mut records.tests);
-        oldest_first(&mut records.promotions);
-        oldest_first(&mut records.approvals);
-        oldest_first(&mut records.vetoes);
-        oldest_first(&mut records.locks);
+        records.sort();
+        records.settle(&Testimony::default());
         records
     }
 }

@@ -120,6 +120,10 @@ impl<P: BanPlace> Predicate for Ban<P> {
         self.environment.environment().cloned()
     }
 
+    fn only_keeps_out(&self) -> bool {
+        self.lifts.is_empty()
+    }
+
     fn check(&self, subjects: &[Digest]) -> Result<(), String> {
         self.environment.check(subjects)?;
         if !self.lifts.is_empty() && self.until.is_some() {

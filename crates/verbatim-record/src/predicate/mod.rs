@@ -2,7 +2,9 @@
 
 mod approval;
 mod ban;
+mod commits;
 mod descriptor;
+mod hand_over;
 mod json;
 mod origin;
 mod promotion;
@@ -16,7 +18,9 @@ use verbatim_oci::Digest;
 
 pub use approval::Approval;
 pub use ban::{Ban, BanPlace, Lock, Veto};
+pub use commits::{MAX_SOURCE_COMMITS, SourceCommit, commits_since};
 pub use descriptor::ResourceDescriptor;
+pub use hand_over::HandOver;
 pub use json::JsonText;
 pub use origin::{AdoptedImage, ComposedRelease, SourceClaim};
 pub use promotion::{
@@ -41,6 +45,10 @@ pub trait Predicate: Serialize + DeserializeOwned {
     /// the reader checks its roles.
     const POWER: Option<Power>;
 
+    /// Whether its statements are about an environment, or about all of them. Those about the release alone are in the
+    /// scope of a key for some environments.
+    const IS_PLACED: bool = true;
+
     /// What a key needs beyond [`Self::POWER`], because of what this statement says.
     fn further_power(&self) -> Option<Power> {
         None
@@ -55,6 +63,22 @@ pub trait Predicate: Serialize + DeserializeOwned {
     /// The project that the statement belongs to, if it says so: that of its environment.
     fn project(&self) -> Option<String> {
         self.environment().map(|environment| environment.project().to_owned())
+    }
+
+    /// The records that its signer has seen, as far as it names them and vouches for them: they are older.
+    fn names(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+
+    /// Whether all that it does is to keep a release out. Such a statement of a key that has ended stays in force:
+    /// whoever leaves, leaves no gate open.
+    fn only_keeps_out(&self) -> bool {
+        false
+    }
+
+    /// The test suites that it speaks of; `None` if it does not speak of tests.
+    fn suites(&self) -> Option<Vec<&str>> {
+        None
     }
 
     /// Checks that the predicate agrees with itself and with the subjects of its statement.

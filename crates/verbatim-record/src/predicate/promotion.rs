@@ -362,6 +362,11 @@ impl Predicate for Promotion {
         overridden.then_some(Power::OverrideGate)
     }
 
+    fn names(&self) -> Vec<Digest> {
+        let evidence = self.gates.iter().flat_map(|gate| &gate.evidence);
+        self.chain.parents().copied().chain(evidence.filter_map(|it| it.record)).collect()
+    }
+
     fn check(&self, subjects: &[Digest]) -> Result<(), String> {
         let environment = *EnvironmentArtifact::of(&self.environment).digest();
         if subjects != [self.release.digest, environment] {
@@ -378,6 +383,9 @@ impl Predicate for Promotion {
         let first = self.chain.previous.is_none();
         if first != (self.chain.sequence == 1) || (first && !self.chain.merged.is_empty()) {
             return Err("its sequence number does not fit its predecessors".to_owned());
+        }
+        if self.finished_at < self.started_at {
+            return Err("it ended before it began".to_owned());
         }
         Ok(())
     }

@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use verbatim_oci::Digest;
 
+use super::commits::SourceCommit;
 use super::descriptor::ResourceDescriptor;
 use super::json::null_is_default;
 use super::origin::{AdoptedImage, ComposedRelease, source_dependency};
 use super::{CiRun, Predicate};
 use crate::artifact::EnvironmentId;
 use crate::keys::Power;
+
+/// The internal parameter that holds the last commits.
+const COMMITS: &str = "commits";
 
 /// SLSA provenance v1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -237,6 +241,23 @@ impl Provenance {
         })
     }
 
+    /// The same, with the last commits of its source.
+    #[must_use]
+    pub fn with_commits(mut self, commits: &[SourceCommit]) -> Self {
+        if !commits.is_empty() {
+            let parameters = &mut self.build_definition.internal_parameters;
+            parameters.insert(COMMITS.to_owned(), json!(commits));
+        }
+        self
+    }
+
+    /// The last commits of its source, newest first, as far as its builder names them.
+    pub fn commits(&self) -> Vec<SourceCommit> {
+        let commits = self.build_definition.internal_parameters.get(COMMITS);
+        let commits = commits.filter(|_| self.is_ours());
+        commits.and_then(|it| serde_json::from_value(it.clone()).ok()).unwrap_or_default()
+    }
+
     /// Whether this project has written it.
     fn is_ours(&self) -> bool {
         let ours = [Build::TYPE, AdoptedImage::TYPE, ComposedRelease::TYPE];
@@ -253,6 +274,7 @@ impl Provenance {
 impl Predicate for Provenance {
     const TYPE: &'static str = "https://slsa.dev/provenance/v1";
     const POWER: Option<Power> = Some(Power::Build);
+    const IS_PLACED: bool = false;
 
     fn recorded_at(&self) -> Option<Timestamp> {
         self.run_details.metadata.as_ref()?.finished_on
@@ -296,6 +318,21 @@ mod tests {
             foreign.build_definition.resolved_dependencies = [vec![base], git].concat();
             assert_eq!(foreign.source(), Some(want.clone()));
         }
+    }
+
+    #[test]
+    fn commits_are_read_as_they_were_written() {
+        let commit = SourceCommit {
+            commit: "abc".to_owned(),
+            parents: vec!["def".to_owned()],
+            people: vec!["anna@example.com".to_owned()],
+        };
+        let provenance = build().provenance();
+        assert_eq!(provenance.commits(), []);
+        assert_eq!(provenance.clone().with_commits(&[]), provenance);
+        let with = provenance.with_commits(std::slice::from_ref(&commit));
+        assert_eq!(with.commits(), [commit]);
+        assert_eq!(with.run(), build().provenance().run());
     }
 
     #[test]

@@ -207,6 +207,15 @@ impl Predicate for TestResult {
         self.environment_descriptor().and_then(environment_id)
     }
 
+    fn only_keeps_out(&self) -> bool {
+        self.result == TestOutcome::Failed
+    }
+
+    fn suites(&self) -> Option<Vec<&str>> {
+        let lists = [&self.passed_tests, &self.warned_tests, &self.failed_tests];
+        Some(lists.into_iter().flatten().map(String::as_str).collect())
+    }
+
     fn check(&self, _subjects: &[Digest]) -> Result<(), String> {
         let failed = !self.failed_tests.is_empty();
         if failed && self.result != TestOutcome::Failed {

@@ -125,7 +125,7 @@ impl Cli {
             Command::History(args) => commands::history::run(args, &console).await,
             Command::Verify(args) => commands::verify::run(args, &console).await,
             Command::Record(args) => commands::record::run(args, &console).await,
-            Command::Key(args) => commands::key::run(args, &console),
+            Command::Key(args) => commands::key::run(args, &console).await,
             Command::Doctor(args) => commands::doctor::run(args, &console).await,
             Command::Ci(args) => commands::ci::run(&args, &console).await,
             Command::Image(command) => verbatim_image::cli::run(*command.0, &console).await,

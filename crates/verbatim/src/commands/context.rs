@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::Args;
 use jiff::Timestamp;
 use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_record::TrustedKey;
 
 use crate::config::{self, Config, Environment};
 use crate::policy::fetch::{self, NoRules};
@@ -92,6 +93,16 @@ pub(super) fn environment<'a>(
         let known = project.config.environment_names().collect::<Vec<_>>().join(", ");
         Failure::usage(format!("no environment `{name}` in {}", project.config.file.display()))
             .hint(format!("known environments: {known}"))
+    })
+}
+
+/// A key of the policy by its name.
+pub(super) fn trusted_key<'a>(project: &'a Project, name: &str) -> Result<&'a TrustedKey, Failure> {
+    let ring = &project.config.policy.ring;
+    ring.iter().find(|key| key.name == name).ok_or_else(|| {
+        let known: Vec<&str> = ring.iter().map(|key| key.name.as_str()).collect();
+        Failure::usage(format!("no key `{name}` in `keys`"))
+            .hint(format!("known keys: {}", known.join(", ")))
     })
 }
 

@@ -9,7 +9,7 @@ use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
 use verbatim_record::{
     ChainFault, CiRun, EnvironmentId, PolicyChange, PolicyOrigin, Promotion, PromotionKind,
-    Verified, Veto, in_force,
+    RejectedRecord, Verified, Veto, in_force,
 };
 use verbatim_text::Words;
 
@@ -51,6 +51,9 @@ struct History {
     /// What is wrong with the ledger.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<String>,
+    /// Promotions of trusted keys that do not count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rejected: Vec<RejectedRecord>,
 }
 
 /// One promotion.
@@ -149,6 +152,9 @@ impl fmt::Display for History {
         for fault in &self.faults {
             writeln!(f, "the ledger cannot be relied on: {fault}")?;
         }
+        for RejectedRecord { record, rejection, .. } in &self.rejected {
+            writeln!(f, "record {record} does not count: {rejection}")?;
+        }
         if self.promotions.is_empty() {
             return writeln!(f, "nothing was promoted to {} yet", self.environment);
         }
@@ -207,6 +213,7 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
             .map(|fault| told(fault, &seen))
             .chain(applications::unread(&seen))
             .collect(),
+        rejected: chain.not_counted().to_vec(),
     };
     console.result(&history)?;
     Ok(if history.faults.is_empty() { ExitStatus::Done } else { ExitStatus::No })

@@ -1,4 +1,4 @@
-//! `verbatim key`: makes key pairs, and shows the public half of one.
+//! `verbatim key`: makes key pairs, and shows the public half of one. What ends a key is in files of its own.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -13,6 +13,8 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::ExposeSecret as _;
 use verbatim_record::{KeyId, SigningKey};
 
+use super::key_revoke::{self, RevokeArgs};
+use super::key_rotate::{self, RotateArgs};
 use crate::project::{KeyFileArgs, signing_key, variables};
 
 const GENERATE_EXAMPLES: &str = "\
@@ -26,7 +28,7 @@ Then add the public key to verbatim.yaml, and commit both:
 Store the private key as a secret of the CI:
   VERBATIM_KEY=\"$(cat keys/ci.pem)\"";
 
-/// Generate and show signing keys
+/// Generate, show, rotate and revoke signing keys
 #[derive(Debug, Args)]
 pub(crate) struct KeyCommandArgs {
     #[command(subcommand)]
@@ -37,6 +39,8 @@ pub(crate) struct KeyCommandArgs {
 enum KeyCommand {
     Generate(GenerateArgs),
     Public(PublicArgs),
+    Rotate(RotateArgs),
+    Revoke(RevokeArgs),
 }
 
 /// Generate a key pair: ECDSA P-256, as PEM
@@ -102,7 +106,7 @@ impl fmt::Display for Public {
     }
 }
 
-pub(crate) fn run(args: KeyCommandArgs, console: &Console) -> Result<ExitStatus, Failure> {
+pub(crate) async fn run(args: KeyCommandArgs, console: &Console) -> Result<ExitStatus, Failure> {
     match args.command {
         KeyCommand::Generate(args) => {
             let generated = generate(&args.name)?;
@@ -116,6 +120,8 @@ pub(crate) fn run(args: KeyCommandArgs, console: &Console) -> Result<ExitStatus,
         KeyCommand::Public(args) => {
             console.result(&public(&signing_key(&args.key, &variables())?)?)?
         }
+        KeyCommand::Rotate(args) => return key_rotate::run(args, console).await,
+        KeyCommand::Revoke(args) => return key_revoke::run(args, console).await,
     }
     Ok(ExitStatus::Done)
 }

@@ -12,6 +12,8 @@ pub(crate) mod doctor;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod key;
+mod key_revoke;
+mod key_rotate;
 pub(crate) mod lock;
 pub(crate) mod plan;
 pub(crate) mod policy;

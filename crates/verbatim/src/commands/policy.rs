@@ -211,6 +211,7 @@ fn warnings(project: &Project, environments: &[Asked], now: Timestamp) -> Vec<St
     if project.config.policy.has_pins {
         warnings.extend(project.config.environments.iter().flat_map(by_command_alone));
     }
+    warnings.extend(environments.iter().flat_map(|asked| persons(ring, asked)));
     for asked in environments {
         for gate in &asked.gates.list {
             let Gate::Windows { windows } = gate else { continue };
@@ -233,6 +234,35 @@ fn by_command_alone(environment: &config::Environment) -> Vec<String> {
         )
     })
     .collect()
+}
+
+/// Approvals that the keys of the policy can hardly give, because of who holds these keys.
+fn persons(ring: &KeyRing, asked: &Asked) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for gate in &asked.gates.list {
+        let Gate::Approvals(wanted) = gate else { continue };
+        let (environment, count, role) = (&asked.environment, wanted.count, &wanted.role);
+        let keys: Vec<_> = ring.iter().filter(|key| key.roles.contains(role)).collect();
+        let mut persons = Vec::new();
+        for person in keys.iter().filter_map(|key| ring.person(&key.key.id())) {
+            if !persons.contains(&person) {
+                persons.push(person);
+            }
+        }
+        if persons.len() < usize::try_from(count).unwrap_or(usize::MAX) {
+            let found = persons.len();
+            warnings.push(format!(
+                "{environment} wants {count} approvals by `{role}`, and its keys are of {found} persons: keys that share a name in `actors` count once"
+            ));
+        }
+        for key in keys.iter().filter(|key| wanted.not_author && key.actors.is_empty()) {
+            let name = &key.name;
+            warnings.push(format!(
+                "the key `{name}` has no `actors`: with `not_author` its approvals for {environment} do not count"
+            ));
+        }
+    }
+    warnings
 }
 
 /// Roles that look like slips of the pen: nothing asks for them, and something asks for one that is spelt alike. Any other

@@ -10,7 +10,7 @@ use serde_json::Value;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Descriptor, Digest, Reference};
 use verbatim_record::{
-    Bundle, Chain, EnvironmentArtifact, EnvironmentId, Lock, Payload, Power, Predicate,
+    Approval, Bundle, Chain, EnvironmentArtifact, EnvironmentId, Lock, Payload, Power, Predicate,
     PromotedRelease, Promotion, PromotionKind, Provenance, Role, Statement, TestResult, Veto,
     escaped,
 };
@@ -170,6 +170,7 @@ async fn record(
     };
     let roles: Vec<Role> = role.into_iter().collect();
     let signer = project.signer(&args.key, &roles, console).await?;
+    check_scope(project, &payload, &signer)?;
     let payload = match payload.predicate_type() {
         Promotion::TYPE => {
             appended(project, registry, &payload, &origin, &args.file, &signer).await?
@@ -188,6 +189,25 @@ async fn record(
     signer.sign_payload(payload).await.map_err(|error| {
         Failure::new(ExitStatus::Refused, error).context(format!("cannot sign {file}"))
     })
+}
+
+/// Checks that the key may speak of what a statement is about.
+fn check_scope(project: &Project, payload: &Payload, signer: &RecordSigner) -> Result<(), Failure> {
+    let id = signer.verifying_key().id();
+    let place = match payload.predicate_type() {
+        Promotion::TYPE => statement::<Promotion>(payload)?.predicate.environment(),
+        Lock::TYPE => statement::<Lock>(payload)?.predicate.environment(),
+        Veto::TYPE => statement::<Veto>(payload)?.predicate.environment(),
+        Approval::TYPE => statement::<Approval>(payload)?.predicate.environment(),
+        TestResult::TYPE => {
+            let result = statement::<TestResult>(payload)?.predicate;
+            project.speaks_for_suites(&id, result.suites().into_iter().flatten())?;
+            result.environment()
+        }
+        // How it was built is about no environment.
+        _ => return Ok(()),
+    };
+    project.speaks_for(&id, place.as_ref())
 }
 
 fn statement<P: Predicate>(payload: &Payload) -> Result<Statement<P>, Failure> {
@@ -326,6 +346,19 @@ async fn appended(
         let why = format!("the ledger of {id} is broken: {}", faults.join("; "));
         Failure::new(ExitStatus::No, why)
     })?;
+    let late = ledger
+        .latest_end()
+        .filter(|end| end.duration_since(promotion.finished_at) > verbatim_record::MAX_CLOCK_SKEW);
+    if let Some(end) = late {
+        let name = id.name();
+        let why = format!(
+            "it ended at {:.0}, and the ledger of {id} went on until {end:.0}: the times of a ledger grow",
+            promotion.finished_at
+        );
+        return Err(Failure::new(ExitStatus::Conflict, why).hint(format!(
+            "to prove and record what runs there: verbatim promote {name} --release …"
+        )));
+    }
     // Without the registry the digest of a release of several images was only computed.
     let known = known_by_its_images(&ledger, &promotion.release);
     if let (PromotionKind::BreakGlass, Some(known)) = (promotion.kind, known) {

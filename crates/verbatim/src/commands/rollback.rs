@@ -98,6 +98,12 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
         true => Ok(None),
         false => project.signer(&args.key, &[Role::PROMOTER], console).await.map(Some),
     };
+    let key = key.and_then(|key: Option<RecordSigner>| {
+        if let Some(key) = &key {
+            project.speaks_for(&key.verifying_key().id(), Some(&environment.id))?;
+        }
+        Ok(key)
+    });
     if args.from_argocd_history {
         // A key that is lost with everything else must not stop this.
         let key = key.unwrap_or_else(|failure| {

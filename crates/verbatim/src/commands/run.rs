@@ -100,6 +100,9 @@ pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, 
     let overrides = args.overrides.overrides()?;
     overrides.check(&project, &key)?;
     let way = way(&project.config, last.map(|last| last.name()));
+    for environment in way.iter().filter_map(|name| project.config.environment(name)) {
+        project.speaks_for(&key.verifying_key().id(), Some(&environment.id))?;
+    }
     let overridden = overridden(&project, &way, &overrides)?;
     let registry = registry(&project)?;
     let mut ran = RunResult::default();

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::short_digests;
+use verbatim_record::RejectedRecord;
 
 use super::context::{self, registry};
 use crate::environment::applications::Servers;
@@ -91,6 +92,12 @@ pub(crate) async fn run(args: StatusArgs, console: &Console) -> Result<ExitStatu
     for (reasons, hints) in troubles(environments) {
         console.warn(reasons);
         hints.iter().for_each(|hint| console.status(format!("hint: {hint}")));
+    }
+    for row in environments {
+        for RejectedRecord { record, rejection, .. } in &row.rejected {
+            let name = row.environment.name();
+            console.warn(format!("{name}: promotion record {record} does not count: {rejection}"));
+        }
     }
     let hints = environments.iter().flat_map(Row::hints);
     hints.for_each(|hint| console.status(format!("hint: {hint}")));

@@ -8,12 +8,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
+use verbatim_policy::Decision;
 use verbatim_record::{
-    Anchor, Custody, EnvironmentId, Records, Rejection, Veto, escaped, in_force,
+    Anchor, Custody, EnvironmentId, Records, Rejection, Testimony, Veto, escaped, in_force,
 };
 
-use super::context::{self, ReleaseArgs, find, registry};
+use super::context::{self, ReleaseArgs, environment, find, registry};
 use crate::project::{ProjectArgs, failures};
+use crate::promotion::{PromotionContext, ask};
 use crate::records::store::RecordFilter;
 use crate::release::{Named, Release};
 
@@ -21,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   verbatim verify                                      the latest build or stage
   verbatim verify registry.example.com/shop:42.3f0c9a  what a tag names now
+  verbatim verify sha256:3f0c… --environment production
   verbatim verify sha256:3f0c… --format json
 
 cosign verifies the same records:
@@ -33,6 +36,8 @@ cosign verifies the same records:
 /// of a configured key about it contradicts itself, and the ledgers of the environments that it entered are complete.
 /// Otherwise verbatim says what is missing, and ends with 1.
 ///
+/// With --environment, the gates of that environment must let it enter, too; Argo CD is asked for them.
+///
 /// Only records count that a configured key signed, with the role for them. verbatim lists the others with the reason;
 /// anybody who may push can attach them, so they decide nothing.
 #[derive(Debug, Args)]
@@ -41,6 +46,9 @@ pub(crate) struct VerifyArgs {
     /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: as for `verbatim promote`]
     #[arg(value_name = "REF")]
     reference: Option<Named>,
+    /// Also ask the gates of this environment: the release must be allowed to enter it now
+    #[arg(long, value_name = "ENV")]
+    environment: Option<String>,
     #[command(flatten)]
     project: ProjectArgs,
 }
@@ -56,6 +64,9 @@ struct Verified {
     #[serde(flatten)]
     custody: Custody,
     ledgers: Vec<LedgerState>,
+    /// The answers of the gates, if they were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<Decision>,
 }
 
 /// The ledger of an environment that the release was promoted to.
@@ -86,6 +97,11 @@ impl fmt::Display for Verified {
                 )?;
             }
         }
+        if let Some(decision) = &self.decision {
+            for line in decision.to_string().lines() {
+                writeln!(f, "  {line}")?;
+            }
+        }
         for doubt in &self.doubts {
             writeln!(f, "  {doubt}")?;
         }
@@ -95,24 +111,25 @@ impl fmt::Display for Verified {
 
 pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project, console).await?;
+    if let Some(name) = &args.environment {
+        // A typing mistake is told before anything is read.
+        environment(&project, name)?;
+    }
     let registry = registry(&project)?;
     let named = args.reference.or_else(|| project.variables.get("VERBATIM_RELEASE")?.parse().ok());
     let found = find(&project, &registry, &ReleaseArgs { release: named }, console).await?;
     let (ring, now) = (&project.config.policy.ring, Timestamp::now());
     let digest = found.release.digest;
-    let records = registry
+    let mut records = registry
         .store
         .of_release(ring, digest, &RecordFilter::All, now)
         .await
         .map_err(failures::registry)?;
-    let places: BTreeSet<EnvironmentId> = records
-        .promotions
-        .iter()
-        .map(|promotion| promotion.predicate().environment.clone())
-        .collect();
+    let places = records.places();
     let mut ledgers = Vec::new();
     // A veto is attached to the release and to its environment, and either list may hide it.
     let (mut vetoes, wanted) = (records.vetoes.clone(), RecordFilter::only::<Veto>());
+    let mut testimony = Testimony::default();
     for environment in places {
         // What is known of the ledger from elsewhere: the history of the release, and what an earlier stage left.
         let handed_on =
@@ -129,6 +146,7 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
         vetoes.extend(
             ledger.records.vetoes.into_iter().filter(|it| it.statement().is_about(&digest)),
         );
+        testimony.extend(ledger.testimony);
         ledgers.push(LedgerState {
             promotions: ledger.chain.promotions().len(),
             unlisted: ledger.unlisted,
@@ -136,10 +154,27 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
             environment,
         });
     }
+    // What the ledgers vouch for, the list of the release alone does not.
+    records = records.with_testimony(&testimony);
     let custody = Custody::tell(digest, &records);
-    let doubts = doubts(&records, &vetoes, &ledgers, now);
+    let mut doubts = doubts(&records, &vetoes, &ledgers, now);
+    let decision = match &args.environment {
+        Some(name) => {
+            let place = environment(&project, name)?;
+            let context = PromotionContext::of(&project, &registry, place, console)?;
+            let (_, decision) = ask(&context, &found).await?;
+            if !decision.allowed {
+                let refusals: Vec<String> =
+                    decision.refusals().map(|answer| answer.gate.name()).collect();
+                doubts.push(format!("{} refuses it: {}", place.id, refusals.join(", ")));
+            }
+            Some(decision)
+        }
+        None => None,
+    };
     let verified = doubts.is_empty();
-    console.result(&Verified { release: found.release, verified, doubts, custody, ledgers })?;
+    let release = found.release;
+    console.result(&Verified { release, verified, doubts, custody, ledgers, decision })?;
     Ok(if verified { ExitStatus::Done } else { ExitStatus::No })
 }
 

@@ -364,9 +364,23 @@ pub(crate) struct KeyFile {
     pub pem: Option<Located<String>>,
     /// What it may sign: `builder`, `tester`, `promoter`, or a role you define for approvals.
     pub roles: Vec<Located<String>>,
-    /// The names under which its owner starts CI runs, for `not_author`.
+    /// The names under which its owner starts CI runs and commits, for `not_author`. Keys that share a name are of one
+    /// person, and one approval.
     #[serde(default)]
     pub actors: Vec<String>,
+    /// The environments that its records may be about. Default: all. How a release was built is about none.
+    pub environments: Option<Vec<Located<String>>>,
+    /// The projects that its records may belong to. Default: all.
+    pub projects: Option<Vec<Located<String>>>,
+    /// The test suites that its records may be about. Default: all.
+    pub suites: Option<Vec<Located<String>>>,
+    /// When its life begins, such as `2026-12-01T00:00:00Z`. Earlier records do not count.
+    pub not_before: Option<Located<String>>,
+    /// When its life ends as planned. Later records do not count, and earlier ones only if a record of another key from
+    /// before the end names them.
+    pub not_after: Option<Located<String>>,
+    /// Since when somebody else may have it. Otherwise as `not_after`.
+    pub revoked_at: Option<Located<String>>,
 }
 
 /// The roles for what no fixed role is needed.

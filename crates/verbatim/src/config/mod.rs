@@ -6,6 +6,7 @@ mod contained;
 mod environments;
 mod file;
 mod gates_file;
+mod limits;
 mod located;
 mod model;
 mod pins;

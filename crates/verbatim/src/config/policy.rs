@@ -7,12 +7,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    KeyRing, KeyRingError, PolicyOrigin, Power, Powers, Role, TrustedKey, VerifyingKey,
-    usual_powers,
+    KeyLife, KeyRing, KeyRingError, KeyScope, PolicyOrigin, Power, Powers, Role, TrustedKey,
+    VerifyingKey, usual_powers,
 };
 
 use super::file::{EnvironmentFile, File, KeyFile, PolicyFile, PowersFile, Ran, RulesFile};
 use super::gates_file::GatesFile;
+use super::limits;
 use super::located::{Located, Place};
 use super::model::{Policy, Rules};
 use super::pins::Pins;
@@ -91,6 +92,8 @@ struct Key {
     public: VerifyingKey,
     roles: Vec<String>,
     actors: BTreeSet<String>,
+    scope: KeyScope,
+    life: KeyLife,
 }
 
 /// Rules in `verbatim.yaml` beside `policy:` would be ignored, so they are mistakes.
@@ -180,7 +183,7 @@ pub(super) fn check(
     }
     cycles(&written.rules, &rules, &mut problems);
     keyless(written, &mut problems);
-    let keys = keys(written, read, &mut problems);
+    let keys = keys(written, &scope, read, &mut problems);
     let ring = ring(written, &keys, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
@@ -257,6 +260,7 @@ fn path_back<'a>(
 
 fn keys(
     written: &Written<'_>,
+    project: &Scope<'_>,
     read: &dyn Fn(&Path) -> std::io::Result<String>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Key> {
@@ -268,12 +272,15 @@ fn keys(
                 Problem::new(key.name.place, "a key without roles counts for nothing").help(help),
             );
         }
+        let (scope, life) = (limits::scope(key, project, problems), limits::life(key, problems));
         match public_key(key, written.root, read) {
             Ok(public) => keys.push(Key {
                 name: key.name.value.clone(),
                 public,
                 roles: key.roles.iter().map(|role| role.value.clone()).collect(),
                 actors: key.actors.iter().cloned().collect(),
+                scope,
+                life,
             }),
             Err(problem) => problems.push(problem),
         }
@@ -319,6 +326,8 @@ fn ring(written: &Written<'_>, keys: &[Key], problems: &mut Vec<Problem>) -> Key
             key: key.public,
             roles: key.roles.iter().map(Role::new).collect(),
             actors: key.actors.clone(),
+            scope: key.scope.clone(),
+            life: key.life,
         })
         .collect();
     let powers = powers(&written.powers, &trusted, problems);
@@ -362,7 +371,19 @@ fn powers(written: &PowersFile, keys: &[TrustedKey], problems: &mut Vec<Problem>
 fn hashed(keys: &[Key]) -> Vec<Value> {
     let mut keys: Vec<_> = keys
         .iter()
-        .map(|key| json!({ "name": key.name, "id": key.public.id().as_str(), "roles": key.roles, "actors": key.actors }))
+        .map(|key| {
+            let (id, scope, life) = (key.public.id(), json!(key.scope), json!(key.life));
+            let mut hashed = json!({
+                "name": key.name, "id": id.as_str(), "roles": key.roles, "actors": key.actors,
+            });
+            // Without limits the hash is that of a policy that knows none.
+            for (name, limits) in [("scope", scope), ("life", life)] {
+                if limits.as_object().is_some_and(|limits| !limits.is_empty()) {
+                    hashed[name] = limits;
+                }
+            }
+            hashed
+        })
         .collect();
     keys.sort_by_key(ToString::to_string);
     keys

@@ -194,6 +194,20 @@ fn the_policy_hash_follows_the_rules_alone() {
     assert_ne!(right, hash(&with("after: [dev]", "after: [{ environment: dev, ran: ever }]")));
     assert_ne!(right, hash(&with("suites: [smoke]", "suites: [smoke, load]")));
     assert_ne!(right, hash(&with(", promoter]", "]")));
+    for limit in [
+        "environments: [dev]",
+        "projects: [example]",
+        "suites: [smoke]",
+        "not_before: 2026-12-01T00:00:00Z",
+        "not_after: 2026-12-01T00:00:00Z",
+        "revoked_at: 2026-12-01T00:00:00Z",
+    ] {
+        assert_ne!(
+            right,
+            hash(&with("file: ci.pub", &format!("file: ci.pub, {limit}"))),
+            "{limit}"
+        );
+    }
     for other in [
         "tested: { in: staging, suites: [smoke], max_age: 7d }",
         "windows: [{ allow: Mon }], tested: { in: staging, suites: [smoke] }",
@@ -620,6 +634,20 @@ fn mistakes_are_shown_where_they_are() {
         ("a key without a file", with("file: ci.pub, ", "")),
         ("a key in two places", with("file: ci.pub", "file: ci.pub, pem: x")),
         ("a key that is none", with("file: ci.pub", "pem: x")),
+        (
+            "a key for an unknown environment",
+            with("file: ci.pub", "file: ci.pub, environments: [dve]"),
+        ),
+        ("a key for an unknown suite", with("file: ci.pub", "file: ci.pub, suites: [smok]")),
+        ("a key for nothing", with("file: ci.pub", "file: ci.pub, projects: []")),
+        ("a time that is none", with("file: ci.pub", "file: ci.pub, not_after: 2026-12-01")),
+        (
+            "a key that ends before it begins",
+            with(
+                "file: ci.pub",
+                "file: ci.pub, not_before: 2026-12-01T00:00:00Z, not_after: 2026-11-01T00:00:00Z",
+            ),
+        ),
         ("a mistake in the policy", ruleless("{ file: bad-rules.yaml }")),
         ("a policy that pins nothing", ruleless("{ file: no-pins.yaml }")),
     ];

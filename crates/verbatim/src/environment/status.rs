@@ -10,8 +10,8 @@ use verbatim_argocd::Application;
 use verbatim_console::{ExitStatus, Failure, FailureReport};
 use verbatim_oci::{Digest, Repository};
 use verbatim_record::{
-    Ban, BanPlace, Chain, EnvironmentId, Lock, PolicyChange, Promotion, Records, Verified, Veto,
-    in_force, vetoes_against,
+    Ban, BanPlace, Chain, EnvironmentId, Lock, PolicyChange, Promotion, Records, RejectedRecord,
+    Verified, Veto, in_force, vetoes_against,
 };
 use verbatim_text::Words;
 
@@ -59,6 +59,9 @@ pub(crate) struct Row {
     /// What says that the release must not be there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub vetoes: Vec<Banned>,
+    /// Promotions of trusted keys that do not count, for what their keys may say and how long.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<RejectedRecord>,
     /// What kept something from being found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<FailureReport>,
@@ -121,6 +124,7 @@ impl Row {
             policy_changes: Vec::new(),
             locks: Vec::new(),
             vetoes: Vec::new(),
+            rejected: Vec::new(),
             error: None,
             status: ExitStatus::Done,
         }
@@ -197,7 +201,8 @@ pub(crate) async fn row(
     let (before, policy) =
         (PolicyStamp::last(ledger.promotions()), PolicyStamp::of(&project.config.policy));
     let policy_changes = rules::changes(before.as_ref(), policy.as_ref());
-    let row = Row { locks: Banned::of(&records.locks, now), policy_changes, ..row };
+    let rejected = ledger.not_counted().to_vec();
+    let row = Row { locks: Banned::of(&records.locks, now), policy_changes, rejected, ..row };
     if let Some(fault) = ledger.faults().first() {
         return Row { state: EnvironmentState::LedgerBroken(fault.to_string()), ..row };
     }

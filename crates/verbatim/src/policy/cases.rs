@@ -16,8 +16,8 @@ use verbatim_policy::{
 use verbatim_record::{
     Approval, Build, BuildSource, Bundle, Chain, ChainLink, CiRun, EnvironmentId, KeyRing, Lock,
     Payload, Predicate, PromotedApplication, PromotedRelease, Promotion, PromotionProof, Readback,
-    ReadbackOutcome, Records, Revision, SigningKey, Statement, SuiteOutcome, TestOutcome, TestRun,
-    TrustedKey, Veto, sign,
+    ReadbackOutcome, RecordJudge, Records, Revision, SigningKey, Statement, SuiteOutcome,
+    TestOutcome, TestRun, TrustedKey, Veto, sign,
 };
 
 use crate::config::Config;
@@ -45,8 +45,12 @@ pub(crate) struct Case {
     /// Whether it is a rollback.
     #[serde(default)]
     rollback: bool,
+    /// Whether this rollback goes beyond the release that was there before the one that was promoted last.
     #[serde(default)]
-    actor: Option<String>,
+    beyond_previous: bool,
+    /// Who promotes it.
+    #[serde(default = "somebody")]
+    actor: String,
     /// The build record; none if it is left out.
     #[serde(default)]
     build: Option<BuildFact>,
@@ -143,6 +147,11 @@ struct ApprovalFact {
     environment: Option<String>,
     #[serde(default)]
     actor: Option<String>,
+}
+
+/// Who promotes in a case that does not say it: no owner of a key.
+fn somebody() -> String {
+    "a pipeline".to_owned()
 }
 
 #[derive(Debug, Deserialize)]
@@ -274,7 +283,9 @@ impl Asked<'_> {
         }
         let bytes = bundles.iter().map(Bundle::bytes);
         let ring = &self.keys.ring;
-        let records = Records::with_attestations(bytes, ring, release, case.now, &types);
+        let judge = RecordJudge::of_release(ring.clone(), release, case.now, types)
+            .of_project(Some(self.config.project.clone()));
+        let records: Records = bytes.map(|bytes| judge.judge(bytes)).collect();
         let locks = self.locks()?;
         let locks =
             Records::of_environment(locks.iter().map(Bundle::bytes), ring, self.place, case.now);
@@ -292,6 +303,7 @@ impl Asked<'_> {
             release,
             environment: self.place.clone(),
             is_rollback: case.rollback,
+            is_beyond_previous: case.beyond_previous,
             records: Ok(records),
             bans: Ok(Bans { locks: locks.locks, vetoes: Vec::new() }),
             ledgers,
@@ -305,11 +317,12 @@ impl Asked<'_> {
                 OrderFact::Older => ReleaseOrder::Older(other),
                 OrderFact::Unrelated => ReleaseOrder::Unrelated(other),
             },
-            author: Author { key: None, actor: case.actor.clone() },
+            commit_there: None,
+            author: Author { key: None, person: None, actor: Some(case.actor.clone()) },
             plan: None,
             labels: Ok(images.map(|image| (image.clone(), case.labels.clone())).collect()),
             applications: json!(case.applications),
-            run: CiRun { actor: case.actor.clone(), ..CiRun::default() },
+            run: CiRun { actor: Some(case.actor.clone()), ..CiRun::default() },
             now: case.now,
         })
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::process::Command;
 use verbatim_http::{RedactedUrl, redact_text};
+use verbatim_record::{MAX_SOURCE_COMMITS, SourceCommit};
 
 /// Status of a big repository on a cold disk takes seconds; a hanging file system must not hold a job for ever.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -93,6 +94,49 @@ pub(crate) async fn remote(folder: &Path) -> Option<String> {
     let output = git(folder, &["remote", "get-url", "origin"]).await.ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     output.status.success().then(|| RedactedUrl::of_repository(text.trim()).to_string())
+}
+
+/// The last commits up to this one, newest first, with the parents and the people of each.
+pub(crate) async fn commits(folder: &Path, last: &str) -> Result<Vec<SourceCommit>, SourceError> {
+    let most = format!("--max-count={MAX_SOURCE_COMMITS}");
+    // Everything that a commit may hold but a NUL, so that no name is taken for another field.
+    let format = "--format=%H%x00%P%x00%an%x00%ae%x00%cn%x00%ce";
+    let log = [
+        "-c",
+        "log.showSignature=false",
+        "log",
+        "-z",
+        "--topo-order",
+        &most,
+        format,
+        "--end-of-options",
+        last,
+    ];
+    let output = git(folder, &log).await?;
+    match output.status.success() {
+        true => Ok(read_commits(&String::from_utf8_lossy(&output.stdout))),
+        false => Err(failed(&log, &output)),
+    }
+}
+
+/// Longest name that is kept. What does not fit is nobody's name.
+const LONGEST_NAME: usize = 200;
+
+/// Reads six fields for each commit, each ended by a NUL.
+fn read_commits(text: &str) -> Vec<SourceCommit> {
+    let fields: Vec<&str> = text.split('\0').collect();
+    let commits = fields.chunks_exact(6).filter_map(|fields| {
+        let [commit, parents, people @ ..] = fields else { return None };
+        let mut names: Vec<String> = Vec::new();
+        for name in people.iter().map(|name| name.trim()).filter(|name| !name.is_empty()) {
+            if name.len() <= LONGEST_NAME && !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        let parents = parents.split_whitespace().map(ToOwned::to_owned).collect();
+        Some(SourceCommit { commit: (*commit).to_owned(), parents, people: names })
+    });
+    commits.take(MAX_SOURCE_COMMITS).collect()
 }
 
 /// Whether `descendant` comes after `ancestor`; `None` if this clone does not know both.
@@ -243,6 +287,55 @@ mod tests {
             "{arguments:?}: {}",
             String::from_utf8_lossy(&status.stderr)
         );
+    }
+
+    #[test]
+    fn commits_are_bounded_and_names_are_only_names() {
+        let long = "n".repeat(LONGEST_NAME + 1);
+        let text = format!(
+            "b\0a z\0Anna\n##vso[x]\0anna@example.com\0Anna\0anna@example.com\0a\0\0{long}\0\0 Ben \0b@example.com\0"
+        );
+        let commit = |commit: &str, parents: &[&str], people: &[&str]| SourceCommit {
+            commit: commit.to_owned(),
+            parents: parents.iter().map(|it| (*it).to_owned()).collect(),
+            people: people.iter().map(|it| (*it).to_owned()).collect(),
+        };
+        let want = [
+            commit("b", &["a", "z"], &["Anna\n##vso[x]", "anna@example.com", "Anna"]),
+            commit("a", &[], &["Ben", "b@example.com"]),
+        ];
+        assert_eq!(read_commits(&text), want);
+        assert_eq!(read_commits(&text[..text.len() / 2]).len(), 1);
+        assert_eq!(read_commits(""), []);
+        assert_eq!(read_commits(&text.repeat(100)).len(), MAX_SOURCE_COMMITS);
+    }
+
+    #[tokio::test]
+    async fn git_tells_who_made_a_merge() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        run(folder, &["init", "-q", "-b", "main"]).await;
+        let by = |name: &str, message: &str| {
+            [
+                "commit".to_owned(),
+                "-q".to_owned(),
+                "--allow-empty".to_owned(),
+                format!("--author={name} <{name}@example.com>"),
+                format!("-m{message}"),
+            ]
+        };
+        for (name, message) in [("anna", "One"), ("ben", "Two")] {
+            let line = by(name, message);
+            run(folder, &line.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        }
+        let commits = commits(folder, "HEAD").await.unwrap();
+        let first: Vec<&str> = commits.iter().map(|it| it.people[0].as_str()).collect();
+        assert_eq!(first, ["ben", "anna"]);
+        assert_eq!(commits[0].parents, [commits[1].commit.clone()]);
+        assert_eq!(commits[0].people[1], "ben@example.com");
+        let unknown = super::commits(folder, "0123456789").await;
+        assert!(matches!(unknown, Err(SourceError::Failed { .. })), "{unknown:?}");
+        assert!(super::commits(folder, "--output=x").await.is_err());
     }
 
     #[test]

@@ -14,10 +14,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use jiff::Timestamp;
 use verbatim_ci::CiContext;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::SecretString;
-use verbatim_record::{CiRun, KeyError, KeyRing, Power, Role, SigningKey};
+use verbatim_record::{
+    CiRun, EnvironmentId, KeyError, KeyId, KeyRing, OutOfScope, Power, Role, SigningKey, TrustedKey,
+};
 
 use crate::config::{self, Config, ConfigError, Draft, PolicySource};
 use crate::project::signer::{RecordSigner, SigningError};
@@ -159,7 +162,7 @@ impl Project {
                 return Err(Failure::usage("both a signing command and VERBATIM_KEY are given")
                     .hint("unset one of them"));
             }
-            Some(line) => command(line, ring).await?,
+            Some(line) => signing_command(line, ring).await?,
         };
         if !self.config.policy.is_known() {
             console.warn("without a policy, verbatim cannot tell whether the record will count");
@@ -176,6 +179,11 @@ impl Project {
             ))
             .hint("add its public key to `keys`; `verbatim key public` prints it"));
         };
+        is_alive(trusted, Timestamp::now())?;
+        trusted
+            .scope
+            .check_project(Some(&self.config.project))
+            .map_err(|what| out_of_scope(trusted, what))?;
         match roles.iter().find(|role| !trusted.roles.contains(role)) {
             None => Ok(key),
             Some(role) => Err(Failure::usage(format!(
@@ -193,6 +201,28 @@ impl Project {
         let ring = &self.config.policy.ring;
         let trusted = ring.find(&key.verifying_key().id());
         trusted.is_none_or(|trusted| ring.has_power(&trusted.roles, power))
+    }
+
+    /// Checks that records of a key about an environment count; `None` for all environments. Without configured keys nothing
+    /// counts, and nothing is checked.
+    pub(crate) fn speaks_for(
+        &self,
+        key: &KeyId,
+        environment: Option<&EnvironmentId>,
+    ) -> Result<(), Failure> {
+        let Some(trusted) = self.config.policy.ring.find(key) else { return Ok(()) };
+        let checked = trusted.scope.check_environment(environment.map(EnvironmentId::name));
+        checked.map_err(|what| out_of_scope(trusted, what))
+    }
+
+    /// Checks that records of a key about these suites count.
+    pub(crate) fn speaks_for_suites<'a>(
+        &self,
+        key: &KeyId,
+        suites: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), Failure> {
+        let Some(trusted) = self.config.policy.ring.find(key) else { return Ok(()) };
+        trusted.scope.check_suites(suites).map_err(|what| out_of_scope(trusted, what))
     }
 
     /// Whether the key of a signer has a role.
@@ -214,6 +244,31 @@ impl Project {
             false => failure.hint(format!("it needs one of the roles {}", roles.join(", "))),
         })
     }
+}
+
+/// Checks that records of a key count now. Whoever signs with a key that has ended learns it before anything is done.
+fn is_alive(trusted: &TrustedKey, now: Timestamp) -> Result<(), Failure> {
+    let name = &trusted.name;
+    if let Some(first) = trusted.life.not_before.filter(|first| now < *first) {
+        let why = format!(
+            "the signing key `{name}` counts from {first:.0} on; this record would not count"
+        );
+        return Err(Failure::usage(why).hint("until then use another key"));
+    }
+    match trusted.life.ended(now) {
+        None => Ok(()),
+        Some(end) => {
+            let why = format!("the signing key `{name}` is {end}: this record would not count");
+            Err(Failure::usage(why).hint("use the key that took over from it"))
+        }
+    }
+}
+
+fn out_of_scope(trusted: &TrustedKey, what: OutOfScope) -> Failure {
+    let name = &trusted.name;
+    Failure::usage(what)
+        .context(format!("this record of the signing key `{name}` would not count"))
+        .hint(format!("use another key, or change what `{name}` in `keys` may speak of"))
 }
 
 /// The configuration that is named, or found.
@@ -256,7 +311,8 @@ fn with_event(ci: CiContext, variables: &Variables) -> CiContext {
     }
 }
 
-async fn command(line: &str, ring: &KeyRing) -> Result<RecordSigner, Failure> {
+/// A command that signs, checked to have a key of the ring.
+pub(crate) async fn signing_command(line: &str, ring: &KeyRing) -> Result<RecordSigner, Failure> {
     RecordSigner::command(line, ring).await.map_err(|error| {
         let unknown = matches!(error, SigningError::NoSignature(_));
         let failure = Failure::new(ExitStatus::Refused, error)

@@ -166,7 +166,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use verbatim_credentials::ExposeSecret as _;
-    use verbatim_record::{Records, Statement, TrustedKey};
+    use verbatim_record::{KeyLife, KeyScope, Records, Statement, TrustedKey};
 
     use super::*;
 
@@ -184,6 +184,8 @@ mod tests {
             key: key(*number).verifying_key(),
             roles: BTreeSet::from([verbatim_record::Role::BUILDER]),
             actors: BTreeSet::new(),
+            scope: KeyScope::ANYTHING,
+            life: KeyLife::UNLIMITED,
         });
         KeyRing::new(trusted).unwrap()
     }

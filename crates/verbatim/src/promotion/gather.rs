@@ -12,9 +12,12 @@ use verbatim_oci::{Digest, Reference, Tag};
 use verbatim_policy::{
     Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading,
 };
-use verbatim_record::{Chain, EnvironmentId, KeyId, Lock, Promotion, PromotionKind, Records, Veto};
+use verbatim_record::{
+    Chain, EnvironmentId, KeyId, Lock, Promotion, PromotionKind, Records, Testimony, Veto,
+};
 use verbatim_registry::Client;
 
+use super::back::choose;
 use super::{Overrides, PromotionContext, SavedPlan};
 use crate::config::Environment;
 use crate::environment::applications::{self, ObservedApp, Servers};
@@ -99,6 +102,9 @@ impl PromotionContext<'_> {
     /// be found out is a fact of its own.
     pub(crate) async fn gather(&self, question: &Question<'_>) -> Result<Situation, Failure> {
         let found = question.found;
+        if let Some(author) = &question.author {
+            self.project.speaks_for(author, Some(&self.environment.id))?;
+        }
         // Whoever signs nothing looks at the windows as they are.
         if question.author.is_some() {
             self.wait_for_windows().await?;
@@ -164,14 +170,25 @@ impl PromotionContext<'_> {
         };
         let labels = labels(&registry.client, gates, found);
         let (records, earlier, own, labels) = tokio::join!(records, earlier, own, labels);
-        let (seen, Ledger { chain, records: own_records, .. }) = own?;
+        let (seen, Ledger { chain, records: own_records, mut testimony, .. }) = own?;
         shared::check(&project.config, environment, &seen)?;
-        let order = order::order(project, store, &chain, records.as_ref().ok(), release, now).await;
+        for other in &earlier {
+            testimony.extend(other.testimony.clone());
+        }
+        let records = records.map(|records| records.with_testimony(&testimony));
+        let order =
+            order::order(project, store, (&chain, &testimony), records.as_ref().ok(), release, now)
+                .await;
         let saved = question.movement.saved();
+        let is_rollback = question.movement.kind() != PromotionKind::Promotion;
+        let promotions: Vec<&Promotion> =
+            chain.promotions().iter().map(|it| it.predicate()).collect();
         let mut facts = Facts {
             release: release.digest,
             environment: environment.id.clone(),
-            is_rollback: question.movement.kind() != PromotionKind::Promotion,
+            is_rollback,
+            is_beyond_previous: is_rollback
+                && choose::is_beyond_previous(&promotions, release.digest),
             records,
             bans: Ok(Bans { locks: own_records.locks, vetoes: own_records.vetoes }),
             ledgers: BTreeMap::new(),
@@ -179,7 +196,8 @@ impl PromotionContext<'_> {
             healthy_since: BTreeMap::new(),
             manifests: applications::manifests(&seen),
             order,
-            author: Author { key: question.author.clone(), actor: project.run().actor },
+            commit_there: running(&chain).and_then(|there| there.commit.clone()),
+            author: self.author(question),
             // An approval may be for exactly this plan.
             plan: saved.map(|saved| saved.hash),
             labels,
@@ -187,7 +205,7 @@ impl PromotionContext<'_> {
             run: project.run(),
             now,
         };
-        for Other { id, ledger, live, healthy_since } in earlier {
+        for Other { id, ledger, live, healthy_since, testimony: _ } in earlier {
             facts.ledgers.insert(id.clone(), ledger);
             facts.healthy_since.extend(healthy_since.map(|since| (id.clone(), since)));
             facts.live.insert(id, live);
@@ -204,6 +222,13 @@ impl PromotionContext<'_> {
         };
         let release = Release { tag, ..release.clone() };
         Ok(Situation { release, facts, seen, ledger: chain })
+    }
+
+    fn author(&self, question: &Question<'_>) -> Author {
+        let key = question.author.clone();
+        let ring = &self.project.config.policy.ring;
+        let person = key.as_ref().and_then(|key| ring.person(key)).cloned();
+        Author { key, person, actor: self.project.run().actor }
     }
 
     /// Whether a release has a tag: by its build record, or because the tag names it in the registry now.
@@ -259,6 +284,7 @@ struct Other {
     ledger: LedgerFact,
     live: LiveReading,
     healthy_since: Option<Timestamp>,
+    testimony: Testimony,
 }
 
 /// An environment that the release has to come from: its failure is no failure of ours, but a reason to refuse.
@@ -274,19 +300,19 @@ async fn other(
     let look = applications::together(environment, servers);
     let wanted = RecordFilter::only::<Promotion>();
     match ledger::ledger_of(project, store, environment, look, &wanted, now).await {
-        Ok((seen, Ledger { chain: ledger, .. })) => {
+        Ok((seen, Ledger { chain: ledger, testimony, .. })) => {
             let live = drift::live(&seen, &as_promoted(&ledger, release), &ledger);
             let healthy_since = applications::healthy_since(&seen);
             let ledger = match applications::unread(&seen) {
                 None => LedgerFact::Known(ledger),
                 Some(why) => LedgerFact::Unknown(why),
             };
-            Other { id, ledger, live, healthy_since }
+            Other { id, ledger, live, healthy_since, testimony }
         }
         Err(failure) => {
             let why = failure.whole();
             let (ledger, live) = (LedgerFact::Unknown(why.clone()), LiveReading::Unknown(why));
-            Other { id, ledger, live, healthy_since: None }
+            Other { id, ledger, live, healthy_since: None, testimony: Testimony::default() }
         }
     }
 }

@@ -55,6 +55,8 @@ pub(crate) async fn say<P: Predicate>(
     what: &str,
     console: &Console,
 ) -> Result<Digest, Failure> {
+    let environment = statement.predicate.environment();
+    project.speaks_for(&key.verifying_key().id(), environment.as_ref())?;
     let what = RecordSubject::Said(what);
     let record = attach::signed(project, statement, key, what).await?;
     let (release, environment) = subjects;

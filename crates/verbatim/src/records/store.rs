@@ -15,8 +15,8 @@ use verbatim_console::Failure;
 use verbatim_oci::{Descriptor, Digest, Repository};
 use verbatim_record::{
     Anchor, BUNDLE_MEDIA_TYPE, Bundle, Chain, EMPTY_BLOB, EnvironmentArtifact, EnvironmentId,
-    JudgedRecord, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Predicate, Promotion,
-    Provenance, RecordCollector, RecordJudge, Records,
+    HandOver, JudgedRecord, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Predicate,
+    Promotion, Provenance, RecordCollector, RecordJudge, Records, Testimony,
 };
 use verbatim_registry::{Attachment, Client, Error, Layer, ManifestName, ReferrerContent};
 
@@ -48,6 +48,12 @@ impl RecordFilter {
         self
     }
 
+    /// The same, with the records that say how old those of ended keys are, if some key has ended.
+    #[must_use]
+    fn with_witnesses(self, ring: &KeyRing, now: Timestamp) -> Self {
+        if ring.has_ended(now) { self.and::<Promotion>().and::<HandOver>() } else { self }
+    }
+
     /// Whether the record behind an entry of a listing has to be fetched.
     fn admits(&self, entry: &Descriptor) -> bool {
         match (self, entry.annotations.get(PREDICATE_TYPE_ANNOTATION)) {
@@ -66,6 +72,8 @@ pub(crate) struct Ledger {
     pub records: Records,
     /// Promotions that the listing does not have and that were fetched by their digest.
     pub unlisted: BTreeSet<Digest>,
+    /// What they say of the records of keys that have ended.
+    pub testimony: Testimony,
 }
 
 /// What the listing of an environment has: verified records that are not a ledger yet.
@@ -142,7 +150,7 @@ impl Store {
     ) -> Result<Records, Error> {
         let judge = RecordJudge::of_release(ring.clone(), release, now, types.clone())
             .of_project(self.project.clone());
-        self.records(&release, wanted, judge).await
+        self.records(&release, &wanted.clone().with_witnesses(ring, now), judge).await
     }
 
     /// The ledger of an environment: its verified promotions, whether they can be relied on, and what else is wanted.
@@ -170,7 +178,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Listed, Error> {
         let artifact = EnvironmentArtifact::of(environment);
-        let wanted = wanted.clone().and::<Promotion>();
+        let wanted = wanted.clone().and::<Promotion>().with_witnesses(ring, now);
         let judge = RecordJudge::of_environment(ring.clone(), environment, now);
         let records = self.records(artifact.digest(), &wanted, judge).await?;
         Ok(Listed { ring: ring.clone(), environment: environment.clone(), records, now })
@@ -179,32 +187,34 @@ impl Store {
     /// The second half: the promotions that are listed as a chain, with those that only anchors and successors know.
     pub(crate) async fn ledger(&self, listed: Listed, anchors: &[Anchor]) -> Result<Ledger, Error> {
         let Listed { ring, environment, mut records, now } = listed;
-        let mut promotions = std::mem::take(&mut records.promotions);
-        let chain = Chain::verify(&environment, promotions.iter().cloned(), anchors);
+        let chain_of = |records: &Records| {
+            let promotions = records.promotions.iter().cloned();
+            Chain::verify(&environment, promotions, anchors).explained(&records.rejected)
+        };
+        let mut chain = chain_of(&records);
         let mut missing: BTreeSet<Digest> = chain.missing().collect();
-        if missing.is_empty() {
-            return Ok(Ledger { chain, records, unlisted: BTreeSet::new() });
-        }
-        let mut known: BTreeSet<Digest> = promotions.iter().map(|one| one.record()).collect();
-        let mut unlisted = BTreeMap::new();
+        let mut known: BTreeSet<Digest> =
+            records.promotions.iter().map(|one| one.record()).collect();
+        let mut unlisted: BTreeMap<Digest, Bundle> = BTreeMap::new();
         while !missing.is_empty() {
             let fetched = self.fetch(&missing).await?;
             known.append(&mut missing);
-            let found = Records::of_environment(&fetched, &ring, &environment, now).promotions;
-            for promotion in &found {
-                missing.extend(promotion.predicate().chain.parents());
-            }
-            missing.retain(|record| !known.contains(record));
-            let counts: BTreeSet<Digest> = found.iter().map(|one| one.record()).collect();
+            let found = Records::of_environment(&fetched, &ring, &environment, now);
             let bundles = fetched.into_iter().filter_map(|it| Bundle::read(it.to_vec()).ok());
-            unlisted
-                .extend(bundles.map(|it| (it.digest(), it)).filter(|it| counts.contains(&it.0)));
-            promotions.extend(found);
+            unlisted.extend(bundles.map(|it| (it.digest(), it)));
+            // What is fetched may be a witness for what is listed, and the other way round.
+            records = records.joined_with(found);
+            chain = chain_of(&records);
+            missing = chain.missing().filter(|record| !known.contains(record)).collect();
         }
-        let chain = Chain::verify(&environment, promotions, anchors);
+        let counts: BTreeSet<Digest> = records.promotions.iter().map(|one| one.record()).collect();
+        unlisted.retain(|digest, _| counts.contains(digest));
         let digests = unlisted.keys().copied().collect();
         self.note_unlisted(&environment, unlisted);
-        Ok(Ledger { chain, records, unlisted: digests })
+        let testimony = records.testimony(&ring, now);
+        // They are in the chain.
+        records.promotions = Vec::new();
+        Ok(Ledger { chain, records, unlisted: digests, testimony })
     }
 
     /// Attaches a record to everything that it is about, and sees it listed. `release` points to the release; the

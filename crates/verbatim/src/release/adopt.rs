@@ -18,11 +18,10 @@ use crate::project::{Project, failures, git};
 use crate::records::Registry;
 use crate::records::attach::{self, RecordSubject};
 use crate::records::store::Store;
-use crate::release::Release;
 use crate::release::compose::{ReleasePart, compose};
 use crate::release::handoff::{hand_on, release_file};
 use crate::release::provenance::{self, BY_RECORD, BY_WORK_TREE};
-use crate::release::source;
+use crate::release::{Release, authors, source};
 
 /// No image configuration and no provenance is larger.
 const LIMIT: u64 = 16 * 1024 * 1024;
@@ -161,7 +160,9 @@ async fn one(
     };
     let what = format!("the adoption of {reference}");
     let repository = reference.repository.to_string();
-    let statement = Statement::build(&repository, &digest, adopted.provenance());
+    let commits = authors::commits(project, &source).await;
+    let provenance = adopted.provenance().with_commits(&commits);
+    let statement = Statement::build(&repository, &digest, provenance);
     let record = attach::signed(project, &statement, signer, RecordSubject::Done(&what)).await?;
     let descriptor: Descriptor = resolved.manifest.descriptor().map_err(failures::registry)?;
     let what = RecordSubject::Done(&what);

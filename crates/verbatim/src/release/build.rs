@@ -23,7 +23,7 @@ use crate::records::attach::{self, RecordSubject};
 use crate::release::compose::{ReleasePart, compose};
 use crate::release::find::{build_variable, tag};
 use crate::release::handoff::{hand_on, release_file};
-use crate::release::{Release, builds, source};
+use crate::release::{Release, authors, builds, source};
 
 /// A release that was built, or reused from the registry.
 #[derive(Debug, Serialize)]
@@ -239,8 +239,9 @@ async fn fresh(
         started_at,
         finished_at: Timestamp::now(),
     };
-    let statement =
-        Statement::build(&pushed.repository.to_string(), &pushed.digest, build.provenance());
+    let commits = authors::commits(project, &build.source).await;
+    let provenance = build.provenance().with_commits(&commits);
+    let statement = Statement::build(&pushed.repository.to_string(), &pushed.digest, provenance);
     let what = RecordSubject::Done("the build");
     let record = attach::signed(project, &statement, key, what).await?;
     let descriptor = Descriptor {

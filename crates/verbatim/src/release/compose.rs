@@ -17,7 +17,7 @@ use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
 use crate::records::Registry;
 use crate::records::attach::{self, RecordSubject};
-use crate::release::{Release, find};
+use crate::release::{Release, authors, find};
 
 /// An image that was built or adopted.
 #[derive(Clone, Debug)]
@@ -105,7 +105,9 @@ async fn record(
         versions: BTreeMap::from([("verbatim".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
     };
     let name = release.repository.to_string();
-    let statement = Statement::build(&name, &release.digest, composed.provenance());
+    let commits = authors::commits(project, source).await;
+    let provenance = composed.provenance().with_commits(&commits);
+    let statement = Statement::build(&name, &release.digest, provenance);
     let what = RecordSubject::Done("the release");
     let record = attach::signed(project, &statement, signer, what).await?;
     let descriptor = artifact.descriptor();

@@ -2,6 +2,7 @@
 //! leaves for the next. Pure; which of these is used is decided in `discover`.
 
 pub(crate) mod adopt;
+mod authors;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod compose;

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use verbatim_oci::Digest;
 use verbatim_policy::ReleaseOrder;
-use verbatim_record::{Chain, CiRun, Provenance, Records};
+use verbatim_record::{Chain, CiRun, Provenance, Records, Testimony};
 
 use super::{Release, builds};
 use crate::project::{Project, git};
@@ -15,7 +15,7 @@ use crate::records::store::{RecordFilter, Store};
 pub(crate) async fn order(
     project: &Project,
     store: &Store,
-    ledger: &Chain,
+    (ledger, testimony): (&Chain, &Testimony),
     records: Option<&Records>,
     release: &Release,
     now: Timestamp,
@@ -33,6 +33,7 @@ pub(crate) async fn order(
         let ring = &project.config.policy.ring;
         let wanted = RecordFilter::only::<Provenance>();
         if let Ok(records) = store.of_release(ring, there.digest, &wanted, now).await {
+            let records = records.with_testimony(testimony);
             order = compare(&ours, &builds::origin(&records), ancestry);
         }
     }

@@ -91,6 +91,9 @@ pub(crate) async fn test(
     console: &Console,
 ) -> Result<TestReport, Failure> {
     let suites = choose(environment, chosen)?;
+    let id = key.verifying_key().id();
+    project.speaks_for(&id, Some(&environment.id))?;
+    project.speaks_for_suites(&id, suites.iter().map(|(name, _)| name.as_str()))?;
     for (name, suite) in &suites {
         suites::check(name, suite, project.folder())?;
     }

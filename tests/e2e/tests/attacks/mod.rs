@@ -4,6 +4,8 @@
 mod config_changer;
 mod hider;
 mod hostile_application;
+mod leaked_key;
+mod limited_key;
 mod other_project;
 mod plan_changer;
 mod pusher;

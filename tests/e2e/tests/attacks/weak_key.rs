@@ -55,3 +55,21 @@ async fn nothing_is_verified_that_somebody_vetoed() -> Result<()> {
     let _ = world.verbatim(&["verify", &release]).await?.ends(0);
     Ok(())
 }
+
+/// What is verified was built by us. Whether it may go somewhere is another question, and the gates answer it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_verified_may_not_enter_everywhere() -> Result<()> {
+    let world = with_gates("").await?;
+    let release = world.release("One").await?;
+    world.carry(&release, &["dev"]).await?;
+    let _ = world.verbatim(&["verify", &release]).await?.ends(0);
+    let staging = ["verify", &release, "--environment", "staging"];
+    let _ = world.verbatim(&staging).await?.ends(0);
+    let production = ["verify", &release, "--environment", "production", "--format", "json"];
+    let run = world.verbatim(&production).await?.ends(1).json()?;
+    assert_eq!(run["doubts"], serde_json::json!(["shop/production refuses it: after"]), "{run}");
+    assert_eq!(e2e::refusals(&run), ["after"], "{run}");
+    let run = world.verbatim(&["verify", &release, "--environment", "prod"]).await?.ends(2);
+    assert!(run.stderr.contains("no environment `prod`"), "{run}");
+    Ok(())
+}

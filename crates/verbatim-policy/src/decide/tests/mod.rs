@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Build, BuildSource, Bundle, Chain, ChainLink, CiRun, EnvironmentId, KeyRing, Promotion,
-    ReadbackOutcome, Records, Revision, Role, SigningKey, Statement, SuiteOutcome, TestOutcome,
-    TestRun, TrustedKey, sign,
+    Build, BuildSource, Bundle, Chain, ChainLink, CiRun, EnvironmentId, KeyLife, KeyRing, KeyScope,
+    Promotion, ReadbackOutcome, Records, Revision, Role, SigningKey, SourceCommit, Statement,
+    SuiteOutcome, TestOutcome, TestRun, TrustedKey, sign,
 };
 
 use super::decide;
@@ -42,6 +42,8 @@ fn ring() -> KeyRing {
         key: numbered(number).verifying_key(),
         roles: roles.iter().map(|role| Role::new(*role)).collect(),
         actors: BTreeSet::from([format!("{name}@example.com")]),
+        scope: KeyScope::ANYTHING,
+        life: KeyLife::UNLIMITED,
     };
     KeyRing::new([
         trusted("ci", 1, &["builder", "tester", "promoter"]),
@@ -195,13 +197,15 @@ fn facts() -> Facts {
         environment: id("production"),
         records: Ok(Records::default()),
         is_rollback: false,
+        is_beyond_previous: false,
         bans: Ok(Bans::default()),
         ledgers: BTreeMap::new(),
         live: BTreeMap::new(),
         healthy_since: BTreeMap::new(),
         manifests: Ok(Vec::new()),
         order: ReleaseOrder::First,
-        author: Author::default(),
+        commit_there: None,
+        author: Author { actor: Some("merge-queue".to_owned()), ..Author::default() },
         plan: None,
         labels: Ok(BTreeMap::new()),
         applications: serde_json::Value::Null,

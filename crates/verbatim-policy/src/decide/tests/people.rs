@@ -77,6 +77,13 @@ fn an_approval_is_for_one_release_and_one_environment_and_ends() {
     // A rollback cannot wait for people.
     let back = Facts { is_rollback: true, ..with_records(&[]) };
     passes(manager(), &back, Reason::SkippedByRollback);
+    // Unless it goes further than back.
+    let far = Facts { is_beyond_previous: true, ..back };
+    refuses(manager(), &far, missing(1, &[]));
+    let far = Facts { records: with_records(&[by(2)]).records, ..far };
+    passes(manager(), &far, approved(&["anna"]));
+    let windows = Gate::Windows { windows: Vec::new() };
+    passes(windows, &far, Reason::SkippedByRollback);
 }
 
 #[test]
@@ -93,32 +100,144 @@ fn an_approval_of_a_plan_is_for_that_plan() {
     passes(manager(), &any, approved(&["anna"]));
 }
 
+/// Key 5 is a second one of anna, by way of a name that she has on another machine; key 6 is nobody's.
+fn more_keys() -> KeyRing {
+    let trusted = |name: &str, number, actors: &[&str]| TrustedKey {
+        name: name.to_owned(),
+        key: numbered(number).verifying_key(),
+        roles: BTreeSet::from([Role::new("release-manager")]),
+        actors: actors.iter().map(|actor| (*actor).to_owned()).collect(),
+        scope: KeyScope::ANYTHING,
+        life: KeyLife::UNLIMITED,
+    };
+    let mut keys: Vec<TrustedKey> = ring().iter().cloned().collect();
+    keys.extend([
+        trusted("anna-laptop", 5, &["root@laptop"]),
+        trusted("bridge", 7, &["anna@example.com", "Root@laptop"]),
+        trusted("unnamed", 6, &[]),
+    ]);
+    KeyRing::new(keys).unwrap()
+}
+
+fn read_by(ring: &KeyRing, bundles: &[Bundle]) -> Facts {
+    let bytes = bundles.iter().map(Bundle::bytes);
+    let records = Records::of_release(bytes, ring, release("one"), at(600));
+    Facts { records: Ok(records), ..facts() }
+}
+
+#[test]
+fn two_keys_of_one_person_are_one_approval() {
+    let managers = |count| Gate::Approvals(of(count, "release-manager"));
+    let ring = more_keys();
+    // The latest is shown.
+    let twice = read_by(&ring, &[by(2), approval(5, |it| it.at = at(400))]);
+    refuses(managers(2), &twice, missing(1, &["anna-laptop"]));
+    passes(managers(1), &twice, approved(&["anna-laptop"]));
+    let three = read_by(&ring, &[by(2), by(3), by(5)]);
+    refuses(managers(3), &three, missing(1, &["anna", "ben"]));
+    passes(managers(2), &three, approved(&["anna", "ben"]));
+    // Without names every key is a person.
+    passes(managers(2), &read_by(&ring, &[by(2), by(6)]), approved(&["anna", "unnamed"]));
+}
+
+fn not_by_authors() -> Gate {
+    Gate::Approvals(ApprovalRequirement { not_author: true, ..of(1, "release-manager") })
+}
+
+fn started_by(actor: &str) -> Option<String> {
+    Some(actor.to_owned())
+}
+
+/// A build that this actor started.
+fn built_by(actor: Option<String>) -> Bundle {
+    super::release::built_as(|build| build.run.actor = actor)
+}
+
+/// The key of a promotion, and who started it.
+fn promoting(number: u8, actor: Option<String>) -> Author {
+    let id = numbered(number).verifying_key().id();
+    Author { person: ring().person(&id).cloned(), key: Some(id), actor }
+}
+
 #[test]
 fn nobody_approves_what_is_their_own() {
-    let other =
-        || Gate::Approvals(ApprovalRequirement { not_author: true, ..of(1, "release-manager") });
-    let started_by = |actor: &str| Some(actor.to_owned());
-    passes(other(), &with_records(&[by(2)]), approved(&["anna"]));
+    let other = not_by_authors;
+    let records = with_records(&[built_by(started_by("dora")), by(2)]);
+    passes(other(), &records, approved(&["anna"]));
+    let promoted = |number, actor| Facts { author: promoting(number, actor), ..records.clone() };
     // The key that promotes.
-    let promoting = |number: u8, actor: Option<String>| Facts {
-        author: Author { key: Some(numbered(number).verifying_key().id()), actor },
-        ..with_records(&[by(2)])
-    };
-    refuses(other(), &promoting(2, None), missing(1, &[]));
-    passes(other(), &promoting(1, None), approved(&["anna"]));
+    refuses(other(), &promoted(2, None), missing(1, &[]));
+    passes(other(), &promoted(1, None), approved(&["anna"]));
     // The person behind the key, by a name that the policy gives.
-    refuses(other(), &promoting(1, started_by("Anna@example.com")), missing(1, &[]));
-    passes(other(), &promoting(1, started_by("ben@example.com")), approved(&["anna"]));
+    refuses(other(), &promoted(1, started_by("Anna@example.com")), missing(1, &[]));
+    passes(other(), &promoted(1, started_by("ben@example.com")), approved(&["anna"]));
     // Whoever started the build.
-    let built_by = |actor: &str| {
-        let build = super::release::built_as(|build| build.run.actor = started_by(actor));
-        with_records(&[build, by(2)])
-    };
-    refuses(other(), &built_by("anna@example.com"), missing(1, &[]));
-    passes(other(), &built_by("dora"), approved(&["anna"]));
+    let built = |actor: &str| with_records(&[built_by(started_by(actor)), by(2)]);
+    refuses(other(), &built("anna@example.com"), missing(1, &[]));
+    passes(other(), &built("dora"), approved(&["anna"]));
     // The name that the approval itself gives.
-    let mut facts = with_records(&[approval(2, |it| it.run.actor = started_by("dora"))]);
+    let said = approval(2, |it| it.run.actor = started_by("dora"));
+    let mut facts = with_records(&[built_by(started_by("ci")), said]);
     facts.author.actor = started_by("dora");
     refuses(other(), &facts, missing(1, &[]));
     passes(Gate::Approvals(of(1, "release-manager")), &facts, approved(&["anna"]));
+    // With another key of the same person.
+    let ring = more_keys();
+    let id = numbered(5).verifying_key().id();
+    let second = Author { person: ring.person(&id).cloned(), key: Some(id), actor: None };
+    let facts = read_by(&ring, &[built_by(started_by("dora")), by(2)]);
+    refuses(other(), &Facts { author: second, ..facts }, missing(1, &[]));
+}
+
+#[test]
+fn an_author_whom_nobody_knows_may_be_anybody() {
+    let other = not_by_authors;
+    // Nobody says who built it.
+    refuses(other(), &with_records(&[by(2)]), Reason::AuthorUnknown);
+    let mut unnamed: Vec<TrustedKey> = ring().iter().cloned().collect();
+    unnamed[0].actors.clear();
+    let unnamed = KeyRing::new(unnamed).unwrap();
+    let built = read_by(&unnamed, &[built_by(None), by(2)]);
+    refuses(other(), &built, Reason::AuthorUnknown);
+    // The policy says whose key it was.
+    passes(other(), &with_records(&[built_by(None), by(2)]), approved(&["anna"]));
+    // Nobody says who promotes it.
+    let built = read_by(&unnamed, &[built_by(started_by("dora")), by(2)]);
+    let nobody = Author { key: None, person: None, actor: None };
+    refuses(other(), &Facts { author: nobody, ..built }, Reason::AuthorUnknown);
+    // A key without names may be an author's.
+    let by_unnamed = read_by(&more_keys(), &[built_by(started_by("dora")), by(6)]);
+    refuses(other(), &by_unnamed, missing(1, &[]));
+    let any = Gate::Approvals(of(1, "release-manager"));
+    passes(any, &by_unnamed, approved(&["unnamed"]));
+}
+
+/// The release has two commits; the first is part of what runs there.
+#[test]
+fn nobody_approves_their_own_commits() {
+    let commit = |commit: &str, parents: &[&str], people: &[&str]| SourceCommit {
+        commit: commit.to_owned(),
+        parents: parents.iter().map(|it| (*it).to_owned()).collect(),
+        people: people.iter().map(|it| (*it).to_owned()).collect(),
+    };
+    let written = |first: &str, second: &str| {
+        let commits = [commit("b", &["a"], &[second, "Dora"]), commit("a", &[], &[first])];
+        let source = BuildSource { commit: Some("b".to_owned()), ..BuildSource::default() };
+        let provenance = build(source).provenance().with_commits(&commits);
+        let built = Statement::build("shop", &release("one"), provenance);
+        with_records(&[sign(&built, &numbered(1)).unwrap(), by(2)])
+    };
+    let there =
+        |commit: &str, facts: Facts| Facts { commit_there: Some(commit.to_owned()), ..facts };
+    let anna = "ANNA@example.com";
+    let other = not_by_authors;
+    refuses(other(), &written("ben@example.com", anna), missing(1, &[]));
+    refuses(other(), &there("a", written("ben@example.com", anna)), missing(1, &[]));
+    passes(other(), &written("ben@example.com", "carl"), approved(&["anna"]));
+    // Nothing runs there, or something that is not known: all of them are new.
+    refuses(other(), &written(anna, "carl"), missing(1, &[]));
+    refuses(other(), &there("x", written(anna, "carl")), missing(1, &[]));
+    passes(other(), &there("a", written(anna, "carl")), approved(&["anna"]));
+    let any = Gate::Approvals(of(1, "release-manager"));
+    passes(any, &written(anna, anna), approved(&["anna"]));
 }

@@ -111,6 +111,26 @@ fn a_release_soaks() {
     refuses(soak(1), &with(&[("one", 603)]), Reason::Soaking { since: at(603), until: at(604) });
 }
 
+/// The quiet ledger of staging lets a record be dated back to its last promotion, and not the release to before it was built.
+#[test]
+fn nothing_soaks_before_it_was_built() {
+    let built = |minutes| super::release::built_as(|build| build.finished_at = at(minutes));
+    let facts = |builds: &[Bundle]| Facts {
+        live: BTreeMap::from([(id("staging"), LiveReading::Running(release("one")))]),
+        ledgers: BTreeMap::from([(id("staging"), ledger("staging", &[("zero", 5), ("one", 6)]))]),
+        ..with_records(builds)
+    };
+    let soak = Gate::Soak { environment: id("staging"), period: SignedDuration::from_mins(60) };
+    passes(soak.clone(), &facts(&[]), Reason::Soaked { since: at(6) });
+    passes(soak.clone(), &facts(&[built(3)]), Reason::Soaked { since: at(6) });
+    let soaking = Reason::Soaking { since: at(590), until: at(650) };
+    refuses(soak.clone(), &facts(&[built(590)]), soaking);
+    // Somebody adopted it later: it was there before.
+    passes(soak, &facts(&[built(590), built(500)]), Reason::Soaked { since: at(500) });
+    let after = Gate::After { environment: id("staging"), ran: crate::gate::Presence::Still };
+    passes(after, &facts(&[built(590)]), Reason::RunsThere { since: at(590) });
+}
+
 #[test]
 fn nothing_goes_backwards() {
     let two = release("two");

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod limits;
+
 use super::*;
 use crate::artifact::EnvironmentArtifact;
 use crate::envelope::bundle::{Bundle, Payload, sign};

@@ -87,6 +87,24 @@ pub(super) fn choose<'a>(
     }
 }
 
+/// Whether a release, to which an environment is to go back, is beyond the one before that which was promoted last. Who goes
+/// back one step undoes a promotion; whoever goes further chooses among all that ever ran there, old faults with them. Steps
+/// are counted from what was promoted last and not from what runs, so that two rollbacks are not one step each.
+pub(crate) fn is_beyond_previous(promotions: &[&Promotion], release: Digest) -> bool {
+    let is_last = |it: &&Promotion| it.release.digest == release;
+    if promotions.last().is_some_and(is_last) {
+        return false;
+    }
+    let Some(forward) = promotions.iter().rposition(|it| it.kind.is_promotion()) else {
+        return true;
+    };
+    let (before, newest) = promotions.split_at(forward);
+    let Some(newest) = newest.first().map(|it| it.release.digest) else { return true };
+    let previous = before.iter().rev().filter(|it| it.is_proven());
+    let previous = previous.map(|it| it.release.digest).find(|digest| *digest != newest);
+    release != newest && previous != Some(release)
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -94,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// Promotions of these releases, one after the other; in brackets those without proof.
+    /// Promotions of these releases, one after the other; in brackets those without proof, after `<` rollbacks.
     fn ledger(releases: &str) -> Vec<Promotion> {
         let mut promotions = Vec::new();
         for (name, sequence) in releases.split_whitespace().zip(1..) {
@@ -106,8 +124,9 @@ mod tests {
             });
             let promotion = json!({
                 "environment": "shop/dev",
+                "kind": if name.starts_with('<') { "rollback" } else { "promotion" },
                 "release": {
-                    "digest": digest(name.trim_matches(['[', ']'])), "repository": "registry.example/shop",
+                    "digest": digest(name.trim_matches(['[', ']', '<'])), "repository": "registry.example/shop",
                 },
                 "applications": [application],
                 "startedAt": Timestamp::UNIX_EPOCH, "finishedAt": Timestamp::UNIX_EPOCH,
@@ -155,6 +174,32 @@ mod tests {
             let got = got.map(|target| (target.release.digest, target.sequence));
             let want = want.map(|(name, sequence)| (digest(name), sequence));
             assert_eq!(got, want, "{releases} {goal:?}");
+        }
+    }
+
+    #[test]
+    fn a_rollback_goes_one_step_alone() {
+        for (releases, back_to, beyond) in [
+            ("a b c", "b", false),
+            ("a b c", "a", true),
+            ("a b c", "c", false),
+            ("a b c c", "b", false),
+            ("a [b] c", "a", false),
+            ("a b [c]", "b", false),
+            ("a b [c]", "a", true),
+            // Two rollbacks are two steps, and what was promoted last is no step at all.
+            ("a b c <b", "a", true),
+            ("a b c <b", "b", false),
+            ("a b c <b", "c", false),
+            ("a b c <b d", "b", false),
+            ("a b c <b d", "c", true),
+            ("<a <b", "a", true),
+            ("", "a", true),
+        ] {
+            let promotions = ledger(releases);
+            let promotions: Vec<&Promotion> = promotions.iter().collect();
+            let got = is_beyond_previous(&promotions, digest(back_to));
+            assert_eq!(got, beyond, "{releases}: {back_to}");
         }
     }
 }
