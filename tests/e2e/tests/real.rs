@@ -176,7 +176,7 @@ async fn through_kubernetes(world: &OnRig) -> Result<()> {
     std::fs::write(&stranger, given.replace(&world.rig.kubernetes.token, "of-a-stranger"))?;
     let stranger = world.tool.clone().with("KUBECONFIG", &stranger.to_string_lossy());
     let run = stranger.run(&restore).await?.ends(7);
-    assert!(run.stderr.contains("Kubernetes API: Unauthorized"), "{run}");
+    assert!(run.stdout.contains("Kubernetes API: Unauthorized"), "{run}");
     let kubeconfig = world.rig.kubernetes.kubeconfig.to_string_lossy();
     let tool = world.tool.clone().with("KUBECONFIG", &kubeconfig);
     let run = tool.run(&restore).await?.ends(0);

@@ -97,6 +97,11 @@ const GROUPS: &[(&str, &[Variable])] = &[
     (
         "Variables that `--signer` sets for its command",
         &[
+            (
+                "VERBATIM_SECRETS_ON_STDIN",
+                Nobody,
+                "verbatim sets it for itself, when it begins anew before tests are run",
+            ),
             ("VERBATIM_SHA256", Tools, "SHA-256 of the bytes to sign, in hexadecimal"),
             ("VERBATIM_SHA256_BASE64", Tools, "the same in base64"),
         ],
@@ -168,6 +173,10 @@ const GROUPS: &[(&str, &[Variable])] = &[
                 "where a GitHub job asks for its identity, for the same",
             ),
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", Tools, "with what it asks; **secret**"),
+            ("ACTIONS_RUNTIME_TOKEN", Nobody, "kept from tests"),
+            ("SSL_CERT_DIR", Nobody, "given to tests"),
+            ("SSL_CERT_FILE", Nobody, "given to tests"),
+            ("XDG_CACHE_HOME", Nobody, "given to tests"),
         ],
     ),
     (

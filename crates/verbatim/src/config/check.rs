@@ -260,7 +260,7 @@ fn kubernetes(written: &ServerFile, problems: &mut Vec<Problem>) -> Option<KubeC
 }
 
 /// Whether a variable holds a token of Argo CD and nothing else, by its name: `ARGOCD_…_TOKEN`.
-fn is_token_variable(name: &str) -> bool {
+pub(crate) fn is_token_variable(name: &str) -> bool {
     let words: Vec<&str> = name.split('_').collect();
     let is_plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let is_named = matches!(words.as_slice(), ["ARGOCD", .., "TOKEN"]);

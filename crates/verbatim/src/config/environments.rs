@@ -16,6 +16,7 @@ use super::file::{
 use super::located::{Located, Place};
 use super::model::{App, Apps, DeploySettings, Environment, PINNING, Selector, Set, Suite, Wave};
 use super::problem::Problem;
+use super::secrets::is_secret;
 use super::shapes::{ListOr, NameOr, WaveFile};
 
 /// What of an image can stand in a value; `reference` is repository, tag and digest in one.
@@ -264,10 +265,18 @@ fn test(suite: &Located<String>, written: &TestFile, problems: &mut Vec<Problem>
         problems
             .push(Problem::new(suite.place, format!("the suite `{}` has no command", suite.value)));
     }
+    for Located { value, place } in &written.pass {
+        if is_secret(value) {
+            let problem = format!("`{value}` lets whoever has it act as this pipeline");
+            let help = "a test needs a secret of its own, in a variable of another name";
+            problems.push(Problem::new(*place, problem).help(help));
+        }
+    }
     Suite {
         run: written.run.clone(),
         timeout: written.timeout.map_or(DEFAULT_TIMEOUT, |period| period.0),
         env: written.env.clone(),
+        pass: written.pass.iter().map(|name| name.value.clone()).collect(),
         files: BTreeMap::new(),
     }
 }

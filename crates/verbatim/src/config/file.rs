@@ -342,13 +342,16 @@ pub(crate) struct TestFile {
     /// Variables for it, besides those of `verbatim test`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Variables of the job that it is given, too. Without, it has those that every program needs, and no secret.
+    #[serde(default)]
+    pub pass: Vec<Located<String>>,
 }
 
 impl FromName for TestFile {
     const EXPECTED: &'static str = "a command line, or a mapping with `run`";
 
     fn try_from_name(name: String) -> Option<Self> {
-        Some(Self { run: name, timeout: None, env: BTreeMap::new() })
+        Some(Self { run: name, timeout: None, env: BTreeMap::new(), pass: Vec::new() })
     }
 }
 

@@ -13,6 +13,7 @@ mod pins;
 mod policy;
 mod problem;
 mod rules;
+mod secrets;
 mod shapes;
 mod source;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use serde_json::Value;
 use thiserror::Error;
 use verbatim_record::PolicyOrigin;
 
+pub(crate) use check::is_token_variable;
 pub(crate) use contained::self_contained;
 pub(crate) use file::{File, PolicyFile};
 pub(crate) use model::{
@@ -35,6 +37,7 @@ pub(crate) use model::{
 pub(crate) use pins::Pins;
 pub(crate) use problem::nearest;
 pub(crate) use problem::{Invalid, Problem};
+pub(crate) use secrets::holds_secret;
 pub(crate) use shapes::Period;
 pub(crate) use source::{GitSource, OciSource, PolicySource};
 pub(crate) use verbatim_image::template::Template;

@@ -265,6 +265,8 @@ pub(crate) struct Suite {
     pub run: String,
     pub timeout: Duration,
     pub env: BTreeMap<String, String>,
+    /// Variables of the job that it is given.
+    pub pass: Vec<String>,
     /// The SHA-256 that the policy pins of files that it uses, by their path from the folder of the configuration.
     pub files: BTreeMap<String, Digest>,
 }

@@ -111,6 +111,9 @@ pub(crate) struct PinnedSuite {
     pub run: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// The variables of the job that it is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pass: Vec<String>,
     /// The SHA-256 of files that it uses, by their path from the folder of `verbatim.yaml`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, Digest>,
@@ -179,8 +182,8 @@ impl PinnedEnvironment {
     fn of(environment: &Environment, hash: &dyn Fn(&str) -> Option<Digest>) -> Self {
         let suites = environment.tests.iter().map(|(name, suite)| {
             let files = files(&suite.run).filter_map(|file| Some((file.clone(), hash(&file)?)));
-            let (run, env) = (suite.run.clone(), suite.env.clone());
-            (name.clone(), PinnedSuite { run, env, files: files.collect() })
+            let (run, env, pass) = (suite.run.clone(), suite.env.clone(), suite.pass.clone());
+            (name.clone(), PinnedSuite { run, env, pass, files: files.collect() })
         });
         Self {
             name: environment.name().to_owned(),

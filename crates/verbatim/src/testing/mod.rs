@@ -111,11 +111,14 @@ pub(crate) async fn test(
         console.status(format!("{}: running the suite {name}", environment.id));
         // A suite before it may have changed them.
         suites::check(name, suite, project.folder())?;
-        let why = match suites::run(suite, project.folder(), &variables, console).await {
-            SuiteResult::Passed => None,
-            SuiteResult::Failed(why) => Some(why),
-            SuiteResult::Interrupted => return Err(Failure::interrupted()),
-        };
+        let why =
+            match suites::run(suite, project.folder(), &variables, &project.variables, console)
+                .await
+            {
+                SuiteResult::Passed => None,
+                SuiteResult::Failed(why) => Some(why),
+                SuiteResult::Interrupted => return Err(Failure::interrupted()),
+            };
         let outcome = if why.is_none() { TestOutcome::Passed } else { TestOutcome::Failed };
         outcomes.push(SuiteOutcome { suite: name.clone(), outcome });
         told.insert(name.clone(), why);

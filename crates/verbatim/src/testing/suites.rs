@@ -8,6 +8,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 
 use crate::config::Suite;
+use crate::project::Variables;
 use crate::project::child::{end, told};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,24 +38,58 @@ pub(crate) fn check(name: &str, suite: &Suite, folder: &Path) -> Result<(), Fail
     Ok(())
 }
 
-/// Runs one suite. What it prints goes to stderr as it comes: stdout belongs to the result.
+/// Variables that programs need to work at all: where they are, who they are for, in which language, through which proxy.
+const USUAL: [&str; 24] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "LANGUAGE",
+    "CI",
+    "NO_COLOR",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+];
+
+/// Whether a suite is given a variable of the job.
+fn is_given(name: &str, suite: &Suite) -> bool {
+    USUAL.contains(&name)
+        || name.strip_prefix("LC").is_some_and(|rest| rest.starts_with('_'))
+        || suite.pass.iter().any(|pass| pass == name)
+}
+
+/// Runs one suite. `job` are the variables of this process. What it prints goes to stderr as it comes: stdout belongs to the result.
 pub(crate) async fn run(
     suite: &Suite,
     folder: &Path,
     variables: &[(String, String)],
+    job: &Variables,
     console: &Console,
 ) -> SuiteResult {
     let mut command = Command::new("sh");
     command
         .args(["-c", &suite.run])
         .current_dir(folder)
+        // The key is for records, the token for deployments: tests have no business with either.
+        .env_clear()
+        .envs(job.iter().filter(|(name, _)| is_given(name, suite)))
         .envs(&suite.env)
         .envs(variables.iter().map(|(name, value)| (name, value)))
-        // The key is for records; tests have no business with it.
-        .env_remove("VERBATIM_KEY")
-        .env_remove("VERBATIM_KEY_FILE")
-        .env_remove("VERBATIM_SIGNER")
-        .env_remove("COSIGN_PASSWORD")
         .stdin(Stdio::null())
         .stdout(std::io::stderr())
         .stderr(std::io::stderr())
@@ -94,6 +129,7 @@ mod tests {
             run: run.to_owned(),
             timeout,
             env: BTreeMap::from([("OWN".to_owned(), "own".to_owned())]),
+            pass: vec!["MINE".to_owned()],
             files: BTreeMap::new(),
         }
     }
@@ -102,6 +138,9 @@ mod tests {
     async fn a_suite_passes_or_says_how_it_ended() {
         let folder = tempfile::tempdir().unwrap();
         let variables = [("VERBATIM_DIGEST".to_owned(), "sha256:x".to_owned())];
+        let mut job = crate::project::variables();
+        let secrets = ["VERBATIM_KEY", "ARGOCD_AUTH_TOKEN", "MY_SECRET", "MINE"];
+        job.extend(secrets.map(|name| (name.to_owned(), "x".to_owned())));
         let long = Duration::from_secs(60);
         let failed = |why: &str| SuiteResult::Failed(why.to_owned());
         let cases = [
@@ -110,12 +149,14 @@ mod tests {
             ("kill -9 $$", long, failed("its command was ended by signal 9")),
             ("test \"$VERBATIM_DIGEST$OWN\" = sha256:xown", long, SuiteResult::Passed),
             ("test \"$(pwd -P)\" = \"$(cd . && pwd -P)\" && touch here", long, SuiteResult::Passed),
-            ("test -z \"$VERBATIM_KEY\"", long, SuiteResult::Passed),
+            ("test -z \"$VERBATIM_KEY$ARGOCD_AUTH_TOKEN$MY_SECRET\"", long, SuiteResult::Passed),
+            ("test \"$MINE\" = x && test -n \"$PATH\"", long, SuiteResult::Passed),
             ("sleep 60 & wait", Duration::from_millis(20), failed("it did not end within 0 s")),
         ];
         for (line, timeout, want) in cases {
             let got =
-                run(&suite(line, timeout), folder.path(), &variables, &Console::silent()).await;
+                run(&suite(line, timeout), folder.path(), &variables, &job, &Console::silent())
+                    .await;
             assert_eq!(got, want, "{line}");
         }
         assert!(folder.path().join("here").exists(), "it runs in the folder of the configuration");
@@ -141,8 +182,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let console = Console::silent();
         console.interrupt().cancel();
-        let got =
-            run(&suite("sleep 60", Duration::from_secs(60)), folder.path(), &[], &console).await;
+        let got = run(
+            &suite("sleep 60", Duration::from_secs(60)),
+            folder.path(),
+            &[],
+            &Variables::new(),
+            &console,
+        )
+        .await;
         assert_eq!(got, SuiteResult::Interrupted);
     }
 }

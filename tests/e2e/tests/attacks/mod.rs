@@ -11,4 +11,5 @@ mod plan_changer;
 mod pusher;
 mod speaker;
 mod state_changer;
+mod tested_code;
 mod weak_key;
