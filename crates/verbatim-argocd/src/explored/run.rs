@@ -390,7 +390,7 @@ impl Actor<'_> {
         // The state that it was planned from is part of it.
         let before = self.me().before;
         let before = self.world.versions[usize::from(before)];
-        let text = format!("{before:?} {} {}", write.is_first, write.claim.to_text());
+        let text = format!("{before:?} {}", write.claim.to_text());
         let id = self.world.fixed.pool.writes.borrow_mut().add(text, write);
         self.me().write = Some(id);
     }

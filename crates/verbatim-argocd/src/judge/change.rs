@@ -134,8 +134,6 @@ pub(crate) struct ValueWrite<'a> {
     pub claim: Claim,
     /// What should be told of the claims that it met.
     pub warnings: Vec<DeployWarning>,
-    /// Whether no state has been looked at yet.
-    pub is_first: bool,
 }
 
 impl<'a> ValueWrite<'a> {
@@ -148,28 +146,26 @@ impl<'a> ValueWrite<'a> {
         now: Timestamp,
     ) -> Self {
         let claim = writer.claim(&before, plan, state, now);
-        Self { writer, values, plan, before, claim, warnings: Vec::new(), is_first: true }
+        Self { writer, values, plan, before, claim, warnings: Vec::new() }
     }
 
-    /// What a state means for the write. The first one is the one that was planned from, or a later one that differs in the
-    /// claims at most.
+    /// What a state means for the write. It may be a later one than that which was planned from: the watch shows what others
+    /// write meanwhile, and what they wrote is not written over.
     pub(crate) fn change(&mut self, state: &Application, now: Timestamp) -> Change<WriteRefusal> {
         let outdated = |differences| Change::Stop(WriteRefusal::PlanOutdated { differences });
         let on_app = read_claim(state, self.writer.environment);
         if on_app.known().is_some_and(|found| found.nonce == self.claim.nonce) {
             return Change::Written;
         }
-        if !std::mem::take(&mut self.is_first) {
-            match self.writer.plan(state, self.values, now) {
-                Ok(found) => {
-                    let differences = found.differences(self.plan);
-                    if !differences.is_empty() {
-                        return outdated(differences);
-                    }
+        match self.writer.plan(state, self.values, now) {
+            Ok(found) => {
+                let differences = found.differences(self.plan);
+                if !differences.is_empty() {
+                    return outdated(differences);
                 }
-                Err(reasons) => {
-                    return outdated(reasons.iter().map(WriteRefusal::to_string).collect());
-                }
+            }
+            Err(reasons) => {
+                return outdated(reasons.iter().map(WriteRefusal::to_string).collect());
             }
         }
         if read_claims(state) != read_claims(&self.before) {
@@ -254,4 +250,63 @@ pub(crate) enum ClaimGone {
     TakenOver,
     /// Other values stand there.
     Changed(Vec<Deviation>),
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn app(tag: &str, claim: Option<&Claim>) -> Application {
+        let annotations = claim.map(|claim| json!({ claim.annotation(): claim.to_text() }));
+        let parameters = json!([{ "name": "tag", "value": tag, "forceString": true }]);
+        let metadata = json!({ "name": "a", "annotations": annotations.unwrap_or_default() });
+        let source = json!({ "repoURL": "r", "path": "p", "helm": { "parameters": parameters } });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": { "source": source } }))
+            .unwrap()
+    }
+
+    fn writer(release: &'static str, nonce: &'static str) -> Writer<'static> {
+        Writer {
+            app: AppRef::new("a"),
+            environment: Some("shop/dev"),
+            release,
+            by: None,
+            nonce,
+            take_over: false,
+            period: SignedDuration::from_mins(10),
+        }
+    }
+
+    /// Questions are asked between the look and the write, and the watch shows what somebody writes meanwhile.
+    #[test]
+    fn what_others_write_between_the_look_and_the_write_is_not_written_over() {
+        let now: Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
+        let values = OverrideValues {
+            helm: [("tag".to_owned(), "3".to_owned())].into(),
+            ..OverrideValues::default()
+        };
+        let before = app("1", None);
+        let plan = writer("r3", "n3").plan(&before, &values, now).unwrap();
+        // Another run began, wrote, and died long ago by the server's clock.
+        let earlier = "2026-11-30T11:00:00Z".parse().unwrap();
+        let other = writer("r2", "n2");
+        let theirs = other.plan(&before, &values, earlier).unwrap();
+        let claim = other.claim(&before, &theirs, ClaimState::Open, earlier);
+        let cases = [
+            ("as planned", app("1", None), true),
+            ("another value", app("2", None), false),
+            ("a dead run's claim, and its value", app("2", Some(&claim)), false),
+        ];
+        for (name, state, is_written) in cases {
+            let (writer, plan) = (writer("r3", "n3"), &plan);
+            let before = before.clone();
+            let mut write = ValueWrite::new(writer, &values, plan, before, ClaimState::Open, now);
+            let change = write.change(&state, now);
+            assert_eq!(matches!(change, Change::Write(_)), is_written, "{name}: {change:?}");
+            let is_outdated = matches!(change, Change::Stop(WriteRefusal::PlanOutdated { .. }));
+            assert_eq!(is_outdated, !is_written, "{name}: {change:?}");
+        }
+    }
 }
