@@ -64,7 +64,8 @@ impl Client {
         let Some(kubernetes) = &self.0.kubernetes else {
             return self.patch(app, go_json(&Value::Array(operations))).await;
         };
-        let written = kubernetes.patch(read, operations, self.0.timeouts.read).await;
+        // On the heap: every run would have room for it on its stack otherwise.
+        let written = Box::pin(kubernetes.patch(read, operations, self.0.timeouts.read)).await;
         written.map_err(|kind| self.kubernetes_error(format!("write to application {app}"), kind))
     }
 
@@ -80,7 +81,7 @@ impl Client {
         read: &ObjectMeta,
     ) -> Result<Option<bool>, Error> {
         let Some(kubernetes) = &self.0.kubernetes else { return self.can_i(app, "update").await };
-        let may = kubernetes.may_patch(read, self.0.timeouts.read).await;
+        let may = Box::pin(kubernetes.may_patch(read, self.0.timeouts.read)).await;
         may.map(Some).map_err(|kind| self.kubernetes_error("ask for our rights".to_owned(), kind))
     }
 

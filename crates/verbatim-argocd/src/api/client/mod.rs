@@ -235,7 +235,7 @@ impl Client {
         let used = self.0.session.bearer();
         let answer = self.fetch(self.prepare(request)?, limit).await?;
         match answer.head().status {
-            401 if self.sign_in(used.as_ref()).await => {
+            401 if Box::pin(self.sign_in(used.as_ref())).await => {
                 self.fetch(self.prepare(request)?, limit).await
             }
             _ => Ok(answer),
@@ -337,7 +337,9 @@ impl Client {
         };
         let used = self.0.session.bearer();
         match open().await {
-            Err(ErrorKind::Unauthenticated(_)) if self.sign_in(used.as_ref()).await => open().await,
+            Err(ErrorKind::Unauthenticated(_)) if Box::pin(self.sign_in(used.as_ref())).await => {
+                open().await
+            }
             opened => opened,
         }
     }
