@@ -13,7 +13,7 @@ use crate::auth::Claims;
 use crate::error::{ApiError, ApiResult};
 use crate::objects::text;
 use crate::store::NAMESPACE;
-use crate::{Server, gojson};
+use crate::{Pace, Server, gojson};
 
 pub(super) struct Call {
     pub(super) server: Arc<Server>,
@@ -21,6 +21,8 @@ pub(super) struct Call {
     pub(super) name: String,
     pub(super) headers: HeaderMap,
     pub(super) query: Query,
+    /// How fast the server is to this request.
+    pub(super) pace: Pace,
     bytes: Bytes,
 }
 
@@ -35,6 +37,7 @@ impl FromRequest<Arc<Server>> for Call {
             name: name.unwrap_or_default(),
             headers: request.headers().clone(),
             query: Query::of(request.uri()),
+            pace: request.extensions().get().copied().unwrap_or_default(),
             bytes: request.extract().await.map_err(IntoResponse::into_response)?,
         })
     }

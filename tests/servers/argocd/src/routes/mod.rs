@@ -107,7 +107,10 @@ async fn content_type(request: Request, next: Next) -> Response {
 }
 
 /// Remembers the request; a stream is remembered when it is opened.
-async fn note(State(server): Shared, request: Request, next: Next) -> Response {
+async fn note(State(server): Shared, mut request: Request, next: Next) -> Response {
+    // The pace is that of the moment in which the request is seen: whoever waits for it may set another one then.
+    let pace = server.pace();
+    request.extensions_mut().insert(pace);
     let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
     let query = Query::of(request.uri());
     let units = limits::units(request.method(), request.uri().path(), &query);
@@ -117,7 +120,6 @@ async fn note(State(server): Shared, request: Request, next: Next) -> Response {
         all.push(seen);
         all.len() - 1
     };
-    let pace = server.pace();
     pause(pace.request_ms).await;
     if pace.limited {
         server.limiter.wait(units).await;

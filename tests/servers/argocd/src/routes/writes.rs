@@ -57,7 +57,7 @@ async fn overwrite(call: &Call, mut wanted: Value, validate: bool) -> ApiResult<
     let spec = schema::normalized(wanted.get("spec").unwrap_or(&Value::Null));
     set(&mut wanted, "/spec", spec);
     check(server, &wanted, validate).await?;
-    pause(server.pace().write_ms).await;
+    pause(call.pace.write_ms).await;
     let written = server.store.update(&call.name, |app| {
         for part in WRITTEN {
             match wanted.pointer(part) {
