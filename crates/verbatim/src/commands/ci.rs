@@ -27,10 +27,19 @@ pub(crate) struct CiArgs {
     /// The CI system
     pub kind: Kind,
     /// The branch to release [default: main; on GitLab the default branch]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = branch)]
     branch: Option<String>,
     #[command(flatten)]
     project: ProjectArgs,
+}
+
+/// The name of a branch that needs no quotes in any of the files.
+fn branch(name: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./+".contains(c);
+    match !name.is_empty() && name.chars().all(is_plain) {
+        true => Ok(name.to_owned()),
+        false => Err("a branch is named with letters, digits and `_-./+` here".to_owned()),
+    }
 }
 
 /// The file.

@@ -112,15 +112,16 @@ fn github(config: &Config, stages: &[Stage<'_>], branch: &str) -> String {
     let mut text = opening(
         "github",
         ".github/workflows/verbatim.yml",
-        "Secrets to set in the settings of the repository:",
+        "Secrets to set in the settings of the repository. Those of an environment win in its jobs, so that each may\n\
+         # have a key of its own, which the policy trusts for that environment alone:",
         KEY,
     );
     let project = &config.project;
     let _ = write!(
         text,
         "name: verbatim\non:\n  push:\n    branches: [{branch}]\npermissions:\n  contents: read\n\
-         env:\n  VERBATIM_KEY: ${{{{ secrets.VERBATIM_KEY }}}}\n  DOCKER_AUTH_CONFIG: ${{{{ secrets.DOCKER_AUTH_CONFIG }}}}\n\
-         jobs:\n"
+         jobs:\n",
+        branch = yaml(branch),
     );
     let mut before: Option<&str> = None;
     for Stage { job, command, environment, changes } in stages {
@@ -132,28 +133,49 @@ fn github(config: &Config, stages: &[Stage<'_>], branch: &str) -> String {
         }
         if let Some(environment) = environment {
             let name = environment.name();
-            let _ = writeln!(text, "    environment: {name}");
+            let _ = writeln!(text, "    environment: {}", yaml(name));
             if *changes {
                 let _ = writeln!(
                     text,
                     "    concurrency: {{ group: {project}/{name}, cancel-in-progress: false }}"
                 );
             }
-            let _ = write!(
-                text,
-                "    env:\n      VERBATIM_RELEASE: ${{{{ needs.build.outputs.release }}}}\n      \
-                 ARGOCD_AUTH_TOKEN: ${{{{ secrets.ARGOCD_AUTH_TOKEN }}}}\n"
-            );
         } else {
             text.push_str("    outputs:\n      release: ${{ steps.build.outputs.release }}\n");
         }
-        text.push_str("    steps:\n      - uses: actions/checkout@v4\n");
-        text.push_str("        with: { fetch-depth: 0 } # so that it can be told which of two commits is newer\n");
+        let _ = write!(
+            text,
+            "    steps:\n      - uses: {CHECKOUT}\n        with:\n          \
+             fetch-depth: 0 # so that it can be told which of two commits is newer\n          \
+             persist-credentials: false\n"
+        );
         let id = if environment.is_none() { "id: build\n        " } else { "" };
-        let _ = writeln!(text, "      - {id}run: {command}");
+        let _ = writeln!(text, "      - {id}run: {command}\n        env:");
+        if environment.is_some() {
+            text.push_str("          VERBATIM_RELEASE: ${{ needs.build.outputs.release }}\n");
+        }
+        // Only the step that needs them has them: the others run code of other people.
+        let secrets = ["VERBATIM_KEY", "DOCKER_AUTH_CONFIG", "ARGOCD_AUTH_TOKEN"];
+        let count = if environment.is_some() { 3 } else { 2 };
+        for secret in &secrets[..count] {
+            let _ = writeln!(text, "          {secret}: ${{{{ secrets.{secret} }}}}");
+        }
         before = Some(job);
     }
     text
+}
+
+/// The checkout of GitHub, by the commit of its release 4.2.2: a tag can be moved.
+const CHECKOUT: &str = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2";
+
+/// A name as a YAML scalar: quoted where YAML would take it for something else, <https://yaml.org/type/bool.html>.
+fn yaml(name: &str) -> String {
+    const WORDS: [&str; 12] =
+        ["on", "off", "yes", "no", "y", "n", "true", "false", "null", "nan", "inf", "~"];
+    let is_plain = name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
+        && !WORDS.contains(&name.to_ascii_lowercase().as_str());
+    if is_plain { name.to_owned() } else { serde_json::Value::from(name).to_string() }
 }
 
 /// The dotenv report of a job becomes variables of all later stages.
@@ -181,9 +203,13 @@ fn gitlab(config: &Config, stages: &[Stage<'_>], branch: Option<&str>) -> String
     for Stage { job, command, environment, changes } in stages {
         let _ = write!(text, "\n{job}:\n  stage: {job}\n");
         if let Some(environment) = environment {
-            let name = environment.name();
+            let name = yaml(environment.name());
             let _ = match changes {
-                true => writeln!(text, "  environment: {name}\n  resource_group: {project}/{name}"),
+                true => writeln!(
+                    text,
+                    "  environment: {name}\n  resource_group: {project}/{}",
+                    environment.name()
+                ),
                 // Its variables, without a deployment.
                 false => writeln!(text, "  environment: {{ name: {name}, action: verify }}"),
             };
@@ -222,6 +248,20 @@ environments:
     }
 
     /// Every file is YAML, and runs every command once, in the order of the stages.
+    #[test]
+    fn names_stay_names_in_yaml() {
+        let cases = [
+            ("production", "production"),
+            ("release/1.x", "release/1.x"),
+            ("on", "\"on\""),
+            ("1e3", "\"1e3\""),
+            ("a]: x", "\"a]: x\""),
+        ];
+        for (name, want) in cases {
+            assert_eq!(yaml(name), want);
+        }
+    }
+
     #[test]
     fn files_are_yaml_and_run_every_command_in_order() {
         for kind in Kind::value_variants() {
