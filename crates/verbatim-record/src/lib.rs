@@ -24,7 +24,7 @@ pub use artifact::{
 pub use envelope::{
     BUNDLE_MEDIA_TYPE, Bundle, Expectation, MAX_BUNDLE_SIZE, MAX_CLOCK_SKEW, PAYLOAD_TYPE,
     PREDICATE_TYPE_ANNOTATION, Payload, RecordAttachment, Rejection, STATEMENT_TYPE, SignError,
-    Statement, Verified, escaped, pae, sign, verify,
+    Statement, Verified, pae, sign, verify,
 };
 pub use keys::{
     KeyEnd, KeyError, KeyId, KeyLife, KeyRing, KeyRingError, KeyScope, OutOfScope, Person, Power,

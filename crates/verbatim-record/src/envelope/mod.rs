@@ -13,9 +13,7 @@ pub use bundle::{
 };
 pub use dsse::{PAYLOAD_TYPE, pae};
 pub use statement::{STATEMENT_TYPE, Statement};
-pub use verbatim_text::one_line as escaped;
 pub use verify::{Expectation, MAX_CLOCK_SKEW, Rejection, Verified, verify};
 
 pub(crate) use bundle::Envelope;
-pub(crate) use verbatim_text::plain;
 pub(crate) use verify::{Opened, complete, complete_any, read_statement};

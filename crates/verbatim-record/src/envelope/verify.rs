@@ -5,11 +5,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use verbatim_oci::Digest;
+use verbatim_text::plain;
 
 use super::bundle::Envelope;
 use super::dsse::{PAYLOAD_TYPE, pae};
 use super::json;
-use super::plain;
 use super::statement::{STATEMENT_TYPE, STATEMENT_TYPE_0_1, Statement};
 use crate::artifact::EnvironmentId;
 use crate::keys::{KeyEnd, KeyId, KeyRing, OutOfScope, Power, Role, Signer};

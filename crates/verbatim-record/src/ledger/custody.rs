@@ -5,9 +5,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_oci::Digest;
+use verbatim_text::{one_line, plain};
 
 use super::records::{Records, RejectedRecord};
-use crate::envelope::{Verified, escaped, plain};
+use crate::envelope::Verified;
 use crate::predicate::{Approval, CiRun, Promotion, Provenance, TestOutcome, TestResult, Veto};
 
 /// What happened to a release, by its verified records. `Display` tells it to people, `Serialize` to programs.
@@ -226,10 +227,10 @@ impl fmt::Display for Custody {
         for step in &self.steps {
             let at =
                 step.at.map_or_else(|| "at an unknown time".to_owned(), |at| format!("{at:.0}"));
-            writeln!(f, "  {at}  {:<8}  {}", step.kind, escaped(&step.text))?;
+            writeln!(f, "  {at}  {:<8}  {}", step.kind, one_line(&step.text))?;
             writeln!(f, "      record {}, signed by {}", step.record, step.signed_by)?;
             if let Some(url) = &step.run_url {
-                writeln!(f, "      {}", escaped(url))?;
+                writeln!(f, "      {}", one_line(url))?;
             }
         }
         if !self.rejected.is_empty() {

@@ -9,7 +9,8 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_policy::Gate;
-use verbatim_record::{Approval, EnvironmentId, Power, Role, Statement, escaped};
+use verbatim_record::{Approval, EnvironmentId, Power, Role, Statement};
+use verbatim_text::one_line;
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
 use crate::config::Environment;
@@ -222,7 +223,7 @@ fn is_of(
     let in_registry = Release { tag: plan.release.tag.clone(), ..release.clone() };
     let differences = in_registry.differences(&plan.release);
     if !differences.is_empty() {
-        let differences: Vec<String> = differences.iter().map(|it| escaped(it)).collect();
+        let differences: Vec<String> = differences.iter().map(|it| one_line(it)).collect();
         return Err(Failure::usage(format!(
             "{file} does not plan this release: {}",
             differences.join("; ")

@@ -8,8 +8,9 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::{
     Ban, BanPlace, Chain, EnvironmentId, KeyRing, Lock, Promotion, TrustedKey, Verified, Veto,
-    escaped, in_force,
+    in_force,
 };
+use verbatim_text::one_line;
 
 use super::context::{self, registry, trusted_key};
 use crate::project::{ProjectArgs, failures};
@@ -190,7 +191,7 @@ fn bans_of(key: &TrustedKey, ledger: &Ledger, now: Timestamp) -> Vec<String> {
     ) -> Vec<String> {
         let own = in_force(bans, now).into_iter().filter(|ban| ban.key_id() == id);
         own.map(|ban| {
-            let reason = escaped(&ban.predicate().reason);
+            let reason = one_line(&ban.predicate().reason);
             format!("the {kind} {}: {reason}", ban.record())
         })
         .collect()

@@ -12,8 +12,8 @@ use verbatim_oci::{Descriptor, Digest, Reference};
 use verbatim_record::{
     Approval, Bundle, Chain, EnvironmentArtifact, EnvironmentId, Lock, Payload, Power, Predicate,
     PromotedRelease, Promotion, PromotionKind, Provenance, Role, Statement, TestResult, Veto,
-    escaped,
 };
+use verbatim_text::one_line;
 
 use super::context::{self, environment, registry};
 use crate::environment::applications::{ObservedApp, Servers};
@@ -290,7 +290,7 @@ fn outline(payload: &Payload) -> String {
     let mut statement: Value = serde_json::from_slice(payload.bytes()).unwrap_or_default();
     without_evidence(&mut statement);
     let text = serde_json::to_string_pretty(&statement).unwrap_or_default();
-    let lines: Vec<String> = text.lines().map(|line| format!("  {}", escaped(line))).collect();
+    let lines: Vec<String> = text.lines().map(|line| format!("  {}", one_line(line))).collect();
     lines.join("\n")
 }
 
@@ -329,7 +329,7 @@ async fn appended(
     origin.check(&seen, file)?;
     let changed = if promotion.is_proven() { changed_since(promotion, &seen, now) } else { vec![] };
     if !changed.is_empty() {
-        let changed: Vec<String> = changed.iter().map(|change| escaped(change)).collect();
+        let changed: Vec<String> = changed.iter().map(|change| one_line(change)).collect();
         let name = id.name();
         return Err(Failure::new(
             ExitStatus::Conflict,

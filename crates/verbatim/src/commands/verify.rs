@@ -10,8 +10,9 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_policy::Decision;
 use verbatim_record::{
-    Anchor, Custody, EnvironmentId, Records, Rejection, Testimony, Veto, escaped, in_force,
+    Anchor, Custody, EnvironmentId, Records, Rejection, Testimony, Veto, in_force,
 };
+use verbatim_text::one_line;
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
 use crate::project::{ProjectArgs, failures};
@@ -194,7 +195,7 @@ fn doubts(
     let mut told = BTreeSet::new();
     for veto in vetoes.into_iter().filter(|veto| told.insert(veto.statement_digest())) {
         let place = veto.environment().map_or_else(|| "everywhere".to_owned(), ToString::to_string);
-        let reason = escaped(&veto.predicate().reason);
+        let reason = one_line(&veto.predicate().reason);
         doubts.push(format!("vetoed for {place} by {}: {reason}", veto.signed_by()));
     }
     let wrong = records.rejected.iter().filter(|it| is_by_our_key_about_it(&it.rejection));

@@ -4,7 +4,8 @@
 
 use jiff::Timestamp;
 use verbatim_console::{ExitStatus, Failure};
-use verbatim_record::{Approval, KeyRing, Power, Verified, escaped};
+use verbatim_record::{Approval, KeyRing, Power, Verified};
+use verbatim_text::one_line;
 
 use super::overrides::Overrides;
 use super::plan::GateOverride;
@@ -44,16 +45,16 @@ impl<'a> Unsaid<'a> {
     /// What was tried, and how it would count.
     pub(crate) fn refusal(&self, saved: &SavedPlan) -> Failure {
         let overrides = self.overrides.iter().map(|it| {
-            let (gate, reason) = (escaped(&it.gate), escaped(&it.reason));
+            let (gate, reason) = (one_line(&it.gate), one_line(&it.reason));
             format!("the plan overrides the gate `{gate}`: {reason}")
         });
         let without =
-            self.without.iter().map(|app| format!("the plan leaves out {}", escaped(app)));
+            self.without.iter().map(|app| format!("the plan leaves out {}", one_line(app)));
         let what: Vec<String> = overrides.chain(without).collect();
         let said =
-            self.overrides.iter().map(|it| format!(" --override-gate {}", escaped(&it.gate)));
+            self.overrides.iter().map(|it| format!(" --override-gate {}", one_line(&it.gate)));
         let reason = if self.overrides.is_empty() { "" } else { " --reason TEXT" };
-        let left_out = self.without.iter().map(|app| format!(" --without {}", escaped(app)));
+        let left_out = self.without.iter().map(|app| format!(" --without {}", one_line(app)));
         let said: String = said.chain([reason.to_owned()]).chain(left_out).collect();
         let environment = saved.plan.environment.name();
         Failure::new(ExitStatus::No, what.join("; "))

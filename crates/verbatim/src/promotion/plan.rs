@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_console::Table;
 use verbatim_oci::Digest;
-use verbatim_record::{Anchor, EnvironmentId, escaped};
+use verbatim_record::{Anchor, EnvironmentId};
+use verbatim_text::one_line;
 
 use crate::release::Release;
 
@@ -118,7 +119,7 @@ impl PromotionPlan {
         if differences.is_empty() && now != then {
             differences.push(format!("the plan is {now} now, was {then}"));
         }
-        differences.iter().map(|difference| escaped(difference)).collect()
+        differences.iter().map(|difference| one_line(difference)).collect()
     }
 
     /// The same application in this plan.
@@ -141,15 +142,15 @@ impl fmt::Display for PromotionPlan {
                 };
                 // A plan may come from a file that anybody wrote.
                 let cells = [plan.app.to_string(), change.key.to_string(), old, new];
-                table.row(cells.map(|cell| escaped(&cell)));
+                table.row(cells.map(|cell| one_line(&cell)));
             }
         }
         write!(f, "{table}")?;
         self.without
             .iter()
-            .try_for_each(|app| writeln!(f, "without {}, which left it", escaped(app)))?;
+            .try_for_each(|app| writeln!(f, "without {}, which left it", one_line(app)))?;
         self.overrides.iter().try_for_each(|it| {
-            writeln!(f, "overrides the gate {}: {}", escaped(&it.gate), escaped(&it.reason))
+            writeln!(f, "overrides the gate {}: {}", one_line(&it.gate), one_line(&it.reason))
         })
     }
 }
