@@ -76,6 +76,11 @@ const SSE: &str = "text/event-stream";
 async fn quiet(cx: &Context) -> anyhow::Result<String> {
     let app = cx.app("settings").await?;
     cx.synced(&app).await?;
+    // The controller compares once more after an operation, and writes what it finds.
+    let mut reader = Reader::open(cx, &format!("name={app}"), SSE).await?;
+    while let Ok(event) = tokio::time::timeout(SILENCE, reader.event()).await {
+        event?;
+    }
     Ok(app)
 }
 
