@@ -127,10 +127,11 @@ impl KnownAuthor<'_> {
     /// Whether an approval is by the same key, or by the same person with another key.
     fn is_signer_of(&self, approval: &Verified<Approval>) -> bool {
         let person = &approval.signer().person;
-        let actor = &approval.predicate().run.actor;
+        let run = &approval.predicate().run;
+        // Outside a CI it is the account on a machine, and `root` is nobody in particular.
+        let actor = run.actor.as_ref().filter(|_| run.ci.is_some());
         let is_own = |name: &String| {
-            person.is_called(name)
-                || actor.as_ref().is_some_and(|actor| actor.eq_ignore_ascii_case(name))
+            person.is_called(name) || actor.is_some_and(|actor| actor.eq_ignore_ascii_case(name))
         };
         person.keys.iter().any(|key| self.keys.contains(key)) || self.names.iter().any(is_own)
     }

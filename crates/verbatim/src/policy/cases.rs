@@ -359,7 +359,12 @@ impl Asked<'_> {
                 at: fact.at,
                 until: fact.until,
                 plan: None,
-                run: CiRun { actor: fact.actor.clone(), ..CiRun::default() },
+                // An actor is somebody whom a CI names.
+                run: CiRun {
+                    ci: fact.actor.as_ref().map(|_| "case".to_owned()),
+                    actor: fact.actor.clone(),
+                    ..CiRun::default()
+                },
             };
             let statement = Statement::approval("case", &release, approval);
             bundles.push(self.keys.sign(&fact.by, &statement)?);

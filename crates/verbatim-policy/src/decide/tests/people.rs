@@ -176,7 +176,9 @@ fn nobody_approves_what_is_their_own() {
     refuses(other(), &built("anna@example.com"), missing(1, &[]));
     passes(other(), &built("dora"), approved(&["anna"]));
     // The name that the approval itself gives.
-    let said = approval(2, |it| it.run.actor = started_by("dora"));
+    let said = approval(2, |it| {
+        (it.run.actor, it.run.ci) = (started_by("dora"), Some("github".to_owned()));
+    });
     let mut facts = with_records(&[built_by(started_by("ci")), said]);
     facts.author.actor = started_by("dora");
     refuses(other(), &facts, missing(1, &[]));
