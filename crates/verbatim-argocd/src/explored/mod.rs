@@ -17,7 +17,7 @@ use server::Edit;
 use world::{Other, Rule, Setup, World};
 
 fn run(release: &'static str, values: &'static [(&'static str, &'static str)]) -> RunSetup {
-    RunSetup { release, environment: Some("shop/dev"), values, is_late: false, after: None }
+    RunSetup { release, environment: Some("shop/dev"), values, minute: 5, after: None }
 }
 
 /// A run that writes more than the next one.
@@ -31,7 +31,7 @@ fn second() -> RunSetup {
 
 /// One that comes after the deadline of the first one's claim.
 fn late() -> RunSetup {
-    RunSetup { is_late: true, ..second() }
+    RunSetup { minute: 40, ..second() }
 }
 
 /// One of another environment, with values of its own.
