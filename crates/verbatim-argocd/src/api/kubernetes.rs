@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+use verbatim_text::joined;
 
 use crate::api::error::{ErrorKind, TransportError};
 use crate::api::request::go_json;
@@ -63,7 +64,14 @@ enum Refused {
 /// The API server of the cluster in which an Argo CD keeps its applications.
 pub(crate) struct Kubernetes {
     access: KubernetesAccess,
-    client: OnceCell<kube::Client>,
+    reached: OnceCell<Reached>,
+}
+
+/// An API server that the access has led to.
+struct Reached {
+    client: kube::Client,
+    /// Its address.
+    url: String,
 }
 
 impl fmt::Debug for Kubernetes {
@@ -74,7 +82,12 @@ impl fmt::Debug for Kubernetes {
 
 impl Kubernetes {
     pub(crate) fn new(access: KubernetesAccess) -> Self {
-        Self { access, client: OnceCell::new() }
+        Self { access, reached: OnceCell::new() }
+    }
+
+    /// Its address, for messages.
+    pub(crate) fn address(&self) -> &str {
+        self.reached.get().map_or("the server of the kubeconfig", |reached| &reached.url)
     }
 
     /// Applies a JSON patch to an application, if it is still the version that was read.
@@ -180,18 +193,19 @@ impl Kubernetes {
 
     /// Connects at the first use: a plugin of the kubeconfig may take its time.
     async fn client(&self, limit: Duration) -> Result<&kube::Client, ErrorKind> {
-        let connect = self.client.get_or_try_init(|| connect(self.access.clone()));
-        timeout(limit, connect).await.unwrap_or_else(|_| {
+        let connect = self.reached.get_or_try_init(|| connect(self.access.clone()));
+        let reached = timeout(limit, connect).await.unwrap_or_else(|_| {
             Err(ErrorKind::Configuration(format!(
                 "the kubeconfig gave no credentials within {} s",
                 limit.as_secs()
             )))
-        })
+        });
+        reached.map(|reached| &reached.client)
     }
 }
 
 /// Makes a client. Files and plugins are read on a thread where that may block.
-async fn connect(access: KubernetesAccess) -> Result<kube::Client, ErrorKind> {
+async fn connect(access: KubernetesAccess) -> Result<Reached, ErrorKind> {
     let runtime = tokio::runtime::Handle::current();
     let made = tokio::task::spawn_blocking(move || {
         let _guard = runtime.enter();
@@ -205,10 +219,12 @@ async fn connect(access: KubernetesAccess) -> Result<kube::Client, ErrorKind> {
         };
         // Who sends again is decided above.
         config.default_retry = false;
-        kube::Client::try_from(config).map_err(|error| match &error {
+        let url = config.cluster_url.to_string();
+        let client = kube::Client::try_from(config).map_err(|error| match &error {
             kube::Error::Auth(why) => unusable(why),
             _ => unusable(&error),
-        })
+        })?;
+        Ok(Reached { client, url })
     });
     made.await.unwrap_or_else(|stopped| Err(ErrorKind::Configuration(stopped.to_string())))
 }
@@ -236,10 +252,11 @@ fn guarded(read: &ObjectMeta, operations: Vec<Value>) -> Value {
 
 fn refusal(code: u16, body: &[u8]) -> Status {
     let status = serde_json::from_slice::<Status>(body).unwrap_or_default();
-    match status.message.is_empty() {
-        true => Status { message: format!("status {code}"), code, ..status },
-        false => Status { code, ..status },
-    }
+    let message = match joined(&status.message) {
+        said if said.is_empty() => format!("status {code}"),
+        said => said,
+    };
+    Status { message, code, ..status }
 }
 
 /// A version that is not the newest is 409. A `test` that does not hold, or a path that is not there, is 422 without

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Client;
 use crate::api::error::{Error, ErrorKind};
+use crate::api::kubernetes::Kubernetes;
 use crate::api::request::{
     self, AppDeletion, AppPatch, AppRef, EventsOf, Refresh, Revisions, SyncRequest, go_json,
 };
@@ -66,7 +67,7 @@ impl Client {
         };
         // On the heap: every run would have room for it on its stack otherwise.
         let written = Box::pin(kubernetes.patch(read, operations, self.0.timeouts.read)).await;
-        written.map_err(|kind| self.kubernetes_error(format!("write to application {app}"), kind))
+        written.map_err(|kind| through(kubernetes, format!("write to application {app}"), kind))
     }
 
     /// Whether changes of applications go through the Kubernetes API.
@@ -82,11 +83,7 @@ impl Client {
     ) -> Result<Option<bool>, Error> {
         let Some(kubernetes) = &self.0.kubernetes else { return self.can_i(app, "update").await };
         let may = Box::pin(kubernetes.may_patch(read, self.0.timeouts.read)).await;
-        may.map(Some).map_err(|kind| self.kubernetes_error("ask for our rights".to_owned(), kind))
-    }
-
-    fn kubernetes_error(&self, action: String, kind: ErrorKind) -> Error {
-        Error { action, server: "the Kubernetes API".to_owned(), kind }
+        may.map(Some).map_err(|kind| through(kubernetes, "ask for our rights".to_owned(), kind))
     }
 
     /// Applies a patch of either kind, and gives the application with everything that this library does not know of.
@@ -196,4 +193,9 @@ impl Client {
         let answer: CanI = self.call(request).await?;
         Ok(Some(answer.value == "yes"))
     }
+}
+
+/// The error of a call to the Kubernetes API.
+fn through(kubernetes: &Kubernetes, action: String, kind: ErrorKind) -> Error {
+    Error { action, server: kubernetes.address().to_owned(), kind }
 }
