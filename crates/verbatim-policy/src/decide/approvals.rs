@@ -182,8 +182,12 @@ fn login(mail: &str) -> Option<&str> {
 
 /// The refusal where nobody can tell who the authors are: their approval could be among those that count.
 fn unknown(authors: &[KnownAuthor<'_>]) -> Option<Finding> {
-    let is_known = |deed| authors.iter().any(|it| it.deed == deed && !it.names.is_empty());
-    let (text, remedy) = if !is_known(Deed::Built) && !is_known(Deed::Wrote) {
+    // Names of commits are only what their authors wrote: they keep somebody out, and let nobody in.
+    let is_known = |deed| {
+        let mut all = authors.iter().filter(|it| it.deed == deed).peekable();
+        all.peek().is_some() && all.all(|it| !it.names.is_empty())
+    };
+    let (text, remedy) = if !is_known(Deed::Built) {
         (
             "no build record says who built the release, and its authors may not approve it",
             "build it in a CI job that names who started it, or name the owner of the key that built it in its `actors`",

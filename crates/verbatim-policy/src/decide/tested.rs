@@ -64,8 +64,10 @@ fn passed_ever(
 
     if suites.is_empty() {
         let whole = |result: &TestResult| Some(result.result);
-        // A key for some suites says nothing of the whole.
-        let speaks_of_all = |test: &&&Verified<TestResult>| test.signer().scope.suites.is_none();
+        // A key for some suites does not say that the whole passed. That something failed, it does.
+        let speaks_of_all = |test: &&&Verified<TestResult>| {
+            test.signer().scope.suites.is_none() || test.predicate().result == TestOutcome::Failed
+        };
         let tests: Vec<_> = tests.iter().filter(speaks_of_all).copied().collect();
         return match latest(&tests, whole) {
             None => {

@@ -22,7 +22,7 @@ pub struct OutOfScope {
 /// The name comes from a record, and may be anything.
 fn named(found: Option<&str>) -> String {
     match found {
-        Some(name) => format!("`{}`", name.escape_debug()),
+        Some(name) => format!("`{}`", verbatim_text::plain(name)),
         None => "all, or for one without a name".to_owned(),
     }
 }

@@ -1,6 +1,6 @@
-//! `urn:verbatim:hand-over:v1`: another key takes over the work of one, and has seen the end of a ledger. The old key signs
-//! it, so that nobody else names its successor; the new one signs it, too, because an old key cannot vouch for the time of
-//! its own records.
+//! `urn:verbatim:hand-over:v1`: another key takes over the work of one, and has seen the end of a ledger. The new
+//! key signs it, because an old one cannot vouch for the time of its own records. A signature of the old key under it is for
+//! people who want to know that it was asked.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -64,7 +64,15 @@ pub(super) async fn project_without_rules_if_need_be(
 ) -> Result<Project, Failure> {
     let variables = project::variables();
     let complete = async {
-        fetch::complete(project::draft(arguments).map_err(NoRules::Unknown)?, &variables).await
+        let draft = match project::draft(arguments) {
+            Ok(draft) => draft,
+            // A line too many is no way around the rules: those that are named elsewhere are asked all the same.
+            Err(failure) => project::draft_of_named_rules(arguments)
+                .ok()
+                .flatten()
+                .ok_or(NoRules::Unknown(failure))?,
+        };
+        fetch::complete(draft, &variables).await
     };
     let config = match complete.await {
         Ok(config) => config,
@@ -77,10 +85,10 @@ pub(super) async fn project_without_rules_if_need_be(
                 return Err(failure);
             };
             console.warn(format!("continuing without a policy: {}", failure.whole()));
-            tell_weaknesses(&config, &variables, console)?;
             config
         }
     };
+    tell_weaknesses(&config, &variables, console)?;
     Ok(Project::new(config, variables))
 }
 

@@ -270,22 +270,21 @@ fn seen(
         }
     };
     let Some(last) = heads.iter().copied().max_by_key(|it| number(it)) else { return Ok(None) };
-    let until = last_good.map(|_| last.predicate().finished_at);
+    let named = heads.iter().map(|it| it.record());
+    // After a leak nobody can tell what else of the old key is older than it says. What the gates of the promotions rest on
+    // follows from them.
+    if last_good.is_some() {
+        return Ok(Some((last.anchor(), named.collect())));
+    }
     fn of<'a, P: Predicate + 'a>(
         records: &'a [Verified<P>],
         old: &'a KeyId,
-        until: Option<Timestamp>,
     ) -> impl Iterator<Item = Digest> + 'a {
-        let is_meant = move |it: &&Verified<P>| {
-            let is_early = until.is_none_or(|until| it.recorded_at().is_some_and(|at| at <= until));
-            it.key_id() == old && is_early
-        };
-        records.iter().filter(is_meant).map(Verified::record)
+        records.iter().filter(move |it| it.key_id() == old).map(Verified::record)
     }
-    let said = of(&records.approvals, old, until).chain(of(&records.vetoes, old, until)).chain(of(
-        &records.locks,
-        old,
-        until,
-    ));
-    Ok(Some((last.anchor(), heads.iter().map(|it| it.record()).chain(said).collect())))
+    let said = of(&records.approvals, old)
+        .chain(of(&records.vetoes, old))
+        .chain(of(&records.locks, old))
+        .chain(of(&records.hand_overs, old));
+    Ok(Some((last.anchor(), named.chain(said).collect())))
 }

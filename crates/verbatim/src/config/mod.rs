@@ -103,6 +103,19 @@ impl Draft {
         Self::parse(path, &read(path)?, outside, &|path| std::fs::read_to_string(path))
     }
 
+    /// The same without the rules that stand in it although others are named, `outside` or by itself. `None`: none are.
+    pub(crate) fn load_of_named_rules(
+        path: &Path,
+        outside: Option<&PolicySource>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let text = read(path)?;
+        let parts: &[&str] =
+            if outside.is_some() { &["policy", "keys", "powers"] } else { &["keys", "powers"] };
+        let rest = stripped(path, &text, parts)?;
+        let draft = Self::parse(path, &rest, outside, &|path| std::fs::read_to_string(path))?;
+        Ok(draft.source.is_some().then_some(draft))
+    }
+
     /// Reads a configuration from its text; `read` gives the text of the key files it names.
     pub(crate) fn parse(
         path: &Path,
@@ -263,21 +276,26 @@ pub(crate) fn load_without_rules(path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn without_rules(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let rest = stripped(path, text, &["policy", "keys", "powers"])?;
+    let file: File = yaml(&rest).map_err(|problem| Invalid::new(path, &rest, vec![problem]))?;
+    let root = path.parent().unwrap_or(Path::new(""));
+    check::check(path, root, &file, None, Vec::new())
+        .map_err(|problems| Invalid::new(path, &rest, problems).into())
+}
+
+/// The text without these parts and without what must hold before an environment.
+fn stripped(path: &Path, text: &str, parts: &[&str]) -> Result<String, ConfigError> {
     let invalid = |problem| Invalid::new(path, text, vec![problem]);
     let mut written: Value = yaml(text).map_err(invalid)?;
-    for part in ["policy", "keys", "powers"] {
-        written.as_object_mut().and_then(|file| file.remove(part));
+    for part in parts {
+        written.as_object_mut().and_then(|file| file.remove(*part));
     }
     let environments = written.get_mut("environments").and_then(Value::as_array_mut);
     for environment in environments.into_iter().flatten().filter_map(Value::as_object_mut) {
         environment.retain(|part, _| !["after", "gates"].contains(&part.as_str()));
     }
     // JSON is YAML, so the same reader takes what is left.
-    let rest = written.to_string();
-    let file: File = yaml(&rest).map_err(|problem| Invalid::new(path, &rest, vec![problem]))?;
-    let root = path.parent().unwrap_or(Path::new(""));
-    check::check(path, root, &file, None, Vec::new())
-        .map_err(|problems| Invalid::new(path, &rest, problems).into())
+    Ok(written.to_string())
 }
 
 /// The JSON Schema of the file, for editors.

@@ -192,7 +192,9 @@ pub(super) fn check(
     Ok(Policy {
         origin: written.origin.clone(),
         hash: Some(hash(&rules, &keys, ring.powers(), written.pins)),
-        keys_hash: Some(Digest::of(json!(keys).to_string().as_bytes())),
+        keys_hash: Some(Digest::of(
+            json!({ "keys": keys, "powers": ring.powers() }).to_string().as_bytes(),
+        )),
         has_pins: written.pins.is_some(),
         rules,
         ring,

@@ -1,23 +1,27 @@
 //! Whether an application of an environment is part of another environment that writes the same value of it. Labels and
-//! selections are known to Argo CD alone, so the configuration cannot tell. Pure.
+//! selections are known to Argo CD alone, so the configuration cannot tell. Asks a server for
+//! one name where that is needed, and nothing else.
 
 use std::collections::BTreeMap;
 
 use verbatim_console::Failure;
 
-use super::applications::ObservedApp;
+use super::applications::{ObservedApp, Servers};
 use crate::config::{App, Apps, Config, Environment};
 
 /// Refuses an environment one of whose applications another environment writes the same value of: the gates of the one
 /// would be a way around those of the other.
-pub(crate) fn check(
+pub(crate) async fn check(
     config: &Config,
     environment: &Environment,
     seen: &[ObservedApp],
+    servers: &Servers,
 ) -> Result<(), Failure> {
+    let own = own_namespaces(config, environment, seen, servers).await;
     let others = config.environments.iter().filter(|other| other.id != environment.id);
     for (other, seen) in others.flat_map(|other| seen.iter().map(move |seen| (other, seen))) {
-        let Some(key) = entries(config, other, seen).find_map(|it| seen.app.same_value(it)) else {
+        let Some(key) = entries(config, other, seen, &own).find_map(|it| seen.app.same_value(it))
+        else {
             continue;
         };
         let message = format!(
@@ -32,13 +36,47 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// The namespace of Argo CD itself, by the address of the server: applications there are named without one, or with it. It is
+/// asked for where somebody names one so and somebody else names one of its name the other way.
+async fn own_namespaces(
+    config: &Config,
+    environment: &Environment,
+    seen: &[ObservedApp],
+    servers: &Servers,
+) -> BTreeMap<String, String> {
+    let others = config.environments.iter().filter(|other| other.id != environment.id);
+    let named: Vec<&App> = others
+        .filter_map(|other| match &other.apps {
+            Apps::Named(apps) => Some(apps),
+            Apps::Selected(_) => None,
+        })
+        .flatten()
+        .collect();
+    let mut own = BTreeMap::new();
+    for seen in seen {
+        let is_asked = named.iter().any(|other| {
+            other.name == seen.app.name && other.namespace.is_none() != seen.app.namespace.is_none()
+        });
+        if is_asked
+            && !own.contains_key(&seen.server_url)
+            && let Ok(client) = servers.get(&seen.app.server)
+            && let Ok(namespace) = client.own_namespace().await
+        {
+            own.insert(seen.server_url.clone(), namespace);
+        }
+    }
+    own
+}
+
 /// The entries of an environment that mean an application.
 fn entries<'a>(
     config: &'a Config,
     environment: &'a Environment,
     seen: &'a ObservedApp,
+    own: &'a BTreeMap<String, String>,
 ) -> impl Iterator<Item = &'a App> {
     let lives_in = seen.application.as_ref().ok().map(|it| it.metadata.namespace.as_str());
+    let own = own.get(&seen.server_url).map(String::as_str);
     let is_on = |server: &String| {
         config.servers.get(server).is_some_and(|server| server.url.as_str() == seen.server_url)
     };
@@ -47,8 +85,9 @@ fn entries<'a>(
         Apps::Selected(selector) => (&[][..], Some(selector)),
     };
     let named = named.iter().filter(move |app| {
-        let is_there = app.namespace == seen.app.namespace
-            || (app.namespace.is_some() && app.namespace.as_deref() == lives_in);
+        let is_there =
+            is_same_namespace(app.namespace.as_deref(), seen.app.namespace.as_deref(), own)
+                || (app.namespace.is_some() && app.namespace.as_deref() == lives_in);
         app.name == seen.app.name && is_on(&app.server) && is_there
     });
     let selected = selected.filter(move |selector| {
@@ -60,6 +99,15 @@ fn entries<'a>(
             && selector.labels.as_ref().is_none_or(|it| matches(it, &application.metadata.labels))
     });
     named.chain(selected.map(|selector| &selector.template))
+}
+
+/// Whether two mean one namespace; none is that of Argo CD. If nobody knows which that is, they may.
+fn is_same_namespace(one: Option<&str>, other: Option<&str>, own: Option<&str>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => one == other,
+        (Some(named), None) | (None, Some(named)) => own.is_none_or(|own| own == named),
+    }
 }
 
 /// Whether labels are what a selector asks for, as Kubernetes reads it
@@ -112,6 +160,21 @@ fn set<'a>(part: &'a str, word: &str) -> Option<(&'a str, Vec<&'a str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_namespace_of_argo_cd_has_two_names() {
+        for (one, other, own, want) in [
+            (None, None, None, true),
+            (Some("team"), Some("team"), Some("argocd"), true),
+            (Some("team"), Some("other"), None, false),
+            (None, Some("argocd"), Some("argocd"), true),
+            (Some("team"), None, Some("argocd"), false),
+            // Nobody knows.
+            (None, Some("team"), None, true),
+        ] {
+            assert_eq!(is_same_namespace(one, other, own), want, "{one:?} {other:?} {own:?}");
+        }
+    }
 
     #[test]
     fn selectors_are_read_as_kubernetes_reads_them() {

@@ -273,12 +273,20 @@ fn out_of_scope(trusted: &TrustedKey, what: OutOfScope) -> Failure {
 
 /// The configuration that is named, or found.
 pub(crate) fn draft(arguments: &ProjectArgs) -> Result<Draft, Failure> {
-    // An empty variable is a mistake: whoever sets it does not mean the rules of the checkout.
-    let outside =
-        arguments.policy.as_deref().map(PolicySource::named).transpose().map_err(|error| {
-            Failure::usage(error).context("cannot use the policy of --policy or VERBATIM_POLICY")
-        })?;
-    Draft::load(&config_file(arguments)?, outside.as_ref()).map_err(config_failure)
+    Draft::load(&config_file(arguments)?, outside(arguments)?.as_ref()).map_err(config_failure)
+}
+
+/// The same without the rules that stand in it where none may stand. `None`: it names no others.
+pub(crate) fn draft_of_named_rules(arguments: &ProjectArgs) -> Result<Option<Draft>, Failure> {
+    let (file, outside) = (config_file(arguments)?, outside(arguments)?);
+    Draft::load_of_named_rules(&file, outside.as_ref()).map_err(config_failure)
+}
+
+/// The rules that the job names. An empty variable is a mistake: whoever sets it does not mean the rules of the checkout.
+fn outside(arguments: &ProjectArgs) -> Result<Option<PolicySource>, Failure> {
+    arguments.policy.as_deref().map(PolicySource::named).transpose().map_err(|error| {
+        Failure::usage(error).context("cannot use the policy of --policy or VERBATIM_POLICY")
+    })
 }
 
 /// The file of the configuration that is named, or found.

@@ -35,7 +35,9 @@ pub(crate) fn hide_memory() {
 /// # Errors
 /// If the process cannot begin anew.
 pub(crate) fn begin() -> io::Result<()> {
-    if std::env::var_os(HANDED_OVER).is_some() {
+    // The process is the same before and after, and one that it starts is not meant.
+    let own = std::process::id().to_string();
+    if std::env::var_os(HANDED_OVER).is_some_and(|process| process == own.as_str()) {
         let mut text = String::new();
         io::stdin().lock().read_to_string(&mut text)?;
         SECRETS.get_or_init(|| unpacked(&text));
@@ -55,14 +57,14 @@ pub(crate) fn begin() -> io::Result<()> {
     writer.write_all(text.as_bytes())?;
     drop(writer);
     let mut anew = Command::new(std::env::current_exe()?);
-    anew.args(std::env::args_os().skip(1)).stdin(Stdio::from(reader)).env(HANDED_OVER, "1");
+    anew.args(std::env::args_os().skip(1)).stdin(Stdio::from(reader)).env(HANDED_OVER, own);
     for name in secrets.keys() {
         anew.env_remove(name);
     }
     Err(anew.exec())
 }
 
-/// The secrets that were handed over.
+/// The secrets that were handed over, for what this process starts in the place of itself.
 pub(super) fn handed_over() -> Variables {
     SECRETS.get().cloned().unwrap_or_default()
 }

@@ -171,7 +171,7 @@ impl PromotionContext<'_> {
         let labels = labels(&registry.client, gates, found);
         let (records, earlier, own, labels) = tokio::join!(records, earlier, own, labels);
         let (seen, Ledger { chain, records: own_records, mut testimony, .. }) = own?;
-        shared::check(&project.config, environment, &seen)?;
+        shared::check(&project.config, environment, &seen, servers).await?;
         for other in &earlier {
             testimony.extend(other.testimony.clone());
         }

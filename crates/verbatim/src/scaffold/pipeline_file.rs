@@ -247,7 +247,6 @@ environments:
         .unwrap()
     }
 
-    /// Every file is YAML, and runs every command once, in the order of the stages.
     #[test]
     fn names_stay_names_in_yaml() {
         let cases = [
@@ -262,6 +261,7 @@ environments:
         }
     }
 
+    /// Every file is YAML, and runs every command once, in the order of the stages.
     #[test]
     fn files_are_yaml_and_run_every_command_in_order() {
         for kind in Kind::value_variants() {

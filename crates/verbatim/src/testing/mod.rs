@@ -109,16 +109,19 @@ pub(crate) async fn test(
     let guard = console.tidy_guard();
     for (name, suite) in suites {
         console.status(format!("{}: running the suite {name}", environment.id));
-        // A suite before it may have changed them.
-        suites::check(name, suite, project.folder())?;
-        let why =
-            match suites::run(suite, project.folder(), &variables, &project.variables, console)
-                .await
-            {
-                SuiteResult::Passed => None,
-                SuiteResult::Failed(why) => Some(why),
-                SuiteResult::Interrupted => return Err(Failure::interrupted()),
-            };
+        // A suite before it may have changed them. What has failed by then is recorded all the same.
+        let ended = match suites::check(name, suite, project.folder()) {
+            Ok(()) => {
+                let folder = project.folder();
+                suites::run(suite, folder, &variables, &project.variables, console).await
+            }
+            Err(changed) => SuiteResult::Failed(changed.whole()),
+        };
+        let why = match ended {
+            SuiteResult::Passed => None,
+            SuiteResult::Failed(why) => Some(why),
+            SuiteResult::Interrupted => return Err(Failure::interrupted()),
+        };
         let outcome = if why.is_none() { TestOutcome::Passed } else { TestOutcome::Failed };
         outcomes.push(SuiteOutcome { suite: name.clone(), outcome });
         told.insert(name.clone(), why);

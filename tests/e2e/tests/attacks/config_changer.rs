@@ -96,6 +96,13 @@ async fn a_configuration_is_about_what_the_policy_pins() -> Result<()> {
     let broken = ["rollback", "dev", "--from-argocd-history", "--reason", "all is down"];
     let run = changed(&world, "[shop-dev]", "[shop-other]", &broken).await?.ends(2);
     assert!(run.stderr.contains("pins other applications"), "{run}");
+    // Nor with a line that makes the configuration a mistake, so that its rules could not be had.
+    let stray = "keys: [{ name: mine, file: mine.pub, roles: [promoter] }]\nenvironments:";
+    let text = std::fs::read_to_string(world.project.root.join("verbatim.yaml"))?;
+    world.project.write("verbatim.yaml", &text.replacen("environments:", stray, 1))?;
+    let run = changed(&world, "[shop-dev]", "[shop-other]", &broken).await?.ends(2);
+    assert!(run.stderr.contains("pins other applications"), "{run}");
+    world.project.write("verbatim.yaml", &text)?;
     assert_eq!(world.writes(), [] as [&str; 0]);
     world.carry(&release, &["dev", "staging", "production"]).await
 }

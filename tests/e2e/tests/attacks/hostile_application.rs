@@ -72,6 +72,20 @@ async fn a_label_brings_in_no_application_of_another_project() -> Result<()> {
     Ok(())
 }
 
+/// An application of Argo CD's own namespace has two names, and an environment without gates may use the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_name_brings_no_application_into_two_environments() -> Result<()> {
+    let world = World::start().await?;
+    let more = "\n  - name: hotfix\n    apps: [{ name: shop-production, namespace: argocd }]\n    settle: 0s\nkeys:";
+    world.project.write("verbatim.yaml", &world.configuration().replacen("\nkeys:", more, 1))?;
+    let release = world.release("One").await?;
+    world.argocd.forget_seen();
+    let run = world.verbatim(&["promote", "hotfix", "--release", &release]).await?.ends(2);
+    assert!(run.stderr.contains("`hotfix` and `production` both write"), "{run}");
+    assert_eq!(world.writes(), [] as [&str; 0]);
+    Ok(())
+}
+
 /// The end of the ledger stands on the applications. One that cannot be read may say that the ledger was cut.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_cannot_be_read_hides_no_end_of_a_ledger() -> Result<()> {

@@ -168,11 +168,28 @@ async fn a_leaked_key_writes_no_history() -> Result<()> {
     let ci = e2e::key(CI)?;
     let one = release(&world, "One", &ci).await?.0;
     world.carry(&one.to_string(), &["dev", "staging"]).await?;
-    let lock = ["lock", "production", "--reason", "freeze", "--format", "json"];
-    let lock = by(&world, "ci", &lock).await?.ends(0).json()?;
-    let lock: Digest = lock["record"].as_str().context("no record")?.parse()?;
+    let mut locks = Vec::new();
+    for place in ["production", "staging"] {
+        let lock = ["lock", place, "--reason", "freeze", "--format", "json"];
+        let lock = by(&world, "ci", &lock).await?.ends(0).json()?;
+        locks.push(lock["record"].as_str().context("no record")?.parse::<Digest>()?);
+    }
+    let unlock = |place: &str, lock: Digest, at: Timestamp| -> Result<Bundle> {
+        let unlock = Lock {
+            environment: format!("shop/{place}").parse()?,
+            lifts: vec![lock],
+            reason: "over".to_owned(),
+            at,
+            until: None,
+            run: Default::default(),
+        };
+        Ok(sign(&Statement::lock(unlock), &ci)?)
+    };
 
-    // The thief builds, and says that it was promoted.
+    // The thief ends a lock, in a record that is older than the last promotion that is ours, by what it says; builds; and says
+    // that it was promoted.
+    let before = Timestamp::now() - SignedDuration::from_mins(10);
+    attach(&one, "staging", &unlock("staging", locks[1], before)?).await?;
     let bad = release(&world, "Bad", &ci).await?;
     let forged = invented(&world, &bad.0, Timestamp::now()).await?;
     attach(&bad.0, "staging", &forged).await?;
@@ -191,15 +208,8 @@ async fn a_leaked_key_writes_no_history() -> Result<()> {
     let long_ago = Timestamp::now() - SignedDuration::from_secs(1);
     let worse = release(&world, "Worse", &ci).await?;
     attach(&worse.0, "staging", &invented(&world, &worse.0, long_ago).await?).await?;
-    let unlock = Lock {
-        environment: "shop/production".parse()?,
-        lifts: vec![lock],
-        reason: "over".to_owned(),
-        at: long_ago - SignedDuration::from_mins(1),
-        until: None,
-        run: Default::default(),
-    };
-    attach(&one, "production", &sign(&Statement::lock(unlock), &ci)?).await?;
+    let forged = unlock("production", locks[0], long_ago - SignedDuration::from_mins(1))?;
+    attach(&one, "production", &forged).await?;
     assert_eq!(numbers(&history(&world, "staging").await?), [1]);
     for image in [&bad.0, &worse.0] {
         let run = promote(&world, "next", "production", image).await?.ends(1).json()?;
@@ -207,6 +217,9 @@ async fn a_leaked_key_writes_no_history() -> Result<()> {
         let run = world.verbatim(&["verify", &image.to_string()]).await?.ends(1);
         assert!(run.stdout.contains("key `ci` is revoked since"), "{run}");
     }
+    // Who vouched for the promotion vouched for no unlock.
+    let run = promote(&world, "next", "staging", &one).await?.ends(1).json()?;
+    assert!(refusals(&run).contains(&"locked"), "{run}");
     // What the key kept out stays out, until somebody else says otherwise.
     let run = promote(&world, "next", "production", &one).await?.ends(1).json()?;
     assert_eq!(refusals(&run), ["locked"], "{run}");

@@ -233,6 +233,36 @@ fn tested_at_all() {
     refuses(any(), &with_records(&[run(&[], 10)]), failed(10));
 }
 
+/// A key for some suites does not say that everything passed. That something failed, it does.
+#[test]
+fn a_key_for_some_suites_keeps_out_and_lets_nobody_in() {
+    let load = TrustedKey {
+        name: "load".to_owned(),
+        key: numbered(8).verifying_key(),
+        roles: BTreeSet::from([Role::new("tester")]),
+        actors: BTreeSet::new(),
+        scope: KeyScope { suites: Some(BTreeSet::from(["load".to_owned()])), ..KeyScope::ANYTHING },
+        life: KeyLife::UNLIMITED,
+    };
+    let ring = KeyRing::new(ring().iter().cloned().chain([load])).unwrap();
+    let facts = |bundles: &[Bundle]| {
+        let bytes = bundles.iter().map(Bundle::bytes);
+        let records = Records::of_release(bytes, &ring, release("one"), at(600));
+        Facts { records: Ok(records), ..with_records(&[]) }
+    };
+    let by_load = |suite, minutes| tested_with(&numbered(8), "staging", &[suite], minutes, None);
+    let all = || tested("staging", &["+smoke", "+load"], 10);
+    let missing = Reason::NotTested { suites: Vec::new() };
+    let failed = Reason::TestsFailed { suites: Vec::new(), at: at(20) };
+    refuses(suites(&[]), &facts(&[by_load("+load", 20)]), missing);
+    refuses(suites(&[]), &facts(&[all(), by_load("-load", 20)]), failed);
+    passes(
+        suites(&[]),
+        &facts(&[all(), by_load("+load", 20)]),
+        Reason::SuitesPassed { at: at(10) },
+    );
+}
+
 #[test]
 fn records_of_another_release_say_nothing() {
     let mut facts = with_records(&[tested("staging", &["+smoke"], 10), built(Some("abc"), false)]);

@@ -131,6 +131,17 @@ fn tested(place: &str, suites: &[&str], minutes: i64) -> Bundle {
 
 /// The same, by the promotion that it names.
 fn tested_by(place: &str, suites: &[&str], minutes: i64, promotion: Option<Digest>) -> Bundle {
+    tested_with(&key(), place, suites, minutes, promotion)
+}
+
+/// The same, with another key.
+fn tested_with(
+    key: &SigningKey,
+    place: &str,
+    suites: &[&str],
+    minutes: i64,
+    promotion: Option<Digest>,
+) -> Bundle {
     let suites = suites
         .iter()
         .map(|suite| {
@@ -153,7 +164,7 @@ fn tested_by(place: &str, suites: &[&str], minutes: i64, promotion: Option<Diges
         started_at: at(minutes),
         finished_at: at(minutes),
     };
-    sign(&Statement::test("shop", &release("one"), run.result()), &key()).unwrap()
+    sign(&Statement::test("shop", &release("one"), run.result()), key).unwrap()
 }
 
 fn built(commit: Option<&str>, dirty: bool) -> Bundle {

@@ -201,6 +201,20 @@ fn an_author_whom_nobody_knows_may_be_anybody() {
     let unnamed = KeyRing::new(unnamed).unwrap();
     let built = read_by(&unnamed, &[built_by(None), by(2)]);
     refuses(other(), &built, Reason::AuthorUnknown);
+    // A name in a commit is what anybody wrote there.
+    let commit = SourceCommit {
+        commit: "b".to_owned(),
+        parents: Vec::new(),
+        people: vec!["dora".to_owned()],
+    };
+    let source = BuildSource { commit: Some("b".to_owned()), ..BuildSource::default() };
+    let provenance = build(source).provenance().with_commits(&[commit]);
+    let written = Statement::build("shop", &release("one"), provenance);
+    let written = sign(&written, &numbered(1)).unwrap();
+    refuses(other(), &read_by(&unnamed, &[written, by(2)]), Reason::AuthorUnknown);
+    // One build of several does not say who made the other.
+    let both = [built_by(None), built_by(started_by("dora")), by(2)];
+    refuses(other(), &read_by(&unnamed, &both), Reason::AuthorUnknown);
     // The policy says whose key it was.
     passes(other(), &with_records(&[built_by(None), by(2)]), approved(&["anna"]));
     // Nobody says who promotes it.

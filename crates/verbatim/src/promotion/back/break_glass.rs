@@ -53,7 +53,7 @@ pub(crate) async fn break_glass(
     looks_only: bool,
 ) -> Result<PromotionResult, Failure> {
     let seen = applications::at(context.environment, &context.servers).await?;
-    shared::check(&context.project.config, context.environment, &seen)?;
+    shared::check(&context.project.config, context.environment, &seen, &context.servers).await?;
     let anchor = applications::anchors(&seen).into_iter().max_by_key(|anchor| anchor.sequence);
     if let Some(last) = anchor {
         check_missing(context, request, last, &seen).await?;
