@@ -14,7 +14,7 @@ use super::count::Count;
 use super::evidence::Page;
 use super::needs::{Need, Provided};
 use super::steps::{INTERLEAVED, Step, Work, cargo, fault_table, finish, interleaved};
-use super::{Ended, fresh};
+use super::{Ended, Failure, fresh};
 use crate::testing;
 
 /// All deep steps in their order.
@@ -166,7 +166,7 @@ fn attach(_: &Provided, page: &mut Page) -> Result<Ended> {
     page.figure("lost", attached.lost);
     Ok(match attached.verdict() {
         Ok(()) => Ended::Passed(Count::default()),
-        Err(error) => Ended::Failed(Count::default(), error.to_string()),
+        Err(error) => Ended::Failed(Failure::new(error.to_string())),
     })
 }
 
@@ -204,7 +204,7 @@ fn mutants(provided: &Provided, page: &mut Page) -> Result<Ended> {
     Ok(match ended {
         // It counts no tests, and ends with 2 if it missed a mutant.
         Ended::Failed(..) if found.missed > 0 => {
-            Ended::Failed(Count::default(), format!("{} mutants were missed", found.missed))
+            Ended::Failed(Failure::new(format!("{} mutants were missed", found.missed)))
         }
         other => other,
     })

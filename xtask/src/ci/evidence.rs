@@ -72,7 +72,7 @@ impl Page {
         let About { name, what, commit, seed, today, took, ended } = about;
         let result = match ended {
             Ended::Passed(_) => "passed".to_owned(),
-            Ended::Failed(_, reason) => format!("failed: {reason}"),
+            Ended::Failed(failure) => format!("failed: {}", failure.reason),
         };
         let short = commit.hash.get(..12).unwrap_or(&commit.hash);
         let changed = if commit.changed { ", with changes" } else { "" };
@@ -107,8 +107,8 @@ pub(super) struct About<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::count::Count;
     use super::*;
+    use crate::ci::Failure;
 
     #[test]
     fn a_page_says_when_on_what_and_how_it_ended() {
@@ -123,7 +123,7 @@ mod tests {
             seed: 7,
             today: "2026-01-02",
             took: Duration::from_millis(61_400),
-            ended: &Ended::Failed(Count::default(), "exit status: 101".to_owned()),
+            ended: &Ended::Failed(Failure::new("exit status: 101".to_owned())),
         });
         let want = "\
 <!-- `cargo xtask ci --deep --only faults` writes this page. -->

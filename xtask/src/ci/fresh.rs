@@ -16,7 +16,7 @@ use super::count::Count;
 use super::evidence::Page;
 use super::needs::Provided;
 use super::steps::STEPS;
-use super::{Ended, children};
+use super::{Ended, Failure, children};
 
 /// Enters the root and runs one step; its arguments are the folder of all this, the step, and the clone's place.
 const ENTER: &str = include_str!("fresh.sh");
@@ -80,7 +80,11 @@ pub(super) fn run(_: &Provided, page: &mut Page) -> Result<Ended> {
     Ok(if failed == 0 {
         Ended::Passed(count)
     } else {
-        Ended::Failed(count, format!("{failed} steps do not run alone on a fresh machine"))
+        Ended::Failed(Failure {
+            count,
+            reason: format!("{failed} steps do not run alone on a fresh machine"),
+            told: Vec::new(),
+        })
     })
 }
 

@@ -9,6 +9,7 @@ mod cargo_tools;
 mod count;
 mod deep;
 mod evidence;
+mod excerpt;
 mod fresh;
 mod needs;
 mod services;
@@ -64,8 +65,25 @@ fn step_names() -> clap::builder::PossibleValuesParser {
 enum Ended {
     /// It passed; with the tests it ran, if it runs tests.
     Passed(Count),
-    /// It failed; with the tests it ran, if it came that far, and the reason.
-    Failed(Count, String),
+    /// It did not.
+    Failed(Failure),
+}
+
+/// Why a step failed.
+#[derive(Debug)]
+struct Failure {
+    /// The tests it ran, if it came that far.
+    count: Count,
+    /// In one line.
+    reason: String,
+    /// What it printed of it.
+    told: Vec<String>,
+}
+
+impl Failure {
+    fn new(reason: String) -> Self {
+        Self { count: Count::default(), reason, told: Vec::new() }
+    }
 }
 
 #[derive(Debug)]
@@ -104,7 +122,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
                 Work::Plain(run) => run(&provided),
                 Work::Deep(run) => run(&provided, &mut page),
             })
-            .unwrap_or_else(|error| Ended::Failed(Count::default(), format!("{error:#}")));
+            .unwrap_or_else(|error| Ended::Failed(Failure::new(format!("{error:#}"))));
         services.end_of_step();
         let took = began.elapsed();
         if args.deep && !children::interrupted() {
@@ -118,7 +136,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
                 ended: &ended,
             };
             if let Err(error) = page.write(&about) {
-                ended = Ended::Failed(Count::default(), format!("{error:#}"));
+                ended = Ended::Failed(Failure::new(format!("{error:#}")));
             }
         }
         let report = Report { name: step.name, took, ended };
@@ -134,7 +152,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if stopped.is_err() || began.elapsed() > Duration::from_secs(1) {
         let ended = match &stopped {
             Ok(()) => Ended::Passed(Count::default()),
-            Err(error) => Ended::Failed(Count::default(), format!("{error:#}")),
+            Err(error) => Ended::Failed(Failure::new(format!("{error:#}"))),
         };
         reports.push(Report { name: "services", took: began.elapsed(), ended });
     }
@@ -166,16 +184,25 @@ fn line(report: &Report) -> String {
     let (mark, about) = match &report.ended {
         Ended::Passed(count) if count.total() > 0 => ("ok", format!("{} tests", count.total())),
         Ended::Passed(_) => ("ok", String::new()),
-        Ended::Failed(_, reason) => ("FAILED", reason.clone()),
+        Ended::Failed(failure) => ("FAILED", failure.reason.clone()),
     };
     format!("{:<13} {mark:<8} {:>7.1} s  {about}", report.name, report.took.as_secs_f64())
         .trim_end()
         .to_owned()
 }
 
-/// The table at the end, and how much failed. A step that runs no tests counts as one.
+/// What failed, the table at the end, and how much failed. A step that runs no tests counts as one.
 fn summary(reports: &[Report], took: Duration) -> (String, usize) {
     let mut text = String::new();
+    for report in reports {
+        if let Ended::Failed(failure) = &report.ended
+            && !failure.told.is_empty()
+        {
+            text.push_str(&format!("── what {} told\n", report.name));
+            failure.told.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+            text.push('\n');
+        }
+    }
     let mut all = Count::default();
     for report in reports {
         text.push_str(&line(report));
@@ -184,9 +211,9 @@ fn summary(reports: &[Report], took: Duration) -> (String, usize) {
             Ended::Passed(count) => {
                 all.passed += count.passed.max(usize::from(count.total() == 0));
             }
-            Ended::Failed(count, _) => {
-                all.passed += count.passed;
-                all.failed += count.failed.max(1);
+            Ended::Failed(failure) => {
+                all.passed += failure.count.passed;
+                all.failed += failure.count.failed.max(1);
             }
         }
     }
@@ -219,15 +246,20 @@ mod tests {
         let reports = [
             report("fmt", Ended::Passed(Count::default())),
             report("unit", Ended::Passed(Count { passed: 40, failed: 0 })),
-            report("doc", Ended::Failed(Count::default(), "exit status: 101".to_owned())),
+            report("doc", Ended::Failed(Failure::new("exit status: 101".to_owned()))),
             report(
                 "e2e",
-                Ended::Failed(Count { passed: 3, failed: 2 }, "exit status: 101".to_owned()),
+                Ended::Failed(Failure {
+                    count: Count { passed: 3, failed: 2 },
+                    reason: "exit status: 101".to_owned(),
+                    told: vec!["failures:".to_owned(), "    b".to_owned()],
+                }),
             ),
         ];
         let (text, failed) = summary(&reports, Duration::from_secs(61));
         assert_eq!(failed, 3);
         assert_eq!(text.lines().last(), Some("44 passed, 3 failed"));
+        assert!(text.starts_with("── what e2e told\nfailures:\n    b\n\nfmt "), "{text}");
         assert!(text.contains("unit          ok           1.2 s  40 tests\n"), "{text}");
         assert!(text.contains("doc           FAILED       1.2 s  exit status: 101\n"), "{text}");
     }

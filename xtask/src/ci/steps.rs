@@ -9,8 +9,9 @@ use needs::{Program, Service};
 use super::cargo_tools::{CARGO_DENY, CARGO_MACHETE};
 use super::count::Count;
 use super::evidence::Page;
+use super::excerpt::Excerpt;
 use super::needs::{Need, Provided};
-use super::{Ended, children};
+use super::{Ended, Failure, children};
 use needs::workspace_root;
 use rig::lease::xtask;
 
@@ -392,11 +393,15 @@ pub(super) fn cargo(arguments: &[&str]) -> Command {
 
 /// Runs the last command of a step: its output is shown as it comes, and its tests are counted.
 pub(super) fn finish(mut command: Command) -> Result<Ended> {
-    let mut count = Count::default();
+    let (mut count, mut excerpt) = (Count::default(), Excerpt::default());
     let mut broken = None;
     let status = children::run_with(command.stdout(Stdio::piped()), |child| {
+        let mut line_read = |line: &str| {
+            count.add_line(line);
+            excerpt.add_line(line);
+        };
         let shown =
-            child.stdout.take().map(|pipe| show(pipe, &mut io::stdout().lock(), &mut count));
+            child.stdout.take().map(|pipe| show(pipe, &mut io::stdout().lock(), &mut line_read));
         broken = shown.and_then(Result::err);
     })?;
     if let Some(error) = broken {
@@ -405,16 +410,20 @@ pub(super) fn finish(mut command: Command) -> Result<Ended> {
     Ok(if status.success() {
         Ended::Passed(count)
     } else {
-        Ended::Failed(count, status.to_string())
+        Ended::Failed(Failure { count, reason: status.to_string(), told: excerpt.lines() })
     })
 }
 
-fn show(pipe: impl io::Read, out: &mut impl Write, count: &mut Count) -> io::Result<()> {
+fn show(
+    pipe: impl io::Read,
+    out: &mut impl Write,
+    line_read: &mut impl FnMut(&str),
+) -> io::Result<()> {
     let mut lines = BufReader::new(pipe);
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {
         out.write_all(&line)?;
-        count.add_line(String::from_utf8_lossy(&line).trim_end());
+        line_read(String::from_utf8_lossy(&line).trim_end());
         line.clear();
     }
     out.flush()
@@ -437,10 +446,11 @@ more
 test result: FAILED. 4 passed; 1 failed;
 ";
         let (mut out, mut count) = (Vec::new(), Count::default());
-        show(text.as_bytes(), &mut out, &mut count).unwrap();
+        show(text.as_bytes(), &mut out, &mut |line: &str| count.add_line(line)).unwrap();
         assert_eq!(out, text.as_bytes());
         assert_eq!(count, Count { passed: 6, failed: 1 });
         assert!(matches!(finish(shell("true")).unwrap(), Ended::Passed(_)));
-        assert!(matches!(finish(shell("false")).unwrap(), Ended::Failed(..)));
+        let Ended::Failed(failure) = finish(shell("echo why; false")).unwrap() else { panic!() };
+        assert_eq!(failure.told, ["why"]);
     }
 }

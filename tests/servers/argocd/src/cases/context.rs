@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::Target;
 use crate::cluster::random_hex;
 
+/// How long a case waits for what a server does by itself.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a refresh is waited for before it is asked for again.
 const REFRESH: Duration = Duration::from_secs(10);
 
@@ -394,14 +396,27 @@ impl Context {
         what: &str,
         wanted: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(45);
+        let path = format!("/api/v1/applications/{name}");
+        let answer = self.until_get(&path, what, |answer| wanted(&answer.json)).await?;
+        answer.ok()
+    }
+
+    /// Asks for `path` until the answer is as wanted. Every wait of a case for another's work is this one, so that no
+    /// case has less patience on a busy machine than the others.
+    pub(super) async fn until_get(
+        &self,
+        path: &str,
+        what: &str,
+        wanted: impl Fn(&Answer) -> bool,
+    ) -> anyhow::Result<Answer> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let app = self.read(name).await?;
-            if wanted(&app) {
-                return Ok(app);
+            let answer = self.get(path).await?;
+            if wanted(&answer) {
+                return Ok(answer);
             }
             if tokio::time::Instant::now() > deadline {
-                bail!("waited for {what} of {name}, which is {}", app["status"]);
+                bail!("waited for {what}; {path} answers {} {}", answer.status, answer.text);
             }
             // The real server has no event for a state that is already reached; a look costs one of its 50 a second.
             tokio::time::sleep(Duration::from_millis(80)).await;
@@ -434,18 +449,12 @@ impl Context {
 
     /// Waits until an application is not there any more.
     pub(super) async fn gone(&self, name: &str) -> anyhow::Result<()> {
-        for _ in 0..300 {
-            let answer = self.get(&format!("/api/v1/applications/{name}")).await?;
-            if answer.status == 403 {
-                return Ok(());
-            }
-            ensure!(
-                answer.json["metadata"]["deletionTimestamp"].is_string(),
-                "{name} is not being deleted: {answer:?}"
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        bail!("{name} is still there")
+        let path = format!("/api/v1/applications/{name}");
+        let being_deleted =
+            |answer: &Answer| answer.json["metadata"]["deletionTimestamp"].is_string();
+        let answer = self.until_get(&path, "the end", |answer| !being_deleted(answer)).await?;
+        ensure!(answer.status == 403, "{name} is not being deleted: {answer:?}");
+        Ok(())
     }
 }
 

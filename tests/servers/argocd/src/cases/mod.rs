@@ -111,7 +111,7 @@ pub enum Cell {
 }
 
 /// The longest time that one case may take.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// Runs the cases whose name contains `filter` against `target`, `jobs` at a time. `told` is called at each end.
 ///

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::context::{As, Context, same};
+use super::context::{Answer, As, Context, same};
 use super::{Checked, cases};
 
 cases! {
@@ -101,16 +101,12 @@ async fn listed(cx: &Context) -> Checked {
     cx.until(&app, "a comparison", |app| app["status"]["resources"][0]["health"].is_object())
         .await?;
     // The list comes from a cache that may lag a moment behind.
-    let mut looks = 0;
-    let list = loop {
-        let list = cx.get(&format!("/api/v1/applications?name={app}")).await?.ok()?;
-        if find(&list, &app).is_some_and(|one| one["status"]["resources"].is_array()) || looks == 50
-        {
-            break list;
-        }
-        looks += 1;
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    };
+    let list = cx
+        .until_get(&format!("/api/v1/applications?name={app}"), "the list", |answer| {
+            find(&answer.json, &app).is_some_and(|one| one["status"]["resources"].is_array())
+        })
+        .await?
+        .ok()?;
     ensure!(
         list["metadata"]["resourceVersion"]
             .as_str()
@@ -137,14 +133,8 @@ async fn list_fields(cx: &Context) -> Checked {
     cx.until(&app, "a comparison", |app| app["status"]["resources"].is_array()).await?;
     let path =
         format!("/api/v1/applications?name={app}&fields=items.metadata.name,items.spec.project");
-    let mut list = cx.get(&path).await?.ok()?;
-    for _ in 0..50 {
-        if find(&list, &app).is_some() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        list = cx.get(&path).await?.ok()?;
-    }
+    let list =
+        cx.until_get(&path, "the list", |answer| find(&answer.json, &app).is_some()).await?.ok()?;
     let want = json!({ "metadata": { "name": app }, "spec": { "project": "default" } });
     same("the item", &list["items"][0], &want)
 }
@@ -154,17 +144,10 @@ async fn list_selector(cx: &Context) -> Checked {
     let mut document = cx.document(&name, "settings");
     document["metadata"]["labels"] = json!({ "cases": name });
     cx.create(document).await?;
-    let found = async |selector: &str| -> anyhow::Result<bool> {
-        let list = cx.get(&format!("/api/v1/applications?selector={selector}")).await?.ok()?;
-        Ok(find(&list, &name).is_some())
-    };
-    let mut looks = 0;
-    while !found(&format!("cases%3D{name}")).await? {
-        looks += 1;
-        ensure!(looks < 50, "the label is not found");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    ensure!(!found("cases%3Dother").await?, "another label is found");
+    let path = |label: &str| format!("/api/v1/applications?selector=cases%3D{label}");
+    let found = |answer: &Answer| find(&answer.json, &name).is_some();
+    cx.until_get(&path(&name), "the label to be found", found).await?;
+    ensure!(!found(&cx.get(&path("other")).await?), "another label is found");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use super::context::{Context, parameter, same};
+use super::context::{Answer, Context, parameter, same};
 use super::{Checked, Skipped, cases};
 
 cases! {
@@ -218,15 +218,13 @@ async fn tracking(cx: &Context) -> Checked {
 
 /// The tree, once it has a pod.
 async fn tree_with_pods(cx: &Context, app: &str) -> anyhow::Result<Vec<Value>> {
-    for _ in 0..200 {
-        let tree = cx.get(&format!("/api/v1/applications/{app}/resource-tree")).await?.ok()?;
-        let nodes = tree["nodes"].as_array().cloned().unwrap_or_default();
-        if nodes.iter().any(|node| node["kind"] == "Pod") {
-            return Ok(nodes);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    anyhow::bail!("the tree of {app} has no pod")
+    let has_pod = |answer: &Answer| nodes_of(answer).iter().any(|node| node["kind"] == "Pod");
+    let path = format!("/api/v1/applications/{app}/resource-tree");
+    Ok(nodes_of(&cx.until_get(&path, "a pod", has_pod).await?))
+}
+
+fn nodes_of(tree: &Answer) -> Vec<Value> {
+    tree.json["nodes"].as_array().cloned().unwrap_or_default()
 }
 
 async fn tree(cx: &Context) -> Checked {

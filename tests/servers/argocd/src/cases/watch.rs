@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -68,6 +68,18 @@ impl Reader {
             .with_context(|| format!("not an event: {frame}"))?;
         Ok(serde_json::from_str(data)?)
     }
+
+    /// The first event after a change. The server lists, then subscribes: a change in between is lost, so there are
+    /// several.
+    async fn event_of_change(&mut self, cx: &Context, app: &str) -> anyhow::Result<Value> {
+        for value in 0..20 {
+            cx.patch(app, &annotate(&value.to_string())).await?.ok()?;
+            if let Ok(event) = tokio::time::timeout(SILENCE, self.event()).await {
+                return event;
+            }
+        }
+        bail!("no change was told")
+    }
 }
 
 const SSE: &str = "text/event-stream";
@@ -103,25 +115,16 @@ async fn modified(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     let mut reader = Reader::open(cx, &format!("name={app}"), SSE).await?;
     reader.event().await?;
-    // The server lists, then subscribes: a change in between would be lost, so there are several.
-    for value in 0..20 {
-        cx.patch(&app, &annotate(&value.to_string())).await?.ok()?;
-        let event = tokio::time::timeout(Duration::from_millis(500), reader.event()).await;
-        if let Ok(event) = event {
-            let event = event?;
-            same("the type", &event["result"]["type"], &"MODIFIED")?;
-            return Ok(());
-        }
-    }
-    anyhow::bail!("no change was told")
+    let event = reader.event_of_change(cx, &app).await?;
+    same("the type", &event["result"]["type"], &"MODIFIED")
 }
 
 async fn deleted(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     let mut reader = Reader::open(cx, &format!("name={app}"), SSE).await?;
     reader.event().await?;
-    // Past the gap between the list and the subscription.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // What is told of a change is told of the deletion too.
+    reader.event_of_change(cx, &app).await?;
     cx.delete(&format!("/api/v1/applications/{app}")).await?.ok()?;
     loop {
         let event = reader.event().await?;
@@ -175,8 +178,23 @@ async fn names(cx: &Context) -> Checked {
 async fn changes_only(cx: &Context) -> Checked {
     let app = quiet(cx).await?;
     let list = cx.get(&format!("/api/v1/applications?names={app}")).await?.ok()?;
-    let version = list["metadata"]["resourceVersion"].as_str().context("no version")?.to_owned();
-    silent(cx, &format!("names={app}&resourceVersion={version}")).await
+    let version = list["metadata"]["resourceVersion"].as_str().context("no version")?;
+    let query = format!("names={app}&resourceVersion={version}");
+    // Whether the controller has come to rest for good cannot be known, so silence is no proof. The head comes with the
+    // first event, and that is not ADDED.
+    let opened = Reader::open(cx, &query, SSE);
+    let changed = async {
+        for value in 0.. {
+            cx.patch(&app, &annotate(&value.to_string())).await?.ok()?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        anyhow::Ok(())
+    };
+    let mut reader = tokio::select! {
+        reader = opened => reader?,
+        never = changed => return never,
+    };
+    same("the type", &reader.event().await?["result"]["type"], &"MODIFIED")
 }
 
 /// Not even a status line comes.
@@ -185,7 +203,7 @@ async fn silent(cx: &Context, query: &str) -> Checked {
         cx.request(As::Admin, &Method::GET, &format!("/api/v1/stream/applications?{query}"));
     let sending = request.header("accept", SSE).send();
     if let Ok(answer) = tokio::time::timeout(SILENCE, sending).await {
-        anyhow::bail!("an answer came: {}", answer?.status());
+        bail!("an answer came: {}", answer?.status());
     }
     Ok(())
 }

@@ -334,12 +334,8 @@ async fn generated(
     let body = json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "metadata": { "name": set }, "spec": spec });
     cx.remove_at_end(format!("/api/v1/applicationsets/{set}"));
     cx.post("/api/v1/applicationsets?upsert=true", &body).await?.ok()?;
-    let mut looks = 0;
-    while cx.get(&format!("/api/v1/applications/{app}")).await?.status != 200 {
-        looks += 1;
-        ensure!(looks < 100, "the set made no application");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    let path = format!("/api/v1/applications/{app}");
+    cx.until_get(&path, "the set to make its application", |answer| answer.status == 200).await?;
     let patch = json!([
         { "op": "add", "path": "/metadata/annotations/example.invalid~1mine", "value": "x" },
         { "op": "replace", "path": "/spec/source/helm/parameters/0/value", "value": "2.0.0" },
