@@ -6,9 +6,7 @@ use std::str::FromStr;
 
 use jiff::SignedDuration;
 use serde::{Serialize, Serializer};
-use verbatim_record::{
-    Approval, EnvironmentId, Predicate as _, Promotion, Provenance, Role, TestResult, Veto,
-};
+use verbatim_record::{EnvironmentId, Role};
 
 use crate::condition::Condition;
 use crate::windows::ZonedWindow;
@@ -315,26 +313,6 @@ impl Gates {
         self.list.iter().filter_map(wanted).collect()
     }
 
-    /// The predicate types that the gates look at. Nothing else that is attached to a release is needed, however much it
-    /// is.
-    pub fn record_types(&self) -> BTreeSet<String> {
-        let own = |gate: &Gate| match gate {
-            Gate::Vetoed => Some(Veto::TYPE),
-            Gate::Tested { .. } => Some(TestResult::TYPE),
-            Gate::Approvals(_) => Some(Approval::TYPE),
-            _ => None,
-        };
-        let mut types = self.attested_types();
-        types.extend(self.list.iter().filter_map(own).map(ToOwned::to_owned));
-        types.insert(Provenance::TYPE.to_owned());
-        if self.uses("records") {
-            // A condition on records sees all that count.
-            let all = [TestResult::TYPE, Promotion::TYPE, Approval::TYPE, Veto::TYPE];
-            types.extend(all.map(ToOwned::to_owned));
-        }
-        types
-    }
-
     /// Whether there is a gate of this kind.
     pub fn has(&self, kind: GateKind) -> bool {
         self.list.iter().any(|gate| gate.kind() == kind)
@@ -352,43 +330,6 @@ impl Gates {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_records_that_matter_are_asked_for() {
-        let own = |condition: &str| Gate::When {
-            name: "own".to_owned(),
-            condition: Condition::parse(condition, crate::WHEN_VARIABLES).unwrap(),
-        };
-        let attested = Gate::Attested(StatementRequirement {
-            predicate_type: "urn:example:report".to_owned(),
-            role: Role::TESTER,
-            condition: None,
-            latest: None,
-        });
-        let environment = EnvironmentId::new("shop", "staging").unwrap();
-        let tested = Gate::Tested { environment, suites: Vec::new(), max_age: None };
-        let approvals = Gate::Approvals(ApprovalRequirement {
-            count: 1,
-            role: Role::TESTER,
-            not_author: false,
-            max_age: None,
-        });
-        let all = [Provenance::TYPE, TestResult::TYPE, Promotion::TYPE, Approval::TYPE, Veto::TYPE];
-        let cases: [(Gate, &[&str]); 7] = [
-            (Gate::CleanSource, &[Provenance::TYPE]),
-            (Gate::Vetoed, &[Provenance::TYPE, Veto::TYPE]),
-            (tested, &[Provenance::TYPE, TestResult::TYPE]),
-            (approvals, &[Provenance::TYPE, Approval::TYPE]),
-            (attested, &[Provenance::TYPE, "urn:example:report"]),
-            (own("release.branch == 'main'"), &[Provenance::TYPE]),
-            (own("size(records.tests) > 0"), &all),
-        ];
-        for (gate, want) in cases {
-            let got = Gates::new(vec![gate.clone()]).record_types();
-            let want: BTreeSet<String> = want.iter().map(|it| (*it).to_owned()).collect();
-            assert_eq!(got, want, "{gate:?}");
-        }
-    }
 
     #[test]
     fn gates_say_where_they_look() {

@@ -376,8 +376,8 @@ impl RecordJudge {
         }
     }
 
-    /// Whether statements of this type are looked at.
-    fn reads(&self, predicate_type: &str) -> bool {
+    /// Whether statements of this type are looked at; others do not count.
+    pub fn reads(&self, predicate_type: &str) -> bool {
         let own = [
             Provenance::TYPE,
             TestResult::TYPE,

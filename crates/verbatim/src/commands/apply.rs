@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_record::{Approval, Role};
+use verbatim_record::Role;
 
 use super::context::{self, ReleaseArgs, environment, find, registry, told};
 use crate::project::{KeyArgs, Project, ProjectArgs, failures};
@@ -14,7 +14,6 @@ use crate::promotion::{
     apply, is_approved,
 };
 use crate::records::Registry;
-use crate::records::store::RecordFilter;
 use crate::release::Named;
 
 const EXAMPLES: &str = "\
@@ -99,10 +98,9 @@ async fn granted(
     if unsaid.is_empty() {
         return Ok((overrides, args.without.clone()));
     }
-    let (ring, now, wanted) =
-        (&project.config.policy.ring, Timestamp::now(), RecordFilter::only::<Approval>());
+    let (ring, now) = (&project.config.policy.ring, Timestamp::now());
     let digest = saved.plan.release.digest;
-    let records = registry.store.of_release(ring, digest, &wanted, now).await;
+    let records = registry.store.of_release(ring, digest, now).await;
     let approvals = records.map_err(failures::registry)?.approvals;
     if !is_approved(saved, &approvals, ring, now) {
         return Err(unsaid.refusal(saved));

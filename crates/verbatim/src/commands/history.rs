@@ -17,7 +17,7 @@ use super::context::{self, environment, registry};
 use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::rules::{self, PolicyStamp};
 use crate::project::{ProjectArgs, failures};
-use crate::records::store::{Ledger, RecordFilter};
+use crate::records::store::Ledger;
 use crate::release::result::ReleaseResult;
 
 const EXAMPLES: &str = "\
@@ -191,11 +191,8 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
     let seen = applications::at(environment, &servers).await?;
     let anchors = applications::anchors(&seen);
     let (id, ring) = (&environment.id, &project.config.policy.ring);
-    let Ledger { chain, records, .. } = registry
-        .store
-        .of_environment(ring, id, &RecordFilter::only::<Veto>(), &anchors, now)
-        .await
-        .map_err(failures::registry)?;
+    let Ledger { chain, records, .. } =
+        registry.store.of_environment(ring, id, &anchors, now).await.map_err(failures::registry)?;
     drop(progress);
     let vetoes = in_force(&records.vetoes, now);
     let promotions = chain.promotions();

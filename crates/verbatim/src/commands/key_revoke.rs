@@ -7,14 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::{
-    Ban, BanPlace, Chain, EnvironmentId, KeyRing, Lock, Promotion, TrustedKey, Verified, Veto,
-    in_force,
+    Ban, BanPlace, Chain, EnvironmentId, KeyRing, Promotion, TrustedKey, Verified, in_force,
 };
 use verbatim_text::one_line;
 
 use super::context::{self, registry, trusted_key};
 use crate::project::{ProjectArgs, failures};
-use crate::records::store::{Ledger, RecordFilter};
+use crate::records::store::Ledger;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -149,11 +148,10 @@ pub(crate) async fn run(args: RevokeArgs, console: &Console) -> Result<ExitStatu
     let at = args.at.unwrap_or(now + SignedDuration::from_secs(1));
     let without = without(ring, key, at)?;
     let registry = registry(&project)?;
-    let wanted = RecordFilter::only::<Lock>().and::<Veto>();
     let mut ledgers = Vec::new();
     for environment in &project.config.environments {
         let id = &environment.id;
-        let read = |ring, now| registry.store.of_environment(ring, id, &wanted, &[], now);
+        let read = |ring, now| registry.store.of_environment(ring, id, &[], now);
         let (before, after) = tokio::try_join!(read(ring, now), read(&without, now.max(at)))
             .map_err(failures::registry)?;
         let bans = bans_of(key, &after, now);

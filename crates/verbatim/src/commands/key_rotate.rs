@@ -20,7 +20,7 @@ use crate::project::{
     KeyArgs, KeyFileArgs, Project, ProjectArgs, failures, signing_command, signing_key,
 };
 use crate::records::attach::{self, RecordSubject};
-use crate::records::store::{Ledger, RecordFilter};
+use crate::records::store::Ledger;
 use crate::records::{Registry, statements};
 use crate::release::result::PromotionPlace;
 
@@ -205,7 +205,7 @@ async fn hand_over(
     console: &Console,
 ) -> Result<Option<HandedOver>, Failure> {
     let (id, ring, now) = (&environment.id, &project.config.policy.ring, Timestamp::now());
-    let read = registry.store.of_environment(ring, id, &RecordFilter::All, &[], now).await;
+    let read = registry.store.of_environment(ring, id, &[], now).await;
     let Ledger { chain, records, .. } = read.map_err(failures::registry)?;
     let Some((promotion, seen)) = seen(&chain, &records, &pair.old, last_good)
         .map_err(|why| Failure::new(ExitStatus::No, format!("{id}: {why}")))?

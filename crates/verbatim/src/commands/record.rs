@@ -22,6 +22,7 @@ use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs, failures};
 use crate::promotion::changed_since;
 use crate::records::statements;
+use crate::records::store::Ledger;
 use crate::records::{Registry, running};
 use crate::release::find;
 
@@ -324,8 +325,8 @@ async fn appended(
     let place = environment(project, id.name())?;
     let servers = Servers::of(project, [place])?;
     let now = Timestamp::now();
-    let (seen, ledger) =
-        ledger::ledger_with_anchors(project, &registry.store, &servers, place, now).await?;
+    let (seen, Ledger { chain: ledger, .. }) =
+        ledger::ledger_with(project, &registry.store, &servers, place, now).await?;
     origin.check(&seen, file)?;
     let changed = if promotion.is_proven() { changed_since(promotion, &seen, now) } else { vec![] };
     if !changed.is_empty() {

@@ -12,6 +12,7 @@ use crate::project::{KeyArgs, ProjectArgs};
 use crate::promotion::restore;
 use crate::promotion::{DeliveryArgs, GateArgs, PromotionContext, Restore};
 use crate::records::running;
+use crate::records::store::Ledger;
 use crate::release::Named;
 
 const EXAMPLES: &str = "\
@@ -81,14 +82,9 @@ pub(crate) async fn run(args: RestoreArgs, console: &Console) -> Result<ExitStat
     let servers = Servers::of(&project, [environment])?;
     let context =
         PromotionContext::of(&project, &registry, environment, console)?.delivering(args.delivery);
-    let (seen, ledger) = ledger::ledger_with_anchors(
-        &project,
-        &registry.store,
-        &servers,
-        environment,
-        Timestamp::now(),
-    )
-    .await?;
+    let (seen, Ledger { chain: ledger, .. }) =
+        ledger::ledger_with(&project, &registry.store, &servers, environment, Timestamp::now())
+            .await?;
     if let Some(fault) = ledger.faults().first() {
         let id = &environment.id;
         let why = format!("the ledger of {id} is broken: {fault}");

@@ -17,7 +17,6 @@ use verbatim_text::one_line;
 use super::context::{self, ReleaseArgs, environment, find, registry};
 use crate::project::{ProjectArgs, failures};
 use crate::promotion::{PromotionContext, ask};
-use crate::records::store::RecordFilter;
 use crate::release::{Named, Release};
 
 const EXAMPLES: &str = "\
@@ -121,15 +120,12 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
     let found = find(&project, &registry, &ReleaseArgs { release: named }, console).await?;
     let (ring, now) = (&project.config.policy.ring, Timestamp::now());
     let digest = found.release.digest;
-    let mut records = registry
-        .store
-        .of_release(ring, digest, &RecordFilter::All, now)
-        .await
-        .map_err(failures::registry)?;
+    let mut records =
+        registry.store.all_of_release(ring, digest, now).await.map_err(failures::registry)?;
     let places = records.places();
     let mut ledgers = Vec::new();
     // A veto is attached to the release and to its environment, and either list may hide it.
-    let (mut vetoes, wanted) = (records.vetoes.clone(), RecordFilter::only::<Veto>());
+    let mut vetoes = records.vetoes.clone();
     let mut testimony = Testimony::default();
     for environment in places {
         // What is known of the ledger from elsewhere: the history of the release, and what an earlier stage left.
@@ -141,7 +137,7 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
             of_release.map(|it| it.anchor()).chain(handed_on.copied()).collect();
         let ledger = registry
             .store
-            .of_environment(ring, &environment, &wanted, &anchors, now)
+            .of_environment(ring, &environment, &anchors, now)
             .await
             .map_err(failures::registry)?;
         vetoes.extend(

@@ -2,39 +2,24 @@
 
 use jiff::Timestamp;
 use verbatim_console::Failure;
-use verbatim_record::{Chain, Promotion};
 
 use super::applications::{self, ObservedApp, Servers};
 use crate::config::Environment;
 use crate::project::{Project, failures};
-use crate::records::store::{Ledger, RecordFilter, Store};
+use crate::records::store::{Ledger, Store};
 use crate::release::handoff;
 
 /// The applications of an environment and its ledger, checked against what is written on the applications and what an
 /// earlier stage of this run left.
-pub(crate) async fn ledger_with_anchors(
-    project: &Project,
-    store: &Store,
-    servers: &Servers,
-    environment: &Environment,
-    now: Timestamp,
-) -> Result<(Vec<ObservedApp>, Chain), Failure> {
-    let wanted = RecordFilter::only::<Promotion>();
-    let (seen, ledger) = ledger_with(project, store, servers, environment, &wanted, now).await?;
-    Ok((seen, ledger.chain))
-}
-
-/// The same, with other records of the environment.
 pub(crate) async fn ledger_with(
     project: &Project,
     store: &Store,
     servers: &Servers,
     environment: &Environment,
-    wanted: &RecordFilter,
     now: Timestamp,
 ) -> Result<(Vec<ObservedApp>, Ledger), Failure> {
     let look = applications::at(environment, servers);
-    ledger_of(project, store, environment, look, wanted, now).await
+    ledger_of(project, store, environment, look, now).await
 }
 
 /// The ledger of an environment and its applications, which `look` reads: Argo CD and the registry are asked at the same
@@ -44,11 +29,10 @@ pub(crate) async fn ledger_of(
     store: &Store,
     environment: &Environment,
     look: impl Future<Output = Result<Vec<ObservedApp>, Failure>>,
-    wanted: &RecordFilter,
     now: Timestamp,
 ) -> Result<(Vec<ObservedApp>, Ledger), Failure> {
     let ring = &project.config.policy.ring;
-    let (seen, listed) = tokio::join!(look, store.listed(ring, &environment.id, wanted, now));
+    let (seen, listed) = tokio::join!(look, store.listed(ring, &environment.id, now));
     let (seen, listed) = (seen?, listed.map_err(failures::registry)?);
     store.check_clock()?;
     let mut anchors = applications::anchors(&seen);

@@ -10,7 +10,7 @@ use verbatim_argocd::Application;
 use verbatim_console::{ExitStatus, Failure, FailureReport};
 use verbatim_oci::{Digest, Repository};
 use verbatim_record::{
-    Ban, BanPlace, Chain, EnvironmentId, Lock, PolicyChange, Promotion, Records, RejectedRecord,
+    Ban, BanPlace, Chain, EnvironmentId, PolicyChange, Promotion, Records, RejectedRecord,
     Verified, Veto, in_force, vetoes_against,
 };
 use verbatim_text::Words;
@@ -25,7 +25,7 @@ use crate::environment::rules::{self, PolicyStamp};
 use crate::environment::standing::{EnvironmentState, Expected, Standing, standing};
 use crate::project::{Project, failures};
 use crate::records::Registry;
-use crate::records::store::{Ledger, RecordFilter};
+use crate::records::store::Ledger;
 use crate::release::find;
 use crate::release::result::{PromotionPlace, ReleaseResult};
 
@@ -191,8 +191,7 @@ pub(crate) async fn row(
     let row = Row::of(environment);
     let known = async {
         servers.check(project, environment)?;
-        let wanted = RecordFilter::only::<Lock>().and::<Veto>();
-        ledger::ledger_with(project, &registry.store, servers, environment, &wanted, now).await
+        ledger::ledger_with(project, &registry.store, servers, environment, now).await
     };
     let (seen, Ledger { chain: ledger, records, .. }) = match known.await {
         Ok(known) => known,
@@ -251,8 +250,7 @@ async fn vetoes(
 ) -> Result<Vec<Verified<Veto>>, Failure> {
     let digest = &head.predicate().release.digest;
     let ring = &project.config.policy.ring;
-    let of_release =
-        registry.store.of_release(ring, *digest, &RecordFilter::only::<Veto>(), now).await;
+    let of_release = registry.store.of_release(ring, *digest, now).await;
     let of_release = of_release.map_err(|error| {
         failures::registry(error).context(format!("cannot tell whether {digest} has a veto"))
     })?;

@@ -8,15 +8,13 @@ use verbatim_console::ExitStatus;
 use verbatim_oci::Digest;
 use verbatim_policy::GateKind;
 use verbatim_record::{
-    Ban, BanPlace, EnvironmentId, Lock, PromotionKind, Records, Verified, Veto, in_force,
-    vetoes_against,
+    Ban, BanPlace, EnvironmentId, Lock, PromotionKind, Records, Verified, in_force, vetoes_against,
 };
 use verbatim_text::joined;
 
 use super::PromotionContext;
 use super::decide::Considered;
 use crate::project::failures;
-use crate::records::store::RecordFilter;
 
 /// How old the last look may be. A look costs two listings, and a lock is made by a person.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(5);
@@ -71,10 +69,8 @@ impl<'a> BanWatch<'a> {
     async fn look(&self, now: Timestamp) -> Option<Stop> {
         let PromotionContext { project, registry, environment, .. } = self.context;
         let (store, ring, id) = (&registry.store, &project.config.policy.ring, &environment.id);
-        let wanted = RecordFilter::only::<Lock>().and::<Veto>();
-        let of_environment = store.of_environment(ring, id, &wanted, &[], now);
-        let wanted = RecordFilter::only::<Veto>();
-        let of_release = store.of_release(ring, self.release, &wanted, now);
+        let of_environment = store.of_environment(ring, id, &[], now);
+        let of_release = store.of_release(ring, self.release, now);
         match tokio::try_join!(of_environment, of_release) {
             Ok((ledger, release)) => {
                 let bans = [&ledger.records, &release];

@@ -12,9 +12,7 @@ use verbatim_oci::{Digest, Reference, Tag};
 use verbatim_policy::{
     Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading,
 };
-use verbatim_record::{
-    Chain, EnvironmentId, KeyId, Lock, Promotion, PromotionKind, Records, Testimony, Veto,
-};
+use verbatim_record::{Chain, EnvironmentId, KeyId, Promotion, PromotionKind, Records, Testimony};
 use verbatim_registry::Client;
 
 use super::back::choose;
@@ -24,7 +22,7 @@ use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::{drift, ledger, shared};
 use crate::project::{Project, failures};
 use crate::records::running;
-use crate::records::store::{Ledger, RecordFilter, Store};
+use crate::records::store::{Ledger, Store};
 use crate::release::find::ResolvedRelease;
 use crate::release::{Release, builds, digests, order};
 
@@ -159,14 +157,13 @@ impl PromotionContext<'_> {
             .await
         };
         let own = async {
-            let wanted = RecordFilter::only::<Promotion>().and::<Lock>().and::<Veto>();
             let look = async {
                 match question.compares || gates.has(GateKind::SameManifests) {
                     true => applications::refreshed(environment, servers).await,
                     false => applications::together(environment, servers).await,
                 }
             };
-            ledger::ledger_of(project, store, environment, look, &wanted, now).await
+            ledger::ledger_of(project, store, environment, look, now).await
         };
         let labels = labels(&registry.client, gates, found);
         let (records, earlier, own, labels) = tokio::join!(records, earlier, own, labels);
@@ -258,10 +255,9 @@ async fn records(
     release: &Release,
     now: Timestamp,
 ) -> Result<Records, String> {
-    let wanted = RecordFilter::Types(gates.record_types());
     let ring = &project.config.policy.ring;
     let types = gates.attested_types();
-    let records = store.with_attestations(ring, release.digest, &wanted, &types, now).await;
+    let records = store.with_attestations(ring, release.digest, &types, now).await;
     records.map_err(|error| format!("{error}: {}", error.kind()))
 }
 
@@ -298,8 +294,7 @@ async fn other(
 ) -> Other {
     let id = environment.id.clone();
     let look = applications::together(environment, servers);
-    let wanted = RecordFilter::only::<Promotion>();
-    match ledger::ledger_of(project, store, environment, look, &wanted, now).await {
+    match ledger::ledger_of(project, store, environment, look, now).await {
         Ok((seen, Ledger { chain: ledger, testimony, .. })) => {
             let live = drift::live(&seen, &as_promoted(&ledger, release), &ledger);
             let healthy_since = applications::healthy_since(&seen);

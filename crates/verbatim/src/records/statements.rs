@@ -14,7 +14,6 @@ use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
 use crate::records::Registry;
 use crate::records::attach::{self, RecordSubject};
-use crate::records::store::RecordFilter;
 
 /// Until when something counts.
 #[derive(Clone, Debug, Args)]
@@ -111,8 +110,7 @@ pub(crate) async fn locks(
     now: Timestamp,
 ) -> Result<Vec<Verified<Lock>>, Failure> {
     let ring = &project.config.policy.ring;
-    let wanted = RecordFilter::only::<Lock>();
-    let ledger = registry.store.of_environment(ring, &environment.id, &wanted, &[], now).await;
+    let ledger = registry.store.of_environment(ring, &environment.id, &[], now).await;
     Ok(ledger.map_err(failures::registry)?.records.locks)
 }
 
@@ -126,12 +124,11 @@ pub(crate) async fn vetoes(
     now: Timestamp,
 ) -> Result<Vec<Verified<Veto>>, Failure> {
     let ring = &project.config.policy.ring;
-    let (store, wanted) = (&registry.store, RecordFilter::only::<Veto>());
-    let records =
-        store.of_release(ring, release, &wanted, now).await.map_err(failures::registry)?;
+    let store = &registry.store;
+    let records = store.of_release(ring, release, now).await.map_err(failures::registry)?;
     let mut vetoes = records.vetoes;
     if let Some(environment) = environment {
-        let ledger = store.of_environment(ring, environment, &wanted, &[], now).await;
+        let ledger = store.of_environment(ring, environment, &[], now).await;
         vetoes.extend(ledger.map_err(failures::registry)?.records.vetoes);
     }
     vetoes.retain(|veto| veto.statement().is_about(&release) && veto.environment() == environment);

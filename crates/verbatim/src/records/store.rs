@@ -15,8 +15,8 @@ use verbatim_console::Failure;
 use verbatim_oci::{Descriptor, Digest, Repository};
 use verbatim_record::{
     Anchor, BUNDLE_MEDIA_TYPE, Bundle, Chain, EMPTY_BLOB, EnvironmentArtifact, EnvironmentId,
-    HandOver, JudgedRecord, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, Predicate,
-    Promotion, Provenance, RecordCollector, RecordJudge, Records, Testimony,
+    JudgedRecord, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, RecordCollector,
+    RecordJudge, Records, Testimony,
 };
 use verbatim_registry::{Attachment, Client, Error, Layer, ManifestName, ReferrerContent};
 
@@ -24,44 +24,6 @@ use crate::project::clock;
 
 /// How many records are fetched at the same time.
 const CONCURRENCY: usize = 8;
-
-/// Which records are fetched, by their predicate types. A listing says the type of each; a record of which it does not is
-/// fetched in any case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RecordFilter {
-    /// All that are there, foreign ones too.
-    All,
-    Types(BTreeSet<String>),
-}
-
-impl RecordFilter {
-    pub(crate) fn only<P: Predicate>() -> Self {
-        Self::Types(BTreeSet::from([P::TYPE.to_owned()]))
-    }
-
-    /// Records of one more type.
-    #[must_use]
-    pub(crate) fn and<P: Predicate>(mut self) -> Self {
-        if let Self::Types(types) = &mut self {
-            types.insert(P::TYPE.to_owned());
-        }
-        self
-    }
-
-    /// The same, with the records that say how old those of ended keys are, if some key has ended.
-    #[must_use]
-    fn with_witnesses(self, ring: &KeyRing, now: Timestamp) -> Self {
-        if ring.has_ended(now) { self.and::<Promotion>().and::<HandOver>() } else { self }
-    }
-
-    /// Whether the record behind an entry of a listing has to be fetched.
-    fn admits(&self, entry: &Descriptor) -> bool {
-        match (self, entry.annotations.get(PREDICATE_TYPE_ANNOTATION)) {
-            (Self::All, _) | (_, None) => true,
-            (Self::Types(types), Some(claimed)) => types.contains(claimed),
-        }
-    }
-}
 
 /// The ledger of an environment.
 #[derive(Debug)]
@@ -83,6 +45,15 @@ pub(crate) struct Listed {
     environment: EnvironmentId,
     records: Records,
     now: Timestamp,
+}
+
+/// What happens to statements of types that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Foreign {
+    /// They are not read, if the listing says what they are.
+    Skipped,
+    /// They are told among what does not count.
+    Told,
 }
 
 /// Where the records of a project are kept.
@@ -114,15 +85,15 @@ impl Store {
         clock::check([(self.repository.registry(), self.client.clock(&self.repository))])
     }
 
-    /// The verified records of a release.
+    /// The verified records of a release. What its entry in the listing calls a statement of others is not read: whoever
+    /// may call one of ours so may as well take it out of the listing, and it is found in the same way.
     pub(crate) async fn of_release(
         &self,
         ring: &KeyRing,
         release: Digest,
-        wanted: &RecordFilter,
         now: Timestamp,
     ) -> Result<Records, Error> {
-        self.with_attestations(ring, release, wanted, &BTreeSet::new(), now).await
+        self.with_attestations(ring, release, &BTreeSet::new(), now).await
     }
 
     /// The build records of a release, for who is about to add one. In a repository that nobody has written to there are none;
@@ -133,7 +104,7 @@ impl Store {
         release: Digest,
         now: Timestamp,
     ) -> Result<Records, Error> {
-        match self.of_release(ring, release, &RecordFilter::only::<Provenance>(), now).await {
+        match self.of_release(ring, release, now).await {
             Err(error) if error.is_no_repository() => Ok(Records::default()),
             records => records,
         }
@@ -144,13 +115,33 @@ impl Store {
         &self,
         ring: &KeyRing,
         release: Digest,
-        wanted: &RecordFilter,
         types: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<Records, Error> {
-        let judge = RecordJudge::of_release(ring.clone(), release, now, types.clone())
-            .of_project(self.project.clone());
-        self.records(&release, &wanted.clone().with_witnesses(ring, now), judge).await
+        let judge = self.judge_of(ring, release, types, now);
+        self.records(&release, judge, Foreign::Skipped).await
+    }
+
+    /// All that is attached to a release, with the statements of others.
+    pub(crate) async fn all_of_release(
+        &self,
+        ring: &KeyRing,
+        release: Digest,
+        now: Timestamp,
+    ) -> Result<Records, Error> {
+        let judge = self.judge_of(ring, release, &BTreeSet::new(), now);
+        self.records(&release, judge, Foreign::Told).await
+    }
+
+    fn judge_of(
+        &self,
+        ring: &KeyRing,
+        release: Digest,
+        types: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> RecordJudge {
+        RecordJudge::of_release(ring.clone(), release, now, types.clone())
+            .of_project(self.project.clone())
     }
 
     /// The ledger of an environment: its verified promotions, whether they can be relied on, and what else is wanted.
@@ -159,11 +150,10 @@ impl Store {
         &self,
         ring: &KeyRing,
         environment: &EnvironmentId,
-        wanted: &RecordFilter,
         anchors: &[Anchor],
         now: Timestamp,
     ) -> Result<Ledger, Error> {
-        let listed = self.listed(ring, environment, wanted, now).await?;
+        let listed = self.listed(ring, environment, now).await?;
         self.ledger(listed, anchors).await
     }
 
@@ -174,13 +164,11 @@ impl Store {
         &self,
         ring: &KeyRing,
         environment: &EnvironmentId,
-        wanted: &RecordFilter,
         now: Timestamp,
     ) -> Result<Listed, Error> {
         let artifact = EnvironmentArtifact::of(environment);
-        let wanted = wanted.clone().and::<Promotion>().with_witnesses(ring, now);
         let judge = RecordJudge::of_environment(ring.clone(), environment, now);
-        let records = self.records(artifact.digest(), &wanted, judge).await?;
+        let records = self.records(artifact.digest(), judge, Foreign::Skipped).await?;
         Ok(Listed { ring: ring.clone(), environment: environment.clone(), records, now })
     }
 
@@ -299,13 +287,17 @@ impl Store {
     async fn records(
         &self,
         subject: &Digest,
-        wanted: &RecordFilter,
         judge: RecordJudge,
+        foreign: Foreign,
     ) -> Result<Records, Error> {
         let listed =
             self.client.referrers(&self.repository, subject, Some(BUNDLE_MEDIA_TYPE)).await?;
+        let is_read = |entry: &Descriptor| {
+            let claimed = entry.annotations.get(PREDICATE_TYPE_ANNOTATION);
+            foreign == Foreign::Told || claimed.is_none_or(|claimed| judge.reads(claimed))
+        };
+        let entries: Vec<_> = listed.descriptors.into_iter().filter(is_read).collect();
         let judge = Arc::new(judge);
-        let entries = listed.descriptors.into_iter().filter(|entry| wanted.admits(entry));
         // In the order of the listing, so that two runs tell the same.
         let mut judged = stream::iter(entries)
             .map(|entry| {
@@ -358,36 +350,4 @@ async fn judged(judge: Arc<RecordJudge>, bundle: Bytes) -> JudgedRecord {
     };
     // Whatever keeps a thread from it does not keep this one.
     work.await.unwrap_or_else(|_| judge.judge(&bundle))
-}
-
-#[cfg(test)]
-mod tests {
-    use verbatim_record::{Provenance, TestResult};
-
-    use super::*;
-
-    #[test]
-    fn only_what_is_said_to_be_something_else_is_left_out() {
-        let entry = |claimed: Option<&str>| Descriptor {
-            annotations: claimed
-                .map(|claimed| (PREDICATE_TYPE_ANNOTATION.to_owned(), claimed.to_owned()))
-                .into_iter()
-                .collect(),
-            ..Descriptor::of(BUNDLE_MEDIA_TYPE, b"")
-        };
-        let builds = RecordFilter::only::<Provenance>();
-        let both = builds.clone().and::<TestResult>();
-        for (wanted, claimed, want) in [
-            (&RecordFilter::All, Some("urn:example:other"), true),
-            (&RecordFilter::All, None, true),
-            (&builds, Some(Provenance::TYPE), true),
-            (&builds, Some(TestResult::TYPE), false),
-            (&builds, None, true),
-            (&both, Some(TestResult::TYPE), true),
-            (&both, Some(Promotion::TYPE), false),
-        ] {
-            assert_eq!(wanted.admits(&entry(claimed)), want, "{wanted:?} {claimed:?}");
-        }
-        assert_eq!(RecordFilter::All.and::<Provenance>(), RecordFilter::All);
-    }
 }

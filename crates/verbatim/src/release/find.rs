@@ -8,13 +8,12 @@ use verbatim_ci::{CiContext, Numbering};
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Reference, Repository, Tag};
 use verbatim_record::PromotedRelease;
-use verbatim_record::Provenance;
 use verbatim_registry::{Client, ResolvedManifest};
 
 use crate::config::Image;
 use crate::project::git::{self, SourceState};
 use crate::project::{Project, failures};
-use crate::records::store::{RecordFilter, Store};
+use crate::records::store::Store;
 use crate::release::handoff::{self, ReleaseFile};
 use crate::release::{Named, Release, builds, compose};
 
@@ -139,8 +138,7 @@ async fn trusted(
     if ring.is_empty() {
         return Ok(Ok(()));
     }
-    let wanted = RecordFilter::only::<Provenance>();
-    let records = store.of_release(ring, file.release.digest, &wanted, now).await;
+    let records = store.of_release(ring, file.release.digest, now).await;
     let records = records.map_err(failures::registry)?;
     let is_built = records.builds.iter().any(|record| {
         let source = record.predicate().source().unwrap_or_default();
@@ -229,7 +227,7 @@ async fn by_build_record(
     let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
     let digest = resolved.digest();
     let records = store
-        .of_release(&project.config.policy.ring, digest, &RecordFilter::only::<Provenance>(), now)
+        .of_release(&project.config.policy.ring, digest, now)
         .await
         .map_err(failures::registry)?;
     let built_from_this = records.builds.iter().any(|record| {

@@ -4,12 +4,12 @@
 use jiff::Timestamp;
 use verbatim_oci::Digest;
 use verbatim_policy::ReleaseOrder;
-use verbatim_record::{Chain, CiRun, Provenance, Records, Testimony};
+use verbatim_record::{Chain, CiRun, Records, Testimony};
 
 use super::{Release, builds};
 use crate::project::{Project, git};
 use crate::records::running;
-use crate::records::store::{RecordFilter, Store};
+use crate::records::store::Store;
 
 /// How a release stands to the one that the ledger has. What cannot be found out cannot be compared.
 pub(crate) async fn order(
@@ -31,8 +31,7 @@ pub(crate) async fn order(
     if matches!(order, Age::Unrelated | Age::Same) {
         // Git does not tell; the runs that built the two may.
         let ring = &project.config.policy.ring;
-        let wanted = RecordFilter::only::<Provenance>();
-        if let Ok(records) = store.of_release(ring, there.digest, &wanted, now).await {
+        if let Ok(records) = store.of_release(ring, there.digest, now).await {
             let records = records.with_testimony(testimony);
             order = compare(&ours, &builds::origin(&records), ancestry);
         }
@@ -54,11 +53,8 @@ pub(crate) async fn is_newer(
     now: Timestamp,
 ) -> bool {
     let ring = &project.config.policy.ring;
-    let wanted = RecordFilter::only::<Provenance>();
-    let records = tokio::try_join!(
-        store.of_release(ring, release, &wanted, now),
-        store.of_release(ring, other, &wanted, now),
-    );
+    let records =
+        tokio::try_join!(store.of_release(ring, release, now), store.of_release(ring, other, now),);
     let Ok((ours, theirs)) = records else { return false };
     let (ours, theirs) = (builds::origin(&ours), builds::origin(&theirs));
     compare(&ours, &theirs, ancestry(project, &ours, &theirs).await) == Age::Newer

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Chain, EnvironmentId, PromotedRelease, Promotion, SeenApplication, Statement, SuiteOutcome,
-    TestOutcome, TestResult, TestRun, Verified,
+    Chain, EnvironmentId, PromotedRelease, SeenApplication, Statement, SuiteOutcome, TestOutcome,
+    TestResult, TestRun, Verified,
 };
 
 use self::live::NotLive;
@@ -28,7 +28,7 @@ use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
 use crate::records::Registry;
 use crate::records::attach::{self, RecordSubject};
-use crate::records::store::RecordFilter;
+use crate::records::store::Ledger;
 use crate::release::Release;
 use crate::release::find::{self, ResolvedRelease};
 use crate::release::result::twelve;
@@ -179,11 +179,9 @@ pub(crate) async fn earlier(
     found: &ResolvedRelease,
 ) -> Result<Option<TestReport>, Failure> {
     let (ring, now) = (&project.config.policy.ring, Timestamp::now());
-    let wanted = RecordFilter::only::<Promotion>();
     let (store, digest) = (&registry.store, found.release.digest);
-    let ledger = store.of_environment(ring, &environment.id, &wanted, &[], now);
-    let wanted = RecordFilter::only::<TestResult>();
-    let records = store.of_release(ring, digest, &wanted, now);
+    let ledger = store.of_environment(ring, &environment.id, &[], now);
+    let records = store.of_release(ring, digest, now);
     let (ledger, records) = tokio::try_join!(ledger, records).map_err(failures::registry)?;
     let Some(came) = ledger.chain.began() else { return Ok(None) };
     let suites: Vec<&str> = environment.tests.keys().map(String::as_str).collect();
@@ -260,8 +258,8 @@ async fn standing(
 ) -> Result<Standing, Failure> {
     let (id, name, now) = (&environment.id, environment.name(), Timestamp::now());
     let store = &registry.store;
-    let (seen, ledger) =
-        ledger::ledger_with_anchors(project, store, servers, environment, now).await?;
+    let (seen, Ledger { chain: ledger, .. }) =
+        ledger::ledger_with(project, store, servers, environment, now).await?;
     servers.check_clocks()?;
     let seen = readable(seen)?;
     let refused = |why: String| Failure::new(ExitStatus::No, why);

@@ -9,6 +9,7 @@ use crate::project::signer::RecordSigner;
 use crate::promotion::outcome::{PromotionResult, Restored};
 use crate::promotion::{Overrides, PromotionContext};
 use crate::records::running;
+use crate::records::store::Ledger;
 use crate::release::Named;
 use crate::release::find;
 
@@ -45,8 +46,8 @@ impl PromotionContext<'_> {
     ) -> Result<PromotionResult, Failure> {
         let Self { project, registry, environment, servers, console, .. } = self;
         let (id, now, store) = (&environment.id, Timestamp::now(), &registry.store);
-        let (_, ledger) =
-            ledger::ledger_with_anchors(project, store, servers, environment, now).await?;
+        let (_, Ledger { chain: ledger, .. }) =
+            ledger::ledger_with(project, store, servers, environment, now).await?;
         if let Some(fault) = ledger.faults().first() {
             let why = format!("the ledger of {id} is broken: {fault}");
             return Err(Failure::new(ExitStatus::No, why));

@@ -15,7 +15,7 @@ use crate::promotion::gather::{Movement, Question, Situation};
 use crate::promotion::outcome::PromotionResult;
 use crate::promotion::overrides::Overrides;
 use crate::records::attach::{self, RecordSubject};
-use crate::records::store::{Ledger, RecordFilter};
+use crate::records::store::Ledger;
 use crate::records::{Registry, running};
 use crate::release::Named;
 use crate::release::find::{self, ResolvedRelease};
@@ -115,11 +115,10 @@ async fn target(
     let seen = applications::at(context.environment, &context.servers).await?;
     let id = &context.environment.id;
     let ring = &context.project.config.policy.ring;
-    let wanted = RecordFilter::only::<Veto>();
     let anchors = applications::anchors(&seen);
     let store = &context.registry.store;
     let Ledger { chain, records, .. } =
-        store.of_environment(ring, id, &wanted, &anchors, now).await.map_err(|error| {
+        store.of_environment(ring, id, &anchors, now).await.map_err(|error| {
             failures::registry(error).hint(format!(
                 "without the registry: verbatim rollback {} --from-argocd-history --reason TEXT",
                 context.environment.name()
