@@ -177,12 +177,20 @@ impl Scene {
             0 => {
                 let until = None;
                 let reason = format!("demo {number} went well");
-                let approval =
-                    Approval { environment: production, reason, at, until, plan: None, run };
+                let approval = Approval {
+                    seen: Vec::new(),
+                    environment: production,
+                    reason,
+                    at,
+                    until,
+                    plan: None,
+                    run,
+                };
                 sign(&Statement::approval(name, release, approval), &key(2)?)?
             }
             1 => {
                 let veto = Veto {
+                    seen: Vec::new(),
                     environment: Some(production),
                     lifts: Vec::new(),
                     reason: format!("incident {number}"),
@@ -208,6 +216,7 @@ impl Scene {
     fn tested(&self, name: &str, number: usize) -> Result<Bundle> {
         let at = Timestamp::now();
         let run = TestRun {
+            seen: Vec::new(),
             environment: EnvironmentId::new("shop", "staging")?,
             suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome: TestOutcome::Passed }],
             promotion: None,

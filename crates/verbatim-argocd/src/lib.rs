@@ -29,6 +29,7 @@ pub use crate::api::watch::{Subscription, Watch, WatchEvent};
 
 pub use crate::overrides::claim::{
     Claim, ClaimOnApp, ClaimState, PendingRecord, claim_annotation, read_claim, read_claims,
+    records_annotation,
 };
 pub use crate::overrides::plan::AppPlan;
 pub use crate::overrides::values::{

@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let now = "2026-11-24T12:00:00Z".parse()?;
 
     let lock = Lock {
+        seen: Vec::new(),
         environment: environment.clone(),
         lifts: Vec::new(),
         reason: "the database moves".to_owned(),

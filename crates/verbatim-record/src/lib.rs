@@ -31,8 +31,9 @@ pub use keys::{
     Powers, Role, Signer, SigningKey, TrustedKey, VerifyingKey, usual_powers,
 };
 pub use ledger::{
-    Anchor, AnchorError, Chain, ChainFault, Custody, CustodyStep, CustodyStepKind, JudgedRecord,
-    RecordCollector, RecordJudge, Records, RejectedRecord, Testimony, in_force, vetoes_against,
+    Anchor, AnchorError, Anchors, Chain, ChainFault, Custody, CustodyStep, CustodyStepKind,
+    HiddenRecord, JudgedRecord, LedgerLog, NamedBy, RecordCollector, RecordJudge, Records,
+    RejectedRecord, Testimony, in_force, vetoes_against,
 };
 pub use predicate::{
     AdoptedImage, AppliedOverride, Approval, Ban, BanPlace, Build, BuildDefinition, BuildMetadata,

@@ -101,6 +101,7 @@ pub(crate) fn test_run(place: &str, outcome: TestOutcome, minutes: i64) -> TestR
         promotion: None,
         before: Vec::new(),
         after: Vec::new(),
+        seen: Vec::new(),
         run: run(),
         started_at: at(minutes),
         finished_at: at(minutes + 1),
@@ -126,7 +127,7 @@ pub(crate) fn promotion(place: &str, what: &str, chain: ChainLink, minutes: i64)
 }
 
 pub(crate) fn first() -> ChainLink {
-    ChainLink { sequence: 1, previous: None, merged: Vec::new() }
+    ChainLink { sequence: 1, previous: None, merged: Vec::new(), seen: Vec::new() }
 }
 
 /// A promotion signed by `ci`.
@@ -162,4 +163,9 @@ pub(crate) fn bundle_of(payload: &[u8], number: u8) -> Vec<u8> {
         },
     });
     serde_json::to_vec(&bundle).unwrap()
+}
+
+/// A record that nobody has listed.
+pub(crate) fn signed_elsewhere() -> Bundle {
+    promoted("elsewhere", "none", first(), 0)
 }

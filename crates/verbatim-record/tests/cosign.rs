@@ -126,6 +126,7 @@ fn provenance() -> Provenance {
 
 fn test_result() -> TestResult {
     TestRun {
+        seen: Vec::new(),
         environment: staging(),
         suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome: TestOutcome::Passed }],
         promotion: None,
@@ -140,6 +141,7 @@ fn test_result() -> TestResult {
 
 fn approval() -> Approval {
     Approval {
+        seen: Vec::new(),
         environment: staging(),
         reason: "looks good".to_owned(),
         at: now(),
@@ -151,6 +153,7 @@ fn approval() -> Approval {
 
 fn veto() -> Veto {
     Veto {
+        seen: Vec::new(),
         environment: Some(staging()),
         lifts: Vec::new(),
         reason: "it leaks".to_owned(),
@@ -162,6 +165,7 @@ fn veto() -> Veto {
 
 fn lock() -> Lock {
     Lock {
+        seen: Vec::new(),
         environment: staging(),
         lifts: Vec::new(),
         reason: "audit".to_owned(),

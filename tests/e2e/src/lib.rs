@@ -7,6 +7,7 @@
 pub mod charts;
 mod demo;
 mod image;
+mod listing;
 mod people;
 mod project;
 mod run;
@@ -17,6 +18,7 @@ mod world;
 pub use charts::Charts;
 pub use demo::context;
 pub use image::{Built, attach, client, client_with, push, push_index, push_unrecorded, push_with};
+pub use listing::Listing;
 pub use people::{by, refusals, with_gates};
 pub use project::{Project, copy, key};
 pub use run::{Run, Started, Tool, noted_commands};

@@ -18,7 +18,7 @@ use verbatim_record::{
     Approval, Bundle, EnvironmentArtifact, EnvironmentId, PAYLOAD_TYPE, SigningKey, Statement, pae,
     sign,
 };
-use verbatim_registry::{Attachment, Layer, ManifestName};
+use verbatim_registry::{Attachment, Layer};
 
 /// The seed of the key of `lead`, who may approve.
 const LEAD: u8 = 21;
@@ -26,6 +26,7 @@ const LEAD: u8 = 21;
 /// An approval of a release for dev, as `lead` makes it.
 fn approval(digest: &Digest, change: impl FnOnce(&mut Approval)) -> Result<Statement<Approval>> {
     let mut approval = Approval {
+        seen: Vec::new(),
         environment: "shop/dev".parse()?,
         reason: "looks good".to_owned(),
         at: Timestamp::now(),
@@ -211,21 +212,6 @@ fn with_data(list: &[u8], kind: &str, data: Option<&str>) -> Result<(String, Byt
     Ok((digest, document.to_string().into()))
 }
 
-/// The fallback tag that lists the referrers of something.
-fn list(world: &World, subject: &Digest) -> Result<Reference> {
-    Ok(Reference {
-        repository: format!("{}/shop/app", world.registry.host()).parse()?,
-        tag: Some(format!("sha256-{}", subject.hex()).parse()?),
-        digest: None,
-    })
-}
-
-async fn put(tag: &Reference, kind: &str, bytes: Bytes) -> Result<()> {
-    let name = ManifestName::Tag(tag.tag.clone().context("no tag")?);
-    e2e::client()?.put_manifest(&tag.repository, &name, kind, bytes).await?;
-    Ok(())
-}
-
 /// Nothing is promoted, and nobody claims that there were no records.
 async fn refuses(world: &World, promote: &[&str]) -> Result<()> {
     let refused = world.verbatim(promote).await?;
@@ -248,12 +234,11 @@ async fn a_corrupt_list_of_records_is_not_an_empty_one() -> Result<()> {
     let _ = world.verbatim(&promote).await?.ends(0);
     let image = e2e::client()?.manifest(&release.parse()?).await?;
     for subject in [digest, *EnvironmentArtifact::of(&dev).digest()] {
-        let tag = list(&world, &subject)?;
-        let right = e2e::client()?.manifest(&tag).await?;
+        let right = e2e::Listing::of(&world, &subject).await?;
         // A tag that leads to something else than a list.
-        put(&tag, &image.media_type, image.bytes.clone()).await?;
+        right.put(&image.media_type, image.bytes.clone()).await?;
         refuses(&world, &promote).await?;
-        put(&tag, &right.media_type, right.bytes.clone()).await?;
+        right.put_back().await?;
         let _ = world.verbatim(&promote).await?.ends(0);
         // Entries that lead nowhere: without their document, and with the document of another. The right list has it, and
         // then nothing has to be fetched.
@@ -264,11 +249,11 @@ async fn a_corrupt_list_of_records_is_not_an_empty_one() -> Result<()> {
             let path = format!("/manifests/{entry}");
             world.registry_proxy.inject(Rule::new(Fault::Status(404)).path(&path).always());
             let _ = world.verbatim(&promote).await?.ends(0);
-            put(&tag, &right.media_type, changed).await?;
+            right.put(verbatim_oci::media_type::OCI_INDEX, changed).await?;
             refuses(&world, &promote).await?;
             world.registry_proxy.heal();
             let _ = world.verbatim(&promote).await?.ends(0);
-            put(&tag, &right.media_type, right.bytes.clone()).await?;
+            right.put_back().await?;
         }
         // A right one that does not arrive as it is.
         for fault in [Fault::LyingBody, Fault::Truncate, Fault::Html] {

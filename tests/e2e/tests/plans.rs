@@ -166,6 +166,7 @@ async fn a_plan_is_approved_by_its_hash() -> Result<()> {
     assert!(refused.stdout.contains("refused  approvals"), "{refused}");
     let image: Reference = release.parse()?;
     let approval = Approval {
+        seen: Vec::new(),
         environment: "shop/dev".parse()?,
         reason: String::new(),
         at: jiff::Timestamp::now(),

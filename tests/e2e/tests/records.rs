@@ -9,10 +9,8 @@ use e2e::{World, with_gates};
 use test_registry::{Account, Auth, Registry};
 use verbatim_credentials::{CredentialEnvironment, ExposeSecret as _, Keychain};
 use verbatim_oci::{Descriptor, Digest, Manifest, Reference};
-use verbatim_record::{
-    BUNDLE_MEDIA_TYPE, Bundle, EnvironmentArtifact, EnvironmentId, Promotion, Statement, sign,
-};
-use verbatim_registry::{FetchedManifest, ManifestName};
+use verbatim_record::{BUNDLE_MEDIA_TYPE, Bundle, EnvironmentArtifact, Promotion, Statement, sign};
+use verbatim_registry::ManifestName;
 
 fn digest(release: &str) -> Result<Digest> {
     Ok(release.split_once('@').context("no digest")?.1.parse()?)
@@ -294,47 +292,24 @@ async fn a_veto_that_one_list_hides_is_found_in_the_other() -> Result<()> {
     let _ = world.verbatim(&veto).await?.ends(0);
     let of_environment = *EnvironmentArtifact::of(&"shop/dev".parse()?).digest();
     for hidden in [of_release, of_environment] {
-        let (tag, right) = fallback(&world, &hidden).await?;
-        let mut list: serde_json::Value = serde_json::from_slice(&right.bytes)?;
-        let entries = list["manifests"].as_array_mut().context("no list")?;
-        let had = entries.len();
-        entries.retain(|entry| !entry.to_string().contains("urn:verbatim:veto:v1"));
-        assert_eq!(entries.len() + 1, had);
-        put(&tag, &right.media_type, list.to_string().into()).await?;
+        let listing = e2e::Listing::of(&world, &hidden).await?;
+        let hide = |entries: &mut Vec<serde_json::Value>| {
+            let had = entries.len();
+            entries.retain(|entry| !entry.to_string().contains("urn:verbatim:veto:v1"));
+            assert_eq!(entries.len() + 1, had);
+        };
+        listing.rewrite(hide).await?;
         let run = world.verbatim(&promote).await?.ends(1);
         assert!(run.stdout.contains("vetoed: it leaks"), "{run}");
-        put(&tag, &right.media_type, right.bytes).await?;
+        listing.put_back().await?;
     }
     Ok(())
 }
 
-/// The list behind the fallback tag of something.
-async fn fallback(world: &World, subject: &Digest) -> Result<(Reference, FetchedManifest)> {
-    let tag = Reference {
-        repository: format!("{}/shop/app", world.registry.host()).parse()?,
-        tag: Some(format!("sha256-{}", subject.hex()).parse()?),
-        digest: None,
-    };
-    let list = e2e::client()?.manifest(&tag).await?;
-    Ok((tag, list))
-}
-
-async fn put(tag: &Reference, kind: &str, bytes: Bytes) -> Result<()> {
-    let name = ManifestName::Tag(tag.tag.clone().context("a tag")?);
-    e2e::client()?.put_manifest(&tag.repository, &name, kind, bytes).await?;
-    Ok(())
-}
-
-/// The entries of the fallback tag of an environment, and a way to overwrite them, as a writer does who had read it before.
+/// Overwrites the listing of an environment with its first entries, as a writer does who had read it before.
 async fn overwrite_ledger(world: &World, environment: &str, keep: usize) -> Result<usize> {
-    let id: EnvironmentId = format!("shop/{environment}").parse()?;
-    let (tag, index) = fallback(world, EnvironmentArtifact::of(&id).digest()).await?;
-    let mut document: serde_json::Value = serde_json::from_slice(&index.bytes)?;
-    let entries = document["manifests"].as_array_mut().context("no list")?;
-    let had = entries.len();
-    entries.truncate(keep);
-    put(&tag, &index.media_type, document.to_string().into()).await?;
-    Ok(had)
+    let listing = e2e::Listing::of_environment(world, environment).await?;
+    listing.rewrite(|entries| entries.truncate(keep)).await
 }
 
 /// A fallback tag that somebody wrote back is no loss: records are found by the digests that the applications and their

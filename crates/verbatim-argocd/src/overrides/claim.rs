@@ -30,16 +30,29 @@ const ENDING: usize = 1 << 10;
 /// The name of the annotation with the claims of an environment: `verbatim.dev/claim.PROJECT.ENVIRONMENT`, or with a hash
 /// where that is too long or not the only way to read it.
 pub fn claim_annotation(environment: Option<&str>) -> String {
-    let Some(environment) = environment else { return ANNOTATION.to_owned() };
+    match environment {
+        Some(environment) => annotation_of(ANNOTATION, environment),
+        None => ANNOTATION.to_owned(),
+    }
+}
+
+/// The name of the annotation with the last records of an environment that are no promotions:
+/// `verbatim.dev/records.PROJECT.ENVIRONMENT`, or with a hash.
+pub fn records_annotation(environment: &str) -> String {
+    annotation_of("verbatim.dev/records", environment)
+}
+
+fn annotation_of(prefix: &str, environment: &str) -> String {
     let is_plain = |(project, name): &(&str, &str)| {
-        let length = "claim..".len() + project.len() + name.len();
+        let kind = prefix.rsplit('/').next().unwrap_or_default();
+        let length = kind.len() + "..".len() + project.len() + name.len();
         length <= MAX_NAME && !project.contains('.') && name.ends_with(char::is_alphanumeric)
     };
     match environment.split_once('/').filter(is_plain) {
-        Some((project, name)) => format!("{ANNOTATION}.{project}.{name}"),
+        Some((project, name)) => format!("{prefix}.{project}.{name}"),
         None => {
             let hash = Digest::of(environment.as_bytes()).to_string();
-            format!("{ANNOTATION}-{}", &hash["sha256:".len()..][..16])
+            format!("{prefix}-{}", &hash["sha256:".len()..][..16])
         }
     }
 }

@@ -3,6 +3,8 @@
 //! `test` operations look at what the server has just read, so a patch refuses to overwrite what changed since we
 //! looked. They are no compare-and-set: the server reads twice more before it writes.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -197,10 +199,17 @@ pub(crate) fn close(app: &Application, end: &Claim) -> Result<Vec<Value>, PatchE
     Ok(order(ops))
 }
 
-/// Sets an annotation, or takes it away.
-pub(crate) fn annotation(app: &Application, name: &str, text: Option<&str>) -> Vec<Value> {
+/// Sets annotations, or takes them away. Without operations if they are as wanted.
+pub(crate) fn annotations(
+    app: &Application,
+    wanted: &BTreeMap<String, Option<String>>,
+) -> Vec<Value> {
     let mut ops = Vec::new();
-    annotate(&mut ops, app, name, text);
+    for (name, text) in wanted {
+        if app.metadata.annotations.get(name) != text.as_ref() {
+            annotate(&mut ops, app, name, text.as_deref());
+        }
+    }
     order(ops)
 }
 
@@ -236,8 +245,11 @@ fn annotate(ops: &mut Vec<Value>, app: &Application, name: &str, text: Option<&s
         (None, None) => return,
         (Some(before), _) => ops.push(test(&path, &json!(before))),
         (None, Some(_)) if app.metadata.annotations.is_empty() => {
-            ops.push(absent("/metadata/annotations"));
-            ops.push(json!({ "op": "add", "path": "/metadata/annotations", "value": {} }));
+            let all = "/metadata/annotations";
+            if !ops.iter().any(|op| op["path"] == all) {
+                ops.push(absent(all));
+                ops.push(json!({ "op": "add", "path": all, "value": {} }));
+            }
         }
         (None, Some(_)) => ops.push(absent(&path)),
     }

@@ -1,6 +1,8 @@
 //! Changes of an application that deploy nothing: annotations for others to read, and the end of a claim once the record
 //! of its run is attached.
 
+use std::collections::BTreeMap;
+
 use crate::api::client::Client;
 use crate::api::error::Error;
 use crate::api::request::AppRef;
@@ -62,7 +64,8 @@ pub async fn close_claim(client: &Client, app: &AppRef, end: &Claim) -> ClosedCl
     ClosedClaim { end, warnings: run.into_warnings() }
 }
 
-/// Sets an annotation of an application, or takes it away. What it overlaid of others is in the warnings.
+/// Sets annotations of an application, or takes them away (`None`), by those that it has. What it overlaid of others is in
+/// the warnings.
 ///
 /// # Errors
 ///
@@ -70,16 +73,16 @@ pub async fn close_claim(client: &Client, app: &AppRef, end: &Claim) -> ClosedCl
 pub async fn annotate(
     client: &Client,
     app: &AppRef,
-    name: &str,
-    text: Option<&str>,
+    wanted: impl Fn(&BTreeMap<String, String>) -> BTreeMap<String, Option<String>>,
 ) -> Result<Vec<DeployWarning>, Error> {
     let options = DeployOptions::default();
     let subject = Subject::new(client, app, &options);
     let mut run = subject.start(FirstRead::Watched, &|_| {}).await?;
     let sent = run.send(Unrendered::Replace, |_, app| {
-        match app.metadata.annotations.get(name).map(String::as_str) == text {
+        let operations = patch::annotations(app, &wanted(&app.metadata.annotations));
+        match operations.is_empty() {
             true => Change::<std::convert::Infallible>::Written,
-            false => Change::Write(patch::annotation(app, name, text)),
+            false => Change::Write(operations),
         }
     });
     match sent.await? {

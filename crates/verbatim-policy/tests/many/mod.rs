@@ -107,7 +107,7 @@ pub(crate) fn records(count: usize) -> Result<Vec<(Found, Bundle)>, Box<dyn std:
                 let is_last = number + 1 == promotions;
                 let what = if is_last { release() } else { Digest::of(&number.to_le_bytes()) };
                 let sequence = u64::try_from(number)? + 1;
-                let chain = ChainLink { sequence, previous, merged: Vec::new() };
+                let chain = ChainLink { sequence, previous, merged: Vec::new(), seen: Vec::new() };
                 sign(&Statement::promotion(promotion(&staging, what, number, chain)?), &key(1))?
             }
             (Found::Release, _) if number + 1 == count => {
@@ -120,6 +120,7 @@ pub(crate) fn records(count: usize) -> Result<Vec<(Found, Bundle)>, Box<dyn std:
             (Found::Release, 1) => attested(number)?,
             (Found::Release, 2) => {
                 let approval = Approval {
+                    seen: Vec::new(),
                     environment: production.clone(),
                     reason: format!("demo {number} went well"),
                     at: after(number),
@@ -133,6 +134,7 @@ pub(crate) fn records(count: usize) -> Result<Vec<(Found, Bundle)>, Box<dyn std:
             }
             (Found::Release, _) => {
                 let veto = Veto {
+                    seen: Vec::new(),
                     environment: Some(production.clone()),
                     lifts: Vec::new(),
                     reason: format!("incident {number}"),
@@ -179,6 +181,7 @@ fn tested(environment: &EnvironmentId, number: usize) -> TestRun {
     let suites = ["smoke", "load", "contract"]
         .map(|suite| SuiteOutcome { suite: suite.to_owned(), outcome: TestOutcome::Passed });
     TestRun {
+        seen: Vec::new(),
         environment: environment.clone(),
         suites: suites.into(),
         promotion: None,

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+use crate::artifact::EnvironmentId;
 use crate::predicate::{
     Approval, HandOver, Lock, Predicate, Promotion, Provenance, ResourceDescriptor, TestResult,
     Veto,
@@ -65,7 +66,9 @@ impl Statement<Provenance> {
 impl Statement<TestResult> {
     /// "These suites ran against this release in that environment." `name` is the repository, for people.
     pub fn test(name: &str, release: &Digest, result: TestResult) -> Self {
-        Self::new(vec![ResourceDescriptor::artifact(name, release)], result)
+        let mut subject = vec![ResourceDescriptor::artifact(name, release)];
+        subject.extend(result.environment().as_ref().map(ResourceDescriptor::environment));
+        Self::new(subject, result)
     }
 }
 
@@ -111,6 +114,18 @@ impl Statement<Veto> {
         let mut subject = vec![ResourceDescriptor::artifact(name, release)];
         subject.extend(veto.environment.as_ref().map(ResourceDescriptor::environment));
         Self::new(subject, veto)
+    }
+
+    /// The same, as a part of the ledgers of these environments, if it is for all.
+    #[must_use]
+    pub fn in_ledgers<'a>(
+        mut self,
+        environments: impl IntoIterator<Item = &'a EnvironmentId>,
+    ) -> Self {
+        if self.predicate.environment.is_none() {
+            self.subject.extend(environments.into_iter().map(ResourceDescriptor::environment));
+        }
+        self
     }
 }
 

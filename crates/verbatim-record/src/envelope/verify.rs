@@ -434,7 +434,8 @@ fn check_predicate<P: Predicate>(
     predicate.check(subjects).map_err(Rejection::Contradiction)?;
     if let Some(wanted) = &expected.environment {
         let found = predicate.environment();
-        if found.as_ref() != Some(wanted) {
+        let is_for_all = P::IS_FOR_ALL && found.is_none();
+        if !is_for_all && found.as_ref() != Some(wanted) {
             return Err(Rejection::Environment { found, wanted: wanted.clone() });
         }
     }

@@ -63,6 +63,7 @@ mod tests {
 
     fn lock(reason: &str, lifts: &[&Bundle], until: Option<i64>, number: u8) -> Bundle {
         let lock = Lock {
+            seen: Vec::new(),
             environment: environment("dev"),
             lifts: lifts.iter().map(|it| it.digest()).collect(),
             reason: reason.to_owned(),
@@ -116,6 +117,7 @@ mod tests {
     fn a_veto_is_against_one_release_here_or_everywhere() {
         let veto = |what: &str, place: Option<&str>| {
             let veto = Veto {
+                seen: Vec::new(),
                 environment: place.map(environment),
                 lifts: Vec::new(),
                 reason: "it leaks".to_owned(),

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
+use super::log::{HiddenRecord, LedgerLog};
 use super::records::RejectedRecord;
 use crate::artifact::EnvironmentId;
 use crate::envelope::{MAX_CLOCK_SKEW, Rejection, Verified};
@@ -28,6 +29,8 @@ pub struct Chain {
     faults: Vec<ChainFault>,
     #[serde(skip)]
     not_counted: Vec<RejectedRecord>,
+    #[serde(skip)]
+    seen: Vec<Digest>,
 }
 
 /// Something that is wrong with a chain.
@@ -88,6 +91,9 @@ pub enum ChainFault {
         /// The promotion that is known elsewhere.
         anchor: Anchor,
     },
+    /// A record of another kind is known and not there: a ban, an approval, a test, a hand-over.
+    #[error("record {}, which {} names, is missing", .0.record, .0.named_by)]
+    Hidden(HiddenRecord),
 }
 
 fn list(records: &[Digest]) -> String {
@@ -102,6 +108,20 @@ pub struct Anchor {
     pub sequence: u64,
     /// Digest of its record.
     pub record: Digest,
+}
+
+/// What is known of the end of a ledger from outside of the registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Anchors {
+    /// The last promotions, as different applications and jobs know them.
+    pub promotions: Vec<Anchor>,
+    /// The last records of other kinds.
+    pub records: Vec<Digest>,
+}
+
+impl Anchors {
+    /// Nothing is known.
+    pub const NONE: &Self = &Self { promotions: Vec::new(), records: Vec::new() };
 }
 
 /// Why a text is not an anchor.
@@ -175,7 +195,15 @@ impl Chain {
         let mut promotions: Vec<_> = nodes.into_values().map(|node| node.promotion).collect();
         promotions.sort_by_key(position);
         let environment = environment.clone();
-        Self { environment, promotions, heads, faults, not_counted: Vec::new() }
+        Self { environment, promotions, heads, faults, not_counted: Vec::new(), seen: Vec::new() }
+    }
+
+    /// The same chain within the whole ledger, of which the promotions are a part.
+    #[must_use]
+    pub fn within(mut self, log: &LedgerLog) -> Self {
+        self.faults.extend(log.hidden().iter().cloned().map(ChainFault::Hidden));
+        self.seen = log.seen();
+        self
     }
 
     /// The same chain, which says of a promotion that it misses why that does not count, if it is among these.
@@ -268,8 +296,14 @@ impl Chain {
         self.faults.iter().filter_map(|fault| match fault {
             ChainFault::Missing { record, .. } => Some(*record),
             ChainFault::Cut { anchor } => Some(anchor.record),
+            ChainFault::Hidden(hidden) => Some(hidden.record),
             _ => None,
         })
+    }
+
+    /// What the next record of the ledger names, of whatever kind it is: the records that nothing has followed yet.
+    pub fn seen(&self) -> &[Digest] {
+        &self.seen
     }
 
     /// The anchor to keep where the owner of the registry cannot change it.
@@ -296,9 +330,14 @@ impl Chain {
             self.promotions.iter().filter(|it| self.heads.contains(&it.record())).collect();
         heads.sort_by_key(|head| position(head));
         let Some(last) = heads.pop() else {
-            return Ok(ChainLink { sequence: 1, previous: None, merged: Vec::new() });
+            let seen = self.seen.clone();
+            return Ok(ChainLink { sequence: 1, previous: None, merged: Vec::new(), seen });
         };
+        let is_promotion =
+            |record: &Digest| heads.iter().chain([&last]).any(|it| it.record() == *record);
+        let seen = self.seen.iter().copied().filter(|record| !is_promotion(record)).collect();
         Ok(ChainLink {
+            seen,
             // The highest number is last, so this is one more than every predecessor's.
             sequence: last.predicate().chain.sequence.saturating_add(1),
             previous: Some(last.record()),

@@ -278,6 +278,7 @@ mod tests {
 
     fn approval() -> Approval {
         Approval {
+            seen: Vec::new(),
             environment: environment("production"),
             reason: "looks good".to_owned(),
             at: at(30),
@@ -289,6 +290,7 @@ mod tests {
 
     fn veto(lifts: &[Digest]) -> Veto {
         Veto {
+            seen: Vec::new(),
             environment: None,
             lifts: lifts.to_vec(),
             reason: "it leaks".to_owned(),

@@ -4,11 +4,13 @@
 mod bans;
 mod chain;
 mod custody;
+mod log;
 mod records;
 mod testimony;
 
 pub use bans::{in_force, vetoes_against};
-pub use chain::{Anchor, AnchorError, Chain, ChainFault};
+pub use chain::{Anchor, AnchorError, Anchors, Chain, ChainFault};
 pub use custody::{Custody, CustodyStep, CustodyStepKind};
+pub use log::{HiddenRecord, LedgerLog, NamedBy};
 pub use records::{JudgedRecord, RecordCollector, RecordJudge, Records, RejectedRecord};
 pub use testimony::Testimony;

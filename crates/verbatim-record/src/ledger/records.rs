@@ -43,6 +43,33 @@ pub struct Records {
     pending: Vec<JudgedRecord>,
 }
 
+/// A record of whatever kind, in the ledger of an environment.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Digest of its bytes.
+    pub(super) record: Digest,
+    /// Digest of what is signed.
+    pub(super) statement: Digest,
+    /// When it was made, as its signer says.
+    pub(super) at: Option<Timestamp>,
+    /// The records at the end of the ledger then.
+    pub(super) seen: Vec<Digest>,
+    /// Of a promotion those before it.
+    pub(super) before: Vec<Digest>,
+}
+
+impl Entry {
+    fn of<P: Predicate>(record: &Verified<P>) -> Self {
+        Self {
+            record: record.record(),
+            statement: record.statement_digest(),
+            at: record.recorded_at(),
+            seen: record.predicate().seen(),
+            before: Vec::new(),
+        }
+    }
+}
+
 /// A record that does not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RejectedRecord {
@@ -156,6 +183,39 @@ impl Records {
         });
         let promotions = self.promotions.iter().chain(pending);
         promotions.map(|it| it.predicate().environment.clone()).collect()
+    }
+
+    /// Each of them that counts and may stand in the ledger of an environment, as one of many of whatever kind.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
+        let Self { tests, promotions, approvals, vetoes, locks, hand_overs, .. } = self;
+        let promotions = promotions.iter().map(|it| Entry {
+            before: it.predicate().chain.parents().copied().collect(),
+            ..Entry::of(it)
+        });
+        let others = tests.iter().map(Entry::of).chain(approvals.iter().map(Entry::of));
+        let bans = vetoes.iter().map(Entry::of).chain(locks.iter().map(Entry::of));
+        promotions.chain(others).chain(bans).chain(hand_overs.iter().map(Entry::of))
+    }
+
+    /// The digests of those that count and may stand in the ledger of an environment.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.entries().map(|entry| entry.record)
+    }
+
+    /// The same, with what the ledger of an environment has about this release: either list may hide what the other shows.
+    #[must_use]
+    pub fn with_ledger(mut self, release: &Digest, ledger: &Self) -> Self {
+        fn join<P: Clone>(release: &Digest, own: &mut Vec<Verified<P>>, others: &[Verified<P>]) {
+            let is_new = |it: &&Verified<P>| !own.iter().any(|own| own.record() == it.record());
+            let about = others.iter().filter(|it| it.statement().is_about(release));
+            let new: Vec<_> = about.filter(is_new).cloned().collect();
+            own.extend(new);
+        }
+        join(release, &mut self.tests, &ledger.tests);
+        join(release, &mut self.approvals, &ledger.approvals);
+        join(release, &mut self.vetoes, &ledger.vetoes);
+        self.sort();
+        self
     }
 
     fn witnesses(&self) -> Vec<Witness> {

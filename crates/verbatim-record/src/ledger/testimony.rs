@@ -144,6 +144,7 @@ mod tests {
 
     fn after(previous: Option<(&Bundle, u64)>) -> ChainLink {
         previous.map_or_else(first, |(record, sequence)| ChainLink {
+            seen: Vec::new(),
             sequence: sequence + 1,
             previous: Some(record.digest()),
             merged: Vec::new(),

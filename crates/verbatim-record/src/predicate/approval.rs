@@ -33,6 +33,9 @@ pub struct Approval {
     /// The hash of the approved plan; `None`: any plan that brings this release there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Digest>,
+    /// The records at the end of the ledger when it was made.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<Digest>,
     /// The CI run, with the actor.
     #[serde(default, deserialize_with = "null_is_default")]
     pub run: CiRun,
@@ -48,6 +51,10 @@ impl Predicate for Approval {
 
     fn environment(&self) -> Option<EnvironmentId> {
         Some(self.environment.clone())
+    }
+
+    fn seen(&self) -> Vec<Digest> {
+        self.seen.clone()
     }
 
     fn check(&self, subjects: &[Digest]) -> Result<(), String> {

@@ -28,6 +28,9 @@ pub struct Ban<P> {
     /// When it expires; `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// The records at the end of the ledger when it was made.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<Digest>,
     /// The CI run, with the actor.
     #[serde(default, deserialize_with = "null_is_default")]
     pub run: CiRun,
@@ -47,6 +50,9 @@ pub trait BanPlace: Serialize + DeserializeOwned {
     /// The power that the ban needs.
     const POWER: Power;
 
+    /// Whether it may hold everywhere.
+    const IS_FOR_ALL: bool;
+
     /// The environment, if it is one.
     fn environment(&self) -> Option<&EnvironmentId>;
 
@@ -61,6 +67,7 @@ pub trait BanPlace: Serialize + DeserializeOwned {
 impl BanPlace for EnvironmentId {
     const TYPE: &'static str = "urn:verbatim:lock:v1";
     const POWER: Power = Power::Lock;
+    const IS_FOR_ALL: bool = false;
 
     fn environment(&self) -> Option<&EnvironmentId> {
         Some(self)
@@ -77,6 +84,7 @@ impl BanPlace for EnvironmentId {
 impl BanPlace for Option<EnvironmentId> {
     const TYPE: &'static str = "urn:verbatim:veto:v1";
     const POWER: Power = Power::Veto;
+    const IS_FOR_ALL: bool = true;
 
     fn environment(&self) -> Option<&EnvironmentId> {
         self.as_ref()
@@ -85,7 +93,8 @@ impl BanPlace for Option<EnvironmentId> {
     fn check(&self, subjects: &[Digest]) -> Result<(), String> {
         let environment = self.as_ref().map(|id| *EnvironmentArtifact::of(id).digest());
         let is_right = match (subjects, environment) {
-            ([_], None) => true,
+            // The others are the environments that there were when it was made.
+            ([_, ..], None) => true,
             ([release], Some(environment)) => *release != environment,
             ([release, second], Some(environment)) => {
                 *release != environment && *second == environment
@@ -94,10 +103,10 @@ impl BanPlace for Option<EnvironmentId> {
         };
         match is_right {
             true => Ok(()),
-            false => {
-                Err("its subjects are not one release, and its environment after it, if it has one"
-                    .to_owned())
-            }
+            false => Err(
+                "its subjects are not one release, and its environments after it, if it has some"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -105,6 +114,7 @@ impl BanPlace for Option<EnvironmentId> {
 impl<P: BanPlace> Predicate for Ban<P> {
     const TYPE: &'static str = P::TYPE;
     const POWER: Option<Power> = Some(P::POWER);
+    const IS_FOR_ALL: bool = P::IS_FOR_ALL;
 
     fn recorded_at(&self) -> Option<Timestamp> {
         Some(self.at)
@@ -122,6 +132,10 @@ impl<P: BanPlace> Predicate for Ban<P> {
 
     fn only_keeps_out(&self) -> bool {
         self.lifts.is_empty()
+    }
+
+    fn seen(&self) -> Vec<Digest> {
+        self.seen.clone()
     }
 
     fn check(&self, subjects: &[Digest]) -> Result<(), String> {

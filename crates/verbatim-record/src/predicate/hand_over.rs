@@ -47,6 +47,10 @@ impl Predicate for HandOver {
         self.seen.clone()
     }
 
+    fn seen(&self) -> Vec<Digest> {
+        self.seen.clone()
+    }
+
     fn check(&self, subjects: &[Digest]) -> Result<(), String> {
         if subjects != [*EnvironmentArtifact::of(&self.environment).digest()] {
             return Err("its subject is not its environment".to_owned());

@@ -49,6 +49,9 @@ pub trait Predicate: Serialize + DeserializeOwned {
     /// scope of a key for some environments.
     const IS_PLACED: bool = true;
 
+    /// Whether a statement that names no environment may be about all of them, and so stand in the ledger of each.
+    const IS_FOR_ALL: bool = false;
+
     /// What a key needs beyond [`Self::POWER`], because of what this statement says.
     fn further_power(&self) -> Option<Power> {
         None
@@ -67,6 +70,12 @@ pub trait Predicate: Serialize + DeserializeOwned {
 
     /// The records that its signer has seen, as far as it names them and vouches for them: they are older.
     fn names(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+
+    /// The records that were at the end of the ledger of its environment when it was made. Unlike what it
+    /// [names](Self::names), it says nothing about them but that they were there.
+    fn seen(&self) -> Vec<Digest> {
         Vec::new()
     }
 

@@ -329,6 +329,9 @@ pub struct ChainLink {
     /// Further records without a successor, if two jobs promoted at the same time: naming them here joins the branches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<Digest>,
+    /// The other records of the ledger that nothing there had followed yet: bans, approvals, tests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<Digest>,
 }
 
 impl ChainLink {
@@ -365,6 +368,10 @@ impl Predicate for Promotion {
     fn names(&self) -> Vec<Digest> {
         let evidence = self.gates.iter().flat_map(|gate| &gate.evidence);
         self.chain.parents().copied().chain(evidence.filter_map(|it| it.record)).collect()
+    }
+
+    fn seen(&self) -> Vec<Digest> {
+        self.chain.seen.clone()
     }
 
     fn check(&self, subjects: &[Digest]) -> Result<(), String> {

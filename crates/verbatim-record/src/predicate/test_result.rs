@@ -23,6 +23,7 @@ const PROMOTION: &str = "verbatim_promotion";
 const RUN: &str = "verbatim_run";
 const BEFORE: &str = "verbatim_before";
 const AFTER: &str = "verbatim_after";
+const SEEN: &str = "verbatim_seen";
 
 /// How a test run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,8 @@ pub struct TestRun {
     pub before: Vec<SeenApplication>,
     /// The applications after the last suite.
     pub after: Vec<SeenApplication>,
+    /// The records at the end of the ledger before the first suite.
+    pub seen: Vec<Digest>,
     /// The CI run that tested.
     pub run: CiRun,
     /// Start of the first suite.
@@ -148,6 +151,9 @@ impl TestRun {
         ]);
         if let Some(promotion) = &self.promotion {
             annotations.insert(PROMOTION.to_owned(), json!(promotion));
+        }
+        if !self.seen.is_empty() {
+            annotations.insert(SEEN.to_owned(), json!(self.seen));
         }
         for (name, seen) in [(BEFORE, &self.before), (AFTER, &self.after)] {
             if !seen.is_empty() {
@@ -214,6 +220,11 @@ impl Predicate for TestResult {
     fn suites(&self) -> Option<Vec<&str>> {
         let lists = [&self.passed_tests, &self.warned_tests, &self.failed_tests];
         Some(lists.into_iter().flatten().map(String::as_str).collect())
+    }
+
+    fn seen(&self) -> Vec<Digest> {
+        let seen = self.environment_descriptor().and_then(|it| it.annotations.get(SEEN));
+        seen.and_then(|seen| serde_json::from_value(seen.clone()).ok()).unwrap_or_default()
     }
 
     fn check(&self, _subjects: &[Digest]) -> Result<(), String> {

@@ -114,7 +114,9 @@ pub(crate) async fn run(args: ApproveArgs, console: &Console) -> Result<ExitStat
             Some(saved.hash)
         }
     };
+    let ledger = statements::ledger(&project, &registry, &environment.id, now).await?;
     let approval = Approval {
+        seen: ledger.chain.seen().to_vec(),
         environment: environment.id.clone(),
         reason: args.reason,
         at: now,
@@ -124,7 +126,7 @@ pub(crate) async fn run(args: ApproveArgs, console: &Console) -> Result<ExitStat
     };
     let statement = Statement::approval(&release.repository.to_string(), &release.digest, approval);
     let descriptor = found.resolved.manifest.descriptor().map_err(failures::registry)?;
-    let subjects = (Some(&descriptor), Some(&environment.id));
+    let subjects = (Some(&descriptor), std::slice::from_ref(&environment.id));
     let what = format!("the approval for {}", environment.id);
     let record =
         statements::say(&project, &registry, &statement, &key, subjects, &what, console).await?;

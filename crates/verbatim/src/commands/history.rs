@@ -8,8 +8,8 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    ChainFault, CiRun, EnvironmentId, PolicyChange, PolicyOrigin, Promotion, PromotionKind,
-    RejectedRecord, Verified, Veto, in_force,
+    ChainFault, CiRun, EnvironmentId, HiddenRecord, NamedBy, PolicyChange, PolicyOrigin, Promotion,
+    PromotionKind, RejectedRecord, Verified, Veto, in_force,
 };
 use verbatim_text::Words;
 
@@ -224,6 +224,10 @@ fn told(fault: &ChainFault, seen: &[ObservedApp]) -> String {
             [] => fault.to_string(),
             apps => format!("{fault}; it is named by the annotation on {}", apps.join(", ")),
         },
+        ChainFault::Hidden(HiddenRecord { record, named_by: NamedBy::Application }) => {
+            let apps = applications::that_anchor(seen, record).join(", ");
+            format!("record {record}, which the annotation on {apps} names, is missing")
+        }
         other => other.to_string(),
     }
 }

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::{
-    Ban, BanPlace, Chain, EnvironmentId, KeyRing, Promotion, TrustedKey, Verified, in_force,
+    Anchors, Ban, BanPlace, Chain, EnvironmentId, KeyRing, Promotion, TrustedKey, Verified,
+    in_force,
 };
 use verbatim_text::one_line;
 
@@ -151,7 +152,7 @@ pub(crate) async fn run(args: RevokeArgs, console: &Console) -> Result<ExitStatu
     let mut ledgers = Vec::new();
     for environment in &project.config.environments {
         let id = &environment.id;
-        let read = |ring, now| registry.store.of_environment(ring, id, &[], now);
+        let read = |ring, now| registry.store.of_environment(ring, id, Anchors::NONE, now);
         let (before, after) = tokio::try_join!(read(ring, now), read(&without, now.max(at)))
             .map_err(failures::registry)?;
         let bans = bans_of(key, &after, now);

@@ -9,8 +9,8 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Anchor, Chain, EnvironmentId, HandOver, KeyId, Predicate, Promotion, Records, Statement,
-    TrustedKey, Verified,
+    Anchor, Anchors, Chain, EnvironmentId, HandOver, KeyId, Predicate, Promotion, Records,
+    Statement, TrustedKey, Verified,
 };
 
 use super::context::{self, environment, registry, trusted_key};
@@ -205,7 +205,7 @@ async fn hand_over(
     console: &Console,
 ) -> Result<Option<HandedOver>, Failure> {
     let (id, ring, now) = (&environment.id, &project.config.policy.ring, Timestamp::now());
-    let read = registry.store.of_environment(ring, id, &[], now).await;
+    let read = registry.store.of_environment(ring, id, Anchors::NONE, now).await;
     let Ledger { chain, records, .. } = read.map_err(failures::registry)?;
     let Some((promotion, seen)) = seen(&chain, &records, &pair.old, last_good)
         .map_err(|why| Failure::new(ExitStatus::No, format!("{id}: {why}")))?
@@ -222,7 +222,7 @@ async fn hand_over(
         run: project.run(),
     });
     let what = format!("the hand-over of {id}");
-    let subjects = (None, Some(id));
+    let subjects = (None, std::slice::from_ref(id));
     let record =
         statements::say(project, registry, &statement, pair.signer, subjects, &what, console)
             .await?;
@@ -230,8 +230,16 @@ async fn hand_over(
         Some(signer) => {
             let what = RecordSubject::Said(&what);
             let signed = attach::signed(project, &statement, signer, what).await?;
-            attach::attach(project, &registry.store, &signed, None, Some(id), what, console)
-                .await?;
+            attach::attach(
+                project,
+                &registry.store,
+                &signed,
+                None,
+                std::slice::from_ref(id),
+                what,
+                console,
+            )
+            .await?;
             Some(signed.digest())
         }
         None => None,

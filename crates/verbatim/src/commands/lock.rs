@@ -1,24 +1,26 @@
 //! `verbatim lock` and `verbatim unlock`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
-use verbatim_argocd::annotate;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{Lock, Power, Statement};
 
 use super::context::{self, environment, registry};
 use crate::config::Environment;
-use crate::environment::applications::{self, Servers};
+use crate::environment::applications;
 use crate::project::signer::RecordSigner;
-use crate::project::{KeyArgs, Project, ProjectArgs, failures};
+use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::records::Registry;
 use crate::records::statements::{self, UntilArgs};
+use crate::records::store::Ledger;
 
-/// The annotation that shows a lock on the applications, for people who look there. Nothing is decided by it.
+/// The annotation that shows a lock on the applications, for people who look there. Nothing is decided by it: that the
+/// lock must be found, another one says.
 const LOCK_ANNOTATION: &str = "verbatim.dev/lock";
 
 const LOCK_EXAMPLES: &str = "\
@@ -39,7 +41,7 @@ struct WhichArgs {
     /// The reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Do not show the lock on the applications
+    /// Note nothing on the applications
     #[arg(long)]
     no_annotation: bool,
 }
@@ -47,7 +49,8 @@ struct WhichArgs {
 /// Keep every release out of an environment
 ///
 /// Signs a lock and attaches it to the environment. Every promotion and rollback checks for locks; no gate needs to be
-/// configured. verbatim also shows the lock on the applications, in the annotation verbatim.dev/lock, for people only.
+/// configured. verbatim also notes the lock on the applications: in words in the annotation verbatim.dev/lock, and by its
+/// record in verbatim.dev/records, so that nobody who may only push to the registry can hide it.
 #[derive(Debug, Args)]
 #[command(after_help = LOCK_EXAMPLES)]
 pub(crate) struct LockArgs {
@@ -106,15 +109,15 @@ pub(crate) async fn lock(args: LockArgs, console: &Console) -> Result<ExitStatus
     let (project, key) = prepare(&args.project, &args.key, console).await?;
     let environment = environment(&project, &args.which.environment)?;
     let registry = registry(&project)?;
-    let said = Said { environment, reason: &args.which.reason, lifts: Vec::new(), until };
-    let record = said.say(&project, &registry, &key, console).await?;
-    if !args.which.no_annotation {
-        let mut text = args.which.reason.clone();
-        if let Some(until) = until {
-            text.push_str(&format!(" (until {until:.0})"));
-        }
-        show_lock(&project, environment, Some(&text), console).await;
+    let ledger = statements::ledger(&project, &registry, &environment.id, Timestamp::now()).await?;
+    let seen = ledger.chain.seen().to_vec();
+    let said = Said { environment, reason: &args.which.reason, lifts: Vec::new(), until, seen };
+    let mut text = args.which.reason.clone();
+    if let Some(until) = until {
+        text.push_str(&format!(" (until {until:.0})"));
     }
+    let shown = (!args.which.no_annotation).then_some(Some(text));
+    let record = said.say(&project, &registry, &key, shown, console).await?;
     let environment = environment.id.to_string();
     console.result(&Locked { environment, locked: true, until, lifted: Vec::new(), record })?;
     Ok(ExitStatus::Done)
@@ -126,18 +129,19 @@ pub(crate) async fn unlock(args: UnlockArgs, console: &Console) -> Result<ExitSt
     let environment = environment(&project, &args.which.environment)?;
     let registry = registry(&project)?;
     let now = Timestamp::now();
-    let locks = statements::locks(&project, &registry, environment, now).await?;
+    let Ledger { chain, records, .. } =
+        statements::ledger(&project, &registry, &environment.id, now).await?;
+    let locks = records.locks;
     let what = format!("lock of {}", environment.id);
     let lifts: Vec<Digest> = statements::to_lift(&project, &locks, &key, &what, now)?
         .iter()
         .map(|lock| lock.record())
         .collect();
     let reason = &args.which.reason;
-    let said = Said { environment, reason, lifts: lifts.clone(), until: None };
-    let record = said.say(&project, &registry, &key, console).await?;
-    if !args.which.no_annotation {
-        show_lock(&project, environment, None, console).await;
-    }
+    let seen = chain.seen().to_vec();
+    let said = Said { environment, reason, lifts: lifts.clone(), until: None, seen };
+    let shown = (!args.which.no_annotation).then_some(None);
+    let record = said.say(&project, &registry, &key, shown, console).await?;
     let environment = environment.id.to_string();
     console.result(&Locked { environment, locked: false, until: None, lifted: lifts, record })?;
     Ok(ExitStatus::Done)
@@ -159,14 +163,17 @@ struct Said<'a> {
     reason: &'a str,
     lifts: Vec<Digest>,
     until: Option<Timestamp>,
+    seen: Vec<Digest>,
 }
 
 impl Said<'_> {
+    /// Signs it, attaches it, and notes it on the applications with the text that they show, if they are to show something.
     async fn say(
         self,
         project: &Project,
         registry: &Registry,
         key: &RecordSigner,
+        shown: Option<Option<String>>,
         console: &Console,
     ) -> Result<Digest, Failure> {
         let id = &self.environment.id;
@@ -175,6 +182,7 @@ impl Said<'_> {
             false => format!("the end of the lock of {id}"),
         };
         let lock = Lock {
+            seen: self.seen.clone(),
             environment: id.clone(),
             lifts: self.lifts,
             reason: self.reason.to_owned(),
@@ -183,31 +191,14 @@ impl Said<'_> {
             run: project.run(),
         };
         let statement = Statement::lock(lock);
-        statements::say(project, registry, &statement, key, (None, Some(id)), &what, console).await
-    }
-}
-
-/// Shows a lock on the applications of an environment, or that there is none. The lock itself is the record, so what does
-/// not work here is only a warning.
-async fn show_lock(
-    project: &Project,
-    environment: &Environment,
-    text: Option<&str>,
-    console: &Console,
-) {
-    let shown = async {
-        let servers = Servers::of(project, [environment])?;
-        for seen in applications::at(environment, &servers).await? {
-            let client = servers.get(&seen.app.server)?;
-            let app = applications::reference(&seen.app);
-            let warnings = annotate(client, &app, LOCK_ANNOTATION, text).await;
-            for warning in warnings.map_err(failures::argocd)? {
-                console.warn(format!("{app}: {warning}"));
-            }
+        let subjects = (None, std::slice::from_ref(id));
+        let record =
+            statements::say(project, registry, &statement, key, subjects, &what, console).await?;
+        if let Some(text) = shown {
+            let others = BTreeMap::from([(LOCK_ANNOTATION.to_owned(), text)]);
+            let last = (record, &self.seen[..]);
+            applications::note_record(project, &[self.environment], last, &others, console).await;
         }
-        Ok::<(), Failure>(())
-    };
-    if let Err(failure) = shown.await {
-        console.warn(format!("cannot show the lock on the applications: {failure}"));
+        Ok(record)
     }
 }

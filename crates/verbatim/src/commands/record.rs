@@ -91,12 +91,12 @@ pub(crate) async fn run(args: RecordArgs, console: &Console) -> Result<ExitStatu
     let registry = registry(&project)?;
     let record = record(&project, &registry, &args, bytes, console).await?;
     let subjects = record.attachment().subjects;
-    let About { release, place } = about(&project, &record)?;
+    let About { release, places } = about(&project, &record)?;
     let release = match release {
         Some(digest) => Some(descriptor(&project, &registry, digest).await?),
         None => None,
     };
-    registry.store.attach(&record, release.as_ref(), place).await.map_err(failures::registry)?;
+    registry.store.attach(&record, release.as_ref(), &places).await.map_err(failures::registry)?;
     console.result(&Attached {
         record: record.digest(),
         predicate_type: record.predicate_type().to_owned(),
@@ -106,21 +106,23 @@ pub(crate) async fn run(args: RecordArgs, console: &Console) -> Result<ExitStatu
 }
 
 /// What a record is about, as far as this project knows it.
-struct About<'a> {
+struct About {
     /// A release; a lock is about none.
     release: Option<Digest>,
-    /// An environment; a build is about none.
-    place: Option<&'a EnvironmentId>,
+    /// The environments; a build is about none, a veto may be about all.
+    places: Vec<EnvironmentId>,
 }
 
 /// Tells releases and environments among the subjects of a record apart: an environment is known by its name, and whatever
 /// has none here is a release.
-fn about<'a>(project: &'a Project, record: &Bundle) -> Result<About<'a>, Failure> {
+fn about(project: &Project, record: &Bundle) -> Result<About, Failure> {
     let subjects = record.attachment().subjects;
-    let mut environments = project.config.environments.iter().map(|it| &it.id);
-    let place = environments.find(|id| is_among(id, &subjects));
-    let artifact = place.map(|id| *EnvironmentArtifact::of(id).digest());
-    let mut others = subjects.iter().filter(|digest| Some(**digest) != artifact);
+    let environments = project.config.environments.iter().map(|it| &it.id);
+    let places: Vec<EnvironmentId> =
+        environments.filter(|id| is_among(id, &subjects)).cloned().collect();
+    let artifacts: Vec<Digest> =
+        places.iter().map(|id| *EnvironmentArtifact::of(id).digest()).collect();
+    let mut others = subjects.iter().filter(|digest| !artifacts.contains(digest));
     let (release, another) = (others.next().copied(), others.next());
     // A lock is about an environment alone, so a digest that is none of ours is one that is not of this project.
     let is_lock = record.predicate_type() == Lock::TYPE;
@@ -129,9 +131,9 @@ fn about<'a>(project: &'a Project, record: &Bundle) -> Result<About<'a>, Failure
             "the record is about an environment that this configuration does not have",
         ));
     }
-    match (release, place) {
-        (None, None) => Err(Failure::usage("the record is about nothing")),
-        _ => Ok(About { release, place }),
+    match release.is_none() && places.is_empty() {
+        true => Err(Failure::usage("the record is about nothing")),
+        false => Ok(About { release, places }),
     }
 }
 
@@ -228,7 +230,8 @@ async fn may_lock(
         return Ok(());
     }
     let place = environment(project, lock.environment.name())?;
-    let locks = statements::locks(project, registry, place, Timestamp::now()).await?;
+    let ledger = statements::ledger(project, registry, &place.id, Timestamp::now()).await?;
+    let locks = ledger.records.locks;
     let lifted: Vec<_> = locks.iter().filter(|it| lock.lifts.contains(&it.record())).collect();
     statements::may_lift(project, &lifted, signer, &format!("lock of {}", lock.environment))
 }
@@ -244,8 +247,13 @@ async fn may_veto(
     let statement = statement::<Veto>(payload)?;
     let (release, veto) = (statement.subjects().next(), &statement.predicate);
     let (Some(release), false) = (release, veto.lifts.is_empty()) else { return Ok(()) };
-    let place = veto.environment.as_ref();
-    let vetoes = statements::vetoes(project, registry, release, place, Timestamp::now()).await?;
+    let (place, now) = (veto.environment.as_ref(), Timestamp::now());
+    let ledger = match place {
+        Some(id) => Some(statements::ledger(project, registry, id, now).await?),
+        None => None,
+    };
+    let of_place = (place, ledger.as_ref());
+    let vetoes = statements::vetoes(project, registry, release, of_place, now).await?;
     let lifted: Vec<_> = vetoes.iter().filter(|it| veto.lifts.contains(&it.record())).collect();
     statements::may_lift(project, &lifted, signer, &format!("veto against {release}"))
 }

@@ -10,7 +10,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_policy::Decision;
 use verbatim_record::{
-    Anchor, Custody, EnvironmentId, Records, Rejection, Testimony, Veto, in_force,
+    Anchors, Custody, EnvironmentId, Records, Rejection, Testimony, Veto, in_force,
 };
 use verbatim_text::one_line;
 
@@ -133,8 +133,8 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
             found.handed_on.iter().filter_map(|file| file.promotions.get(environment.name()));
         let of_release = records.promotions.iter();
         let of_release = of_release.filter(|it| it.predicate().environment == environment);
-        let anchors: Vec<Anchor> =
-            of_release.map(|it| it.anchor()).chain(handed_on.copied()).collect();
+        let promotions = of_release.map(|it| it.anchor()).chain(handed_on.copied()).collect();
+        let anchors = Anchors { promotions, records: Vec::new() };
         let ledger = registry
             .store
             .of_environment(ring, &environment, &anchors, now)

@@ -1,5 +1,6 @@
 //! `verbatim veto` and `verbatim unveto`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use clap::Args;
@@ -10,10 +11,13 @@ use verbatim_oci::Digest;
 use verbatim_record::{EnvironmentId, Power, Statement, Veto};
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
+use crate::config::Environment;
+use crate::environment::applications;
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs, failures};
 use crate::records::Registry;
 use crate::records::statements::{self, UntilArgs};
+use crate::records::store::Ledger;
 use crate::release::find::ResolvedRelease;
 use crate::release::{Named, Release};
 
@@ -44,12 +48,16 @@ struct WhereArgs {
     /// The reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// Note nothing on the applications
+    #[arg(long)]
+    no_annotation: bool,
 }
 
 /// Keep a release out of one environment, or of all
 ///
 /// Does not touch what runs: use `verbatim rollback`, which replaces the release and vetoes it. Every promotion and
-/// rollback checks for vetoes; no gate needs to be configured.
+/// rollback checks for vetoes; no gate needs to be configured. verbatim also notes the record on the applications, so that
+/// nobody who may only push to the registry can hide it.
 #[derive(Debug, Args)]
 #[command(after_help = VETO_EXAMPLES)]
 pub(crate) struct VetoArgs {
@@ -115,12 +123,37 @@ impl fmt::Display for Vetoed {
 /// Runs `verbatim veto`.
 pub(crate) async fn veto(args: VetoArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let until = args.until.end(Timestamp::now())?;
-    let said = Said { lifts: Vec::new(), reason: args.place.reason.clone(), until };
     let (project, key, environment) =
         prepare(&args.place, &args.key, &args.project, console).await?;
     let registry = registry(&project)?;
     let found = find(&project, &registry, &named(&args.place), console).await?;
+    let ledger = ledger(&project, &registry, environment.as_ref(), Timestamp::now()).await?;
+    let seen = seen(ledger.as_ref());
+    let said = Said {
+        lifts: Vec::new(),
+        reason: args.place.reason.clone(),
+        until,
+        seen,
+        is_noted: !args.place.no_annotation,
+    };
     said.say(&project, &registry, &found, environment, &key, console).await
+}
+
+/// The ledger of the environment that is meant, if it is one.
+async fn ledger(
+    project: &Project,
+    registry: &Registry,
+    environment: Option<&EnvironmentId>,
+    now: Timestamp,
+) -> Result<Option<Ledger>, Failure> {
+    match environment {
+        Some(id) => statements::ledger(project, registry, id, now).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+fn seen(ledger: Option<&Ledger>) -> Vec<Digest> {
+    ledger.map(|ledger| ledger.chain.seen().to_vec()).unwrap_or_default()
 }
 
 /// Runs `verbatim unveto`.
@@ -131,11 +164,20 @@ pub(crate) async fn unveto(args: UnvetoArgs, console: &Console) -> Result<ExitSt
     let found = find(&project, &registry, &named(&args.place), console).await?;
     let now = Timestamp::now();
     let digest = found.release.digest;
-    let vetoes = statements::vetoes(&project, &registry, digest, environment.as_ref(), now).await?;
+    let ledger = ledger(&project, &registry, environment.as_ref(), now).await?;
+    let place = (environment.as_ref(), ledger.as_ref());
+    let vetoes = statements::vetoes(&project, &registry, digest, place, now).await?;
     let what = format!("veto against {}", found.release);
     let lifted = statements::to_lift(&project, &vetoes, &key, &what, now)?;
     let lifts = lifted.iter().map(|veto| veto.record()).collect();
-    let said = Said { lifts, reason: args.place.reason.clone(), until: None };
+    let seen = seen(ledger.as_ref());
+    let said = Said {
+        lifts,
+        reason: args.place.reason.clone(),
+        until: None,
+        seen,
+        is_noted: !args.place.no_annotation,
+    };
     said.say(&project, &registry, &found, environment, &key, console).await
 }
 
@@ -163,6 +205,9 @@ struct Said {
     lifts: Vec<Digest>,
     reason: String,
     until: Option<Timestamp>,
+    seen: Vec<Digest>,
+    /// Whether the applications are to name it.
+    is_noted: bool,
 }
 
 impl Said {
@@ -177,6 +222,7 @@ impl Said {
     ) -> Result<ExitStatus, Failure> {
         let release = &found.release;
         let veto = Veto {
+            seen: self.seen.clone(),
             environment: environment.clone(),
             lifts: self.lifts.clone(),
             reason: self.reason,
@@ -184,15 +230,24 @@ impl Said {
             until: self.until,
             run: project.run(),
         };
-        let statement = Statement::veto(&release.repository.to_string(), &release.digest, veto);
+        let is_meant = |it: &&Environment| environment.as_ref().is_none_or(|id| *id == it.id);
+        let places: Vec<&Environment> =
+            project.config.environments.iter().filter(is_meant).collect();
+        let ids: Vec<EnvironmentId> = places.iter().map(|it| it.id.clone()).collect();
+        let statement = Statement::veto(&release.repository.to_string(), &release.digest, veto)
+            .in_ledgers(&ids);
         let descriptor = found.resolved.manifest.descriptor().map_err(failures::registry)?;
-        let subjects = (Some(&descriptor), environment.as_ref());
+        let subjects = (Some(&descriptor), &ids[..]);
         let what = match self.lifts.is_empty() {
             true => format!("the veto against {}", release.digest),
             false => format!("the end of the veto against {}", release.digest),
         };
         let record =
             statements::say(project, registry, &statement, key, subjects, &what, console).await?;
+        let last = (record, &self.seen[..]);
+        if self.is_noted {
+            applications::note_record(project, &places, last, &BTreeMap::new(), console).await;
+        }
         console.result(&Vetoed {
             release: release.clone(),
             environment,

@@ -38,7 +38,9 @@ pub(crate) async fn ledger_of(
     let mut anchors = applications::anchors(&seen);
     let left = handoff::read(&project.state_folder()).ok().flatten();
     let left = left.filter(|file| file.project == project.config.project);
-    anchors.extend(left.and_then(|file| file.promotions.get(environment.name()).copied()));
+    anchors
+        .promotions
+        .extend(left.and_then(|file| file.promotions.get(environment.name()).copied()));
     let ledger = store.ledger(listed, &anchors).await;
     Ok((seen, ledger.map_err(failures::registry)?))
 }

@@ -354,6 +354,7 @@ impl Asked<'_> {
                 None => self.place.clone(),
             };
             let approval = Approval {
+                seen: Vec::new(),
                 environment,
                 reason: String::new(),
                 at: fact.at,
@@ -371,6 +372,7 @@ impl Asked<'_> {
         }
         for fact in &self.case.vetoes {
             let veto = Veto {
+                seen: Vec::new(),
                 environment: (!fact.everywhere).then(|| self.place.clone()),
                 lifts: Vec::new(),
                 reason: "a case".to_owned(),
@@ -401,6 +403,7 @@ impl Asked<'_> {
         let mut suites = outcomes(&fact.passed, TestOutcome::Passed);
         suites.extend(outcomes(&fact.failed, TestOutcome::Failed));
         Ok(TestRun {
+            seen: Vec::new(),
             environment: self.environment(&fact.environment)?,
             suites,
             promotion: None,
@@ -415,6 +418,7 @@ impl Asked<'_> {
     fn locks(&self) -> Result<Vec<Bundle>, CaseError> {
         let signed = self.case.locks.iter().map(|fact| {
             let lock = Lock {
+                seen: Vec::new(),
                 environment: self.place.clone(),
                 lifts: Vec::new(),
                 reason: "a case".to_owned(),
@@ -433,7 +437,7 @@ impl Asked<'_> {
         let there = self.case.promotions.iter().filter(|fact| fact.to == name);
         for (sequence, fact) in (1..).zip(there) {
             let previous = bundles.last().map(|(bundle, _)| bundle.digest());
-            let chain = ChainLink { sequence, previous, merged: Vec::new() };
+            let chain = ChainLink { seen: Vec::new(), sequence, previous, merged: Vec::new() };
             let promotion = promotion(self.environment(name)?, fact, chain);
             bundles.push((self.keys.sign(&fact.by, &Statement::promotion(promotion))?, fact.other));
         }

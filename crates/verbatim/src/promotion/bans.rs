@@ -8,7 +8,8 @@ use verbatim_console::ExitStatus;
 use verbatim_oci::Digest;
 use verbatim_policy::GateKind;
 use verbatim_record::{
-    Ban, BanPlace, EnvironmentId, Lock, PromotionKind, Records, Verified, in_force, vetoes_against,
+    Anchors, Ban, BanPlace, EnvironmentId, Lock, PromotionKind, Records, Verified, in_force,
+    vetoes_against,
 };
 use verbatim_text::joined;
 
@@ -69,7 +70,7 @@ impl<'a> BanWatch<'a> {
     async fn look(&self, now: Timestamp) -> Option<Stop> {
         let PromotionContext { project, registry, environment, .. } = self.context;
         let (store, ring, id) = (&registry.store, &project.config.policy.ring, &environment.id);
-        let of_environment = store.of_environment(ring, id, &[], now);
+        let of_environment = store.of_environment(ring, id, Anchors::NONE, now);
         let of_release = store.of_release(ring, self.release, now);
         match tokio::try_join!(of_environment, of_release) {
             Ok((ledger, release)) => {

@@ -156,11 +156,12 @@ impl Decided {
             Decision { release: release.digest, environment, allowed: true, answers: Vec::new() };
         let link = match end {
             Some(anchor) => ChainLink {
+                seen: Vec::new(),
                 sequence: anchor.sequence.saturating_add(1),
                 previous: Some(anchor.record),
                 merged: Vec::new(),
             },
-            None => ChainLink { sequence: 1, previous: None, merged: Vec::new() },
+            None => ChainLink { seen: Vec::new(), sequence: 1, previous: None, merged: Vec::new() },
         };
         let place = LedgerPlace {
             reason,

@@ -172,7 +172,11 @@ impl PromotionContext<'_> {
         for other in &earlier {
             testimony.extend(other.testimony.clone());
         }
-        let records = records.map(|records| records.with_testimony(&testimony));
+        let records = records.map(|records| {
+            let ledgers = earlier.iter().map(|other| &other.records).chain([&own_records]);
+            let records = records.with_testimony(&testimony);
+            ledgers.fold(records, |records, ledger| records.with_ledger(&release.digest, ledger))
+        });
         let order =
             order::order(project, store, (&chain, &testimony), records.as_ref().ok(), release, now)
                 .await;
@@ -202,7 +206,7 @@ impl PromotionContext<'_> {
             run: project.run(),
             now,
         };
-        for Other { id, ledger, live, healthy_since, testimony: _ } in earlier {
+        for Other { id, ledger, live, healthy_since, .. } in earlier {
             facts.ledgers.insert(id.clone(), ledger);
             facts.healthy_since.extend(healthy_since.map(|since| (id.clone(), since)));
             facts.live.insert(id, live);
@@ -281,6 +285,8 @@ struct Other {
     live: LiveReading,
     healthy_since: Option<Timestamp>,
     testimony: Testimony,
+    /// What the ledger has besides promotions.
+    records: Records,
 }
 
 /// An environment that the release has to come from: its failure is no failure of ours, but a reason to refuse.
@@ -295,19 +301,20 @@ async fn other(
     let id = environment.id.clone();
     let look = applications::together(environment, servers);
     match ledger::ledger_of(project, store, environment, look, now).await {
-        Ok((seen, Ledger { chain: ledger, testimony, .. })) => {
+        Ok((seen, Ledger { chain: ledger, testimony, records, .. })) => {
             let live = drift::live(&seen, &as_promoted(&ledger, release), &ledger);
             let healthy_since = applications::healthy_since(&seen);
             let ledger = match applications::unread(&seen) {
                 None => LedgerFact::Known(ledger),
                 Some(why) => LedgerFact::Unknown(why),
             };
-            Other { id, ledger, live, healthy_since, testimony }
+            Other { id, ledger, live, healthy_since, testimony, records }
         }
         Err(failure) => {
             let why = failure.whole();
             let (ledger, live) = (LedgerFact::Unknown(why.clone()), LiveReading::Unknown(why));
-            Other { id, ledger, live, healthy_since: None, testimony: Testimony::default() }
+            let (testimony, records) = (Testimony::default(), Records::default());
+            Other { id, ledger, live, healthy_since: None, testimony, records }
         }
     }
 }

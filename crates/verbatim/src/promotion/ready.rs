@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use verbatim_argocd::{DeployOutcome, DeployReport, Prediction, WantedImage};
 use verbatim_console::Failure;
+use verbatim_oci::Digest;
 use verbatim_policy::{GateAnswer, GateKind};
-use verbatim_record::Anchor;
+use verbatim_record::{Anchor, ChainLink};
 
 use super::decide::{Admitted, Considered, LedgerPlace, Refusal, Refused};
 use super::execute::{self, AppToDeploy, Rollout};
@@ -144,6 +145,17 @@ impl Planned {
     /// Notes the applications whose charts are not as they were when the release ran there.
     pub(super) fn note_charts(&mut self, then: &BTreeMap<String, Vec<String>>) {
         self.considered.notes.extend(charts::stay(&self.sketch.plan.apps, then));
+    }
+
+    /// The records at the end of the ledger: what the next one names, of whatever kind.
+    pub(super) fn seen(&self) -> Vec<Digest> {
+        let ChainLink { previous, merged, seen, .. } = &self.place.link;
+        previous.iter().chain(merged).chain(seen).copied().collect()
+    }
+
+    /// Notes a record that came to the ledger meanwhile, and has seen its end.
+    pub(super) fn has_seen(&mut self, record: Digest) {
+        self.place.link.seen = vec![record];
     }
 
     /// Lets the plan be carried out if every application agrees to it.

@@ -274,7 +274,7 @@ impl PromotionContext<'_> {
             &self.registry.store,
             &record,
             release,
-            Some(environment),
+            std::slice::from_ref(environment),
             what,
             self.console,
         )

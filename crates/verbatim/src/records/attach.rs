@@ -90,14 +90,14 @@ pub(crate) async fn attach<'a>(
     store: &Store,
     record: &Bundle,
     release: impl Into<Option<&'a Descriptor>>,
-    environment: Option<&EnvironmentId>,
+    environments: &[EnvironmentId],
     what: RecordSubject<'_>,
     console: &Console,
 ) -> Result<(), Failure> {
     let _guard = console.tidy_guard();
     let progress = console.progress(format!("attaching {what}"));
     let attached = tokio::select! {
-        attached = store.attach(record, release.into(), environment) => attached.map_err(failures::registry),
+        attached = store.attach(record, release.into(), environments) => attached.map_err(failures::registry),
         // What is to be done about it is said below.
         () = console.interrupt().cancelled() => Err(Failure::new(ExitStatus::Interrupted, "interrupted")),
     };

@@ -6,14 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::{Descriptor, Digest};
 use verbatim_record::{
-    Ban, BanPlace, EnvironmentId, Lock, Power, Predicate, Statement, Verified, Veto, in_force,
+    Anchors, Ban, BanPlace, EnvironmentId, Power, Predicate, Statement, Verified, Veto, in_force,
 };
 
-use crate::config::{Environment, Period};
+use crate::config::Period;
 use crate::project::signer::RecordSigner;
 use crate::project::{Project, failures};
 use crate::records::Registry;
 use crate::records::attach::{self, RecordSubject};
+use crate::records::store::Ledger;
 
 /// Until when something counts.
 #[derive(Clone, Debug, Args)]
@@ -50,7 +51,7 @@ pub(crate) async fn say<P: Predicate>(
     registry: &Registry,
     statement: &Statement<P>,
     key: &RecordSigner,
-    subjects: (Option<&Descriptor>, Option<&EnvironmentId>),
+    subjects: (Option<&Descriptor>, &[EnvironmentId]),
     what: &str,
     console: &Console,
 ) -> Result<Digest, Failure> {
@@ -58,8 +59,8 @@ pub(crate) async fn say<P: Predicate>(
     project.speaks_for(&key.verifying_key().id(), environment.as_ref())?;
     let what = RecordSubject::Said(what);
     let record = attach::signed(project, statement, key, what).await?;
-    let (release, environment) = subjects;
-    attach::attach(project, &registry.store, &record, release, environment, what, console).await?;
+    let (release, environments) = subjects;
+    attach::attach(project, &registry.store, &record, release, environments, what, console).await?;
     Ok(record.digest())
 }
 
@@ -102,35 +103,35 @@ pub(crate) fn may_lift<P: BanPlace>(
     }
 }
 
-/// The locks of an environment and their liftings.
-pub(crate) async fn locks(
+/// The ledger of an environment, for who is about to add a record to it. In a repository that nobody has written to it is
+/// empty.
+pub(crate) async fn ledger(
     project: &Project,
     registry: &Registry,
-    environment: &Environment,
+    environment: &EnvironmentId,
     now: Timestamp,
-) -> Result<Vec<Verified<Lock>>, Failure> {
+) -> Result<Ledger, Failure> {
     let ring = &project.config.policy.ring;
-    let ledger = registry.store.of_environment(ring, &environment.id, &[], now).await;
-    Ok(ledger.map_err(failures::registry)?.records.locks)
+    match registry.store.of_environment(ring, environment, Anchors::NONE, now).await {
+        Err(error) if error.is_no_repository() => Ok(Ledger::empty(environment)),
+        ledger => ledger.map_err(failures::registry),
+    }
 }
 
-/// The vetoes against a release for one place and their liftings: from the release, and from the environment that also
-/// lists them.
+/// The vetoes against a release for one place and their liftings: from the release, and from the ledger of the environment,
+/// if it is one.
 pub(crate) async fn vetoes(
     project: &Project,
     registry: &Registry,
     release: Digest,
-    environment: Option<&EnvironmentId>,
+    (environment, ledger): (Option<&EnvironmentId>, Option<&Ledger>),
     now: Timestamp,
 ) -> Result<Vec<Verified<Veto>>, Failure> {
     let ring = &project.config.policy.ring;
     let store = &registry.store;
     let records = store.of_release(ring, release, now).await.map_err(failures::registry)?;
     let mut vetoes = records.vetoes;
-    if let Some(environment) = environment {
-        let ledger = store.of_environment(ring, environment, &[], now).await;
-        vetoes.extend(ledger.map_err(failures::registry)?.records.vetoes);
-    }
+    vetoes.extend(ledger.iter().flat_map(|ledger| ledger.records.vetoes.iter().cloned()));
     vetoes.retain(|veto| veto.statement().is_about(&release) && veto.environment() == environment);
     Ok(vetoes)
 }

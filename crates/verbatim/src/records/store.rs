@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use verbatim_console::Failure;
 use verbatim_oci::{Descriptor, Digest, Repository};
 use verbatim_record::{
-    Anchor, BUNDLE_MEDIA_TYPE, Bundle, Chain, EMPTY_BLOB, EnvironmentArtifact, EnvironmentId,
-    JudgedRecord, KeyRing, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, RecordCollector,
+    Anchors, BUNDLE_MEDIA_TYPE, Bundle, Chain, EMPTY_BLOB, EnvironmentArtifact, EnvironmentId,
+    JudgedRecord, KeyRing, LedgerLog, MAX_BUNDLE_SIZE, PREDICATE_TYPE_ANNOTATION, RecordCollector,
     RecordJudge, Records, Testimony,
 };
 use verbatim_registry::{Attachment, Client, Error, Layer, ManifestName, ReferrerContent};
@@ -32,10 +32,22 @@ pub(crate) struct Ledger {
     pub chain: Chain,
     /// The other records that were wanted.
     pub records: Records,
-    /// Promotions that the listing does not have and that were fetched by their digest.
+    /// Records that the listing does not have and that were fetched by their digest.
     pub unlisted: BTreeSet<Digest>,
     /// What they say of the records of keys that have ended.
     pub testimony: Testimony,
+}
+
+impl Ledger {
+    /// That of an environment of which nobody has said anything.
+    pub(crate) fn empty(environment: &EnvironmentId) -> Self {
+        Self {
+            chain: Chain::verify(environment, [], &[]),
+            records: Records::default(),
+            unlisted: BTreeSet::new(),
+            testimony: Testimony::default(),
+        }
+    }
 }
 
 /// What the listing of an environment has: verified records that are not a ledger yet.
@@ -150,7 +162,7 @@ impl Store {
         &self,
         ring: &KeyRing,
         environment: &EnvironmentId,
-        anchors: &[Anchor],
+        anchors: &Anchors,
         now: Timestamp,
     ) -> Result<Ledger, Error> {
         let listed = self.listed(ring, environment, now).await?;
@@ -172,17 +184,19 @@ impl Store {
         Ok(Listed { ring: ring.clone(), environment: environment.clone(), records, now })
     }
 
-    /// The second half: the promotions that are listed as a chain, with those that only anchors and successors know.
-    pub(crate) async fn ledger(&self, listed: Listed, anchors: &[Anchor]) -> Result<Ledger, Error> {
+    /// The second half: the promotions that are listed as a chain, and all records as a log, with those that only anchors and
+    /// successors know.
+    pub(crate) async fn ledger(&self, listed: Listed, anchors: &Anchors) -> Result<Ledger, Error> {
         let Listed { ring, environment, mut records, now } = listed;
         let chain_of = |records: &Records| {
             let promotions = records.promotions.iter().cloned();
-            Chain::verify(&environment, promotions, anchors).explained(&records.rejected)
+            Chain::verify(&environment, promotions, &anchors.promotions)
+                .explained(&records.rejected)
+                .within(&LedgerLog::of(records, &anchors.records))
         };
         let mut chain = chain_of(&records);
         let mut missing: BTreeSet<Digest> = chain.missing().collect();
-        let mut known: BTreeSet<Digest> =
-            records.promotions.iter().map(|one| one.record()).collect();
+        let mut known: BTreeSet<Digest> = records.digests().collect();
         let mut unlisted: BTreeMap<Digest, Bundle> = BTreeMap::new();
         while !missing.is_empty() {
             let fetched = self.fetch(&missing).await?;
@@ -195,7 +209,7 @@ impl Store {
             chain = chain_of(&records);
             missing = chain.missing().filter(|record| !known.contains(record)).collect();
         }
-        let counts: BTreeSet<Digest> = records.promotions.iter().map(|one| one.record()).collect();
+        let counts: BTreeSet<Digest> = records.digests().collect();
         unlisted.retain(|digest, _| counts.contains(digest));
         let digests = unlisted.keys().copied().collect();
         self.note_unlisted(&environment, unlisted);
@@ -206,19 +220,20 @@ impl Store {
     }
 
     /// Attaches a record to everything that it is about, and sees it listed. `release` points to the release; the
-    /// artifact of an environment is pushed if it is not there. Attaching the same record again changes nothing.
+    /// artifacts of `environments` are pushed if they are not there. Attaching the same record again changes nothing.
     ///
-    /// What was found missing from the listing of that environment is listed again on this occasion.
+    /// What was found missing from the listings of those environments is listed again on this occasion.
     pub(crate) async fn attach(
         &self,
         record: &Bundle,
         release: Option<&Descriptor>,
-        environment: Option<&EnvironmentId>,
+        environments: &[EnvironmentId],
     ) -> Result<(), Error> {
         for digest in &record.attachment().subjects {
+            let is_it = |it: &&EnvironmentId| EnvironmentArtifact::of(it).digest() == digest;
             if let Some(release) = release.filter(|release| *digest == release.digest) {
                 self.attach_to(record, release.clone()).await?;
-            } else if let Some(environment) = environment {
+            } else if let Some(environment) = environments.iter().find(is_it) {
                 let artifact = self.push_environment(environment).await?;
                 self.attach_to(record, artifact.clone()).await?;
                 self.list_again(environment, &artifact).await;

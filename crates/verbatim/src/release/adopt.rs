@@ -166,7 +166,7 @@ async fn one(
     let record = attach::signed(project, &statement, signer, RecordSubject::Done(&what)).await?;
     let descriptor: Descriptor = resolved.manifest.descriptor().map_err(failures::registry)?;
     let what = RecordSubject::Done(&what);
-    attach::attach(project, &registry.store, &record, &descriptor, None, what, console).await?;
+    attach::attach(project, &registry.store, &record, &descriptor, &[], what, console).await?;
     Ok((part(record.digest()), source, claims))
 }
 

@@ -249,7 +249,7 @@ async fn fresh(
         size: pushed.size,
         ..Descriptor::of(&pushed.media_type, b"")
     };
-    attach::attach(project, store, &record, &descriptor, None, what, console).await?;
+    attach::attach(project, store, &record, &descriptor, &[], what, console).await?;
     console.step(
         &step_of(project, image, "attach its build record"),
         verbatim_console::StepState::Done,

@@ -111,7 +111,7 @@ async fn record(
     let what = RecordSubject::Done("the release");
     let record = attach::signed(project, &statement, signer, what).await?;
     let descriptor = artifact.descriptor();
-    attach::attach(project, &registry.store, &record, &descriptor, None, what, console).await?;
+    attach::attach(project, &registry.store, &record, &descriptor, &[], what, console).await?;
     Ok(record.digest())
 }
 

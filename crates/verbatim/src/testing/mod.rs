@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Chain, EnvironmentId, PromotedRelease, SeenApplication, Statement, SuiteOutcome, TestOutcome,
-    TestResult, TestRun, Verified,
+    Anchors, Chain, EnvironmentId, PromotedRelease, SeenApplication, Statement, SuiteOutcome,
+    TestOutcome, TestResult, TestRun, Verified,
 };
 
 use self::live::NotLive;
@@ -144,6 +144,7 @@ pub(crate) async fn test(
             .hint("nothing was recorded; when it is as promoted, test again")
     })?;
     let run = TestRun {
+        seen: ledger.seen().to_vec(),
         environment: environment.id.clone(),
         suites: outcomes,
         promotion: Some(promotion),
@@ -159,7 +160,9 @@ pub(crate) async fn test(
     let what = format!("the test of {}", environment.id);
     let what = RecordSubject::Done(&what);
     let record = attach::signed(project, &statement, key, what).await?;
-    attach::attach(project, &registry.store, &record, &descriptor, None, what, console).await?;
+    let environments = std::slice::from_ref(&environment.id);
+    attach::attach(project, &registry.store, &record, &descriptor, environments, what, console)
+        .await?;
     Ok(TestReport {
         environment: environment.id.to_string(),
         release: release.clone(),
@@ -180,9 +183,10 @@ pub(crate) async fn earlier(
 ) -> Result<Option<TestReport>, Failure> {
     let (ring, now) = (&project.config.policy.ring, Timestamp::now());
     let (store, digest) = (&registry.store, found.release.digest);
-    let ledger = store.of_environment(ring, &environment.id, &[], now);
+    let ledger = store.of_environment(ring, &environment.id, Anchors::NONE, now);
     let records = store.of_release(ring, digest, now);
     let (ledger, records) = tokio::try_join!(ledger, records).map_err(failures::registry)?;
+    let records = records.with_ledger(&digest, &ledger.records);
     let Some(came) = ledger.chain.began() else { return Ok(None) };
     let suites: Vec<&str> = environment.tests.keys().map(String::as_str).collect();
     let passed =

@@ -176,6 +176,7 @@ async fn a_leaked_key_writes_no_history() -> Result<()> {
     }
     let unlock = |place: &str, lock: Digest, at: Timestamp| -> Result<Bundle> {
         let unlock = Lock {
+            seen: Vec::new(),
             environment: format!("shop/{place}").parse()?,
             lifts: vec![lock],
             reason: "over".to_owned(),

@@ -171,6 +171,7 @@ async fn a_key_for_one_suite_passes_no_other() -> Result<()> {
         let passed =
             |name: &&str| SuiteOutcome { suite: (*name).to_owned(), outcome: TestOutcome::Passed };
         let run = TestRun {
+            seen: Vec::new(),
             environment: "shop/dev".parse()?,
             suites: suites.iter().map(passed).collect(),
             promotion: Some(promotion.parse()?),

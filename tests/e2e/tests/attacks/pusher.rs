@@ -1,12 +1,15 @@
 //! Whoever may push to the registry and has no key: a leaked login, a job of another team. What they attach may be rejected; it
 //! may neither count nor stand in the way.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use e2e::World;
+use e2e::{Listing, World};
+use fault_proxy::{Fault, Rule};
 use serde_json::{Value, json};
 use verbatim_oci::{Descriptor, Digest, Reference, Repository, media_type};
-use verbatim_record::{BUNDLE_MEDIA_TYPE, EnvironmentArtifact, EnvironmentId};
+use verbatim_record::{
+    BUNDLE_MEDIA_TYPE, EnvironmentArtifact, EnvironmentId, PREDICATE_TYPE_ANNOTATION,
+};
 use verbatim_registry::ManifestName;
 
 /// Pushes a referrer of something with these layers, and has it listed.
@@ -76,5 +79,94 @@ async fn what_a_stranger_attaches_stops_nothing() -> Result<()> {
         let malformed = verified.stdout.contains("its manifest is malformed");
         assert_eq!(malformed, referrers_api, "{verified}");
     }
+    Ok(())
+}
+
+/// On a registry without the referrers API whoever may push may overwrite the tags that list the records. What came later
+/// names what was there, and the applications name the last ban, so nothing is hidden by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_out_of_a_listing_is_found() -> Result<()> {
+    let config = test_registry::Config { referrers_api: false, ..test_registry::Config::default() };
+    let world = World::start_with(config).await?;
+    let release = world.release("One").await?;
+    let digest = release.parse::<Reference>()?.digest.context("no digest")?;
+    let promote = ["promote", "dev", "--release", &release];
+    let without = |kind: &'static str| {
+        move |entries: &mut Vec<Value>| {
+            let had = entries.len();
+            entries.retain(|entry| !entry.to_string().contains(kind));
+            assert!(entries.len() < had, "no {kind}");
+        }
+    };
+
+    // A lock, before anything was promoted: nothing came after it.
+    let locked = world.verbatim(&["lock", "dev", "--reason", "audit", "-v"]).await?.ends(0);
+    let lock = locked.stdout.split("record ").nth(1).context("no record")?.trim().to_owned();
+    let listing = Listing::of_environment(&world, "dev").await?;
+    let called_otherwise = |entries: &mut Vec<Value>| {
+        for entry in entries {
+            entry["annotations"] = json!({ PREDICATE_TYPE_ANNOTATION: "urn:example:other" });
+        }
+    };
+    listing.rewrite(without("urn:verbatim:lock")).await?;
+    let refused = world.verbatim(&promote).await?.ends(1);
+    assert!(refused.stdout.contains("locked: audit"), "{refused}");
+    listing.rewrite(called_otherwise).await?;
+    let refused = world.verbatim(&promote).await?.ends(1);
+    assert!(refused.stdout.contains("locked: audit"), "{refused}");
+    // Nor if its content is gone, too: then nobody knows what it said, and nothing is let in.
+    listing.rewrite(Vec::clear).await?;
+    world.registry_proxy.inject(Rule::new(Fault::Status(404)).path(&lock).always());
+    let missing = format!("record {lock}, which the annotation on shop-dev names, is missing");
+    let history = world.verbatim(&["history", "dev"]).await?.ends(1);
+    assert!(history.stdout.contains(&missing), "{history}");
+    for line in [&promote[..], &["status", "--check"]] {
+        let run = world.verbatim(line).await?.ends(1);
+        assert!(run.stdout.contains("which an application names, is missing"), "{run}");
+    }
+    assert_eq!(world.parameters("shop-dev").await?, []);
+    world.registry_proxy.heal();
+    listing.put_back().await?;
+    let _ = world.verbatim(&["unlock", "dev", "--reason", "over"]).await?.ends(0);
+    world.carry(&release, &["dev"]).await?;
+
+    // A failed test: the release has passed one before, and that would count again.
+    std::fs::write(world.beside("fail"), "")?;
+    let _ = world.verbatim(&["test", "dev", "--release", &release]).await?.ends(1);
+    let to_staging = ["promote", "staging", "--release", &release];
+    let of_release = Listing::of(&world, &digest).await?;
+    let of_dev = Listing::of_environment(&world, "dev").await?;
+    let newest = |entries: &mut Vec<Value>| drop(entries.pop());
+    of_release.rewrite(newest).await?;
+    let refused = world.verbatim(&to_staging).await?.ends(1);
+    assert!(refused.stdout.contains("smoke failed"), "{refused}");
+    // Out of both, once another record of that environment has seen it.
+    of_release.put_back().await?;
+    let _ = world.verbatim(&["approve", "dev", "--release", &release, "--anyway"]).await?.ends(0);
+    let (of_release, after) =
+        (Listing::of(&world, &digest).await?, Listing::of_environment(&world, "dev").await?);
+    let failed = |bytes: &Bytes| -> Result<String> {
+        let list: Value = serde_json::from_slice(bytes)?;
+        let last = list["manifests"].as_array().and_then(|it| it.last()).context("empty")?;
+        Ok(last["digest"].as_str().context("no digest")?.to_owned())
+    };
+    let failed = failed(&of_dev.bytes)?;
+    let without_it = |entries: &mut Vec<Value>| entries.retain(|it| it["digest"] != failed);
+    of_release.rewrite(without_it).await?;
+    after.rewrite(without_it).await?;
+    let refused = world.verbatim(&to_staging).await?.ends(1);
+    assert!(refused.stdout.contains("smoke failed"), "{refused}");
+    std::fs::remove_file(world.beside("fail"))?;
+    let _ = world.verbatim(&["test", "dev", "--release", &release]).await?.ends(0);
+    let _ = world.verbatim(&to_staging).await?.ends(0);
+
+    // A veto everywhere: it is a part of every ledger, and noted on the applications of each.
+    let to_production = ["promote", "production", "--release", &release];
+    let _ = world.verbatim(&["veto", &release, "--reason", "it leaks"]).await?.ends(0);
+    Listing::of(&world, &digest).await?.rewrite(without("urn:verbatim:veto")).await?;
+    let production = Listing::of_environment(&world, "production").await?;
+    production.rewrite(without("urn:verbatim:veto")).await?;
+    let refused = world.verbatim(&to_production).await?.ends(1);
+    assert!(refused.stdout.contains("vetoed: it leaks"), "{refused}");
     Ok(())
 }

@@ -103,6 +103,7 @@ async fn a_statement_that_nobody_saved_is_not_signed() -> Result<()> {
     let _ = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(0);
     let now = jiff::Timestamp::now();
     let run = TestRun {
+        seen: Vec::new(),
         environment: "shop/dev".parse()?,
         suites: vec![SuiteOutcome { suite: "smoke".to_owned(), outcome: TestOutcome::Passed }],
         promotion: None,

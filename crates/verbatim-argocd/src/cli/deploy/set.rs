@@ -1,5 +1,6 @@
 //! `set`, `patch` and `confirm-deletion`: changes of an application beside the values of its sources.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use clap::{Args, ValueEnum};
@@ -381,8 +382,9 @@ pub(crate) async fn run_confirm_deletion(
     let confirm = |app: AppRef| {
         let (client, now) = (&client, &now);
         async move {
-            let warnings =
-                annotate(client, &app, DELETION_APPROVED, Some(now)).await.map_err(failure)?;
+            let approved =
+                |_: &_| BTreeMap::from([(DELETION_APPROVED.to_owned(), Some(now.clone()))]);
+            let warnings = annotate(client, &app, approved).await.map_err(failure)?;
             warnings.iter().for_each(|warning| console.warn(format!("{app}: {warning}")));
             Ok(Confirmed { app })
         }

@@ -352,7 +352,10 @@ fn the_end_of_a_run_is_written_over_what_was_compared() {
 #[test]
 fn an_annotation_is_set_or_taken_away() {
     let with = |annotations: Value| app(json!({}), annotations);
-    let set = |app: &Application, text| ops(&annotation(app, "a/b", text)).join("; ");
+    let set = |app: &Application, text: Option<&str>| {
+        let wanted = BTreeMap::from([("a/b".to_owned(), text.map(str::to_owned))]);
+        ops(&annotations(app, &wanted)).join("; ")
+    };
     let cases = [
         (
             json!({}),

@@ -6,6 +6,7 @@ use super::*;
 
 fn lock(place: &str, until: Option<i64>, lifts: &[&Bundle], number: u8) -> Bundle {
     let lock = Lock {
+        seen: Vec::new(),
         environment: id(place),
         lifts: lifts.iter().map(|it| it.digest()).collect(),
         reason: "audit".to_owned(),
@@ -60,6 +61,7 @@ fn a_lock_says_when_to_come_back() {
 
 fn veto(what: &str, place: Option<&str>, until: Option<i64>, lifts: &[&Bundle]) -> Bundle {
     let veto = Veto {
+        seen: Vec::new(),
         environment: place.map(id),
         lifts: lifts.iter().map(|it| it.digest()).collect(),
         reason: "it leaks".to_owned(),

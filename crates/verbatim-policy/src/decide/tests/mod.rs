@@ -93,7 +93,7 @@ fn promotion(
 
 /// The first promotion there, with what it was rendered from.
 fn promotion_with(place: &str, what: &str, minutes: i64, revisions: &[Revision]) -> Bundle {
-    let link = ChainLink { sequence: 1, previous: None, merged: Vec::new() };
+    let link = ChainLink { sequence: 1, previous: None, merged: Vec::new(), seen: Vec::new() };
     promotion(place, what, minutes, ReadbackOutcome::Proven, link, revisions)
 }
 
@@ -103,7 +103,7 @@ fn promotions(place: &str, history: &[(&str, i64)]) -> Vec<Bundle> {
     let mut bundles: Vec<Bundle> = Vec::new();
     for (sequence, (what, minutes)) in (1..).zip(history) {
         let previous = bundles.last().map(Bundle::digest);
-        let link = ChainLink { sequence, previous, merged: Vec::new() };
+        let link = ChainLink { sequence, previous, merged: Vec::new(), seen: Vec::new() };
         let (what, proof) = match what.strip_prefix('!') {
             Some(what) => (what, ReadbackOutcome::Unproven),
             None => (*what, ReadbackOutcome::Proven),
@@ -155,6 +155,7 @@ fn tested_with(
         })
         .collect();
     let run = TestRun {
+        seen: Vec::new(),
         environment: id(place),
         suites,
         promotion,

@@ -7,6 +7,7 @@ use crate::gate::ApprovalRequirement;
 
 fn approval(number: u8, change: impl FnOnce(&mut Approval)) -> Bundle {
     let mut approval = Approval {
+        seen: Vec::new(),
         environment: id("production"),
         reason: String::new(),
         at: at(300),

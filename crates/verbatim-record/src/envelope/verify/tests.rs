@@ -245,7 +245,7 @@ fn a_subject_that_cannot_be_compared_is_refused() {
 
 #[test]
 fn what_would_be_refused_is_not_signed() {
-    let wrong = ChainLink { sequence: 3, previous: None, merged: Vec::new() };
+    let wrong = ChainLink { sequence: 3, previous: None, merged: Vec::new(), seen: Vec::new() };
     let statement = Statement::promotion(promotion("dev", "one", wrong, 0));
     assert!(sign(&statement, &key(1)).is_err());
     let mut statement = Statement::promotion(promotion("dev", "one", first(), 0));
@@ -289,6 +289,7 @@ fn artifact(name: &str) -> Digest {
 fn an_approval_is_bound_to_its_release_and_its_environment() {
     let (one, two) = (release("one"), release("two"));
     let approval = || Approval {
+        seen: Vec::new(),
         environment: environment("dev"),
         reason: String::new(),
         at: at(0),
@@ -334,6 +335,7 @@ fn a_veto_is_bound_to_its_release() {
     let one = release("one");
     let statement = |place: Option<&str>| {
         let veto = Veto {
+            seen: Vec::new(),
             environment: place.map(environment),
             lifts: Vec::new(),
             reason: "it leaks".to_owned(),
@@ -372,7 +374,10 @@ fn a_veto_is_bound_to_its_release() {
     check_statement(&with(&|it| drop(it.remove(0))), 2, artifact("dev"), None, "contradiction");
     let mut everywhere = statement(None);
     everywhere.subject.push(ResourceDescriptor::environment(&environment("dev")));
-    check_statement(&everywhere, 2, one, None, "contradiction");
+    check_statement(&everywhere, 2, one, None, "counts");
+    // One for all environments is a part of the ledger of each that there was.
+    check_statement(&everywhere, 2, artifact("dev"), Some("dev"), "counts");
+    check_statement(&everywhere, 2, artifact("production"), Some("production"), "subject");
 }
 
 /// Two projects may share a key and a repository, and neither speaks for the other.
@@ -383,6 +388,7 @@ fn a_record_counts_in_its_project_alone() {
         |project: &str| Expectation { project: Some(project.to_owned()), ..expecting(one) };
     let built = Statement::build("shop", &one, build().provenance());
     let veto = Veto {
+        seen: Vec::new(),
         environment: None,
         lifts: Vec::new(),
         reason: "it leaks".to_owned(),
@@ -419,6 +425,7 @@ fn a_record_counts_in_its_project_alone() {
 fn a_lock_is_bound_to_its_environment() {
     let statement = || {
         Statement::lock(Lock {
+            seen: Vec::new(),
             environment: environment("dev"),
             lifts: Vec::new(),
             reason: "audit".to_owned(),

@@ -8,6 +8,7 @@ use crate::testing::{at, counted, environment, first, release};
 
 fn after(previous: &Verified<Promotion>) -> ChainLink {
     ChainLink {
+        seen: Vec::new(),
         sequence: previous.predicate().chain.sequence + 1,
         previous: Some(previous.record()),
         merged: Vec::new(),
@@ -131,8 +132,12 @@ fn times_grow() {
     }
     // Of two that it joins, the later counts.
     let right = counted("dev", "right", after(&ledger[0]), 40);
-    let link =
-        ChainLink { sequence: 3, previous: Some(ledger[1].record()), merged: vec![right.record()] };
+    let link = ChainLink {
+        seen: Vec::new(),
+        sequence: 3,
+        previous: Some(ledger[1].record()),
+        merged: vec![right.record()],
+    };
     let joined = counted("dev", "joined", link, 20);
     let all = [ledger[0].clone(), ledger[1].clone(), right, joined];
     assert!(matches!(verified(&all, &[]).faults(), [ChainFault::Time { .. }]));
@@ -185,7 +190,12 @@ fn two_at_the_same_time_are_joined_by_the_next() {
     let next = verified(&all, &[]).next().unwrap();
     assert_eq!(
         next,
-        ChainLink { sequence: 4, previous: Some(right.record()), merged: vec![left.record()] }
+        ChainLink {
+            seen: Vec::new(),
+            sequence: 4,
+            previous: Some(right.record()),
+            merged: vec![left.record()]
+        }
     );
     let joined = counted("dev", "joined", next, 40);
     all.push(joined.clone());

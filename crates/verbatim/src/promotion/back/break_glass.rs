@@ -54,7 +54,8 @@ pub(crate) async fn break_glass(
 ) -> Result<PromotionResult, Failure> {
     let seen = applications::at(context.environment, &context.servers).await?;
     shared::check(&context.project.config, context.environment, &seen, &context.servers).await?;
-    let anchor = applications::anchors(&seen).into_iter().max_by_key(|anchor| anchor.sequence);
+    let anchor =
+        applications::anchors(&seen).promotions.into_iter().max_by_key(|anchor| anchor.sequence);
     if let Some(last) = anchor {
         check_missing(context, request, last, &seen).await?;
     }
@@ -307,6 +308,7 @@ async fn veto(
         VetoScope::Environment => Some(id.clone()),
     };
     let veto = Veto {
+        seen: Vec::new(),
         environment,
         lifts: Vec::new(),
         reason: request.reason.clone().unwrap_or_else(|| format!("{id} was rolled back from it")),

@@ -81,11 +81,15 @@ pub(crate) async fn rollback(
     // First: while the old release is on its way, a pipeline might bring the bad one again.
     let mut vetoed = Ok(());
     if let (Some(bad), true) = (bad, request.veto != VetoScope::None) {
-        vetoed = veto(context, request, bad, key).await;
-        match &vetoed {
-            Ok(()) => planned.considered.vetoed = Some(bad),
+        match veto(context, request, bad, &planned.seen(), key).await {
+            Ok(record) => {
+                planned.considered.vetoed = Some(bad);
+                // The applications come to know the promotion, and by it the veto.
+                planned.has_seen(record);
+            }
             Err(failure) => {
                 context.console.warn(format!("no veto: {}; going on", failure.whole()));
+                vetoed = Err(failure);
             }
         }
     }
@@ -207,12 +211,14 @@ async fn veto(
     context: &PromotionContext<'_>,
     request: &Rollback,
     bad: Digest,
+    seen: &[Digest],
     key: &RecordSigner,
-) -> Result<(), Failure> {
+) -> Result<Digest, Failure> {
     let id = &context.environment.id;
     let home = find::home(context.project)?;
     let environment = (request.veto == VetoScope::Environment).then(|| id.clone());
     let veto = Veto {
+        seen: seen.to_vec(),
         environment: environment.clone(),
         lifts: Vec::new(),
         reason: request.reason.clone().unwrap_or_else(|| format!("{id} was rolled back from it")),
@@ -220,7 +226,11 @@ async fn veto(
         until: None,
         run: context.project.run(),
     };
-    let statement = Statement::veto(&home.to_string(), &bad, veto);
+    let environments = match environment {
+        Some(environment) => vec![environment],
+        None => context.project.config.environments.iter().map(|it| it.id.clone()).collect(),
+    };
+    let statement = Statement::veto(&home.to_string(), &bad, veto).in_ledgers(&environments);
     let what = format!("the veto against {bad}");
     let what = RecordSubject::Said(&what);
     let record = attach::signed(context.project, &statement, key, what).await?;
@@ -234,9 +244,10 @@ async fn veto(
         store,
         &record,
         &descriptor,
-        environment.as_ref(),
+        &environments,
         what,
         context.console,
     )
-    .await
+    .await?;
+    Ok(record.digest())
 }

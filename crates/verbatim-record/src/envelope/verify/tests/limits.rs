@@ -45,6 +45,7 @@ fn a_key_speaks_for_its_environments() {
     };
     let release = release("one");
     let veto = |place: Option<&str>| Veto {
+        seen: Vec::new(),
         environment: place.map(environment),
         lifts: Vec::new(),
         reason: "it leaks".to_owned(),
@@ -59,6 +60,7 @@ fn a_key_speaks_for_its_environments() {
         check_limited(limits, &Statement::test("shop", &release, tested), None, &want);
         check_limited(limits, &Statement::veto("shop", &release, veto(Some(place))), None, &want);
         let lock = Lock {
+            seen: Vec::new(),
             environment: environment(place),
             lifts: Vec::new(),
             reason: "freeze".to_owned(),
