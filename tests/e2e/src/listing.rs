@@ -1,6 +1,8 @@
 //! The tag that lists what is attached to a manifest, on a registry without the referrers API: whoever may push may
 //! overwrite it.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use serde_json::Value;
@@ -42,6 +44,17 @@ impl Listing {
     pub async fn of_environment(world: &World, name: &str) -> Result<Self> {
         let id: EnvironmentId = format!("shop/{name}").parse()?;
         Self::of(world, EnvironmentArtifact::of(&id).digest()).await
+    }
+
+    /// The digests of what it listed.
+    ///
+    /// # Errors
+    /// It is no list.
+    pub fn entries(&self) -> Result<BTreeSet<String>> {
+        let document: Value = serde_json::from_slice(&self.bytes)?;
+        let entries = document["manifests"].as_array().context("no list")?;
+        let digest = |entry: &Value| entry["digest"].as_str().map(str::to_owned);
+        entries.iter().map(|entry| digest(entry).context("no digest")).collect()
     }
 
     /// Has the tag name this instead.

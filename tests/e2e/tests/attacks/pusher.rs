@@ -131,13 +131,15 @@ async fn what_is_taken_out_of_a_listing_is_found() -> Result<()> {
     world.carry(&release, &["dev"]).await?;
 
     // A failed test: the release has passed one before, and that would count again.
+    let before = Listing::of(&world, &digest).await?.entries()?;
     std::fs::write(world.beside("fail"), "")?;
     let _ = world.verbatim(&["test", "dev", "--release", &release]).await?.ends(1);
     let to_staging = ["promote", "staging", "--release", &release];
     let of_release = Listing::of(&world, &digest).await?;
-    let of_dev = Listing::of_environment(&world, "dev").await?;
-    let newest = |entries: &mut Vec<Value>| drop(entries.pop());
-    of_release.rewrite(newest).await?;
+    let new: Vec<_> = of_release.entries()?.difference(&before).cloned().collect();
+    let [failed] = new.as_slice() else { panic!("{new:?}") };
+    let without_it = |entries: &mut Vec<Value>| entries.retain(|it| it["digest"] != **failed);
+    of_release.rewrite(without_it).await?;
     let refused = world.verbatim(&to_staging).await?.ends(1);
     assert!(refused.stdout.contains("smoke failed"), "{refused}");
     // Out of both, once another record of that environment has seen it.
@@ -145,15 +147,10 @@ async fn what_is_taken_out_of_a_listing_is_found() -> Result<()> {
     let _ = world.verbatim(&["approve", "dev", "--release", &release, "--anyway"]).await?.ends(0);
     let (of_release, after) =
         (Listing::of(&world, &digest).await?, Listing::of_environment(&world, "dev").await?);
-    let failed = |bytes: &Bytes| -> Result<String> {
-        let list: Value = serde_json::from_slice(bytes)?;
-        let last = list["manifests"].as_array().and_then(|it| it.last()).context("empty")?;
-        Ok(last["digest"].as_str().context("no digest")?.to_owned())
-    };
-    let failed = failed(&of_dev.bytes)?;
-    let without_it = |entries: &mut Vec<Value>| entries.retain(|it| it["digest"] != failed);
-    of_release.rewrite(without_it).await?;
-    after.rewrite(without_it).await?;
+    for listing in [of_release, after] {
+        assert!(listing.entries()?.contains(failed));
+        listing.rewrite(without_it).await?;
+    }
     let refused = world.verbatim(&to_staging).await?.ends(1);
     assert!(refused.stdout.contains("smoke failed"), "{refused}");
     std::fs::remove_file(world.beside("fail"))?;
