@@ -17,7 +17,7 @@ use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Platform, Reference};
 
 use crate::context::{
-    ArchiveCounters, ArchiveWriter, BuildContext, SendError, archive, base_repositories,
+    ArchiveCounters, ArchiveWriter, BuildContext, SendError, Withheld, archive, base_repositories,
 };
 use crate::engine::{
     Builder, Engine, EngineEvent, IdleTimer, KeyStyle, Transcript, for_repositories, read_id,
@@ -43,8 +43,10 @@ pub struct BuildConfig {
     pub context: PathBuf,
     /// The Dockerfile, in the context or elsewhere; without it `Dockerfile` in the context.
     pub dockerfile: Option<PathBuf>,
-    /// Files that must never get into an image, such as private keys. A build that would send one fails.
-    pub withheld: Vec<PathBuf>,
+    /// What must never get into an image, such as private keys. A build that would send it fails.
+    pub withheld: Withheld,
+    /// Files and folders of the context that are not sent, whatever the ignore file says of them.
+    pub left_out: Vec<PathBuf>,
     /// Values of the Dockerfile's `ARG`s.
     pub build_args: BTreeMap<String, String>,
     /// Labels, in addition to those of `origin`.
@@ -125,7 +127,7 @@ async fn build_with(
 ) -> Result<BuiltImage, ErrorKind> {
     let context = BuildContext::open(&config.context, config.dockerfile.as_deref())
         .map_err(ErrorKind::Context)?;
-    let context = context.without(&config.withheld);
+    let context = context.without(&config.withheld).leaving_out(&config.left_out);
     let context = match builder {
         Builder::Classic => context,
         Builder::BuildKit => context.for_buildkit(),
@@ -137,6 +139,7 @@ async fn build_with(
             context.dockerfile()
         )));
     }
+    context.warnings().into_iter().map(EngineEvent::Warning).for_each(&mut *on_event);
     let bases = base_repositories(context.dockerfile_text(), &config.build_args);
     let style = match builder {
         Builder::Classic => KeyStyle::Header,

@@ -389,6 +389,18 @@ async fn the_private_key_never_gets_into_the_image() -> Result<()> {
     assert!(run.stderr.contains(".dockerignore"), "{run}");
     world.project.write(".dockerignore", "**/*.pem\n")?;
     world.project.commit("Keep the key out").await?;
+    // By another name, and in another file.
+    std::fs::hard_link(world.project.root.join("keys/ci.pem"), world.project.root.join("linked"))?;
+    let run = tool.run(&build).await?.ends(2);
+    assert!(run.stderr.contains("linked` must not be in an image"), "{run}");
+    std::fs::remove_file(world.project.root.join("linked"))?;
+    world.project.write(".env", &format!("KEY='{pem}'"))?;
+    let run = tool.run(&build).await?.ends(2);
+    assert!(run.stderr.contains(".env` must not be in an image"), "{run}");
+    let variable = world.tool.clone().with("DOCKER_HOST", &engine);
+    let run = variable.run(&["build"]).await?.ends(2);
+    assert!(run.stderr.contains(".env` must not be in an image"), "{run}");
+    std::fs::remove_file(world.project.root.join(".env"))?;
     let _ = tool.run(&build).await?.ends(0);
     Ok(())
 }

@@ -12,7 +12,9 @@ use verbatim_registry::cli::RegistryArgs;
 use super::report::{self, ImageReport, ReportArgs};
 use super::{EngineArgs, EngineProgress, failure, parse_duration, push, registry, variables};
 use crate::labels::{self, ImageOrigin};
-use crate::{BuildConfig, Builder, BuiltImage, Engine, ExistingImage, PushConfig, build, existing};
+use crate::{
+    BuildConfig, Builder, BuiltImage, Engine, ExistingImage, PushConfig, Withheld, build, existing,
+};
 
 const STEP: &str = "build the image";
 
@@ -157,7 +159,8 @@ impl BuildArgs {
         Ok(BuildConfig {
             image: self.tag.clone(),
             context: self.context.clone(),
-            withheld: Vec::new(),
+            withheld: Withheld::default(),
+            left_out: Vec::new(),
             dockerfile: self.dockerfile.clone(),
             build_args: build_args(&self.build_arg, variables)?,
             labels: pairs("--label", &self.label)?,

@@ -5,9 +5,11 @@ mod dockerfile;
 mod error;
 mod ignore;
 mod walk;
+mod withheld;
 
 pub(crate) use self::archive::{ArchiveCounters, ArchiveWriter, archive};
 pub(crate) use self::dockerfile::base_repositories;
 pub use self::error::ContextError;
 pub use self::ignore::{IgnoreError, IgnoreErrorKind};
 pub(crate) use self::walk::{BuildContext, SendError};
+pub use self::withheld::Withheld;

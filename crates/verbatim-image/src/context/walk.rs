@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
@@ -15,6 +15,7 @@ use verbatim_oci::Digest;
 use super::archive::{ArchiveError, ArchiveWriter};
 use super::error::ContextError;
 use super::ignore::{DirectoryMatch, IgnoreFile};
+use super::withheld::{self, Withheld, WithheldFiles};
 
 const IGNORE_FILE: &str = ".dockerignore";
 
@@ -30,8 +31,10 @@ pub(crate) struct BuildContext {
     always_sent: Vec<PathBuf>,
     /// Files that are not in the directory, or have other content there.
     extra: Vec<(PathBuf, Vec<u8>)>,
-    /// Files that stop the archive, with symbolic links resolved.
-    withheld: Vec<PathBuf>,
+    /// What stops the archive.
+    withheld: WithheldFiles,
+    /// Folders and files that are not sent, by their names in the directory.
+    left_out: Vec<PathBuf>,
     /// Whether a `COPY .` in BuildKit sees a Dockerfile that the ignore file hides or that lies elsewhere.
     dockerfile_shows: bool,
 }
@@ -60,7 +63,8 @@ impl BuildContext {
             dockerfile_text: String::from_utf8_lossy(&content).into_owned(),
             always_sent: vec![PathBuf::from(IGNORE_FILE)],
             extra: Vec::new(),
-            withheld: Vec::new(),
+            withheld: WithheldFiles::default(),
+            left_out: Vec::new(),
             dockerfile_shows: false,
             root,
         };
@@ -89,10 +93,29 @@ impl BuildContext {
         self.dockerfile_shows = true;
     }
 
-    /// Refuses to write an archive with one of these files. Files that do not exist are ignored.
-    pub(crate) fn without(mut self, withheld: &[PathBuf]) -> Self {
-        self.withheld = withheld.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
+    /// Refuses to write an archive with one of these. Files that do not exist are ignored.
+    pub(crate) fn without(mut self, withheld: &Withheld) -> Self {
+        self.withheld = WithheldFiles::of(withheld);
         self
+    }
+
+    /// Does not send these files and folders, whatever the ignore file says of them.
+    pub(crate) fn leaving_out(mut self, paths: &[PathBuf]) -> Self {
+        let inside = |path: &PathBuf| {
+            let path = fs::canonicalize(path).ok()?;
+            path.strip_prefix(&self.root).ok().map(Path::to_owned)
+        };
+        self.left_out = paths.iter().filter_map(inside).collect();
+        self
+    }
+
+    /// What the image may hold that is nobody's business, for people.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let config = Path::new(".git/config");
+        let is_sent = !self.ignore.ignores(".git/config");
+        let has_login = is_sent && withheld::has_login(&self.root.join(config));
+        let warning = "the build context holds `.git/config` with a login of the checkout; add `.git` to .dockerignore";
+        has_login.then(|| warning.to_owned()).into_iter().collect()
     }
 
     /// For BuildKit, which removes nothing from an archive: ignored files are not sent, except the Dockerfile.
@@ -199,6 +222,9 @@ impl ContextWalk<'_> {
         inherited: Option<&DirectoryMatch>,
     ) -> Result<(), SendError> {
         let context = self.context;
+        if context.left_out.contains(&self.relative) {
+            return Ok(());
+        }
         if kind.is_dir() {
             return self.subdirectory(inherited);
         }
@@ -208,9 +234,6 @@ impl ContextWalk<'_> {
             && !context.always_sent.contains(&self.relative);
         if is_replaced || is_ignored {
             return Ok(());
-        }
-        if context.withheld.contains(&self.absolute) {
-            return Err(SendError::Context(ContextError::Withheld(self.absolute.clone())));
         }
         // An archive cannot hold sockets; a device in a context is a mistake.
         if kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
@@ -227,15 +250,40 @@ impl ContextWalk<'_> {
                 .map_err(ArchiveError::from)
                 .and_then(|mode| self.writer.fifo(&self.relative, mode))
         } else {
-            self.file()
+            return self.file();
         };
         sent.map_err(|error| SendError::new(self.absolute.clone(), error))
     }
 
-    fn file(&mut self) -> Result<(), ArchiveError> {
-        let mut file = File::open(&self.absolute)?;
-        let metadata = file.metadata()?;
-        self.writer.file(&self.relative, metadata.permissions().mode(), metadata.len(), &mut file)
+    fn file(&mut self) -> Result<(), SendError> {
+        let open = || -> io::Result<_> {
+            let file = File::open(&self.absolute)?;
+            let metadata = file.metadata()?;
+            Ok((file, metadata))
+        };
+        let (mut file, metadata) = open().map_err(|error| self.failed(error))?;
+        let withheld = &self.context.withheld;
+        if withheld.is_file(&metadata) {
+            return Err(self.is_withheld());
+        }
+        let (mode, size) = (metadata.permissions().mode(), metadata.len());
+        let sent = if withheld.may_be_in(size) {
+            let mut content = Vec::new();
+            // One byte more shows that it grew.
+            let read = file.take(size.saturating_add(1)).read_to_end(&mut content);
+            read.map_err(|error| self.failed(error))?;
+            if withheld.is_in(&content) {
+                return Err(self.is_withheld());
+            }
+            self.writer.file(&self.relative, mode, size, &mut content.as_slice())
+        } else {
+            self.writer.file(&self.relative, mode, size, &mut file)
+        };
+        sent.map_err(|error| SendError::new(self.absolute.clone(), error))
+    }
+
+    fn is_withheld(&self) -> SendError {
+        SendError::Context(ContextError::Withheld(self.absolute.clone()))
     }
 
     fn subdirectory(&mut self, inherited: Option<&DirectoryMatch>) -> Result<(), SendError> {
@@ -342,6 +390,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use futures_util::StreamExt as _;
+    use verbatim_credentials::SecretString;
 
     use super::*;
     use crate::context::archive;
@@ -399,7 +448,8 @@ mod tests {
         let key = folder.path().join("keys/ci.pem");
         let context = || {
             let context = BuildContext::open(folder.path(), None).unwrap();
-            context.without(&[key.clone(), "elsewhere.pem".into()])
+            let files = vec![key.clone(), "elsewhere.pem".into()];
+            context.without(&Withheld { files, ..Withheld::default() })
         };
         let (mut writer, stream, _) = archive();
         let refused = tokio::task::spawn_blocking({
@@ -415,6 +465,60 @@ mod tests {
         fs::write(folder.path().join(IGNORE_FILE), "**/*.pem\n").unwrap();
         let sent = names(&sent(context()).await);
         assert_eq!(sent, [".dockerignore", "Dockerfile", "keys", "keys/ci.pub"]);
+    }
+
+    /// What stops the archive of a directory with this file in it, which `key` is withheld from.
+    async fn stopped_by(folder: &tempfile::TempDir, withheld: &Withheld) -> Option<PathBuf> {
+        let context = BuildContext::open(folder.path(), None).unwrap().without(withheld);
+        let (mut writer, stream, _) = archive();
+        let written = tokio::task::spawn_blocking(move || context.write(&mut writer).map(drop));
+        let _: Vec<_> = stream.collect().await;
+        match written.await.unwrap() {
+            Err(SendError::Context(ContextError::Withheld(file))) => Some(file),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_withheld_by_whatever_name() {
+        let pem =
+            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", "S".repeat(64));
+        let beside = tempfile::tempdir().unwrap();
+        let key = beside.path().join("ci.pem");
+        fs::write(&key, &pem).unwrap();
+        let withheld =
+            Withheld { files: vec![key.clone()], keys: vec![SecretString::from(pem.clone())] };
+        let files = Withheld { keys: Vec::new(), ..withheld.clone() };
+
+        let linked = tree(&["Dockerfile"]);
+        fs::hard_link(&key, linked.path().join("other")).unwrap();
+        assert!(stopped_by(&linked, &files).await.unwrap().ends_with("other"));
+
+        let copied = tree(&["Dockerfile", "deep/a"]);
+        fs::write(copied.path().join("deep/.env"), format!("KEY='{pem}'")).unwrap();
+        assert_eq!(stopped_by(&copied, &files).await, None);
+        assert!(stopped_by(&copied, &withheld).await.unwrap().ends_with("deep/.env"));
+        assert_eq!(stopped_by(&tree(&["Dockerfile", "a"]), &withheld).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_out_is_not_sent() {
+        let folder = tree(&["Dockerfile", ".verbatim/release.json", "a"]);
+        let left_out = [folder.path().join(".verbatim"), folder.path().join("none")];
+        let context = BuildContext::open(folder.path(), None).unwrap().leaving_out(&left_out);
+        assert_eq!(names(&sent(context).await), ["Dockerfile", "a"]);
+    }
+
+    #[tokio::test]
+    async fn a_login_in_the_context_is_told() {
+        let folder = tree(&["Dockerfile", ".git/config"]);
+        let warnings = || BuildContext::open(folder.path(), None).unwrap().warnings().len();
+        assert_eq!(warnings(), 0);
+        let config = "[http \"https://git.example/\"]\n\textraheader = AUTHORIZATION: basic eA==\n";
+        fs::write(folder.path().join(".git/config"), config).unwrap();
+        assert_eq!(warnings(), 1);
+        fs::write(folder.path().join(IGNORE_FILE), ".git\n").unwrap();
+        assert_eq!(warnings(), 0);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use needs::Service;
 use verbatim_image::{
-    BuildConfig, Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT, labels::ImageOrigin,
+    BuildConfig, Endpoint, EndpointConfig, Engine, REQUEST_TIMEOUT, Withheld, labels::ImageOrigin,
 };
 
 /// The address of an engine that tests may fill.
@@ -80,7 +80,8 @@ pub(crate) fn unique(name: &str) -> String {
 
 pub(crate) fn config(image: &str, context: &Path) -> BuildConfig {
     BuildConfig {
-        withheld: Vec::new(),
+        withheld: Withheld::default(),
+        left_out: Vec::new(),
         image: image.parse().unwrap(),
         context: context.to_owned(),
         dockerfile: None,

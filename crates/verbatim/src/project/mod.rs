@@ -26,7 +26,7 @@ use crate::config::{self, Config, ConfigError, Draft, PolicySource};
 use crate::project::signer::{RecordSigner, SigningError};
 
 /// Holds the private key itself.
-const KEY: &str = "VERBATIM_KEY";
+pub(crate) const KEY: &str = "VERBATIM_KEY";
 
 /// The environment variables, by name. Values that are not UTF-8 are left out: none that is read here may be one.
 pub(crate) type Variables = BTreeMap<String, String>;

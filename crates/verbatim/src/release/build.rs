@@ -3,21 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
+use verbatim_credentials::SecretString;
 use verbatim_image::labels::ImageOrigin;
 use verbatim_image::template::{Template, TemplateError};
-use verbatim_image::{BuildConfig, ExistingImage, PushConfig, PushOutcome, PushedImage};
+use verbatim_image::{BuildConfig, ExistingImage, PushConfig, PushOutcome, PushedImage, Withheld};
 use verbatim_oci::{Descriptor, Digest, Reference};
 use verbatim_record::{Build, BuildSource, Records, ReleaseImage, Statement};
 
 use crate::config::Image;
 use crate::project::git::{self, SourceState};
 use crate::project::signer::RecordSigner;
-use crate::project::{Project, clients, failures};
+use crate::project::{KEY, Project, clients, failures};
 use crate::records::Registry;
 use crate::records::attach::{self, RecordSubject};
 use crate::release::compose::{ReleasePart, compose};
@@ -184,7 +185,7 @@ async fn fresh(
 ) -> Result<(PushedImage, Digest), Failure> {
     let engine = clients::engine(project).await?;
     let keychain = clients::keychain(&project.variables);
-    let withheld = key.file().map(Path::to_owned).into_iter().collect();
+    let withheld = withheld(project, key);
     let config = build_config(project, image, reference, state, source).map_err(Failure::usage)?;
     let config = BuildConfig { withheld, ..config };
     let started_at = Timestamp::now();
@@ -257,6 +258,15 @@ async fn fresh(
     Ok((pushed, record.digest()))
 }
 
+/// The private key that signs, and the one of this job if it is another: neither may get into an image.
+fn withheld(project: &Project, key: &RecordSigner) -> Withheld {
+    let files: Vec<PathBuf> = key.file().map(Path::to_owned).into_iter().collect();
+    let in_files = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    let in_variable = project.variables.get(KEY).cloned();
+    let keys = in_files.chain(in_variable).map(SecretString::from).collect();
+    Withheld { files, keys }
+}
+
 fn build_config(
     project: &Project,
     image: &Image,
@@ -274,7 +284,8 @@ fn build_config(
     let revision =
         if state.is_dirty() { format!("{}-dirty", state.commit) } else { state.commit.clone() };
     Ok(BuildConfig {
-        withheld: Vec::new(),
+        withheld: Withheld::default(),
+        left_out: vec![project.state_folder()],
         image: reference.clone(),
         context: image.context.clone(),
         dockerfile: image.dockerfile.as_ref().map(|file| image.context.join(file)),
