@@ -125,6 +125,17 @@ async fn a_renewed_token_is_used_from_then_on() {
     assert_eq!(sent, ["Bearer a-token", "Bearer new.token.x", "Bearer new.token.x"]);
 }
 
+/// What has no end is not kept in memory, and not asked for again.
+#[tokio::test]
+async fn an_answer_that_is_too_long_is_not_read() {
+    let long = || json_answer(200, serde_json::json!({ "x": "y".repeat(100) }));
+    let (mut config, script) = config_for(vec![long(), long()]).await;
+    config.largest_answer = 50;
+    let error = Client::new(config).unwrap().get(&shop()).await.unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::TooLarge(50)), "{error:?}");
+    assert_eq!(lines(&script).len(), 1);
+}
+
 /// A CI job has no stored secret, but its identity: a session that ends in the middle of a wait does not end the wait.
 #[tokio::test]
 async fn a_job_whose_session_has_ended_logs_in_again() {

@@ -386,6 +386,7 @@ async fn the_private_key_never_gets_into_the_image() -> Result<()> {
     let build = ["build", "--key", "keys/ci.pem"];
     let run = tool.run(&build).await?.ends(2);
     assert!(run.stderr.contains("keys/ci.pem` must not be in an image"), "{run}");
+    assert!(run.stderr.contains("other users may read the private key keys/ci.pem"), "{run}");
     assert!(run.stderr.contains(".dockerignore"), "{run}");
     world.project.write(".dockerignore", "**/*.pem\n")?;
     world.project.commit("Keep the key out").await?;

@@ -112,6 +112,9 @@ pub enum ErrorKind {
     /// The connection ended in the middle of the answer.
     #[error("the answer ends after {0} bytes, incomplete")]
     Truncated(usize),
+    /// The answer is longer than any that is read.
+    #[error("the answer has more than {} MiB", .0 >> 20)]
+    TooLarge(usize),
     /// The configuration of the client cannot work.
     #[error("{0}")]
     Configuration(String),
@@ -137,6 +140,7 @@ impl ErrorKind {
                 | Self::PermissionDenied(_)
                 | Self::Certificate(_)
                 | Self::ClientCertificate(_)
+                | Self::TooLarge(_)
         )
     }
 
@@ -144,7 +148,9 @@ impl ErrorKind {
     pub fn nothing_happened(&self) -> bool {
         match self {
             Self::Unreachable(transport) => transport.never_sent,
-            Self::Timeout(_) | Self::Truncated(_) | Self::Malformed { .. } => false,
+            Self::Timeout(_) | Self::Truncated(_) | Self::Malformed { .. } | Self::TooLarge(_) => {
+                false
+            }
             Self::ServerError { .. } => false,
             // A proxy may have sent the request on and lost the answer.
             Self::NotArgoCd { status, .. } => *status < 500 && *status >= 400,

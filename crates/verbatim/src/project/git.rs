@@ -145,6 +145,10 @@ pub(crate) async fn descends(
     ancestor: &str,
     descendant: &str,
 ) -> Result<Option<bool>, SourceError> {
+    // They are from records and files; what is no hash is no commit, and not to be taken for an option.
+    if ![ancestor, descendant].into_iter().all(is_hash) {
+        return Ok(None);
+    }
     let output = git(folder, &["merge-base", "--is-ancestor", ancestor, descendant]).await?;
     Ok(match output.status.code() {
         Some(0) => Some(true),
@@ -157,6 +161,23 @@ pub(crate) async fn descends(
     })
 }
 
+/// Whether a text may be the hash of a commit: of SHA-1, of SHA-256, or the beginning of one.
+fn is_hash(text: &str) -> bool {
+    (4..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Variables by which a step before could have git look at another repository than that of the folder:
+/// <https://git-scm.com/docs/git#_environment_variables>.
+const ELSEWHERE: [&str; 7] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+];
+
 async fn git(folder: &Path, arguments: &[&str]) -> Result<Output, SourceError> {
     let mut command = Command::new("git");
     command
@@ -167,8 +188,13 @@ async fn git(folder: &Path, arguments: &[&str]) -> Result<Output, SourceError> {
         .env("GIT_TERMINAL_PROMPT", "0")
         // Only looking: the index must not be locked against the developer's own git.
         .env("GIT_OPTIONAL_LOCKS", "0")
+        // Nor is a commit what somebody says in its place.
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
         .stdin(Stdio::null())
         .kill_on_drop(true);
+    for name in ELSEWHERE {
+        command.env_remove(name);
+    }
     match tokio::time::timeout(DEADLINE, command.output()).await {
         Ok(output) => output.map_err(SourceError::NoGit),
         Err(_) => Err(SourceError::Deadline { command: arguments.join(" ") }),
@@ -387,5 +413,10 @@ mod tests {
         assert_eq!(descends(path, &clean.commit, &second.commit).await.unwrap(), Some(true));
         assert_eq!(descends(path, &second.commit, &clean.commit).await.unwrap(), Some(false));
         assert_eq!(descends(path, &"0".repeat(40), &clean.commit).await.unwrap(), None);
+        // From a record of somebody else.
+        for text in ["--all", "main", "HEAD", ""] {
+            assert_eq!(descends(path, text, &second.commit).await.unwrap(), None, "{text}");
+            assert_eq!(descends(path, &clean.commit, text).await.unwrap(), None, "{text}");
+        }
     }
 }

@@ -164,6 +164,14 @@ impl Project {
             }
             Some(line) => signing_command(line, ring).await?,
         };
+        if let Some(file) = key.file()
+            && let Some(mode) = others_may_read(file)
+        {
+            let file = file.display();
+            console.warn(format!(
+                "other users may read the private key {file} (mode {mode:04o}): chmod 600 {file}"
+            ));
+        }
         if !self.config.policy.is_known() {
             console.warn("without a policy, verbatim cannot tell whether the record will count");
             return Ok(key);
@@ -193,6 +201,20 @@ impl Project {
             .hint(format!("add `{role}` to its `roles`, or use another key"))),
         }
     }
+}
+
+/// The mode of a file that others than its owner may read or write.
+#[cfg(unix)]
+fn others_may_read(file: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o7777;
+    (mode & 0o077 != 0).then_some(mode)
+}
+
+/// On other systems the folder of the user protects it.
+#[cfg(not(unix))]
+fn others_may_read(_: &Path) -> Option<u32> {
+    None
 }
 
 impl Project {

@@ -283,6 +283,16 @@ async fn a_clone_does_not_say_which_branch_is_built() -> Result<()> {
     world.project.git(&["checkout", "--quiet", "--detach"]).await?;
     let run = github("mallory/shop").run(&["build"]).await?.ends(1);
     assert!(run.stderr.contains("git says that this is the repository"), "{run}");
+    // Nor does a variable choose another clone, in which no word of the CI is contradicted.
+    let elsewhere = world.beside("elsewhere");
+    std::fs::create_dir(&elsewhere)?;
+    world
+        .project
+        .git(&["clone", "--quiet", "--bare", ".", &elsewhere.display().to_string()])
+        .await?;
+    let misled = github("mallory/shop").with("GIT_DIR", &elsewhere.display().to_string());
+    let run = misled.run(&["build"]).await?.ends(1);
+    assert!(run.stderr.contains("git says that this is the repository"), "{run}");
     let Some(engine) = e2e::docker_host() else { return Ok(()) };
     // Without a word of git's the record has those of the CI, and on a laptop none.
     world.project.git(&["remote", "remove", "origin"]).await?;

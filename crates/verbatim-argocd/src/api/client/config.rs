@@ -36,6 +36,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How often reads are repeated.
     pub retry: RetryPolicy,
+    /// The longest answer that is read, in bytes. A longer one is an error.
+    pub largest_answer: usize,
 }
 
 impl Config {
@@ -53,9 +55,13 @@ impl Config {
             user_agent: concat!("verbatim/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeouts: Timeouts::default(),
             retry: RETRY,
+            largest_answer: LARGEST_ANSWER,
         }
     }
 }
+
+/// A list of 10,000 applications has about half of this.
+const LARGEST_ANSWER: usize = 512 << 20;
 
 /// Deadlines of single calls.
 #[derive(Clone, Copy, Debug)]

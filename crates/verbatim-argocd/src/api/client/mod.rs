@@ -53,6 +53,7 @@ struct Inner {
     job: Option<tokio::sync::Mutex<JobIdentity>>,
     timeouts: Timeouts,
     retry: RetryPolicy,
+    largest_answer: usize,
     sent: AtomicU64,
     clock: ServerClock,
     /// The server lets all its clients wait for the requests that it limits: ours are not to fill its queue.
@@ -120,6 +121,7 @@ impl Client {
             job: config.job.map(tokio::sync::Mutex::new),
             timeouts: config.timeouts,
             retry: config.retry,
+            largest_answer: config.largest_answer,
             sent: AtomicU64::new(0),
             clock: ServerClock::default(),
             turns: Semaphore::new(LIMITED_AT_ONCE),
@@ -288,6 +290,9 @@ impl Client {
                 Err(_) => return Err(ErrorKind::Timeout(limit)),
                 Ok(Err(_)) => return Err(ErrorKind::Truncated(body.len())),
                 Ok(Ok(None)) => return Ok(Answered { response, body }),
+                Ok(Ok(Some(chunk))) if body.len() + chunk.len() > self.0.largest_answer => {
+                    return Err(ErrorKind::TooLarge(self.0.largest_answer));
+                }
                 Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
             }
         }

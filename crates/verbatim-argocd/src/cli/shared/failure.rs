@@ -24,6 +24,7 @@ fn status_of(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::RateLimited { .. }
         | ErrorKind::ServerError { .. }
         | ErrorKind::Truncated(_)
+        | ErrorKind::TooLarge(_)
         | ErrorKind::Malformed { .. }
         | ErrorKind::RepoUnreachable(_) => ExitStatus::Unreachable,
         ErrorKind::Certificate(_)
@@ -164,6 +165,7 @@ mod tests {
             (ErrorKind::Timeout(std::time::Duration::ZERO), 3),
             (ErrorKind::ServerError { status: 502, message: text() }, 3),
             (ErrorKind::Truncated(0), 3),
+            (ErrorKind::TooLarge(1 << 20), 3),
             (ErrorKind::RateLimited { retry_after: None }, 3),
             (ErrorKind::RepoUnreachable(text()), 3),
             (ErrorKind::RepoRefused(text()), 7),
