@@ -284,13 +284,12 @@ async fn a_clone_does_not_say_which_branch_is_built() -> Result<()> {
     let run = github("mallory/shop").run(&["build"]).await?.ends(1);
     assert!(run.stderr.contains("git says that this is the repository"), "{run}");
     // Nor does a variable choose another clone, in which no word of the CI is contradicted.
-    let elsewhere = world.beside("elsewhere");
-    std::fs::create_dir(&elsewhere)?;
-    world
-        .project
-        .git(&["clone", "--quiet", "--bare", ".", &elsewhere.display().to_string()])
-        .await?;
-    let misled = github("mallory/shop").with("GIT_DIR", &elsewhere.display().to_string());
+    let elsewhere = world.beside("elsewhere").display().to_string();
+    world.project.git(&["clone", "--quiet", "--bare", ".", &elsewhere]).await?;
+    let theirs = "https://github.com/mallory/shop";
+    let renamed = ["--git-dir", &elsewhere, "remote", "set-url", "origin", theirs];
+    world.project.git(&renamed).await?;
+    let misled = github("mallory/shop").with("GIT_DIR", &elsewhere);
     let run = misled.run(&["build"]).await?.ends(1);
     assert!(run.stderr.contains("git says that this is the repository"), "{run}");
     let Some(engine) = e2e::docker_host() else { return Ok(()) };
