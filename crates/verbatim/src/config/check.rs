@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use url::Url;
+use verbatim_credentials::SecretString;
 use verbatim_http::is_loopback;
 use verbatim_image::template::Template;
 use verbatim_oci::Repository;
@@ -237,7 +238,11 @@ fn server(
         ca: written.ca.as_ref().map(|file| root.join(file)),
         ca_digest: None,
         client_certificate,
-        headers: written.headers.clone(),
+        headers: written
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), SecretString::from(value.as_str())))
+            .collect(),
         insecure: written.insecure,
         kubernetes: kubernetes(written, problems),
     };

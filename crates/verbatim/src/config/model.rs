@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 use verbatim_argocd::SourceChoice;
+use verbatim_credentials::SecretString;
 use verbatim_http::is_loopback;
 use verbatim_oci::{Digest, Platform, Repository};
 use verbatim_policy::{Gate, GateKind};
@@ -72,7 +73,7 @@ pub(crate) struct Server {
     pub ca_digest: Option<Digest>,
     /// Client certificate and its key.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, SecretString>,
     /// Whether the certificate is not checked.
     pub insecure: bool,
     /// Whether applications are changed through the Kubernetes API, and with which context of the kubeconfig.

@@ -76,11 +76,8 @@ pub(crate) fn argocd(
             Some(SecretString::from(pem))
         }
     };
-    config.headers = server
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), SecretString::from(value.as_str())))
-        .collect();
+    config.headers =
+        server.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     config.insecure = server.insecure;
     config.kubernetes = server.kubernetes.as_ref().map(|context| {
         let variable = |name: &str| project.variables.get(name).map(String::as_str);

@@ -8,9 +8,9 @@ pub(crate) mod failures;
 pub(crate) mod files;
 pub(crate) mod git;
 pub(crate) mod signer;
+mod variables;
 pub(crate) mod withheld;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -22,18 +22,19 @@ use verbatim_record::{
     CiRun, EnvironmentId, KeyError, KeyId, KeyRing, OutOfScope, Power, Role, SigningKey, TrustedKey,
 };
 
+pub(crate) use self::variables::Variables;
 use crate::config::{self, Config, ConfigError, Draft, PolicySource};
 use crate::project::signer::{RecordSigner, SigningError};
 
 /// Holds the private key itself.
 pub(crate) const KEY: &str = "VERBATIM_KEY";
 
-/// The environment variables, by name. Values that are not UTF-8 are left out: none that is read here may be one.
-pub(crate) type Variables = BTreeMap<String, String>;
-
+/// Those of this job, with the secrets that were handed over.
 pub(crate) fn variables() -> Variables {
     let mut variables = of_process();
-    variables.extend(withheld::handed_over());
+    for (name, value) in withheld::handed_over().iter() {
+        variables.insert(name.clone(), value.clone());
+    }
     variables
 }
 
@@ -450,7 +451,7 @@ mod tests {
                 ),
                 ("GITHUB_SHA", "ffff"),
             ];
-            given.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+            given.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect()
         };
         let cases = [
             ("push", Some(event("mallory/shop")), Some("ffff"), false),
@@ -488,13 +489,13 @@ mod tests {
         std::fs::write(&file, pem).unwrap();
         let one_line = pem.replace('\n', "\\n");
         let variable =
-            |value: &str| Variables::from([("VERBATIM_KEY".to_owned(), value.to_owned())]);
+            |value: &str| Variables::from_iter([("VERBATIM_KEY".to_owned(), value.to_owned())]);
         let cases: [(Option<&Path>, Variables, Result<(), &str>); 7] = [
             (Some(&file), variable("not looked at"), Ok(())),
             (None, variable(pem), Ok(())),
             (None, variable(&one_line), Ok(())),
             (None, variable(" "), Err("no key to sign the record with")),
-            (None, Variables::new(), Err("no key to sign the record with")),
+            (None, Variables::default(), Err("no key to sign the record with")),
             (None, variable("secret"), Err("cannot use the key in VERBATIM_KEY")),
             (
                 Some(Path::new("/nowhere/key")),

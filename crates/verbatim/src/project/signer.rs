@@ -119,7 +119,7 @@ async fn ask(line: &str, message: &[u8], deadline: Duration) -> Result<Vec<u8>, 
     let mut child = Command::new("sh")
         .args(["-c", line])
         // It may need what was kept from the tests.
-        .envs(withheld::handed_over())
+        .envs(withheld::handed_over().iter())
         .env("VERBATIM_SHA256", digest.hex())
         .env("VERBATIM_SHA256_BASE64", BASE64.encode(digest.as_bytes()))
         .stdin(Stdio::piped())

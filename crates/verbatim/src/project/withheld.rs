@@ -6,7 +6,6 @@
 //! variables, and is handed them through a pipe that nobody can read twice. And a process that is not dumpable can be read by
 //! no other process of its user: prctl(2), PR_SET_DUMPABLE.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -44,7 +43,9 @@ pub(crate) fn begin() -> io::Result<()> {
         return Ok(());
     }
     let variables = super::of_process();
-    let secrets: Variables = variables.into_iter().filter(|(name, _)| holds_secret(name)).collect();
+    let of_secrets = variables.iter().filter(|(name, _)| holds_secret(name));
+    let secrets: Variables =
+        of_secrets.map(|(name, value)| (name.clone(), value.clone())).collect();
     if secrets.is_empty() {
         return Ok(());
     }
@@ -76,7 +77,7 @@ fn packed(secrets: &Variables) -> String {
 
 fn unpacked(text: &str) -> Variables {
     let pairs = text.split_terminator('\0').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>()
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -85,10 +86,12 @@ mod tests {
 
     #[test]
     fn secrets_are_handed_over_as_they_are() {
-        let secrets = Variables::from([
+        let secrets: Variables = [
             ("VERBATIM_KEY".to_owned(), "-----BEGIN\nA=B\n".to_owned()),
             ("ARGOCD_AUTH_TOKEN".to_owned(), String::new()),
-        ]);
+        ]
+        .into_iter()
+        .collect();
         assert_eq!(unpacked(&packed(&secrets)), secrets);
     }
 }

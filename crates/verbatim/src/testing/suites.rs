@@ -186,7 +186,7 @@ mod tests {
             &suite("sleep 60", Duration::from_secs(60)),
             folder.path(),
             &[],
-            &Variables::new(),
+            &Variables::default(),
             &console,
         )
         .await;
