@@ -90,7 +90,7 @@ pub(super) fn wanted(document: &Value, generated: &Value, live: &Value) -> Value
             None => unset(&mut app, &pointer),
         }
     }
-    let mut kept: Vec<String> = PRESERVED.iter().map(|name| annotation(name)).collect();
+    let mut preserved: Vec<String> = PRESERVED.iter().map(|name| annotation(name)).collect();
     let named = |list: &str| {
         items(document, list)
             .iter()
@@ -98,31 +98,57 @@ pub(super) fn wanted(document: &Value, generated: &Value, live: &Value) -> Value
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    kept.extend(named("/spec/preservedFields/annotations").iter().map(|name| annotation(name)));
-    kept.extend(
+    preserved
+        .extend(named("/spec/preservedFields/annotations").iter().map(|name| annotation(name)));
+    preserved.extend(
         named("/spec/preservedFields/labels")
             .iter()
             .map(|name| format!("/metadata/labels/{}", escaped(name))),
     );
-    for ignored in items(document, "/spec/ignoreApplicationDifferences") {
-        let name = text(ignored, "/name");
-        if !name.is_empty() && name != text(live, "/metadata/name") {
-            continue;
-        }
-        kept.extend(
-            items(ignored, "/jsonPointers").iter().filter_map(Value::as_str).map(str::to_owned),
-        );
-        kept.extend(
-            items(ignored, "/jqPathExpressions").iter().filter_map(Value::as_str).map(jq_pointer),
-        );
-    }
-    for pointer in kept {
+    for pointer in preserved {
         match live.pointer(&pointer) {
             Some(value) => set(&mut app, &pointer, value.clone()),
             None => unset(&mut app, &pointer),
         }
     }
-    app
+    let (mut from, mut to) = (live.clone(), app);
+    for pointer in ignored(document, text(live, "/metadata/name")) {
+        unset(&mut from, &pointer);
+        unset(&mut to, &pointer);
+    }
+    let mut after = live.clone();
+    carry_over(&mut after, &from, &to);
+    after
+}
+
+/// What a set's rules ignore in an application of this name, as JSON pointers.
+fn ignored(document: &Value, app: &str) -> Vec<String> {
+    let rules = items(document, "/spec/ignoreApplicationDifferences").iter();
+    let concerned = rules.filter(|rule| [app, ""].contains(&text(rule, "/name")));
+    concerned
+        .flat_map(|rule| {
+            let texts = |list| items(rule, list).iter().filter_map(Value::as_str);
+            let pointers = texts("/jsonPointers").map(str::to_owned);
+            pointers.chain(texts("/jqPathExpressions").map(jq_pointer))
+        })
+        .collect()
+}
+
+/// Makes of the `live` object what was changed between `from` and `to`, where what is ignored is in neither: as a merge patch,
+/// so an array with a difference is written as a whole, without what is ignored in it (`CreateOrUpdate` in
+/// applicationset/utils/createOrUpdate.go of Argo CD 3.6.1).
+fn carry_over(live: &mut Value, from: &Value, to: &Value) {
+    match (live, from, to) {
+        (_, from, to) if from == to => {}
+        (Value::Object(live), Value::Object(from), Value::Object(to)) => {
+            live.retain(|name, _| to.contains_key(name) || !from.contains_key(name));
+            for (name, to) in to {
+                let from = from.get(name).unwrap_or(&Value::Null);
+                carry_over(live.entry(name).or_insert(Value::Null), from, to);
+            }
+        }
+        (live, _, to) => *live = to.clone(),
+    }
 }
 
 fn escaped(name: &str) -> String {
@@ -133,7 +159,7 @@ fn annotation(name: &str) -> String {
     format!("/metadata/annotations/{}", escaped(name))
 }
 
-/// A plain jq path, `.a.b["c/d"]`, as a JSON pointer.
+/// A plain jq path, `.a.b["c/d"][0]`, as a JSON pointer.
 fn jq_pointer(path: &str) -> String {
     let mut pointer = String::new();
     let mut rest = path;
@@ -142,6 +168,12 @@ fn jq_pointer(path: &str) -> String {
             rest.strip_prefix("[\"").and_then(|inner| inner.split_once("\"]"))
         {
             pointer.push_str(&format!("/{}", escaped(name)));
+            rest = after;
+            continue;
+        }
+        if let Some((index, after)) = rest.strip_prefix('[').and_then(|inner| inner.split_once(']'))
+        {
+            pointer.push_str(&format!("/{index}"));
             rest = after;
             continue;
         }
@@ -257,6 +289,12 @@ mod tests {
         check(
             json!({ "ignoreApplicationDifferences": [{ "name": "b", "jqPathExpressions": jq }] }),
             ("1", false),
+        );
+        // An element is ignored as long as the array has no other difference.
+        let element = [".metadata.annotations", ".spec.source.helm.parameters[0].value"];
+        check(
+            json!({ "ignoreApplicationDifferences": [{ "jqPathExpressions": element }] }),
+            ("2", true),
         );
         check(json!({ "preservedFields": { "annotations": ["my/prov"] } }), ("1", true));
         check(json!({ "syncPolicy": { "applicationsSync": "create-only" } }), ("2", true));

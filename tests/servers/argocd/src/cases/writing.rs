@@ -29,6 +29,7 @@ cases! {
     "a value that makes no label fails only the operation" => wrong_label,
     "an ApplicationSet takes an override back" => set_reverts,
     "an ApplicationSet that ignores parameters keeps them" => set_ignores,
+    "an ApplicationSet that ignores parameters of one source loses them with a change of any" => set_loses,
     "an ApplicationSet that preserves annotations keeps them" => set_preserves,
     "a project is replaced only by who has seen it" => project_versions,
     "a project in use is not deleted" => project_in_use,
@@ -323,19 +324,11 @@ async fn generated(
     more: Value,
     rest: impl Fn(&Value) -> bool,
 ) -> anyhow::Result<Value> {
-    let (set, app) = (cx.name(), cx.name());
-    let mut document = cx.document("{{.n}}", "chart");
-    document["metadata"]["annotations"] = json!({ "from": "set" });
-    document["spec"]["source"]["helm"] = json!({ "parameters": [parameter("image.tag", "1.0.0")] });
-    let mut spec = json!({ "goTemplate": true, "generators": [{ "list": { "elements": [{ "n": app }] } }], "template": document });
-    if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
-        spec.extend(more);
-    }
-    let body = json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "metadata": { "name": set }, "spec": spec });
-    cx.remove_at_end(format!("/api/v1/applicationsets/{set}"));
-    cx.post("/api/v1/applicationsets?upsert=true", &body).await?.ok()?;
-    let path = format!("/api/v1/applications/{app}");
-    cx.until_get(&path, "the set to make its application", |answer| answer.status == 200).await?;
+    let source = json!({
+        "repoURL": cx.repository(), "targetRevision": "main", "path": "chart",
+        "helm": { "parameters": [parameter("image.tag", "1.0.0")] },
+    });
+    let app = made_by_set(cx, json!({ "source": source }), more).await?;
     let patch = json!([
         { "op": "add", "path": "/metadata/annotations/example.invalid~1mine", "value": "x" },
         { "op": "replace", "path": "/spec/source/helm/parameters/0/value", "value": "2.0.0" },
@@ -348,6 +341,27 @@ async fn generated(
         &"2.0.0",
     )?;
     cx.until(&app, "the owner to act", rest).await
+}
+
+/// Creates a set of one application with these sources, and gives its name when it is there.
+async fn made_by_set(cx: &Context, sources: Value, more: Value) -> anyhow::Result<String> {
+    let (set, app) = (cx.name(), cx.name());
+    let mut document = cx.document("{{.n}}", "chart");
+    document["metadata"]["annotations"] = json!({ "from": "set" });
+    if let (Some(spec), Value::Object(sources)) = (document["spec"].as_object_mut(), sources) {
+        spec.remove("source");
+        spec.extend(sources);
+    }
+    let mut spec = json!({ "goTemplate": true, "generators": [{ "list": { "elements": [{ "n": app }] } }], "template": document });
+    if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
+        spec.extend(more);
+    }
+    let body = json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "metadata": { "name": set }, "spec": spec });
+    cx.remove_at_end(format!("/api/v1/applicationsets/{set}"));
+    cx.post("/api/v1/applicationsets?upsert=true", &body).await?.ok()?;
+    let path = format!("/api/v1/applications/{app}");
+    cx.until_get(&path, "the set to make its application", |answer| answer.status == 200).await?;
+    Ok(app)
 }
 
 fn tag_of(app: &Value) -> &Value {
@@ -367,6 +381,31 @@ async fn set_ignores(cx: &Context) -> Checked {
     let more = json!({ "ignoreApplicationDifferences": [{ "jsonPointers": ["/spec/source/helm/parameters"] }] });
     let app = generated(cx, more, |app| !is_annotated(app)).await?;
     same("the override", tag_of(&app), &"2.0.0")
+}
+
+async fn set_loses(cx: &Context) -> Checked {
+    let source =
+        |path| json!({ "repoURL": cx.repository(), "targetRevision": "main", "path": path });
+    let mut chart = source("chart");
+    chart["helm"] = json!({ "parameters": [parameter("image.tag", "1.0.0")] });
+    let path = ".spec.sources[0].helm.parameters";
+    let more = json!({ "ignoreApplicationDifferences": [{ "jqPathExpressions": [path] }] });
+    let app = made_by_set(cx, json!({ "sources": [chart, source("settings")] }), more).await?;
+    let parameters = |app: &Value| app["spec"]["sources"][0]["helm"]["parameters"].clone();
+    let patch = json!([
+        { "op": "add", "path": "/metadata/annotations/example.invalid~1mine", "value": "x" },
+        { "op": "replace", "path": "/spec/sources/0/helm/parameters/0/value", "value": "2.0.0" },
+    ]);
+    cx.patch(&app, &patch).await?.ok()?;
+    let after = cx.until(&app, "the owner to act", |app| !is_annotated(app)).await?;
+    same("the override after another change", &parameters(&after)[0]["value"], &"2.0.0")?;
+    let other =
+        json!([{ "op": "replace", "path": "/spec/sources/1/targetRevision", "value": "HEAD" }]);
+    cx.patch(&app, &other).await?.ok()?;
+    let reverted = |app: &Value| app["spec"]["sources"][1]["targetRevision"] == "main";
+    let after = cx.until(&app, "the owner to act", reverted).await?;
+    // Neither the override nor what the template has.
+    same("the parameters after a change of the sources", &parameters(&after), &Value::Null)
 }
 
 async fn set_preserves(cx: &Context) -> Checked {
