@@ -26,7 +26,7 @@ pub(crate) struct AppOwner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnerEffect {
     None,
-    /// It reverts them with its next own change.
+    /// It reverts them with its next own change of what they are in.
     RevertsLater,
     /// It reverts them at once.
     Reverts,
@@ -168,7 +168,7 @@ pub(crate) fn effect_of_set(
     if !lists(at, changes).iter().all(|list| leaves_alone(set, app, list)) {
         return OwnerEffect::Reverts;
     }
-    // With any other change of its own the set writes all of `sources`, without what it ignores in them: a merge patch
+    // With any other difference in `sources` the set writes all of them, without what it ignores in them: a merge patch
     // has no elements (`CreateOrUpdate` in applicationset/utils/createOrUpdate.go of Argo CD 3.6.1).
     match at {
         SourceAt::Index(_) if !leaves_alone(set, app, "/spec/sources") => OwnerEffect::RevertsLater,

@@ -1,20 +1,22 @@
-//! Deployments of a canary that pauses: what `--on-pause` makes of it. What the controller does is [`Rollouts`]'.
+//! Deployments of a canary that pauses: what `--on-pause` makes of it. What the controller does is
+//! [`rollouts`]'.
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Run, Tool};
 
-use super::rollouts::Rollouts;
+use super::cluster::Cluster;
+use super::rollouts;
 
 /// Deploys while the canary goes up to its first pause.
 pub(crate) async fn judged(
     tool: &Tool,
-    rollouts: &Rollouts,
+    cluster: &Cluster,
     arguments: &[&str],
     on_pause: &str,
     app: &str,
 ) -> Result<Run> {
     let arguments = [arguments, &["--on-pause", on_pause, "--timeout", "100"]].concat();
-    let (run, paused) = tokio::join!(tool.run(&arguments), rollouts.pause(app));
+    let (run, paused) = tokio::join!(tool.run(&arguments), rollouts::pause(cluster, app));
     paused.context("the canary does not begin")?;
     run
 }
@@ -22,11 +24,11 @@ pub(crate) async fn judged(
 /// Deploys again what is paused already, so that nothing but the pause is left for the deadline.
 pub(crate) async fn kept(
     tool: &Tool,
-    rollouts: &Rollouts,
+    cluster: &Cluster,
     arguments: &[&str],
     app: &str,
 ) -> Result<Run> {
-    is_paused(&judged(tool, rollouts, arguments, "accept", app).await?, 0)?;
+    is_paused(&judged(tool, cluster, arguments, "accept", app).await?, 0)?;
     let run = tool.run(&[arguments, &["--on-pause", "wait", "--timeout", "30"]].concat()).await?;
     ensure!(run.stderr.lines().any(|line| line == pause(app)), "it does not tell the pause: {run}");
     Ok(run)
@@ -35,15 +37,15 @@ pub(crate) async fn kept(
 /// Deploys, and lets the canary go on once the deployment says that it waits for that.
 pub(crate) async fn finished(
     tool: &Tool,
-    rollouts: &Rollouts,
+    cluster: &Cluster,
     arguments: &[&str],
     app: &str,
 ) -> Result<Run> {
     let arguments = [arguments, &["--on-pause", "wait", "--timeout", "200"]].concat();
     let mut deployment = tool.start(&arguments)?;
-    rollouts.pause(app).await.context("the canary does not begin")?;
+    rollouts::pause(cluster, app).await.context("the canary does not begin")?;
     deployment.tells(&pause(app)).await?;
-    rollouts.finish(app).await.context("the canary does not end")?;
+    rollouts::finish(cluster, app).await.context("the canary does not end")?;
     deployment.end().await
 }
 

@@ -3,8 +3,11 @@
 
 mod begun;
 mod canary;
+mod cluster;
+mod followed;
 mod rollouts;
 mod scene;
+mod stand_in;
 mod table;
 
 use anyhow::{Result, ensure};

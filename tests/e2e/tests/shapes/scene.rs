@@ -12,7 +12,8 @@ use test_registry::{Config, Registry};
 
 use super::begun::{self, Begun};
 use super::canary;
-use super::rollouts::Rollouts;
+use super::cluster::Cluster;
+use super::followed::followed;
 use super::table::{End, Maker, Shape, shapes};
 
 /// The names that shapes are made of.
@@ -25,7 +26,10 @@ pub(crate) struct Names {
     /// The repository of the image.
     pub(crate) repository: String,
     pub(crate) digest: String,
+    /// The repository with tag and digest.
     pub(crate) image: String,
+    /// A token that may see everything.
+    pub(crate) admin: String,
     /// The URL of a Helm repository.
     pub(crate) charts: String,
     /// The folder of an OCI registry with charts, as Argo CD wants it.
@@ -34,10 +38,12 @@ pub(crate) struct Names {
 
 pub(crate) struct Scene {
     names: Names,
+    /// The same with another image of the repository, which is older.
+    before: Names,
     rig: Rig,
     tool: Tool,
     http: reqwest::Client,
-    rollouts: Rollouts,
+    cluster: Cluster,
     _registry: Registry,
     _charts: Charts,
     _folder: tempfile::TempDir,
@@ -53,7 +59,8 @@ impl Scene {
             .with("ARGOCD_AUTH_TOKEN", &rig.argocd.tokens.bot)
             .with("DOCKER_HOST", docker_host);
         let repository = format!("{}/shapes/team/web", registry.host());
-        let digest = build(&tool, folder.path(), &repository).await?;
+        let digest = build(&tool, folder.path(), &repository, "1.0").await?;
+        let earlier = build(&tool, folder.path(), &repository, "0.9").await?;
         let charts = Charts::serve(&rig, folder.path(), None).await?;
         charts::push(&rig, folder.path(), &registry.host()).await?;
         let names = Names {
@@ -62,16 +69,23 @@ impl Scene {
             image: format!("{repository}:1.0@{digest}"),
             repository,
             digest,
+            admin: rig.argocd.tokens.admin.clone(),
             charts: charts.url.clone(),
             oci_charts: format!("{}/charts", registry.host()),
+        };
+        let before = Names {
+            image: format!("{}:0.9@{earlier}", names.repository),
+            digest: earlier,
+            ..names.clone()
         };
         publish(&rig, folder.path(), &names).await?;
         let http =
             reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
-        let rollouts = Rollouts::install(&rig).await?;
+        let cluster = Cluster::prepare(&rig).await?;
         let scene = Self {
             names,
-            rollouts,
+            before,
+            cluster,
             rig,
             tool,
             http,
@@ -91,37 +105,42 @@ impl Scene {
     pub(crate) async fn attempt(&self, shape: &Shape) -> Result<()> {
         let app = application_name(shape.name);
         self.make(shape, &app).await?;
-        let image = format!("{}@{}", self.names.repository, self.names.digest);
-        let values = (shape.values)(&self.names);
-        let mut arguments = vec!["argocd", "deploy", &app, "--image", &image, "--format", "json"];
-        arguments.extend(values.iter().map(String::as_str));
+        let all = deployment(shape, &app, &self.names);
+        let arguments: Vec<&str> = all.iter().map(String::as_str).collect();
         let run = match shape.end {
             End::Paused(on_pause, _) => {
-                canary::judged(&self.tool, &self.rollouts, &arguments, on_pause, &app).await?
+                canary::judged(&self.tool, &self.cluster, &arguments, on_pause, &app).await?
             }
-            End::StaysPaused => canary::kept(&self.tool, &self.rollouts, &arguments, &app).await?,
-            End::GoesOn(_) => {
-                canary::finished(&self.tool, &self.rollouts, &arguments, &app).await?
+            End::StaysPaused => canary::kept(&self.tool, &self.cluster, &arguments, &app).await?,
+            End::GoesOn(_) => canary::finished(&self.tool, &self.cluster, &arguments, &app).await?,
+            End::Followed { by, behind, .. } => {
+                let deploy = |names: &Names, timeout: &str| {
+                    [deployment(shape, &app, names), vec!["--timeout".into(), timeout.into()]]
+                        .concat()
+                };
+                let names = (&self.before, &self.names);
+                followed(&self.tool, (&self.cluster, by), &app, names, (&deploy, behind)).await?
             }
             _ => self.tool.run(&[&arguments[..], &["--timeout", "100"]].concat()).await?,
         };
         let told = || format!("{run}");
         match &shape.end {
-            End::Proven(levels) => {
-                ensure!(run.code == 0, "{}", told());
-                let outcome = run.json()?["outcome"].clone();
-                ensure!(outcome["outcome"] == "proven", "{}", told());
-                let found = levels_of(&outcome["proof"]["workloads"]);
-                let wanted: Vec<_> = levels
-                    .iter()
-                    .map(|(kind, level)| ((*kind).to_owned(), (*level).to_owned()))
-                    .collect();
-                ensure!(found == wanted, "{found:?}, not {wanted:?}");
+            End::Proven(levels) | End::Followed { levels, .. } => is_proven(&run, levels)?,
+            End::ClaimWiped => {
+                is_proven(&run, &[("Deployment", "pods")])?;
+                says(&run, "removes the claim")?;
+                ensure!(self.claim(&app).await?.is_none(), "the claim is still there: {}", told());
+            }
+            End::LostLater => {
+                is_proven(&run, &[("Deployment", "pods")])?;
+                says(&run, "may revert the override")?;
+                ensure!(self.claim(&app).await?.is_some(), "the claim is gone: {}", told());
+                self.lose(&app).await?;
             }
             End::ImageKept => {
                 ensure!(run.code == 0, "{}", told());
                 let cron_job = format!("/apis/batch/v1/namespaces/{app}/cronjobs/nightly");
-                self.rollouts.set_image(&cron_job, "example/other:1").await?;
+                self.cluster.set_image(&cron_job, "example/other:1").await?;
                 let again =
                     self.tool.run(&[&arguments[..], &["--timeout", "100"]].concat()).await?;
                 ensure!(again.code == 1, "{again}");
@@ -139,6 +158,14 @@ impl Scene {
                 ensure!(run.code == *status, "{}", told());
                 says(&run, words)?;
                 ensure!(self.claim(&app).await?.is_none(), "something was written: {}", told());
+                if matches!(shape.maker, Maker::Labelled) {
+                    let found = self.application(&app).await?;
+                    let tracked = &found["metadata"]["annotations"][TRACKING_ID];
+                    ensure!(
+                        tracked.is_null(),
+                        "its parent is not known by the label only: {found}"
+                    );
+                }
             }
             End::TakenBack(words) => {
                 ensure!(run.code == 1, "{}", told());
@@ -193,8 +220,11 @@ impl Scene {
                 spec["template"] = document;
                 ("/applicationsets", json!({ "metadata": { "name": app }, "spec": spec }))
             }
-            Maker::Parent(more) => {
-                let mut spec = more();
+            Maker::Parent(_) | Maker::Labelled => {
+                let mut spec = match shape.maker {
+                    Maker::Parent(more) => more(),
+                    _ => leaving_metadata_alone(),
+                };
                 spec["project"] = "default".into();
                 spec["source"] = json!({
                     "repoURL": self.names.git, "path": parent(shape), "targetRevision": "main",
@@ -214,7 +244,41 @@ impl Scene {
         };
         tokio::time::timeout(Duration::from_secs(60), made)
             .await
-            .context("the application was never made")
+            .context("the application was never made")?;
+        if let Maker::Labelled = shape.maker {
+            let label = json!({ "app.kubernetes.io/instance": format!("{app}-parent") });
+            let metadata = json!({ "annotations": { TRACKING_ID: null }, "labels": label });
+            let path = format!("/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/{app}");
+            self.cluster.patch(&path, json!({ "metadata": metadata })).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes the template of the ApplicationSet of this name: first something that takes no override away, then its sources,
+    /// which does.
+    async fn lose(&self, app: &str) -> Result<()> {
+        let path = format!("/apis/argoproj.io/v1alpha1/namespaces/argocd/applicationsets/{app}");
+        let note = json!({ "metadata": { "annotations": { "note": "later" } } });
+        self.cluster.patch(&path, json!({ "spec": { "template": note } })).await?;
+        let noted = |live: &Value| live["metadata"]["annotations"]["note"] == "later";
+        let parameters = self.followed_by_set(app, noted).await?;
+        ensure!(parameters.contains(&self.names.digest), "an annotation took it: {parameters}");
+        let set = self.cluster.awaited(&path, |_| true).await?;
+        let mut sources = set["spec"]["template"]["spec"]["sources"].clone();
+        sources[1]["targetRevision"] = "HEAD".into();
+        let sources = json!({ "spec": { "sources": sources } });
+        self.cluster.patch(&path, json!({ "spec": { "template": sources } })).await?;
+        let moved = |live: &Value| live["spec"]["sources"][1]["targetRevision"] == "HEAD";
+        let parameters = self.followed_by_set(app, moved).await?;
+        ensure!(!parameters.contains(&self.names.digest), "the override stayed: {parameters}");
+        Ok(())
+    }
+
+    /// The parameters of the first source once an ApplicationSet has made the application as wanted.
+    async fn followed_by_set(&self, app: &str, wanted: impl Fn(&Value) -> bool) -> Result<String> {
+        let path = format!("/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/{app}");
+        let live = self.cluster.awaited(&path, wanted).await?;
+        Ok(live["spec"]["sources"][0]["helm"]["parameters"].to_string())
     }
 
     /// Whether the application is there, and whoever makes it is through with that.
@@ -222,7 +286,7 @@ impl Scene {
         let read = async |name: &str| {
             self.api(http::Method::GET, &format!("/applications/{name}"), None).await
         };
-        if !matches!(shape.maker, Maker::Parent(_)) {
+        if !matches!(shape.maker, Maker::Parent(_) | Maker::Labelled) {
             return read(app).await.is_ok();
         }
         read(&format!("{app}-parent")).await.is_ok_and(|parent| {
@@ -239,19 +303,29 @@ impl Scene {
                 Maker::Hand => format!("/applications/{app}"),
                 Maker::Set(_) => format!("/applicationsets/{app}"),
                 Maker::Parent(_) => format!("/applications/{app}-parent"),
+                Maker::Labelled => {
+                    // The parent does not know it as its own any more.
+                    let child = format!("/applications/{app}");
+                    let _ = self.api(http::Method::DELETE, &child, None).await;
+                    format!("/applications/{app}-parent")
+                }
             };
             // One that could not be created has told so already.
             let _ = self.api(http::Method::DELETE, &path, None).await;
         }
-        self.rollouts.remove().await?;
+        self.cluster.clean().await?;
         // Its own client: the HTTP gateway finds no route for a repository with a slash in its name.
         let mut tool = self.tool.clone();
         tool.variables.extend(self.rig.env.clone());
         tool.other(&self.rig.argocd.cli, &["repo", "rm", &self.names.oci_charts]).await.map(drop)
     }
 
+    async fn application(&self, app: &str) -> Result<Value> {
+        self.api(http::Method::GET, &format!("/applications/{app}"), None).await
+    }
+
     async fn claim(&self, app: &str) -> Result<Option<Value>> {
-        let found = self.api(http::Method::GET, &format!("/applications/{app}"), None).await?;
+        let found = self.application(app).await?;
         let claim = found["metadata"]["annotations"]["verbatim.dev/claim"].as_str();
         claim.map(serde_json::from_str).transpose().context("the claim is no JSON")
     }
@@ -267,6 +341,27 @@ impl Scene {
         ensure!(status.is_success(), "{path}: Argo CD answered {status}: {text}");
         Ok(serde_json::from_str(&text)?)
     }
+}
+
+/// The annotation that says of which application a resource is.
+const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
+
+/// The arguments of a deployment to an application of this shape, but for its timeout.
+fn deployment(shape: &Shape, app: &str, names: &Names) -> Vec<String> {
+    let image = format!("{}@{}", names.repository, names.digest);
+    let command = ["argocd", "deploy", app, "--image", &image, "--format", "json"];
+    command.map(str::to_owned).into_iter().chain((shape.values)(names)).collect()
+}
+
+/// The part of a parent application by which it heals its children, but for their annotations and labels.
+fn leaving_metadata_alone() -> Value {
+    json!({
+        "ignoreDifferences": [{
+            "group": "argoproj.io", "kind": "Application",
+            "jsonPointers": ["/metadata/annotations", "/metadata/labels"],
+        }],
+        "syncPolicy": { "syncOptions": ["RespectIgnoreDifferences=true"] },
+    })
 }
 
 /// Unique on a rig that several runs share.
@@ -300,9 +395,21 @@ fn parent(shape: &Shape) -> String {
     format!("parents/{}", shape.name)
 }
 
-fn says(run: &e2e::Run, words: &str) -> Result<()> {
+pub(crate) fn says(run: &e2e::Run, words: &str) -> Result<()> {
     let text = format!("{}{}", run.stdout, run.stderr).to_lowercase();
     ensure!(text.contains(&words.to_lowercase()), "does not say `{words}`: {run}");
+    Ok(())
+}
+
+/// Proven, every workload at this level.
+fn is_proven(run: &e2e::Run, levels: &[(&str, &str)]) -> Result<()> {
+    ensure!(run.code == 0, "{run}");
+    let outcome = run.json()?["outcome"].clone();
+    ensure!(outcome["outcome"] == "proven", "{run}");
+    let found = levels_of(&outcome["proof"]["workloads"]);
+    let wanted: Vec<_> =
+        levels.iter().map(|(kind, level)| ((*kind).to_owned(), (*level).to_owned())).collect();
+    ensure!(found == wanted, "{found:?}, not {wanted:?}: {run}");
     Ok(())
 }
 
@@ -322,14 +429,25 @@ fn levels_of(workloads: &Value) -> Vec<(String, String)> {
     levels
 }
 
-/// The image, by its digest.
-async fn build(tool: &Tool, folder: &Path, repository: &str) -> Result<String> {
+/// An image of this version, by its digest.
+async fn build(tool: &Tool, folder: &Path, repository: &str, version: &str) -> Result<String> {
     let context = folder.join("context");
     e2e::context(&context).await?;
     let context = context.to_str().context("the path is not UTF-8")?;
-    let tag = format!("{repository}:1.0");
+    let (tag, argument) = (format!("{repository}:{version}"), format!("VERSION={version}"));
     let run = tool
-        .run(&["image", "build", "--push", "--format", "json", "--tag", &tag, context])
+        .run(&[
+            "image",
+            "build",
+            "--push",
+            "--format",
+            "json",
+            "--build-arg",
+            &argument,
+            "--tag",
+            &tag,
+            context,
+        ])
         .await?
         .ends(0);
     let digest = run.json()?["pushed"]["digest"].as_str().map(str::to_owned);
@@ -347,7 +465,9 @@ async fn publish(rig: &Rig, folder: &Path, names: &Names) -> Result<()> {
         e2e::copy(&fixtures.join("chart"), &project.root.join(chart))?;
         project.write(&format!("{chart}/{file}"), shadow)?;
     }
-    for shape in shapes().iter().filter(|shape| matches!(shape.maker, Maker::Parent(_))) {
+    for shape in
+        shapes().iter().filter(|shape| matches!(shape.maker, Maker::Parent(_) | Maker::Labelled))
+    {
         let mut child = application(shape, &application_name(shape.name), names);
         child["apiVersion"] = "argoproj.io/v1alpha1".into();
         child["kind"] = "Application".into();

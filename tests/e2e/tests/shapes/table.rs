@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::scene::Names;
+use super::stand_in::StandIn;
 
 pub(crate) struct Shape {
     /// What it is, in a word that can be part of a name.
@@ -22,6 +23,10 @@ pub(crate) enum Maker {
     Set(fn(&Names) -> Value),
     /// A parent application that heals itself, with these fields more in its spec.
     Parent(fn() -> Value),
+    /// A parent application that heals itself, and that only a label of the child names, as Argo CD 2.x writes it and later
+    /// ones with `resourceTrackingMethod: label`. The setting is one for all applications of the rig, so the test writes the
+    /// label in the place of the annotation, and the parent leaves both alone.
+    Labelled,
 }
 
 pub(crate) enum End {
@@ -43,6 +48,13 @@ pub(crate) enum End {
     StaysPaused,
     /// A canary pauses, the deployment waits, the canary goes on, and so many pods are proven.
     GoesOn(u64),
+    /// Proven at these levels once a controller has followed. If it does not, the image of before still runs, and the
+    /// deployment ends with this status.
+    Followed { by: StandIn, behind: i32, levels: &'static [(&'static str, &'static str)] },
+    /// Proven; the ApplicationSet removes the claim, which is said.
+    ClaimWiped,
+    /// Proven, and warned of the ApplicationSet, whose next change of its own takes the override away.
+    LostLater,
 }
 
 pub(crate) fn shapes() -> Vec<Shape> {
@@ -102,18 +114,7 @@ pub(crate) fn shapes() -> Vec<Shape> {
         Shape {
             name: "several-sources",
             maker: Maker::Hand,
-            spec: |at| {
-                json!({ "sources": [
-                    {
-                        "repoURL": at.git, "path": "chart", "targetRevision": "main",
-                        "helm": {
-                            "valueFiles": ["$values/shapes/values/values.yaml"],
-                            "parameters": [parameter("image.repository", &at.repository)],
-                        },
-                    },
-                    { "repoURL": at.git, "targetRevision": "main", "ref": "values" },
-                ]})
-            },
+            spec: chart_with_values,
             values: tag_and_digest,
             end: End::Proven(&[("Deployment", "pods")]),
         },
@@ -269,6 +270,36 @@ pub(crate) fn shapes() -> Vec<Shape> {
             end: End::StaysPaused,
         },
         Shape {
+            name: "workload-ref",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/workload-ref", &[]),
+            values: |at| helm(&[("image", &at.image)]),
+            // Argo CD says Healthy of what the controller of Argo Rollouts has not looked at yet.
+            end: End::Followed {
+                by: StandIn::WorkloadRef,
+                behind: 1,
+                levels: &[("Deployment", "template"), ("Rollout", "pods")],
+            },
+        },
+        Shape {
+            name: "stray-pod",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/operator", &[]),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Followed {
+                by: StandIn::Pod,
+                behind: 4,
+                levels: &[("Deployment", "pods"), ("Pod", "pods")],
+            },
+        },
+        Shape {
+            name: "two-owners-deep",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/custom", &[]),
+            values: |at| helm(&[("image", &at.image)]),
+            end: End::Followed { by: StandIn::Chain, behind: 4, levels: &[("Site", "pods")] },
+        },
+        Shape {
             name: "hydrator",
             maker: Maker::Hand,
             spec: |at| {
@@ -321,6 +352,47 @@ pub(crate) fn shapes() -> Vec<Shape> {
             end: End::Proven(&[("Deployment", "pods")]),
         },
         Shape {
+            name: "set-sources",
+            maker: Maker::Set(|_| json!({ "generators": [{ "list": { "elements": [{}] } }] })),
+            spec: chart_with_values,
+            values: seeing,
+            end: End::Refused(1, "jqPathExpressions: ['.spec.sources[0].helm.parameters']"),
+        },
+        Shape {
+            name: "set-sources-exempt",
+            maker: Maker::Set(|_| {
+                json!({
+                    "generators": [{ "list": { "elements": [{}] } }],
+                    "ignoreApplicationDifferences": [
+                        { "jqPathExpressions": [".spec.sources[0].helm.parameters"] },
+                    ],
+                    "preservedFields": { "annotations": ["verbatim.dev/claim"] },
+                })
+            }),
+            spec: chart_with_values,
+            values: seeing,
+            end: End::LostLater,
+        },
+        Shape {
+            name: "set-without-preserved-fields",
+            maker: Maker::Set(|_| {
+                json!({
+                    "generators": [{ "list": { "elements": [{}] } }],
+                    "ignoreApplicationDifferences": [{ "jsonPointers": ["/spec/source/helm/parameters"] }],
+                })
+            }),
+            spec: chart_app,
+            values: seeing,
+            end: End::ClaimWiped,
+        },
+        Shape {
+            name: "app-of-apps-by-label",
+            maker: Maker::Labelled,
+            spec: chart_app,
+            values: tag_and_digest,
+            end: End::Refused(1, "-parent"),
+        },
+        Shape {
             name: "app-of-apps",
             maker: Maker::Parent(|| json!({})),
             spec: chart_app,
@@ -366,6 +438,20 @@ fn chart_app(at: &Names) -> Value {
     source(at, "chart", &[("image.repository", &at.repository)])
 }
 
+/// The same, with values from another source.
+fn chart_with_values(at: &Names) -> Value {
+    json!({ "sources": [
+        {
+            "repoURL": at.git, "path": "chart", "targetRevision": "main",
+            "helm": {
+                "valueFiles": ["$values/shapes/values/values.yaml"],
+                "parameters": [parameter("image.repository", &at.repository)],
+            },
+        },
+        { "repoURL": at.git, "targetRevision": "main", "ref": "values" },
+    ]})
+}
+
 /// The chart `web` of a repository of charts.
 fn chart(repository: &str, at: &Names) -> Value {
     json!({ "source": {
@@ -389,6 +475,12 @@ fn helm(values: &[(&str, &str)]) -> Vec<String> {
 fn trusting(mut options: Vec<String>) -> Vec<String> {
     options.push("--trust-owner".to_owned());
     options
+}
+
+/// Tag and digest, with a token that may see the ApplicationSet.
+fn seeing(at: &Names) -> Vec<String> {
+    let token = ["--auth-token".to_owned(), at.admin.clone()];
+    tag_and_digest(at).into_iter().chain(token).collect()
 }
 
 fn tag_and_digest(at: &Names) -> Vec<String> {
