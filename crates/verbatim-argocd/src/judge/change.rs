@@ -279,6 +279,30 @@ mod tests {
         }
     }
 
+    /// Two runs may write the same values, one after the other.
+    #[test]
+    fn what_another_run_has_claimed_since_is_not_put_back() {
+        let now: Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
+        let values = OverrideValues {
+            helm: [("tag".to_owned(), "2".to_owned())].into(),
+            ..OverrideValues::default()
+        };
+        let before = app("1", None);
+        let claim = |nonce| {
+            let writer = writer("r2", nonce);
+            let plan = writer.plan(&before, &values, now).unwrap();
+            writer.claim(&before, &plan, ClaimState::Open, now)
+        };
+        let (ours, theirs) = (claim("n2"), claim("n3"));
+        let undone = |on_app| undoing(&app("2", on_app), &ours);
+        assert!(matches!(undone(Some(&ours)), Change::Write(_)));
+        // An owner wiped it.
+        assert!(matches!(undone(None), Change::Write(_)));
+        assert!(matches!(undone(Some(&theirs)), Change::Stop(UndoFailure::OtherRun)));
+        let done = ours.in_state(ClaimState::Undone);
+        assert!(matches!(undone(Some(&done)), Change::Written));
+    }
+
     /// Questions are asked between the look and the write, and the watch shows what somebody writes meanwhile.
     #[test]
     fn what_others_write_between_the_look_and_the_write_is_not_written_over() {

@@ -409,11 +409,12 @@ mod tests {
             .collect();
         let wanted =
             WantedImage::new(Some("127.0.0.1:5000/shop/web".parse().unwrap()), Digest::of(b"1"));
-        let shown = shown(manifests, &[wanted]);
-        assert_eq!(
-            shown.problems[0].to_string(),
-            "Deployment shadow, container web: the manifest has 127.0.0.1:5000/shop/web:9.9.9"
-        );
+        let shown = shown(manifests, std::slice::from_ref(&wanted));
+        let problems: Vec<_> = shown.problems.iter().map(ToString::to_string).collect();
+        let there = "the manifest has 127.0.0.1:5000/shop/web:9.9.9";
+        assert_eq!(problems[0], format!("Deployment shadow, container web: {there}"));
+        assert!(problems[1].contains(&wanted.to_string()), "{problems:?}");
+        assert!(shown.lacks_an_image() && problems.len() == 2, "{problems:?}");
     }
 
     #[test]

@@ -112,7 +112,8 @@ fn claims_are_judged() {
 #[test]
 fn a_claim_that_cannot_be_read_holds_its_own_environment() {
     let mut app = app(&[]);
-    app.metadata.annotations.insert(claim_annotation(Some("shop/prod")), "{}".into());
+    let later = Claim { version: 2, ..claim(Some("shop/prod"), ClaimState::Open) };
+    app.metadata.annotations.insert(later.annotation(), later.to_text());
     let changes = [tag(None, "3")];
     for (environment, take_over, want) in [
         ("shop/prod", false, "unreadable"),
@@ -207,6 +208,44 @@ fn what_a_run_without_proof_wrote_beside_the_plan_is_put_back() {
     assert!(claimant.does_the_same(&ours));
 }
 
+/// Somebody may have changed a value since, and that change is not put back.
+#[test]
+fn of_what_a_run_without_proof_wrote_only_what_still_stands_is_put_back() {
+    let dead = Claim {
+        changes: vec![
+            tag(Some("1"), "2"),
+            change("digest", Some("old"), Some("new")),
+            change("note", None, Some("x")),
+        ],
+        ..claim(None, ClaimState::Failed)
+    };
+    let mut object = serde_json::to_value(app(&[]).spec.whole()).unwrap();
+    let theirs =
+        [tag(None, "2"), change("digest", None, Some("theirs")), change("note", None, Some("x"))];
+    object["source"]["helm"]["parameters"] = theirs.iter().map(|it| it.new.clone()).collect();
+    let annotations = json!({ ANNOTATION: dead.to_text() });
+    let app: Application = serde_json::from_value(
+        json!({ "metadata": { "annotations": annotations }, "spec": object }),
+    )
+    .unwrap();
+    let plan = AppPlan {
+        app: crate::api::request::AppRef::new("a"),
+        source: SourceAt::Single,
+        source_name: "r".into(),
+        changes: vec![tag(Some("2"), "3")],
+    };
+    let claimant = Claimant {
+        environment: None,
+        release: "r2",
+        source: SourceAt::Single,
+        changes: &plan.changes,
+        take_over: false,
+        now: EARLY.parse().unwrap(),
+    };
+    let found = leftovers(&plan, &claimant.unproven(&app));
+    assert_eq!(found, [change("note", Some("x"), None)]);
+}
+
 #[test]
 fn a_claim_that_kubernetes_would_not_store_is_known_before() {
     let ours = claim(None, ClaimState::Open);
@@ -277,6 +316,12 @@ fn a_claim_survives_its_annotation() {
     later["waves"] = json!(3);
     app.metadata.annotations.insert(ANNOTATION.into(), later.to_string());
     assert_eq!(read_claim(&app, None), ClaimOnApp::Known(Box::new(claim)));
-    app.metadata.annotations.insert(ANNOTATION.into(), r#"{"version":2}"#.into());
-    assert!(matches!(read_claim(&app, None), ClaimOnApp::Foreign(_)));
+    // Of another version, or in the place of another environment's, nothing in it is believed.
+    for (field, value) in [("version", json!(2)), ("environment", json!("shop/dev"))] {
+        let mut other = later.clone();
+        other[field] = value;
+        app.metadata.annotations.insert(ANNOTATION.into(), other.to_string());
+        assert!(matches!(read_claim(&app, None), ClaimOnApp::Foreign(_)), "{field}");
+        assert_eq!(read_claims(&app), [], "{field}");
+    }
 }
