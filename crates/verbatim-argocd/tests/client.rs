@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use verbatim_argocd::{
     AppRef, Client, Config, ErrorKind, IdentitySource, JobIdentity, Refresh, SyncRequest, Timeouts,
-    Watch, WatchEvent, server_url,
+    Watch, WatchEvent, read_together, server_url,
 };
 use verbatim_http::RetryPolicy;
 
@@ -105,6 +105,26 @@ fn lines(script: &Script) -> Vec<String> {
 
 fn shop() -> AppRef {
     AppRef::new("shop")
+}
+
+/// Several replicas of the server have a cache each. One that is behind that of the refresh does not tell what is there now.
+#[tokio::test]
+async fn a_list_of_a_replica_that_is_behind_is_asked_for_again() {
+    let app = |name: &str, version: &str| {
+        let metadata = json!({ "name": name, "namespace": "argocd", "resourceVersion": version });
+        json!({ "metadata": metadata })
+    };
+    let list = |a: &str, c: &str| {
+        json_answer(200, json!({ "items": [app("a", a), app("b", "2"), app("c", c)] }))
+    };
+    let refreshed = json_answer(200, app("a", "10"));
+    let (client, script) = serve(vec![refreshed, list("1", "3"), list("10", "9")]).await;
+    let apps = ["a", "b", "c"].map(AppRef::new);
+    let read = read_together(&client, &apps).await;
+    let versions: Vec<_> =
+        read.iter().map(|app| app.as_ref().unwrap().metadata.resource_version.as_str()).collect();
+    assert_eq!(versions, ["10", "2", "9"]);
+    assert_eq!(lines(&script).len(), 3, "{:?}", lines(&script));
 }
 
 /// A login's token has less than five minutes left, and the server sends the next one along.

@@ -12,8 +12,8 @@ use fault_proxy::{Fault, FaultProxy, Rule, Upstream};
 use serde_json::{Value, json};
 use verbatim_argocd::cli::{failure, status};
 use verbatim_argocd::{
-    AppRef, Client, DeployOutcome, DeployReport, DeployWarning, KubernetesAccess, close_claim,
-    deploy, undo_last,
+    AppRef, Client, DeployOutcome, DeployReport, DeployWarning, KubernetesAccess, UndoResult,
+    WriteRefusal, close_claim, deploy, undo_last,
 };
 
 use support::{Rig, run, value, wanted};
@@ -156,6 +156,15 @@ async fn what_cannot_be_reached_or_is_another_cluster_is_said() {
         assert!(told.contains(words), "{number}: {told}");
         assert_eq!(failure(error).status.code(), code, "{number}: {told}");
     }
+    // Who may not patch is told before anything is sent.
+    let text = scene.rig.server.reader_kubeconfig();
+    let reader = client(&scene.rig, file("reader", &text), None);
+    let report = deploy(&reader, &wanted(&app, "1"), &|_| {}).await.unwrap();
+    let DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!(reasons[..], [WriteRefusal::MayNotPatch]);
+    assert_eq!(status(&report).code(), 7);
     let missing = client(&scene.rig, scene.folder.path().join("missing"), None);
     let error = deploy(&missing, &wanted(&app, "1"), &|_| {}).await.unwrap_err();
     assert!(error.kind.to_string().contains("cannot use the kubeconfig"), "{}", error.kind);

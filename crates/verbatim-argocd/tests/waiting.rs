@@ -15,8 +15,8 @@ use verbatim_argocd::cli::{hints, status};
 use verbatim_argocd::{
     AppFailure, AppRef, Application, Client, DeployEvent, DeployOptions, DeployOutcome,
     DeployReport, DeployRequest, DeployStep, DeployWarning, Error, EvidenceLevel, HealthStatus,
-    KnownBy, Missing, ProofStage, StateChange, UndoResult, WantedImage, WindowWait, deploy, prove,
-    wait_for_window,
+    KnownBy, Leftover, Missing, ProofStage, StateChange, UndoResult, WantedImage, WindowWait,
+    deploy, prove, wait_for_window,
 };
 
 use support::{DENY, Rig, digest, image, quick, run, value, wanted};
@@ -181,6 +181,78 @@ async fn a_hold_that_is_broken_begins_anew() {
     .await;
     let DeployOutcome::Proven { proof } = &report.outcome else { panic!("{report:?}") };
     assert_eq!((proof.settled_seconds, holds.into_inner()), (3, 2));
+}
+
+/// What a node reports is all that changes: Argo CD has nothing to do, and its application is as it was.
+#[tokio::test]
+async fn a_hold_that_a_node_breaks_begins_anew() {
+    let rig = Rig::start().await;
+    let app = rig.app("shop", false, json!([])).await;
+    let (holds, settling, differing) = (AtomicUsize::new(0), Notify::new(), Notify::new());
+    let listen = |event: DeployEvent| match event {
+        DeployEvent::Begin { step: DeployStep::Settle } => {
+            holds.fetch_add(1, Ordering::Relaxed);
+            settling.notify_one();
+        }
+        DeployEvent::Waiting { missing: Missing::Proof(_) }
+            if holds.load(Ordering::Relaxed) > 0 =>
+        {
+            differing.notify_one();
+        }
+        _ => {}
+    };
+    let mut request = wanted(&app, "1");
+    request.options.settle = Duration::from_secs(2);
+    request.options.patience = Duration::from_secs(20);
+    let image = |release: &str| json!({ "imageID": format!("web@{}", digest(release)) });
+    let client = rig.client();
+    let report = beside(deploy(&client, &request, &listen), async {
+        settling.notified().await;
+        rig.report(&app, image("old")).await;
+        differing.notified().await;
+        rig.report(&app, image("1")).await;
+    })
+    .await;
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
+    assert_eq!(holds.into_inner(), 2);
+}
+
+/// In between they are on their way to what is wanted, as far as the nodes tell.
+#[tokio::test]
+async fn the_patience_with_a_difference_begins_anew_after_pods_that_are_on_their_way() {
+    let rig = Rig::start().await;
+    let app = rig.app("shop", false, json!([])).await;
+    let (differing, waiting) = (Notify::new(), Notify::new());
+    let listen = |event: DeployEvent| match event {
+        DeployEvent::Waiting { missing: Missing::Proof(what) }
+            if what.to_string().contains("ContainerCreating") =>
+        {
+            waiting.notify_one();
+        }
+        DeployEvent::Waiting { missing: Missing::Proof(_) } => differing.notify_one(),
+        _ => {}
+    };
+    let mut request = wanted(&app, "1");
+    request.options.patience = Duration::from_secs(3);
+    let running = |release: &str| {
+        let image = format!("web@{}", digest(release));
+        json!({ "imageID": image, "state": { "running": {} } })
+    };
+    let creating = json!({ "state": { "waiting": { "reason": "ContainerCreating" } } });
+    let old = Behaviour::ImageId(format!("web@{}", digest("old")));
+    rig.server.set_pod_rules(rule(&digest("1").to_string(), old));
+    let client = rig.client();
+    let report = beside(deploy(&client, &request, &listen), async {
+        differing.notified().await;
+        rig.report(&app, creating).await;
+        waiting.notified().await;
+        tokio::time::sleep(request.options.patience).await;
+        rig.report(&app, running("old")).await;
+        differing.notified().await;
+        rig.report(&app, running("1")).await;
+    })
+    .await;
+    assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");
 }
 
 #[tokio::test]
@@ -355,6 +427,12 @@ async fn an_operation_of_somebody_else_is_ended_if_that_is_asked_for() {
     request.options.timeout = Duration::from_secs(2);
     let report = run(&rig.client(), &request).await;
     assert_eq!(status(&report).code(), 4, "{report:?}");
+    let DeployOutcome::Unknown { missing: Missing::OperationSlot, left, .. } = &report.outcome
+    else {
+        panic!("{report:?}")
+    };
+    assert_eq!(*left, Leftover::PreviousValues);
+    assert_eq!(rig.parameters(&app).await, []);
     let hints = hints(&report, &|remedy| Some(remedy.flag().to_owned()));
     assert_eq!(hints[0], "if the operation never ends: `verbatim argocd terminate shop`");
     assert_eq!(hints[1], "to end it before the sync: --terminate-foreign");
@@ -431,10 +509,16 @@ async fn a_window_that_opens_in_time_is_waited_for() {
         opened.notify_one();
     };
     let limit = Duration::from_secs(2);
-    tokio::join!(wait_for_window(&client, &app, limit, &tell), async {
+    // A wait that tells nothing ends all the same.
+    let opens = async {
         opened.notified().await;
         rig.windows("[]").await;
-    });
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = wait_for_window(&client, &app, limit, &tell) => {}
+        () = opens => {}
+    }
     let told = told.into_inner().unwrap();
     let want = "shop: a sync window forbids syncing now (deny * * * * * for 24h); waiting for one that allows it, for";
     assert!(told.len() == 1 && told[0].starts_with(want), "{told:?}");

@@ -43,6 +43,29 @@ async fn one_digest_goes_through_three_environments() -> Result<()> {
     Ok(())
 }
 
+/// Between the test in one environment and the promotion to the next, somebody pushes another image under the same tag.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_moves_takes_no_release_along() -> Result<()> {
+    let world = World::start().await?;
+    let release = world.release("Something new").await?;
+    world.carry(&release, &["dev"]).await?;
+    let tag = release.split('@').next().unwrap_or_default();
+    let built = Built { commit: "0".repeat(40), dirty: false, run: None };
+    let other = e2e::push_unrecorded(&tag.parse()?, &built).await?.digest.to_string();
+    assert_ne!(other, digest(&release));
+    let _ = world.verbatim(&["promote", "staging", "--release", &release]).await?.ends(0);
+    let parameters = world.parameters("shop-staging").await?;
+    assert!(
+        parameters.iter().any(|(_, value)| value.ends_with(digest(&release))),
+        "{parameters:?}"
+    );
+    // The tag alone is the other image by now, and nobody has tested that.
+    let run = world.verbatim(&["promote", "production", "--release", tag]).await?.ends(1);
+    assert!(run.stdout.contains(&other), "{run}");
+    assert!(run.stdout.contains("never promoted to shop/staging"), "{run}");
+    Ok(())
+}
+
 /// The same with a registry that has no referrers API: records are found through the fallback tag.
 #[tokio::test(flavor = "multi_thread")]
 async fn records_are_found_through_the_fallback_tag() -> Result<()> {
@@ -89,7 +112,8 @@ async fn a_dry_run_shows_and_writes_nothing() -> Result<()> {
 async fn a_failed_test_closes_the_next_gate_until_it_passes() -> Result<()> {
     let world = World::start().await?;
     let release = world.release("Something new").await?;
-    let _ = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(0);
+    world.carry(&release, &["dev"]).await?;
+    let _ = world.verbatim(&["test", "dev", "--release", &release]).await?.ends(0);
     std::fs::write(world.beside("fail"), "")?;
     let failed = world
         .verbatim(&["test", "dev", "--release", &release, "--format", "json"])

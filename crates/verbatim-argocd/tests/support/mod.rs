@@ -218,6 +218,26 @@ impl Rig {
         }
     }
 
+    /// Has the nodes report this of all containers of an application's pods. The pods stay, and the application is as it was.
+    pub(crate) async fn report(&self, app: &AppRef, state: Value) {
+        for pod in self.server.live_objects().into_values().filter(|one| one["kind"] == "Pod") {
+            let (name, namespace) = (&pod["metadata"]["name"], &pod["metadata"]["namespace"]);
+            if *namespace != app.name.as_str() {
+                continue;
+            }
+            let mut containers = pod["status"]["containerStatuses"].clone();
+            for container in containers.as_array_mut().unwrap() {
+                container.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
+            }
+            let patch = json!({ "status": { "containerStatuses": containers } }).to_string();
+            let path = format!(
+                "/api/v1/applications/{app}/resource?resourceName={}&namespace={app}&version=v1&kind=Pod&patchType=application%2Fmerge-patch%2Bjson",
+                name.as_str().unwrap()
+            );
+            self.post(&path, json!(patch)).await;
+        }
+    }
+
     /// Waits until an application is so.
     pub(crate) async fn until(&self, app: &AppRef, is_so: impl Fn(&Application) -> bool) {
         let mut watch = Watch::start(&self.client(), app);

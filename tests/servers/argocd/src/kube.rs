@@ -12,7 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, patch};
 use futures_util::stream;
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -37,15 +37,24 @@ pub(super) fn router(server: Arc<Server>) -> Router {
 }
 
 async fn authorized(State(server): Shared, request: Request, next: Next) -> Response {
-    let wanted = format!("Bearer {}", server.kube_token);
-    if request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .is_some_and(|sent| sent.as_bytes() == wanted.as_bytes())
-    {
-        return next.run(request).await;
+    let sent = request.headers().get(header::AUTHORIZATION);
+    let is_of = |token: &str| {
+        sent.is_some_and(|sent| sent.as_bytes() == format!("Bearer {token}").as_bytes())
+    };
+    match (is_of(&server.kube_token), is_of(&server.kube_reader)) {
+        (true, _) => next.run(request).await,
+        (_, true) if request.uri().path().ends_with("/selfsubjectaccessreviews") => {
+            super::kube_apps::reviewed(json!({}), false)
+        }
+        (_, true) if request.method() == Method::GET => next.run(request).await,
+        (_, true) => status_with(
+            StatusCode::FORBIDDEN,
+            "applications.argoproj.io is forbidden: User \"reader\" cannot patch resource \"applications\"",
+            "Forbidden",
+            json!({}),
+        ),
+        _ => status(StatusCode::UNAUTHORIZED, "Unauthorized"),
     }
-    status(StatusCode::UNAUTHORIZED, "Unauthorized")
 }
 
 /// Kubernetes' `Status` object.

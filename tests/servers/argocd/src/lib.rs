@@ -191,6 +191,8 @@ pub(crate) struct Server {
     seen: Mutex<Vec<Seen>>,
     /// The bearer token of the small Kubernetes API.
     pub(crate) kube_token: String,
+    /// May read there, and nothing else.
+    pub(crate) kube_reader: String,
 }
 
 impl Server {
@@ -239,6 +241,7 @@ impl SimulatedArgocd {
             unexpected: Mutex::default(),
             seen: Mutex::default(),
             kube_token: cluster::random_hex(),
+            kube_reader: cluster::random_hex(),
         });
         let listening = Served::start(config.listen, routes::router(server.clone())).await;
         let served = listening.with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -273,11 +276,20 @@ impl SimulatedArgocd {
 
     /// A kubeconfig for the part of the Kubernetes API that a node agent uses.
     pub fn kubeconfig(&self) -> String {
+        self.kubeconfig_of(&self.server.kube_token)
+    }
+
+    /// The same of somebody who may only look.
+    pub fn reader_kubeconfig(&self) -> String {
+        self.kubeconfig_of(&self.server.kube_reader)
+    }
+
+    fn kubeconfig_of(&self, token: &str) -> String {
         let server = format!("{}/_kube", self.url());
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "simulated",
             "clusters": [{ "name": "simulated", "cluster": { "server": server } }],
-            "users": [{ "name": "agent", "user": { "token": self.server.kube_token } }],
+            "users": [{ "name": "agent", "user": { "token": token } }],
             "contexts": [{ "name": "simulated", "context": { "cluster": "simulated", "user": "agent" } }],
         })
         .to_string()
