@@ -137,6 +137,12 @@ fn a_key_that_does_not_serve_ends_with_2() {
     error: the signing key `ci` does not have the role `promoter`: this record would not count
     hint: add `promoter` to its `roles`, or use another key
     ");
+    let lock = ["lock", "dev", "--reason", "incident", "--key", "ci.pem"];
+    insta::assert_snapshot!(shown(&lock, builder), @r"
+    exit 2
+    error: the locks of the signing key would not count
+    hint: it needs one of the roles `promoter`
+    ");
 }
 
 /// Nothing listens at port 9 of this machine.

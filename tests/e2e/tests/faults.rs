@@ -51,6 +51,7 @@ async fn a_record_that_cannot_be_attached_is_kept() -> Result<()> {
 async fn records_that_cannot_be_listed_close_the_gate() -> Result<()> {
     let world = World::start().await?;
     let release = world.release("Something new").await?;
+    let (_, digest) = release.split_once('@').context("no digest")?;
     world.carry(&release, &["dev"]).await?;
     world.argocd.forget_seen();
     for fault in [Fault::Status(403), Fault::Html, Fault::Truncate] {
@@ -59,6 +60,14 @@ async fn records_that_cannot_be_listed_close_the_gate() -> Result<()> {
             .inject(Rule::new(fault.clone()).method(&Method::GET).path("/referrers/").always());
         let run = world.verbatim(&["promote", "staging", "--release", &release]).await?;
         assert_ne!(run.code, 0, "{fault:?}: {run}");
+        world.registry_proxy.heal();
+        // Only those of the release. What they would say, nobody knows: there may be a veto among them.
+        let of_release = format!("/referrers/{digest}");
+        world
+            .registry_proxy
+            .inject(Rule::new(fault).method(&Method::GET).path(&of_release).always());
+        let run = world.verbatim(&["promote", "dev", "--release", &release]).await?.ends(1);
+        assert!(run.stdout.contains("cannot read the vetoes of the release"), "{run}");
         world.registry_proxy.heal();
     }
     assert_eq!(world.writes(), [] as [&str; 0]);

@@ -359,6 +359,21 @@ mod tests {
         assert_eq!(first, ["ben", "anna"]);
         assert_eq!(commits[0].parents, [commits[1].commit.clone()]);
         assert_eq!(commits[0].people[1], "ben@example.com");
+        // On a branch beside it, and merged by somebody else: all three are known, and which two the merge joins.
+        run(folder, &["checkout", "-q", "-b", "side", "HEAD~1"]).await;
+        for line in [
+            by("mia", "Aside").to_vec(),
+            ["checkout", "-q", "main"].map(str::to_owned).to_vec(),
+            ["merge", "-q", "--no-ff", "--no-commit", "side"].map(str::to_owned).to_vec(),
+            by("leo", "Join").to_vec(),
+        ] {
+            run(folder, &line.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        }
+        let merged = super::commits(folder, "HEAD").await.unwrap();
+        let of = |name: &str| merged.iter().find(|it| it.people[0] == name).unwrap();
+        assert_eq!((merged.len(), merged[0].people[0].as_str()), (4, "leo"));
+        assert_eq!(merged[0].parents, [of("ben").commit.clone(), of("mia").commit.clone()]);
+        assert_eq!(of("mia").parents, [of("anna").commit.clone()]);
         let unknown = super::commits(folder, "0123456789").await;
         assert!(matches!(unknown, Err(SourceError::Failed { .. })), "{unknown:?}");
         assert!(super::commits(folder, "--output=x").await.is_err());

@@ -269,6 +269,10 @@ fn records_of_another_release_say_nothing() {
     facts.release = release("two");
     refuses(suites(&["smoke"]), &facts, Reason::NotTested { suites: vec!["smoke".to_owned()] });
     refuses(Gate::CleanSource, &facts, Reason::NoBuildRecord);
+    facts.ledgers.insert(id("staging"), ledger("staging", &[("one", 10)]));
+    for presence in [Presence::Still, Presence::Ever] {
+        refuses(after(presence), &facts, Reason::NeverThere);
+    }
 }
 
 #[test]
