@@ -11,11 +11,14 @@ pub enum Service {
     Cosign,
     /// The reference registry, built from source.
     Registry,
+    /// Test data of other implementations, and a program that tells their verdicts.
+    Vectors,
 }
 
 impl Service {
     /// Every service.
-    pub const ALL: [Self; 4] = [Self::Engine, Self::Rig, Self::Cosign, Self::Registry];
+    pub const ALL: [Self; 5] =
+        [Self::Engine, Self::Rig, Self::Cosign, Self::Registry, Self::Vectors];
 
     /// The word by which a step declares it.
     pub fn name(self) -> &'static str {
@@ -24,6 +27,7 @@ impl Service {
             Self::Rig => "rig",
             Self::Cosign => "cosign",
             Self::Registry => "registry",
+            Self::Vectors => "vectors",
         }
     }
 
@@ -34,6 +38,7 @@ impl Service {
             Self::Rig => "VERBATIM_RIG",
             Self::Cosign => "VERBATIM_TEST_COSIGN",
             Self::Registry => "VERBATIM_TEST_REGISTRY",
+            Self::Vectors => "VERBATIM_TEST_VECTORS",
         }
     }
 
@@ -44,6 +49,7 @@ impl Service {
             Self::Rig => "the description of a running rig (cargo xtask rig up)",
             Self::Cosign => "a cosign binary",
             Self::Registry => "the program `registry` of distribution",
+            Self::Vectors => "the folder that `cargo xtask rig vectors` prints",
         }
     }
 }

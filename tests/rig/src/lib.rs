@@ -76,6 +76,10 @@ enum Command {
     Env(EnvArgs),
     /// Print the paths of tools, building what is missing
     Tools(ToolsArgs),
+    /// Print the folder with test data of other implementations
+    ///
+    /// Go downloads it. Beside it is a program that tells what they think of a text.
+    Vectors,
     #[command(hide = true)]
     ServeGit(ServeGitArgs),
     #[command(hide = true)]
@@ -192,6 +196,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Reset(args) => run_reset(args).await,
             Command::Env(args) => run_env(args),
             Command::Tools(args) => run_tools(args),
+            Command::Vectors => {
+                println!("{}", tools::vectors()?.display());
+                Ok(())
+            }
             Command::ServeGit(args) => git::serve(args.root, args.listen).await,
             Command::Identity(args) => {
                 let _provider = IdentityProvider::start(args.listen).await?;

@@ -1,12 +1,13 @@
 //! The programs that are built from the pinned Go modules under `tests/rig`: Argo CD with its Dex, the Kubernetes control
-//! plane, helm, and the peers (registry, crane, cosign, …). Built on demand into a cache that all clones share.
+//! plane, helm, the peers (registry, crane, cosign, …), and the judge of texts that tests compare themselves with. Built on
+//! demand into a cache that all clones share.
 //!
 //! Nothing here starts a service. What is not written in Go comes from `needs`.
 
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Instant,
@@ -44,6 +45,8 @@ pub enum Tool {
     Cosign,
     Regctl,
     Oras,
+    /// What in-toto and Sigstore in Go think of a text; its own source is beside its pins.
+    Vectors,
 }
 
 /// The Go module that pins a tool.
@@ -53,6 +56,7 @@ enum Module {
     Dex,
     Helm,
     Peers,
+    Vectors,
 }
 
 impl Module {
@@ -62,6 +66,7 @@ impl Module {
             Self::Dex => "dex",
             Self::Helm => "helm",
             Self::Peers => "peers",
+            Self::Vectors => "vectors",
         }
     }
 
@@ -72,6 +77,7 @@ impl Module {
             Self::Dex => rig.join("dex"),
             Self::Helm => rig.join("helm"),
             Self::Peers => rig.join("peers"),
+            Self::Vectors => rig.join("vectors"),
         }
     }
 
@@ -80,7 +86,9 @@ impl Module {
     fn c(self) -> [(&'static str, &'static str); 2] {
         match self {
             Self::Dex => [("CGO_ENABLED", "1"), ("CGO_CFLAGS", "-O0")],
-            Self::Rig | Self::Helm | Self::Peers => [("CGO_ENABLED", "0"), ("CGO_CFLAGS", "")],
+            Self::Rig | Self::Helm | Self::Peers | Self::Vectors => {
+                [("CGO_ENABLED", "0"), ("CGO_CFLAGS", "")]
+            }
         }
     }
 }
@@ -90,7 +98,7 @@ impl Module {
     fn needs(self) -> &'static [needs::Program] {
         match self {
             Self::Dex => &[needs::Program::Cc],
-            Self::Rig | Self::Helm | Self::Peers => &[],
+            Self::Rig | Self::Helm | Self::Peers | Self::Vectors => &[],
         }
     }
 }
@@ -112,6 +120,7 @@ impl Tool {
             Self::Cosign => "cosign",
             Self::Regctl => "regctl",
             Self::Oras => "oras",
+            Self::Vectors => "vectors",
         }
     }
 
@@ -130,6 +139,7 @@ impl Tool {
             | Self::Cosign
             | Self::Regctl
             | Self::Oras => Module::Peers,
+            Self::Vectors => Module::Vectors,
         }
     }
 
@@ -148,6 +158,7 @@ impl Tool {
             Self::Cosign => "github.com/sigstore/cosign/v3/cmd/cosign",
             Self::Regctl => "github.com/regclient/regclient/cmd/regctl",
             Self::Oras => "oras.land/oras/cmd/oras",
+            Self::Vectors => ".",
         }
     }
 
@@ -269,10 +280,44 @@ fn build(tool: Tool, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The folder of a Go module that a tool of `tests/rig` needs, such as `github.com/argoproj/argo-cd/v3`: Go's own
-/// cache, read only. Downloads the module if it is missing.
+/// The folder of a Go module that the rig needs, such as `github.com/argoproj/argo-cd/v3`: Go's own cache, read only.
+/// Downloads the module if it is missing.
 pub(super) fn module_source(path: &str) -> anyhow::Result<PathBuf> {
-    let output = go(Module::Rig)
+    source_of(Module::Rig, path)
+}
+
+/// The modules whose test data tests read, by the names that their folders get.
+const VECTORS: [(&str, &str); 3] = [
+    ("dsse", "github.com/secure-systems-lab/go-securesystemslib"),
+    ("in-toto", "github.com/in-toto/attestation"),
+    ("sigstore-go", "github.com/sigstore/sigstore-go"),
+];
+
+/// A folder with the test data of other implementations, each in a folder of its own, and `bin/vectors`, which tells their
+/// verdicts.
+pub fn vectors() -> anyhow::Result<PathBuf> {
+    let program = ensure_one(Tool::Vectors)?;
+    let dir = program.ancestors().nth(2).context("a tool has a folder")?.to_owned();
+    let _lock = lock(&dir.join(".lock"), || eprintln!("waiting for another look at the vectors"))?;
+    for (name, module) in VECTORS {
+        let link = dir.join(name);
+        let source = source_of(Module::Vectors, module)?;
+        if fs::read_link(&link).is_ok_and(|there| there == source) {
+            continue;
+        }
+        // Go's cache may have moved.
+        fs::remove_file(&link).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
+        std::os::unix::fs::symlink(&source, &link)
+            .with_context(|| format!("cannot write {}", link.display()))?;
+    }
+    Ok(dir)
+}
+
+fn source_of(module: Module, path: &str) -> anyhow::Result<PathBuf> {
+    let output = go(module)
         .args(["mod", "download", "-json", path])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -328,7 +373,8 @@ fn minor_of(version: &str) -> Option<u32> {
 /// Identifies what a module builds: its pins, the compiler, and the flags.
 fn key(module: Module) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
-    for name in ["go.mod", "go.sum"] {
+    let own = if module == Module::Vectors { &["main.go"][..] } else { &[] };
+    for name in ["go.mod", "go.sum"].iter().chain(own) {
         let path = module.dir().join(name);
         let mut bytes = Vec::new();
         File::open(&path)
@@ -407,7 +453,8 @@ mod tests {
 
     #[test]
     fn every_tool_is_pinned_by_its_module() {
-        for &tool in Tool::value_variants() {
+        // The program of the vectors is in its module.
+        for &tool in Tool::value_variants().iter().filter(|tool| **tool != Tool::Vectors) {
             let module = std::fs::read_to_string(tool.module().dir().join("go.mod")).unwrap();
             assert!(
                 module

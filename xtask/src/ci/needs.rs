@@ -89,6 +89,9 @@ pub(super) fn provide(list: &[Need], seed: u64, services: &mut Services) -> Resu
             Need::Service(service @ Service::Registry) => {
                 variables.push((service.variable(), built(Tool::Registry)?));
             }
+            Need::Service(service @ Service::Vectors) => {
+                variables.push((service.variable(), tools::vectors()?.display().to_string()));
+            }
             Need::Binaries => binaries()?,
         }
     }

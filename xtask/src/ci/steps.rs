@@ -41,6 +41,7 @@ const ENGINE: Need = Need::Service(Service::Engine);
 const RIG: Need = Need::Service(Service::Rig);
 const COSIGN: Need = Need::Service(Service::Cosign);
 const REGISTRY: Need = Need::Service(Service::Registry);
+const VECTORS: Need = Need::Service(Service::Vectors);
 
 /// An SSH server of a test, its keys, and the client that git runs.
 const SSH: [Need; 4] = [
@@ -92,7 +93,7 @@ pub(super) const STEPS: &[Step] = &[
         name: "unit",
         what: "unit tests",
         minutes: 1,
-        needs: &[GIT, SH],
+        needs: &[GIT, SH, VECTORS],
         work: Work::Plain(unit),
     },
     Step {
@@ -108,6 +109,7 @@ pub(super) const STEPS: &[Step] = &[
             ENGINE,
             COSIGN,
             REGISTRY,
+            VECTORS,
             RIG,
         ],
         work: Work::Plain(client),

@@ -382,6 +382,12 @@ impl Opened {
         if ![STATEMENT_TYPE, STATEMENT_TYPE_0_1].contains(&statement.kind.as_str()) {
             return Err(Rejection::StatementType(statement.kind));
         }
+        if statement.predicate_type.is_empty() {
+            return Err(Rejection::NotAStatement("its predicate type is empty".to_owned()));
+        }
+        if !statement.predicate.is_object() {
+            return Err(Rejection::NotAStatement("its predicate is not an object".to_owned()));
+        }
         let statement_digest = Digest::of(&envelope.payload);
         Ok(Self { record, statement_digest, signer, statement })
     }

@@ -5,6 +5,8 @@ mod key;
 mod limits;
 mod person;
 mod ring;
+#[cfg(test)]
+mod wycheproof;
 
 pub use key::{KeyError, KeyId, SigningKey, VerifyingKey};
 pub use limits::{KeyEnd, KeyLife, KeyScope, OutOfScope};

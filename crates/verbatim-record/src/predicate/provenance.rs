@@ -37,7 +37,6 @@ pub struct BuildDefinition {
     /// URI that tells how to read the parameters.
     pub build_type: String,
     /// What the person or job that started the build could choose.
-    #[serde(default, deserialize_with = "null_is_default")]
     pub external_parameters: Map<String, Value>,
     /// What the build platform chose.
     #[serde(default, skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
@@ -289,6 +288,10 @@ impl Predicate for Provenance {
     }
 
     fn check(&self, _subjects: &[Digest]) -> Result<(), String> {
+        // SLSA wants both to be there; without a builder nobody is named who answers for the build.
+        if self.build_definition.build_type.is_empty() || self.run_details.builder.id.is_empty() {
+            return Err("the type or the builder of the build is empty".to_owned());
+        }
         if self.is_ours() && self.source().is_none() {
             return Err("the source of the build is missing or malformed".to_owned());
         }
