@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let key = fresh_key()?;
     let ring = KeyRing::new([TrustedKey {
         name: "ci".to_owned(),
-        key: key.verifying_key(),
+        key: key.verifying_key().into(),
         roles: BTreeSet::from([Role::PROMOTER]),
         actors: BTreeSet::new(),
         scope: KeyScope::ANYTHING,

@@ -27,8 +27,9 @@ pub use envelope::{
     Statement, Verified, pae, sign, verify,
 };
 pub use keys::{
-    KeyEnd, KeyError, KeyId, KeyLife, KeyRing, KeyRingError, KeyScope, OutOfScope, Person, Power,
-    Powers, Role, Signer, SigningKey, TrustedKey, VerifyingKey, usual_powers,
+    ClosestIdentity, Credential, Identity, IdentityMismatch, IdentitySubject, KeyEnd, KeyError,
+    KeyId, KeyLife, KeyRing, KeyRingError, KeyScope, OutOfScope, Person, Power, Powers, Role,
+    Signer, SigningKey, TrustRoot, TrustRootError, TrustedKey, VerifyingKey, usual_powers,
 };
 pub use ledger::{
     Anchor, AnchorError, Anchors, Chain, ChainFault, Custody, CustodyStep, CustodyStepKind,

@@ -29,7 +29,7 @@ pub(crate) fn key(number: u8) -> SigningKey {
 pub(crate) fn ring() -> KeyRing {
     let trusted = |name: &str, number, roles: &[Role]| TrustedKey {
         name: name.to_owned(),
-        key: key(number).verifying_key(),
+        key: key(number).verifying_key().into(),
         roles: roles.iter().cloned().collect(),
         actors: BTreeSet::new(),
         scope: KeyScope::ANYTHING,

@@ -271,7 +271,7 @@ fn what_cosign_signs_counts_here() {
     };
     let bundle = attest(&serde_json::to_vec(&test_result()).unwrap(), TestResult::TYPE);
     let ring = |roles: &[Role]| {
-        let key = signer().verifying_key();
+        let key = signer().verifying_key().into();
         let roles: BTreeSet<Role> = roles.iter().cloned().collect();
         let ci = TrustedKey {
             name: "ci".to_owned(),

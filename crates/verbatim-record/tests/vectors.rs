@@ -60,7 +60,7 @@ fn key() -> SigningKey {
 fn ring() -> KeyRing {
     let trusted = TrustedKey {
         name: "builder".to_owned(),
-        key: key().verifying_key(),
+        key: key().verifying_key().into(),
         roles: BTreeSet::from([Role::BUILDER]),
         actors: BTreeSet::new(),
         scope: KeyScope::ANYTHING,

@@ -75,6 +75,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("node-agent", &[]),
     ("simulated-argocd", &["loopback", "needs"]),
     ("test-registry", &["loopback"]),
+    ("test-sigstore", &[]),
 ];
 
 /// Tasks and end-to-end tests may know all of the above, and of each other these. Nothing else may know them.
@@ -95,6 +96,7 @@ const FOR_TESTS: &[&str] = &[
     "node-agent",
     "simulated-argocd",
     "test-registry",
+    "test-sigstore",
 ];
 
 /// Crates that decide and describe: given the same values they return the same values.

@@ -38,7 +38,7 @@ fn key(number: u8) -> SigningKey {
 fn ring() -> KeyRing {
     let trusted = |name: &str, number, roles: &[&str]| TrustedKey {
         name: name.to_owned(),
-        key: key(number).verifying_key(),
+        key: key(number).verifying_key().into(),
         roles: roles.iter().map(|role| Role::new(*role)).collect(),
         actors: BTreeSet::from([format!("{name}@example.com")]),
         scope: KeyScope::ANYTHING,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use verbatim_oci::Digest;
 
+use super::certificate;
 use super::dsse::{PAYLOAD_TYPE, pae};
 use super::json;
 use super::statement::Statement;
@@ -236,8 +237,15 @@ fn recorded_at<P: Predicate>(predicate: Value) -> Option<Timestamp> {
 /// The parts of a bundle that matter, decoded, still unverified.
 pub(crate) struct Envelope {
     pub(crate) payload: Vec<u8>,
-    pub(crate) signature: Vec<u8>,
-    pub(crate) hint: String,
+    pub(crate) seal: Seal,
+}
+
+/// What says who signed.
+pub(crate) enum Seal {
+    /// A signature by the key that `hint` names.
+    Key { hint: String, signature: Vec<u8> },
+    /// A signature with a certificate, in a bundle of any version.
+    Certificate(Box<sigstore_verify::types::Bundle>),
 }
 
 impl Envelope {
@@ -248,16 +256,12 @@ impl Envelope {
         // A repeated field is an error in every struct below; nothing looks into what is kept as a value.
         let raw: RawBundle = serde_json::from_slice(bytes)
             .map_err(|error| Rejection::NotABundle(error.to_string()))?;
-        if raw.media_type != BUNDLE_MEDIA_TYPE {
+        let material = &raw.verification_material;
+        let has_certificate =
+            material.certificate.is_some() || material.x509_certificate_chain.is_some();
+        if raw.media_type != BUNDLE_MEDIA_TYPE && !has_certificate {
             return Err(Rejection::MediaType(raw.media_type));
         }
-        let material = raw.verification_material;
-        if material.certificate.is_some() || material.x509_certificate_chain.is_some() {
-            return Err(Rejection::Certificate);
-        }
-        let Some(public_key) = material.public_key else {
-            return Err(Rejection::NotABundle("it names no key".to_owned()));
-        };
         let Some(envelope) = raw.dsse_envelope else {
             return Err(Rejection::NotABundle("it has no DSSE envelope".to_owned()));
         };
@@ -270,11 +274,32 @@ impl Envelope {
         let [signature] = envelope.signatures.as_slice() else {
             return Err(Rejection::Signatures(envelope.signatures.len()));
         };
-        Ok(Self {
-            payload: decode(&envelope.payload)?,
-            signature: decode(&signature.sig)?,
-            hint: public_key.hint,
-        })
+        match raw.verification_material.public_key {
+            Some(_) if has_certificate => {
+                Err(Rejection::NotABundle("it has a key and a certificate".to_owned()))
+            }
+            Some(RawPublicKey { hint }) => Ok(Self {
+                payload: decode(&envelope.payload)?,
+                seal: Seal::Key { hint, signature: decode(&signature.sig)? },
+            }),
+            None if has_certificate
+                && signature.keyid.as_deref().is_some_and(|id| !id.is_empty()) =>
+            {
+                Err(Rejection::NotABundle("its signature names a key besides".to_owned()))
+            }
+            None if has_certificate => Self::with_certificate(bytes),
+            None => Err(Rejection::NotABundle("it names no key".to_owned())),
+        }
+    }
+
+    fn with_certificate(bytes: &[u8]) -> Result<Self, Rejection> {
+        let not_a_bundle = |error: &dyn std::error::Error| Rejection::NotABundle(error.to_string());
+        let text = std::str::from_utf8(bytes).map_err(|error| not_a_bundle(&error))?;
+        let bundle = sigstore_verify::types::Bundle::from_json(text)
+            .map_err(|error| not_a_bundle(&error))?;
+        let payload = certificate::payload(&bundle)
+            .ok_or_else(|| Rejection::NotABundle("it has no DSSE envelope".to_owned()))?;
+        Ok(Self { payload: payload.to_vec(), seal: Seal::Certificate(Box::new(bundle)) })
     }
 }
 
@@ -305,7 +330,8 @@ struct RawMaterial {
     certificate: Option<Value>,
     #[serde(default, skip_serializing)]
     x509_certificate_chain: Option<Value>,
-    // Entries of a transparency log and timestamps add to a signature by a known key; they are not needed.
+    // Entries of a transparency log and timestamps add to a signature by a known key; they are not needed. Those of a
+    // certificate are read elsewhere.
     #[serde(default, skip_serializing, rename = "tlogEntries")]
     _tlog_entries: Option<Value>,
     #[serde(default, skip_serializing, rename = "timestampVerificationData")]

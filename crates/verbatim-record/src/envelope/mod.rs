@@ -2,6 +2,7 @@
 //! known here.
 
 mod bundle;
+mod certificate;
 mod dsse;
 mod json;
 mod statement;

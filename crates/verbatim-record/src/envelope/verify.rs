@@ -7,13 +7,17 @@ use serde::Serialize;
 use verbatim_oci::Digest;
 use verbatim_text::plain;
 
-use super::bundle::Envelope;
+use super::bundle::{Envelope, Seal};
+use super::certificate;
 use super::dsse::{PAYLOAD_TYPE, pae};
 use super::json;
 use super::statement::{STATEMENT_TYPE, STATEMENT_TYPE_0_1, Statement};
 use crate::artifact::EnvironmentId;
-use crate::keys::{KeyEnd, KeyId, KeyRing, OutOfScope, Power, Role, Signer};
-use crate::predicate::{JsonText, Predicate};
+use crate::keys::{
+    ClosestIdentity, KeyEnd, KeyId, KeyRing, OutOfScope, Power, Role, Signer, SignerCertificate,
+    Unidentified,
+};
+use crate::predicate::{BuildSource, JsonText, Predicate};
 
 /// How far the clock of a signer may be ahead of ours.
 pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
@@ -133,9 +137,23 @@ pub enum Rejection {
     /// A bundle of another kind or version.
     #[error("its media type is `{}`", plain(.0))]
     MediaType(String),
-    /// Signed with a short-lived certificate, not with a key.
+    /// Signed with a short-lived certificate, and the policy has no trust root.
     #[error("it is signed with a certificate; only configured keys are accepted")]
     Certificate,
+    /// The certificate, its log entry, its timestamp or its signature is wrong or missing.
+    #[error("its certificate does not count: {}", plain(.0))]
+    CertificateInvalid(String),
+    /// The certificate is that of no configured identity.
+    #[error("{}", unknown_identity(.subject.as_deref(), .closest.as_deref()))]
+    UnknownIdentity {
+        /// Whom the certificate names.
+        subject: Option<String>,
+        /// The identity that differs least.
+        closest: Option<Box<ClosestIdentity>>,
+    },
+    /// The certificate is that of several identities, so nobody can say whose word it is.
+    #[error("its certificate is that of several identities: {}", .0.join(", "))]
+    SeveralIdentities(Vec<String>),
     /// Another kind of payload.
     #[error("its payload type is `{}`", plain(.0))]
     PayloadType(String),
@@ -266,6 +284,17 @@ impl Rejection {
     }
 }
 
+fn unknown_identity(subject: Option<&str>, closest: Option<&ClosestIdentity>) -> String {
+    let subject = subject.map_or_else(|| "nobody".to_owned(), |name| format!("`{}`", plain(name)));
+    let text = format!("its certificate names {subject}, which is no configured identity");
+    match closest {
+        Some(ClosestIdentity { name, mismatch }) => {
+            format!("{text}: {mismatch}, as `{name}` asks")
+        }
+        None => text,
+    }
+}
+
 fn needed(roles: &[Role]) -> String {
     match roles {
         [] => "a role for it; no role has".to_owned(),
@@ -307,7 +336,7 @@ pub(crate) fn complete<P: Predicate>(
     ring: &KeyRing,
     expected: &Expectation,
 ) -> Result<Verified<P>, Rejection> {
-    let Opened { record, statement_digest, signer, statement: outer } = opened;
+    let Opened { record, statement_digest, signer, certificate, statement: outer } = opened;
     if outer.predicate_type != P::TYPE {
         return Err(Rejection::PredicateType {
             found: outer.predicate_type,
@@ -330,31 +359,46 @@ pub(crate) fn complete<P: Predicate>(
     }
     let subjects = check_subject(&statement, &expected.subject)?;
     check_predicate(&statement.predicate, &subjects, expected)?;
-    let (recorded_at, environment) =
+    let (stated, environment) =
         (statement.predicate.recorded_at(), statement.predicate.environment());
     check_scope(&signer, &statement.predicate, expected)?;
-    let ended = check_life(&signer, recorded_at, expected.now)?;
+    let seen_at = certificate.as_ref().map(|certificate| certificate.seen_at);
+    if let (Some(stated), Some(seen)) = (stated, seen_at)
+        && stated.duration_since(seen) > MAX_CLOCK_SKEW
+    {
+        let why = format!("it tells of {stated:.0}, and it was signed at {seen:.0}, earlier");
+        return Err(Rejection::Contradiction(why));
+    }
+    if let Some(seen) = seen_at.filter(|seen| seen.duration_since(expected.now) > MAX_CLOCK_SKEW) {
+        return Err(Rejection::Future { at: seen, now: expected.now });
+    }
+    if let (Some(certificate), Some(source)) = (&certificate, statement.predicate.built_from()) {
+        check_source(&source, certificate)?;
+    }
+    let recorded_at = seen_at.or(stated);
+    let ended = check_life(&signer, recorded_at, seen_at, expected.now)?;
     let ended = ended.filter(|_| !statement.predicate.only_keeps_out());
     Ok(Verified { record, statement_digest, signer, recorded_at, environment, statement, ended })
 }
 
 /// The same for a statement of any type, of which only the subject is checked. The caller judges which role the key needs
-/// and what the predicate has to say. The result has no time.
+/// and what the predicate has to say. The result has no time but that of a certificate.
 pub(crate) fn complete_any(
     opened: Opened,
     expected: &Expectation,
 ) -> Result<Verified<JsonText>, Rejection> {
-    let Opened { record, statement_digest, signer, statement } = opened;
+    let Opened { record, statement_digest, signer, certificate, statement } = opened;
     check_subject(&statement, &expected.subject)?;
     let project = signer.scope.check_project(expected.project.as_deref());
     project.map_err(|what| Rejection::Scope { key: signer.name.clone(), what })?;
-    let ended = check_life(&signer, None, expected.now)?;
+    let seen_at = certificate.map(|certificate| certificate.seen_at);
+    let ended = check_life(&signer, seen_at, seen_at, expected.now)?;
     let Statement { kind, subject, predicate_type, predicate } = statement;
     Ok(Verified {
         record,
         statement_digest,
         signer,
-        recorded_at: None,
+        recorded_at: seen_at,
         environment: None,
         statement: Statement { kind, subject, predicate_type, predicate: predicate.into() },
         ended,
@@ -366,6 +410,8 @@ pub(crate) struct Opened {
     record: Digest,
     statement_digest: Digest,
     signer: Arc<Signer>,
+    /// What the certificate says, if it was signed with one.
+    certificate: Option<SignerCertificate>,
     statement: Statement<serde_json::Value>,
 }
 
@@ -377,7 +423,7 @@ impl Opened {
         envelope: &Envelope,
         ring: &KeyRing,
     ) -> Result<Self, Rejection> {
-        let signer = check_signature(envelope, ring)?;
+        let (signer, certificate) = check_signature(envelope, ring)?;
         let statement = read_statement(&envelope.payload)?;
         if ![STATEMENT_TYPE, STATEMENT_TYPE_0_1].contains(&statement.kind.as_str()) {
             return Err(Rejection::StatementType(statement.kind));
@@ -389,7 +435,7 @@ impl Opened {
             return Err(Rejection::NotAStatement("its predicate is not an object".to_owned()));
         }
         let statement_digest = Digest::of(&envelope.payload);
-        Ok(Self { record, statement_digest, signer, statement })
+        Ok(Self { record, statement_digest, signer, certificate, statement })
     }
 
     pub(crate) fn predicate_type(&self) -> &str {
@@ -410,14 +456,32 @@ fn check_power(ring: &KeyRing, signer: &Signer, power: Power) -> Result<(), Reje
     Err(Rejection::Role { key: signer.name.clone(), roles })
 }
 
-fn check_signature(envelope: &Envelope, ring: &KeyRing) -> Result<Arc<Signer>, Rejection> {
-    let Some(entry) = ring.find_hint(&envelope.hint) else {
-        return Err(Rejection::UnknownKey { hint: envelope.hint.clone() });
+fn check_signature(
+    envelope: &Envelope,
+    ring: &KeyRing,
+) -> Result<(Arc<Signer>, Option<SignerCertificate>), Rejection> {
+    let (hint, signature) = match &envelope.seal {
+        Seal::Key { hint, signature } => (hint, signature),
+        Seal::Certificate(bundle) => {
+            let root = ring.trust_root().ok_or(Rejection::Certificate)?;
+            let certificate = certificate::check(root, bundle, &envelope.payload)?;
+            let signer = ring.identify(&certificate).map_err(|why| match why {
+                Unidentified::Nobody(closest) => {
+                    let (subject, closest) = (certificate.subject.clone(), closest.map(Box::new));
+                    Rejection::UnknownIdentity { subject, closest }
+                }
+                Unidentified::Several(names) => Rejection::SeveralIdentities(names),
+            })?;
+            return Ok((Arc::clone(signer), Some(certificate)));
+        }
     };
-    if !entry.key.key.accepts(&pae(PAYLOAD_TYPE, &envelope.payload), &envelope.signature) {
-        return Err(Rejection::BadSignature { key: entry.key.name.clone() });
+    let Some((key, signer)) = ring.find_hint(hint) else {
+        return Err(Rejection::UnknownKey { hint: hint.clone() });
+    };
+    if !key.accepts(&pae(PAYLOAD_TYPE, &envelope.payload), signature) {
+        return Err(Rejection::BadSignature { key: signer.name.clone() });
     }
-    Ok(Arc::clone(&entry.signer))
+    Ok((Arc::clone(signer), None))
 }
 
 /// All subjects, if the expected one is among them and every one of them can be compared.
@@ -458,6 +522,31 @@ fn check_predicate<P: Predicate>(
     }
 }
 
+/// That a build tells of the source that its certificate names. A workflow signs whatever its steps tell it; the identity
+/// provider says for which commit it ran.
+fn check_source(source: &BuildSource, certificate: &SignerCertificate) -> Result<(), Rejection> {
+    let repository = |url: &Option<String>| {
+        let url = url.as_deref()?;
+        Some(url.strip_suffix(".git").unwrap_or(url).to_owned())
+    };
+    let branch = source.branch.as_ref().map(|name| format!("refs/heads/{name}"));
+    let reference = branch.or_else(|| source.tag.as_ref().map(|name| format!("refs/tags/{name}")));
+    let parts = [
+        ("repository", repository(&source.repository), repository(&certificate.repository)),
+        ("commit", source.commit.clone(), certificate.commit.clone()),
+        ("reference", reference, certificate.reference.clone()),
+    ];
+    for (part, stated, certified) in parts {
+        if let (Some(stated), Some(certified)) = (stated, certified)
+            && stated != certified
+        {
+            let why = format!("its {part} is {stated}, and that of its certificate {certified}");
+            return Err(Rejection::Contradiction(why));
+        }
+    }
+    Ok(())
+}
+
 /// That the key may speak of what the statement is about. A statement that names no project is about the one at hand.
 fn check_scope<P: Predicate>(
     signer: &Signer,
@@ -477,10 +566,12 @@ fn check_scope<P: Predicate>(
     check().map_err(|what| Rejection::Scope { key: signer.name.clone(), what })
 }
 
-/// The end of the key, if it has come; then the time of the statement, which its signer chose, is no evidence.
+/// The end of the key, if it has come; then the time of the statement, which its signer chose, is no evidence. `seen` is
+/// when somebody else saw the signature, which is evidence enough.
 fn check_life(
     signer: &Signer,
     at: Option<Timestamp>,
+    seen: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Option<KeyEnd>, Rejection> {
     let key = || signer.name.clone();
@@ -490,6 +581,7 @@ fn check_life(
     }
     match (signer.life.end(), at) {
         (Some(end), Some(at)) if at >= end.at => Err(Rejection::AfterKey { key: key(), end, at }),
+        _ if seen.is_some() => Ok(None),
         _ => Ok(signer.life.ended(now)),
     }
 }

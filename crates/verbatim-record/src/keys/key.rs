@@ -225,12 +225,17 @@ impl VerifyingKey {
     }
 }
 
-/// The id of a key: see [`VerifyingKey::id`].
+/// The id of a key, see [`VerifyingKey::id`], or of an identity in its place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct KeyId(String);
 
 impl KeyId {
-    /// The text of the `hint`.
+    /// The name of an identity by its hash. The colon is in no base64, so it is the name of no key.
+    pub(super) fn of_identity(hash: &str) -> Self {
+        Self(format!("identity:{hash}"))
+    }
+
+    /// The text of the `hint`; of an identity its hash.
     pub fn as_str(&self) -> &str {
         &self.0
     }

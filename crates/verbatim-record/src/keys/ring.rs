@@ -8,9 +8,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::identity::{ClosestIdentity, Identity, SignerCertificate};
 use super::key::{KeyId, VerifyingKey};
 use super::limits::{KeyEnd, KeyLife, KeyScope};
 use super::person::{Person, persons};
+use super::trust_root::TrustRoot;
 
 /// What a key may vouch for. This project knows the names here; teams add their own (`release-manager`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -92,13 +94,52 @@ pub fn usual_powers<'a>(roles: impl IntoIterator<Item = &'a Role>) -> Powers {
     ])
 }
 
-/// A key that is trusted.
+/// What a signature is recognised by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A public key.
+    Key(VerifyingKey),
+    /// What a certificate must say.
+    Identity(Box<Identity>),
+}
+
+impl Credential {
+    /// Its id.
+    pub fn id(&self) -> KeyId {
+        match self {
+            Self::Key(key) => key.id(),
+            Self::Identity(identity) => identity.id(),
+        }
+    }
+
+    /// The public key, if it is one.
+    pub fn key(&self) -> Option<&VerifyingKey> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Identity(_) => None,
+        }
+    }
+}
+
+impl From<VerifyingKey> for Credential {
+    fn from(key: VerifyingKey) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl From<Identity> for Credential {
+    fn from(identity: Identity) -> Self {
+        Self::Identity(Box::new(identity))
+    }
+}
+
+/// A key that is trusted, or an identity in its place.
 #[derive(Debug, Clone)]
 pub struct TrustedKey {
     /// The name that people give it.
     pub name: String,
-    /// The public key.
-    pub key: VerifyingKey,
+    /// The public key, or the identity.
+    pub key: Credential,
     /// What it may vouch for.
     pub roles: BTreeSet<Role>,
     /// The names under which its owner starts CI runs, so that nobody approves what is their own.
@@ -133,12 +174,22 @@ pub struct Signer {
 pub struct KeyRing {
     keys: Vec<Entry>,
     powers: Powers,
+    trust_root: Option<TrustRoot>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) key: TrustedKey,
-    pub(crate) signer: Arc<Signer>,
+struct Entry {
+    key: TrustedKey,
+    signer: Arc<Signer>,
+}
+
+/// Why a certificate is not that of one identity.
+#[derive(Debug)]
+pub(crate) enum Unidentified {
+    /// It is that of none; with the identity that it comes closest to, if there is any.
+    Nobody(Option<ClosestIdentity>),
+    /// It is that of several, by their names. Who has signed must not depend on their order.
+    Several(Vec<String>),
 }
 
 /// Why some keys do not form a ring.
@@ -171,7 +222,7 @@ impl KeyRing {
         keys: impl IntoIterator<Item = TrustedKey>,
         powers: Powers,
     ) -> Result<Self, KeyRingError> {
-        let mut ring = Self { keys: Vec::new(), powers };
+        let mut ring = Self { keys: Vec::new(), powers, trust_root: None };
         let keys: Vec<TrustedKey> = keys.into_iter().collect();
         let persons = persons(keys.iter().map(|key| (key.key.id(), &key.actors)));
         for (key, person) in keys.into_iter().zip(persons) {
@@ -196,14 +247,73 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// The key with this id.
-    pub fn find(&self, id: &KeyId) -> Option<&TrustedKey> {
-        self.find_hint(id.as_str()).map(|entry| &entry.key)
+    /// Other keys with the same powers and the same trust root.
+    ///
+    /// # Errors
+    /// If a name or a key occurs twice.
+    pub fn with_keys(
+        &self,
+        keys: impl IntoIterator<Item = TrustedKey>,
+    ) -> Result<Self, KeyRingError> {
+        let ring = Self::with_powers(keys, self.powers.clone())?;
+        Ok(Self { trust_root: self.trust_root.clone(), ..ring })
     }
 
-    /// The key that a bundle's hint names.
-    pub(crate) fn find_hint(&self, hint: &str) -> Option<&Entry> {
-        self.keys.iter().find(|entry| entry.signer.key_id.as_str() == hint)
+    /// The same ring, which believes the certificates of this trust root. Without one the identities in it are nobody's.
+    #[must_use]
+    pub fn with_trust_root(self, root: TrustRoot) -> Self {
+        Self { trust_root: Some(root), ..self }
+    }
+
+    /// Whose certificates are believed.
+    pub fn trust_root(&self) -> Option<&TrustRoot> {
+        self.trust_root.as_ref()
+    }
+
+    /// The key with this id.
+    pub fn find(&self, id: &KeyId) -> Option<&TrustedKey> {
+        self.entry(id).map(|entry| &entry.key)
+    }
+
+    fn entry(&self, id: &KeyId) -> Option<&Entry> {
+        self.keys.iter().find(|entry| entry.signer.key_id == *id)
+    }
+
+    /// The key that a bundle's hint names. Never an identity: anybody may write its id.
+    pub(crate) fn find_hint(&self, hint: &str) -> Option<(&VerifyingKey, &Arc<Signer>)> {
+        let named = |entry: &&Entry| entry.signer.key_id.as_str() == hint;
+        let entry = self.keys.iter().find(named)?;
+        Some((entry.key.key.key()?, &entry.signer))
+    }
+
+    /// The identity whose certificate this is.
+    pub(crate) fn identify(
+        &self,
+        certificate: &SignerCertificate,
+    ) -> Result<&Arc<Signer>, Unidentified> {
+        let (mut found, mut closest) = (Vec::new(), None);
+        for Entry { key, signer } in &self.keys {
+            let Credential::Identity(identity) = &key.key else { continue };
+            match identity.check(certificate) {
+                Ok(()) => found.push(signer),
+                // Parts are compared in one order; whoever comes furthest differs least.
+                Err(mismatch) => {
+                    let further =
+                        |other: &ClosestIdentity| mismatch.progress() > other.mismatch.progress();
+                    if closest.as_ref().is_none_or(further) {
+                        closest = Some(ClosestIdentity { name: key.name.clone(), mismatch });
+                    }
+                }
+            }
+        }
+        match found[..] {
+            [signer] => Ok(signer),
+            [] => Err(Unidentified::Nobody(closest)),
+            _ => {
+                let names = found.iter().map(|signer| signer.name.clone());
+                Err(Unidentified::Several(names.collect()))
+            }
+        }
     }
 
     /// The trusted keys, in the order given.
@@ -218,7 +328,7 @@ impl KeyRing {
 
     /// Who holds a key; `None` if it is not trusted.
     pub fn person(&self, id: &KeyId) -> Option<&Arc<Person>> {
-        self.find_hint(id.as_str()).map(|entry| &entry.signer.person)
+        self.entry(id).map(|entry| &entry.signer.person)
     }
 
     /// Whether the end of some key has come.
@@ -255,7 +365,7 @@ mod tests {
     fn trusted(name: &str, number: u8, roles: &[&str]) -> TrustedKey {
         TrustedKey {
             name: name.to_owned(),
-            key: key(number).verifying_key(),
+            key: key(number).verifying_key().into(),
             roles: roles.iter().map(|role| Role::new(*role)).collect(),
             actors: BTreeSet::new(),
             scope: KeyScope::ANYTHING,

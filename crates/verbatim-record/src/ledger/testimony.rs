@@ -123,7 +123,7 @@ mod tests {
         let pipeline = [Role::BUILDER, Role::TESTER, Role::PROMOTER];
         let trusted = |name: &str, number, roles: &[Role], life| TrustedKey {
             name: name.to_owned(),
-            key: key(number).verifying_key(),
+            key: key(number).verifying_key().into(),
             roles: roles.iter().cloned().collect(),
             actors: BTreeSet::new(),
             scope: KeyScope::ANYTHING,
@@ -310,7 +310,7 @@ mod tests {
     fn keys_that_end_one_after_the_other() {
         let trusted = |number: u8, end: Option<i64>| TrustedKey {
             name: format!("key {number}"),
-            key: key(number).verifying_key(),
+            key: key(number).verifying_key().into(),
             roles: BTreeSet::from([Role::PROMOTER]),
             actors: BTreeSet::new(),
             scope: KeyScope::ANYTHING,

@@ -90,6 +90,11 @@ pub trait Predicate: Serialize + DeserializeOwned {
         None
     }
 
+    /// What was built, as far as it tells of a build. A certificate that says something else contradicts it.
+    fn built_from(&self) -> Option<BuildSource> {
+        None
+    }
+
     /// Checks that the predicate agrees with itself and with the subjects of its statement.
     fn check(&self, subjects: &[Digest]) -> Result<(), String>;
 }

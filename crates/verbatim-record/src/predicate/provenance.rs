@@ -230,11 +230,15 @@ impl Provenance {
                 .or_else(|| dependency.digest.get("sha1"))?
                 .clone();
             let uri = dependency.uri.as_deref()?;
-            let repository = uri.strip_prefix("git+").unwrap_or(uri);
-            let repository = repository.split(['@', '#']).next().unwrap_or(repository);
+            let (repository, reference) = at_reference(uri.strip_prefix("git+").unwrap_or(uri));
+            let named = |prefix| reference?.strip_prefix(prefix).map(ToOwned::to_owned);
             Some(BuildSource {
                 repository: Some(repository.to_owned()),
                 commit: Some(commit),
+                branch: named("refs/heads/"),
+                tag: named("refs/tags/"),
+                // Whose pull request it is, GitHub's provenance does not say.
+                foreign: reference.is_some_and(|reference| reference.starts_with("refs/pull/")),
                 ..BuildSource::default()
             })
         })
@@ -270,6 +274,17 @@ impl Provenance {
     }
 }
 
+/// The repository in the URI of a git dependency, and the reference behind an `@` or a `#`. The name of a user may stand
+/// before an `@`, too.
+fn at_reference(uri: &str) -> (&str, Option<&str>) {
+    let name = uri.rfind('/').unwrap_or_default();
+    let at = uri
+        .find("@refs/")
+        .or_else(|| uri.find('#'))
+        .or_else(|| uri[name..].find('@').map(|at| name + at));
+    at.map_or((uri, None), |at| (&uri[..at], uri.get(at + 1..)))
+}
+
 impl Predicate for Provenance {
     const TYPE: &'static str = "https://slsa.dev/provenance/v1";
     const POWER: Option<Power> = Some(Power::Build);
@@ -285,6 +300,10 @@ impl Predicate for Provenance {
 
     fn environment(&self) -> Option<EnvironmentId> {
         None
+    }
+
+    fn built_from(&self) -> Option<BuildSource> {
+        self.source()
     }
 
     fn check(&self, _subjects: &[Digest]) -> Result<(), String> {
@@ -320,6 +339,75 @@ mod tests {
             let base = ResourceDescriptor::artifact("base", &release("base"));
             foreign.build_definition.resolved_dependencies = [vec![base], git].concat();
             assert_eq!(foreign.source(), Some(want.clone()));
+        }
+    }
+
+    #[test]
+    fn a_git_dependency_names_a_repository_and_a_reference() {
+        for (uri, repository, branch, tag, foreign) in [
+            (
+                "git+https://github.com/acme/shop@refs/heads/main",
+                "https://github.com/acme/shop",
+                Some("main"),
+                None,
+                false,
+            ),
+            (
+                "git+https://github.com/acme/shop@refs/heads/a@b/c",
+                "https://github.com/acme/shop",
+                Some("a@b/c"),
+                None,
+                false,
+            ),
+            (
+                "git+https://github.com/acme/shop@refs/tags/v1",
+                "https://github.com/acme/shop",
+                None,
+                Some("v1"),
+                false,
+            ),
+            (
+                "git+https://github.com/acme/shop@refs/pull/7/merge",
+                "https://github.com/acme/shop",
+                None,
+                None,
+                true,
+            ),
+            (
+                "https://github.com/acme/shop.git#refs/heads/main",
+                "https://github.com/acme/shop.git",
+                Some("main"),
+                None,
+                false,
+            ),
+            (
+                "https://github.com/acme/shop#main",
+                "https://github.com/acme/shop",
+                None,
+                None,
+                false,
+            ),
+            (
+                "https://github.com/acme/shop@main",
+                "https://github.com/acme/shop",
+                None,
+                None,
+                false,
+            ),
+            ("ssh://git@github.com/acme/shop", "ssh://git@github.com/acme/shop", None, None, false),
+        ] {
+            let mut foreign_build = build().provenance();
+            foreign_build.build_definition.build_type =
+                "https://example.com/workflow/v1".to_owned();
+            foreign_build.build_definition.resolved_dependencies[0].uri = Some(uri.to_owned());
+            let source = foreign_build.source().unwrap();
+            let got = (
+                source.repository.as_deref(),
+                source.branch.as_deref(),
+                source.tag.as_deref(),
+                source.foreign,
+            );
+            assert_eq!(got, (Some(repository), branch, tag, foreign), "{uri}");
         }
     }
 

@@ -175,8 +175,7 @@ fn without(ring: &KeyRing, key: &TrustedKey, at: Timestamp) -> Result<KeyRing, F
         }
         it
     });
-    KeyRing::with_powers(keys, ring.powers().clone())
-        .map_err(|error| Failure::new(ExitStatus::Defect, error))
+    ring.with_keys(keys).map_err(|error| Failure::new(ExitStatus::Defect, error))
 }
 
 /// The vetoes and locks of a key that are in force.

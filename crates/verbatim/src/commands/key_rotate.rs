@@ -182,7 +182,7 @@ async fn old_signer(
         (None, Some(line)) => signing_command(line, &project.config.policy.ring).await?,
         (None, None) => return Ok(None),
     };
-    match signer.verifying_key() == old.key {
+    match Some(&signer.verifying_key()) == old.key.key() {
         true => Ok(Some(signer)),
         false => Err(Failure::usage(format!("the old key is not `{}`", old.name))),
     }

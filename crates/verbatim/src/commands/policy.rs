@@ -10,7 +10,9 @@ use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
 use verbatim_policy::{Decision, Gate, Gates, next_opening};
-use verbatim_record::{KeyRing, PolicyOrigin, Power, Role};
+use verbatim_record::{
+    Credential, IdentitySubject, KeyRing, PolicyOrigin, Power, Role, TrustedKey,
+};
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
 use super::policy_pin::{self, PinArgs};
@@ -208,6 +210,7 @@ fn warnings(project: &Project, environments: &[Asked], now: Timestamp) -> Vec<St
                 .to_owned(),
         );
     }
+    warnings.extend(ring.iter().filter_map(run_by_anybody));
     if project.config.policy.has_pins {
         warnings.extend(project.config.environments.iter().flat_map(by_command_alone));
     }
@@ -222,6 +225,22 @@ fn warnings(project: &Project, environments: &[Asked], now: Timestamp) -> Vec<St
         }
     }
     warnings
+}
+
+/// A workflow that runs for whatever branch somebody pushes: with an identity, the branch decides what signs.
+fn run_by_anybody(key: &TrustedKey) -> Option<String> {
+    let Credential::Identity(identity) = &key.key else { return None };
+    let IdentitySubject::Workflow(_) = identity.subject else { return None };
+    let missing = match (&identity.reference, &identity.event) {
+        (Some(_), Some(_)) => return None,
+        (None, Some(_)) => "`ref`",
+        (Some(_), None) => "`event`",
+        (None, None) => "`ref` and no `event`",
+    };
+    Some(format!(
+        "the identity `{}` names no {missing}: whoever may push any branch, or start the workflow in any way, may sign with it",
+        key.name
+    ))
 }
 
 /// The suites of which the policy pins the command and no file: what the command runs is up to the code.

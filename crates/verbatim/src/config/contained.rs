@@ -1,15 +1,18 @@
-//! A policy that needs no files beside it: the public keys that it names by their files are written into it. Everything
+//! A policy that needs no files beside it: the public keys and the trust root that it names by their files are written into
+//! it. Everything
 //! else, comments too, stays as it is. Must not read files by itself.
 
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use verbatim_oci::Digest;
 use verbatim_record::KeyId;
 
 use super::file::PolicyFile;
+use super::identities;
 use super::located::{Located, Place};
-use super::policy::public_key;
+use super::policy::credential;
 use super::problem::{Invalid, Problem};
 use super::{check, yaml};
 
@@ -27,18 +30,33 @@ pub(crate) fn self_contained(
     check::version(&policy.version, &mut problems);
     let (mut splices, mut ids) = (Vec::new(), Vec::new());
     for key in &policy.keys {
-        let public = match public_key(key, root, read) {
-            Ok(public) => public,
+        let credential = match credential(key, root, read) {
+            Ok(credential) => credential,
             Err(problem) => {
                 problems.push(problem);
                 continue;
             }
         };
-        ids.push(public.id());
-        let Some(file) = &key.file else { continue };
+        ids.push(credential.id());
+        let (Some(file), Some(public)) = (&key.file, credential.key()) else { continue };
         match (entry(text, file), public.to_pem()) {
-            (Some(range), Ok(pem)) => splices.push((range, as_entry(&pem))),
+            (Some(range), Ok(pem)) => splices.push((range, as_entry("pem", pem.trim_end()))),
             _ => problems.push(unwritable(file.place)),
+        }
+    }
+    let mut trusted = None;
+    if let Some(written) = &policy.trust_root {
+        match identities::trust_root(written, root, read) {
+            Ok((trust_root, json)) => {
+                trusted = Some(*trust_root.digest());
+                if let Some(file) = &written.value.file {
+                    match (entry(text, file), compact(&json)) {
+                        (Some(range), Some(json)) => splices.push((range, as_entry("json", &json))),
+                        _ => problems.push(unwritable(file.place)),
+                    }
+                }
+            }
+            Err(problem) => problems.push(problem),
         }
     }
     if !problems.is_empty() {
@@ -50,21 +68,29 @@ pub(crate) fn self_contained(
         contained.replace_range(range.clone(), entry);
     }
     // The places are those of a parser that knows all of YAML; this looks whether they were understood.
-    if !has_keys(&contained, &ids) {
-        let files = policy.keys.iter().filter_map(|key| key.file.as_ref());
+    if !has_keys(&contained, &ids, trusted) {
+        let trust_root = policy.trust_root.as_ref().and_then(|it| it.value.file.as_ref());
+        let files = policy.keys.iter().filter_map(|key| key.file.as_ref()).chain(trust_root);
         return Err(invalid(files.map(|file| unwritable(file.place)).collect()));
     }
     Ok(contained)
 }
 
 fn unwritable(place: Place) -> Problem {
-    Problem::new(place, "this key cannot be written in here")
-        .help("write it yourself, as `pem: \"-----BEGIN PUBLIC KEY-----\\n…\"`, in place of `file`")
+    Problem::new(place, "this file cannot be written in here").help(
+        "write it yourself, in place of `file`: a key as `pem: \"-----BEGIN PUBLIC KEY-----\\n…\"`, a trust root as `json`",
+    )
 }
 
-/// A mapping entry that reads alike in every style of YAML.
-fn as_entry(pem: &str) -> String {
-    format!("pem: \"{}\"", pem.trim_end().replace('\n', "\\n"))
+/// A mapping entry that reads alike in every style of YAML, as a text of JSON does.
+fn as_entry(name: &str, text: &str) -> String {
+    format!("{name}: {}", serde_json::Value::from(text))
+}
+
+/// The same JSON on one line.
+fn compact(json: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    Some(value.to_string())
 }
 
 /// Where `file: VALUE` stands.
@@ -84,26 +110,32 @@ fn entry(text: &str, file: &Located<String>) -> Option<Range<usize>> {
     Some(before + start..before + at + length)
 }
 
-/// Whether it is a policy with these keys, none of them in a file.
-fn has_keys(text: &str, ids: &[KeyId]) -> bool {
+/// Whether it is a policy with these keys and this trust root, none of them in a file.
+fn has_keys(text: &str, ids: &[KeyId], trusted: Option<Digest>) -> bool {
     let nowhere = |_: &Path| Err(io::ErrorKind::NotFound.into());
     let Ok(policy) = yaml::<PolicyFile>(text) else { return false };
-    let found = policy.keys.iter().map(|key| public_key(key, Path::new(""), &nowhere));
+    let found = policy.keys.iter().map(|key| credential(key, Path::new(""), &nowhere));
+    let root = policy.trust_root.map(|it| identities::trust_root(&it, Path::new(""), &nowhere));
     found.map(|key| key.ok().map(|key| key.id())).eq(ids.iter().cloned().map(Some))
+        && root.map(|root| root.ok().map(|(root, _)| *root.digest())) == trusted.map(Some)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{PUBLIC_KEY, files};
+    use super::super::identities::tests::{ROOT, files};
+    use super::super::tests::PUBLIC_KEY;
     use super::*;
 
     fn contained(text: &str) -> Result<String, String> {
         self_contained(Path::new("rules.yaml"), text, &files).map_err(|error| error.to_string())
     }
 
+    const IDENTITY: &str = "version: 1\nkeys: [{ name: anna, roles: [a], identity: { issuer: https://accounts.google.com, subject: anna@example.com } }]\n";
+
     #[test]
     fn keys_are_written_in_and_all_else_stays() {
-        let pem = as_entry(PUBLIC_KEY);
+        let pem = as_entry("pem", PUBLIC_KEY.trim_end());
+        let root = as_entry("json", &ROOT);
         for (text, want) in [
             (
                 "version: 1\nkeys: [{ name: ci, file: ci.pub, roles: [promoter] }] # ours\n",
@@ -124,6 +156,11 @@ mod tests {
                 format!("version: 1\nkeys: [{{ name: ключ, {pem}, roles: [a] }}]\n"),
             ),
             ("version: 1\n", "version: 1\n".to_owned()),
+            (
+                "version: 1\ntrust_root: { file: indented.json } # pinned\n",
+                format!("version: 1\ntrust_root: {{ {root} }} # pinned\n"),
+            ),
+            (IDENTITY, IDENTITY.to_owned()),
         ] {
             let got = contained(text).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(got, want);
@@ -149,6 +186,8 @@ mod tests {
                 "version: 1\nkeys: [{ name: ci, \"file\": ci.pub, roles: [a] }]\n",
                 "cannot be written in",
             ),
+            ("version: 1\ntrust_root: { file: empty.json }\n", "not a usable trust root"),
+            ("version: 1\ntrust_root: { \"file\": root.json }\n", "cannot be written in"),
             ("version: 1\nkeys: [{ name: ci, file: >-\n  ci.pub\n, roles: [a] }]\n", ""),
         ] {
             let error = contained(text).expect_err(text);

@@ -46,6 +46,8 @@ pub(crate) struct File {
     /// Whose signatures count, and for what.
     #[serde(default)]
     pub keys: Vec<KeyFile>,
+    /// By what the certificates of identities in `keys` are believed.
+    pub trust_root: Option<Located<TrustRootFile>>,
     /// The roles for what no fixed role is needed.
     #[serde(default)]
     pub powers: PowersFile,
@@ -355,7 +357,39 @@ impl FromName for TestFile {
     }
 }
 
-/// A public key and what its signatures count for.
+/// A trust root of Sigstore: its certificate authorities, logs and timestamp authorities. Nothing else is believed, and
+/// nothing is fetched.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrustRootFile {
+    /// The `trusted_root.json`, relative to this file.
+    pub file: Option<Located<String>>,
+    /// Its content, instead of `file`.
+    pub json: Option<Located<String>>,
+}
+
+/// Who signs with a certificate of a few minutes, which says who they are: a workflow, or a person. A certificate must say
+/// all of this.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IdentityFile {
+    /// The identity provider, such as `https://token.actions.githubusercontent.com`.
+    pub issuer: Located<String>,
+    /// What it calls them: a mail address, or the whole URI of a workload.
+    pub subject: Option<Located<String>>,
+    /// Instead of `subject`: the URI of a workflow without the `@…`, such as
+    /// `https://github.com/acme/shop/.github/workflows/release.yml`.
+    pub workflow: Option<Located<String>>,
+    /// The repository that it must have run for. Default: that of the workflow. One that others may call runs for theirs.
+    pub repository: Option<Located<String>>,
+    /// The git reference that it must have run for, such as `refs/heads/main`; `*` is any text. Default: any.
+    #[serde(rename = "ref")]
+    pub reference: Option<Located<String>>,
+    /// What must have started it, such as `push`. Default: anything.
+    pub event: Option<Located<String>>,
+}
+
+/// A public key, or an identity in its place, and what its signatures count for.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyFile {
@@ -365,6 +399,8 @@ pub(crate) struct KeyFile {
     pub file: Option<Located<String>>,
     /// The public key itself, instead of `file`.
     pub pem: Option<Located<String>>,
+    /// Instead of a key: who signs with a certificate, believed by `trust_root`.
+    pub identity: Option<Located<IdentityFile>>,
     /// What it may sign: `builder`, `tester`, `promoter`, or a role you define for approvals.
     pub roles: Vec<Located<String>>,
     /// The names under which its owner starts CI runs and commits, for `not_author`. Keys that share a name are of one
@@ -414,6 +450,8 @@ pub(crate) struct PolicyFile {
     /// Whose signatures count, and for what.
     #[serde(default)]
     pub keys: Vec<KeyFile>,
+    /// By what the certificates of identities in `keys` are believed.
+    pub trust_root: Option<Located<TrustRootFile>>,
     /// The roles for what no fixed role is needed.
     #[serde(default)]
     pub powers: PowersFile,

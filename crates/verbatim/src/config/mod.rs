@@ -6,6 +6,7 @@ mod contained;
 mod environments;
 mod file;
 mod gates_file;
+mod identities;
 mod limits;
 mod located;
 mod model;
@@ -109,8 +110,11 @@ impl Draft {
         outside: Option<&PolicySource>,
     ) -> Result<Option<Self>, ConfigError> {
         let text = read(path)?;
-        let parts: &[&str] =
-            if outside.is_some() { &["policy", "keys", "powers"] } else { &["keys", "powers"] };
+        let parts: &[&str] = if outside.is_some() {
+            &["policy", "keys", "trust_root", "powers"]
+        } else {
+            &["keys", "trust_root", "powers"]
+        };
         let rest = stripped(path, &text, parts)?;
         let draft = Self::parse(path, &rest, outside, &|path| std::fs::read_to_string(path))?;
         Ok(draft.source.is_some().then_some(draft))
@@ -229,11 +233,14 @@ impl FoundPolicy {
         Self { place: path.to_owned(), origin: None, root, text }
     }
 
-    /// The key files that it names, joined to its folder. Of rules that cannot be read there are none; what is wrong with
+    /// The files of keys and of a trust root that it names, joined to its folder. Of rules that cannot be read there are none; what is wrong with
     /// them is told by [`Draft::with_policy`].
     pub(crate) fn key_files(&self) -> Vec<PathBuf> {
-        let Ok(PolicyFile { keys, .. }) = yaml::<PolicyFile>(&self.text) else { return Vec::new() };
+        let Ok(PolicyFile { keys, trust_root, .. }) = yaml::<PolicyFile>(&self.text) else {
+            return Vec::new();
+        };
         let files = keys.into_iter().filter_map(|key| key.file);
+        let files = files.chain(trust_root.and_then(|it| it.value.file));
         files.map(|file| self.root.join(file.value)).collect()
     }
 }
@@ -276,7 +283,7 @@ pub(crate) fn load_without_rules(path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn without_rules(path: &Path, text: &str) -> Result<Config, ConfigError> {
-    let rest = stripped(path, text, &["policy", "keys", "powers"])?;
+    let rest = stripped(path, text, &["policy", "keys", "trust_root", "powers"])?;
     let file: File = yaml(&rest).map_err(|problem| Invalid::new(path, &rest, vec![problem]))?;
     let root = path.parent().unwrap_or(Path::new(""));
     check::check(path, root, &file, None, Vec::new())

@@ -7,12 +7,15 @@ use std::path::Path;
 use serde_json::{Value, json};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    KeyLife, KeyRing, KeyRingError, KeyScope, PolicyOrigin, Power, Powers, Role, TrustedKey,
-    VerifyingKey, usual_powers,
+    Credential, KeyLife, KeyRing, KeyRingError, KeyScope, PolicyOrigin, Power, Powers, Role,
+    TrustRoot, TrustedKey, VerifyingKey, usual_powers,
 };
 
-use super::file::{EnvironmentFile, File, KeyFile, PolicyFile, PowersFile, Ran, RulesFile};
+use super::file::{
+    EnvironmentFile, File, KeyFile, PolicyFile, PowersFile, Ran, RulesFile, TrustRootFile,
+};
 use super::gates_file::GatesFile;
+use super::identities;
 use super::limits;
 use super::located::{Located, Place};
 use super::model::{Policy, Rules};
@@ -39,6 +42,7 @@ pub(super) struct Written<'a> {
     /// The rules of each environment, with the place of its name.
     pub rules: Vec<(Located<String>, RulesFile)>,
     pub keys: Vec<KeyFile>,
+    pub trust_root: Option<Located<TrustRootFile>>,
     pub powers: PowersFile,
 }
 
@@ -62,6 +66,7 @@ impl<'a> Written<'a> {
             pins: None,
             rules: file.environments.iter().map(rules).collect(),
             keys: file.keys.clone(),
+            trust_root: file.trust_root.clone(),
             powers: file.powers.clone(),
         }
     }
@@ -82,6 +87,7 @@ impl<'a> Written<'a> {
             pins: Some(pins),
             rules: rules.map(|(name, rules)| (name.clone(), rules.clone())).collect(),
             keys: file.keys.clone(),
+            trust_root: file.trust_root.clone(),
             powers: file.powers.clone(),
         }
     }
@@ -89,7 +95,7 @@ impl<'a> Written<'a> {
 
 struct Key {
     name: String,
-    public: VerifyingKey,
+    credential: Credential,
     roles: Vec<String>,
     actors: BTreeSet<String>,
     scope: KeyScope,
@@ -111,6 +117,9 @@ pub(super) fn refuse_inline(file: &File, problems: &mut Vec<Problem>) {
     }
     for key in &file.keys {
         refuse(key.name.place, "a key");
+    }
+    if let Some(trust_root) = &file.trust_root {
+        refuse(trust_root.place, "a trust root");
     }
     let PowersFile { veto, lock, lift, override_gate } = &file.powers;
     for roles in [veto, lock, lift, override_gate].into_iter().flatten() {
@@ -184,17 +193,16 @@ pub(super) fn check(
     cycles(&written.rules, &rules, &mut problems);
     keyless(written, &mut problems);
     let keys = keys(written, &scope, read, &mut problems);
-    let ring = ring(written, &keys, &mut problems);
+    let trust_root = trust_root(written, read, &mut problems);
+    let ring = ring(written, &keys, trust_root, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
-    let keys = hashed(&keys);
+    let trusted = Trusted { keys: hashed(&keys), ring: &ring };
     Ok(Policy {
         origin: written.origin.clone(),
-        hash: Some(hash(&rules, &keys, ring.powers(), written.pins)),
-        keys_hash: Some(Digest::of(
-            json!({ "keys": keys, "powers": ring.powers() }).to_string().as_bytes(),
-        )),
+        hash: Some(hash(&rules, &trusted, written.pins)),
+        keys_hash: Some(Digest::of(trusted.json().to_string().as_bytes())),
         has_pins: written.pins.is_some(),
         rules,
         ring,
@@ -275,10 +283,10 @@ fn keys(
             );
         }
         let (scope, life) = (limits::scope(key, project, problems), limits::life(key, problems));
-        match public_key(key, written.root, read) {
-            Ok(public) => keys.push(Key {
+        match credential(key, written.root, read) {
+            Ok(credential) => keys.push(Key {
                 name: key.name.value.clone(),
-                public,
+                credential,
                 roles: key.roles.iter().map(|role| role.value.clone()).collect(),
                 actors: key.actors.iter().cloned().collect(),
                 scope,
@@ -290,8 +298,44 @@ fn keys(
     keys
 }
 
+/// The key or the identity.
+pub(super) fn credential(
+    key: &KeyFile,
+    root: &Path,
+    read: &dyn Fn(&Path) -> std::io::Result<String>,
+) -> Result<Credential, Problem> {
+    match (&key.identity, key.file.as_ref().or(key.pem.as_ref())) {
+        (None, _) => public_key(key, root, read).map(Credential::from),
+        (Some(identity), None) => identities::identity(identity).map(Credential::from),
+        (Some(_), Some(key)) => {
+            let message = "a key has an `identity`, or a `file` or a `pem`, not both";
+            Err(Problem::new(key.place, message))
+        }
+    }
+}
+
+/// The trust root of the identities. Without an identity none is needed.
+fn trust_root(
+    written: &Written<'_>,
+    read: &dyn Fn(&Path) -> std::io::Result<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<TrustRoot> {
+    let Some(trust_root) = &written.trust_root else {
+        let identity = written.keys.iter().find_map(|key| key.identity.as_ref());
+        problems.extend(identity.map(|identity| identities::no_trust_root(identity.place)));
+        return None;
+    };
+    match identities::trust_root(trust_root, written.root, read) {
+        Ok((trusted, _)) => Some(trusted),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    }
+}
+
 /// The key that is written down, or that lies in the file that is named.
-pub(super) fn public_key(
+fn public_key(
     key: &KeyFile,
     root: &Path,
     read: &dyn Fn(&Path) -> std::io::Result<String>,
@@ -303,7 +347,7 @@ pub(super) fn public_key(
         }
         (None, Some(pem)) => (Ok(pem.value.clone()), pem.place),
         (None, None) => {
-            let message = "a key has a `file`, or stands here as `pem`";
+            let message = "a key has a `file`, or stands here as `pem`; or it has an `identity`";
             return Err(Problem::new(key.name.place, message));
         }
         (Some(file), Some(_)) => {
@@ -320,12 +364,17 @@ pub(super) fn public_key(
 }
 
 /// One key under two names could count as two people.
-fn ring(written: &Written<'_>, keys: &[Key], problems: &mut Vec<Problem>) -> KeyRing {
+fn ring(
+    written: &Written<'_>,
+    keys: &[Key],
+    trust_root: Option<TrustRoot>,
+    problems: &mut Vec<Problem>,
+) -> KeyRing {
     let trusted: Vec<TrustedKey> = keys
         .iter()
         .map(|key| TrustedKey {
             name: key.name.clone(),
-            key: key.public,
+            key: key.credential.clone(),
             roles: key.roles.iter().map(Role::new).collect(),
             actors: key.actors.clone(),
             scope: key.scope.clone(),
@@ -333,7 +382,7 @@ fn ring(written: &Written<'_>, keys: &[Key], problems: &mut Vec<Problem>) -> Key
         })
         .collect();
     let powers = powers(&written.powers, &trusted, problems);
-    KeyRing::with_powers(trusted, powers).unwrap_or_else(|error| {
+    let ring = KeyRing::with_powers(trusted, powers).unwrap_or_else(|error| {
         let at = match &error {
             KeyRingError::Name(name) | KeyRingError::Key(_, name) => name,
         };
@@ -341,7 +390,11 @@ fn ring(written: &Written<'_>, keys: &[Key], problems: &mut Vec<Problem>) -> Key
             written.keys.iter().rfind(|key| key.name.value == *at).map(|key| key.name.place);
         problems.push(Problem::new(place.unwrap_or_default(), error.to_string()));
         KeyRing::default()
-    })
+    });
+    match trust_root {
+        Some(trust_root) => ring.with_trust_root(trust_root),
+        None => ring,
+    }
 }
 
 /// What roles may do: as usual, but for what is written.
@@ -374,7 +427,7 @@ fn hashed(keys: &[Key]) -> Vec<Value> {
     let mut keys: Vec<_> = keys
         .iter()
         .map(|key| {
-            let (id, scope, life) = (key.public.id(), json!(key.scope), json!(key.life));
+            let (id, scope, life) = (key.credential.id(), json!(key.scope), json!(key.life));
             let mut hashed = json!({
                 "name": key.name, "id": id.as_str(), "roles": key.roles, "actors": key.actors,
             });
@@ -391,13 +444,25 @@ fn hashed(keys: &[Key]) -> Vec<Value> {
     keys
 }
 
+/// Whose word counts, as it is hashed.
+struct Trusted<'a> {
+    keys: Vec<Value>,
+    ring: &'a KeyRing,
+}
+
+impl Trusted<'_> {
+    fn json(&self) -> Value {
+        let mut trusted = json!({ "keys": self.keys, "powers": self.ring.powers() });
+        // Without one the hash is that of a policy that knows none.
+        if let Some(trust_root) = self.ring.trust_root() {
+            trusted["trustRoot"] = json!(trust_root.digest());
+        }
+        trusted
+    }
+}
+
 /// The hash of what the rules say, whatever file, order of keys or comments they were written with.
-fn hash(
-    rules: &BTreeMap<String, Rules>,
-    keys: &[Value],
-    powers: &Powers,
-    pins: Option<&Pins>,
-) -> Digest {
+fn hash(rules: &BTreeMap<String, Rules>, trusted: &Trusted<'_>, pins: Option<&Pins>) -> Digest {
     let environments: BTreeMap<&str, _> = rules
         .iter()
         .map(|(name, rules)| {
@@ -413,8 +478,9 @@ fn hash(
             (name.as_str(), rules)
         })
         .collect();
-    let mut policy =
-        json!({ "version": 2, "environments": environments, "keys": keys, "powers": powers });
+    let mut policy = trusted.json();
+    policy["version"] = json!(2);
+    policy["environments"] = json!(environments);
     if let Some(pins) = pins {
         policy["pins"] = json!(pins.normal());
     }

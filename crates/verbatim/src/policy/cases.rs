@@ -223,7 +223,7 @@ impl Keys {
                 Ok::<_, Infallible>(())
             })
             .map_err(|error| defect(&error))?;
-            trusted.push(TrustedKey { key: made.verifying_key(), ..key.clone() });
+            trusted.push(TrustedKey { key: made.verifying_key().into(), ..key.clone() });
             by_name.insert(key.name.clone(), made);
         }
         let ring =

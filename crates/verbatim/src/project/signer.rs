@@ -82,7 +82,7 @@ impl RecordSigner {
     ) -> Result<Self, SigningError> {
         let answer = ask(line, PROBE, deadline).await?;
         let made_it = |key: &&VerifyingKey| key.signature_in(PROBE, &answer).is_some();
-        match ring.iter().map(|trusted| &trusted.key).find(made_it) {
+        match ring.iter().filter_map(|trusted| trusted.key.key()).find(made_it) {
             Some(key) => {
                 Ok(Self::Command(SigningCommand { line: line.to_owned(), key: *key, deadline }))
             }
@@ -183,7 +183,7 @@ mod tests {
     fn ring(keys: &[u8]) -> KeyRing {
         let trusted = keys.iter().map(|number| TrustedKey {
             name: format!("key {number}"),
-            key: key(*number).verifying_key(),
+            key: key(*number).verifying_key().into(),
             roles: BTreeSet::from([verbatim_record::Role::BUILDER]),
             actors: BTreeSet::new(),
             scope: KeyScope::ANYTHING,

@@ -2,6 +2,7 @@
 //! refused. docs/threat-model.md says what is promised against each.
 
 mod config_changer;
+mod false_identity;
 mod hider;
 mod hostile_application;
 mod leaked_key;

@@ -238,7 +238,7 @@ fn tested_at_all() {
 fn a_key_for_some_suites_keeps_out_and_lets_nobody_in() {
     let load = TrustedKey {
         name: "load".to_owned(),
-        key: numbered(8).verifying_key(),
+        key: numbered(8).verifying_key().into(),
         roles: BTreeSet::from([Role::new("tester")]),
         actors: BTreeSet::new(),
         scope: KeyScope { suites: Some(BTreeSet::from(["load".to_owned()])), ..KeyScope::ANYTHING },

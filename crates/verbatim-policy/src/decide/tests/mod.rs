@@ -39,7 +39,7 @@ fn key() -> SigningKey {
 fn ring() -> KeyRing {
     let trusted = |name: &str, number, roles: &[&str]| TrustedKey {
         name: name.to_owned(),
-        key: numbered(number).verifying_key(),
+        key: numbered(number).verifying_key().into(),
         roles: roles.iter().map(|role| Role::new(*role)).collect(),
         actors: BTreeSet::from([format!("{name}@example.com")]),
         scope: KeyScope::ANYTHING,

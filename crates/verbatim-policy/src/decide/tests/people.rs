@@ -105,7 +105,7 @@ fn an_approval_of_a_plan_is_for_that_plan() {
 fn more_keys() -> KeyRing {
     let trusted = |name: &str, number, actors: &[&str]| TrustedKey {
         name: name.to_owned(),
-        key: numbered(number).verifying_key(),
+        key: numbered(number).verifying_key().into(),
         roles: BTreeSet::from([Role::new("release-manager")]),
         actors: actors.iter().map(|actor| (*actor).to_owned()).collect(),
         scope: KeyScope::ANYTHING,

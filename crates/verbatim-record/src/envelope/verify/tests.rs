@@ -123,6 +123,13 @@ fn the_envelope_is_read_strictly() {
     check_with(&|it| it["verificationMaterial"] = json!({}), "not-a-bundle");
     check_with(
         &|it| it["verificationMaterial"]["certificate"] = json!({ "rawBytes": "AAAA" }),
+        "not-a-bundle",
+    );
+    check_with(
+        &|it| {
+            let certificate = json!({ "certificate": { "rawBytes": "AAAA" }, "tlogEntries": [] });
+            it["verificationMaterial"] = certificate;
+        },
         "certificate",
     );
     check_with(&|it| it["verificationMaterial"]["publicKey"]["hint"] = json!(""), "unknown-key");

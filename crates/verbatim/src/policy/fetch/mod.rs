@@ -88,7 +88,7 @@ pub(crate) async fn complete(draft: Draft, variables: &Variables) -> Result<Conf
         Some(Ok(text)) => Ok(text.clone()),
         Some(Err(why)) => Err(io::Error::other(why.clone())),
         None => Err(io::Error::other(
-            "a policy in a registry has no files: write the key itself, as `pem`",
+            "a policy in a registry has no files: write the key itself, as `pem`, and the trust root as `json`",
         )),
     };
     Ok(draft.with_policy(&found, &read)?)

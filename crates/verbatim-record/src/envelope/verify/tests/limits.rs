@@ -16,7 +16,7 @@ fn check_limited<P: Predicate>(
 ) {
     let limited = TrustedKey {
         name: "limited".to_owned(),
-        key: key(6).verifying_key(),
+        key: key(6).verifying_key().into(),
         roles: [Role::BUILDER, Role::TESTER, Role::PROMOTER].into(),
         actors: BTreeSet::new(),
         scope: scope.clone(),
