@@ -463,6 +463,51 @@ fn provenance_of_a_workflow_is_a_build_record() {
     assert_eq!(judged(&ring, &made, release()), Err(Rejection::Certificate));
 }
 
+/// `cosign sign` says nothing of a build; the certificate of a workflow says for which commit it ran.
+#[test]
+fn a_workflow_that_signs_an_image_has_built_it() {
+    let sigstore = Sigstore::new().unwrap();
+    let root = root_of(&sigstore);
+    let kind = "https://sigstore.dev/cosign/sign/v1";
+    let text = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "digest": { "sha256": release().hex() } }],
+        "predicateType": kind,
+        "predicate": {},
+    })
+    .to_string();
+    let signed = |claims: &Claims| sigstore.attest(text.as_bytes(), claims, signed_at()).unwrap();
+    let counted = build(&root, trusted("ci", workflow()), &signed(&claims())).unwrap();
+    let source = counted.predicate().source().unwrap();
+    assert_eq!(source.repository.as_deref(), Some(REPOSITORY));
+    assert_eq!((source.commit.as_deref(), source.branch.as_deref()), (Some(COMMIT), Some("main")));
+    assert_eq!(counted.predicate().run_details.builder.id, claims().subject);
+    assert_eq!(counted.recorded_at(), Some(signed_at()));
+    assert_eq!(counted.statement().predicate_type, kind);
+    // It takes the role of a builder, for the image that was signed, and a workflow.
+    let tester = TrustedKey { roles: BTreeSet::from([Role::TESTER]), ..trusted("ci", workflow()) };
+    let refused = build(&root, tester, &signed(&claims()));
+    assert!(matches!(refused, Err(Rejection::Role { .. })), "{refused:?}");
+    let elsewhere = sigstore.attest(
+        text.replace(&release().hex(), &Digest::of(b"other bytes").hex()).as_bytes(),
+        &claims(),
+        signed_at(),
+    );
+    let refused = build(&root, trusted("ci", workflow()), &elsewhere.unwrap());
+    assert!(matches!(refused, Err(Rejection::Subject { .. })), "{refused:?}");
+    let anna = exactly("anna@example.com", "https://accounts.example.com");
+    let of_anna = Claims {
+        issuer: anna.issuer.clone(),
+        subject: "anna@example.com".to_owned(),
+        repository: None,
+        commit: None,
+        reference: None,
+        event: None,
+    };
+    let refused = build(&root, trusted("anna", anna), &signed(&of_anna));
+    assert!(matches!(refused, Err(Rejection::Foreign(_))), "{refused:?}");
+}
+
 #[test]
 fn a_certificate_of_somebody_else_does_not_count() {
     let sigstore = Sigstore::new().unwrap();

@@ -17,4 +17,6 @@ pub use statement::{STATEMENT_TYPE, Statement};
 pub use verify::{Expectation, MAX_CLOCK_SKEW, Rejection, Verified, verify};
 
 pub(crate) use bundle::Envelope;
-pub(crate) use verify::{Opened, complete, complete_any, read_statement};
+pub(crate) use verify::{
+    IMAGE_SIGNATURE_TYPE, Opened, complete, complete_any, complete_signature, read_statement,
+};

@@ -17,7 +17,7 @@ use crate::keys::{
     ClosestIdentity, KeyEnd, KeyId, KeyRing, OutOfScope, Power, Role, Signer, SignerCertificate,
     Unidentified,
 };
-use crate::predicate::{BuildSource, JsonText, Predicate};
+use crate::predicate::{BuildSource, JsonText, Predicate, Provenance};
 
 /// How far the clock of a signer may be ahead of ours.
 pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
@@ -403,6 +403,37 @@ pub(crate) fn complete_any(
         statement: Statement { kind, subject, predicate_type, predicate: predicate.into() },
         ended,
     })
+}
+
+/// The predicate type of what `cosign sign` signs. Its predicate is empty.
+/// <https://github.com/sigstore/cosign/blob/v3.1.3/pkg/types/predicate.go>
+pub(crate) const IMAGE_SIGNATURE_TYPE: &str = "https://sigstore.dev/cosign/sign/v1";
+
+/// A signature of an image by a workflow, as a record of its build: of which commit it is, the certificate says, and the
+/// statement nothing. That of a key or of a person says nothing of a build at all.
+pub(crate) fn complete_signature(
+    mut opened: Opened,
+    ring: &KeyRing,
+    expected: &Expectation,
+) -> Result<Verified<Provenance>, Rejection> {
+    let told = |certificate: &SignerCertificate| {
+        Some(Provenance::of_workflow(
+            IMAGE_SIGNATURE_TYPE,
+            certificate.subject.as_deref()?,
+            certificate.repository.as_deref()?,
+            certificate.commit.as_deref()?,
+            certificate.reference.as_deref(),
+        ))
+    };
+    let foreign = || Rejection::Foreign(IMAGE_SIGNATURE_TYPE.to_owned());
+    let provenance = opened.certificate.as_ref().and_then(told).ok_or_else(foreign)?;
+    opened.statement.predicate = serde_json::to_value(provenance)
+        .map_err(|error| Rejection::Predicate(error.to_string()))?;
+    opened.statement.predicate_type = Provenance::TYPE.to_owned();
+    let mut verified: Verified<Provenance> = complete(opened, ring, expected)?;
+    // What it is called is what was signed.
+    verified.statement.predicate_type = IMAGE_SIGNATURE_TYPE.to_owned();
+    Ok(verified)
 }
 
 /// The statement in a bundle whose signature is right.

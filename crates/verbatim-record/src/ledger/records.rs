@@ -10,7 +10,8 @@ use verbatim_oci::Digest;
 use super::testimony::{self, Testimony, Witness};
 use crate::artifact::{EnvironmentArtifact, EnvironmentId};
 use crate::envelope::{
-    Envelope, Expectation, Opened, Rejection, Verified, complete, complete_any, read_statement,
+    Envelope, Expectation, IMAGE_SIGNATURE_TYPE, Opened, Rejection, Verified, complete,
+    complete_any, complete_signature, read_statement,
 };
 use crate::keys::{KeyEnd, KeyRing, Signer};
 use crate::predicate::{
@@ -432,6 +433,9 @@ impl RecordJudge {
             other if self.types.contains(other) => {
                 complete_any(opened, expected).map(|it| JudgedAs::Attestation(Box::new(it)))
             }
+            IMAGE_SIGNATURE_TYPE => {
+                complete_signature(opened, ring, expected).map(|it| JudgedAs::Build(Box::new(it)))
+            }
             foreign => Err(Rejection::Foreign(foreign.to_owned())),
         }
     }
@@ -447,7 +451,9 @@ impl RecordJudge {
             Lock::TYPE,
             HandOver::TYPE,
         ];
-        own.contains(&predicate_type) || self.types.contains(predicate_type)
+        // Of the signature of an image, its certificate tells what there is to tell.
+        let is_told = predicate_type == IMAGE_SIGNATURE_TYPE && self.ring.trust_root().is_some();
+        own.contains(&predicate_type) || is_told || self.types.contains(predicate_type)
     }
 }
 

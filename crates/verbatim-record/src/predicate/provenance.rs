@@ -217,6 +217,36 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
 }
 
 impl Provenance {
+    /// What a certificate says of the build of an image that a workflow has signed and told nothing of. `build_type` says
+    /// how it signed.
+    pub(crate) fn of_workflow(
+        build_type: &str,
+        workflow: &str,
+        repository: &str,
+        commit: &str,
+        reference: Option<&str>,
+    ) -> Self {
+        let at = reference.map_or_else(String::new, |reference| format!("@{reference}"));
+        let source = ResourceDescriptor {
+            uri: Some(format!("git+{repository}{at}")),
+            digest: BTreeMap::from([("gitCommit".to_owned(), commit.to_owned())]),
+            ..ResourceDescriptor::default()
+        };
+        Self {
+            build_definition: BuildDefinition {
+                build_type: build_type.to_owned(),
+                external_parameters: Map::new(),
+                internal_parameters: Map::new(),
+                resolved_dependencies: vec![source],
+            },
+            run_details: RunDetails {
+                builder: BuildPlatform { id: workflow.to_owned(), version: BTreeMap::new() },
+                metadata: None,
+                byproducts: Vec::new(),
+            },
+        }
+    }
+
     /// The source. For a build of another builder: the first git dependency, which counts as clean.
     pub fn source(&self) -> Option<BuildSource> {
         if self.is_ours() {
