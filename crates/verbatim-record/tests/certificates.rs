@@ -84,6 +84,13 @@ impl Bench {
         TrustRoot::from_json(&self.read(name).to_string()).unwrap()
     }
 
+    fn verdicts_of(&self, sigstore: &Sigstore, bundles: &[Value]) -> Vec<Verdict> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trusted_root.json");
+        fs::write(&path, sigstore.trusted_root().to_string()).unwrap();
+        self.verdicts(&path, bundles)
+    }
+
     fn verdicts(&self, root: &Path, bundles: &[Value]) -> Vec<Verdict> {
         let mut program = Command::new(self.vectors.join("bin/vectors"));
         program.arg("bundles").arg(root).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -616,11 +623,23 @@ fn what_is_wrong_with_a_bundle_is_found() {
         assert_eq!(is_believed(&root, bundle).is_ok(), flaw.is_none(), "{flaw:?}");
     }
     let Some(bench) = Bench::new() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("trusted_root.json");
-    fs::write(&path, sigstore.trusted_root().to_string()).unwrap();
     let values: Vec<Value> = bundles.iter().map(|(_, bundle)| bundle.clone()).collect();
-    for ((flaw, _), Verdict { error, .. }) in bundles.iter().zip(bench.verdicts(&path, &values)) {
+    let verdicts = bench.verdicts_of(&sigstore, &values);
+    for ((flaw, _), Verdict { error, .. }) in bundles.iter().zip(verdicts) {
         assert_eq!(error.is_none(), flaw.is_none(), "{flaw:?}: {error:?}");
+    }
+}
+
+/// A trust root may say of an authority that it counts for ever; its own certificate says until when.
+#[test]
+fn an_authority_that_has_ended_vouches_for_nothing() {
+    let text = right_provenance().to_string();
+    for (minutes, counts) in [(11, true), (-11, false)] {
+        let sigstore = Sigstore::until(signed_at() + SignedDuration::from_mins(minutes)).unwrap();
+        let made = sigstore.attest(text.as_bytes(), &claims(), signed_at()).unwrap();
+        assert_eq!(is_believed(&root_of(&sigstore), &made).is_ok(), counts, "{minutes}");
+        let Some(bench) = Bench::new() else { continue };
+        let [Verdict { error, .. }] = &bench.verdicts_of(&sigstore, &[made])[..] else { panic!() };
+        assert_eq!(error.is_none(), counts, "{minutes}: {error:?}");
     }
 }

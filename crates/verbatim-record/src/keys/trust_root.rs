@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sigstore_verify::Verifier;
+use sigstore_verify::crypto::parse_certificate_info;
 use sigstore_verify::trust_root::TrustedRoot;
+use sigstore_verify::types::{DerCertificate, TimeRange};
 use verbatim_oci::Digest;
 
 use super::ring_provider;
@@ -56,8 +59,9 @@ impl TrustRoot {
         ring_provider::install();
         let value: serde_json::Value =
             serde_json::from_str(text).map_err(|error| TrustRootError::Form(error.to_string()))?;
-        let root = TrustedRoot::from_json(text)
+        let mut root = TrustedRoot::from_json(text)
             .map_err(|error| TrustRootError::Form(error.to_string()))?;
+        narrow(&mut root)?;
         if root.certificate_authorities.is_empty() {
             return Err(TrustRootError::NoAuthority);
         }
@@ -98,4 +102,39 @@ impl TrustRoot {
     pub(crate) fn has_certificate_logs(&self) -> bool {
         self.has_certificate_logs
     }
+}
+
+/// Has each authority count while all certificates of its chain do, and its trust root says so. The verifier takes each of
+/// them for an anchor, and of an anchor it does not look at the time.
+fn narrow(root: &mut TrustedRoot) -> Result<(), TrustRootError> {
+    for authority in &mut root.certificate_authorities {
+        let chain = authority.cert_chain.certificates.iter().map(|it| &it.raw_bytes);
+        authority.valid_for = Some(within(authority.valid_for, chain)?);
+    }
+    for authority in &mut root.timestamp_authorities {
+        let chain = authority.cert_chain.certificates.iter().map(|it| &it.raw_bytes);
+        authority.valid_for = Some(within(authority.valid_for, chain)?);
+    }
+    // One that never counts is no mistake of the others.
+    let counts = |window: &Option<TimeRange>| {
+        window.is_none_or(|it| it.end.is_none_or(|end| it.start <= end))
+    };
+    root.certificate_authorities.retain(|it| counts(&it.valid_for));
+    root.timestamp_authorities.retain(|it| counts(&it.valid_for));
+    Ok(())
+}
+
+/// The part of a window in which all certificates of a chain count.
+fn within<'a>(
+    window: Option<TimeRange>,
+    chain: impl Iterator<Item = &'a DerCertificate>,
+) -> Result<TimeRange, TrustRootError> {
+    let mut window = window.unwrap_or(TimeRange::new(Timestamp::MIN, None));
+    for certificate in chain {
+        let own = parse_certificate_info(certificate)
+            .map_err(|error| TrustRootError::Unusable(error.to_string()))?;
+        window.start = window.start.max(own.not_before);
+        window.end = Some(window.end.map_or(own.not_after, |end| end.min(own.not_after)));
+    }
+    Ok(window)
 }

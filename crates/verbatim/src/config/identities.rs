@@ -111,13 +111,13 @@ pub(super) fn no_trust_root(place: Place) -> Problem {
 #[cfg(test)]
 pub(super) mod tests {
     use std::io;
+    use std::path::PathBuf;
     use std::sync::LazyLock;
 
     use test_sigstore::Sigstore;
     use verbatim_record::Credential;
 
-    use super::super::{Config, parse};
-
+    use super::super::{Config, FoundPolicy, parse};
     use super::*;
 
     /// The trust root that lies in `root.json`, and the same written in another way.
@@ -252,5 +252,16 @@ keys: [{{ name: ci, roles: [builder], identity: {{ {identity} }} }}]
             error.contains("a key has an `identity`, or a `file` or a `pem`, not both"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_trust_root_stands_where_the_rules_do() {
+        let text = "version: 1\ntrust_root: { file: ../root.json }\nkeys: [{ name: ci, file: ci.pub, roles: [a] }]\n";
+        let found = FoundPolicy::file(Path::new("policies/shop.yaml"), text.to_owned());
+        let named = ["policies/ci.pub", "policies/../root.json"].map(PathBuf::from);
+        assert_eq!(found.key_files(), named);
+        let error = read(WORKFLOW, "trust_root: { file: root.json }\npolicy: { file: rules.yaml }");
+        let error = error.map(|_| ()).expect_err("a trust root beside a policy");
+        assert!(error.contains("a trust root stands in the policy that is named"), "{error}");
     }
 }

@@ -179,3 +179,28 @@ async fn provenance_of_the_right_workflow_is_a_build_record() -> Result<()> {
     assert!(run.stdout.contains(&format!("{at:.0}  built")), "{run}");
     Ok(())
 }
+
+/// Who may push any branch could otherwise have the workflow sign: the policy is asked whether that is meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_for_any_branch_is_warned_of() -> Result<()> {
+    let scene = Scene::new().await?;
+    let check = ["policy", "check"];
+    let run = scene.world.verbatim(&check).await?.ends(0);
+    assert!(!run.stdout.contains("the identity `release`"), "{run}");
+    let text = std::fs::read_to_string(scene.world.project.root.join("verbatim.yaml"))?;
+    for (lines, told) in [
+        (&["      ref: refs/heads/main\n"][..], "names no `ref`:"),
+        (&["      event: push\n"], "names no `event`:"),
+        (
+            &["      ref: refs/heads/main\n", "      event: push\n"],
+            "names no `ref` and no `event`:",
+        ),
+    ] {
+        let text = lines.iter().fold(text.clone(), |text, line| text.replace(line, ""));
+        scene.world.project.write("verbatim.yaml", &text)?;
+        let run = scene.world.verbatim(&check).await?.ends(0);
+        let warned = format!("warning: the identity `release` {told}");
+        assert!(run.stdout.contains(&warned), "{told}: {run}");
+    }
+    Ok(())
+}

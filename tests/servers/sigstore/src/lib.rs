@@ -103,10 +103,21 @@ impl Sigstore {
     /// # Errors
     /// If the machine has no random numbers.
     pub fn new() -> Result<Self> {
+        Self::until(Timestamp::MAX)
+    }
+
+    /// The same, whose certificate authority ends then, whatever its trust root says.
+    ///
+    /// # Errors
+    /// If the machine has no random numbers.
+    pub fn until(end: Timestamp) -> Result<Self> {
         let mut params = CertificateParams::default();
         params.distinguished_name = named("certificates for tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        if end < Timestamp::MAX {
+            params.not_after = OffsetDateTime::from_unix_timestamp(end.as_second())?;
+        }
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.der().to_vec();
         let authority = Issuer::new(params, key);
