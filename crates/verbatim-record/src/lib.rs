@@ -43,5 +43,5 @@ pub use predicate::{
     Predicate, PromotedApplication, PromotedRelease, Promotion, PromotionKind, PromotionProof,
     Provenance, Readback, ReadbackOutcome, ResourceDescriptor, Revision, RunDetails,
     SeenApplication, SourceClaim, SourceCommit, SuiteOutcome, TestOutcome, TestResult, TestRun,
-    Veto, commits_since,
+    VerificationResult, VerificationSummary, Verifier, Veto, commits_since,
 };

@@ -176,6 +176,47 @@ async fn cosign_accepts_every_record() -> Result<()> {
     Ok(())
 }
 
+/// Who trusts the verifier need not check again: the summary says what came of it, also that it is not verified.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_tells_others_what_was_verified() -> Result<()> {
+    let world = World::start().await?;
+    let release = world.release("Something new").await?;
+    let of_release = digest(&release)?;
+    let summary = async |status: i32| -> Result<serde_json::Value> {
+        let verify = ["verify", &release, "--vsa", "--format", "json"];
+        let told = world.verbatim(&verify).await?.ends(status).json()?;
+        let record = told["summary"].as_str().context("no summary")?.to_owned();
+        let (_, _, bundles) = bundles(&release).await?;
+        let is_it = |it: &&Bundle| it.digest().to_string() == record;
+        let bundle = bundles.iter().find(is_it).context("it is not attached")?;
+        let bundle: serde_json::Value = serde_json::from_slice(bundle.bytes())?;
+        let payload = bundle["dsseEnvelope"]["payload"].as_str().context("no payload")?;
+        let statement: serde_json::Value = serde_json::from_slice(&e2e::base64(payload)?)?;
+        assert_eq!(statement["predicateType"], "https://slsa.dev/verification_summary/v1");
+        assert_eq!(statement["subject"][0]["digest"]["sha256"], of_release.hex());
+        Ok(statement["predicate"].clone())
+    };
+    let passed = summary(0).await?;
+    assert_eq!(passed["verificationResult"], "PASSED");
+    assert_eq!(passed["verifiedLevels"], serde_json::json!(["SLSA_BUILD_LEVEL_1"]));
+    assert_eq!(passed["verifier"]["id"], "urn:verbatim:verifier:shop");
+    assert_eq!(passed["inputAttestations"].as_array().map(Vec::len), Some(1), "{passed}");
+    assert!(passed["policy"]["digest"]["sha256"].is_string(), "{passed}");
+    let of_release = of_release.to_string();
+    let veto = ["veto", &of_release, "--reason", "it leaks", "--no-annotation"];
+    let _ = world.verbatim(&veto).await?.ends(0);
+    assert_eq!(summary(1).await?["verificationResult"], "FAILED");
+    let Some(cosign) = e2e::cosign() else { return Ok(()) };
+    let image: Reference = release.parse()?;
+    let by_digest = format!("{}@{of_release}", image.repository);
+    let read = ["verify-attestation", "--key", "ci.pub", "--insecure-ignore-tlog=true"];
+    let of_type = ["--allow-http-registry", "--type", "https://slsa.dev/verification_summary/v1"];
+    let arguments = [&read[..], &of_type, &[by_digest.as_str()]].concat();
+    let run = world.tool.other(&cosign, &arguments).await?.ends(0);
+    assert!(run.stdout.contains("payload"), "{run}");
+    Ok(())
+}
+
 /// The records lie in a repository of their own, which another account may write to than the images.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_repository_of_the_records_has_its_own_credentials() -> Result<()> {

@@ -8,7 +8,7 @@ use verbatim_oci::Digest;
 use crate::artifact::EnvironmentId;
 use crate::predicate::{
     Approval, HandOver, Lock, Predicate, Promotion, Provenance, ResourceDescriptor, TestResult,
-    Veto,
+    VerificationSummary, Veto,
 };
 
 /// The `_type` of every statement made here.
@@ -81,6 +81,13 @@ impl Statement<Promotion> {
             ResourceDescriptor::environment(&promotion.environment),
         ];
         Self::new(subject, promotion)
+    }
+}
+
+impl Statement<VerificationSummary> {
+    /// "This came of checking that release." `name` is the repository, for people.
+    pub fn summary(name: &str, release: &Digest, summary: VerificationSummary) -> Self {
+        Self::new(vec![ResourceDescriptor::artifact(name, release)], summary)
     }
 }
 

@@ -10,6 +10,7 @@ mod origin;
 mod promotion;
 mod provenance;
 mod test_result;
+mod verification_summary;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -32,6 +33,7 @@ pub use provenance::{
     Build, BuildDefinition, BuildMetadata, BuildPlatform, BuildSource, Provenance, RunDetails,
 };
 pub use test_result::{SeenApplication, SuiteOutcome, TestOutcome, TestResult, TestRun};
+pub use verification_summary::{VerificationResult, VerificationSummary, Verifier};
 
 use crate::artifact::EnvironmentId;
 use crate::keys::Power;

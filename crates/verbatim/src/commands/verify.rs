@@ -15,15 +15,17 @@ use verbatim_record::{
 use verbatim_text::one_line;
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
-use crate::project::{ProjectArgs, failures};
+use crate::project::{KeyArgs, ProjectArgs, failures};
 use crate::promotion::{PromotionContext, ask};
-use crate::release::{Named, Release};
+use crate::records::statements;
+use crate::release::{Named, Release, summary};
 
 const EXAMPLES: &str = "\
 Examples:
   verbatim verify                                      the latest build or stage
   verbatim verify registry.example.com/shop:42.3f0c9a  what a tag names now
   verbatim verify sha256:3f0c… --environment production
+  verbatim verify sha256:3f0c… --environment production --vsa --key ci.pem
   verbatim verify sha256:3f0c… --format json
 
 cosign verifies the same records:
@@ -38,6 +40,9 @@ cosign verifies the same records:
 ///
 /// With --environment, the gates of that environment must let it enter, too; Argo CD is asked for them.
 ///
+/// With --vsa, other tools need not check again: they look whether a key that they trust signed the summary. It says
+/// PASSED or FAILED, which policy was asked, and which records counted.
+///
 /// Only records count that a configured key signed, with the role for them. verbatim lists the others with the reason;
 /// anybody who may push can attach them, so they decide nothing.
 #[derive(Debug, Args)]
@@ -49,6 +54,11 @@ pub(crate) struct VerifyArgs {
     /// Also ask the gates of this environment: the release must be allowed to enter it now
     #[arg(long, value_name = "ENV")]
     environment: Option<String>,
+    /// Sign what came of it as a SLSA verification summary, and attach that to the release
+    #[arg(long)]
+    vsa: bool,
+    #[command(flatten)]
+    key: KeyArgs,
     #[command(flatten)]
     project: ProjectArgs,
 }
@@ -67,6 +77,9 @@ struct Verified {
     /// The answers of the gates, if they were asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<Decision>,
+    /// The record of the summary, if one was signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<Digest>,
 }
 
 /// The ledger of an environment that the release was promoted to.
@@ -105,6 +118,9 @@ impl fmt::Display for Verified {
         for doubt in &self.doubts {
             writeln!(f, "  {doubt}")?;
         }
+        if let Some(summary) = &self.summary {
+            writeln!(f, "  summary signed and attached: record {summary}")?;
+        }
         f.write_str(if self.verified { "verified" } else { "NOT verified" })
     }
 }
@@ -115,6 +131,10 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
         // A typing mistake is told before anything is read.
         environment(&project, name)?;
     }
+    let key = match args.vsa {
+        true => Some(project.signer(&args.key, &[], console).await?),
+        false => None,
+    };
     let registry = registry(&project)?;
     let named = args.reference.or_else(|| project.variables.get("VERBATIM_RELEASE")?.parse().ok());
     let found = find(&project, &registry, &ReleaseArgs { release: named }, console).await?;
@@ -170,8 +190,23 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
         None => None,
     };
     let verified = doubts.is_empty();
+    let summary = match &key {
+        Some(key) => {
+            let (name, policy) = (&project.config.project, &project.config.policy);
+            let statement = summary::summary(name, &found.release, policy, &records, verified, now);
+            let descriptor = found.resolved.manifest.descriptor().map_err(failures::registry)?;
+            let subjects = (Some(&descriptor), &[][..]);
+            let what = "the verification summary";
+            Some(
+                statements::say(&project, &registry, &statement, key, subjects, what, console)
+                    .await?,
+            )
+        }
+        None => None,
+    };
     let release = found.release;
-    console.result(&Verified { release, verified, doubts, custody, ledgers, decision })?;
+    let told = Verified { release, verified, doubts, custody, ledgers, decision, summary };
+    console.result(&told)?;
     Ok(if verified { ExitStatus::Done } else { ExitStatus::No })
 }
 

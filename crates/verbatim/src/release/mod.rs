@@ -13,6 +13,7 @@ pub(crate) mod order;
 pub(crate) mod provenance;
 pub(crate) mod result;
 pub(crate) mod source;
+pub(crate) mod summary;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -87,6 +87,9 @@ pub(crate) fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
                 .into()
         }
         ErrorKind::RateLimited { .. } => "wait a moment, then run again".into(),
+        ErrorKind::TooLarge(_) => {
+            format!("look whether {server} is Argo CD; if it is, choose fewer applications")
+        }
         ErrorKind::ServerError { .. } | ErrorKind::Truncated(_) | ErrorKind::Malformed { .. } => {
             format!("Argo CD at {server} failed; check its status and its logs, then retry")
         }
