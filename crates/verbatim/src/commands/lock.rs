@@ -11,8 +11,8 @@ use verbatim_oci::Digest;
 use verbatim_record::{Lock, Power, Statement};
 
 use super::context::{self, environment, registry};
+use super::noted;
 use crate::config::Environment;
-use crate::environment::applications;
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::records::Registry;
@@ -197,7 +197,7 @@ impl Said<'_> {
         if let Some(text) = shown {
             let others = BTreeMap::from([(LOCK_ANNOTATION.to_owned(), text)]);
             let last = (record, &self.seen[..]);
-            applications::note_record(project, &[self.environment], last, &others, console).await;
+            noted::note_record(project, &[self.environment], last, &others, console).await;
         }
         Ok(record)
     }

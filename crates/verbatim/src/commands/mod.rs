@@ -15,6 +15,7 @@ pub(crate) mod key;
 mod key_revoke;
 mod key_rotate;
 pub(crate) mod lock;
+mod noted;
 pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod policy_pin;

@@ -11,8 +11,8 @@ use verbatim_oci::Digest;
 use verbatim_record::{EnvironmentId, Power, Statement, Veto};
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
+use super::noted;
 use crate::config::Environment;
-use crate::environment::applications;
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs, failures};
 use crate::records::Registry;
@@ -246,7 +246,7 @@ impl Said {
             statements::say(project, registry, &statement, key, subjects, &what, console).await?;
         let last = (record, &self.seen[..]);
         if self.is_noted {
-            applications::note_record(project, &places, last, &BTreeMap::new(), console).await;
+            noted::note_record(project, &places, last, &BTreeMap::new(), console).await;
         }
         console.result(&Vetoed {
             release: release.clone(),

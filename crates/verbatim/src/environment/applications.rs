@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::{join_all, try_join_all};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use verbatim_argocd::{
-    AppRef, Application, Client, Refresh, annotate, read_claim, read_together, records_annotation,
+    AppRef, Application, Client, Refresh, read_claim, read_together, records_annotation,
 };
-use verbatim_console::{Console, Failure};
+use verbatim_console::Failure;
 use verbatim_http::RedactedUrl;
 use verbatim_oci::Digest;
 use verbatim_record::{Anchor, Anchors, Revision};
@@ -22,8 +22,6 @@ use crate::release::Release;
 
 /// How many applications are read at the same time. A server allows itself 50 requests a second in all.
 const CONCURRENCY: usize = 8;
-/// The most records that an application names.
-const MAX_ANCHORED: usize = 16;
 
 /// Clients of the Argo CD servers that some environments need, by the name in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -266,64 +264,9 @@ fn anchored(ObservedApp { app, application, .. }: &ObservedApp) -> Vec<Digest> {
     text.map(|text| records_of(text)).unwrap_or_default()
 }
 
-fn records_of(text: &str) -> Vec<Digest> {
+/// The records that such an annotation names.
+pub(crate) fn records_of(text: &str) -> Vec<Digest> {
     text.split_whitespace().filter_map(|digest| digest.parse().ok()).collect()
-}
-
-/// Notes on the applications of some environments that a record is the last of their ledgers, and what it has seen, so that
-/// whoever may write to the registry alone cannot hide it. `others` are annotations that come along. The record is what
-/// counts, so what does not work here is a warning.
-pub(crate) async fn note_record(
-    project: &Project,
-    environments: &[&Environment],
-    record: (Digest, &[Digest]),
-    others: &BTreeMap<String, Option<String>>,
-    console: &Console,
-) {
-    for environment in environments {
-        let written = async {
-            let servers = Servers::of(project, [*environment])?;
-            write_anchor(environment, &servers, record, others, console).await
-        };
-        if let Err(failure) = written.await {
-            console.warn(format!(
-                "cannot note the record on the applications of {}: {failure}; whoever may push to the registry can hide it until the next record names it",
-                environment.id
-            ));
-        }
-    }
-}
-
-async fn write_anchor(
-    environment: &Environment,
-    servers: &Servers,
-    (record, seen): (Digest, &[Digest]),
-    others: &BTreeMap<String, Option<String>>,
-    console: &Console,
-) -> Result<(), Failure> {
-    let name = records_annotation(&environment.id.to_string());
-    let wanted = |annotations: &BTreeMap<String, String>| {
-        let before = annotations.get(&name).map(|text| records_of(text)).unwrap_or_default();
-        let mut wanted = others.clone();
-        wanted.insert(name.clone(), Some(last_records(&before, record, seen)));
-        wanted
-    };
-    let apps = at(environment, servers).await?;
-    let writes = stream::iter(&apps).map(|ObservedApp { app, .. }| async {
-        let (client, app) = (servers.get(&app.server)?, reference(app));
-        let warnings = annotate(client, &app, wanted).await.map_err(failures::argocd)?;
-        warnings.iter().for_each(|warning| console.warn(format!("{app}: {warning}")));
-        Ok(())
-    });
-    writes.buffer_unordered(CONCURRENCY).try_collect().await
-}
-
-/// The records that an application names after one more, which has seen some.
-fn last_records(before: &[Digest], record: Digest, seen: &[Digest]) -> String {
-    let kept = before.iter().filter(|it| !seen.contains(it) && **it != record);
-    // Annotations are small; what the oldest would show, a later record names.
-    let newest = kept.rev().take(MAX_ANCHORED - 1).collect::<Vec<_>>().into_iter().rev();
-    newest.chain([&record]).map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// The applications that name a record. Nobody has signed what stands on them.
