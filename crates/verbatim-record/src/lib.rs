@@ -42,6 +42,6 @@ pub use predicate::{
     HandOver, JsonText, Lock, MAX_SOURCE_COMMITS, PolicyChange, PolicyOrigin, PolicyPart,
     Predicate, PromotedApplication, PromotedRelease, Promotion, PromotionKind, PromotionProof,
     Provenance, Readback, ReadbackOutcome, ResourceDescriptor, Revision, RunDetails,
-    SeenApplication, SourceClaim, SourceCommit, SuiteOutcome, TestOutcome, TestResult, TestRun,
-    VerificationResult, VerificationSummary, Verifier, Veto, commits_since,
+    SeenApplication, SourceClaim, SourceCommit, SuiteOutcome, SummaryResult, SummaryVerifier,
+    TestOutcome, TestResult, TestRun, VerificationSummary, Veto, commits_since,
 };

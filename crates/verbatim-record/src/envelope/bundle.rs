@@ -15,8 +15,8 @@ use verbatim_oci::Digest;
 use super::certificate;
 use super::dsse::{PAYLOAD_TYPE, pae};
 use super::json;
+use super::rejection::Rejection;
 use super::statement::Statement;
-use super::verify::Rejection;
 use crate::keys::{SigningKey, VerifyingKey};
 use crate::predicate::{Predicate, Promotion, Provenance, TestResult};
 

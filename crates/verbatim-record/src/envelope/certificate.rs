@@ -10,7 +10,8 @@ use sigstore_verify::types::{
 };
 use sigstore_verify::{VerificationPolicy, VerificationResult};
 
-use super::verify::{Rejection, read_statement};
+use super::rejection::Rejection;
+use super::verify::read_statement;
 use crate::keys::{SignerCertificate, TrustRoot};
 use crate::predicate::ResourceDescriptor;
 

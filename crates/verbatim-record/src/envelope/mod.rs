@@ -5,6 +5,7 @@ mod bundle;
 mod certificate;
 mod dsse;
 mod json;
+mod rejection;
 mod statement;
 mod verify;
 
@@ -13,8 +14,9 @@ pub use bundle::{
     RecordAttachment, SignError, sign,
 };
 pub use dsse::{PAYLOAD_TYPE, pae};
+pub use rejection::Rejection;
 pub use statement::{STATEMENT_TYPE, Statement};
-pub use verify::{Expectation, MAX_CLOCK_SKEW, Rejection, Verified, verify};
+pub use verify::{Expectation, MAX_CLOCK_SKEW, Verified, verify};
 
 pub(crate) use bundle::Envelope;
 pub(crate) use verify::{

@@ -58,6 +58,7 @@ mod tests {
     use super::*;
     use crate::artifact::EnvironmentArtifact;
     use crate::envelope::{Bundle, Statement, sign, verify};
+    use crate::ledger::Records;
     use crate::predicate::Lock;
     use crate::testing::{at, environment, expecting, key, release, ring, run};
 
@@ -134,6 +135,29 @@ mod tests {
         let got = vetoes_against(&release("one"), &environment("dev"), lists);
         let records: Vec<_> = got.iter().map(Verified::record).collect();
         assert_eq!(records, [of_release[0].record(), of_environment[1].record()]);
+    }
+
+    /// The subjects of a veto for all environments are whatever its signer wrote.
+    #[test]
+    fn a_veto_for_all_environments_of_another_project_is_in_no_ledger_of_this_one() {
+        for (project, want) in [("shop", 1), ("blog", 0)] {
+            let mut run = run();
+            run.project = Some(project.to_owned());
+            let veto = Veto {
+                environment: None,
+                lifts: Vec::new(),
+                reason: "it leaks".to_owned(),
+                at: at(0),
+                until: None,
+                seen: Vec::new(),
+                run,
+            };
+            let statement = Statement::veto("shop", &release("one"), veto);
+            let bundle = sign(&statement.in_ledgers([&environment("dev")]), &key(2)).unwrap();
+            let bytes = [bundle.bytes()];
+            let records = Records::of_environment(bytes, &ring(), &environment("dev"), at(9));
+            assert_eq!(records.vetoes.len(), want, "{project}");
+        }
     }
 
     /// Written differently around the same signature, a lifted ban must not come back.

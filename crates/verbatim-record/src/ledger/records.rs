@@ -365,8 +365,10 @@ impl RecordJudge {
     /// For the records of an environment.
     pub fn of_environment(ring: KeyRing, environment: &EnvironmentId, now: Timestamp) -> Self {
         let subject = *EnvironmentArtifact::of(environment).digest();
-        let environment = Some(environment.clone());
-        let expected = Expectation { subject, environment, project: None, now };
+        // One for all environments names its project alone.
+        let project = Some(environment.project().to_owned());
+        let expected =
+            Expectation { subject, environment: Some(environment.clone()), project, now };
         Self { ring, expected, types: BTreeSet::new() }
     }
 

@@ -33,7 +33,7 @@ pub use provenance::{
     Build, BuildDefinition, BuildMetadata, BuildPlatform, BuildSource, Provenance, RunDetails,
 };
 pub use test_result::{SeenApplication, SuiteOutcome, TestOutcome, TestResult, TestRun};
-pub use verification_summary::{VerificationResult, VerificationSummary, Verifier};
+pub use verification_summary::{SummaryResult, SummaryVerifier, VerificationSummary};
 
 use crate::artifact::EnvironmentId;
 use crate::keys::Power;

@@ -17,7 +17,7 @@ use crate::keys::Power;
 #[serde(rename_all = "camelCase")]
 pub struct VerificationSummary {
     /// Who checked.
-    pub verifier: Verifier,
+    pub verifier: SummaryVerifier,
     /// When.
     pub time_verified: Timestamp,
     /// The release, as who fetches it names it: `oci://REPOSITORY@DIGEST`.
@@ -28,7 +28,7 @@ pub struct VerificationSummary {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub input_attestations: Vec<ResourceDescriptor>,
     /// Whether it may be used.
-    pub verification_result: VerificationResult,
+    pub verification_result: SummaryResult,
     /// What was reached: the highest SLSA level of each track.
     pub verified_levels: Vec<String>,
     /// The version of SLSA whose levels these are.
@@ -37,7 +37,7 @@ pub struct VerificationSummary {
 
 /// The program that checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verifier {
+pub struct SummaryVerifier {
     /// URI of who checked.
     pub id: String,
     /// The versions of its parts.
@@ -48,7 +48,7 @@ pub struct Verifier {
 /// What came of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum VerificationResult {
+pub enum SummaryResult {
     /// It satisfies the policy.
     Passed,
     /// It does not.

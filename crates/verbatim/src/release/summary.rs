@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use verbatim_oci::Digest;
 use verbatim_record::{
-    Records, ResourceDescriptor, Statement, VerificationResult, VerificationSummary, Verified,
-    Verifier,
+    Records, ResourceDescriptor, Statement, SummaryResult, SummaryVerifier, VerificationSummary,
+    Verified,
 };
 
 use crate::config::Policy;
@@ -37,7 +37,7 @@ pub(crate) fn summary(
     let origin = policy.origin.as_ref().map(|origin| origin.uri.clone());
     let hash = policy.hash.map(|hash| ("sha256".to_owned(), hash.hex()));
     let summary = VerificationSummary {
-        verifier: Verifier {
+        verifier: SummaryVerifier {
             id: format!("urn:verbatim:verifier:{project}"),
             version: BTreeMap::from([(
                 "verbatim".to_owned(),
@@ -58,8 +58,8 @@ pub(crate) fn summary(
             })
             .collect(),
         verification_result: match is_verified {
-            true => VerificationResult::Passed,
-            false => VerificationResult::Failed,
+            true => SummaryResult::Passed,
+            false => SummaryResult::Failed,
         },
         verified_levels: vec![match is_verified {
             true => "SLSA_BUILD_LEVEL_1".to_owned(),

@@ -382,6 +382,17 @@ fn an_annotation_is_set_or_taken_away() {
     for (before, text, want) in cases {
         assert_eq!(set(&with(before.clone()), text), want, "{before} {text:?}");
     }
+    // The block for two is made once.
+    let two = ["a", "b"].map(|name| (name.to_owned(), Some("x".to_owned())));
+    assert_eq!(
+        ops(&annotations(&with(json!({})), &BTreeMap::from(two))),
+        [
+            "test /metadata/annotations null",
+            "add /metadata/annotations {}",
+            "add /metadata/annotations/a \"x\"",
+            "add /metadata/annotations/b \"x\"",
+        ]
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ cases! {
     "patch: a number is not a string" => test_number,
     "patch: members of a tested object in any order" => test_object_order,
     "patch: Go escapes < > & in what is tested" => test_html,
+    "patch: the first annotations, two at once" => two_annotations,
     "patch: a test of the current resource version" => test_version,
     "patch: a test of a stale resource version" => test_stale_version,
     "patch: a failed test undoes the operations before it" => test_undoes,
@@ -144,6 +145,21 @@ async fn test_html(cx: &Context) -> Checked {
     raw.refused(500, 2, "error applying patch: testing value /spec/source/helm/parameters/1/value failed: test failed")?;
     cx.patch_text(As::Admin, &app, "json", &test("a\\u003cb\\u0026c\\u003ed")).await?.ok()?;
     Ok(())
+}
+
+async fn two_annotations(cx: &Context) -> Checked {
+    let app = cx.app("settings").await?;
+    let patch = json!([
+        { "op": "test", "path": "/metadata/annotations", "value": null },
+        { "op": "add", "path": "/metadata/annotations", "value": {} },
+        { "op": "add", "path": "/metadata/annotations/a", "value": "1" },
+        { "op": "add", "path": "/metadata/annotations/b", "value": "2" },
+    ]);
+    let patched = cx.patch(&app, &patch).await?.ok()?;
+    same("the annotations", &patched["metadata"]["annotations"], &json!({ "a": "1", "b": "2" }))?;
+    // Once they are there, the same patch overwrites nothing.
+    let message = "error applying patch: testing value /metadata/annotations failed: test failed";
+    cx.patch(&app, &patch).await?.refused(500, 2, message)
 }
 
 async fn test_version(cx: &Context) -> Checked {

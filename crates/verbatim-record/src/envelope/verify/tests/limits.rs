@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::keys::{KeyLife, KeyScope, TrustedKey};
+use crate::keys::{KeyLife, KeyScope, Role, TrustedKey};
 use crate::predicate::{SuiteOutcome, TestRun};
 
 /// Key 6, with a scope and a life, reads its own statements.
