@@ -149,7 +149,7 @@ pub enum Rejection {
         /// The end of the key.
         end: KeyEnd,
     },
-    /// Made later than now by more than [`MAX_CLOCK_SKEW`]: a wrong clock, here or there.
+    /// Made later than now by more than [`MAX_CLOCK_SKEW`](crate::MAX_CLOCK_SKEW): a wrong clock, here or there.
     #[error("it was made at {at}, which is in the future; it is {now} here")]
     Future {
         /// The time in the statement.
