@@ -10,6 +10,8 @@
 pub mod argocd;
 mod environment;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod permissions;
 mod registry;
 

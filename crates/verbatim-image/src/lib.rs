@@ -16,6 +16,8 @@ pub mod cli;
 mod context;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod labels;
 mod push;
 mod remote;

@@ -11,6 +11,8 @@
 
 mod artifact;
 mod envelope;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod ledger;
 mod predicate;

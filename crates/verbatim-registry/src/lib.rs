@@ -15,6 +15,8 @@ mod auth;
 )]
 pub mod cli;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod operations;
 

@@ -8,6 +8,8 @@ mod commands;
 pub mod config;
 mod doctor;
 mod environment;
+#[doc(hidden)]
+pub mod fuzzing;
 mod policy;
 mod project;
 pub mod promotion;

@@ -9,6 +9,8 @@ pub enum Program {
     Codespell,
     /// Runs the containers of a private engine.
     Containerd,
+    /// Compiles libFuzzer.
+    Cxx,
     /// Makes a root of Debian.
     Debootstrap,
     /// Docker's own client.
@@ -45,10 +47,11 @@ pub enum Program {
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Cc,
         Self::Codespell,
         Self::Containerd,
+        Self::Cxx,
         Self::Debootstrap,
         Self::Docker,
         Self::Dockerd,
@@ -82,6 +85,7 @@ impl Program {
             Self::Cc => ("cc", &["gcc", "libc6-dev"]),
             Self::Codespell => ("codespell", &["codespell"]),
             Self::Containerd => ("containerd", &["containerd"]),
+            Self::Cxx => ("c++", &["g++"]),
             Self::Debootstrap => ("debootstrap", &["debootstrap"]),
             // In Debian 13 a package of its own; before, part of `docker.io`: see [`Self::package_before`].
             Self::Docker => ("docker", &["docker-cli"]),

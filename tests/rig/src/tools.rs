@@ -334,6 +334,22 @@ fn source_of(module: Module, path: &str) -> anyhow::Result<PathBuf> {
     Ok(download.dir)
 }
 
+/// What govulncheck says of the modules that tests build, in a line. `None`: its database cannot be had.
+///
+/// # Errors
+/// If Go cannot be started.
+pub fn known_faults() -> anyhow::Result<Option<String>> {
+    let mut command = go(Module::Rig);
+    // A program of another module, so `-mod=readonly` has nothing to say.
+    command.env("GOFLAGS", "-buildvcs=false");
+    command.args(["run", "golang.org/x/vuln/cmd/govulncheck@v1.1.4", "-scan", "module"]);
+    let output = command.output().context("cannot run go")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    // 3: it found some.
+    let is_known = output.status.success() || output.status.code() == Some(3);
+    Ok(is_known.then(|| said.trim().lines().last().unwrap_or("none are known").to_owned()))
+}
+
 fn go(module: Module) -> Command {
     let mut command = Command::new("go");
     command

@@ -13,7 +13,7 @@ use super::cargo_tools::CARGO_MUTANTS;
 use super::count::Count;
 use super::evidence::Page;
 use super::needs::{Need, Provided};
-use super::steps::{INTERLEAVED, Step, Work, cargo, fault_table, finish, interleaved};
+use super::steps::{self, INTERLEAVED, Step, Work, cargo, fault_table, finish, interleaved};
 use super::{Ended, Failure, fresh};
 use crate::testing;
 
@@ -48,11 +48,25 @@ pub(super) const DEEP: &[Step] = &[
         work: Work::Deep(model),
     },
     Step {
+        name: "fuzz",
+        what: "Readers of what strangers write, fed by libFuzzer",
+        minutes: 60,
+        needs: &[Need::Program(Program::Cxx)],
+        work: Work::Deep(fuzz),
+    },
+    Step {
         name: "attach",
         what: "Twenty processes attach to one image at the same moment, a hundred times",
         minutes: 3,
         needs: &[],
         work: Work::Deep(attach),
+    },
+    Step {
+        name: "advisories",
+        what: "Known faults of the dependencies",
+        minutes: 1,
+        needs: &[Need::Program(Program::Git)],
+        work: Work::Deep(advisories),
     },
     Step {
         name: "mutants",
@@ -155,6 +169,45 @@ fn results(prefix: &str) -> Result<BTreeMap<String, String>> {
         }
     }
     Ok(results)
+}
+
+fn fuzz(provided: &Provided, page: &mut Page) -> Result<Ended> {
+    let tried = testing::fuzz_all(provided.seed)?;
+    page.figure("inputs", tried.iter().map(|it| it.inputs).sum::<u64>());
+    page.text(
+        "libFuzzer chooses the inputs and keeps those that reach new code; the readers are built with every check of the \
+         compiler. A target is broken by a panic, by an input that takes ten seconds or two gibibytes, or by a promise that does \
+         not hold, such as that what is printed is read as the same. `tests/fuzz/src/targets.rs` has them; `cargo test` reads \
+         `tests/fuzz/corpus`.\n\n\
+         | target | inputs | took | broken by |\n|---|---|---|---|\n",
+    );
+    for it in &tried {
+        let broken = it.broken_by.as_deref().unwrap_or("none");
+        page.text(&format!(
+            "| {} | {} | {} s | {broken} |\n",
+            it.target,
+            it.inputs,
+            it.took.as_secs()
+        ));
+    }
+    let broken = tried.iter().filter(|it| it.broken_by.is_some()).count();
+    Ok(match broken {
+        0 => Ended::Passed(Count::default()),
+        _ => Ended::Failed(Failure::new(format!("{broken} targets were broken"))),
+    })
+}
+
+fn advisories(_: &Provided, page: &mut Page) -> Result<Ended> {
+    let ended = steps::advisories()?;
+    // The servers and tools of tests are written in Go. What is known of them is told, and stops nobody.
+    let go = match rig::tools::known_faults()? {
+        Some(said) => said,
+        None => "not checked, the database of Go cannot be had".to_owned(),
+    };
+    page.figure("Go modules of the tests", go);
+    Ok(ended.unwrap_or_else(|| {
+        Ended::Failed(Failure::new("the database of advisories cannot be had here".to_owned()))
+    }))
 }
 
 fn attach(_: &Provided, page: &mut Page) -> Result<Ended> {

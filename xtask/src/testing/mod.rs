@@ -2,9 +2,11 @@
 
 mod attach;
 mod failures;
+mod fuzz;
 mod servers;
 
 pub(crate) use attach::attach;
+pub(crate) use fuzz::fuzz_all;
 
 use clap::{Args as ClapArgs, Subcommand};
 
@@ -21,6 +23,8 @@ enum Suite {
     Attach(attach::Args),
     /// Run the tests that docs/failure-modes.md names
     Failures(failures::Args),
+    /// Have a fuzzer choose what is read of what strangers write
+    Fuzz(fuzz::Args),
     /// Run the shared cases against the simulated and the real Argo CD
     Servers(servers::Args),
 }
@@ -30,6 +34,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.suite {
         Suite::Attach(args) => attach::run(&args),
         Suite::Failures(args) => failures::run(&args),
+        Suite::Fuzz(args) => fuzz::run(&args),
         Suite::Servers(args) => servers::run(args),
     }
 }

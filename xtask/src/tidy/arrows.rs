@@ -84,7 +84,8 @@ const TASKS: &[(&str, &[&str])] = &[
     ("demo", &["rig"]),
     ("benches", &["demo", "rig"]),
     ("e2e", &["rig"]),
-    ("xtask", &["benches", "demo", "rig"]),
+    ("fuzz", &[]),
+    ("xtask", &["benches", "demo", "fuzz", "rig"]),
 ];
 
 /// Only for tests: any package may name them under `[dev-dependencies]`, and nowhere else.

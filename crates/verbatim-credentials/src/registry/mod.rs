@@ -1,7 +1,7 @@
 //! Credentials of registries: the files of `docker login` and `podman login`, and the helpers that they name. Nothing of Argo CD.
 
 mod credential;
-mod docker_config;
+pub(crate) mod docker_config;
 mod helper;
 mod keychain;
 

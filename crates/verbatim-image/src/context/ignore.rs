@@ -16,7 +16,7 @@ use regex::Regex;
 
 /// The patterns of one ignore file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct IgnoreFile {
+pub(crate) struct IgnoreFile {
     patterns: Vec<IgnorePattern>,
     /// Whether there is a `!` pattern.
     has_exceptions: bool,
@@ -70,7 +70,7 @@ enum PatternMatcher {
 }
 
 impl IgnoreFile {
-    pub(super) fn parse(text: &str) -> Result<Self, IgnoreError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, IgnoreError> {
         let mut patterns = Vec::new();
         for (line, raw) in (1..).zip(text.strip_prefix('\u{feff}').unwrap_or(text).lines()) {
             if let Some((is_exception, text)) =
@@ -114,7 +114,7 @@ impl IgnoreFile {
     }
 
     /// Whether `path` is ignored, itself or through a parent directory.
-    pub(super) fn ignores(&self, path: &str) -> bool {
+    pub(crate) fn ignores(&self, path: &str) -> bool {
         let mut parent: Option<DirectoryMatch> = None;
         for (end, _) in path.match_indices('/') {
             parent = Some(self.ignores_directory(&path[..end], parent.as_ref()).1);
@@ -123,7 +123,7 @@ impl IgnoreFile {
     }
 
     /// Whether a pattern may keep something in the ignored directory `path`, so the walk must enter it.
-    pub(super) fn may_keep_below(&self, path: &str) -> bool {
+    pub(crate) fn may_keep_below(&self, path: &str) -> bool {
         self.has_exceptions
             && (!self.exceptions_are_prefixes
                 || self.patterns.iter().any(|pattern| {

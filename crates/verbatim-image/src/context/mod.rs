@@ -10,6 +10,7 @@ mod withheld;
 pub(crate) use self::archive::{ArchiveCounters, ArchiveWriter, archive};
 pub(crate) use self::dockerfile::base_repositories;
 pub use self::error::ContextError;
+pub(crate) use self::ignore::IgnoreFile;
 pub use self::ignore::{IgnoreError, IgnoreErrorKind};
 pub(crate) use self::walk::{BuildContext, SendError};
 pub use self::withheld::Withheld;

@@ -64,7 +64,7 @@ impl SavedPlan {
             .hint("make a new plan: verbatim plan"))
     }
 
-    fn parse(text: &str) -> Result<Self, PlanFileError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, PlanFileError> {
         let saved: Self = serde_json::from_str(text)?;
         if saved.schema_version != VERSION {
             return Err(PlanFileError::Version(saved.schema_version));
@@ -79,7 +79,7 @@ impl SavedPlan {
 
 /// Why a text is no saved plan.
 #[derive(Debug, thiserror::Error)]
-enum PlanFileError {
+pub(crate) enum PlanFileError {
     /// Not the JSON of a plan; with line and column.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
