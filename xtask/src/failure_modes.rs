@@ -178,9 +178,15 @@ impl TestName {
     }
 }
 
+/// The package that tries the readers of the others; not one of the product.
+const FUZZ: &str = "fuzz";
+
 /// The page drops what all packages of the product begin with.
 fn full_name(package: &str) -> String {
-    if package == "verbatim" { package.to_owned() } else { format!("verbatim-{package}") }
+    match package {
+        "verbatim" | FUZZ => package.to_owned(),
+        _ => format!("verbatim-{package}"),
+    }
 }
 
 impl TestProgram {
@@ -196,7 +202,8 @@ impl TestProgram {
                 (folder, vec![root])
             }
             TestProgram::Unit(package) => {
-                let folder = format!("crates/{package}/src");
+                let packages = if package == FUZZ { "tests" } else { "crates" };
+                let folder = format!("{packages}/{package}/src");
                 let root = format!("{folder}/lib.rs");
                 (folder, vec![root])
             }

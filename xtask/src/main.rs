@@ -2,8 +2,10 @@
 //!
 //! One folder a task; a file beside them is what two of them read. A task may know every crate and every tool; nothing in the product may know a task.
 
+mod cargo_tools;
 mod ci;
 mod codegen;
+mod dist;
 mod failure_modes;
 mod testing;
 mod tidy;
@@ -34,6 +36,8 @@ enum Task {
     Tidy(tidy::Args),
     /// Write the generated files, or check that they are current
     Codegen(codegen::Args),
+    /// Make the files of a release
+    Dist(dist::Args),
     /// Measure verbatim against its peers
     Bench(benches::Args),
 }
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(args),
         Task::Tidy(args) => tidy::run(args),
         Task::Codegen(args) => codegen::run(args),
+        Task::Dist(args) => dist::run(args),
         Task::Bench(args) => benches::run(args),
     };
     match result {

@@ -3,6 +3,8 @@
 /// A program that a test or a task runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Program {
+    /// A shell and its programs in one.
+    Busybox,
     /// Links Rust, and compiles the C in ring and in Dex.
     Cc,
     /// Finds misspelt words.
@@ -11,6 +13,8 @@ pub enum Program {
     Containerd,
     /// Compiles libFuzzer.
     Cxx,
+    /// Downloads.
+    Curl,
     /// Makes a root of Debian.
     Debootstrap,
     /// Docker's own client.
@@ -25,10 +29,20 @@ pub enum Program {
     Id,
     /// Sends signals.
     Kill,
+    /// Verifies signatures.
+    Openssl,
+    /// Has pip, which has zig.
+    Python3,
+    /// Runs programs for other processors.
+    QemuAarch64,
+    /// The same.
+    QemuX86,
     /// Argo CD's cache.
     RedisServer,
     /// Starts the containers of a private engine.
     Runc,
+    /// Adds targets to the Rust toolchain; most have it from elsewhere.
+    Rustup,
     /// Runs scripts; the product runs it, too.
     Sh,
     /// git runs it for repositories over ssh.
@@ -47,10 +61,12 @@ pub enum Program {
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 27] = [
+        Self::Busybox,
         Self::Cc,
         Self::Codespell,
         Self::Containerd,
+        Self::Curl,
         Self::Cxx,
         Self::Debootstrap,
         Self::Docker,
@@ -59,8 +75,13 @@ impl Program {
         Self::Git,
         Self::Id,
         Self::Kill,
+        Self::Openssl,
+        Self::Python3,
+        Self::QemuAarch64,
+        Self::QemuX86,
         Self::RedisServer,
         Self::Runc,
+        Self::Rustup,
         Self::Sh,
         Self::Ssh,
         Self::Sshd,
@@ -82,9 +103,11 @@ impl Program {
 
     fn row(self) -> (&'static str, &'static [&'static str]) {
         match self {
+            Self::Busybox => ("busybox", &["busybox"]),
             Self::Cc => ("cc", &["gcc", "libc6-dev"]),
             Self::Codespell => ("codespell", &["codespell"]),
             Self::Containerd => ("containerd", &["containerd"]),
+            Self::Curl => ("curl", &["curl"]),
             Self::Cxx => ("c++", &["g++"]),
             Self::Debootstrap => ("debootstrap", &["debootstrap"]),
             // In Debian 13 a package of its own; before, part of `docker.io`: see [`Self::package_before`].
@@ -94,8 +117,13 @@ impl Program {
             Self::Git => ("git", &["git"]),
             Self::Id => ("id", &["coreutils"]),
             Self::Kill => ("kill", &["procps"]),
+            Self::Openssl => ("openssl", &["openssl"]),
+            Self::Python3 => ("python3", &["python3", "python3-venv"]),
+            Self::QemuAarch64 => ("qemu-aarch64-static", &["qemu-user-static"]),
+            Self::QemuX86 => ("qemu-x86_64-static", &["qemu-user-static"]),
             Self::RedisServer => ("redis-server", &["redis-server"]),
             Self::Runc => ("runc", &["runc"]),
+            Self::Rustup => ("rustup", &["rustup"]),
             Self::Sh => ("sh", &["dash"]),
             Self::Ssh => ("ssh", &["openssh-client"]),
             Self::Sshd => ("sshd", &["openssh-server"]),

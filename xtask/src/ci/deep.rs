@@ -9,12 +9,12 @@ use anyhow::{Context, Result};
 use needs::{Program, Service, workspace_root};
 use serde::Deserialize;
 
-use super::cargo_tools::CARGO_MUTANTS;
 use super::count::Count;
 use super::evidence::Page;
 use super::needs::{Need, Provided};
 use super::steps::{self, INTERLEAVED, Step, Work, cargo, fault_table, finish, interleaved};
 use super::{Ended, Failure, fresh};
+use crate::cargo_tools::CARGO_MUTANTS;
 use crate::testing;
 
 /// All deep steps in their order.

@@ -5,7 +5,6 @@
 //! The same command on a laptop and in CI. Every service that a step needs is started here and ended here. What a
 //! step checks is the business of the tool that it calls; nothing is judged here.
 
-mod cargo_tools;
 mod count;
 mod deep;
 mod evidence;

@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use needs::{Program, Service};
 
-use super::cargo_tools::{CARGO_DENY, CARGO_MACHETE};
 use super::count::Count;
 use super::evidence::Page;
 use super::excerpt::Excerpt;
 use super::needs::{Need, Provided};
 use super::{Ended, Failure, children};
+use crate::cargo_tools::{CARGO_DENY, CARGO_MACHETE};
 use needs::workspace_root;
 use rig::lease::xtask;
 
@@ -145,6 +145,19 @@ pub(super) const STEPS: &[Step] = &[
             RIG,
         ],
         work: Work::Plain(e2e),
+    },
+    Step {
+        name: "install",
+        what: "the installer of a release, in dash and in busybox, against right and wrong answers",
+        minutes: 0,
+        needs: &[
+            Need::Program(Program::Busybox),
+            Need::Program(Program::Curl),
+            Need::Program(Program::Openssl),
+            Need::Program(Program::Sh),
+            Need::Program(Program::Tar),
+        ],
+        work: Work::Plain(install),
     },
     Step {
         name: "faults",
@@ -361,6 +374,10 @@ pub(super) fn fault_table(provided: &Provided, of: u32, which: &[&str]) -> Resul
     // Every table at once: what bounds the load is how many cells run at a time, over all tables.
     command.args(["--", "--test-threads", "16"]).args(which);
     finish(command)
+}
+
+fn install(provided: &Provided) -> Result<Ended> {
+    finish(provided.to_tests(end_to_end("install")))
 }
 
 fn twins(provided: &Provided) -> Result<Ended> {

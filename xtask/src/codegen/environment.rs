@@ -208,6 +208,8 @@ const GROUPS: &[(&str, &[Variable])] = &[
             ("GIT_NO_REPLACE_OBJECTS", Nobody, ""),
             ("LC_ALL", Nobody, ""),
             ("CARGO_PKG_VERSION", Nobody, ""),
+            ("VERBATIM_COMMIT", Nobody, "of a release, when it is built"),
+            ("VERBATIM_TARGET", Nobody, "the same"),
             ("SLSA_BUILD_LEVEL_1", Nobody, ""),
             ("SLSA_BUILD_LEVEL_UNEVALUATED", Nobody, ""),
             ("MANIFEST_BLOB_UNKNOWN", Nobody, ""),

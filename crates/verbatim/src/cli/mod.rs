@@ -34,7 +34,7 @@ Exit statuses:
 /// Argo CD applications. At every step it proves that what runs is what was tested, and signs a record of it. The
 /// records live in the registry, next to the image.
 #[derive(Debug, Parser)]
-#[command(name = "verbatim", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "verbatim", version = commands::version::long(), max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
