@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Platform};
+use crate::{Digest, Platform, lenient, media_type};
 
 /// A [content descriptor][spec].
 ///
@@ -16,20 +16,33 @@ use crate::{Digest, Platform};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The type of the content.
+    /// The type of the content; empty if the writer left it out.
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub media_type: String,
     /// The digest of the content.
     pub digest: Digest,
     /// The size of the content, in bytes.
     pub size: u64,
     /// For which platform the content is; in an index.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::filled_platform"
+    )]
     pub platform: Option<Platform>,
     /// The kind of artifact; in a list of referrers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::filled_text"
+    )]
     pub artifact_type: Option<String>,
     /// Annotations of the content, by key.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "lenient::annotations"
+    )]
     pub annotations: BTreeMap<String, String>,
     /// The content itself in base64, if the writer of the descriptor [embedded][spec] it. Only a claim, which
     /// [`Descriptor::embedded`] checks.
@@ -58,6 +71,18 @@ impl Descriptor {
         Self { data: Some(BASE64.encode(content)), ..Self::of(media_type, content) }
     }
 
+    /// Whether the content is a blob and not a manifest: indexes may name blobs, too, as the cache images of builders do.
+    /// An entry that does not say what it is counts as a manifest.
+    pub fn is_blob(&self) -> bool {
+        let text = self.media_type.as_str();
+        !(text.is_empty()
+            || media_type::is_index(text)
+            || media_type::is_manifest(text)
+            // Older and newer types of manifests, which are not read either way.
+            || text.contains(".manifest.")
+            || text.contains(".index."))
+    }
+
     /// The content, if it is embedded and is what size and digest say. Content that is not is none: the digest names
     /// what is meant, and that can still be fetched.
     pub fn embedded(&self) -> Option<Vec<u8>> {
@@ -75,6 +100,24 @@ impl Descriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_is_a_blob_by_its_type() {
+        let check = |media_type: &str, want: bool| {
+            assert_eq!(Descriptor::of(media_type, b"x").is_blob(), want, "{media_type}");
+        };
+        for manifest in media_type::ALL_MANIFESTS {
+            check(manifest, false);
+        }
+        check("", false);
+        check("application/vnd.oci.artifact.manifest.v1+json", false);
+        check("application/vnd.docker.distribution.manifest.v1+prettyjws", false);
+        check(media_type::OCI_LAYER_GZIP, true);
+        check("application/vnd.docker.image.rootfs.diff.tar.gzip", true);
+        check("application/vnd.buildkit.cacheconfig.v0", true);
+        check(media_type::OCI_CONFIG, true);
+        check("application/octet-stream", true);
+    }
 
     #[test]
     fn embedded_content_is_what_the_digest_says_or_nothing() {

@@ -10,6 +10,7 @@
 
 mod descriptor;
 mod digest;
+mod lenient;
 mod manifest;
 pub mod media_type;
 mod platform;

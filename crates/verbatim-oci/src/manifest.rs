@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Descriptor, Digest, Platform, media_type};
+use crate::{Descriptor, Digest, Platform, lenient, media_type};
 
 /// A manifest of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,21 +29,33 @@ pub struct ImageManifest {
     /// Always 2.
     pub schema_version: u32,
     /// The type of this document. OCI allows it to be left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::filled_text"
+    )]
     pub media_type: Option<String>,
     /// The kind of artifact.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::filled_text"
+    )]
     pub artifact_type: Option<String>,
     /// The configuration of the image, or an empty blob.
     pub config: Descriptor,
     /// The layers, base first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub layers: Vec<Descriptor>,
     /// What this document refers to, if it is a referrer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Annotations of this document, by key.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "lenient::annotations"
+    )]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -56,19 +68,32 @@ pub struct Index {
     /// Always 2.
     pub schema_version: u32,
     /// The type of this document.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::filled_text"
+    )]
     pub media_type: Option<String>,
     /// The kind of artifact.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::filled_text"
+    )]
     pub artifact_type: Option<String>,
     /// The manifests, one per platform, or the referrers. Never left out: a document without it is no index, and taking
-    /// it for an empty one would turn "wrong document" into "nothing there".
+    /// it for an empty one would turn "wrong document" into "nothing there". (Go writes an empty list as `null`.)
+    #[serde(deserialize_with = "lenient::or_default")]
     pub manifests: Vec<Descriptor>,
     /// What this document refers to, if it is a referrer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Annotations of this document, by key.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "lenient::annotations"
+    )]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -102,8 +127,10 @@ pub enum ManifestError {
 #[serde(rename_all = "camelCase")]
 struct Head {
     schema_version: u32,
+    #[serde(default, deserialize_with = "lenient::filled_text")]
     media_type: Option<String>,
-    manifests: Option<serde::de::IgnoredAny>,
+    #[serde(default, deserialize_with = "lenient::written")]
+    manifests: Option<Option<serde::de::IgnoredAny>>,
     config: Option<serde::de::IgnoredAny>,
     layers: Option<serde::de::IgnoredAny>,
 }
@@ -120,7 +147,8 @@ impl Manifest {
         if head.schema_version != 2 {
             return Err(ManifestError::SchemaVersion(head.schema_version));
         }
-        if head.manifests.is_some() && (head.config.is_some() || head.layers.is_some()) {
+        let is_image = head.config.is_some() || head.layers.is_some();
+        if matches!(head.manifests, Some(Some(_))) && is_image {
             return Err(ManifestError::Ambiguous);
         }
         let answer = content_type
@@ -135,7 +163,7 @@ impl Manifest {
             }
             (Some(document), _) => document,
             (None, Some(answer)) => answer,
-            (None, None) if head.manifests.is_some() => media_type::OCI_INDEX,
+            (None, None) if head.manifests.is_some() && !is_image => media_type::OCI_INDEX,
             (None, None) => media_type::OCI_MANIFEST,
         };
         if media_type::is_index(kind) {
@@ -157,16 +185,21 @@ impl Manifest {
 }
 
 impl Index {
-    /// The images of the index, without the attestations that builders put next to them under `unknown/unknown`.
+    /// The images of the index, without the attestations that builders put next to them under `unknown/unknown`, and without
+    /// blobs.
     pub fn images(&self) -> impl Iterator<Item = &Descriptor> {
-        self.manifests
-            .iter()
-            .filter(|entry| !entry.platform.as_ref().is_some_and(Platform::is_unknown))
+        self.manifests.iter().filter(|entry| {
+            !entry.is_blob() && !entry.platform.as_ref().is_some_and(Platform::is_unknown)
+        })
     }
 
-    /// The first image that serves `wanted`.
+    /// The image that serves `wanted` best; of several, the first.
     pub fn image_for(&self, wanted: &Platform) -> Option<&Descriptor> {
-        self.images().find(|entry| entry.platform.as_ref().is_some_and(|have| have.serves(wanted)))
+        let serving = self.images().filter_map(|entry| {
+            let have = entry.platform.as_ref().filter(|have| have.serves(wanted))?;
+            Some((have.distance(wanted), entry))
+        });
+        serving.min_by_key(|(distance, _)| *distance).map(|(_, entry)| entry)
     }
 
     /// Whether the index names `digest`.
@@ -205,6 +238,48 @@ mod tests {
         for (bytes, content_type, want) in cases {
             let manifest = Manifest::parse(bytes.as_bytes(), content_type).unwrap();
             assert_eq!(manifest.media_type(), want, "{bytes} as {content_type:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_null_or_empty_is_absent() {
+        let digest = Digest::of(b"");
+        let layer = format!(
+            r#"{{"mediaType":null,"digest":"{digest}","size":1,"annotations":{{"a":null,"b":"c"}},"platform":{{}},"urls":null,"artifactType":""}}"#
+        );
+        let image = |members: &str| {
+            let text = format!(r#"{{"schemaVersion":2,{CONFIG},{members}}}"#);
+            match Manifest::parse(text.as_bytes(), Some(media_type::OCI_MANIFEST)) {
+                Ok(Manifest::Image(image)) => image,
+                other => panic!("{members}: {other:?}"),
+            }
+        };
+        let plain = image(r#""x":1"#);
+        for members in [
+            r#""layers":null"#,
+            r#""layers":[]"#,
+            r#""annotations":null"#,
+            r#""annotations":{}"#,
+            r#""annotations":{"a":null}"#,
+            r#""mediaType":"""#,
+            r#""mediaType":null,"artifactType":"","subject":null"#,
+            r#""manifests":null"#,
+        ] {
+            assert_eq!(image(members), plain, "{members}");
+        }
+        let layer = &image(&format!(r#""layers":[{layer}]"#)).layers[0];
+        assert_eq!(layer.annotations, BTreeMap::from([("b".to_owned(), "c".to_owned())]));
+        assert_eq!((&layer.platform, &layer.artifact_type), (&None, &None));
+        assert_eq!(layer.media_type, "");
+        for (text, content_type) in [
+            (r#"{"schemaVersion":2,"manifests":null}"#, None),
+            (r#"{"schemaVersion":2,"manifests":null,"layers":null}"#, None),
+            (r#"{"schemaVersion":2,"manifests":null,"mediaType":""}"#, Some(media_type::OCI_INDEX)),
+        ] {
+            match Manifest::parse(text.as_bytes(), content_type) {
+                Ok(Manifest::Index(index)) => assert!(index.manifests.is_empty(), "{text}"),
+                other => panic!("{text}: {other:?}"),
+            }
         }
     }
 
@@ -265,6 +340,43 @@ mod tests {
         assert_eq!(amd64.digest, Digest::of(b"2"));
         assert!(index.contains(&amd64.digest) && !index.contains(&Digest::of(b"3")));
         assert!(index.image_for(&"linux/s390x".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn the_image_that_fits_best_is_taken() {
+        let entry = |platform: &str| Descriptor {
+            platform: platform.parse().ok(),
+            ..Descriptor::of(media_type::OCI_MANIFEST, platform.as_bytes())
+        };
+        let all = [
+            "linux/arm/v5",
+            "linux/arm/v6",
+            "linux/arm/v7",
+            "linux/amd64/v3",
+            "linux/amd64",
+            "linux/arm64/v8",
+        ];
+        let index = Index {
+            schema_version: 2,
+            media_type: None,
+            artifact_type: None,
+            manifests: all.map(entry).into(),
+            subject: None,
+            annotations: BTreeMap::new(),
+        };
+        for (wanted, want) in [
+            ("linux/arm", Some("linux/arm/v7")),
+            ("linux/armhf", Some("linux/arm/v7")),
+            ("linux/arm/v6", Some("linux/arm/v6")),
+            ("linux/arm/v8", None),
+            ("linux/x86_64", Some("linux/amd64")),
+            ("linux/amd64/v3", Some("linux/amd64/v3")),
+            ("linux/arm64", Some("linux/arm64/v8")),
+            ("linux/aarch64", Some("linux/arm64/v8")),
+        ] {
+            let found = index.image_for(&wanted.parse().unwrap()).map(|image| image.digest);
+            assert_eq!(found, want.map(|text| Digest::of(text.as_bytes())), "{wanted}");
+        }
     }
 
     proptest! {
