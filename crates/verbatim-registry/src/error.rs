@@ -6,7 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
-use oci_distribution::errors::{OciEnvelope, OciError};
+use oci_distribution::errors::OciError;
+use serde::Deserialize as _;
+use serde_json::Value;
 use url::Url;
 use verbatim_http::RedactedUrl;
 use verbatim_oci::{Digest, ManifestError, Platform, Tag};
@@ -40,6 +42,11 @@ impl Error {
     /// The URL of the request, without query and credentials.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The same request, with another reason.
+    pub(crate) fn with_kind(self, kind: ErrorKind) -> Self {
+        Self { kind: Box::new(kind), ..self }
     }
 
     /// Whether a retry may succeed.
@@ -235,16 +242,29 @@ pub struct ResponseError {
     /// The registry's message; may be empty.
     pub message: String,
     /// Details, in any form.
-    pub detail: serde_json::Value,
+    pub detail: Value,
 }
 
 impl From<OciError> for ResponseError {
     fn from(error: OciError) -> Self {
         let code = match serde_json::to_value(&error.code) {
-            Ok(serde_json::Value::String(code)) => code,
+            Ok(Value::String(code)) => code,
             _ => String::new(),
         };
         Self { code, message: error.message, detail: error.detail }
+    }
+}
+
+impl ResponseError {
+    /// Reads an entry. A code must not be lost because something next to it is odd, or is written as `null`.
+    fn read(entry: &Value) -> Self {
+        let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+        let odd = || Self {
+            code: text("code"),
+            message: text("message"),
+            detail: entry["detail"].clone(),
+        };
+        OciError::deserialize(entry).map_or_else(|_| odd(), Self::from)
     }
 }
 
@@ -252,11 +272,10 @@ impl ErrorResponse {
     /// Reads the body of an error response. A body that is not an error document is dropped: an HTML page of a proxy
     /// helps nobody.
     pub(crate) fn read(status: StatusCode, body: &[u8]) -> Self {
-        let errors = match serde_json::from_slice::<OciEnvelope>(body) {
-            Ok(envelope) => envelope.errors.into_iter().map(ResponseError::from).collect(),
-            Err(_) => Vec::new(),
-        };
-        Self { status: status.as_u16(), errors }
+        let document: Value = serde_json::from_slice(body).unwrap_or_default();
+        let entries = document["errors"].as_array().into_iter().flatten().map(ResponseError::read);
+        let errors = entries.filter(|one| !one.code.is_empty() || !one.message.is_empty());
+        Self { status: status.as_u16(), errors: errors.collect() }
     }
 
     /// The kind of a refusal that says nothing about the content: of a repository that is not there, or that may not be seen.
@@ -272,8 +291,9 @@ impl ErrorResponse {
     }
 
     /// Whether the registry gives this code.
+    /// Registries differ in the case of letters.
     pub fn has_code(&self, code: &str) -> bool {
-        self.errors.iter().any(|error| error.code == code)
+        self.errors.iter().any(|error| error.code.eq_ignore_ascii_case(code))
     }
 }
 
@@ -322,6 +342,18 @@ impl ErrorKind {
                 matches!(response.status, 408 | 500 | 502 | 503 | 504)
             }
             _ => false,
+        }
+    }
+
+    /// The answer of a registry that does not do what it was asked for, and would not do it in a moment either.
+    pub(crate) fn refusal(&self) -> Option<&ErrorResponse> {
+        match self {
+            Self::Unauthorized(response)
+            | Self::Forbidden(response)
+            | Self::NotFound(response)
+            | Self::Refused(response) => Some(response),
+            Self::ServerError { response, .. } if !self.is_retryable() => Some(response),
+            _ => None,
         }
     }
 
@@ -407,6 +439,14 @@ mod tests {
             "403 Forbidden, DENIED; OUR_OWN: two",
         );
         check(599, r#"{"errors":[]}"#, "599");
+        check(404, r#"{"errors":null}"#, "404 Not Found");
+        check(404, r#"{"errors":{"code":"X"}}"#, "404 Not Found");
+        // A code counts, whatever stands next to it.
+        check(
+            404,
+            r#"{"errors":[{"code":"NAME_UNKNOWN","message":null,"detail":null}, 5, {"code":7}]}"#,
+            "404 Not Found, NAME_UNKNOWN",
+        );
     }
 
     #[test]

@@ -79,7 +79,9 @@ pub(crate) fn request(
 struct TokenResponse {
     token: Option<SecretString>,
     access_token: Option<SecretString>,
-    expires_in: Option<f64>,
+    /// Some servers write a text, and what cannot be read counts as not said.
+    #[serde(default)]
+    expires_in: serde_json::Value,
 }
 
 /// Reads the answer. Its parts are secrets and stay out of the error.
@@ -88,7 +90,11 @@ pub(crate) fn read(body: &[u8]) -> Result<AccessToken, ErrorKind> {
     let answer: TokenResponse = serde_json::from_slice(body).map_err(|_| malformed())?;
     let filled = |token: Option<SecretString>| token.filter(|t| !t.expose_secret().is_empty());
     let secret = filled(answer.token).or(filled(answer.access_token)).ok_or_else(malformed)?;
-    let stated = answer.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = match &answer.expires_in {
+        serde_json::Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
+    };
+    let stated = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let lifetime = stated.filter(|stated| !stated.is_zero()).unwrap_or(DEFAULT_LIFETIME);
     Ok(AccessToken { secret, lifetime: lifetime.saturating_sub(SKEW.min(lifetime / 5)) })
 }
@@ -148,6 +154,9 @@ mod tests {
         check(r#"{"token":"t","expires_in":-5}"#, Some(("t", 55)));
         check(r#"{"token":"t","expires_in":1e400}"#, None);
         check(r#"{"token":"t","expires_in":1e300}"#, Some(("t", 55)));
+        check(r#"{"token":"t","expires_in":"300"}"#, Some(("t", 295)));
+        check(r#"{"token":"t","expires_in":null,"access_token":null}"#, Some(("t", 55)));
+        check(r#"{"token":"t","expires_in":"soon"}"#, Some(("t", 55)));
         check("{}", None);
         check("<html>", None);
     }

@@ -23,6 +23,20 @@ pub(crate) fn url(config: &Config, repository: &Repository, rest: &str) -> Resul
     })
 }
 
+/// An address that a registry gives of itself. Behind a proxy that speaks TLS, many registries do not know that, and give
+/// `http://` with the right name: the connection stays the one that is there.
+pub(crate) fn behind_tls(current: &Url, given: Url) -> Url {
+    let is_same = given.host() == current.host()
+        && (given.port().is_none() || given.port() == current.port());
+    let mut url = given;
+    if is_same && current.scheme() == "https" && url.scheme() == "http" {
+        // Neither fails: both are addresses of HTTP.
+        let _ = url.set_scheme("https");
+        let _ = url.set_port(current.port());
+    }
+    url
+}
+
 /// Whether a server that a registry redirects to can be reached as `url` says. TLS always can. Plain HTTP can only if
 /// the registry itself uses it, and the server is on this machine, the registry itself, or listed.
 pub(crate) fn check_scheme(config: &Config, registry: &Url, url: &Url) -> Result<(), ErrorKind> {
@@ -74,6 +88,23 @@ mod tests {
         let tls = url(&strict, &"127.0.0.1:5000/a".parse().unwrap(), "x").unwrap();
         assert_eq!(tls.as_str(), "https://127.0.0.1:5000/v2/a/x");
         assert!(url(&strict, &"1.2.3.999/a".parse().unwrap(), "x").is_err());
+    }
+
+    #[test]
+    fn a_registry_behind_tls_stays_there() {
+        let cases = [
+            ("https://h/v2/", "http://h/x?y", "https://h/x?y"),
+            ("https://h:5000/v2/", "http://h:5000/x", "https://h:5000/x"),
+            ("https://h:5000/v2/", "http://h/x", "https://h:5000/x"),
+            ("https://h/v2/", "http://h:5000/x", "http://h:5000/x"),
+            ("https://h/v2/", "http://other/x", "http://other/x"),
+            ("https://h/v2/", "https://h:444/x", "https://h:444/x"),
+            ("http://h/v2/", "http://h/x", "http://h/x"),
+        ];
+        for (current, given, want) in cases {
+            let got = behind_tls(&current.parse().unwrap(), given.parse().unwrap());
+            assert_eq!(got.as_str(), want, "{current} {given}");
+        }
     }
 
     #[test]

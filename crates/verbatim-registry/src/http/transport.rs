@@ -75,12 +75,31 @@ impl<'a> Call<'a> {
         Error::new(&self.action, &self.url, kind)
     }
 
+    /// What errors say of this call, for those who outlive it.
+    pub(crate) fn place(&self) -> CallPlace {
+        CallPlace { action: self.action.clone(), url: self.url.clone() }
+    }
+
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for accept in self.accept {
             headers.append(ACCEPT, HeaderValue::from_static(accept));
         }
         headers
+    }
+}
+
+/// Which call it was.
+#[derive(Clone, Debug)]
+pub(crate) struct CallPlace {
+    action: String,
+    url: Url,
+}
+
+impl CallPlace {
+    /// The error of the call.
+    pub(crate) fn error(&self, kind: ErrorKind) -> Error {
+        Error::new(&self.action, &self.url, kind)
     }
 }
 

@@ -21,7 +21,7 @@ use url::Url;
 use verbatim_http::{RedactedUrl, ServerClock, is_loopback};
 
 use crate::error::NetworkError;
-use crate::{Config, ErrorKind, Timeouts};
+use crate::{Config, Error, ErrorKind, Timeouts};
 
 /// Request bodies add time at this rate: the slowest connection that still counts as alive.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
@@ -47,21 +47,38 @@ pub(crate) enum RequestBody {
     },
 }
 
-/// A stream that can be taken once: it cannot be sent again.
+/// A stream that can be taken once: it cannot be sent again. Remembers why it ended early, which whoever reads it does not
+/// tell.
 #[derive(Clone)]
-pub(crate) struct BodyStream(Arc<Mutex<Option<ByteStream>>>);
+pub(crate) struct BodyStream {
+    pieces: Arc<Mutex<Option<ByteStream>>>,
+    failure: Arc<Mutex<Option<Error>>>,
+}
 
-type ByteStream = BoxStream<'static, Result<Bytes, ErrorKind>>;
+type ByteStream = BoxStream<'static, Result<Bytes, NetworkError>>;
 
 impl BodyStream {
     pub(crate) fn new(
-        stream: impl futures_util::Stream<Item = Result<Bytes, ErrorKind>> + Send + 'static,
+        stream: impl futures_util::Stream<Item = Result<Bytes, Error>> + Send + 'static,
     ) -> Self {
-        Self(Arc::new(Mutex::new(Some(stream.boxed()))))
+        let failure = Arc::<Mutex<Option<Error>>>::default();
+        let noted = Arc::clone(&failure);
+        let pieces = stream.map(move |piece| {
+            piece.map_err(|error| {
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                NetworkError("the source failed".to_owned())
+            })
+        });
+        Self { pieces: Arc::new(Mutex::new(Some(pieces.boxed()))), failure }
+    }
+
+    /// Why the stream ended early.
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn take(&self) -> Result<ByteStream, ErrorKind> {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = self.pieces.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.ok_or_else(|| {
             ErrorKind::BrokenOff(NetworkError("the source must be read again".to_owned()))
         })

@@ -99,14 +99,26 @@ impl Client {
         bytes: Bytes,
     ) -> Result<(Digest, UploadResult), Error> {
         let digest = Digest::of(&bytes);
-        // One token for both requests.
-        if self.has_blob_for(repository, &digest, TokenScope::push(repository)).await? {
+        if self.may_skip(repository, &digest).await? {
             return Ok((digest, UploadResult::Existed));
         }
         let content_type = "application/octet-stream".to_owned();
         let body = RequestBody::Bytes { content_type, bytes };
         self.send(repository, digest, || ready(Ok(body.clone())).boxed()).await?;
         Ok((digest, UploadResult::Sent))
+    }
+
+    /// Whether a blob that is to be stored is there already. A registry that does not tell gets it sent. One token serves
+    /// both requests.
+    pub(crate) async fn may_skip(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        match self.has_blob_for(repository, digest, TokenScope::push(repository)).await {
+            Err(error) if error.kind().refusal().is_some() => Ok(false),
+            found => found,
+        }
     }
 
     /// Sends a blob, with retries. Sending takes two requests, and the second alone cannot be repeated: a retry leaves the
@@ -120,7 +132,16 @@ impl Client {
         body: impl Fn() -> BoxFuture<'a, Result<RequestBody, Error>>,
     ) -> Result<(), Error> {
         let body = &body;
-        let send = || async move { self.upload(repository, digest, body().await?).await };
+        let send = || async move {
+            let body = body().await?;
+            let source = match &body {
+                RequestBody::Stream { pieces, .. } => Some(pieces.clone()),
+                _ => None,
+            };
+            let sent = self.upload(repository, digest, body).await;
+            // What broke is where the content comes from: the target only saw it end.
+            sent.map_err(|error| source.and_then(|it| it.take_failure()).unwrap_or(error))
+        };
         self.transport().persist(send).await?;
         self.note_stored(repository, digest);
         Ok(())
@@ -147,7 +168,7 @@ impl Client {
                 call.error(ErrorKind::Malformed(format!("status {status} for a complete upload")))
             );
         }
-        match claimed_digest(&answer).map_err(|kind| call.error(kind))? {
+        match claimed_digest(&answer) {
             Some(claimed) => check(&call, DigestClaim::Header, claimed, digest),
             None => Ok(()),
         }
@@ -157,7 +178,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the registry cannot be reached. A refusal to mount is not an error: [`MountResult::Refused`].
+    /// If the registry cannot be spoken to at all. Whatever it answers is not an error but [`MountResult::Refused`], and
+    /// neither is an answer that does not come: the blob can be sent, and that is tried again.
     pub async fn mount(
         &self,
         repository: &Repository,
@@ -171,7 +193,14 @@ impl Client {
         let mut call = self.upload_call(repository, &query)?;
         call.action = format!("mount {digest} from {from} into {repository}");
         call.need = TokenScope::push(repository).and(from, Access::Pull);
-        let answer = self.transport().call(&call).await?;
+        let answer = match self.transport().call(&call).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_retryable() || error.kind().refusal().is_some() => {
+                tracing::debug!(%error, kind = %error.kind(), "not mounted");
+                return Ok(MountResult::Refused);
+            }
+            Err(error) => return Err(error),
+        };
         if answer.status == StatusCode::CREATED {
             self.note_stored(repository, *digest);
             return Ok(MountResult::Mounted);
@@ -220,6 +249,7 @@ impl Client {
     /// The URL of the upload session that an answer opens.
     pub(crate) fn session(&self, call: &Call<'_>, answer: &RegistryResponse) -> Result<Url, Error> {
         let location = answer.header("location").and_then(|text| call.url.join(text).ok());
+        let location = location.map(|url| endpoint::behind_tls(&call.url, url));
         let Some(url) = location else {
             let what = "the upload has no `Location` header".to_owned();
             return Err(call.error(ErrorKind::Malformed(what)));

@@ -10,7 +10,6 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use verbatim_oci::{Descriptor, Digest, Manifest, Reference, Repository, Tag};
 
-use crate::auth::scope::TokenScope;
 use crate::http::transport::ResponseStream;
 use crate::http::wire::{BodyStream, RequestBody};
 use crate::operations::attach::entry;
@@ -84,12 +83,15 @@ impl Client {
         options: CopyOptions,
     ) -> Result<CopyCounts, Error> {
         let named = tag.map(|tag| Reference::by_tag(to.clone(), tag.clone()));
+        let mut is_tagged = false;
         if let Some(named) = named.as_ref().filter(|_| !options.overwrite)
             && let Some(found) = self.find_manifest(named).await?
-            && found.digest != image.digest
         {
-            let kind = ErrorKind::TagTaken { found: found.digest };
-            return Err(found.error(format!("copy to {named}"), kind));
+            if found.digest != image.digest {
+                let kind = ErrorKind::TagTaken { found: found.digest };
+                return Err(found.error(format!("copy to {named}"), kind));
+            }
+            is_tagged = true;
         }
         let way = CopyRoute { from, to };
         let mut parts = BTreeSet::new();
@@ -97,7 +99,7 @@ impl Client {
         if options.referrers {
             copied.add(self.copy_referrers(way, parts).await?);
         }
-        if let Some(tag) = tag {
+        if let Some(tag) = tag.filter(|_| !is_tagged) {
             // Last: a client that sees the tag finds everything.
             let name = ManifestName::Tag(tag.clone());
             self.put_manifest(to, &name, &image.own_media_type()?, image.bytes.clone()).await?;
@@ -125,7 +127,10 @@ impl Client {
                         let kind = ErrorKind::Malformed("indexes are nested too deeply".to_owned());
                         return Err(manifest.error("copy", kind));
                     }
-                    for part in index.manifests {
+                    let (blobs, parts): (Vec<_>, Vec<_>) =
+                        index.manifests.into_iter().partition(Descriptor::is_blob);
+                    copied.add(self.copy_blobs(way, blobs.into_iter()).await?);
+                    for part in parts {
                         let part = Reference::by_digest(way.from.clone(), part.digest);
                         let part = self.manifest(&part).await?;
                         copied.add(self.copy_manifest(way, part, depth + 1, done).await?);
@@ -133,7 +138,7 @@ impl Client {
                 }
                 Manifest::Image(image) => {
                     let target = Reference::by_digest(way.to.clone(), manifest.digest);
-                    if self.head(&target).await?.is_some() {
+                    if self.is_stored(&target).await? {
                         // Registries accept a manifest only with its blobs.
                         return Ok(copied);
                     }
@@ -146,6 +151,14 @@ impl Client {
             Ok(copied)
         }
         .boxed()
+    }
+
+    /// Whether a manifest is there. A registry that does not tell gets it written.
+    async fn is_stored(&self, target: &Reference) -> Result<bool, Error> {
+        match self.head(target).await {
+            Err(error) if error.kind().refusal().is_some() => Ok(false),
+            found => Ok(found?.is_some()),
+        }
     }
 
     async fn copy_blobs(
@@ -168,7 +181,7 @@ impl Client {
 
     async fn copy_blob(&self, way: CopyRoute<'_>, blob: &Descriptor) -> Result<CopyCounts, Error> {
         let CopyRoute { from, to } = way;
-        if self.has_blob_for(to, &blob.digest, TokenScope::push(to)).await? {
+        if self.may_skip(to, &blob.digest).await? {
             return Ok(CopyCounts { existed: 1, ..CopyCounts::default() });
         }
         if self.mount(to, &blob.digest, from).await? == MountResult::Mounted {
@@ -177,10 +190,12 @@ impl Client {
         // The semaphore is never closed.
         let _permit = self.copies().acquire().await.ok();
         let call = self.blob_call("copy", from, &blob.digest, blob.size)?;
-        let call = &call;
+        let (call, place) = (&call, call.place());
         let open = || {
+            let place = place.clone();
             async move {
-                let pieces = BodyStream::new(verified(self.transport().open(call).await?, blob));
+                let pieces = verified(self.transport().open(call).await?, blob);
+                let pieces = BodyStream::new(pieces.map_err(move |kind| place.error(kind)));
                 Ok(RequestBody::Stream { pieces, size: blob.size })
             }
             .boxed()

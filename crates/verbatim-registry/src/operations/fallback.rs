@@ -35,6 +35,27 @@ const SLOWER_WRITERS: u32 = 4;
 /// [spec]: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#embedded-content
 const EMBEDDED_LIMIT: usize = 1024 * 1024;
 
+/// What is under the fallback tag.
+#[derive(Debug)]
+pub(crate) enum FallbackTag {
+    /// A list.
+    List(FallbackIndex),
+    /// No list, as the registry says in so many words.
+    Unknown,
+    /// No list. Registries also answer so of what they do not show.
+    NotFound,
+}
+
+impl FallbackTag {
+    /// The list, if there is one.
+    pub(crate) fn list(self) -> Option<FallbackIndex> {
+        match self {
+            Self::List(index) => Some(index),
+            Self::Unknown | Self::NotFound => None,
+        }
+    }
+}
+
 /// The index under the fallback tag.
 #[derive(Debug)]
 pub(crate) struct FallbackIndex {
@@ -46,23 +67,30 @@ pub(crate) struct FallbackIndex {
 }
 
 impl Client {
-    /// Reads the index under the fallback tag of `subject`; `None` if there is none.
+    /// Reads the index under the fallback tag of `subject`.
     pub(crate) async fn fallback_index(
         &self,
         repository: &Repository,
         subject: &Digest,
-    ) -> Result<Option<FallbackIndex>, Error> {
+    ) -> Result<FallbackTag, Error> {
         let reference = Reference::by_tag(repository.clone(), fallback_tag(subject, repository)?);
         let manifest = match self.manifest_or_absence(&reference, LISTING_LIMIT).await? {
             Ok(manifest) => manifest,
-            Err(response) => match response.hides_repository() {
-                None => return Ok(None),
-                Some(kind) => return Err(Error::at(format!("read {reference}"), repository, kind)),
-            },
+            Err(response) => {
+                return match response.hides_repository() {
+                    Some(kind) => Err(Error::at(format!("read {reference}"), repository, kind)),
+                    None if response.has_code("MANIFEST_UNKNOWN") => Ok(FallbackTag::Unknown),
+                    None => Ok(FallbackTag::NotFound),
+                };
+            }
         };
+        // Some registries (GitLab's, in 2025) read the tag as the digest, and answer with the subject itself.
+        if manifest.digest == *subject {
+            return Ok(FallbackTag::Unknown);
+        }
         let ReferrersIndex { entries, document } = read_index(&manifest.bytes)
             .map_err(|kind| manifest.error(format!("read {reference}"), kind))?;
-        Ok(Some(FallbackIndex { digest: manifest.digest, entries, document }))
+        Ok(FallbackTag::List(FallbackIndex { digest: manifest.digest, entries, document }))
     }
 
     /// Adds `entries` to the index of `subject` and makes sure that they stay there.
@@ -80,7 +108,7 @@ impl Client {
         while began.elapsed() < PATIENCE {
             let guard = self.fallback_lock().lock().await;
             let looked = Instant::now();
-            let index = self.fallback_index(repository, subject).await?;
+            let index = self.fallback_index(repository, subject).await?.list();
             let holds = index.as_ref().filter(|index| index.contains_all(entries));
             match holds.map(|index| index.digest) {
                 Some(digest) if last == Some(digest) => return Ok(()),
@@ -161,7 +189,7 @@ fn fallback_tag(subject: &Digest, repository: &Repository) -> Result<Tag, Error>
 /// The response to an overwritten tag, if it says that this tag cannot be overwritten. There is no common code for
 /// that: Amazon ECR answers 400 with `TAG_INVALID`, Harbor 412 with `PRECONDITION`, others 403, 405 or 409. The
 /// manifest under its digest was stored just before, so the registry does accept writes.
-fn overwriting_refused(kind: &ErrorKind) -> Option<&ErrorResponse> {
+pub(crate) fn overwriting_refused(kind: &ErrorKind) -> Option<&ErrorResponse> {
     let (ErrorKind::Forbidden(response) | ErrorKind::Refused(response)) = kind else { return None };
     let is_about_content = ["MANIFEST_INVALID", "MANIFEST_BLOB_UNKNOWN", "SIZE_INVALID"]
         .iter()

@@ -11,6 +11,7 @@ use crate::auth::scope::TokenScope;
 use crate::error::{DigestClaim, ErrorResponse};
 use crate::http::transport::{Call, RegistryResponse};
 use crate::http::wire::RequestBody;
+use crate::operations::fallback::overwriting_refused;
 use crate::{Client, Error, ErrorKind};
 
 /// The specification asks registries to accept manifests of 4 MiB; tools write no larger ones.
@@ -227,7 +228,7 @@ impl Client {
         if answer.status == 404 {
             return Ok(None);
         }
-        let digest = claimed_digest(&answer).map_err(|kind| call.error(kind))?;
+        let digest = claimed_digest(&answer);
         if let (Some(asked), Some(claimed)) = (reference.digest, digest) {
             check(&call, DigestClaim::Asked, asked, claimed)?;
         }
@@ -236,7 +237,7 @@ impl Client {
     }
 
     /// Writes a manifest, byte for byte, and checks the digest in the response. If the response for a tag has none,
-    /// reads the manifest back.
+    /// reads the manifest back. A registry may refuse to write what is there already: that is no error.
     ///
     /// # Errors
     ///
@@ -248,7 +249,19 @@ impl Client {
         media_type: &str,
         bytes: Bytes,
     ) -> Result<StoredManifest, Error> {
-        self.put(repository, name, media_type, bytes, true).await
+        let (digest, reference) = named(repository, name, &bytes);
+        match self.put(repository, name, media_type, bytes, true).await {
+            Err(error) if overwriting_refused(error.kind()).is_some() => {
+                // A tag that must not change, and that already is what it should be.
+                match self.find_manifest(&reference).await {
+                    Ok(Some(found)) if found.digest == digest => {
+                        Ok(StoredManifest { digest, subject: None })
+                    }
+                    _ => Err(error),
+                }
+            }
+            put => put,
+        }
     }
 
     pub(crate) async fn put(
@@ -259,11 +272,7 @@ impl Client {
         bytes: Bytes,
         repeat: bool,
     ) -> Result<StoredManifest, Error> {
-        let digest = Digest::of(&bytes);
-        let reference = match name {
-            ManifestName::Tag(tag) => Reference::by_tag(repository.clone(), tag.clone()),
-            ManifestName::Digest => Reference::by_digest(repository.clone(), digest),
-        };
+        let (digest, reference) = named(repository, name, &bytes);
         let url = self.url(repository, &format!("manifests/{}", reference.manifest_name()))?;
         let call = Call {
             method: Method::PUT,
@@ -273,7 +282,7 @@ impl Client {
             ..Call::get(format!("write {reference}"), repository, url, SMALL)
         };
         let answer = self.transport().call(&call).await?;
-        match claimed_digest(&answer).map_err(|kind| call.error(kind))? {
+        match claimed_digest(&answer) {
             Some(claimed) => check(&call, DigestClaim::Header, claimed, digest)?,
             None if *name == ManifestName::Digest => {}
             None => {
@@ -297,6 +306,16 @@ impl Client {
     }
 }
 
+/// The digest of a manifest, and the reference under which it is written.
+fn named(repository: &Repository, name: &ManifestName, bytes: &[u8]) -> (Digest, Reference) {
+    let digest = Digest::of(bytes);
+    let reference = match name {
+        ManifestName::Tag(tag) => Reference::by_tag(repository.clone(), tag.clone()),
+        ManifestName::Digest => Reference::by_digest(repository.clone(), digest),
+    };
+    (digest, reference)
+}
+
 /// Checks an answer that carries a manifest: the hash of its bytes is what was asked for, and what the header says.
 fn fetched(
     call: &Call<'_>,
@@ -307,7 +326,7 @@ fn fetched(
     if let Some(asked) = asked {
         check(call, DigestClaim::Asked, asked, digest)?;
     }
-    if let Some(claimed) = claimed_digest(answer).map_err(|kind| call.error(kind))? {
+    if let Some(claimed) = claimed_digest(answer) {
         check(call, DigestClaim::Header, claimed, digest)?;
     }
     let fetched = FetchedManifest {
@@ -333,16 +352,12 @@ pub(crate) fn check(
     }
 }
 
-/// The digest in the header, if it is a SHA-256 one.
-pub(crate) fn claimed_digest(answer: &RegistryResponse) -> Result<Option<Digest>, ErrorKind> {
-    let Some(text) = answer.header("docker-content-digest") else { return Ok(None) };
-    match text.trim().parse() {
-        Ok(digest) => Ok(Some(digest)),
-        Err(verbatim_oci::DigestError::Algorithm(_)) => Ok(None),
-        Err(error) => {
-            Err(ErrorKind::Malformed(format!("`Docker-Content-Digest` is not a digest: {error}")))
-        }
-    }
+/// The digest in the header, if it is a SHA-256 one. What cannot be read claims nothing, and the content is hashed anyway.
+pub(crate) fn claimed_digest(answer: &RegistryResponse) -> Option<Digest> {
+    let text = answer.header("docker-content-digest")?.trim();
+    // Some proxies send an entity tag here.
+    let text = text.strip_prefix("W/").unwrap_or(text).trim_matches('"');
+    text.parse().ok()
 }
 
 /// The type of the body, without parameters.

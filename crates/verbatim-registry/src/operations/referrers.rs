@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use verbatim_oci::{Descriptor, Digest, Manifest, Repository, media_type};
 
-use crate::error::ErrorResponse;
-use crate::http::link::{self, NextPage};
+use crate::http::link::{NextPage, Pages};
 use crate::http::transport::Call;
+use crate::operations::fallback::FallbackTag;
 use crate::operations::manifests::content_type;
 use crate::{Client, Error, ErrorKind};
 
@@ -64,17 +64,28 @@ impl Client {
         let (descriptors, source) = match self.ask_api(repository, subject, artifact_type).await? {
             ReferrersAnswer::ByApi(descriptors) => (descriptors, ReferrersSource::Api),
             ReferrersAnswer::NoApi => {
-                let index = self.fallback_index(repository, subject).await?;
+                let index = self.fallback_index(repository, subject).await?.list();
                 let descriptors = index.map(|index| index.entries).unwrap_or_default();
                 (descriptors, ReferrersSource::FallbackTag)
             }
             // An old registry may answer this way, and so may a proxy that wants a login. A fallback tag proves the
             // first.
             ReferrersAnswer::SomethingElse(error) => {
-                match self.fallback_index(repository, subject).await? {
+                match self.fallback_index(repository, subject).await?.list() {
                     Some(index) => (index.entries, ReferrersSource::FallbackTag),
                     None => return Err(error),
                 }
+            }
+            // An old registry may answer this way, and so does one that has the list and does not show it. A
+            // registry that shows this login whether the fallback tag is there hides nothing of the repository.
+            ReferrersAnswer::Denied(error) => {
+                let entries = match self.fallback_index(repository, subject).await? {
+                    FallbackTag::List(index) => index.entries,
+                    FallbackTag::Unknown => Vec::new(),
+                    FallbackTag::NotFound => return Err(error),
+                };
+                self.note_no_referrers_api(repository);
+                (entries, ReferrersSource::FallbackTag)
             }
         };
         Ok(Referrers { descriptors: select(descriptors, artifact_type), source })
@@ -89,7 +100,9 @@ impl Client {
     ) -> Result<Option<Vec<Descriptor>>, Error> {
         match self.ask_api(repository, subject, artifact_type).await? {
             ReferrersAnswer::ByApi(descriptors) => Ok(Some(descriptors)),
-            ReferrersAnswer::NoApi | ReferrersAnswer::SomethingElse(_) => Ok(None),
+            ReferrersAnswer::NoApi
+            | ReferrersAnswer::SomethingElse(_)
+            | ReferrersAnswer::Denied(_) => Ok(None),
         }
     }
 
@@ -123,30 +136,28 @@ impl Client {
         let action = format!("list the referrers of {subject} in {repository}");
         let mut call = Call {
             accept: &[media_type::OCI_INDEX],
-            // What registries without the API answer: 404 by the specification, 400 and 406 in the wild.
-            answers: &[400, 404, 406],
             ..Call::get(action, repository, url, LISTING_LIMIT)
         };
         let (mut descriptors, mut bytes) = (Vec::new(), 0);
+        let mut pages = Pages::default();
         for page in 0..MOST_PAGES {
-            let answer = self.transport().call(&call).await?;
+            let answer = match self.transport().call(&call).await {
+                Ok(answer) => answer,
+                Err(error) if page == 0 => return without_api(error),
+                Err(error) if error.kind().refusal().is_some() => {
+                    return Err(error.with_kind(ends_early()));
+                }
+                Err(error) => return Err(error),
+            };
             let is_index = answer.status.is_success()
                 && content_type(&answer).as_deref() == Some(media_type::OCI_INDEX);
             let fail = |what: &str| call.error(ErrorKind::Malformed(what.to_owned()));
             if !is_index && page == 0 {
-                let response = ErrorResponse::read(answer.status, &answer.body);
-                if let Some(kind) = response.hides_repository() {
-                    return Err(call.error(kind));
-                }
-                return Ok(match answer.status.is_success() {
-                    true => ReferrersAnswer::SomethingElse(fail(
-                        "the answer is not a list of referrers",
-                    )),
-                    false => ReferrersAnswer::NoApi,
-                });
+                let error = fail("the answer is not a list of referrers");
+                return Ok(ReferrersAnswer::SomethingElse(error));
             }
             if !is_index {
-                return Err(fail("the list of referrers ends early"));
+                return Err(call.error(ends_early()));
             }
             let entries = read_entries(&answer.body).map_err(|kind| call.error(kind))?;
             descriptors.extend(entries);
@@ -154,7 +165,7 @@ impl Client {
             if descriptors.len() > MOST_REFERRERS || bytes > LISTINGS_LIMIT {
                 return Err(call.error(ErrorKind::TooManyReferrers { limit: MOST_REFERRERS }));
             }
-            match link::next(&answer.headers, &call.url) {
+            match pages.next(&answer.headers, &call.url) {
                 NextPage::End => return Ok(ReferrersAnswer::ByApi(descriptors)),
                 NextPage::Page(url) => call.url = url,
                 NextPage::Elsewhere(_) => {
@@ -173,6 +184,26 @@ enum ReferrersAnswer {
     NoApi,
     /// Success, but no list. Read as "none", it would hide every record.
     SomethingElse(Error),
+    /// 401 or 403, without a word about the repository.
+    Denied(Error),
+}
+
+fn ends_early() -> ErrorKind {
+    ErrorKind::Malformed("the list of referrers ends early".to_owned())
+}
+
+/// What a refusal says of the API. Registries without it answer 404 by the specification, and about every other status in
+/// the wild; 401 and 403 may also be an answer about the list. A failure that may pass is none, and neither is a
+/// refusal that speaks of the repository.
+fn without_api(error: Error) -> Result<ReferrersAnswer, Error> {
+    let Some(response) = error.kind().refusal() else { return Err(error) };
+    if let Some(kind) = response.hides_repository() {
+        return Err(error.with_kind(kind));
+    }
+    Ok(match response.status {
+        401 | 403 => ReferrersAnswer::Denied(error),
+        _ => ReferrersAnswer::NoApi,
+    })
 }
 
 #[derive(Debug)]

@@ -1,9 +1,11 @@
 //! The tags of a repository.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use verbatim_oci::{Repository, Tag};
 
-use crate::http::link::{self, NextPage};
+use crate::http::link::{NextPage, Pages};
 use crate::http::transport::Call;
 use crate::{Client, Error, ErrorKind};
 
@@ -47,21 +49,24 @@ impl Client {
         let url = self.url(repository, &format!("tags/list?n={PAGE}"))?;
         let mut call =
             Call::get(format!("list the tags of {repository}"), repository, url, PAGE_LIMIT);
-        let mut tags = Vec::new();
+        let (mut tags, mut seen, mut pages) = (Vec::new(), BTreeSet::new(), Pages::default());
         for _ in 0..MOST_PAGES {
             let answer = self.transport().call(&call).await?;
             let page: TagPage = serde_json::from_slice(&answer.body).map_err(|error| {
                 call.error(ErrorKind::Malformed(format!("not a list of tags: {error}")))
             })?;
             // A tag that the specification does not allow cannot be requested either.
-            let page = page.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.parse().ok());
-            tags.extend(
-                page.filter(|tag: &Tag| {
-                    derived == DerivedTags::Show || !tag.is_derived_from_digest()
-                }),
-            );
-            match link::next(&answer.headers, &call.url) {
+            let names: Vec<Tag> =
+                page.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()).collect();
+            // A registry that goes in circles under addresses that differ each time.
+            let is_repeated = !names.is_empty() && names.iter().all(|tag| seen.contains(tag));
+            let is_wanted =
+                |tag: &Tag| derived == DerivedTags::Show || !tag.is_derived_from_digest();
+            let new = names.into_iter().filter(|tag| seen.insert(tag.clone()) && is_wanted(tag));
+            tags.extend(new);
+            match pages.next(&answer.headers, &call.url) {
                 NextPage::End => return Ok(tags),
+                _ if is_repeated => return Ok(tags),
                 NextPage::Page(url) => call.url = url,
                 NextPage::Elsewhere(target) => {
                     let what = format!("the list of tags continues on another server: {target}");

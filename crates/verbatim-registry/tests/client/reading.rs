@@ -104,7 +104,8 @@ async fn no_claim_about_a_digest_is_believed() {
         assert_eq!(got, want, "{header} {asked:?}");
         assert_eq!(server.lines().len(), 1, "a lie is not asked for twice");
     };
-    let leak = |digest: Digest| &*digest.to_string().leak();
+    let leak_text = |text: String| &*text.leak();
+    let leak = |digest: Digest| leak_text(digest.to_string());
     let resolved = format!("resolved {truth}");
     check("", None, &resolved).await;
     check("", Some(truth), &resolved).await;
@@ -118,7 +119,14 @@ async fn no_claim_about_a_digest_is_believed() {
     let not_asked = format!("the requested digest is {other}, but the content has {truth}");
     check("", Some(other), &not_asked).await;
     check(leak(other), Some(other), &not_asked).await;
-    check("sha256:12", None, "unexpected answer: `Docker-Content-Digest` is not a digest: a sha256 digest has 64 hexadecimal digits, this one has 2").await;
+    // What cannot be read claims nothing.
+    for odd in ["sha256:12", "sha256:", "none", " "] {
+        check(odd, None, &resolved).await;
+        check(odd, Some(truth), &resolved).await;
+        check(odd, Some(other), &not_asked).await;
+    }
+    check(leak_text(format!("\"{truth}\"")), None, &resolved).await;
+    check(leak_text(format!("W/\"{other}\"")), None, &lying_header).await;
 }
 
 #[tokio::test]

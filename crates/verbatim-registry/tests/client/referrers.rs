@@ -82,9 +82,19 @@ async fn none_and_unknown_are_told_apart() {
     )
     .await;
     // No such API: the tag decides.
-    for status in [400, 404, 406] {
+    for status in [400, 402, 404, 405, 406, 409, 410, 415, 418, 422, 451, 501, 505] {
         check((status, "text/plain", "no".into()), none(), "0 by FallbackTag").await;
         check((status, json, "{}".into()), (200, one()), "1 by FallbackTag").await;
+    }
+    let absent = || (404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#.to_owned());
+    // The API may be there, and not be shown: a registry that shows whether the tag is there hides nothing.
+    for status in [401, 403] {
+        check((status, "text/plain", String::new()), (200, one()), "1 by FallbackTag").await;
+        check((status, "text/plain", String::new()), absent(), "0 by FallbackTag").await;
+        check((status, "text/plain", String::new()), none(), "unknown").await;
+        for refused in [401, 403] {
+            check((status, "text/plain", String::new()), (refused, String::new()), "unknown").await;
+        }
     }
     check((200, "text/html", "<html>".into()), (200, one()), "1 by FallbackTag").await;
     // Success, and no list: a proxy, or an old registry. Without anything under the tag it is not known which.
@@ -98,8 +108,14 @@ async fn none_and_unknown_are_told_apart() {
     // A repository that is not there, or that may not be seen, says nothing about its referrers.
     for code in ["NAME_UNKNOWN", "NAME_INVALID", "DENIED", "UNAUTHORIZED"] {
         let refusal = || serde_json::json!({ "errors": [{ "code": code }] }).to_string();
-        check((404, json, refusal()), (200, one()), "unknown").await;
+        for status in [400, 401, 403, 404, 405] {
+            check((status, json, refusal()), (200, one()), "unknown").await;
+            check((status, json, refusal()), absent(), "unknown").await;
+        }
         check((404, json, "{}".into()), (404, refusal()), "unknown").await;
+        let odd = format!(r#"{{"errors":[{{"code":"{}","message":null}}]}}"#, code.to_lowercase());
+        check((404, json, odd.clone()), (200, one()), "unknown").await;
+        check((404, json, "{}".into()), (404, odd), "unknown").await;
     }
     let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#;
     check((404, json, unknown.into()), (404, unknown.into()), "0 by FallbackTag").await;
@@ -108,6 +124,82 @@ async fn none_and_unknown_are_told_apart() {
     check((404, json, String::new()), (200, "{".into()), "unknown").await;
     let image = r#"{"schemaVersion":2,"config":{"mediaType":"x","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}}"#;
     check((404, json, String::new()), (200, image.into()), "unknown").await;
+    // Go's empty list.
+    check(
+        (200, media_type::OCI_INDEX, r#"{"schemaVersion":2,"manifests":null}"#.into()),
+        none(),
+        "0 by Api",
+    )
+    .await;
+}
+
+/// Registries that read the tag `sha256-HEX` as the digest answer with the subject itself, which is no list; for an index, its
+/// images are no referrers.
+#[tokio::test]
+async fn a_tag_that_answers_its_own_subject_is_no_list() {
+    let image = r#"{"schemaVersion":2,"config":{"mediaType":"x","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}}"#;
+    for (subject, content_type) in
+        [(image.to_owned(), media_type::OCI_MANIFEST), (index(&[entry("a", "x")]), INDEX.1)]
+    {
+        for api in [404, 403] {
+            let body = subject.clone();
+            let server = ScriptedRegistry::start(move |arrived| {
+                match arrived.line.contains("/referrers/") {
+                    true => reply(api, &[], ""),
+                    false => reply(200, &[("content-type", content_type)], body.clone()),
+                }
+            })
+            .await;
+            let digest = Digest::of(subject.as_bytes());
+            let listed = client().referrers(&repository(&server.host), &digest, None).await;
+            let listed = listed.expect("a list");
+            assert_eq!(
+                (listed.descriptors.len(), listed.source),
+                (0, ReferrersSource::FallbackTag)
+            );
+        }
+    }
+}
+
+/// A registry without the API is asked for it once.
+#[tokio::test]
+async fn a_registry_without_the_api_is_asked_for_it_once() {
+    for status in [401, 403, 404, 405, 501] {
+        let server =
+            ScriptedRegistry::start(move |arrived| match arrived.line.contains("/referrers/") {
+                true => reply(status, &[], ""),
+                false => reply(404, &[], r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
+            })
+            .await;
+        let client = client();
+        for subject in [Digest::of(b"one"), Digest::of(b"two")] {
+            let listed = client.referrers(&repository(&server.host), &subject, None).await;
+            assert!(listed.expect("a list").descriptors.is_empty());
+        }
+        let asked = server.lines().iter().filter(|line| line.contains("/referrers/")).count();
+        assert_eq!((asked, server.lines().len()), (1, 3), "{status}");
+    }
+}
+
+/// Some registries link from the last page to itself, or to the first one.
+#[tokio::test]
+async fn pages_in_a_circle_end_where_they_begin() {
+    let subject = Digest::of(b"subject");
+    for back in ["?page=2".to_owned(), format!("/v2/example/app/referrers/{subject}")] {
+        let target = back.clone();
+        let server = ScriptedRegistry::start(move |arrived| {
+            let (content, to) = match arrived.line.contains("page=2") {
+                true => ("c", target.as_str()),
+                false => ("a", "?page=2"),
+            };
+            let link = format!("<{to}>; rel=\"next\"");
+            reply(200, &[INDEX, ("link", &link)], index(&[entry(content, "x")]))
+        })
+        .await;
+        let listed = client().referrers(&repository(&server.host), &subject, None).await;
+        let count = listed.expect("a list").descriptors.len();
+        assert_eq!((count, server.lines().len()), (2, 2), "{back}");
+    }
 }
 
 #[tokio::test]
@@ -163,8 +255,10 @@ async fn ten_thousand_referrers_in_one_page_are_all_read() {
 #[tokio::test]
 async fn referrers_without_end_are_too_many() {
     let page = index(&(0..9000).map(|number| entry(&number.to_string(), "x")).collect::<Vec<_>>());
+    let number = std::sync::atomic::AtomicUsize::new(1);
     let server = ScriptedRegistry::start(move |_| {
-        reply(200, &[INDEX, ("link", r#"<?page=2>; rel="next""#)], page.clone())
+        let next = number.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        reply(200, &[INDEX, ("link", &format!("<?page={next}>; rel=next"))], page.clone())
     })
     .await;
     let listed = client().referrers(&repository(&server.host), &Digest::of(b"subject"), None).await;
