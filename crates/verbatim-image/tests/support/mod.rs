@@ -286,7 +286,7 @@ impl Drop for Registry {
 
 pub(crate) fn client(keychain: &verbatim_credentials::Keychain) -> verbatim_registry::Client {
     let mut config = verbatim_registry::Config::new("verbatim-image-test");
-    config.use_proxies = false;
+    config.proxies = Default::default();
     config.retry.attempts = 1;
     verbatim_registry::Client::new(config, keychain.clone()).unwrap()
 }

@@ -29,7 +29,7 @@ use crate::{Client, Config};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Registry")]
 pub struct RegistryArgs {
-    /// Use plain HTTP for this registry (`host[:port]`); registries on this machine need no flag
+    /// Use plain HTTP for this registry (`host[:port]`); those on this machine are tried for TLS first
     #[arg(long, value_name = "HOST", env = "VERBATIM_PLAIN_HTTP", value_delimiter = ',')]
     pub plain_http: Vec<String>,
 
@@ -37,7 +37,7 @@ pub struct RegistryArgs {
     #[arg(long, value_name = "FILE", env = "VERBATIM_REGISTRY_CA")]
     pub registry_ca: Option<PathBuf>,
 
-    /// Use TLS for registries on this machine, too
+    /// Refuse plain HTTP for registries on this machine, too
     #[arg(long)]
     pub registry_tls_on_loopback: bool,
 
@@ -62,9 +62,10 @@ impl RegistryArgs {
         config.trusted_realms.extend(self.trust_realm.iter().cloned());
         config.tls_on_loopback = self.registry_tls_on_loopback;
         if let Some(path) = &self.registry_ca {
-            config.extra_roots = std::fs::read(path).map_err(|error| {
-                Failure::usage(error).context(format!("cannot read {}", path.display()))
-            })?;
+            let fail =
+                |failure: Failure| failure.context(format!("cannot read {}", path.display()));
+            let pem = std::fs::read(path).map_err(|error| fail(Failure::usage(error)))?;
+            config.trust(&pem).map_err(|error| fail(Failure::usage(error)))?;
         }
         Client::new(config, self.keychain(environment)).map_err(failure)
     }

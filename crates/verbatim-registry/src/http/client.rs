@@ -8,7 +8,6 @@ use verbatim_credentials::Keychain;
 use verbatim_http::ClockReading;
 use verbatim_oci::{Digest, Repository};
 
-use crate::http::endpoint;
 use crate::http::transport::Transport;
 use crate::{Config, Error};
 
@@ -57,8 +56,7 @@ impl Client {
 
     /// The clock of a repository's registry beside ours, by its last answer; `None` before the first.
     pub fn clock(&self, repository: &Repository) -> Option<ClockReading> {
-        let url = self.url(repository, "").ok()?;
-        self.0.transport.clock(&url).reading()
+        self.0.transport.clock_of(repository)?.reading()
     }
 
     pub(crate) fn transport(&self) -> &Transport {
@@ -69,8 +67,8 @@ impl Client {
         &self.0.transport.config
     }
 
-    pub(crate) fn url(&self, repository: &Repository, rest: &str) -> Result<Url, Error> {
-        endpoint::url(self.config(), repository, rest)
+    pub(crate) async fn url(&self, repository: &Repository, rest: &str) -> Result<Url, Error> {
+        self.transport().url(repository, rest).await
     }
 
     pub(crate) fn fallback_lock(&self) -> &tokio::sync::Mutex<()> {

@@ -3,24 +3,25 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use verbatim_http::RetryPolicy;
+use verbatim_http::{Proxies, RetryPolicy};
+
+use crate::ErrorKind;
 
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The user agent, for example `verbatim/1.2.3`.
     pub user_agent: String,
-    /// Registries, `host[:port]`, to reach over plain HTTP. Registries on this machine always are, unless
-    /// `tls_on_loopback`.
+    /// Registries, `host[:port]`, to reach over plain HTTP. Registries on this machine also are, if they do not speak TLS.
     pub plain_http: BTreeSet<String>,
-    /// Whether registries on this machine use TLS, too.
+    /// Whether registries on this machine must use TLS, too.
     pub tls_on_loopback: bool,
     /// Additional certificates to trust, as PEM.
     pub extra_roots: Vec<u8>,
     /// Token servers that get credentials although they are outside the registry's site.
     pub trusted_realms: BTreeSet<String>,
-    /// Whether to use the proxies of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Never for this machine.
-    pub use_proxies: bool,
+    /// The proxies to go through. Never to this machine.
+    pub proxies: Proxies,
     /// How long the parts of a request may take.
     pub timeouts: Timeouts,
     /// How often, and for how long, a failed request is repeated.
@@ -53,7 +54,7 @@ impl Config {
             tls_on_loopback: false,
             extra_roots: Vec::new(),
             trusted_realms: BTreeSet::new(),
-            use_proxies: true,
+            proxies: Proxies::of_process(),
             timeouts: Timeouts {
                 connect: Duration::from_secs(10),
                 request: Duration::from_secs(30),
@@ -68,5 +69,17 @@ impl Config {
             concurrency: 8,
             fallback_settle: Duration::from_millis(250),
         }
+    }
+
+    /// Also trusts the certificates of one file, in PEM.
+    ///
+    /// # Errors
+    ///
+    /// If there is none in it.
+    pub fn trust(&mut self, pem: &[u8]) -> Result<(), ErrorKind> {
+        verbatim_http::check_roots(pem).map_err(|error| ErrorKind::Config(error.to_string()))?;
+        self.extra_roots.extend_from_slice(pem);
+        self.extra_roots.push(b'\n');
+        Ok(())
     }
 }

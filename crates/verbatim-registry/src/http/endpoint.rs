@@ -6,15 +6,28 @@ use verbatim_oci::Repository;
 
 use crate::{Config, Error, ErrorKind};
 
+/// Whether a registry is reached over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Https,
+    Http,
+    /// It is on this machine, and speaks one of them.
+    Either,
+}
+
+/// How a registry is reached, by the settings.
+pub(crate) fn scheme(config: &Config, repository: &Repository) -> Scheme {
+    match repository.is_loopback() {
+        _ if config.plain_http.contains(repository.registry()) => Scheme::Http,
+        true if !config.tls_on_loopback => Scheme::Either,
+        _ => Scheme::Https,
+    }
+}
+
 /// The URL of `rest` (`manifests/latest` for example) below `repository`.
-pub(crate) fn url(config: &Config, repository: &Repository, rest: &str) -> Result<Url, Error> {
+pub(crate) fn url(uses_tls: bool, repository: &Repository, rest: &str) -> Result<Url, Error> {
     let host = repository.registry();
-    let plain = if repository.is_loopback() {
-        !config.tls_on_loopback
-    } else {
-        config.plain_http.contains(host)
-    };
-    let scheme = if plain { "http" } else { "https" };
+    let scheme = if uses_tls { "https" } else { "http" };
     let text = format!("{scheme}://{}/v2/{}/{rest}", repository.api_host(), repository.path());
     // Some names have only valid letters and are no hosts: `1.2.3.999`.
     Url::parse(&text).map_err(|_| {
@@ -66,6 +79,7 @@ mod tests {
     fn config() -> Config {
         let mut config = Config::new("test");
         config.plain_http.insert("plain.example.com:5000".to_owned());
+        config.plain_http.insert("127.0.0.1:5001".to_owned());
         config
     }
 
@@ -74,20 +88,26 @@ mod tests {
         let cases = [
             ("nginx", "https://registry-1.docker.io/v2/library/nginx/x"),
             ("ghcr.io/a/b", "https://ghcr.io/v2/a/b/x"),
-            ("127.0.0.1:5000/a", "http://127.0.0.1:5000/v2/a/x"),
-            ("[::1]:5000/a", "http://[::1]:5000/v2/a/x"),
-            ("localhost/a", "http://localhost/v2/a/x"),
+            ("127.0.0.1:5000/a", "either://127.0.0.1:5000/v2/a/x"),
+            ("[::1]:5000/a", "either://[::1]:5000/v2/a/x"),
+            ("localhost/a", "either://localhost/v2/a/x"),
+            ("127.0.0.1:5001/a", "http://127.0.0.1:5001/v2/a/x"),
             ("plain.example.com:5000/a", "http://plain.example.com:5000/v2/a/x"),
             ("plain.example.com/a", "https://plain.example.com/v2/a/x"),
         ];
         for (repository, want) in cases {
-            let url = url(&config(), &repository.parse().unwrap(), "x").unwrap();
-            assert_eq!(url.as_str(), want);
+            let repository = repository.parse().unwrap();
+            let (name, rest) = want.split_once(':').unwrap();
+            let scheme = scheme(&config(), &repository);
+            assert_eq!(format!("{scheme:?}").to_lowercase(), name, "{want}");
+            let url = url(name == "https", &repository, "x").unwrap();
+            assert_eq!(url.as_str().split_once(':').unwrap().1, rest);
         }
         let strict = Config { tls_on_loopback: true, ..config() };
-        let tls = url(&strict, &"127.0.0.1:5000/a".parse().unwrap(), "x").unwrap();
-        assert_eq!(tls.as_str(), "https://127.0.0.1:5000/v2/a/x");
-        assert!(url(&strict, &"1.2.3.999/a".parse().unwrap(), "x").is_err());
+        let local = |text: &str| scheme(&strict, &text.parse().unwrap());
+        assert_eq!(local("127.0.0.1:5000/a"), Scheme::Https);
+        assert_eq!(local("127.0.0.1:5001/a"), Scheme::Http);
+        assert!(url(true, &"1.2.3.999/a".parse().unwrap(), "x").is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod endpoint;
+mod handshake;
 pub(crate) mod link;
 pub(crate) mod transport;
 pub(crate) mod wire;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use secrecy::ExposeSecret as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use url::Url;
 use verbatim_credentials::{Credential, Keychain};
 use verbatim_http::{ServerClock, chance, retry_after};
@@ -22,7 +22,7 @@ use crate::auth::realm;
 use crate::auth::scope::TokenScope;
 use crate::auth::token::{self, AccessToken, TokenRequest};
 use crate::error::ErrorResponse;
-use crate::http::endpoint;
+use crate::http::endpoint::{self, Scheme};
 use crate::http::wire::{HttpClient, HttpRequest, HttpResponse, RedirectPolicy, RequestBody};
 use crate::{Config, Error, ErrorKind};
 
@@ -140,6 +140,8 @@ pub(crate) struct Transport {
     keychain: Keychain,
     wire: HttpClient,
     hosts: Mutex<HashMap<String, Arc<HostState>>>,
+    /// Of each registry on this machine, whether it speaks TLS.
+    local: Mutex<HashMap<String, Arc<OnceCell<bool>>>>,
 }
 
 /// The state of one registry.
@@ -153,12 +155,44 @@ struct HostState {
 impl Transport {
     pub(crate) fn new(config: Config, keychain: Keychain) -> Result<Self, ErrorKind> {
         let wire = HttpClient::new(&config)?;
-        Ok(Self { config, keychain, wire, hosts: Mutex::default() })
+        Ok(Self { config, keychain, wire, hosts: Mutex::default(), local: Mutex::default() })
     }
 
-    /// The clock of the server of a URL.
-    pub(crate) fn clock(&self, url: &Url) -> Arc<ServerClock> {
-        self.wire.clock(url)
+    /// The URL of `rest` below `repository`. A registry on this machine is asked once whether it speaks TLS.
+    pub(crate) async fn url(&self, repository: &Repository, rest: &str) -> Result<Url, Error> {
+        let cell = match self.scheme(repository) {
+            Ok(uses_tls) => return endpoint::url(uses_tls, repository, rest),
+            Err(cell) => cell,
+        };
+        let plain = endpoint::url(false, repository, rest)?;
+        let host = plain.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        // Without a port, TLS has another one.
+        let port = plain.port().unwrap_or(443);
+        let ask = || async { self.wire.speaks_tls(host, port).await.ok_or(()) };
+        // Where nobody is, nobody is found by the request either; the next one asks again.
+        match cell.get_or_try_init(ask).await {
+            Ok(true) => endpoint::url(true, repository, rest),
+            Ok(false) | Err(()) => Ok(plain),
+        }
+    }
+
+    /// Whether a registry is reached over TLS, or where that is noted.
+    fn scheme(&self, repository: &Repository) -> Result<bool, Arc<OnceCell<bool>>> {
+        match endpoint::scheme(&self.config, repository) {
+            Scheme::Https => Ok(true),
+            Scheme::Http => Ok(false),
+            Scheme::Either => {
+                let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
+                let cell = local.entry(repository.registry().to_owned()).or_default();
+                cell.get().copied().ok_or_else(|| Arc::clone(cell))
+            }
+        }
+    }
+
+    /// The clock of a repository's registry.
+    pub(crate) fn clock_of(&self, repository: &Repository) -> Option<Arc<ServerClock>> {
+        let uses_tls = self.scheme(repository).unwrap_or(false);
+        Some(self.wire.clock(&endpoint::url(uses_tls, repository, "").ok()?))
     }
 
     /// How many requests were sent.
@@ -230,7 +264,7 @@ impl Transport {
 
     /// Sends the request with the known login. If the registry asks for another one, logs in and sends it again.
     async fn exchange(&self, host: &HostState, call: &Call<'_>) -> Result<HttpResponse, Error> {
-        let registry = endpoint::url(&self.config, call.repository, "")?;
+        let registry = self.url(call.repository, "").await?;
         // An upload may lead to another server, which must not see this login.
         if call.url.origin() != registry.origin() {
             return self.send(call, None).await;

@@ -18,9 +18,10 @@ use jiff::Timestamp;
 use reqwest::redirect;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
-use verbatim_http::{RedactedUrl, ServerClock, is_loopback};
+use verbatim_http::{RedactedUrl, ServerClock};
 
 use crate::error::NetworkError;
+use crate::http::handshake;
 use crate::{Config, Error, ErrorKind, Timeouts};
 
 /// Request bodies add time at this rate: the slowest connection that still counts as alive.
@@ -112,8 +113,8 @@ pub(crate) enum RedirectPolicy {
 pub(crate) struct HttpClient {
     config: Config,
     tls: rustls::ClientConfig,
-    /// Made on first use: with and without proxy, with and without redirects.
-    clients: [OnceLock<reqwest::Client>; 4],
+    /// Made on first use: with and without redirects.
+    clients: [OnceLock<reqwest::Client>; 2],
     requests: Arc<AtomicU64>,
     /// By host and port.
     clocks: Mutex<BTreeMap<String, Arc<ServerClock>>>,
@@ -131,7 +132,7 @@ impl HttpClient {
     pub(crate) fn new(config: &Config) -> Result<Self, ErrorKind> {
         let tls = verbatim_http::client_config(&config.extra_roots)
             .map_err(|error| ErrorKind::Config(error.to_string()))?;
-        let clients = [const { OnceLock::new() }; 4];
+        let clients = [const { OnceLock::new() }; 2];
         Ok(Self {
             config: config.clone(),
             tls,
@@ -154,6 +155,11 @@ impl HttpClient {
         Arc::clone(clocks.entry(place).or_default())
     }
 
+    /// Whether a server on this machine speaks TLS; `None` if it cannot be asked.
+    pub(crate) async fn speaks_tls(&self, host: &str, port: u16) -> Option<bool> {
+        handshake::speaks_tls(host, port, self.tls.clone()).await
+    }
+
     /// Sends a request and waits for the head of its answer.
     pub(crate) async fn send(
         &self,
@@ -161,7 +167,7 @@ impl HttpClient {
         redirects: RedirectPolicy,
     ) -> Result<HttpResponse, ErrorKind> {
         let HttpRequest { method, url, headers, body } = outgoing;
-        let client = self.client(&url, redirects)?;
+        let client = self.client(redirects)?;
         let mut request = client.request(method.clone(), url.clone()).headers(headers);
         let mut allowed = self.config.timeouts.request;
         match body {
@@ -203,10 +209,8 @@ impl HttpClient {
         }
     }
 
-    fn client(&self, url: &Url, redirects: RedirectPolicy) -> Result<&reqwest::Client, ErrorKind> {
-        let use_proxies = self.config.use_proxies && !is_loopback(url);
-        let follow = redirects == RedirectPolicy::Follow;
-        let slot = &self.clients[usize::from(use_proxies) * 2 + usize::from(follow)];
+    fn client(&self, redirects: RedirectPolicy) -> Result<&reqwest::Client, ErrorKind> {
+        let slot = &self.clients[usize::from(redirects == RedirectPolicy::Follow)];
         if let Some(client) = slot.get() {
             return Ok(client);
         }
@@ -214,12 +218,14 @@ impl HttpClient {
             RedirectPolicy::Follow => follow_carefully(Arc::clone(&self.requests)),
             RedirectPolicy::Stay => redirect::Policy::none(),
         };
+        let proxies = self.config.proxies.clone();
         let builder = reqwest::Client::builder()
+            // Also asked for each server that a redirect leads to.
+            .proxy(reqwest::Proxy::custom(move |url| proxies.for_url(url).map(str::to_owned)))
             .tls_backend_preconfigured(self.tls.clone())
             .user_agent(&self.config.user_agent)
             .connect_timeout(self.config.timeouts.connect)
             .redirect(policy);
-        let builder = if use_proxies { builder } else { builder.no_proxy() };
         let client = builder.build().map_err(|error| ErrorKind::Config(cause(&error).0))?;
         Ok(slot.get_or_init(|| client))
     }

@@ -49,7 +49,7 @@ impl Client {
         blob: &Descriptor,
         limit: u64,
     ) -> Result<Bytes, Error> {
-        let call = self.blob_call("read", repository, &blob.digest, blob.size)?;
+        let call = self.blob_call("read", repository, &blob.digest, blob.size).await?;
         if blob.size > limit {
             return Err(call.error(ErrorKind::TooLarge { limit }));
         }
@@ -79,7 +79,7 @@ impl Client {
         if self.is_known_stored(repository, *digest) {
             return Ok(true);
         }
-        let call = self.blob_call("look for", repository, digest, 0)?;
+        let call = self.blob_call("look for", repository, digest, 0).await?;
         let call = Call { method: Method::HEAD, answers: &[404], need, ..call };
         let found = self.transport().call(&call).await?.status != StatusCode::NOT_FOUND;
         if found {
@@ -153,7 +153,7 @@ impl Client {
         digest: Digest,
         body: RequestBody,
     ) -> Result<(), Error> {
-        let begin = self.upload_call(repository, "")?;
+        let begin = self.upload_call(repository, "").await?;
         let answer = self.transport().call(&begin).await?;
         let mut url = self.session(&begin, &answer)?;
         // Appended, not parsed: the session's own query must not change.
@@ -190,7 +190,7 @@ impl Client {
             return Ok(MountResult::Refused);
         }
         let query = format!("?mount={digest}&from={}", from.path());
-        let mut call = self.upload_call(repository, &query)?;
+        let mut call = self.upload_call(repository, &query).await?;
         call.action = format!("mount {digest} from {from} into {repository}");
         call.need = TokenScope::push(repository).and(from, Access::Pull);
         let answer = match self.transport().call(&call).await {
@@ -212,23 +212,23 @@ impl Client {
         Ok(MountResult::Refused)
     }
 
-    pub(crate) fn blob_call<'a>(
+    pub(crate) async fn blob_call<'a>(
         &self,
         verb: &str,
         repository: &'a Repository,
         digest: &Digest,
         limit: u64,
     ) -> Result<Call<'a>, Error> {
-        let url = self.url(repository, &format!("blobs/{digest}"))?;
+        let url = self.url(repository, &format!("blobs/{digest}")).await?;
         Ok(Call::get(format!("{verb} {digest} in {repository}"), repository, url, limit))
     }
 
-    pub(crate) fn upload_call<'a>(
+    pub(crate) async fn upload_call<'a>(
         &self,
         repository: &'a Repository,
         query: &str,
     ) -> Result<Call<'a>, Error> {
-        let url = self.url(repository, &format!("blobs/uploads/{query}"))?;
+        let url = self.url(repository, &format!("blobs/uploads/{query}")).await?;
         Ok(Call {
             method: Method::POST,
             need: TokenScope::push(repository),

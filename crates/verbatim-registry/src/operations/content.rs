@@ -111,7 +111,7 @@ impl Client {
         digest: Digest,
     ) -> Result<Bytes, Error> {
         let reference = Reference::by_digest(repository.clone(), digest);
-        let call = self.manifest_call(format!("read {reference}"), &reference)?;
+        let call = self.manifest_call(format!("read {reference}"), &reference).await?;
         let answer = self.transport().call(&call).await?;
         check(&call, DigestClaim::Asked, digest, Digest::of(&answer.body))?;
         Ok(answer.body)
@@ -123,7 +123,7 @@ impl Client {
         layer: &Descriptor,
         limit: u64,
     ) -> Result<Result<Bytes, UnusableReferrer>, Error> {
-        let call = self.blob_call("read", repository, &layer.digest, limit)?;
+        let call = self.blob_call("read", repository, &layer.digest, limit).await?;
         let call = Call { answers: &[404], ..call };
         let answer = match self.transport().call(&call).await {
             Ok(answer) => answer,

@@ -189,7 +189,7 @@ impl Client {
         }
         // The semaphore is never closed.
         let _permit = self.copies().acquire().await.ok();
-        let call = self.blob_call("copy", from, &blob.digest, blob.size)?;
+        let call = self.blob_call("copy", from, &blob.digest, blob.size).await?;
         let (call, place) = (&call, call.place());
         let open = || {
             let place = place.clone();

@@ -152,7 +152,7 @@ impl Client {
     ///
     /// As [`Client::resolve`].
     pub async fn manifest(&self, reference: &Reference) -> Result<FetchedManifest, Error> {
-        let call = self.manifest_call(format!("read {reference}"), reference)?;
+        let call = self.manifest_call(format!("read {reference}"), reference).await?;
         let answer = self.transport().call(&call).await?;
         fetched(&call, reference.digest, &answer)
     }
@@ -169,7 +169,7 @@ impl Client {
     ) -> Result<FetchedManifest, Error> {
         let reference = Reference::by_digest(repository.clone(), descriptor.digest);
         let Some(content) = descriptor.embedded() else { return self.manifest(&reference).await };
-        let call = self.manifest_call(format!("read {reference}"), &reference)?;
+        let call = self.manifest_call(format!("read {reference}"), &reference).await?;
         let fetched = FetchedManifest {
             digest: descriptor.digest,
             media_type: descriptor.media_type.clone(),
@@ -206,7 +206,7 @@ impl Client {
         reference: &Reference,
         limit: u64,
     ) -> Result<Result<FetchedManifest, ErrorResponse>, Error> {
-        let call = self.manifest_call(format!("read {reference}"), reference)?;
+        let call = self.manifest_call(format!("read {reference}"), reference).await?;
         let call = Call { answers: &[404], limit, ..call };
         let answer = self.transport().call(&call).await?;
         if answer.status == 404 {
@@ -222,7 +222,7 @@ impl Client {
     ///
     /// If the registry cannot be reached or refuses.
     pub async fn head(&self, reference: &Reference) -> Result<Option<ManifestHead>, Error> {
-        let call = self.manifest_call(format!("look for {reference}"), reference)?;
+        let call = self.manifest_call(format!("look for {reference}"), reference).await?;
         let call = Call { method: Method::HEAD, answers: &[404], ..call };
         let answer = self.transport().call(&call).await?;
         if answer.status == 404 {
@@ -273,7 +273,7 @@ impl Client {
         repeat: bool,
     ) -> Result<StoredManifest, Error> {
         let (digest, reference) = named(repository, name, &bytes);
-        let url = self.url(repository, &format!("manifests/{}", reference.manifest_name()))?;
+        let url = self.url(repository, &format!("manifests/{}", reference.manifest_name())).await?;
         let call = Call {
             method: Method::PUT,
             need: TokenScope::push(repository),
@@ -294,13 +294,13 @@ impl Client {
         Ok(StoredManifest { digest, subject })
     }
 
-    pub(crate) fn manifest_call<'a>(
+    pub(crate) async fn manifest_call<'a>(
         &self,
         action: String,
         reference: &'a Reference,
     ) -> Result<Call<'a>, Error> {
         let repository = &reference.repository;
-        let url = self.url(repository, &format!("manifests/{}", reference.manifest_name()))?;
+        let url = self.url(repository, &format!("manifests/{}", reference.manifest_name())).await?;
         let call = Call::get(action, repository, url, MANIFEST_LIMIT);
         Ok(Call { accept: &media_type::ALL_MANIFESTS, ..call })
     }

@@ -13,7 +13,7 @@ impl Client {
     ///
     /// If the registry cannot be reached, or refuses the upload.
     pub async fn check_push(&self, repository: &Repository) -> Result<(), Error> {
-        let mut begin = self.upload_call(repository, "")?;
+        let mut begin = self.upload_call(repository, "").await?;
         begin.action = format!("begin an upload to {repository}");
         let answer = self.transport().call(&begin).await?;
         let url = self.session(&begin, &answer)?;

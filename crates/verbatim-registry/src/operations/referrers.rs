@@ -129,7 +129,7 @@ impl Client {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<ReferrersAnswer, Error> {
-        let mut url = self.url(repository, &format!("referrers/{subject}"))?;
+        let mut url = self.url(repository, &format!("referrers/{subject}")).await?;
         if let Some(artifact_type) = artifact_type {
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
         }

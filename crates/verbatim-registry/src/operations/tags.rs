@@ -46,7 +46,7 @@ impl Client {
         repository: &Repository,
         derived: DerivedTags,
     ) -> Result<Vec<Tag>, Error> {
-        let url = self.url(repository, &format!("tags/list?n={PAGE}"))?;
+        let url = self.url(repository, &format!("tags/list?n={PAGE}")).await?;
         let mut call =
             Call::get(format!("list the tags of {repository}"), repository, url, PAGE_LIMIT);
         let (mut tags, mut seen, mut pages) = (Vec::new(), BTreeSet::new(), Pages::default());

@@ -1,7 +1,8 @@
 //! Resolving and reading: what is asked, how often, and what is believed.
 
+use verbatim_credentials::Keychain;
 use verbatim_oci::{Digest, Manifest, Platform, Reference, media_type};
-use verbatim_registry::{DerivedTags, DigestClaim, ErrorKind};
+use verbatim_registry::{Client, DerivedTags, DigestClaim, ErrorKind};
 
 use crate::scripted::{ScriptedRegistry, reply};
 use crate::setup::{client, config, push_image, push_index, registry, repository, tagged};
@@ -239,4 +240,42 @@ async fn no_more_requests_run_at_once_than_allowed() {
     futures_util::future::try_join_all(all).await.expect("digests");
     server.abort();
     assert!((1..=3).contains(&running.1.load(Ordering::SeqCst)), "{running:?}");
+}
+
+/// What `NO_PROXY` excepts is reached directly, also by a redirect.
+#[tokio::test]
+async fn proxies_are_those_of_the_environment() {
+    let digest = Digest::of(MANIFEST.as_bytes());
+    let proxy = ScriptedRegistry::start(|arrived| match arrived.line.contains("redirect") {
+        true => reply(307, &[("location", "http://127.0.0.1:9/x")], ""),
+        false => reply(200, &[("content-type", media_type::OCI_INDEX)], MANIFEST),
+    })
+    .await;
+    let client = |no_proxy: &'static str| {
+        let mut config = config();
+        config.plain_http.insert("reg.corp.invalid:5000".to_owned());
+        config.retry.attempts = 1;
+        let address = format!("http://{}", proxy.host);
+        config.proxies = verbatim_http::Proxies::from_variables(|name| match name {
+            "HTTP_PROXY" => Some(address.clone()),
+            "NO_PROXY" => Some(no_proxy.to_owned()),
+            _ => None,
+        });
+        Client::new(config, Keychain::anonymous()).expect("a client")
+    };
+    let reference: Reference = "reg.corp.invalid:5000/a/b:v1".parse().expect("a reference");
+    for through in ["", "corp.example", "reg.corp.invalid:5001", "*.other.invalid", "10.0.0.0/8"] {
+        let resolved = client(through).resolve(&reference).await.expect("the proxy answers");
+        assert_eq!(resolved.digest(), digest, "{through}");
+    }
+    let line = "GET http://reg.corp.invalid:5000/v2/a/b/manifests/v1";
+    assert_eq!(proxy.lines(), [line; 5]);
+    for direct in ["reg.corp.invalid:5000", "*.corp.invalid", ".corp.invalid", "invalid", "x,*"] {
+        let error = client(direct).resolve(&reference).await.expect_err("nobody is there");
+        assert!(matches!(error.kind(), ErrorKind::Unreachable(_)), "{direct}: {}", error.kind());
+    }
+    assert_eq!(proxy.lines().len(), 5);
+    let away: Reference = "reg.corp.invalid:5000/redirect/b:v1".parse().expect("a reference");
+    client("").resolve(&away).await.expect_err("nobody is there");
+    assert_eq!(proxy.lines().len(), 6, "this machine is reached directly");
 }

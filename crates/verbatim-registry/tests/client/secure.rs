@@ -93,6 +93,67 @@ async fn a_certificate_is_trusted_if_it_is_named() {
     assert_eq!(resolved.digest(), Digest::of(MANIFEST.as_bytes()));
 }
 
+/// Without a word in the settings: TLS first, then plain HTTP, and the registry is asked once which it is.
+#[tokio::test]
+async fn a_registry_on_this_machine_speaks_tls_or_does_not() {
+    let tls = TlsRegistry::start().await;
+    let trusting = || Config { extra_roots: tls.certificate.clone(), ..config() };
+    let digest = Digest::of(MANIFEST.as_bytes());
+    let resolved = client(trusting()).resolve(&tagged(&tls.host, "v1")).await.expect("a digest");
+    assert_eq!(resolved.digest(), digest);
+    // A certificate that is not trusted does not lead to plain HTTP.
+    let error = client(config()).resolve(&tagged(&tls.host, "v1")).await.expect_err("not trusted");
+    assert!(matches!(error.kind(), ErrorKind::Tls(_)), "{:?}", error.kind());
+    assert!(error.url().starts_with("https://"), "{error}");
+    let plain = ScriptedRegistry::start(|_| {
+        reply(200, &[("content-type", "application/vnd.oci.image.index.v1+json")], MANIFEST)
+    })
+    .await;
+    let local = client(trusting());
+    for _ in 0..3 {
+        let resolved = local.resolve(&tagged(&plain.host, "v1")).await.expect("a digest");
+        assert_eq!(resolved.digest(), digest);
+    }
+    assert_eq!((plain.lines().len(), local.requests()), (3, 3), "no request to find out");
+    // Named for plain HTTP, nothing is asked.
+    let named = Config { plain_http: [tls.host.clone()].into(), ..trusting() };
+    let error = client(named).resolve(&tagged(&tls.host, "v1")).await;
+    assert!(error.expect_err("plain HTTP to TLS").url().starts_with("http://"));
+}
+
+/// A server that is silent, hangs up, or speaks something else than TLS is spoken to in plain HTTP.
+#[tokio::test]
+async fn whoever_does_not_answer_a_handshake_speaks_plain_http() {
+    for first in [None, Some(&b""[..]), Some(b"HTTP/1.1 400 Bad Request\r\n\r\n")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let host = listener.local_addr().expect("an address").to_string();
+        let server = tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).await.unwrap_or_default();
+                if request.starts_with(b"GET ") {
+                    let answer = format!(
+                        "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.oci.image.index.v1+json\r\n\
+                         content-length: {}\r\nconnection: close\r\n\r\n{MANIFEST}",
+                        MANIFEST.len()
+                    );
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    continue;
+                }
+                assert!(length > 0);
+                match first {
+                    None => open.push(stream),
+                    Some(bytes) => drop(stream.write_all(bytes).await),
+                }
+            }
+        });
+        let resolved = client(config()).resolve(&tagged(&host, "v1")).await.expect("a digest");
+        assert_eq!(resolved.digest(), Digest::of(MANIFEST.as_bytes()), "{first:?}");
+        server.abort();
+    }
+}
+
 #[tokio::test]
 async fn a_server_without_tls_is_named_as_such() {
     // As Go's server answers what it takes for a broken request.
@@ -135,4 +196,9 @@ fn additional_certificates_have_to_be_pem() {
     };
     let error = Client::new(config, Keychain::anonymous()).expect_err("no PEM");
     assert!(matches!(error.kind(), ErrorKind::Config(_)));
+    // An empty file is no way to trust nothing more.
+    for empty in [&b""[..], b"\n", b"no certificate"] {
+        let error = super::setup::config().trust(empty).expect_err("no certificate");
+        assert!(error.to_string().contains("no certificate"), "{error}");
+    }
 }

@@ -43,8 +43,9 @@ pub(crate) fn registry_of(
         .collect();
     for file in options.values().filter_map(|options| options.ca.as_ref()).collect::<BTreeSet<_>>()
     {
-        config.extra_roots.extend(read(file)?);
-        config.extra_roots.push(b'\n');
+        config.trust(&read(file)?).map_err(|error| {
+            Failure::usage(error).context(format!("cannot read {}", file.display()))
+        })?;
     }
     if let Some(limit) = of.request_timeout {
         config.timeouts.request = limit;

@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
-use verbatim_http::{ClockReading, RetryPolicy, ServerClock, chance, is_loopback};
+use verbatim_http::{ClockReading, Proxies, RetryPolicy, ServerClock, chance};
 
 use crate::api::error::{Error, ErrorKind, TransportError};
 use crate::api::kubernetes::Kubernetes;
@@ -79,6 +79,7 @@ impl Client {
         };
         // Installing a second time is refused and harmless: the first one stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let proxies = Proxies::of_process();
         let mut builder = reqwest::Client::builder()
             // Over HTTP/2 the server takes everything for gRPC.
             .http1_only()
@@ -86,10 +87,8 @@ impl Client {
             .tcp_nodelay(true)
             .user_agent(&config.user_agent)
             .default_headers(config::headers(&config).map_err(&fail)?)
-            .connect_timeout(config.timeouts.connect);
-        if is_loopback(&config.url) {
-            builder = builder.no_proxy();
-        }
+            .connect_timeout(config.timeouts.connect)
+            .proxy(reqwest::Proxy::custom(move |url| proxies.for_url(url).map(str::to_owned)));
         if config.url.scheme() == "http" {
             // The system's certificates take a while to load and are of no use here.
             builder = builder.tls_certs_only([]);
