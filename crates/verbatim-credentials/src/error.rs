@@ -25,6 +25,15 @@ impl Error {
         &self.place
     }
 
+    /// Whether nobody can have a login from there, now or later: what names it is wrong, or its helper is not installed. A
+    /// helper that fails may have one.
+    pub fn is_never_there(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::Auth | ErrorKind::HelperName(_) | ErrorKind::HelperMissing(_)
+        )
+    }
+
     /// What is wrong there.
     pub fn kind(&self) -> &ErrorKind {
         &self.kind

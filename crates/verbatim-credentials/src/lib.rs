@@ -19,4 +19,4 @@ pub use secrecy::{ExposeSecret, SecretString};
 
 pub use crate::environment::CredentialEnvironment;
 pub use crate::error::{Error, ErrorKind, Position};
-pub use crate::registry::{Credential, Keychain};
+pub use crate::registry::{Credential, FoundLogin, Keychain};

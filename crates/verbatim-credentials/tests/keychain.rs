@@ -82,6 +82,45 @@ async fn files_that_do_not_exist_are_skipped_and_broken_ones_are_named() {
     assert_eq!(error.place(), path.display().to_string());
 }
 
+/// A file that was copied from a machine with a helper: the login of another source counts, and nobody is stopped who needs
+/// none.
+#[tokio::test]
+async fn a_place_that_can_have_no_login_is_told_and_stops_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    config(
+        path,
+        "docker/config.json",
+        r#"{"credsStore":"verbatim-none","credHelpers":{"bad":"../x"},
+            "auths":{"h":{},"entry":{"auth":"Ym90OnBhOnNz"},"auth":{"auth":"Ym90"}}}"#,
+    );
+    config(path, "config/containers/auth.json", &token("podman", "4"));
+    let environment = CredentialEnvironment {
+        docker_config: Some(path.join("docker")),
+        xdg_config_home: Some(path.join("config")),
+        ..CredentialEnvironment::default()
+    };
+    let keychain = Keychain::from_environment(&environment);
+    let file = path.join("docker/config.json").display().to_string();
+    let podman = path.join("config/containers/auth.json").display().to_string();
+    for (registry, want) in [
+        ("entry", format!("`bot` from {file}, key `entry`")),
+        ("podman", format!("the token from {podman}, key `podman`")),
+        ("h", "nobody".to_owned()),
+        ("bad", "nobody".to_owned()),
+        ("auth", "nobody".to_owned()),
+    ] {
+        let found = keychain.find(registry, "a/b").await.expect("a login or none");
+        assert_eq!(found.to_string(), want, "{registry}");
+        assert_eq!(found.unusable.is_some(), found.credential.is_anonymous(), "{registry}");
+        let strict = keychain.lookup(registry, "a/b").await;
+        assert_eq!(strict.is_err(), found.unusable.is_some(), "{registry}");
+    }
+    let error = keychain.lookup("h", "x").await.expect_err("no helper");
+    assert_eq!(error.place(), format!("the helper that {file} names for `h`"));
+    assert_eq!(error.kind().to_string(), "`docker-credential-verbatim-none` is not in the PATH");
+}
+
 /// Helpers are looked for in the PATH of this process, which a test cannot change safely: the test runs itself again
 /// with one that holds the helpers.
 #[test]

@@ -145,7 +145,7 @@ async fn build_with(
         Builder::Classic => KeyStyle::Header,
         Builder::BuildKit => KeyStyle::Session,
     };
-    let credentials = for_repositories(keychain, &bases, style).await?;
+    let credentials = for_repositories(keychain, &bases, style, on_event).await?;
     let labels = config.origin.labels(&config.labels);
     let options = options(config, &context, builder, &labels)?;
 

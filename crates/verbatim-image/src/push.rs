@@ -113,7 +113,7 @@ async fn send(
     idle_timeout: Duration,
     on_event: &mut (dyn FnMut(EngineEvent) + Send),
 ) -> Result<Digest, ErrorKind> {
-    let credentials = for_repository(keychain, &image.repository).await?;
+    let credentials = for_repository(keychain, &image.repository, on_event).await?;
     let options = PushImageOptions {
         tag: Some(image.tag_or_latest().to_owned()),
         ..PushImageOptions::default()

@@ -3,6 +3,7 @@
 //! Hides the types of the HTTP library, and keeps URLs without query and credentials.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -10,6 +11,7 @@ use oci_distribution::errors::OciError;
 use serde::Deserialize as _;
 use serde_json::Value;
 use url::Url;
+use verbatim_credentials::FoundLogin;
 use verbatim_http::RedactedUrl;
 use verbatim_oci::{Digest, ManifestError, Platform, Tag};
 use verbatim_text::plain;
@@ -20,6 +22,8 @@ use verbatim_text::plain;
 pub struct Error {
     action: String,
     url: String,
+    /// The login that was shown, and whose rights are too few.
+    login: Option<String>,
     #[source]
     kind: Box<ErrorKind>,
 }
@@ -31,12 +35,22 @@ impl Error {
 
     /// For a place that is not a URL, or that holds no secret.
     pub(crate) fn at(action: impl Into<String>, place: impl fmt::Display, kind: ErrorKind) -> Self {
-        Self { action: action.into(), url: place.to_string(), kind: Box::new(kind) }
+        Self { action: action.into(), url: place.to_string(), login: None, kind: Box::new(kind) }
     }
 
     /// Why.
     pub fn kind(&self) -> &ErrorKind {
         &self.kind
+    }
+
+    /// The same, of a request that showed this login.
+    pub(crate) fn with_login(self, login: String) -> Self {
+        Self { login: Some(login), ..self }
+    }
+
+    /// The login that was not allowed what was asked for, and where it is from.
+    pub fn login(&self) -> Option<&str> {
+        self.login.as_deref()
     }
 
     /// The URL of the request, without query and credentials.
@@ -96,9 +110,26 @@ pub enum ErrorKind {
     /// The credentials cannot be read.
     #[error(transparent)]
     Credentials(verbatim_credentials::Error),
-    /// Not logged in, or the login is not accepted (401).
-    #[error("not logged in, or the login is not valid: {0}")]
+    /// Not logged in (401).
+    #[error("not logged in: {0}")]
     Unauthorized(ErrorResponse),
+    /// The login is not accepted (401).
+    #[error("the login of {login} is not accepted: {response}")]
+    LoginRefused {
+        /// Whose, and from where.
+        login: String,
+        /// What the registry says.
+        response: ErrorResponse,
+    },
+    /// The registry wants a login, and the place that is meant to have it cannot be used.
+    #[error("not logged in: {response}")]
+    NoUsableLogin {
+        /// What the registry says.
+        response: ErrorResponse,
+        /// Why.
+        #[source]
+        why: UnusableLogin,
+    },
     /// Logged in, and not allowed (403).
     #[error("not allowed: {0}")]
     Forbidden(ErrorResponse),
@@ -197,6 +228,25 @@ pub enum ErrorKind {
     /// The settings of the client are wrong.
     #[error("{0}")]
     Config(String),
+}
+
+/// Why there is no login.
+#[derive(Clone, Debug)]
+pub struct UnusableLogin(pub(crate) Arc<FoundLogin>);
+
+impl fmt::Display for UnusableLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.unusable {
+            Some(error) => error.fmt(f),
+            None => f.write_str("no credentials"),
+        }
+    }
+}
+
+impl std::error::Error for UnusableLogin {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.unusable.as_ref().and_then(std::error::Error::source)
+    }
 }
 
 /// Where an expected digest comes from.
@@ -349,6 +399,8 @@ impl ErrorKind {
     pub(crate) fn refusal(&self) -> Option<&ErrorResponse> {
         match self {
             Self::Unauthorized(response)
+            | Self::LoginRefused { response, .. }
+            | Self::NoUsableLogin { response, .. }
             | Self::Forbidden(response)
             | Self::NotFound(response)
             | Self::Refused(response) => Some(response),

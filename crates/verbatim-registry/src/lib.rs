@@ -20,7 +20,9 @@ pub mod fuzzing;
 mod http;
 mod operations;
 
-pub use crate::error::{DigestClaim, Error, ErrorKind, ErrorResponse, NetworkError, ResponseError};
+pub use crate::error::{
+    DigestClaim, Error, ErrorKind, ErrorResponse, NetworkError, ResponseError, UnusableLogin,
+};
 pub use crate::http::client::Client;
 pub use crate::http::config::{Config, Timeouts};
 pub use crate::operations::attach::{AttachedReferrer, Attachment, Layer};

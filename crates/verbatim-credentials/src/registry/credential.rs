@@ -1,6 +1,10 @@
 //! A credential for a registry. The registry client decides how to send it, and to which server.
 
+use std::fmt;
+
 use secrecy::SecretString;
+
+use crate::Error;
 
 /// A credential for one registry. Its `Debug` form shows no secret.
 #[derive(Clone, Debug)]
@@ -20,6 +24,34 @@ pub enum Credential {
     IdentityToken(SecretString),
     /// An access token that is sent to the registry as it is.
     RegistryToken(SecretString),
+}
+
+/// A credential for a repository, and where it is from.
+#[derive(Debug)]
+pub struct FoundLogin {
+    /// The credential; anonymous if no source has one.
+    pub credential: Credential,
+    /// Where it is from, for messages: the file and the key, or the helper. `None` if it was handed over.
+    pub origin: Option<String>,
+    /// Why the place that was meant to have one cannot be used, if no other has one. It matters as soon as the registry asks
+    /// for a login, and not before.
+    pub unusable: Option<Error>,
+}
+
+impl fmt::Display for FoundLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.credential {
+            Credential::Anonymous => f.write_str("nobody")?,
+            Credential::Basic { username, .. } => write!(f, "`{username}`")?,
+            Credential::IdentityToken(_) | Credential::RegistryToken(_) => {
+                f.write_str("the token")?
+            }
+        }
+        match &self.origin {
+            Some(origin) => write!(f, " from {origin}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Credential {

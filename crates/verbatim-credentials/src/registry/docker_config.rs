@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{Credential, ErrorKind};
 
@@ -28,13 +28,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The keys of the file that are about credentials.
+/// Go takes names in any case, and `null` for nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct DockerConfig {
+    #[serde(alias = "Auths", deserialize_with = "filled_entries")]
     auths: BTreeMap<String, AuthEntry>,
-    #[serde(rename = "credHelpers")]
+    #[serde(rename = "credHelpers", alias = "credhelpers", deserialize_with = "filled_entries")]
     cred_helpers: BTreeMap<String, String>,
-    #[serde(rename = "credsStore")]
+    #[serde(rename = "credsStore", alias = "credsstore")]
     creds_store: Option<String>,
 }
 
@@ -42,11 +44,27 @@ pub(crate) struct DockerConfig {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct AuthEntry {
+    #[serde(alias = "Auth")]
     auth: Option<SecretString>,
+    #[serde(alias = "Username")]
     username: Option<String>,
+    #[serde(alias = "Password")]
     password: Option<SecretString>,
+    #[serde(alias = "identityToken", alias = "IdentityToken")]
     identitytoken: Option<SecretString>,
+    #[serde(alias = "registryToken", alias = "RegistryToken")]
     registrytoken: Option<SecretString>,
+}
+
+/// A map, without the entries that are `null`.
+fn filled_entries<'de, D, V>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    let entries: Option<BTreeMap<String, Option<V>>> = Option::deserialize(deserializer)?;
+    let filled = entries.unwrap_or_default().into_iter();
+    Ok(filled.filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
 /// A place where a credential may be.
@@ -68,6 +86,8 @@ pub(crate) enum CredentialPlace {
 
 impl DockerConfig {
     pub(crate) fn parse(text: &[u8]) -> Result<Self, ErrorKind> {
+        // Some editors begin a file with a mark.
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         if text.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
@@ -123,8 +143,11 @@ impl AuthEntry {
         if let Some(token) = filled(&self.identitytoken) {
             return Ok(Credential::IdentityToken(token.clone()));
         }
-        if let Some(auth) = filled(&self.auth) {
-            return decode_auth(auth);
+        let written = || self.username.is_some() && filled(&self.password).is_some();
+        match filled(&self.auth).map(decode_auth) {
+            Some(Err(_)) if written() => {}
+            Some(decoded) => return decoded,
+            None => {}
         }
         let password = self.password.clone().unwrap_or_default();
         Ok(Credential::Basic { username: self.username.clone().unwrap_or_default(), password })
@@ -136,7 +159,10 @@ fn filled(secret: &Option<SecretString>) -> Option<&SecretString> {
 }
 
 fn decode_auth(auth: &SecretString) -> Result<Credential, ErrorKind> {
-    let bytes = BASE64.decode(auth.expose_secret().trim()).map_err(|_| ErrorKind::Auth)?;
+    // Lines that `base64` broke.
+    let lines: String = auth.expose_secret().split_ascii_whitespace().collect();
+    let lines = SecretString::from(lines);
+    let bytes = BASE64.decode(lines.expose_secret()).map_err(|_| ErrorKind::Auth)?;
     let text = SecretString::from(String::from_utf8(bytes).map_err(|_| ErrorKind::Auth)?);
     let (username, password) = text.expose_secret().split_once(':').ok_or(ErrorKind::Auth)?;
     // Docker's own decoder also removes trailing NUL bytes.
@@ -268,6 +294,13 @@ mod tests {
         check(r#"{"username":"u","password":"p"}"#, &["h:5000 basic u p"]);
         check(r#"{"auth":"MDA6","identitytoken":"T"}"#, &["h:5000 identity T"]);
         check(r#"{"registrytoken":"R"}"#, &["h:5000 bearer R"]);
+        check("null", &[]);
+        check(r#"{"auth":"Ym90On\nBhOnNz\n"}"#, &["h:5000 basic bot pa:ss"]);
+        check(r#"{"auth":"Ym90OnBhOnNzAAAA"}"#, &["h:5000 basic bot pa:ss"]);
+        check(r#"{"auth":"Ym90","username":"u","password":"p"}"#, &["h:5000 basic u p"]);
+        check(r#"{"auth":"Ym90","identitytoken":"T"}"#, &["h:5000 identity T"]);
+        check(r#"{"Username":"u","Password":"p"}"#, &["h:5000 basic u p"]);
+        check(r#"{"identityToken":"T"}"#, &["h:5000 identity T"]);
         let bad = "h:5000 error `auth` is not the base64 form of `name:password`";
         check(r#"{"auth":"???"}"#, &[bad]);
         check(r#"{"auth":"Ym90"}"#, &[bad]);
@@ -285,6 +318,43 @@ mod tests {
         check(config, "quay.io", "team/x", &["quay.io/team bearer team"]);
         check(config, "quay.io", "team/app", &["quay.io/team/app bearer app"]);
         check(config, "H", "x", &["https://h/v1/ bearer url"]);
+    }
+
+    #[test]
+    fn every_form_of_a_file_is_read() {
+        let basic = ["h basic bot pa:ss"];
+        let entry = format!(r#"{{"h":{{"auth":"{AUTH}"}}}}"#);
+        for config in [
+            format!(r#"{{"auths":{entry}}}"#),
+            format!("\u{feff}{{\"auths\":{entry}}}"),
+            format!(r#"{{"auths":{entry},"credHelpers":null,"credsStore":null}}"#),
+            format!(r#"{{"auths":{entry},"credHelpers":{{"h":""}},"credsStore":""}}"#),
+            format!(r#"{{"auths":{entry},"credHelpers":{{"h":null}}}}"#),
+            format!(r#"{{"auths":{entry},"HttpHeaders":null,"proxies":{{}},"plugins":[1]}}"#),
+        ] {
+            check(&config, "h", "x", &basic);
+        }
+        for config in ["", "{}", r#"{"auths":null}"#, r#"{"auths":{}}"#, r#"{"auths":{"h":null}}"#]
+        {
+            check(config, "h", "x", &[]);
+        }
+        check(r#"{"credsstore":"pass","auths":{"h":{}}}"#, "h", "x", &["helper pass h"]);
+        for key in [
+            "h:5000",
+            "H:5000",
+            "h:5000/",
+            "http://h:5000",
+            "https://h:5000",
+            "https://h:5000/",
+            "https://h:5000/v1/",
+            "https://h:5000/v2/",
+            "h:5000/v2/",
+        ] {
+            let config = format!(r#"{{"auths":{{"{key}":{{"auth":"{AUTH}"}}}}}}"#);
+            check(&config, "h:5000", "a/b", &[&format!("{key} basic bot pa:ss")]);
+            check(&config, "h", "a/b", &[]);
+            check(&config, "h:5001", "a/b", &[]);
+        }
     }
 
     #[test]

@@ -13,7 +13,18 @@ use tokio::sync::OnceCell;
 
 use super::docker_config::{CredentialPlace, DockerConfig};
 use super::helper;
-use crate::{Credential, CredentialEnvironment, Error, ErrorKind};
+use crate::{Credential, CredentialEnvironment, Error, ErrorKind, FoundLogin};
+
+impl CredentialPlace {
+    fn origin(&self, from: &ConfigOrigin) -> String {
+        match self {
+            Self::Entry { key, .. } => format!("{from}, key `{key}`"),
+            Self::Helper { name, .. } => {
+                format!("`docker-credential-{name}`, which {from} names")
+            }
+        }
+    }
+}
 
 /// How long a credential helper may take: some of them ask a cloud, or a person with a security key.
 const HELPER_DEADLINE: Duration = Duration::from_secs(30);
@@ -83,30 +94,51 @@ impl Keychain {
         Self { sources: sources.into_iter().collect(), helper_deadline: HELPER_DEADLINE }
     }
 
-    /// The credential for the repository `path` in `registry`, [`Credential::Anonymous`] if no source has one. Helpers
-    /// run again each time, because their credentials expire.
+    /// The credential for the repository `path` in `registry`, [`Credential::Anonymous`] if no source has one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keychain::find`], and if the only place that is meant to have one cannot be used.
+    pub async fn lookup(&self, registry: &str, path: &str) -> Result<Credential, Error> {
+        let found = self.find(registry, path).await?;
+        match found.unusable {
+            Some(error) => Err(error),
+            None => Ok(found.credential),
+        }
+    }
+
+    /// The login for the repository `path` in `registry`. Helpers run again each time, because their credentials expire.
     ///
     /// # Errors
     ///
     /// If a source exists but cannot be read, or a helper fails. An error is never treated as "no credential": the
-    /// request would fail later, for a reason that hides this one.
-    pub async fn lookup(&self, registry: &str, path: &str) -> Result<Credential, Error> {
+    /// request would fail later, for a reason that hides this one. A place that can have no credential is no error, but is
+    /// named in the result: config files are copied to machines without the helper.
+    pub async fn find(&self, registry: &str, path: &str) -> Result<FoundLogin, Error> {
+        let mut unusable = None;
         for source in self.sources.iter() {
             let (from, parsed) = match source {
                 CredentialSource::Fixed { registry: host, credential } if host == registry => {
-                    return Ok(credential.clone());
+                    let credential = credential.clone();
+                    return Ok(FoundLogin { credential, origin: None, unusable: None });
                 }
                 CredentialSource::Fixed { .. } => continue,
                 CredentialSource::Config { from, parsed } => (from, parsed),
             };
             let config = parsed.get_or_try_init(|| read(from)).await?;
             for place in config.places(registry, path) {
-                if let Some(credential) = self.look(from, place).await? {
-                    return Ok(credential);
+                let origin = place.origin(from);
+                match self.look(from, place).await {
+                    Ok(Some(credential)) => {
+                        return Ok(FoundLogin { credential, origin: Some(origin), unusable: None });
+                    }
+                    Ok(None) => {}
+                    Err(error) if error.is_never_there() => unusable = unusable.or(Some(error)),
+                    Err(error) => return Err(error),
                 }
             }
         }
-        Ok(Credential::Anonymous)
+        Ok(FoundLogin { credential: Credential::Anonymous, origin: None, unusable })
     }
 
     async fn look(

@@ -5,5 +5,5 @@ pub(crate) mod docker_config;
 mod helper;
 mod keychain;
 
-pub use self::credential::Credential;
+pub use self::credential::{Credential, FoundLogin};
 pub use self::keychain::Keychain;

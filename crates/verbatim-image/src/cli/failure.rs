@@ -14,6 +14,7 @@ pub fn failure(error: Error) -> Failure {
             let may_overwrite = matches!(
                 inner.kind(),
                 verbatim_registry::ErrorKind::Unauthorized(_)
+                    | verbatim_registry::ErrorKind::LoginRefused { .. }
                     | verbatim_registry::ErrorKind::Forbidden(_)
             );
             let failure = verbatim_registry::cli::failure(inner).context(words);

@@ -9,6 +9,7 @@ use bollard::auth::DockerCredentials;
 use verbatim_credentials::{Credential, ExposeSecret as _, Keychain};
 use verbatim_oci::Repository;
 
+use crate::engine::EngineEvent;
 use crate::error::ErrorKind;
 
 /// Docker Hub's name in Docker's own configuration, and in the engine's.
@@ -28,6 +29,7 @@ pub(crate) async fn for_repositories(
     keychain: &Keychain,
     repositories: &BTreeSet<Repository>,
     style: KeyStyle,
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
 ) -> Result<HashMap<String, DockerCredentials>, ErrorKind> {
     let mut found = HashMap::new();
     for repository in repositories {
@@ -38,23 +40,32 @@ pub(crate) async fn for_repositories(
         if found.contains_key(&key) {
             continue;
         }
-        if let Some(credentials) = for_repository(keychain, repository).await? {
+        if let Some(credentials) = for_repository(keychain, repository, on_event).await? {
             found.insert(key, credentials);
         }
     }
     Ok(found)
 }
 
-/// The credential for one repository, if it has one.
+/// The credential for one repository, if it has one. The registry may need none, so a place that can have none, such as a helper
+/// that is not installed, is a warning.
 pub(crate) async fn for_repository(
     keychain: &Keychain,
     repository: &Repository,
+    on_event: &mut (dyn FnMut(EngineEvent) + Send),
 ) -> Result<Option<DockerCredentials>, ErrorKind> {
-    let credential =
-        keychain.lookup(repository.registry(), repository.path()).await.map_err(|source| {
-            ErrorKind::Credential { registry: repository.registry().to_owned(), source }
-        })?;
-    Ok(engine_form(credential, server_address(repository)))
+    let registry = repository.registry();
+    let found = keychain
+        .find(registry, repository.path())
+        .await
+        .map_err(|source| ErrorKind::Credential { registry: registry.to_owned(), source })?;
+    if let Some(error) = found.unusable {
+        on_event(EngineEvent::Warning(format!(
+            "going on without a login for {registry}: {error}: {}",
+            error.kind()
+        )));
+    }
+    Ok(engine_form(found.credential, server_address(repository)))
 }
 
 fn engine_form(credential: Credential, server: String) -> Option<DockerCredentials> {
@@ -101,7 +112,8 @@ mod tests {
         for (repository, registry, style, want) in cases {
             let keychain = Keychain::fixed(registry, basic());
             let repositories = BTreeSet::from([repository.parse().unwrap()]);
-            let found = for_repositories(&keychain, &repositories, style).await.unwrap();
+            let found =
+                for_repositories(&keychain, &repositories, style, &mut |_| {}).await.unwrap();
             let keys: Vec<&str> = found.keys().map(String::as_str).collect();
             assert_eq!(keys, want.into_iter().collect::<Vec<_>>(), "{repository} {style:?}");
             assert!(found.values().all(|found| found.password.as_deref() == Some("pw")));

@@ -4,6 +4,7 @@
 //! answer is kept, so later requests carry their login at once. The transport sends.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -11,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
-use verbatim_credentials::Credential;
+use verbatim_credentials::FoundLogin;
 use verbatim_oci::Repository;
 
 use crate::ErrorKind;
@@ -35,7 +36,7 @@ pub(crate) enum LoginScheme {
 pub(crate) struct Login {
     pub(crate) scheme: Option<LoginScheme>,
     tokens: Vec<CachedToken>,
-    credentials: BTreeMap<Repository, Credential>,
+    found: BTreeMap<Repository, Arc<FoundLogin>>,
 }
 
 #[derive(Debug)]
@@ -46,12 +47,13 @@ struct CachedToken {
 }
 
 impl Login {
-    pub(crate) fn credential(&self, repository: &Repository) -> Option<&Credential> {
-        self.credentials.get(repository)
+    /// What the keychain has for a repository.
+    pub(crate) fn found(&self, repository: &Repository) -> Option<&Arc<FoundLogin>> {
+        self.found.get(repository)
     }
 
-    pub(crate) fn keep_credential(&mut self, repository: &Repository, credential: Credential) {
-        self.credentials.insert(repository.clone(), credential);
+    pub(crate) fn keep(&mut self, repository: &Repository, found: Arc<FoundLogin>) {
+        self.found.insert(repository.clone(), found);
     }
 
     /// A token that is still valid for `need`.
@@ -76,7 +78,7 @@ impl Login {
     /// Drops the token that the registry refused, and the credentials, which may have been replaced.
     pub(crate) fn forget(&mut self, refused: &HeaderValue) {
         self.tokens.retain(|token| token.header != refused);
-        self.credentials.clear();
+        self.found.clear();
     }
 }
 

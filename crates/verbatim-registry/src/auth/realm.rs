@@ -30,15 +30,17 @@ fn is_trusted(realm: &Url, trusted: &BTreeSet<String>) -> bool {
 
 /// `registry.example.com` and `auth.example.com`, `registry-1.docker.io` and `auth.docker.io`,
 /// `registry.gitlab.com` and `gitlab.com`: the registry's parent domain is the site, unless by the
-/// [public suffix list](https://publicsuffix.org) anybody can register a name there.
+/// [public suffix list](https://publicsuffix.org) anybody can register a name there. What is below the registry itself
+/// (`example.com` and `auth.example.com`) is its own, by the same rule.
 fn same_site(registry: &str, realm: &str) -> bool {
-    let Some((_, site)) = registry.split_once('.') else { return false };
     let is_within = |host: &str, domain: &str| {
         host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    let is_owned = psl::domain_str(site).is_some();
+    let is_owned = |site: &str| psl::domain_str(site).is_some();
+    let is_below = is_owned(registry) && !SHARED.contains(&registry) && is_within(realm, registry);
+    let Some((_, site)) = registry.split_once('.') else { return false };
     let is_shared = SHARED.iter().any(|shared| is_within(site, shared));
-    is_owned && !is_shared && is_within(realm, site)
+    is_below || (is_owned(site) && !is_shared && is_within(realm, site))
 }
 
 #[cfg(test)]
@@ -62,6 +64,17 @@ mod tests {
             ("https://example.co.uk/v2/", "https://evil.co.uk/", false),
             ("https://r.example.co.uk/v2/", "https://auth.example.co.uk/", true),
             ("https://registry.abc.io/v2/", "https://auth.abc.io/", true),
+            ("https://registry.psi.ch/v2/", "https://gitlab.psi.ch/jwt/auth", true),
+            ("https://docker.n8n.io/v2/", "https://auth.n8n.io/", true),
+            ("https://registry.co.example.br/v2/", "https://auth.co.example.br/", true),
+            ("https://r.ac.be/v2/", "https://evil.ac.be/", false),
+            ("https://example.com/v2/", "https://auth.example.com/", true),
+            ("https://example.co.uk/v2/", "https://auth.example.co.uk/", true),
+            ("https://co.uk/v2/", "https://evil.co.uk/", false),
+            ("https://github.io/v2/", "https://evil.github.io/", false),
+            ("https://jfrog.io/v2/", "https://evil.jfrog.io/", false),
+            ("https://mine.jfrog.io/v2/", "https://auth.mine.jfrog.io/", true),
+            ("https://REGISTRY.example.com/v2/", "https://auth.EXAMPLE.com/", true),
             ("https://mine.fly.dev/v2/", "https://mine.fly.dev/token", true),
             ("https://mine.fly.dev/v2/", "https://evil.fly.dev/token", false),
             ("https://r.mine.fly.dev/v2/", "https://auth.mine.fly.dev/token", true),

@@ -30,6 +30,7 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::NotTls
         | ErrorKind::LoginUnsupported(_)
         | ErrorKind::Unauthorized(_)
+        | ErrorKind::LoginRefused { .. }
         | ErrorKind::Forbidden(_)
         | ErrorKind::NotFound(_)
         | ErrorKind::Refused(_)
@@ -40,9 +41,10 @@ fn status(kind: &ErrorKind) -> ExitStatus {
         | ErrorKind::NoRepository(_)
         | ErrorKind::TooManyReferrers { .. }
         | ErrorKind::NoSubject(_) => ExitStatus::Refused,
-        ErrorKind::PlainHttpRefused(_) | ErrorKind::RealmRefused(_) | ErrorKind::Config(_) => {
-            ExitStatus::Usage
-        }
+        ErrorKind::PlainHttpRefused(_)
+        | ErrorKind::RealmRefused(_)
+        | ErrorKind::NoUsableLogin { .. }
+        | ErrorKind::Config(_) => ExitStatus::Usage,
         ErrorKind::Credentials(error) => match error.kind() {
             CredentialsKind::HelperTimeout { .. } | CredentialsKind::HelperFailed { .. } => {
                 ExitStatus::Refused
@@ -79,9 +81,19 @@ fn hint(error: &Error) -> Option<String> {
         ErrorKind::Unauthorized(_) => {
             format!("log in with `docker login {}`, or set DOCKER_AUTH_CONFIG", login_name(&host()))
         }
-        ErrorKind::Forbidden(_) => {
-            format!("the credentials for {} do not allow this", login_name(&host()))
+        ErrorKind::LoginRefused { .. } => {
+            format!("log in again with `docker login {}`", login_name(&host()))
         }
+        ErrorKind::NoUsableLogin { .. } => {
+            format!(
+                "install the helper, or log in with `docker login {}` where it is not named",
+                login_name(&host())
+            )
+        }
+        ErrorKind::Forbidden(_) => match error.login() {
+            Some(login) => format!("the login of {login} does not allow this"),
+            None => format!("the credentials for {} do not allow this", login_name(&host())),
+        },
         ErrorKind::NotFound(_) => {
             "registries answer 404 without read access, too: check the name, then log in"
                 .to_owned()

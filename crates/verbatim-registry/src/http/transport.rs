@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use url::Url;
-use verbatim_credentials::{Credential, Keychain};
+use verbatim_credentials::{Credential, FoundLogin, Keychain};
 use verbatim_http::{ServerClock, chance, retry_after};
 use verbatim_oci::Repository;
 
@@ -21,7 +21,7 @@ use crate::auth::login::{Login, LoginScheme, basic_header, bearer_header, choose
 use crate::auth::realm;
 use crate::auth::scope::TokenScope;
 use crate::auth::token::{self, AccessToken, TokenRequest};
-use crate::error::ErrorResponse;
+use crate::error::{ErrorResponse, UnusableLogin};
 use crate::http::endpoint::{self, Scheme};
 use crate::http::wire::{HttpClient, HttpRequest, HttpResponse, RedirectPolicy, RequestBody};
 use crate::{Config, Error, ErrorKind};
@@ -241,10 +241,17 @@ impl Transport {
         let (reply, _permit) = self.attempt_to_open(call).await?;
         let (status, headers) = (reply.status(), reply.headers().clone());
         let body = match call.method {
-            Method::HEAD => Ok(Bytes::new()),
-            _ => reply.read(call.limit).await,
+            Method::HEAD => Bytes::new(),
+            _ => reply.read(call.limit).await.map_err(|kind| call.error(kind))?,
         };
-        Ok(RegistryResponse { status, headers, body: body.map_err(|kind| call.error(kind))? })
+        if status == StatusCode::NOT_FOUND && call.method != Method::HEAD {
+            let kind = ErrorKind::NotFound(ErrorResponse::read(status, &body));
+            let error = self.blame(call, call.error(kind)).await;
+            if matches!(error.kind(), ErrorKind::NoUsableLogin { .. }) {
+                return Err(error);
+            }
+        }
+        Ok(RegistryResponse { status, headers, body })
     }
 
     async fn attempt_to_open(
@@ -254,12 +261,39 @@ impl Transport {
         let host = self.host(&call.url);
         // The semaphore is never closed.
         let permit = Arc::clone(&host.permits).acquire_owned().await.ok();
-        let reply = self.exchange(&host, call).await?;
+        let reply = match self.exchange(&host, call).await {
+            Ok(reply) => reply,
+            Err(error) => return Err(self.blame(call, error).await),
+        };
         let status = reply.status();
         if status.is_success() || call.answers.contains(&status.as_u16()) {
             return Ok((reply, permit));
         }
-        Err(call.error(error_kind(reply).await))
+        // A server that the registry redirects to saw no login.
+        let is_own = reply.url().origin() == call.url.origin();
+        let error = call.error(error_kind(reply).await);
+        Err(if is_own { self.blame(call, error).await } else { error })
+    }
+
+    /// Says of a refusal which login it is about.
+    async fn blame(&self, call: &Call<'_>, error: Error) -> Error {
+        let host = self.host(&call.url);
+        let Some(found) = host.login.lock().await.found(call.repository).map(Arc::clone) else {
+            return error;
+        };
+        let Some(response) = error.kind().refusal().cloned() else { return error };
+        // A registry that names what it misses lets everybody see that.
+        let is_shown = response.has_code("MANIFEST_UNKNOWN") || response.has_code("BLOB_UNKNOWN");
+        match response.status {
+            401 | 403 | 404 if found.unusable.is_some() && !is_shown => {
+                error.with_kind(ErrorKind::NoUsableLogin { response, why: UnusableLogin(found) })
+            }
+            401 if !found.credential.is_anonymous() => {
+                error.with_kind(ErrorKind::LoginRefused { login: found.to_string(), response })
+            }
+            403 if !found.credential.is_anonymous() => error.with_login(found.to_string()),
+            _ => error,
+        }
     }
 
     /// Sends the request with the known login. If the registry asks for another one, logs in and sends it again.
@@ -367,8 +401,9 @@ impl Transport {
         {
             return Ok(Some(header));
         }
-        let credential = self.credential(login, call).await?;
-        let header = match (scheme, &credential) {
+        let found = self.find_login(login, call).await?;
+        let credential = &found.credential;
+        let header = match (scheme, credential) {
             (_, Credential::RegistryToken(token)) => bearer_header(token).map(Some),
             (LoginScheme::Basic, Credential::Basic { username, password }) => {
                 basic_header(username, password).map(Some)
@@ -379,7 +414,7 @@ impl Transport {
             }
             (LoginScheme::Basic, _) => Ok(None),
             (LoginScheme::Bearer { realm, service }, _) => {
-                let request = token::request(realm, service.as_deref(), need, &credential);
+                let request = token::request(realm, service.as_deref(), need, credential);
                 let is_anonymous = credential.is_anonymous();
                 let token = self.token(call, registry, realm, request, is_anonymous).await?;
                 let header = bearer_header(&token.secret);
@@ -393,15 +428,23 @@ impl Transport {
         header.map_err(|kind| call.error(kind))
     }
 
-    async fn credential(&self, login: &mut Login, call: &Call<'_>) -> Result<Credential, Error> {
+    async fn find_login(
+        &self,
+        login: &mut Login,
+        call: &Call<'_>,
+    ) -> Result<Arc<FoundLogin>, Error> {
         let repository = call.repository;
-        if let Some(credential) = login.credential(repository) {
-            return Ok(credential.clone());
+        if let Some(found) = login.found(repository) {
+            return Ok(Arc::clone(found));
         }
-        let credential = self.keychain.lookup(repository.registry(), repository.path()).await;
-        let credential = credential.map_err(|error| call.error(ErrorKind::Credentials(error)))?;
-        login.keep_credential(repository, credential.clone());
-        Ok(credential)
+        let found = self.keychain.find(repository.registry(), repository.path()).await;
+        let found = found.map_err(|error| call.error(ErrorKind::Credentials(error)))?;
+        if let Some(error) = &found.unusable {
+            tracing::warn!(%error, why = %error.kind(), "going on without a login");
+        }
+        let found = Arc::new(found);
+        login.keep(repository, Arc::clone(&found));
+        Ok(found)
     }
 
     /// Asks a token server once: retries of the call repeat this, too.

@@ -47,7 +47,8 @@ async fn a_login_that_is_not_accepted_is_refused_at_once() {
         let host = registry.host();
         let client = client_with(&host, password("bot", "wrong"));
         let error = client.resolve(&tagged(&host, "v1")).await.expect_err("a wrong password");
-        assert!(matches!(error.kind(), ErrorKind::Unauthorized(_)), "{error}: {}", error.kind());
+        let text = error.kind().to_string();
+        assert!(text.starts_with("the login of `bot` is not accepted: 401"), "{error}: {text}");
         assert!(client.requests() <= 2, "{}", client.requests());
     }
 }
@@ -122,7 +123,7 @@ async fn a_token_that_is_no_longer_accepted_is_replaced_once() {
     client.resolve(&tagged(&server.host, "v2")).await.expect("a digest with a new token");
     assert_eq!(server.lines().iter().filter(|line| line.contains("/token")).count(), 2);
     let error = client.resolve(&tagged(&server.host, "never")).await.expect_err("never");
-    assert!(matches!(error.kind(), ErrorKind::Unauthorized(_)));
+    assert!(matches!(error.kind(), ErrorKind::LoginRefused { .. }));
     assert_eq!(server.lines().iter().filter(|line| line.contains("/token")).count(), 3);
 }
 
@@ -206,12 +207,7 @@ async fn logins_that_are_not_known_are_named() {
         &format!("{unsupported}a name and a password, but there is only an identity token"),
     )
     .await;
-    check(
-        "Basic realm=x",
-        Credential::Anonymous,
-        "not logged in, or the login is not valid: 401 Unauthorized",
-    )
-    .await;
+    check("Basic realm=x", Credential::Anonymous, "not logged in: 401 Unauthorized").await;
 }
 
 #[tokio::test]
@@ -238,4 +234,81 @@ async fn broken_credentials_are_told_and_not_skipped() {
     let client = Client::new(config(), Keychain::from_file(&file)).expect("a client");
     let error = client.resolve(&tagged(&server.host, "v1")).await.expect_err("broken");
     assert!(matches!(error.kind(), ErrorKind::Credentials(_)));
+}
+
+/// A helper that is not there, as in a file that was copied from another machine, matters where a login is asked for.
+#[tokio::test]
+async fn a_missing_helper_matters_where_a_login_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.json");
+    std::fs::write(&file, r#"{"credsStore":"verbatim-none"}"#).expect("a file");
+    let client = || Client::new(config(), Keychain::from_file(&file)).expect("a client");
+    let no_helper = "`docker-credential-verbatim-none` is not in the PATH";
+    let refused = |error: verbatim_registry::Error| {
+        let ErrorKind::NoUsableLogin { why, .. } = error.kind() else { panic!("{}", error.kind()) };
+        assert!(why.to_string().contains(&file.display().to_string()), "{why}");
+        let cause = std::error::Error::source(why).expect("a cause").to_string();
+        assert_eq!(cause, no_helper);
+    };
+    // Nobody asks for a login.
+    let open = registry(Auth::Anonymous).await;
+    push_image(&client(), &tagged(&open.host(), "v1"), "one").await;
+    // Everybody may read.
+    let public = registry(bearer(Duration::from_secs(60))).await;
+    let reference = tagged(&public.host(), "v1");
+    push_image(&client_with(&public.host(), good()), &reference, "one").await;
+    let mine = client();
+    mine.resolve(&reference).await.expect("a digest");
+    let absent = mine.find_manifest(&tagged(&public.host(), "none")).await.expect("an answer");
+    assert!(absent.is_none());
+    refused(mine.push_blob(&reference.repository, "new".into()).await.expect_err("no login"));
+    let closed = registry(Auth::Basic(account())).await;
+    refused(client().resolve(&tagged(&closed.host(), "v1")).await.expect_err("no login"));
+    // A registry that hides what it does not show: with the login, it may be there.
+    let hiding = ScriptedRegistry::start(|arrived| {
+        let host = arrived.headers["host"].to_str().expect("a host");
+        let challenge = format!(r#"Bearer realm="http://{host}/token",service="s""#);
+        match arrived.headers.contains_key("authorization") {
+            _ if arrived.line.contains("/token") => reply(200, &[], r#"{"token":"t"}"#),
+            true => reply(404, &[], ""),
+            false => reply(401, &[("www-authenticate", &challenge)], ""),
+        }
+    })
+    .await;
+    let mine = client();
+    refused(mine.find_manifest(&tagged(&hiding.host, "v1")).await.expect_err("it may be there"));
+    let repository = &tagged(&hiding.host, "v1").repository;
+    let subject = verbatim_oci::Digest::of(b"subject");
+    refused(mine.referrers(repository, &subject, None).await.expect_err("it may be there"));
+}
+
+/// Which login was refused, and that there is none, are told apart.
+#[tokio::test]
+async fn the_login_that_was_refused_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.json");
+    for (status, want) in [
+        (401, "the login of `bot` from FILE, key `HOST` is not accepted: 401 Unauthorized"),
+        (403, "not allowed: 403 Forbidden"),
+    ] {
+        let server = ScriptedRegistry::start(move |arrived| {
+            match arrived.headers.contains_key("authorization") {
+                true => reply(status, &[("www-authenticate", "Basic realm=x")], ""),
+                false => reply(401, &[("www-authenticate", "Basic realm=x")], ""),
+            }
+        })
+        .await;
+        let host = &server.host;
+        let entry = format!(r#"{{"auths":{{"{host}":{{"username":"bot","password":"wrong"}}}}}}"#);
+        std::fs::write(&file, entry).expect("a file");
+        let client = Client::new(config(), Keychain::from_file(&file)).expect("a client");
+        let error = client.resolve(&tagged(host, "v1")).await.expect_err("refused");
+        let named =
+            |text: &str| text.replace("FILE", &file.display().to_string()).replace("HOST", host);
+        assert_eq!(error.kind().to_string(), named(want));
+        let login = (status == 403).then(|| named("`bot` from FILE, key `HOST`"));
+        assert_eq!(error.login(), login.as_deref());
+        let none = self::client().resolve(&tagged(host, "v1")).await.expect_err("no login");
+        assert_eq!(none.kind().to_string(), "not logged in: 401 Unauthorized");
+    }
 }
