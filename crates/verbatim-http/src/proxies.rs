@@ -59,6 +59,10 @@ impl Proxies {
     }
 
     /// The proxies of this process.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "as HTTP libraries do themselves: a client that nobody told of proxies must not go past them"
+    )]
     pub fn of_process() -> Self {
         Self::from_variables(|name| std::env::var(name).ok())
     }

@@ -205,14 +205,14 @@ mod tests {
             };
             verifier.verify_server_cert(shown, &[], &name, &[], now).is_ok()
         };
-        for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa, authority.clone()] {
-            let good = make("127.0.0.1", is_ca.clone(), 2040);
+        for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa, authority] {
+            let good = make("127.0.0.1", is_ca, 2040);
             assert!(check(&good, &good), "{is_ca:?}");
-            let another = make("127.0.0.1", is_ca.clone(), 2040);
+            let another = make("127.0.0.1", is_ca, 2040);
             assert!(!check(&good, &another), "another one, {is_ca:?}");
-            let of_another_host = make("10.0.0.1", is_ca.clone(), 2040);
+            let of_another_host = make("10.0.0.1", is_ca, 2040);
             assert!(!check(&of_another_host, &of_another_host), "another host, {is_ca:?}");
-            let expired = make("127.0.0.1", is_ca.clone(), 2021);
+            let expired = make("127.0.0.1", is_ca, 2021);
             assert!(!check(&expired, &expired), "expired, {is_ca:?}");
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
@@ -82,6 +82,8 @@ impl<'a> Call<'a> {
 
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
+        // The digest is of the bytes as they are stored. Without a word, a server may compress them.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for accept in self.accept {
             headers.append(ACCEPT, HeaderValue::from_static(accept));
         }
