@@ -188,7 +188,7 @@ const GROUPS: &[(&str, &[Variable])] = &[
             ("TERM", Tools, "`dumb` means neither colours nor redrawing"),
             ("HTTPS_PROXY", Library, "the proxy for `https://`"),
             ("HTTP_PROXY", Library, "the proxy for `http://`"),
-            ("NO_PROXY", Library, "hosts that are reached without a proxy"),
+            ("NO_PROXY", Library, "names, addresses and networks that are reached without a proxy, as curl and Go read it: `*.example.com`, `10.0.0.0/8`, `host:5000`"),
         ],
     ),
     (
