@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
-use crate::Platform;
+use crate::{Descriptor, Platform};
 
 /// A value, or the default for `null`.
 pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -28,6 +30,17 @@ pub(crate) fn filled_platform<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Platform>, D::Error> {
     Ok(Option::deserialize(deserializer)?.filter(|platform: &Platform| !platform.is_empty()))
+}
+
+/// A descriptor that names something.
+pub(crate) fn filled_descriptor<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Descriptor>, D::Error> {
+    let written: Map<String, Value> = or_default(deserializer)?;
+    match written.is_empty() {
+        true => Ok(None),
+        false => Descriptor::deserialize(Value::Object(written)).map(Some).map_err(Error::custom),
+    }
 }
 
 /// Annotations, without those that are `null`.

@@ -48,7 +48,11 @@ pub struct ImageManifest {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub layers: Vec<Descriptor>,
     /// What this document refers to, if it is a referrer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::filled_descriptor"
+    )]
     pub subject: Option<Descriptor>,
     /// Annotations of this document, by key.
     #[serde(
@@ -86,7 +90,11 @@ pub struct Index {
     #[serde(deserialize_with = "lenient::or_default")]
     pub manifests: Vec<Descriptor>,
     /// What this document refers to, if it is a referrer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::filled_descriptor"
+    )]
     pub subject: Option<Descriptor>,
     /// Annotations of this document, by key.
     #[serde(
@@ -264,6 +272,7 @@ mod tests {
             r#""mediaType":"""#,
             r#""mediaType":null,"artifactType":"","subject":null"#,
             r#""manifests":null"#,
+            r#""subject":{}"#,
         ] {
             assert_eq!(image(members), plain, "{members}");
         }

@@ -210,9 +210,9 @@ impl Transport {
         }
     }
 
-    /// Makes a call and returns its answer as a stream. Failures while reading it are not retried here.
+    /// Makes a call once, and returns its answer as a stream. Whoever reads it retries, and opens it again.
     pub(crate) async fn open(&self, call: &Call<'_>) -> Result<ResponseStream, Error> {
-        let (reply, permit) = self.persist(|| self.attempt_to_open(call)).await?;
+        let (reply, permit) = self.attempt_to_open(call).await?;
         Ok(ResponseStream { reply, idle: self.config.timeouts.idle, _permit: permit })
     }
 

@@ -162,7 +162,8 @@ impl Client {
         url.set_query(Some(&query));
         let call = Call { method: Method::PUT, url, body, ..begin };
         let answer = self.transport().call(&call).await?;
-        if answer.status != StatusCode::CREATED {
+        // Some registries answer otherwise to what they stored.
+        if answer.status != StatusCode::CREATED && !self.has_blob(repository, &digest).await? {
             let status = answer.status.as_u16();
             return Err(
                 call.error(ErrorKind::Malformed(format!("status {status} for a complete upload")))

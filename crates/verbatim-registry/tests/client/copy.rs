@@ -354,4 +354,16 @@ async fn wrong_content_of_the_source_is_its_own_fault() {
         assert_eq!(blobs, 1, "{sent}");
         client().resolve(&to).await.expect_err("not there");
     }
+    // A source that fails is asked again, as often as any registry.
+    let source = ScriptedRegistry::start(move |arrived| match arrived.line.contains("/blobs/") {
+        true => reply(503, &[], ""),
+        false => reply(200, &[("content-type", media_type::OCI_MANIFEST)], manifest.clone()),
+    })
+    .await;
+    let target = registry().await;
+    let (from, to) = (tagged(&source.host, "v1"), tagged(&target.host(), "v1"));
+    let error = copy(&client(), &from, &to, ALL).await.expect_err("failing");
+    assert!(error.to_string().contains(&source.host), "{error}");
+    let blobs = source.lines().iter().filter(|line| line.contains("/blobs/")).count();
+    assert_eq!(blobs, crate::setup::config().retry.attempts as usize);
 }

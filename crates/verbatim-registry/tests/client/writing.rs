@@ -1,5 +1,7 @@
 //! Writing blobs and manifests.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use verbatim_oci::{Digest, media_type};
 use verbatim_registry::{ErrorKind, ManifestName, MountResult, UploadResult};
 
@@ -27,6 +29,25 @@ async fn a_blob_is_sent_once() {
 }
 
 /// What registries answer to the begin of an upload.
+/// A registry that stored a blob and does not say 201 is asked whether it is there.
+#[tokio::test]
+async fn an_odd_answer_to_a_stored_blob_is_looked_into() {
+    for (status, stored) in [(200, true), (202, true), (204, true), (200, false), (202, false)] {
+        let sent = AtomicBool::new(false);
+        let server = ScriptedRegistry::start(move |arrived| match arrived.line.split(' ').next() {
+            Some("POST") => reply(202, &[("location", "/upload")], ""),
+            Some("PUT") => {
+                sent.store(stored, Ordering::SeqCst);
+                reply(status, &[], "")
+            }
+            _ => reply(if sent.load(Ordering::SeqCst) { 200 } else { 404 }, &[], ""),
+        })
+        .await;
+        let pushed = client().push_blob(&repository(&server.host), "blob".into()).await;
+        assert_eq!(pushed.is_ok(), stored, "{status}: {pushed:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_upload_goes_on_where_the_registry_says() {
     let digest = Digest::of(b"content");
