@@ -38,7 +38,7 @@ impl Pages {
 }
 
 /// Where the listing continues after the page `current`.
-fn next(headers: &HeaderMap, current: &Url) -> NextPage {
+pub(crate) fn next(headers: &HeaderMap, current: &Url) -> NextPage {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let Some(target) = values.filter_map(next_target).next() else { return NextPage::End };
     match current.join(target).map(|url| endpoint::behind_tls(current, url)) {
