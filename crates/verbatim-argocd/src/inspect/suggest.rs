@@ -9,7 +9,7 @@ use thiserror::Error;
 use verbatim_oci::{Reference, Repository};
 
 use crate::model::{AppDetails, AppSource, Application};
-use crate::overrides::values::KustomizeImage;
+use crate::overrides::values::{KustomizeImage, bare_digest};
 
 /// What of a release a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum ImagePart {
     Tag,
     /// The digest alone.
     Digest,
+    /// The digest without its algorithm, where a chart puts `@sha256:` before it.
+    Hex,
     /// `tag@digest`, where a chart puts a `:` before it.
     TagAndDigest,
     /// `repository:tag@digest`.
@@ -232,7 +234,7 @@ fn group(parameters: &BTreeMap<String, String>, name: &str) -> Option<ImageParam
         }
         _ => return None,
     };
-    let digest = beside("digest");
+    let digest = digest_beside(parameters, &beside);
     if tag.is_none() && digest.is_none() {
         let repository = whole.filter(|_| last(name) == "image")?.repository;
         let pins = BTreeMap::from([(name.to_owned(), ImagePart::Reference)]);
@@ -249,8 +251,29 @@ fn group(parameters: &BTreeMap<String, String>, name: &str) -> Option<ImageParam
     pins.extend(registry.map(|registry| (registry, ImagePart::Registry)));
     let tagged = if digest.is_some() { ImagePart::Tag } else { ImagePart::TagAndDigest };
     pins.extend(tag.map(|tag| (tag, tagged)));
-    pins.extend(digest.map(|digest| (digest, ImagePart::Digest)));
+    pins.extend(digest);
     Some(ImageParameters { pins, repository: full.parse().ok() })
+}
+
+/// The parameter beside a repository that takes the digest, and in which form. What stands in it tells more than its name.
+fn digest_beside(
+    parameters: &BTreeMap<String, String>,
+    beside: &impl Fn(&str) -> Option<String>,
+) -> Option<(String, ImagePart)> {
+    let usual = [
+        ("digest", ImagePart::Digest),
+        ("imageDigest", ImagePart::Digest),
+        ("sha", ImagePart::Hex),
+        ("sha256", ImagePart::Hex),
+        ("imageSha", ImagePart::Hex),
+    ];
+    let (name, usual) = usual.into_iter().find_map(|(name, part)| Some((beside(name)?, part)))?;
+    let form = match parameters.get(&name).map(String::as_str) {
+        Some(value) if value.starts_with("sha256:") => ImagePart::Digest,
+        Some(value) if bare_digest(value).is_some() => ImagePart::Hex,
+        _ => usual,
+    };
+    Some((name, form))
 }
 
 fn last(name: &str) -> &str {
@@ -300,6 +323,8 @@ mod tests {
 
     use super::*;
     use crate::model::{HelmDetails, Info};
+
+    const HEX: &str = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
 
     fn parameters(listed: &[(&str, &str)]) -> BTreeMap<String, String> {
         listed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -358,6 +383,26 @@ mod tests {
                     ("image.repository", ImagePart::Path),
                     ("image.digest", ImagePart::Digest),
                 ],
+            ),
+            // Charts that write `@sha256:` themselves: of Grafana, of the Prometheus operator.
+            (
+                &[("image.repository", "r.example/shop"), ("image.tag", "1"), ("image.sha", "")],
+                "r.example/shop",
+                &[
+                    ("image.repository", ImagePart::Repository),
+                    ("image.tag", ImagePart::Tag),
+                    ("image.sha", ImagePart::Hex),
+                ],
+            ),
+            (
+                &[("image.repository", "r.example/shop"), ("image.digest", HEX)],
+                "r.example/shop",
+                &[("image.repository", ImagePart::Repository), ("image.digest", ImagePart::Hex)],
+            ),
+            (
+                &[("image.repository", "r.example/shop"), ("image.sha", "sha256:ab")],
+                "r.example/shop",
+                &[("image.repository", ImagePart::Repository), ("image.sha", ImagePart::Digest)],
             ),
             (
                 &[("image", "r.example/shop:1")],

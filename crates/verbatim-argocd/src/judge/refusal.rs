@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::overrides::claim::MAX_ANNOTATIONS;
+use crate::overrides::values::bare_digest;
 
 /// An option by which a deployment goes on. How it is spelled, the command knows that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +225,16 @@ impl WriteRefusal {
                  `image.digest: ${digest}` beside `image.tag: ${tag}`, if the chart has one"
                     .to_owned()
             }
+            Self::NotRendered { problems } if problems.iter().any(|it| it.contains("sha256:sha256:")) => {
+                "the chart writes `sha256:` itself: write the 64 hexadecimal digits alone, in verbatim.yaml `${hex}` in \
+                 the place of `${digest}`"
+                    .to_owned()
+            }
+            Self::NotRendered { problems } if problems.iter().any(|it| lacks_algorithm(it)) => {
+                "the chart does not write `sha256:` itself: write the whole digest, in verbatim.yaml `${digest}` in the \
+                 place of `${hex}`"
+                    .to_owned()
+            }
             Self::NotRendered { .. } => {
                 "the name of a parameter may be wrong, the chart may not use it, or a \
                  .argocd-source file in git may override the application"
@@ -231,6 +242,15 @@ impl WriteRefusal {
             }
         })
     }
+}
+
+/// Whether a text has an image with the digits of a digest and without its algorithm: `web@2d71…`.
+fn lacks_algorithm(text: &str) -> bool {
+    let is_hex = |rest: &str| {
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        bare_digest(&rest[..end]).is_some()
+    };
+    text.match_indices('@').any(|(at, _)| is_hex(&text[at + 1..]))
 }
 
 impl fmt::Display for WriteRefusal {
@@ -301,6 +321,25 @@ impl fmt::Display for WriteRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_the_manifests_tells_which_value_to_write() {
+        let hex = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+        let cases = [
+            (
+                format!("there is r.example/web:1@sha256:sha256:{hex}"),
+                "in the place of `${digest}`",
+            ),
+            (format!("there is r.example/web:1@{hex}, envoy:1"), "in the place of `${hex}`"),
+            (format!("there is r.example/web:1@sha256:{hex}"), "may be wrong"),
+            ("there is git@r.example/web:1".to_owned(), "may be wrong"),
+        ];
+        for (problem, want) in cases {
+            let refusal = WriteRefusal::NotRendered { problems: vec![problem.clone()] };
+            let advice = refusal.advice().unwrap();
+            assert!(advice.contains(want), "{problem}: {advice}");
+        }
+    }
 
     #[test]
     fn lists_are_told_if_there_are_any() {

@@ -59,15 +59,42 @@ impl OverrideValues {
         self.wanted().filter_map(|(key, _)| key.kind()).chain(files).collect()
     }
 
-    /// Every digest that is written out in a value.
+    /// Every digest that is written out in a value, with or without its algorithm.
     pub fn digests(&self) -> Vec<Digest> {
-        let helm = self.helm.values().map(String::as_str);
-        digests(helm.chain(self.kustomize.iter().map(|image| image.text.as_str())))
+        digests(self.texts())
+    }
+
+    /// The digests that are meant to be proven where nobody names an image. A value of 64 hexadecimal digits may be any
+    /// hash, so it counts only if no digest is written with its algorithm.
+    pub(crate) fn likely_digests(&self) -> Vec<Digest> {
+        let whole = whole_digests(self.texts());
+        if whole.is_empty() { self.digests() } else { whole }
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> + Clone {
+        let kustomize = self.kustomize.iter().map(|image| image.text.as_str());
+        self.helm.values().map(String::as_str).chain(kustomize)
     }
 }
 
-/// Every digest that is written out in one of some texts, each once.
-pub fn digests<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Digest> {
+/// Every digest that is written out in one of some texts, with or without its algorithm, each once.
+pub fn digests<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Vec<Digest> {
+    let mut found = whole_digests(texts.clone());
+    let parts = |text: &'a str| text.split(|c: char| !c.is_ascii_alphanumeric());
+    for digest in texts.flat_map(parts).filter_map(bare_digest) {
+        if !found.contains(&digest) {
+            found.push(digest);
+        }
+    }
+    found
+}
+
+/// The digest that a text is without its algorithm, for charts that write `@sha256:` themselves.
+pub(crate) fn bare_digest(text: &str) -> Option<Digest> {
+    format!("sha256:{text}").parse().ok()
+}
+
+fn whole_digests<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Digest> {
     let mut found = Vec::new();
     for text in texts {
         for (at, _) in text.match_indices("sha256:") {
@@ -441,5 +468,14 @@ mod tests {
             ..OverrideValues::default()
         };
         assert_eq!(wanted.digests(), [a, b]);
+        // A chart that writes `@sha256:` itself takes the digits alone; beside a whole digest they may be any hash.
+        let bare = |digest: Digest| ("image.sha".to_owned(), digest.hex());
+        let only = OverrideValues { helm: [bare(b)].into(), ..OverrideValues::default() };
+        assert_eq!((only.digests(), only.likely_digests()), (vec![b], vec![b]));
+        let both = OverrideValues {
+            helm: [bare(b), ("image.digest".to_owned(), a.to_string())].into(),
+            ..OverrideValues::default()
+        };
+        assert_eq!((both.digests(), both.likely_digests()), (vec![a, b], vec![a]));
     }
 }

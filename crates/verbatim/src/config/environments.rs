@@ -20,8 +20,8 @@ use super::secrets::is_secret;
 use super::shapes::{ListOr, NameOr, WaveFile};
 
 /// What of an image can stand in a value; `reference` is repository, tag and digest in one.
-const IMAGE_VARIABLES: [&str; 7] =
-    ["registry", "path", "name", "repository", "tag", "digest", "reference"];
+const IMAGE_VARIABLES: [&str; 8] =
+    ["registry", "path", "name", "repository", "tag", "digest", "hex", "reference"];
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 /// A pod may crash once or twice while what it needs comes up.

@@ -141,7 +141,7 @@ pub(crate) struct RegistryFile {
 }
 
 /// What is written into an application. In the values `${app.registry}`, `${app.path}`, `${app.name}`,
-/// `${app.repository}`, `${app.tag}`, `${app.digest}` and `${app.reference}` are replaced, where `app` is the name
+/// `${app.repository}`, `${app.tag}`, `${app.digest}`, `${app.hex}` (the digest without `sha256:`) and `${app.reference}` are replaced, where `app` is the name
 /// of an image; it may be left out while there is only one.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]

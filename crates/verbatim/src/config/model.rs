@@ -243,7 +243,7 @@ pub(crate) struct Set {
 }
 
 /// What of an image pins its content.
-pub(super) const PINNING: [&str; 2] = ["digest", "reference"];
+pub(super) const PINNING: [&str; 3] = ["digest", "hex", "reference"];
 
 impl Set {
     /// The values that pin an image by its digest.

@@ -121,7 +121,7 @@ fn values(app: &App, application: &Application, release: &Release, ledger: &Chai
                 None => Drift::Gone { key, promoted, created_again },
                 Some(old) => {
                     let found = change.shown_old();
-                    let known_as = digests([shown(Some(old)).as_str()])
+                    let known_as = digests(std::iter::once(shown(Some(old)).as_str()))
                         .first()
                         .and_then(|digest| promotion_of(ledger, digest))
                         .map(|promotion| promotion.chain.sequence);

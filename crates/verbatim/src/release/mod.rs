@@ -135,6 +135,7 @@ impl Release {
             "repository" => image.repository.to_string(),
             "tag" => image.tag.as_ref().map_or(NO_TAG, Tag::as_str).to_owned(),
             "digest" => image.digest.to_string(),
+            "hex" => image.digest.hex(),
             "reference" => image.reference().to_string(),
             _ => return None,
         })
@@ -271,6 +272,7 @@ mod tests {
             ("repository", Some("registry.example:5000/team/web")),
             ("tag", Some("1.2")),
             ("digest", Some(digest.as_str())),
+            ("hex", digest.strip_prefix("sha256:")),
             ("reference", Some(reference.as_str())),
             ("app.digest", Some(digest.as_str())),
             ("other.digest", None),

@@ -106,6 +106,7 @@ fn template(part: ImagePart, image: &str) -> String {
         ImagePart::Repository => format!("${{{image}.repository}}"),
         ImagePart::Tag => format!("${{{image}.tag}}"),
         ImagePart::Digest => format!("${{{image}.digest}}"),
+        ImagePart::Hex => format!("${{{image}.hex}}"),
         ImagePart::TagAndDigest => format!("${{{image}.tag}}@${{{image}.digest}}"),
         ImagePart::Reference => format!("${{{image}.reference}}"),
     }

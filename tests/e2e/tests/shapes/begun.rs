@@ -15,6 +15,7 @@ pub(crate) fn wanted(shape: &str) -> Option<Begun> {
         | "several-sources"
         | "helm-repository"
         | "oci-chart" => Begun::With(&["image.digest", "image.repository", "image.tag"]),
+        "helm-sha" => Begun::With(&["image.repository", "image.sha", "image.tag"]),
         "helm-reference" => Begun::With(&["image"]),
         "helm-split" => Begun::Not("image.repository, image.tag"),
         "kustomize-images" | "kustomize-no-images" => Begun::With(&["web"]),

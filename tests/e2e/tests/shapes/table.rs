@@ -83,6 +83,27 @@ pub(crate) fn shapes() -> Vec<Shape> {
             end: End::Proven(&[("Deployment", "pods")]),
         },
         Shape {
+            name: "helm-sha",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/sha", &[("image.repository", &at.repository)]),
+            values: |at| helm(&[("image.tag", "1.0"), ("image.sha", hex(at))]),
+            end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "helm-sha-twice",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/sha", &[("image.repository", &at.repository)]),
+            values: |at| helm(&[("image.tag", "1.0"), ("image.sha", &at.digest)]),
+            end: End::TakenBack("in verbatim.yaml `${hex}` in the place of `${digest}`"),
+        },
+        Shape {
+            name: "helm-label-of-tag",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/sha", &[("image.repository", &at.repository)]),
+            values: tag_and_digest,
+            end: End::TakenBack("Kubernetes would refuse a label"),
+        },
+        Shape {
             name: "helm-split",
             maker: Maker::Hand,
             spec: |at| source(at, "shapes/split", &[]),
@@ -485,6 +506,10 @@ fn seeing(at: &Names) -> Vec<String> {
 
 fn tag_and_digest(at: &Names) -> Vec<String> {
     helm(&[("image.tag", &format!("1.0@{}", at.digest))])
+}
+
+fn hex(at: &Names) -> &str {
+    at.digest.trim_start_matches("sha256:")
 }
 
 fn kustomize(at: &Names) -> Vec<String> {

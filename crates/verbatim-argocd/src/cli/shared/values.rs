@@ -114,7 +114,7 @@ impl ImageArgs {
             images.push(WantedImage::new(Some(image.repository.clone()), digest));
         }
         if images.is_empty() {
-            let digests = values.map(OverrideValues::digests).unwrap_or_default();
+            let digests = values.map(OverrideValues::likely_digests).unwrap_or_default();
             images.extend(digests.into_iter().map(|digest| WantedImage::new(None, digest)));
         }
         match images.as_mut_slice() {

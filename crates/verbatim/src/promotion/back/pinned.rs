@@ -46,7 +46,10 @@ pub(super) fn read(set: &Set, only: Option<&str>, past: PastValues) -> Option<Va
             _ => return None,
         };
         let names = pinned_by(template, only);
-        let found = found(text);
+        let mut found = found(text);
+        if found.len() < names.len() && writes_hex(template) {
+            found = found_hex(text);
+        }
         if names.len() != found.len() {
             return None;
         }
@@ -78,8 +81,8 @@ pub(super) fn replaced(changes: &[ValueChange]) -> PastValues {
 /// The images whose digests a template writes, in their order.
 fn pinned_by(template: &Template, only: Option<&str>) -> Vec<String> {
     let image = |variable: &str| match variable.rsplit_once('.') {
-        Some((image, "digest" | "reference")) => Some(image.to_owned()),
-        None if matches!(variable, "digest" | "reference") => only.map(str::to_owned),
+        Some((image, "digest" | "hex" | "reference")) => Some(image.to_owned()),
+        None if matches!(variable, "digest" | "hex" | "reference") => only.map(str::to_owned),
         _ => None,
     };
     template.variables().filter_map(image).collect()
@@ -100,6 +103,31 @@ fn found(text: &str) -> Vec<(Digest, Option<Tag>)> {
     let digest_at = |at: usize| text.get(at..at + 71)?.parse::<Digest>().ok();
     let digests = text.match_indices("sha256:").filter_map(|(at, _)| Some((at, digest_at(at)?)));
     digests.map(|(at, digest)| (digest, text.get(..at).and_then(tag_before))).collect()
+}
+
+/// Whether a template writes a digest without its algorithm.
+fn writes_hex(template: &Template) -> bool {
+    template.variables().any(|variable| variable.rsplit('.').next() == Some("hex"))
+}
+
+/// Every digest in a text, with or without its algorithm; the tag before it, if it has one.
+fn found_hex(text: &str) -> Vec<(Digest, Option<Tag>)> {
+    let parts = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+    let digest = |part: &str| {
+        let part = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        format!("sha256:{part}").parse::<Digest>().ok()
+    };
+    let starts = parts.scan(0, |end, part| {
+        let at = *end;
+        *end += part.len();
+        Some((at, part))
+    });
+    let found = starts.filter_map(|(at, part)| Some((at, digest(part)?)));
+    let before = |at: usize| {
+        let before = text.get(..at)?;
+        tag_before(before.strip_suffix("sha256:").unwrap_or(before))
+    };
+    found.map(|(at, digest)| (digest, before(at))).collect()
 }
 
 fn tag_before(text: &str) -> Option<Tag> {
@@ -169,6 +197,14 @@ mod tests {
         check(&one, &[("other", format!("1@{a}"))], None);
         let apart = set(&[("tag", "${app.tag}"), ("digest", "${app.digest}")]);
         check(&apart, &[("tag", "7".to_owned()), ("digest", a.to_string())], Some(&["app 7 a"]));
+        let hex = |digest: &Digest| digest.hex();
+        let of_hex = set(&[("tag", "${tag}"), ("sha", "${hex}")]);
+        check(&of_hex, &[("tag", "7".to_owned()), ("sha", hex(&a))], Some(&["app 7 a"]));
+        check(&of_hex, &[("tag", "7".to_owned()), ("sha", "7".to_owned())], None);
+        let joined = set(&[("x", "${tag}@sha256:${hex}"), ("y", "sha-${app.hex}")]);
+        let values = [("x", format!("7@{a}")), ("y", format!("sha-{}", hex(&a)))];
+        check(&joined, &values, Some(&["app 7 a"]));
+        check(&joined, &[("x", format!("7@{a}")), ("y", format!("sha-{}", hex(&b)))], None);
         let several = set(&[("app", "${app.reference}"), ("web", "${web.tag}@${web.digest}")]);
         let values = [("app", format!("r.example/app:1@{a}")), ("web", format!("2@{b}"))];
         check(&several, &values, Some(&["app 1 a", "web 2 b"]));
