@@ -34,7 +34,7 @@ pub use crate::overrides::claim::{
 pub use crate::overrides::plan::AppPlan;
 pub use crate::overrides::values::{
     KustomizeImage, KustomizeImageError, OverrideKey, OverrideValues, SourceChoice, ValueChange,
-    deviations, digests, shown,
+    deviations, digests, is_part_of_image, shown,
 };
 
 pub use crate::judge::default::PinnedValue;
@@ -62,5 +62,5 @@ pub use crate::run::request::{DeployOptions, DeployRequest};
 pub use crate::run::together::{read_since, read_together};
 pub use crate::run::window::{WindowWait, wait_for_window};
 
-pub use crate::inspect::history::{PastValues, past};
+pub use crate::inspect::history::{PastValues, past, typed_name};
 pub use crate::inspect::suggest::{ImagePart, NoSuggestion, SuggestedPins, Suggestion, suggest};

@@ -1,13 +1,16 @@
 //! What an application ran before, from Argo CD's own history: the way back that needs neither registry nor records. Pure.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 use verbatim_oci::Digest;
 
 use crate::model::{Application, SourceAt};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{
-    Occurrence, OverrideKey, OverrideValues, find, same_element, shown,
+    Occurrence, OverrideKey, OverrideValues, find, is_part_of_image, is_typed, same_element, shown,
 };
 
 /// Values that an application was deployed with.
@@ -19,6 +22,9 @@ pub struct PastValues {
     pub deployed_at: Option<Timestamp>,
     /// The values, as text.
     pub values: Vec<(OverrideKey, String)>,
+    /// The names of those Helm parameters of which Helm makes booleans and numbers.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub typed: BTreeSet<String>,
 }
 
 impl PastValues {
@@ -30,7 +36,8 @@ impl PastValues {
         &self,
         at: SourceAt,
     ) -> Result<OverrideValues, crate::overrides::values::KustomizeImageError> {
-        let mut values = OverrideValues { source: at.into(), ..OverrideValues::default() };
+        let typed = self.typed.clone();
+        let mut values = OverrideValues { source: at.into(), typed, ..OverrideValues::default() };
         for (key, text) in &self.values {
             match key {
                 OverrideKey::Helm(name) => drop(values.helm.insert(name.clone(), text.clone())),
@@ -46,6 +53,16 @@ impl PastValues {
     pub fn digests(&self) -> Vec<Digest> {
         let texts = self.values.iter().map(|(_, text)| text.as_str());
         crate::overrides::values::digests(texts)
+    }
+}
+
+/// The name of a Helm parameter that is stored without `forceString`, and whose text that changes.
+pub fn typed_name(key: &OverrideKey, element: &Value) -> Option<String> {
+    match key {
+        OverrideKey::Helm(name) if is_typed(element) && !is_part_of_image(name) => {
+            Some(name.clone())
+        }
+        _ => None,
     }
 }
 
@@ -72,8 +89,12 @@ pub fn past(app: &Application, plan: &AppPlan) -> Vec<PastValues> {
             .iter()
             .map(|(change, element)| (change.key.clone(), shown(Some(element))))
             .collect();
-        if !stands && told.iter().all(|past| past.values != values) {
-            told.push(PastValues { id: entry.id, deployed_at: entry.deployed_at, values });
+        let typed: BTreeSet<String> = elements
+            .iter()
+            .filter_map(|(change, element)| typed_name(&change.key, element))
+            .collect();
+        if !stands && told.iter().all(|past| past.values != values || past.typed != typed) {
+            told.push(PastValues { id: entry.id, deployed_at: entry.deployed_at, values, typed });
         }
     }
     told
@@ -137,6 +158,7 @@ mod tests {
                 (OverrideKey::Helm("image.tag".to_owned()), format!("1@{digest}")),
                 (OverrideKey::Kustomize("web".to_owned()), format!("web=r.example/web@{digest}")),
             ],
+            typed: ["on".to_owned()].into(),
         };
         assert_eq!(past.digests(), [digest]);
         let values = past.to_override(SourceAt::Index(1)).unwrap();

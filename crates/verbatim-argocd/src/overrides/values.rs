@@ -18,9 +18,11 @@ use crate::overrides::secret::{HIDDEN, in_its_place, is_hidden, is_secret};
 pub struct OverrideValues {
     /// Into which source.
     pub source: SourceChoice,
-    /// Helm parameters, stored with `forceString`. Names are Helm's paths (`image.tag`); `$NAME` in a value stands for
+    /// Helm parameters, stored with `forceString` unless they are among `typed`. Names are Helm's paths (`image.tag`); `$NAME` in a value stands for
     /// a variable of Argo CD's build environment, `$$` for a dollar sign.
     pub helm: BTreeMap<String, String>,
+    /// The names of those Helm parameters of which Helm makes booleans and numbers, as `helm --set` does.
+    pub typed: BTreeSet<String>,
     /// Kustomize images.
     pub kustomize: Vec<KustomizeImage>,
     /// Everything else that can be written, as Argo CD stores it.
@@ -35,10 +37,10 @@ pub struct OverrideValues {
 impl OverrideValues {
     /// The keys with their wanted elements, as Argo CD stores them.
     pub fn wanted(&self) -> impl Iterator<Item = (OverrideKey, Value)> {
-        let helm = self
-            .helm
-            .iter()
-            .map(|(name, value)| (OverrideKey::Helm(name.clone()), parameter(name, value)));
+        let helm = self.helm.iter().map(|(name, value)| {
+            let is_text = !self.typed.contains(name);
+            (OverrideKey::Helm(name.clone()), parameter(name, value, is_text))
+        });
         let kustomize = self
             .kustomize
             .iter()
@@ -108,13 +110,37 @@ fn whole_digests<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Digest> {
     found
 }
 
-/// A stored Helm parameter; Argo CD leaves an empty value out.
-fn parameter(name: &str, value: &str) -> Value {
-    if value.is_empty() {
-        json!({ "name": name, "forceString": true })
-    } else {
-        json!({ "name": name, "value": value, "forceString": true })
+/// A stored Helm parameter; Argo CD leaves an empty value and `forceString: false` out.
+fn parameter(name: &str, value: &str, is_text: bool) -> Value {
+    let mut parameter = json!({ "name": name });
+    if !value.is_empty() {
+        parameter["value"] = value.into();
     }
+    if is_text {
+        parameter["forceString"] = true.into();
+    }
+    parameter
+}
+
+/// Whether a stored parameter is of the kind of which Helm makes booleans and numbers.
+pub(crate) fn is_typed(element: &Value) -> bool {
+    !element["forceString"].as_bool().unwrap_or_default()
+}
+
+/// Whether Helm reads a value as the same text with and without `forceString`: only booleans, `null` and whole numbers are
+/// anything else, and lists, whose elements may be. `typedVal` and `runesToVal` in `pkg/strvals` of Helm 3.19. Variables of
+/// Argo CD's build environment are replaced first, by nobody knows what.
+fn is_text_anyway(value: &str) -> bool {
+    let is_word = ["true", "false", "null"].iter().any(|word| value.eq_ignore_ascii_case(word));
+    let is_number = value == "0" || (!value.starts_with('0') && value.parse::<i64>().is_ok());
+    !is_word && !is_number && !value.starts_with('{') && !value.contains('$')
+}
+
+/// Whether a parameter names a part of an image, by its name: what stands there is a text, also if it looks like a number.
+pub fn is_part_of_image(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name).to_lowercase();
+    let words = ["tag", "digest", "sha", "sha256", "version", "image", "repository", "registry"];
+    words.iter().any(|word| last.ends_with(word))
 }
 
 /// Which source of an application with several.
@@ -207,6 +233,12 @@ impl ValueChange {
         self.shown_unless_secret(Some(&self.new))
     }
 
+    /// The text of the stored element before, for people who read that of the new one beside it: if only `forceString` differs,
+    /// it says so.
+    pub fn told_old(&self) -> String {
+        format!("{}{}", self.shown_old(), self.old.as_ref().map_or("", |old| apart(old, &self.new)))
+    }
+
     fn shown_unless_secret(&self, element: Option<&Value>) -> String {
         match element.filter(|element| !element.is_null()) {
             Some(element) if is_secret(&self.key, element) => HIDDEN.to_owned(),
@@ -251,14 +283,27 @@ pub fn shown(element: Option<&Value>) -> String {
     }
 }
 
-/// Whether two stored elements mean the same: Argo CD leaves out an empty value and `forceString: false`.
+/// How an element differs from another one, if its text does not tell.
+fn apart(element: &Value, other: &Value) -> &'static str {
+    let same_text = shown(Some(element)) == shown(Some(other));
+    match (element.get("name").is_some() && same_text, is_typed(element), is_typed(other)) {
+        (true, true, false) => " (without forceString)",
+        (true, false, true) => " (with forceString)",
+        _ => "",
+    }
+}
+
+/// Whether two stored elements mean the same: Argo CD leaves out an empty value and `forceString: false`, and Helm reads most
+/// texts alike with and without `forceString`.
 pub(crate) fn same_element(a: &Value, b: &Value) -> bool {
     let meaning = |element: &Value| {
         let mut element = element.clone();
         if let Some(fields) = element.as_object_mut() {
+            let text = fields.get("value").and_then(Value::as_str).unwrap_or_default();
+            let is_text = is_text_anyway(text);
             fields.retain(|name, value| match name.as_str() {
                 "value" => *value != json!(""),
-                "forceString" => *value != json!(false),
+                "forceString" => *value != json!(false) && !is_text,
                 _ => true,
             });
         }
@@ -359,7 +404,10 @@ pub fn deviations(source: Option<&AppSource>, changes: &[ValueChange]) -> Vec<De
                 Occurrence::At(_, element) if is_secret(&change.key, element) => {
                     Some(deviation(change, HIDDEN.to_owned()))
                 }
-                Occurrence::At(_, element) => Some(deviation(change, shown(Some(element)))),
+                Occurrence::At(_, element) => {
+                    let apart = apart(element, &change.new);
+                    Some(deviation(change, format!("{}{apart}", shown(Some(element)))))
+                }
                 Occurrence::Absent if change.new.is_null() => None,
                 Occurrence::Absent => Some(deviation(change, shown(None))),
                 Occurrence::Repeated => Some(deviation(change, "there more than once".to_owned())),
@@ -422,22 +470,51 @@ mod tests {
         }
     }
 
+    /// With what Helm 3.19 makes of `--set a=VALUE`.
+    #[test]
+    fn only_what_helm_types_differs_by_being_forced() {
+        let typed = ["true", "FALSE", "null", "0", "7", "-1", "+5", "{a,1}", "$ARGOCD_APP_NAME"];
+        let texts = ["", "1.10", "007", "1e5", "v1", "1@sha256:2", "yes", "9223372036854775808"];
+        let cases = typed.map(|it| (it, false)).into_iter().chain(texts.map(|it| (it, true)));
+        for (value, want) in cases {
+            let (text, other) = (parameter("a", value, true), parameter("a", value, false));
+            assert_eq!(same_element(&text, &other), want, "{value}");
+        }
+    }
+
+    #[test]
+    fn typed_parameters_are_stored_as_argo_cd_stores_them() {
+        let wanted = OverrideValues {
+            helm: [("on", "true"), ("tag", "7")].map(|(a, b)| (a.into(), b.into())).into(),
+            typed: ["on".to_owned()].into(),
+            ..OverrideValues::default()
+        };
+        let elements: Vec<Value> = wanted.wanted().map(|(_, element)| element).collect();
+        let want = [
+            json!({ "name": "on", "value": "true" }),
+            json!({ "name": "tag", "value": "7", "forceString": true }),
+        ];
+        assert_eq!(elements, want);
+    }
+
     #[test]
     fn a_source_that_lost_a_value_says_which() {
         let source = AppSource(json!({ "helm": { "parameters": [
             { "name": "image.tag", "value": "2", "forceString": true },
             { "name": "twice", "value": "1" }, { "name": "twice", "value": "2" },
+            { "name": "on", "value": "true" },
         ]}}));
         let change = |name: &str, value: &str| ValueChange {
             key: OverrideKey::Helm(name.into()),
             old: None,
-            new: parameter(name, value),
+            new: parameter(name, value, true),
         };
         let changes = [
             change("image.tag", "2"),
             change("image.tag", "3"),
             change("gone", "1"),
             change("twice", "1"),
+            change("on", "true"),
         ];
         let found: Vec<_> =
             deviations(Some(&source), &changes).iter().map(ToString::to_string).collect();
@@ -447,6 +524,7 @@ mod tests {
                 "helm:image.tag is 2, wrote 3",
                 "helm:gone is (absent), wrote 1",
                 "helm:twice is there more than once, wrote 1",
+                "helm:on is true (without forceString), wrote true",
             ]
         );
         assert_eq!(deviations(None, &changes[..1]).len(), 1);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use url::Url;
-use verbatim_argocd::SourceChoice;
+use verbatim_argocd::{SourceChoice, is_part_of_image};
 use verbatim_record::EnvironmentId;
 
 use super::check::{name, template};
@@ -16,6 +16,7 @@ use super::file::{
 use super::located::{Located, Place};
 use super::model::{App, Apps, DeploySettings, Environment, PINNING, Selector, Set, Suite, Wave};
 use super::problem::Problem;
+use super::scalar::{Scalar, ScalarKind};
 use super::secrets::is_secret;
 use super::shapes::{ListOr, NameOr, WaveFile};
 
@@ -460,6 +461,21 @@ fn set(written: &SetFile, scope: &Scope, problems: &mut Vec<Problem>) -> Set {
     let mut mentioned = BTreeSet::new();
     let mut pinned = BTreeSet::new();
     let mut first = None;
+    let mut typed = BTreeSet::new();
+    let mut helm = BTreeMap::new();
+    for (key, scalar) in &written.helm {
+        let Scalar { text, kind } = &scalar.value;
+        match kind {
+            ScalarKind::Text => {}
+            ScalarKind::Fraction if is_part_of_image(&key.value) => problems.push(
+                Problem::new(scalar.place, "a part of an image is a text, and this is a number")
+                    .help("put it in quotes"),
+            ),
+            _ if is_part_of_image(&key.value) => {}
+            ScalarKind::Whole | ScalarKind::Fraction => drop(typed.insert(key.value.clone())),
+        }
+        helm.insert(key.clone(), Located { value: text.clone(), place: scalar.place });
+    }
     let mut read = |values: &BTreeMap<Located<String>, Located<String>>| {
         let mut checked = BTreeMap::new();
         for (key, text) in values {
@@ -477,7 +493,7 @@ fn set(written: &SetFile, scope: &Scope, problems: &mut Vec<Problem>) -> Set {
         }
         checked
     };
-    let checked = Set { helm: read(&written.helm), kustomize: read(&written.kustomize) };
+    let checked = Set { helm: read(&helm), typed, kustomize: read(&written.kustomize) };
     let Some(place) = first else { return checked };
     let unpinned = mentioned.difference(&pinned).cloned().collect::<Vec<_>>();
     if checked.helm.len() + checked.kustomize.len() < written.helm.len() + written.kustomize.len() {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::gates_file::GatesFile;
 use super::located::Located;
 use super::pins::Pins;
+use super::scalar::Scalar;
 use super::shapes::{FromName, ListOr, NameOr, Period, WaveFile};
 
 /// A project: its images, its environments, and the rules between them.
@@ -146,9 +147,9 @@ pub(crate) struct RegistryFile {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SetFile {
-    /// Helm parameters.
+    /// Helm parameters. What is written as a text is one for Helm, too; `true` and `3` are a boolean and a number.
     #[serde(default)]
-    pub helm: BTreeMap<Located<String>, Located<String>>,
+    pub helm: BTreeMap<Located<String>, Located<Scalar>>,
     /// Kustomize images: the name in the manifests, and the reference that replaces it.
     #[serde(default)]
     pub kustomize: BTreeMap<Located<String>, Located<String>>,

@@ -14,6 +14,7 @@ mod pins;
 mod policy;
 mod problem;
 mod rules;
+mod scalar;
 mod secrets;
 mod shapes;
 mod source;
@@ -319,6 +320,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 
 /// One YAML document. Snippets are ours, so that mistakes found later look the same.
 fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
-    let options = serde_saphyr::options! { with_snippet: false };
+    // `no` is a text, also where a boolean could stand.
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| problem::from_yaml(&error))
 }

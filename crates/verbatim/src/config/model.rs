@@ -238,6 +238,8 @@ impl App {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Set {
     pub helm: BTreeMap<String, Template>,
+    /// The names of those Helm parameters that are booleans or numbers.
+    pub typed: BTreeSet<String>,
     /// Kustomize images: name in the manifests, and the reference that replaces it.
     pub kustomize: BTreeMap<String, Template>,
 }
@@ -256,7 +258,8 @@ impl Set {
             let pinning = values.iter().filter(|(_, template)| pins(template));
             pinning.map(|(key, template)| (key.clone(), template.clone())).collect()
         };
-        Self { helm: of(&self.helm), kustomize: of(&self.kustomize) }
+        // What has a digest is a text.
+        Self { helm: of(&self.helm), typed: BTreeSet::new(), kustomize: of(&self.kustomize) }
     }
 }
 

@@ -2,7 +2,7 @@
 //! changes that file, too, and a rule about other applications, suites or servers would be no rule. Pure; must not read
 //! files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,9 @@ pub(crate) struct PinnedServer {
 pub(crate) struct PinnedSet {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub helm: BTreeMap<String, String>,
+    /// The names of the Helm parameters that are booleans or numbers.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub typed: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kustomize: BTreeMap<String, String>,
 }
@@ -128,7 +131,7 @@ impl PinnedSet {
         let texts = |values: &BTreeMap<String, Template>| {
             values.iter().map(|(key, text)| (key.clone(), text.as_str().to_owned())).collect()
         };
-        Self { helm: texts(&set.helm), kustomize: texts(&set.kustomize) }
+        Self { helm: texts(&set.helm), typed: set.typed.clone(), kustomize: texts(&set.kustomize) }
     }
 }
 

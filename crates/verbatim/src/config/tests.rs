@@ -156,6 +156,27 @@ fn every_gate_is_read() {
 }
 
 #[test]
+fn booleans_and_numbers_are_what_yaml_has() {
+    let with = |more: &str| {
+        let pin = "image.tag: \"${app.tag}@${app.digest}\"";
+        read(&RIGHT.replace(pin, &format!("{pin}, {more}")))
+    };
+    let config = with(
+        "a: true, b: 'true', c: 3, d: '3', e: no, f: -1, g: 0.5, web.tag: 7, web.sha: true, h: x",
+    );
+    let config = config.unwrap();
+    let Apps::Named(apps) = &config.environment("dev").unwrap().apps else { panic!("named") };
+    let set = &apps[0].set;
+    assert_eq!(set.typed.iter().collect::<Vec<_>>(), ["a", "c", "f", "g"]);
+    let texts = ["a", "b", "c", "d", "e", "f", "g", "web.tag", "web.sha", "h"];
+    let texts = texts.map(|name| set.helm[name].as_str());
+    assert_eq!(texts, ["true", "true", "3", "3", "no", "-1", "0.5", "7", "true", "x"]);
+    // Of a number nobody can tell whether it was written `1.10` or `1.1`.
+    assert!(with("web.tag: 1.10").is_err());
+    assert!(with("web.tag: '1.10'").is_ok());
+}
+
+#[test]
 fn a_right_file_is_read() {
     let config = read(RIGHT).unwrap();
     assert_eq!(config.environment_names().collect::<Vec<_>>(), ["dev", "staging", "production"]);

@@ -120,7 +120,7 @@ fn values(app: &App, application: &Application, release: &Release, ledger: &Chai
             match &change.old {
                 None => Drift::Gone { key, promoted, created_again },
                 Some(old) => {
-                    let found = change.shown_old();
+                    let found = change.told_old();
                     let known_as = digests(std::iter::once(shown(Some(old)).as_str()))
                         .first()
                         .and_then(|digest| promotion_of(ledger, digest))
@@ -249,6 +249,8 @@ mod tests {
             &[],
             &["helm:image.tag is 9, was 2@X (from no promotion)", "is OutOfSync"],
         );
+        let forced = json!([{ "name": "image.tag", "value": good[0]["value"] }]);
+        check(forced, "Synced", &[], &[]);
         check(
             good,
             "Synced",

@@ -30,8 +30,9 @@ pub(crate) enum TargetError {
 
 /// The values of one application for a release.
 pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError> {
-    let Set { helm, kustomize } = &app.set;
-    let mut values = OverrideValues { source: app.source.clone(), ..OverrideValues::default() };
+    let Set { helm, typed, kustomize } = &app.set;
+    let (source, typed) = (app.source.clone(), typed.clone());
+    let mut values = OverrideValues { source, typed, ..OverrideValues::default() };
     for (name, template) in helm {
         values.helm.insert(name.clone(), template.render(|variable| release.variable(variable))?);
     }

@@ -30,7 +30,7 @@ impl Display for Comment<'_> {
                 let new = change.shown_new();
                 let old = match change.is_noop() {
                     true => "(the same)".to_owned(),
-                    false => code(&change.shown_old()),
+                    false => code(&change.told_old()),
                 };
                 let key = code(&change.key);
                 writeln!(f, "| {} | {key} | {old} | {} |", code(&app.plan.app), code(&new))?;

@@ -138,7 +138,7 @@ impl fmt::Display for PromotionPlan {
             for change in &plan.changes {
                 let (old, new) = match change.is_noop() {
                     true => ("(the same)".to_owned(), change.shown_new()),
-                    false => (change.shown_old(), change.shown_new()),
+                    false => (change.told_old(), change.shown_new()),
                 };
                 // A plan may come from a file that anybody wrote.
                 let cells = [plan.app.to_string(), change.key.to_string(), old, new];

@@ -56,7 +56,13 @@ pub(crate) const CHANGES: &[Change] = &[
         "two Helm parameters",
         "chart",
         "app set APP --helm-set-string image.tag=1 --helm-set-string replicas=2",
-        "override APP --helm-set image.tag=1 --helm-set replicas=2",
+        "override APP --helm-set image.tag=1 --helm-set-string replicas=2",
+    ),
+    write(
+        "parameters that Helm types",
+        "chart",
+        "app set APP --helm-set replicas=2 --helm-set on=true -p off=false",
+        "override APP --helm-set replicas=2 --helm-set on=true -p off=false",
     ),
     write(
         "a file parameter",

@@ -216,9 +216,9 @@ impl HowArgs {
   verbatim-argocd override -l team=web --helm-set featureFlag=on
   verbatim-argocd override shop --undo
 
-Differences from `argocd app set`: --helm-set always stores a string, as
---helm-set-string does there; --values-literal-file stores the text unchanged
-(argocd converts it to an object, and `1.10` becomes 1.1).")]
+Differences from `argocd app set`: --helm-set stores tags, digests and other
+parts of images as text, as --helm-set-string does; --values-literal-file stores
+the text unchanged (argocd converts it to an object, and `1.10` becomes 1.1).")]
 pub struct OverrideArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -233,7 +233,7 @@ pub struct OverrideArgs {
     how: HowArgs,
 
     /// Restore the values from before the last write
-    #[arg(long, conflicts_with_all = ["helm_set", "kustomize_image", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["helm_set", "helm_set_string", "kustomize_image", "dry_run"])]
     undo: bool,
 }
 

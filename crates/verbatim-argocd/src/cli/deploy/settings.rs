@@ -144,7 +144,7 @@ fn count(text: &str) -> Result<(String, i64), String> {
 #[command(next_help_heading = "Values")]
 pub struct NameArgs {
     /// Helm parameter (repeatable)
-    #[arg(long, short = 'p', value_name = "NAME", visible_alias = "helm-set")]
+    #[arg(long, short = 'p', value_name = "NAME", visible_aliases = ["helm-set", "helm-set-string"])]
     parameter: Vec<String>,
 
     /// Helm parameter that is read from a file (repeatable)

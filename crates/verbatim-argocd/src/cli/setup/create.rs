@@ -39,8 +39,8 @@ use crate::run::request::DeployOptions;
   verbatim-argocd create --file application.yaml --upsert
   generate | verbatim-argocd create --file -
 
-As `argocd app create`, except that --helm-set always stores text. To create an
-application with several sources, use --file.")]
+As `argocd app create`, except that --helm-set stores tags and digests as text.
+To create an application with several sources, use --file.")]
 pub struct CreateArgs {
     /// Application: NAME or NAMESPACE/NAME
     #[arg(value_name = "APP", required_unless_present = "file")]
@@ -52,7 +52,7 @@ pub struct CreateArgs {
     /// YAML or JSON file with applications; `-` for standard input
     #[arg(long, short = 'f', value_name = "FILE", conflicts_with_all = [
         "app", "repo", "path", "helm_chart", "release_name", "directory_recurse", "config_management_plugin", "dest_server", "dest_name",
-        "dest_namespace", "sync_policy", "sync_option", "label", "annotations", "set_finalizer", "helm_set",
+        "dest_namespace", "sync_policy", "sync_option", "label", "annotations", "set_finalizer", "helm_set", "helm_set_string",
         "kustomize_image", "values", "values_literal_file", "revision", "app_namespace",
     ])]
     file: Option<PathBuf>,

@@ -64,7 +64,7 @@ fn show(console: &Console, progress: &Progress, app: &str, event: DeployEvent) {
         DeployEvent::Done { step } => console.detail(format!("{app}: {step}: done")),
         DeployEvent::Planned { plan } => {
             for change in plan.changes.iter().filter(|change| !change.is_noop()) {
-                let (old, new) = (line(change.shown_old()), line(change.shown_new()));
+                let (old, new) = (line(change.told_old()), line(change.shown_new()));
                 let text = format!("{app}: {}: {old} → {new}", change.key);
                 progress.line(if console.verbosity() > 0 { text } else { short_digests(&text) });
             }
@@ -305,7 +305,7 @@ impl DeployReport {
             if change.is_noop() {
                 writeln!(f, "  {} {new}", change.key)?;
             } else {
-                writeln!(f, "  {} {} → {new}", change.key, line(change.shown_old()))?;
+                writeln!(f, "  {} {} → {new}", change.key, line(change.told_old()))?;
             }
         }
         Ok(())

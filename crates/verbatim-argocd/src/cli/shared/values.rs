@@ -7,15 +7,19 @@ use verbatim_console::Failure;
 use verbatim_oci::{Digest, Reference};
 
 use crate::judge::evidence::WantedImage;
-use crate::overrides::values::{KustomizeImage, OverrideValues, SourceChoice};
+use crate::overrides::values::{KustomizeImage, OverrideValues, SourceChoice, is_part_of_image};
 
 /// Values
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Values")]
 pub struct ValueArgs {
-    /// Set a Helm parameter, stored as a string (repeatable)
-    #[arg(long, short = 'p', value_name = "NAME=VALUE", visible_aliases = ["helm-set-string", "parameter"], value_parser = pair)]
+    /// Set a Helm parameter; tags and digests stay text (repeatable)
+    #[arg(long, short = 'p', value_name = "NAME=VALUE", visible_alias = "parameter", value_parser = pair)]
     pub helm_set: Vec<(String, String)>,
+
+    /// Set a Helm parameter as text (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub helm_set_string: Vec<(String, String)>,
 
     /// Set a Kustomize image (repeatable)
     #[arg(long, value_name = "[OLD=]NEW[:TAG][@DIGEST]")]
@@ -71,7 +75,10 @@ impl ValueArgs {
             kustomize: self.kustomize_image.clone(),
             ..OverrideValues::default()
         };
-        for (name, value) in &self.helm_set {
+        // What is a part of an image stays as it is written: a tag `7` is no number.
+        let typed = self.helm_set.iter().filter(|(name, _)| !is_part_of_image(name));
+        values.typed = typed.map(|(name, _)| name.clone()).collect();
+        for (name, value) in self.helm_set.iter().chain(&self.helm_set_string) {
             if values.helm.insert(name.clone(), value.clone()).is_some() {
                 return Err(Failure::usage(format!("parameter {name} is given twice")));
             }

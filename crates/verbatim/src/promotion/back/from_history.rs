@@ -221,7 +221,8 @@ mod tests {
     }
 
     fn values(text: &str) -> Values {
-        let past = PastValues { id: 1, deployed_at: None, values: Vec::new() };
+        let past =
+            PastValues { id: 1, deployed_at: None, values: Vec::new(), typed: BTreeSet::new() };
         Values { past, pins: pins(text) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use verbatim_argocd::{OverrideKey, PastValues, ValueChange, shown};
+use verbatim_argocd::{OverrideKey, PastValues, ValueChange, shown, typed_name};
 use verbatim_oci::{Digest, Tag};
 
 use crate::config::{Set, Template};
@@ -75,7 +75,8 @@ pub(super) fn read(set: &Set, only: Option<&str>, past: PastValues) -> Option<Va
 /// The values that some changes replace, as if they had been deployed.
 pub(super) fn replaced(changes: &[ValueChange]) -> PastValues {
     let values = changes.iter().map(|change| (change.key.clone(), shown(change.old.as_ref())));
-    PastValues { id: 0, deployed_at: None, values: values.collect() }
+    let typed = changes.iter().filter_map(|it| typed_name(&it.key, it.old.as_ref()?)).collect();
+    PastValues { id: 0, deployed_at: None, values: values.collect(), typed }
 }
 
 /// The images whose digests a template writes, in their order.
@@ -167,7 +168,7 @@ mod tests {
     fn past(values: &[(&str, String)]) -> PastValues {
         let values =
             values.iter().map(|(key, text)| (OverrideKey::Helm((*key).to_owned()), text.clone()));
-        PastValues { id: 1, deployed_at: None, values: values.collect() }
+        PastValues { id: 1, deployed_at: None, values: values.collect(), typed: BTreeSet::new() }
     }
 
     #[test]
