@@ -42,12 +42,12 @@ async fn a_parameter_that_the_chart_does_not_list_is_written_on_demand() -> Resu
     let world = World::start().await?;
     let text = world.configuration();
     let tag = "    image.tag: \"${tag}@${digest}\"\n";
-    let text = text.replacen(tag, &format!("{tag}    other.digest: \"${{digest}}\"\n"), 1);
+    let text = text.replacen(tag, &format!("{tag}    image.tags: \"${{digest}}\"\n"), 1);
     world.project.write("verbatim.yaml", &text)?;
     let release = world.release("Something new").await?;
     for command in ["promote", "plan"] {
         let run = world.verbatim(&[command, "dev", "--release", &release]).await?.ends(1);
-        assert!(run.stdout.contains("the chart has no parameter other.digest"), "{run}");
+        assert!(run.stdout.contains("the chart has no parameter image.tags"), "{run}");
         let hint = "--allow-unknown-parameters, or `deploy: { allow_unknown_parameters: true }` in verbatim.yaml";
         assert!(run.stderr.contains(hint), "{run}");
     }

@@ -568,7 +568,7 @@ mod tests {
             json!([{ "name": "image.repository", "value": "r.example/shop" }, { "name": "empty" }]);
         let info = |name: &str, value: &str| Info { name: name.into(), value: value.into() };
         let listed = vec![info("image.repository", "nginx"), info("image.tag", "1")];
-        let helm = Some(HelmDetails { parameters: listed });
+        let helm = Some(HelmDetails { parameters: listed, ..HelmDetails::default() });
         let details = AppDetails { kind: "Helm".into(), helm, kustomize: None };
         let app = Application::default();
         for more in [

@@ -143,20 +143,29 @@ fn misfit(kind: &str, source: &AppSource, wanted: &OverrideValues) -> Option<Wri
     Some(WriteRefusal::UnsupportedSource { kind: kind.to_owned(), advice: advice.to_owned() })
 }
 
-/// Helm parameters of the plan that a chart does not list and that the application does not have yet.
-pub(crate) fn unknown_parameters(plan: &AppPlan, known: &[String]) -> Vec<WriteRefusal> {
+/// A new Helm parameter of a plan that a chart does not list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnlistedParameter {
+    pub name: String,
+    /// A listed one beside it, of which this is a misspelling.
+    pub meant: Option<String>,
+}
+
+/// Helm parameters of the plan that a chart does not list and that the application does not have yet. A chart may read what it
+/// does not list: values of a dependency or an alias, keys of an empty map, a name with a default in a template. So this alone
+/// is no reason to refuse; that it is a misspelling of a neighbour is.
+pub(crate) fn unlisted_parameters(plan: &AppPlan, known: &[String]) -> Vec<UnlistedParameter> {
     plan.changes
         .iter()
         .filter(|change| change.old.is_none() && !change.new.is_null())
         .filter_map(|change| match &change.key {
-            OverrideKey::Helm(name) if !known.iter().any(|known| covers(known, name)) => {
-                Some(WriteRefusal::MissingParameter {
-                    name: name.clone(),
-                    similar: similar(name, known),
-                })
-            }
+            OverrideKey::Helm(name) => Some(name),
             _ => None,
         })
+        // Argo CD lists the names of values without the backslash by which `--set` escapes a dot.
+        .map(|name| (name, name.replace("\\.", ".")))
+        .filter(|(_, plain)| !known.iter().any(|known| covers(known, plain)))
+        .map(|(name, plain)| UnlistedParameter { name: name.clone(), meant: meant(&plain, known) })
         .collect()
 }
 
@@ -170,14 +179,44 @@ fn covers(known: &str, name: &str) -> bool {
     inside(known, name) || inside(name, known)
 }
 
-fn similar(name: &str, known: &[String]) -> Option<String> {
-    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_lowercase();
-    known
-        .iter()
-        .map(|known| (distance(&known.to_lowercase(), &name.to_lowercase()), known))
-        .filter(|(distance, known)| *distance <= 2 || last(known) == last(name))
-        .min()
-        .map(|(_, known)| known.clone())
+/// The listed parameter of the same map that a name is most likely to mean.
+fn meant(name: &str, known: &[String]) -> Option<String> {
+    let parts = |name: &str| {
+        let (parent, last) = name.rsplit_once('.').unwrap_or(("", name));
+        (parent.to_lowercase(), last.to_lowercase())
+    };
+    let (parent, last) = parts(name);
+    let letters = |name: &str| {
+        let mut letters: Vec<char> = name.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let near = known.iter().filter_map(|known| {
+        let (beside, other) = parts(known);
+        let distance = distance(&other, &last);
+        // Two short names are near each other by chance, unless their letters are the same.
+        let is_near = distance <= 2.min(last.len() / 2) || letters(&other) == letters(&last);
+        (beside == parent && is_near).then_some((distance, known))
+    });
+    near.min().map(|(_, known)| known.clone())
+}
+
+/// The names that values give to parameters, those of maps and lists, too: they may be empty.
+pub(crate) fn names_of_values(values: &Value) -> Vec<String> {
+    fn walk(parent: &str, value: &Value, names: &mut Vec<String>) {
+        let Value::Object(fields) = value else { return };
+        for (field, value) in fields {
+            let name = if parent.is_empty() { field.clone() } else { format!("{parent}.{field}") };
+            walk(&name, value, names);
+            // Of a map with values, its values speak.
+            if value.as_object().is_none_or(serde_json::Map::is_empty) {
+                names.push(name);
+            }
+        }
+    }
+    let mut names = Vec::new();
+    walk("", values, &mut names);
+    names
 }
 
 fn distance(a: &str, b: &str) -> usize {
@@ -375,10 +414,15 @@ mod tests {
     }
 
     #[test]
-    fn unknown_parameters_are_named_with_the_nearest_known_one() {
+    fn only_a_misspelt_neighbour_is_certain() {
         let known: Vec<String> =
-            ["image.tag", "image.repository", "replicas", "env"].map(str::to_owned).to_vec();
-        let unknown = |name: &str| {
+            ["image.tag", "image.repository", "replicas", "config.admin.enabled"]
+                .map(str::to_owned)
+                .to_vec();
+        let values =
+            json!({ "podAnnotations": {}, "list": [], "web": { "replicas": 1 }, "n": null });
+        let known: Vec<String> = known.into_iter().chain(names_of_values(&values)).collect();
+        let unlisted = |name: &str| {
             let plan = AppPlan {
                 app: AppRef::new("a"),
                 source: SourceAt::Single,
@@ -389,19 +433,25 @@ mod tests {
                     new: json!({}),
                 }],
             };
-            unknown_parameters(&plan, &known).into_iter().next().map(|refusal| match refusal {
-                WriteRefusal::MissingParameter { similar, .. } => similar,
-                other => panic!("{other}"),
-            })
+            unlisted_parameters(&plan, &known).into_iter().next().map(|unlisted| unlisted.meant)
         };
-        assert_eq!(unknown("image.tag"), None);
-        assert_eq!(unknown("image"), None);
-        assert_eq!(unknown("env[0].name"), None);
-        assert_eq!(unknown("image.tga"), Some(Some("image.tag".into())));
-        assert_eq!(unknown("Image.Tag"), Some(Some("image.tag".into())));
-        assert_eq!(unknown("app.image.tag"), Some(Some("image.tag".into())));
-        for far in ["colour", "environment", "rep"] {
-            assert_eq!(unknown(far), Some(None), "{far}");
+        let listed = [
+            "image.tag",
+            "image",
+            "replicas",
+            r"config.admin\.enabled",
+            r"podAnnotations.example\.com/x",
+            "list[0].name",
+            "n.x",
+        ];
+        for name in listed {
+            assert_eq!(unlisted(name), None, "{name}");
+        }
+        assert_eq!(unlisted("image.tga"), Some(Some("image.tag".into())));
+        assert_eq!(unlisted("Image.Tag"), Some(Some("image.tag".into())));
+        // A dependency's values, or of a name that only a template knows.
+        for name in ["web.image.tag", "app.image.tag", "colour", "tag", "image.hash", "web.sha"] {
+            assert_eq!(unlisted(name), Some(None), "{name}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Judges, before anything is written, whether the write may happen and would last. Pure.
 
 use crate::judge::owner::{AppOwner, OwnerEffect};
-use crate::judge::plan::unknown_parameters;
+use crate::judge::plan::{UnlistedParameter, unlisted_parameters};
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::warning::DeployWarning;
 use crate::model::{SyncWindow, SyncWindows};
@@ -83,7 +83,18 @@ pub(crate) fn judge(
     }
     match &facts.parameters {
         Inquiry::Is(_) if waivers.unknown_parameters => {}
-        Inquiry::Is(known) => refusals.extend(unknown_parameters(plan, known)),
+        Inquiry::Is(known) => {
+            for UnlistedParameter { name, meant } in unlisted_parameters(plan, known) {
+                match meant {
+                    Some(similar) => refusals
+                        .push(WriteRefusal::MissingParameter { name, similar: Some(similar) }),
+                    None => warnings.push(not_checked(
+                        &format!("whether the chart reads {name}"),
+                        "its values do not list it",
+                    )),
+                }
+            }
+        }
         Inquiry::Unknown(why) => warnings.push(not_checked("the chart's parameters", why)),
         Inquiry::NotAsked => {}
     }
@@ -252,7 +263,7 @@ mod tests {
             may_update: Inquiry::Is(true),
             may_sync: Inquiry::Is(false),
             windows: Inquiry::Is(SyncWindows::default()),
-            parameters: Inquiry::Is(vec!["replicas".into()]),
+            parameters: Inquiry::Is(vec!["image.tags".into()]),
             owner: set(Inquiry::Is(OwnerEffect::Reverts)),
         };
         let (refusals, warnings) = judge(&plan, &bad, Waivers::default());
@@ -338,7 +349,7 @@ mod tests {
                 new: json!({}),
             }],
         };
-        assert!(unknown_parameters(&plan("image.digest"), &names).is_empty());
-        assert_eq!(unknown_parameters(&plan("image.hash"), &names).len(), 1);
+        assert!(unlisted_parameters(&plan("image.digest"), &names).is_empty());
+        assert_eq!(unlisted_parameters(&plan("image.hash"), &names).len(), 1);
     }
 }

@@ -214,6 +214,9 @@ pub struct HelmDetails {
     /// The defaults of its values file, flattened.
     #[serde(deserialize_with = "or_default")]
     pub parameters: Vec<Info>,
+    /// The text of its values file, in which empty maps and lists show, too.
+    #[serde(deserialize_with = "or_default")]
+    pub values: String,
 }
 
 /// The part of an ApplicationSet that tells whether it reverts an override.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
 
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
@@ -13,6 +14,7 @@ use crate::judge::owner::{
     AppOwner, INSTANCE_LABEL, OwnerEffect, effect_of_parent, may_be_tracked_by_label, owning_set,
     set_owner, tracking_parent,
 };
+use crate::judge::plan::names_of_values;
 use crate::judge::preflight::{Inquiry, Preconditions, Writer};
 use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray};
 use crate::judge::reading::{reading, reference, strays};
@@ -200,7 +202,13 @@ async fn parameters(client: &Client, app: &Application, plan: &AppPlan) -> Inqui
     match client.app_details(&plan.app, &app.spec.project, source, plan.source.index()).await {
         Ok(details) => match details.helm {
             Some(helm) => {
-                Inquiry::Is(helm.parameters.into_iter().map(|parameter| parameter.name).collect())
+                let listed = helm.parameters.iter().map(|parameter| parameter.name.clone());
+                let inline = source.0.pointer("/helm/values").and_then(Value::as_str);
+                let texts = [Some(helm.values.as_str()), inline].into_iter().flatten();
+                let texts = texts.filter_map(|text| serde_saphyr::from_str::<Value>(text).ok());
+                let object = source.0.pointer("/helm/valuesObject").cloned();
+                let names = texts.chain(object).flat_map(|values| names_of_values(&values));
+                Inquiry::Is(listed.chain(names).collect())
             }
             None => Inquiry::NotAsked,
         },

@@ -101,7 +101,23 @@ pub(crate) fn shapes() -> Vec<Shape> {
             maker: Maker::Hand,
             spec: |at| source(at, "shapes/sha", &[("image.repository", &at.repository)]),
             values: tag_and_digest,
-            end: End::TakenBack("Kubernetes would refuse a label"),
+            end: End::TakenBack("app.kubernetes.io/version of Deployment"),
+        },
+        Shape {
+            name: "helm-dependency",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/umbrella", &[]),
+            values: |at| {
+                let mut values = helm(&[
+                    ("shop.image.repository", &at.repository),
+                    ("shop.image.tag", &format!("1.0@{}", at.digest)),
+                    (r"shop.annotations.example\.com/by", "verbatim"),
+                ]);
+                // Whoever may ask which parameters the chart has is refused no more than others.
+                values.extend(["--auth-token".to_owned(), at.admin.clone()]);
+                values
+            },
+            end: End::Proven(&[("Deployment", "pods")]),
         },
         Shape {
             name: "helm-split",
