@@ -85,6 +85,14 @@ pub enum Difference {
         /// Nodes that are to have a pod.
         wanted: i64,
     },
+    /// A field of the workload keeps it from being rolled out.
+    #[error("`{field}` holds it: {what}")]
+    Held {
+        /// The field, with its value if that is short.
+        field: &'static str,
+        /// What is missing.
+        what: Box<Difference>,
+    },
     /// A Rollout is not complete.
     #[error("the rollout is not complete, {updated} of {wanted} replicas are updated")]
     Rollout {
@@ -156,6 +164,11 @@ fn after_colon(message: &str) -> String {
 }
 
 impl Difference {
+    /// Whether nothing happens until somebody does something.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
+
     /// Whether a node has not said yet which image a container runs.
     pub(crate) fn is_on_its_way(&self) -> bool {
         matches!(self, Self::Unreported | Self::Waiting { .. } | Self::Ended { .. })

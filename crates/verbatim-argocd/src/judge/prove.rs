@@ -98,7 +98,10 @@ pub(crate) fn judge(
         Judgement::Proven(part) if is_paused(object, workload) => {
             Judgement::Paused { part, missing: Mismatch { place: object.to_string(), what } }
         }
-        _ => pending(what),
+        _ => match held_by(object, workload, &what) {
+            Some(field) => pending(Difference::Held { field, what: Box::new(what) }),
+            None => pending(what),
+        },
     }
 }
 
@@ -127,8 +130,41 @@ fn is_paused(object: &ObjectRef, workload: &Value) -> bool {
     match object.kind.as_str() {
         "Deployment" => by_spec,
         "Rollout" => by_spec || conditions.is_some_and(|conditions| !conditions.is_empty()),
+        "StatefulSet" => partition(workload) > 0 && !updates(workload),
         _ => false,
     }
+}
+
+/// The field that keeps a workload from making pods of its newest version, until somebody changes it or deletes pods. None as
+/// long as its controller may be at work.
+fn held_by(object: &ObjectRef, workload: &Value, what: &Difference) -> Option<&'static str> {
+    if *what == Difference::Unobserved {
+        return None;
+    }
+    let is_paused = workload.pointer("/spec/paused") == Some(&Value::Bool(true));
+    let begun = number(workload, "/status/updatedReplicas").unwrap_or(0) > 0;
+    let strategy = workload.pointer("/spec/updateStrategy/type").and_then(Value::as_str);
+    match object.kind.as_str() {
+        "Deployment" | "Rollout" => (is_paused && !begun).then_some("spec.paused: true"),
+        "StatefulSet" | "DaemonSet" if strategy == Some("OnDelete") => {
+            Some("spec.updateStrategy.type: OnDelete")
+        }
+        "StatefulSet" if partition(workload) > 0 && !updates(workload) => {
+            Some("spec.updateStrategy.rollingUpdate.partition")
+        }
+        _ => None,
+    }
+}
+
+/// The ordinal below which a StatefulSet leaves its pods as they are.
+fn partition(workload: &Value) -> i64 {
+    number(workload, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0)
+}
+
+/// Whether a StatefulSet has pods to update that its partition lets it update.
+fn updates(workload: &Value) -> bool {
+    let wanted = number(workload, "/spec/replicas").unwrap_or(1);
+    number(workload, "/status/updatedReplicas").unwrap_or(0) < wanted - partition(workload)
 }
 
 /// Containers of the live object that do not have the wanted digest: somebody changed the object itself.
@@ -217,10 +253,8 @@ fn unfinished(object: &ObjectRef, workload: &Value, revision: Option<u64>) -> Op
     }
     if is("Deployment") || is("StatefulSet") {
         let wanted = number(workload, "/spec/replicas").unwrap_or(1);
-        let partition =
-            number(workload, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
         let (updated, all) = (status("updatedReplicas"), status("replicas"));
-        if updated < wanted - partition || (is("Deployment") && all > updated) {
+        if updated < wanted || (is("Deployment") && all > updated) {
             return Some(Difference::Replicas { updated, wanted, all });
         }
     }

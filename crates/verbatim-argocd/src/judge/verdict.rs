@@ -497,7 +497,7 @@ fn judge_health(
 }
 
 /// The resources that are the reason for the health, each with its message.
-fn unhealthy_names(app: &Application) -> Vec<String> {
+pub(crate) fn unhealthy_names(app: &Application) -> Vec<String> {
     app.status
         .resources
         .iter()

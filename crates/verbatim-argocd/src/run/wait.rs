@@ -18,7 +18,7 @@ use crate::judge::prove::Judgement;
 use crate::judge::remembered::ProvenPods;
 use crate::judge::verdict::{
     Expectation, ExpectedOperation, JudgeMemory, MissingState, Verdict, is_about_health,
-    is_degraded, judge,
+    is_degraded, judge, unhealthy_names,
 };
 use crate::judge::warning::DeployWarning;
 use crate::model::{HealthStatus, ResourceTree};
@@ -236,6 +236,13 @@ impl AppRun<'_> {
                 Ok(self.stuck(wait).unwrap_or(Act::Wait(Some(wait.tree_at))))
             }
             Verdict::Done => match goal {
+                // What is suspended is not healthy: somebody or a step of a canary holds it.
+                WaitGoal::Done if self.is_held() => {
+                    let health = self.follow.app().status.health.status;
+                    let names = unhealthy_names(self.follow.app());
+                    self.waiting(wait, Missing::State(MissingState::Health(health, names)));
+                    Ok(Act::Wait(None))
+                }
                 WaitGoal::Done => {
                     self.log.done(DeployStep::Wait);
                     Ok(Act::End(self.reached()))
@@ -243,6 +250,12 @@ impl AppRun<'_> {
                 WaitGoal::Proof => self.prove(expect, wait).await,
             },
         }
+    }
+
+    /// Whether the application is suspended, and that was not asked for.
+    fn is_held(&self) -> bool {
+        self.follow.app().status.health.status == HealthStatus::Suspended
+            && self.subject.options.on_pause != OnPause::Accept
     }
 
     /// Tells what is waited for, if that is something else than before.
@@ -344,6 +357,16 @@ impl AppRun<'_> {
             }
             Look::Pending(problem) => {
                 wait.differs_since = None;
+                // Nothing of the release runs, so there is nothing to accept.
+                if problem.what.is_held() {
+                    if self.subject.options.on_pause != OnPause::Wait {
+                        let (at, problems) = (ProofStage::Cluster, vec![problem]);
+                        return Ok(Act::End(DeployOutcome::NotProven { at, problems }));
+                    }
+                    if wait.missing != Missing::Proof(problem.clone()) {
+                        self.log.tell(DeployEvent::Paused { missing: problem.clone() });
+                    }
+                }
                 self.waiting(wait, Missing::Proof(problem));
                 self.look_at_tree_in_time(wait).await;
                 wait.look_later();
@@ -533,6 +556,7 @@ fn look(evidence: Observation) -> Look {
                 paused = paused.or(Some(missing));
             }
             Judgement::Differs(problems) => differs.extend(problems),
+            Judgement::Pending(problem) if problem.what.is_held() => pending = Some(problem),
             Judgement::Pending(problem) => pending = pending.or(Some(problem)),
         }
     }

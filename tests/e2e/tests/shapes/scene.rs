@@ -182,6 +182,18 @@ impl Scene {
                 says(&run, words)?;
                 ensure!(run.json()?["outcome"]["outcome"] == "degraded", "{}", told());
             }
+            End::Held(words) => {
+                ensure!(run.code == 1, "{}", told());
+                says(&run, words)?;
+                let wait = self.tool.run(&["argocd", "wait", &app, "--timeout", "3"]).await?;
+                ensure!(wait.code == 4, "{wait}");
+                says(&wait, "Suspended")?;
+                let sync = ["argocd", "sync", &app, "--timeout", "5"];
+                let synced = self.tool.run(&sync).await?;
+                ensure!(synced.code == 4, "{synced}");
+                let asked = self.tool.run(&[&sync[..], &["--suspended"]].concat()).await?;
+                ensure!(asked.code == 0, "{asked}");
+            }
             End::Paused(_, status) => canary::is_paused(&run, *status)?,
             End::StaysPaused => canary::is_paused(&run, 4)?,
             End::GoesOn(pods) => canary::is_proven(&run, *pods)?,

@@ -42,6 +42,9 @@ pub(crate) enum End {
     TakenBack(&'static str),
     /// Degraded with 1, with this in its message.
     Degraded(&'static str),
+    /// Held before anything of the release runs: with `--on-pause fail` or `accept` it ends at once with 1 and this in its message,
+    /// and `wait` does not end well.
+    Held(&'static str),
     /// A canary pauses, and with this `--on-pause` the deployment ends with this status.
     Paused(&'static str, i32),
     /// A canary pauses, the deployment waits, and the canary stays paused until the deadline.
@@ -118,6 +121,16 @@ pub(crate) fn shapes() -> Vec<Shape> {
                 values
             },
             end: End::Proven(&[("Deployment", "pods")]),
+        },
+        Shape {
+            name: "deployment-paused",
+            maker: Maker::Hand,
+            spec: |at| source(at, "shapes/held", &[("image.repository", &at.repository)]),
+            values: |at| {
+                let pause = ["--on-pause".to_owned(), "accept".to_owned()];
+                tag_and_digest(at).into_iter().chain(pause).collect()
+            },
+            end: End::Held("`spec.paused: true` holds it"),
         },
         Shape {
             name: "helm-split",

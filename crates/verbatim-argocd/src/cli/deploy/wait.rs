@@ -16,7 +16,7 @@ use crate::cli::shared::report::conclude_each;
 use crate::cli::shared::show::listener;
 use crate::cli::shared::values::{ImageArgs, duration, pair};
 use crate::judge::condition::Conditions;
-use crate::judge::outcome::DeployReport;
+use crate::judge::outcome::{DeployReport, OnPause};
 use crate::judge::pattern::{self, ResourcePattern};
 use crate::judge::refusal::Remedy;
 use crate::run::operate::SyncUntil;
@@ -32,6 +32,7 @@ use crate::run::{deploy, operate};
   verbatim-argocd sync shop
   verbatim-argocd sync shop --prune --timeout 5m
   verbatim-argocd sync shop --dry-run
+  verbatim-argocd sync shop --suspended
   verbatim-argocd sync shop --resource apps:Deployment:web
   verbatim-argocd sync -l team=web --parallel 4
 
@@ -42,7 +43,7 @@ exits without asking.
 Exit status:
   0  synced and healthy
   1  failed or degraded; with --preview-changes: there are differences
-  4  unfinished at the deadline")]
+  4  unfinished at the deadline, or suspended")]
 pub struct SyncArgs {
     #[command(flatten)]
     apps: AppsArgs,
@@ -67,6 +68,10 @@ pub struct SyncArgs {
     /// Accept leftover resources that are no longer in the sources
     #[arg(long, conflicts_with = "prune")]
     allow_unpruned: bool,
+
+    /// Accept an application that is suspended, such as a paused rollout
+    #[arg(long)]
+    suspended: bool,
 
     /// Time limit: seconds, or 90s, 10m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "600")]
@@ -229,6 +234,7 @@ impl SyncArgs {
         let options = DeployOptions {
             timeout: self.timeout,
             allow_unpruned: self.allow_unpruned,
+            on_pause: if self.suspended { OnPause::Accept } else { OnPause::Wait },
             ..DeployOptions::default()
         };
         let name = app.to_string();

@@ -1,5 +1,6 @@
 //! Which exit status and which hint every kind of error and every outcome has.
 
+use url::Url;
 use verbatim_console::{ExitStatus, Failure};
 
 use crate::api::error::{Error, ErrorKind};
@@ -8,12 +9,24 @@ use crate::judge::refusal::WriteRefusal;
 
 /// The failure that an error of this library leads to.
 pub fn failure(error: Error) -> Failure {
-    let status = status_of(&error.kind);
+    let status = match &error.kind {
+        ErrorKind::Redirected(to) if !is_same_host(to, &error.server) => ExitStatus::Refused,
+        kind => status_of(kind),
+    };
     let hint = hint(&error.kind, &error.server);
     let failure = Failure::new(status, error);
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+/// Whether a redirect stays with the server. Another host is that of a login, as those of single sign-on are.
+fn is_same_host(to: &str, server: &str) -> bool {
+    match (Url::parse(to), Url::parse(server)) {
+        (Ok(to), Ok(server)) => to.host_str() == server.host_str(),
+        // A path alone.
+        _ => true,
     }
 }
 
@@ -54,7 +67,14 @@ pub(crate) fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
             "present one with --client-crt FILE and --client-crt-key FILE".into()
         }
         ErrorKind::Timeout(_) => format!("{server} may be overloaded, or its controller may not run"),
-        ErrorKind::Redirected(to) if to.starts_with("https:") => "use https:// in the server's address".into(),
+        ErrorKind::Redirected(to) if !is_same_host(to, server) => {
+            "a proxy before Argo CD wants a login: give it what lets programs through with --header 'NAME: VALUE' \
+             (`headers` of the server in verbatim.yaml)"
+                .into()
+        }
+        ErrorKind::Redirected(to) if to.starts_with("https:") && server.starts_with("http:") => {
+            "use https:// in the server's address".into()
+        }
         ErrorKind::Redirected(_) => "use the address that it redirects to, or log in at the proxy with --header".into(),
         ErrorKind::Unauthenticated(_) => "log in again with `verbatim argocd login`, or set ARGOCD_AUTH_TOKEN".into(),
         ErrorKind::PermissionDenied(_) => {
@@ -155,6 +175,23 @@ mod tests {
         ];
         for (reasons, want) in cases {
             assert_eq!(refused(&reasons).code(), want, "{reasons:?}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_says_where_it_leads() {
+        let cases = [
+            ("https://a.example/api", "http://a.example", 2, "use https://"),
+            ("https://a.example/login", "https://a.example", 2, "the address that it redirects to"),
+            ("/oauth2/start", "https://a.example", 2, "with --header"),
+            ("https://sso.example/authorize?x=1", "https://a.example", 7, "--header 'NAME: VALUE'"),
+            ("https://sso.example/", "http://a.example", 7, "--header 'NAME: VALUE'"),
+        ];
+        for (to, server, status, words) in cases {
+            let kind = ErrorKind::Redirected(to.to_owned());
+            assert!(hint(&kind, server).unwrap().contains(words), "{to} {server}");
+            let failed = failure(Error { action: "x".into(), server: server.into(), kind });
+            assert_eq!(failed.status.code(), status, "{to} {server}");
         }
     }
 

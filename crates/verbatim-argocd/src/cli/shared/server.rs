@@ -56,9 +56,9 @@ pub struct ServerArgs {
     #[arg(long, value_name = "PATH", visible_alias = "grpc-web-root-path")]
     pub root_path: Option<String>,
 
-    /// Extra header for every request, for example for a proxy
-    #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = header)]
-    pub header: Vec<(String, SecretString)>,
+    /// Extra header for every request, for example for a proxy; several are separated by commas
+    #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = headers)]
+    pub header: Vec<Headers>,
 
     /// Options for every command, as in the argocd CLI
     #[arg(
@@ -120,9 +120,38 @@ fn secret(text: &str) -> Result<SecretString, String> {
     if text.is_empty() { Err("it is empty".into()) } else { Ok(text.into()) }
 }
 
-fn header(text: &str) -> Result<(String, SecretString), String> {
-    let (name, value) = text.split_once(':').ok_or("want NAME: VALUE")?;
-    Ok((name.trim().to_owned(), value.trim().into()))
+/// What one `--header` holds.
+#[derive(Clone, Debug)]
+pub struct Headers(Vec<(String, SecretString)>);
+
+/// Headers, as argocd takes them: `A: a,B: b` are two. A comma that no name follows is a part of a value.
+fn headers(text: &str) -> Result<Headers, String> {
+    let mut parts: Vec<(String, String)> = Vec::new();
+    for part in text.split(',') {
+        match (
+            part.split_once(':').filter(|(name, _)| is_header_name(name.trim())),
+            parts.last_mut(),
+        ) {
+            (Some((name, value)), _) => parts.push((name.trim().to_owned(), value.to_owned())),
+            (None, Some((_, value))) => {
+                value.push(',');
+                value.push_str(part);
+            }
+            (None, None) => return Err("want NAME: VALUE".into()),
+        }
+    }
+    let secret = |(name, value): (String, String)| (name, value.trim().into());
+    Ok(Headers(parts.into_iter().map(secret).collect()))
+}
+
+/// RFC 9110, 5.6.2. The scheme of an address is none: `https://…`, after a comma in a value, is not followed by a space, but
+/// neither need a value be, so the schemes are named.
+fn is_header_name(name: &str) -> bool {
+    !name.is_empty()
+        && !["http", "https", "ws", "wss"].contains(&name)
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// The variables of the process.
@@ -291,7 +320,7 @@ impl ServerArgs {
             (Some(certificate), Some(key)) => Some(pem(read(certificate)?, read(key)?)?),
             _ => from_cli.map(client_certificate).transpose()?.flatten(),
         };
-        config.headers.clone_from(&self.header);
+        config.headers = self.header.iter().flat_map(|Headers(all)| all.clone()).collect();
         let key = ServerKey::new(config.url.as_str());
         Ok(Reach { config, key, environment })
     }
@@ -363,6 +392,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn headers_are_separated_by_commas() {
+        let cases: [(&str, Option<&[(&str, &str)]>); 6] = [
+            ("A: a", Some(&[("A", "a")])),
+            (
+                "CF-Access-Client-Id: a,CF-Access-Client-Secret: b=",
+                Some(&[("CF-Access-Client-Id", "a"), ("CF-Access-Client-Secret", "b=")]),
+            ),
+            ("Accept: text/html, text/plain", Some(&[("Accept", "text/html, text/plain")])),
+            ("A: https://a,https://b", Some(&[("A", "https://a,https://b")])),
+            ("A", None),
+            (": a", None),
+        ];
+        for (text, want) in cases {
+            let got = headers(text).ok().map(|Headers(all)| {
+                all.into_iter()
+                    .map(|(name, value)| (name, value.expose_secret().to_owned()))
+                    .collect::<Vec<_>>()
+            });
+            let want = want
+                .map(|all| all.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect());
+            assert_eq!(got, want, "{text}");
+        }
+    }
+
+    #[test]
     fn options_of_the_argocd_command_line_are_taken() {
         let with = |own: ServerArgs, opts: &str| {
             ServerArgs { argocd_opts: Some(opts.to_owned()), ..own }.with_opts()
@@ -376,7 +430,7 @@ mod tests {
         assert!(taken.plaintext && !taken.insecure);
         assert_eq!(taken.server.as_deref(), Some("argocd.example.com"));
         assert_eq!(taken.root_path.as_deref(), Some("/argo"));
-        assert_eq!(taken.header[0].1.expose_secret(), "a b");
+        assert_eq!(taken.header[0].0[0].1.expose_secret(), "a b");
         let own = ServerArgs { server: Some("other.example.com".into()), ..none() };
         let taken = with(own, "--server argocd.example.com --insecure").unwrap();
         assert_eq!(taken.server.as_deref(), Some("other.example.com"));
