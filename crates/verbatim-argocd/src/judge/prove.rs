@@ -77,6 +77,9 @@ pub(crate) fn judge(
     if let Some(why) = runs_no_pod(object, workload) {
         return template(why);
     }
+    if reading.pods.is_empty() && reading.makers.is_empty() && is_scaled_to_zero(workload) {
+        return template("it is scaled to zero");
+    }
     let Some(what) = unfinished(object, workload, reading.revision) else {
         let counted = |node: &&TreeNode| match live.get(&reference(node)) {
             Some(LiveObject::Is(pod)) => counts(pod, object.kind == "Job"),
@@ -240,6 +243,14 @@ fn runs_no_pod(object: &ObjectRef, workload: &Value) -> Option<&'static str> {
             .then_some("it is suspended"),
         _ => None,
     }
+}
+
+/// Whether an object of any kind that scales says that it wants no pod and has none, and its controller has seen that.
+fn is_scaled_to_zero(workload: &Value) -> bool {
+    let seen = number(workload, "/status/observedGeneration")
+        .is_some_and(|seen| Some(seen) >= number(workload, "/metadata/generation"));
+    seen && number(workload, "/spec/replicas") == Some(0)
+        && number(workload, "/status/replicas").unwrap_or(0) == 0
 }
 
 /// What keeps a rollout from being complete. The object is a live read, so this is newer than any health.

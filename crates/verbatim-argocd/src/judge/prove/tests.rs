@@ -479,6 +479,21 @@ fn other_workloads_have_their_own_rules() {
             None,
             "differs: Fleet web: it has made no pod and nothing that makes one, so nothing proves what it runs",
         ),
+        (
+            "CloneSet",
+            "apps.kruise.io",
+            json!({ "spec": { "replicas": 0, "template": template }, "status": { "observedGeneration": 9, "replicas": 0 } }),
+            None,
+            "template: it is scaled to zero",
+        ),
+        // Its controller has not said so.
+        (
+            "CloneSet",
+            "apps.kruise.io",
+            json!({ "spec": { "replicas": 0, "template": template } }),
+            None,
+            "differs: CloneSet web: it has made no pod and nothing that makes one, so nothing proves what it runs",
+        ),
         // Pods are made from it when somebody asks for them.
         (
             "WorkflowTemplate",
