@@ -217,6 +217,7 @@ const GROUPS: &[(&str, &[Variable])] = &[
             ("GIT_OPTIONAL_LOCKS", Nobody, ""),
             ("GIT_NO_REPLACE_OBJECTS", Nobody, ""),
             ("LC_ALL", Nobody, ""),
+            ("CARGO_PKG_REPOSITORY", Nobody, ""),
             ("CARGO_PKG_VERSION", Nobody, ""),
             ("VERBATIM_COMMIT", Nobody, "of a release, when it is built"),
             ("VERBATIM_TARGET", Nobody, "the same"),
