@@ -118,12 +118,19 @@ fn unquote(word: &str) -> &str {
     stripped('"').or_else(|| stripped('\'')).unwrap_or(word)
 }
 
+/// The most bytes of a value; what is longer names no image.
+const LONGEST: usize = 4096;
+
 /// Replaces `$name`, `${name}`, `${name:-else}` and `${name:+instead}`.
 fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
         expanded.push_str(before);
+        // Values that name each other double with every line.
+        if expanded.len() > LONGEST {
+            return String::new();
+        }
         if let Some((inner, behind)) =
             after.strip_prefix('{').and_then(|after| after.split_once('}'))
         {
@@ -164,6 +171,17 @@ mod tests {
         let found: Vec<String> =
             base_repositories(text, &args).iter().map(ToString::to_string).collect();
         assert_eq!(found, want, "{text}");
+    }
+
+    #[test]
+    fn values_do_not_grow_without_end() {
+        let mut text = "ARG A=aaaaaaaaaaaaaaaa\n".to_owned();
+        text.push_str(&"ARG A=$A$A$A$A\n".repeat(40));
+        check(
+            &format!("{text}FROM $A\nFROM example.com/$A\nFROM example.com/a\n"),
+            &[],
+            &["example.com/a"],
+        );
     }
 
     #[test]
