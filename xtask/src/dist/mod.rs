@@ -279,7 +279,10 @@ fn bill_of_materials(release: &Release, out: &Path) -> Result<()> {
             continue;
         }
         if folder.ends_with("crates/verbatim") {
-            fs::copy(&path, out.join(&file)).context("cannot keep the bill of materials")?;
+            // It names packages of the workspace by their folders.
+            let text = fs::read_to_string(&path).context("cannot read the bill of materials")?;
+            let text = text.replace(&root.display().to_string(), "/verbatim");
+            fs::write(out.join(&file), text).context("cannot keep the bill of materials")?;
             found = true;
         }
         fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
