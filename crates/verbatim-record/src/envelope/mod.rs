@@ -6,6 +6,8 @@ mod certificate;
 mod dsse;
 mod json;
 mod rejection;
+#[cfg(test)]
+mod released;
 mod statement;
 mod verify;
 
