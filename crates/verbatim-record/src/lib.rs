@@ -31,7 +31,8 @@ pub use envelope::{
 pub use keys::{
     ClosestIdentity, Credential, Identity, IdentityMismatch, IdentitySubject, KeyEnd, KeyError,
     KeyId, KeyLife, KeyRing, KeyRingError, KeyScope, OutOfScope, Person, Power, Powers, Role,
-    Signer, SigningKey, TrustRoot, TrustRootError, TrustedKey, VerifyingKey, usual_powers,
+    Signer, SigningKey, TrustRoot, TrustRootError, TrustedKey, VerifyingKey, relined_keys,
+    usual_powers,
 };
 pub use ledger::{
     Anchor, AnchorError, Anchors, Chain, ChainFault, Custody, CustodyStep, CustodyStepKind,

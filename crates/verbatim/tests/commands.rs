@@ -211,6 +211,12 @@ fn keys_are_made_once_and_kept_private() {
     assert_eq!(mode & 0o777, 0o600);
     let public = std::fs::read_to_string(folder.path("keys/ci.pub")).unwrap();
     assert_eq!(folder.run(&["key", "public", "--key", "keys/ci.pem"]).stdout, public);
+    // Written down with other line breaks it is the same key.
+    let pem = std::fs::read_to_string(folder.path("keys/ci.pem")).unwrap();
+    for text in [pem.replace('\n', "\\n"), pem.replace('\n', " "), format!("\u{feff}\"{pem}\"")] {
+        std::fs::write(folder.path("keys/changed.pem"), text).unwrap();
+        assert_eq!(folder.run(&["key", "public", "--key", "keys/changed.pem"]).stdout, public);
+    }
     let again = folder.run(&["key", "generate", "keys/ci"]);
     assert_eq!(again.code, 2, "{again}");
     assert!(again.stderr.contains("keys/ci.pub already exists"), "{again}");

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD as BASE64};
+use base64::engine::general_purpose::STANDARD as BASE64;
 use p256::SecretKey;
 use p256::ecdsa::Signature;
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
@@ -19,12 +17,7 @@ use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 
 use super::cosign;
-
-/// Base64 as signers write it, with padding or without.
-const ANY_PADDING: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-const ANY_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
-const ANY_URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
+use super::pem::{self, ANY_STANDARD, ANY_URL_SAFE};
 
 /// Why a text is not a usable key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +26,30 @@ pub enum KeyError {
     /// There is no PEM block.
     #[error("no PEM block (`-----BEGIN … KEY-----`)")]
     NotPem,
+    /// The base64 of a key without the lines around it.
+    #[error(
+        "base64 without the lines `-----BEGIN … KEY-----` and `-----END … KEY-----`; store the whole file"
+    )]
+    NoBoundaries,
+    /// A first or last line that cannot be read.
+    #[error("a damaged line `-----BEGIN … KEY-----`; store the whole file")]
+    Boundary,
+    /// A block without its last line, as from a store that keeps one line only.
+    #[error(
+        "the PEM block `{label}` has no line `-----END {label}-----`: the end of the key is cut off"
+    )]
+    Cut {
+        /// The label of the block.
+        label: String,
+    },
+    /// A block whose content is no base64.
+    #[error("the PEM block `{label}` is damaged: {what}")]
+    Body {
+        /// The label of the block.
+        label: String,
+        /// What is wrong.
+        what: String,
+    },
     /// A cosign key file, which is always encrypted, and no password for it.
     #[error("an encrypted cosign key file, and no password for it")]
     PasswordNeeded,
@@ -89,7 +106,7 @@ impl SigningKey {
         }
     }
 
-    /// Reads a private key in PEM: PKCS #8 (`PRIVATE KEY`) or SEC 1 (`EC PRIVATE KEY`, also behind the `EC PARAMETERS`
+    /// Reads a private key in PEM, also one whose line breaks are lost or changed: PKCS #8 (`PRIVATE KEY`) or SEC 1 (`EC PRIVATE KEY`, also behind the `EC PARAMETERS`
     /// that `openssl ecparam -genkey` writes).
     ///
     /// # Errors
@@ -103,20 +120,19 @@ impl SigningKey {
     /// # Errors
     /// If [`SigningKey::from_pem`] refuses the key, or the password is wrong.
     pub fn from_pem_with(text: &str, password: Option<&SecretString>) -> Result<Self, KeyError> {
-        for label in labels(text) {
-            let (begin, end) =
-                (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
-            let block = block(text, &begin, &end).ok_or(KeyError::NotPem)?;
-            let secret = match label {
+        for block in pem::blocks(text)? {
+            let secret = match block.label.as_str() {
                 "EC PARAMETERS" => continue,
-                "PRIVATE KEY" => SecretKey::from_pkcs8_pem(block).map_err(|_| KeyError::NotP256)?,
-                "EC PRIVATE KEY" if block.contains("ENCRYPTED") => return Err(KeyError::Encrypted),
-                "EC PRIVATE KEY" => {
-                    SecretKey::from_sec1_pem(block).map_err(|_| KeyError::NotP256)?
-                }
+                "EC PRIVATE KEY" if block.is_encrypted => return Err(KeyError::Encrypted),
                 "ENCRYPTED PRIVATE KEY" => return Err(KeyError::Encrypted),
+                "PRIVATE KEY" => {
+                    SecretKey::from_pkcs8_pem(&block.pem()?).map_err(|_| KeyError::NotP256)?
+                }
+                "EC PRIVATE KEY" => {
+                    SecretKey::from_sec1_pem(&block.pem()?).map_err(|_| KeyError::NotP256)?
+                }
                 "ENCRYPTED SIGSTORE PRIVATE KEY" | "ENCRYPTED COSIGN PRIVATE KEY" => {
-                    cosign::open(block, password.ok_or(KeyError::PasswordNeeded)?)?
+                    cosign::open(&block.pem()?, password.ok_or(KeyError::PasswordNeeded)?)?
                 }
                 "PUBLIC KEY" => {
                     return Err(KeyError::Wrong { found: "public key", wanted: "private key" });
@@ -169,10 +185,10 @@ impl VerifyingKey {
     /// # Errors
     /// If there is no key, or a private one, or one of another algorithm.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let label = labels(text).next().ok_or(KeyError::NotPem)?;
-        match label {
+        let block = pem::blocks(text)?.into_iter().next().ok_or(KeyError::NotPem)?;
+        match block.label.as_str() {
             "PUBLIC KEY" => {
-                let key = p256::PublicKey::from_public_key_pem(text.trim())
+                let key = p256::PublicKey::from_public_key_pem(&block.pem()?)
                     .map_err(|_| KeyError::NotP256)?;
                 Ok(Self { key: key.into() })
             }
@@ -245,18 +261,6 @@ impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// The labels of the PEM blocks of `text`, in order.
-fn labels(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
-}
-
-/// One PEM block with its two boundary lines.
-fn block<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
-    let start = text.find(begin)?;
-    let stop = start + text[start..].find(end)? + end.len();
-    text.get(start..stop)
 }
 
 #[cfg(test)]
@@ -347,9 +351,7 @@ mod tests {
     fn what_is_no_private_key_says_what_it_is() {
         let pem = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
         for (text, want) in [
-            (String::new(), KeyError::NotPem),
             ("not a key".to_owned(), KeyError::NotPem),
-            ("-----BEGIN PRIVATE KEY-----\nAAAA".to_owned(), KeyError::NotPem),
             (pem("PRIVATE KEY"), KeyError::NotP256),
             (pem("EC PRIVATE KEY"), KeyError::NotP256),
             (pem("ENCRYPTED PRIVATE KEY"), KeyError::Encrypted),

@@ -5,6 +5,7 @@ mod cosign;
 mod identity;
 mod key;
 mod limits;
+mod pem;
 mod person;
 mod ring;
 mod ring_provider;
@@ -15,6 +16,7 @@ mod wycheproof;
 pub use identity::{ClosestIdentity, Identity, IdentityMismatch, IdentitySubject};
 pub use key::{KeyError, KeyId, SigningKey, VerifyingKey};
 pub use limits::{KeyEnd, KeyLife, KeyScope, OutOfScope};
+pub use pem::relined_keys;
 pub use person::Person;
 pub use ring::{
     Credential, KeyRing, KeyRingError, Power, Powers, Role, Signer, TrustedKey, usual_powers,

@@ -370,8 +370,7 @@ pub(crate) fn signing_key(
                 })?;
                 (pem, file.display().to_string())
             }
-            // Some CI systems keep secrets on one line.
-            (None, Some(pem)) => (pem.replace("\\n", "\n"), KEY.to_owned()),
+            (None, Some(pem)) => (pem.clone(), KEY.to_owned()),
             (None, None) => {
                 return Err(Failure::usage("no key to sign the record with")
                 .hint(
@@ -385,6 +384,10 @@ pub(crate) fn signing_key(
     let password = variables.get("COSIGN_PASSWORD").map(|text| SecretString::from(text.as_str()));
     SigningKey::from_pem_with(&pem, password.as_ref()).map_err(|error| {
         let hint = match error {
+            // Secrets of the type "file" are the path of one.
+            KeyError::NotPem if place == KEY && Path::new(pem.trim()).exists() => {
+                Some("VERBATIM_KEY holds the path of a file; put it into VERBATIM_KEY_FILE")
+            }
             KeyError::PasswordNeeded => Some("put its password into COSIGN_PASSWORD"),
             KeyError::Password => Some("the password is taken from COSIGN_PASSWORD"),
             KeyError::NotP256 => {

@@ -263,7 +263,12 @@ fn withheld(project: &Project, key: &RecordSigner) -> Withheld {
     let files: Vec<PathBuf> = key.file().map(Path::to_owned).into_iter().collect();
     let in_files = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
     let in_variable = project.variables.get(KEY).cloned();
-    let keys = in_files.chain(in_variable).map(SecretString::from).collect();
+    // A copy in the tree has lines; the variable may have lost them.
+    let keys = in_files.chain(in_variable).flat_map(|text| {
+        let relined = verbatim_record::relined_keys(&text);
+        relined.into_iter().chain([SecretString::from(text)])
+    });
+    let keys = keys.collect();
     Withheld { files, keys }
 }
 
