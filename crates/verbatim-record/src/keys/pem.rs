@@ -50,7 +50,7 @@ impl Block {
     ///
     /// # Errors
     /// If its content is no base64; the message names what is wrong, and shows nothing of the key.
-    pub fn pem(&self) -> Result<Zeroizing<String>, KeyError> {
+    pub(super) fn pem(&self) -> Result<Zeroizing<String>, KeyError> {
         let Self { label, body, .. } = self;
         let wrong = |what: String| KeyError::Body { label: label.clone(), what };
         let body = body.trim_end_matches('=');

@@ -2,6 +2,7 @@
 //! repository of the product, because only git knows all of its own rules (worktrees, submodules, sparse and shallow
 //! checkouts).
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use thiserror::Error;
 use tokio::process::Command;
 use verbatim_http::{RedactedUrl, redact_text};
 use verbatim_record::{MAX_SOURCE_COMMITS, SourceCommit};
+
+use super::tree;
 
 /// Status of a big repository on a cold disk takes seconds; a hanging file system must not hold a job for ever.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -49,6 +52,20 @@ pub(crate) enum SourceError {
     /// The folder belongs to no repository.
     #[error("{} is not in a git repository", .0.display())]
     NotARepository(PathBuf),
+    /// Git does not trust a repository of somebody else.
+    #[error("git does not use {}, because another user owns it (dubious ownership)", .0.display())]
+    Owner(PathBuf),
+    /// The `.git` of a worktree or submodule is a file that names a folder.
+    #[error("the `.git` of {} leads nowhere: {reason}", .folder.display())]
+    LeadsNowhere {
+        /// Where git was asked.
+        folder: PathBuf,
+        /// What git says.
+        reason: String,
+    },
+    /// The index of git cannot be copied.
+    #[error("cannot copy git's index")]
+    Index(#[source] std::io::Error),
     /// A repository without any commit.
     #[error("the git repository has no commit yet")]
     NoCommit,
@@ -68,30 +85,21 @@ pub(crate) enum SourceError {
 
 /// Asks git about the tree that holds `folder`.
 pub(crate) async fn state(folder: &Path) -> Result<SourceState, SourceError> {
-    let status = ["status", "--porcelain=v2", "--branch", "--untracked-files=normal"];
-    let output = git(folder, &status).await?;
-    let text = match output.status.success() {
-        true => String::from_utf8_lossy(&output.stdout).into_owned(),
-        false if is_outside(&String::from_utf8_lossy(&output.stderr)) => {
-            return Err(SourceError::NotARepository(folder.to_owned()));
-        }
-        false => return Err(failed(&status, &output)),
-    };
-    let Porcelain { commit, branch, changes } = porcelain(&text);
+    let Porcelain { commit, branch, changes } = tree::look(folder).await?;
     let commit = commit.ok_or(SourceError::NoCommit)?;
     let (time, remote) =
-        tokio::join!(git(folder, &["show", "--no-patch", "--format=%ct", "HEAD"]), remote(folder),);
+        tokio::join!(ask(folder, &["show", "--no-patch", "--format=%ct", "HEAD"]), remote(folder),);
     let time = time?;
     let seconds = String::from_utf8_lossy(&time.stdout).trim().parse().ok();
     let committed_at = seconds
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .ok_or_else(|| failed(&["show", "--format=%ct", "HEAD"], &time))?;
+        .ok_or_else(|| failed(folder, &["show", "--format=%ct", "HEAD"], &time))?;
     Ok(SourceState { commit, changes, branch, remote, committed_at })
 }
 
 /// Where the tree is fetched from, without credentials; `None` if that is not known.
 pub(crate) async fn remote(folder: &Path) -> Option<String> {
-    let output = git(folder, &["remote", "get-url", "origin"]).await.ok()?;
+    let output = ask(folder, &["remote", "get-url", "origin"]).await.ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     output.status.success().then(|| RedactedUrl::of_repository(text.trim()).to_string())
 }
@@ -112,10 +120,10 @@ pub(crate) async fn commits(folder: &Path, last: &str) -> Result<Vec<SourceCommi
         "--end-of-options",
         last,
     ];
-    let output = git(folder, &log).await?;
+    let output = ask(folder, &log).await?;
     match output.status.success() {
         true => Ok(read_commits(&String::from_utf8_lossy(&output.stdout))),
-        false => Err(failed(&log, &output)),
+        false => Err(failed(folder, &log, &output)),
     }
 }
 
@@ -149,11 +157,11 @@ pub(crate) async fn descends(
     if ![ancestor, descendant].into_iter().all(is_hash) {
         return Ok(None);
     }
-    let output = git(folder, &["merge-base", "--is-ancestor", ancestor, descendant]).await?;
+    let output = ask(folder, &["merge-base", "--is-ancestor", ancestor, descendant]).await?;
     Ok(match output.status.code() {
         Some(0) => Some(true),
         // In a shallow clone "no" may only mean that the way between the two was not fetched.
-        Some(1) => match git(folder, &["rev-parse", "--is-shallow-repository"]).await {
+        Some(1) => match ask(folder, &["rev-parse", "--is-shallow-repository"]).await {
             Ok(shallow) if shallow.stdout.starts_with(b"false") => Some(false),
             _ => None,
         },
@@ -178,7 +186,18 @@ const ELSEWHERE: [&str; 7] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
 ];
 
-async fn git(folder: &Path, arguments: &[&str]) -> Result<Output, SourceError> {
+/// Runs git in a folder.
+pub(super) async fn ask(folder: &Path, arguments: &[&str]) -> Result<Output, SourceError> {
+    ask_with(folder, arguments, None, None).await
+}
+
+/// Runs git in a folder, perhaps with another index, and a file to read.
+pub(super) async fn ask_with(
+    folder: &Path,
+    arguments: &[&str],
+    index: Option<&Path>,
+    input: Option<File>,
+) -> Result<Output, SourceError> {
     let mut command = Command::new("git");
     command
         .arg("-C")
@@ -190,10 +209,13 @@ async fn git(folder: &Path, arguments: &[&str]) -> Result<Output, SourceError> {
         .env("GIT_OPTIONAL_LOCKS", "0")
         // Nor is a commit what somebody says in its place.
         .env("GIT_NO_REPLACE_OBJECTS", "1")
-        .stdin(Stdio::null())
+        .stdin(input.map_or_else(Stdio::null, Stdio::from))
         .kill_on_drop(true);
     for name in ELSEWHERE {
         command.env_remove(name);
+    }
+    if let Some(index) = index {
+        command.env("GIT_INDEX_FILE", index);
     }
     match tokio::time::timeout(DEADLINE, command.output()).await {
         Ok(output) => output.map_err(SourceError::NoGit),
@@ -201,14 +223,33 @@ async fn git(folder: &Path, arguments: &[&str]) -> Result<Output, SourceError> {
     }
 }
 
-/// Whether git says that a folder belongs to no repository. It has no other way: 128 is its status for everything. A
-/// second line follows where it stops at a mount point (`setup_git_directory_gently` in git's setup.c).
-fn is_outside(stderr: &str) -> bool {
-    stderr.lines().any(|line| line.starts_with("fatal: not a git repository"))
+pub(super) fn failed(folder: &Path, arguments: &[&str], output: &Output) -> SourceError {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    unusable(folder, &stderr).unwrap_or_else(|| SourceError::Failed {
+        command: arguments.join(" "),
+        message: told(output),
+    })
 }
 
-fn failed(arguments: &[&str], output: &Output) -> SourceError {
-    SourceError::Failed { command: arguments.join(" "), message: told(output) }
+/// Why git takes a folder for no repository. It has no other way to say so: 128 is its status for everything. The texts are
+/// those of `setup_git_directory_gently`, `read_gitfile_error_die` and `die_upon_dubious_ownership` in git's setup.c; a
+/// second line follows where it stops at a mount point.
+fn unusable(folder: &Path, stderr: &str) -> Option<SourceError> {
+    stderr.lines().find_map(|line| {
+        let line = line.strip_prefix("fatal: ")?;
+        if line.starts_with("detected dubious ownership") || line.starts_with("unsafe repository") {
+            let named = line.split('\'').nth(1).map(PathBuf::from);
+            return Some(SourceError::Owner(named.unwrap_or_else(|| folder.to_owned())));
+        }
+        let leads_nowhere =
+            ["not a git repository: ", "invalid gitfile format", "no path in gitfile"];
+        if leads_nowhere.iter().any(|text| line.starts_with(text)) {
+            let (folder, reason) = (folder.to_owned(), line.to_owned());
+            return Some(SourceError::LeadsNowhere { folder, reason });
+        }
+        let is_outside = line.starts_with("not a git repository");
+        is_outside.then(|| SourceError::NotARepository(folder.to_owned()))
+    })
 }
 
 /// What git says is wrong, without credentials: rules of the user's may have put some into an address.
@@ -228,14 +269,14 @@ fn reason(stderr: &str) -> Option<String> {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Porcelain {
-    commit: Option<String>,
-    branch: Option<String>,
-    changes: Vec<String>,
+pub(super) struct Porcelain {
+    pub commit: Option<String>,
+    pub branch: Option<String>,
+    pub changes: Vec<String>,
 }
 
 /// Reads `git status --porcelain=v2 --branch`, <https://git-scm.com/docs/git-status#_porcelain_format_version_2>.
-fn porcelain(text: &str) -> Porcelain {
+pub(super) fn porcelain(text: &str) -> Porcelain {
     let mut state = Porcelain::default();
     for line in text.lines() {
         if let Some(header) = line.strip_prefix("# ") {
@@ -270,26 +311,11 @@ fn changed_path(line: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
 
-    #[test]
-    fn the_porcelain_is_read() {
-        let text = "# branch.oid 0123456789012345678901234567890123456789\n# branch.head main\n\
-                    # branch.upstream origin/main\n# branch.ab +0 -0\n\
-                    1 .M N... 100644 100644 100644 aaaa bbbb src/a file.rs\n\
-                    2 R. N... 100644 100644 100644 aaaa bbbb R100 new.rs\told.rs\n\
-                    u UU N... 100644 100644 100644 100644 a b c both.rs\n? notes.txt\n! ignored\n";
-        let state = porcelain(text);
-        assert_eq!(state.commit.as_deref(), Some("0123456789012345678901234567890123456789"));
-        assert_eq!(state.branch.as_deref(), Some("main"));
-        assert_eq!(state.changes, ["src/a file.rs", "new.rs", "both.rs", "notes.txt"]);
-        let empty = porcelain("# branch.oid (initial)\n# branch.head (detached)\n");
-        assert_eq!(empty, Porcelain::default());
-    }
-
     /// A repository whose git does not see the developer's own configuration.
-    async fn run(folder: &Path, arguments: &[&str]) {
+    pub(in super::super) async fn run(folder: &Path, arguments: &[&str]) {
         let status = Command::new("git")
             .arg("-C")
             .arg(folder)
@@ -313,6 +339,27 @@ mod tests {
             "{arguments:?}: {}",
             String::from_utf8_lossy(&status.stderr)
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::run;
+    use super::*;
+
+    #[test]
+    fn the_porcelain_is_read() {
+        let text = "# branch.oid 0123456789012345678901234567890123456789\n# branch.head main\n\
+                    # branch.upstream origin/main\n# branch.ab +0 -0\n\
+                    1 .M N... 100644 100644 100644 aaaa bbbb src/a file.rs\n\
+                    2 R. N... 100644 100644 100644 aaaa bbbb R100 new.rs\told.rs\n\
+                    u UU N... 100644 100644 100644 100644 a b c both.rs\n? notes.txt\n! ignored\n";
+        let state = porcelain(text);
+        assert_eq!(state.commit.as_deref(), Some("0123456789012345678901234567890123456789"));
+        assert_eq!(state.branch.as_deref(), Some("main"));
+        assert_eq!(state.changes, ["src/a file.rs", "new.rs", "both.rs", "notes.txt"]);
+        let empty = porcelain("# branch.oid (initial)\n# branch.head (detached)\n");
+        assert_eq!(empty, Porcelain::default());
     }
 
     #[test]
@@ -384,22 +431,48 @@ mod tests {
         let outside = "not a git repository (or any of the parent directories): .git";
         let mount = "warning: slow\nfatal: not a git repository (or any parent up to mount point /ci)\nStopping at filesystem boundary (GIT_DISCOVERY_ACROSS_FILESYSTEM not set).\n";
         let owner = "fatal: detected dubious ownership in repository at '/ci'\nTo add an exception for this directory, call:\n\n\tgit config --global --add safe.directory /ci\n";
-        for (stderr, is_it_outside, said) in [
-            (format!("fatal: {outside}\n").as_str(), true, outside),
+        let lfs = "git-lfs filter-process: 1: git-lfs: not found\nerror: external filter 'git-lfs filter-process' failed\nfatal: f: clean filter 'lfs' failed\n";
+        let is_outside = Some("/src is not in a git repository");
+        let is_of_another =
+            Some("git does not use /ci, because another user owns it (dubious ownership)");
+        for (stderr, is_unusable, said) in [
+            (format!("fatal: {outside}\n").as_str(), is_outside, outside),
             (
                 mount,
-                true,
+                is_outside,
                 "warning: slow; not a git repository (or any parent up to mount point /ci); Stopping at filesystem boundary (GIT_DISCOVERY_ACROSS_FILESYSTEM not set).",
             ),
             (
                 owner,
-                false,
+                is_of_another,
                 "detected dubious ownership in repository at '/ci'; To add an exception for this directory, call:; git config --global --add safe.directory /ci",
             ),
-            ("bus error\n", false, "bus error"),
-            ("", false, ""),
+            // git 2.35.2.
+            (
+                "fatal: unsafe repository ('/ci' is owned by someone else)",
+                is_of_another,
+                "unsafe repository ('/ci' is owned by someone else)",
+            ),
+            (
+                "fatal: not a git repository: /gone/worktrees/x\n",
+                Some("the `.git` of /src leads nowhere: not a git repository: /gone/worktrees/x"),
+                "not a git repository: /gone/worktrees/x",
+            ),
+            (
+                "fatal: invalid gitfile format: /src/.git\n",
+                Some("the `.git` of /src leads nowhere: invalid gitfile format: /src/.git"),
+                "invalid gitfile format: /src/.git",
+            ),
+            (
+                lfs,
+                None,
+                "git-lfs filter-process: 1: git-lfs: not found; external filter 'git-lfs filter-process' failed; f: clean filter 'lfs' failed",
+            ),
+            ("bus error\n", None, "bus error"),
+            ("", None, ""),
         ] {
-            assert_eq!(is_outside(stderr), is_it_outside, "{stderr}");
+            let unusable = unusable(Path::new("/src"), stderr).map(|error| error.to_string());
+            assert_eq!(unusable.as_deref(), is_unusable, "{stderr}");
             assert_eq!(reason(stderr).unwrap_or_default(), said, "{stderr}");
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod failures;
 pub(crate) mod files;
 pub(crate) mod git;
 pub(crate) mod signer;
+mod tree;
 mod variables;
 pub(crate) mod withheld;
 

@@ -338,14 +338,25 @@ pub(crate) fn source_failure(error: git::SourceError) -> Failure {
     use git::SourceError;
     let hint = match &error {
         SourceError::NoGit(_) => {
-            "install git: the commit becomes part of the image's tag and record"
+            "install git: the commit becomes part of the image's tag and record".to_owned()
         }
-        SourceError::NotARepository(_) => "run this in a clone of the repository",
-        SourceError::NoCommit => "commit first: a release is built from a commit",
-        SourceError::Failed { .. } => {
-            "in a container, git may need: git config --global --add safe.directory '*'"
+        SourceError::NotARepository(_) => "run this in a clone of the repository".to_owned(),
+        SourceError::Owner(folder) => format!(
+            "if you trust it: git config --global --add safe.directory '{}'",
+            folder.display()
+        ),
+        SourceError::LeadsNowhere { .. } => {
+            "in a container, mount the repository of the worktree or submodule under the same path; if it has moved, run there: git worktree repair"
+                .to_owned()
         }
-        SourceError::Deadline { .. } => "check whether the file system answers",
+        SourceError::NoCommit => "commit first: a release is built from a commit".to_owned(),
+        SourceError::Failed { message, .. } if message.contains("filter") => {
+            "install the program of the filter where this runs, such as git-lfs".to_owned()
+        }
+        SourceError::Failed { .. } | SourceError::Index(_) => {
+            "run `git status` here to see what is wrong".to_owned()
+        }
+        SourceError::Deadline { .. } => "check whether the file system answers".to_owned(),
     };
     Failure::usage(error).hint(hint)
 }
