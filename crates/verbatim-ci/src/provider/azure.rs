@@ -1,6 +1,6 @@
 //! Azure Pipelines. Its variables have dots; in the environment they are upper case with underscores.
 
-use super::reference;
+use super::{change_of_reference, reference};
 use crate::context::{CiContext, CiKind, Numbering, PullRequest, Sink};
 use crate::text::{Env, segment, without_credentials};
 
@@ -50,6 +50,8 @@ fn pull_request(env: &Env<'_>, full: &str) -> Option<PullRequest> {
     // For repositories on GitHub the id is an internal one; the number is what people see.
     let number =
         env.first(&["SYSTEM_PULLREQUEST_PULLREQUESTNUMBER", "SYSTEM_PULLREQUEST_PULLREQUESTID"]);
+    // A run of `refs/pull/N/merge` that was started by hand has no other sign of it.
+    let number = number.or_else(|| change_of_reference(full).map(ToOwned::to_owned));
     if number.is_none() && env.get("BUILD_REASON").as_deref() != Some("PullRequest") {
         return None;
     }

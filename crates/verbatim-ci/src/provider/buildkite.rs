@@ -1,5 +1,6 @@
 //! Buildkite.
 
+use super::change_of_reference;
 use crate::context::{CiContext, CiKind, Numbering, PullRequest};
 use crate::text::{Env, repository_key, without_credentials};
 
@@ -38,15 +39,28 @@ fn commit(env: &Env<'_>) -> Option<String> {
 }
 
 fn pull_request(env: &Env<'_>) -> Option<PullRequest> {
-    let number = env.get("BUILDKITE_PULL_REQUEST").filter(|number| number != "false")?;
+    let number = env.get("BUILDKITE_PULL_REQUEST").filter(|number| number != "false");
+    // `owner:branch` is the branch of a fork, if the pipeline is set so; no branch of git has a colon.
+    let is_fork = env.get("BUILDKITE_BRANCH").is_some_and(|branch| branch.contains(':'));
+    let fetched = env.get("BUILDKITE_REFSPEC").unwrap_or_default();
+    let mut fetched = fetched.split_whitespace().map(|it| it.trim_start_matches('+'));
+    let number = number.or_else(|| fetched.find_map(change_of_reference).map(ToOwned::to_owned));
+    if number.is_none() && !is_fork {
+        return None;
+    }
     let sides = env.get("BUILDKITE_PULL_REQUEST_REPO").zip(env.get("BUILDKITE_REPO"));
     Some(PullRequest {
-        number: Some(number),
+        number,
         source_branch: env.get("BUILDKITE_BRANCH"),
         target_branch: env.get("BUILDKITE_PULL_REQUEST_BASE_BRANCH"),
         head: commit(env),
         merged: false,
-        fork: sides.map(|(source, target)| repository_key(&source) != repository_key(&target)),
+        fork: match is_fork {
+            true => Some(true),
+            false => {
+                sides.map(|(source, target)| repository_key(&source) != repository_key(&target))
+            }
+        },
     })
 }
 

@@ -36,17 +36,25 @@ pub(super) fn read(env: &Env<'_>) -> Option<CiContext> {
 fn pull_request(env: &Env<'_>) -> Option<PullRequest> {
     let url = env.get("CIRCLE_PULL_REQUEST");
     // Set for pull requests of forks only, together with the fork's owner.
-    let forked = env.get("CIRCLE_PR_NUMBER");
-    let number =
-        forked.clone().or_else(|| url.as_ref()?.rsplit('/').next().map(ToOwned::to_owned))?;
+    let of_branch = env.get("CIRCLE_BRANCH").and_then(|name| {
+        let number = name.strip_prefix("pull/")?.split('/').next()?;
+        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.to_owned())
+    });
+    let is_fork = of_branch.is_some()
+        || env.first(&["CIRCLE_PR_NUMBER", "CIRCLE_PR_USERNAME", "CIRCLE_PR_REPONAME"]).is_some();
+    let number = env.get("CIRCLE_PR_NUMBER").or(of_branch);
+    let number = number.or_else(|| url.as_ref()?.rsplit('/').next().map(ToOwned::to_owned));
+    if number.is_none() && !is_fork {
+        return None;
+    }
     Some(PullRequest {
-        number: Some(number),
+        number,
         // For a fork it is `pull/N`, which is no branch of anybody.
-        source_branch: env.get("CIRCLE_BRANCH").filter(|_| forked.is_none()),
+        source_branch: env.get("CIRCLE_BRANCH").filter(|_| !is_fork),
         target_branch: None,
         head: env.get("CIRCLE_SHA1"),
         merged: false,
-        fork: Some(forked.is_some() || env.get("CIRCLE_PR_USERNAME").is_some()),
+        fork: Some(is_fork),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Drone.
 
+use super::change_of_reference;
 use crate::context::{CiContext, CiKind, Numbering, PullRequest};
 use crate::text::{Env, without_credentials};
 
@@ -39,9 +40,17 @@ pub(super) fn read(env: &Env<'_>) -> Option<CiContext> {
 }
 
 fn pull_request(env: &Env<'_>) -> Option<PullRequest> {
-    let number = env.get("DRONE_PULL_REQUEST")?;
+    // A run that was promoted or started by hand keeps the reference.
+    let of_reference =
+        env.get("DRONE_COMMIT_REF").and_then(|full| change_of_reference(&full).map(str::to_owned));
+    let number = env.get("DRONE_PULL_REQUEST").or(of_reference);
+    let is_event =
+        env.get("DRONE_BUILD_EVENT").is_some_and(|event| event.starts_with("pull_request"));
+    if number.is_none() && !is_event {
+        return None;
+    }
     Some(PullRequest {
-        number: Some(number),
+        number,
         source_branch: env.get("DRONE_SOURCE_BRANCH"),
         target_branch: env.get("DRONE_TARGET_BRANCH"),
         // The commit is the head of the source; Drone merges it into the target only in the working tree.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::reference;
+use super::{change_of_reference, reference};
 use crate::context::{CiContext, CiKind, Numbering, PullRequest, Sink};
 use crate::text::Env;
 
@@ -15,8 +15,9 @@ pub(super) fn read(env: &Env<'_>) -> Option<CiContext> {
         _ => None,
     };
     let full = env.get("GITHUB_REF").unwrap_or_default();
-    let pull_request = pull_request(env, &full);
-    let is_branch = pull_request.is_none();
+    let pull_request = pull_request(env, &full).or_else(|| carried(env));
+    // What such a run says is said of the commit of this branch. Whether that is checked out is another question.
+    let is_branch = pull_request.as_ref().is_none_or(|_| carried(env).is_some());
     let number = env.get("GITHUB_RUN_NUMBER");
     Some(CiContext {
         kind: CiKind::GitHub,
@@ -57,10 +58,10 @@ fn pull_request(env: &Env<'_>, full: &str) -> Option<PullRequest> {
     // `refs/pull/N/merge`; for `pull_request_target` and reviews of it the reference is that of the base branch, and
     // the code checked out by default is the base's. That a run was caused by an outsider is true for both.
     let source = env.get("GITHUB_HEAD_REF");
-    if source.is_none() && !event.starts_with("pull_request") {
+    let number = change_of_reference(full);
+    if source.is_none() && number.is_none() && !event.starts_with("pull_request") {
         return None;
     }
-    let number = reference(full, "pull").and_then(|rest| rest.split('/').next());
     Some(PullRequest {
         number: number.map(ToOwned::to_owned),
         source_branch: source,
@@ -70,6 +71,16 @@ fn pull_request(env: &Env<'_>, full: &str) -> Option<PullRequest> {
         merged: full.ends_with("/merge"),
         fork: None,
     })
+}
+
+/// Events whose run has the commit and the rights of the default branch, and is often there to go on with the code of a pull
+/// request: <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows>.
+const CARRIERS: [&str; 4] = ["workflow_run", "issue_comment", "check_run", "check_suite"];
+
+/// The pull request that may stand behind a run of the default branch.
+fn carried(env: &Env<'_>) -> Option<PullRequest> {
+    let event = env.get("GITHUB_EVENT_NAME")?;
+    CARRIERS.contains(&event.as_str()).then(PullRequest::default)
 }
 
 fn sinks(env: &Env<'_>) -> Vec<Sink> {
@@ -82,6 +93,24 @@ fn sinks(env: &Env<'_>) -> Vec<Sink> {
 #[derive(Deserialize)]
 struct Event {
     pull_request: Option<EventPullRequest>,
+    workflow_run: Option<EventRun>,
+    issue: Option<EventIssue>,
+}
+
+#[derive(Deserialize)]
+struct EventRun {
+    event: String,
+    head_sha: Option<String>,
+    head_branch: Option<String>,
+    head_repository: Option<EventRepository>,
+    repository: Option<EventRepository>,
+}
+
+#[derive(Deserialize)]
+struct EventIssue {
+    number: Option<u64>,
+    /// Only in issues that are pull requests.
+    pull_request: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -108,18 +137,43 @@ impl CiContext {
     /// last commit, and whether it comes from a fork. A payload that cannot be read changes nothing: "unknown" stays.
     #[must_use]
     pub fn with_github_event(mut self, payload: &[u8]) -> Self {
-        let Some(change) = &mut self.pull_request else { return self };
-        let event =
-            serde_json::from_slice::<Event>(payload).ok().and_then(|event| event.pull_request);
-        if let Some(event) = event {
-            change.number = change.number.take().or_else(|| event.number.map(|it| it.to_string()));
-            change.head = event.head.sha;
-            change.fork = match (event.head.repo, event.base.repo) {
-                (Some(head), Some(base)) => Some(head.full_name != base.full_name),
-                _ => Some(true),
-            };
-        }
+        let Some(change) = self.pull_request.take() else { return self };
+        self.pull_request = match serde_json::from_slice::<Event>(payload) {
+            Ok(event) => told(change, event),
+            Err(_) => Some(change),
+        };
         self
+    }
+}
+
+/// The pull request with what the event says of it; `None` if the event says that there is none.
+fn told(mut change: PullRequest, event: Event) -> Option<PullRequest> {
+    if let Some(event) = event.pull_request {
+        change.number = change.number.or_else(|| event.number.map(|it| it.to_string()));
+        change.head = event.head.sha;
+        change.fork = Some(is_fork(event.head.repo, event.base.repo));
+    } else if let Some(run) = event.workflow_run {
+        let is_fork = is_fork(run.head_repository, run.repository);
+        let is_change = run.event.starts_with("pull_request");
+        if !is_fork && !is_change && !CARRIERS.contains(&run.event.as_str()) {
+            return None;
+        }
+        change.source_branch = run.head_branch;
+        change.head = run.head_sha;
+        // A run after a run after a pull request: the one between names the default branch.
+        change.fork = (is_fork || is_change).then_some(is_fork);
+    } else if let Some(issue) = event.issue {
+        issue.pull_request?;
+        change.number = issue.number.map(|it| it.to_string());
+    }
+    Some(change)
+}
+
+/// The repository of a fork may be gone: then it is null.
+fn is_fork(head: Option<EventRepository>, base: Option<EventRepository>) -> bool {
+    match (head, base) {
+        (Some(head), Some(base)) => head.full_name != base.full_name,
+        _ => true,
     }
 }
 
@@ -231,6 +285,47 @@ mod tests {
         assert_eq!(got.branch, None);
         assert!(got.may_be_foreign());
         assert!(!got.pull_request.unwrap().merged);
+    }
+
+    // https://docs.github.com/en/webhooks/webhook-events-and-payloads#workflow_run and #issue_comment
+    #[test]
+    fn a_run_of_the_default_branch_may_go_on_with_a_pull_request() {
+        let run = |event: &str, head: &str| {
+            format!(
+                r#"{{"workflow_run":{{"event":"{event}","head_sha":"aaaa","head_branch":"x","head_repository":{head},"repository":{{"full_name":"octocat/Hello-World"}}}}}}"#
+            )
+        };
+        let (own, theirs) =
+            (r#"{"full_name":"octocat/Hello-World"}"#, r#"{"full_name":"mallory/Hello-World"}"#);
+        let comment = r#"{"issue":{"number":7,"pull_request":{"url":"x"}},"comment":{}}"#;
+        for (event, payload, is_change, is_foreign) in [
+            ("workflow_run", run("push", own), false, false),
+            ("workflow_run", run("schedule", own), false, false),
+            ("workflow_run", run("pull_request", own), true, false),
+            ("workflow_run", run("pull_request", theirs), true, true),
+            ("workflow_run", run("pull_request_target", "null"), true, true),
+            ("workflow_run", run("push", theirs), true, true),
+            ("workflow_run", run("workflow_run", own), true, true),
+            ("workflow_run", run("issue_comment", own), true, true),
+            ("workflow_run", "{}".to_owned(), true, true),
+            ("workflow_run", "not json".to_owned(), true, true),
+            ("issue_comment", comment.to_owned(), true, true),
+            ("issue_comment", r#"{"issue":{"number":7}}"#.to_owned(), false, false),
+            ("issue_comment", String::new(), true, true),
+            ("check_suite", r#"{"check_suite":{"pull_requests":[]}}"#.to_owned(), true, true),
+            ("push", comment.to_owned(), false, false),
+            ("workflow_dispatch", run("pull_request", theirs), false, false),
+        ] {
+            let got = detected(&PUSH.replace("=push", &format!("={event}")));
+            let got = got.with_github_event(payload.as_bytes());
+            assert_eq!(got.pull_request.is_some(), is_change, "{event} {payload}");
+            assert_eq!(got.may_be_foreign(), is_foreign, "{event} {payload}");
+            assert_eq!(got.branch, some("feature-branch-1"), "{event}: of GITHUB_SHA");
+        }
+        let by_hand = PUSH
+            .replace("=push", "=workflow_dispatch")
+            .replace("refs/heads/feature-branch-1", "refs/pull/7/head");
+        assert!(detected(&by_hand).may_be_foreign());
     }
 
     // https://docs.github.com/en/webhooks/webhook-events-and-payloads#pull_request

@@ -1,5 +1,6 @@
 //! GitLab CI/CD.
 
+use super::change_of_reference;
 use crate::context::{CiContext, CiKind, Numbering, PullRequest, Sink};
 use crate::text::{Env, without_credentials};
 
@@ -10,6 +11,7 @@ pub(super) fn read(env: &Env<'_>) -> Option<CiContext> {
     // The number for people counts within the project; the id counts over the whole server.
     let number = env.get("CI_PIPELINE_IID");
     let repository = env.get("CI_PROJECT_URL").map(|url| without_credentials(&url));
+    let pull_request = merge_request(env).or_else(|| external(env)).or_else(|| unnamed(env));
     Some(CiContext {
         kind: CiKind::GitLab,
         number: number.as_deref().and_then(|it| it.parse().ok()),
@@ -22,9 +24,9 @@ pub(super) fn read(env: &Env<'_>) -> Option<CiContext> {
         run_url: env.get("CI_PIPELINE_URL"),
         commit: env.get("CI_COMMIT_SHA"),
         // Not set in pipelines of merge requests and tags, unlike CI_COMMIT_REF_NAME.
-        branch: env.get("CI_COMMIT_BRANCH"),
+        branch: env.get("CI_COMMIT_BRANCH").filter(|_| pull_request.is_none()),
         tag: env.get("CI_COMMIT_TAG"),
-        pull_request: merge_request(env),
+        pull_request,
         repository,
         actor: env.get("GITLAB_USER_LOGIN"),
         sinks: vec![Sink::Dotenv],
@@ -46,6 +48,41 @@ fn merge_request(env: &Env<'_>) -> Option<PullRequest> {
         merged: head.is_some(),
         head: head.or_else(|| env.get("CI_COMMIT_SHA")),
         fork: sides.map(|(source, target)| source != target),
+    })
+}
+
+/// A pull request of GitHub, whose repository GitLab builds:
+/// <https://docs.gitlab.com/ci/ci_cd_for_external_repos/#pipelines-for-external-pull-requests>.
+fn external(env: &Env<'_>) -> Option<PullRequest> {
+    let get = |name: &str| env.get(&format!("CI_EXTERNAL_PULL_REQUEST_{name}"));
+    let number = get("IID");
+    let is_event =
+        env.get("CI_PIPELINE_SOURCE").is_some_and(|source| source == "external_pull_request_event");
+    if number.is_none() && !is_event {
+        return None;
+    }
+    let sides = get("SOURCE_REPOSITORY").zip(get("TARGET_REPOSITORY"));
+    Some(PullRequest {
+        number,
+        source_branch: get("SOURCE_BRANCH_NAME"),
+        target_branch: get("TARGET_BRANCH_NAME"),
+        head: get("SOURCE_BRANCH_SHA").or_else(|| env.get("CI_COMMIT_SHA")),
+        merged: false,
+        fork: sides.map(|(source, target)| source != target),
+    })
+}
+
+/// A merge request of which only the event or the reference is known, as in the child of its pipeline.
+fn unnamed(env: &Env<'_>) -> Option<PullRequest> {
+    let references = ["CI_MERGE_REQUEST_REF_PATH", "CI_COMMIT_REF_NAME"].map(|name| env.get(name));
+    let mut references = references.iter().flatten();
+    let number = references.find_map(|full| change_of_reference(full)).map(ToOwned::to_owned);
+    let is_event =
+        env.get("CI_PIPELINE_SOURCE").is_some_and(|source| source == "merge_request_event");
+    (number.is_some() || is_event).then(|| PullRequest {
+        number,
+        head: env.get("CI_COMMIT_SHA"),
+        ..PullRequest::default()
     })
 }
 
@@ -125,6 +162,37 @@ mod tests {
         let change = got.pull_request.unwrap();
         assert!(!change.merged);
         assert_eq!(change.head, got.commit);
+    }
+
+    #[test]
+    fn changes_come_on_other_ways_too() {
+        let external = |more: &str| {
+            let event = "CI_PIPELINE_SOURCE=external_pull_request_event";
+            detected(&format!("{}\n{more}", BRANCH.replace("CI_PIPELINE_SOURCE=push", event)))
+        };
+        let of = |repository: &str| {
+            external(&format!(
+                "CI_EXTERNAL_PULL_REQUEST_IID=5
+                 CI_EXTERNAL_PULL_REQUEST_SOURCE_REPOSITORY={repository}
+                 CI_EXTERNAL_PULL_REQUEST_TARGET_REPOSITORY=acme/shop"
+            ))
+        };
+        let child = |reference: &str| {
+            let name = "CI_COMMIT_REF_NAME=main";
+            detected(&BRANCH.replace(name, &format!("CI_COMMIT_REF_NAME={reference}")))
+        };
+        for (got, number, is_foreign) in [
+            (of("mallory/shop"), some("5"), true),
+            (of("acme/shop"), some("5"), false),
+            (external(""), None, true),
+            (child("refs/merge-requests/3/head"), some("3"), true),
+            (child("refs/pull/4/head"), some("4"), true),
+        ] {
+            assert_eq!(got.may_be_foreign(), is_foreign, "{got:?}");
+            assert_eq!(got.branch, None, "{got:?}");
+            assert_eq!(got.pull_request.and_then(|change| change.number), number);
+        }
+        assert!(!child("feature/refs/pull/4").may_be_foreign());
     }
 
     // https://docs.gitlab.com/ci/pipelines/merged_results_pipelines/

@@ -1,7 +1,7 @@
 //! Jenkins. The variables of git come from its git plugin, those of changes from multibranch projects, and none of them
 //! is certain to be there.
 
-use super::reference;
+use super::{change_of_reference, reference};
 use crate::context::{CiContext, CiKind, Numbering, PullRequest};
 use crate::text::{Env, without_credentials};
 
@@ -48,7 +48,17 @@ fn branch(env: &Env<'_>) -> Option<String> {
 }
 
 fn change(env: &Env<'_>) -> Option<PullRequest> {
-    let number = env.get("CHANGE_ID")?;
+    // Multibranch projects; the plugins "GitHub Pull Request Builder", "GitLab", "Gerrit Trigger"; and the branch that is built.
+    let named = ["CHANGE_ID", "ghprbPullId", "gitlabMergeRequestIid", "GERRIT_CHANGE_NUMBER"];
+    let of_branch = env.get("GIT_BRANCH").and_then(|name| {
+        let full = match name.starts_with("refs/") {
+            true => name,
+            false => format!("refs/{}", name.strip_prefix("origin/").unwrap_or(&name)),
+        };
+        let plain = reference(&full, "pr").and_then(|rest| rest.split('/').next());
+        change_of_reference(&full).or(plain).map(ToOwned::to_owned)
+    });
+    let number = env.first(&named).or(of_branch)?;
     Some(PullRequest {
         number: Some(number),
         source_branch: env.get("CHANGE_BRANCH"),

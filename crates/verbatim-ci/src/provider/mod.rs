@@ -40,6 +40,14 @@ fn reference<'a>(full: &'a str, kind: &str) -> Option<&'a str> {
     full.strip_prefix("refs/")?.strip_prefix(kind)?.strip_prefix('/')
 }
 
+/// The number of a pull request by its reference: `refs/pull/N/…` as GitHub has it, `refs/merge-requests/N/…` of GitLab,
+/// `refs/pull-requests/N/…` of Bitbucket. A job that was started by hand or by another run may name it nowhere else.
+fn change_of_reference(full: &str) -> Option<&str> {
+    let rest = ["pull", "merge-requests", "pull-requests"];
+    let rest = rest.into_iter().find_map(|kind| reference(full, kind))?;
+    rest.split('/').next()
+}
+
 #[cfg(test)]
 mod testing {
     use super::*;
@@ -68,5 +76,54 @@ mod testing {
         assert!(!detected("CI=true").is_ci());
         assert!(!detected("BUILD_NUMBER=7").is_ci(), "anybody may set that");
         assert!(!detected("TRAVIS=false\nGITHUB_ACTIONS=").is_ci());
+    }
+
+    #[test]
+    fn foreign_code_is_foreign_on_every_way() {
+        let travis = "TRAVIS=true\nTRAVIS_PULL_REQUEST=";
+        let circle = "CIRCLECI=true\nCIRCLE_SHA1=aaaa";
+        let buildkite = "BUILDKITE=true\nBUILDKITE_PULL_REQUEST=false";
+        let azure = "TF_BUILD=True\nBUILD_REASON=Manual";
+        let jenkins = "JENKINS_URL=http://ci/\nBUILD_NUMBER=1";
+        for (ci, more, is_foreign) in [
+            (travis, "TRAVIS_EVENT_TYPE=push", false),
+            (travis, "TRAVIS_EVENT_TYPE=pull_request", true),
+            (circle, "CIRCLE_BRANCH=main", false),
+            (circle, "CIRCLE_BRANCH=pull/requests", false),
+            (
+                circle,
+                "CIRCLE_BRANCH=main\nCIRCLE_PULL_REQUEST=https://github.com/a/b/pull/7",
+                false,
+            ),
+            (circle, "CIRCLE_BRANCH=pull/7", true),
+            (circle, "CIRCLE_BRANCH=pull/7/head", true),
+            (circle, "CIRCLE_PR_NUMBER=7", true),
+            (circle, "CIRCLE_PR_USERNAME=mallory", true),
+            (circle, "CIRCLE_PR_REPONAME=shop", true),
+            (buildkite, "BUILDKITE_BRANCH=main", false),
+            (buildkite, "BUILDKITE_BRANCH=mallory:main", true),
+            (buildkite, "BUILDKITE_REFSPEC=refs/heads/main +refs/pull/7/head:", true),
+            (azure, "BUILD_SOURCEBRANCH=refs/heads/main", false),
+            (azure, "BUILD_SOURCEBRANCH=refs/pull/7/merge", true),
+            (azure, "BUILD_SOURCEBRANCH=refs/pull/7/merge\nSYSTEM_PULLREQUEST_ISFORK=False", false),
+            ("DRONE=true", "DRONE_COMMIT_REF=refs/heads/main\nDRONE_BUILD_EVENT=push", false),
+            ("DRONE=true", "DRONE_COMMIT_REF=refs/pull/7/head\nDRONE_BUILD_EVENT=promote", true),
+            ("DRONE=true", "DRONE_BUILD_EVENT=pull_request", true),
+            ("CI=woodpecker", "CI_COMMIT_REF=refs/heads/main\nCI_PIPELINE_EVENT=manual", false),
+            ("CI=woodpecker", "CI_COMMIT_REF=refs/merge-requests/7/head", true),
+            ("CI=woodpecker", "CI_PIPELINE_EVENT=pull_request_closed", true),
+            (jenkins, "GIT_BRANCH=origin/main", false),
+            (jenkins, "GIT_BRANCH=origin/pr/7/merge", true),
+            (jenkins, "GIT_BRANCH=refs/remotes/origin/main", false),
+            (jenkins, "GIT_BRANCH=origin/pull/7/head", true),
+            (jenkins, "ghprbPullId=7", true),
+            (jenkins, "gitlabMergeRequestIid=7", true),
+            (jenkins, "GERRIT_CHANGE_NUMBER=7", true),
+        ] {
+            let got = detected(&format!("{ci}\n{more}"));
+            assert!(got.is_ci(), "{ci} {more}");
+            assert_eq!(got.may_be_foreign(), is_foreign, "{ci} {more}");
+            assert!(!is_foreign || got.branch.is_none(), "{ci} {more}: {:?}", got.branch);
+        }
     }
 }

@@ -43,10 +43,14 @@ fn pipeline(env: &Env<'_>, run_url: Option<&str>) -> Option<String> {
 }
 
 fn pull_request(env: &Env<'_>) -> Option<PullRequest> {
-    let number = env.get("TRAVIS_PULL_REQUEST").filter(|number| number != "false")?;
+    let number = env.get("TRAVIS_PULL_REQUEST").filter(|number| number != "false");
+    let is_event = env.get("TRAVIS_EVENT_TYPE").is_some_and(|event| event == "pull_request");
+    if number.is_none() && !is_event {
+        return None;
+    }
     let sides = env.get("TRAVIS_PULL_REQUEST_SLUG").zip(env.get("TRAVIS_REPO_SLUG"));
     Some(PullRequest {
-        number: Some(number),
+        number,
         source_branch: env.get("TRAVIS_PULL_REQUEST_BRANCH"),
         target_branch: env.get("TRAVIS_BRANCH"),
         head: env.get("TRAVIS_PULL_REQUEST_SHA"),

@@ -1,5 +1,6 @@
 //! Woodpecker.
 
+use super::change_of_reference;
 use crate::context::{CiContext, CiKind, Numbering, PullRequest};
 use crate::text::{Env, without_credentials};
 
@@ -40,9 +41,17 @@ pub(super) fn read(env: &Env<'_>) -> Option<CiContext> {
 }
 
 fn pull_request(env: &Env<'_>) -> Option<PullRequest> {
-    let number = env.get("CI_COMMIT_PULL_REQUEST")?;
+    // A run that was promoted or started by hand keeps the reference.
+    let of_reference =
+        env.get("CI_COMMIT_REF").and_then(|full| change_of_reference(&full).map(str::to_owned));
+    let number = env.get("CI_COMMIT_PULL_REQUEST").or(of_reference);
+    let is_event =
+        env.get("CI_PIPELINE_EVENT").is_some_and(|event| event.starts_with("pull_request"));
+    if number.is_none() && !is_event {
+        return None;
+    }
     Some(PullRequest {
-        number: Some(number),
+        number,
         source_branch: env.get("CI_COMMIT_SOURCE_BRANCH"),
         target_branch: env.get("CI_COMMIT_TARGET_BRANCH"),
         head: env.get("CI_COMMIT_SHA"),
