@@ -100,8 +100,8 @@ pub enum ErrorKind {
         /// The last lines that the step printed.
         output: Vec<String>,
     },
-    /// The Dockerfile cannot be parsed.
-    #[error("the Dockerfile is malformed: {message}")]
+    /// The Dockerfile cannot be parsed, or does not fit the options.
+    #[error("the Dockerfile or an option of the build is wrong: {message}")]
     Dockerfile {
         /// The engine's words.
         message: String,

@@ -102,6 +102,9 @@ fn hint(kind: &ErrorKind) -> Option<String> {
         ErrorKind::Mismatch { .. } | ErrorKind::Vanished { .. } => {
             "another job pushes to this tag at the same time: use a different tag for each build"
         }
+        ErrorKind::RegistryRefused { message } if message.contains("immutable") => {
+            "tags of this repository cannot be changed: push under another tag"
+        }
         ErrorKind::RegistryRefused { .. } => {
             "check the name, then log in with `docker login REGISTRY`, or set DOCKER_AUTH_CONFIG"
         }

@@ -13,9 +13,15 @@ pub(crate) fn base_repositories(
     text: &str,
     build_args: &BTreeMap<String, String>,
 ) -> BTreeSet<Repository> {
+    // An editor may have put a byte order mark there, which no builder counts.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (syntax, escape) = directives(text);
     let mut images: BTreeSet<String> = syntax.into_iter().collect();
-    let mut variables: BTreeMap<String, String> = BTreeMap::new();
+    let mut variables: BTreeMap<String, String> = PLATFORM
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .chain(build_args.clone().into_iter().filter(|(name, _)| is_of_platform(name)))
+        .collect();
     let mut stages: BTreeSet<String> = BTreeSet::new();
     let mut is_before_first_stage = true;
     for line in instructions(text, escape) {
@@ -64,9 +70,26 @@ pub(crate) fn base_repositories(
     images
         .iter()
         .filter(|image| image.as_str() != "scratch")
-        .filter_map(|image| image.parse::<Reference>().ok())
+        // A tag that is not known here is an empty one.
+        .filter_map(|image| image.trim_end_matches([':', '@', '-', '.']).parse::<Reference>().ok())
         .map(|image| image.repository)
         .collect()
+}
+
+/// What BuildKit sets for a build. The values are only examples: they stand in tags and paths, and a login is for a host.
+const PLATFORM: [(&str, &str); 8] = [
+    ("BUILDPLATFORM", "linux/amd64"),
+    ("BUILDOS", "linux"),
+    ("BUILDARCH", "amd64"),
+    ("BUILDVARIANT", ""),
+    ("TARGETPLATFORM", "linux/amd64"),
+    ("TARGETOS", "linux"),
+    ("TARGETARCH", "amd64"),
+    ("TARGETVARIANT", ""),
+];
+
+fn is_of_platform(name: &str) -> bool {
+    PLATFORM.iter().any(|(known, _)| *known == name)
 }
 
 /// The parser directives: comments before everything else.
@@ -121,7 +144,7 @@ fn unquote(word: &str) -> &str {
 /// The most bytes of a value; what is longer names no image.
 const LONGEST: usize = 4096;
 
-/// Replaces `$name`, `${name}`, `${name:-else}` and `${name:+instead}`.
+/// Replaces `$name`, `${name}`, `${name:-else}` and `${name:+instead}`, where what comes after the sign may hold others.
 fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
     let mut expanded = String::new();
     let mut rest = text;
@@ -131,33 +154,58 @@ fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
         if expanded.len() > LONGEST {
             return String::new();
         }
-        if let Some((inner, behind)) =
-            after.strip_prefix('{').and_then(|after| after.split_once('}'))
-        {
+        if let Some((inner, behind)) = braced(after) {
             expanded.push_str(&expand_braced(inner, variables));
             rest = behind;
         } else {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            let end = after.find(|c| !is_name(c)).unwrap_or(after.len());
-            expanded.push_str(variables.get(&after[..end]).map_or("", String::as_str));
-            rest = &after[end..];
+            let (name, behind) = named(after);
+            expanded.push_str(variables.get(name).map_or("", String::as_str));
+            rest = behind;
         }
     }
     expanded + rest
 }
 
+/// Defaults within defaults that are followed. Nobody writes more than two.
+const DEEPEST: usize = 16;
+
+/// What stands between the first brace and the one that closes it, and what comes after that.
+fn braced(text: &str) -> Option<(&str, &str)> {
+    let inner = text.strip_prefix('{')?;
+    let mut open = 1_usize;
+    for (at, c) in inner.char_indices() {
+        match c {
+            '{' => open += 1,
+            '}' => open -= 1,
+            _ => {}
+        }
+        if open > DEEPEST {
+            return None;
+        }
+        if open == 0 {
+            return Some((&inner[..at], &inner[at + 1..]));
+        }
+    }
+    None
+}
+
+/// The name at the beginning of a text, and what comes after it.
+fn named(text: &str) -> (&str, &str) {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split_at(text.find(|c| !is_name(c)).unwrap_or(text.len()))
+}
+
 fn expand_braced(inner: &str, variables: &BTreeMap<String, String>) -> String {
-    let (name, operator) = match inner.find(':') {
-        Some(at) => (&inner[..at], &inner[at..]),
-        None => (inner, ""),
+    let (name, operation) = named(inner);
+    let (set, operation) = match operation.strip_prefix(':') {
+        Some(operation) => (variables.get(name).filter(|value| !value.is_empty()), operation),
+        None => (variables.get(name), operation),
     };
-    let value = variables.get(name).filter(|value| !value.is_empty());
-    match (value, operator.get(..2), operator.get(2..)) {
-        (None, Some(":-"), Some(default)) => default.to_owned(),
-        (Some(_), Some(":+"), Some(instead)) => instead.to_owned(),
-        (None, Some(":+"), _) | (None, None, _) => String::new(),
-        (Some(value), _, _) => value.clone(),
-        (None, _, _) => String::new(),
+    match (set, operation.strip_prefix('-'), operation.strip_prefix('+')) {
+        (None, Some(default), _) => expand(default, variables),
+        (Some(_), _, Some(instead)) => expand(instead, variables),
+        (None, ..) => String::new(),
+        (Some(value), ..) => value.clone(),
     }
 }
 
@@ -210,8 +258,20 @@ mod tests {
             &[],
             &["example.com/a"],
         );
+        check("\u{feff}FROM example.com/a\n", &[], &["example.com/a"]);
+        check("\u{feff}# syntax=example.com/s\nFROM scratch\n", &[], &["example.com/s"]);
+        for tag in ["$TARGETARCH", "${TARGETOS}-$BUILDARCH", "v1-${TARGETVARIANT}", "$UNKNOWN"] {
+            let text = format!("FROM --platform=$BUILDPLATFORM example.com/a:{tag}\n");
+            check(&text, &[], &["example.com/a"]);
+        }
+        check("FROM example.com/$TARGETARCH/a\n", &[("TARGETARCH", "arm")], &["example.com/arm/a"]);
+        let nested = "ARG D=example.com\nFROM ${REG:-$D}/a:${T:-${V:-1}}\n";
+        check(nested, &[], &["example.com/a"]);
+        check("ARG D=example.com\nFROM ${REG:-${NO-${D}}}/a\n", &[], &["example.com/a"]);
+        check("ARG R=x\nARG D=example.com\nFROM ${R:+${D}}/a\n", &[], &["example.com/a"]);
         check("RUN echo \\\n FROM x", &[], &[]);
         check("FROM", &[], &[]);
         check("FROM ${", &[], &[]);
+        check(&format!("FROM {}", "${A:-".repeat(100_000)), &[], &[]);
     }
 }

@@ -236,7 +236,7 @@ pub(crate) fn classify(message: &str, step: Option<&str>) -> FailureClass {
     ]) {
         return FailureClass::Step;
     }
-    if says(&["dockerfile parse error"]) {
+    if says(WRONG_BUILD) {
         return FailureClass::Dockerfile;
     }
     if says(&["no space left on device", "disk quota exceeded", "read-only file system"]) {
@@ -248,7 +248,10 @@ pub(crate) fn classify(message: &str, step: Option<&str>) -> FailureClass {
             || step.contains("load metadata for")
             || step.contains("resolve image config")
     });
-    if pulls && says(REFUSED) {
+    // The engine shortens the usual words of a registry to this one.
+    let is_denied = message.trim() == "denied" || message.ends_with(": denied");
+    let is_refusal = is_denied || says(REFUSED) || http_status(&message).is_some_and(is_refusal);
+    if pulls && is_refusal {
         FailureClass::Refused
     } else if pulls && says(UNREACHABLE) {
         FailureClass::Unreachable
@@ -259,7 +262,63 @@ pub(crate) fn classify(message: &str, step: Option<&str>) -> FailureClass {
     }
 }
 
+/// The status of a registry that an engine repeats where the answer has no code: moby's `distribution` and `registry`
+/// ("error parsing HTTP 413 response body", "received unexpected HTTP status: 413 …"), containerd's `remotes/docker`
+/// ("unexpected status from PUT request to https://…: 413 …").
+fn http_status(message: &str) -> Option<u16> {
+    let begun = ["error parsing http ", "unexpected http status", "unexpected status"];
+    let (_, rest) = begun.iter().find_map(|words| message.split_once(words))?;
+    let numbers = rest.split(|c: char| c.is_whitespace() || c == ',' || c == '"');
+    let is_status = |status: &u16| (100..600).contains(status);
+    let mut statuses = numbers.filter(|word| word.len() == 3).filter_map(|word| word.parse().ok());
+    statuses.find(is_status)
+}
+
+/// Whether asking again gives the same answer. The others mean "later".
+fn is_refusal(status: u16) -> bool {
+    (400..500).contains(&status) && ![408, 425, 429].contains(&status)
+}
+
+/// What only another Dockerfile, or another option, mends. The words are those of buildkit's `frontend/dockerfile`
+/// (`instructions`, `shell`, `dockerfile2llb`), of moby's `builder/dockerfile`, and of the references of both.
+const WRONG_BUILD: &[&str] = &[
+    "dockerfile parse error",
+    "unknown instruction",
+    "target stage",
+    "failed to reach build target",
+    "no build stage in current context",
+    "no build stage in the dockerfile",
+    "dockerfile contains no stages",
+    "file with no instructions",
+    "dockerfile) cannot be empty",
+    "dockerfile cannot be empty",
+    "failed to parse stage name",
+    "invalid reference format",
+    "should not be blank",
+    "circular dependency detected on stage",
+    "invalid name for build stage",
+    "invalid from flag value",
+    "in substitution",
+    "missing '}'",
+    "unexpected eof while looking for matching",
+    "unknown flag:",
+    "failed to parse platform",
+    "unknown operating system or architecture",
+    "unsupported mount type",
+];
+
 const REFUSED: &[&str] = &[
+    "tag invalid",
+    "immutable",
+    "manifest invalid",
+    "name invalid",
+    "invalid repository name",
+    "digest invalid",
+    "size invalid",
+    "operation is unsupported",
+    "request entity too large",
+    "precondition",
+    "storage quota",
     "unauthorized",
     "no basic auth credentials",
     "denied:",
@@ -472,6 +531,69 @@ mod tests {
                 FailureClass::Engine,
             ),
             ("something else", None, FailureClass::Engine),
+            // A push, whose step is none.
+            ("denied", None, FailureClass::Refused),
+            ("open /x: permission denied", None, FailureClass::Engine),
+            (
+                "tag invalid: The image tag 'v1' already exists in the 'x' repository and cannot be overwritten because the tag is immutable.",
+                None,
+                FailureClass::Refused,
+            ),
+            ("manifest invalid: manifest invalid", None, FailureClass::Refused),
+            ("unsupported: The operation is unsupported.", None, FailureClass::Refused),
+            (
+                "error parsing HTTP 413 response body: invalid character '<' looking for beginning of value: \"<html>413</html>\"",
+                None,
+                FailureClass::Refused,
+            ),
+            (
+                "error parsing HTTP 503 response body: invalid character '<' looking for beginning of value: \"<html>413</html>\"",
+                None,
+                FailureClass::Unreachable,
+            ),
+            (
+                "failed to push x: unexpected status from PUT request to https://r.example/v2/a/blobs: 405 Method Not Allowed",
+                None,
+                FailureClass::Refused,
+            ),
+            (
+                "received unexpected HTTP status: 429 Too Many Requests",
+                None,
+                FailureClass::Unreachable,
+            ),
+            (
+                "received unexpected HTTP status: 500 Internal Server Error",
+                None,
+                FailureClass::Unreachable,
+            ),
+            // Errors of the Dockerfile, or of an option.
+            ("target stage \"nope\" could not be found", None, FailureClass::Dockerfile),
+            ("failed to reach build target nope in Dockerfile", None, FailureClass::Dockerfile),
+            (
+                "failed to solve with frontend dockerfile.v0: failed to create LLB definition: the Dockerfile cannot be empty",
+                None,
+                FailureClass::Dockerfile,
+            ),
+            (
+                "failed to parse stage name \"Case/Base\": invalid reference format: repository name must be lowercase",
+                None,
+                FailureClass::Dockerfile,
+            ),
+            (
+                "invalid reference format: repository name must be lowercase",
+                Some("[1/1] FROM Case/Base"),
+                FailureClass::Dockerfile,
+            ),
+            (
+                "failed to process \"case/base:${V^^}\": unsupported modifier (^) in substitution",
+                None,
+                FailureClass::Dockerfile,
+            ),
+            (
+                "The command '/bin/sh -c echo unknown instruction' returned a non-zero code: 1",
+                Some("[2/2] RUN echo"),
+                FailureClass::Step,
+            ),
         ];
         for (message, step, want) in cases {
             assert_eq!(classify(message, step), want, "{message}");
