@@ -248,9 +248,12 @@ pub(crate) fn classify(message: &str, step: Option<&str>) -> FailureClass {
             || step.contains("load metadata for")
             || step.contains("resolve image config")
     });
-    // The engine shortens the usual words of a registry to this one.
-    let is_denied = message.trim() == "denied" || message.ends_with(": denied");
-    let is_refusal = is_denied || says(REFUSED) || http_status(&message).is_some_and(is_refusal);
+    // The engine shortens the usual words of a registry to their code.
+    let is_code = ["denied", "unsupported"].into_iter().any(|code| {
+        let rest = message.trim().strip_suffix(code);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with(": "))
+    });
+    let is_refusal = is_code || says(REFUSED) || http_status(&message).is_some_and(is_refusal);
     if pulls && is_refusal {
         FailureClass::Refused
     } else if pulls && says(UNREACHABLE) {
@@ -533,6 +536,7 @@ mod tests {
             ("something else", None, FailureClass::Engine),
             // A push, whose step is none.
             ("denied", None, FailureClass::Refused),
+            ("unsupported", None, FailureClass::Refused),
             ("open /x: permission denied", None, FailureClass::Engine),
             (
                 "tag invalid: The image tag 'v1' already exists in the 'x' repository and cannot be overwritten because the tag is immutable.",
