@@ -14,7 +14,8 @@ use verbatim_argocd::cli::status;
 use verbatim_argocd::{
     AppFailure, AppRef, Claim, ClaimState, Client, DeployEvent, DeployOptions, DeployOutcome,
     DeployRequest, DeployStep, DeployWarning, EvidenceLevel, ImageMatch, KnownBy, Leftover,
-    ProofStage, UndoResult, WriteRefusal, close_claim, deploy, prove, read_claim, undo_last,
+    ProofStage, SyncRequest, SyncUntil, UndoResult, WriteRefusal, close_claim, deploy, nonce,
+    prove, read_claim, sync, undo_last,
 };
 
 use support::{Rig, digest, image, quick, run, value, wanted};
@@ -273,6 +274,25 @@ async fn pods_that_do_not_start_are_named_before_the_deadline() {
     };
     assert!(missing.to_string().contains("Progressing"), "{missing}");
     assert_eq!(status(&report).code(), 4);
+}
+
+#[tokio::test]
+async fn where_the_controller_stays_away_nothing_is_written() {
+    let rig = Rig::start().await;
+    let app = rig.app("skipped", false, json!([])).await;
+    let patch =
+        json!({ "metadata": { "annotations": { "argocd.argoproj.io/skip-reconcile": "true" } } });
+    rig.patch(&app, &patch).await;
+    let writes = rig.writes().len();
+    let client = rig.client();
+    let request = SyncRequest { nonce: nonce().unwrap(), ..SyncRequest::default() };
+    let synced = sync(&client, &app, &request, SyncUntil::Healthy, &quick(), &|_| {}).await;
+    for report in [run(&client, &wanted(&app, "1")).await, synced.unwrap()] {
+        let DeployOutcome::Refused { reasons, .. } = &report.outcome else { panic!("{report:?}") };
+        assert_eq!(*reasons, [WriteRefusal::NotReconciled]);
+        assert_eq!(status(&report).code(), 1);
+    }
+    assert_eq!(rig.writes().len(), writes);
 }
 
 #[tokio::test]

@@ -149,6 +149,19 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_the_past_is_typed_as_it_was_and_a_tag_never() {
+        let cases = [
+            ("ingress.enabled", json!({ "value": "true" }), true),
+            ("ingress.enabled", json!({ "value": "true", "forceString": true }), false),
+            ("image.tag", json!({ "value": "7" }), false),
+        ];
+        for (name, element, want) in cases {
+            let told = typed_name(&OverrideKey::Helm(name.to_owned()), &element);
+            assert_eq!(told, want.then(|| name.to_owned()), "{name} {element}");
+        }
+    }
+
+    #[test]
     fn values_of_the_past_can_be_written_again() {
         let digest = Digest::of(b"x");
         let past = PastValues {

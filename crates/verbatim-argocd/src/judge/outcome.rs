@@ -12,6 +12,7 @@ use crate::judge::evidence::{DeployProof, WorkloadEvidence};
 use crate::judge::mismatch::{Mismatch, as_text};
 use crate::judge::missing::Missing;
 use crate::judge::refusal::WriteRefusal;
+use crate::judge::verdict::MissingState;
 use crate::judge::warning::DeployWarning;
 use crate::model::{
     AppCondition, Application, Health, HealthStatus, Phase, ResourceResult, SyncCode,
@@ -306,6 +307,12 @@ pub enum AppFailure {
         wanted: Vec<String>,
         /// What Argo CD compares with now.
         found: Vec<String>,
+    },
+    /// An annotation keeps Argo CD's controller away from it, so what is missing will not come.
+    NotReconciled {
+        /// What is missing.
+        #[serde(serialize_with = "as_text")]
+        missing: MissingState,
     },
     /// It was deleted.
     Deleted,

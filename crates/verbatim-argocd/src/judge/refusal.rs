@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::model::SKIP_RECONCILE;
 use crate::overrides::claim::MAX_ANNOTATIONS;
 use crate::overrides::values::bare_digest;
 
@@ -71,6 +72,8 @@ impl Remedy {
 pub enum WriteRefusal {
     /// The application is being deleted.
     BeingDeleted,
+    /// An annotation keeps Argo CD's controller away from the application, so nothing would be deployed.
+    NotReconciled,
     /// No source is at that place, or has that name.
     NoSuchSource {
         /// What was asked for.
@@ -184,6 +187,7 @@ impl WriteRefusal {
     pub fn advice(&self) -> Option<String> {
         Some(match self {
             Self::BeingDeleted | Self::PlanOutdated { .. } => return None,
+            Self::NotReconciled => format!("remove the annotation {SKIP_RECONCILE} from the application"),
             Self::NoSuchSource { sources, .. } | Self::WhichSource { sources } => {
                 format!("its sources: {}", sources.join("; "))
             }
@@ -257,6 +261,10 @@ impl fmt::Display for WriteRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BeingDeleted => f.write_str("the application is being deleted"),
+            Self::NotReconciled => write!(
+                f,
+                "Argo CD neither compares nor syncs the application: its annotation {SKIP_RECONCILE} says so"
+            ),
             Self::NoSuchSource { wanted, .. } => {
                 write!(f, "the application has no source {wanted}")
             }

@@ -197,6 +197,20 @@ pub(crate) fn judge(
     app: &Application,
     degraded_for: Duration,
 ) -> Verdict {
+    match judge_as_reconciled(expect, memory, app, degraded_for) {
+        Verdict::Waiting(missing) | Verdict::Stale(missing) if app.is_skipped() => {
+            Verdict::Failed(AppFailure::NotReconciled { missing })
+        }
+        verdict => verdict,
+    }
+}
+
+fn judge_as_reconciled(
+    expect: &Expectation<'_>,
+    memory: &JudgeMemory,
+    app: &Application,
+    degraded_for: Duration,
+) -> Verdict {
     if app.metadata.deletion_timestamp.is_some() {
         return Verdict::Failed(AppFailure::Deleted);
     }

@@ -23,6 +23,18 @@ pub struct Application {
     pub operation: Option<Operation>,
 }
 
+/// The annotation that keeps the controller away from an application.
+pub(crate) const SKIP_RECONCILE: &str = "argocd.argoproj.io/skip-reconcile";
+
+impl Application {
+    /// Whether the controller does nothing for it, neither compares nor syncs: `canProcessApp` in
+    /// controller/appcontroller.go of Argo CD 3.6.1, which reads the annotation with `strconv.ParseBool`.
+    pub(crate) fn is_skipped(&self) -> bool {
+        let value = self.metadata.annotations.get(SKIP_RECONCILE).map(String::as_str);
+        matches!(value, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+}
+
 /// Metadata of a Kubernetes object.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

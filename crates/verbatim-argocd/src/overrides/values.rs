@@ -483,6 +483,18 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_images_are_known_by_their_names() {
+        let parts =
+            ["image.tag", "image.Digest", "web.imageTag", "image.sha", "version", "registry"];
+        let others = ["ingress.enabled", "replicas", "image.pullPolicy", "tag.enabled"];
+        for (names, want) in [(&parts[..], true), (&others, false)] {
+            for name in names {
+                assert_eq!(is_part_of_image(name), want, "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn typed_parameters_are_stored_as_argo_cd_stores_them() {
         let wanted = OverrideValues {
             helm: [("on", "true"), ("tag", "7")].map(|(a, b)| (a.into(), b.into())).into(),
@@ -503,6 +515,7 @@ mod tests {
             { "name": "image.tag", "value": "2", "forceString": true },
             { "name": "twice", "value": "1" }, { "name": "twice", "value": "2" },
             { "name": "on", "value": "true" },
+            { "name": "off", "value": "false", "forceString": true },
         ]}}));
         let change = |name: &str, value: &str| ValueChange {
             key: OverrideKey::Helm(name.into()),
@@ -515,6 +528,7 @@ mod tests {
             change("gone", "1"),
             change("twice", "1"),
             change("on", "true"),
+            ValueChange { new: parameter("off", "false", false), ..change("off", "") },
         ];
         let found: Vec<_> =
             deviations(Some(&source), &changes).iter().map(ToString::to_string).collect();
@@ -525,6 +539,7 @@ mod tests {
                 "helm:gone is (absent), wrote 1",
                 "helm:twice is there more than once, wrote 1",
                 "helm:on is true (without forceString), wrote true",
+                "helm:off is false (with forceString), wrote false",
             ]
         );
         assert_eq!(deviations(None, &changes[..1]).len(), 1);

@@ -268,6 +268,10 @@ impl AppRun<'_> {
         deploy: &DeployRequest,
         next: AfterWrite,
     ) -> Result<AppPlan, DeployOutcome> {
+        let refused = |reasons| DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded };
+        if let (AfterWrite::Sync { .. }, Some(refusal)) = (next, self.not_reconciled()) {
+            return Err(refused(vec![refusal]));
+        }
         // What kind a source is, only a comparison finds out. An application that was just made may have had none.
         if !self.before.status.is_compared() {
             match self.follow.refresh().await {
@@ -275,7 +279,6 @@ impl AppRun<'_> {
                 Err(error) => tracing::debug!(%error, "the kinds of the sources stay unknown"),
             }
         }
-        let refused = |reasons| DeployOutcome::Refused { reasons, undo: UndoResult::NotNeeded };
         let (writer, now) = (self.subject.writer(), self.server_time());
         let plan = writer.plan(&self.before, &deploy.values, now).map_err(refused)?;
         self.written.planned(plan.clone());

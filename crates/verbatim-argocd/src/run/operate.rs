@@ -7,7 +7,8 @@ use crate::api::request::{AppDeletion, AppRef, NONCE, SyncRequest};
 use crate::judge::condition::{ConditionState, Conditions};
 use crate::judge::missing::Missing;
 use crate::judge::outcome::unhealthy;
-use crate::judge::outcome::{AppFailure, DeployOutcome, DeployReport, ReachedState};
+use crate::judge::outcome::{AppFailure, DeployOutcome, DeployReport, ReachedState, UndoResult};
+use crate::judge::refusal::WriteRefusal;
 use crate::judge::verdict::{ExpectedOperation, JudgeMemory, failed_resources};
 use crate::model::{
     Application, HealthStatus, Operation, OperationState, Phase, ResourceTree, SyncCode,
@@ -65,6 +66,9 @@ pub async fn sync(
 ) -> Result<DeployReport, Error> {
     let subject = Subject { nonce: &request.nonce, ..Subject::new(client, app, options) };
     let mut run = subject.start(FirstRead::AsItIs, listener).await?;
+    if let Some(refusal) = run.not_reconciled() {
+        return Ok(run.report(refused(refusal)));
+    }
     let request = with_own_options(&run.before, request);
     let outcome = match (run.start_sync(None, &request).await?, until) {
         (Some(outcome), _) => outcome,
@@ -102,6 +106,9 @@ pub(crate) async fn rollback(
             kind: ErrorKind::Refused("its history has no earlier deployment".into()),
         })?,
     };
+    if let Some(refusal) = run.not_reconciled() {
+        return Ok(run.report(refused(refusal)));
+    }
     run.log.begin(DeployStep::Sync);
     let answer = client.rollback(&run.subject.app, id, options.prune).await?;
     // It carries no mark of ours. The slot was free, so from this state on what is in it is ours or came later.
@@ -116,6 +123,10 @@ pub(crate) async fn rollback(
         })
         .await;
     Ok(run.report(outcome))
+}
+
+fn refused(why: WriteRefusal) -> DeployOutcome {
+    DeployOutcome::Refused { reasons: vec![why], undo: UndoResult::NotNeeded }
 }
 
 /// The entry of the history before the last one.

@@ -10,6 +10,7 @@ use crate::judge::baseline::broken_resources;
 use crate::judge::change::Writer;
 use crate::judge::evidence::{EndedOperation, WantedImage};
 use crate::judge::outcome::{DeployOutcome, DeployReport};
+use crate::judge::refusal::WriteRefusal;
 use crate::judge::verdict::{Expectation, ExpectedOperation};
 use crate::judge::warning::DeployWarning;
 use crate::model::{Application, HealthStatus};
@@ -137,6 +138,11 @@ impl<'a> Subject<'a> {
 }
 
 impl<'a> AppRun<'a> {
+    /// Why an operation would never begin.
+    pub(crate) fn not_reconciled(&self) -> Option<WriteRefusal> {
+        self.before.is_skipped().then_some(WriteRefusal::NotReconciled)
+    }
+
     /// Whether a live read shows something else than what the run began with; then it begins anew with that.
     pub(crate) async fn was_outdated(&mut self) -> Result<bool, Error> {
         self.follow.read().await?;

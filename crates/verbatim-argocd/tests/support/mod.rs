@@ -265,6 +265,14 @@ impl Rig {
         self.send(reqwest::Method::POST, path, body).await
     }
 
+    /// Patches an application as the administrator.
+    #[allow(dead_code, reason = "not every file of tests needs it")]
+    pub(crate) async fn patch(&self, app: &AppRef, patch: &Value) {
+        let body = json!({ "name": app.name, "patch": patch.to_string(), "patchType": "merge" });
+        let path = format!("/api/v1/applications/{app}");
+        self.send(reqwest::Method::PATCH, &path, body).await;
+    }
+
     async fn send(&self, method: reqwest::Method, path: &str, body: Value) -> Value {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = http

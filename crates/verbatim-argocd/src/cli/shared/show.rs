@@ -14,6 +14,7 @@ use crate::judge::outcome::{
 use crate::judge::refusal::Remedy;
 use crate::judge::verdict::MissingState;
 use crate::judge::warning::DeployWarning;
+use crate::model::SKIP_RECONCILE;
 use crate::run::event::{DeployEvent, DeployStep};
 
 /// Announces the steps of a command, so that an interrupt can name those not done.
@@ -396,6 +397,10 @@ impl fmt::Display for AppFailure {
                 "its sources are at {} by now, and {} was to be deployed",
                 found.join(", "),
                 wanted.join(", ")
+            ),
+            Self::NotReconciled { missing } => write!(
+                f,
+                "{missing}, and Argo CD neither compares nor syncs the application: its annotation {SKIP_RECONCILE} says so"
             ),
             Self::Deleted => f.write_str("the application was deleted"),
         }

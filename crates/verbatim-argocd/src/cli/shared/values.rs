@@ -161,6 +161,22 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        values: ValueArgs,
+    }
+
+    #[test]
+    fn helm_set_types_all_but_parts_of_images() {
+        let options = ["on=true", "image.tag=7"].map(|it| ["--helm-set", it]).concat();
+        let texts = ["--helm-set-string", "off=false"];
+        let line = ["verbatim-argocd"].iter().chain(&options).chain(&texts);
+        let values = <Line as clap::Parser>::parse_from(line).values.values().unwrap();
+        assert_eq!(values.helm.len(), 3);
+        assert_eq!(values.typed, ["on".to_owned()].into());
+    }
+
     #[test]
     fn durations_are_read() {
         let cases = [

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::SourceAt;
+use crate::model::{SKIP_RECONCILE, SourceAt};
 use crate::overrides::values::OverrideKey;
 
 const T0: &str = "2026-11-24T10:00:00Z";
@@ -146,6 +146,31 @@ fn other_revisions_than_those_that_were_decided_on_end_it() {
         let mut memory = JudgeMemory::default();
         memory.note(&expect, &app);
         assert_eq!(name(&judge(&expect, &memory, &app, Duration::ZERO)), want, "{revisions:?}");
+    }
+}
+
+#[test]
+fn nothing_comes_where_the_controller_stays_away() {
+    let changes = written();
+    let with = |value: &str, more: &[(&str, Value)]| {
+        let mut app = set(done(), more);
+        app["metadata"]["annotations"][SKIP_RECONCILE] = value.into();
+        app
+    };
+    let unsynced = [(SYNC, json!("OutOfSync"))];
+    for (value, more, want) in [
+        ("true", &unsynced[..], "failed NotReconciled"),
+        ("1", &unsynced, "failed NotReconciled"),
+        ("false", &unsynced, "wait OutOfSync"),
+        ("yes", &unsynced, "wait OutOfSync"),
+        // What is there is there.
+        ("true", &[], "done"),
+    ] {
+        let app: Application = serde_json::from_value(with(value, more)).unwrap();
+        let expect = synced(&changes);
+        let mut memory = JudgeMemory::default();
+        memory.note(&expect, &app);
+        assert_eq!(name(&judge(&expect, &memory, &app, Duration::ZERO)), want, "{value}");
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{Compared, extend, now, revision_members, source_members, sources};
+use super::{Compared, extend, is_skipped, now, revision_members, source_members, sources};
 use crate::health::{Status, health, of_application};
 use crate::objects::{Key, group_version, hook, set, text, unset};
 use crate::{Server, pause, tree, windows};
@@ -31,7 +31,9 @@ pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
             delete(&server, &app, &name);
             break;
         }
-        if needs_full(&server, &app, &name) {
+        if is_skipped(&app) {
+            look_at = None;
+        } else if needs_full(&server, &app, &name) {
             pause(server.pace().compare_ms).await;
             compare(&server, &name).await;
             places = self::places(&server, &name);
@@ -39,7 +41,9 @@ pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
             look_at = None;
             write_status(&server, &name);
         }
-        auto_sync(&server, &name).await;
+        if !is_skipped(&app) {
+            auto_sync(&server, &name).await;
+        }
         loop {
             tokio::select! {
                 changed = apps.changed() => if changed.is_err() { break },

@@ -113,6 +113,12 @@ impl Runtime {
     }
 }
 
+/// Whether an annotation keeps the controller away: `canProcessApp` in controller/appcontroller.go of Argo CD 3.6.1.
+fn is_skipped(app: &Value) -> bool {
+    let value = text(app, "/metadata/annotations/argocd.argoproj.io~1skip-reconcile");
+    ["1", "t", "T", "true", "TRUE", "True"].contains(&value)
+}
+
 /// The sources of an application, and whether it has `sources`.
 pub(crate) fn sources(app: &Value) -> (Vec<Value>, bool) {
     sources_of(app.get("spec").unwrap_or(&Value::Null))

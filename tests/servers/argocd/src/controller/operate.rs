@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::tasks::{carry_out, delete_hooks, hook_results};
-use super::{extend, now, revision_members, source_members, sources, sources_of};
+use super::{extend, is_skipped, now, revision_members, source_members, sources, sources_of};
 use crate::objects::{items, number, set, text, unset};
 use crate::repo::Rendered;
 use crate::{Server, pause, windows};
@@ -17,7 +17,7 @@ use crate::{Server, pause, windows};
 pub(super) async fn run(server: Arc<Server>, name: String, uid: String) {
     let mut changes = server.store.changes_of(&name);
     while let Some(app) = server.same_app(&name, &uid) {
-        if app.get("operation").is_some() {
+        if app.get("operation").is_some() && !is_skipped(&app) {
             pause(server.pace().pickup_ms).await;
             operate(&server, &name).await;
             continue;
