@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn only_a_misspelt_neighbour_is_certain() {
         let known: Vec<String> =
-            ["image.tag", "image.repository", "replicas", "config.admin.enabled"]
+            ["image.tag", "image.repository", "replica", "replicas", "config.admin.enabled"]
                 .map(str::to_owned)
                 .to_vec();
         let values =
@@ -449,6 +449,9 @@ mod tests {
         }
         assert_eq!(unlisted("image.tga"), Some(Some("image.tag".into())));
         assert_eq!(unlisted("Image.Tag"), Some(Some("image.tag".into())));
+        assert_eq!(unlisted("image.repostry"), Some(Some("image.repository".into())));
+        assert_eq!(unlisted("replicass"), Some(Some("replicas".into())), "the nearest");
+        assert_eq!(unlisted("image.top"), Some(None), "short names are alike by chance");
         // A dependency's values, or of a name that only a template knows.
         for name in ["web.image.tag", "app.image.tag", "colour", "tag", "image.hash", "web.sha"] {
             assert_eq!(unlisted(name), Some(None), "{name}");

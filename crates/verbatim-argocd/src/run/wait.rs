@@ -576,3 +576,26 @@ enum Act {
     /// Wait for a newer state, or until a time.
     Wait(Option<Instant>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::mismatch::Difference;
+    use crate::judge::rendered::RenderedState;
+
+    #[test]
+    fn what_nobody_but_a_person_ends_is_told_first() {
+        let missing = |place: &str, what| Mismatch { place: place.to_owned(), what };
+        let slow = missing("a", Difference::NotThereYet);
+        let field = "spec.paused: true";
+        let held = Difference::Held { field, what: Box::new(Difference::NotThereYet) };
+        let held = missing("b", held);
+        assert!(held.what.is_held() && !slow.what.is_held());
+        for order in [[&slow, &held], [&held, &slow]] {
+            let judgements = order.map(|one| Judgement::Pending(one.clone())).to_vec();
+            let shown = RenderedState::default();
+            let told = look(Observation { shown, judgements, is_remembered: false });
+            assert!(matches!(told, Look::Pending(told) if told == held));
+        }
+    }
+}

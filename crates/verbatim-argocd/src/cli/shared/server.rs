@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn headers_are_separated_by_commas() {
-        let cases: [(&str, Option<&[(&str, &str)]>); 6] = [
+        let cases: [(&str, Option<&[(&str, &str)]>); 7] = [
             ("A: a", Some(&[("A", "a")])),
             (
                 "CF-Access-Client-Id: a,CF-Access-Client-Secret: b=",
@@ -401,6 +401,7 @@ mod tests {
             ),
             ("Accept: text/html, text/plain", Some(&[("Accept", "text/html, text/plain")])),
             ("A: https://a,https://b", Some(&[("A", "https://a,https://b")])),
+            ("A: a, not a name: b", Some(&[("A", "a, not a name: b")])),
             ("A", None),
             (": a", None),
         ];

@@ -405,6 +405,15 @@ fn other_workloads_have_their_own_rules() {
             None,
             "pending: Deployment web: `spec.paused: true` holds it: 0 of 1 replicas are updated, 1 exist",
         ),
+        // It has begun, so that its pods may yet come.
+        (
+            "Deployment",
+            "apps",
+            json!({ "spec": { "replicas": 2, "paused": true, "template": template },
+                    "status": { "replicas": 2, "updatedReplicas": 1 } }),
+            None,
+            "pending: Deployment web: 1 of 2 replicas are updated, 2 exist",
+        ),
         // Its controller has not seen the new version yet, which may be the one that lets it go on.
         (
             "Deployment",
