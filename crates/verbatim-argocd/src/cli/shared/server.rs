@@ -393,7 +393,8 @@ mod tests {
 
     #[test]
     fn headers_are_separated_by_commas() {
-        let cases: [(&str, Option<&[(&str, &str)]>); 7] = [
+        type Case = (&'static str, Option<&'static [(&'static str, &'static str)]>);
+        let cases: [Case; 7] = [
             ("A: a", Some(&[("A", "a")])),
             (
                 "CF-Access-Client-Id: a,CF-Access-Client-Secret: b=",
