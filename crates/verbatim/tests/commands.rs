@@ -9,11 +9,17 @@ use support::Folder;
 fn the_version() {
     let folder = Folder::new();
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(folder.run(&["--version"]).stdout, format!("verbatim {version}\n"));
-    assert_eq!(folder.run(&["version"]).stdout, format!("verbatim {version}\n"));
+    // Only `cargo xtask dist` knows for which commit it builds.
+    let target = env!("VERBATIM_TARGET");
+    let text = format!("verbatim {version} (no release, {target})\n");
+    assert_eq!(folder.run(&["--version"]).stdout, text);
+    assert_eq!(folder.run(&["version"]).stdout, text);
     let json: serde_json::Value =
         serde_json::from_str(&folder.run(&["version", "--format", "json"]).stdout).unwrap();
-    assert_eq!(json, serde_json::json!({ "schema_version": 1, "version": version }));
+    let want = serde_json::json!({
+        "schema_version": 1, "version": version, "commit": null, "target": target,
+    });
+    assert_eq!(json, want);
 }
 
 /// A command in a folder that was prepared for it: all that it prints, and its status.
