@@ -1,6 +1,8 @@
 //! The installer of a release, as people run it: in the shells that they have, with the programs that they have, against a
 //! server whose answers are wrong in the ways that answers are.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test stand outside of its functions")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -251,8 +253,9 @@ fn a_release_is_installed() {
 
 #[test]
 fn nothing_is_installed_that_is_not_what_was_released() {
-    type Break = fn(&Release);
-    let cases: [(&str, Break, &[(&str, &str)], &str); 8] = [
+    /// What is wrong, how it comes about, what is set, what is told.
+    type Case = (&'static str, fn(&Release), &'static [(&'static str, &'static str)], &'static str);
+    let cases: [Case; 8] = [
         (
             "an archive that was changed",
             |release| release.serve(&archive_name(), b"something else".to_vec()),
