@@ -118,7 +118,7 @@ async fn what_cannot_be_built() -> Result<()> {
     world.project.write("verbatim.yaml", &world.configuration())?;
     for (line, code, words) in [
         ("COPY nowhere /", 1, ["the step `", "COPY nowhere /` failed:"]),
-        ("CPY verbatim.yaml /", 2, ["the Dockerfile is malformed:", "CPY"]),
+        ("CPY verbatim.yaml /", 2, ["the Dockerfile or an option of the build is wrong:", "CPY"]),
     ] {
         world.project.write("Dockerfile", &format!("FROM scratch\n{line}\n"))?;
         world.project.commit(line).await?;
