@@ -195,9 +195,9 @@ fn registry_after_a_write(cell: &Cell) -> Vec<i32> {
     match cell.trouble {
         Trouble::Unreachable => vec![4],
         trouble if passes(trouble) => vec![0],
-        Trouble::Status(404) if shape.starts_with("HEAD ") || shape.starts_with("GET ") => {
-            vec![0, 4]
-        }
+        // Content that cannot be looked for is sent.
+        Trouble::Status(_) if shape.starts_with("HEAD ") => vec![0, 4],
+        Trouble::Status(404) if shape.starts_with("GET ") => vec![0, 4],
         Trouble::Status(_) => vec![4],
         // What was stored is read back.
         Trouble::Html if shape.starts_with("PUT ") || shape.starts_with("POST ") => vec![0, 4],

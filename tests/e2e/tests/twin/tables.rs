@@ -61,8 +61,8 @@ pub(crate) const CHANGES: &[Change] = &[
     write(
         "parameters that Helm types",
         "chart",
-        "app set APP --helm-set replicas=2 --helm-set on=true -p off=false",
-        "override APP --helm-set replicas=2 --helm-set on=true -p off=false",
+        "app set APP --helm-set off=false --helm-set on=true -p replicas=2",
+        "override APP --helm-set off=false --helm-set on=true -p replicas=2",
     ),
     write(
         "a file parameter",
