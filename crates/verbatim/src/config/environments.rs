@@ -465,14 +465,16 @@ fn set(written: &SetFile, scope: &Scope, problems: &mut Vec<Problem>) -> Set {
     let mut helm = BTreeMap::new();
     for (key, scalar) in &written.helm {
         let Scalar { text, kind } = &scalar.value;
-        match kind {
-            ScalarKind::Text => {}
-            ScalarKind::Fraction if is_part_of_image(&key.value) => problems.push(
+        // `0x1f` and `1_000` are read as other digits than were written.
+        let is_as_written = text.chars().count() as u64 == scalar.place.length;
+        match (kind, is_part_of_image(&key.value)) {
+            (ScalarKind::Text, _) => {}
+            (_, false) => drop(typed.insert(key.value.clone())),
+            (ScalarKind::Whole, true) if is_as_written => {}
+            (_, true) => problems.push(
                 Problem::new(scalar.place, "a part of an image is a text, and this is a number")
                     .help("put it in quotes"),
             ),
-            _ if is_part_of_image(&key.value) => {}
-            ScalarKind::Whole | ScalarKind::Fraction => drop(typed.insert(key.value.clone())),
         }
         helm.insert(key.clone(), Located { value: text.clone(), place: scalar.place });
     }

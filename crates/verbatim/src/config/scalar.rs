@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 /// A text, a boolean or a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scalar {
-    /// As it was written; of a number with a fraction, its shortest form.
+    /// As it was written, if it is a text; of a number its shortest decimal form.
     pub text: String,
     pub kind: ScalarKind,
 }

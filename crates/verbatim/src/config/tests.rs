@@ -171,9 +171,11 @@ fn booleans_and_numbers_are_what_yaml_has() {
     let texts = ["a", "b", "c", "d", "e", "f", "g", "web.tag", "web.sha", "h"];
     let texts = texts.map(|name| set.helm[name].as_str());
     assert_eq!(texts, ["true", "true", "3", "3", "no", "-1", "0.5", "7", "true", "x"]);
-    // Of a number nobody can tell whether it was written `1.10` or `1.1`.
-    assert!(with("web.tag: 1.10").is_err());
-    assert!(with("web.tag: '1.10'").is_ok());
+    // Of a number nobody can tell how it was written.
+    for written in ["1.10", "1e5", "007", "0x1f", "0o17", "+5", "1_000"] {
+        assert!(with(&format!("web.tag: {written}")).is_err(), "{written}");
+        assert!(with(&format!("web.tag: '{written}'")).is_ok(), "{written}");
+    }
 }
 
 #[test]

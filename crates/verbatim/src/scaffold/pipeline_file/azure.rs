@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{KEY, Kind, Pipeline, Stage, install, opening, yaml};
+use super::{KEY, Kind, Pipeline, Stage, install_by, opening, yaml};
 
 /// A job sees the outputs of the jobs in stages that its own depends on, so each stage depends on the build beside its
 /// predecessor. Names of stages have no `-` there.
@@ -54,7 +54,7 @@ pub(super) fn render(pipeline: &Pipeline<'_>) -> String {
             "- checkout: self\n  fetchDepth: 0 # so that it can be told which of two commits is newer\n\
              - bash: {} && echo \"##vso[task.prependpath]$HOME/.local/bin\"\n\
              - bash: {command}\n",
-            install()
+            install_by("\"$AGENT_TEMPDIRECTORY/verbatim.sh\"") // `$(…)` would be a variable of the pipeline
         );
         if !step.is_empty() {
             let _ = write!(lines, "  {step}");

@@ -30,7 +30,7 @@ pub(super) fn render(pipeline: &Pipeline<'_>) -> String {
         let _ = write!(
             text,
             "    command:\n      - {}\n      - {}\n      - {command}\n    secrets:\n      - VERBATIM_KEY\n",
-            install(),
+            install().replace('$', "$$"),
             PATH.replace('$', "$$")
         );
         for secret in stage.secrets() {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{KEY, Kind, PATH, Pipeline, Stage, install, opening, yaml};
 
 /// An image of Debian with git, curl and openssl.
-pub(super) const IMAGE: &str = "buildpack-deps:bookworm-scm";
+const IMAGE: &str = "buildpack-deps:bookworm-scm";
 
 /// All steps share one work tree, where each finds the release that the first one left.
 pub(super) fn render(pipeline: &Pipeline<'_>) -> String {
@@ -21,6 +21,12 @@ pub(super) fn render(pipeline: &Pipeline<'_>) -> String {
          concurrency: {{ limit: 1 }}\nvolumes:\n  - name: docker\n    host: {{ path: /var/run/docker.sock }}\nsteps:\n",
         yaml(pipeline.branch())
     );
+    text + &steps(pipeline, "[{ name: docker, path: /var/run/docker.sock }]")
+}
+
+/// The steps, of which the build has the volume of the Docker Engine. Woodpecker, which began as Drone, has the same.
+pub(super) fn steps(pipeline: &Pipeline<'_>, engine: &str) -> String {
+    let mut text = String::new();
     for stage in &pipeline.stages {
         let Stage { job, command, environment, .. } = stage;
         let _ = write!(text, "  - name: {job}\n    image: {IMAGE}\n    environment:\n");
@@ -29,7 +35,7 @@ pub(super) fn render(pipeline: &Pipeline<'_>) -> String {
             let _ = writeln!(text, "      {secret}: {{ from_secret: {name} }}");
         }
         if environment.is_none() {
-            text.push_str("    volumes: [{ name: docker, path: /var/run/docker.sock }]\n");
+            let _ = writeln!(text, "    volumes: {engine}");
         }
         let _ = write!(
             text,

@@ -160,13 +160,18 @@ fn opening(mark: &str, kind: Kind, secrets: &str, key: &str) -> String {
 /// The key, where a variable can hold it.
 const KEY: &str = "VERBATIM_KEY        ";
 
-/// The line of a shell that installs this version. Not into the checkout, which would not be clean any more; the script
-/// checks what it downloads before anything runs.
+/// The line of a shell that installs this version. Not into the checkout, which would not be clean any more, and not under a
+/// name that others of the machine could take first; the script checks what it downloads before anything runs.
 fn install() -> String {
+    install_by("$(mktemp)")
+}
+
+/// The same, with the script in a place that the shell finds by these words.
+fn install_by(place: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let repository = env!("CARGO_PKG_REPOSITORY");
     let url = format!("{repository}/releases/download/v{version}/install.sh");
-    format!("curl -fsSLo /tmp/verbatim.sh {url} && sh /tmp/verbatim.sh")
+    format!("script={place} && curl -fsSLo \"$script\" {url} && sh \"$script\"")
 }
 
 /// The line that finds what was installed.
