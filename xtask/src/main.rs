@@ -7,6 +7,7 @@ mod ci;
 mod codegen;
 mod dist;
 mod failure_modes;
+mod git;
 mod testing;
 mod tidy;
 

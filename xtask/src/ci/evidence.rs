@@ -4,10 +4,11 @@ use std::fmt::Display;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use needs::{Program, workspace_root};
 
 use super::Ended;
+use crate::git::git;
 
 const FOLDER: &str = "docs/evidence";
 
@@ -33,13 +34,6 @@ impl Commit {
         let digits = self.hash.get(..8).unwrap_or_default();
         u64::from_str_radix(digits, 16).unwrap_or_default()
     }
-}
-
-fn git(arguments: &[&str]) -> Result<String> {
-    let output = Program::Git.command().args(arguments).current_dir(workspace_root()).output();
-    let output = output.context("failed to run git")?;
-    ensure!(output.status.success(), "git {} failed: {}", arguments.join(" "), output.status);
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What a deep step has to say.

@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: the files of a release, from a clean tag, on one Linux machine.
 //!
 //! Everything that a build could take from the machine is named here: the linker and the C library (zig), the paths in the
-//! binaries, the times in the archives. So the same commit gives the same bytes anywhere.
+//! binaries, the times in the archives. So the same commit should give the same bytes anywhere.
 
 mod archive;
 mod pages;
@@ -21,6 +21,7 @@ use rig::engine::children;
 use self::archive::Archive;
 use self::sign::ReleaseKey;
 use crate::cargo_tools::{CARGO_CYCLONEDX, CARGO_DEB};
+use crate::git::git;
 
 /// The arguments of this task.
 #[derive(Debug, ClapArgs)]
@@ -167,13 +168,6 @@ impl Release {
     }
 }
 
-fn git(arguments: &[&str]) -> Result<String> {
-    let output = Program::Git.command().args(arguments).current_dir(workspace_root()).output();
-    let output = output.context("cannot run git")?;
-    ensure!(output.status.success(), "git {} failed: {}", arguments.join(" "), output.status);
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
 /// Builds the binary of a target, with the list of its dependencies in it.
 fn build(target: &Target, release: &Release) -> Result<PathBuf> {
     let root = workspace_root();
@@ -273,7 +267,9 @@ fn bill_of_materials(release: &Release, out: &Path) -> Result<()> {
     // It writes one beside every manifest of the workspace.
     let file = format!("{name}.json");
     let mut found = false;
-    for folder in member_folders(&root)? {
+    for manifest in git(&["ls-files", "--", "*Cargo.toml"])?.lines() {
+        let folder =
+            root.join(manifest).parent().context("a manifest without a folder")?.to_owned();
         let path = folder.join(&file);
         if !path.exists() {
             continue;
@@ -291,26 +287,4 @@ fn bill_of_materials(release: &Release, out: &Path) -> Result<()> {
         bail!("cargo-cyclonedx wrote no {file}");
     }
     Ok(())
-}
-
-/// The folders of the packages of the workspace.
-fn member_folders(root: &Path) -> Result<Vec<PathBuf>> {
-    #[derive(serde::Deserialize)]
-    struct Metadata {
-        packages: Vec<Package>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Package {
-        manifest_path: PathBuf,
-    }
-    let mut command = cargo();
-    command.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(root);
-    let output = command.output().context("cannot run cargo")?;
-    ensure!(output.status.success(), "cargo metadata failed: {}", output.status);
-    let metadata: Metadata = serde_json::from_slice(&output.stdout)?;
-    Ok(metadata
-        .packages
-        .iter()
-        .filter_map(|it| Some(it.manifest_path.parent()?.to_owned()))
-        .collect())
 }
