@@ -33,6 +33,7 @@ struct Inner {
     bars: MultiProgress,
     journal: Mutex<Journal>,
     alerts: Mutex<Vec<String>>,
+    summary: Mutex<String>,
     interrupt: CancellationToken,
     tidying: AtomicUsize,
 }
@@ -53,6 +54,7 @@ impl Console {
             bars: MultiProgress::new(),
             journal: Mutex::new(Journal::default()),
             alerts: Mutex::new(Vec::new()),
+            summary: Mutex::new(String::new()),
             interrupt: CancellationToken::new(),
             tidying: AtomicUsize::new(0),
         }))
@@ -109,10 +111,9 @@ impl Console {
     /// If stdout cannot be written.
     pub fn json<T: Serialize>(&self, outcome: &T) -> Result<(), Failure> {
         let alerts = self.0.alerts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let text = with_schema_version(outcome, &alerts)
-            .and_then(|value| serde_json::to_string_pretty(&value))
-            .map_err(|error| Failure::new(ExitStatus::Defect, error))?;
-        self.json_text(&text)
+        let text =
+            document(outcome, &alerts).map_err(|error| Failure::new(ExitStatus::Defect, error))?;
+        self.bytes(text.as_bytes())
     }
 
     /// Prints JSON that is somebody else's document, as it is but for how some of its characters are written.
@@ -120,7 +121,7 @@ impl Console {
     /// # Errors
     /// If stdout cannot be written.
     pub fn json_text(&self, json: &str) -> Result<(), Failure> {
-        self.bytes(format!("{}\n", tamed_json(json)).as_bytes())
+        self.bytes(line_of(json).as_bytes())
     }
 
     /// Prints text on stdout, with a line end if it has none. What terminals and CI systems obey is taken from it.
@@ -181,6 +182,18 @@ impl Console {
         let text = text.to_string();
         self.warn(&text);
         self.0.alerts.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+
+    /// Keeps a paragraph of Markdown for the summary of the CI job, for whoever knows where that is.
+    pub fn summarise(&self, markdown: &str) {
+        let mut summary = self.0.summary.lock().unwrap_or_else(PoisonError::into_inner);
+        summary.push_str(markdown.trim_end());
+        summary.push_str("\n\n");
+    }
+
+    /// What was kept for the summary of the CI job since this was asked last.
+    pub fn take_summary(&self) -> String {
+        std::mem::take(&mut *self.0.summary.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks a person a question on the terminal, and waits for the answer. `None` if nobody can be asked: in a CI job, in a
@@ -267,9 +280,11 @@ impl Console {
         }
         self.talk(&text);
         if self.is_json() {
-            let document = serde_json::json!({ "error": CutShort { report, steps } });
-            // The failure itself decides how the process ends.
-            let _ = self.json(&document);
+            let alerts = self.0.alerts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Ok(text) = error_document(failure, steps, &alerts) {
+                // The failure itself decides how the process ends.
+                let _ = self.bytes(text.as_bytes());
+            }
         }
     }
 
@@ -303,6 +318,27 @@ impl Drop for TidyGuard {
     fn drop(&mut self) {
         self.0.tidying.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// A value as the one JSON document of a command.
+fn document<T: Serialize>(outcome: &T, alerts: &[String]) -> serde_json::Result<String> {
+    let value = with_schema_version(outcome, alerts)?;
+    serde_json::to_string_pretty(&value).map(|text| line_of(&text))
+}
+
+/// The document of a command that fails.
+pub(crate) fn error_document(
+    failure: &Failure,
+    steps: Vec<Step>,
+    alerts: &[String],
+) -> serde_json::Result<String> {
+    let report = failure.report();
+    document(&serde_json::json!({ "error": CutShort { report, steps } }), alerts)
+}
+
+/// JSON as it is printed.
+fn line_of(json: &str) -> String {
+    format!("{}\n", tamed_json(json))
 }
 
 /// Puts `schema_version` into an object, or next to anything else under `result`; and `alerts`, if there are any.

@@ -7,6 +7,7 @@
 //! Nothing that knows an image, a registry or an application may come in here.
 
 mod args;
+mod command_line;
 mod console;
 mod exit;
 mod failure;
@@ -18,6 +19,7 @@ pub mod style;
 mod table;
 
 pub use crate::args::{ColorChoice, ConsoleArgs, Format};
+pub use crate::command_line::{parse, without_empty_variables};
 pub use crate::console::{Console, TidyGuard};
 pub use crate::exit::ExitStatus;
 pub use crate::failure::{Failure, FailureReport};

@@ -17,7 +17,10 @@ struct Tool {
 }
 
 fn main() -> ExitCode {
-    let tool = Tool::parse();
+    let tool: Tool = match verbatim_console::parse(&[]) {
+        Ok(tool) => tool,
+        Err(told) => return told,
+    };
     verbatim_console::main(&tool.console, async move |console| {
         cli::run(tool.command, &console).await
     })

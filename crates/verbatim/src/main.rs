@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use verbatim::cli::Cli;
+use verbatim::cli::{Cli, KEPT_VARIABLES};
 use verbatim_console::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match verbatim_console::parse(KEPT_VARIABLES) {
+        Ok(cli) => cli,
+        Err(told) => return told,
+    };
     let withheld = cli.withhold_secrets();
     verbatim_console::main(&cli.console.clone(), |console| async move {
         withheld.map_err(|error| {

@@ -336,3 +336,59 @@ fn a_role_that_is_spelt_wrongly_is_found() {
     ");
     });
 }
+
+/// CI systems set a variable to nothing where a secret or an output is absent.
+#[test]
+fn empty_variables_are_none() {
+    let mut folder = Folder::new();
+    folder.project();
+    let lines = [["policy", "check"], ["registry", "resolve"], ["argocd", "list"]];
+    let unset = lines.map(|arguments| folder.run(&arguments).to_string());
+    let names = [
+        "VERBATIM_CONFIG",
+        "VERBATIM_FORMAT",
+        "VERBATIM_KEY_FILE",
+        "VERBATIM_PLAIN_HTTP",
+        "VERBATIM_REGISTRY_CA",
+        "VERBATIM_RELEASE",
+        "VERBATIM_SIGNER",
+        "VERBATIM_TRUST_REALM",
+        "ARGOCD_SERVER",
+        "ARGOCD_OPTS",
+        "SOURCE_DATE_EPOCH",
+    ];
+    names.iter().for_each(|name| folder.set(name, ""));
+    for (arguments, unset) in lines.iter().zip(&unset) {
+        assert_eq!(&folder.run(arguments).to_string(), unset, "{arguments:?}");
+    }
+    assert!(unset[0].starts_with("exit 0"), "{}", unset[0]);
+    // Whoever names the policy of a job does not mean that of the checkout.
+    folder.set("VERBATIM_POLICY", "");
+    assert_eq!(folder.run(&["policy", "check"]).code, 2);
+}
+
+#[test]
+fn a_wrong_command_line_is_told_in_json() {
+    let mut folder = Folder::new();
+    for (arguments, format) in [
+        (["promot", "dev", "--format", "json"], "human"),
+        (["promot", "dev", "--color", "never"], "json"),
+    ] {
+        folder.set("VERBATIM_FORMAT", format);
+        let run = folder.run(&arguments);
+        assert_eq!(run.code, 2, "{run}");
+        let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let want = serde_json::json!({
+            "schema_version": 1,
+            "error": {
+                "status": 2,
+                "kind": "usage",
+                "message": "unrecognized subcommand 'promot'",
+                "causes": [],
+                "hints": ["similar: promote", "--help shows how the command is used"],
+                "steps": [],
+            },
+        });
+        assert_eq!(json, want, "{arguments:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use verbatim::cli::{PolicyCommand, policy};
+use verbatim::cli::{KEPT_VARIABLES, PolicyCommand, policy};
 use verbatim_console::ConsoleArgs;
 
 /// Check, explain, test and push the rules of a project
@@ -17,6 +17,9 @@ struct Tool {
 }
 
 fn main() -> ExitCode {
-    let tool = Tool::parse();
+    let tool: Tool = match verbatim_console::parse(KEPT_VARIABLES) {
+        Ok(tool) => tool,
+        Err(told) => return told,
+    };
     verbatim_console::main(&tool.console, async move |console| policy(tool.command, &console).await)
 }

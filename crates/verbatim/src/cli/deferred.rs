@@ -5,6 +5,8 @@
 
 use clap::{ArgMatches, Command, Error, FromArgMatches, Subcommand};
 
+use crate::project::KEPT_VARIABLES;
+
 /// The commands of a tool, see [`Command::defer`]. The help of whatever holds them has to be written there.
 #[derive(Clone, Debug)]
 pub(crate) struct Deferred<T>(pub Box<T>);
@@ -44,7 +46,7 @@ impl<T: Subcommand> Subcommand for Deferred<T> {
 /// What the tool says of itself when it is a binary of its own must not win over what is said of it here.
 fn keeping_about(command: Command, augment: fn(Command) -> Command) -> Command {
     let (about, long) = (command.get_about().cloned(), command.get_long_about().cloned());
-    let mut command = augment(command);
+    let mut command = verbatim_console::without_empty_variables(augment(command), KEPT_VARIABLES);
     if let Some(about) = about {
         command = command.about(about).long_about(None);
     }

@@ -8,6 +8,7 @@ use verbatim_console::{Console, ConsoleArgs, ExitStatus, Failure};
 use self::deferred::Deferred;
 use crate::commands;
 pub use crate::commands::policy::{PolicyCommand, run as policy};
+pub use crate::project::KEPT_VARIABLES;
 use crate::project::withheld;
 
 const EXAMPLES: &str = "\

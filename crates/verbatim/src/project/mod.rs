@@ -30,6 +30,10 @@ use crate::project::signer::{RecordSigner, SigningError};
 /// Holds the private key itself.
 pub(crate) const KEY: &str = "VERBATIM_KEY";
 
+/// The variables of the command line whose empty value is not the same as none: whoever sets that of the policy does not mean
+/// the rules of the checkout.
+pub const KEPT_VARIABLES: &[&str] = &["VERBATIM_POLICY"];
+
 /// Those of this job, with the secrets that were handed over.
 pub(crate) fn variables() -> Variables {
     let mut variables = of_process();
