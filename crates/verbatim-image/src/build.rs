@@ -23,7 +23,7 @@ use crate::engine::{
     Builder, Engine, EngineEvent, IdleTimer, KeyStyle, Transcript, for_repositories, read_id,
 };
 use crate::error::{Error, ErrorKind};
-use crate::labels::ImageOrigin;
+use crate::labels::{ImageOrigin, SourceDateEpoch, file_time};
 
 /// How often to report the progress of sending the context.
 const SENDING_INTERVAL: Duration = Duration::from_millis(200);
@@ -53,6 +53,9 @@ pub struct BuildConfig {
     pub labels: BTreeMap<String, String>,
     /// The source of the image.
     pub origin: ImageOrigin,
+    /// The time that the job sets for what it builds: that of the files, and what BuildKit gets as a build argument, as
+    /// `docker buildx` hands it on. Without it the files have the time of the source.
+    pub epoch: Option<SourceDateEpoch>,
     /// The stage to build; without it the last.
     pub target: Option<String>,
     /// The platform to build for; without it the engine's own.
@@ -127,7 +130,9 @@ async fn build_with(
 ) -> Result<BuiltImage, ErrorKind> {
     let context = BuildContext::open(&config.context, config.dockerfile.as_deref())
         .map_err(ErrorKind::Context)?;
+    let time = config.epoch.map(SourceDateEpoch::time).or(config.origin.created);
     let context = context.without(&config.withheld).leaving_out(&config.left_out);
+    let context = context.dated(file_time(time));
     let context = match builder {
         Builder::Classic => context,
         Builder::BuildKit => context.for_buildkit(),
@@ -172,6 +177,12 @@ fn options(
     let map = |map: &BTreeMap<String, String>| -> Option<HashMap<String, String>> {
         Some(map.clone().into_iter().collect()).filter(|map: &HashMap<_, _>| !map.is_empty())
     };
+    let mut build_args = config.build_args.clone();
+    // The classic builder would warn of an argument that no Dockerfile takes.
+    if let (Builder::BuildKit, Some(epoch)) = (builder, config.epoch) {
+        let seconds = epoch.time().as_second().to_string();
+        build_args.entry(SourceDateEpoch::VARIABLE.to_owned()).or_insert(seconds);
+    }
     let name = format!("{}:{}", config.image.repository, config.image.tag_or_latest());
     let (version, session) = match builder {
         Builder::Classic => (BuilderVersion::BuilderV1, None),
@@ -185,7 +196,7 @@ fn options(
         pull: config.pull.then(|| "true".to_owned()),
         rm: true,
         forcerm: true,
-        buildargs: map(&config.build_args),
+        buildargs: map(&build_args),
         labels: map(labels),
         networkmode: config.network.clone(),
         platform: config.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -245,7 +256,7 @@ async fn run(
     mut idle: IdleTimer,
     on_event: &mut (dyn FnMut(EngineEvent) + Send),
 ) -> Result<(Transcript, Arc<ArchiveCounters>), ErrorKind> {
-    let (writer, body, counters) = archive();
+    let (writer, body, counters) = archive(context.time());
     let mut sender = ContextSender::start(context, writer);
     let mut transcript = Transcript::default();
     let ended = {

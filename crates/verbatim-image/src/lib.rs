@@ -24,7 +24,7 @@ mod remote;
 pub mod template;
 
 pub use crate::build::{BuildConfig, BuiltImage, IDLE_TIMEOUT, build};
-pub use crate::context::{ContextError, IgnoreError, IgnoreErrorKind, Withheld};
+pub use crate::context::{BuildInputs, ContextError, IgnoreError, IgnoreErrorKind, Withheld};
 pub use crate::engine::{
     Builder, DEFAULT_HOST, Endpoint, EndpointConfig, Engine, EngineEvent, REQUEST_TIMEOUT,
 };

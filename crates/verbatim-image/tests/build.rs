@@ -78,6 +78,32 @@ async fn an_image_has_what_was_asked_for() {
     }
 }
 
+/// A time before 1980 stops whoever makes a ZIP archive, a JAR or a wheel of a file in a step.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_have_the_time_of_the_commit() {
+    let Some(host) = docker_host() else { return };
+    let engine = engine(&host).await;
+    let tree = Tree::new(&[("Dockerfile", "FROM scratch\nCOPY file /context/\n"), ("file", "x")]);
+    for builder in BUILDERS {
+        for (created, epoch, want) in [
+            (None, None, 315_532_800),
+            (Some("2026-01-02T03:04:05Z"), None, 1_767_323_045),
+            (Some("2026-01-02T03:04:05Z"), Some("1700000000"), 1_700_000_000),
+        ] {
+            let name = unique("times");
+            let image = Image::new(&host, &name);
+            let mut config = config(&name, tree.path());
+            config.builder = Some(builder);
+            config.origin.created = created.map(|time| time.parse().unwrap());
+            config.epoch = epoch.map(|epoch| epoch.parse().unwrap());
+            // The content is the same, so the engine would take a layer of the build before.
+            config.no_cache = true;
+            run(&engine, &config).await.0.unwrap_or_else(|error| panic!("{builder}: {error:?}"));
+            assert_eq!(image.time_of("context/file"), want, "{builder} {created:?} {epoch:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dockerfile_may_lie_elsewhere_and_leaves_no_trace() {
     let Some(host) = docker_host() else { return };

@@ -114,6 +114,7 @@ fn provenance() -> Provenance {
         target: None,
         platforms: Vec::new(),
         build_args: Vec::new(),
+        ignored_inputs: BTreeMap::new(),
         builder: "classic".to_owned(),
         builder_id: Build::builder_id("git"),
         versions: BTreeMap::new(),

@@ -104,6 +104,7 @@ fn record(
         target: None,
         platforms: Vec::new(),
         build_args: variables.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        ignored_inputs: BTreeMap::new(),
         builder: "none".to_owned(),
         builder_id: Build::builder_id("xtask"),
         versions: BTreeMap::from([("engine".to_owned(), "none".to_owned())]),

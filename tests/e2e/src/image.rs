@@ -201,6 +201,7 @@ fn record(
         target: None,
         platforms: Vec::new(),
         build_args: Vec::new(),
+        ignored_inputs: BTreeMap::new(),
         builder: "none".to_owned(),
         builder_id: Build::builder_id("tests"),
         versions: BTreeMap::new(),

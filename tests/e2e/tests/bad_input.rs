@@ -4,10 +4,12 @@
 //! Mistakes that are found before a service is asked (the configuration, the command line, keys) are in the command tests
 //! of `verbatim`; here is what takes a service, an engine or a repository to be found.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use e2e::{Run, Tool, World};
+use verbatim_oci::Digest;
+use verbatim_record::{Provenance, Statement};
 
 /// What differs from run to run.
 const FILTERS: [(&str, &str); 7] = [
@@ -145,5 +147,49 @@ async fn a_dirty_tree() -> Result<()> {
     let arguments = ["promote", "staging", "--release", &release];
     let case = Case { what: "a build of a dirty tree", arguments: &arguments, code: 1 };
     assert_told("dirty", &case.run(&world, &tool).await?);
+    Ok(())
+}
+
+/// What git ignores is in no commit, and `git status` does not tell of it: a build that sends it is dirty, unless the
+/// configuration allows it. Then its hash is in the record.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_commit_holds() -> Result<()> {
+    let Some(engine) = e2e::docker_host() else { return Ok(()) };
+    let world = World::start().await?;
+    let tool = world.tool.clone().with("DOCKER_HOST", &engine);
+    world.project.write("Dockerfile", "FROM scratch\nCOPY dist .env* /\n")?;
+    world.project.write(".gitignore", "dist/\n.env\n.verbatim/\n")?;
+    world.project.commit("Ignore what is built").await?;
+    std::fs::create_dir(world.project.root.join("dist"))?;
+    world.project.write("dist/app.js", "1")?;
+    world.project.write(".env", "2")?;
+    let build = async || -> Result<(Run, String)> {
+        let built = tool.run(&["build", "--format", "json"]).await?.ends(0);
+        let release = built.json()?["release"]["reference"].as_str().unwrap_or_default().to_owned();
+        Ok((built, release))
+    };
+    let (built, release) = build().await?;
+    assert!(built.stderr.contains("git ignores .env, dist, and the build sends it"), "{built}");
+    assert!(release.contains("-dirty@"), "{release}");
+    let staging = tool.run(&["promote", "staging", "--release", &release]).await?.ends(1);
+    assert!(staging.stdout.contains("clean_source"), "{staging}");
+
+    let image = "tag: \"${build}.${short_commit}\"";
+    configure(&world, image, &format!("{image}, ignored_inputs: [./dist/]")).await?;
+    let (built, release) = build().await?;
+    assert!(built.stderr.contains("git ignores .env, and the build sends it"), "{built}");
+    assert!(release.contains("-dirty@"), "{release}");
+
+    world.project.write(".dockerignore", ".env\n")?;
+    world.project.commit("Send no secrets").await?;
+    let (built, release) = build().await?;
+    assert!(!built.stderr.contains("warning"), "{built}");
+    assert!(!release.contains("-dirty@"), "{release}");
+    let (_, _, found) = super::records::bundles(&release).await?;
+    let [record] = &found[..] else { anyhow::bail!("{} records", found.len()) };
+    let statement: Statement<Provenance> = super::records::statement(record)?;
+    let line = format!("{}  dist/app.js\n", Digest::of(b"1").hex());
+    let hash = Digest::of(line.as_bytes()).hex();
+    assert_eq!(statement.predicate.ignored_inputs(), BTreeMap::from([("dist".to_owned(), hash)]));
     Ok(())
 }

@@ -122,7 +122,7 @@ async fn an_operation_of_somebody_else_is_ended_and_recorded() -> Result<()> {
     let is_promotion =
         |bundle: &&verbatim_record::Bundle| bundle.predicate_type() == "urn:verbatim:promotion:v1";
     let record = found.iter().find(is_promotion).context("no record")?;
-    let promotion = crate::records::statement(record)?.predicate;
+    let promotion = crate::records::statement::<verbatim_record::Promotion>(record)?.predicate;
     let evidence = serde_json::to_value(&promotion.applications[0].proof.operation.evidence)?;
     assert_eq!(evidence["ended"][0]["initiated_by"]["username"], "admin", "{evidence}");
     Ok(())

@@ -9,7 +9,9 @@ use e2e::{World, with_gates};
 use test_registry::{Account, Auth, Registry};
 use verbatim_credentials::{CredentialEnvironment, ExposeSecret as _, Keychain};
 use verbatim_oci::{Descriptor, Digest, Manifest, Reference};
-use verbatim_record::{BUNDLE_MEDIA_TYPE, Bundle, EnvironmentArtifact, Promotion, Statement, sign};
+use verbatim_record::{
+    BUNDLE_MEDIA_TYPE, Bundle, EnvironmentArtifact, Predicate, Promotion, Statement, sign,
+};
 use verbatim_registry::ManifestName;
 
 fn digest(release: &str) -> Result<Digest> {
@@ -86,7 +88,7 @@ async fn a_foreign_key_counts_for_nothing_and_is_shown() -> Result<()> {
     let (image, subject, found) = bundles(&first).await?;
     let promotion =
         found.iter().find(|bundle| bundle.predicate_type() == "urn:verbatim:promotion:v1");
-    let statement = statement(promotion.context("no promotion")?)?;
+    let statement: Statement<Promotion> = statement(promotion.context("no promotion")?)?;
     let forged = sign(&statement, &e2e::key(9)?)?;
     e2e::attach(&image, subject, &forged).await?;
     let run = world.verbatim(&["verify", &first]).await?.ends(0);
@@ -94,7 +96,7 @@ async fn a_foreign_key_counts_for_nothing_and_is_shown() -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn statement(bundle: &Bundle) -> Result<Statement<Promotion>> {
+pub(crate) fn statement<P: Predicate>(bundle: &Bundle) -> Result<Statement<P>> {
     let outer: serde_json::Value = serde_json::from_slice(bundle.bytes())?;
     let payload = outer["dsseEnvelope"]["payload"].as_str().context("no payload")?;
     Ok(serde_json::from_slice(&e2e::base64(payload)?)?)

@@ -71,7 +71,7 @@ const GROUPS: &[(&str, &[Variable])] = &[
             (
                 "SOURCE_DATE_EPOCH",
                 Tools,
-                "the time of creation in an image, in seconds (reproducible-builds.org)",
+                "the time of an image and of the files in its context, in seconds (reproducible-builds.org)",
             ),
         ],
     ),

@@ -11,7 +11,7 @@ use verbatim_registry::cli::RegistryArgs;
 
 use super::report::{self, ImageReport, ReportArgs};
 use super::{EngineArgs, EngineProgress, failure, parse_duration, push, registry, variables};
-use crate::labels::{self, ImageOrigin};
+use crate::labels::{self, ImageOrigin, SourceDateEpoch};
 use crate::{
     BuildConfig, Builder, BuiltImage, Engine, ExistingImage, PushConfig, Withheld, build, existing,
 };
@@ -23,8 +23,8 @@ const STEP: &str = "build the image";
 /// Sends the directory to the engine like `docker build`, honoring `.dockerignore`, and prints the image id; with
 /// `--push`, the image with its digest in the registry.
 ///
-/// Files are sent in a fixed order, without times and owners, so the same directory hits the engine's cache on every
-/// machine. The source of the image is recorded in its labels (org.opencontainers.image.*).
+/// Files are sent in a fixed order and without owners, all with the time of the commit (--created), so the same commit gives
+/// the same layers on every machine. The source of the image is recorded in its labels (org.opencontainers.image.*).
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   verbatim-image build --tag example/app:dev .
@@ -170,6 +170,7 @@ impl BuildArgs {
                 created: self.origin.created,
                 version: self.origin.image_version.clone(),
             },
+            epoch: epoch(variables)?,
             target: self.target.clone(),
             platform: self.platform.clone(),
             network: self.network.clone(),
@@ -261,6 +262,12 @@ fn taken(image: &Reference, digest: &str, found: Option<&str>, wanted: &str) -> 
         ),
     )
     .hint("build under another tag, or use `--overwrite` instead of `--if-missing`")
+}
+
+/// The time that the job sets, if it does.
+fn epoch(variables: &BTreeMap<String, String>) -> Result<Option<SourceDateEpoch>, Failure> {
+    let set = variables.get(SourceDateEpoch::VARIABLE).filter(|text| !text.is_empty());
+    set.map(|text| text.parse().map_err(Failure::usage)).transpose()
 }
 
 /// `NAME=VALUE`, or `NAME` alone for a value of the environment. A name without a value is dropped, as in Docker.

@@ -68,6 +68,8 @@ pub(crate) struct ArchiveWriter {
     filled: usize,
     /// Lays out headers, with GNU's extension for long names.
     headers: tar::Builder<Vec<u8>>,
+    /// The time of every entry, in seconds since 1970.
+    time: u64,
     counters: Arc<ArchiveCounters>,
 }
 
@@ -92,9 +94,10 @@ impl Drop for BufferLoan {
 }
 
 /// An archive to be written by one thread and read as a stream of bytes by another. An error in the stream means
-/// that the archive is incomplete.
-pub(crate) fn archive()
--> (ArchiveWriter, impl Stream<Item = io::Result<Bytes>> + Send + 'static, Arc<ArchiveCounters>) {
+/// that the archive is incomplete. `time` is that of every entry, in seconds since 1970.
+pub(crate) fn archive(
+    time: u64,
+) -> (ArchiveWriter, impl Stream<Item = io::Result<Bytes>> + Send + 'static, Arc<ArchiveCounters>) {
     let (returning, free) = mpsc::unbounded_channel();
     let (full, mut reader) = mpsc::unbounded_channel();
     for _ in 1..BUFFERS {
@@ -109,6 +112,7 @@ pub(crate) fn archive()
         buffer: vec![0; BUFFER_SIZE],
         filled: 0,
         headers: tar::Builder::new(Vec::new()),
+        time,
         counters: Arc::clone(&counters),
     };
     (writer, futures_util::stream::poll_fn(move |context| reader.poll_recv(context)), counters)
@@ -124,13 +128,13 @@ impl ArchiveWriter {
     }
 
     fn plain(&mut self, path: &Path, kind: tar::EntryType, mode: u32) -> Result<(), ArchiveError> {
-        let mut header = header(kind, mode, 0);
+        let mut header = self.header(kind, mode, 0);
         self.headers.append_data(&mut header, path, io::empty())?;
         self.write_header()
     }
 
     pub(crate) fn link(&mut self, path: &Path, target: &Path) -> Result<(), ArchiveError> {
-        let mut header = header(tar::EntryType::Symlink, 0o777, 0);
+        let mut header = self.header(tar::EntryType::Symlink, 0o777, 0);
         // A short target can be written as it is; `append_link` normalizes `//` and the like.
         let bytes = target.as_os_str().as_encoded_bytes();
         if bytes.len() <= header.as_old().linkname.len() {
@@ -150,7 +154,7 @@ impl ArchiveWriter {
         size: u64,
         content: &mut impl Read,
     ) -> Result<(), ArchiveError> {
-        let mut header = header(tar::EntryType::Regular, mode, size);
+        let mut header = self.header(tar::EntryType::Regular, mode, size);
         self.headers.append_data(&mut header, path, io::empty())?;
         self.write_header()?;
         let mut found = 0;
@@ -179,6 +183,18 @@ impl ArchiveWriter {
     /// Makes the stream end in an error, so the engine cannot use an incomplete archive.
     pub(crate) fn abort(self, reason: &str) {
         let _ = self.full.send(Err(io::Error::other(reason.to_owned())));
+    }
+
+    /// A header that does not depend on the machine, the user or the clock.
+    fn header(&self, kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode & 0o7777);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(self.time);
+        header.set_size(size);
+        header
     }
 
     fn write_header(&mut self) -> Result<(), ArchiveError> {
@@ -231,18 +247,6 @@ impl ArchiveWriter {
     }
 }
 
-/// A header that does not depend on the machine, the user or the time.
-fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode & 0o7777);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(size);
-    header
-}
-
 fn read_some(content: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match content.read(buffer) {
@@ -258,10 +262,12 @@ mod tests {
 
     use super::*;
 
+    const TIME: u64 = 1_769_860_800;
+
     async fn written(
         write: impl FnOnce(&mut ArchiveWriter) -> Result<(), ArchiveError> + Send + 'static,
     ) -> Vec<u8> {
-        let (mut writer, stream, counters) = archive();
+        let (mut writer, stream, counters) = archive(TIME);
         let thread = tokio::task::spawn_blocking(move || {
             write(&mut writer)?;
             writer.finish()
@@ -300,7 +306,7 @@ mod tests {
             let header = entry.header();
             assert_eq!(
                 (header.uid().unwrap(), header.gid().unwrap(), header.mtime().unwrap()),
-                (0, 0, 0)
+                (0, 0, TIME)
             );
             let link = entry.link_name().unwrap().map(|target| target.display().to_string());
             let path = entry.path().unwrap().display().to_string();
@@ -321,7 +327,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_of_another_size_is_an_error() {
         for (size, content, found) in [(4, "abc", 3), (2, "abc", 3), (0, "a", 1)] {
-            let (mut writer, _stream, _) = archive();
+            let (mut writer, _stream, _) = archive(TIME);
             let thread = tokio::task::spawn_blocking(move || {
                 writer.file(Path::new("x"), 0o644, size, &mut content.as_bytes())
             });
@@ -335,7 +341,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_writer_nobody_reads_ends() {
-        let (mut writer, stream, _) = archive();
+        let (mut writer, stream, _) = archive(TIME);
         drop(stream);
         let thread = tokio::task::spawn_blocking(move || {
             writer.file(Path::new("x"), 0o644, u64::MAX >> 1, &mut io::repeat(1))
@@ -345,7 +351,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_aborted_archive_ends_in_an_error() {
-        let (writer, stream, _) = archive();
+        let (writer, stream, _) = archive(TIME);
         writer.abort("no");
         let chunks: Vec<_> = stream.collect().await;
         assert!(matches!(chunks.as_slice(), [Err(error)] if error.to_string() == "no"));

@@ -4,6 +4,7 @@ mod archive;
 mod dockerfile;
 mod error;
 mod ignore;
+mod inputs;
 mod walk;
 mod withheld;
 
@@ -12,5 +13,6 @@ pub(crate) use self::dockerfile::base_repositories;
 pub use self::error::ContextError;
 pub(crate) use self::ignore::IgnoreFile;
 pub use self::ignore::{IgnoreError, IgnoreErrorKind};
+pub use self::inputs::BuildInputs;
 pub(crate) use self::walk::{BuildContext, SendError};
 pub use self::withheld::Withheld;

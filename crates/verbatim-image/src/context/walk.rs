@@ -1,6 +1,7 @@
 //! The build context: which files of a directory are sent, and in which order.
 //!
-//! The same tree gives the same archive, byte for byte: entries are sorted, times, owners and group names are left out.
+//! The same tree gives the same archive, byte for byte: entries are sorted, all have one time, owners and group names are left
+//! out.
 //! Permission bits are kept, as in Docker, because they end up in the image.
 
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use super::archive::{ArchiveError, ArchiveWriter};
 use super::error::ContextError;
 use super::ignore::{DirectoryMatch, IgnoreFile};
 use super::withheld::{self, Withheld, WithheldFiles};
+use crate::labels::file_time;
 
 const IGNORE_FILE: &str = ".dockerignore";
 
@@ -26,6 +28,8 @@ pub(crate) struct BuildContext {
     ignore: IgnoreFile,
     /// The name of the Dockerfile in the archive.
     dockerfile: String,
+    /// Where it lies, with its links resolved.
+    dockerfile_file: PathBuf,
     dockerfile_text: String,
     /// Files that are sent even if ignored. The classic builder removes them again.
     always_sent: Vec<PathBuf>,
@@ -37,6 +41,8 @@ pub(crate) struct BuildContext {
     left_out: Vec<PathBuf>,
     /// Whether a `COPY .` in BuildKit sees a Dockerfile that the ignore file hides or that lies elsewhere.
     dockerfile_shows: bool,
+    /// The time of everything in it, in seconds since 1970.
+    time: u64,
 }
 
 impl BuildContext {
@@ -60,12 +66,14 @@ impl BuildContext {
         let mut context = Self {
             ignore,
             dockerfile: String::new(),
+            dockerfile_file: resolved.clone(),
             dockerfile_text: String::from_utf8_lossy(&content).into_owned(),
             always_sent: vec![PathBuf::from(IGNORE_FILE)],
             extra: Vec::new(),
             withheld: WithheldFiles::default(),
             left_out: Vec::new(),
             dockerfile_shows: false,
+            time: file_time(None),
             root,
         };
         match resolved.strip_prefix(&context.root).ok().and_then(archive_name) {
@@ -109,6 +117,17 @@ impl BuildContext {
         self
     }
 
+    /// Gives everything in it one time, in seconds since 1970.
+    pub(crate) fn dated(mut self, time: u64) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// The time of everything in it.
+    pub(crate) fn time(&self) -> u64 {
+        self.time
+    }
+
     /// What the image may hold that is nobody's business, for people.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let config = Path::new(".git/config");
@@ -130,6 +149,10 @@ impl BuildContext {
         &self.dockerfile
     }
 
+    pub(crate) fn dockerfile_file(&self) -> &Path {
+        &self.dockerfile_file
+    }
+
     pub(crate) fn dockerfile_text(&self) -> &str {
         &self.dockerfile_text
     }
@@ -146,16 +169,25 @@ impl BuildContext {
                 .file(path, 0o600, content.len() as u64, &mut content.as_slice())
                 .map_err(|error| SendError::new(path.clone(), error))?;
         }
-        let mut walk = ContextWalk {
-            context: self,
-            writer,
-            absolute: self.root.clone(),
-            relative: PathBuf::new(),
-            unsent: Vec::new(),
-            skipped: Vec::new(),
-        };
+        let mut walk = ContextWalk::new(self, WalkOutput::Archive(writer));
         walk.directory(None)?;
         Ok(walk.skipped)
+    }
+
+    /// The folder, with its links resolved.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The files and links of the folder that would be sent, by their names in it, sorted by the bytes of each part. Reads no
+    /// file.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>, ContextError> {
+        let mut files = Vec::new();
+        let walked = ContextWalk::new(self, WalkOutput::List(&mut files)).directory(None);
+        match walked {
+            Ok(()) | Err(SendError::Closed) => Ok(files),
+            Err(SendError::Context(error)) => Err(error),
+        }
     }
 }
 
@@ -180,10 +212,17 @@ impl SendError {
     }
 }
 
+/// Where a walk leaves what it finds.
+enum WalkOutput<'a> {
+    Archive(&'a mut ArchiveWriter),
+    /// Files and links only.
+    List(&'a mut Vec<PathBuf>),
+}
+
 /// A walk through the directory. It reuses its paths, so that only the name is allocated for each file.
 struct ContextWalk<'a> {
     context: &'a BuildContext,
-    writer: &'a mut ArchiveWriter,
+    output: WalkOutput<'a>,
     absolute: PathBuf,
     relative: PathBuf,
     /// Ignored parent directories: they are sent if something in them is.
@@ -191,7 +230,18 @@ struct ContextWalk<'a> {
     skipped: Vec<PathBuf>,
 }
 
-impl ContextWalk<'_> {
+impl<'a> ContextWalk<'a> {
+    fn new(context: &'a BuildContext, output: WalkOutput<'a>) -> Self {
+        Self {
+            context,
+            output,
+            absolute: context.root.clone(),
+            relative: PathBuf::new(),
+            unsent: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+
     fn directory(&mut self, inherited: Option<&DirectoryMatch>) -> Result<(), SendError> {
         for (name, kind) in self.names()? {
             self.absolute.push(&name);
@@ -241,18 +291,24 @@ impl ContextWalk<'_> {
             return Ok(());
         }
         self.send_directories_above()?;
-        let sent = if kind.is_symlink() {
-            fs::read_link(&self.absolute)
-                .map_err(ArchiveError::from)
-                .and_then(|target| self.writer.link(&self.relative, &target))
-        } else if kind.is_fifo() {
-            self.mode()
-                .map_err(ArchiveError::from)
-                .and_then(|mode| self.writer.fifo(&self.relative, mode))
-        } else {
-            return self.file();
+        let mode = if kind.is_fifo() { self.mode() } else { Ok(0) };
+        let Self { output, relative, absolute, .. } = self;
+        let writer = match output {
+            WalkOutput::Archive(_) if !kind.is_symlink() && !kind.is_fifo() => return self.file(),
+            WalkOutput::Archive(writer) => writer,
+            WalkOutput::List(list) => {
+                list.push(relative.clone());
+                return Ok(());
+            }
         };
-        sent.map_err(|error| SendError::new(self.absolute.clone(), error))
+        let sent = if kind.is_symlink() {
+            fs::read_link(&absolute)
+                .map_err(ArchiveError::from)
+                .and_then(|target| writer.link(relative, &target))
+        } else {
+            mode.map_err(ArchiveError::from).and_then(|mode| writer.fifo(relative, mode))
+        };
+        sent.map_err(|error| SendError::new(absolute.clone(), error))
     }
 
     fn file(&mut self) -> Result<(), SendError> {
@@ -267,19 +323,26 @@ impl ContextWalk<'_> {
             return Err(self.is_withheld());
         }
         let (mode, size) = (metadata.permissions().mode(), metadata.len());
-        let sent = if withheld.may_be_in(size) {
+        let content = if withheld.may_be_in(size) {
             let mut content = Vec::new();
             // One byte more shows that it grew.
-            let read = file.take(size.saturating_add(1)).read_to_end(&mut content);
+            let read = (&mut file).take(size.saturating_add(1)).read_to_end(&mut content);
             read.map_err(|error| self.failed(error))?;
             if withheld.is_in(&content) {
                 return Err(self.is_withheld());
             }
-            self.writer.file(&self.relative, mode, size, &mut content.as_slice())
+            Some(content)
         } else {
-            self.writer.file(&self.relative, mode, size, &mut file)
+            None
         };
-        sent.map_err(|error| SendError::new(self.absolute.clone(), error))
+        let Self { output: WalkOutput::Archive(writer), relative, absolute, .. } = self else {
+            return Ok(());
+        };
+        let sent = match content {
+            Some(content) => writer.file(relative, mode, size, &mut content.as_slice()),
+            None => writer.file(relative, mode, size, &mut file),
+        };
+        sent.map_err(|error| SendError::new(absolute.clone(), error))
     }
 
     fn is_withheld(&self) -> SendError {
@@ -315,14 +378,16 @@ impl ContextWalk<'_> {
 
     fn send_directory(&mut self) -> Result<(), SendError> {
         let mode = self.mode().map_err(|error| self.failed(error))?;
-        self.writer
+        let WalkOutput::Archive(writer) = &mut self.output else { return Ok(()) };
+        writer
             .directory(&self.relative, mode)
             .map_err(|error| SendError::new(self.absolute.clone(), error))
     }
 
     fn send_directories_above(&mut self) -> Result<(), SendError> {
         for (path, mode) in std::mem::take(&mut self.unsent) {
-            self.writer
+            let WalkOutput::Archive(writer) = &mut self.output else { continue };
+            writer
                 .directory(&path, mode)
                 .map_err(|error| SendError::new(self.context.root.join(path), error))?;
         }
@@ -406,7 +471,7 @@ mod tests {
     }
 
     async fn sent(context: BuildContext) -> Vec<u8> {
-        let (mut writer, stream, _) = archive();
+        let (mut writer, stream, _) = archive(context.time());
         let thread = tokio::task::spawn_blocking(move || {
             context.write(&mut writer).unwrap();
             writer.finish().unwrap();
@@ -443,6 +508,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_listed_is_what_is_sent() {
+        let files = ["Dockerfile", "a/b", "a/c", "d/e", "f", "g/h", ".dockerignore"];
+        let folder = tree(&files);
+        std::os::unix::fs::symlink("nowhere", folder.path().join("a/link")).unwrap();
+        fs::write(folder.path().join(".dockerignore"), "d\n!d/e\ng\nDockerfile\n").unwrap();
+        let context = || {
+            let context = BuildContext::open(folder.path(), None).unwrap();
+            context.leaving_out(&[folder.path().join("f")])
+        };
+        let listed: Vec<String> =
+            context().files().unwrap().iter().map(|file| file.display().to_string()).collect();
+        assert_eq!(listed, [".dockerignore", "Dockerfile", "a/b", "a/c", "a/link", "d/e"]);
+        let mut sent = names(&sent(context()).await);
+        sent.retain(|name| !["a", "d"].contains(&name.as_str()));
+        assert_eq!(sent, listed);
+    }
+
+    #[tokio::test]
     async fn what_is_withheld_is_never_sent() {
         let folder = tree(&["Dockerfile", "keys/ci.pem", "keys/ci.pub"]);
         let key = folder.path().join("keys/ci.pem");
@@ -451,7 +534,7 @@ mod tests {
             let files = vec![key.clone(), "elsewhere.pem".into()];
             context.without(&Withheld { files, ..Withheld::default() })
         };
-        let (mut writer, stream, _) = archive();
+        let (mut writer, stream, _) = archive(0);
         let refused = tokio::task::spawn_blocking({
             let context = context();
             move || context.write(&mut writer).map(drop)
@@ -470,7 +553,7 @@ mod tests {
     /// What stops the archive of a directory with this file in it, which `key` is withheld from.
     async fn stopped_by(folder: &tempfile::TempDir, withheld: &Withheld) -> Option<PathBuf> {
         let context = BuildContext::open(folder.path(), None).unwrap().without(withheld);
-        let (mut writer, stream, _) = archive();
+        let (mut writer, stream, _) = archive(context.time());
         let written = tokio::task::spawn_blocking(move || context.write(&mut writer).map(drop));
         let _: Vec<_> = stream.collect().await;
         match written.await.unwrap() {

@@ -88,6 +88,7 @@ pub(crate) fn config(image: &str, context: &Path) -> BuildConfig {
         build_args: BTreeMap::new(),
         labels: BTreeMap::new(),
         origin: ImageOrigin::default(),
+        epoch: None,
         target: None,
         platform: None,
         network: None,
@@ -162,15 +163,28 @@ impl Image {
         Self { host: host.to_owned(), name: name.to_owned() }
     }
 
-    /// Every path below `/context` in the image, with type, mode, and content or target.
-    pub(crate) fn files(&self) -> BTreeMap<String, String> {
+    /// The files of the image as an archive.
+    fn export(&self) -> tar::Archive<std::fs::File> {
         let container = docker(&self.host, &["create", &self.name, "none"]).unwrap();
         let archive = tempfile::NamedTempFile::new().unwrap();
         let path = archive.path().to_str().unwrap();
         docker(&self.host, &["export", "-o", path, &container]).unwrap();
         docker(&self.host, &["rm", &container]).unwrap();
+        tar::Archive::new(std::fs::File::open(path).unwrap())
+    }
+
+    /// When a file of the image was changed, in seconds since 1970.
+    pub(crate) fn time_of(&self, file: &str) -> u64 {
+        let mut archive = self.export();
+        let mut entries = archive.entries().unwrap().map(Result::unwrap);
+        let entry = entries.find(|entry| entry.path().unwrap() == Path::new(file)).unwrap();
+        entry.header().mtime().unwrap()
+    }
+
+    /// Every path below `/context` in the image, with type, mode, and content or target.
+    pub(crate) fn files(&self) -> BTreeMap<String, String> {
         let mut files = BTreeMap::new();
-        let mut archive = tar::Archive::new(std::fs::File::open(path).unwrap());
+        let mut archive = self.export();
         for entry in archive.entries().unwrap() {
             let mut entry = entry.unwrap();
             let path = entry.path().unwrap().display().to_string();

@@ -141,6 +141,9 @@ pub struct Build {
     pub platforms: Vec<String>,
     /// Names of the build arguments. Their values may be secret and are not recorded.
     pub build_args: Vec<String>,
+    /// What the context held and no commit does, because a step before the build made it and the configuration allows it: its
+    /// hash, as `dirHash` of in-toto, by its path relative to the context.
+    pub ignored_inputs: BTreeMap<String, String>,
     /// Which of the engine's builders ran: `classic` or `buildkit`.
     pub builder: String,
     /// URI of the platform that is trusted to have built it; [`Build::builder_id`] makes one from the kind of CI.
@@ -154,6 +157,10 @@ pub struct Build {
     /// End of the push.
     pub finished_at: Timestamp,
 }
+
+/// The hash of a folder, see
+/// <https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md#dirhash>.
+const DIR_HASH: &str = "dirHash";
 
 impl Build {
     /// The `buildType` of these records: an image made from a Dockerfile by a Docker engine.
@@ -171,7 +178,14 @@ impl Build {
                 build_type: Self::TYPE.to_owned(),
                 external_parameters: self.external_parameters(),
                 internal_parameters: object(json!({ "builder": self.builder, "run": self.run })),
-                resolved_dependencies: source_dependency(&self.source).into_iter().collect(),
+                resolved_dependencies: source_dependency(&self.source)
+                    .into_iter()
+                    .chain(self.ignored_inputs.iter().map(|(path, hash)| ResourceDescriptor {
+                        name: Some(path.clone()),
+                        digest: BTreeMap::from([(DIR_HASH.to_owned(), hash.clone())]),
+                        ..ResourceDescriptor::default()
+                    }))
+                    .collect(),
             },
             run_details: RunDetails {
                 builder: BuildPlatform {
@@ -295,6 +309,15 @@ impl Provenance {
     fn is_ours(&self) -> bool {
         let ours = [Build::TYPE, AdoptedImage::TYPE, ComposedRelease::TYPE];
         ours.contains(&self.build_definition.build_type.as_str())
+    }
+
+    /// What was built from beside the commit: the paths, with their hashes.
+    pub fn ignored_inputs(&self) -> BTreeMap<String, String> {
+        let dependencies = self.build_definition.resolved_dependencies.iter();
+        let inputs = dependencies.filter_map(|dependency| {
+            Some((dependency.name.clone()?, dependency.digest.get(DIR_HASH)?.clone()))
+        });
+        inputs.filter(|_| self.is_ours()).collect()
     }
 
     /// The CI run, if the builder was this project's own.

@@ -3,7 +3,7 @@
 //! rules and keys in `policy`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ use super::problem::Problem;
 use super::shapes::Period;
 
 /// Variables of tags, build arguments and labels.
-pub(crate) const BUILD_VARIABLES: [&str; 4] = ["build", "commit", "short_commit", "branch"];
+pub(crate) const BUILD_VARIABLES: [&str; 5] =
+    ["build", "commit", "short_commit", "branch", "branch_slug"];
 
 /// The tag of an image, unless its file says otherwise.
 const DEFAULT_TAG: &str = "${build}.${commit}";
@@ -180,6 +181,9 @@ fn image(
     let push_timeout = limit_or(&written.push_timeout, PUSH_TIMEOUT);
     let idle_timeout = limit_or(&written.idle_timeout, verbatim_image::IDLE_TIMEOUT);
     let context = written.context.as_ref().map_or(".", |context| context.value.as_str());
+    let inputs = written.ignored_inputs.iter();
+    let ignored_inputs =
+        inputs.filter_map(|path| below("ignored_inputs", path, problems)).collect();
     Some((
         name.value.clone(),
         Image {
@@ -191,12 +195,26 @@ fn image(
             platform,
             args,
             labels,
+            ignored_inputs,
             tag: tag?,
             build_timeout,
             push_timeout,
             idle_timeout,
         },
     ))
+}
+
+/// A path below the folder that it belongs to, without `.` and a slash at its end.
+fn below(key: &str, path: &Located<String>, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+    let plain: PathBuf =
+        Path::new(&path.value).components().filter(|it| *it != Component::CurDir).collect();
+    let is_below = plain.components().all(|it| matches!(it, Component::Normal(_)));
+    if !is_below || plain.as_os_str().is_empty() {
+        let what = format!("`{key}` names files and folders below the build context");
+        problems.push(Problem::new(path.place, what));
+        return None;
+    }
+    Some(plain)
 }
 
 fn server(

@@ -68,14 +68,19 @@ pub(crate) struct ImageFile {
     pub target: Option<String>,
     /// The platform to build for, for example `linux/amd64`. Default: the engine's own.
     pub platform: Option<Located<String>>,
-    /// Build arguments. `${build}`, `${commit}`, `${short_commit}` and `${branch}` are replaced.
+    /// Build arguments. `${build}`, `${commit}`, `${short_commit}`, `${branch}` and `${branch_slug}` are replaced.
     #[serde(default)]
     pub args: BTreeMap<String, Located<String>>,
     /// More labels; those of OCI are set automatically. The same variables are replaced.
     #[serde(default)]
     pub labels: BTreeMap<String, Located<String>>,
-    /// The tag, from `${build}`, `${commit}`, `${short_commit}` and `${branch}`. Default: `${build}.${commit}`.
+    /// The tag, from `${build}`, `${commit}`, `${short_commit}`, `${branch}` and `${branch_slug}`. Default: `${build}.${commit}`.
     pub tag: Option<Located<String>>,
+    /// Files and folders of the context that git ignores and the build needs all the same, because a step before it makes them,
+    /// for example `dist/`. Their hash goes into the build record. A build that sends anything else that git ignores counts
+    /// as one of uncommitted changes.
+    #[serde(default)]
+    pub ignored_inputs: Vec<Located<String>>,
     /// How long a build may take. Default: 1h.
     pub build_timeout: Option<Located<Period>>,
     /// How long a push may take. Default: 30m.

@@ -54,6 +54,8 @@ pub(crate) struct Image {
     pub args: BTreeMap<String, Template>,
     /// Labels beside the ones of OCI.
     pub labels: BTreeMap<String, Template>,
+    /// What git ignores of the context and the build may take all the same; relative to the context.
+    pub ignored_inputs: Vec<PathBuf>,
     pub tag: Template,
     pub build_timeout: Duration,
     pub push_timeout: Duration,

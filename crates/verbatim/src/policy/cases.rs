@@ -471,6 +471,7 @@ fn build(fact: &BuildFact) -> Build {
         target: None,
         platforms: Vec::new(),
         build_args: Vec::new(),
+        ignored_inputs: BTreeMap::new(),
         builder: "buildkit".to_owned(),
         builder_id: fact.builder.clone().unwrap_or_else(|| Build::builder_id("case")),
         versions: BTreeMap::new(),

@@ -2,6 +2,7 @@
 //! repository of the product, because only git knows all of its own rules (worktrees, submodules, sparse and shallow
 //! checkouts).
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -25,6 +26,9 @@ pub(crate) struct SourceState {
     pub commit: String,
     /// What differs from the commit; empty for a clean tree. At most [`MAX_CHANGES`] are kept.
     pub changes: Vec<String>,
+    /// What the build context sends and no commit holds, unless the configuration allows it; at most as many. Known only where
+    /// something is built.
+    pub unknown_inputs: Vec<String>,
     /// The branch, if one is checked out.
     pub branch: Option<String>,
     /// Where it is fetched from, without credentials.
@@ -33,13 +37,44 @@ pub(crate) struct SourceState {
     pub committed_at: Timestamp,
 }
 
+/// What no commit holds: what git ignores, and what is outside of the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IgnoredFiles {
+    /// The folder of the repository, with its links resolved.
+    pub(super) top: PathBuf,
+    /// Files, and folders that are ignored as a whole, by their names in it.
+    pub(super) paths: BTreeSet<PathBuf>,
+}
+
+impl IgnoredFiles {
+    /// The name of what a file is ignored by: its own, or that of a folder. `None` if git does not ignore it. A file outside
+    /// of the repository counts, because nothing is known of it.
+    pub(crate) fn name_of(&self, file: &Path) -> Option<String> {
+        let Ok(inside) = file.strip_prefix(&self.top) else {
+            return Some(file.display().to_string());
+        };
+        let ignored = inside.ancestors().filter(|it| self.paths.contains(*it)).last()?;
+        Some(ignored.display().to_string())
+    }
+}
+
+/// The folder of the tree that holds `folder`, with its links resolved.
+pub(crate) async fn top(folder: &Path) -> Result<PathBuf, SourceError> {
+    tree::top(folder).await
+}
+
+/// Asks git what it ignores in the tree that holds `folder`, and in its submodules.
+pub(crate) async fn ignored(folder: &Path) -> Result<IgnoredFiles, SourceError> {
+    tree::ignored(folder).await
+}
+
 /// Enough changed files for a message.
 pub(crate) const MAX_CHANGES: usize = 5;
 
 impl SourceState {
     /// Whether the tree is not what the commit says.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.changes.is_empty()
+        !self.changes.is_empty() || !self.unknown_inputs.is_empty()
     }
 }
 
@@ -94,7 +129,7 @@ pub(crate) async fn state(folder: &Path) -> Result<SourceState, SourceError> {
     let committed_at = seconds
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
         .ok_or_else(|| failed(folder, &["show", "--format=%ct", "HEAD"], &time))?;
-    Ok(SourceState { commit, changes, branch, remote, committed_at })
+    Ok(SourceState { commit, changes, unknown_inputs: Vec::new(), branch, remote, committed_at })
 }
 
 /// Where the tree is fetched from, without credentials; `None` if that is not known.

@@ -1,12 +1,15 @@
 //! What differs from the commit, also where git is told not to look: files that are assumed unchanged or skipped, and
 //! submodules that are ignored. Asks git only; changes neither its index nor its settings.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Seek as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::git::{MAX_CHANGES, Porcelain, SourceError, ask, ask_with, failed, porcelain};
+use super::git::{
+    IgnoredFiles, MAX_CHANGES, Porcelain, SourceError, ask, ask_with, failed, porcelain,
+};
 
 /// Settings by which git would look less closely, or ask a program.
 const CLOSELY: [&str; 4] = ["-c", "core.fsmonitor=false", "-c", "core.ignoreStat=false"];
@@ -21,7 +24,7 @@ const STATUS: [&str; 5] = [
 
 /// The state of the tree that holds `folder`, and of its submodules.
 pub(super) async fn look(folder: &Path) -> Result<Porcelain, SourceError> {
-    let top = PathBuf::from(line(folder, &["rev-parse", "--show-toplevel"]).await?);
+    let top = top(folder).await?;
     let mut state = Porcelain::default();
     let mut trees = vec![(top, String::new())];
     while let Some((tree, prefix)) = trees.pop() {
@@ -45,6 +48,33 @@ pub(super) async fn look(folder: &Path) -> Result<Porcelain, SourceError> {
         }
     }
     Ok(state)
+}
+
+/// The folder of the tree that holds `folder`, with its links resolved.
+pub(super) async fn top(folder: &Path) -> Result<PathBuf, SourceError> {
+    line(folder, &["rev-parse", "--show-toplevel"]).await.map(PathBuf::from)
+}
+
+/// What git ignores in the tree that holds `folder`, and in its submodules.
+pub(super) async fn ignored(folder: &Path) -> Result<IgnoredFiles, SourceError> {
+    let top = top(folder).await?;
+    let mut paths = BTreeSet::new();
+    let mut trees = vec![PathBuf::new()];
+    while let Some(prefix) = trees.pop() {
+        let tree = top.join(&prefix);
+        let list = ["ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"];
+        let output = ask(&tree, &list).await?;
+        if !output.status.success() {
+            return Err(failed(&tree, &list, &output));
+        }
+        let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        // A folder ends with a slash, which a path leaves out.
+        paths.extend(names.map(|name| prefix.join(std::ffi::OsStr::from_bytes(name))));
+        let modules = entries(&tree).await?.into_iter().filter(|entry| entry.is_module);
+        let modules = modules.map(|module| prefix.join(module.path()));
+        trees.extend(modules.filter(|module| top.join(module).join(".git").exists()));
+    }
+    Ok(IgnoredFiles { top, paths })
 }
 
 /// A file of the index.
@@ -204,6 +234,47 @@ mod tests {
 
     async fn changes(folder: &Path) -> Vec<String> {
         state(folder).await.unwrap().changes
+    }
+
+    #[tokio::test]
+    async fn what_git_ignores_is_known_by_its_name() {
+        let folder = repository(&["a", "dist/kept", "sub/b"]).await;
+        let path = folder.path().canonicalize().unwrap();
+        let module = repository(&["m"]).await;
+        fs::write(module.path().join(".gitignore"), "*.o\n").unwrap();
+        run(module.path(), &["add", "."]).await;
+        run(module.path(), &["commit", "--quiet", "-m", "ignored"]).await;
+        let from = module.path().to_str().unwrap();
+        run(
+            &path,
+            &["-c", "protocol.file.allow=always", "submodule", "add", "--quiet", from, "lib"],
+        )
+        .await;
+        fs::write(path.join(".gitignore"), "dist/*\n!dist/kept\nnode_modules/\n*.env\n").unwrap();
+        fs::create_dir_all(path.join("node_modules/x")).unwrap();
+        for file in ["dist/app.js", "node_modules/x/y", "sub/.env", "lib/m.o", "new"] {
+            fs::write(path.join(file), "1").unwrap();
+        }
+        // A rule of this clone alone hides as well.
+        fs::write(path.join(".git/info/exclude"), "private\n").unwrap();
+        fs::write(path.join("private"), "1").unwrap();
+        let ignored = super::super::git::ignored(&path.join("sub")).await.unwrap();
+        let name_of = |file: &str| ignored.name_of(&path.join(file));
+        for (file, want) in [
+            ("a", None),
+            ("new", None),
+            ("dist/kept", None),
+            ("dist/app.js", Some("dist/app.js")),
+            ("node_modules/x/y", Some("node_modules")),
+            ("sub/.env", Some("sub/.env")),
+            ("lib/m", None),
+            ("lib/m.o", Some("lib/m.o")),
+            ("private", Some("private")),
+        ] {
+            assert_eq!(name_of(file).as_deref(), want, "{file}");
+        }
+        let elsewhere = Path::new("/elsewhere/file");
+        assert_eq!(ignored.name_of(elsewhere).as_deref(), Some("/elsewhere/file"));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Builds the image, pushes it, and signs how it was made. An image that exists with its record is not built again: a job
 //! that is started twice must not make two images of one commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_credentials::SecretString;
-use verbatim_image::labels::ImageOrigin;
+use verbatim_image::labels::{ImageOrigin, SourceDateEpoch};
 use verbatim_image::template::{Template, TemplateError};
 use verbatim_image::{BuildConfig, ExistingImage, PushConfig, PushOutcome, PushedImage, Withheld};
 use verbatim_oci::{Descriptor, Digest, Reference};
 use verbatim_record::{Build, BuildSource, Records, ReleaseImage, Statement};
 
 use crate::config::Image;
-use crate::project::git::{self, SourceState};
+use crate::project::git::{self, MAX_CHANGES, SourceState};
 use crate::project::signer::RecordSigner;
 use crate::project::{KEY, Project, clients, failures};
 use crate::records::Registry;
@@ -24,6 +24,7 @@ use crate::records::attach::{self, RecordSubject};
 use crate::release::compose::{ReleasePart, compose};
 use crate::release::find::{build_variable, tag};
 use crate::release::handoff::{hand_on, release_file};
+use crate::release::inputs::{self, UncommittedInputs};
 use crate::release::{Release, authors, builds, source};
 
 /// A release that was built, or reused from the registry.
@@ -78,8 +79,18 @@ pub(crate) async fn build(
     anew: bool,
     console: &Console,
 ) -> Result<BuildResult, Failure> {
-    let state = git::state(project.folder()).await.map_err(source_failure)?;
-    if state.is_dirty() {
+    let mut state = git::state(project.folder()).await.map_err(source_failure)?;
+    let inputs = inputs::look(project).await?;
+    let unknown: BTreeSet<&String> = inputs.iter().flat_map(|inputs| &inputs.unknown).collect();
+    state.unknown_inputs = unknown.into_iter().take(MAX_CHANGES).cloned().collect();
+    if !state.unknown_inputs.is_empty() {
+        let names = state.unknown_inputs.join(", ");
+        console.warn(format!(
+            "git ignores {names}, and the build sends it: this build can enter only the first environment; add it to \
+             .dockerignore, or to `ignored_inputs` of the image"
+        ));
+    }
+    if !state.changes.is_empty() {
         console.warn(format!(
             "the tree differs from its commit ({}): this build can enter only the first environment",
             state.changes.join(", ")
@@ -102,7 +113,7 @@ pub(crate) async fn build(
         ));
     }
     let (mut parts, mut how) = (Vec::new(), Vec::new());
-    for image in project.config.images.values() {
+    for (image, inputs) in project.config.images.values().zip(&inputs) {
         let tag = tag(image, &project.ci, &state)?;
         let reference = Reference::by_tag(image.repository.clone(), tag);
         let found = if anew || state.is_dirty() {
@@ -113,7 +124,7 @@ pub(crate) async fn build(
         let (pushed, record) = match found {
             Some(found) => found,
             None => {
-                let tree = (&state, &source);
+                let tree = (&state, &source, inputs);
                 fresh(project, image, registry, &reference, tree, key, anew, console).await?
             }
         };
@@ -178,7 +189,7 @@ async fn fresh(
     image: &Image,
     Registry { client, store }: &Registry,
     reference: &Reference,
-    (state, source): (&SourceState, &BuildSource),
+    (state, source, inputs): (&SourceState, &BuildSource, &UncommittedInputs),
     key: &RecordSigner,
     anew: bool,
     console: &Console,
@@ -186,7 +197,11 @@ async fn fresh(
     let engine = clients::engine(project).await?;
     let keychain = clients::keychain(&project.variables);
     let withheld = withheld(project, key);
+    let epoch = epoch(project)?;
     let config = build_config(project, image, reference, state, source).map_err(Failure::usage)?;
+    let created = epoch.map_or(state.committed_at, SourceDateEpoch::time);
+    let origin = ImageOrigin { created: Some(created), ..config.origin };
+    let config = BuildConfig { epoch, origin, ..config };
     let config = BuildConfig { withheld, ..config };
     let started_at = Timestamp::now();
     console
@@ -230,6 +245,7 @@ async fn fresh(
         target: image.target.clone(),
         platforms: image.platform.iter().map(ToString::to_string).collect(),
         build_args: image.args.keys().cloned().collect(),
+        ignored_inputs: inputs.allowed.clone(),
         builder: built.builder.to_string(),
         builder_id: Build::builder_id(project.ci.kind.name()),
         versions: BTreeMap::from([
@@ -300,9 +316,10 @@ fn build_config(
             revision: Some(revision),
             // A label is for people; nothing is decided by it.
             source: source.repository.clone().or_else(|| state.remote.clone()),
-            created: Some(state.committed_at),
+            created: None,
             version: reference.tag.as_ref().map(ToString::to_string),
         },
+        epoch: None,
         target: image.target.clone(),
         platform: image.platform.clone(),
         network: None,
@@ -313,6 +330,12 @@ fn build_config(
         timeout: image.build_timeout,
         idle_timeout: image.idle_timeout,
     })
+}
+
+/// The time that the job sets for what it builds, if it does.
+fn epoch(project: &Project) -> Result<Option<SourceDateEpoch>, Failure> {
+    let set = project.variables.get(SourceDateEpoch::VARIABLE).filter(|text| !text.is_empty());
+    set.map(|text| text.parse().map_err(Failure::usage)).transpose()
 }
 
 /// The source of a build, by the words of the CI.

@@ -291,8 +291,24 @@ pub(crate) fn build_variable(name: &str, ci: &CiContext, state: &SourceState) ->
         "branch" => branch()
             .unwrap_or_else(|| "detached".to_owned())
             .replace(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c), "-"),
+        // As GitLab has it in CI_COMMIT_REF_SLUG: good as a host name, as a label and in a tag.
+        "branch_slug" => slug(&branch().unwrap_or_else(|| "detached".to_owned())),
         _ => return None,
     })
+}
+
+/// A name in small letters, digits and dashes, of 63 characters at most, without a dash at its ends.
+fn slug(name: &str) -> String {
+    let plain: String = name
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(63)
+        .collect();
+    match plain.trim_matches('-') {
+        "" => "branch".to_owned(),
+        slug => slug.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -313,6 +329,21 @@ mod tests {
     }
 
     #[test]
+    fn branches_become_slugs() {
+        let long = "feature/".to_owned() + &"x".repeat(80);
+        for (branch, want) in [
+            ("main", "main"),
+            ("feature/ABC-12_x", "feature-abc-12-x"),
+            ("dependabot/npm_and_yarn/lodash-4.17.21", "dependabot-npm-and-yarn-lodash-4-17-21"),
+            ("-x-", "x"),
+            ("ü/é", "branch"),
+            (long.as_str(), &format!("feature-{}", "x".repeat(55))),
+        ] {
+            assert_eq!(slug(branch), want, "{branch}");
+        }
+    }
+
+    #[test]
     fn tags_tell_build_and_commit() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
         let in_ci = CiContext { build: Some("42".to_owned()), ..CiContext::default() };
@@ -320,6 +351,7 @@ mod tests {
         let clean = SourceState {
             commit: commit.to_owned(),
             changes: Vec::new(),
+            unknown_inputs: Vec::new(),
             branch: Some("feature/a b".to_owned()),
             remote: None,
             committed_at: Timestamp::UNIX_EPOCH,

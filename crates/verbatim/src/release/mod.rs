@@ -9,6 +9,7 @@ pub(crate) mod compose;
 pub(crate) mod digests;
 pub(crate) mod find;
 pub(crate) mod handoff;
+mod inputs;
 pub(crate) mod order;
 pub(crate) mod provenance;
 pub(crate) mod result;

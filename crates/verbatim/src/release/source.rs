@@ -91,6 +91,7 @@ mod tests {
         SourceState {
             commit: COMMIT.to_owned(),
             changes: Vec::new(),
+            unknown_inputs: Vec::new(),
             branch: branch.map(str::to_owned),
             remote: Some(remote.to_owned()),
             committed_at: Timestamp::UNIX_EPOCH,
