@@ -148,3 +148,39 @@ async fn a_run_leaves_alone_what_runs_already() -> Result<()> {
     assert_eq!(mended["stages"][1]["earlier"], Value::Null);
     Ok(())
 }
+
+/// GitHub shows a file of the job as its summary. However a stage ends, it is there, with what stands in its way first.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_end_is_in_the_summary_of_the_job() -> Result<()> {
+    let world = e2e::with_gates("    gates: { approvals: { role: release-manager } }\n").await?;
+    let release = world.release("First").await?;
+    let summary = world.beside("summary.md");
+    let tool = world
+        .tool
+        .clone()
+        .with("GITHUB_ACTIONS", "true")
+        .with("GITHUB_STEP_SUMMARY", &summary.to_string_lossy());
+    let told = async |arguments: &[&str], code: i32| -> Result<String> {
+        std::fs::write(&summary, "")?;
+        let _ = tool.run(arguments).await?.ends(code);
+        let text = std::fs::read_to_string(&summary)?;
+        assert!(!text.contains('\u{1b}'), "{arguments:?}: {text:?}");
+        Ok(text)
+    };
+    let promote = ["promote", "dev", "--release", &release];
+    let refused = told(&promote, 1).await?;
+    let lines: Vec<&str> = refused.lines().filter(|line| !line.is_empty()).collect();
+    assert!(lines[0].ends_with("→ shop/dev: refused (1)"), "{refused}");
+    assert!(lines[1].starts_with("- gate **approvals**: "), "{refused}");
+
+    let _ = e2e::by(&world, "lead", &["approve", "dev", "--release", &release]).await?.ends(0);
+    let proven = told(&promote, 0).await?;
+    assert!(proven.starts_with("### `") && proven.contains("→ shop/dev: proven\n"), "{proven}");
+    let tested = told(&["test", "dev", "--release", &release], 0).await?;
+    assert!(tested.contains(" in shop/dev: tested\n"), "{tested}");
+    let wrong = told(&["promote", "nowhere"], 2).await?;
+    assert!(wrong.starts_with("### `verbatim promote nowhere`: usage (2)\n"), "{wrong}");
+    let nothing = told(&["status"], 0).await?;
+    assert_eq!(nothing, "", "a look is no stage");
+    Ok(())
+}

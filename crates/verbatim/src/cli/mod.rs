@@ -8,6 +8,7 @@ use verbatim_console::{Console, ConsoleArgs, ExitStatus, Failure};
 use self::deferred::Deferred;
 use crate::commands;
 pub use crate::commands::policy::{PolicyCommand, run as policy};
+use crate::commands::summary::JobSummary;
 pub use crate::project::KEPT_VARIABLES;
 use crate::project::withheld;
 
@@ -88,6 +89,23 @@ enum Command {
     Schema,
 }
 
+impl Command {
+    /// What the summary of the CI job calls it, if it is a stage of a pipeline.
+    fn stage(&self) -> Option<String> {
+        Some(match self {
+            Self::Build(_) => "build".to_owned(),
+            Self::Adopt(_) => "adopt".to_owned(),
+            Self::Apply(_) => "apply".to_owned(),
+            Self::Run(_) => "run".to_owned(),
+            Self::Promote(args) => format!("promote {}", args.environment),
+            Self::Rollback(args) => format!("rollback {}", args.environment),
+            Self::Restore(args) => format!("restore {}", args.environment),
+            Self::Test(args) => format!("test {}", args.environment),
+            _ => return None,
+        })
+    }
+}
+
 impl Cli {
     /// Keeps secrets from the tests that this command line may run. The process may begin anew in the course of this.
     ///
@@ -106,6 +124,15 @@ impl Cli {
     /// # Errors
     /// What the command fails with.
     pub async fn run(self, console: Console) -> Result<ExitStatus, Failure> {
+        let summary = self.command.stage().map(|stage| JobSummary::of(stage, &console));
+        let ended = self.carry_out(console).await;
+        if let Some(summary) = summary {
+            summary.ended(&ended);
+        }
+        ended
+    }
+
+    async fn carry_out(self, console: Console) -> Result<ExitStatus, Failure> {
         match self.command {
             Command::Init(args) => commands::init::run(args, &console).await,
             Command::Adopt(args) => commands::adopt::run(args, &console).await,

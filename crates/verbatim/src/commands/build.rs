@@ -3,8 +3,10 @@
 use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
+use verbatim_text::code;
 
 use super::context::{self, registry};
+use super::summary::paragraph;
 use crate::project::{KeyArgs, ProjectArgs};
 use crate::release::build;
 
@@ -42,6 +44,7 @@ pub(crate) async fn run(args: BuildArgs, console: &Console) -> Result<ExitStatus
     let key = project.signer(&args.key, &[Role::BUILDER], console).await?;
     let outcome =
         build::build(&project, &registry(&project)?, &key, args.overwrite, console).await?;
+    console.summarise(&paragraph(&code(&outcome.release), &format!("{outcome:#}")));
     console.result(&outcome)?;
     Ok(ExitStatus::Done)
 }

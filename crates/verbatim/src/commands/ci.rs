@@ -1,14 +1,15 @@
 //! `verbatim ci`.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 
 use super::context;
-use crate::project::ProjectArgs;
-use crate::scaffold::pipeline_file::{Kind, render};
+use crate::project::{Project, ProjectArgs, git};
+use crate::scaffold::pipeline_file::{Kind, Place, render};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,7 +60,25 @@ impl fmt::Display for PipelineFile {
 
 pub(crate) async fn run(args: &CiArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let project = context::project(&args.project, console).await?;
-    let text = render(args.kind, &project.config, args.branch.as_deref());
+    let place = place(&project).await?;
+    if place.is_below_the_root() {
+        console.status("the file belongs to the root of the repository, where the CI begins");
+    }
+    let text = render(args.kind, &project.config, &place, args.branch.as_deref());
     console.result(&PipelineFile { ci: args.kind, text })?;
     Ok(ExitStatus::Done)
+}
+
+/// Where the configuration lies in its repository; outside of one, its folder is taken for the root.
+async fn place(project: &Project) -> Result<Place, Failure> {
+    let file = &project.config.file;
+    let inside = match (git::top(project.folder()).await, file.canonicalize()) {
+        (Ok(top), Ok(file)) => file.strip_prefix(top).ok().map(Path::to_owned),
+        _ => None,
+    };
+    let file = inside.or_else(|| file.file_name().map(PathBuf::from)).unwrap_or_default();
+    file.to_str().and_then(Place::of).ok_or_else(|| {
+        Failure::usage(format!("the path {} cannot stand in a pipeline file", file.display()))
+            .hint("rename it: letters, digits and `_-./+` can")
+    })
 }

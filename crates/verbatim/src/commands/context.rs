@@ -12,7 +12,7 @@ use crate::config::{self, Config, Environment};
 use crate::policy::fetch::{self, NoRules};
 use crate::project::{self, Project, ProjectArgs, Variables, clients, config_failure};
 
-use crate::promotion::{AppOutcome, PromotionResult, SavedPlan};
+use crate::promotion::{AppOutcome, PromotionResult, SavedPlan, Summary};
 use crate::records::Registry;
 use crate::records::store::Store;
 use crate::release::Named;
@@ -149,6 +149,7 @@ pub(super) async fn find(
 
 /// Prints how a move of a release ended, and what to do next.
 pub(super) fn told(promoted: &PromotionResult, console: &Console) -> Result<ExitStatus, Failure> {
+    console.summarise(&Summary(promoted).to_string());
     console.result(promoted)?;
     for hint in promoted.hints() {
         console.status(format!("hint: {hint}"));

@@ -26,6 +26,7 @@ pub(crate) mod restore;
 pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod status;
+pub(crate) mod summary;
 pub(crate) mod test;
 pub(crate) mod verify;
 pub(crate) mod version;

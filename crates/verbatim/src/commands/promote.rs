@@ -41,7 +41,7 @@ Exit statuses:
 pub(crate) struct PromoteArgs {
     /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
-    environment: String,
+    pub(crate) environment: String,
     #[command(flatten)]
     release: ReleaseArgs,
     /// Show the plan and the answers of the gates; write nothing

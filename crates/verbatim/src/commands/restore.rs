@@ -37,7 +37,7 @@ Examples:
 pub(crate) struct RestoreArgs {
     /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
-    environment: String,
+    pub(crate) environment: String,
     /// The reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,

@@ -38,7 +38,7 @@ Exit statuses are those of `verbatim promote`.";
 pub(crate) struct RollbackArgs {
     /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
-    environment: String,
+    pub(crate) environment: String,
     /// Go back to this release, which ran there before
     #[arg(long, value_name = "DIGEST", conflicts_with = "steps")]
     to: Option<Digest>,

@@ -6,14 +6,16 @@ use clap::Args;
 use serde::Serialize;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
+use verbatim_text::code;
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
+use super::summary::paragraph;
 use crate::config::Config;
 use crate::policy::gates::gates;
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::promotion::{
-    OverrideArgs, Overrides, Promote, PromotionContext, PromotionResult, promote,
+    OverrideArgs, Overrides, Promote, PromotionContext, PromotionResult, Summary, promote,
 };
 use crate::records::Registry;
 use crate::release::{Named, build};
@@ -67,6 +69,21 @@ struct RunResult {
 enum Stage {
     Promote(Box<PromotionResult>),
     Test(Box<TestReport>),
+}
+
+impl RunResult {
+    /// Every stage in the summary of the CI job.
+    fn summarise(&self, console: &Console) {
+        if let Some(build) = &self.build {
+            console.summarise(&paragraph(&code(&build.release), &format!("{build:#}")));
+        }
+        for stage in &self.stages {
+            console.summarise(&match stage {
+                Stage::Promote(promoted) => Summary(promoted).to_string(),
+                Stage::Test(tested) => super::test::summary(tested),
+            });
+        }
+    }
 }
 
 /// A line for each stage; one that stopped the run is shown at length.
@@ -129,6 +146,7 @@ pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, 
             break;
         }
     }
+    ran.summarise(console);
     console.result(&ran)?;
     Ok(status)
 }
@@ -211,6 +229,7 @@ fn told_so_far(
     failure: Failure,
     console: &Console,
 ) -> Result<ExitStatus, Failure> {
+    ran.summarise(console);
     if !console.is_json() {
         console.result(ran)?;
     }

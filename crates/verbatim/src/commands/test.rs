@@ -3,10 +3,12 @@
 use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::Role;
+use verbatim_text::code;
 
 use super::context::{self, ReleaseArgs, environment, find, registry};
+use super::summary::paragraph;
 use crate::project::{KeyArgs, ProjectArgs};
-use crate::testing;
+use crate::testing::{self, TestReport};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,7 +32,7 @@ stderr. They get these variables:
 pub(crate) struct TestArgs {
     /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
-    environment: String,
+    pub(crate) environment: String,
     /// Run only this suite; may be repeated
     #[arg(long, value_name = "NAME")]
     suite: Vec<String>,
@@ -52,6 +54,14 @@ pub(crate) async fn run(args: TestArgs, console: &Console) -> Result<ExitStatus,
     let found = find(&project, &registry, &args.release, console).await?;
     let tested =
         testing::test(&project, &registry, environment, &found, &args.suite, &key, console).await?;
+    console.summarise(&summary(&tested));
     console.result(&tested)?;
     Ok(if tested.passed { ExitStatus::Done } else { ExitStatus::No })
+}
+
+/// The tests in the summary of the CI job.
+pub(super) fn summary(tested: &TestReport) -> String {
+    let end = if tested.passed { "tested" } else { "failed" };
+    let heading = format!("{} in {}: {end}", code(&tested.release), tested.environment);
+    paragraph(&heading, &format!("{tested:#}"))
 }

@@ -1,7 +1,8 @@
-//! A plan as Markdown: a comment on a pull request, or the summary of a job. Pure.
+//! A plan as Markdown, for a comment on a pull request, and how a move of a release ended, for the summary of a job. Pure.
 
 use std::fmt::{self, Display, Write as _};
 
+use verbatim_console::ExitStatus;
 use verbatim_text::{code, fenced, markdown, one_line};
 
 use super::outcome::PromotionResult;
@@ -44,6 +45,40 @@ impl Display for Comment<'_> {
             Some(policy) => writeln!(f, ", made under policy {}", code(policy)),
             None => writeln!(f, ", made without a policy"),
         }
+    }
+}
+
+/// How a move of a release ended: what stands in its way first, everything else below it.
+pub(crate) struct Summary<'a>(pub &'a PromotionResult);
+
+impl Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let result = self.0;
+        let end = match (result.proven, result.is_shown_only()) {
+            (true, _) => "proven".to_owned(),
+            (false, true) if result.status == ExitStatus::Done => "planned".to_owned(),
+            _ if !result.decision.allowed => format!("refused ({})", result.status.code()),
+            _ => format!("{} ({})", result.status.name(), result.status.code()),
+        };
+        writeln!(f, "### {} → {}: {end}\n", code(&result.release), result.environment)?;
+        for answer in result.decision.answers.iter().filter(|answer| !answer.lets_pass()) {
+            write!(f, "- gate **{}**: {}", answer.gate.name(), markdown(&answer.text))?;
+            match &answer.remedy {
+                Some(remedy) => writeln!(f, " — {}", markdown(remedy))?,
+                None => writeln!(f)?,
+            }
+        }
+        for app in result.applications.iter().filter(|app| !app.is_proven() && !app.is_planned()) {
+            let why = app.error.clone().or_else(|| app.changed_since.clone());
+            let why = why.or_else(|| Some(app.report.as_ref()?.to_string()));
+            let first = why.unwrap_or_default();
+            writeln!(f, "- {}: {}", code(&app.app), markdown(first.lines().next().unwrap_or("")))?;
+        }
+        for hint in result.hints() {
+            writeln!(f, "- hint: {}", code(&hint))?;
+        }
+        writeln!(f, "\n<details><summary>In full</summary>\n")?;
+        writeln!(f, "{}\n</details>", fenced("text", &format!("{result:#}")))
     }
 }
 

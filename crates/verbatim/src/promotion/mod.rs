@@ -45,7 +45,7 @@ pub(crate) use self::execute::AppOutcome;
 use self::execute::AppToDeploy;
 pub use self::execute::Carried;
 pub(crate) use self::late::changed_since;
-pub(crate) use self::markdown::Comment;
+pub(crate) use self::markdown::{Comment, Summary};
 pub(crate) use self::outcome::PromotionResult;
 pub(crate) use self::overrides::{GateArgs, OverrideArgs, Overrides};
 pub(crate) use self::promote::{Promote, ask, preview, promote};

@@ -275,7 +275,7 @@ impl PromotionResult {
     }
 
     /// Whether this is a plan that was only shown.
-    fn is_shown_only(&self) -> bool {
+    pub(super) fn is_shown_only(&self) -> bool {
         self.plan.is_some() && self.applications.iter().all(AppOutcome::is_planned)
     }
 

@@ -11,7 +11,6 @@ use verbatim_argocd::{
 use verbatim_console::{Failure, StepState};
 use verbatim_oci::Descriptor;
 use verbatim_record::{Anchor, Promotion, Statement};
-use verbatim_text::{code, fenced};
 
 use super::PromotionContext;
 use super::execute::{self, AppResult, AppToDeploy, Carried, ClaimEnding, record_step};
@@ -235,15 +234,6 @@ impl PromotionContext<'_> {
             file.map_or(Ok(()), |file| handoff::hand_on(self.project, &file, self.console));
         if let Err(failure) = handed {
             self.console.warn(format!("{failure}"));
-        }
-        let summary = format!(
-            "### {} → {}\n\n{}",
-            code(&result.release),
-            result.environment,
-            fenced("text", &format!("{result:#}"))
-        );
-        if let Err(error) = handoff::summarise(&summary, &self.project.ci) {
-            self.console.warn(error.to_string());
         }
     }
 

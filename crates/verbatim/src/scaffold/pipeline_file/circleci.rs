@@ -27,7 +27,11 @@ pub(super) fn render(pipeline: &Pipeline<'_>) -> String {
             install()
         );
         if environment.is_none() {
-            text.push_str("      - persist_to_workspace: { root: ., paths: [.verbatim] }\n");
+            let _ = writeln!(
+                text,
+                "      - persist_to_workspace: {{ root: ., paths: [{}.verbatim] }}",
+                pipeline.folder
+            );
         }
     }
     text.push_str("workflows:\n  release:\n    jobs:\n");

@@ -43,7 +43,11 @@ pub(super) fn render(pipeline: &Pipeline<'_>) -> String {
         }
         let _ = writeln!(text, "  script:\n    - {command}");
         if environment.is_none() {
-            text.push_str("  artifacts:\n    reports:\n      dotenv: .verbatim/release.env\n");
+            let _ = writeln!(
+                text,
+                "  artifacts:\n    reports:\n      dotenv: {}.verbatim/release.env",
+                pipeline.folder
+            );
         }
     }
     text

@@ -14,7 +14,7 @@ mod woodpecker;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, FILE_NAMES};
 
 /// A CI whose file can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -68,17 +68,52 @@ struct Stage<'a> {
     changes: bool,
 }
 
-fn stages(config: &Config) -> Vec<Stage<'_>> {
+/// Where the configuration lies in the repository, in which the CI begins at the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The file, from the root.
+    file: String,
+}
+
+impl Place {
+    /// Of this file. `None` if its path has anything that a shell or one of the files would not take as it is.
+    pub(crate) fn of(file: &str) -> Option<Self> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./+".contains(c);
+        let is_safe = !file.is_empty() && !file.starts_with('-') && file.chars().all(is_plain);
+        is_safe.then(|| Self { file: file.to_owned() })
+    }
+
+    /// Whether the CI begins in another folder.
+    pub(crate) fn is_below_the_root(&self) -> bool {
+        !self.folder().is_empty()
+    }
+
+    /// What every command needs to find it.
+    fn option(&self) -> String {
+        match FILE_NAMES.contains(&self.file.as_str()) {
+            true => String::new(),
+            false => format!(" --config {}", self.file),
+        }
+    }
+
+    /// What comes before the files that a stage leaves beside the configuration.
+    fn folder(&self) -> &str {
+        self.file.rfind('/').map_or("", |slash| &self.file[..=slash])
+    }
+}
+
+fn stages<'a>(config: &'a Config, place: &Place) -> Vec<Stage<'a>> {
+    let option = place.option();
     let build = Stage {
         job: "build".to_owned(),
-        command: "verbatim build".to_owned(),
+        command: format!("verbatim build{option}"),
         environment: None,
         changes: false,
     };
     let of_environment = |environment: &'_ Environment| -> Vec<(String, String, bool)> {
         let name = environment.name();
-        let promote = (format!("promote-{name}"), format!("verbatim promote {name}"), true);
-        let test = (format!("test-{name}"), format!("verbatim test {name}"), false);
+        let promote = (format!("promote-{name}"), format!("verbatim promote {name}{option}"), true);
+        let test = (format!("test-{name}"), format!("verbatim test {name}{option}"), false);
         match environment.tests.is_empty() {
             true => vec![promote],
             false => vec![promote, test],
@@ -99,6 +134,8 @@ fn stages(config: &Config) -> Vec<Stage<'_>> {
 struct Pipeline<'a> {
     project: &'a str,
     stages: Vec<Stage<'a>>,
+    /// What comes before the files that a stage leaves.
+    folder: &'a str,
     /// The branch whose commits are released, if it was named.
     branch: Option<&'a str>,
 }
@@ -126,8 +163,9 @@ impl Stage<'_> {
 }
 
 /// The text of the file.
-pub(crate) fn render(kind: Kind, config: &Config, branch: Option<&str>) -> String {
-    let pipeline = Pipeline { project: &config.project, stages: stages(config), branch };
+pub(crate) fn render(kind: Kind, config: &Config, place: &Place, branch: Option<&str>) -> String {
+    let (stages, folder) = (stages(config, place), place.folder());
+    let pipeline = Pipeline { project: &config.project, stages, folder, branch };
     match kind {
         Kind::Travis => travis::render(&pipeline),
         Kind::Github => github::render(&pipeline),
@@ -212,6 +250,34 @@ environments:
         .unwrap()
     }
 
+    fn root() -> Place {
+        Place::of("verbatim.yaml").unwrap()
+    }
+
+    /// The CI begins in the root of the repository, wherever the configuration lies.
+    #[test]
+    fn a_configuration_in_a_folder_is_found() {
+        let place = Place::of("services/shop/verbatim.yaml").unwrap();
+        for kind in Kind::value_variants() {
+            let text = render(*kind, &example(), &place, None);
+            for command in ["build", "promote dev", "test dev", "promote production"] {
+                let want = format!("verbatim {command} --config services/shop/verbatim.yaml");
+                assert!(text.contains(&want), "{kind:?}: {want}\n{text}");
+            }
+        }
+        for (kind, want) in [
+            (Kind::Gitlab, "dotenv: services/shop/.verbatim/release.env"),
+            (Kind::Circleci, "{ root: ., paths: [services/shop/.verbatim] }"),
+        ] {
+            let text = render(kind, &example(), &place, None);
+            assert!(text.contains(want), "{kind:?}:\n{text}");
+        }
+        assert_eq!(Place::of("a/web.yaml").unwrap().option(), " --config a/web.yaml");
+        for wrong in ["", "a b/verbatim.yaml", "a'/verbatim.yaml", "$x/verbatim.yaml", "-x.yaml"] {
+            assert_eq!(Place::of(wrong), None, "{wrong}");
+        }
+    }
+
     #[test]
     fn names_stay_names_in_yaml() {
         let cases = [
@@ -230,7 +296,7 @@ environments:
     #[test]
     fn files_are_yaml_and_run_every_command_in_order() {
         for kind in Kind::value_variants() {
-            let text = render(*kind, &example(), None);
+            let text = render(*kind, &example(), &root(), None);
             if *kind != Kind::Jenkins {
                 let value: serde_json::Value = serde_saphyr::from_str(&text)
                     .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
@@ -254,7 +320,7 @@ environments:
     /// A pull request, or a branch of somebody's, must not reach production.
     #[test]
     fn only_one_branch_is_released() {
-        let of = |kind, branch| render(kind, &example(), branch);
+        let of = |kind, branch| render(kind, &example(), &root(), branch);
         let cases = [
             (Kind::Travis, None, "if: branch = main AND type IN (push, api)"),
             (Kind::Travis, Some("trunk"), "if: branch = trunk AND"),
@@ -277,46 +343,46 @@ environments:
 
     #[test]
     fn travis() {
-        insta::assert_snapshot!(render(Kind::Travis, &example(), None));
+        insta::assert_snapshot!(render(Kind::Travis, &example(), &root(), None));
     }
 
     #[test]
     fn github() {
-        insta::assert_snapshot!(render(Kind::Github, &example(), None));
+        insta::assert_snapshot!(render(Kind::Github, &example(), &root(), None));
     }
 
     #[test]
     fn gitlab() {
-        insta::assert_snapshot!(render(Kind::Gitlab, &example(), None));
+        insta::assert_snapshot!(render(Kind::Gitlab, &example(), &root(), None));
     }
 
     #[test]
     fn jenkins() {
-        insta::assert_snapshot!(render(Kind::Jenkins, &example(), None));
+        insta::assert_snapshot!(render(Kind::Jenkins, &example(), &root(), None));
     }
 
     #[test]
     fn circleci() {
-        insta::assert_snapshot!(render(Kind::Circleci, &example(), None));
+        insta::assert_snapshot!(render(Kind::Circleci, &example(), &root(), None));
     }
 
     #[test]
     fn azure() {
-        insta::assert_snapshot!(render(Kind::Azure, &example(), None));
+        insta::assert_snapshot!(render(Kind::Azure, &example(), &root(), None));
     }
 
     #[test]
     fn buildkite() {
-        insta::assert_snapshot!(render(Kind::Buildkite, &example(), None));
+        insta::assert_snapshot!(render(Kind::Buildkite, &example(), &root(), None));
     }
 
     #[test]
     fn drone() {
-        insta::assert_snapshot!(render(Kind::Drone, &example(), None));
+        insta::assert_snapshot!(render(Kind::Drone, &example(), &root(), None));
     }
 
     #[test]
     fn woodpecker() {
-        insta::assert_snapshot!(render(Kind::Woodpecker, &example(), None));
+        insta::assert_snapshot!(render(Kind::Woodpecker, &example(), &root(), None));
     }
 }
