@@ -125,10 +125,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_without_the_usage() {
+        let named = |name: &'static str| Command::new(name);
         let command = || {
-            Command::new("x")
-                .arg(clap::arg!(--release <REF>).required(true))
-                .subcommand(Command::new("status"))
+            named("x").arg(clap::arg!(--release <REF>).required(true)).subcommand(named("status"))
         };
         let cases: [(&[&str], &str, &[&str]); 3] = [
             (

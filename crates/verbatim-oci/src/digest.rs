@@ -38,23 +38,6 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of what a reader gives, in pieces.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn of_reader(mut reader: impl std::io::Read) -> std::io::Result<Self> {
-        let mut hash = Sha256::new();
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => return Ok(Self(hash.finalize().into())),
-                Ok(read) => hash.update(&buffer[..read]),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     /// The digest whose 32 bytes somebody has computed already, while streaming for example.
     pub fn from_sha256(bytes: [u8; 32]) -> Self {
         Self(bytes)

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use verbatim_oci::Digest;
 
 use super::error::ContextError;
@@ -66,7 +67,7 @@ impl BuildInputs {
                 let name = name.ok_or_else(|| io::Error::other("its name cannot be hashed"))?;
                 let digest = match fs::symlink_metadata(&absolute)?.is_symlink() {
                     true => Digest::of(fs::read_link(&absolute)?.as_os_str().as_encoded_bytes()),
-                    false => Digest::of_reader(File::open(&absolute)?)?,
+                    false => of_file(&absolute)?,
                 };
                 Ok(format!("{}  {name}\n", digest.hex()))
             };
@@ -82,6 +83,20 @@ impl BuildInputs {
             let _ = text.write_str(line);
         }
         Ok((!lines.is_empty()).then(|| Digest::of(text.as_bytes()).hex()))
+    }
+}
+
+/// The digest of a file, which is read in pieces.
+fn of_file(file: &Path) -> io::Result<Digest> {
+    let (mut file, mut hash) = (File::open(file)?, Sha256::new());
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(Digest::from_sha256(hash.finalize().into())),
+            Ok(read) => hash.update(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
