@@ -168,6 +168,7 @@ fn build() -> Build {
         target: None,
         platforms: vec!["linux/amd64".to_owned()],
         build_args: vec!["VERSION".to_owned()],
+        ignored_inputs: BTreeMap::new(),
         builder: "buildkit".to_owned(),
         builder_id: Build::builder_id("github"),
         versions: BTreeMap::from([("verbatim".to_owned(), "0.1.0".to_owned())]),

@@ -185,6 +185,7 @@ fn build(source: BuildSource) -> Build {
         target: None,
         platforms: Vec::new(),
         build_args: Vec::new(),
+        ignored_inputs: BTreeMap::new(),
         builder: "classic".to_owned(),
         builder_id: Build::builder_id("git"),
         versions: BTreeMap::new(),
