@@ -134,6 +134,9 @@ pub enum Difference {
     /// Pods are there, and none of them runs this image.
     #[error("none of its pods runs {0}")]
     NotRun(Box<WantedImage>),
+    /// Pods are there, and none of them has this container of a template.
+    #[error("none of its pods has the container {0}")]
+    NotSeen(String),
     /// A pod has no status of the container.
     #[error("the node has not reported it yet")]
     Unreported,

@@ -12,7 +12,9 @@ use crate::judge::evidence::{ContainerEvidence, EvidenceLevel, WantedImage, Work
 use crate::judge::hooks::judge_hook;
 use crate::judge::mismatch::{Difference, Mismatch};
 use crate::judge::reading::{WorkloadReading, makes_pods, only_a_template, reference};
-use crate::judge::rendered::{Container, WORKLOAD_REF, WantedWorkload, collect, concerns};
+use crate::judge::rendered::{
+    Container, WORKLOAD_REF, WantedWorkload, collect, concerns, templates,
+};
 use crate::model::{ResourceResult, TreeNode};
 
 /// A live read of an object.
@@ -92,12 +94,12 @@ pub(crate) fn judge(
         } else if object.kind == "Job" && !has_pods && is_complete(workload) {
             template("its pods are gone")
         } else if object.kind == "Pod" || makes_pods(&object.kind) {
-            judge_pods(reading, live, least_pods(&object.kind, workload))
+            judge_pods(reading, live, least_pods(&object.kind, workload), None)
         } else {
-            judge_made(reading, live)
+            judge_made(reading, workload, live)
         };
     };
-    match judge_pods(reading, live, 1) {
+    match judge_pods(reading, live, 1, Some(workload)) {
         Judgement::Proven(part) if is_paused(object, workload) => {
             Judgement::Paused { part, missing: Mismatch { place: object.to_string(), what } }
         }
@@ -128,14 +130,11 @@ pub(crate) fn judge_stray(
 
 /// Whether somebody, or a step of a canary, holds the rollout: <https://argo-rollouts.readthedocs.io/en/stable/features/specification/>.
 fn is_paused(object: &ObjectRef, workload: &Value) -> bool {
-    let by_spec = workload.pointer("/spec/paused") == Some(&Value::Bool(true));
     let conditions = workload.pointer("/status/pauseConditions").and_then(Value::as_array);
-    match object.kind.as_str() {
-        "Deployment" => by_spec,
-        "Rollout" => by_spec || conditions.is_some_and(|conditions| !conditions.is_empty()),
-        "StatefulSet" => partition(workload) > 0 && !updates(workload),
-        _ => false,
-    }
+    let by_step = conditions.is_some_and(|conditions| !conditions.is_empty());
+    paused_by(object, workload).is_some()
+        || (object.kind == "Rollout" && by_step)
+        || held_by_partition(object, workload).is_some()
 }
 
 /// The field that keeps a workload from making pods of its newest version, until somebody changes it or deletes pods. None as
@@ -144,30 +143,78 @@ fn held_by(object: &ObjectRef, workload: &Value, what: &Difference) -> Option<&'
     if *what == Difference::Unobserved {
         return None;
     }
-    let is_paused = workload.pointer("/spec/paused") == Some(&Value::Bool(true));
-    let begun = number(workload, "/status/updatedReplicas").unwrap_or(0) > 0;
     let strategy = workload.pointer("/spec/updateStrategy/type").and_then(Value::as_str);
     match object.kind.as_str() {
-        "Deployment" | "Rollout" => (is_paused && !begun).then_some("spec.paused: true"),
         "StatefulSet" | "DaemonSet" if strategy == Some("OnDelete") => {
-            Some("spec.updateStrategy.type: OnDelete")
+            return Some("spec.updateStrategy.type: OnDelete");
         }
-        "StatefulSet" if partition(workload) > 0 && !updates(workload) => {
-            Some("spec.updateStrategy.rollingUpdate.partition")
-        }
-        _ => None,
+        _ => {}
     }
+    let begun = updated_and_wanted(object, workload).0 > 0;
+    paused_by(object, workload).filter(|_| !begun).or_else(|| held_by_partition(object, workload))
 }
 
-/// The ordinal below which a StatefulSet leaves its pods as they are.
-fn partition(workload: &Value) -> i64 {
-    number(workload, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0)
+/// The field by which somebody has paused the rollout. For the group `apps.kruise.io`:
+/// <https://openkruise.io/docs/user-manuals/cloneset/>, <https://openkruise.io/docs/user-manuals/advancedstatefulset/>.
+fn paused_by(object: &ObjectRef, workload: &Value) -> Option<&'static str> {
+    let (pointer, field) = match (object.group.as_str(), object.kind.as_str()) {
+        (_, "Deployment" | "Rollout") => ("/spec/paused", "spec.paused: true"),
+        (KRUISE, "CloneSet") => ("/spec/updateStrategy/paused", "spec.updateStrategy.paused: true"),
+        (KRUISE, "StatefulSet" | "DaemonSet") => (
+            "/spec/updateStrategy/rollingUpdate/paused",
+            "spec.updateStrategy.rollingUpdate.paused: true",
+        ),
+        _ => return None,
+    };
+    (workload.pointer(pointer) == Some(&Value::Bool(true))).then_some(field)
 }
 
-/// Whether a StatefulSet has pods to update that its partition lets it update.
-fn updates(workload: &Value) -> bool {
-    let wanted = number(workload, "/spec/replicas").unwrap_or(1);
-    number(workload, "/status/updatedReplicas").unwrap_or(0) < wanted - partition(workload)
+/// OpenKruise's group, whose workloads look like those of `apps`.
+const KRUISE: &str = "apps.kruise.io";
+
+/// How many pods of its newest version a workload has, and how many it wants.
+fn updated_and_wanted(object: &ObjectRef, workload: &Value) -> (i64, i64) {
+    let (updated, wanted, usual) = match object.kind.as_str() {
+        "DaemonSet" => ("/status/updatedNumberScheduled", "/status/desiredNumberScheduled", 0),
+        _ => ("/status/updatedReplicas", "/spec/replicas", 1),
+    };
+    (number(workload, updated).unwrap_or(0), number(workload, wanted).unwrap_or(usual))
+}
+
+/// The field by which so many pods keep their earlier version, if all others have the newest one.
+fn held_by_partition(object: &ObjectRef, workload: &Value) -> Option<&'static str> {
+    let (pointer, field) = match (object.group.as_str(), object.kind.as_str()) {
+        (_, "StatefulSet") | (KRUISE, "DaemonSet") => (
+            "/spec/updateStrategy/rollingUpdate/partition",
+            "spec.updateStrategy.rollingUpdate.partition",
+        ),
+        (KRUISE, "CloneSet") => ("/spec/updateStrategy/partition", "spec.updateStrategy.partition"),
+        _ => return None,
+    };
+    let (updated, wanted) = updated_and_wanted(object, workload);
+    let kept = match workload.pointer(pointer)? {
+        // A CloneSet takes a share of its pods, too, and rounds up.
+        Value::String(share) => {
+            let percent: i64 = share.strip_suffix('%')?.parse().ok()?;
+            (wanted.checked_mul(percent)?.checked_add(99)?) / 100
+        }
+        other => other.as_i64()?,
+    };
+    (kept > 0 && updated >= wanted - kept).then_some(field)
+}
+
+/// Whether a pod is of the newest version of a workload that names its versions, as a StatefulSet does.
+fn is_newest(pod: &Value, workload: &Value) -> bool {
+    let text = |value: &'_ Value, pointer: &str| {
+        value.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+    };
+    let newest = text(workload, "/status/updateRevision");
+    let of_pod = text(pod, "/metadata/labels/controller-revision-hash");
+    match newest.zip(of_pod) {
+        // With the name of the workload before it, or without.
+        Some((newest, of_pod)) => newest == of_pod || newest.ends_with(&format!("-{of_pod}")),
+        None => true,
+    }
 }
 
 /// Containers of the live object that do not have the wanted digest: somebody changed the object itself.
@@ -177,19 +224,23 @@ fn template_differences(ours: &WantedWorkload, workload: &Value) -> Vec<Mismatch
     }
     let mut containers = Vec::new();
     collect(workload.get("spec").unwrap_or(&Value::Null), &mut containers);
-    ours.containers
-        .iter()
-        .filter_map(|(name, wanted)| {
-            let place = format!("{}, container {name}", ours.object);
-            match containers.iter().find(|container| container.name == *name) {
-                None => Some(Mismatch { place, what: Difference::NoContainer }),
-                Some(container) if container.digest() == Some(wanted.digest) => None,
-                Some(container) => {
-                    Some(Mismatch { place, what: Difference::LiveObject(container.image.clone()) })
-                }
-            }
-        })
-        .collect()
+    let mut differences = Vec::new();
+    for (name, wanted) in &ours.containers {
+        let place = format!("{}, container {name}", ours.object);
+        let of_name = |container: &Container| container.name == *name;
+        // Several templates of one object may have containers of one name: each is one of its own.
+        let found = containers
+            .iter()
+            .position(|one| of_name(one) && one.digest() == Some(wanted.digest))
+            .or_else(|| containers.iter().position(of_name));
+        let what = match found.map(|at| containers.remove(at)) {
+            Some(container) if container.digest() == Some(wanted.digest) => continue,
+            Some(container) => Difference::LiveObject(container.image),
+            None => Difference::NoContainer,
+        };
+        differences.push(Mismatch { place, what });
+    }
+    differences
 }
 
 fn number(value: &Value, pointer: &str) -> Option<i64> {
@@ -256,16 +307,20 @@ fn is_scaled_to_zero(workload: &Value) -> bool {
 /// What keeps a rollout from being complete. The object is a live read, so this is newer than any health.
 fn unfinished(object: &ObjectRef, workload: &Value, revision: Option<u64>) -> Option<Difference> {
     let status = |field: &str| number(workload, &format!("/status/{field}")).unwrap_or(0);
-    let is = |kind: &str| object.kind == kind && object.group == "apps";
-    if (is("Deployment") || is("StatefulSet") || is("DaemonSet"))
+    let is_like =
+        |kind: &str| object.kind == kind && ["apps", KRUISE].contains(&object.group.as_str());
+    let is = |kind: &str| is_like(kind) && (object.group == "apps" || kind != "Deployment");
+    let is_clone_set = object.kind == "CloneSet" && object.group == KRUISE;
+    if (is("Deployment") || is("StatefulSet") || is("DaemonSet") || is_clone_set)
         && status("observedGeneration") < number(workload, "/metadata/generation").unwrap_or(0)
     {
         return Some(Difference::Unobserved);
     }
-    if is("Deployment") || is("StatefulSet") {
+    if is("Deployment") || is("StatefulSet") || is_clone_set {
         let wanted = number(workload, "/spec/replicas").unwrap_or(1);
         let (updated, all) = (status("updatedReplicas"), status("replicas"));
-        if updated < wanted || (is("Deployment") && all > updated) {
+        let is_one_version = is("Deployment") || is_clone_set;
+        if updated < wanted || (is_one_version && all > updated) {
             return Some(Difference::Replicas { updated, wanted, all });
         }
     }
@@ -297,11 +352,13 @@ fn unfinished(object: &ObjectRef, workload: &Value, revision: Option<u64>) -> Op
     None
 }
 
-/// Judges the pods of the newest version, of which there must be at least so many.
+/// Judges the pods of the newest version, of which there must be at least so many. With a workload, those alone of its newest
+/// version: it keeps others on purpose.
 fn judge_pods(
     reading: &WorkloadReading<'_>,
     live: &BTreeMap<ObjectRef, LiveObject>,
     least: i64,
+    newest_of: Option<&Value>,
 ) -> Judgement {
     let object = &reading.ours.object;
     let is_job = object.kind == "Job";
@@ -311,7 +368,10 @@ fn judge_pods(
     for node in &reading.pods {
         let place = format!("Pod {}", node.name);
         match live.get(&reference(node)) {
-            Some(LiveObject::Is(pod)) if counts(pod, is_job) => {
+            Some(LiveObject::Is(pod))
+                if counts(pod, is_job)
+                    && newest_of.is_none_or(|workload| is_newest(pod, workload)) =>
+            {
                 pods += 1;
                 for (name, wanted) in &reading.ours.containers {
                     match judge_container(pod, node, name, wanted) {
@@ -347,7 +407,11 @@ fn judge_pods(
 
 /// Judges the pods that an object of an unknown kind has made, by itself or through others. What is not as wanted is on its
 /// way: whoever made it may replace it.
-fn judge_made(reading: &WorkloadReading<'_>, live: &BTreeMap<ObjectRef, LiveObject>) -> Judgement {
+fn judge_made(
+    reading: &WorkloadReading<'_>,
+    object: &Value,
+    live: &BTreeMap<ObjectRef, LiveObject>,
+) -> Judgement {
     let workload = reading.ours.object.to_string();
     let wanted: Vec<&WantedImage> =
         reading.ours.containers.iter().map(|(_, image)| image).collect();
@@ -383,7 +447,7 @@ fn judge_made(reading: &WorkloadReading<'_>, live: &BTreeMap<ObjectRef, LiveObje
     for node in &reading.pods {
         match live
             .get(&reference(node))
-            .and_then(|pod| judge_pod(node, pod, &wanted, is_of_a_job(node)))
+            .and_then(|pod| judge_pod(node, pod, &wanted, is_of_a_job(node) || is_to_end(pod)))
         {
             None => {}
             Some(Ok(found)) if found.is_empty() => {}
@@ -404,9 +468,14 @@ fn judge_made(reading: &WorkloadReading<'_>, live: &BTreeMap<ObjectRef, LiveObje
             what: Difference::NothingMade,
         }]);
     }
-    let least = least.max(1);
+    let templates = wanted_templates(object, &wanted);
+    let least =
+        least.max(own_pods(&reading.ours.object, object)).max(templates.len() as i64).max(1);
     if (pods as i64) < least {
         return pending(workload, Difference::Pods { pods, least });
+    }
+    if let Some(name) = unseen_container(&templates, &containers) {
+        return pending(workload, Difference::NotSeen(name));
     }
     let ran = |image: &WantedImage| {
         containers.iter().any(|one| {
@@ -421,6 +490,44 @@ fn judge_made(reading: &WorkloadReading<'_>, live: &BTreeMap<ObjectRef, LiveObje
         level: EvidenceLevel::Pods { pods },
         containers,
     })
+}
+
+/// The pod templates of an object that have a wanted image and are to run, each with the names of its containers that have it.
+/// What a Workflow that has succeeded left out was not to run.
+fn wanted_templates(object: &Value, wanted: &[&WantedImage]) -> Vec<Vec<String>> {
+    let is_workflow = object.pointer("/kind").and_then(Value::as_str) == Some("Workflow");
+    if is_workflow && object.pointer("/status/phase") == Some(&Value::from("Succeeded")) {
+        return Vec::new();
+    }
+    let ours = |template: Vec<Container>| -> Vec<String> {
+        let of_ours =
+            template.into_iter().filter(|one| wanted.iter().any(|w| concerns(&one.image, w)));
+        of_ours.map(|one| one.name).collect()
+    };
+    let templates = templates(object.get("spec").unwrap_or(&Value::Null)).into_iter().map(ours);
+    templates.filter(|names| !names.is_empty()).collect()
+}
+
+/// A container of a template that no pod has, where pods have the names that templates give. An operator may give others.
+fn unseen_container(templates: &[Vec<String>], found: &[ContainerEvidence]) -> Option<String> {
+    let is_seen = |name: &&String| found.iter().any(|one| one.container == **name);
+    let mut names = templates.iter().flatten();
+    names.clone().any(|name| is_seen(&name)).then(|| names.find(|name| !is_seen(name)).cloned())?
+}
+
+/// How many pods an object has to have by itself.
+fn own_pods(object: &ObjectRef, workload: &Value) -> i64 {
+    match (object.group.as_str(), object.kind.as_str()) {
+        (KRUISE, "CloneSet") => number(workload, "/spec/replicas").unwrap_or(1),
+        _ => 0,
+    }
+}
+
+/// Whether a pod has an end that is its purpose, as those of a Workflow.
+fn is_to_end(pod: &LiveObject) -> bool {
+    let LiveObject::Is(pod) = pod else { return false };
+    let policy = pod.pointer("/spec/restartPolicy").and_then(Value::as_str);
+    matches!(policy, Some("Never" | "OnFailure"))
 }
 
 /// Judges the containers of a pod whose images are of wanted repositories, whatever their names. `None` if the pod does
@@ -456,7 +563,7 @@ pub(crate) fn runs_wanted(node: &TreeNode, pod: &Value, wanted: &[WantedImage]) 
 }
 
 /// Whether a pod was made by a Job, so that ending is its purpose.
-fn is_of_a_job(node: &TreeNode) -> bool {
+pub(crate) fn is_of_a_job(node: &TreeNode) -> bool {
     node.parent_refs.iter().any(|owner| owner.kind == "Job")
 }
 

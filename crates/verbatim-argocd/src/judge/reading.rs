@@ -185,9 +185,17 @@ pub(crate) fn only_a_template(object: &ObjectRef) -> Option<&'static str> {
     match (object.group.as_str(), object.kind.as_str()) {
         ("batch", "CronJob") => Some("a CronJob runs pods only at its times"),
         ("argoproj.io", "CronWorkflow") => Some("a CronWorkflow runs pods only at its times"),
-        ("", "PodTemplate") | ("argoproj.io", "WorkflowTemplate" | "ClusterWorkflowTemplate") => {
-            Some("others make pods from it")
+        ("apps.kruise.io", "AdvancedCronJob") => {
+            Some("an AdvancedCronJob runs pods only at its times")
         }
+        ("", "PodTemplate")
+        | (
+            "argoproj.io",
+            "WorkflowTemplate"
+            | "ClusterWorkflowTemplate"
+            | "AnalysisTemplate"
+            | "ClusterAnalysisTemplate",
+        ) => Some("others make pods from it"),
         ("keda.sh", "ScaledJob") => Some("a ScaledJob runs pods only on events"),
         _ => None,
     }

@@ -48,6 +48,13 @@ pub(crate) fn concerns(image: &str, wanted: &WantedImage) -> bool {
     same_repository || image.ends_with(&format!("@{}", wanted.digest))
 }
 
+/// Whether an object has a container of a wanted image's repository, or with its digest.
+pub(crate) fn runs_one_of(object: &Value, wanted: &[WantedImage]) -> bool {
+    let mut containers = Vec::new();
+    collect(object.get("spec").unwrap_or(&Value::Null), &mut containers);
+    containers.iter().any(|one| wanted.iter().any(|image| concerns(&one.image, image)))
+}
+
 /// The workloads of manifests. A Rollout that names another object in its `workloadRef` runs the containers of that one:
 /// <https://argo-rollouts.readthedocs.io/en/stable/migrating/#reference-deployment-from-rollout>.
 fn workloads<'a>(manifests: impl IntoIterator<Item = &'a str>) -> Vec<Workload> {
@@ -145,6 +152,33 @@ pub(crate) fn collect(value: &Value, containers: &mut Vec<Container>) {
         Value::Array(list) => list.iter().for_each(|inner| collect(inner, containers)),
         _ => {}
     }
+}
+
+/// The pod templates in a value that are to run, each as its containers: not those of a part that says that it wants none.
+pub(crate) fn templates(value: &Value) -> Vec<Vec<Container>> {
+    let mut found = Vec::new();
+    match value {
+        Value::Object(fields) => {
+            let is = |field: &str, text: Value| fields.get(field) == Some(&text);
+            let is_idle = is("replicas", 0.into()) || is("parallelism", 0.into());
+            if is_idle || is("suspend", true.into()) {
+                return found;
+            }
+            let is_list = |name: &str| name == "containers" || name == "initContainers";
+            let lists = fields.iter().filter(|(name, inner)| is_list(name) && inner.is_array());
+            let own: Vec<Container> = lists
+                .filter_map(|(_, list)| list.as_array())
+                .flatten()
+                .filter_map(container)
+                .collect();
+            found.extend((!own.is_empty()).then_some(own));
+            let others = fields.iter().filter(|(name, _)| !is_list(name));
+            found.extend(others.flat_map(|(_, inner)| templates(inner)));
+        }
+        Value::Array(list) => found.extend(list.iter().flat_map(templates)),
+        _ => {}
+    }
+    found
 }
 
 fn container(value: &Value) -> Option<Container> {

@@ -503,6 +503,76 @@ fn other_workloads_have_their_own_rules() {
             None,
             "differs: CloneSet web: it has made no pod and nothing that makes one, so nothing proves what it runs",
         ),
+        (
+            "CloneSet",
+            "apps.kruise.io",
+            json!({ "spec": { "replicas": 2, "updateStrategy": { "paused": true }, "template": template },
+                    "status": { "replicas": 2, "updatedReplicas": 0 } }),
+            None,
+            "pending: CloneSet web: `spec.updateStrategy.paused: true` holds it: 0 of 2 replicas are updated, 2 exist",
+        ),
+        (
+            "CloneSet",
+            "apps.kruise.io",
+            json!({ "spec": { "replicas": 3, "updateStrategy": { "partition": "50%" }, "template": template },
+                    "status": { "replicas": 3, "updatedReplicas": 1 } }),
+            Some(pod(&good())),
+            "paused: CloneSet web: 1 of 3 replicas are updated, 3 exist; 1 pods: Deployed",
+        ),
+        // It keeps two, and makes the third.
+        (
+            "CloneSet",
+            "apps.kruise.io",
+            json!({ "spec": { "replicas": 3, "updateStrategy": { "partition": "50%" }, "template": template },
+                    "status": { "replicas": 3, "updatedReplicas": 0 } }),
+            None,
+            "pending: CloneSet web: 0 of 3 replicas are updated, 3 exist",
+        ),
+        (
+            "CloneSet",
+            "apps.kruise.io",
+            json!({ "spec": { "replicas": 2, "template": template }, "status": { "replicas": 2, "updatedReplicas": 2 } }),
+            Some(pod(&good())),
+            "pending: CloneSet web: 1 of 2 pods exist",
+        ),
+        (
+            "StatefulSet",
+            "apps.kruise.io",
+            json!({ "spec": { "replicas": 2, "updateStrategy": { "rollingUpdate": { "paused": true } }, "template": template },
+                    "status": { "replicas": 2, "updatedReplicas": 0 } }),
+            None,
+            "pending: StatefulSet web: `spec.updateStrategy.rollingUpdate.paused: true` holds it: 0 of 2 replicas are updated, 2 exist",
+        ),
+        (
+            "DaemonSet",
+            "apps.kruise.io",
+            json!({ "spec": { "updateStrategy": { "rollingUpdate": { "partition": 1 } }, "template": template },
+                    "status": { "desiredNumberScheduled": 2, "updatedNumberScheduled": 1 } }),
+            Some(pod(&good())),
+            "paused: DaemonSet web: 1 of 2 nodes are updated; 1 pods: Deployed",
+        ),
+        (
+            "DaemonSet",
+            "apps.kruise.io",
+            json!({ "spec": { "updateStrategy": { "rollingUpdate": { "partition": 2 } }, "template": template },
+                    "status": { "desiredNumberScheduled": 2, "updatedNumberScheduled": 0 } }),
+            None,
+            "pending: DaemonSet web: `spec.updateStrategy.rollingUpdate.partition` holds it: 0 of 2 nodes are updated",
+        ),
+        (
+            "AdvancedCronJob",
+            "apps.kruise.io",
+            json!({ "spec": { "template": { "jobTemplate": { "spec": { "template": template } } } } }),
+            None,
+            "template: an AdvancedCronJob runs pods only at its times",
+        ),
+        (
+            "AnalysisTemplate",
+            "argoproj.io",
+            json!({ "spec": { "metrics": [{ "provider": { "job": { "spec": { "template": template } } } }] } }),
+            None,
+            "template: others make pods from it",
+        ),
         // Pods are made from it when somebody asks for them.
         (
             "WorkflowTemplate",
@@ -657,6 +727,164 @@ fn pods_are_found_behind_several_owners() {
     );
 }
 
+/// Pods of an object that has made them itself: container, and whether it has the wanted image.
+#[track_caller]
+fn check_templates(kind: &str, object: Value, pods: &[(&str, &str, &str)], want: &str) {
+    let root = json!({ "group": "example.com", "version": "v1", "kind": kind, "namespace": "shop", "name": "web", "uid": "w" });
+    let child = |at: usize| {
+        json!({ "version": "v1", "kind": "Pod", "namespace": "shop", "name": at.to_string(), "uid": at.to_string(),
+        "parentRefs": [{ "uid": "w", "kind": kind }] })
+    };
+    let nodes: Vec<Value> = std::iter::once(root).chain((0..pods.len()).map(child)).collect();
+    let tree: ResourceTree = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
+    let mut ours = ours(kind, "example.com");
+    let mut containers = Vec::new();
+    collect(&object["spec"], &mut containers);
+    let concerned = containers.iter().filter(|one| concerns(&one.image, &wanted()));
+    ours.containers = concerned.map(|one| (one.name.clone(), wanted())).collect();
+    let mut live = BTreeMap::from([(reference(&tree.nodes[0]), LiveObject::Is(object))]);
+    for (node, (name, phase, image_id)) in tree.nodes[1..].iter().zip(pods) {
+        let pod = json!({
+            "spec": { "restartPolicy": "Never", "containers": [{ "name": name, "image": image() }] },
+            "status": { "phase": phase, "containerStatuses": [
+                { "name": name, "imageID": image_id, "state": { "running": {} } },
+            ]},
+        });
+        live.insert(reference(node), LiveObject::Is(pod));
+    }
+    assert_eq!(told(&judge(&reading(&ours, &tree, "shop"), &live, &[])), want, "{kind} {pods:?}");
+}
+
+#[test]
+fn every_template_of_an_object_must_run() {
+    let template =
+        |name: &str| json!({ "spec": { "containers": [{ "name": name, "image": image() }] } });
+    let (good, old) = (good(), format!("example/web@{}", Digest::of(b"old")));
+    let cluster = |workers: i64| {
+        json!({ "kind": "RayCluster", "spec": {
+            "headGroupSpec": { "template": template("head") },
+            "workerGroupSpecs": [{ "replicas": workers, "template": template("worker") }],
+        }})
+    };
+    let running = "Running";
+    let two = "proven by 2 pods: Deployed Deployed";
+    check_templates(
+        "RayCluster",
+        cluster(1),
+        &[("head", running, &good), ("worker", running, &good)],
+        two,
+    );
+    check_templates(
+        "RayCluster",
+        cluster(1),
+        &[("head", running, &good)],
+        "pending: RayCluster web: 1 of 2 pods exist",
+    );
+    check_templates(
+        "RayCluster",
+        cluster(1),
+        &[("head", running, &good), ("head", running, &good)],
+        "pending: RayCluster web: none of its pods has the container worker",
+    );
+    let not = format!(
+        "pending: Pod 1, container worker: the node reports {old}, which is not {}",
+        wanted()
+    );
+    check_templates(
+        "RayCluster",
+        cluster(1),
+        &[("head", running, &good), ("worker", running, &old)],
+        &not,
+    );
+    // A part that wants no pod needs none, and its operator may give other names.
+    check_templates(
+        "RayCluster",
+        cluster(0),
+        &[("head", running, &good)],
+        "proven by 1 pods: Deployed",
+    );
+    check_templates("RayCluster", cluster(1), &[("a", running, &good), ("b", running, &good)], two);
+    // Two templates with containers of one name, of which somebody changed one.
+    let set = |second: &str| {
+        json!({ "kind": "JobSet", "spec": { "replicatedJobs": [
+            { "template": { "spec": { "template": template("main") } } },
+            { "template": { "spec": { "template": { "spec": { "containers": [{ "name": "main", "image": second }] } } } } },
+        ]}})
+    };
+    check_templates(
+        "JobSet",
+        set(&image()),
+        &[("main", running, &good), ("main", running, &good)],
+        two,
+    );
+    check_templates(
+        "JobSet",
+        set("example/web:old"),
+        &[("main", running, &good), ("main", running, &good)],
+        "differs: JobSet web, container main: the live object has example/web:old",
+    );
+    // One after the other, and none of what it left out.
+    let flow = |phase: &str| {
+        json!({ "kind": "Workflow", "status": { "phase": phase },
+                "spec": { "templates": [template("test"), template("on-failure")] } })
+    };
+    check_templates(
+        "Workflow",
+        flow("Running"),
+        &[("test", "Succeeded", &good)],
+        "pending: Workflow web: 1 of 2 pods exist",
+    );
+    check_templates(
+        "Workflow",
+        flow("Succeeded"),
+        &[("test", "Succeeded", &good)],
+        "proven by 1 pods: Deployed",
+    );
+}
+
+#[test]
+fn of_a_partition_only_the_new_pods_are_asked() {
+    let ours = ours("StatefulSet", "apps");
+    let nodes = json!([
+        { "group": "apps", "version": "v1", "kind": "StatefulSet", "namespace": "shop", "name": "web", "uid": "w" },
+        { "version": "v1", "kind": "Pod", "namespace": "shop", "name": "web-0", "uid": "0", "parentRefs": [{ "uid": "w" }] },
+        { "version": "v1", "kind": "Pod", "namespace": "shop", "name": "web-1", "uid": "1", "parentRefs": [{ "uid": "w" }] },
+    ]);
+    let tree: ResourceTree = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
+    let template = json!({ "spec": { "containers": [{ "name": "web", "image": image() }] } });
+    let workload = |updated: i64| {
+        json!({ "spec": { "replicas": 2, "updateStrategy": { "rollingUpdate": { "partition": 1 } }, "template": template },
+                "status": { "replicas": 2, "updatedReplicas": updated, "updateRevision": "web-new" } })
+    };
+    let of = |hash: &str, image_id: &str| {
+        LiveObject::Is(set(
+            pod(image_id),
+            "/metadata",
+            json!({ "labels": { "controller-revision-hash": hash } }),
+        ))
+    };
+    let old = of("web-old", &format!("example/web@{}", Digest::of(b"old")));
+    for (updated, new, want) in [
+        (
+            1,
+            of("web-new", &good()),
+            "paused: StatefulSet web: 1 of 2 replicas are updated, 2 exist; 1 pods: Deployed",
+        ),
+        (
+            1,
+            old.clone(),
+            "pending: StatefulSet web: `spec.updateStrategy.rollingUpdate.partition` holds it: 1 of 2 replicas are updated, 2 exist",
+        ),
+        // All are new, it says, and one is not.
+        (2, of("web-new", &good()), "differs: Pod web-0, container web: the node reports"),
+    ] {
+        let objects = [LiveObject::Is(workload(updated)), old.clone(), new];
+        let live: BTreeMap<_, _> = tree.nodes.iter().map(reference).zip(objects).collect();
+        let told = told(&judge(&reading(&ours, &tree, "shop"), &live, &[]));
+        assert!(told.starts_with(want), "{told}");
+    }
+}
+
 #[test]
 fn what_is_not_there_is_awaited_unless_it_is_a_hook() {
     let ended = "differs: Deployment web: nothing tells that this hook ran: it is gone, and the last sync's result does not \
@@ -736,7 +964,7 @@ fn the_recorded_pod_is_found_and_proven() {
     let mut reading = reading.clone();
     reading.pods = vec![ours_node];
     let live = BTreeMap::from([(reference(ours_node), LiveObject::Is(pod.clone()))]);
-    let Judgement::Proven(evidence) = judge_pods(&reading, &live, 1) else { panic!() };
+    let Judgement::Proven(evidence) = judge_pods(&reading, &live, 1, None) else { panic!() };
     assert_eq!(evidence.containers[0].matched, ImageMatch::Deployed);
 }
 
