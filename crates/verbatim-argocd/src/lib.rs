@@ -43,6 +43,7 @@ pub use crate::judge::evidence::{
 };
 pub use crate::judge::mismatch::{Difference, Mismatch};
 pub use crate::judge::missing::Missing;
+pub use crate::judge::obstacle::{Obstacle, ObstacleKind};
 pub use crate::judge::outcome::{
     AppFailure, DeployOutcome, DeployReport, Leftover, OnPause, ProofStage, UndoFailure, UndoResult,
 };

@@ -30,6 +30,8 @@ pub enum Missing {
     OperationEnd,
     /// The operation slot, which another operation holds.
     OperationSlot,
+    /// What has to be known before anything is written.
+    Preconditions,
     /// Whether the values were written.
     WriteAnswer,
     /// The previous values: they could not be put back.
@@ -51,6 +53,9 @@ impl fmt::Display for Missing {
             Self::Resource => f.write_str("the application has no such resource"),
             Self::OperationEnd => f.write_str("the end of the operation"),
             Self::OperationSlot => f.write_str("another operation holds the application"),
+            Self::Preconditions => {
+                f.write_str("the answers that are needed before anything is written")
+            }
             Self::WriteAnswer => f.write_str("whether the values were written"),
             Self::PreviousValues(why) => write!(f, "cannot put the previous values back: {why}"),
         }

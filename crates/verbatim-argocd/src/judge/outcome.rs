@@ -11,6 +11,7 @@ use crate::api::request::AppRef;
 use crate::judge::evidence::{DeployProof, WorkloadEvidence};
 use crate::judge::mismatch::{Mismatch, as_text};
 use crate::judge::missing::Missing;
+use crate::judge::obstacle::Obstacle;
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::verdict::MissingState;
 use crate::judge::warning::DeployWarning;
@@ -128,6 +129,9 @@ pub enum DeployOutcome {
         why: AppFailure,
         /// What is not healthy.
         unhealthy: Vec<Unhealthy>,
+        /// What keeps pods from running, as far as it was found.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        obstacles: Vec<Obstacle>,
     },
     /// Argo CD is done, and what runs is not what was to run.
     NotProven {
@@ -154,9 +158,37 @@ pub enum DeployOutcome {
         error: Option<String>,
         /// What is not healthy.
         unhealthy: Vec<Unhealthy>,
+        /// What keeps pods from running, as far as it was found.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        obstacles: Vec<Obstacle>,
         /// What stands on the application.
         left: Leftover,
     },
+}
+
+impl DeployOutcome {
+    /// It ended because the application is gone.
+    pub(crate) fn deleted() -> Self {
+        Self::failed(AppFailure::Deleted)
+    }
+
+    /// It ended like this, and nothing else is known.
+    pub(crate) fn failed(why: AppFailure) -> Self {
+        Self::Degraded { why, unhealthy: Vec::new(), obstacles: Vec::new() }
+    }
+
+    /// It was not over, and nothing else is known.
+    pub(crate) fn unknown(missing: Missing, error: Option<String>, left: Leftover) -> Self {
+        Self::Unknown { missing, error, unhealthy: Vec::new(), obstacles: Vec::new(), left }
+    }
+
+    /// What keeps pods from running, as far as it was found.
+    pub(crate) fn obstacles(&self) -> &[Obstacle] {
+        match self {
+            Self::Degraded { obstacles, .. } | Self::Unknown { obstacles, .. } => obstacles,
+            _ => &[],
+        }
+    }
 }
 
 /// A state that was asked for. Written as a few words in JSON.
@@ -300,6 +332,11 @@ pub enum AppFailure {
     Stuck {
         /// Which, and why.
         pods: Vec<Unhealthy>,
+    },
+    /// What is to make pods with the wanted image is refused them.
+    NoPods {
+        /// Which.
+        workloads: Vec<Unhealthy>,
     },
     /// Its sources are at other revisions than those that were to be deployed.
     Revisions {

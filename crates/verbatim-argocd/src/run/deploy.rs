@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, sleep, timeout_at};
 
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
@@ -187,7 +187,7 @@ pub async fn prove(
 impl AppRun<'_> {
     async fn deploy(&mut self, deploy: &DeployRequest) -> Result<DeployOutcome, Error> {
         let next = AfterWrite::Sync { has_no_windows: deploy.options.has_no_windows };
-        let plan = match self.prepare(deploy, next).await {
+        let plan = match self.prepare_in_time(deploy, next).await {
             Ok(plan) => plan,
             Err(outcome) => return Ok(outcome),
         };
@@ -202,7 +202,7 @@ impl AppRun<'_> {
 
     async fn write_only(&mut self, deploy: &DeployRequest) -> Result<DeployOutcome, Error> {
         let next = AfterWrite::Nothing { dry_run: deploy.options.dry_run };
-        let plan = match self.prepare(deploy, next).await {
+        let plan = match self.prepare_in_time(deploy, next).await {
             Ok(plan) => plan,
             Err(outcome) => return Ok(outcome),
         };
@@ -262,6 +262,18 @@ impl AppRun<'_> {
         std::iter::once(release).chain(by).collect()
     }
 
+    /// The same, until the time is over: nothing is written then.
+    async fn prepare_in_time(
+        &mut self,
+        deploy: &DeployRequest,
+        next: AfterWrite,
+    ) -> Result<AppPlan, DeployOutcome> {
+        let deadline = self.follow.deadline();
+        timeout_at(deadline, self.prepare(deploy, next)).await.unwrap_or_else(|_| {
+            Err(DeployOutcome::unknown(Missing::Preconditions, None, Leftover::Nothing))
+        })
+    }
+
     /// Plans, and refuses what can be seen beforehand. An `Err` ends the run.
     async fn prepare(
         &mut self,
@@ -297,8 +309,8 @@ impl AppRun<'_> {
         let claim = writer.claim(&self.before, &plan, ClaimState::Open, now);
         let excess = claim.excess(&self.before);
         reasons.extend(excess.map(|bytes| WriteRefusal::ClaimTooLarge { bytes }));
-        let Subject { client, environment, .. } = self.subject;
-        let facts = facts(client, &self.before, &plan, environment, next).await;
+        let Subject { client, environment, .. } = &self.subject;
+        let facts = facts(client, &self.before, &plan, *environment, next).await;
         self.has_no_windows =
             matches!(&facts.windows, Inquiry::Is(windows) if windows.assigned_windows.is_empty());
         let (more, warnings) = preflight::judge(&plan, &facts, self.subject.options.waivers());
@@ -386,12 +398,9 @@ impl AppRun<'_> {
                 return Ok(Some(self.superseded_by(deviations)));
             }
             WriteResult::Unknown(error) => {
-                return Ok(Some(DeployOutcome::Unknown {
-                    missing: Missing::WriteAnswer,
-                    error: Some(format!("{error}: {}", error.kind)),
-                    unhealthy: Vec::new(),
-                    left: Leftover::PerhapsValues,
-                }));
+                let error = Some(format!("{error}: {}", error.kind));
+                let (missing, left) = (Missing::WriteAnswer, Leftover::PerhapsValues);
+                return Ok(Some(DeployOutcome::unknown(missing, error, left)));
             }
         }
         self.log.done(DeployStep::Write);
@@ -485,12 +494,11 @@ impl AppRun<'_> {
         Ok(Some(match self.undo().await {
             UndoResult::NotNeeded => return Err(error),
             UndoResult::Done => DeployOutcome::TakenBack { why: Arc::new(error) },
-            UndoResult::Failed { why } => DeployOutcome::Unknown {
-                missing: Missing::PreviousValues(why),
-                error: Some(format!("{error}: {}", error.kind)),
-                unhealthy: Vec::new(),
-                left: Leftover::Values,
-            },
+            UndoResult::Failed { why } => DeployOutcome::unknown(
+                Missing::PreviousValues(why),
+                Some(format!("{error}: {}", error.kind)),
+                Leftover::Values,
+            ),
         }))
     }
 

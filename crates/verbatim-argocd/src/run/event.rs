@@ -6,6 +6,7 @@ use verbatim_text::Words;
 
 use crate::judge::mismatch::Mismatch;
 use crate::judge::missing::Missing;
+use crate::judge::obstacle::Obstacle;
 use crate::judge::outcome::Unhealthy;
 use crate::judge::warning::DeployWarning;
 use crate::model::{HealthStatus, Phase, SyncCode};
@@ -38,6 +39,11 @@ pub enum DeployEvent {
     Waiting {
         /// What.
         missing: Missing,
+    },
+    /// Something keeps a pod from running.
+    Obstructed {
+        /// What.
+        obstacle: Obstacle,
     },
     /// A rollout is paused, and the deployment waits until somebody lets it go on.
     Paused {

@@ -7,6 +7,7 @@ pub(crate) mod deploy;
 pub(crate) mod event;
 mod follow;
 pub(crate) mod log;
+pub(crate) mod obstacles;
 pub(crate) mod operate;
 pub(crate) mod read;
 pub(crate) mod request;

@@ -10,12 +10,11 @@ use crate::judge::outcome::unhealthy;
 use crate::judge::outcome::{AppFailure, DeployOutcome, DeployReport, ReachedState, UndoResult};
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::verdict::{ExpectedOperation, JudgeMemory, failed_resources};
-use crate::model::{
-    Application, HealthStatus, Operation, OperationState, Phase, ResourceTree, SyncCode,
-};
+use crate::model::{Application, HealthStatus, Operation, OperationState, Phase, SyncCode};
 use crate::run::event::DeployStep;
 use crate::run::follow::{FirstRead, NextState};
 use crate::run::log::Listener;
+use crate::run::obstacles::TreeLooks;
 use crate::run::request::DeployOptions;
 use crate::run::session::{AppRun, Subject};
 use crate::run::wait::WaitGoal;
@@ -198,6 +197,8 @@ impl AppRun<'_> {
     ) -> DeployOutcome {
         self.log.begin(DeployStep::Wait);
         let last = self.before.status.last_history();
+        let mut looks = TreeLooks::new();
+        looks.begin_later();
         loop {
             self.tell_changes();
             if let Some(end) = end(self.follow.app(), last, &is_ours) {
@@ -207,21 +208,19 @@ impl AppRun<'_> {
                         self.has_reached(what, self.follow.app().status.operation_state.as_ref())
                     }
                     OperationEnd::Failed(why) => {
-                        DeployOutcome::Degraded { why, unhealthy: Vec::new() }
+                        self.look_at_end(&mut looks).await;
+                        let obstacles = looks.obstacles;
+                        DeployOutcome::Degraded { why, unhealthy: Vec::new(), obstacles }
                     }
                 };
             }
             self.log.waiting(Missing::OperationEnd);
-            match self.follow.next(self.follow.deadline()).await {
+            match self.next_looking(&mut looks).await {
                 Ok(NextState::Changed) => {}
-                Ok(NextState::Deleted) => {
-                    return DeployOutcome::Degraded {
-                        why: AppFailure::Deleted,
-                        unhealthy: Vec::new(),
-                    };
-                }
-                Ok(NextState::Time) => return self.not_over(Missing::OperationEnd, None),
-                Err(error) => return self.not_over(Missing::OperationEnd, Some(&error)),
+                Ok(NextState::Deleted) => return DeployOutcome::deleted(),
+                Ok(NextState::Time) if !self.follow.is_over() => {}
+                Ok(NextState::Time) => return self.not_over(Missing::OperationEnd, None, looks),
+                Err(error) => return self.not_over(Missing::OperationEnd, Some(&error), looks),
             }
         }
     }
@@ -229,6 +228,7 @@ impl AppRun<'_> {
     async fn meet(&mut self, conditions: &Conditions) -> DeployOutcome {
         self.log.begin(DeployStep::Wait);
         let mut before = self.follow.app().status.health.status;
+        let mut looks = TreeLooks::new();
         loop {
             self.tell_changes();
             let app = self.follow.app();
@@ -237,31 +237,30 @@ impl AppRun<'_> {
                     self.log.done(DeployStep::Wait);
                     return self.has_reached(ReachedState::ConditionsMet, None);
                 }
-                ConditionState::NoResource => return self.not_over(Missing::Resource, None),
+                ConditionState::NoResource => return self.not_over(Missing::Resource, None, looks),
                 ConditionState::NotYet(unmet) => Missing::Conditions(unmet),
             };
             let health = app.status.health.clone();
             let breaks =
                 health.status == HealthStatus::Degraded && before != HealthStatus::Degraded;
             if breaks && conditions.health && !conditions.degraded && !conditions.delete {
+                self.look_at_end(&mut looks).await;
                 let why = AppFailure::Health { health };
-                return DeployOutcome::Degraded {
-                    why,
-                    unhealthy: unhealthy(app, &ResourceTree::default()),
-                };
+                let unhealthy = unhealthy(self.follow.app(), &looks.tree);
+                return DeployOutcome::Degraded { why, unhealthy, obstacles: looks.obstacles };
             }
             before = health.status;
             self.log.waiting(missing.clone());
-            match self.follow.next(self.follow.deadline()).await {
+            let next = match conditions.health {
+                true => self.next_looking(&mut looks).await,
+                false => self.follow.next(self.follow.deadline()).await,
+            };
+            match next {
                 Ok(NextState::Changed) => {}
                 Ok(NextState::Deleted) if conditions.delete => return gone(ReachedState::Deleted),
-                Ok(NextState::Deleted) => {
-                    return DeployOutcome::Degraded {
-                        why: AppFailure::Deleted,
-                        unhealthy: Vec::new(),
-                    };
-                }
-                Ok(NextState::Time) => return self.not_over(missing, None),
+                Ok(NextState::Deleted) => return DeployOutcome::deleted(),
+                Ok(NextState::Time) if !self.follow.is_over() => {}
+                Ok(NextState::Time) => return self.not_over(missing, None, looks),
                 // What is deleted and whose project is not named turns into something forbidden.
                 Err(error)
                     if conditions.delete
@@ -270,7 +269,7 @@ impl AppRun<'_> {
                 {
                     return gone(ReachedState::Deleted);
                 }
-                Err(error) => return self.not_over(missing, Some(&error)),
+                Err(error) => return self.not_over(missing, Some(&error), looks),
             }
         }
     }
@@ -287,11 +286,12 @@ impl AppRun<'_> {
         }
     }
 
-    fn not_over(&self, missing: Missing, error: Option<&Error>) -> DeployOutcome {
+    fn not_over(&self, missing: Missing, error: Option<&Error>, looks: TreeLooks) -> DeployOutcome {
         DeployOutcome::Unknown {
             missing,
             error: error.map(|error| format!("{error}: {}", error.kind)),
-            unhealthy: unhealthy(self.follow.app(), &ResourceTree::default()),
+            unhealthy: unhealthy(self.follow.app(), &looks.tree),
+            obstacles: looks.obstacles,
             left: self.written.leftover(),
         }
     }

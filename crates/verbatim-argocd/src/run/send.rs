@@ -110,7 +110,7 @@ impl AppRun<'_> {
         operations: Vec<Value>,
         object: Option<Value>,
     ) -> Result<Application, Error> {
-        let (client, app) = (self.subject.client, &self.subject.app);
+        let (client, app) = (&self.subject.client, &self.subject.app);
         let Some(mut object) = object else { return client.write(app, read, operations).await };
         let failed = |why: String| Error {
             action: format!("write to application {app}"),
@@ -126,7 +126,7 @@ impl AppRun<'_> {
 
     /// A live read, as we know it and whole, without what the server ignores and what is large.
     async fn read_whole(&self) -> Result<(Value, Application), Error> {
-        let client = self.subject.client;
+        let client = &self.subject.client;
         let mut object = client.object(&self.subject.app).await?;
         let app = Application::deserialize(&object).map_err(|wrong| Error {
             action: format!("read application {}", self.subject.app),

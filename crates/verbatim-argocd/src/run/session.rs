@@ -2,9 +2,10 @@
 //! part has a file of its own and changes only there.
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, timeout};
 
 use crate::api::client::Client;
-use crate::api::error::Error;
+use crate::api::error::{Error, ErrorKind};
 use crate::api::request::AppRef;
 use crate::judge::baseline::broken_resources;
 use crate::judge::change::Writer;
@@ -40,7 +41,8 @@ pub(crate) struct AppRun<'a> {
 
 /// What a run is about.
 pub(crate) struct Subject<'a> {
-    pub(crate) client: &'a Client,
+    /// With the time by which the run is to be over.
+    pub(crate) client: Client,
     pub(crate) app: AppRef,
     pub(crate) release: &'a str,
     pub(crate) environment: Option<&'a str>,
@@ -57,7 +59,7 @@ impl<'a> Subject<'a> {
     /// A run that writes no values and proves no image.
     pub(crate) fn new(client: &'a Client, app: &AppRef, options: &'a DeployOptions) -> Self {
         Self {
-            client,
+            client: client.until(Instant::now() + options.timeout),
             app: app.clone(),
             release: "",
             environment: None,
@@ -90,7 +92,13 @@ impl<'a> Subject<'a> {
     ) -> Result<AppRun<'a>, Error> {
         let mut log = RunLog::new(listener);
         log.begin(DeployStep::Observe);
-        let follow = Follow::start(self.client, &self.app, first, self.options.timeout).await?;
+        let limit = self.options.timeout;
+        let follow = Follow::start(&self.client, &self.app, first, limit);
+        let follow = timeout(limit, follow).await.unwrap_or_else(|_| {
+            let action = format!("read application {}", self.app);
+            let server = self.client.server().to_string();
+            Err(Error { action, server, kind: ErrorKind::Timeout(limit) })
+        })?;
         let before = follow.app().clone();
         if self.app.project.is_none() && !before.spec.project.is_empty() {
             self.app.project = Some(before.spec.project.clone());

@@ -138,7 +138,7 @@ impl AppRun<'_> {
             Missing::PreviousValues(_) => Some(Missing::OperationSlot.to_string()),
             _ => None,
         };
-        DeployOutcome::Unknown { missing, error, unhealthy: Vec::new(), left }
+        DeployOutcome::unknown(missing, error, left)
     }
 
     fn carries_nonce(&self) -> bool {

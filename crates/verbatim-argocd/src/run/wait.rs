@@ -1,19 +1,15 @@
 //! Waits until an application is as expected, and proves what runs. Judging is done elsewhere; this is the loop.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::api::error::Error;
 use crate::judge::baseline::unrelated;
 use crate::judge::evidence::{DeployProof, KnownBy, RenderedImage, WorkloadEvidence};
 use crate::judge::mismatch::Mismatch;
 use crate::judge::missing::Missing;
-use crate::judge::outcome::unhealthy;
-use crate::judge::outcome::{
-    AppFailure, DeployOutcome, OnPause, ProofStage, ReachedState, Unhealthy,
-};
+use crate::judge::outcome::{AppFailure, DeployOutcome, OnPause, ProofStage, ReachedState};
 use crate::judge::prove::Judgement;
 use crate::judge::remembered::ProvenPods;
 use crate::judge::verdict::{
@@ -21,9 +17,10 @@ use crate::judge::verdict::{
     is_degraded, judge, unhealthy_names,
 };
 use crate::judge::warning::DeployWarning;
-use crate::model::{HealthStatus, ResourceTree};
+use crate::model::HealthStatus;
 use crate::run::event::{DeployEvent, DeployStep};
 use crate::run::follow::NextState;
+use crate::run::obstacles::TreeLooks;
 use crate::run::read::{Observation, evidence};
 use crate::run::session::{AppRun, Subject, now};
 
@@ -32,9 +29,6 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long the manifests may differ before it counts. They are those of the comparison that was judged already.
 const MANIFESTS_PATIENCE: Duration = Duration::from_millis(500);
-
-/// Pause between two looks for pods that fail to start.
-const TREE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Pauses between two looks at what runs: short at first, for what is only a cache behind.
 const FIRST_LOOK: Duration = Duration::from_millis(150);
@@ -76,8 +70,7 @@ struct Wait {
     degraded_since: Option<Instant>,
     refresh_at: Instant,
     differs_since: Option<Instant>,
-    /// When to look at the tree next, and at what runs.
-    tree_at: Instant,
+    /// When to look at what runs next.
     look_at: Instant,
     look_pause: Duration,
     /// The version of the application at the last look.
@@ -86,10 +79,7 @@ struct Wait {
     /// The deadline without any hold.
     deadline: Instant,
     proven: ProvenPods,
-    tree: ResourceTree,
-    /// Pods that fail to start, since when.
-    stuck: BTreeMap<String, Instant>,
-    unhealthy: Vec<Unhealthy>,
+    looks: TreeLooks,
     /// What is not healthy and has nothing to do with the release.
     unrelated: Vec<String>,
     /// What is missing of a paused rollout, and what runs of it.
@@ -106,16 +96,13 @@ impl Wait {
             degraded_since: None,
             refresh_at: now,
             differs_since: None,
-            tree_at: now,
             look_at: now,
             look_pause: FIRST_LOOK,
             looked_at: String::new(),
             hold: Hold::Not,
             deadline,
             proven: ProvenPods::default(),
-            tree: ResourceTree::default(),
-            stuck: BTreeMap::new(),
-            unhealthy: Vec::new(),
+            looks: TreeLooks::new(),
             unrelated: Vec::new(),
             paused: None,
             missing: Missing::Unknown,
@@ -163,26 +150,26 @@ impl AppRun<'_> {
                 false => wait.degraded_since = None,
             }
             wait.unrelated.clear();
+            // What is read meanwhile must not keep the time from being over.
+            let deadline = self.follow.deadline();
             if goal == WaitGoal::Proof && is_about_health(&verdict) {
-                wait.unrelated = self.unrelated(expect, &mut wait).await;
+                let unrelated = self.unrelated(expect, &mut wait);
+                wait.unrelated = timeout_at(deadline, unrelated).await.unwrap_or_default();
                 if !wait.unrelated.is_empty() {
                     verdict = Verdict::Done;
                 }
             }
-            let wake = match self.act(&verdict, expect, goal, &mut wait).await {
+            let acted = timeout_at(deadline, self.act(&verdict, expect, goal, &mut wait)).await;
+            let wake = match acted.unwrap_or(Ok(Act::Wait(None))) {
                 Ok(Act::End(outcome)) => return outcome,
                 Ok(Act::Again) => continue,
                 Ok(Act::Wait(wake)) => wake.unwrap_or(self.follow.deadline()),
                 Err(error) => return self.cut_off(&wait, Some(error)),
             };
-            match self.follow.next(wake.min(self.follow.deadline())).await {
+            match self.follow.next(self.until(&wait.looks, wake)).await {
                 Ok(NextState::Changed) => {}
-                Ok(NextState::Deleted) => {
-                    return DeployOutcome::Degraded {
-                        why: AppFailure::Deleted,
-                        unhealthy: Vec::new(),
-                    };
-                }
+                Ok(NextState::Deleted) => return DeployOutcome::deleted(),
+                Ok(NextState::Time) if self.look_before_deadline(&mut wait.looks).await => {}
                 Ok(NextState::Time) if self.follow.is_over() => {
                     return self.at_deadline(&verdict, &wait);
                 }
@@ -201,11 +188,7 @@ impl AppRun<'_> {
     ) -> Result<Act, Error> {
         match verdict {
             Verdict::Superseded(deviations) => Ok(Act::End(self.superseded_by(deviations.clone()))),
-            Verdict::Failed(why) => {
-                self.look_at_tree(wait).await;
-                let unhealthy = std::mem::take(&mut wait.unhealthy);
-                Ok(Act::End(DeployOutcome::Degraded { why: why.clone(), unhealthy }))
-            }
+            Verdict::Failed(why) => Ok(Act::End(self.degraded(why.clone(), wait).await)),
             Verdict::Stale(waiting) => {
                 self.waiting(wait, Missing::State(waiting.clone()));
                 wait.begin_again();
@@ -229,11 +212,15 @@ impl AppRun<'_> {
             Verdict::Waiting(waiting) => {
                 self.waiting(wait, Missing::State(waiting.clone()));
                 wait.begin_again();
-                if !matches!(waiting, MissingState::Health(..)) {
-                    return Ok(Act::Wait(None));
+                match waiting {
+                    MissingState::Health(..) => {}
+                    // A hook or a wave may wait for pods that never come.
+                    MissingState::Running(_) | MissingState::Retry(_) => wait.looks.begin_later(),
+                    _ => return Ok(Act::Wait(None)),
                 }
-                self.look_at_tree_in_time(wait).await;
-                Ok(self.stuck(wait).unwrap_or(Act::Wait(Some(wait.tree_at))))
+                self.look_at_tree_in_time(&mut wait.looks).await;
+                let next = wait.looks.next;
+                Ok(self.given_up(wait).await.unwrap_or(Act::Wait(Some(next))))
             }
             Verdict::Done => match goal {
                 // What is suspended is not healthy: somebody or a step of a canary holds it.
@@ -368,9 +355,10 @@ impl AppRun<'_> {
                     }
                 }
                 self.waiting(wait, Missing::Proof(problem));
-                self.look_at_tree_in_time(wait).await;
+                self.look_at_tree_in_time(&mut wait.looks).await;
                 wait.look_later();
-                Ok(self.stuck(wait).unwrap_or(Act::Wait(Some(wait.look_at))))
+                let next = wait.look_at;
+                Ok(self.given_up(wait).await.unwrap_or(Act::Wait(Some(next))))
             }
         }
     }
@@ -457,63 +445,22 @@ impl AppRun<'_> {
         if expect.broken_before.is_empty() {
             return Vec::new();
         }
-        self.look_at_tree_in_time(wait).await;
-        let before = &expect.broken_before;
-        unrelated(before, self.follow.app(), &wait.tree, self.subject.images).unwrap_or_default()
-    }
-
-    async fn look_at_tree_in_time(&mut self, wait: &mut Wait) {
-        if Instant::now() >= wait.tree_at {
-            self.look_at_tree(wait).await;
-            wait.tree_at = Instant::now() + TREE_PAUSE;
-        }
-    }
-
-    /// Looks for pods that fail to start. From the server's cache: it costs the cluster nothing.
-    async fn look_at_tree(&mut self, wait: &mut Wait) {
-        let Ok(tree) = self.subject.client.tree(&self.subject.app).await else { return };
-        let wanted: Vec<String> =
-            self.subject.images.iter().map(|image| image.digest.to_string()).collect();
-        let mut failing = BTreeMap::new();
-        for node in tree.nodes.iter().filter(|node| node.kind == "Pod") {
-            let Some(health) = &node.health else { continue };
-            self.log.resource(Unhealthy {
-                kind: node.kind.clone(),
-                name: node.name.clone(),
-                health: health.clone(),
-            });
-            let ours = wanted.is_empty()
-                || node.images.iter().any(|image| wanted.iter().any(|d| image.ends_with(d)));
-            if ours && health.status == HealthStatus::Degraded {
-                let since = wait.stuck.get(&node.name).copied().unwrap_or_else(Instant::now);
-                failing.insert(node.name.clone(), since);
-            }
-        }
-        wait.stuck = failing;
-        wait.unhealthy = unhealthy(self.follow.app(), &tree);
-        wait.tree = tree;
+        self.look_at_tree_in_time(&mut wait.looks).await;
+        let (before, tree) = (&expect.broken_before, &wait.looks.tree);
+        unrelated(before, self.follow.app(), tree, self.subject.images).unwrap_or_default()
     }
 
     /// The end, if pods with the wanted image have been failing for too long.
-    fn stuck(&self, wait: &mut Wait) -> Option<Act> {
-        let names: Vec<_> = wait
-            .stuck
-            .iter()
-            .filter(|(_, since)| since.elapsed() >= self.subject.options.stuck_after)
-            .map(|(name, _)| name)
-            .collect();
-        let pods: Vec<_> = wait
-            .unhealthy
-            .iter()
-            .filter(|one| one.kind == "Pod" && names.contains(&&one.name))
-            .cloned()
-            .collect();
-        (!pods.is_empty()).then(|| {
-            Act::End(DeployOutcome::Degraded {
-                why: AppFailure::Stuck { pods },
-                unhealthy: std::mem::take(&mut wait.unhealthy),
-            })
-        })
+    async fn given_up(&mut self, wait: &mut Wait) -> Option<Act> {
+        let why = self.stuck(&wait.looks)?;
+        Some(Act::End(self.degraded(why, wait).await))
+    }
+
+    async fn degraded(&mut self, why: AppFailure, wait: &mut Wait) -> DeployOutcome {
+        self.look_at_end(&mut wait.looks).await;
+        let TreeLooks { unhealthy, obstacles, .. } = &mut wait.looks;
+        let (unhealthy, obstacles) = (std::mem::take(unhealthy), std::mem::take(obstacles));
+        DeployOutcome::Degraded { why, unhealthy, obstacles }
     }
 
     fn at_deadline(&mut self, verdict: &Verdict, wait: &Wait) -> DeployOutcome {
@@ -524,7 +471,8 @@ impl AppRun<'_> {
             let health = self.follow.app().status.health.clone();
             return DeployOutcome::Degraded {
                 why: AppFailure::Health { health },
-                unhealthy: wait.unhealthy.clone(),
+                unhealthy: wait.looks.unhealthy.clone(),
+                obstacles: wait.looks.obstacles.clone(),
             };
         }
         let trouble = self.follow.trouble.take();
@@ -535,7 +483,8 @@ impl AppRun<'_> {
         DeployOutcome::Unknown {
             missing: wait.missing.clone(),
             error: error.map(|error| format!("{error}: {}", error.kind)),
-            unhealthy: wait.unhealthy.clone(),
+            unhealthy: wait.looks.unhealthy.clone(),
+            obstacles: wait.looks.obstacles.clone(),
             left: self.written.leftover(),
         }
     }

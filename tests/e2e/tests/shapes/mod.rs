@@ -2,6 +2,7 @@
 //! where it can do nothing. Each shape is a row of [`table::shapes`]; how a row is tried is [`scene`]'s.
 
 mod begun;
+mod blocked;
 mod canary;
 mod cluster;
 mod followed;

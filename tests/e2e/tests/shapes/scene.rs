@@ -121,6 +121,14 @@ impl Scene {
                 let names = (&self.before, &self.names);
                 followed(&self.tool, (&self.cluster, by), &app, names, (&deploy, behind)).await?
             }
+            End::Blocked(time, ..) => {
+                let text: Vec<&str> = arguments
+                    .iter()
+                    .copied()
+                    .filter(|it| !["--format", "json"].contains(it))
+                    .collect();
+                self.tool.run(&[&text[..], &["--timeout", time]].concat()).await?
+            }
             _ => self.tool.run(&[&arguments[..], &["--timeout", "100"]].concat()).await?,
         };
         let told = || format!("{run}");
@@ -181,6 +189,10 @@ impl Scene {
                 ensure!(run.code == 1, "{}", told());
                 says(&run, words)?;
                 ensure!(run.json()?["outcome"]["outcome"] == "degraded", "{}", told());
+            }
+            End::Blocked(_, status, words) => {
+                ensure!(run.code == *status, "{}", told());
+                words.iter().try_for_each(|words| says(&run, words))?;
             }
             End::Held(words) => {
                 ensure!(run.code == 1, "{}", told());

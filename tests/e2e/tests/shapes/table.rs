@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::blocked;
 use super::scene::Names;
 use super::stand_in::StandIn;
 
@@ -42,6 +43,8 @@ pub(crate) enum End {
     TakenBack(&'static str),
     /// Degraded with 1, with this in its message.
     Degraded(&'static str),
+    /// Something keeps the pods from running: with this much time it ends with this status, and this is in its message.
+    Blocked(&'static str, i32, &'static [&'static str]),
     /// Held before anything of the release runs: with `--on-pause fail` or `accept` it ends at once with 1 and this in its message,
     /// and `wait` does not end well.
     Held(&'static str),
@@ -61,6 +64,10 @@ pub(crate) enum End {
 }
 
 pub(crate) fn shapes() -> Vec<Shape> {
+    usual().into_iter().chain(blocked::shapes()).collect()
+}
+
+fn usual() -> Vec<Shape> {
     vec![
         Shape {
             name: "helm-digest",
@@ -285,10 +292,7 @@ pub(crate) fn shapes() -> Vec<Shape> {
             name: "broken-before",
             maker: Maker::Hand,
             spec: |at| source(at, "shapes/broken", &[]),
-            values: |at| {
-                let patience = ["--stuck-after".to_owned(), "5s".to_owned()];
-                helm(&[("image", &at.image)]).into_iter().chain(patience).collect()
-            },
+            values: impatient,
             end: End::BrokenBefore,
         },
         Shape {
@@ -473,7 +477,7 @@ fn git_generator(at: &Names) -> Value {
 }
 
 /// One source in the repository of the scene, with Helm parameters if there are any.
-fn source(at: &Names, path: &str, parameters: &[(&str, &str)]) -> Value {
+pub(crate) fn source(at: &Names, path: &str, parameters: &[(&str, &str)]) -> Value {
     let mut source = json!({ "repoURL": at.git, "path": path, "targetRevision": "main" });
     if !parameters.is_empty() {
         let parameters: Vec<Value> =
@@ -514,7 +518,7 @@ fn parameter(name: &str, value: &str) -> Value {
     json!({ "name": name, "value": value, "forceString": true })
 }
 
-fn helm(values: &[(&str, &str)]) -> Vec<String> {
+pub(crate) fn helm(values: &[(&str, &str)]) -> Vec<String> {
     values
         .iter()
         .flat_map(|(name, value)| ["--helm-set".to_owned(), format!("{name}={value}")])
@@ -535,6 +539,12 @@ fn seeing(at: &Names) -> Vec<String> {
 
 fn tag_and_digest(at: &Names) -> Vec<String> {
     helm(&[("image.tag", &format!("1.0@{}", at.digest))])
+}
+
+/// An image, and little patience with what fails.
+pub(crate) fn impatient(at: &Names) -> Vec<String> {
+    let patience = ["--stuck-after".to_owned(), "5s".to_owned()];
+    helm(&[("image", &at.image)]).into_iter().chain(patience).collect()
 }
 
 fn hex(at: &Names) -> &str {

@@ -66,7 +66,8 @@ impl Client {
             return self.patch(app, go_json(&Value::Array(operations))).await;
         };
         // On the heap: every run would have room for it on its stack otherwise.
-        let written = Box::pin(kubernetes.patch(read, operations, self.0.timeouts.read)).await;
+        let written =
+            Box::pin(kubernetes.patch(read, operations, self.limit(self.0.timeouts.read))).await;
         written.map_err(|kind| through(kubernetes, format!("write to application {app}"), kind))
     }
 
@@ -82,7 +83,7 @@ impl Client {
         read: &ObjectMeta,
     ) -> Result<Option<bool>, Error> {
         let Some(kubernetes) = &self.0.kubernetes else { return self.can_i(app, "update").await };
-        let may = Box::pin(kubernetes.may_patch(read, self.0.timeouts.read)).await;
+        let may = Box::pin(kubernetes.may_patch(read, self.limit(self.0.timeouts.read))).await;
         may.map(Some).map_err(|kind| through(kubernetes, "ask for our rights".to_owned(), kind))
     }
 

@@ -24,8 +24,11 @@ impl Client {
         let request = request::logs(app, wanted);
         let fail = |kind| self.error(&request, kind);
         // A pod that has not written yet has nothing to send, headers included.
-        let patience =
-            if wanted.follow { Duration::from_secs(24 * 3600) } else { self.0.timeouts.read };
+        let patience = if wanted.follow {
+            Duration::from_secs(24 * 3600)
+        } else {
+            self.limit(self.0.timeouts.read)
+        };
         let mut stream = self.open_lines(&request, patience).await.map_err(fail)?;
         let mut pending = Vec::new();
         loop {

@@ -40,9 +40,13 @@ pub use self::exchange::{IdentitySource, JobIdentity};
 /// each takes a second, and at 4 for each the next one in its queue waits for little more than a second.
 const LIMITED_AT_ONCE: usize = 16;
 
-/// A server that can be asked. Cheap to clone.
+/// What a call may take when the time of its run is almost or already over: what was written is put back then, and claims are
+/// closed.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A server that can be asked, with the time by which whoever asks wants to be done. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<Inner>, Option<Instant>);
 
 #[derive(Debug)]
 struct Inner {
@@ -113,7 +117,7 @@ impl Client {
         let token = config.token.as_ref().map(ExposeSecret::expose_secret);
         let bearer = token.map(session::header).transpose().map_err(&fail)?;
         let http = builder.build().map_err(|error| fail(error.without_url().to_string()))?;
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             http,
             base: config.url,
             session: session::Session::new(bearer),
@@ -126,7 +130,19 @@ impl Client {
             turns: Semaphore::new(LIMITED_AT_ONCE),
             kubernetes: config.kubernetes.map(Kubernetes::new),
             shared: Mutex::default(),
-        })))
+        };
+        Ok(Self(Arc::new(inner), None))
+    }
+
+    /// The same server for a run that is to be over by then: no call of it takes much longer.
+    pub(crate) fn until(&self, deadline: Instant) -> Self {
+        Self(Arc::clone(&self.0), Some(deadline))
+    }
+
+    /// How long a call may take that usually may take so long.
+    fn limit(&self, usual: Duration) -> Duration {
+        let left = self.1.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        left.map_or(usual, |left| usual.min(left.max(GRACE)))
     }
 
     /// The server's address.
@@ -195,7 +211,9 @@ impl Client {
                 _ => None,
             };
             let wait = self.0.retry.wait_before_next(attempt, started.elapsed(), asked, chance());
-            let Some(wait) = wait.filter(|_| may_pass) else {
+            let in_time =
+                |wait: &Duration| self.1.is_none_or(|deadline| Instant::now() + *wait < deadline);
+            let Some(wait) = wait.filter(in_time).filter(|_| may_pass) else {
                 return Err(self.error(&request, kind));
             };
             tracing::debug!(attempt, ?wait, error = %kind, "will {} again", request.action);
@@ -233,6 +251,7 @@ impl Client {
         request: &ApiRequest,
         limit: Duration,
     ) -> Result<Answered, ErrorKind> {
+        let limit = self.limit(limit);
         let used = self.0.session.bearer();
         let answer = self.fetch(self.prepare(request)?, limit).await?;
         match answer.head().status {

@@ -8,6 +8,7 @@ use verbatim_oci::short_digests;
 use crate::inspect::live_state::ResourceState;
 use crate::judge::evidence::{DeployProof, EvidenceLevel, ImageMatch, WorkloadEvidence};
 use crate::judge::missing::Missing;
+use crate::judge::obstacle::Obstacle;
 use crate::judge::outcome::{
     AppFailure, DeployOutcome, DeployReport, Leftover, OnPause, UndoResult, Unhealthy,
 };
@@ -75,6 +76,7 @@ fn show(console: &Console, progress: &Progress, app: &str, event: DeployEvent) {
         }
         DeployEvent::Changed { change } => progress.line(format!("{app}: {change}")),
         DeployEvent::Waiting { missing } => progress.message(missing.to_string()),
+        DeployEvent::Obstructed { obstacle } => progress.line(format!("{app}: {obstacle}")),
         DeployEvent::Paused { missing } => {
             progress.line(format!("{app}: paused: {missing}"));
         }
@@ -112,14 +114,21 @@ pub(crate) fn outcome_cells(report: &DeployReport) -> [String; 2] {
             let why = deviations.iter().map(ToString::to_string).chain(by).collect();
             (style::bad("superseded"), joined(why))
         }
-        DeployOutcome::Degraded { why, .. } => (style::bad(word(why)), why.to_string()),
+        DeployOutcome::Degraded { why, obstacles, .. } => {
+            let as_word = word(why);
+            let obstacles = obstacles.iter().map(ToString::to_string);
+            let why = std::iter::once(why.to_string()).chain(obstacles);
+            (style::bad(as_word), joined(why.collect()))
+        }
         DeployOutcome::NotProven { problems, .. } => {
             (style::bad("not proven"), joined(problems.iter().map(ToString::to_string).collect()))
         }
         DeployOutcome::Paused { missing, .. } => (style::attention("paused"), missing.to_string()),
-        DeployOutcome::Unknown { missing, error, .. } => {
+        DeployOutcome::Unknown { missing, error, obstacles, .. } => {
             let error = error.iter().map(|error| format!(" ({error})")).collect::<String>();
-            (style::attention("unknown"), format!("{missing}{error}"))
+            let obstacles = obstacles.iter().map(ToString::to_string);
+            let why = std::iter::once(format!("{missing}{error}")).chain(obstacles);
+            (style::attention("unknown"), joined(why.collect()))
         }
     };
     [word, why.replace('\n', " ")]
@@ -159,6 +168,17 @@ pub(crate) fn resource_table(resources: &[ResourceState]) -> String {
 /// What to do next, after an outcome that is not the wanted one. `spelled` says how the command at hand spells an option;
 /// one that it does not have is no advice.
 pub fn hints(report: &DeployReport, spelled: &dyn Fn(Remedy) -> Option<String>) -> Vec<String> {
+    let app = report.app.to_string();
+    let mut remedies: Vec<String> = Vec::new();
+    for remedy in report.outcome.obstacles().iter().map(|obstacle| obstacle.remedy(&app)) {
+        if !remedies.contains(&remedy) {
+            remedies.push(remedy);
+        }
+    }
+    remedies.into_iter().chain(next_steps(report, spelled)).collect()
+}
+
+fn next_steps(report: &DeployReport, spelled: &dyn Fn(Remedy) -> Option<String>) -> Vec<String> {
     let option = |(when, remedy): (&str, Remedy)| Some(format!("{when}: {}", spelled(remedy)?));
     match &report.outcome {
         DeployOutcome::Refused { reasons, .. } => reasons
@@ -268,10 +288,10 @@ impl fmt::Display for DeployReport {
                     )
                 })
             }
-            DeployOutcome::Degraded { why, unhealthy } => {
+            DeployOutcome::Degraded { why, unhealthy, obstacles } => {
                 writeln!(f, "{app} {}", style::bad(word(why)))?;
                 writeln!(f, "  {why}")?;
-                list(f, unhealthy)
+                list(f, unhealthy, obstacles)
             }
             DeployOutcome::NotProven { problems, .. } => {
                 writeln!(f, "{app} {}", style::bad("not proven"))?;
@@ -282,13 +302,13 @@ impl fmt::Display for DeployReport {
                 writeln!(f, "  {missing}")?;
                 workloads.iter().try_for_each(|workload| writeln!(f, "  {workload}"))
             }
-            DeployOutcome::Unknown { missing, error, unhealthy, left } => {
+            DeployOutcome::Unknown { missing, error, unhealthy, obstacles, left } => {
                 writeln!(f, "{app} {}", style::attention("unknown"))?;
                 writeln!(f, "  missing: {missing}")?;
                 if let Some(error) = error {
                     writeln!(f, "  {error}")?;
                 }
-                list(f, unhealthy)?;
+                list(f, unhealthy, obstacles)?;
                 writeln!(f, "  {left}")
             }
         }
@@ -313,9 +333,27 @@ impl DeployReport {
     }
 }
 
-fn list(f: &mut fmt::Formatter<'_>, unhealthy: &[Unhealthy]) -> fmt::Result {
-    unhealthy.iter().try_for_each(|one| {
+/// What is not healthy, and what stands in the way; that says more of what it is about.
+fn list(
+    f: &mut fmt::Formatter<'_>,
+    unhealthy: &[Unhealthy],
+    obstacles: &[Obstacle],
+) -> fmt::Result {
+    let is_explained = |one: &Unhealthy| {
+        let object = format!("{} {}", one.kind, one.name);
+        obstacles.iter().any(|obstacle| obstacle.object() == object)
+    };
+    unhealthy.iter().filter(|one| !is_explained(one)).try_for_each(|one| {
         writeln!(f, "  {} {} {:?} {}", one.kind, one.name, one.health.status, one.health.message)
+    })?;
+    obstacles.iter().try_for_each(|obstacle| {
+        writeln!(f, "  {obstacle}")?;
+        if !obstacle.log.is_empty() {
+            writeln!(f, "    the end of its log:")?;
+        } else if let Some(why) = &obstacle.log_error {
+            writeln!(f, "    its log cannot be read: {why}")?;
+        }
+        obstacle.log.iter().try_for_each(|line| writeln!(f, "    | {line}"))
     })
 }
 
@@ -391,6 +429,11 @@ impl fmt::Display for AppFailure {
             },
             Self::Stuck { pods } => {
                 write!(f, "{} pods with the wanted image keep failing to start", pods.len())
+            }
+            Self::NoPods { workloads } => {
+                let names: Vec<_> =
+                    workloads.iter().map(|it| format!("{} {}", it.kind, it.name)).collect();
+                write!(f, "no pod with the wanted image can be made: {}", names.join(", "))
             }
             Self::Revisions { wanted, found } => write!(
                 f,

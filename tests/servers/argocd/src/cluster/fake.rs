@@ -37,6 +37,8 @@ pub enum Behaviour {
     Crash,
     /// The same, and what is said about it is this.
     CrashSaying(String),
+    /// The same, and this is the log of each attempt.
+    CrashLogging(String),
     /// It is ready, and reports this `imageID`.
     ImageId(String),
     /// It stays Pending.
@@ -51,7 +53,7 @@ pub(crate) struct Fakes {
 }
 
 impl Fakes {
-    fn behaviour(&self, pod: &Value) -> Behaviour {
+    pub(crate) fn behaviour(&self, pod: &Value) -> Behaviour {
         // A selector that no node has keeps a pod Pending, as the scheduler would.
         if pod
             .pointer("/spec/nodeSelector")
@@ -89,6 +91,12 @@ pub(crate) async fn run(cluster: Arc<Cluster>, fakes: Fakes) {
 async fn live(cluster: Arc<Cluster>, fakes: Fakes, key: Key, pod: Value) {
     let behaviour = fakes.behaviour(&pod);
     if behaviour == Behaviour::Unschedulable {
+        let condition = json!({
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available.",
+        });
+        cluster
+            .merge(&key, &json!({ "status": { "phase": "Pending", "conditions": [condition] } }));
         return;
     }
     tokio::time::sleep(fakes.ready_after).await;
@@ -118,7 +126,9 @@ fn status(pod: &Value, behaviour: &Behaviour) -> Value {
     let phase = match (behaviour, is_job) {
         (Behaviour::ImagePullBackOff, _) => "Pending",
         (Behaviour::Ready | Behaviour::ImageId(_), true) => "Succeeded",
-        (Behaviour::Crash | Behaviour::CrashSaying(_), true) => "Failed",
+        (Behaviour::Crash | Behaviour::CrashSaying(_) | Behaviour::CrashLogging(_), true) => {
+            "Failed"
+        }
         _ => "Running",
     };
     let mut status = json!({
@@ -147,11 +157,13 @@ fn container(spec: &Value, behaviour: &Behaviour, is_job: bool) -> Value {
                 0,
             )
         }
-        Behaviour::Crash | Behaviour::CrashSaying(_) if is_job => (ended, json!({}), 0),
+        Behaviour::Crash | Behaviour::CrashSaying(_) | Behaviour::CrashLogging(_) if is_job => {
+            (ended, json!({}), 0)
+        }
         Behaviour::CrashSaying(message) => {
             (json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } }), ended, 1)
         }
-        Behaviour::Crash => {
+        Behaviour::Crash | Behaviour::CrashLogging(_) => {
             let message =
                 format!("back-off 10s restarting failed container={}", text(spec, "/name"));
             (json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } }), ended, 1)

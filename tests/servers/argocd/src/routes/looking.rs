@@ -1,12 +1,14 @@
 //! What is only looked at beside the application itself: settings, clusters, events, logs.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
 use http::header;
 use serde_json::{Value, json};
 
 use super::{Answer, Call, GoJson, object_of};
+use crate::cluster::fake::{Behaviour, Fakes};
 use crate::error::ApiError;
 use crate::objects::text;
 use crate::{gojson, store, tree};
@@ -66,43 +68,58 @@ pub(super) async fn events(call: Call) -> Answer {
     Ok(super::listed([event]))
 }
 
-/// Logs as they are where no kubelet answers: what went wrong, sent like a line.
+/// Logs of containers that a rule lets write, and for the others what comes where no kubelet answers: what went wrong, sent
+/// like a line.
 pub(super) async fn logs(call: Call) -> Response {
     let allowed =
         call.app("get").and_then(|(app, claims)| claims.enforce("logs", "get", &object_of(&app)));
     match allowed {
-        Ok(()) => stream(&pods(&call)),
+        Ok(()) => stream(&pods(&call), call.query.text("tailLines").parse().ok()),
         Err(error) => stream_error(&error),
     }
 }
 
-/// The pods that are asked for; of other objects than pods everything that they made counts, which is not simulated.
-fn pods(call: &Call) -> Vec<String> {
+/// The pods that are asked for, with what they have written; of other objects than pods everything that they made counts,
+/// which is not simulated.
+fn pods(call: &Call) -> Vec<(String, Option<String>)> {
     let (query, objects) = (&call.query, call.server.cluster.objects());
     let wanted = |part: &str, got: &str| query.text(part).is_empty() || query.text(part) == got;
+    let rules = Fakes { ready_after: Duration::ZERO, rules: call.server.pod_rules.clone() };
+    let written = |pod: &Value| match rules.behaviour(pod) {
+        Behaviour::CrashLogging(text) => Some(text),
+        _ => None,
+    };
     tree::family(&call.name, &objects)
         .into_iter()
         .filter(|(key, _)| key.kind == "Pod" && wanted("resourceName", &key.name))
-        .map(|(key, _)| key.name.clone())
+        .map(|(key, pod)| (key.name.clone(), written(pod)))
         .collect()
 }
 
-fn stream(pods: &[String]) -> Response {
+fn stream(pods: &[(String, Option<String>)], tail: Option<usize>) -> Response {
     let line = |result: Value| format!("{}\n", gojson::to_string(&json!({ "result": result })));
-    let mut body: String = pods
-        .iter()
-        .map(|pod| {
+    let now = crate::cluster::now_text();
+    let mut body = String::new();
+    for (pod, written) in pods {
+        let Some(written) = written else {
             let why = format!(
                 "Get \"https://127.0.0.1:10250/containerLogs/default/{pod}/web\": dial tcp 127.0.0.1:10250: connect: \
                  connection refused"
             );
-            line(json!({
+            body.push_str(&line(json!({
                 "content": why, "timeStamp": null, "last": false, "timeStampStr": "0001-01-01T00:00:00Z", "podName": "",
-            }))
-        })
-        .collect();
+            })));
+            continue;
+        };
+        let lines: Vec<&str> = written.lines().collect();
+        let first = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
+        for content in &lines[first..] {
+            body.push_str(&line(json!({
+                "content": content, "timeStamp": now, "last": false, "timeStampStr": now, "podName": pod,
+            })));
+        }
+    }
     if !pods.is_empty() {
-        let now = crate::cluster::now_text();
         body.push_str(&line(json!({
             "content": "", "timeStamp": now, "last": true, "timeStampStr": now, "podName": "",
         })));
