@@ -93,6 +93,12 @@ pub enum ErrorKind {
         /// What it says, or the kind of body if that is not Argo CD's.
         message: String,
     },
+    /// The port speaks TLS, or something else that is not HTTP, where plain HTTP was sent; or plain HTTP where TLS was.
+    #[error("{}", if *.speaks_tls { "the server does not speak plain HTTP on this port" } else { "the server speaks plain HTTP on this port" })]
+    OtherScheme {
+        /// Whether it is TLS that it speaks.
+        speaks_tls: bool,
+    },
     /// The answer does not come from an Argo CD API: a login page, a wrong path.
     #[error("the answer (status {status}, {content_type}) is not from an Argo CD API")]
     NotArgoCd {

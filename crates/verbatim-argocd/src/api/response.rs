@@ -102,7 +102,12 @@ pub(crate) fn classify(head: AnswerHead<'_>, body: &[u8]) -> Option<ErrorKind> {
     }
     let envelope = if is_json { envelope(body) } else { None };
     let Some((code, message)) = envelope else {
-        return Some(by_status(head));
+        let kind = if wants_tls(head.status, body) {
+            ErrorKind::OtherScheme { speaks_tls: true }
+        } else {
+            by_status(head)
+        };
+        return Some(kind);
     };
     if let Some(kind) = by_text(code, &message) {
         return Some(kind);
@@ -117,6 +122,16 @@ pub(crate) fn classify(head: AnswerHead<'_>, body: &[u8]) -> Option<ErrorKind> {
         _ if head.status < 500 => ErrorKind::Refused(message),
         _ => ErrorKind::ServerError { status: head.status, message },
     })
+}
+
+/// Whether a port that speaks TLS says that it got plain HTTP. Only its text tells: `badRequestResponse` in net/http/server.go
+/// of Go 1.25, and `ngx_http_error_497_page` in ngx_http_special_response.c of nginx 1.29.
+fn wants_tls(status: u16, body: &[u8]) -> bool {
+    let texts: [&[u8]; 2] = [
+        b"Client sent an HTTP request to an HTTPS server",
+        b"The plain HTTP request was sent to HTTPS port",
+    ];
+    status == 400 && texts.iter().any(|text| body.windows(text.len()).any(|part| part == *text))
 }
 
 /// An answer without Argo CD's envelope: from a proxy, or from its router, which speaks plain text.
@@ -271,6 +286,15 @@ mod tests {
             (415, "text/plain; charset=utf-8", "Invalid content type\n".into(), "NotArgoCd"),
             (403, "text/html", "<html>".into(), "NotArgoCd"),
             (401, "text/html", "<html>".into(), "Unauthenticated"),
+            // As Go's server and nginx answer plain HTTP on a port for TLS.
+            (400, "", "Client sent an HTTP request to an HTTPS server.\n".into(), "OtherScheme"),
+            (
+                400,
+                "text/html",
+                "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>".into(),
+                "OtherScheme",
+            ),
+            (400, "text/html", "<html>Bad Request".into(), "NotArgoCd"),
             (307, "text/html", "".into(), "Redirected"),
             (401, json, envelope(16, "no session information"), "Unauthenticated"),
             (401, json, envelope(16, "Invalid username or password"), "Unauthenticated"),

@@ -9,6 +9,7 @@ mod logs;
 mod objects;
 mod service;
 mod session;
+mod tls;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -96,15 +97,12 @@ impl Client {
         if config.url.scheme() == "http" {
             // The system's certificates take a while to load and are of no use here.
             builder = builder.tls_certs_only([]);
-        } else if let Some(pem) = &config.ca {
-            let certificates = reqwest::Certificate::from_pem_bundle(pem)
-                .map_err(|error| fail(format!("the CA certificates cannot be read: {error}")))?;
-            if certificates.is_empty() {
-                return Err(fail("the CA file holds no certificate in PEM".into()));
-            }
-            builder = builder.tls_certs_merge(certificates);
+        } else if let Some(pem) = config.ca.as_ref().filter(|_| !config.insecure) {
+            let tls = tls::trusting(pem, config.client_cert.as_ref()).map_err(&fail)?;
+            builder = builder.tls_backend_preconfigured(tls);
         }
-        if let Some(pem) = &config.client_cert {
+        let is_preconfigured = config.ca.is_some() && !config.insecure;
+        if let Some(pem) = config.client_cert.as_ref().filter(|_| !is_preconfigured) {
             let identity =
                 reqwest::Identity::from_pem(pem.expose_secret().as_bytes()).map_err(|_| {
                     fail("the client certificate with its key cannot be read as PEM".into())
@@ -452,10 +450,16 @@ fn transport(error: reqwest::Error) -> ErrorKind {
             Some(rustls::Error::InvalidCertificate(_)) => {
                 return ErrorKind::Certificate(TransportError::new(layer, true));
             }
+            Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+                return ErrorKind::OtherScheme { speaks_tls: false };
+            }
             Some(rustls::Error::AlertReceived(alert)) if is_about_certificate(*alert) => {
                 return ErrorKind::ClientCertificate(TransportError::new(layer, true));
             }
             _ => {}
+        }
+        if layer.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return ErrorKind::OtherScheme { speaks_tls: true };
         }
         // TLS errors travel inside an io::Error, which hides them from `source`.
         source = match layer.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {

@@ -10,7 +10,9 @@ use crate::judge::refusal::WriteRefusal;
 /// The failure that an error of this library leads to.
 pub fn failure(error: Error) -> Failure {
     let status = match &error.kind {
-        ErrorKind::Redirected(to) if !is_same_host(to, &error.server) => ExitStatus::Refused,
+        ErrorKind::Redirected(to) if redirect(to, &error.server) == Redirect::Login => {
+            ExitStatus::Refused
+        }
         kind => status_of(kind),
     };
     let hint = hint(&error.kind, &error.server);
@@ -21,12 +23,33 @@ pub fn failure(error: Error) -> Failure {
     }
 }
 
-/// Whether a redirect stays with the server. Another host is that of a login, as those of single sign-on are.
-fn is_same_host(to: &str, server: &str) -> bool {
-    match (Url::parse(to), Url::parse(server)) {
-        (Ok(to), Ok(server)) => to.host_str() == server.host_str(),
-        // A path alone.
-        _ => true,
+/// What a redirect means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Redirect {
+    /// The same server wants TLS.
+    Tls,
+    /// The API is at another address.
+    Address,
+    /// The API is below another path of the same server.
+    Path,
+    /// Something that wants a login first: a page of the server itself, or the host of a single sign-on.
+    Login,
+}
+
+fn redirect(to: &str, server: &str) -> Redirect {
+    let Ok(server) = Url::parse(server) else { return Redirect::Login };
+    // A path alone is one of the server.
+    let Ok(to) = server.join(to) else { return Redirect::Login };
+    let is_same_host = to.host_str() == server.host_str();
+    if is_same_host && to.scheme() == "https" && server.scheme() == "http" {
+        return Redirect::Tls;
+    }
+    // Whatever is asked for is below one of these.
+    let is_api = ["/api/v1/", "/api/version", "/api/dex/"].iter().any(|it| to.path().contains(it));
+    match (is_api, is_same_host) {
+        (true, true) => Redirect::Path,
+        (true, false) => Redirect::Address,
+        (false, _) => Redirect::Login,
     }
 }
 
@@ -55,7 +78,9 @@ fn status_of(kind: &ErrorKind) -> ExitStatus {
         ErrorKind::SyncWindow | ErrorKind::DoesNotRender(_) | ErrorKind::Refused(_) => {
             ExitStatus::No
         }
-        ErrorKind::Redirected(_) | ErrorKind::Configuration(_) => ExitStatus::Usage,
+        ErrorKind::Redirected(_) | ErrorKind::OtherScheme { .. } | ErrorKind::Configuration(_) => {
+            ExitStatus::Usage
+        }
     }
 }
 
@@ -67,15 +92,32 @@ pub(crate) fn hint(kind: &ErrorKind, server: &str) -> Option<String> {
             "present one with --client-crt FILE and --client-crt-key FILE".into()
         }
         ErrorKind::Timeout(_) => format!("{server} may be overloaded, or its controller may not run"),
-        ErrorKind::Redirected(to) if !is_same_host(to, server) => {
-            "a proxy before Argo CD wants a login: give it what lets programs through with --header 'NAME: VALUE' \
-             (`headers` of the server in verbatim.yaml)"
+        ErrorKind::Redirected(to) => match redirect(to, server) {
+            Redirect::Tls => "use https:// in the server's address".into(),
+            Redirect::Address => "use the address that it redirects to".into(),
+            Redirect::Path => {
+                "name the path before `/api` in the address that it redirects to with --root-path".into()
+            }
+            Redirect::Login => {
+                "a proxy before Argo CD wants a login: give it what lets programs through with --header 'NAME: VALUE' \
+                 (`headers` of the server in verbatim.yaml)"
+                    .into()
+            }
+        },
+        ErrorKind::OtherScheme { speaks_tls: true } => "use https:// in the server's address".into(),
+        ErrorKind::OtherScheme { speaks_tls: false } => {
+            "use http:// in the server's address; then anyone on the network path can read the token".into()
+        }
+        ErrorKind::NotArgoCd { status: 405, .. } => {
+            "a proxy before Argo CD must let GET, POST, PUT, PATCH and DELETE through; or --root-path is wrong".into()
+        }
+        ErrorKind::NotArgoCd { status: 413, .. } => {
+            "a proxy before Argo CD must let requests of 2 MiB through".into()
+        }
+        ErrorKind::NotArgoCd { status: 403, .. } => {
+            "a proxy or firewall before Argo CD refuses it: give it what lets programs through with --header 'NAME: VALUE'"
                 .into()
         }
-        ErrorKind::Redirected(to) if to.starts_with("https:") && server.starts_with("http:") => {
-            "use https:// in the server's address".into()
-        }
-        ErrorKind::Redirected(_) => "use the address that it redirects to, or log in at the proxy with --header".into(),
         ErrorKind::Unauthenticated(_) => "log in again with `verbatim argocd login`, or set ARGOCD_AUTH_TOKEN".into(),
         ErrorKind::PermissionDenied(_) => {
             "Argo CD answers like this for a missing application, too, unless its project is given (--project, or \
@@ -182,8 +224,16 @@ mod tests {
     fn a_redirect_says_where_it_leads() {
         let cases = [
             ("https://a.example/api", "http://a.example", 2, "use https://"),
-            ("https://a.example/login", "https://a.example", 2, "the address that it redirects to"),
-            ("/oauth2/start", "https://a.example", 2, "with --header"),
+            ("https://a.example/login", "https://a.example", 7, "--header 'NAME: VALUE'"),
+            ("/oauth2/start?rd=%2Fapi%2Fv1%2Fx", "https://a.example", 7, "--header 'NAME: VALUE'"),
+            ("/argo/api/v1/applications", "https://a.example", 2, "--root-path"),
+            ("https://a.example/argo/api/version", "https://a.example", 2, "--root-path"),
+            (
+                "https://www.a.example/api/v1/x",
+                "https://a.example",
+                2,
+                "the address that it redirects to",
+            ),
             ("https://sso.example/authorize?x=1", "https://a.example", 7, "--header 'NAME: VALUE'"),
             ("https://sso.example/", "http://a.example", 7, "--header 'NAME: VALUE'"),
         ];
@@ -213,6 +263,9 @@ mod tests {
             (ErrorKind::PermissionDenied(text()), 7),
             (ErrorKind::NotFound(text()), 7),
             (ErrorKind::NotArgoCd { status: 200, content_type: text() }, 7),
+            (ErrorKind::NotArgoCd { status: 405, content_type: text() }, 7),
+            (ErrorKind::OtherScheme { speaks_tls: true }, 2),
+            (ErrorKind::OtherScheme { speaks_tls: false }, 2),
             (ErrorKind::TestFailed(text()), 5),
             (ErrorKind::AnotherOperation, 5),
             (ErrorKind::SyncWindow, 1),

@@ -3,6 +3,7 @@
 pub(crate) mod apps;
 pub(crate) mod document;
 pub(crate) mod failure;
+pub(crate) mod foreign;
 pub(crate) mod job;
 pub(crate) mod report;
 pub(crate) mod server;

@@ -18,6 +18,7 @@ use crate::api::kubernetes::KubernetesAccess;
 use crate::api::request::AppRef;
 use crate::cli::shared::apps::named;
 use crate::cli::shared::failure::failure;
+use crate::cli::shared::foreign::ForeignArgs;
 use crate::cli::shared::job::job_identity;
 
 /// Argo CD server
@@ -69,24 +70,17 @@ pub struct ServerArgs {
         allow_hyphen_values = true
     )]
     argocd_opts: Option<String>,
+
+    #[command(flatten)]
+    foreign: ForeignArgs,
 }
 
-/// What `ARGOCD_OPTS` may hold: our own options, and those of the argocd command line that mean nothing here.
+/// What `ARGOCD_OPTS` may hold.
 #[derive(Debug, Parser)]
 #[command(name = "ARGOCD_OPTS", disable_help_flag = true, disable_version_flag = true)]
 struct Opts {
     #[command(flatten)]
     server: ServerArgs,
-    #[arg(long, num_args = 0..=1, require_equals = true)]
-    grpc_web: Option<Option<bool>>,
-    #[arg(long)]
-    http_retry_max: Option<u32>,
-    #[arg(long)]
-    loglevel: Option<String>,
-    #[arg(long)]
-    logformat: Option<String>,
-    #[arg(long, num_args = 0..=1, require_equals = true)]
-    prompts_enabled: Option<Option<bool>>,
 }
 
 /// Application
@@ -243,6 +237,9 @@ impl ServerArgs {
 
     /// These options, and where they say nothing, those of `ARGOCD_OPTS`.
     fn with_opts(&self) -> Result<Self, Failure> {
+        if let Some(refused) = self.foreign.refused() {
+            return Err(refused);
+        }
         let Some(text) = self.argocd_opts.as_deref().filter(|text| !text.trim().is_empty()) else {
             return Ok(self.clone());
         };
@@ -254,6 +251,9 @@ impl ServerArgs {
                     .hint("ARGOCD_OPTS takes the options under `Argo CD` in --help")
             })?
             .server;
+        if let Some(refused) = opts.foreign.refused() {
+            return Err(refused);
+        }
         let own = self.clone();
         Ok(Self {
             server: own.server.or(opts.server),
@@ -266,6 +266,7 @@ impl ServerArgs {
             root_path: own.root_path.or(opts.root_path),
             header: if own.header.is_empty() { opts.header } else { own.header },
             argocd_opts: None,
+            foreign: own.foreign,
         })
     }
 
