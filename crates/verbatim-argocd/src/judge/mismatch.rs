@@ -93,6 +93,9 @@ pub enum Difference {
         /// What is missing.
         what: Box<Difference>,
     },
+    /// The operation does not go on before somebody lets the workload go on.
+    #[error("the sync waits for it, and it is suspended{}", after_colon(.0))]
+    HoldsSync(Words),
     /// A Rollout is not complete.
     #[error("the rollout is not complete, {updated} of {wanted} replicas are updated")]
     Rollout {
@@ -169,7 +172,7 @@ fn after_colon(message: &str) -> String {
 impl Difference {
     /// Whether nothing happens until somebody does something.
     pub(crate) fn is_held(&self) -> bool {
-        matches!(self, Self::Held { .. })
+        matches!(self, Self::Held { .. } | Self::HoldsSync(_))
     }
 
     /// Whether a node has not said yet which image a container runs.

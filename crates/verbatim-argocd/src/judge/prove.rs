@@ -93,7 +93,7 @@ pub(crate) fn judge(
             judge_hook(reading.ours, hooks)
         } else if object.kind == "Job" && !has_pods && is_complete(workload) {
             template("its pods are gone")
-        } else if object.kind == "Pod" || makes_pods(&object.kind) {
+        } else if object.kind == "Pod" || makes_pods(&object.group, &object.kind) {
             judge_pods(reading, live, least_pods(&object.kind, workload), None)
         } else {
             judge_made(reading, workload, live)
@@ -380,6 +380,13 @@ fn judge_pods(
                         Err(one) => differences.push(one),
                     }
                 }
+                for one in judge_added(pod, node, reading.ours) {
+                    match one {
+                        Ok(found) => containers.push(found),
+                        Err(one) if one.what.is_on_its_way() => pending.push(one),
+                        Err(one) => differences.push(one),
+                    }
+                }
             }
             Some(LiveObject::Is(_)) | Some(LiveObject::Gone) | None => {}
             Some(LiveObject::Unreadable(why)) => {
@@ -403,6 +410,23 @@ fn judge_pods(
         level: EvidenceLevel::Pods { pods },
         containers,
     })
+}
+
+/// Judges the containers of a pod with images of wanted repositories that its workload does not name: an admission webhook has
+/// added them.
+fn judge_added(
+    pod: &Value,
+    node: &TreeNode,
+    ours: &WantedWorkload,
+) -> Vec<Result<ContainerEvidence, Mismatch>> {
+    let mut containers = Vec::new();
+    collect(pod.get("spec").unwrap_or(&Value::Null), &mut containers);
+    containers.retain(|one| ours.containers.iter().all(|(name, _)| *name != one.name));
+    let judged = containers.iter().filter_map(|Container { name, image }| {
+        let concerned = ours.containers.iter().filter(|(_, wanted)| concerns(image, wanted));
+        concerned.map(|(_, wanted)| judge_container(pod, node, name, wanted)).reduce(Result::or)
+    });
+    judged.collect()
 }
 
 /// Judges the pods that an object of an unknown kind has made, by itself or through others. What is not as wanted is on its
@@ -635,13 +659,18 @@ fn container_state(pod: &Value, name: &str) -> Reported {
     }
 }
 
-/// Whether a container is to run for as long as its pod: not one that only comes before the others, and none of a pod that is
-/// to come to an end.
+/// Whether a container is to run for as long as its pod: not one that only comes before the others, unless it is a sidecar, and
+/// none of a pod that is to come to an end.
 fn is_to_run(pod: &Value, name: &str) -> bool {
-    let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
-    let is_main = containers.is_some_and(|all| all.iter().any(|one| one["name"] == name));
+    let of_name = |list: &str| {
+        let all = pod.pointer(list).and_then(Value::as_array);
+        all.and_then(|all| all.iter().find(|one| one["name"] == name))
+    };
+    let is_main = of_name("/spec/containers").is_some();
+    let is_sidecar =
+        of_name("/spec/initContainers").is_some_and(|one| one["restartPolicy"] == "Always");
     let policy = pod.pointer("/spec/restartPolicy").and_then(Value::as_str);
-    is_main && policy.is_none_or(|policy| policy == "Always")
+    (is_main || is_sidecar) && policy.is_none_or(|policy| policy == "Always")
 }
 
 /// The digest in what a node reports: `docker-pullable://repository@sha256:…`, `repository@sha256:…`, `sha256:…`,

@@ -76,7 +76,7 @@ pub(crate) fn reading<'a>(
     let Some(node) = node else { return reading };
     if node.kind == "Pod" {
         reading.pods.push(node);
-    } else if makes_pods(&node.kind) {
+    } else if makes_pods(&node.group, &node.kind) {
         (reading.revision, reading.pods) = pods_of(tree, node);
     } else {
         let mut seen = BTreeSet::from([node.uid.as_str()]);
@@ -89,7 +89,7 @@ pub(crate) fn reading<'a>(
                 }
                 if child.kind == "Pod" {
                     reading.pods.push(child);
-                } else if makes_pods(&child.kind) {
+                } else if makes_pods(&child.group, &child.kind) {
                     let (revision, pods) = pods_of(tree, child);
                     reading.makers.push(PodMaker { node: child, revision });
                     reading.pods.extend(pods);
@@ -102,18 +102,19 @@ pub(crate) fn reading<'a>(
     reading
 }
 
-/// Whether objects of this kind make pods themselves, or through ReplicaSets.
-pub(crate) fn makes_pods(kind: &str) -> bool {
-    let kinds = [
-        "Deployment",
-        "StatefulSet",
-        "DaemonSet",
-        "ReplicaSet",
-        "ReplicationController",
-        "Rollout",
-        "Job",
-    ];
-    kinds.contains(&kind)
+/// Whether objects of this kind make pods themselves, or through ReplicaSets, all from one template. A Job of Volcano, for
+/// example, has a template for each of its tasks.
+pub(crate) fn makes_pods(group: &str, kind: &str) -> bool {
+    match group {
+        "apps" | "extensions" => {
+            ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"].contains(&kind)
+        }
+        "apps.kruise.io" => ["StatefulSet", "DaemonSet"].contains(&kind),
+        "argoproj.io" => kind == "Rollout",
+        "batch" => kind == "Job",
+        "" => kind == "ReplicationController",
+        _ => false,
+    }
 }
 
 /// The pods of a workload's newest version, and the number of that version.

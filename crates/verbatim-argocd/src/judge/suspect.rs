@@ -77,7 +77,7 @@ fn suspicion(tree: &ResourceTree, node: &TreeNode) -> Option<Suspicion> {
     let health = node.health.as_ref().map(|health| health.status);
     let is_well = matches!(health, Some(HealthStatus::Healthy | HealthStatus::Suspended));
     let is_pod = node.kind == "Pod";
-    if is_well || !(is_pod || makes_pods(&node.kind)) || !is_current(tree, node) {
+    if is_well || !(is_pod || makes_pods(&node.group, &node.kind)) || !is_current(tree, node) {
         return None;
     }
     // A Deployment's trouble is that of its ReplicaSet, if it has one: that says more.
@@ -134,8 +134,15 @@ mod tests {
                 _ => json!(null),
             };
             let health = if health == "-" { json!(null) } else { json!({ "status": health }) };
+            let group = match kind {
+                "Pod" => "",
+                "Job" => "batch",
+                "Certificate" => "cert-manager.io",
+                "Ingress" => "networking.k8s.io",
+                _ => "apps",
+            };
             json!({
-                "kind": kind, "name": name, "uid": name, "parentRefs": [{ "uid": owner }],
+                "group": group, "kind": kind, "name": name, "uid": name, "parentRefs": [{ "uid": owner }],
                 "info": info, "health": health,
             })
         };

@@ -14,6 +14,7 @@ use verbatim_text::Words;
 use crate::api::request::NONCE;
 use crate::judge::evidence::{KnownBy, OperationEvidence};
 use crate::judge::hooks::{hook_results, last_hooks};
+use crate::judge::mismatch::{Difference, Mismatch};
 use crate::judge::outcome::AppFailure;
 use crate::model::{
     AppCondition, AppSources, Application, Health, HealthStatus, Operation, OperationState, Phase,
@@ -528,6 +529,25 @@ pub(crate) fn unhealthy_names(app: &Application) -> Vec<String> {
             Some(format!("{} {} {:?}{message}", resource.kind, resource.name, health.status))
         })
         .collect()
+}
+
+/// The resource that keeps a running operation from going on until somebody lets it go on: a paused rollout is not healthy to
+/// the wave after it. `performSync` of gitops-engine/pkg/sync in Argo CD 3.6.1 waits for Healthy, and ends at Degraded.
+pub(crate) fn holds_sync(app: &Application) -> Option<Mismatch> {
+    let state = app.status.operation_state.as_ref()?;
+    // Only its text tells what it waits for: `sc.setRunningPhase` in sync_context.go there.
+    if state.phase != Phase::Running || !state.message.starts_with("waiting for healthy state of ")
+    {
+        return None;
+    }
+    let suspended = |resource: &&Resource| {
+        let health = resource.health.as_ref().map(|health| health.status);
+        health == Some(HealthStatus::Suspended) && !resource.hook
+    };
+    let resource = app.status.resources.iter().find(suspended)?;
+    let message = resource.health.as_ref().map(|health| health.message.clone()).unwrap_or_default();
+    let place = format!("{} {}", resource.kind, resource.name);
+    Some(Mismatch { place, what: Difference::HoldsSync(message) })
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! Runs an operation: to its end, however the application is then, since partial and dry syncs, syncs to another revision,
 //! and rollbacks leave an application that is not synced; or until the application is well. And waits for conditions.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::api::client::Client;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::request::{AppDeletion, AppRef, NONCE, SyncRequest};
@@ -227,7 +231,9 @@ impl AppRun<'_> {
 
     async fn meet(&mut self, conditions: &Conditions) -> DeployOutcome {
         self.log.begin(DeployStep::Wait);
-        let mut before = self.follow.app().status.health.status;
+        // One that is so from the beginning is what is waited out.
+        let was_degraded = self.follow.app().status.health.status == HealthStatus::Degraded;
+        let mut degraded = DegradedTime { since: None, from_the_beginning: was_degraded };
         let mut looks = TreeLooks::new();
         loop {
             self.tell_changes();
@@ -241,16 +247,16 @@ impl AppRun<'_> {
                 ConditionState::NotYet(unmet) => Missing::Conditions(unmet),
             };
             let health = app.status.health.clone();
-            let breaks =
-                health.status == HealthStatus::Degraded && before != HealthStatus::Degraded;
-            if breaks && conditions.health && !conditions.degraded && !conditions.delete {
+            let ends = conditions.health && !conditions.degraded && !conditions.delete;
+            let over = degraded.note(health.status, self.subject.options.stuck_after);
+            if ends && (over == Some(Duration::ZERO) || self.follow.is_over() && over.is_some()) {
                 self.look_at_end(&mut looks).await;
                 let why = AppFailure::Health { health };
                 let unhealthy = unhealthy(self.follow.app(), &looks.tree);
                 return DeployOutcome::Degraded { why, unhealthy, obstacles: looks.obstacles };
             }
-            before = health.status;
             self.log.waiting(missing.clone());
+            looks.next = over.map_or(looks.next, |left| looks.next.min(Instant::now() + left));
             let next = match conditions.health {
                 true => self.next_looking(&mut looks).await,
                 false => self.follow.next(self.follow.deadline()).await,
@@ -259,7 +265,7 @@ impl AppRun<'_> {
                 Ok(NextState::Changed) => {}
                 Ok(NextState::Deleted) if conditions.delete => return gone(ReachedState::Deleted),
                 Ok(NextState::Deleted) => return DeployOutcome::deleted(),
-                Ok(NextState::Time) if !self.follow.is_over() => {}
+                Ok(NextState::Time) if !self.follow.is_over() || (ends && over.is_some()) => {}
                 Ok(NextState::Time) => return self.not_over(missing, None, looks),
                 // What is deleted and whose project is not named turns into something forbidden.
                 Err(error)
@@ -294,6 +300,26 @@ impl AppRun<'_> {
             obstacles: looks.obstacles,
             left: self.written.leftover(),
         }
+    }
+}
+
+/// For how long an application has become Degraded. New pods are so for a moment, to an HPA for example.
+struct DegradedTime {
+    since: Option<Instant>,
+    from_the_beginning: bool,
+}
+
+impl DegradedTime {
+    /// How long it may go on, if it is so now.
+    fn note(&mut self, health: HealthStatus, patience: Duration) -> Option<Duration> {
+        if health != HealthStatus::Degraded {
+            *self = Self { since: None, from_the_beginning: false };
+        }
+        if health != HealthStatus::Degraded || self.from_the_beginning {
+            return None;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        Some(patience.saturating_sub(since.elapsed()))
     }
 }
 
@@ -383,6 +409,19 @@ mod tests {
             let got = end(&app(value), Some(3), |operation| operation.has_info(NONCE, "n"));
             assert_eq!(got.map(|end| end == OperationEnd::Succeeded), want, "{what}");
         }
+    }
+
+    #[test]
+    fn what_becomes_degraded_is_waited_out_for_a_while() {
+        let (degraded, healthy) = (HealthStatus::Degraded, HealthStatus::Healthy);
+        let (short, long) = (Duration::ZERO, Duration::from_secs(60));
+        let mut from_the_beginning = DegradedTime { since: None, from_the_beginning: true };
+        assert_eq!(from_the_beginning.note(degraded, short), None);
+        assert_eq!(from_the_beginning.note(healthy, short), None);
+        assert_eq!(from_the_beginning.note(degraded, short), Some(Duration::ZERO));
+        let mut later = DegradedTime { since: None, from_the_beginning: false };
+        assert!(later.note(degraded, long).is_some_and(|left| left > Duration::ZERO));
+        assert_eq!(later.note(degraded, short), Some(Duration::ZERO));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::judge::outcome::{AppFailure, DeployOutcome, OnPause, ProofStage, Reac
 use crate::judge::prove::Judgement;
 use crate::judge::remembered::ProvenPods;
 use crate::judge::verdict::{
-    Expectation, ExpectedOperation, JudgeMemory, MissingState, Verdict, is_about_health,
-    is_degraded, judge, unhealthy_names,
+    Expectation, ExpectedOperation, JudgeMemory, MissingState, Verdict, holds_sync,
+    is_about_health, is_degraded, judge, unhealthy_names,
 };
 use crate::judge::warning::DeployWarning;
 use crate::model::HealthStatus;
@@ -210,8 +210,13 @@ impl AppRun<'_> {
                 }
             }
             Verdict::Waiting(waiting) => {
-                self.waiting(wait, Missing::State(waiting.clone()));
                 wait.begin_again();
+                if matches!(waiting, MissingState::Running(_))
+                    && let Some(held) = holds_sync(self.follow.app())
+                {
+                    return Ok(self.held(held, wait));
+                }
+                self.waiting(wait, Missing::State(waiting.clone()));
                 match waiting {
                     MissingState::Health(..) => {}
                     // A hook or a wave may wait for pods that never come.
@@ -344,15 +349,10 @@ impl AppRun<'_> {
             }
             Look::Pending(problem) => {
                 wait.differs_since = None;
-                // Nothing of the release runs, so there is nothing to accept.
-                if problem.what.is_held() {
-                    if self.subject.options.on_pause != OnPause::Wait {
-                        let (at, problems) = (ProofStage::Cluster, vec![problem]);
-                        return Ok(Act::End(DeployOutcome::NotProven { at, problems }));
-                    }
-                    if wait.missing != Missing::Proof(problem.clone()) {
-                        self.log.tell(DeployEvent::Paused { missing: problem.clone() });
-                    }
+                if problem.what.is_held()
+                    && let Act::End(end) = self.held(problem.clone(), wait)
+                {
+                    return Ok(Act::End(end));
                 }
                 self.waiting(wait, Missing::Proof(problem));
                 self.look_at_tree_in_time(&mut wait.looks).await;
@@ -361,6 +361,20 @@ impl AppRun<'_> {
                 Ok(self.given_up(wait).await.unwrap_or(Act::Wait(Some(next))))
             }
         }
+    }
+
+    /// What nobody but a person ends: told once, or the end. It is nothing that could be accepted: of the release nothing runs, or
+    /// not all of it is applied.
+    fn held(&self, problem: Mismatch, wait: &mut Wait) -> Act {
+        if self.subject.options.on_pause != OnPause::Wait {
+            let (at, problems) = (ProofStage::Cluster, vec![problem]);
+            return Act::End(DeployOutcome::NotProven { at, problems });
+        }
+        if wait.missing != Missing::Proof(problem.clone()) {
+            self.log.tell(DeployEvent::Paused { missing: problem.clone() });
+        }
+        self.waiting(wait, Missing::Proof(problem));
+        Act::Wait(None)
     }
 
     /// Looks at what runs. What was proven before is not read again as long as something else is missing, but a proof

@@ -1,6 +1,6 @@
 //! Shapes whose pods do not start: what keeps them from it must be named.
 
-use super::table::{End, Maker, Shape, helm, impatient, source};
+use super::table::{End, Maker, Shape, helm, impatient, source, tag_and_digest};
 
 pub(crate) fn shapes() -> Vec<Shape> {
     vec![
@@ -33,6 +33,23 @@ pub(crate) fn shapes() -> Vec<Shape> {
                 "100",
                 1,
                 &[" ends with exit status 1", "its log cannot be read: permission denied"],
+            ),
+        },
+        Shape {
+            name: "held-in-a-wave",
+            maker: Maker::Hand,
+            spec: |at| {
+                let repository = ("image.repository", at.repository.as_str());
+                source(at, "shapes/held", &[repository, ("wave", "1")])
+            },
+            values: |at| {
+                let pause = ["--on-pause".to_owned(), "accept".to_owned()];
+                tag_and_digest(at).into_iter().chain(pause).collect()
+            },
+            end: End::Blocked(
+                "100",
+                1,
+                &["the sync waits for it, and it is suspended", "Deployment "],
             ),
         },
         Shape {

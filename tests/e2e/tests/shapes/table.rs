@@ -537,7 +537,7 @@ fn seeing(at: &Names) -> Vec<String> {
     tag_and_digest(at).into_iter().chain(token).collect()
 }
 
-fn tag_and_digest(at: &Names) -> Vec<String> {
+pub(crate) fn tag_and_digest(at: &Names) -> Vec<String> {
     helm(&[("image.tag", &format!("1.0@{}", at.digest))])
 }
 

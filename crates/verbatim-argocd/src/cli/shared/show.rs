@@ -190,12 +190,16 @@ fn next_steps(report: &DeployReport, spelled: &dyn Fn(Remedy) -> Option<String>)
                 [("to delete them", Remedy::Prune), ("to keep them", Remedy::AllowUnpruned)];
             options.into_iter().filter_map(option).collect()
         }
-        DeployOutcome::Degraded { .. } | DeployOutcome::NotProven { .. }
-            if report.claim.is_some() =>
-        {
-            let when = "the values are still in place; to put the previous ones back";
-            option((when, Remedy::PutBack)).into_iter().collect()
+        DeployOutcome::Degraded { why, .. } => {
+            let may_hold = matches!(why, AppFailure::Stuck { .. } | AppFailure::NoPods { .. });
+            let end = format!(
+                "a sync that still waits for these pods holds the application: `verbatim argocd terminate {}`",
+                report.app
+            );
+            let end = may_hold.then_some(end);
+            end.into_iter().chain(put_back(report, &option)).collect()
         }
+        DeployOutcome::NotProven { .. } => put_back(report, &option).into_iter().collect(),
         DeployOutcome::Paused { on_pause: OnPause::Accept, .. } => Vec::new(),
         DeployOutcome::Paused { .. } => {
             let resume = format!(
@@ -236,6 +240,15 @@ fn next_steps(report: &DeployReport, spelled: &dyn Fn(Remedy) -> Option<String>)
         }
         _ => Vec::new(),
     }
+}
+
+/// How the values that are still in place are taken back.
+fn put_back(
+    report: &DeployReport,
+    option: &dyn Fn((&str, Remedy)) -> Option<String>,
+) -> Option<String> {
+    report.claim.as_ref()?;
+    option(("the values are still in place; to put the previous ones back", Remedy::PutBack))
 }
 
 impl fmt::Display for DeployReport {

@@ -823,6 +823,11 @@ fn every_template_of_an_object_must_run() {
         &[("main", running, &good), ("main", running, &good)],
         "differs: JobSet web, container main: the live object has example/web:old",
     );
+    // Volcano's Job has a template for each task, and is none of Kubernetes' own.
+    let job = json!({ "kind": "Job", "spec": { "tasks": [
+        { "replicas": 1, "template": template("master") }, { "replicas": 1, "template": template("worker") },
+    ]}});
+    check_templates("Job", job, &[("master", running, &good), ("worker", running, &good)], two);
     // One after the other, and none of what it left out.
     let flow = |phase: &str| {
         json!({ "kind": "Workflow", "status": { "phase": phase },
@@ -840,6 +845,35 @@ fn every_template_of_an_object_must_run() {
         &[("test", "Succeeded", &good)],
         "proven by 1 pods: Deployed",
     );
+}
+
+#[test]
+fn a_container_that_somebody_added_to_a_pod_is_judged_too() {
+    let with = |mut pod: Value, image: &str, image_id: &str| {
+        let push = |list: &mut Value, one| list.as_array_mut().unwrap().push(one);
+        push(&mut pod["spec"]["containers"], json!({ "name": "added", "image": image }));
+        let status = json!({ "name": "added", "imageID": image_id, "state": { "running": {} } });
+        push(&mut pod["status"]["containerStatuses"], status);
+        LiveObject::Is(pod)
+    };
+    let old = format!("example/web@{}", Digest::of(b"old"));
+    let other = with(pod(&good()), "example/proxy:1", "example/proxy@sha256:x");
+    check(deployment(), &[("new-1", other)], "proven by 1 pods: Deployed");
+    let same = with(pod(&good()), &image(), &good());
+    check(deployment(), &[("new-1", same)], "proven by 1 pods: Deployed Deployed");
+    let not = format!(
+        "differs: Pod new-1, container added: the node reports {old}, which is not {}",
+        wanted()
+    );
+    check(deployment(), &[("new-1", with(pod(&good()), "example/web:old", &old))], &not);
+    // A sidecar that has ended is to run again, whatever its name was in.
+    let mut sidecar = pod(&good());
+    sidecar["spec"]["initContainers"] =
+        json!([{ "name": "side", "image": image(), "restartPolicy": "Always" }]);
+    sidecar["status"]["initContainerStatuses"] = json!([{ "name": "side", "imageID": good(),
+        "state": { "terminated": { "exitCode": 1, "reason": "Error" } } }]);
+    let ended = "pending: Pod new-1, container side: ended: Error, exit 1";
+    check(deployment(), &[("new-1", LiveObject::Is(sidecar))], ended);
 }
 
 #[test]

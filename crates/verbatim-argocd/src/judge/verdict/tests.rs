@@ -532,6 +532,52 @@ fn states_are_judged() {
     }
 }
 
+#[test]
+fn a_sync_that_a_suspended_rollout_holds_is_known() {
+    let app = |phase: &str, message: &str, health: &str, hook: bool| -> Application {
+        let resource = json!({ "kind": "Rollout", "name": "web", "hook": hook,
+            "health": { "status": health, "message": "CanaryPauseStep" } });
+        serde_json::from_value(json!({ "status": {
+            "operationState": { "phase": phase, "message": message }, "resources": [resource],
+        }}))
+        .unwrap()
+    };
+    let waits = "waiting for healthy state of argoproj.io/Rollout/web";
+    let held = "Rollout web: the sync waits for it, and it is suspended: CanaryPauseStep";
+    let cases = [
+        (app("Running", waits, "Suspended", false), Some(held)),
+        (app("Running", waits, "Progressing", false), None),
+        (app("Running", waits, "Suspended", true), None),
+        (app("Running", "waiting for completion of hook batch/Job/x", "Suspended", false), None),
+        (app("Succeeded", waits, "Suspended", false), None),
+    ];
+    for (app, want) in cases {
+        assert_eq!(holds_sync(&app).map(|it| it.to_string()).as_deref(), want, "{app:?}");
+    }
+}
+
+/// What is no workload of the release may be Degraded for a while, whatever it is.
+#[test]
+fn every_kind_may_be_degraded_for_a_while() {
+    let kinds = [
+        "HorizontalPodAutoscaler",
+        "Ingress",
+        "Certificate",
+        "PersistentVolumeClaim",
+        "Service",
+        "Application",
+        "Deployment",
+    ];
+    for kind in kinds {
+        let resources = json!([{ "kind": kind, "name": "x", "health": { "status": "Degraded" } }]);
+        let set = [(HEALTH, json!("Degraded")), (RESOURCES, resources)];
+        check(&Case { degraded_for: 19, ..case(kind, &set, "wait Health") });
+        check(&Case { degraded_for: 20, ..case(kind, &set, "failed Health") });
+        let progressing = [(HEALTH, json!("Progressing"))];
+        check(&Case { degraded_for: 900, ..case(kind, &progressing, "wait Health") });
+    }
+}
+
 /// The recorded answers of Argo CD 3.6.1, judged as if nothing was written: only the state counts.
 #[test]
 fn recorded_states_are_judged() {
