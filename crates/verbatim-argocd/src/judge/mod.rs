@@ -22,6 +22,7 @@ pub(crate) mod reading;
 pub(crate) mod refusal;
 pub(crate) mod remembered;
 pub(crate) mod rendered;
+pub(crate) mod rollout;
 pub(crate) mod sending;
 pub(crate) mod since;
 pub(crate) mod suspect;
