@@ -80,8 +80,11 @@ fn suspicion(tree: &ResourceTree, node: &TreeNode) -> Option<Suspicion> {
     if is_well || !(is_pod || makes_pods(&node.group, &node.kind)) || !is_current(tree, node) {
         return None;
     }
-    // A Deployment's trouble is that of its ReplicaSet, if it has one: that says more.
-    let has_children = tree.nodes.iter().any(|other| is_made_by(other, node));
+    // A Deployment's trouble is that of its ReplicaSet, if it has one: that says more. A StatefulSet has ControllerRevisions.
+    let leads_to_pods =
+        |other: &TreeNode| other.kind == "Pod" || makes_pods(&other.group, &other.kind);
+    let has_children =
+        tree.nodes.iter().any(|other| is_made_by(other, node) && leads_to_pods(other));
     match health {
         Some(HealthStatus::Degraded) if is_pod || !has_children || node.kind == "ReplicaSet" => {
             Some(Suspicion::Failing)
@@ -190,7 +193,11 @@ mod tests {
                 ],
                 &["NotReady new-a 0"],
             ),
-            ("no pods yet", &["StatefulSet db - Progressing -"], &["Podless db 0"]),
+            (
+                "no pods yet, and what remembers its version",
+                &["StatefulSet db - Progressing -", "ControllerRevision db-1 db - -"],
+                &["Podless db 0"],
+            ),
             ("no pods, and none wanted", &["StatefulSet db - Healthy -"], &[]),
             (
                 "a Job with a pod that has failed",

@@ -535,14 +535,17 @@ pub(crate) fn unhealthy_names(app: &Application) -> Vec<String> {
 /// the wave after it. `performSync` of gitops-engine/pkg/sync in Argo CD 3.6.1 waits for Healthy, and ends at Degraded.
 pub(crate) fn holds_sync(app: &Application) -> Option<Mismatch> {
     let state = app.status.operation_state.as_ref()?;
-    // Only its text tells what it waits for: `sc.setRunningPhase` in sync_context.go there.
-    if state.phase != Phase::Running || !state.message.starts_with("waiting for healthy state of ")
-    {
+    // Only its text tells what it waits for: `sc.setRunningPhase` in sync_context.go there. Of several it names the first.
+    let named = state.message.strip_prefix("waiting for healthy state of ")?.split(' ').next()?;
+    if state.phase != Phase::Running {
         return None;
     }
     let suspended = |resource: &&Resource| {
         let health = resource.health.as_ref().map(|health| health.status);
-        health == Some(HealthStatus::Suspended) && !resource.hook
+        let Resource { group, kind, name, hook, .. } = resource;
+        health == Some(HealthStatus::Suspended)
+            && !hook
+            && named == format!("{group}/{kind}/{name}")
     };
     let resource = app.status.resources.iter().find(suspended)?;
     let message = resource.health.as_ref().map(|health| health.message.clone()).unwrap_or_default();

@@ -535,7 +535,7 @@ fn states_are_judged() {
 #[test]
 fn a_sync_that_a_suspended_rollout_holds_is_known() {
     let app = |phase: &str, message: &str, health: &str, hook: bool| -> Application {
-        let resource = json!({ "kind": "Rollout", "name": "web", "hook": hook,
+        let resource = json!({ "group": "argoproj.io", "kind": "Rollout", "name": "web", "hook": hook,
             "health": { "status": health, "message": "CanaryPauseStep" } });
         serde_json::from_value(json!({ "status": {
             "operationState": { "phase": phase, "message": message }, "resources": [resource],
@@ -546,6 +546,9 @@ fn a_sync_that_a_suspended_rollout_holds_is_known() {
     let held = "Rollout web: the sync waits for it, and it is suspended: CanaryPauseStep";
     let cases = [
         (app("Running", waits, "Suspended", false), Some(held)),
+        (app("Running", &format!("{waits} and 2 more resources"), "Suspended", false), Some(held)),
+        // Of a namespace that was just made it is not the rollout that is waited for.
+        (app("Running", "waiting for healthy state of /Namespace/web", "Suspended", false), None),
         (app("Running", waits, "Progressing", false), None),
         (app("Running", waits, "Suspended", true), None),
         (app("Running", "waiting for completion of hook batch/Job/x", "Suspended", false), None),
