@@ -269,9 +269,10 @@ impl AppRun<'_> {
         next: AfterWrite,
     ) -> Result<AppPlan, DeployOutcome> {
         let deadline = self.follow.deadline();
-        timeout_at(deadline, self.prepare(deploy, next)).await.unwrap_or_else(|_| {
-            Err(DeployOutcome::unknown(Missing::Preconditions, None, Leftover::Nothing))
-        })
+        match timeout_at(deadline, self.prepare(deploy, next)).await {
+            Ok(prepared) => prepared,
+            Err(_) => Err(DeployOutcome::unknown(Missing::Preconditions, None, Leftover::Nothing)),
+        }
     }
 
     /// Plans, and refuses what can be seen beforehand. An `Err` ends the run.
