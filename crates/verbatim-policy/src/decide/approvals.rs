@@ -195,7 +195,7 @@ fn unknown(authors: &[KnownAuthor<'_>]) -> Option<Finding> {
     } else if !is_known(Deed::Promotes) {
         (
             "nobody knows who promotes the release, and its authors may not approve it",
-            "promote it in a CI job that names who started it, or set `USER`",
+            "promote it in a CI job that names who started it, or name the owner of the signing key in its `actors`; outside of a CI, set `USER`",
         )
     } else {
         return None;

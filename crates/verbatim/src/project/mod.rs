@@ -118,17 +118,16 @@ impl Project {
         Self { config, variables, ci }
     }
 
-    /// The CI run, as records name it. On a laptop there is only whoever sits there.
+    /// The CI run, as records name it.
     pub(crate) fn run(&self) -> CiRun {
         let ci = &self.ci;
-        let user = || self.variables.get("USER").filter(|name| !name.is_empty()).cloned();
         CiRun {
             project: Some(self.config.project.clone()),
             ci: ci.is_ci().then(|| ci.kind.name().to_owned()),
             pipeline: ci.pipeline.clone(),
             number: ci.number,
             url: ci.run_url.clone(),
-            actor: ci.actor.clone().or_else(user),
+            actor: actor(ci, &self.variables),
         }
     }
 
@@ -207,6 +206,13 @@ impl Project {
             .hint(format!("add `{role}` to its `roles`, or use another key"))),
         }
     }
+}
+
+/// Who started what runs here. On a laptop that is whoever sits there. A job of a CI that does not say it, as one of Travis,
+/// runs as an account of the machine, which is nobody: everybody's jobs run as that.
+fn actor(ci: &CiContext, variables: &Variables) -> Option<String> {
+    let user = || variables.get("USER").filter(|name| !name.is_empty()).cloned();
+    ci.actor.clone().or_else(|| user().filter(|_| !ci.is_ci()))
 }
 
 /// The mode of a file that others than its owner may read or write.
@@ -437,6 +443,23 @@ mod tests {
     use verbatim_credentials::ExposeSecret as _;
 
     use super::*;
+
+    #[test]
+    fn the_account_of_a_ci_is_nobody() {
+        let pairs = |pairs: &[(&str, &str)]| -> Variables {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let user = ("USER", "anna");
+        for (variables, want) in [
+            (pairs(&[user]), Some("anna")),
+            (pairs(&[("USER", "")]), None),
+            (pairs(&[user, ("TRAVIS", "true")]), None),
+            (pairs(&[user, ("GITHUB_ACTIONS", "true"), ("GITHUB_ACTOR", "ben")]), Some("ben")),
+            (pairs(&[user, ("GITHUB_ACTIONS", "true")]), None),
+        ] {
+            assert_eq!(actor(&ci(&variables), &variables).as_deref(), want, "{variables:?}");
+        }
+    }
 
     #[test]
     fn the_event_of_github_tells_whose_pull_request_it_is() {
