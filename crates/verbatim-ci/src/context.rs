@@ -61,6 +61,8 @@ pub enum CiKind {
     Buildkite,
     /// Azure Pipelines.
     Azure,
+    /// Bitbucket Pipelines.
+    Bitbucket,
     /// Drone.
     Drone,
     /// Woodpecker.
@@ -134,6 +136,7 @@ impl CiKind {
             Self::CircleCi => "circleci",
             Self::Buildkite => "buildkite",
             Self::Azure => "azure",
+            Self::Bitbucket => "bitbucket",
             Self::Drone => "drone",
             Self::Woodpecker => "woodpecker",
         }

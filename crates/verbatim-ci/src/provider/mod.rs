@@ -1,6 +1,7 @@
 //! One module for each CI: how to recognise it, and what its variables mean. Each test names the page that documents them.
 
 mod azure;
+mod bitbucket;
 mod buildkite;
 mod circleci;
 mod drone;
@@ -21,13 +22,14 @@ use crate::text::Env;
 /// the agent of another CI.
 pub fn detect(variables: &BTreeMap<String, String>) -> CiContext {
     let env = Env(variables);
-    let providers: [fn(&Env<'_>) -> Option<CiContext>; 9] = [
+    let providers: [fn(&Env<'_>) -> Option<CiContext>; 10] = [
         github::read,
         gitlab::read,
         travis::read,
         circleci::read,
         buildkite::read,
         azure::read,
+        bitbucket::read,
         woodpecker::read,
         drone::read,
         jenkins::read,
@@ -112,6 +114,8 @@ mod testing {
             ("CI=woodpecker", "CI_COMMIT_REF=refs/heads/main\nCI_PIPELINE_EVENT=manual", false),
             ("CI=woodpecker", "CI_COMMIT_REF=refs/merge-requests/7/head", true),
             ("CI=woodpecker", "CI_PIPELINE_EVENT=pull_request_closed", true),
+            ("BITBUCKET_BUILD_NUMBER=1", "BITBUCKET_BRANCH=main", false),
+            ("BITBUCKET_BUILD_NUMBER=1", "BITBUCKET_BRANCH=main\nBITBUCKET_PR_ID=7", true),
             (jenkins, "GIT_BRANCH=origin/main", false),
             (jenkins, "GIT_BRANCH=origin/pr/7/merge", true),
             (jenkins, "GIT_BRANCH=refs/remotes/origin/main", false),

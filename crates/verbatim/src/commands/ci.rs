@@ -21,8 +21,8 @@ Examples:
 /// Print a pipeline file for a CI system
 ///
 /// One job per command: build, then promote and test for each environment. Jobs pass the release on in the way of that
-/// CI: outputs on GitHub and Azure, a dotenv report on GitLab, a workspace on CircleCI, one work tree on Jenkins, Drone and
-/// Woodpecker. Travis and Buildkite have none of it; later stages find the release by the build record of the commit and
+/// CI: outputs on GitHub and Azure, a dotenv report on GitLab, a workspace on CircleCI, artifacts on Bitbucket, one work tree on
+/// Jenkins, Drone and Woodpecker. Travis and Buildkite have none of it; later stages find the release by the build record of the commit and
 /// build number. Print the file once, then edit it like any other.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]

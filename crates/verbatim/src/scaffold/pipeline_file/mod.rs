@@ -2,6 +2,7 @@
 //! of that CI. One file a system. Pure: text from a configuration.
 
 mod azure;
+mod bitbucket;
 mod buildkite;
 mod circleci;
 mod drone;
@@ -34,6 +35,8 @@ pub(crate) enum Kind {
     Azure,
     /// `.buildkite/pipeline.yml`
     Buildkite,
+    /// `bitbucket-pipelines.yml`
+    Bitbucket,
     /// `.drone.yml`
     Drone,
     /// `.woodpecker.yml`
@@ -51,6 +54,7 @@ impl Kind {
             Self::Circleci => ".circleci/config.yml",
             Self::Azure => "azure-pipelines.yml",
             Self::Buildkite => ".buildkite/pipeline.yml",
+            Self::Bitbucket => "bitbucket-pipelines.yml",
             Self::Drone => ".drone.yml",
             Self::Woodpecker => ".woodpecker.yml",
         }
@@ -174,6 +178,7 @@ pub(crate) fn render(kind: Kind, config: &Config, place: &Place, branch: Option<
         Kind::Circleci => circleci::render(&pipeline),
         Kind::Azure => azure::render(&pipeline),
         Kind::Buildkite => buildkite::render(&pipeline),
+        Kind::Bitbucket => bitbucket::render(&pipeline),
         Kind::Drone => drone::render(&pipeline),
         Kind::Woodpecker => woodpecker::render(&pipeline),
     }
@@ -267,6 +272,7 @@ environments:
         }
         for (kind, want) in [
             (Kind::Gitlab, "dotenv: services/shop/.verbatim/release.env"),
+            (Kind::Bitbucket, "artifacts: [\"services/shop/.verbatim/**\"]"),
             (Kind::Circleci, "{ root: ., paths: [services/shop/.verbatim] }"),
         ] {
             let text = render(kind, &example(), &place, None);
@@ -332,6 +338,7 @@ environments:
             (Kind::Circleci, Some("trunk"), "filters: { branches: { only: trunk } }"),
             (Kind::Azure, Some("trunk"), "trigger: { branches: { include: [trunk] } }\npr: none"),
             (Kind::Buildkite, Some("trunk"), "branches: trunk"),
+            (Kind::Bitbucket, Some("trunk"), "  branches:\n    trunk:\n"),
             (Kind::Drone, Some("trunk"), "trigger: { branch: [trunk], event: [push] }"),
             (Kind::Woodpecker, Some("trunk"), "- branch: trunk\n    event: push"),
         ];
@@ -374,6 +381,11 @@ environments:
     #[test]
     fn buildkite() {
         insta::assert_snapshot!(render(Kind::Buildkite, &example(), &root(), None));
+    }
+
+    #[test]
+    fn bitbucket() {
+        insta::assert_snapshot!(render(Kind::Bitbucket, &example(), &root(), None));
     }
 
     #[test]
