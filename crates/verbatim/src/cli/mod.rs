@@ -70,6 +70,7 @@ enum Command {
     Key(commands::key::KeyCommandArgs),
     Doctor(commands::doctor::DoctorArgs),
     Ci(commands::ci::CiArgs),
+    Explain(commands::explain::ExplainArgs),
     /// Build and push images over the Docker Engine's API
     #[command(subcommand)]
     Image(Deferred<verbatim_image::cli::ImageCommand>),
@@ -156,6 +157,7 @@ impl Cli {
             Command::Key(args) => commands::key::run(args, &console).await,
             Command::Doctor(args) => commands::doctor::run(args, &console).await,
             Command::Ci(args) => commands::ci::run(&args, &console).await,
+            Command::Explain(args) => commands::explain::run(&args, &console),
             Command::Image(command) => verbatim_image::cli::run(*command.0, &console).await,
             Command::Registry(command) => verbatim_registry::cli::run(*command.0, &console).await,
             Command::Argocd(command) => verbatim_argocd::cli::run(*command.0, &console).await,

@@ -9,6 +9,7 @@ pub(crate) mod ci;
 pub(crate) mod completions;
 mod context;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod key;
