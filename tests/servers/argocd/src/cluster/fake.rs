@@ -161,6 +161,9 @@ fn container(spec: &Value, behaviour: &Behaviour, is_job: bool) -> Value {
             (ended, json!({}), 0)
         }
         Behaviour::CrashSaying(message) => {
+            // A container says it in its file for that, `terminationMessagePath`.
+            let mut ended = ended;
+            ended["terminated"]["message"] = message.as_str().into();
             (json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } }), ended, 1)
         }
         Behaviour::Crash | Behaviour::CrashLogging(_) => {
