@@ -31,7 +31,7 @@ pub use crate::overrides::claim::{
     Claim, ClaimOnApp, ClaimState, PendingRecord, claim_annotation, read_claim, read_claims,
     records_annotation,
 };
-pub use crate::overrides::plan::AppPlan;
+pub use crate::overrides::plan::{AppPlan, PlannedSource};
 pub use crate::overrides::values::{
     KustomizeImage, KustomizeImageError, OverrideKey, OverrideValues, SourceChoice, ValueChange,
     deviations, digests, is_part_of_image, shown,
@@ -63,5 +63,5 @@ pub use crate::run::request::{DeployOptions, DeployRequest};
 pub use crate::run::together::{read_since, read_together};
 pub use crate::run::window::{WindowWait, wait_for_window};
 
-pub use crate::inspect::history::{PastValues, past, typed_name};
+pub use crate::inspect::history::{PastValue, PastValues, past};
 pub use crate::inspect::suggest::{ImagePart, NoSuggestion, SuggestedPins, Suggestion, suggest};

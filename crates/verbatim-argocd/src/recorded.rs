@@ -61,11 +61,12 @@ impl Recorded {
             [_, "applicationsets"] => {
                 let set: ApplicationSet = self.read()?;
                 let change = ValueChange {
+                    source: SourceAt::Single,
                     key: OverrideKey::Helm("image.tag".into()),
                     old: None,
                     new: Value::Null,
                 };
-                format!("{:?}", effect_of_set(&set, "app", SourceAt::Single, &[change]))
+                format!("{:?}", effect_of_set(&set, "app", &[change]))
             }
             [_, "projects", ..] => {
                 let project: AppProject = self.read()?;
@@ -368,9 +369,9 @@ fn decided(app: &Application) -> String {
     let (at, source) = app.spec.sources().iter().next().unwrap();
     let key = OverrideKey::Helm("image.tag".into());
     let Occurrence::At(_, element) = find(source, &key) else { panic!("there is no image.tag") };
-    let changes = [ValueChange { key, old: None, new: element.clone() }];
+    let changes = [ValueChange { source: at, key, old: None, new: element.clone() }];
     let expect = Expectation {
-        values: Some((at, &changes)),
+        values: Some(&changes),
         operation: ExpectedOperation::Sync { nonce: "n" },
         revisions: &[],
         last_history: None,

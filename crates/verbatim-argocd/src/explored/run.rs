@@ -523,9 +523,7 @@ impl Actor<'_> {
                 let app = self.world.app(version);
                 let used = app.operation.as_ref().and_then(|operation| operation.sources());
                 let lost = match (self.plan(), used) {
-                    (Some(plan), Some(sources)) => {
-                        deviations(sources.get(plan.source), &plan.changes)
-                    }
+                    (Some(plan), Some(sources)) => deviations(sources, &plan.changes),
                     _ => Vec::new(),
                 };
                 match lost.is_empty() {
@@ -636,7 +634,7 @@ impl Actor<'_> {
             false => ExpectedOperation::Sync { nonce: nonce(self.run) },
         };
         let expect = Expectation {
-            values: plan.map(|plan| (plan.source, plan.changes.as_slice())),
+            values: plan.map(|plan| plan.changes.as_slice()),
             operation,
             revisions: &[],
             last_history: before.status.last_history(),
@@ -676,9 +674,7 @@ impl Actor<'_> {
     /// Whether our values stand in a version.
     fn stands(&mut self, version: u16) -> bool {
         let app = self.world.app(version);
-        self.plan().is_some_and(|plan| {
-            deviations(app.spec.sources().get(plan.source), &plan.changes).is_empty()
-        })
+        self.plan().is_some_and(|plan| deviations(app.spec.sources(), &plan.changes).is_empty())
     }
 
     fn sync(&mut self) {

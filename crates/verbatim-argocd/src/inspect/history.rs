@@ -1,69 +1,99 @@
 //! What an application ran before, from Argo CD's own history: the way back that needs neither registry nor records. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::Value;
 use verbatim_oci::Digest;
 
 use crate::model::{Application, SourceAt};
 use crate::overrides::plan::AppPlan;
 use crate::overrides::values::{
-    Occurrence, OverrideKey, OverrideValues, find, is_part_of_image, is_typed, same_element, shown,
+    Occurrence, OverrideKey, OverrideValues, ValueChange, find, is_part_of_image, is_typed,
+    same_element, shown,
 };
 
 /// Values that an application was deployed with.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PastValues {
     /// The number of the newest deployment with these values.
     pub id: i64,
     /// When that was done.
     pub deployed_at: Option<Timestamp>,
-    /// The values, as text.
-    pub values: Vec<(OverrideKey, String)>,
-    /// The names of those Helm parameters of which Helm makes booleans and numbers.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub typed: BTreeSet<String>,
+    /// The values.
+    pub values: Vec<PastValue>,
+}
+
+/// One value that an application was deployed with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastValue {
+    /// In which source.
+    pub source: SourceAt,
+    /// Which value.
+    pub key: OverrideKey,
+    /// What it was, as text.
+    pub text: String,
+    /// Whether it is a Helm parameter of which Helm makes a boolean or a number.
+    pub is_typed: bool,
+}
+
+impl PastValue {
+    /// The value of a change before it.
+    pub fn before(change: &ValueChange) -> Self {
+        Self::of(change, change.old.as_ref())
+    }
+
+    fn of(change: &ValueChange, element: Option<&Value>) -> Self {
+        Self {
+            source: change.source,
+            key: change.key.clone(),
+            text: shown(element),
+            is_typed: element.is_some_and(|element| is_typed_name(&change.key, element)),
+        }
+    }
 }
 
 impl PastValues {
-    /// These values as an override of the same source.
+    /// These values as an override of the same sources.
     ///
     /// # Errors
     /// A stored Kustomize image that is none.
     pub fn to_override(
         &self,
-        at: SourceAt,
     ) -> Result<OverrideValues, crate::overrides::values::KustomizeImageError> {
-        let typed = self.typed.clone();
-        let mut values = OverrideValues { source: at.into(), typed, ..OverrideValues::default() };
-        for (key, text) in &self.values {
+        let mut all: BTreeMap<SourceAt, OverrideValues> = BTreeMap::new();
+        for PastValue { source, key, text, is_typed } in &self.values {
+            let values = all.entry(*source).or_insert_with(|| OverrideValues {
+                source: (*source).into(),
+                ..OverrideValues::default()
+            });
             match key {
-                OverrideKey::Helm(name) => drop(values.helm.insert(name.clone(), text.clone())),
+                OverrideKey::Helm(name) => {
+                    values.helm.insert(name.clone(), text.clone());
+                    if *is_typed {
+                        values.typed.insert(name.clone());
+                    }
+                }
                 OverrideKey::Kustomize(_) => values.kustomize.push(text.parse()?),
                 // `past` tells nothing of plans with others: a text alone does not say what they were.
                 _ => {}
             }
         }
-        Ok(values)
+        let mut all = all.into_values();
+        let first = all.next().unwrap_or_default();
+        Ok(OverrideValues { elsewhere: all.collect(), ..first })
     }
 
     /// The digests that these values pin.
     pub fn digests(&self) -> Vec<Digest> {
-        let texts = self.values.iter().map(|(_, text)| text.as_str());
+        let texts = self.values.iter().map(|value| value.text.as_str());
         crate::overrides::values::digests(texts)
     }
 }
 
-/// The name of a Helm parameter that is stored without `forceString`, and whose text that changes.
-pub fn typed_name(key: &OverrideKey, element: &Value) -> Option<String> {
-    match key {
-        OverrideKey::Helm(name) if is_typed(element) && !is_part_of_image(name) => {
-            Some(name.clone())
-        }
-        _ => None,
-    }
+/// Whether a Helm parameter is stored without `forceString`, and that changes what its text is.
+fn is_typed_name(key: &OverrideKey, element: &Value) -> bool {
+    matches!(key, OverrideKey::Helm(name) if is_typed(element) && !is_part_of_image(name))
 }
 
 /// What the keys of a plan were at each successful deployment, newest first; each set of values once, and only those
@@ -76,25 +106,21 @@ pub fn past(app: &Application, plan: &AppPlan) -> Vec<PastValues> {
         return told;
     }
     for entry in app.status.history.iter().rev() {
-        let Some(source) = entry.sources().get(plan.source) else { continue };
-        let elements = plan.changes.iter().map(|change| match find(source, &change.key) {
-            Occurrence::At(_, element) => Some((change, element)),
-            Occurrence::Absent | Occurrence::Repeated => None,
+        let sources = entry.sources();
+        let elements = plan.changes.iter().map(|change| {
+            match find(sources.get(change.source)?, &change.key) {
+                Occurrence::At(_, element) => Some((change, element)),
+                Occurrence::Absent | Occurrence::Repeated => None,
+            }
         });
         let Some(elements) = elements.collect::<Option<Vec<_>>>() else { continue };
         let stands = elements.iter().all(|(change, element)| {
             change.old.as_ref().is_some_and(|old| same_element(old, element))
         });
-        let values: Vec<(OverrideKey, String)> = elements
-            .iter()
-            .map(|(change, element)| (change.key.clone(), shown(Some(element))))
-            .collect();
-        let typed: BTreeSet<String> = elements
-            .iter()
-            .filter_map(|(change, element)| typed_name(&change.key, element))
-            .collect();
-        if !stands && told.iter().all(|past| past.values != values || past.typed != typed) {
-            told.push(PastValues { id: entry.id, deployed_at: entry.deployed_at, values, typed });
+        let values: Vec<PastValue> =
+            elements.iter().map(|(change, element)| PastValue::of(change, Some(element))).collect();
+        if !stands && told.iter().all(|past| past.values != values) {
+            told.push(PastValues { id: entry.id, deployed_at: entry.deployed_at, values });
         }
     }
     told
@@ -131,8 +157,10 @@ mod tests {
             ..OverrideValues::default()
         };
         let plan = plan(&AppRef::new("a"), &app, &wanted).unwrap();
-        let got: Vec<_> =
-            past(&app, &plan).into_iter().map(|past| (past.id, past.values[0].1.clone())).collect();
+        let got: Vec<_> = past(&app, &plan)
+            .into_iter()
+            .map(|past| (past.id, past.values[0].text.clone()))
+            .collect();
         let want: Vec<_> = want.iter().map(|(id, tag)| (*id, (*tag).to_owned())).collect();
         assert_eq!(got, want);
     }
@@ -156,27 +184,38 @@ mod tests {
             ("image.tag", json!({ "value": "7" }), false),
         ];
         for (name, element, want) in cases {
-            let told = typed_name(&OverrideKey::Helm(name.to_owned()), &element);
-            assert_eq!(told, want.then(|| name.to_owned()), "{name} {element}");
+            let told = is_typed_name(&OverrideKey::Helm(name.to_owned()), &element);
+            assert_eq!(told, want, "{name} {element}");
         }
     }
 
     #[test]
     fn values_of_the_past_can_be_written_again() {
         let digest = Digest::of(b"x");
+        let value = |index, key: OverrideKey, text: String, is_typed| PastValue {
+            source: SourceAt::Index(index),
+            key,
+            text,
+            is_typed,
+        };
+        let helm = |name: &str| OverrideKey::Helm(name.to_owned());
+        let image = format!("web=r.example/web@{digest}");
         let past = PastValues {
             id: 1,
             deployed_at: None,
             values: vec![
-                (OverrideKey::Helm("image.tag".to_owned()), format!("1@{digest}")),
-                (OverrideKey::Kustomize("web".to_owned()), format!("web=r.example/web@{digest}")),
+                value(1, helm("image.tag"), format!("1@{digest}"), false),
+                value(1, helm("on"), "true".to_owned(), true),
+                value(2, OverrideKey::Kustomize("web".to_owned()), image, false),
             ],
-            typed: ["on".to_owned()].into(),
         };
         assert_eq!(past.digests(), [digest]);
-        let values = past.to_override(SourceAt::Index(1)).unwrap();
+        let values = past.to_override().unwrap();
         assert_eq!(values.source, crate::overrides::values::SourceChoice::Position(2));
         assert_eq!(values.helm["image.tag"], format!("1@{digest}"));
-        assert_eq!(values.kustomize[0].name(), "web");
+        assert_eq!(values.typed, ["on".to_owned()].into());
+        let [second] = &values.elsewhere[..] else { panic!("{values:?}") };
+        assert_eq!(second.source, crate::overrides::values::SourceChoice::Position(3));
+        assert_eq!(second.kustomize[0].name(), "web");
     }
 }

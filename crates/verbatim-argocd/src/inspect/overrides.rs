@@ -9,7 +9,7 @@ use crate::model::{Application, Info, SourceAt};
 use crate::overrides::claim::{Claim, ClaimState, read_claims};
 use crate::overrides::key::OverrideKey;
 use crate::overrides::secret::is_secret;
-use crate::overrides::values::{holds, shown, stored};
+use crate::overrides::values::{ValueChange, holds, shown, stored};
 
 /// An override as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -78,12 +78,10 @@ pub(crate) fn standing(reference: &AppRef, app: &Application) -> Vec<StandingOve
     for (at, source) in app.spec.sources().iter() {
         for (key, element) in stored(source).into_iter().filter(|(key, _)| key.is_override()) {
             let wrote_it = |claim: &&Claim| {
-                claim.source == at
-                    && claim.state != ClaimState::Undone
-                    && claim
-                        .changes
-                        .iter()
-                        .any(|change| change.key == key && holds(element, &change.new))
+                let wrote = |change: &ValueChange| {
+                    (change.source, &change.key) == (at, &key) && holds(element, &change.new)
+                };
+                claim.state != ClaimState::Undone && claim.changes.iter().any(wrote)
             };
             let why = "Argo CD tells it of Helm parameters only".to_owned();
             all.push(StandingOverride {

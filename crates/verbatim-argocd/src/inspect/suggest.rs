@@ -48,6 +48,8 @@ pub struct Suggestion {
     pub repository: Repository,
     /// What is to be written.
     pub pins: SuggestedPins,
+    /// Whether the source names this image already. Otherwise it is the only one that it could mean.
+    pub is_named: bool,
 }
 
 /// Why there is none.
@@ -193,6 +195,7 @@ fn helm(
     };
     let of_it: Vec<&ImageParameters> =
         groups.iter().filter(|group| group.repository.as_ref() == Some(wanted)).collect();
+    let is_named = !of_it.is_empty();
     let chosen = match (&of_it[..], &groups[..]) {
         ([], [only]) => vec![only],
         ([], _) => {
@@ -201,7 +204,7 @@ fn helm(
         (several, _) => several.to_vec(),
     };
     let pins = chosen.into_iter().flat_map(|group| group.pins.clone()).collect();
-    Ok(Suggestion { repository: wanted.clone(), pins: SuggestedPins::Helm(pins) })
+    Ok(Suggestion { repository: wanted.clone(), pins: SuggestedPins::Helm(pins), is_named })
 }
 
 /// Every image that the parameters name: by a repository with a tag or a digest beside it, or by one whole reference.
@@ -314,7 +317,8 @@ fn kustomize(
             return Err(NoSuggestion::Other { wanted, has });
         }
     };
-    Ok(Suggestion { repository: repository.clone(), pins: SuggestedPins::Kustomize(name) })
+    let (repository, is_named) = (repository.clone(), known.is_some());
+    Ok(Suggestion { repository, pins: SuggestedPins::Kustomize(name), is_named })
 }
 
 #[cfg(test)]
@@ -461,7 +465,8 @@ mod tests {
             let wanted = repository(want);
             let found = helm(&parameters(listed), &live_of(&[]), Some(&wanted));
             let pins = pins.iter().map(|(name, part)| ((*name).to_owned(), *part)).collect();
-            let want = Suggestion { repository: wanted, pins: SuggestedPins::Helm(pins) };
+            let pins = SuggestedPins::Helm(pins);
+            let want = Suggestion { repository: wanted, pins, is_named: true };
             assert_eq!(found, Ok(want), "{listed:?}");
         }
     }
@@ -545,9 +550,9 @@ mod tests {
         for (entries, live, image, want) in cases {
             let source = AppSource(json!({ "kustomize": { "images": entries } }));
             let found = kustomize(&source, &live_of(live), image.map(repository).as_ref());
-            let want = want.map(|(image, name)| Suggestion {
-                repository: repository(image),
-                pins: SuggestedPins::Kustomize(name.to_owned()),
+            let found = found.map(|it| (it.repository, it.pins));
+            let want = want.map(|(image, name)| {
+                (repository(image), SuggestedPins::Kustomize(name.to_owned()))
             });
             assert_eq!(found.ok(), want, "{entries:?} {live:?} {image:?}");
         }

@@ -52,7 +52,8 @@ impl Writer<'_> {
     ) -> Result<AppPlan, Vec<WriteRefusal>> {
         let mut plan = plan::plan(&self.app, app, values)?;
         let unproven = self.claimant(&plan, now).unproven(app);
-        plan.changes.extend(leftovers(&plan, &unproven));
+        let leftovers = leftovers(&plan, &unproven);
+        plan.extend(app, leftovers);
         Ok(plan)
     }
 
@@ -70,7 +71,6 @@ impl Writer<'_> {
         let unproven = self.claimant(plan, now).unproven(before);
         let earlier = read_claim(before, self.environment);
         Claim {
-            version: Claim::VERSION,
             environment: self.environment.map(str::to_owned),
             nonce: self.nonce.to_owned(),
             state,
@@ -78,7 +78,6 @@ impl Writer<'_> {
             by: self.by.map(str::to_owned),
             at,
             deadline: at.saturating_add(self.period).unwrap_or(at),
-            source: plan.source,
             changes: with_previous(plan.changes.clone(), &unproven),
             record: earlier.known().and_then(|claim| claim.record.clone()),
             kept: earlier.known().and_then(|claim| claim.kept),
@@ -114,7 +113,6 @@ impl Writer<'_> {
         Claimant {
             environment: self.environment,
             release: self.release,
-            source: plan.source,
             changes: &plan.changes,
             take_over: self.take_over,
             now,
@@ -184,7 +182,7 @@ impl<'a> ValueWrite<'a> {
 
     /// The values that do not stand after the write: the server may have overlaid them with another writer's state.
     pub(crate) fn lost(&self, after: &Application) -> Vec<Deviation> {
-        deviations(after.spec.sources().get(self.plan.source), &self.plan.changes)
+        deviations(after.spec.sources(), &self.plan.changes)
     }
 }
 
@@ -208,12 +206,12 @@ pub(crate) fn undoing(app: &Application, claim: &Claim) -> Change<UndoFailure> {
 
 /// The values from before a claim that do not stand there.
 pub(crate) fn not_put_back(app: &Application, claim: &Claim) -> Vec<Deviation> {
-    deviations(app.spec.sources().get(claim.source), &claim.undone_changes())
+    deviations(app.spec.sources(), &claim.undone_changes())
 }
 
 /// What is to be done to close a claim. That of a proof tells of values, and without them nothing else matters.
 pub(crate) fn closing(app: &Application, end: &Claim) -> Change<ClaimGone> {
-    let lost = deviations(app.spec.sources().get(end.source), &end.changes);
+    let lost = deviations(app.spec.sources(), &end.changes);
     if end.state == ClaimState::Done && !lost.is_empty() {
         return Change::Stop(ClaimGone::Changed(lost));
     }
@@ -234,7 +232,7 @@ pub(crate) fn closing(app: &Application, end: &Claim) -> Change<ClaimGone> {
 /// The values of a proof that did not stand in one of the states that were seen while its claim was closed. Closing it may
 /// have brought them back, but an automatic sync may have deployed the others meanwhile.
 pub(crate) fn interrupted(end: &Claim, seen: &[&Application]) -> Vec<Deviation> {
-    let lost = |app: &&Application| deviations(app.spec.sources().get(end.source), &end.changes);
+    let lost = |app: &&Application| deviations(app.spec.sources(), &end.changes);
     match end.state {
         ClaimState::Done => seen.iter().map(lost).find(|lost| !lost.is_empty()).unwrap_or_default(),
         _ => Vec::new(),

@@ -26,8 +26,8 @@ impl PinnedValue {
 }
 
 /// The values of some changes, by what the source offers and by who owns the application.
-pub(crate) fn pinned(
-    changes: &[ValueChange],
+pub(crate) fn pinned<'a>(
+    changes: impl IntoIterator<Item = &'a ValueChange>,
     details: &Result<AppDetails, String>,
     owner: Option<&AppOwner>,
 ) -> Vec<PinnedValue> {
@@ -48,7 +48,7 @@ pub(crate) fn pinned(
         },
         removed_by: removed_by.clone(),
     };
-    changes.iter().map(value).collect()
+    changes.into_iter().map(value).collect()
 }
 
 fn git(change: &ValueChange, details: &AppDetails) -> Result<Option<String>, String> {
@@ -83,9 +83,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::SourceAt;
 
     fn change(key: OverrideKey, old: Option<Value>) -> ValueChange {
-        ValueChange { key, old, new: json!("x") }
+        ValueChange { source: SourceAt::Single, key, old, new: json!("x") }
     }
 
     fn owner(effect: Inquiry<OwnerEffect>, is_certain: bool) -> AppOwner {

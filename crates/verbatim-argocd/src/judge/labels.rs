@@ -95,6 +95,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::SourceAt;
     use crate::overrides::values::OverrideKey;
 
     fn digest() -> String {
@@ -149,6 +150,7 @@ mod tests {
     #[test]
     fn a_label_from_the_tag_is_predicted() {
         let change = |old: Option<&str>| ValueChange {
+            source: SourceAt::Single,
             key: OverrideKey::Helm("image.tag".into()),
             old: old.map(|old| json!({ "name": "image.tag", "value": old })),
             new: json!({ "name": "image.tag", "value": format!("43.beef@{}", digest()) }),

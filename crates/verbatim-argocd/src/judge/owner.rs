@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::judge::preflight::Inquiry;
-use crate::model::{Application, ApplicationSet, ManagedResources, SourceAt};
+use crate::model::{Application, ApplicationSet, ManagedResources};
 use crate::overrides::values::ValueChange;
 
 /// An owner of an application.
@@ -91,17 +91,16 @@ pub(crate) fn set_owner(
     set: Result<ApplicationSet, String>,
     app: &str,
     claim: &str,
-    at: SourceAt,
     changes: &[ValueChange],
 ) -> AppOwner {
     let (effect, keeps_claim) = match set {
         Ok(set) => (
-            Inquiry::Is(effect_of_set(&set, app, at, changes)),
+            Inquiry::Is(effect_of_set(&set, app, changes)),
             Inquiry::Is(keeps_claim(&set, app, claim)),
         ),
         Err(why) => (Inquiry::Unknown(why.clone()), Inquiry::Unknown(why)),
     };
-    let exemption = exemption(claim, at, changes);
+    let exemption = exemption(claim, changes);
     AppOwner {
         kind: "ApplicationSet",
         name: name.to_owned(),
@@ -113,19 +112,16 @@ pub(crate) fn set_owner(
 }
 
 /// What makes an ApplicationSet leave values and claim alone, as YAML in one line.
-fn exemption(claim: &str, at: SourceAt, changes: &[ValueChange]) -> String {
-    let paths = lists(at, changes);
-    let rule = match at {
-        SourceAt::Single => format!("jsonPointers: [{}]", paths.join(", ")),
-        // A pointer with an index names another source once one is put before it, but so does jq.
-        SourceAt::Index(index) => {
-            let below = |path: &String| {
-                let rest = path.trim_start_matches(&at.pointer()).replace('/', ".");
-                format!("'.spec.sources[{index}]{rest}'")
-            };
-            let paths: Vec<_> = paths.iter().map(below).collect();
-            format!("jqPathExpressions: [{}]", paths.join(", "))
-        }
+fn exemption(claim: &str, changes: &[ValueChange]) -> String {
+    let paths = lists(changes);
+    // A pointer with an index names another source once one is put before it, but so does jq.
+    let in_jq = |path: &String| {
+        let (index, rest) = path.strip_prefix("/spec/sources/")?.split_once('/')?;
+        Some(format!("'.spec.sources[{index}].{}'", rest.replace('/', ".")))
+    };
+    let rule = match paths.iter().map(in_jq).collect::<Option<Vec<_>>>() {
+        Some(paths) if !paths.is_empty() => format!("jqPathExpressions: [{}]", paths.join(", ")),
+        _ => format!("jsonPointers: [{}]", paths.join(", ")),
     };
     format!(
         "spec: {{preservedFields: {{annotations: [{claim}]}}, ignoreApplicationDifferences: [{{{rule}}}]}}"
@@ -159,20 +155,20 @@ fn keeps_claim(set: &ApplicationSet, app: &str, claim: &str) -> bool {
 pub(crate) fn effect_of_set(
     set: &ApplicationSet,
     app: &str,
-    at: SourceAt,
     changes: &[ValueChange],
 ) -> OwnerEffect {
     if only_creates(set) {
         return OwnerEffect::None;
     }
-    if !lists(at, changes).iter().all(|list| leaves_alone(set, app, list)) {
+    if !lists(changes).iter().all(|list| leaves_alone(set, app, list)) {
         return OwnerEffect::Reverts;
     }
     // With any other difference in `sources` the set writes all of them, without what it ignores in them: a merge patch
     // has no elements (`CreateOrUpdate` in applicationset/utils/createOrUpdate.go of Argo CD 3.6.1).
-    match at {
-        SourceAt::Index(_) if !leaves_alone(set, app, "/spec/sources") => OwnerEffect::RevertsLater,
-        _ => OwnerEffect::None,
+    if writes_to_one_of_several(changes) && !leaves_alone(set, app, "/spec/sources") {
+        OwnerEffect::RevertsLater
+    } else {
+        OwnerEffect::None
     }
 }
 
@@ -180,14 +176,13 @@ pub(crate) fn effect_of_set(
 pub(crate) fn effect_of_parent(
     parent: &Application,
     child: &ManagedResources,
-    at: SourceAt,
     changes: &[ValueChange],
 ) -> OwnerEffect {
-    let lists = lists(at, changes);
+    let lists = lists(changes);
     // `sources` is an array, and a merge of a custom resource replaces it as a whole.
-    let touched = match at {
-        SourceAt::Single => lists.clone(),
-        SourceAt::Index(_) => vec!["/spec/sources".to_owned()],
+    let touched = match writes_to_one_of_several(changes) {
+        false => lists.clone(),
+        true => vec!["/spec/sources".to_owned()],
     };
     let mentioned = child
         .items
@@ -223,11 +218,16 @@ fn ignores(parent: &Application, lists: &[String]) -> bool {
 }
 
 /// The lists that a write touches, as JSON pointers into the application.
-fn lists(at: SourceAt, changes: &[ValueChange]) -> Vec<String> {
-    let mut lists: Vec<_> =
-        changes.iter().map(|change| format!("{}{}", at.pointer(), change.key.list())).collect();
+fn lists(changes: &[ValueChange]) -> Vec<String> {
+    let list = |change: &ValueChange| format!("{}{}", change.source.pointer(), change.key.list());
+    let mut lists: Vec<_> = changes.iter().map(list).collect();
     lists.dedup();
     lists
+}
+
+/// Whether it is `sources` that a write touches.
+fn writes_to_one_of_several(changes: &[ValueChange]) -> bool {
+    changes.iter().any(|change| change.source.position().is_some())
 }
 
 fn pointer_covers(pointer: &str, list: &str) -> bool {
@@ -283,10 +283,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::SourceAt;
     use crate::overrides::values::OverrideKey;
 
-    fn change() -> Vec<ValueChange> {
-        vec![ValueChange { key: OverrideKey::Helm("image.tag".into()), old: None, new: json!({}) }]
+    fn change(source: SourceAt) -> Vec<ValueChange> {
+        let key = OverrideKey::Helm("image.tag".into());
+        vec![ValueChange { source, key, old: None, new: json!({}) }]
     }
 
     fn app(metadata: Value) -> Application {
@@ -387,7 +389,7 @@ mod tests {
         ];
         for (spec, at, want) in cases {
             let set: ApplicationSet = serde_json::from_value(json!({ "spec": spec })).unwrap();
-            assert_eq!(effect_of_set(&set, "a", at, &change()), want, "{spec}");
+            assert_eq!(effect_of_set(&set, "a", &change(at)), want, "{spec}");
         }
     }
 
@@ -401,7 +403,7 @@ mod tests {
                 "spec: {{preservedFields: {{annotations: [verbatim.dev/claim.shop.dev]}}, \
                  ignoreApplicationDifferences: [{{{rule}}}]}}"
             );
-            assert_eq!(exemption("verbatim.dev/claim.shop.dev", at, &change()), want);
+            assert_eq!(exemption("verbatim.dev/claim.shop.dev", &change(at)), want);
         }
     }
 
@@ -457,7 +459,7 @@ mod tests {
             let child: ManagedResources =
                 serde_json::from_value(json!({ "items": [{ "targetState": target }] })).unwrap();
             assert_eq!(
-                effect_of_parent(&parent, &child, SourceAt::Single, &change()),
+                effect_of_parent(&parent, &child, &change(SourceAt::Single)),
                 want,
                 "{spec} {target}"
             );
@@ -480,7 +482,7 @@ mod tests {
             let parent: Application = serde_json::from_value(json!({ "spec": spec })).unwrap();
             let child: ManagedResources =
                 serde_json::from_value(json!({ "items": [{ "targetState": target }] })).unwrap();
-            let got = effect_of_parent(&parent, &child, SourceAt::Index(1), &change());
+            let got = effect_of_parent(&parent, &child, &change(SourceAt::Index(1)));
             assert_eq!(got, want, "{spec} {target}");
         }
     }

@@ -1,5 +1,6 @@
 //! Plans the write to one application: which source, which values, from what to what.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -22,41 +23,60 @@ pub fn plan(
     if app.metadata.deletion_timestamp.is_some() {
         refusals.push(WriteRefusal::BeingDeleted);
     }
-    let chosen = choose(app, wanted);
-    let (at, source) = match chosen {
-        Ok(chosen) => chosen,
-        Err(refusal) => {
-            refusals.push(refusal);
-            return Err(refusals);
-        }
-    };
-    let mut changes = Vec::new();
-    for (key, new) in wanted.wanted() {
-        match find(source, &key) {
-            Occurrence::Repeated => refusals.push(WriteRefusal::Repeated { key: key.to_string() }),
-            // What is not there need not be taken away.
-            Occurrence::Absent if new.is_null() => {}
-            Occurrence::Absent => changes.push(ValueChange { key, old: None, new }),
-            Occurrence::At(_, old) => {
-                changes.push(ValueChange { key, old: Some(old.clone()), new })
-            }
-        }
-    }
-    changes.extend(fewer_files(source, &wanted.without_files));
-    changes.sort_by(|a, b| a.key.cmp(&b.key));
-    if !refusals.is_empty() {
-        return Err(refusals);
-    }
-    let source_name = source.describe_among(app.spec.sources().iter().map(|(_, source)| source));
     let mut reference = reference.clone();
     if reference.project.is_none() && !app.spec.project.is_empty() {
         reference.project = Some(app.spec.project.clone());
     }
-    Ok(AppPlan { app: reference, source: at, source_name, changes })
+    let mut plan = AppPlan { app: reference, sources: Vec::new(), changes: Vec::new() };
+    for values in wanted.by_source() {
+        match choose(app, values) {
+            Ok(chosen) => {
+                for ChosenSource { at, source, values } in chosen {
+                    plan.add_source(app, at);
+                    let (changes, repeated) = changes(at, source, &values);
+                    plan.changes.extend(changes);
+                    refusals.extend(repeated);
+                }
+            }
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    plan.changes.sort_by(|a, b| (a.source, &a.key).cmp(&(b.source, &b.key)));
+    let twice = plan.changes.windows(2).filter(|two| two[0].is_of_same_value(&two[1]));
+    refusals.extend(twice.map(|two| WriteRefusal::GivenTwice { key: two[0].name() }));
+    if refusals.is_empty() { Ok(plan) } else { Err(refusals) }
+}
+
+/// What becomes of a source by some values.
+fn changes(
+    at: SourceAt,
+    source: &AppSource,
+    values: &OverrideValues,
+) -> (Vec<ValueChange>, Vec<WriteRefusal>) {
+    let (mut changes, mut refusals) = (Vec::new(), Vec::new());
+    for (key, new) in values.wanted() {
+        let old = match find(source, &key) {
+            Occurrence::Repeated => {
+                refusals.push(WriteRefusal::Repeated { key: key.to_string() });
+                continue;
+            }
+            // What is not there need not be taken away.
+            Occurrence::Absent if new.is_null() => continue,
+            Occurrence::Absent => None,
+            Occurrence::At(_, old) => Some(old.clone()),
+        };
+        changes.push(ValueChange { source: at, key, old, new });
+    }
+    changes.extend(fewer_files(at, source, &values.without_files));
+    (changes, refusals)
 }
 
 /// The list of files with values without some of them; no change if it has none of them.
-fn fewer_files(source: &AppSource, without: &BTreeSet<String>) -> Option<ValueChange> {
+fn fewer_files(
+    at: SourceAt,
+    source: &AppSource,
+    without: &BTreeSet<String>,
+) -> Option<ValueChange> {
     let key = OverrideKey::Field(SourceField::HelmValueFiles);
     let Occurrence::At(_, old) = find(source, &key) else { return None };
     let files = old.as_array()?;
@@ -66,13 +86,23 @@ fn fewer_files(source: &AppSource, without: &BTreeSet<String>) -> Option<ValueCh
         .cloned()
         .collect();
     let new = if left.is_empty() { Value::Null } else { Value::Array(left.clone()) };
-    (left.len() < files.len()).then(|| ValueChange { key, old: Some(old.clone()), new })
+    let change = ValueChange { source: at, key, old: Some(old.clone()), new };
+    (left.len() < files.len()).then_some(change)
 }
 
+/// A source, and which of the values go into it.
+struct ChosenSource<'a> {
+    at: SourceAt,
+    source: &'a AppSource,
+    values: Cow<'a, OverrideValues>,
+}
+
+/// The source that some values are for. If none takes all of them and they are for several kinds of source, those of each kind
+/// go into the only one that takes them.
 fn choose<'a>(
     app: &'a Application,
-    wanted: &OverrideValues,
-) -> Result<(SourceAt, &'a AppSource), WriteRefusal> {
+    wanted: &'a OverrideValues,
+) -> Result<Vec<ChosenSource<'a>>, WriteRefusal> {
     if app.spec.source_hydrator.is_some() {
         return Err(WriteRefusal::UnsupportedSource {
             kind: "Hydrator".into(),
@@ -81,13 +111,9 @@ fn choose<'a>(
         });
     }
     let all: Vec<_> = app.spec.sources().iter().collect();
-    let describe = |(at, source): &(SourceAt, &AppSource)| match at {
-        SourceAt::Single => source.describe(),
-        SourceAt::Index(index) => format!("{} {}", index + 1, source.describe()),
-    };
     let no_such = |wanted: String| WriteRefusal::NoSuchSource {
         wanted,
-        sources: all.iter().map(describe).collect(),
+        sources: all.iter().map(|one| describe(app, one)).collect(),
     };
     let chosen = match &wanted.source {
         SourceChoice::Position(position) => all
@@ -100,27 +126,58 @@ fn choose<'a>(
             .copied()
             .ok_or_else(|| no_such(format!("named {name}")))?,
         SourceChoice::Auto if all.len() == 1 => all[0],
-        SourceChoice::Auto => {
-            let fitting: Vec<_> = all
-                .iter()
-                .filter(|(at, source)| {
-                    misfit(app.status.source_type(*at), source, wanted).is_none()
-                })
-                .filter(|(_, source)| !source.path().is_empty() || !source.chart().is_empty())
-                .copied()
-                .collect();
-            let [only] = fitting[..] else {
-                return Err(WriteRefusal::WhichSource {
-                    sources: fitting.iter().map(describe).collect(),
-                });
-            };
-            only
-        }
+        SourceChoice::Auto => return fitting(app, &all, wanted),
     };
     match misfit(app.status.source_type(chosen.0), chosen.1, wanted) {
         Some(refusal) => Err(refusal),
-        None => Ok(chosen),
+        None => {
+            let (at, source) = chosen;
+            Ok(vec![ChosenSource { at, source, values: Cow::Borrowed(wanted) }])
+        }
     }
+}
+
+/// The only source that takes all values, or one for each kind of them.
+fn fitting<'a>(
+    app: &Application,
+    all: &[(SourceAt, &'a AppSource)],
+    wanted: &'a OverrideValues,
+) -> Result<Vec<ChosenSource<'a>>, WriteRefusal> {
+    let takes = |values: &OverrideValues| -> Vec<(SourceAt, &'a AppSource)> {
+        let renders = |source: &AppSource| !source.path().is_empty() || !source.chart().is_empty();
+        let fits = |at: SourceAt, source: &AppSource| {
+            misfit(app.status.source_type(at), source, values).is_none()
+        };
+        all.iter().filter(|(at, source)| fits(*at, source) && renders(source)).copied().collect()
+    };
+    let only = |values: Cow<'a, OverrideValues>| match takes(&values)[..] {
+        [(at, source)] => Ok(ChosenSource { at, source, values }),
+        [] => Err(WriteRefusal::NoSourceFits {
+            kinds: values.kinds().iter().map(|kind| kind.name().to_owned()).collect(),
+            sources: all.iter().map(|one| describe(app, one)).collect(),
+        }),
+        ref several => {
+            let sources = several.iter().map(|one| describe(app, one)).collect();
+            Err(WriteRefusal::WhichSource { sources })
+        }
+    };
+    let kinds = wanted.kinds();
+    // What any source takes would go into each.
+    let is_for_any = wanted.wanted().any(|(key, _)| key.kind().is_none());
+    if kinds.len() < 2 || is_for_any || !takes(wanted).is_empty() {
+        return only(Cow::Borrowed(wanted)).map(|chosen| vec![chosen]);
+    }
+    let mut parts: Vec<OverrideValues> = kinds.iter().map(|kind| wanted.of_kind(*kind)).collect();
+    // That no source takes a part says more than that several take another one.
+    parts.sort_by_key(|part| !takes(part).is_empty());
+    parts.into_iter().map(|part| only(Cow::Owned(part))).collect()
+}
+
+/// A source for people: its position, its kind, its repository and folder or chart.
+fn describe(app: &Application, (at, source): &(SourceAt, &AppSource)) -> String {
+    let known = [app.status.source_type(*at), &source.describe()];
+    let known = known.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ");
+    at.position().map_or(known.clone(), |position| format!("{position} {known}"))
 }
 
 /// Why a source of that kind cannot take the values, as far as its kind is known.
@@ -154,19 +211,24 @@ pub(crate) struct UnlistedParameter {
 /// Helm parameters of the plan that a chart does not list and that the application does not have yet. A chart may read what it
 /// does not list: values of a dependency or an alias, keys of an empty map, a name with a default in a template. So this alone
 /// is no reason to refuse; that it is a misspelling of a neighbour is.
-pub(crate) fn unlisted_parameters(plan: &AppPlan, known: &[String]) -> Vec<UnlistedParameter> {
-    plan.changes
-        .iter()
-        .filter(|change| change.old.is_none() && !change.new.is_null())
-        .filter_map(|change| match &change.key {
-            OverrideKey::Helm(name) => Some(name),
-            _ => None,
-        })
+pub(crate) fn unlisted_parameters(
+    plan: &AppPlan,
+    known: &[(SourceAt, String)],
+) -> Vec<UnlistedParameter> {
+    let unlisted = plan.changes.iter().filter_map(|change| {
+        let OverrideKey::Helm(name) = &change.key else { return None };
+        if change.old.is_some() || change.new.is_null() {
+            return None;
+        }
         // Argo CD lists the names of values without the backslash by which `--set` escapes a dot.
-        .map(|name| (name, name.replace("\\.", ".")))
-        .filter(|(_, plain)| !known.iter().any(|known| covers(known, plain)))
-        .map(|(name, plain)| UnlistedParameter { name: name.clone(), meant: meant(&plain, known) })
-        .collect()
+        let plain = name.replace("\\.", ".");
+        let of_source = known.iter().filter(|(at, _)| *at == change.source);
+        let known: Vec<&str> = of_source.map(|(_, name)| name.as_str()).collect();
+        let is_listed = known.iter().any(|known| covers(known, &plain));
+        let meant = || meant(&plain, &known);
+        (!is_listed).then(|| UnlistedParameter { name: name.clone(), meant: meant() })
+    });
+    unlisted.collect()
 }
 
 /// Whether a listed parameter is the wanted one, or they are nested in each other: `a` covers `a.b` and `a[0]`.
@@ -180,7 +242,7 @@ fn covers(known: &str, name: &str) -> bool {
 }
 
 /// The listed parameter of the same map that a name is most likely to mean.
-fn meant(name: &str, known: &[String]) -> Option<String> {
+fn meant(name: &str, known: &[&str]) -> Option<String> {
     let parts = |name: &str| {
         let (parent, last) = name.rsplit_once('.').unwrap_or(("", name));
         (parent.to_lowercase(), last.to_lowercase())
@@ -198,7 +260,7 @@ fn meant(name: &str, known: &[String]) -> Option<String> {
         let is_near = distance <= 2.min(last.len() / 2) || letters(&other) == letters(&last);
         (beside == parent && is_near).then_some((distance, known))
     });
-    near.min().map(|(_, known)| known.clone())
+    near.min().map(|(_, known)| (*known).to_owned())
 }
 
 /// The names that values give to parameters, those of maps and lists, too: they may be empty.
@@ -262,7 +324,7 @@ mod tests {
     #[track_caller]
     fn check(app: &Application, wanted: &OverrideValues, want: Result<SourceAt, &str>) {
         let got = plan(&AppRef::new("a"), app, wanted);
-        let got = got.map(|plan| plan.source).map_err(|refusals| {
+        let got = got.map(|plan| plan.sources[0].at).map_err(|refusals| {
             serde_json::to_value(&refusals[0]).unwrap()["reason"].as_str().unwrap().to_owned()
         });
         assert_eq!(got, want.map_err(str::to_owned));
@@ -335,7 +397,7 @@ mod tests {
         check(&two(["Helm", "Directory"]), &helm(Auto), Ok(Index(0)));
         check(&two(["Directory", "Helm"]), &helm(Auto), Ok(Index(1)));
         check(&two(["Helm", "Helm"]), &helm(Auto), Err("which-source"));
-        check(&two(["Directory", "Directory"]), &helm(Auto), Err("which-source"));
+        check(&two(["Directory", "Directory"]), &helm(Auto), Err("no-source-fits"));
         check(&two(["Helm", "Helm"]), &helm(Position(2)), Ok(Index(1)));
         check(&two(["Helm", "Helm"]), &helm(Name("second".into())), Ok(Index(1)));
         check(&two(["Helm", "Helm"]), &helm(Name("third".into())), Err("no-such-source"));
@@ -348,6 +410,57 @@ mod tests {
         let hydrated =
             app(json!({ "source": git("x"), "sourceHydrator": { "drySource": {} } }), json!({}));
         check(&hydrated, &helm(Auto), Err("unsupported-source"));
+    }
+
+    /// Which value goes into which source, or why that cannot be told.
+    #[test]
+    fn each_value_goes_into_the_source_that_takes_it() {
+        use SourceChoice::{Auto, Name, Position};
+        let app = |kinds: &[&str]| {
+            let source = |(index, kind): (usize, &&str)| {
+                let name = if index == 0 { "first" } else { "" };
+                json!({ "repoURL": "r", "path": format!("{kind}-{index}"), "name": name })
+            };
+            let sources: Vec<Value> = kinds.iter().enumerate().map(source).collect();
+            app(json!({ "sources": sources }), json!({ "sourceTypes": kinds }))
+        };
+        let both = || OverrideValues { kustomize: kustomize().kustomize, ..helm(Auto) };
+        let two = |one, other| OverrideValues { elsewhere: vec![helm(other)], ..helm(one) };
+        let digest = OverrideValues {
+            helm: [("image.digest".to_owned(), "d".to_owned())].into(),
+            ..helm(Position(1))
+        };
+        let parted = OverrideValues { elsewhere: vec![digest], ..helm(Name("first".into())) };
+        let with_any = OverrideValues {
+            others: [(OverrideKey::Field(SourceField::TagPrefix), json!("v"))].into(),
+            ..both()
+        };
+        let (tag, web) = ("helm:image.tag", "kustomize:web");
+        let of = |key: &str, position: usize| format!("{key} of source {position}");
+        let cases = [
+            (&["Helm", "Kustomize"][..], both(), Ok(vec![of(tag, 1), of(web, 2)])),
+            (&["Kustomize", "Directory", "Helm"], both(), Ok(vec![of(web, 1), of(tag, 3)])),
+            (&["Helm", "Helm"], two(Position(1), Position(2)), Ok(vec![of(tag, 1), of(tag, 2)])),
+            (&["Helm", "Helm"], parted, Ok(vec![of("helm:image.digest", 1), of(tag, 1)])),
+            // Two of the values' kind, none of it, and what would go into both.
+            (&["Helm", "Helm", "Kustomize"], both(), Err("which-source")),
+            (&["Helm", "Helm"], both(), Err("no-source-fits")),
+            (&["Helm", "Kustomize"], with_any, Err("no-source-fits")),
+            (&["Helm", "Helm"], two(Position(1), Name("first".into())), Err("given-twice")),
+            (&["Helm", "Helm"], two(Position(1), Auto), Err("which-source")),
+        ];
+        for (kinds, wanted, want) in cases {
+            let got = plan(&AppRef::new("a"), &app(kinds), &wanted);
+            let got = got.map(|plan| plan.changes.iter().map(ValueChange::name).collect());
+            let got = got.map_err(|refusals: Vec<WriteRefusal>| {
+                let reason = serde_json::to_value(&refusals[0]).unwrap()["reason"].clone();
+                reason.as_str().unwrap().to_owned()
+            });
+            assert_eq!(got, want.map_err(str::to_owned), "{kinds:?} {wanted:?}");
+        }
+        let refusals = plan(&AppRef::new("a"), &app(&["Helm", "Helm"]), &both()).unwrap_err();
+        let want = "its sources: 1 Helm first (r Helm-0); 2 Helm r Helm-1";
+        assert_eq!(refusals[0].advice().as_deref(), Some(want));
     }
 
     #[test]
@@ -421,13 +534,17 @@ mod tests {
                 .to_vec();
         let values =
             json!({ "podAnnotations": {}, "list": [], "web": { "replicas": 1 }, "n": null });
-        let known: Vec<String> = known.into_iter().chain(names_of_values(&values)).collect();
+        let known: Vec<(SourceAt, String)> = known
+            .into_iter()
+            .chain(names_of_values(&values))
+            .map(|name| (SourceAt::Single, name))
+            .collect();
         let unlisted = |name: &str| {
             let plan = AppPlan {
                 app: AppRef::new("a"),
-                source: SourceAt::Single,
-                source_name: String::new(),
+                sources: Vec::new(),
                 changes: vec![ValueChange {
+                    source: SourceAt::Single,
                     key: OverrideKey::Helm(name.into()),
                     old: None,
                     new: json!({}),

@@ -205,10 +205,12 @@ mod tests {
     use verbatim_oci::Digest;
 
     use super::*;
+    use crate::model::SourceAt;
 
     fn helm(name: &str, old: Option<&str>, new: &str) -> ValueChange {
         let element = |value: &str| json!({ "name": name, "value": value, "forceString": true });
         ValueChange {
+            source: SourceAt::Single,
             key: OverrideKey::Helm(name.to_owned()),
             old: old.map(element),
             new: element(new),
@@ -281,6 +283,7 @@ mod tests {
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
         let image = "/spec/template/spec/containers/0/image";
         let change = |old: Option<String>| ValueChange {
+            source: SourceAt::Single,
             key: OverrideKey::Kustomize("web".to_owned()),
             old: old.map(Value::String),
             new: json!(format!("web=r.example/web:2@{new}")),

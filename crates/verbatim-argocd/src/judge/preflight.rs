@@ -4,7 +4,7 @@ use crate::judge::owner::{AppOwner, OwnerEffect};
 use crate::judge::plan::{UnlistedParameter, unlisted_parameters};
 use crate::judge::refusal::WriteRefusal;
 use crate::judge::warning::DeployWarning;
-use crate::model::{SyncWindow, SyncWindows};
+use crate::model::{SourceAt, SyncWindow, SyncWindows};
 use crate::overrides::plan::AppPlan;
 
 /// What the user has taken on himself.
@@ -43,8 +43,8 @@ pub(crate) struct Preconditions {
     pub may_update: Inquiry<bool>,
     pub may_sync: Inquiry<bool>,
     pub windows: Inquiry<SyncWindows>,
-    /// The parameters that the chart lists.
-    pub parameters: Inquiry<Vec<String>>,
+    /// The parameters that the charts list, each with the source that has the chart.
+    pub parameters: Inquiry<Vec<(SourceAt, String)>>,
     pub owner: Option<AppOwner>,
 }
 
@@ -152,21 +152,17 @@ mod tests {
     use super::*;
     use crate::api::request::AppRef;
     use crate::judge::owner::set_owner;
-    use crate::model::{ApplicationSet, Info, SourceAt};
+    use crate::model::{ApplicationSet, Info};
     use crate::overrides::claim::ANNOTATION;
     use crate::overrides::values::{OverrideKey, ValueChange};
 
     fn change() -> Vec<ValueChange> {
-        vec![ValueChange { key: OverrideKey::Helm("image.tag".into()), old: None, new: json!({}) }]
+        let key = OverrideKey::Helm("image.tag".into());
+        vec![ValueChange { source: SourceAt::Single, key, old: None, new: json!({}) }]
     }
 
     fn plan() -> AppPlan {
-        AppPlan {
-            app: AppRef::new("a"),
-            source: SourceAt::Single,
-            source_name: String::new(),
-            changes: change(),
-        }
+        AppPlan { app: AppRef::new("a"), sources: Vec::new(), changes: change() }
     }
 
     fn owner(kind: &'static str, effect: Inquiry<OwnerEffect>) -> AppOwner {
@@ -215,21 +211,14 @@ mod tests {
             (json!({ "syncPolicy": { "applicationsSync": "create-only" } }), false),
         ] {
             let set: ApplicationSet = serde_json::from_value(json!({ "spec": spec })).unwrap();
-            let owner = set_owner("s", Ok(set), "a", ANNOTATION, plan.source, &plan.changes);
+            let owner = set_owner("s", Ok(set), "a", ANNOTATION, &plan.changes);
             let (refusals, warnings) = judge(&plan, &owned(owner), Waivers::default());
             assert!(refusals.is_empty(), "{spec} {refusals:?}");
             let told = DeployWarning::ClaimWiped { set: "s".into(), exemption: yaml.to_owned() };
             assert_eq!(warnings, if is_wiped { vec![told] } else { vec![] }, "{spec}");
         }
         // What is refused says it in its advice.
-        let owner = set_owner(
-            "s",
-            Ok(ApplicationSet::default()),
-            "a",
-            ANNOTATION,
-            plan.source,
-            &plan.changes,
-        );
+        let owner = set_owner("s", Ok(ApplicationSet::default()), "a", ANNOTATION, &plan.changes);
         let (refusals, warnings) = judge(&plan, &owned(owner), Waivers::default());
         assert!(refusals[0].advice().unwrap().contains(yaml) && warnings.is_empty());
     }
@@ -263,7 +252,7 @@ mod tests {
             may_update: Inquiry::Is(true),
             may_sync: Inquiry::Is(false),
             windows: Inquiry::Is(SyncWindows::default()),
-            parameters: Inquiry::Is(vec!["image.tags".into()]),
+            parameters: Inquiry::Is(vec![(SourceAt::Single, "image.tags".into())]),
             owner: set(Inquiry::Is(OwnerEffect::Reverts)),
         };
         let (refusals, warnings) = judge(&plan, &bad, Waivers::default());
@@ -299,12 +288,7 @@ mod tests {
     #[test]
     fn owners_are_warned_of_refused_or_trusted() {
         use OwnerEffect::{None, Reverts, RevertsLater};
-        let plan = AppPlan {
-            app: AppRef::new("a"),
-            source: SourceAt::Single,
-            source_name: String::new(),
-            changes: change(),
-        };
+        let plan = AppPlan { app: AppRef::new("a"), sources: Vec::new(), changes: change() };
         let unknown = || Inquiry::Unknown("403".into());
         let cases = [
             ("ApplicationSet", Inquiry::Is(None), false, (0, 0)),
@@ -337,13 +321,14 @@ mod tests {
             serde_json::from_str(include_str!("../../tests/fixtures/appdetails.json")).unwrap();
         let details: crate::model::AppDetails =
             serde_json::from_value(recorded["body"].clone()).unwrap();
-        let names: Vec<String> =
-            details.helm.unwrap().parameters.into_iter().map(|Info { name, .. }| name).collect();
+        let parameters = details.helm.unwrap().parameters.into_iter();
+        let names: Vec<(SourceAt, String)> =
+            parameters.map(|Info { name, .. }| (SourceAt::Single, name)).collect();
         let plan = |name: &str| AppPlan {
             app: AppRef::new("a"),
-            source: SourceAt::Single,
-            source_name: String::new(),
+            sources: Vec::new(),
             changes: vec![ValueChange {
+                source: SourceAt::Single,
                 key: OverrideKey::Helm(name.into()),
                 old: None,
                 new: json!({}),

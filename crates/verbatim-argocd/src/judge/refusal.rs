@@ -81,10 +81,22 @@ pub enum WriteRefusal {
         /// What there is.
         sources: Vec<String>,
     },
-    /// Several sources, or none, can take the override.
+    /// Several sources can take the override.
     WhichSource {
         /// The candidates.
         sources: Vec<String>,
+    },
+    /// No source can take the override.
+    NoSourceFits {
+        /// The kinds of source that its values are for.
+        kinds: Vec<String>,
+        /// What there is.
+        sources: Vec<String>,
+    },
+    /// One value of one source is given twice.
+    GivenTwice {
+        /// Which.
+        key: String,
     },
     /// The kind of source has no such override.
     UnsupportedSource {
@@ -188,9 +200,14 @@ impl WriteRefusal {
         Some(match self {
             Self::BeingDeleted | Self::PlanOutdated { .. } => return None,
             Self::NotReconciled => format!("remove the annotation {SKIP_RECONCILE} from the application"),
-            Self::NoSuchSource { sources, .. } | Self::WhichSource { sources } => {
+            Self::NoSuchSource { sources, .. } | Self::NoSourceFits { sources, .. } => {
                 format!("its sources: {}", sources.join("; "))
             }
+            Self::WhichSource { sources } => format!(
+                "these take them: {}; to write into several, name the source of each value",
+                sources.join("; ")
+            ),
+            Self::GivenTwice { .. } => "leave out one of the two".to_owned(),
             Self::UnsupportedSource { advice, .. } => advice.clone(),
             Self::Repeated { key } => format!("remove all but one {key} from the application"),
             Self::MissingParameter { similar: Some(similar), .. } => {
@@ -268,9 +285,12 @@ impl fmt::Display for WriteRefusal {
             Self::NoSuchSource { wanted, .. } => {
                 write!(f, "the application has no source {wanted}")
             }
-            Self::WhichSource { sources } if sources.is_empty() => {
-                f.write_str("no source of the application can take these values")
-            }
+            Self::NoSourceFits { kinds, .. } => write!(
+                f,
+                "no source of the application can take values for {}",
+                kinds.join(" and ")
+            ),
+            Self::GivenTwice { key } => write!(f, "{key} is given two values"),
             Self::WhichSource { .. } => {
                 f.write_str("several sources of the application can take these values")
             }
@@ -359,8 +379,11 @@ mod tests {
                 "a sync window forbids syncing now: deny 0 9 * * * for 1h; deny 0 9 * * * for 1h",
             ),
             (
-                WriteRefusal::WhichSource { sources: vec![] },
-                "no source of the application can take these values",
+                WriteRefusal::NoSourceFits {
+                    kinds: vec!["Helm".to_owned()],
+                    sources: vec!["1 Kustomize a".to_owned()],
+                },
+                "no source of the application can take values for Helm",
             ),
             (
                 WriteRefusal::WhichSource { sources: vec!["1 a".to_owned(), "2 b".to_owned()] },

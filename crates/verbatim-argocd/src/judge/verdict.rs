@@ -25,8 +25,8 @@ use crate::overrides::values::{Deviation, ValueChange, deviations};
 /// What must have happened for an application to be deployed.
 #[derive(Clone, Debug)]
 pub(crate) struct Expectation<'a> {
-    /// The source that was written to, and the values. Empty: no values are expected.
-    pub values: Option<(crate::model::SourceAt, &'a [ValueChange])>,
+    /// The values that were written. Empty: no values are expected.
+    pub values: Option<&'a [ValueChange]>,
     /// The operation that must have succeeded.
     pub operation: ExpectedOperation<'a>,
     /// The revisions that must be deployed, one a source; empty if any are right.
@@ -266,7 +266,7 @@ pub(crate) fn is_degraded(verdict: &Verdict) -> bool {
 
 fn lost_values(expect: &Expectation<'_>, sources: AppSources<'_>) -> Vec<Deviation> {
     match expect.values {
-        Some((at, changes)) => deviations(sources.get(at), changes),
+        Some(changes) => deviations(sources, changes),
         None => Vec::new(),
     }
 }
@@ -282,14 +282,14 @@ fn whose(
     {
         return Some(KnownBy::Nonce);
     }
-    let (at, changes) = expect.values?;
+    let changes = expect.values?;
     let sync = operation.sync.as_ref()?;
     // A partial or dry run deploys nothing as a whole.
     if sync.dry_run || !sync.resources.is_empty() || changes.is_empty() {
         return None;
     }
     let sources = used.filter(|sources| !sources.is_empty()).or_else(|| operation.sources())?;
-    deviations(sources.get(at), changes).is_empty().then_some(KnownBy::Values)
+    deviations(sources, changes).is_empty().then_some(KnownBy::Values)
 }
 
 /// Whether a running or queued operation will deploy our values.
@@ -328,12 +328,12 @@ fn success(expect: &Expectation<'_>, app: &Application) -> Option<Success> {
         let revisions = state.sync_result.as_ref().map(|r| r.revisions()).unwrap_or_default();
         return Some(Success { evidence, revisions, hooks: hook_results(state) });
     }
-    let (at, changes) = expect.values.filter(|(_, changes)| !changes.is_empty())?;
+    let changes = expect.values.filter(|changes| !changes.is_empty())?;
     let entry = app.status.history.iter().rev().find(|entry| {
         // What was deployed before counts if nothing had to be.
         (expect.operation == ExpectedOperation::State
             || expect.last_history.is_none_or(|last| entry.id > last))
-            && deviations(entry.sources().get(at), changes).is_empty()
+            && deviations(entry.sources(), changes).is_empty()
     })?;
     let evidence = OperationEvidence {
         known_by: KnownBy::History,

@@ -126,7 +126,7 @@ impl AppSource {
 }
 
 /// Where a source stands in its application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceAt {
     /// `spec.source`.
@@ -141,6 +141,14 @@ impl SourceAt {
         match self {
             Self::Single => 0,
             Self::Index(index) => index,
+        }
+    }
+
+    /// Its position as people count, if it is one of several.
+    pub fn position(self) -> Option<usize> {
+        match self {
+            Self::Single => None,
+            Self::Index(index) => Some(index + 1),
         }
     }
 

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::Digest;
 
-use crate::model::{Application, SourceAt};
+use crate::model::Application;
 use crate::overrides::plan::AppPlan;
 use crate::overrides::secret::is_hidden;
+use crate::overrides::stored::StoredClaim;
 use crate::overrides::values::{ValueChange, deviations, same_element};
 
 /// The annotation's name for a run that belongs to no environment.
@@ -64,13 +65,11 @@ pub(crate) fn is_claim(annotation: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
 }
 
-/// What a run says about its write. A field that only a later version writes does not matter here.
+/// What a run says about its write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredClaim", into = "StoredClaim")]
 pub struct Claim {
-    /// Version of this format.
-    pub version: u32,
     /// `project/environment`, if it is the write of one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
     /// Unique for each run; also in the `infos` of its operation.
     pub nonce: String,
@@ -79,21 +78,16 @@ pub struct Claim {
     /// The release that is written.
     pub release: String,
     /// Who runs: the URL of the CI run, or a name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// When it was written.
     pub at: Timestamp,
     /// Until when the run works at most. After that an open claim belongs to a run that died.
     pub deadline: Timestamp,
-    /// The source that is written to.
-    pub source: SourceAt,
     /// What was written, and what stood there before.
     pub changes: Vec<ValueChange>,
     /// The record of the promotion, once there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
     /// What the ledger lacked of this promotion when it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<PendingRecord>,
 }
 
@@ -130,9 +124,6 @@ pub enum ClaimState {
 }
 
 impl Claim {
-    /// The version of the format that is written.
-    pub const VERSION: u32 = 1;
-
     /// The name of its annotation.
     pub fn annotation(&self) -> String {
         claim_annotation(self.environment.as_deref())
@@ -161,6 +152,7 @@ impl Claim {
     /// The changes that put back what stood there before.
     pub(crate) fn undone_changes(&self) -> Vec<ValueChange> {
         let undone = |change: &ValueChange| ValueChange {
+            source: change.source,
             key: change.key.clone(),
             old: Some(change.new.clone()).filter(|written| !written.is_null()),
             new: change.old.clone().unwrap_or_default(),
@@ -200,10 +192,7 @@ pub fn read_claim(app: &Application, environment: Option<&str>) -> ClaimOnApp {
     match app.metadata.annotations.get(&claim_annotation(environment)) {
         None => ClaimOnApp::Absent,
         Some(text) => match serde_json::from_str::<Claim>(text) {
-            Ok(claim)
-                if claim.version == Claim::VERSION
-                    && claim.environment.as_deref() == environment =>
-            {
+            Ok(claim) if claim.environment.as_deref() == environment => {
                 ClaimOnApp::Known(Box::new(claim))
             }
             _ => ClaimOnApp::Foreign(text.clone()),
@@ -217,7 +206,7 @@ pub fn read_claims(app: &Application) -> Vec<Claim> {
     let known = |(name, text): (&String, &String)| {
         let claim: Claim = serde_json::from_str(text).ok()?;
         let is_its_place = *name == claim_annotation(claim.environment.as_deref());
-        (claim.version == Claim::VERSION && is_its_place).then_some(claim)
+        is_its_place.then_some(claim)
     };
     let mut claims: Vec<Claim> = texts.filter_map(known).collect();
     claims.sort_by_key(|claim| std::cmp::Reverse(claim.at));
@@ -243,8 +232,7 @@ pub(crate) struct Claimant<'a> {
     /// `project/environment`, if it belongs to one.
     pub environment: Option<&'a str>,
     pub release: &'a str,
-    /// The source that it writes to, and what.
-    pub source: SourceAt,
+    /// What it writes.
     pub changes: &'a [ValueChange],
     pub take_over: bool,
     pub now: Timestamp,
@@ -285,9 +273,9 @@ impl Claimant<'_> {
             self.meets(claim) && matches!(claim.state, ClaimState::Open | ClaimState::Failed)
         });
         for claim in &mut claims {
-            let source = app.spec.sources().get(claim.source);
+            let sources = app.spec.sources();
             let stands =
-                |change: &ValueChange| deviations(source, std::slice::from_ref(change)).is_empty();
+                |change: &ValueChange| deviations(sources, std::slice::from_ref(change)).is_empty();
             claim.changes.retain(stands);
         }
         claims
@@ -295,19 +283,19 @@ impl Claimant<'_> {
 
     fn meets(&self, claim: &Claim) -> bool {
         let is_ours = claim.environment.as_deref() == self.environment;
-        let same_value =
-            claim.changes.iter().any(|it| self.changes.iter().any(|our| our.key == it.key));
-        is_ours || (claim.source == self.source && same_value)
+        let is_ours_too =
+            |it: &ValueChange| self.changes.iter().any(|own| own.is_of_same_value(it));
+        is_ours || claim.changes.iter().any(is_ours_too)
     }
 
     fn does_the_same(&self, claim: &Claim) -> bool {
         let is_claimed = |ours: &ValueChange| {
-            let theirs = claim.changes.iter().find(|theirs| theirs.key == ours.key);
+            let theirs = claim.changes.iter().find(|theirs| theirs.is_of_same_value(ours));
             theirs.is_some_and(|theirs| same_element(&ours.new, &theirs.new))
         };
         // What it put back of a run before it is done.
         let is_done_or_ours = |theirs: &ValueChange| {
-            theirs.is_noop() || self.changes.iter().any(|ours| ours.key == theirs.key)
+            theirs.is_noop() || self.changes.iter().any(|ours| ours.is_of_same_value(theirs))
         };
         claim.environment.as_deref() == self.environment
             && claim.release == self.release
@@ -319,8 +307,8 @@ impl Claimant<'_> {
 /// Whether a claim is open, and the values that it speaks of are still there. Both were written in one patch, so a claim
 /// without its values is one that somebody has overridden.
 fn is_open(app: &Application, claim: &Claim) -> bool {
-    let source = app.spec.sources().get(claim.source);
-    claim.state == ClaimState::Open && deviations(source, &claim.changes).is_empty()
+    let deviations = deviations(app.spec.sources(), &claim.changes);
+    claim.state == ClaimState::Open && deviations.is_empty()
 }
 
 /// The changes of a plan, with the values to go back to if the run fails before its sync: those from before the runs that
@@ -332,7 +320,7 @@ pub(crate) fn with_previous(mut changes: Vec<ValueChange>, unproven: &[Claim]) -
                 Some(old) => same_element(old, &earlier.new),
                 None => earlier.new.is_null(),
             };
-            if earlier.key == change.key && stands {
+            if earlier.is_of_same_value(change) && stands {
                 change.old.clone_from(&earlier.old);
             }
         }
@@ -344,9 +332,9 @@ pub(crate) fn with_previous(mut changes: Vec<ValueChange>, unproven: &[Claim]) -
 /// pinned by other keys must not run with the leftovers of another.
 pub(crate) fn leftovers(plan: &AppPlan, unproven: &[Claim]) -> Vec<ValueChange> {
     let mut found: Vec<ValueChange> = Vec::new();
-    for claim in unproven.iter().filter(|claim| claim.source == plan.source) {
+    for claim in unproven {
         for change in claim.undone_changes() {
-            let is_known = |it: &ValueChange| it.key == change.key;
+            let is_known = |it: &ValueChange| it.is_of_same_value(&change);
             // What the claim does not keep cannot be put back.
             if !change.is_noop()
                 && !is_hidden(&change.new)

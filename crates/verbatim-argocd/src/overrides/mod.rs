@@ -11,4 +11,5 @@ pub(crate) mod plan;
 pub(crate) mod rows;
 pub(crate) mod secret;
 pub(crate) mod spec;
+mod stored;
 pub(crate) mod values;

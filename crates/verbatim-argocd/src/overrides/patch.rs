@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::model::{AppSource, Application, SourceAt};
 use crate::overrides::claim::{Claim, ClaimState};
-use crate::overrides::plan::AppPlan;
+use crate::overrides::plan::{AppPlan, PlannedSource};
 use crate::overrides::secret::is_hidden;
 use crate::overrides::values::{Occurrence, OverrideKey, ValueChange, find, holds, list};
 
@@ -26,16 +26,16 @@ pub(crate) fn write(
     claim: &Claim,
 ) -> Result<Vec<Value>, PatchError> {
     let mut ops = Vec::new();
-    let source = source_of(app, plan)?;
-    let at = plan.source.pointer();
-    guard_source(&mut ops, &at, source);
-    let wanted: Vec<(&OverrideKey, &Value)> = plan
-        .changes
-        .iter()
-        .filter(|change| !change.is_noop())
-        .map(|change| (&change.key, &change.new))
-        .collect();
-    put(&mut ops, &at, source, &wanted);
+    for PlannedSource { at, name } in &plan.sources {
+        let source = app.spec.sources().get(*at);
+        let source = source.ok_or_else(|| PatchError(format!("source {name} is gone")))?;
+        let pointer = at.pointer();
+        guard_source(&mut ops, &pointer, source);
+        let changes = plan.changes.iter().filter(|it| it.source == *at && !it.is_noop());
+        let wanted: Vec<(&OverrideKey, &Value)> =
+            changes.map(|change| (&change.key, &change.new)).collect();
+        put(&mut ops, &pointer, source, &wanted);
+    }
     annotate(&mut ops, app, &claim.annotation(), Some(&claim.to_text()));
     Ok(order(ops))
 }
@@ -70,13 +70,6 @@ fn put(ops: &mut Vec<Value>, at: &str, source: &AppSource, wanted: &[(&OverrideK
 fn order(ops: Vec<Value>) -> Vec<Value> {
     let (tests, changes): (Vec<_>, Vec<_>) = ops.into_iter().partition(|op| op["op"] == "test");
     tests.into_iter().chain(changes).collect()
-}
-
-fn source_of<'a>(app: &'a Application, plan: &AppPlan) -> Result<&'a AppSource, PatchError> {
-    app.spec
-        .sources()
-        .get(plan.source)
-        .ok_or_else(|| PatchError(format!("source {} is gone", plan.source_name)))
 }
 
 /// The place of a source among several is only good as long as it is the same source. Of two sources of one chart, how each
@@ -161,20 +154,21 @@ impl Place<'_> {
 /// not written again.
 pub(crate) fn undo(app: &Application, claim: &Claim) -> Result<Vec<Value>, PatchError> {
     let mut ops = Vec::new();
-    let (at, source) = claimed_source(app, claim)?;
-    guard_source(&mut ops, &at, source);
-    let mut wanted: Vec<(&OverrideKey, &Value)> = Vec::new();
-    for change in &claim.changes {
-        stands(source, change)?;
-        if change.old.as_ref().is_some_and(is_hidden) {
-            return Err(PatchError(format!(
-                "the claim does not keep what {} was, as its name says that it is a secret",
-                change.key
-            )));
+    for ClaimedSource { at, source, changes } in claimed_sources(app, claim)? {
+        guard_source(&mut ops, &at, source);
+        let mut wanted: Vec<(&OverrideKey, &Value)> = Vec::new();
+        for change in changes {
+            stands(source, change)?;
+            if change.old.as_ref().is_some_and(is_hidden) {
+                return Err(PatchError(format!(
+                    "the claim does not keep what {} was, as its name says that it is a secret",
+                    change.name()
+                )));
+            }
+            wanted.push((&change.key, change.old.as_ref().unwrap_or(&Value::Null)));
         }
-        wanted.push((&change.key, change.old.as_ref().unwrap_or(&Value::Null)));
+        put(&mut ops, &at, source, &wanted);
     }
-    put(&mut ops, &at, source, &wanted);
     let name = claim.annotation();
     if app.metadata.annotations.contains_key(&name) {
         annotate(&mut ops, app, &name, Some(&claim.in_state(ClaimState::Undone).to_text()));
@@ -186,12 +180,13 @@ pub(crate) fn undo(app: &Application, claim: &Claim) -> Result<Vec<Value>, Patch
 pub(crate) fn close(app: &Application, end: &Claim) -> Result<Vec<Value>, PatchError> {
     let mut ops = Vec::new();
     if end.state == ClaimState::Done {
-        let (at, source) = claimed_source(app, end)?;
-        guard_source(&mut ops, &at, source);
-        for change in &end.changes {
-            stands(source, change)?;
-            if let Occurrence::At(index, element) = find(source, &change.key) {
-                ops.push(test(&place(&at, &change.key, index), element));
+        for ClaimedSource { at, source, changes } in claimed_sources(app, end)? {
+            guard_source(&mut ops, &at, source);
+            for change in changes {
+                stands(source, change)?;
+                if let Occurrence::At(index, element) = find(source, &change.key) {
+                    ops.push(test(&place(&at, &change.key, index), element));
+                }
             }
         }
     }
@@ -213,20 +208,35 @@ pub(crate) fn annotations(
     order(ops)
 }
 
-fn claimed_source<'a>(
+/// A source that a claim has written to.
+struct ClaimedSource<'a> {
+    /// Its place, as a JSON pointer.
+    at: String,
+    source: &'a AppSource,
+    changes: Vec<&'a ValueChange>,
+}
+
+fn claimed_sources<'a>(
     app: &'a Application,
-    claim: &Claim,
-) -> Result<(String, &'a AppSource), PatchError> {
-    let source = app.spec.sources().get(claim.source);
-    let gone = || PatchError("the source that was written to is gone".into());
-    Ok((claim.source.pointer(), source.ok_or_else(gone)?))
+    claim: &'a Claim,
+) -> Result<Vec<ClaimedSource<'a>>, PatchError> {
+    let mut all: BTreeMap<SourceAt, Vec<&ValueChange>> = BTreeMap::new();
+    for change in &claim.changes {
+        all.entry(change.source).or_default().push(change);
+    }
+    let claimed = |(at, changes): (SourceAt, Vec<&'a ValueChange>)| {
+        let source = app.spec.sources().get(at);
+        let gone = || PatchError("the source that was written to is gone".into());
+        Ok(ClaimedSource { at: at.pointer(), source: source.ok_or_else(gone)?, changes })
+    };
+    all.into_iter().map(claimed).collect()
 }
 
 fn stands(source: &AppSource, change: &ValueChange) -> Result<(), PatchError> {
     match find(source, &change.key) {
         Occurrence::At(_, element) if holds(element, &change.new) => Ok(()),
         Occurrence::Absent if change.new.is_null() => Ok(()),
-        _ => Err(PatchError(format!("{} is not the one that was written", change.key))),
+        _ => Err(PatchError(format!("{} is not the one that was written", change.name()))),
     }
 }
 

@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use verbatim_oci::Digest;
 
-use crate::model::{AppSource, SourceAt};
+use crate::model::{AppSource, AppSources, SourceAt};
 pub use crate::overrides::key::OverrideKey;
 pub(crate) use crate::overrides::key::{SourceField, SourceKind};
 use crate::overrides::secret::{HIDDEN, in_its_place, is_hidden, is_secret};
 
-/// What to write into one source of an application.
+/// What to write into an application: into one of its sources, and perhaps into further ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverrideValues {
-    /// Into which source.
+    /// Into which source. Of an application with several, `Auto` is the only one that takes all of the values, or, where they
+    /// are for several kinds of source, the only one of each kind.
     pub source: SourceChoice,
     /// Helm parameters, stored with `forceString` unless they are among `typed`. Names are Helm's paths (`image.tag`); `$NAME` in a value stands for
     /// a variable of Argo CD's build environment, `$$` for a dollar sign.
@@ -32,10 +33,42 @@ pub struct OverrideValues {
     /// Files with values for Helm that shall not be among those of the application. Their list is one value, since its
     /// order counts.
     pub without_files: BTreeSet<String>,
+    /// What goes into further sources of the same application.
+    pub elsewhere: Vec<OverrideValues>,
 }
 
 impl OverrideValues {
-    /// The keys with their wanted elements, as Argo CD stores them.
+    /// The values of each source, without those that have none. At least one.
+    pub(crate) fn by_source(&self) -> Vec<&Self> {
+        let mut all = vec![self];
+        all.extend(self.elsewhere.iter().flat_map(Self::by_source));
+        let filled: Vec<&Self> = all.into_iter().filter(|it| it.has_own()).collect();
+        if filled.is_empty() { vec![self] } else { filled }
+    }
+
+    fn has_own(&self) -> bool {
+        self.wanted().next().is_some() || !self.without_files.is_empty()
+    }
+
+    /// Those of them that are for one kind of source, and what is for any.
+    pub(crate) fn of_kind(&self, kind: SourceKind) -> Self {
+        let is_of = |key: &OverrideKey| key.kind().is_none_or(|its| its == kind);
+        let mut part = self.clone();
+        part.elsewhere.clear();
+        if kind != SourceKind::Helm {
+            part.helm.clear();
+            part.typed.clear();
+            part.without_files.clear();
+        }
+        if kind != SourceKind::Kustomize {
+            part.kustomize.clear();
+        }
+        part.others.retain(|key, _| is_of(key));
+        part.unset.retain(is_of);
+        part
+    }
+
+    /// The keys of the source that it names with their wanted elements, as Argo CD stores them.
     pub fn wanted(&self) -> impl Iterator<Item = (OverrideKey, Value)> {
         let helm = self.helm.iter().map(|(name, value)| {
             let is_text = !self.typed.contains(name);
@@ -52,10 +85,10 @@ impl OverrideValues {
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.wanted().next().is_none() && self.without_files.is_empty()
+        !self.has_own() && self.elsewhere.iter().all(Self::is_empty)
     }
 
-    /// The kinds of source that its values are for.
+    /// The kinds of source that its own values are for.
     pub fn kinds(&self) -> BTreeSet<SourceKind> {
         let files = (!self.without_files.is_empty()).then_some(SourceKind::Helm);
         self.wanted().filter_map(|(key, _)| key.kind()).chain(files).collect()
@@ -74,8 +107,11 @@ impl OverrideValues {
     }
 
     fn texts(&self) -> impl Iterator<Item = &str> + Clone {
-        let kustomize = self.kustomize.iter().map(|image| image.text.as_str());
-        self.helm.values().map(String::as_str).chain(kustomize)
+        let groups = self.by_source().into_iter();
+        groups.flat_map(|group| {
+            let kustomize = group.kustomize.iter().map(|image| image.text.as_str());
+            group.helm.values().map(String::as_str).chain(kustomize)
+        })
     }
 }
 
@@ -210,10 +246,11 @@ impl fmt::Display for KustomizeImage {
     }
 }
 
-/// One value of an override: what stood there, and what shall.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One value of an override: what stood there, and what shall. How it is written down, `overrides::stored` says.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ValueChange {
+    /// In which source.
+    pub source: SourceAt,
     /// Which value.
     pub key: OverrideKey,
     /// The stored element before, exactly as the server had it. `None`: absent.
@@ -223,6 +260,16 @@ pub struct ValueChange {
 }
 
 impl ValueChange {
+    /// Whether both are about one value of one source.
+    pub fn is_of_same_value(&self, other: &Self) -> bool {
+        (self.source, &self.key) == (other.source, &other.key)
+    }
+
+    /// The name of the value for people; with its source, if that is one of several.
+    pub fn name(&self) -> String {
+        named(self.source, &self.key)
+    }
+
     /// The text of the stored element before, for people; not that of a secret.
     pub fn shown_old(&self) -> String {
         self.shown_unless_secret(self.old.as_ref())
@@ -249,6 +296,7 @@ impl ValueChange {
     /// The change as a claim keeps it: without what is a secret by its name.
     pub(crate) fn without_secrets(&self) -> Self {
         Self {
+            source: self.source,
             key: self.key.clone(),
             old: self.old.as_ref().map(|old| in_its_place(&self.key, old)),
             new: in_its_place(&self.key, &self.new),
@@ -261,6 +309,14 @@ impl ValueChange {
             Some(old) => same_element(old, &self.new),
             None => self.new.is_null(),
         }
+    }
+}
+
+/// The name of a value for people: `helm:image.tag`, `helm:image.tag of source 2`.
+fn named(source: SourceAt, key: &OverrideKey) -> String {
+    match source.position() {
+        None => key.to_string(),
+        Some(position) => format!("{key} of source {position}"),
     }
 }
 
@@ -378,6 +434,9 @@ pub(crate) fn stored(source: &AppSource) -> Vec<(OverrideKey, &Value)> {
 /// A value that is not what was written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Deviation {
+    /// The position of its source, counted from 1, if that is one of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<usize>,
     pub key: OverrideKey,
     pub wrote: String,
     pub found: String,
@@ -385,13 +444,15 @@ pub struct Deviation {
 
 impl fmt::Display for Deviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}, wrote {}", self.key, self.found, self.wrote)
+        let at = self.source.map_or(SourceAt::Single, |position| SourceAt::Index(position - 1));
+        write!(f, "{} is {}, wrote {}", named(at, &self.key), self.found, self.wrote)
     }
 }
 
-/// The values of `changes` that a source does not hold. Empty: it holds all of them.
-pub fn deviations(source: Option<&AppSource>, changes: &[ValueChange]) -> Vec<Deviation> {
+/// The values of `changes` that the sources do not hold. Empty: they hold all of them.
+pub fn deviations(sources: AppSources<'_>, changes: &[ValueChange]) -> Vec<Deviation> {
     let deviation = |change: &ValueChange, found: String| Deviation {
+        source: change.source.position(),
         key: change.key.clone(),
         wrote: change.shown_new(),
         found,
@@ -399,6 +460,7 @@ pub fn deviations(source: Option<&AppSource>, changes: &[ValueChange]) -> Vec<De
     changes
         .iter()
         .filter_map(|change| {
+            let source = sources.get(change.source);
             match source.map_or(Occurrence::Absent, |source| find(source, &change.key)) {
                 Occurrence::At(_, element) if holds(element, &change.new) => None,
                 Occurrence::At(_, element) if is_secret(&change.key, element) => {
@@ -417,158 +479,4 @@ pub fn deviations(source: Option<&AppSource>, changes: &[ValueChange]) -> Vec<De
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kustomize_images_are_known_by_the_name_that_they_replace() {
-        let digest = format!("sha256:{}", "a".repeat(64));
-        let cases = [
-            ("nginx", Some("nginx")),
-            ("nginx:1", Some("nginx")),
-            ("host:5000/x", Some("host:5000/x")),
-            ("host:5000/x:1", Some("host:5000/x")),
-            (&*format!("host:5000/x@{digest}"), Some("host:5000/x")),
-            (&*format!("host:5000/x:1@{digest}"), Some("host:5000/x")),
-            ("web=host:5000/x:1", Some("web")),
-            ("host:5000/old=host:5000/new", Some("host:5000/old")),
-            ("", None),
-            ("=x", None),
-            ("x=", None),
-            ("a b", None),
-            (":1", None),
-        ];
-        for (text, want) in cases {
-            let image = text.parse::<KustomizeImage>().ok();
-            assert_eq!(image.as_ref().map(KustomizeImage::name), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn elements_are_compared_by_meaning() {
-        let cases = [
-            (
-                json!({"name":"a","value":"1"}),
-                json!({"name":"a","value":"1","forceString":false}),
-                true,
-            ),
-            (json!({"name":"a"}), json!({"name":"a","value":""}), true),
-            (
-                json!({"name":"a","value":"1"}),
-                json!({"name":"a","value":"1","forceString":true}),
-                false,
-            ),
-            (json!("x:1"), json!("x:1"), true),
-            (json!("x:1"), json!("x:2"), false),
-            (json!("x:1"), json!({"name":"x"}), false),
-            (json!({"name":"web","count":2}), json!({"name":"web","count":3}), false),
-            (json!({"name":"a","path":"p"}), json!({"name":"a","path":"p"}), true),
-            (json!({"name":"a","array":["1"]}), json!({"name":"a","array":["2"]}), false),
-        ];
-        for (a, b, want) in cases {
-            assert_eq!(same_element(&a, &b), want, "{a} {b}");
-        }
-    }
-
-    /// With what Helm 3.19 makes of `--set a=VALUE`.
-    #[test]
-    fn only_what_helm_types_differs_by_being_forced() {
-        let typed = ["true", "FALSE", "null", "0", "7", "-1", "+5", "{a,1}", "$ARGOCD_APP_NAME"];
-        let texts = ["", "1.10", "007", "1e5", "v1", "1@sha256:2", "yes", "9223372036854775808"];
-        let cases = typed.map(|it| (it, false)).into_iter().chain(texts.map(|it| (it, true)));
-        for (value, want) in cases {
-            let (text, other) = (parameter("a", value, true), parameter("a", value, false));
-            assert_eq!(same_element(&text, &other), want, "{value}");
-        }
-    }
-
-    #[test]
-    fn parts_of_images_are_known_by_their_names() {
-        let parts =
-            ["image.tag", "image.Digest", "web.imageTag", "image.sha", "version", "registry"];
-        let others = ["ingress.enabled", "replicas", "image.pullPolicy", "tag.enabled"];
-        for (names, want) in [(&parts[..], true), (&others, false)] {
-            for name in names {
-                assert_eq!(is_part_of_image(name), want, "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn typed_parameters_are_stored_as_argo_cd_stores_them() {
-        let wanted = OverrideValues {
-            helm: [("on", "true"), ("tag", "7")].map(|(a, b)| (a.into(), b.into())).into(),
-            typed: ["on".to_owned()].into(),
-            ..OverrideValues::default()
-        };
-        let elements: Vec<Value> = wanted.wanted().map(|(_, element)| element).collect();
-        let want = [
-            json!({ "name": "on", "value": "true" }),
-            json!({ "name": "tag", "value": "7", "forceString": true }),
-        ];
-        assert_eq!(elements, want);
-    }
-
-    #[test]
-    fn a_source_that_lost_a_value_says_which() {
-        let source = AppSource(json!({ "helm": { "parameters": [
-            { "name": "image.tag", "value": "2", "forceString": true },
-            { "name": "twice", "value": "1" }, { "name": "twice", "value": "2" },
-            { "name": "on", "value": "true" },
-            { "name": "off", "value": "false", "forceString": true },
-        ]}}));
-        let change = |name: &str, value: &str| ValueChange {
-            key: OverrideKey::Helm(name.into()),
-            old: None,
-            new: parameter(name, value, true),
-        };
-        let changes = [
-            change("image.tag", "2"),
-            change("image.tag", "3"),
-            change("gone", "1"),
-            change("twice", "1"),
-            change("on", "true"),
-            ValueChange { new: parameter("off", "false", false), ..change("off", "") },
-        ];
-        let found: Vec<_> =
-            deviations(Some(&source), &changes).iter().map(ToString::to_string).collect();
-        assert_eq!(
-            found,
-            [
-                "helm:image.tag is 2, wrote 3",
-                "helm:gone is (absent), wrote 1",
-                "helm:twice is there more than once, wrote 1",
-                "helm:on is true (without forceString), wrote true",
-                "helm:off is false (with forceString), wrote false",
-            ]
-        );
-        assert_eq!(deviations(None, &changes[..1]).len(), 1);
-    }
-
-    #[test]
-    fn digests_are_found_in_values() {
-        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        let wanted = OverrideValues {
-            helm: [
-                ("image.tag".to_owned(), format!("1@{a}")),
-                ("image.digest".to_owned(), a.to_string()),
-            ]
-            .into(),
-            kustomize: vec![
-                format!("web=x/y@{b}").parse().unwrap(),
-                "z:sha256:12".parse().unwrap(),
-            ],
-            ..OverrideValues::default()
-        };
-        assert_eq!(wanted.digests(), [a, b]);
-        // A chart that writes `@sha256:` itself takes the digits alone; beside a whole digest they may be any hash.
-        let bare = |digest: Digest| ("image.sha".to_owned(), digest.hex());
-        let only = OverrideValues { helm: [bare(b)].into(), ..OverrideValues::default() };
-        assert_eq!((only.digests(), only.likely_digests()), (vec![b], vec![b]));
-        let both = OverrideValues {
-            helm: [bare(b), ("image.digest".to_owned(), a.to_string())].into(),
-            ..OverrideValues::default()
-        };
-        assert_eq!((both.digests(), both.likely_digests()), (vec![a, b], vec![a]));
-    }
-}
+mod tests;

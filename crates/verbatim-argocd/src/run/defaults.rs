@@ -6,6 +6,7 @@ use crate::judge::default::{PinnedValue, pinned};
 use crate::judge::plan::plan;
 use crate::judge::refusal::WriteRefusal;
 use crate::model::Application;
+use crate::overrides::plan::PlannedSource;
 use crate::overrides::values::OverrideValues;
 use crate::run::read::owner;
 
@@ -23,11 +24,15 @@ pub async fn pinned_values(
     environment: Option<&str>,
 ) -> Result<Vec<PinnedValue>, Vec<WriteRefusal>> {
     let plan = plan(app, application, values)?;
-    let Some(source) = application.spec.sources().get(plan.source) else { return Ok(Vec::new()) };
-    let (details, owner) = tokio::join!(
-        client.app_details(&plan.app, &application.spec.project, source, plan.source.index()),
-        owner(client, application, &plan, environment),
-    );
-    let details = details.map_err(|error| error.kind.to_string());
-    Ok(pinned(&plan.changes, &details, owner.as_ref()))
+    let owner = owner(client, application, &plan, environment).await;
+    let mut values = Vec::new();
+    for PlannedSource { at, .. } in &plan.sources {
+        let Some(source) = application.spec.sources().get(*at) else { continue };
+        let project = &application.spec.project;
+        let details = client.app_details(&plan.app, project, source, at.index()).await;
+        let details = details.map_err(|error| error.kind.to_string());
+        let changes = plan.changes.iter().filter(|change| change.source == *at);
+        values.extend(pinned(changes, &details, owner.as_ref()));
+    }
+    Ok(values)
 }

@@ -486,7 +486,7 @@ impl AppRun<'_> {
     fn superseded(&self) -> Option<DeployOutcome> {
         let plan = self.written.plan()?;
         let app = self.follow.app();
-        let deviations = deviations(app.spec.sources().get(plan.source), &plan.changes);
+        let deviations = deviations(app.spec.sources(), &plan.changes);
         (!deviations.is_empty()).then(|| self.superseded_by(deviations))
     }
 

@@ -20,10 +20,10 @@ use crate::judge::prove::{Judgement, LiveObject, judge, judge_stray};
 use crate::judge::reading::{reading, reference, strays};
 use crate::judge::remembered::ProvenPods;
 use crate::judge::rendered::{self, RenderedState};
-use crate::model::{Application, ResourceResult, ResourceTree, TreeNode};
+use crate::model::{Application, ResourceResult, ResourceTree, SourceAt, TreeNode};
 use crate::overrides::claim::claim_annotation;
 use crate::overrides::plan::AppPlan;
-use crate::overrides::values::OverrideKey;
+use crate::overrides::values::{OverrideKey, ValueChange};
 
 /// Live reads at once. Each costs the server one of the 50 requests a second that it allows itself.
 const READS: usize = 8;
@@ -191,15 +191,42 @@ fn may_be(answer: Result<Option<bool>, Error>) -> Inquiry<bool> {
     }
 }
 
-/// The chart's parameters, if a new one is to be written.
-async fn parameters(client: &Client, app: &Application, plan: &AppPlan) -> Inquiry<Vec<String>> {
-    let adds = plan.changes.iter().any(|change| {
+/// The parameters of the charts that a new one is to be written for.
+async fn parameters(
+    client: &Client,
+    app: &Application,
+    plan: &AppPlan,
+) -> Inquiry<Vec<(SourceAt, String)>> {
+    let adds = |change: &&ValueChange| {
         change.old.is_none() && !change.new.is_null() && matches!(change.key, OverrideKey::Helm(_))
-    });
-    let Some(source) = app.spec.sources().get(plan.source).filter(|_| adds) else {
-        return Inquiry::NotAsked;
     };
-    match client.app_details(&plan.app, &app.spec.project, source, plan.source.index()).await {
+    let mut asked: Vec<SourceAt> = plan.changes.iter().filter(adds).map(|it| it.source).collect();
+    asked.dedup();
+    let mut known: Inquiry<Vec<(SourceAt, String)>> = Inquiry::NotAsked;
+    for at in asked {
+        match (parameters_of(client, app, plan, at).await, &mut known) {
+            (Inquiry::Is(names), known) => {
+                let names = names.into_iter().map(|name| (at, name));
+                match known {
+                    Inquiry::Is(all) => all.extend(names),
+                    known => *known = Inquiry::Is(names.collect()),
+                }
+            }
+            (Inquiry::Unknown(why), _) => return Inquiry::Unknown(why),
+            (Inquiry::NotAsked, _) => {}
+        }
+    }
+    known
+}
+
+async fn parameters_of(
+    client: &Client,
+    app: &Application,
+    plan: &AppPlan,
+    at: SourceAt,
+) -> Inquiry<Vec<String>> {
+    let Some(source) = app.spec.sources().get(at) else { return Inquiry::NotAsked };
+    match client.app_details(&plan.app, &app.spec.project, source, at.index()).await {
         Ok(details) => match details.helm {
             Some(helm) => {
                 let listed = helm.parameters.iter().map(|parameter| parameter.name.clone());
@@ -226,7 +253,7 @@ pub(crate) async fn owner(
         let set = client.application_set(name, &app.metadata.namespace).await;
         let set = set.map_err(|error| error.kind.to_string());
         let (app, claim) = (&app.metadata.name, claim_annotation(environment));
-        return Some(set_owner(name, set, app, &claim, plan.source, &plan.changes));
+        return Some(set_owner(name, set, app, &claim, &plan.changes));
     }
     let label_key = label_key(client, app).await;
     let tracking = tracking_parent(app, &label_key)?;
@@ -274,5 +301,5 @@ async fn parent_effect(
     if child.items.is_empty() {
         return Ok(None);
     }
-    Ok(Some(effect_of_parent(&object, &child, plan.source, &plan.changes)))
+    Ok(Some(effect_of_parent(&object, &child, &plan.changes)))
 }

@@ -190,7 +190,7 @@ impl<'a> AppRun<'a> {
     {
         let is_write = operation != ExpectedOperation::State;
         Expectation {
-            values: plan.map(|plan| (plan.source, plan.changes.as_slice())),
+            values: plan.map(|plan| plan.changes.as_slice()),
             operation,
             revisions: self.subject.revisions,
             last_history: self.before.status.last_history(),
@@ -222,7 +222,7 @@ impl<'a> AppRun<'a> {
         let plan = self.written.plan();
         let is_theirs = |claim: &Claim| {
             let same_value = |change: &ValueChange| {
-                plan.is_none_or(|plan| plan.changes.iter().any(|ours| ours.key == change.key))
+                plan.is_none_or(|plan| plan.changes.iter().any(|it| it.is_of_same_value(change)))
             };
             claim.nonce != self.subject.nonce && claim.changes.iter().any(same_value)
         };

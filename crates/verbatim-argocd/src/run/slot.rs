@@ -73,9 +73,7 @@ impl AppRun<'_> {
                 Ok(app) => {
                     let used = app.operation.as_ref().and_then(|operation| operation.sources());
                     let lost = match (plan, used) {
-                        (Some(plan), Some(sources)) => {
-                            deviations(sources.get(plan.source), &plan.changes)
-                        }
+                        (Some(plan), Some(sources)) => deviations(sources, &plan.changes),
                         _ => Vec::new(),
                     };
                     self.follow.accept_write(app);

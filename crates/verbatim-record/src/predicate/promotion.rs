@@ -210,6 +210,9 @@ pub struct PromotedApplication {
 /// One parameter written into a source of an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedOverride {
+    /// The position of the source, counted from 1; `None` if all values of the application went into one source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<usize>,
     /// `helm` or `kustomize`.
     pub kind: String,
     /// Name of the parameter or image.

@@ -21,7 +21,8 @@ use verbatim_record::EnvironmentId;
 use crate::config::{self, FILE_NAMES};
 use crate::project::{failures, git};
 use crate::scaffold::config_file::{
-    FirstApp, FirstConfig, FirstEnvironment, FirstServer, FirstSet, IMAGE, project_name,
+    FirstApp, FirstConfig, FirstEnvironment, FirstServer, FirstSet, FirstSourceSet, IMAGE,
+    project_name,
 };
 use crate::scaffold::inspected::{InspectedApp, InspectedSource, common_image};
 
@@ -231,8 +232,7 @@ fn offline(args: &InitArgs) -> Result<(Repository, Vec<FirstEnvironment>), Failu
     let app = |app: &AppRef| FirstApp {
         name: app.name.clone(),
         namespace: app.namespace.clone(),
-        source: None,
-        set: FirstSet::usual(IMAGE),
+        sets: vec![FirstSourceSet { source: None, set: FirstSet::usual(IMAGE) }],
     };
     let environments = args.environments.iter().map(|stage| FirstEnvironment {
         name: stage.name.clone(),
@@ -329,7 +329,14 @@ impl InitStage {
 
 impl InitApp {
     fn of(app: &FirstApp) -> Self {
-        let values = app.set.names().into_iter().map(str::to_owned).collect();
+        let name = |it: &FirstSourceSet, name: &str| match it.source {
+            Some(position) if app.sets.len() > 1 => format!("{name} of source {position}"),
+            _ => name.to_owned(),
+        };
+        let of_source = |it: &FirstSourceSet| {
+            it.set.names().into_iter().map(|value| name(it, value)).collect::<Vec<_>>()
+        };
+        let values = app.sets.iter().flat_map(of_source).collect();
         Self { name: app.name.clone(), values }
     }
 }

@@ -11,10 +11,12 @@ use verbatim_record::EnvironmentId;
 use super::check::{name, template};
 use super::file::{
     AppFile, DeployFile, EnvironmentFile, FailureFile, File, PauseFile, SelectorFile, ServerFile,
-    SetFile, TestFile,
+    SetFile, SourceSetFile, TestFile,
 };
 use super::located::{Located, Place};
-use super::model::{App, Apps, DeploySettings, Environment, PINNING, Selector, Set, Suite, Wave};
+use super::model::{
+    App, Apps, DeploySettings, Environment, PINNING, Selector, Set, SourceSet, Suite, Wave,
+};
 use super::problem::Problem;
 use super::scalar::{Scalar, ScalarKind};
 use super::secrets::is_secret;
@@ -309,7 +311,8 @@ fn apps(
                     problems.push(Problem::new(
                         *place,
                         format!("the application `{}` is given twice", app.name),
-                    ));
+                    )
+                    .help("what goes into several of its sources stands in `sources` of one entry"));
                 }
                 apps.push(app);
             }
@@ -332,17 +335,49 @@ fn app(
                 .help("its namespace goes into `namespace`"),
         );
     }
-    let own = written.set.as_ref().map(|written| self::set(written, scope, problems));
+    let sets = sets(written, place, set, scope, problems);
     App {
         environment: environment.to_owned(),
         name: written.name.clone(),
         server: server(written.server.as_ref(), place, scope, problems),
         namespace: written.namespace.clone(),
         project: written.project.clone(),
-        source: written.source.as_ref().map(|it| choice(it, problems)).unwrap_or_default(),
-        set: own.or_else(|| set.cloned()).unwrap_or_else(|| nothing_to_write(place, problems)),
+        sets,
         url: written.url.as_ref().map(|url| url.value.clone()),
     }
+}
+
+/// What is written into the sources of an application: into each that is named, else into one.
+fn sets(
+    written: &AppFile,
+    place: Place,
+    default: Option<&Set>,
+    scope: &Scope,
+    problems: &mut Vec<Problem>,
+) -> Vec<SourceSet> {
+    if written.sources.is_empty() {
+        let own = written.set.as_ref().map(|written| set(written, scope, problems));
+        let source = written.source.as_ref().map(|it| choice(it, problems)).unwrap_or_default();
+        let set = own.or_else(|| default.cloned());
+        let set = set.unwrap_or_else(|| nothing_to_write(place, problems));
+        return vec![SourceSet { source, set }];
+    }
+    if written.source.is_some() || written.set.is_some() {
+        let message =
+            "`sources` says what goes into each source, so `source` and `set` have no place here";
+        let place = written.source.as_ref().map_or(place, |source| source.place);
+        problems.push(Problem::new(place, message).help("move them into `sources`"));
+    }
+    let mut sets: Vec<SourceSet> = Vec::new();
+    for SourceSetFile { source: named, set: written } in &written.sources {
+        let source = choice(named, problems);
+        if sets.iter().any(|other| other.source == source) {
+            let message = format!("the source `{}` is given twice", named.value);
+            problems.push(Problem::new(named.place, message).help("put its values into one `set`"));
+        }
+        sets.push(SourceSet { source, set: set(written, scope, problems) });
+    }
+    sets
 }
 
 fn select(
@@ -373,8 +408,10 @@ fn select(
         server: String::new(),
         namespace: written.namespace.clone(),
         project: Some(project.to_owned()),
-        source: SourceChoice::Auto,
-        set: set.cloned().unwrap_or_else(|| nothing_to_write(place, problems)),
+        sets: vec![SourceSet {
+            source: SourceChoice::Auto,
+            set: set.cloned().unwrap_or_else(|| nothing_to_write(place, problems)),
+        }],
         url: None,
     };
     let labels = written.selector.as_ref().map(|labels| labels.value.clone());

@@ -302,8 +302,21 @@ pub(crate) struct AppFile {
     pub source: Option<Located<String>>,
     /// What is written into it instead.
     pub set: Option<SetFile>,
+    /// What is written into each of several sources, in the place of `source` and `set`.
+    #[serde(default)]
+    pub sources: Vec<SourceSetFile>,
     /// Its address, which tests get in `VERBATIM_URLS`.
     pub url: Option<Located<String>>,
+}
+
+/// What is written into one of several sources of an application.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SourceSetFile {
+    /// The source: its name, or its position from 1.
+    pub source: Located<String>,
+    /// What is written into it.
+    pub set: SetFile,
 }
 
 impl FromName for AppFile {
@@ -317,6 +330,7 @@ impl FromName for AppFile {
             project: None,
             source: None,
             set: None,
+            sources: Vec::new(),
             url: None,
         })
     }

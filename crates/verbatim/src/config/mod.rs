@@ -34,7 +34,7 @@ pub(crate) use contained::self_contained;
 pub(crate) use file::{File, PolicyFile};
 pub(crate) use model::{
     App, Apps, Config, DeploySettings, Environment, Image, Policy, Ran, Rules, Selector, Server,
-    Set, Suite, Wave,
+    Set, SourceSet, Suite, Wave,
 };
 pub(crate) use pins::Pins;
 pub(crate) use problem::nearest;

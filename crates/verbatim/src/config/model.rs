@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
-use verbatim_argocd::SourceChoice;
+use verbatim_argocd::{OverrideValues, SourceChoice};
 use verbatim_credentials::SecretString;
 use verbatim_http::is_loopback;
 use verbatim_oci::{Digest, Platform, Repository};
@@ -194,16 +194,22 @@ pub(crate) struct App {
     pub server: String,
     pub namespace: Option<String>,
     pub project: Option<String>,
-    /// Which of several sources is overridden.
-    pub source: SourceChoice,
-    pub set: Set,
+    /// What is written into which of its sources. At least one.
+    pub sets: Vec<SourceSet>,
     /// Where it can be reached.
     pub url: Option<String>,
 }
 
-impl App {
-    /// The first value that both entries write, if they mean one application. Sources that are named in two ways may be one.
-    pub(crate) fn same_value(&self, other: &Self) -> Option<String> {
+/// What is written into a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SourceSet {
+    pub source: SourceChoice,
+    pub set: Set,
+}
+
+impl SourceSet {
+    /// The first value that both write, if they mean one source. Sources that are named in two ways may be one.
+    fn same_value(&self, other: &Self) -> Option<String> {
         let is_one_source = match (&self.source, &other.source) {
             (SourceChoice::Position(one), SourceChoice::Position(other)) => one == other,
             (SourceChoice::Name(one), SourceChoice::Name(other)) => one == other,
@@ -215,6 +221,27 @@ impl App {
         };
         let key = keys(&self.set).intersection(&keys(&other.set)).next().cloned();
         key.filter(|_| is_one_source)
+    }
+}
+
+impl App {
+    /// The first value that both entries write, if they mean one application.
+    pub(crate) fn same_value(&self, other: &Self) -> Option<String> {
+        let pairs = self.sets.iter().flat_map(|own| other.sets.iter().map(move |its| (own, its)));
+        pairs.into_iter().find_map(|(own, its)| own.same_value(its))
+    }
+
+    /// What it holds, with values that `make` gives for the templates of each set.
+    pub(crate) fn values<E>(
+        &self,
+        make: impl Fn(&Set) -> Result<OverrideValues, E>,
+    ) -> Result<OverrideValues, E> {
+        let made = self.sets.iter().map(|SourceSet { source, set }| {
+            Ok(OverrideValues { source: source.clone(), ..make(set)? })
+        });
+        let mut made = made.collect::<Result<Vec<_>, E>>()?.into_iter();
+        let first = made.next().unwrap_or_default();
+        Ok(OverrideValues { elsewhere: made.collect(), ..first })
     }
 }
 
@@ -230,8 +257,10 @@ impl App {
             server: "main".to_owned(),
             namespace: None,
             project: None,
-            source: SourceChoice::Auto,
-            set: Set { helm, ..Set::default() },
+            sets: vec![SourceSet {
+                source: SourceChoice::Auto,
+                set: Set { helm, ..Set::default() },
+            }],
             url: None,
         }
     }

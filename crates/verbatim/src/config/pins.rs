@@ -13,7 +13,7 @@ use verbatim_oci::{Digest, Repository};
 
 use super::file::{EnvironmentFile, File};
 use super::located::Place;
-use super::model::{App, Apps, Config, Environment, Selector, Server, Set};
+use super::model::{App, Apps, Config, Environment, Selector, Server, Set, SourceSet};
 use super::problem::Problem;
 use super::shapes::ListOr;
 
@@ -90,8 +90,19 @@ pub(crate) struct PinnedApp {
     pub source: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<PinnedSet>,
+    /// What is written into several sources, in the place of `source` and `set`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<PinnedSource>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PinnedSource {
+    pub source: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<PinnedSet>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -149,19 +160,37 @@ impl PinnedServer {
 }
 
 impl PinnedApp {
+    /// What is written into each source.
+    fn sets(&mut self) -> Vec<&mut Option<PinnedSet>> {
+        match self.sources.is_empty() {
+            true => vec![&mut self.set],
+            false => self.sources.iter_mut().map(|source| &mut source.set).collect(),
+        }
+    }
+
     fn of(app: &App) -> Self {
-        let App { environment: _, name, server, namespace, project, source, set, url } = app;
+        let App { environment: _, name, server, namespace, project, sets, url } = app;
+        let source = |choice: &SourceChoice| match choice {
+            SourceChoice::Auto => None,
+            SourceChoice::Position(position) => Some(position.to_string()),
+            SourceChoice::Name(name) => Some(name.clone()),
+        };
+        let (one, several) = match sets.as_slice() {
+            [one] => (Some(one), &[][..]),
+            several => (None, several),
+        };
+        let of_source = |it: &SourceSet| PinnedSource {
+            source: source(&it.source).unwrap_or_default(),
+            set: Some(PinnedSet::of(&it.set)),
+        };
         Self {
             name: name.clone(),
             server: server.clone(),
             namespace: namespace.clone(),
             project: project.clone(),
-            source: match source {
-                SourceChoice::Auto => None,
-                SourceChoice::Position(position) => Some(position.to_string()),
-                SourceChoice::Name(name) => Some(name.clone()),
-            },
-            set: Some(PinnedSet::of(set)),
+            source: one.and_then(|it| source(&it.source)),
+            set: one.map(|it| PinnedSet::of(&it.set)),
+            sources: several.iter().map(of_source).collect(),
             url: url.clone(),
         }
     }
@@ -175,7 +204,7 @@ impl PinnedSelection {
             selector: labels.clone(),
             servers: servers.clone(),
             namespace: template.namespace.clone(),
-            set: Some(PinnedSet::of(&template.set)),
+            set: template.sets.first().map(|it| PinnedSet::of(&it.set)),
         }
     }
 }
@@ -201,7 +230,7 @@ impl PinnedEnvironment {
 
     fn sets(&mut self) -> Vec<&mut Option<PinnedSet>> {
         match &mut self.apps {
-            ListOr::List(apps) => apps.iter_mut().map(|app| &mut app.set).collect(),
+            ListOr::List(apps) => apps.iter_mut().flat_map(PinnedApp::sets).collect(),
             ListOr::Map(selection) => vec![&mut selection.set],
         }
     }

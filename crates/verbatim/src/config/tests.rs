@@ -166,7 +166,7 @@ fn booleans_and_numbers_are_what_yaml_has() {
     );
     let config = config.unwrap();
     let Apps::Named(apps) = &config.environment("dev").unwrap().apps else { panic!("named") };
-    let set = &apps[0].set;
+    let set = &apps[0].sets[0].set;
     assert_eq!(set.typed.iter().collect::<Vec<_>>(), ["a", "c", "f", "g"]);
     let texts = ["a", "b", "c", "d", "e", "f", "g", "web.tag", "web.sha", "h"];
     let texts = texts.map(|name| set.helm[name].as_str());
@@ -185,8 +185,8 @@ fn a_right_file_is_read() {
     let staging = config.environment("staging").unwrap();
     let Apps::Named(apps) = &staging.apps else { panic!("named") };
     assert_eq!(apps[0].server, "main");
-    assert_eq!(apps[1].source, verbatim_argocd::SourceChoice::Position(2));
-    assert_eq!(apps[1].set.helm["image.tag"].as_str(), "${app.tag}@${app.digest}");
+    assert_eq!(apps[1].sets[0].source, verbatim_argocd::SourceChoice::Position(2));
+    assert_eq!(apps[1].sets[0].set.helm["image.tag"].as_str(), "${app.tag}@${app.digest}");
     assert_eq!(staging.tests["load"].timeout.as_secs(), 3600);
     assert_eq!(config.environment("dev").unwrap().settle.as_secs(), 0);
     assert_eq!(config.rules("staging").after[0].ran, Ran::Running);
@@ -440,6 +440,29 @@ fn environments_may_share_an_application_with_values_of_their_own() {
 }
 
 #[test]
+fn an_application_may_say_what_goes_into_each_of_its_sources() {
+    let tag = "{ helm: { image.tag: \"${app.tag}@${app.digest}\" } }";
+    let digest = "{ helm: { image.digest: \"${app.digest}\" } }";
+    let sources = format!("[{{ source: 1, set: {tag} }}, {{ source: chart, set: {digest} }}]");
+    let config = read(&with("[web-dev]", &format!("[{{ name: web-dev, sources: {sources} }}]")));
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    let Apps::Named(apps) = &config.environments[0].apps else { panic!() };
+    let [first, second] = &apps[0].sets[..] else { panic!("{apps:?}") };
+    assert_eq!(first.source, verbatim_argocd::SourceChoice::Position(1));
+    assert_eq!(second.source, verbatim_argocd::SourceChoice::Name("chart".to_owned()));
+    assert_eq!(second.set.helm["image.digest"].as_str(), "${app.digest}");
+    // Pinned, it is read as it was written.
+    let pins = Pins::of(&config, &|_| None, &|_| None);
+    let written = serde_json::to_value(&pins).unwrap();
+    let app = &written["environments"][0]["apps"][0];
+    assert_eq!(app["sources"][1]["source"], "chart");
+    assert_eq!(app.get("set").or(app.get("source")), None);
+    let short: Pins =
+        serde_json::from_value(serde_json::to_value(pins.clone().short()).unwrap()).unwrap();
+    assert_eq!(short.normal(), pins.normal());
+}
+
+#[test]
 fn a_selection_is_of_a_project_and_on_some_servers() {
     let servers = |text: &str| {
         text.replace(
@@ -562,6 +585,20 @@ fn mistakes_are_shown_where_they_are() {
             ),
         ),
         ("an application twice", with("[web-dev]", "[web-dev, web-dev]")),
+        (
+            "a source twice, and beside it a source of its own",
+            with(
+                "[web-dev]",
+                "[{ name: web-dev, source: 1, sources: [{ source: 2, set: { helm: { a: \"${digest}\" } } }, { source: 2, set: { helm: { b: \"${digest}\" } } }] }]",
+            ),
+        ),
+        (
+            "a source that pins nothing",
+            with(
+                "[web-dev]",
+                "[{ name: web-dev, sources: [{ source: 2, set: { helm: { a: b } } }] }]",
+            ),
+        ),
         ("an application of two environments", with("[web-dev]", "[web-staging]")),
         (
             "applications of two environments by their labels",

@@ -1,5 +1,7 @@
 //! What would run in an environment without the overrides: what the charts name themselves, which no pipeline has tested.
 
+use std::convert::Infallible;
+
 use futures_util::future::join_all;
 use verbatim_argocd::{OverrideValues, PinnedValue, WriteRefusal, pinned_values};
 use verbatim_console::{ExitStatus, Failure};
@@ -46,11 +48,14 @@ async fn read(project: &Project, environment: &Environment) -> Result<Vec<Pinned
 
 /// The values of an application that pin an image. What they are does not matter here, only where they stand.
 fn values(app: &App) -> OverrideValues {
-    let pinning = app.set.pinning();
-    let helm = pinning.helm.into_keys().map(|name| (name, "?".to_owned())).collect();
-    let image = |name: String| format!("{name}=?").parse().ok();
-    let kustomize = pinning.kustomize.into_keys().filter_map(image).collect();
-    OverrideValues { source: app.source.clone(), helm, kustomize, ..OverrideValues::default() }
+    let values = app.values(|set| {
+        let pinning = set.pinning();
+        let helm = pinning.helm.into_keys().map(|name| (name, "?".to_owned())).collect();
+        let image = |name: String| format!("{name}=?").parse().ok();
+        let kustomize = pinning.kustomize.into_keys().filter_map(image).collect();
+        Ok::<_, Infallible>(OverrideValues { helm, kustomize, ..OverrideValues::default() })
+    });
+    values.unwrap_or_else(|never| match never {})
 }
 
 fn judge(environment: &str, apps: &[PinnedApp]) -> Finding {

@@ -81,7 +81,7 @@ fn claimed<'a, S>(
         let on_app = read_claim(application, Some(&app.environment));
         let Some(claim) = on_app.known() else { continue };
         let Some(state) = state(claim) else { continue };
-        if !deviations(application.spec.sources().get(claim.source), &claim.changes).is_empty() {
+        if !deviations(application.spec.sources(), &claim.changes).is_empty() {
             continue;
         }
         let found = ClaimedPromotion {

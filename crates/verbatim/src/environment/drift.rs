@@ -115,7 +115,7 @@ fn values(app: &App, application: &Application, release: &Release, ledger: &Chai
     let changed = plan.changes.iter().filter(|change| !change.is_noop());
     changed
         .map(|change| {
-            let key = change.key.to_string();
+            let key = change.name();
             let promoted = change.shown_new();
             match &change.old {
                 None => Drift::Gone { key, promoted, created_again },

@@ -30,9 +30,14 @@ pub(crate) enum TargetError {
 
 /// The values of one application for a release.
 pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError> {
-    let Set { helm, typed, kustomize } = &app.set;
-    let (source, typed) = (app.source.clone(), typed.clone());
-    let mut values = OverrideValues { source, typed, ..OverrideValues::default() };
+    let values = app.values(|set| values(set, release))?;
+    Ok(Target { server: app.server.clone(), app: reference(app), values })
+}
+
+/// The values of one source.
+fn values(set: &Set, release: &Release) -> Result<OverrideValues, TargetError> {
+    let Set { helm, typed, kustomize } = set;
+    let mut values = OverrideValues { typed: typed.clone(), ..OverrideValues::default() };
     for (name, template) in helm {
         values.helm.insert(name.clone(), template.render(|variable| release.variable(variable))?);
     }
@@ -40,7 +45,7 @@ pub(crate) fn target(app: &App, release: &Release) -> Result<Target, TargetError
         let reference = template.render(|variable| release.variable(variable))?;
         values.kustomize.push(format!("{name}={reference}").parse::<KustomizeImage>()?);
     }
-    Ok(Target { server: app.server.clone(), app: reference(app), values })
+    Ok(values)
 }
 
 #[cfg(test)]
@@ -50,13 +55,15 @@ mod tests {
     use verbatim_oci::Digest;
 
     use super::*;
+    use crate::config::SourceSet;
 
     fn app(helm: &[(&str, &str)], kustomize: &[(&str, &str)]) -> App {
         let app = App::sample("web", helm);
         let image = |(key, text): &(&str, &str)| ((*key).to_owned(), text.parse().unwrap());
-        let set = Set { kustomize: kustomize.iter().map(image).collect(), ..app.set };
-        let source = SourceChoice::Position(2);
-        App { project: Some("team".to_owned()), source, set, ..app }
+        let set = app.sets[0].set.clone();
+        let set = Set { kustomize: kustomize.iter().map(image).collect(), ..set };
+        let sets = vec![SourceSet { source: SourceChoice::Position(2), set }];
+        App { project: Some("team".to_owned()), sets, ..app }
     }
 
     #[test]

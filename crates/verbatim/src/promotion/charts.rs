@@ -33,18 +33,13 @@ pub(super) fn stay(apps: &[PlannedApp], then: &BTreeMap<String, Vec<String>>) ->
 
 #[cfg(test)]
 mod tests {
-    use verbatim_argocd::{AppPlan, AppRef, SourceAt};
+    use verbatim_argocd::{AppPlan, AppRef};
 
     use super::*;
 
     fn app(name: &str, revision: &str) -> PlannedApp {
         let app = AppRef { name: name.to_owned(), namespace: None, project: None };
-        let plan = AppPlan {
-            app,
-            source: SourceAt::Single,
-            source_name: String::new(),
-            changes: Vec::new(),
-        };
+        let plan = AppPlan { app, sources: Vec::new(), changes: Vec::new() };
         PlannedApp { server: "main".to_owned(), revisions: vec![revision.to_owned()], plan }
     }
 

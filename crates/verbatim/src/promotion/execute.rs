@@ -241,12 +241,7 @@ pub(super) async fn predict(
 
 /// A plan for an application for which none could be made; its report says why.
 fn empty_plan(target: &Target) -> AppPlan {
-    AppPlan {
-        app: target.app.clone(),
-        source: verbatim_argocd::SourceAt::Single,
-        source_name: String::new(),
-        changes: Vec::new(),
-    }
+    AppPlan { app: target.app.clone(), sources: Vec::new(), changes: Vec::new() }
 }
 
 /// What became of a plan. Nothing of it is recorded yet. Its only constructor is [`Ready::carry_out`].

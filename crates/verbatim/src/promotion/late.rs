@@ -1,9 +1,13 @@
 //! A promotion whose record is signed later than it was proven. What is signed as proven has to be true of what runs now, so
 //! the applications are looked at again. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::json;
-use verbatim_argocd::{Application, HealthStatus, OverrideValues, SyncCode, ValueChange, shown};
+use verbatim_argocd::{
+    Application, HealthStatus, OverrideValues, SourceChoice, SyncCode, ValueChange, shown,
+};
 use verbatim_oci::Reference;
 use verbatim_record::{PromotedApplication, PromotedRelease, Promotion, ReleaseImage};
 
@@ -71,8 +75,16 @@ fn values(
     application: &Application,
 ) -> Vec<String> {
     // Only the keys matter: what stands in them is what a plan has as old.
-    let mut keys = OverrideValues { source: seen.app.source.clone(), ..OverrideValues::default() };
+    let mut keys: BTreeMap<Option<usize>, OverrideValues> = BTreeMap::new();
     for it in &told.overrides {
+        let source = || match (it.source, seen.app.sets.as_slice()) {
+            (Some(position), _) => SourceChoice::Position(position),
+            (None, [only]) => only.source.clone(),
+            (None, _) => SourceChoice::Auto,
+        };
+        let keys = keys
+            .entry(it.source)
+            .or_insert_with(|| OverrideValues { source: source(), ..OverrideValues::default() });
         match it.kind.as_str() {
             "helm" => drop(keys.helm.insert(it.name.clone(), String::new())),
             _ => match format!("{0}={0}", it.name).parse() {
@@ -81,13 +93,19 @@ fn values(
             },
         }
     }
+    let keys =
+        OverrideValues { elsewhere: keys.into_values().collect(), ..OverrideValues::default() };
     let plan = match verbatim_argocd::plan(&reference(&seen.app), application, &keys) {
         Ok(plan) => plan,
         Err(why) => return why.iter().map(ToString::to_string).collect(),
     };
     let changed = told.overrides.iter().filter_map(|it| {
         let key = format!("{}:{}", it.kind, it.name);
-        let change = plan.changes.iter().find(|change| change.key.to_string() == key);
+        let is_it = |change: &&ValueChange| {
+            change.key.to_string() == key
+                && (it.source.is_none() || it.source == change.source.position())
+        };
+        let change = plan.changes.iter().find(is_it);
         let found = change.map_or_else(|| shown(None), ValueChange::shown_old);
         (found != it.after).then(|| format!("{key} is {found}, the promotion wrote {}", it.after))
     });

@@ -33,7 +33,7 @@ impl Display for Comment<'_> {
                     true => "(the same)".to_owned(),
                     false => code(&change.told_old()),
                 };
-                let key = code(&change.key);
+                let key = code(&change.name());
                 writeln!(f, "| {} | {key} | {old} | {} |", code(&app.plan.app), code(&new))?;
             }
         }

@@ -141,7 +141,7 @@ impl fmt::Display for PromotionPlan {
                     false => (change.told_old(), change.shown_new()),
                 };
                 // A plan may come from a file that anybody wrote.
-                let cells = [plan.app.to_string(), change.key.to_string(), old, new];
+                let cells = [plan.app.to_string(), change.name(), old, new];
                 table.row(cells.map(|cell| one_line(&cell)));
             }
         }
@@ -165,9 +165,12 @@ mod tests {
         let element = |value: &str| serde_json::json!({ "name": "image.tag", "value": value });
         let values = verbatim_argocd::AppPlan {
             app: AppRef::new("web"),
-            source: verbatim_argocd::SourceAt::Single,
-            source_name: "https://git.example/a chart".to_owned(),
+            sources: vec![verbatim_argocd::PlannedSource {
+                at: verbatim_argocd::SourceAt::Single,
+                name: "https://git.example/a chart".to_owned(),
+            }],
             changes: vec![verbatim_argocd::ValueChange {
+                source: verbatim_argocd::SourceAt::Single,
                 key: verbatim_argocd::OverrideKey::Helm("image.tag".to_owned()),
                 old: Some(element("1")),
                 new: element("2"),

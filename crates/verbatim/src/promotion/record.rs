@@ -369,8 +369,7 @@ fn other_revisions(result: &AppResult) -> Option<(String, Changed)> {
 fn difference(result: &AppResult, application: &Application) -> Option<String> {
     let report = result.report.as_ref().ok()?;
     let plan = report.plan.as_ref()?;
-    let source = application.spec.sources().get(plan.source);
-    if let Some(deviation) = deviations(source, &plan.changes).first() {
+    if let Some(deviation) = deviations(application.spec.sources(), &plan.changes).first() {
         return Some(deviation.to_string());
     }
     let environment = report.claim.as_ref().and_then(|claim| claim.environment.as_deref());

@@ -14,15 +14,24 @@ use crate::promotion::plan::PromotionPlan;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SavedPlan {
-    /// The version of this file: 1.
+    /// The version of this file: 1, or 2 if an application is written to in several sources.
     pub schema_version: u32,
     /// The hash of the plan, by which it is approved.
     pub hash: Digest,
     pub plan: PromotionPlan,
 }
 
-/// The version that is written.
+/// The version of plans that every verbatim reads.
 const VERSION: u32 = 1;
+
+/// The version of plans that say what 0.1.0 does not know.
+const LATER: u32 = 2;
+
+/// The version that a plan is written in.
+fn version(plan: &PromotionPlan) -> u32 {
+    let is_first = plan.apps.iter().all(|app| app.plan.sources.len() < 2);
+    if is_first { VERSION } else { LATER }
+}
 
 /// How long a plan can be applied: over a weekend and a holiday. What it was made from, and who looked at it, is of no worth
 /// for ever.
@@ -31,7 +40,7 @@ const MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
 impl SavedPlan {
     /// A plan to be kept.
     pub(crate) fn new(plan: PromotionPlan) -> Self {
-        Self { schema_version: VERSION, hash: plan.hash(), plan }
+        Self { schema_version: version(&plan), hash: plan.hash(), plan }
     }
 
     pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
@@ -66,7 +75,7 @@ impl SavedPlan {
 
     pub(crate) fn parse(text: &str) -> Result<Self, PlanFileError> {
         let saved: Self = serde_json::from_str(text)?;
-        if saved.schema_version != VERSION {
+        if saved.schema_version != version(&saved.plan) {
             return Err(PlanFileError::Version(saved.schema_version));
         }
         let hash = saved.plan.hash();
@@ -129,6 +138,22 @@ mod tests {
                 (Err(got), Some(want)) => assert!(got.ends_with(want), "{got}"),
                 (got, want) => panic!("{got:?}, want {want:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_older_versions_do_not_know_has_a_version_of_its_own() {
+        use verbatim_argocd::{AppPlan, AppRef, PlannedSource, SourceAt};
+        let source = |index| PlannedSource { at: SourceAt::Index(index), name: "r c".to_owned() };
+        for (sources, want) in [(vec![source(0)], 1), (vec![source(0), source(1)], 2)] {
+            let mut plan = plan();
+            let app = AppPlan { app: AppRef::new("web"), sources, changes: Vec::new() };
+            let (server, revisions) = ("main".to_owned(), Vec::new());
+            plan.apps = vec![crate::promotion::plan::PlannedApp { server, revisions, plan: app }];
+            let saved = SavedPlan::new(plan);
+            assert_eq!(saved.schema_version, want);
+            let text = serde_json::to_string(&saved).unwrap();
+            assert_eq!(SavedPlan::parse(&text).unwrap(), saved);
         }
     }
 

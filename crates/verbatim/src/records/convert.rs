@@ -19,7 +19,7 @@ pub(crate) fn application(
         name: plan.app.name.clone(),
         namespace: plan.app.namespace.clone(),
         server: server.to_owned(),
-        overrides: plan.changes.iter().map(override_of).collect(),
+        overrides: plan.changes.iter().map(|change| override_of(plan, change)).collect(),
         revisions: revisions(sources, &proof.revisions),
         proof: readbacks(plan, proof),
     }
@@ -38,7 +38,7 @@ pub(crate) fn unproven(
         name: plan.app.name.clone(),
         namespace: plan.app.namespace.clone(),
         server: server.to_owned(),
-        overrides: plan.changes.iter().map(override_of).collect(),
+        overrides: plan.changes.iter().map(|change| override_of(plan, change)).collect(),
         revisions: Vec::new(),
         proof: PromotionProof {
             spec: readback(),
@@ -50,10 +50,12 @@ pub(crate) fn unproven(
     }
 }
 
-fn override_of(change: &verbatim_argocd::ValueChange) -> AppliedOverride {
+fn override_of(plan: &AppPlan, change: &verbatim_argocd::ValueChange) -> AppliedOverride {
     let key = change.key.to_string();
     let (kind, name) = key.split_once(':').unwrap_or(("", &key));
     AppliedOverride {
+        // Of one source alone the values are known by their names, wherever it stands.
+        source: change.source.position().filter(|_| plan.sources.len() > 1),
         kind: kind.to_owned(),
         name: name.to_owned(),
         before: change.old.as_ref().map(|_| change.shown_old()),
@@ -84,7 +86,7 @@ fn readbacks(plan: &AppPlan, proof: &DeployProof) -> PromotionProof {
     let values: Vec<_> = plan
         .changes
         .iter()
-        .map(|change| json!({ "key": change.key, "value": change.shown_new() }))
+        .map(|change| json!({ "key": change.name(), "value": change.shown_new() }))
         .collect();
     PromotionProof {
         // There is no proof of a deployment without its spec read back: then the outcome is another one.

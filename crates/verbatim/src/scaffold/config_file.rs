@@ -23,9 +23,15 @@ pub(crate) struct FirstApp {
     pub name: String,
     /// Its namespace, if it is not Argo CD's own.
     pub namespace: Option<String>,
+    /// What is written into which of its sources; at least one.
+    pub sets: Vec<FirstSourceSet>,
+}
+
+/// What is written into a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FirstSourceSet {
     /// Which of several sources is meant, counted from 1, if more than one could be.
     pub source: Option<usize>,
-    /// What is written into it.
     pub set: FirstSet,
 }
 
@@ -139,10 +145,11 @@ fn scalar(text: &str) -> String {
 impl FirstConfig {
     /// What most applications are given, so that it need not stand at each.
     fn common_set(&self) -> FirstSet {
-        let sets = || self.environments.iter().flat_map(|it| &it.apps).map(|app| &app.set);
+        let apps = || self.environments.iter().flat_map(|it| &it.apps);
+        let sets = || apps().flat_map(|app| &app.sets).map(|it| &it.set);
         let count = |set: &FirstSet| sets().filter(|other| *other == set).count();
         // Of several that are as frequent, the first.
-        let most = sets().rev().max_by_key(|set| count(set));
+        let most = sets().collect::<Vec<_>>().into_iter().rev().max_by_key(|set| count(set));
         most.cloned().unwrap_or_default()
     }
 
@@ -284,8 +291,9 @@ impl FirstEnvironment {
 impl FirstApp {
     /// Its name, if there is nothing else to say.
     fn plain(&self, common: &FirstSet) -> Option<String> {
-        let is_plain = self.namespace.is_none() && self.source.is_none() && self.set == *common;
-        is_plain.then(|| scalar(&self.name))
+        let is_usual = |it: &FirstSourceSet| it.source.is_none() && it.set == *common;
+        let is_plain = self.namespace.is_none() && self.sets.len() == 1;
+        (is_plain && self.sets.iter().all(is_usual)).then(|| scalar(&self.name))
     }
 
     fn entry(&self, common: &FirstSet) -> String {
@@ -293,11 +301,22 @@ impl FirstApp {
             return plain;
         }
         let namespace = self.namespace.as_deref().map(|it| format!("namespace: {}", scalar(it)));
-        let source = self.source.map(|position| format!("source: {position}"));
-        let set = (self.set != *common).then(|| format!("set: {}", self.set.flow()));
+        let source = |it: &FirstSourceSet| it.source.map(|position| format!("source: {position}"));
+        let set = |it: &FirstSourceSet| format!("set: {}", it.set.flow());
         let name = format!("name: {}", scalar(&self.name));
-        let parts: Vec<String> =
-            [Some(name), namespace, source, set].into_iter().flatten().collect();
+        let mut parts = vec![Some(name), namespace];
+        match self.sets.as_slice() {
+            [one] => parts.extend([source(one), (one.set != *common).then(|| set(one))]),
+            several => {
+                let entries = several.iter().map(|it| {
+                    let parts: Vec<String> = source(it).into_iter().chain([set(it)]).collect();
+                    format!("{{ {} }}", parts.join(", "))
+                });
+                let entries: Vec<String> = entries.collect();
+                parts.push(Some(format!("sources: [{}]", entries.join(", "))));
+            }
+        }
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
         format!("{{ {} }}", parts.join(", "))
     }
 }
@@ -311,13 +330,15 @@ mod tests {
     use crate::config::{self, Apps};
 
     fn app(name: &str, set: &FirstSet) -> FirstApp {
-        FirstApp { name: name.into(), namespace: None, source: None, set: set.clone() }
+        let sets = vec![FirstSourceSet { source: None, set: set.clone() }];
+        FirstApp { name: name.into(), namespace: None, sets }
     }
 
     fn helm(pins: &[(&str, ImagePart)]) -> FirstSet {
         let pins = pins.iter().map(|(name, part)| ((*name).to_owned(), *part)).collect();
         let repository = "r.example/shop".parse().expect("a repository");
-        FirstSet::of(&Suggestion { repository, pins: SuggestedPins::Helm(pins) }, "app")
+        let pins = SuggestedPins::Helm(pins);
+        FirstSet::of(&Suggestion { repository, pins, is_named: true }, "app")
     }
 
     /// Whatever is put into it, the file is valid, and says that.
@@ -333,8 +354,13 @@ mod tests {
             helm: BTreeMap::new(),
             kustomize: BTreeMap::from([("localhost:5000/x".into(), "${app.reference}".into())]),
         };
-        let elsewhere =
-            FirstApp { namespace: Some("team".into()), source: Some(2), ..app("shop-eu", &usual) };
+        let at = |source, set: &FirstSet| FirstSourceSet { source: Some(source), set: set.clone() };
+        let elsewhere = FirstApp {
+            namespace: Some("team".into()),
+            sets: vec![at(2, &usual)],
+            ..app("shop-eu", &usual)
+        };
+        let both = FirstApp { sets: vec![at(1, &usual), at(3, &digest)], ..app("both", &usual) };
         let stage = |name: &str, apps: Vec<FirstApp>| FirstEnvironment { name: name.into(), apps };
         let config = FirstConfig {
             project: "123".into(),
@@ -350,7 +376,7 @@ mod tests {
             environments: vec![
                 stage("dev", vec![app("shop-dev", &usual)]),
                 stage("no", vec![app("a", &digest), app("b", &usual)]),
-                stage("1.5", vec![elsewhere.clone(), app("shop-us", &kustomize)]),
+                stage("1.5", vec![elsewhere.clone(), app("shop-us", &kustomize), both]),
             ],
             key: "keys/ci.pub".into(),
         };
@@ -371,11 +397,18 @@ mod tests {
         assert_eq!(names, ["dev", "no", "1.5"]);
         let Apps::Named(apps) = &read.environments[2].apps else { panic!("{text}") };
         assert_eq!(apps[0].namespace, elsewhere.namespace);
-        assert_eq!(apps[0].source, verbatim_argocd::SourceChoice::Position(2));
-        assert_eq!(apps[1].set.kustomize["localhost:5000/x"].to_string(), "${app.reference}");
+        assert_eq!(apps[0].sets[0].source, verbatim_argocd::SourceChoice::Position(2));
+        let second = &apps[1].sets[0].set;
+        assert_eq!(second.kustomize["localhost:5000/x"].to_string(), "${app.reference}");
+        assert_eq!(apps[2].sets[1].source, verbatim_argocd::SourceChoice::Position(3));
+        assert_eq!(apps[2].sets[1].set.helm["image.digest"].to_string(), "${app.digest}");
         let Apps::Named(apps) = &read.environments[1].apps else { panic!("{text}") };
-        let found: Vec<String> =
-            apps[0].set.helm.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let found: Vec<String> = apps[0].sets[0]
+            .set
+            .helm
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         assert_eq!(found, ["a\"b=${app.path}", "image.digest=${app.digest}", "true=${app.tag}"]);
         let after = &read.policy.rules["1.5"].after;
         assert_eq!(after.len(), 1);

@@ -9,7 +9,7 @@ use verbatim_argocd::{
 use verbatim_console::{ExitStatus, Failure};
 use verbatim_oci::Repository;
 
-use super::config_file::{FirstApp, FirstSet, IMAGE};
+use super::config_file::{FirstApp, FirstSet, FirstSourceSet, IMAGE};
 
 /// An application, and each of its sources that could take an override.
 pub(crate) struct InspectedApp {
@@ -80,25 +80,33 @@ impl InspectedApp {
 
     /// With what is to be written into it, so that it runs an image of this repository.
     pub(crate) fn first(&self, repository: &Repository) -> Result<FirstApp, Failure> {
-        let suggestions = self.suggestions(Some(repository)).map_err(|why| self.failure(why))?;
-        let [(source, suggestion)] = &suggestions[..] else {
-            let sources = suggestions.len();
-            return Err(Failure::new(
-                ExitStatus::No,
-                format!("{sources} sources of {} could hold the image", self.reference),
-            )
-            .hint("write the file with --offline, and name the `source` of this application"));
-        };
-        let is_alone = self.sources.iter().filter(|other| other.kind == source.kind).count() == 1;
-        let position = match source.at {
-            SourceAt::Index(index) if !is_alone => Some(index + 1),
-            _ => None,
+        let mut suggestions =
+            self.suggestions(Some(repository)).map_err(|why| self.failure(why))?;
+        if suggestions.len() > 1 {
+            // What names another image is another one's source.
+            let count = suggestions.len();
+            suggestions.retain(|(_, suggestion)| suggestion.is_named);
+            if suggestions.is_empty() {
+                return Err(Failure::new(
+                    ExitStatus::No,
+                    format!("{count} sources of {} could hold the image", self.reference),
+                )
+                .hint("write the file with --offline, and name the `source` of this application"));
+            }
+        }
+        let is_only = suggestions.len() == 1;
+        let set = |(source, suggestion): &(&InspectedSource, Suggestion)| {
+            let kin = self.sources.iter().filter(|other| other.kind == source.kind).count();
+            let is_alone = is_only && kin == 1;
+            FirstSourceSet {
+                source: source.at.position().filter(|_| !is_alone),
+                set: FirstSet::of(suggestion, IMAGE),
+            }
         };
         Ok(FirstApp {
             name: self.reference.name.clone(),
             namespace: self.reference.namespace.clone(),
-            source: position,
-            set: FirstSet::of(suggestion, IMAGE),
+            sets: suggestions.iter().map(set).collect(),
         })
     }
 }

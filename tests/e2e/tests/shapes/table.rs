@@ -176,6 +176,36 @@ fn usual() -> Vec<Shape> {
             end: End::Proven(&[("Deployment", "pods")]),
         },
         Shape {
+            name: "two-sources-one-image",
+            maker: Maker::Hand,
+            spec: two_charts,
+            values: |at| {
+                let tag = format!("2:image.tag=1.0@{}", at.digest);
+                let sha = format!("1:image.sha={}", hex(at));
+                let values = ["1:image.tag=1.0", &sha, &tag];
+                values.map(|it| ["--helm-set-in".to_owned(), it.to_owned()]).concat()
+            },
+            end: End::Proven(&[("Deployment", "pods"), ("Deployment", "pods")]),
+        },
+        Shape {
+            name: "two-sources-unnamed",
+            maker: Maker::Hand,
+            spec: two_charts,
+            values: tag_and_digest,
+            end: End::Refused(2, "these take them: 1 Helm"),
+        },
+        Shape {
+            name: "helm-and-kustomize",
+            maker: Maker::Hand,
+            spec: |at| {
+                let mut folder = source(at, "kustomize", &[]);
+                let sources = [chart_app(at)["source"].take(), folder["source"].take()];
+                json!({ "sources": sources })
+            },
+            values: |at| [tag_and_digest(at), kustomize(at)].concat(),
+            end: End::Proven(&[("Deployment", "pods"), ("Deployment", "pods")]),
+        },
+        Shape {
             name: "helm-repository",
             maker: Maker::Hand,
             spec: |at| chart(&at.charts, at),
@@ -490,6 +520,16 @@ pub(crate) fn source(at: &Names, path: &str, parameters: &[(&str, &str)]) -> Val
 /// The chart of the fixtures, from git.
 fn chart_app(at: &Names) -> Value {
     source(at, "chart", &[("image.repository", &at.repository)])
+}
+
+/// Two charts that take the image in two ways.
+fn two_charts(at: &Names) -> Value {
+    let chart = |path: &str, name: &str| {
+        let mut app = source(at, path, &[("image.repository", &at.repository)]);
+        app["source"]["helm"]["releaseName"] = name.into();
+        app["source"].take()
+    };
+    json!({ "sources": [chart("shapes/sha", "one"), chart("chart", "two")] })
 }
 
 /// The same, with values from another source.

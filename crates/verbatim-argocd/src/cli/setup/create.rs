@@ -200,6 +200,10 @@ pub(crate) async fn run(args: CreateArgs, console: &Console) -> Result<ExitStatu
 impl CreateArgs {
     fn documents(&self) -> Result<Vec<Value>, Failure> {
         let mut values = self.values.some_values()?;
+        if !values.elsewhere.is_empty() {
+            return Err(Failure::usage("the new application has one source")
+                .hint("use --helm-set and --kustomize-image; for several sources, --file"));
+        }
         self.settings.add_to(&mut values)?;
         if let Some(file) = &self.file {
             if !values.is_empty() {

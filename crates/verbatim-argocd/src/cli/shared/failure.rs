@@ -184,6 +184,8 @@ fn refused(reasons: &[WriteRefusal]) -> ExitStatus {
     let of = |reason: &WriteRefusal| match reason {
         WriteRefusal::NoSuchSource { .. }
         | WriteRefusal::WhichSource { .. }
+        | WriteRefusal::NoSourceFits { .. }
+        | WriteRefusal::GivenTwice { .. }
         | WriteRefusal::UnsupportedSource { .. } => (0, ExitStatus::Usage),
         WriteRefusal::MayNot { .. } | WriteRefusal::MayNotPatch => (1, ExitStatus::Refused),
         WriteRefusal::Claimed { .. }

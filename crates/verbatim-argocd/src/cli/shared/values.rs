@@ -1,5 +1,7 @@
 //! What to write and what must run: the options of `override`, `deploy` and `prove`.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -25,8 +27,46 @@ pub struct ValueArgs {
     #[arg(long, value_name = "[OLD=]NEW[:TAG][@DIGEST]")]
     pub kustomize_image: Vec<KustomizeImage>,
 
+    /// Set a Helm parameter in a source, by its name or position (repeatable)
+    #[arg(long, value_name = "SOURCE:NAME=VALUE", value_parser = in_source::<HelmPair>)]
+    pub helm_set_in: Vec<(SourceChoice, HelmPair)>,
+
+    /// Set a Kustomize image in a source, by its name or position (repeatable)
+    #[arg(long, value_name = "SOURCE:IMAGE", value_parser = in_source::<KustomizeImage>)]
+    pub kustomize_image_in: Vec<(SourceChoice, KustomizeImage)>,
+
     #[command(flatten)]
     source: SourceArgs,
+}
+
+/// A Helm parameter: `NAME=VALUE`.
+#[derive(Clone, Debug)]
+pub struct HelmPair {
+    name: String,
+    value: String,
+}
+
+impl FromStr for HelmPair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = pair(text)?;
+        Ok(Self { name, value })
+    }
+}
+
+/// `SOURCE:…`, where the source is a position from 1 or a name.
+fn in_source<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<(SourceChoice, T), String> {
+    let (source, rest) = text
+        .split_once(':')
+        .filter(|(source, _)| !source.is_empty())
+        .ok_or("want SOURCE:…, for example 2:image.tag=1.0".to_owned())?;
+    let source = match source.parse::<usize>() {
+        Ok(0) => return Err("sources are counted from 1".to_owned()),
+        Ok(position) => SourceChoice::Position(position),
+        Err(_) => SourceChoice::Name(source.to_owned()),
+    };
+    Ok((source, rest.parse().map_err(|error: T::Err| error.to_string())?))
 }
 
 /// Source, if the application has several
@@ -70,26 +110,52 @@ impl ValueArgs {
 
     /// The override that is meant, which may be about nothing but a source.
     pub(crate) fn some_values(&self) -> Result<OverrideValues, Failure> {
-        let mut values = OverrideValues {
-            source: self.source.choice(),
-            kustomize: self.kustomize_image.clone(),
-            ..OverrideValues::default()
-        };
-        // What is a part of an image stays as it is written: a tag `7` is no number.
-        let typed = self.helm_set.iter().filter(|(name, _)| !is_part_of_image(name));
-        values.typed = typed.map(|(name, _)| name.clone()).collect();
-        for (name, value) in self.helm_set.iter().chain(&self.helm_set_string) {
-            if values.helm.insert(name.clone(), value.clone()).is_some() {
-                return Err(Failure::usage(format!("parameter {name} is given twice")));
+        let typed = self.helm_set.iter().map(|(name, value)| (name, value, true));
+        let texts = self.helm_set_string.iter().map(|(name, value)| (name, value, false));
+        let source = self.source.choice();
+        let mut values = of_source(source, typed.chain(texts), self.kustomize_image.iter())?;
+        let helm = self.helm_set_in.iter().map(|(source, _)| source);
+        let named = helm.chain(self.kustomize_image_in.iter().map(|(source, _)| source));
+        let mut sources: Vec<&SourceChoice> = Vec::new();
+        for source in named {
+            if !sources.contains(&source) {
+                sources.push(source);
             }
         }
-        let mut names: Vec<_> = values.kustomize.iter().map(KustomizeImage::name).collect();
-        names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Failure::usage(format!("the image {} is given twice", twice[0])));
+        for source in sources {
+            let helm = self.helm_set_in.iter().filter(|(its, _)| its == source);
+            let helm = helm.map(|(_, HelmPair { name, value })| (name, value, true));
+            let images = self.kustomize_image_in.iter().filter(|(its, _)| its == source);
+            let own = of_source(source.clone(), helm, images.map(|(_, image)| image))?;
+            values.elsewhere.push(own);
         }
         Ok(values)
     }
+}
+
+/// What goes into one source: Helm parameters, each with whether it may be a boolean or a number, and Kustomize images.
+fn of_source<'a>(
+    source: SourceChoice,
+    helm: impl Iterator<Item = (&'a String, &'a String, bool)>,
+    images: impl Iterator<Item = &'a KustomizeImage>,
+) -> Result<OverrideValues, Failure> {
+    let mut values = OverrideValues { source, ..OverrideValues::default() };
+    for (name, value, is_typed) in helm {
+        // What is a part of an image stays as it is written: a tag `7` is no number.
+        if is_typed && !is_part_of_image(name) {
+            values.typed.insert(name.clone());
+        }
+        if values.helm.insert(name.clone(), value.clone()).is_some() {
+            return Err(Failure::usage(format!("parameter {name} is given twice")));
+        }
+    }
+    values.kustomize = images.cloned().collect();
+    let mut names: Vec<_> = values.kustomize.iter().map(KustomizeImage::name).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::usage(format!("the image {} is given twice", twice[0])));
+    }
+    Ok(values)
 }
 
 /// Images to prove
@@ -175,6 +241,30 @@ mod tests {
         let values = <Line as clap::Parser>::parse_from(line).values.values().unwrap();
         assert_eq!(values.helm.len(), 3);
         assert_eq!(values.typed, ["on".to_owned()].into());
+    }
+
+    #[test]
+    fn values_name_the_source_that_they_go_into() {
+        let options = ["2:image.digest=d", "2:on=true", "chart:image.tag=a:b=c"];
+        let options = options.map(|it| ["--helm-set-in", it]).concat();
+        let images = ["--kustomize-image-in", "3:web=r.example:5000/web:1"];
+        let line = ["verbatim-argocd", "--helm-set", "image.tag=1"];
+        let line = line.iter().chain(&options).chain(&images);
+        let values = <Line as clap::Parser>::parse_from(line).values.values().unwrap();
+        assert_eq!(values.helm["image.tag"], "1");
+        let [second, chart, third] = &values.elsewhere[..] else { panic!("{values:?}") };
+        assert_eq!(second.source, SourceChoice::Position(2));
+        assert_eq!((second.helm.len(), second.typed.len()), (2, 1));
+        assert_eq!(chart.source, SourceChoice::Name("chart".into()));
+        assert_eq!(chart.helm["image.tag"], "a:b=c");
+        assert_eq!(third.kustomize[0].to_string(), "web=r.example:5000/web:1");
+        for wrong in ["image.tag=1", "0:a=1", ":a=1", "2:a"] {
+            let line = ["verbatim-argocd", "--helm-set-in", wrong];
+            assert!(<Line as clap::Parser>::try_parse_from(line).is_err(), "{wrong}");
+        }
+        let twice = ["2:a=1", "2:a=2"].map(|it| ["--helm-set-in", it]).concat();
+        let line = ["verbatim-argocd"].iter().chain(&twice);
+        assert!(<Line as clap::Parser>::parse_from(line).values.values().is_err());
     }
 
     #[test]

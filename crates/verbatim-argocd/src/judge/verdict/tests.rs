@@ -98,13 +98,13 @@ fn name(verdict: &Verdict) -> String {
 /// A write of value 2 over value 1.
 fn written() -> [ValueChange; 1] {
     let key = OverrideKey::Helm("image.tag".into());
-    [ValueChange { key, old: Some(element("1")), new: element("2") }]
+    [ValueChange { source: SourceAt::Single, key, old: Some(element("1")), new: element("2") }]
 }
 
 /// A sync with nonce `n` after the write of these values.
 fn synced(changes: &[ValueChange]) -> Expectation<'_> {
     Expectation {
-        values: Some((SourceAt::Single, changes)),
+        values: Some(changes),
         operation: ExpectedOperation::Sync { nonce: "n" },
         revisions: &[],
         last_history: Some(4),
@@ -222,12 +222,13 @@ fn what_failed_or_is_not_healthy_is_named() {
 fn check_found(changes: &[(&str, Value)], digest: &str, want: Option<KnownBy>) {
     let app: Application = serde_json::from_value(set(done(), changes)).unwrap();
     let changes = [ValueChange {
+        source: SourceAt::Single,
         key: OverrideKey::Helm("image.tag".into()),
         old: Some(element(digest)),
         new: element(digest),
     }];
     let expect = Expectation {
-        values: Some((SourceAt::Single, &changes)),
+        values: Some(&changes),
         operation: ExpectedOperation::State,
         revisions: &[],
         last_history: Some(5),

@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::SourceAt;
 use crate::overrides::values::OverrideKey;
 
 fn change(key: &str, old: Option<&str>, new: Option<&str>) -> ValueChange {
     let element = |value: &str| json!({ "name": key, "value": value, "forceString": true });
     ValueChange {
+        source: SourceAt::Single,
         key: OverrideKey::Helm(key.into()),
         old: old.map(element),
         new: new.map(element).unwrap_or_default(),
@@ -20,7 +22,6 @@ fn tag(old: Option<&str>, new: &str) -> ValueChange {
 
 fn claim(environment: Option<&str>, state: ClaimState) -> Claim {
     Claim {
-        version: 1,
         environment: environment.map(str::to_owned),
         nonce: "n".into(),
         state,
@@ -28,7 +29,6 @@ fn claim(environment: Option<&str>, state: ClaimState) -> Claim {
         by: None,
         at: "2026-11-24T10:00:00Z".parse().unwrap(),
         deadline: "2026-11-24T10:10:00Z".parse().unwrap(),
-        source: SourceAt::Single,
         changes: vec![tag(Some("1"), "2")],
         record: None,
         kept: None,
@@ -72,7 +72,6 @@ fn claims_are_judged() {
     later[0].changes = vec![tag(Some("1"), "3")];
     let mut elsewhere = of(other, Open);
     elsewhere[0].changes = vec![change("other.tag", Some("1"), None)];
-    elsewhere[0].source = SourceAt::Single;
     // The claims, the release and the value that are wanted, when, whether by `--take-over`.
     let cases = [
         (&none, "r2", "3", EARLY, false, "free"),
@@ -99,7 +98,6 @@ fn claims_are_judged() {
         let claimant = Claimant {
             environment: ours,
             release,
-            source: SourceAt::Single,
             changes: &changes,
             take_over,
             now: now.parse().unwrap(),
@@ -112,8 +110,9 @@ fn claims_are_judged() {
 #[test]
 fn a_claim_that_cannot_be_read_holds_its_own_environment() {
     let mut app = app(&[]);
-    let later = Claim { version: 2, ..claim(Some("shop/prod"), ClaimState::Open) };
-    app.metadata.annotations.insert(later.annotation(), later.to_text());
+    let later = claim(Some("shop/prod"), ClaimState::Open);
+    let text = later.to_text().replace("\"version\":1", "\"version\":3");
+    app.metadata.annotations.insert(later.annotation(), text);
     let changes = [tag(None, "3")];
     for (environment, take_over, want) in [
         ("shop/prod", false, "unreadable"),
@@ -123,7 +122,6 @@ fn a_claim_that_cannot_be_read_holds_its_own_environment() {
         let claimant = Claimant {
             environment: Some(environment),
             release: "r2",
-            source: SourceAt::Single,
             changes: &changes,
             take_over,
             now: LATE.parse().unwrap(),
@@ -150,7 +148,6 @@ fn the_values_before_a_run_without_proof_are_the_ones_to_go_back_to() {
     let claimant = Claimant {
         environment: None,
         release: "r2",
-        source: SourceAt::Single,
         changes: &changes,
         take_over: false,
         now: EARLY.parse().unwrap(),
@@ -174,8 +171,7 @@ fn what_a_run_without_proof_wrote_beside_the_plan_is_put_back() {
     };
     let plan = AppPlan {
         app: crate::api::request::AppRef::new("a"),
-        source: SourceAt::Single,
-        source_name: "r".into(),
+        sources: Vec::new(),
         changes: vec![tag(Some("2"), "3")],
     };
     let found = leftovers(&plan, std::slice::from_ref(&dead));
@@ -200,7 +196,6 @@ fn what_a_run_without_proof_wrote_beside_the_plan_is_put_back() {
     let claimant = Claimant {
         environment: None,
         release: "r2",
-        source: SourceAt::Single,
         changes: &plan.changes,
         take_over: false,
         now: EARLY.parse().unwrap(),
@@ -230,14 +225,12 @@ fn of_what_a_run_without_proof_wrote_only_what_still_stands_is_put_back() {
     .unwrap();
     let plan = AppPlan {
         app: crate::api::request::AppRef::new("a"),
-        source: SourceAt::Single,
-        source_name: "r".into(),
+        sources: Vec::new(),
         changes: vec![tag(Some("2"), "3")],
     };
     let claimant = Claimant {
         environment: None,
         release: "r2",
-        source: SourceAt::Single,
         changes: &plan.changes,
         take_over: false,
         now: EARLY.parse().unwrap(),

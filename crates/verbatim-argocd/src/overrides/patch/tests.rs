@@ -19,7 +19,6 @@ fn app(source: Value, annotations: Value) -> Application {
 
 fn claim(plan: &AppPlan) -> Claim {
     Claim {
-        version: 1,
         environment: None,
         nonce: "n".into(),
         state: ClaimState::Open,
@@ -27,7 +26,6 @@ fn claim(plan: &AppPlan) -> Claim {
         by: None,
         at: "2026-11-24T10:00:00Z".parse().unwrap(),
         deadline: "2026-11-24T10:10:00Z".parse().unwrap(),
-        source: plan.source,
         changes: plan.changes.clone(),
         record: None,
         kept: None,
@@ -206,7 +204,7 @@ fn two_sources_of_one_chart_are_told_apart() {
     let mut values = wanted(&[("t", "2")], &[]);
     values.source = SourceChoice::Position(2);
     let planned = plan(&AppRef::new("a"), &before, &values).unwrap();
-    assert_eq!(planned.source_name, "r c (targetRevision 2.0.0, releaseName b)");
+    assert_eq!(planned.sources[0].name, "r c (targetRevision 2.0.0, releaseName b)");
     let patch = ops(&write(&before, &planned, &claim(&planned)).unwrap());
     for test in [
         r#"test /spec/sources/1/targetRevision "2.0.0""#,
@@ -221,6 +219,61 @@ fn two_sources_of_one_chart_are_told_apart() {
         after.differences(&planned),
         ["source r c (targetRevision 1.0.0) was r c (targetRevision 2.0.0, releaseName b)"]
     );
+}
+
+/// One patch writes into both sources, one puts back what was there, and neither does if one of the values is another.
+#[test]
+fn values_of_two_sources_are_written_and_put_back_together() {
+    let source = |path: &str, tag: Option<&str>| {
+        let parameters: Vec<Value> =
+            tag.iter().map(|it| json!({ "name": "t", "value": it })).collect();
+        json!({ "repoURL": "r", "path": path, "helm": { "parameters": parameters } })
+    };
+    let app = |tags: [Option<&str>; 2]| -> Application {
+        let sources = [source("a", tags[0]), source("b", tags[1])];
+        serde_json::from_value(json!({
+            "metadata": { "name": "a" },
+            "spec": { "sources": sources }, "status": { "sourceTypes": ["Helm", "Helm"] },
+        }))
+        .unwrap()
+    };
+    let of = |position| OverrideValues {
+        source: SourceChoice::Position(position),
+        ..wanted(&[("t", "2")], &[])
+    };
+    let values = OverrideValues { elsewhere: vec![of(2)], ..of(1) };
+    let before = app([Some("1"), None]);
+    let planned = plan(&AppRef::new("a"), &before, &values).unwrap();
+    let claim = claim(&planned);
+    let operations = write(&before, &planned, &claim).unwrap();
+    let first_change = operations.iter().position(|op| op["op"] != "test").unwrap();
+    assert!(operations[first_change..].iter().all(|op| op["op"] != "test"), "{operations:?}");
+    for test in [
+        r#"test /spec/sources/0/path "a""#,
+        r#"test /spec/sources/1/path "b""#,
+        r#"test /spec/sources/0/helm/parameters/0 {"name":"t","value":"1"}"#,
+        "test /spec/sources/1/helm/parameters []",
+    ] {
+        assert!(ops(&operations).contains(&test.to_owned()), "{test}: {operations:?}");
+    }
+    let after = applied(&before, &operations);
+    let tags = |app: &Application| -> Vec<Vec<Value>> {
+        let sources = app.spec.sources();
+        sources.iter().map(|(_, source)| source.helm_parameters().to_vec()).collect()
+    };
+    let t: Value = serde_json::from_str(T).unwrap();
+    assert_eq!(tags(&after), [vec![t.clone()], vec![t]]);
+    let found = crate::overrides::claim::read_claim(&after, None);
+    let found = found.known().unwrap();
+    assert_eq!(found, &claim);
+    assert_eq!(tags(&applied(&after, &undo(&after, found).unwrap())), tags(&before));
+    assert!(close(&after, &found.in_state(ClaimState::Done)).is_ok());
+    // Somebody wrote another value into the second one.
+    let nine = json!([{ "op": "replace", "path": "/spec/sources/1/helm/parameters/0/value", "value": "9" }]);
+    let other = applied(&after, nine.as_array().unwrap());
+    let error = undo(&other, found).unwrap_err().to_string();
+    assert_eq!(error, "helm:t of source 2 is not the one that was written");
+    assert!(close(&other, &found.in_state(ClaimState::Done)).is_err());
 }
 
 #[test]

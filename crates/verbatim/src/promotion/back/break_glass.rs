@@ -15,9 +15,9 @@ use verbatim_record::{
 };
 
 use super::from_history::{self, Known, LastWrite, go_back};
-use super::pinned::{self, Pins};
+use super::pinned::{self, Pins, Templates};
 use super::rollback::{Rollback, VetoScope};
-use crate::config::App;
+use crate::config::{App, Set, SourceSet};
 use crate::environment::applications::{self, ObservedApp};
 use crate::environment::missing::{self, MissingApp, missing_by_claims};
 use crate::environment::shared;
@@ -172,19 +172,29 @@ fn candidate(seen: ObservedApp, only: Option<&str>) -> Result<Candidate, Failure
     let ObservedApp { app, application, .. } = seen;
     let application: Application = application.map_err(failures::argocd)?;
     // Only the keys matter here: which values they had is what the history tells.
-    let mut keys = OverrideValues { source: app.source.clone(), ..OverrideValues::default() };
-    keys.helm = app.set.helm.keys().map(|name| (name.clone(), String::new())).collect();
-    for name in app.set.kustomize.keys() {
-        keys.kustomize.push(format!("{name}={name}").parse().map_err(Failure::usage)?);
-    }
-    let plan = verbatim_argocd::plan(&applications::reference(&app), &application, &keys).map_err(
-        |why| {
+    let keys = |set: &Set| {
+        let helm = set.helm.keys().map(|name| (name.clone(), String::new())).collect();
+        let image = |name: &String| format!("{name}={name}").parse().map_err(Failure::usage);
+        let kustomize = set.kustomize.keys().map(image).collect::<Result<_, _>>()?;
+        Ok::<_, Failure>(OverrideValues { helm, kustomize, ..OverrideValues::default() })
+    };
+    let planned = |keys: &OverrideValues| {
+        verbatim_argocd::plan(&applications::reference(&app), &application, keys).map_err(|why| {
             let why: Vec<String> = why.iter().map(ToString::to_string).collect();
             Failure::new(ExitStatus::No, why.join("; "))
                 .context(format!("cannot write to {}", app.name))
-        },
-    )?;
-    let set = &app.set;
+        })
+    };
+    let plan = planned(&app.values(keys)?)?;
+    let mut templates = Templates::new();
+    for SourceSet { source, set } in &app.sets {
+        let own = planned(&OverrideValues { source: source.clone(), ..keys(set)? })?;
+        templates.extend(own.changes.iter().filter_map(|change| {
+            let template = pinned::template(set, &change.key)?.clone();
+            Some(((change.source, change.key.clone()), template))
+        }));
+    }
+    let set = &templates;
     let history = past(&application, &plan).into_iter();
     let on_app = read_claim(&application, Some(&app.environment));
     let known = Known {
@@ -193,8 +203,8 @@ fn candidate(seen: ObservedApp, only: Option<&str>) -> Result<Candidate, Failure
         now: pinned::read(set, only, pinned::replaced(&plan.changes)),
         past: history.filter_map(|values| pinned::read(set, only, values)).collect(),
         last: on_app.known().map(|claim| {
-            let source = application.spec.sources().get(claim.source);
-            let stands = verbatim_argocd::deviations(source, &claim.changes).is_empty();
+            let sources = application.spec.sources();
+            let stands = verbatim_argocd::deviations(sources, &claim.changes).is_empty();
             let before = pinned::read(set, only, pinned::replaced(&claim.changes));
             LastWrite { at: claim.at, release: claim.release.clone(), before, stands }
         }),
@@ -226,7 +236,7 @@ fn app_to_deploy(candidate: Candidate, images: &Pins) -> Result<AppToDeploy, Fai
     let values = known.with(images).ok_or_else(|| {
         Failure::new(ExitStatus::No, format!("{} never had these images", app.name))
     })?;
-    let values = values.past.to_override(plan.source).map_err(Failure::usage)?;
+    let values = values.past.to_override().map_err(Failure::usage)?;
     let target = Target { server: app.server.clone(), app: plan.app, values };
     Ok(AppToDeploy { target, sources, revisions, namespace, has_no_windows: false })
 }

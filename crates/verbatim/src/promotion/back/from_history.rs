@@ -221,8 +221,7 @@ mod tests {
     }
 
     fn values(text: &str) -> Values {
-        let past =
-            PastValues { id: 1, deployed_at: None, values: Vec::new(), typed: BTreeSet::new() };
+        let past = PastValues { id: 1, deployed_at: None, values: Vec::new() };
         Values { past, pins: pins(text) }
     }
 

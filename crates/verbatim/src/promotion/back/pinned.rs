@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use verbatim_argocd::{OverrideKey, PastValues, ValueChange, shown, typed_name};
+use verbatim_argocd::{OverrideKey, PastValue, PastValues, SourceAt, ValueChange};
 use verbatim_oci::{Digest, Tag};
 
 use crate::config::{Set, Template};
@@ -28,23 +28,30 @@ pub(super) struct Values {
     pub pins: Pins,
 }
 
+/// The templates of the values of an application, by source and key.
+pub(super) type Templates = BTreeMap<(SourceAt, OverrideKey), Template>;
+
+/// The template of a value of a source.
+pub(super) fn template<'a>(set: &'a Set, key: &OverrideKey) -> Option<&'a Template> {
+    match key {
+        OverrideKey::Helm(name) => set.helm.get(name),
+        OverrideKey::Kustomize(name) => set.kustomize.get(name),
+        _ => None,
+    }
+}
+
 /// The images that the values of an application are made from; `only` is the name of the only one.
-pub(super) fn carried(set: &Set, only: Option<&str>) -> BTreeSet<String> {
-    let templates = set.helm.values().chain(set.kustomize.values());
-    templates.flat_map(|template| pinned_by(template, only)).collect()
+pub(super) fn carried(templates: &Templates, only: Option<&str>) -> BTreeSet<String> {
+    templates.values().flat_map(|template| pinned_by(template, only)).collect()
 }
 
 /// Values with the images that they pin, if they are of the shape that the configuration gives them: a value may have
 /// been written by hand, or under another configuration.
-pub(super) fn read(set: &Set, only: Option<&str>, past: PastValues) -> Option<Values> {
+pub(super) fn read(templates: &Templates, only: Option<&str>, past: PastValues) -> Option<Values> {
     let mut pins = Pins::new();
     let mut tags: BTreeMap<String, Tag> = BTreeMap::new();
-    for (key, text) in &past.values {
-        let template = match key {
-            OverrideKey::Helm(name) => set.helm.get(name)?,
-            OverrideKey::Kustomize(name) => set.kustomize.get(name)?,
-            _ => return None,
-        };
+    for PastValue { source, key, text, .. } in &past.values {
+        let template = templates.get(&(*source, key.clone()))?;
         let names = pinned_by(template, only);
         let mut found = found(text);
         if found.len() < names.len() && writes_hex(template) {
@@ -74,9 +81,8 @@ pub(super) fn read(set: &Set, only: Option<&str>, past: PastValues) -> Option<Va
 
 /// The values that some changes replace, as if they had been deployed.
 pub(super) fn replaced(changes: &[ValueChange]) -> PastValues {
-    let values = changes.iter().map(|change| (change.key.clone(), shown(change.old.as_ref())));
-    let typed = changes.iter().filter_map(|it| typed_name(&it.key, it.old.as_ref()?)).collect();
-    PastValues { id: 0, deployed_at: None, values: values.collect(), typed }
+    let values = changes.iter().map(PastValue::before).collect();
+    PastValues { id: 0, deployed_at: None, values }
 }
 
 /// The images whose digests a template writes, in their order.
@@ -160,21 +166,30 @@ mod tests {
         }
     }
 
-    fn set(helm: &[(&str, &str)]) -> Set {
-        let helm = helm.iter().map(|(key, text)| ((*key).to_owned(), text.parse().unwrap()));
-        Set { helm: helm.collect(), ..Set::default() }
+    fn helm(key: &str) -> OverrideKey {
+        OverrideKey::Helm(key.to_owned())
+    }
+
+    fn set(templates: &[(&str, &str)]) -> Templates {
+        let of =
+            |(key, text): &(&str, &str)| ((SourceAt::Single, helm(key)), text.parse().unwrap());
+        templates.iter().map(of).collect()
     }
 
     fn past(values: &[(&str, String)]) -> PastValues {
-        let values =
-            values.iter().map(|(key, text)| (OverrideKey::Helm((*key).to_owned()), text.clone()));
-        PastValues { id: 1, deployed_at: None, values: values.collect(), typed: BTreeSet::new() }
+        let value = |(key, text): &(&str, String)| PastValue {
+            source: SourceAt::Single,
+            key: helm(key),
+            text: text.clone(),
+            is_typed: false,
+        };
+        PastValues { id: 1, deployed_at: None, values: values.iter().map(value).collect() }
     }
 
     #[test]
     fn images_are_read_back_from_values() {
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        let told = |set: &Set, values: &[(&str, String)]| {
+        let told = |set: &Templates, values: &[(&str, String)]| {
             read(set, Some("app"), past(values)).map(|values| {
                 let pins = values.pins.into_iter();
                 pins.map(|(name, pin)| {
@@ -186,7 +201,7 @@ mod tests {
         };
         let one = set(&[("tag", "${tag}@${digest}"), ("name", "${repository}")]);
         let name = ("name", "r.example/app".to_owned());
-        let check = |set: &Set, values: &[(&str, String)], want: Option<&[&str]>| {
+        let check = |set: &Templates, values: &[(&str, String)], want: Option<&[&str]>| {
             let want = want.map(|want| want.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
             assert_eq!(told(set, values), want, "{values:?}");
         };

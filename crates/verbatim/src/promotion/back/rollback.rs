@@ -154,8 +154,8 @@ fn claimed(seen: &[ObservedApp]) -> Option<Digest> {
         let application = application.as_ref().ok()?;
         let on_app = verbatim_argocd::read_claim(application, Some(&app.environment));
         let claim = on_app.known()?;
-        let source = application.spec.sources().get(claim.source);
-        let stands = verbatim_argocd::deviations(source, &claim.changes).is_empty();
+        let sources = application.spec.sources();
+        let stands = verbatim_argocd::deviations(sources, &claim.changes).is_empty();
         claim.release.parse::<Reference>().ok()?.digest.filter(|_| stands)
     });
     let first = digests.next()??;
