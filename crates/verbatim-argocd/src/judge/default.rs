@@ -8,8 +8,8 @@ use crate::overrides::values::{KustomizeImage, OverrideKey, ValueChange};
 /// A value that pins an image, and what stands behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinnedValue {
-    /// Which value.
-    pub key: OverrideKey,
+    /// Which value, with its source if that is one of several.
+    pub name: String,
     /// Whether the application overrides it now.
     pub is_overridden: bool,
     /// What git says in its place: nothing, if it names none; or why that is not known.
@@ -40,7 +40,7 @@ pub(crate) fn pinned<'a>(
         Some(format!("{} {} {certainty} it", owner.kind, owner.name))
     });
     let value = |change: &ValueChange| PinnedValue {
-        key: change.key.clone(),
+        name: change.name(),
         is_overridden: change.old.is_some(),
         git: match details {
             Ok(details) => git(change, details),

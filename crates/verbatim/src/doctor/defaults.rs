@@ -82,7 +82,7 @@ fn judge(environment: &str, apps: &[PinnedApp]) -> Finding {
 }
 
 fn told(value: &PinnedValue) -> String {
-    let PinnedValue { key, is_overridden, git, removed_by } = value;
+    let PinnedValue { name, is_overridden, git, removed_by } = value;
     let runs = if *is_overridden { "would run" } else { "runs" };
     let git = match git {
         Ok(Some(own)) => format!("the chart's own `{own}` {runs}, which is no release"),
@@ -90,8 +90,8 @@ fn told(value: &PinnedValue) -> String {
         Err(why) => format!("cannot tell what {runs}: {why}"),
     };
     match (is_overridden, removed_by) {
-        (true, Some(owner)) => format!("{key} will not last, {owner}: then {git}"),
-        _ => format!("{key} is not overridden: {git}"),
+        (true, Some(owner)) => format!("{name} will not last, {owner}: then {git}"),
+        _ => format!("{name} is not overridden: {git}"),
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
         removed_by: Option<&str>,
     ) -> PinnedApp {
         let value = PinnedValue {
-            key: OverrideKey::Helm("image.tag".to_owned()),
+            name: "helm:image.tag".to_owned(),
             is_overridden,
             git: git.map(|it| it.map(str::to_owned)).map_err(str::to_owned),
             removed_by: removed_by.map(str::to_owned),

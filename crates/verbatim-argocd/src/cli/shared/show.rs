@@ -67,7 +67,7 @@ fn show(console: &Console, progress: &Progress, app: &str, event: DeployEvent) {
         DeployEvent::Planned { plan } => {
             for change in plan.changes.iter().filter(|change| !change.is_noop()) {
                 let (old, new) = (line(change.told_old()), line(change.shown_new()));
-                let text = format!("{app}: {}: {old} → {new}", change.key);
+                let text = format!("{app}: {}: {old} → {new}", change.name());
                 progress.line(if console.verbosity() > 0 { text } else { short_digests(&text) });
             }
         }
@@ -337,9 +337,9 @@ impl DeployReport {
         {
             let new = line(change.shown_new());
             if change.is_noop() {
-                writeln!(f, "  {} {new}", change.key)?;
+                writeln!(f, "  {} {new}", change.name())?;
             } else {
-                writeln!(f, "  {} {} → {new}", change.key, line(change.told_old()))?;
+                writeln!(f, "  {} {} → {new}", change.name(), line(change.told_old()))?;
             }
         }
         Ok(())
