@@ -97,8 +97,6 @@ fn told(value: &PinnedValue) -> String {
 
 #[cfg(test)]
 mod tests {
-    use verbatim_argocd::OverrideKey;
-
     use super::*;
     use crate::doctor::Level;
 
