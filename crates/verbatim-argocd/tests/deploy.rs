@@ -309,7 +309,7 @@ async fn of_two_deployments_at_once_one_is_proven_and_the_other_says_so() {
         for (report, release) in [(&a, "a"), (&b, "b")] {
             match &report.outcome {
                 DeployOutcome::Proven { .. } => assert_eq!(now, tag(release), "{report:?}"),
-                DeployOutcome::Superseded { .. } => {
+                DeployOutcome::Overwritten { .. } => {
                     assert_ne!(now, tag(release), "{report:?}");
                     assert_eq!(status(report).code(), 5);
                 }
@@ -574,7 +574,7 @@ async fn owners_that_revert_are_refused_and_noticed() {
     let mut request = wanted(&strict, "1");
     request.options.trust_owner = true;
     let report = run(&admin, &request).await;
-    assert!(matches!(report.outcome, DeployOutcome::Superseded { .. }), "{report:?}");
+    assert!(matches!(report.outcome, DeployOutcome::Overwritten { .. }), "{report:?}");
     // The exempt one keeps the values; its annotations are wiped, and that is told.
     let report = run(&admin, &wanted(&lenient, "1")).await;
     assert!(matches!(report.outcome, DeployOutcome::Proven { .. }), "{report:?}");

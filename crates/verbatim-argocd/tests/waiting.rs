@@ -141,7 +141,7 @@ async fn a_proof_has_to_hold_for_the_settle_time() {
         client.patch(&app, change.to_string()).await.unwrap();
     })
     .await;
-    assert!(matches!(report.outcome, DeployOutcome::Superseded { .. }), "{report:?}");
+    assert!(matches!(report.outcome, DeployOutcome::Overwritten { .. }), "{report:?}");
     let mut request = wanted(&app, "2");
     request.options.settle = Duration::from_secs(1);
     let report = run(&client, &request).await;

@@ -10,6 +10,7 @@ mod decision;
 mod display;
 mod facts;
 mod gate;
+mod outlook;
 mod windows;
 
 pub use condition::{Condition, ConditionError, EvaluationError, Variables};
@@ -21,4 +22,5 @@ pub use gate::{
     ApprovalRequirement, BuildRequirement, Gate, GateKind, Gates, Presence, StatementRequirement,
     StatementTime,
 };
+pub use outlook::{AwaitedGate, NextLook, Outlook, next_look, outlook};
 pub use windows::{Window, WindowError, WindowKind, ZonedWindow, is_open, next_opening};

@@ -35,9 +35,9 @@ pub use keys::{
     usual_powers,
 };
 pub use ledger::{
-    Anchor, AnchorError, Anchors, Chain, ChainFault, Custody, CustodyStep, CustodyStepKind,
-    HiddenRecord, JudgedRecord, LedgerLog, NamedBy, RecordCollector, RecordJudge, Records,
-    RejectedRecord, Testimony, in_force, vetoes_against,
+    Anchor, AnchorError, Anchors, Chain, ChainFault, ChainFit, Custody, CustodyStep,
+    CustodyStepKind, HiddenRecord, JudgedRecord, LedgerLog, NamedBy, RecordCollector, RecordJudge,
+    Records, RejectedRecord, Testimony, in_force, vetoes_against,
 };
 pub use predicate::{
     AdoptedImage, AppliedOverride, Approval, Ban, BanPlace, Build, BuildDefinition, BuildMetadata,

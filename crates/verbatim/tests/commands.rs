@@ -77,7 +77,7 @@ fn what_is_wrong_ends_with_2() {
     ");
     insta::assert_snapshot!(shown(&["promote", "dev", "--release", "a b"], project), @r"
     exit 2
-    error: invalid value 'a b' for '--release <REF>': `a b` is not an image reference
+    error: invalid value 'a b' for '--release <REF>': neither a tag, nor an environment, nor a digest: ` ` is not allowed in a tag, only letters, digits, `_`, `.` and `-` are
 
     For more information, try '--help'.
     ");

@@ -134,6 +134,18 @@ impl Started {
     /// # Errors
     /// It ends without a word of it, or takes too long.
     pub async fn tells(&mut self, line: &str) -> Result<()> {
+        self.reads(line, |told| told == line.as_bytes()).await
+    }
+
+    /// The same for a line that begins so.
+    ///
+    /// # Errors
+    /// It ends without one, or takes too long.
+    pub async fn begins_to_tell(&mut self, begin: &str) -> Result<()> {
+        self.reads(begin, |told| told.starts_with(begin.as_bytes())).await
+    }
+
+    async fn reads(&mut self, line: &str, is_it: impl Fn(&[u8]) -> bool) -> Result<()> {
         let mut stderr = BufReader::new(self.child.stderr.take().context("it has no stderr")?);
         let read = async {
             loop {
@@ -141,7 +153,7 @@ impl Started {
                 if stderr.read_until(b'\n', &mut self.told).await? == 0 {
                     bail!("it never told `{line}`: {}", String::from_utf8_lossy(&self.told));
                 }
-                if self.told[from..].trim_ascii_end() == line.as_bytes() {
+                if is_it(self.told[from..].trim_ascii_end()) {
                     return Ok(());
                 }
             }

@@ -33,7 +33,7 @@ async fn a_record_that_cannot_be_attached_is_kept() -> Result<()> {
         world.verbatim(&["promote", "staging", "--dry-run", "--release", &release]).await?.ends(1);
     assert!(refused.stdout.contains("never promoted to shop/dev"), "{refused}");
     for _ in 0..2 {
-        let _ = world.verbatim(&["record", "attach", &file]).await?.ends(0);
+        let _ = world.verbatim(&["record", "attach", &file, "--keep"]).await?.ends(0);
     }
     let _ = world.verbatim(&["test", "dev", "--release", &release]).await?.ends(0);
     let _ = world.verbatim(&["promote", "staging", "--release", &release]).await?.ends(0);

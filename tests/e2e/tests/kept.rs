@@ -405,3 +405,81 @@ async fn the_private_key_never_gets_into_the_image() -> Result<()> {
     let _ = tool.run(&build).await?.ends(0);
     Ok(())
 }
+
+/// How many promotions of dev the ledger has, which is whole.
+async fn whole(world: &World) -> Result<usize> {
+    let _ = world.verbatim(&["status", "--check"]).await?.ends(0);
+    Ok(history(world).await?.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_attached_once_and_its_file_removed() -> Result<()> {
+    let world = World::start().await?;
+    let release = world.release("One").await?;
+    let file = unrecorded(&world, &release).await?;
+    let (here, copy) = (world.project.root.join(&file), world.beside("copy.json"));
+    std::fs::copy(&here, &copy)?;
+    let attach = ["record", "attach", "--format", "json"];
+    let run = world.verbatim(&[&attach[..], &[&file]].concat()).await?.ends(0);
+    let told = &run.json()?["records"][0];
+    assert_eq!((&told["was_there"], &told["removed"]), (&json!(false), &json!(true)), "{run}");
+    assert!(!here.exists());
+    let copied = copy.to_string_lossy();
+    let run = world.verbatim(&[&attach[..], &[&copied, "--keep"]].concat()).await?.ends(0);
+    let told = &run.json()?["records"][0];
+    assert_eq!((&told["was_there"], &told["removed"]), (&json!(true), &json!(false)), "{run}");
+    let run = world.verbatim(&["record", "attach", &copied]).await?.ends(0);
+    assert!(run.stdout.contains(" was attached already "), "{run}");
+    assert!(run.stdout.ends_with(&format!("; removed {copied}\n")), "{run}");
+    assert!(!copy.exists());
+    assert_eq!(whole(&world).await?, 1);
+    Ok(())
+}
+
+/// Attached after all, it would be a second end of the ledger, and every gate would close.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_ledger_went_on_without_is_not_attached() -> Result<()> {
+    let world = World::start().await?;
+    let (one, two) = (world.release("One").await?, world.release("Two").await?);
+    for (lost, after) in [(&one, &one), (&two, &one)] {
+        let file = unrecorded(&world, lost).await?;
+        let promote = ["promote", "dev", "--backwards", "--release", after];
+        let _ = world.verbatim(&promote).await?.ends(0);
+        let before = whole(&world).await?;
+        let run = world.verbatim(&["record", "attach", &file]).await?.ends(5);
+        assert!(run.stderr.contains("went on without this promotion"), "{run}");
+        assert!(run.stderr.contains("it would fork the ledger"), "{run}");
+        assert!(world.project.root.join(&file).exists(), "it is kept");
+        assert_eq!(whole(&world).await?, before);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_files_are_attached_at_once() -> Result<()> {
+    let world = World::start().await?;
+    let (one, two) = (world.release("One").await?, world.release("Two").await?);
+    world.carry(&one, &["dev"]).await?;
+    world.carry(&two, &["dev"]).await?;
+    take_nothing(&world);
+    let run = world.verbatim(&["rollback", "dev", "--reason", "it is slow"]).await?.ends(4);
+    world.registry_proxy.heal();
+    let mut files = files(&run);
+    assert_eq!(files.len(), 2, "{run}");
+    // One that cannot be attached keeps no other from it.
+    let lost = world.project.root.join(".verbatim/other.json");
+    let veto = std::fs::read_to_string(world.project.root.join(&files[0]))?;
+    std::fs::write(&lost, veto.replace("\"signatures\"", "\"signatories\""))?;
+    let attach = ["record", "attach", ".verbatim/other.json"];
+    let run = world.verbatim(&attach).await?.ends(2);
+    assert!(run.stderr.contains("holds no record"), "{run}");
+    std::fs::remove_file(&lost)?;
+    files.reverse();
+    let attach = [&["record", "attach"][..], &[&files[0], &files[1]]].concat();
+    let run = world.verbatim(&attach).await?.ends(0);
+    assert_eq!(run.stdout.matches("; removed ").count(), 2, "{run}");
+    let told = history(&world).await?;
+    assert_eq!((&told[0]["kind"], &told[1]["vetoed"]), (&json!("rollback"), &json!("it is slow")));
+    assert_eq!(whole(&world).await?, 3);
+    Ok(())
+}

@@ -2,6 +2,7 @@
 //!
 //! One file a subject. One of them runs with `cargo test --workspace --test suite back::`.
 
+mod alone;
 mod attacks;
 mod back;
 mod bad_input;
@@ -18,6 +19,7 @@ mod kept;
 mod ledger;
 mod lost;
 mod meanwhile;
+mod named;
 mod overrides;
 mod plans;
 mod policy_source;
@@ -33,3 +35,4 @@ mod several;
 mod shapes;
 mod side_by_side;
 mod tested;
+mod waiting;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use e2e::World;
 use fault_proxy::{Fault, Rule};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Applications of dev: the second is proven only when its operation is let go.
 const APPS: &str = "    apps: [shop-dev, shop-staging]\n";
@@ -92,5 +92,35 @@ async fn what_the_gates_saw_is_what_runs() -> Result<()> {
     // The gate says it, too, when it is asked again.
     let run = world.verbatim(&promote).await?.ends(1);
     assert!(run.stdout.contains("same_manifests"), "{run}");
+    Ok(())
+}
+
+/// The chart lies beside the code, so each commit is a new revision of it, also one that renders the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_that_moved_on_are_proven_again() -> Result<()> {
+    let world = World::start().await?;
+    let text = world.configuration();
+    let gates = "gates: { same_manifests: dev, tested: ";
+    world.project.write("verbatim.yaml", &text.replacen("gates: { tested: ", gates, 1))?;
+    let release = world.release("Something new").await?;
+    world.carry(&release, &["dev"]).await?;
+    world.project.write("README", "Of no importance to the chart.\n")?;
+    let seen = world.project.commit("Explain").await?;
+    let promote = ["promote", "staging", "--release", &release, "--format", "json"];
+    let run = world.verbatim(&promote).await?.ends(1);
+    let refused = run.json()?;
+    let answers = refused["decision"]["answers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let answer = answers.iter().find(|it| it["passed"] == false).unwrap_or(&Value::Null);
+    assert_eq!(answer["gate"], "same_manifests", "{run}");
+    // The remedy is a command that works: nothing has to be written, and what is rendered now is what is proven.
+    let remedy = answer["remedy"].as_str().unwrap_or_default();
+    let command = remedy.split('`').nth(1).and_then(|it| it.strip_prefix("verbatim "));
+    let command: Vec<&str> = command.unwrap_or_default().split(' ').collect();
+    world.argocd.forget_seen();
+    let _ = world.verbatim(&command).await?.ends(0);
+    let run = world.verbatim(&promote).await?.ends(0);
+    let history = world.verbatim(&["history", "dev", "--format", "json"]).await?.json()?;
+    assert_eq!(history["promotions"].as_array().map(Vec::len), Some(2), "{history}");
+    assert!(run.stdout.contains(&seen), "{run}");
     Ok(())
 }

@@ -116,7 +116,7 @@ pub enum DeployOutcome {
         why: Arc<Error>,
     },
     /// Somebody else's values, or the claim of another run, stand where ours were written.
-    Superseded {
+    Overwritten {
         /// Which values.
         deviations: Vec<Deviation>,
         /// Who, if they left a claim.

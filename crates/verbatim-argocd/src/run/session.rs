@@ -227,7 +227,7 @@ impl<'a> AppRun<'a> {
             claim.nonce != self.subject.nonce && claim.changes.iter().any(same_value)
         };
         let by = read_claims(self.follow.app()).into_iter().find(is_theirs);
-        DeployOutcome::Superseded { deviations, by: by.map(Box::new) }
+        DeployOutcome::Overwritten { deviations, by: by.map(Box::new) }
     }
 
     /// Ends the run.

@@ -422,9 +422,11 @@ impl AppRun<'_> {
             self.log.warn(DeployWarning::UnhealthyBefore { resources: wait.unrelated.clone() });
         }
         let app = self.follow.app();
-        let revisions = match wait.memory.revisions() {
-            [] => app.status.sync.revisions(),
-            revisions => revisions.to_vec(),
+        // What the comparison that is Synced has rendered. The operation may be an old one: where nothing had to be
+        // written, its sources have moved on since.
+        let revisions = match app.status.sync.revisions() {
+            compared if compared.is_empty() => wait.memory.revisions().to_vec(),
+            compared => compared,
         };
         DeployOutcome::Proven {
             proof: Box::new(DeployProof {

@@ -22,7 +22,11 @@ pub(super) fn locked(facts: &Facts) -> Finding {
         Reason::Locked { locks: locks.iter().map(|lock| lock.record()).collect() },
         format!("{environment} is locked: {}", reasons(&locks)),
         locks.iter().map(|lock| evidence("lock", lock)).collect(),
-        format!("{}`verbatim unlock {} --reason …`", wait(&locks), environment.name()),
+        format!(
+            "{}`verbatim unlock {} --reason 'no longer needed'`",
+            wait(&locks),
+            environment.name()
+        ),
     )
 }
 
@@ -51,7 +55,7 @@ pub(super) fn vetoed(facts: &Facts) -> Finding {
         format!("vetoed: {}", reasons(&vetoes)),
         vetoes.iter().map(|veto| evidence("veto", veto)).collect(),
         format!(
-            "{}`verbatim unveto {}{place} --reason …`, or promote a better release",
+            "{}`verbatim unveto --release {}{place} --reason 'no longer needed'`, or promote a better release",
             wait(&vetoes),
             facts.release
         ),

@@ -37,6 +37,7 @@ pub struct Bundle {
     predicate_type: String,
     subjects: Vec<Digest>,
     created: Option<Timestamp>,
+    statement: Digest,
 }
 
 /// Why a statement was not signed.
@@ -100,6 +101,16 @@ impl Payload {
         &self.predicate_type
     }
 
+    /// The digests of its subjects, in their order.
+    pub fn subjects(&self) -> Vec<Digest> {
+        Claims::read(&self.bytes).map(|claims| claims.subjects).unwrap_or_default()
+    }
+
+    /// When what it says happened, if it says so.
+    pub fn created(&self) -> Option<Timestamp> {
+        Claims::read(&self.bytes).ok()?.created
+    }
+
     /// The bundle with a signature by this key.
     ///
     /// # Errors
@@ -136,14 +147,15 @@ impl Payload {
             message_signature: None,
         };
         let claims = Claims::read(&self.bytes).map_err(SignError::Json)?;
-        Ok(Bundle::new(serde_json::to_vec(&raw).map_err(SignError::Json)?, claims))
+        let statement = Digest::of(&self.bytes);
+        Ok(Bundle::new(serde_json::to_vec(&raw).map_err(SignError::Json)?, claims, statement))
     }
 }
 
 impl Bundle {
-    fn new(bytes: Vec<u8>, claims: Claims) -> Self {
+    fn new(bytes: Vec<u8>, claims: Claims, statement: Digest) -> Self {
         let Claims { predicate_type, subjects, created } = claims;
-        Self { bytes, predicate_type, subjects, created }
+        Self { bytes, predicate_type, subjects, created, statement }
     }
 
     /// Reads a stored bundle **without verifying it**: to attach a saved record, or to list what is there.
@@ -154,7 +166,8 @@ impl Bundle {
         let envelope = Envelope::open(&bytes)?;
         let claims = Claims::read(&envelope.payload)
             .map_err(|error| Rejection::NotAStatement(error.to_string()))?;
-        Ok(Self::new(bytes, claims))
+        let statement = Digest::of(&envelope.payload);
+        Ok(Self::new(bytes, claims, statement))
     }
 
     /// The bytes to store.
@@ -171,6 +184,16 @@ impl Bundle {
     /// The claimed predicate type.
     pub fn predicate_type(&self) -> &str {
         &self.predicate_type
+    }
+
+    /// The digest of the statement, which is the same in every bundle around it.
+    pub fn statement_digest(&self) -> Digest {
+        self.statement
+    }
+
+    /// When what it says happened, if it says so; not verified.
+    pub fn created(&self) -> Option<Timestamp> {
+        self.created
     }
 
     /// How to store the record in a registry.

@@ -164,6 +164,25 @@ impl From<Anchor> for String {
     }
 }
 
+/// How a promotion that was signed earlier fits into the chain as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainFit {
+    /// It is a part of it already, with this record.
+    There(Digest),
+    /// It follows its end, or it is what somebody misses there.
+    Next,
+    /// Others have followed that it does not know: it would be a fork.
+    Behind {
+        /// The end of the chain.
+        end: Anchor,
+    },
+    /// It follows a record that is not there.
+    Ahead {
+        /// That record.
+        record: Digest,
+    },
+}
+
 /// One promotion with its copies: bundles whose signed bytes are the same.
 struct Node {
     promotion: Verified<Promotion>,
@@ -310,6 +329,28 @@ impl Chain {
     pub fn anchor(&self) -> Option<Anchor> {
         self.head()
             .map(|head| Anchor { sequence: head.predicate().chain.sequence, record: head.record() })
+    }
+
+    /// How a promotion fits in that was signed when the chain may have been another.
+    pub fn fit(&self, promotion: &Verified<Promotion>) -> ChainFit {
+        let statement = promotion.statement_digest();
+        if let Some(it) = self.promotions.iter().find(|it| it.statement_digest() == statement) {
+            return ChainFit::There(it.record());
+        }
+        if self.missing().any(|record| record == promotion.record()) {
+            return ChainFit::Next;
+        }
+        let parents: BTreeSet<&Digest> = promotion.predicate().chain.parents().collect();
+        let is_there = |record: &Digest| self.promotions.iter().any(|it| it.record() == *record);
+        if let Some(record) = parents.iter().find(|parent| !is_there(parent)) {
+            return ChainFit::Ahead { record: **record };
+        }
+        let is_head = |it: &&Verified<Promotion>| self.heads.contains(&it.record());
+        let mut heads = self.promotions.iter().filter(is_head);
+        match heads.rfind(|it| !parents.contains(&it.record())) {
+            Some(end) => ChainFit::Behind { end: end.anchor() },
+            None => ChainFit::Next,
+        }
     }
 
     /// The place of the next promotion, which joins a fork.

@@ -9,7 +9,7 @@ mod records;
 mod testimony;
 
 pub use bans::{in_force, vetoes_against};
-pub use chain::{Anchor, AnchorError, Anchors, Chain, ChainFault};
+pub use chain::{Anchor, AnchorError, Anchors, Chain, ChainFault, ChainFit};
 pub use custody::{Custody, CustodyStep, CustodyStepKind};
 pub use log::{HiddenRecord, LedgerLog, NamedBy};
 pub use records::{JudgedRecord, RecordCollector, RecordJudge, Records, RejectedRecord};

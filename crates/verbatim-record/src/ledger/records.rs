@@ -186,7 +186,7 @@ impl Records {
         promotions.map(|it| it.predicate().environment.clone()).collect()
     }
 
-    /// Each of them that counts and may stand in the ledger of an environment, as one of many of whatever kind.
+    /// Each that counts and may stand in the ledger of an environment, as one of many of whatever kind.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
         let Self { tests, promotions, approvals, vetoes, locks, hand_overs, .. } = self;
         let promotions = promotions.iter().map(|it| Entry {
@@ -201,6 +201,13 @@ impl Records {
     /// The digests of those that count and may stand in the ledger of an environment.
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
         self.entries().map(|entry| entry.record)
+    }
+
+    /// The record that counts and has this statement, whoever signed it.
+    pub fn of_statement(&self, statement: &Digest) -> Option<Digest> {
+        let build = self.builds.iter().find(|it| it.statement_digest() == *statement);
+        let other = || self.entries().find(|it| it.statement == *statement).map(|it| it.record);
+        build.map(Verified::record).or_else(other)
     }
 
     /// The same, with what the ledger of an environment has about this release: either list may hide what the other shows.

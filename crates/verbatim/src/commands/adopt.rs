@@ -109,7 +109,7 @@ fn add(
 ) -> Result<(), Failure> {
     if reference.digest.is_none() {
         return Err(Failure::usage(format!("{reference} has no digest")).hint(
-            "a tag may name another image tomorrow: `verbatim registry resolve` prints its digest",
+            format!("a tag may name another image tomorrow; its digest: verbatim registry resolve {reference}"),
         ));
     }
     let configured = &project.config.images;

@@ -22,7 +22,7 @@ use crate::release::Release;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim approve production --release registry.example.com/shop@sha256:3f0c…
+  verbatim approve production --release staging    what runs in staging
   verbatim approve production --release sha256:3f0c… --reason 'demo' --for 24h
   verbatim approve production --release sha256:3f0c… --plan plan.json";
 

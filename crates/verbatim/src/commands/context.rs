@@ -9,6 +9,7 @@ use verbatim_console::{Console, ExitStatus, Failure};
 use verbatim_record::TrustedKey;
 
 use crate::config::{self, Config, Environment};
+use crate::environment::runs::runs_in;
 use crate::policy::fetch::{self, NoRules};
 use crate::project::{self, Project, ProjectArgs, Variables, clients, config_failure};
 
@@ -21,10 +22,35 @@ use crate::release::find::{self, ResolvedRelease};
 /// Which release.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ReleaseArgs {
-    /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: the release of an earlier stage, or
-    /// the build of this commit and CI run]
+    /// The release: a tag, a digest or its first 12 digits, `repository:tag@sha256:…`, or an environment for what runs
+    /// there [default: the release of an earlier stage, or the build of this commit and CI run]
     #[arg(long, value_name = "REF", env = "VERBATIM_RELEASE", hide_env_values = true)]
     pub release: Option<Named>,
+}
+
+impl ReleaseArgs {
+    /// The same, or the release that stands on the command line without the name of the option.
+    pub(super) fn or(self, positional: Option<Named>, project: &Project) -> Result<Self, Failure> {
+        let variable = project.variables.get("VERBATIM_RELEASE").and_then(|it| it.parse().ok());
+        match (&self.release, &positional) {
+            (Some(named), Some(also)) if named != also && Some(named) != variable.as_ref() => {
+                Err(Failure::usage(format!("the release is named twice: `{named}` and `{also}`"))
+                    .hint(format!("name it once: --release {named}")))
+            }
+            (_, Some(_)) => Ok(Self { release: positional }),
+            (_, None) => Ok(self),
+        }
+    }
+
+    /// Refuses to choose one: what is said about a release that nobody named would surprise.
+    pub(super) fn named(self) -> Result<Self, Failure> {
+        match self.release {
+            Some(_) => Ok(self),
+            None => Err(Failure::usage("no release is named").hint(
+                "name it with --release: a tag, a digest, or an environment for what runs there",
+            )),
+        }
+    }
 }
 
 /// The project that is named, or found: its configuration, and its rules from where they are.
@@ -132,19 +158,44 @@ pub(super) async fn find(
     args: &ReleaseArgs,
     console: &Console,
 ) -> Result<ResolvedRelease, Failure> {
-    let now = Timestamp::now();
-    let found = find::release(
-        project,
-        &registry.client,
-        &registry.store,
-        args.release.as_ref(),
-        now,
-        console,
-    )
-    .await;
+    let (now, store) = (Timestamp::now(), &registry.store);
+    let environment = match &args.release {
+        Some(Named::Word(word)) => project.config.environment(word.as_str()),
+        _ => None,
+    };
+    let found = match environment {
+        Some(environment) => there(project, registry, environment, now, console).await,
+        None => {
+            let named = args.release.as_ref();
+            find::release(project, &registry.client, store, named, now, console).await
+        }
+    };
     // With a wrong clock a build record is one of the future, and its release is not found.
     registry.check_clock(project)?;
     found
+}
+
+/// What runs in an environment, under the tag that it was promoted with.
+async fn there(
+    project: &Project,
+    registry: &Registry,
+    environment: &Environment,
+    now: Timestamp,
+    console: &Console,
+) -> Result<ResolvedRelease, Failure> {
+    let Registry { client, store } = registry;
+    let (promoted, number) = runs_in(project, store, environment, now, console).await?;
+    let named = Named::Digest(promoted.digest);
+    let mut found = find::release(project, client, store, Some(&named), now, console).await?;
+    let tag = promoted.tag.as_ref().and_then(|tag| tag.parse().ok());
+    found.release.tag = tag.or(found.release.tag);
+    console.status(format!(
+        "`{}` is {}: promotion {number} to {}",
+        environment.name(),
+        found.release,
+        environment.id
+    ));
+    Ok(found)
 }
 
 /// Prints how a move of a release ended, and what to do next.

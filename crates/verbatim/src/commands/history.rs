@@ -5,19 +5,25 @@ use std::fmt;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
+use verbatim_argocd::Application;
 use verbatim_console::{Console, ExitStatus, Failure, Table};
 use verbatim_oci::Digest;
 use verbatim_record::{
-    ChainFault, CiRun, EnvironmentId, HiddenRecord, NamedBy, PolicyChange, PolicyOrigin, Promotion,
-    PromotionKind, RejectedRecord, Verified, Veto, in_force,
+    Chain, ChainFault, CiRun, EnvironmentId, HiddenRecord, NamedBy, PolicyChange, PolicyOrigin,
+    Promotion, PromotionKind, RejectedRecord, Verified, Veto, in_force,
 };
 use verbatim_text::Words;
 
 use super::context::{self, environment, registry};
-use crate::environment::applications::{self, ObservedApp, Servers};
+use crate::config::App;
+use crate::environment::applications::{self, ObservedApp};
+use crate::environment::claims::{self, Attempt, Unrecorded};
+use crate::environment::ledger::{LedgerReading, RecordsRepository, ledger_alone};
 use crate::environment::rules::{self, PolicyStamp};
-use crate::project::{ProjectArgs, failures};
+use crate::project::{Project, ProjectArgs};
+use crate::records::running;
 use crate::records::store::Ledger;
+use crate::release::find;
 use crate::release::result::ReleaseResult;
 
 const EXAMPLES: &str = "\
@@ -29,6 +35,11 @@ Examples:
 ///
 /// Lists when each happened, who promoted which release, and how it ended, newest first. Reads the ledger and counts
 /// only signed records of trusted keys. Ends with 1 if the ledger is broken.
+///
+/// Argo CD is asked for what the ledger does not have: the last promotion that ended without a proof, or has not ended,
+/// as the applications tell of it, and those that were proven and not recorded. A promotion that a gate refused leaves
+/// nothing behind but the output of its job. Without Argo CD the ledger is shown, with a warning: whether its end is
+/// there is known from the applications.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct HistoryArgs {
@@ -48,6 +59,15 @@ struct History {
     /// How many there are in all.
     total: usize,
     promotions: Vec<HistoryEntry>,
+    /// Promotions that the ledger does not have, as nothing was proven.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attempts: Vec<Attempt>,
+    /// Promotions that were proven and that the ledger lacks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unrecorded: Vec<Unrecorded>,
+    /// Why it is not known whether the ledger has its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_end: Option<String>,
     /// What is wrong with the ledger.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<String>,
@@ -155,6 +175,12 @@ impl fmt::Display for History {
         for RejectedRecord { record, rejection, .. } in &self.rejected {
             writeln!(f, "record {record} does not count: {rejection}")?;
         }
+        for attempt in &self.attempts {
+            writeln!(f, "not in the ledger: {attempt}")?;
+        }
+        for unrecorded in &self.unrecorded {
+            writeln!(f, "not in the ledger: {unrecorded}")?;
+        }
         if self.promotions.is_empty() {
             return writeln!(f, "nothing was promoted to {} yet", self.environment);
         }
@@ -184,36 +210,55 @@ pub(crate) async fn run(args: HistoryArgs, console: &Console) -> Result<ExitStat
     let project = context::project(&args.project, console).await?;
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
-    let servers = Servers::of(&project, [environment])?;
     let progress = console.progress(format!("reading the ledger of {}", environment.id));
     let now = Timestamp::now();
     // What stands on the applications tells when the end of the ledger was cut off.
-    let seen = applications::at(environment, &servers).await?;
-    let anchors = applications::anchors(&seen);
-    let (id, ring) = (&environment.id, &project.config.policy.ring);
-    let Ledger { chain, records, .. } =
-        registry.store.of_environment(ring, id, &anchors, now).await.map_err(failures::registry)?;
+    let repository = RecordsRepository::HasToBeThere;
+    let reading = ledger_alone(&project, &registry.store, environment, repository, now).await?;
+    let mut open_end = reading.open_end();
+    // Somebody who may take rights away must not hide the end so. A server that is away hides nothing for long.
+    let withheld = open_end.take_if(|_| applications::is_withheld(&reading.seen));
+    let LedgerReading { ledger: Ledger { chain, records, .. }, seen, .. } = reading;
     drop(progress);
     let vetoes = in_force(&records.vetoes, now);
     let promotions = chain.promotions();
     let newest = promotions.iter().enumerate().rev();
     let history = History {
-        environment: id.clone(),
+        environment: environment.id.clone(),
         total: chain.promotions().len(),
         promotions: newest
             .take(args.limit)
             .map(|(index, record)| HistoryEntry::of(record, &promotions[..index], &vetoes))
             .collect(),
-        faults: chain
-            .faults()
-            .iter()
-            .map(|fault| told(fault, &seen))
-            .chain(applications::unread(&seen))
-            .collect(),
+        attempts: claims::past_attempts(read(&seen), now),
+        unrecorded: unrecorded(&project, &chain, &seen),
+        open_end,
+        faults: chain.faults().iter().map(|fault| told(fault, &seen)).chain(withheld).collect(),
         rejected: chain.not_counted().to_vec(),
     };
     console.result(&history)?;
+    if let Some(why) = &history.open_end {
+        console.warn(format!(
+            "whether these are all promotions to {} is not known: {why}",
+            environment.id
+        ));
+    }
+    let name = environment.name();
+    history.unrecorded.iter().for_each(|it| console.status(format!("hint: {}", it.hint(name))));
     Ok(if history.faults.is_empty() { ExitStatus::Done } else { ExitStatus::No })
+}
+
+/// The applications that could be read.
+fn read(seen: &[ObservedApp]) -> impl Iterator<Item = (&App, &Application)> {
+    seen.iter().filter_map(|it| Some((&it.app, it.application.as_ref().ok()?)))
+}
+
+/// The promotions that the ledger lacks, with the files that are here.
+fn unrecorded(project: &Project, chain: &Chain, seen: &[ObservedApp]) -> Vec<Unrecorded> {
+    let promoted = running(chain).and_then(|release| find::recorded(project, release));
+    let mut unrecorded = claims::unrecorded(read(seen), promoted.as_ref(), chain);
+    unrecorded.iter_mut().for_each(|it| it.look_below(&project.state_folder()));
+    unrecorded
 }
 
 /// A fault of the ledger. Of an end that is missing also who names it: the record may be hidden, or what stands there may be

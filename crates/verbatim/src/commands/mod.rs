@@ -23,6 +23,7 @@ pub(crate) mod policy_pin;
 pub(crate) mod policy_push;
 pub(crate) mod promote;
 pub(crate) mod record;
+mod record_sign;
 pub(crate) mod restore;
 pub(crate) mod rollback;
 pub(crate) mod run;

@@ -82,7 +82,7 @@ pub struct CheckArgs {
 /// Which environment, and which release.
 #[derive(Debug, Args)]
 #[command(mut_arg("release", |release| release.help(
-    "The release to answer for: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: none; show only the gates]"
+    "The release to answer for: a tag, a digest or its first 12 digits, `repository:tag@sha256:…`, or an environment for what runs there [default: none; show only the gates]"
 )))]
 pub struct ExplainArgs {
     /// The environment, by its name in verbatim.yaml

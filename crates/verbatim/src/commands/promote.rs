@@ -9,7 +9,7 @@ use verbatim_record::Role;
 use super::context::{self, ReleaseArgs, environment, find, keep_plan, registry, told};
 use crate::project::{KeyArgs, ProjectArgs};
 use crate::promotion::{
-    DeliveryArgs, FailureArgs, OverrideArgs, Promote, PromotionContext, preview, promote,
+    DeliveryArgs, FailureArgs, OverrideArgs, Promote, PromotionContext, WaitArgs, preview, promote,
 };
 
 const EXAMPLES: &str = "\
@@ -17,8 +17,13 @@ Examples:
   verbatim promote staging                   the release of an earlier stage
   verbatim promote staging --dry-run         show the plan and the gates
 
-  A release by its digest:
-  verbatim promote production --release registry.example.com/shop@sha256:3f0c…
+  A release that is named:
+  verbatim promote production --release staging         what runs in staging
+  verbatim promote production --release 42.3f0c9a       by its tag
+  verbatim promote production --release 3f0c9a51d2e7    by its digest
+
+  When the gates are open, in two hours at most:
+  verbatim promote production --wait-for-gates 2h
 
   In an emergency:
   verbatim promote production --override-gate windows --reason 'shop is down'
@@ -63,6 +68,8 @@ pub(crate) struct PromoteArgs {
     #[arg(long, value_name = "APP")]
     without: Vec<String>,
     #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
     failure: FailureArgs,
     #[command(flatten)]
     delivery: DeliveryArgs,
@@ -91,6 +98,7 @@ pub(crate) async fn run(args: PromoteArgs, console: &Console) -> Result<ExitStat
     let found = find(&project, &registry, &args.release, console).await?;
     let context = PromotionContext::of(&project, &registry, environment, console)?
         .delivering(args.delivery)
+        .waiting(args.wait)
         .on_failure(args.failure);
     let request = Promote {
         found: &found,

@@ -2,20 +2,21 @@
 
 use clap::Args;
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_oci::Digest;
 use verbatim_record::{Power, Role};
 
-use super::context::{self, environment, registry, told};
+use super::context::{self, ReleaseArgs, environment, find, registry, told};
 use crate::project::signer::RecordSigner;
 use crate::project::{KeyArgs, Project, ProjectArgs};
 use crate::promotion::{DeliveryArgs, GateArgs, Goal, PromotionContext, Rollback, VetoScope};
 use crate::promotion::{break_glass, rollback};
+use crate::records::Registry;
+use crate::release::Named;
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim rollback production                      to the last proven release
-  verbatim rollback production --steps 2            to the one before that
-  verbatim rollback production --to sha256:3f0c…    to this release
+  verbatim rollback production                        to the last proven release
+  verbatim rollback production --steps 2              to the one before that
+  verbatim rollback production --release 42.3f0c9a    to this release
 
   Without registry and records:
   verbatim rollback production --from-argocd-history --reason 'registry is down'
@@ -32,16 +33,18 @@ Exit statuses are those of `verbatim promote`.";
 /// With --from-argocd-history, verbatim asks neither the registry nor the gates: it takes the values from Argo CD's
 /// deployment history. It saves the record to a file, signed if there is a key; `verbatim record attach` adds it to the
 /// ledger later. If each application runs only some images of the release, Argo CD cannot tell which earlier
-/// deployments belong together: use --steps 1 or --to.
+/// deployments belong together: use --steps 1 or --release.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RollbackArgs {
     /// The environment, by its name in verbatim.yaml
     #[arg(value_name = "ENV")]
     pub(crate) environment: String,
-    /// Go back to this release, which ran there before
-    #[arg(long, value_name = "DIGEST", conflicts_with = "steps")]
-    to: Option<Digest>,
+    /// Go back to this release, which ran there before: a tag, a digest or its first 12 digits,
+    /// `repository:tag@sha256:…`, or an environment for what runs there
+    // Not from VERBATIM_RELEASE: in a pipeline that is the release that is to be replaced.
+    #[arg(long, alias = "to", value_name = "REF", conflicts_with = "steps")]
+    release: Option<Named>,
     /// Go back N proven releases
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     steps: u16,
@@ -84,8 +87,9 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
     };
     let environment = environment(&project, &args.environment)?;
     let registry = registry(&project)?;
+    let goal = goal(&project, &registry, &args, console).await?;
     let request = Rollback {
-        goal: args.to.map_or(Goal::Steps(args.steps.into()), Goal::Release),
+        goal,
         veto: args.veto,
         overrides: args.gates.for_reason(args.reason.as_deref())?,
         reason: args.reason,
@@ -121,6 +125,30 @@ pub(crate) async fn run(args: RollbackArgs, console: &Console) -> Result<ExitSta
         may_veto(&project, key)?;
     }
     told(&rollback(&context, &request, key.as_ref()).await?, console)
+}
+
+/// Where to go back to. Without the registry only a whole digest says which release is meant.
+async fn goal(
+    project: &Project,
+    registry: &Registry,
+    args: &RollbackArgs,
+    console: &Console,
+) -> Result<Goal, Failure> {
+    let Some(named) = &args.release else { return Ok(Goal::Steps(args.steps.into())) };
+    match (named.digest(), args.from_argocd_history) {
+        (Some(digest), true) => Ok(Goal::Release(digest)),
+        (Some(digest), false) if *named == Named::Digest(digest) => Ok(Goal::Release(digest)),
+        (None, true) => Err(Failure::usage(format!(
+            "only the registry knows which release `{named}` is, and --from-argocd-history does not ask it"
+        ))
+        .hint("name it by its whole digest: --release sha256:…")),
+        (_, false) => {
+            let release = ReleaseArgs { release: Some(named.clone()) };
+            let found = find(project, registry, &release, console).await;
+            let found = found.map_err(|failure| failure.context(format!("cannot go back to {named}")))?;
+            Ok(Goal::Release(found.release.digest))
+        }
+    }
 }
 
 /// A veto that does not count would let the bad release in again.

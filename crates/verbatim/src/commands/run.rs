@@ -37,14 +37,15 @@ Examples:
 ///
 /// Overrides apply to every environment with that gate.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("release", |release| release.help(
+    "Promote this release instead of building: a tag, a digest or its first 12 digits, `repository:tag@sha256:…`, or an environment for what runs there"
+)))]
 pub(crate) struct RunArgs {
     /// Stop after this environment
     #[arg(long, value_name = "ENV")]
     to: Option<String>,
-    /// Promote this release instead of building: `repository@sha256:…`, `repository:tag` or `sha256:…`
-    #[arg(long, value_name = "REF", env = "VERBATIM_RELEASE", hide_env_values = true)]
-    release: Option<Named>,
+    #[command(flatten)]
+    release: ReleaseArgs,
     /// Promote and test again where the release runs already
     #[arg(long)]
     again: bool,
@@ -123,12 +124,17 @@ pub(crate) async fn run(args: RunArgs, console: &Console) -> Result<ExitStatus, 
     let overridden = overridden(&project, &way, &overrides)?;
     let registry = registry(&project)?;
     let mut ran = RunResult::default();
-    let mut release = ReleaseArgs { release: args.release };
-    if release.release.is_none() {
-        let built = build::build(&project, &registry, &key, false, console).await?;
-        release.release = Some(Named::Reference(built.release.reference()));
-        ran.build = Some(built);
-    }
+    // Named once: a tag may move and an environment get another release while the stages are gone through.
+    let release = match args.release.release {
+        Some(_) => find(&project, &registry, &args.release, console).await?.release,
+        None => {
+            let built = build::build(&project, &registry, &key, false, console).await?;
+            let release = built.release.clone();
+            ran.build = Some(built);
+            release
+        }
+    };
+    let release = ReleaseArgs { release: Some(Named::Reference(release.reference())) };
     let runner = StageRunner {
         project: &project,
         registry: &registry,

@@ -22,11 +22,12 @@ use crate::release::{Named, Release, summary};
 
 const EXAMPLES: &str = "\
 Examples:
-  verbatim verify                                      the latest build or stage
-  verbatim verify registry.example.com/shop:42.3f0c9a  what a tag names now
-  verbatim verify sha256:3f0c… --environment production
-  verbatim verify sha256:3f0c… --environment production --vsa --key ci.pem
-  verbatim verify sha256:3f0c… --format json
+  verbatim verify                          the latest build or stage
+  verbatim verify --release 42.3f0c9a      what a tag names now
+  verbatim verify --release production     what runs in production
+  verbatim verify --release sha256:3f0c… --environment production
+  verbatim verify --release sha256:3f0c… --vsa --key ci.pem
+  verbatim verify --release sha256:3f0c… --format json
 
 cosign verifies the same records:
   cosign verify-attestation --key ci.pub --insecure-ignore-tlog=true \\
@@ -48,8 +49,10 @@ cosign verifies the same records:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
-    /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…` [default: as for `verbatim promote`]
-    #[arg(value_name = "REF")]
+    #[command(flatten)]
+    release: ReleaseArgs,
+    /// The release, as `--release` takes it
+    #[arg(value_name = "REF", hide = true)]
     reference: Option<Named>,
     /// Also ask the gates of this environment: the release must be allowed to enter it now
     #[arg(long, value_name = "ENV")]
@@ -136,8 +139,8 @@ pub(crate) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitStatu
         false => None,
     };
     let registry = registry(&project)?;
-    let named = args.reference.or_else(|| project.variables.get("VERBATIM_RELEASE")?.parse().ok());
-    let found = find(&project, &registry, &ReleaseArgs { release: named }, console).await?;
+    let release = args.release.or(args.reference, &project)?;
+    let found = find(&project, &registry, &release, console).await?;
     let (ring, now) = (&project.config.policy.ring, Timestamp::now());
     let digest = found.release.digest;
     let mut records =

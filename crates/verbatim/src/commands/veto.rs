@@ -23,25 +23,31 @@ use crate::release::{Named, Release};
 
 const VETO_EXAMPLES: &str = "\
 Examples:
-  verbatim veto sha256:3f0c… --reason 'leaks memory'
+  verbatim veto --release sha256:3f0c… --reason 'leaks memory'
 
   In one environment, for three days:
-  verbatim veto sha256:3f0c… --environment production --for 3d \\
+  verbatim veto --release production --environment production --for 3d \\
     --reason 'wait for legal'";
 
 const UNVETO_EXAMPLES: &str = "\
 Examples:
-  verbatim unveto sha256:3f0c… --reason 'it was the database'
+  verbatim unveto --release sha256:3f0c… --reason 'it was the database'
 
   In one environment:
-  verbatim unveto sha256:3f0c… --environment production --reason 'legal agreed'";
+  verbatim unveto --release sha256:3f0c… --environment production \\
+    --reason 'legal agreed'";
 
 /// Which release, and where.
 #[derive(Debug, Args)]
+#[command(mut_arg("release", |release| release.help(
+    "The release: a tag, a digest or its first 12 digits, `repository:tag@sha256:…`, or an environment for what runs there"
+)))]
 struct WhereArgs {
-    /// The release: `repository@sha256:…`, `repository:tag` or `sha256:…`
-    #[arg(value_name = "REF")]
-    release: Named,
+    #[command(flatten)]
+    release: ReleaseArgs,
+    /// The release, as `--release` takes it
+    #[arg(value_name = "REF", hide = true)]
+    reference: Option<Named>,
     /// The environment, by its name in verbatim.yaml [default: all environments]
     #[arg(long, value_name = "ENV")]
     environment: Option<String>,
@@ -51,6 +57,12 @@ struct WhereArgs {
     /// Note nothing on the applications
     #[arg(long)]
     no_annotation: bool,
+}
+
+impl WhereArgs {
+    fn named(&self, project: &Project) -> Result<ReleaseArgs, Failure> {
+        self.release.clone().or(self.reference.clone(), project)?.named()
+    }
 }
 
 /// Keep a release out of one environment, or of all
@@ -125,8 +137,9 @@ pub(crate) async fn veto(args: VetoArgs, console: &Console) -> Result<ExitStatus
     let until = args.until.end(Timestamp::now())?;
     let (project, key, environment) =
         prepare(&args.place, &args.key, &args.project, console).await?;
+    let release = args.place.named(&project)?;
     let registry = registry(&project)?;
-    let found = find(&project, &registry, &named(&args.place), console).await?;
+    let found = find(&project, &registry, &release, console).await?;
     let ledger = ledger(&project, &registry, environment.as_ref(), Timestamp::now()).await?;
     let seen = seen(ledger.as_ref());
     let said = Said {
@@ -160,8 +173,9 @@ fn seen(ledger: Option<&Ledger>) -> Vec<Digest> {
 pub(crate) async fn unveto(args: UnvetoArgs, console: &Console) -> Result<ExitStatus, Failure> {
     let (project, key, environment) =
         prepare(&args.place, &args.key, &args.project, console).await?;
+    let release = args.place.named(&project)?;
     let registry = registry(&project)?;
-    let found = find(&project, &registry, &named(&args.place), console).await?;
+    let found = find(&project, &registry, &release, console).await?;
     let now = Timestamp::now();
     let digest = found.release.digest;
     let ledger = ledger(&project, &registry, environment.as_ref(), now).await?;
@@ -179,10 +193,6 @@ pub(crate) async fn unveto(args: UnvetoArgs, console: &Console) -> Result<ExitSt
         is_noted: !args.place.no_annotation,
     };
     said.say(&project, &registry, &found, environment, &key, console).await
-}
-
-fn named(place: &WhereArgs) -> ReleaseArgs {
-    ReleaseArgs { release: Some(place.release.clone()) }
 }
 
 async fn prepare(

@@ -204,6 +204,7 @@ fn environment(
         stuck_after: written.stuck_after.map_or(DEFAULT_STUCK_AFTER, |period| period.0),
         deploy: DeploySettings {
             restore_on_failure: written.on_failure == Some(FailureFile::Restore),
+            wait_for_gates: written.wait_for_gates.map_or(Duration::ZERO, |period| period.0),
             ..deploy(&file.deploy, &written.deploy, problems)
         },
         waves: waves(&written.waves, problems),
@@ -254,6 +255,7 @@ fn deploy(default: &DeployFile, own: &DeployFile, problems: &mut Vec<Problem>) -
         trust_owner: is(|written| written.trust_owner.as_ref()),
         allow_unknown_parameters: is(|written| written.allow_unknown_parameters.as_ref()),
         restore_on_failure: false,
+        wait_for_gates: Duration::ZERO,
         terminate_foreign: is(|written| written.terminate_foreign.as_ref()),
         wait_for_window: own
             .wait_for_window

@@ -244,6 +244,9 @@ pub(crate) struct EnvironmentFile {
     pub deploy: DeployFile,
     /// What to do with a release that is not proven. Default: `keep`.
     pub on_failure: Option<FailureFile>,
+    /// If gates are closed that time or people may open (`soak`, `windows`, `approvals`, `tested`, `attested`, a lock), how
+    /// long `verbatim promote` and `verbatim run` wait for them. Default: 0s.
+    pub wait_for_gates: Option<Period>,
     /// In which waves a release goes to its applications: how many have it after each, or which part of them, such as
     /// `[1, 25%, 100%]`. The next wave begins when all of the one before are proven. Default: all at once.
     #[serde(default)]

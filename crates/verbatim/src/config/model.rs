@@ -146,6 +146,8 @@ pub(crate) struct DeploySettings {
     pub terminate_foreign: bool,
     /// How long a closed sync window is waited for.
     pub wait_for_window: Duration,
+    /// How long closed gates are waited for that time or people may open.
+    pub wait_for_gates: Duration,
     /// Put back the last promotion after one that is not proven.
     pub restore_on_failure: bool,
 }

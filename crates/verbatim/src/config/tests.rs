@@ -489,11 +489,15 @@ fn a_selection_is_of_a_project_and_on_some_servers() {
 
 #[test]
 fn waves_are_numbers_and_parts() {
-    let text = with("[web-dev]", "[web-dev]\n    waves: [1, 25%, 100%]\n    on_failure: restore");
+    let text = with(
+        "[web-dev]",
+        "[web-dev]\n    waves: [1, 25%, 100%]\n    on_failure: restore\n    wait_for_gates: 2h",
+    );
     let config = read(&text).unwrap();
     let dev = config.environment("dev").unwrap();
     assert_eq!(dev.waves, [Wave::Count(1), Wave::Percent(25), Wave::Percent(100)]);
     assert!(dev.deploy.restore_on_failure);
+    assert_eq!(dev.deploy.wait_for_gates, std::time::Duration::from_secs(7200));
     let staging = config.environment("staging").unwrap();
     assert!(staging.waves.is_empty() && !staging.deploy.restore_on_failure);
 }

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use verbatim_argocd::{
-    AppRef, Application, Client, Refresh, read_claim, read_together, records_annotation,
+    AppRef, Application, Client, ErrorKind, Refresh, read_claim, read_together, records_annotation,
 };
 use verbatim_console::Failure;
 use verbatim_http::RedactedUrl;
@@ -296,6 +296,17 @@ pub(crate) fn unread(seen: &[ObservedApp]) -> Option<String> {
             app.name, error.kind
         ))
     })
+}
+
+/// Whether an application cannot be read although its server answers: it is not shown, or not there.
+pub(crate) fn is_withheld(seen: &[ObservedApp]) -> bool {
+    let is_away = |kind: &ErrorKind| {
+        matches!(
+            kind,
+            ErrorKind::Unreachable(_) | ErrorKind::Timeout(_) | ErrorKind::ServerError { .. }
+        )
+    };
+    seen.iter().any(|it| it.application.as_ref().is_err_and(|error| !is_away(&error.kind)))
 }
 
 /// The sources of an application, for the record; the revision is filled in by the proof.

@@ -47,6 +47,8 @@ pub(crate) struct Unfinished {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Phase {
+    /// It ended without a proof, and what was there before was put back.
+    Undone,
     /// It ended without a proof.
     Failed,
     /// Its time is over: it was killed.
@@ -69,8 +71,21 @@ pub(crate) struct Proven {
     pub is_here: bool,
 }
 
-/// The promotions that claims tell of, each with all its applications. Values that somebody changed since are not those of
-/// a promotion any more, whatever its claim says. `is_one` tells whether two are the same, and may take from the second.
+/// The applications on which the values of their last claim stand: what somebody changed since is not that of a promotion
+/// any more, whatever its claim says.
+fn standing<'a>(
+    applications: impl IntoIterator<Item = (&'a App, &'a Application)>,
+) -> impl Iterator<Item = (&'a App, &'a Application)> {
+    applications.into_iter().filter(|(app, application)| {
+        let on_app = read_claim(application, Some(&app.environment));
+        let stands =
+            |claim: &Claim| deviations(application.spec.sources(), &claim.changes).is_empty();
+        on_app.known().is_some_and(stands)
+    })
+}
+
+/// The promotions that claims tell of, each with all its applications. `is_one` tells whether two are the same, and may
+/// take from the second.
 fn claimed<'a, S>(
     applications: impl IntoIterator<Item = (&'a App, &'a Application)>,
     state: impl Fn(&Claim) -> Option<S>,
@@ -81,9 +96,6 @@ fn claimed<'a, S>(
         let on_app = read_claim(application, Some(&app.environment));
         let Some(claim) = on_app.known() else { continue };
         let Some(state) = state(claim) else { continue };
-        if !deviations(application.spec.sources(), &claim.changes).is_empty() {
-            continue;
-        }
         let found = ClaimedPromotion {
             release: claim.release.clone(),
             by: claim.by.clone(),
@@ -108,33 +120,55 @@ pub(crate) fn attempts<'a>(
     now: Timestamp,
 ) -> Vec<Attempt> {
     let unfinished = |claim: &Claim| {
-        let phase = match claim.state {
-            ClaimState::Open if claim.deadline < now => Phase::Overdue,
-            ClaimState::Open => Phase::UnderWay,
-            ClaimState::Failed => Phase::Failed,
-            ClaimState::Written | ClaimState::Done | ClaimState::Undone => return None,
-        };
-        Some(Unfinished { deadline: claim.deadline, phase })
+        Unfinished::of(claim, now).filter(|unfinished| unfinished.phase != Phase::Undone)
     };
-    let mut attempts = claimed(applications, unfinished, |it, found| {
-        let is_one =
-            it.release == found.release && it.by == found.by && it.state.phase == found.state.phase;
-        if is_one {
-            // Each application has its own time to be done in.
-            it.state.deadline = it.state.deadline.max(found.state.deadline);
-        }
-        is_one
-    });
+    let mut attempts = claimed(standing(applications), unfinished, Attempt::takes);
     attempts.sort_by_key(|attempt| attempt.state.phase);
     attempts
 }
 
+/// The promotions that ended otherwise than with a proof, or have not ended, by the last claim on each application, the
+/// latest first: also those whose values are not there any more. The ledger knows nothing of them.
+pub(crate) fn past_attempts<'a>(
+    applications: impl IntoIterator<Item = (&'a App, &'a Application)>,
+    now: Timestamp,
+) -> Vec<Attempt> {
+    let mut attempts = claimed(applications, |claim| Unfinished::of(claim, now), Attempt::takes);
+    attempts.sort_by_key(|attempt| std::cmp::Reverse(attempt.since));
+    attempts
+}
+
+impl Unfinished {
+    fn of(claim: &Claim, now: Timestamp) -> Option<Self> {
+        let phase = match claim.state {
+            ClaimState::Open if claim.deadline < now => Phase::Overdue,
+            ClaimState::Open => Phase::UnderWay,
+            ClaimState::Failed => Phase::Failed,
+            ClaimState::Undone => Phase::Undone,
+            ClaimState::Written | ClaimState::Done => return None,
+        };
+        Some(Self { deadline: claim.deadline, phase })
+    }
+}
+
 impl Attempt {
+    /// Whether another application tells of the same promotion.
+    fn takes(&mut self, found: &Self) -> bool {
+        let (it, other) = (&mut self.state, &found.state);
+        let is_one =
+            self.release == found.release && self.by == found.by && it.phase == other.phase;
+        if is_one {
+            // Each application has its own time to be done in.
+            it.deadline = it.deadline.max(other.deadline);
+        }
+        is_one
+    }
+
     /// What to do about it in an environment; `is_promoted` tells whether there is something to go back to.
     pub(crate) fn hint(&self, environment: &str, is_promoted: bool) -> String {
         let again = format!("verbatim promote {environment} --release {}", self.release);
         let (mut hint, back) = match self.state.phase {
-            Phase::Failed => (format!("to try once more: {again}"), ""),
+            Phase::Failed | Phase::Undone => (format!("to try once more: {again}"), ""),
             Phase::Overdue => (format!("to finish it: {again}"), ""),
             Phase::UnderWay => (
                 format!(
@@ -178,7 +212,7 @@ fn lacking<'a>(
             is_here: false,
         })
     };
-    claimed(applications, proven, |it, found| it.state.kept == found.state.kept)
+    claimed(standing(applications), proven, |it, found| it.state.kept == found.state.kept)
 }
 
 /// Whether the claim of a promotion names a statement that it kept without a signature.
@@ -273,6 +307,7 @@ impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.phase {
             Phase::Failed => f.write_str("ended without proof"),
+            Phase::Undone => f.write_str("ended without proof, and was put back"),
             Phase::Overdue => write!(f, "was to end by {:.0}", self.deadline),
             Phase::UnderWay => write!(f, "has until {:.0}", self.deadline),
         }

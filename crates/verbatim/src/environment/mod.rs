@@ -6,6 +6,7 @@ pub(crate) mod drift;
 pub(crate) mod ledger;
 pub(crate) mod missing;
 pub(crate) mod rules;
+pub(crate) mod runs;
 pub(crate) mod shared;
 pub(crate) mod standing;
 pub(crate) mod status;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use verbatim_argocd::Application;
 use verbatim_console::{ExitStatus, Failure, FailureReport};
-use verbatim_oci::{Digest, Repository};
+use verbatim_oci::{Digest, Reference, Repository};
 use verbatim_record::{
     Ban, BanPlace, Chain, EnvironmentId, PolicyChange, Promotion, Records, RejectedRecord,
     Verified, Veto, in_force, vetoes_against,
@@ -16,10 +16,10 @@ use verbatim_record::{
 use verbatim_text::Words;
 
 use crate::config::{App, Environment};
-use crate::environment::applications::{ObservedApp, Servers};
+use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::claims::{Attempt, Unrecorded};
 use crate::environment::drift::Drift;
-use crate::environment::ledger;
+use crate::environment::ledger::{self, RecordsRepository};
 use crate::environment::missing::{self, MissingApp, missing};
 use crate::environment::rules::{self, PolicyStamp};
 use crate::environment::standing::{EnvironmentState, Expected, Standing, standing};
@@ -50,6 +50,9 @@ pub(crate) struct Row {
     pub unrecorded: Vec<Unrecorded>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub drift: BTreeMap<String, Vec<Drift>>,
+    /// What runs by what Argo CD says, by application, if the ledger cannot be read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub live: BTreeMap<String, Vec<String>>,
     /// What of the policy is not as it was at the last promotion.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policy_changes: Vec<PolicyChange>,
@@ -121,6 +124,7 @@ impl Row {
             unfinished: Vec::new(),
             unrecorded: Vec::new(),
             drift: BTreeMap::new(),
+            live: BTreeMap::new(),
             policy_changes: Vec::new(),
             locks: Vec::new(),
             vetoes: Vec::new(),
@@ -135,7 +139,12 @@ impl Row {
         let locks = self.locks.iter().map(|lock| format!("locked {lock}"));
         let vetoes = self.vetoes.iter().map(|veto| format!("vetoed {veto}"));
         let policy = self.policy_changes.iter().map(ToString::to_string);
-        let all = std::iter::once(self.state.to_string()).chain(vetoes).chain(locks).chain(policy);
+        let live = self.live.iter().map(|(app, images)| match images.as_slice() {
+            [] => format!("{app}: Argo CD tells of no image of this project"),
+            images => format!("{app}: runs {}, by Argo CD", images.join(", ")),
+        });
+        let state = std::iter::once(self.state.to_string());
+        let all = state.chain(live).chain(vetoes).chain(locks).chain(policy);
         all.collect::<Vec<_>>().join("; ")
     }
 
@@ -189,14 +198,25 @@ pub(crate) async fn row(
     now: Timestamp,
 ) -> Row {
     let row = Row::of(environment);
-    let known = async {
+    let look = async {
         servers.check(project, environment)?;
-        ledger::ledger_with(project, &registry.store, servers, environment, now).await
+        applications::at(environment, servers).await
     };
-    let (seen, Ledger { chain: ledger, records, .. }) = match known.await {
-        Ok(known) => known,
-        Err(failure) => return row.unknown(&failure),
+    let (store, repository) = (&registry.store, RecordsRepository::HasToBeThere);
+    let (seen, ledger) = ledger::apart(project, store, environment, repository, look, now).await;
+    let (seen, ledger) = match (seen, ledger) {
+        (Ok(seen), Ok(ledger)) => ((seen, None), ledger),
+        // What is wrong with the configuration or a login is mended first.
+        (Err(failure), _) if failure.status == ExitStatus::Usage => return row.unknown(&failure),
+        // Each tells what the other does not know.
+        (Err(failure), Ok(ledger)) => ((Vec::new(), Some(failure)), ledger),
+        (seen, Err(failure)) => {
+            let live = live(project, &seen.unwrap_or_default());
+            return Row { live, ..row }.unknown(&failure);
+        }
     };
+    let (seen, unasked) = seen;
+    let Ledger { chain: ledger, records, .. } = ledger;
     let (before, policy) =
         (PolicyStamp::last(ledger.promotions()), PolicyStamp::of(&project.config.policy));
     let policy_changes = rules::changes(before.as_ref(), policy.as_ref());
@@ -205,7 +225,8 @@ pub(crate) async fn row(
     if let Some(fault) = ledger.faults().first() {
         return Row { state: EnvironmentState::LedgerBroken(fault.to_string()), ..row };
     }
-    let missing = missing(&ledger, &seen);
+    // An application that nobody could list is not missing.
+    let missing = if unasked.is_some() { Vec::new() } else { missing(&ledger, &seen) };
     let (seen, unread) = split(seen);
     let row = match ledger.head() {
         None => unpromoted(project, &seen, &ledger, row, now),
@@ -218,10 +239,26 @@ pub(crate) async fn row(
             }
         }
     };
-    match unread.into_iter().next() {
+    match unasked.or_else(|| unread.into_iter().next()) {
         Some(failure) => row.unknown(&failure),
         None => row,
     }
+}
+
+/// What Argo CD says that runs, of the images of the project: all that is known without the ledger.
+fn live(project: &Project, seen: &[ObservedApp]) -> BTreeMap<String, Vec<String>> {
+    let repositories: Vec<&Repository> =
+        project.config.images.values().map(|image| &image.repository).collect();
+    let is_ours = |image: &&String| {
+        let reference: Result<Reference, _> = image.parse();
+        reference.is_ok_and(|reference| repositories.contains(&&reference.repository))
+    };
+    let images = |application: &Application| {
+        application.status.summary.images.iter().filter(is_ours).cloned().collect()
+    };
+    let read =
+        seen.iter().filter_map(|it| Some((it.app.name.clone(), it.application.as_ref().ok()?)));
+    read.map(|(name, application)| (name, images(application))).collect()
 }
 
 /// The applications that could be read, and what kept the others from being.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use verbatim_console::Failure;
 use verbatim_oci::Digest;
-use verbatim_policy::{Decision, Gates, ReleaseOrder, decide};
+use verbatim_policy::{Decision, Gates, Outlook, ReleaseOrder, decide, outlook};
 use verbatim_record::{
     Anchor, Chain, ChainLink, EnvironmentId, Promotion, PromotionKind, Verified,
 };
@@ -181,6 +181,15 @@ impl Decided {
     pub(super) fn noting(mut self, notes: impl IntoIterator<Item = String>) -> Self {
         self.considered.notes.extend(notes);
         self
+    }
+
+    /// What may become of it if nothing is done but to wait. What keeps it out besides gates does not go away.
+    pub(super) fn outlook(&self) -> Outlook {
+        match self.admission {
+            Ok(_) => Outlook::Open,
+            Err(Refusal::Gates(_)) => outlook(&self.considered.decision),
+            Err(_) => Outlook::Closed,
+        }
     }
 
     /// Lets the release in, or says why not.

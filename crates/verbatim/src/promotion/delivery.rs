@@ -58,6 +58,23 @@ enum FailureArg {
     Restore,
 }
 
+/// How long closed gates are waited for.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct WaitArgs {
+    /// If gates are closed that time or people may open, wait so long for them [verbatim.yaml: `wait_for_gates: 2h` of the
+    /// environment]
+    #[arg(long, value_name = "TIME")]
+    wait_for_gates: Option<Period>,
+}
+
+impl WaitArgs {
+    /// What holds for this run.
+    pub(super) fn over(self, settings: DeploySettings) -> DeploySettings {
+        let wait_for_gates = self.wait_for_gates.map_or(settings.wait_for_gates, |period| period.0);
+        DeploySettings { wait_for_gates, ..settings }
+    }
+}
+
 impl FailureArgs {
     /// What holds for this run.
     pub(super) fn over(self, settings: DeploySettings) -> DeploySettings {
@@ -79,6 +96,7 @@ impl DeliveryArgs {
             allow_unknown_parameters: allow_unknown_parameters || settings.allow_unknown_parameters,
             terminate_foreign: terminate_foreign || settings.terminate_foreign,
             wait_for_window: wait_for_window.map_or(settings.wait_for_window, |period| period.0),
+            wait_for_gates: settings.wait_for_gates,
             restore_on_failure: settings.restore_on_failure,
             fail_on_pause: on_pause.map_or(settings.fail_on_pause, |it| it == PauseArg::Fail),
         }

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use verbatim_argocd::wait_for_window;
 use verbatim_console::Failure;
-use verbatim_oci::{Digest, Reference, Tag};
+use verbatim_oci::{Digest, Tag};
 use verbatim_policy::{
-    Author, Bans, Facts, GateKind, Gates, LedgerReading as LedgerFact, LiveReading,
+    Author, Bans, Facts, Gate, GateKind, Gates, LedgerReading as LedgerFact, LiveReading,
 };
 use verbatim_record::{Chain, EnvironmentId, KeyId, Promotion, PromotionKind, Records, Testimony};
 use verbatim_registry::Client;
@@ -20,10 +20,10 @@ use super::{Overrides, PromotionContext, SavedPlan};
 use crate::config::Environment;
 use crate::environment::applications::{self, ObservedApp, Servers};
 use crate::environment::{drift, ledger, shared};
-use crate::project::{Project, failures};
+use crate::project::Project;
 use crate::records::running;
 use crate::records::store::{Ledger, Store};
-use crate::release::find::ResolvedRelease;
+use crate::release::find::{self, ResolvedRelease};
 use crate::release::{Release, builds, digests, order};
 
 /// What is asked: whether this release may enter, how, and for whom.
@@ -158,7 +158,8 @@ impl PromotionContext<'_> {
         };
         let own = async {
             let look = async {
-                match question.compares || gates.has(GateKind::SameManifests) {
+                let is_asked = gates.has(GateKind::SameManifests) || self.is_compared_with();
+                match question.compares || is_asked {
                     true => applications::refreshed(environment, servers).await,
                     false => applications::together(environment, servers).await,
                 }
@@ -225,6 +226,15 @@ impl PromotionContext<'_> {
         Ok(Situation { release, facts, seen, ledger: chain })
     }
 
+    /// Whether another environment wants the manifests that are proven in this one: then they are those of now, not those of
+    /// a comparison that is minutes old.
+    fn is_compared_with(&self) -> bool {
+        let here = &self.environment.id;
+        let is_it = |gate: &Gate| matches!(gate, Gate::SameManifests { environment } if environment == here);
+        let rules = self.project.config.policy.rules.values();
+        rules.flat_map(|rules| &rules.gates).any(is_it)
+    }
+
     fn author(&self, question: &Question<'_>) -> Author {
         let key = question.author.clone();
         let ring = &self.project.config.policy.ring;
@@ -242,12 +252,8 @@ impl PromotionContext<'_> {
         if recorded == Some(tag) {
             return Ok(true);
         }
-        let reference = Reference::by_tag(release.repository.clone(), tag.clone());
-        match self.registry.client.resolve(&reference).await {
-            Ok(resolved) => Ok(resolved.digest() == release.digest),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(failures::registry(error)),
-        }
+        let named = find::tagged(&self.registry.client, &release.repository, tag).await?;
+        Ok(named == Some(release.digest))
     }
 }
 

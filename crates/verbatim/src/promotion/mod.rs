@@ -6,6 +6,7 @@
 
 mod apply;
 mod authority;
+mod awaiting;
 mod back;
 mod bans;
 mod charts;
@@ -40,7 +41,7 @@ pub(crate) use self::back::choose::Goal;
 pub(crate) use self::back::restore::{Restore, restore};
 pub(crate) use self::back::rollback::{Rollback, VetoScope, rollback};
 pub use self::decide::Refused;
-pub(crate) use self::delivery::{DeliveryArgs, FailureArgs};
+pub(crate) use self::delivery::{DeliveryArgs, FailureArgs, WaitArgs};
 pub(crate) use self::execute::AppOutcome;
 use self::execute::AppToDeploy;
 pub use self::execute::Carried;
@@ -114,6 +115,12 @@ impl<'a> PromotionContext<'a> {
     /// The same, with the last word on what happens after a promotion that is not proven.
     #[must_use]
     pub(crate) fn on_failure(self, args: FailureArgs) -> Self {
+        Self { deploy: args.over(self.deploy), ..self }
+    }
+
+    /// The same, with the last word on how long closed gates are waited for.
+    #[must_use]
+    pub(crate) fn waiting(self, args: WaitArgs) -> Self {
         Self { deploy: args.over(self.deploy), ..self }
     }
 

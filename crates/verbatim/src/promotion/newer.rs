@@ -55,7 +55,7 @@ fn others(applications: &[AppOutcome], ours: Digest) -> Vec<(OtherRun, Digest)> 
                 }
                 found
             }
-            DeployOutcome::Superseded { by: Some(claim), .. } => vec![(&claim.release, &claim.by)],
+            DeployOutcome::Overwritten { by: Some(claim), .. } => vec![(&claim.release, &claim.by)],
             _ => Vec::new(),
         };
         for (release, by) in found {

@@ -371,7 +371,12 @@ impl fmt::Display for PromotionResult {
                 "superseded: {} runs the newer release {name} ({})",
                 self.environment, newer.digest
             )?;
-            writeln!(f, "  to go back on purpose: verbatim promote --backwards")?;
+            writeln!(
+                f,
+                "  to go back on purpose: verbatim promote {} --release {} --backwards",
+                self.decision.environment.name(),
+                self.release.digest
+            )?;
         }
         for app in &self.missing {
             writeln!(f, "{app}: {}", Drift::Missing)?;

@@ -36,7 +36,8 @@ pub(crate) async fn promote(
     key: &RecordSigner,
 ) -> Result<PromotionResult, Failure> {
     let Promote { found, overrides, take_over, backwards, .. } = *request;
-    let admitted = match decided(context, request, Some(key)).await?.admit() {
+    let decided = context.decided_in_time(async || decided(context, request, Some(key)).await);
+    let admitted = match decided.await?.admit() {
         Ok(admitted) => admitted,
         Err(refused) => return Ok(refused.into_result()),
     };

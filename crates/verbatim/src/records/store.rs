@@ -48,6 +48,17 @@ impl Ledger {
             testimony: Testimony::default(),
         }
     }
+
+    /// The releases that its records are about.
+    pub(crate) fn releases(&self) -> BTreeSet<Digest> {
+        let Records { approvals, vetoes, tests, .. } = &self.records;
+        // Of the subjects of a record the release is the first.
+        let promoted = self.chain.promotions().iter().map(|it| it.predicate().release.digest);
+        let said = (approvals.iter().filter_map(|it| it.statement().subjects().next()))
+            .chain(vetoes.iter().filter_map(|it| it.statement().subjects().next()))
+            .chain(tests.iter().filter_map(|it| it.statement().subjects().next()));
+        promoted.chain(said).collect()
+    }
 }
 
 /// What the listing of an environment has: verified records that are not a ledger yet.
@@ -57,6 +68,14 @@ pub(crate) struct Listed {
     environment: EnvironmentId,
     records: Records,
     now: Timestamp,
+}
+
+impl Listed {
+    /// What an environment has of which nobody has said anything.
+    pub(crate) fn empty(ring: &KeyRing, environment: &EnvironmentId, now: Timestamp) -> Self {
+        let (ring, environment) = (ring.clone(), environment.clone());
+        Self { ring, environment, records: Records::default(), now }
+    }
 }
 
 /// What happens to statements of types that nobody asked for.

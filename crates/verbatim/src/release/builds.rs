@@ -1,5 +1,7 @@
 //! What the build records of a release say: its source, where it comes from, its tag. Pure.
 
+use std::collections::BTreeSet;
+
 use verbatim_oci::{Reference, Repository, Tag};
 use verbatim_record::{BuildSource, Provenance, Records, Verified};
 
@@ -26,6 +28,21 @@ pub(crate) fn tag(records: &Records, release: &Release) -> Option<Tag> {
     let image = build.build_definition.external_parameters.get("image")?.as_str()?;
     let reference: Reference = image.parse().ok()?;
     reference.tag.filter(|_| reference.repository == release.repository)
+}
+
+/// The tags that a release had in a repository, by what builders and promotions say.
+pub(crate) fn tags(records: &Records, repository: &Repository) -> BTreeSet<Tag> {
+    let built = records.builds.iter().filter_map(|record| {
+        let parameters = &record.predicate().build_definition.external_parameters;
+        let image: Reference = parameters.get("image")?.as_str()?.parse().ok()?;
+        image.tag.filter(|_| image.repository == *repository)
+    });
+    let promoted = records.promotions.iter().filter_map(|record| {
+        let release = &record.predicate().release;
+        let is_here = release.repository == repository.to_string();
+        release.tag.as_ref().filter(|_| is_here)?.parse().ok()
+    });
+    built.chain(promoted).collect()
 }
 
 /// Whether a build record is of an image in this repository. One that names no image, of another builder, says nothing else.

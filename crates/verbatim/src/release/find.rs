@@ -1,13 +1,13 @@
 //! Which release a command means: the one that is named, else the one that an earlier stage left, else the one that was
 //! built from this commit in this CI run. Never "the latest".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use verbatim_ci::{CiContext, Numbering};
 use verbatim_console::{Console, ExitStatus, Failure};
-use verbatim_oci::{Reference, Repository, Tag};
-use verbatim_record::PromotedRelease;
+use verbatim_oci::{Digest, Reference, Repository, Tag};
+use verbatim_record::{Anchors, PromotedRelease};
 use verbatim_registry::{Client, ResolvedManifest};
 
 use crate::config::Image;
@@ -15,6 +15,7 @@ use crate::project::git::{self, SourceState};
 use crate::project::{Project, failures};
 use crate::records::store::Store;
 use crate::release::handoff::{self, ReleaseFile};
+use crate::release::named::{self, DigestDigits, Meaning};
 use crate::release::{Named, Release, builds, compose};
 
 /// A release that was found, with the manifest that was read and hashed.
@@ -70,7 +71,7 @@ pub(crate) async fn release(
     })?;
     let handed_on = handed_on.filter(|file| file.project == project.config.project);
     if let Some(named) = named {
-        let mut found = by_name(project, client, named, handed_on).await?;
+        let mut found = by_name(project, client, store, named, handed_on, now).await?;
         if let Some(file) = &found.handed_on
             && let Err(why) = trusted(project, store, file, None, now).await?
         {
@@ -80,6 +81,9 @@ pub(crate) async fn release(
         // A tag that only the file tells is nobody's word, if the file is not.
         if found.release.tag.is_none() {
             found.release.tag = found.handed_on.as_ref().and_then(|file| file.release.tag.clone());
+        }
+        if !named.is_plain() {
+            console.status(format!("`{named}` is {}", found.release));
         }
         return Ok(found);
     }
@@ -157,13 +161,20 @@ async fn trusted(
 async fn by_name(
     project: &Project,
     client: &Client,
+    store: &Store,
     named: &Named,
     handed_on: Option<ReleaseFile>,
+    now: Timestamp,
 ) -> Result<ResolvedRelease, Failure> {
     let home = home(project)?;
-    let reference = match named {
-        Named::Digest(digest) => Reference::by_digest(home.clone(), *digest),
-        Named::Reference(reference) if reference.repository == *home => reference.clone(),
+    let reference = match named.clone().in_repository(home) {
+        Named::Digest(digest) => Reference::by_digest(home.clone(), digest),
+        Named::Digits(digits) => {
+            by_digits(project, client, store, &digits, handed_on.as_ref(), now).await?
+        }
+        Named::Word(tag) => Reference::by_tag(home.clone(), tag),
+        Named::Pinned(tag, digest) => Reference::by_tag(home.clone(), tag).pinned(digest),
+        Named::Reference(reference) if reference.repository == *home => reference,
         Named::Reference(reference) => {
             let failure = match only_image(project) {
                 Ok(image) => format!("{reference} is not of the image `{}`", image.name),
@@ -173,11 +184,128 @@ async fn by_name(
         }
     };
     // A tag is turned into a digest here, once, and never again.
-    let resolved = client.resolve(&reference).await.map_err(failures::registry)?;
+    let resolved = client.resolve(&reference).await.map_err(|error| {
+        let is_word = matches!(named, Named::Word(_)) && error.is_not_found();
+        let failure = failures::registry(error);
+        let names: Vec<&str> = project.config.environment_names().collect();
+        match is_word {
+            true => failure.hint(format!(
+                "`{named}` is no tag in {home} and no environment; the environments: {}",
+                names.join(", ")
+            )),
+            false => failure,
+        }
+    })?;
+    if let (Some(tag), Some(digest)) = (&reference.tag, reference.digest) {
+        check_tag(project, client, store, home, tag, digest, now).await?;
+    }
     let digest = resolved.digest();
     let handed_on = handed_on.filter(|file| file.release.digest == digest);
     let release = pinned(project, client, reference.tag, &resolved).await?;
     Ok(ResolvedRelease { release, resolved, handed_on })
+}
+
+/// The release whose digest begins with these digits, or whose tag they are: one, or nothing is chosen.
+async fn by_digits(
+    project: &Project,
+    client: &Client,
+    store: &Store,
+    digits: &DigestDigits,
+    handed_on: Option<&ReleaseFile>,
+    now: Timestamp,
+) -> Result<Reference, Failure> {
+    let home = home(project)?;
+    let mut known = known_releases(project, store, now).await?;
+    known.extend(handed_on.map(|file| file.release.digest));
+    let tag = digits.as_tag();
+    let tagged = match &tag {
+        Some(tag) => tagged(client, home, tag).await?,
+        None => None,
+    };
+    match (named::meaning(digits, known, tagged), tag) {
+        (Meaning::Digest(digest), _) => Ok(Reference::by_digest(home.clone(), digest)),
+        (Meaning::Tag, Some(tag)) => Ok(Reference::by_tag(home.clone(), tag)),
+        (Meaning::Several(all), _) => {
+            let candidate = |digest: &Digest| match tagged == Some(*digest) {
+                true => format!("it may be {digest}, by its tag"),
+                false => format!("it may be {digest}"),
+            };
+            let failure =
+                Failure::usage(format!("`{digits}` names {} releases", all.len()));
+            Err(all.iter().map(candidate).fold(failure, Failure::hint))
+        }
+        (Meaning::Tag | Meaning::Nothing, _) => Err(Failure::new(
+            ExitStatus::Refused,
+            format!(
+                "no release begins with `{digits}`, of those that the ledgers of {} or an earlier stage name",
+                project.config.project
+            ),
+        )
+        .hint(format!("name it by its tag or by its whole digest; the tags: verbatim registry tags {home}"))),
+    }
+}
+
+/// The releases that records in the ledgers of the project are about. A registry cannot be asked what begins with some
+/// digits, and its tags may be many thousands.
+async fn known_releases(
+    project: &Project,
+    store: &Store,
+    now: Timestamp,
+) -> Result<BTreeSet<Digest>, Failure> {
+    let ring = &project.config.policy.ring;
+    let mut known = BTreeSet::new();
+    for environment in &project.config.environments {
+        let ledger = store.of_environment(ring, &environment.id, Anchors::NONE, now).await;
+        let ledger = match ledger {
+            Err(error) if error.is_no_repository() => continue,
+            ledger => ledger.map_err(failures::registry)?,
+        };
+        known.extend(ledger.releases());
+    }
+    Ok(known)
+}
+
+/// What a tag names now; `None` if nothing.
+pub(crate) async fn tagged(
+    client: &Client,
+    home: &Repository,
+    tag: &Tag,
+) -> Result<Option<Digest>, Failure> {
+    match client.resolve(&Reference::by_tag(home.clone(), tag.clone())).await {
+        Ok(resolved) => Ok(Some(resolved.digest())),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(failures::registry(error)),
+    }
+}
+
+/// Refuses a tag and a digest that do not belong together: whoever wrote them meant one of two releases.
+async fn check_tag(
+    project: &Project,
+    client: &Client,
+    store: &Store,
+    home: &Repository,
+    tag: &Tag,
+    digest: Digest,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let named = tagged(client, home, tag).await?;
+    if named == Some(digest) {
+        return Ok(());
+    }
+    let ring = &project.config.policy.ring;
+    let records = store.of_release(ring, digest, now).await.map_err(failures::registry)?;
+    if builds::tags(&records, home).contains(tag) {
+        return Ok(());
+    }
+    let names = match named {
+        Some(other) => format!("the tag `{}` names {other}", tag.as_str()),
+        None => format!("there is no tag `{}` in {home}", tag.as_str()),
+    };
+    Err(Failure::new(
+        ExitStatus::No,
+        format!("{names}, and no record that counts says that {digest} had it"),
+    )
+    .hint(format!("to mean the digest whatever its tag is: --release {digest}")))
 }
 
 /// The release that a manifest is: an image, or the artifact that names several.

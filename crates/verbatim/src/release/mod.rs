@@ -1,5 +1,5 @@
-//! What is promoted, and how a release is named on the command line, in variables and in the file that one stage
-//! leaves for the next. Pure; which of these is used is decided in `discover`.
+//! What is promoted. How it is named on the command line and in variables is in `named`, which release a command means
+//! is decided in `find`.
 
 pub(crate) mod adopt;
 mod authors;
@@ -10,6 +10,7 @@ pub(crate) mod digests;
 pub(crate) mod find;
 pub(crate) mod handoff;
 mod inputs;
+pub(crate) mod named;
 pub(crate) mod order;
 pub(crate) mod provenance;
 pub(crate) mod result;
@@ -22,6 +23,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use verbatim_oci::{Digest, Reference, Repository, Tag};
 use verbatim_record::{PromotedRelease, ReleaseImage};
+
+pub(crate) use self::named::Named;
 
 /// A release, pinned: one image, or several that belong together and are named by an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,38 +152,6 @@ impl fmt::Display for Release {
     }
 }
 
-/// A release as a person writes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
-    /// `sha256:…`, of the project's image.
-    Digest(Digest),
-    /// A tag or a digest in a repository.
-    Reference(Reference),
-}
-
-/// Why a text names no release.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NamedError {
-    /// It begins as a digest does.
-    #[error(transparent)]
-    Digest(verbatim_oci::DigestError),
-    #[error(transparent)]
-    Reference(verbatim_oci::ReferenceError),
-}
-
-impl std::str::FromStr for Named {
-    type Err = NamedError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse() {
-            Ok(digest) => Ok(Self::Digest(digest)),
-            // A digest that was cut off reads as an image `sha256` with a tag, which nobody means.
-            Err(error) if text.starts_with("sha256:") => Err(NamedError::Digest(error)),
-            Err(_) => text.parse().map(Self::Reference).map_err(NamedError::Reference),
-        }
-    }
-}
-
 #[cfg(test)]
 impl Release {
     /// The image `app` at `repository[:tag]`, for tests.
@@ -290,19 +261,5 @@ mod tests {
             Release::sample("registry.example/a").variable("tag").as_deref(),
             Some("untagged")
         );
-    }
-
-    #[test]
-    fn a_release_is_named_by_digest_or_reference() {
-        let digest = Digest::of(b"x");
-        assert_eq!(digest.to_string().parse(), Ok(Named::Digest(digest)));
-        let reference: Reference = format!("r.example/a@{digest}").parse().unwrap();
-        assert_eq!(reference.to_string().parse(), Ok(Named::Reference(reference)));
-        let short = "sha256:abcd".parse::<Named>().map_err(|error| error.to_string());
-        assert_eq!(
-            short,
-            Err("a sha256 digest has 64 hexadecimal digits, this one has 4".to_owned())
-        );
-        assert!("not a name".parse::<Named>().is_err());
     }
 }

@@ -339,7 +339,10 @@ async fn no_secret_goes_to_a_server_that_it_is_not_for() -> Result<()> {
         let text = with(server);
         assert!(text.contains("127.0.0.1") && text != world.configuration(), "{text}");
         world.project.write("verbatim.yaml", &text)?;
-        let run = pinned.run(&["history", "dev"]).await?.ends(2);
+        let run = pinned.run(&["rollback", "dev", "--dry-run"]).await?.ends(2);
+        assert!(run.stderr.contains(told), "{run}");
+        // Nor by a command that goes on without Argo CD.
+        let run = pinned.run(&["history", "dev"]).await?;
         assert!(run.stderr.contains(told), "{run}");
     }
     assert!(theirs.accept().is_err(), "something was sent to the attacker");

@@ -167,7 +167,7 @@ pub fn status(report: &DeployReport) -> ExitStatus {
         }
         DeployOutcome::Refused { reasons, .. } => refused(reasons),
         DeployOutcome::TakenBack { why } => status_of(&why.kind),
-        DeployOutcome::Superseded { .. }
+        DeployOutcome::Overwritten { .. }
         | DeployOutcome::Degraded { why: AppFailure::Revisions { .. }, .. } => ExitStatus::Conflict,
         DeployOutcome::Degraded { .. } | DeployOutcome::NotProven { .. } => ExitStatus::No,
         DeployOutcome::Paused { on_pause, .. } => match on_pause {

@@ -109,10 +109,10 @@ pub(crate) fn outcome_cells(report: &DeployReport) -> [String; 2] {
         DeployOutcome::TakenBack { why } => {
             (style::bad("taken back"), format!("{why}: {}", why.kind))
         }
-        DeployOutcome::Superseded { deviations, by } => {
+        DeployOutcome::Overwritten { deviations, by } => {
             let by = by.iter().map(|claim| format!("release {} was written", claim.release));
             let why = deviations.iter().map(ToString::to_string).chain(by).collect();
-            (style::bad("superseded"), joined(why))
+            (style::bad("overwritten"), joined(why))
         }
         DeployOutcome::Degraded { why, obstacles, .. } => {
             let as_word = word(why);
@@ -137,7 +137,7 @@ pub(crate) fn outcome_cells(report: &DeployReport) -> [String; 2] {
 /// What an application is that failed like this.
 fn word(why: &AppFailure) -> &'static str {
     match why {
-        AppFailure::Revisions { .. } => "superseded",
+        AppFailure::Revisions { .. } => "overwritten",
         _ => "degraded",
     }
 }
@@ -289,8 +289,8 @@ impl fmt::Display for DeployReport {
                 writeln!(f, "  {why}: {}", why.kind)?;
                 writeln!(f, "  {}", Leftover::PreviousValues)
             }
-            DeployOutcome::Superseded { deviations, by } => {
-                writeln!(f, "{app} {}", style::bad("superseded"))?;
+            DeployOutcome::Overwritten { deviations, by } => {
+                writeln!(f, "{app} {}", style::bad("overwritten"))?;
                 deviations.iter().try_for_each(|deviation| writeln!(f, "  {deviation}"))?;
                 by.as_ref().map_or(Ok(()), |claim| {
                     writeln!(

@@ -48,7 +48,7 @@ fn a_locked_environment_is_closed() {
 /// The end of a lock is a way out only if all locks end.
 #[test]
 fn a_lock_says_when_to_come_back() {
-    let unlock = "`verbatim unlock production --reason …`";
+    let unlock = "`verbatim unlock production --reason 'no longer needed'`";
     let wait = format!("wait until 2026-11-25T00:00:00Z, or {unlock}");
     for (ends, want) in [(&[Some(660), Some(720)][..], wait.as_str()), (&[Some(720), None], unlock)]
     {

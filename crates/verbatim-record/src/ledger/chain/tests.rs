@@ -252,3 +252,28 @@ proptest! {
         prop_assert!(!verified(&rest, &[anchor]).is_intact());
     }
 }
+
+#[test]
+fn what_was_signed_earlier_fits_or_would_fork() {
+    let all = ledger(3);
+    let [one, two, three] = &all[..] else { panic!("three") };
+    let other = counted("dev", "another release", after(one), 15);
+    let end = |it: &Verified<Promotion>| ChainFit::Behind { end: it.anchor() };
+    type Case<'a> = (&'a [Verified<Promotion>], &'a [Anchor], &'a Verified<Promotion>, ChainFit);
+    let cases: [Case<'_>; 9] = [
+        (&[], &[], one, ChainFit::Next),
+        (&all[..1], &[], two, ChainFit::Next),
+        (&all[..2], &[], two, ChainFit::There(two.record())),
+        // Others came in its place.
+        (&[one.clone(), other.clone()], &[], two, end(&other)),
+        (&all[..1], &[], &counted("dev", "first too", first(), 5), end(one)),
+        (&all, &[], &other, end(three)),
+        // One before it is missing, and then the one that somebody misses is back.
+        (&all[..1], &[], three, ChainFit::Ahead { record: two.record() }),
+        (&[one.clone(), three.clone()], &[], two, ChainFit::Next),
+        (&all[..2], &[three.anchor()], three, ChainFit::Next),
+    ];
+    for (promotions, anchors, late, want) in cases {
+        assert_eq!(verified(promotions, anchors).fit(late), want);
+    }
+}

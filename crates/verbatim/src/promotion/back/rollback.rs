@@ -124,7 +124,7 @@ async fn target(
     let Ledger { chain, records, .. } =
         store.of_environment(ring, id, &anchors, now).await.map_err(|error| {
             failures::registry(error).hint(format!(
-                "without the registry: verbatim rollback {} --from-argocd-history --reason TEXT",
+                "without the registry: verbatim rollback {} --from-argocd-history --reason 'the registry is down'",
                 context.environment.name()
             ))
         })?;
